@@ -1,0 +1,3 @@
+module zbackend
+
+go 1.19
