@@ -1,0 +1,242 @@
+//! The command line. The doc comments are the help text.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::image::Tag;
+use crate::manifest::ServiceName;
+use crate::source::{GitReference, RefName};
+
+/// Build the container images of a product whose services live in many git repositories
+#[derive(Debug, Parser)]
+#[command(
+    name = "xp",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 a service failed, 2 wrong usage or manifest, \
+    3 something outside is missing or refuses, 130 interrupted"
+)]
+pub struct Cli {
+    /// Global options
+    #[command(flatten)]
+    pub global: Global,
+    /// The command
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Run as if started in this folder
+    #[arg(short = 'C', value_name = "DIR", global = true)]
+    pub directory: Option<PathBuf>,
+    /// The manifest; else x-platform.yml here or in a folder above
+    #[arg(short = 'f', long = "file", value_name = "FILE", global = true)]
+    pub file: Option<PathBuf>,
+    /// When to use colours
+    #[arg(long, value_name = "WHEN", default_value = "auto", global = true)]
+    pub color: ColorChoice,
+    /// Say only what failed
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more: the output of every step
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+}
+
+/// When to use colours
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ColorChoice {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// The commands
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Build, tag and push the images that do not exist yet
+    Build(BuildArgs),
+    /// Show what `xp build` would do, and why; change nothing
+    Plan(PlanArgs),
+    /// Clone, fetch and fast-forward working copies; never touch your own work
+    Sync(SyncArgs),
+    /// List or build the builder images
+    #[command(subcommand)]
+    Builder(BuilderCommand),
+    /// Print the JSON Schema of the manifest
+    Schema,
+}
+
+/// Which services
+#[derive(Debug, Args)]
+pub struct Selection {
+    /// Services, by name or by a pattern such as 'z*'; all where none is named
+    #[arg(value_name = "SERVICE")]
+    pub names: Vec<String>,
+    /// Services, separated by commas
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub services: Vec<String>,
+}
+
+/// Which commits
+#[derive(Debug, Args)]
+pub struct References {
+    /// This branch where a repository has it, else what the manifest says
+    #[arg(long, value_name = "NAME")]
+    pub branch: Option<RefName>,
+    /// Another branch, tag or commit for one service; may be repeated
+    #[arg(long = "reference", value_name = "SERVICE=REF", value_parser = service_reference)]
+    pub references: Vec<(ServiceName, GitReference)>,
+}
+
+/// What to do with images
+#[derive(Debug, Args)]
+pub struct ImageArgs {
+    /// Build the selected services even where their images exist
+    #[arg(long)]
+    pub force: bool,
+    /// Do not pull what the registry has and the engine has not
+    #[arg(long)]
+    pub no_pull: bool,
+    /// Push nothing
+    #[arg(long)]
+    pub no_push: bool,
+    /// Leave out `scripts.test`
+    #[arg(long)]
+    pub no_test: bool,
+    /// A further tag for each image; may be repeated
+    #[arg(long = "tag", value_name = "TAG")]
+    pub tags: Vec<Tag>,
+}
+
+/// Arguments of `xp plan`
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// Which services
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Which commits
+    #[command(flatten)]
+    pub references: References,
+    /// What to do with images
+    #[command(flatten)]
+    pub images: ImageArgs,
+}
+
+/// Arguments of `xp build`
+#[derive(Debug, Args)]
+pub struct BuildArgs {
+    /// What is planned
+    #[command(flatten)]
+    pub plan: PlanArgs,
+    /// How much at once
+    #[command(flatten)]
+    pub jobs: Jobs,
+    /// Stop everything at the first failure, not only what depends on it
+    #[arg(long)]
+    pub fail_fast: bool,
+}
+
+/// How much at once
+#[derive(Debug, Args)]
+pub struct Jobs {
+    /// How many services at once; as many as there are processors where it is not given
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+}
+
+/// Arguments of `xp sync`
+#[derive(Debug, Args)]
+pub struct SyncArgs {
+    /// Which services
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Which commits
+    #[command(flatten)]
+    pub references: References,
+    /// How much at once
+    #[command(flatten)]
+    pub jobs: Jobs,
+}
+
+/// The commands of `xp builder`
+#[derive(Debug, Subcommand)]
+pub enum BuilderCommand {
+    /// List the builder images, and where they exist
+    List,
+    /// Build builder images again, from fresh bases, and push them
+    Update {
+        /// Builders, by the name of their folder; all where none is named
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// How much at once
+        #[command(flatten)]
+        jobs: Jobs,
+        /// Push nothing
+        #[arg(long)]
+        no_push: bool,
+    },
+}
+
+fn service_reference(text: &str) -> Result<(ServiceName, GitReference), String> {
+    let Some((service, reference)) = text.split_once('=') else {
+        return Err("write SERVICE=REF, such as zbackend=origin/main".to_owned());
+    };
+    let service = service.parse().map_err(|error| format!("{error}"))?;
+    let reference = reference.parse().map_err(|error| format!("{error}"))?;
+    Ok((service, reference))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn services_come_as_arguments_and_as_a_list() {
+        let cli = Cli::try_parse_from([
+            "xp",
+            "build",
+            "a",
+            "--services",
+            "b,c",
+            "--reference",
+            "a=v1",
+        ])
+        .unwrap();
+        let Command::Build(build) = cli.command else {
+            panic!("not a build")
+        };
+        assert_eq!(build.plan.selection.names, ["a"]);
+        assert_eq!(build.plan.selection.services, ["b", "c"]);
+        assert_eq!(build.plan.references.references.len(), 1);
+    }
+
+    #[test]
+    fn wrong_values_are_refused() {
+        for wrong in [
+            &["xp", "build", "--jobs", "0"][..],
+            &["xp", "build", "--tag", "-x"],
+            &["xp", "build", "--branch", "a..b"],
+            &["xp", "build", "--reference", "a"],
+        ] {
+            assert!(Cli::try_parse_from(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

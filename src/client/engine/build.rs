@@ -1,0 +1,194 @@
+//! Image builds: with BuildKit, or by the classic builder where the engine has none.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
+
+use bollard::body_try_stream;
+use bollard::moby::buildkit::v1::StatusResponse;
+use bollard::models::{BuildInfo, BuildInfoAux};
+use bollard::query_parameters::{BuildImageOptionsBuilder, BuilderVersion};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+
+use super::context::Context;
+use super::images::to_engine;
+use super::{Engine, EngineError};
+use crate::client::registry::Credentials;
+use crate::image::ImageReference;
+
+/// What is built.
+#[derive(Debug)]
+pub struct ImageBuild<'a> {
+    /// The folder whose files the Dockerfile may copy.
+    pub context: &'a Path,
+    /// The Dockerfile.
+    pub dockerfile: &'a Path,
+    /// The stage; the last one where there is none.
+    pub target: Option<&'a str>,
+    /// The build arguments.
+    pub args: &'a BTreeMap<String, String>,
+    /// The labels.
+    pub labels: &'a BTreeMap<String, String>,
+    /// The image's name.
+    pub name: &'a ImageReference,
+    /// Credentials by registry, for the images that it is based on.
+    pub credentials: HashMap<String, Credentials>,
+}
+
+impl Engine {
+    /// Builds an image; `output` gets what the build prints, `progress` the bytes of the context
+    /// that were sent.
+    ///
+    /// The build is cancelled when the returned future is dropped.
+    ///
+    /// # Errors
+    ///
+    /// A context that cannot be read, or a build that fails: errors inside the stream included.
+    pub async fn build(
+        &self,
+        build: ImageBuild<'_>,
+        output: &(dyn Fn(Bytes) + Send + Sync),
+        progress: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<(), EngineError> {
+        let context = Context::open(build.context, build.dockerfile)?;
+        let to_map = |map: &BTreeMap<String, String>| -> HashMap<String, String> {
+            map.iter()
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect()
+        };
+        let mut options = BuildImageOptionsBuilder::default()
+            .dockerfile(context.dockerfile())
+            .t(&build.name.to_string())
+            .rm(true)
+            .forcerm(true)
+            .buildargs(&to_map(build.args))
+            .labels(&to_map(build.labels));
+        if let Some(target) = build.target {
+            options = options.target(target);
+        }
+        if self.buildkit {
+            options = options
+                .version(BuilderVersion::BuilderBuildKit)
+                .session(&session_id());
+        }
+        let action = format!("build {}", build.name);
+        let credentials = build
+            .credentials
+            .into_iter()
+            .map(|(registry, credentials)| (registry, to_engine(credentials)))
+            .collect();
+
+        // The context's own error is the cause; the engine only sees a request that broke off.
+        let (context_failed, mut context_failure) = tokio::sync::mpsc::channel::<std::io::Error>(1);
+        let sent = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+        let counted = sent.clone();
+        let body = context.stream().map(move |chunk| match chunk {
+            Ok(bytes) => {
+                counted.fetch_add(bytes.len() as u64, std::sync::atomic::Ordering::Relaxed);
+                Ok(bytes)
+            }
+            Err(error) => {
+                let told = std::io::Error::new(error.kind(), error.to_string());
+                _ = context_failed.try_send(error);
+                Err(told)
+            }
+        });
+        let engine = self.patient();
+        let mut stream = Box::pin(engine.build_image(
+            options.build(),
+            Some(credentials),
+            Some(body_try_stream(body)),
+        ));
+        let mut log = BuildLog::default();
+        let mut ticks = tokio::time::interval(std::time::Duration::from_millis(200));
+        loop {
+            let message = tokio::select! {
+                message = stream.next() => message,
+                _ = ticks.tick() => {
+                    progress(sent.load(std::sync::atomic::Ordering::Relaxed));
+                    continue;
+                }
+            };
+            let Some(message) = message else { break };
+            match message {
+                Ok(message) => log.write(message, output),
+                Err(error) => {
+                    if let Ok(source) = context_failure.try_recv() {
+                        return Err(EngineError::Refused {
+                            action,
+                            message: source.to_string(),
+                            status: None,
+                        });
+                    }
+                    return Err(EngineError::new(action, error));
+                }
+            }
+        }
+        progress(sent.load(std::sync::atomic::Ordering::Relaxed));
+        Ok(())
+    }
+}
+
+/// A session's name is made by the client, and must be unique at the engine.
+fn session_id() -> String {
+    use std::hash::{BuildHasher as _, Hasher as _};
+    // The standard library's hasher keys are random for each instance.
+    let random = || {
+        std::collections::hash_map::RandomState::new()
+            .build_hasher()
+            .finish()
+    };
+    format!("xp-{:016x}{:016x}", random(), random())
+}
+
+/// Turns a build's messages into lines.
+#[derive(Default)]
+struct BuildLog {
+    /// The steps whose names were printed.
+    begun: HashSet<String>,
+    /// The steps whose end was printed.
+    ended: HashSet<String>,
+}
+
+impl BuildLog {
+    fn write(&mut self, message: BuildInfo, output: &(dyn Fn(Bytes) + Send + Sync)) {
+        if let Some(text) = message.stream {
+            output(text.into());
+        }
+        match message.aux {
+            Some(BuildInfoAux::BuildKit(status)) => self.write_status(status, output),
+            Some(BuildInfoAux::Default(_)) | None => {}
+        }
+        // What the classic builder says while it pulls a base image.
+        if let (Some(status), None) = (
+            message.status,
+            message.progress_detail.and_then(|detail| detail.total),
+        ) {
+            output(format!("{status}\n").into());
+        }
+    }
+
+    fn write_status(&mut self, status: StatusResponse, output: &(dyn Fn(Bytes) + Send + Sync)) {
+        for vertex in status.vertexes {
+            if vertex.started.is_some() && self.begun.insert(vertex.digest.clone()) {
+                let cached = if vertex.cached { " CACHED" } else { "" };
+                output(format!("{}{cached}\n", vertex.name).into());
+            }
+            if vertex.completed.is_some()
+                && self.ended.insert(vertex.digest)
+                && !vertex.error.is_empty()
+            {
+                output(format!("ERROR: {}\n", vertex.error).into());
+            }
+        }
+        for log in status.logs {
+            output(log.msg.into());
+        }
+        for warning in status.warnings {
+            let mut line = b"warning: ".to_vec();
+            line.extend(warning.short);
+            line.push(b'\n');
+            output(line.into());
+        }
+    }
+}

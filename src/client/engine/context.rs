@@ -1,0 +1,306 @@
+//! The build context as a stream: a tar archive that is never whole in memory or on disk.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+use futures_util::Stream;
+use thiserror::Error;
+use tokio_util::io::{ReaderStream, SyncIoBridge};
+use walkdir::WalkDir;
+
+use super::dockerignore::{Dockerignore, InvalidPattern};
+
+/// The name under which a Dockerfile that lies outside the context is sent.
+const OUTSIDE_DOCKERFILE: &str = ".dockerfile.xp";
+
+/// How much of the archive waits between the thread that reads files and the connection.
+const BUFFER: usize = 256 * 1024;
+
+/// A folder whose files are sent to the engine.
+#[derive(Debug)]
+pub struct Context {
+    folder: PathBuf,
+    dockerfile: PathBuf,
+    /// The Dockerfile's name in the archive.
+    name: String,
+    ignore: Dockerignore,
+}
+
+/// A context that cannot be sent.
+#[derive(Debug, Error)]
+pub enum ContextError {
+    /// The Dockerfile does not exist.
+    #[error("there is no Dockerfile at {}", .0.display())]
+    NoDockerfile(PathBuf),
+    /// The context is no folder.
+    #[error("the build context {} is not a folder", .0.display())]
+    NoFolder(PathBuf),
+    /// A file could not be read.
+    #[error("{} could not be read", path.display())]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A `.dockerignore` is wrong.
+    #[error("{} is wrong", path.display())]
+    Ignore {
+        /// Which file.
+        path: PathBuf,
+        /// Where, and what.
+        source: InvalidPattern,
+    },
+}
+
+impl Context {
+    /// Opens a context: checks that it and its Dockerfile exist, and reads the `.dockerignore`,
+    /// the one named after the Dockerfile where there is one.
+    ///
+    /// # Errors
+    ///
+    /// See [`ContextError`].
+    pub fn open(folder: &Path, dockerfile: &Path) -> Result<Self, ContextError> {
+        if !folder.is_dir() {
+            return Err(ContextError::NoFolder(folder.to_owned()));
+        }
+        if !dockerfile.is_file() {
+            return Err(ContextError::NoDockerfile(dockerfile.to_owned()));
+        }
+        let name = match dockerfile.strip_prefix(folder) {
+            Ok(relative) => relative.to_string_lossy().into_owned(),
+            Err(_) => OUTSIDE_DOCKERFILE.to_owned(),
+        };
+        let mut own = dockerfile.as_os_str().to_owned();
+        own.push(".dockerignore");
+        let mut ignore = Dockerignore::default();
+        for path in [PathBuf::from(own), folder.join(".dockerignore")] {
+            match fs::read(&path) {
+                Ok(bytes) => {
+                    ignore = Dockerignore::parse(&String::from_utf8_lossy(&bytes))
+                        .map_err(|source| ContextError::Ignore { path, source })?;
+                    break;
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => return Err(ContextError::Unreadable { path, source }),
+            }
+        }
+        Ok(Self {
+            folder: folder.to_owned(),
+            dockerfile: dockerfile.to_owned(),
+            name,
+            ignore,
+        })
+    }
+
+    /// Returns the Dockerfile's name in the archive.
+    pub fn dockerfile(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the archive as a stream; a file that cannot be read ends it with an error.
+    ///
+    /// A thread of its own reads the files, only as fast as the stream is consumed, and ends when
+    /// the stream is dropped.
+    pub fn stream(self) -> impl Stream<Item = io::Result<bytes::Bytes>> + Send + 'static {
+        let (reader, writer) = tokio::io::duplex(BUFFER);
+        let (failed, failure) = tokio::sync::oneshot::channel();
+        let writer = SyncIoBridge::new(writer);
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = self.write(writer) {
+                _ = failed.send(error);
+            }
+        });
+        // The archive's end alone does not tell whether it is complete: ask the writer.
+        let ended = async move {
+            match failure.await {
+                Ok(error) => Some(Err(error)),
+                Err(_) => None,
+            }
+        };
+        use futures_util::StreamExt as _;
+        ReaderStream::with_capacity(reader, BUFFER)
+            .chain(futures_util::stream::once(ended).filter_map(std::future::ready))
+    }
+
+    fn write(&self, writer: impl Write) -> io::Result<()> {
+        let mut archive = tar::Builder::new(writer);
+        archive.follow_symlinks(false);
+        let mut entries = WalkDir::new(&self.folder)
+            .min_depth(1)
+            .sort_by_file_name()
+            .into_iter();
+        while let Some(entry) = entries.next() {
+            let entry = entry.map_err(io::Error::from)?;
+            let relative = entry
+                .path()
+                .strip_prefix(&self.folder)
+                .map_err(io::Error::other)?;
+            let name = relative.to_string_lossy();
+            // The engine needs the Dockerfile even where it is ignored.
+            let is_dockerfile = *name == *self.name;
+            if self.ignore.excludes(&name) && !is_dockerfile {
+                let holds_dockerfile = Path::new(&self.name).starts_with(relative);
+                if entry.file_type().is_dir()
+                    && !self.ignore.may_keep_below(&name)
+                    && !holds_dockerfile
+                {
+                    entries.skip_current_dir();
+                }
+                continue;
+            }
+            append(&mut archive, entry.path(), relative).map_err(|error| {
+                io::Error::new(
+                    error.kind(),
+                    format!("{} could not be read: {error}", entry.path().display()),
+                )
+            })?;
+        }
+        if self.name == OUTSIDE_DOCKERFILE {
+            append(
+                &mut archive,
+                &self.dockerfile,
+                Path::new(OUTSIDE_DOCKERFILE),
+            )?;
+        }
+        archive.into_inner()?.flush()
+    }
+}
+
+/// Appends one file, folder or link: its mode and time are kept, its owner becomes root, as with
+/// `docker build`.
+fn append(archive: &mut tar::Builder<impl Write>, path: &Path, name: &Path) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(path)?;
+    let kind = metadata.file_type();
+    // A socket or a device has no content that could be copied.
+    if kind.is_socket() || kind.is_fifo() || kind.is_block_device() || kind.is_char_device() {
+        return Ok(());
+    }
+    let mut header = tar::Header::new_gnu();
+    header.set_metadata(&metadata);
+    header.set_uid(0);
+    header.set_gid(0);
+    if kind.is_symlink() {
+        header.set_size(0);
+        return archive.append_link(&mut header, name, fs::read_link(path)?);
+    }
+    if kind.is_dir() {
+        header.set_size(0);
+        return archive.append_data(&mut header, name, io::empty());
+    }
+    let file = File::open(path)?;
+    let size = metadata.len();
+    header.set_size(size);
+    archive.append_data(&mut header, name, Exactly { file, left: size })
+}
+
+/// Reads exactly so many bytes, as an archive's entry must have the length that its header says.
+struct Exactly {
+    file: File,
+    left: u64,
+}
+
+impl Read for Exactly {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let wanted = buffer
+            .len()
+            .min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        if wanted == 0 {
+            return Ok(0);
+        }
+        let read = self.file.read(&mut buffer[..wanted])?;
+        if read == 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "it became shorter while it was read",
+            ));
+        }
+        self.left -= read as u64;
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn entries(context: &Context) -> BTreeMap<String, (u32, tar::EntryType, Vec<u8>)> {
+        let mut bytes = Vec::new();
+        context.write(&mut bytes).unwrap();
+        let mut archive = tar::Archive::new(bytes.as_slice());
+        let mut found = BTreeMap::new();
+        for entry in archive.entries().unwrap() {
+            let mut entry = entry.unwrap();
+            assert_eq!(entry.header().uid().unwrap(), 0);
+            let name = entry.path().unwrap().to_string_lossy().into_owned();
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content).unwrap();
+            if let Some(target) = entry.link_name().unwrap() {
+                content = target.to_string_lossy().into_owned().into_bytes();
+            }
+            found.insert(
+                name,
+                (
+                    entry.header().mode().unwrap() & 0o777,
+                    entry.header().entry_type(),
+                    content,
+                ),
+            );
+        }
+        found
+    }
+
+    #[test]
+    fn modes_links_and_long_paths_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let long = format!("{}/{}", "d".repeat(120), "f".repeat(150));
+        fs::create_dir(folder.path().join("d".repeat(120))).unwrap();
+        fs::write(folder.path().join(&long), "long").unwrap();
+        fs::write(folder.path().join("Dockerfile"), "FROM scratch").unwrap();
+        fs::write(folder.path().join("run"), "x").unwrap();
+        fs::set_permissions(folder.path().join("run"), fs::Permissions::from_mode(0o750)).unwrap();
+        symlink("../outside/nowhere", folder.path().join("link")).unwrap();
+        let context = Context::open(folder.path(), &folder.path().join("Dockerfile")).unwrap();
+        let entries = entries(&context);
+        assert_eq!(entries[&long].2, b"long");
+        assert_eq!(entries["run"].0, 0o750);
+        assert_eq!(entries["link"].1, tar::EntryType::Symlink);
+        assert_eq!(entries["link"].2, b"../outside/nowhere");
+    }
+
+    #[test]
+    fn ignored_files_stay_but_the_dockerfile_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        write("docker/Dockerfile", "FROM scratch");
+        write(".dockerignore", "*\n!dist/**\n");
+        write("dist/app", "x");
+        write("secret", "x");
+        let context =
+            Context::open(folder.path(), &folder.path().join("docker/Dockerfile")).unwrap();
+        let names: Vec<_> = entries(&context).into_keys().collect();
+        assert_eq!(names, ["dist/app", "docker/Dockerfile"]);
+
+        write("docker/Dockerfile.dockerignore", "dist\n");
+        let context =
+            Context::open(folder.path(), &folder.path().join("docker/Dockerfile")).unwrap();
+        assert!(entries(&context).contains_key("secret"));
+        assert!(!entries(&context).contains_key("dist/app"));
+    }
+
+    #[test]
+    fn a_missing_dockerfile_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = Context::open(folder.path(), &folder.path().join("Dockerfile")).unwrap_err();
+        assert!(error.to_string().contains("no Dockerfile at"), "{error}");
+    }
+}

@@ -1,0 +1,168 @@
+//! What can go wrong with the engine.
+
+use std::error::Error as StdError;
+
+use thiserror::Error;
+
+use crate::error::{Diagnostic, Exit};
+use crate::image::ImageReference;
+
+use super::context::ContextError;
+
+/// An error of the engine, or of the way to it.
+#[derive(Debug, Error)]
+pub enum EngineError {
+    /// The engine does not answer.
+    #[error("the container engine at {address} does not answer")]
+    Unreachable {
+        /// Where it was looked for.
+        address: String,
+        /// What the system said.
+        #[source]
+        source: Box<dyn StdError + Send + Sync>,
+    },
+    /// The address of the engine is none that xp understands.
+    #[error("`{0}` is not the address of a container engine")]
+    Address(String),
+    /// The engine is too old.
+    #[error("the container engine at {address} speaks API {found}; 1.41 or later is needed")]
+    TooOld {
+        /// Where it is.
+        address: String,
+        /// Its version of the API.
+        found: String,
+    },
+    /// The engine refused a request.
+    #[error("the engine could not {action}: {message}")]
+    Refused {
+        /// What it was asked to do.
+        action: String,
+        /// What it said.
+        message: String,
+        /// The status of its answer; none for an error inside a stream.
+        status: Option<u16>,
+    },
+    /// The connection broke.
+    #[error("the connection to the engine broke while it was to {action}")]
+    Broken {
+        /// What it was asked to do.
+        action: String,
+        /// Why.
+        #[source]
+        source: Box<dyn StdError + Send + Sync>,
+    },
+    /// An image has no shell.
+    #[error("the builder image {image} has no /bin/sh, in which scripts run")]
+    NoShell {
+        /// Which image.
+        image: ImageReference,
+        /// What starting it said.
+        output: String,
+    },
+    /// A container ended though its work was not done.
+    #[error("the builder container ended while its script ran")]
+    ContainerGone,
+    /// The build context cannot be sent.
+    #[error(transparent)]
+    Context(#[from] ContextError),
+}
+
+impl EngineError {
+    /// Makes an error of one of the client library's, for something that was to be done.
+    pub(super) fn new(action: impl Into<String>, error: bollard::errors::Error) -> Self {
+        use bollard::errors::Error;
+        let action = action.into();
+        match error {
+            Error::DockerResponseServerError {
+                status_code,
+                message,
+            } => Self::Refused {
+                action,
+                message: tidy(&message),
+                status: Some(status_code),
+            },
+            Error::DockerStreamError { error } => Self::Refused {
+                action,
+                message: tidy(&error),
+                status: None,
+            },
+            error => Self::Broken {
+                action,
+                source: Box::new(error),
+            },
+        }
+    }
+
+    /// Returns the status of the engine's answer, where it refused.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused { status, .. } => *status,
+            _ => None,
+        }
+    }
+}
+
+/// The engine ends some messages with a line end.
+fn tidy(message: &str) -> String {
+    message.trim().to_owned()
+}
+
+impl Diagnostic for EngineError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Unreachable { .. } | Self::TooOld { .. } | Self::Broken { .. } => Exit::Outside,
+            Self::Address(_) => Exit::Usage,
+            Self::Refused { message, .. } if is_access(message) => Exit::Outside,
+            Self::Refused { .. }
+            | Self::NoShell { .. }
+            | Self::ContainerGone
+            | Self::Context(_) => Exit::ServiceFailed,
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        let hint = match self {
+            Self::Unreachable { address, source } => {
+                let refused = crate::error::chain(source.as_ref()).to_lowercase();
+                if refused.contains("permission denied") {
+                    format!("you may not use {address}: add yourself to the group that owns it, or run rootless")
+                } else {
+                    "is it started? `DOCKER_HOST` names another engine, such as unix:///path/docker.sock".to_owned()
+                }
+            }
+            Self::Address(_) => {
+                "write DOCKER_HOST as unix:///path/docker.sock or tcp://host:port".to_owned()
+            }
+            Self::NoShell { .. } => "use an image with a shell, such as one based on debian or alpine".to_owned(),
+            Self::ContainerGone => {
+                "it was removed, ran out of memory (`dockerBuilder.memory`), or the engine was restarted".to_owned()
+            }
+            Self::Refused { message, .. } if is_access(message) => {
+                "log in to the registry with `docker login`, or ask for the right to the repository".to_owned()
+            }
+            Self::Refused { message, .. } if message.contains("http: server gave HTTP response to HTTPS client") => {
+                "the registry speaks plain HTTP: list it under `insecure-registries` of the engine".to_owned()
+            }
+            Self::Refused { message, .. } if message.contains("no space left on device") => {
+                "free some space, for instance with `docker system prune`".to_owned()
+            }
+            _ => return Vec::new(),
+        };
+        vec![hint]
+    }
+}
+
+/// Tells whether a message is about credentials or rights.
+fn is_access(message: &str) -> bool {
+    let message = message.to_lowercase();
+    [
+        "unauthorized",
+        "authentication required",
+        "no basic auth",
+        "denied",
+        "forbidden",
+    ]
+    .iter()
+    .any(|word| message.contains(word))
+        && !message.contains("permission denied")
+}

@@ -1,0 +1,199 @@
+//! Images of the engine: listed, named, pulled and pushed.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bollard::auth::DockerCredentials;
+use bollard::models::ProgressDetail;
+use bollard::query_parameters::{
+    CreateImageOptionsBuilder, ListImagesOptionsBuilder, PushImageOptionsBuilder,
+    TagImageOptionsBuilder,
+};
+use futures_util::StreamExt as _;
+
+use super::{Engine, EngineError};
+use crate::client::registry::Credentials;
+use crate::image::ImageReference;
+use crate::plan::EngineImage;
+
+/// How far a push or a pull is.
+#[derive(Debug, Clone, Default)]
+pub struct Transfer {
+    /// Bytes moved and bytes in all, by layer.
+    layers: BTreeMap<String, (u64, u64)>,
+}
+
+impl Transfer {
+    fn update(
+        &mut self,
+        layer: Option<String>,
+        detail: Option<ProgressDetail>,
+    ) -> Option<(u64, u64)> {
+        let detail = detail?;
+        let number = |value: Option<i64>| u64::try_from(value.unwrap_or(0)).unwrap_or(0);
+        let (current, total) = (number(detail.current), number(detail.total));
+        if total == 0 {
+            return None;
+        }
+        // The engine counts the archive's padding too, and may go past the total.
+        self.layers.insert(layer?, (current.min(total), total));
+        let sum = self
+            .layers
+            .values()
+            .fold((0, 0), |sum, layer| (sum.0 + layer.0, sum.1 + layer.1));
+        Some(sum)
+    }
+}
+
+impl Engine {
+    /// Returns all images of the engine by each of their names: one request.
+    ///
+    /// # Errors
+    ///
+    /// Where the engine does not answer.
+    pub async fn images(&self) -> Result<HashMap<String, EngineImage>, EngineError> {
+        let options = ListImagesOptionsBuilder::default().all(false).build();
+        let images = self
+            .docker
+            .list_images(Some(options))
+            .await
+            .map_err(|error| EngineError::new("list its images", error))?;
+        let mut by_name = HashMap::new();
+        for image in images {
+            let found = EngineImage {
+                id: image.id,
+                labels: image.labels,
+            };
+            for name in image.repo_tags.into_iter().chain(image.repo_digests) {
+                by_name.insert(name, found.clone());
+            }
+        }
+        Ok(by_name)
+    }
+
+    /// Gives an image a further name.
+    ///
+    /// # Errors
+    ///
+    /// Where the engine does not have the image.
+    pub async fn tag(
+        &self,
+        image: &ImageReference,
+        name: &ImageReference,
+    ) -> Result<(), EngineError> {
+        let mut options = TagImageOptionsBuilder::default().repo(&name.repository().to_string());
+        if let Some(tag) = name.tag() {
+            options = options.tag(tag.as_str());
+        }
+        self.docker
+            .tag_image(&image.to_string(), Some(options.build()))
+            .await
+            .map_err(|error| EngineError::new(format!("tag {image} as {name}"), error))
+    }
+
+    /// Pulls an image; `progress` is called with bytes done and bytes in all.
+    ///
+    /// # Errors
+    ///
+    /// Where the engine or the registry refuses, errors inside the stream included.
+    pub async fn pull(
+        &self,
+        image: &ImageReference,
+        credentials: Option<Credentials>,
+        progress: &(dyn Fn(u64, u64) + Send + Sync),
+    ) -> Result<(), EngineError> {
+        let mut options =
+            CreateImageOptionsBuilder::default().from_image(&image.repository().to_string());
+        let tag = match (image.tag(), image.digest()) {
+            (_, Some(digest)) => digest.as_str(),
+            (Some(tag), None) => tag.as_str(),
+            // Without a tag the engine would pull all of them.
+            (None, None) => "latest",
+        };
+        options = options.tag(tag);
+        let engine = self.patient();
+        let mut stream =
+            Box::pin(engine.create_image(Some(options.build()), None, credentials.map(to_engine)));
+        let mut transfer = Transfer::default();
+        while let Some(message) = stream.next().await {
+            let message =
+                message.map_err(|error| EngineError::new(format!("pull {image}"), error))?;
+            if let Some(detail) = message.error_detail {
+                return Err(EngineError::Refused {
+                    action: format!("pull {image}"),
+                    message: detail
+                        .message
+                        .unwrap_or_else(|| "it gave no reason".to_owned()),
+                    status: None,
+                });
+            }
+            if message.status.as_deref() == Some("Downloading")
+                && let Some((done, total)) = transfer.update(message.id, message.progress_detail)
+            {
+                progress(done, total);
+            }
+        }
+        Ok(())
+    }
+
+    /// Pushes an image; `progress` is called with bytes done and bytes in all.
+    ///
+    /// # Errors
+    ///
+    /// Where the engine or the registry refuses, errors inside the stream included.
+    pub async fn push(
+        &self,
+        image: &ImageReference,
+        credentials: Option<Credentials>,
+        progress: &(dyn Fn(u64, u64) + Send + Sync),
+    ) -> Result<(), EngineError> {
+        let mut options = PushImageOptionsBuilder::default();
+        if let Some(tag) = image.tag() {
+            options = options.tag(tag.as_str());
+        }
+        let engine = self.patient();
+        let mut stream = Box::pin(engine.push_image(
+            &image.repository().to_string(),
+            Some(options.build()),
+            credentials.map(to_engine),
+        ));
+        let mut transfer = Transfer::default();
+        while let Some(message) = stream.next().await {
+            let message =
+                message.map_err(|error| EngineError::new(format!("push {image}"), error))?;
+            if let Some(detail) = message.error_detail {
+                return Err(EngineError::Refused {
+                    action: format!("push {image}"),
+                    message: detail
+                        .message
+                        .unwrap_or_else(|| "it gave no reason".to_owned()),
+                    status: None,
+                });
+            }
+            // The client library leaves out which layer is meant; layers differ by their size.
+            let layer = message
+                .progress_detail
+                .as_ref()
+                .and_then(|detail| detail.total)
+                .map(|total| total.to_string());
+            if let Some((done, total)) = transfer.update(layer, message.progress_detail) {
+                progress(done, total);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Credentials as the engine takes them.
+pub(super) fn to_engine(credentials: Credentials) -> DockerCredentials {
+    match credentials {
+        Credentials::Password { user, password } => DockerCredentials {
+            username: Some(user),
+            password: Some(password),
+            ..Default::default()
+        },
+        Credentials::IdentityToken(token) => DockerCredentials {
+            identitytoken: Some(token),
+            ..Default::default()
+        },
+    }
+}

@@ -1,0 +1,165 @@
+//! The container engine, through its HTTP API. Nothing else names bollard.
+
+mod build;
+mod container;
+mod context;
+mod dockerignore;
+mod error;
+mod images;
+
+use std::path::Path;
+use std::time::Duration;
+
+use bollard::{API_DEFAULT_VERSION, Docker};
+
+pub use build::ImageBuild;
+pub use container::{Bind, BuilderContainer, ContainerSpec};
+pub use context::ContextError;
+pub use error::EngineError;
+pub use images::Transfer;
+
+/// The oldest API that has all that xp uses: Docker 20.10.
+const OLDEST_API: (usize, usize) = (1, 41);
+
+/// For everything but builds, pushes and pulls, which take as long as they take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// For a build, a push or a pull: the connection itself is what tells that the engine is gone.
+const LONG_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+
+/// Where the engine is, and how xp talks to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineSettings {
+    /// `DOCKER_HOST`, or where the engine's socket is found.
+    pub address: String,
+    /// The folder with `ca.pem`, `cert.pem` and `key.pem` where `DOCKER_TLS_VERIFY` is set.
+    pub tls: Option<std::path::PathBuf>,
+    /// Whether BuildKit may be used: `DOCKER_BUILDKIT=0` says no.
+    pub buildkit: bool,
+}
+
+/// A connection to the engine. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    docker: Docker,
+    address: String,
+    buildkit: bool,
+}
+
+impl Engine {
+    /// Connects, and agrees on a version of the API: one request.
+    ///
+    /// # Errors
+    ///
+    /// An address that is none, an engine that does not answer or is too old.
+    pub async fn connect(settings: &EngineSettings) -> Result<Self, EngineError> {
+        let address = settings.address.clone();
+        let unreachable = |error: bollard::errors::Error| EngineError::Unreachable {
+            address: address.clone(),
+            source: Box::new(error),
+        };
+        let docker = open(settings)?
+            .negotiate_version()
+            .await
+            .map_err(unreachable)?;
+        let version = docker.client_version();
+        if (version.major_version, version.minor_version) < OLDEST_API {
+            return Err(EngineError::TooOld {
+                address,
+                found: version.to_string(),
+            });
+        }
+        let facts = docker.version().await.map_err(unreachable)?;
+        // Podman answers to the same API, but has no BuildKit session.
+        let is_podman = facts
+            .components
+            .iter()
+            .flatten()
+            .any(|component| component.name.contains("Podman"));
+        Ok(Self {
+            docker,
+            address,
+            buildkit: settings.buildkit && !is_podman,
+        })
+    }
+
+    /// Returns where the engine is.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Tells whether images are built with BuildKit, and not by the classic builder.
+    pub fn has_buildkit(&self) -> bool {
+        self.buildkit
+    }
+
+    /// Returns the engine's description of itself: its insecure registries, whether it is rootless.
+    ///
+    /// # Errors
+    ///
+    /// Where the engine does not answer.
+    pub async fn facts(&self) -> Result<EngineFacts, EngineError> {
+        let info = self
+            .docker
+            .info()
+            .await
+            .map_err(|error| EngineError::new("describe itself", error))?;
+        let registries = info.registry_config.unwrap_or_default();
+        let insecure = registries
+            .index_configs
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|(_, index)| index.secure == Some(false))
+            .map(|(host, _)| host)
+            .collect();
+        let rootless = info
+            .security_options
+            .iter()
+            .flatten()
+            .any(|option| option.contains("rootless"));
+        Ok(EngineFacts {
+            insecure_registries: insecure,
+            rootless,
+        })
+    }
+
+    fn patient(&self) -> Docker {
+        self.docker.clone().with_timeout(LONG_TIMEOUT)
+    }
+}
+
+/// What the engine says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EngineFacts {
+    /// The registries, host with port, that it talks to without TLS or without checking it.
+    pub insecure_registries: Vec<String>,
+    /// Whether its root is the user that runs it.
+    pub rootless: bool,
+}
+
+fn open(settings: &EngineSettings) -> Result<Docker, EngineError> {
+    let address = settings.address.as_str();
+    let timeout = REQUEST_TIMEOUT.as_secs();
+    let docker = if let Some(path) = address.strip_prefix("unix://") {
+        Docker::connect_with_unix(path, timeout, API_DEFAULT_VERSION)
+    } else if address.starts_with("tcp://")
+        || address.starts_with("http://")
+        || address.starts_with("https://")
+    {
+        match &settings.tls {
+            None => Docker::connect_with_http(address, timeout, API_DEFAULT_VERSION),
+            Some(folder) => {
+                let file = |name: &str| folder.join(name);
+                let (key, cert, ca) = (file("key.pem"), file("cert.pem"), file("ca.pem"));
+                let (key, cert, ca): (&Path, &Path, &Path) = (&key, &cert, &ca);
+                Docker::connect_with_ssl(address, key, cert, ca, timeout, API_DEFAULT_VERSION)
+            }
+        }
+    } else {
+        return Err(EngineError::Address(address.to_owned()));
+    };
+    docker.map_err(|error| EngineError::Unreachable {
+        address: address.to_owned(),
+        source: Box::new(error),
+    })
+}

@@ -1,0 +1,249 @@
+//! Cloning, so that the result looks as if `git clone` had made it.
+
+use std::path::Path;
+
+use git2::build::CheckoutBuilder;
+use git2::{Repository, RepositoryInitOptions};
+
+use super::error::GitErrorKind;
+use super::fetch::{Fetch, Tags, copy_commit, fetch};
+use super::progress::Watch;
+use super::working_copy::oid;
+use super::{GitClient, GitError, WorkingCopy};
+use crate::source::{GitScheme, GitUrl, ResolvedReference};
+
+/// What to clone, and where.
+#[derive(Debug, Clone, Copy)]
+pub struct CloneRequest<'a> {
+    /// The remote; its password is not written down.
+    pub url: &'a GitUrl,
+    /// The folder, which must not exist or be empty.
+    pub into: &'a Path,
+    /// What to check out: a branch, or a commit without one.
+    pub checkout: &'a ResolvedReference,
+}
+
+/// Clones all branches and tags, and checks one commit out.
+///
+/// Hooks and templates of the user's are not used.
+///
+/// # Errors
+///
+/// The remote cannot be reached or refuses, does not have the commit, or a file cannot be written.
+pub fn clone(
+    client: &GitClient,
+    request: &CloneRequest<'_>,
+    watch: &Watch<'_>,
+) -> Result<WorkingCopy, GitError> {
+    let failed = |cause| {
+        GitError::local(
+            format!(
+                "cannot clone {} into {}",
+                request.url,
+                request.into.display()
+            ),
+            cause,
+        )
+    };
+    let repository = initialize(request).map_err(failed)?;
+    let branches = ["+refs/heads/*:refs/remotes/origin/*".to_owned()];
+    let all = Fetch {
+        url: request.url,
+        refspecs: &branches,
+        tags: Tags::All,
+        prune: false,
+    };
+    let default_branch = fetch(client, &repository, &all, watch)?;
+    let working_copy = WorkingCopy {
+        repository,
+        dir: request.into.to_owned(),
+    };
+    if !working_copy.has_commit(request.checkout.commit) {
+        working_copy.fetch_commit(client, request.url, request.checkout, watch)?;
+    }
+    check_out(
+        &working_copy.repository,
+        request,
+        default_branch.as_deref(),
+        watch,
+    )
+    .map_err(failed)?;
+    if request.checkout.branch().is_none() {
+        working_copy.set_own_reference("head", request.checkout.commit)?;
+    }
+    Ok(working_copy)
+}
+
+impl WorkingCopy {
+    /// Fetches a commit that no branch or tag leads to: by the reference that was resolved, else by its SHA-1.
+    ///
+    /// # Errors
+    ///
+    /// As for [`WorkingCopy::fetch`].
+    pub fn fetch_commit(
+        &self,
+        client: &GitClient,
+        url: &GitUrl,
+        resolved: &ResolvedReference,
+        watch: &Watch<'_>,
+    ) -> Result<(), GitError> {
+        // A reference keeps the commit from being collected as garbage.
+        let pinned = "refs/xp/pinned";
+        if let Some(name) = &resolved.name {
+            let refspecs = [format!("+{name}:{pinned}")];
+            let by_name = Fetch {
+                url,
+                refspecs: &refspecs,
+                tags: Tags::None,
+                prune: false,
+            };
+            self.fetch(client, &by_name, watch)?;
+            if self.has_commit(resolved.commit) {
+                return Ok(());
+            }
+        }
+        let effective = client.effective_url(url);
+        if effective.scheme() == GitScheme::File {
+            oid(resolved.commit)
+                .and_then(|id| copy_commit(&self.repository, &effective, id, watch))
+                .map_err(|cause| {
+                    self.failed(&format!("copy {} from {url}", resolved.commit), cause)
+                })?;
+            return self.set_own_reference("pinned", resolved.commit);
+        }
+        let refspecs = [format!("+{}:{pinned}", resolved.commit)];
+        let by_sha = Fetch {
+            url,
+            refspecs: &refspecs,
+            tags: Tags::None,
+            prune: false,
+        };
+        match self.fetch(client, &by_sha, watch) {
+            Err(error) if error.kind() != GitErrorKind::Cancelled => {
+                self.fetch_everything(client, url, watch)?;
+                if self.has_commit(resolved.commit) {
+                    self.set_own_reference("pinned", resolved.commit)
+                } else {
+                    Err(error)
+                }
+            }
+            result => result,
+        }
+    }
+
+    /// Fetches all references: plain git servers give no commits out by their SHA-1 in the protocol that
+    /// libgit2 speaks.
+    fn fetch_everything(
+        &self,
+        client: &GitClient,
+        url: &GitUrl,
+        watch: &Watch<'_>,
+    ) -> Result<(), GitError> {
+        let refspecs = ["+refs/*:refs/xp/everything/*".to_owned()];
+        let everything = Fetch {
+            url,
+            refspecs: &refspecs,
+            tags: Tags::None,
+            prune: false,
+        };
+        let result = self.fetch(client, &everything, watch);
+        if let Ok(references) = self.repository.references_glob("refs/xp/everything/*") {
+            for mut reference in references.flatten() {
+                // One that stays costs nothing but a name.
+                let _ = reference.delete();
+            }
+        }
+        result
+    }
+}
+
+fn initialize(request: &CloneRequest<'_>) -> Result<Repository, git2::Error> {
+    let mut options = RepositoryInitOptions::new();
+    options
+        .no_reinit(true)
+        .mkdir(true)
+        .mkpath(true)
+        .external_template(false);
+    if let Some(branch) = request.checkout.branch() {
+        options.initial_head(branch);
+    }
+    let repository = Repository::init_opts(request.into, &options)?;
+    let mut config = repository.config()?.open_level(git2::ConfigLevel::Local)?;
+    config.set_str("remote.origin.url", &without_password(request.url))?;
+    config.set_str("remote.origin.fetch", "+refs/heads/*:refs/remotes/origin/*")?;
+    Ok(repository)
+}
+
+fn check_out(
+    repository: &Repository,
+    request: &CloneRequest<'_>,
+    default_branch: Option<&str>,
+    watch: &Watch<'_>,
+) -> Result<(), git2::Error> {
+    let commit = repository.find_commit(oid(request.checkout.commit)?)?;
+    if let Some(name) = default_branch.and_then(|name| name.strip_prefix("refs/heads/")) {
+        let remote_branch = format!("refs/remotes/origin/{name}");
+        repository.reference_symbolic(
+            "refs/remotes/origin/HEAD",
+            &remote_branch,
+            true,
+            "xp: clone",
+        )?;
+    }
+    // The files come first: a `HEAD` without its files would look as if they had been deleted.
+    let mut options = CheckoutBuilder::new();
+    options
+        .force()
+        .progress(|_, done, total| watch.checkout(done, total));
+    repository.checkout_tree(commit.as_object(), Some(&mut options))?;
+    let message = format!("clone: from {}", request.url);
+    match request.checkout.branch() {
+        Some(branch) => {
+            let name = format!("refs/heads/{branch}");
+            repository.reference(&name, commit.id(), true, &message)?;
+            repository.set_head(&name)?;
+            let mut config = repository.config()?.open_level(git2::ConfigLevel::Local)?;
+            config.set_str(&format!("branch.{branch}.remote"), "origin")?;
+            config.set_str(&format!("branch.{branch}.merge"), &name)
+        }
+        None => repository.set_head_detached(commit.id()),
+    }
+}
+
+/// Returns the URL as it may stand in a configuration file.
+pub(super) fn without_password(url: &GitUrl) -> String {
+    match (url.scheme(), url.password(), url.user()) {
+        (GitScheme::File | GitScheme::Git, ..) | (_, None, _) => url.expose().to_owned(),
+        (_, Some(_), user) => {
+            let text = url.expose();
+            let (scheme, rest) = text.split_once("://").unwrap_or(("https", text));
+            let authority = rest.split('/').next().unwrap_or(rest);
+            let start = authority.rfind('@').map_or(0, |at| at + 1);
+            let encoded_user = authority
+                .split(':')
+                .next()
+                .filter(|_| user.is_some_and(|user| !user.is_empty()));
+            let user = encoded_user
+                .map(|user| format!("{user}@"))
+                .unwrap_or_default();
+            format!("{scheme}://{user}{}", &rest[start..])
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_not_written_down() {
+        let written = |text: &str| without_password(&text.parse().unwrap());
+        assert_eq!(
+            written("https://b%40b:s:c@ret@h:1/x.git"),
+            "https://b%40b@h:1/x.git"
+        );
+        assert_eq!(written("https://:secret@h/x.git"), "https://h/x.git");
+        assert_eq!(written("https://bob@h/x.git"), "https://bob@h/x.git");
+        assert_eq!(written("git@h:x.git"), "git@h:x.git");
+    }
+}

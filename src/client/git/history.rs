@@ -1,0 +1,121 @@
+//! Questions about commits.
+
+use super::working_copy::oid;
+use super::{GitError, WorkingCopy};
+use crate::source::CommitId;
+
+/// What an image's labels and a builder's environment say about a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitFacts {
+    /// When it was written, in seconds since 1970.
+    pub author_time: i64,
+    /// When it was committed, in seconds since 1970: `SOURCE_DATE_EPOCH`.
+    pub committer_time: i64,
+    /// Who wrote it, as `Name <address>`.
+    pub author: String,
+    /// The first line of its message.
+    pub subject: String,
+}
+
+impl WorkingCopy {
+    /// Returns what a commit says about itself.
+    ///
+    /// # Errors
+    ///
+    /// The object store does not hold it.
+    pub fn commit_facts(&self, commit: CommitId) -> Result<CommitFacts, GitError> {
+        let missing = |cause| self.failed(&format!("find commit {commit}"), cause);
+        let commit = oid(commit)
+            .and_then(|id| self.repository.find_commit(id))
+            .map_err(missing)?;
+        let subject = commit.summary_bytes().unwrap_or_default();
+        Ok(CommitFacts {
+            author_time: commit.author().when().seconds(),
+            committer_time: commit.committer().when().seconds(),
+            author: commit.author().to_string(),
+            subject: String::from_utf8_lossy(subject).into_owned(),
+        })
+    }
+
+    /// Tells whether a commit is the other one, or stands in its history.
+    ///
+    /// # Errors
+    ///
+    /// One of them is missing.
+    pub fn is_ancestor(&self, ancestor: CommitId, of: CommitId) -> Result<bool, GitError> {
+        if ancestor == of {
+            return Ok(true);
+        }
+        oid(ancestor)
+            .and_then(|ancestor| self.repository.graph_descendant_of(oid(of)?, ancestor))
+            .map_err(|cause| self.failed("compare two commits", cause))
+    }
+
+    /// Returns how many commits one has that the other has not, and the other way round.
+    ///
+    /// # Errors
+    ///
+    /// One of them is missing.
+    pub fn ahead_and_behind(
+        &self,
+        one: CommitId,
+        other: CommitId,
+    ) -> Result<(usize, usize), GitError> {
+        oid(one)
+            .and_then(|one| self.repository.graph_ahead_behind(one, oid(other)?))
+            .map_err(|cause| self.failed("compare two commits", cause))
+    }
+
+    /// Returns the last commit, at or before one, that changed a folder or file; none where no commit has it.
+    ///
+    /// A merge counts where its result differs from all of its parents.
+    ///
+    /// # Errors
+    ///
+    /// A commit or tree is missing.
+    pub fn last_commit_of_path(
+        &self,
+        commit: CommitId,
+        path: &str,
+    ) -> Result<Option<CommitId>, GitError> {
+        let path = std::path::Path::new(path);
+        let search = || -> Result<Option<CommitId>, git2::Error> {
+            let entry = |commit: &git2::Commit<'_>| -> Result<Option<git2::Oid>, git2::Error> {
+                match commit.tree()?.get_path(path) {
+                    Ok(entry) => Ok(Some(entry.id())),
+                    Err(cause) if cause.code() == git2::ErrorCode::NotFound => Ok(None),
+                    Err(cause) => Err(cause),
+                }
+            };
+            let mut current = self.repository.find_commit(oid(commit)?)?;
+            // As `git log -- path` does: a parent that has the same content is followed alone.
+            loop {
+                let here = entry(&current)?;
+                let mut same = None;
+                for parent in current.parents() {
+                    if entry(&parent)? == here {
+                        same = Some(parent);
+                        break;
+                    }
+                }
+                match same {
+                    Some(parent) => current = parent,
+                    None => return Ok(here.map(|_| current.id().into())),
+                }
+            }
+        };
+        search().map_err(|cause| {
+            self.failed(&format!("search the history of {}", path.display()), cause)
+        })
+    }
+
+    /// Tells whether a reference's log names a commit: it once stood there.
+    pub fn reference_once_was(&self, name: &str, commit: CommitId) -> bool {
+        let Ok(log) = self.repository.reflog(name) else {
+            return false;
+        };
+        log.iter().any(|entry| {
+            CommitId::from(entry.id_new()) == commit || CommitId::from(entry.id_old()) == commit
+        })
+    }
+}

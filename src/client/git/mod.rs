@@ -1,0 +1,105 @@
+//! The git client: asks remotes for their references, and works on working copies.
+//!
+//! Nothing outside this folder names `git2`. Remotes are reached by transports of our own: http(s) over
+//! the process's HTTP client, ssh over the system's OpenSSH, `git://` over TCP; libgit2 reads
+//! `file` remotes itself. Resolving speaks protocol version 2, so that a server sends only the
+//! references that matter; fetching is libgit2's, over the same transports.
+//!
+//! [`GitClient::list_refs`] is asynchronous. Everything about working copies blocks, and must be
+//! called from a thread that may block (`spawn_blocking`), not from a task.
+
+mod clone;
+mod configuration;
+mod credentials;
+mod error;
+mod export;
+mod fetch;
+mod history;
+mod limits;
+mod list_refs;
+mod move_head;
+mod netrc;
+mod pkt_line;
+mod progress;
+mod remote_refs;
+mod state;
+mod transport;
+mod working_copy;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+pub use clone::{CloneRequest, clone};
+pub use error::{GitError, GitErrorKind};
+pub use export::{Export, Exported, export, remove_tree};
+pub use fetch::{Fetch, Tags};
+pub use history::CommitFacts;
+pub use move_head::{Move, NotMoved};
+pub use progress::{Progress, ProgressPhase, Watch};
+pub use remote_refs::RemoteRefs;
+pub use state::{Changes, Head, OperationUnderWay};
+pub use working_copy::{Opened, WorkingCopy, same_repository};
+
+use crate::client::http::Http;
+use crate::source::GitUrl;
+use configuration::Configuration;
+use credentials::Credentials;
+use limits::Limits;
+
+/// What the git client needs of the process's environment, as read by the settings.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    /// `HOME`: where `.netrc` is.
+    pub home: Option<PathBuf>,
+    /// `GIT_SSH_COMMAND`, a shell command line.
+    pub ssh_command: Option<String>,
+    /// `GIT_SSH`, a program.
+    pub ssh_program: Option<String>,
+    /// `GIT_SSH_VARIANT`: `ssh`, `plink`, `putty`, `tortoiseplink` or `simple`.
+    pub ssh_variant: Option<String>,
+}
+
+/// The git client of a process; a clone shares its connections, limits and logins.
+#[derive(Clone)]
+pub struct GitClient {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    http: Http,
+    environment: Environment,
+    configuration: Configuration,
+    credentials: Credentials,
+    limits: Limits,
+    runtime: Handle,
+}
+
+impl GitClient {
+    /// Makes the client, and reads the user's git configuration.
+    ///
+    /// `runtime` drives the network for the blocking functions; it must be a multi-threaded one.
+    ///
+    /// # Errors
+    ///
+    /// libgit2 cannot be set up.
+    pub fn new(http: Http, environment: Environment, runtime: Handle) -> Result<Self, GitError> {
+        transport::register()?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                http,
+                environment,
+                configuration: Configuration::read(),
+                credentials: Credentials::default(),
+                limits: Limits::default(),
+                runtime,
+            }),
+        })
+    }
+
+    /// Returns the URL that is really used for a remote, after `url.<base>.insteadOf`.
+    pub fn effective_url(&self, url: &GitUrl) -> GitUrl {
+        self.shared.configuration.effective_url(url)
+    }
+}

@@ -1,0 +1,230 @@
+//! What a working copy is in the middle of.
+
+use git2::{ErrorCode, RepositoryState, Status, StatusOptions};
+
+use super::{GitError, WorkingCopy};
+use crate::source::CommitId;
+
+/// How many changed files are named.
+const NAMED_FILES: usize = 5;
+
+/// What is checked out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Head {
+    /// A branch, by its short name.
+    Branch {
+        /// Such as `master`.
+        name: String,
+        /// Its last commit.
+        commit: CommitId,
+    },
+    /// A commit without a branch.
+    Detached(CommitId),
+    /// A branch without a commit: `git init`, or a clone that was broken off.
+    Unborn,
+}
+
+/// Something that a person has begun and not finished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OperationUnderWay {
+    /// `git merge`
+    Merge,
+    /// `git rebase`
+    Rebase,
+    /// `git cherry-pick`
+    CherryPick,
+    /// `git revert`
+    Revert,
+    /// `git bisect`
+    Bisect,
+    /// `git am`
+    ApplyMailbox,
+}
+
+impl OperationUnderWay {
+    /// Returns its name, as in "a merge is under way".
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Merge => "merge",
+            Self::Rebase => "rebase",
+            Self::CherryPick => "cherry-pick",
+            Self::Revert => "revert",
+            Self::Bisect => "bisect",
+            Self::ApplyMailbox => "`git am`",
+        }
+    }
+}
+
+/// Changes of tracked files; untracked ones do not count.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Files with changes in the index, the first few of them.
+    pub staged: Vec<String>,
+    /// Files with changes that are not in the index, or with conflicts; the first few of them.
+    pub modified: Vec<String>,
+}
+
+impl WorkingCopy {
+    /// Returns what is checked out.
+    ///
+    /// # Errors
+    ///
+    /// `HEAD` cannot be read.
+    pub fn head(&self) -> Result<Head, GitError> {
+        let head = match self.repository.head() {
+            Ok(head) => head,
+            Err(cause) if matches!(cause.code(), ErrorCode::UnbornBranch | ErrorCode::NotFound) => {
+                return Ok(Head::Unborn);
+            }
+            Err(cause) => return Err(self.failed("read HEAD", cause)),
+        };
+        let commit = head
+            .peel_to_commit()
+            .map_err(|cause| self.failed("read the commit of HEAD", cause))?
+            .id()
+            .into();
+        match head.shorthand() {
+            Ok(name) if head.is_branch() => Ok(Head::Branch {
+                name: name.to_owned(),
+                commit,
+            }),
+            _ => Ok(Head::Detached(commit)),
+        }
+    }
+
+    /// Returns what a person has begun and not finished.
+    pub fn operation_under_way(&self) -> Option<OperationUnderWay> {
+        match self.repository.state() {
+            RepositoryState::Clean => None,
+            RepositoryState::Merge => Some(OperationUnderWay::Merge),
+            RepositoryState::Revert | RepositoryState::RevertSequence => {
+                Some(OperationUnderWay::Revert)
+            }
+            RepositoryState::CherryPick | RepositoryState::CherryPickSequence => {
+                Some(OperationUnderWay::CherryPick)
+            }
+            RepositoryState::Bisect => Some(OperationUnderWay::Bisect),
+            RepositoryState::Rebase
+            | RepositoryState::RebaseInteractive
+            | RepositoryState::RebaseMerge => Some(OperationUnderWay::Rebase),
+            RepositoryState::ApplyMailbox | RepositoryState::ApplyMailboxOrRebase => {
+                Some(OperationUnderWay::ApplyMailbox)
+            }
+        }
+    }
+
+    /// Returns the changes of tracked files.
+    ///
+    /// Submodules do not count: xp never moves what is inside them.
+    ///
+    /// # Errors
+    ///
+    /// The index or a file cannot be read.
+    pub fn changes(&self) -> Result<Changes, GitError> {
+        let mut options = StatusOptions::new();
+        options
+            .include_untracked(false)
+            .include_ignored(false)
+            .exclude_submodules(true);
+        let statuses = self
+            .repository
+            .statuses(Some(&mut options))
+            .map_err(|cause| self.failed("compare the files", cause))?;
+        let staged = Status::INDEX_NEW
+            | Status::INDEX_MODIFIED
+            | Status::INDEX_DELETED
+            | Status::INDEX_RENAMED
+            | Status::INDEX_TYPECHANGE;
+        let mut changes = Changes::default();
+        for entry in statuses.iter() {
+            let path = String::from_utf8_lossy(entry.path_bytes()).into_owned();
+            let list = if entry.status().intersects(staged) {
+                &mut changes.staged
+            } else if entry.status() == Status::CURRENT {
+                continue;
+            } else {
+                &mut changes.modified
+            };
+            if list.len() < NAMED_FILES {
+                list.push(path);
+            }
+        }
+        Ok(changes)
+    }
+
+    /// Tells whether every difference to `HEAD` is what a move to a commit, broken off halfway, leaves
+    /// behind: files that are exactly that commit's. Such a move can be finished without losing anything.
+    ///
+    /// # Errors
+    ///
+    /// The index or a file cannot be read.
+    pub fn is_halfway_to(&self, commit: CommitId) -> Result<bool, GitError> {
+        self.differences_are_of(commit)
+            .map_err(|cause| self.failed("compare the files", cause))
+    }
+
+    fn differences_are_of(&self, commit: CommitId) -> Result<bool, git2::Error> {
+        let tree = self
+            .repository
+            .find_commit(super::working_copy::oid(commit)?)?
+            .tree()?;
+        let mut options = StatusOptions::new();
+        options
+            .include_untracked(true)
+            .recurse_untracked_dirs(true)
+            .include_ignored(false)
+            .exclude_submodules(true);
+        for entry in self.repository.statuses(Some(&mut options))?.iter() {
+            let Ok(path) = entry.path() else {
+                return Ok(false);
+            };
+            let wanted = tree.get_path(std::path::Path::new(path)).ok();
+            let file = self.dir.join(path);
+            let is_there = file.symlink_metadata().is_ok();
+            let is_wanted = match &wanted {
+                None => !is_there || entry.status() == Status::WT_NEW,
+                Some(wanted) => is_there && self.hash(&file, path)? == Some(wanted.id()),
+            };
+            // The index, too, must hold what was or what comes, and nothing else.
+            let in_index = self
+                .repository
+                .index()?
+                .get_path(std::path::Path::new(path), 0)
+                .map(|entry| entry.id);
+            let before = self
+                .repository
+                .head()?
+                .peel_to_tree()?
+                .get_path(std::path::Path::new(path))
+                .ok();
+            let index_is_known = in_index == wanted.as_ref().map(git2::TreeEntry::id)
+                || in_index == before.as_ref().map(git2::TreeEntry::id);
+            // A person's file that the move does not concern.
+            let is_foreign = entry.status() == Status::WT_NEW && wanted.is_none();
+            let is_of_the_move = is_wanted && index_is_known;
+            if !is_foreign && !is_of_the_move {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Returns the id that a file's content has, or would have.
+    fn hash(&self, file: &std::path::Path, path: &str) -> Result<Option<git2::Oid>, git2::Error> {
+        let Ok(metadata) = file.symlink_metadata() else {
+            return Ok(None);
+        };
+        if metadata.is_symlink() {
+            let Ok(target) = std::fs::read_link(file) else {
+                return Ok(None);
+            };
+            let bytes = target.as_os_str().as_encoded_bytes();
+            return git2::Oid::hash_object(git2::ObjectType::Blob, bytes).map(Some);
+        }
+        if !metadata.is_file() {
+            return Ok(None);
+        }
+        // A blob through the filters, such as those of line ends; an object too many does no harm.
+        self.repository.blob_path(&self.dir.join(path)).map(Some)
+    }
+}

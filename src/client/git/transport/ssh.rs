@@ -1,0 +1,465 @@
+//! ssh through the system's OpenSSH, so that keys, agents, `known_hosts`, jump hosts and
+//! `~/.ssh/config` work as they do for git.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::task::JoinHandle;
+
+use crate::client::git::error::{GitErrorKind, address};
+use crate::client::git::list_refs::said;
+use crate::client::git::{GitClient, GitError};
+use crate::source::GitUrl;
+
+/// What is kept of the last words of ssh.
+const LONGEST_STDERR: usize = 16 << 10;
+
+/// A running ssh, killed when it is dropped.
+pub(in crate::client::git) struct SshProcess {
+    child: Child,
+    stderr: Arc<Mutex<Vec<u8>>>,
+    collector: JoinHandle<()>,
+}
+
+/// Starts ssh with the remote's `git-upload-pack`.
+pub(super) fn spawn(
+    client: &GitClient,
+    url: &GitUrl,
+    version2: bool,
+) -> Result<(SshProcess, ChildStdout, ChildStdin), GitError> {
+    let _runtime = client.shared.runtime.enter();
+    let program = SshProgram::of(client);
+    let mut command = program.command(url, version2);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|cause| {
+            GitError::new(
+                GitErrorKind::Local,
+                format!("cannot run `{}` for {url}", program.text),
+            )
+            .because(cause)
+            .with_hint("install OpenSSH's client, or use an https URL")
+        })?;
+    let missing = || GitError::new(GitErrorKind::Local, format!("ssh has no pipes for {url}"));
+    let stdout = child.stdout.take().ok_or_else(missing)?;
+    let stdin = child.stdin.take().ok_or_else(missing)?;
+    let stderr = Arc::new(Mutex::new(Vec::new()));
+    let collector = tokio::spawn(collect(child.stderr.take(), stderr.clone()));
+    Ok((
+        SshProcess {
+            child,
+            stderr,
+            collector,
+        },
+        stdout,
+        stdin,
+    ))
+}
+
+async fn collect(pipe: Option<ChildStderr>, into: Arc<Mutex<Vec<u8>>>) {
+    let Some(mut pipe) = pipe else { return };
+    let mut buffer = [0; 1024];
+    while let Ok(read @ 1..) = pipe.read(&mut buffer).await {
+        let mut into = into.lock().unwrap_or_else(PoisonError::into_inner);
+        into.extend_from_slice(&buffer[..read]);
+        let excess = into.len().saturating_sub(LONGEST_STDERR);
+        into.drain(..excess);
+    }
+}
+
+impl SshProcess {
+    /// Gives ssh a moment to end by itself.
+    pub(super) async fn wait(&mut self, limit: Duration) {
+        let _ = tokio::time::timeout(limit, self.child.wait()).await;
+    }
+
+    /// Says why ssh ended, by its last words.
+    pub(super) async fn explain(&mut self, url: &GitUrl) -> GitError {
+        self.wait(Duration::from_secs(2)).await;
+        let _ = tokio::time::timeout(Duration::from_millis(500), &mut self.collector).await;
+        let stderr = self
+            .stderr
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        explain(url, &String::from_utf8_lossy(&stderr))
+    }
+}
+
+/// The ssh that git would run, and how its options are written.
+struct SshProgram {
+    text: String,
+    is_shell_line: bool,
+    variant: Variant,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Variant {
+    OpenSsh,
+    Plink,
+    Tortoise,
+    Simple,
+}
+
+impl SshProgram {
+    fn of(client: &GitClient) -> Self {
+        let environment = &client.shared.environment;
+        let configuration = &client.shared.configuration;
+        let line = environment
+            .ssh_command
+            .as_ref()
+            .or(configuration.ssh_command.as_ref());
+        let (text, is_shell_line) = match (line, &environment.ssh_program) {
+            (Some(line), _) => (line.clone(), true),
+            (None, Some(program)) => (program.clone(), false),
+            (None, None) => ("ssh".to_owned(), false),
+        };
+        let named = environment
+            .ssh_variant
+            .as_deref()
+            .or(configuration.ssh_variant.as_deref());
+        let variant = variant(named, &text, is_shell_line);
+        Self {
+            text,
+            is_shell_line,
+            variant,
+        }
+    }
+
+    fn command(&self, url: &GitUrl, version2: bool) -> Command {
+        let mut command = if self.is_shell_line {
+            let mut shell = Command::new("sh");
+            shell
+                .arg("-c")
+                .arg(format!("{} \"$@\"", self.text))
+                .arg(&self.text);
+            shell
+        } else {
+            Command::new(&self.text)
+        };
+        command.args(arguments(self.variant, url, version2));
+        if version2 {
+            command.env("GIT_PROTOCOL", "version=2");
+        } else {
+            command.env_remove("GIT_PROTOCOL");
+        }
+        command
+    }
+}
+
+fn variant(named: Option<&str>, text: &str, is_shell_line: bool) -> Variant {
+    let program = if is_shell_line {
+        // Variables may stand before the program: `SSH_AUTH_SOCK=… ssh -i key`.
+        let mut words = text
+            .split_whitespace()
+            .map(|word| word.trim_matches(['"', '\'']));
+        words
+            .find(|word| !word.contains('=') && *word != "env" && *word != "exec")
+            .unwrap_or("ssh")
+    } else {
+        text
+    };
+    let name = Path::new(program)
+        .file_stem()
+        .and_then(|name| name.to_str())
+        .unwrap_or("");
+    let name = match named {
+        None | Some("auto") => name,
+        Some(named) => named,
+    };
+    match name.to_ascii_lowercase().as_str() {
+        "plink" | "putty" => Variant::Plink,
+        "tortoiseplink" => Variant::Tortoise,
+        "simple" => Variant::Simple,
+        // A script of another name nearly always passes its arguments on to OpenSSH.
+        _ => Variant::OpenSsh,
+    }
+}
+
+fn arguments(variant: Variant, url: &GitUrl, version2: bool) -> Vec<String> {
+    let mut arguments = Vec::new();
+    if variant == Variant::OpenSsh {
+        if version2 {
+            arguments.extend(["-o", "SendEnv=GIT_PROTOCOL"].map(str::to_owned));
+        }
+        // Fifty connections beside progress bars cannot ask for passphrases; agents can.
+        arguments.extend(["-o", "BatchMode=yes", "-o", "ConnectTimeout=20"].map(str::to_owned));
+        arguments.extend(["-o", "ServerAliveInterval=20"].map(str::to_owned));
+    }
+    if variant == Variant::Tortoise {
+        arguments.push("-batch".to_owned());
+    }
+    if let Some(port) = url.port() {
+        match variant {
+            Variant::OpenSsh => arguments.extend(["-p".to_owned(), port.to_string()]),
+            Variant::Plink | Variant::Tortoise => {
+                arguments.extend(["-P".to_owned(), port.to_string()])
+            }
+            Variant::Simple => {}
+        }
+    }
+    if variant == Variant::OpenSsh {
+        // What follows is never an option, whatever it starts with.
+        arguments.push("--".to_owned());
+    }
+    arguments.push(match url.user() {
+        Some(user) => format!("{user}@{}", url.host()),
+        None => url.host().to_owned(),
+    });
+    arguments.push(format!("git-upload-pack {}", quote(&repository_path(url))));
+    arguments
+}
+
+/// Returns the path as the server's shell gets it.
+fn repository_path(url: &GitUrl) -> String {
+    let is_url = url.expose().contains("://");
+    let path = if is_url {
+        percent_decode(url.path())
+    } else {
+        url.path().to_owned()
+    };
+    match path.strip_prefix('/') {
+        // `ssh://host/~user/x` means a path in a home folder.
+        Some(rest) if is_url && rest.starts_with('~') => rest.to_owned(),
+        _ => path,
+    }
+}
+
+fn percent_decode(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let code = after
+            .get(..2)
+            .filter(|_| *first == b'%')
+            .and_then(|hex| std::str::from_utf8(hex).ok());
+        match code.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Quotes as git does, which the restricted shells of git servers expect.
+fn quote(text: &str) -> String {
+    let mut quoted = String::from("'");
+    for character in text.chars() {
+        match character {
+            '\'' | '!' => {
+                quoted.push_str("'\\");
+                quoted.push(character);
+                quoted.push('\'');
+            }
+            other => quoted.push(other),
+        }
+    }
+    quoted.push('\'');
+    quoted
+}
+
+/// Finds the reason in what ssh, or the server behind it, wrote.
+fn explain(url: &GitUrl, stderr: &str) -> GitError {
+    let lower = stderr.to_ascii_lowercase();
+    let says = |words: &[&str]| words.iter().any(|words| lower.contains(words));
+    let cause = last_words(stderr);
+    let host = url.host();
+    let destination = match (url.user(), url.port()) {
+        (Some(user), Some(port)) => format!("-p {port} {user}@{host}"),
+        (Some(user), None) => format!("{user}@{host}"),
+        (None, Some(port)) => format!("-p {port} {host}"),
+        (None, None) => host.to_owned(),
+    };
+    if says(&["remote host identification has changed"]) {
+        return GitError::new(
+            GitErrorKind::HostKey,
+            format!(
+                "the ssh key of {} is another one than before, for {url}",
+                address(url)
+            ),
+        )
+        .because("Host key verification failed.")
+        .with_hint(format!(
+            "if the server really has a new key, remove the old one with `ssh-keygen -R {}`",
+            known_hosts_name(url)
+        ));
+    }
+    if says(&["host key verification failed", "host key is known for"]) {
+        let port = url
+            .port()
+            .map(|port| format!("-p {port} "))
+            .unwrap_or_default();
+        return GitError::new(
+            GitErrorKind::HostKey,
+            format!("the ssh key of {} is unknown, for {url}", address(url)),
+        )
+        .because(cause)
+        .with_hint(format!(
+            "`ssh {destination}` shows the key to compare and accept; on a runner, `ssh-keyscan {port}{host} >> ~/.ssh/known_hosts` trusts it unseen"
+        ));
+    }
+    if says(&[
+        "permission denied (",
+        "too many authentication failures",
+        "no supported authentication methods",
+    ]) {
+        let user = url
+            .user()
+            .map(|user| format!(" for the user `{user}`"))
+            .unwrap_or_default();
+        return GitError::new(
+            GitErrorKind::Authentication,
+            format!("{} refused the ssh keys{user}: {url}", address(url)),
+        )
+        .because(cause)
+        .with_hint(format!(
+            "`ssh -T {destination}` must work without a question: `ssh-add` loads a key that has a passphrase"
+        ));
+    }
+    if says(&[
+        "could not resolve hostname",
+        "connection timed out",
+        "operation timed out",
+        "no route to host",
+        "network is unreachable",
+    ]) {
+        return GitError::unreachable(url).because(cause);
+    }
+    if says(&[
+        "connection refused",
+        "connection reset",
+        "kex_exchange_identification",
+        "connection closed by",
+    ]) {
+        return GitError::unreachable(url).because(cause).transient();
+    }
+    if cause.is_empty() {
+        return GitError::unreachable(url).because("ssh ended without a word");
+    }
+    said(url, &cause)
+}
+
+/// Returns the name of a host as `known_hosts` has it.
+fn known_hosts_name(url: &GitUrl) -> String {
+    match url.port() {
+        Some(port) if port != 22 => format!("'[{}]:{port}'", url.host()),
+        _ => url.host().to_owned(),
+    }
+}
+
+fn last_words(stderr: &str) -> String {
+    let lines: Vec<&str> = stderr
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with("Warning: Permanently added"))
+        .collect();
+    lines[lines.len().saturating_sub(3)..].join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> GitUrl {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_command_line_is_what_git_would_run() {
+        let line = |variant, text: &str| arguments(variant, &url(text), true).join(" ");
+        assert_eq!(
+            line(Variant::OpenSsh, "ssh://git@h:2222/x/it's.git"),
+            "-o SendEnv=GIT_PROTOCOL -o BatchMode=yes -o ConnectTimeout=20 -o ServerAliveInterval=20 -p 2222 -- \
+             git@h git-upload-pack '/x/it'\\''s.git'"
+        );
+        assert!(line(Variant::OpenSsh, "h:x/y.git").ends_with("-- h git-upload-pack 'x/y.git'"));
+        assert!(line(Variant::OpenSsh, "ssh://h/~bob/a%20b").ends_with("'~bob/a b'"));
+        assert_eq!(
+            line(Variant::Plink, "ssh://h:22/x"),
+            "-P 22 h git-upload-pack '/x'"
+        );
+        assert_eq!(
+            line(Variant::Simple, "ssh://h:22/x"),
+            "h git-upload-pack '/x'"
+        );
+    }
+
+    #[test]
+    fn the_kind_of_ssh_is_known_by_its_name() {
+        assert_eq!(variant(None, "ssh -i key", true), Variant::OpenSsh);
+        assert_eq!(
+            variant(None, "SSH_AUTH_SOCK=/x /usr/bin/plink -x", true),
+            Variant::Plink
+        );
+        assert_eq!(
+            variant(None, "C:/TortoisePlink.exe", false),
+            Variant::Tortoise
+        );
+        assert_eq!(variant(Some("simple"), "ssh", false), Variant::Simple);
+        assert_eq!(
+            variant(Some("auto"), "/opt/my-ssh", false),
+            Variant::OpenSsh
+        );
+    }
+
+    #[test]
+    fn the_last_words_of_ssh_are_understood() {
+        let remote = url("ssh://git@git.example.com:2222/x.git");
+        let check = |stderr: &str, kind: GitErrorKind, hint: &str| {
+            let error = explain(&remote, stderr);
+            assert_eq!(error.kind(), kind, "{stderr}");
+            assert!(
+                error.hint().unwrap_or("").contains(hint),
+                "{:?}",
+                error.hint()
+            );
+            assert!(error.to_string().contains("git.example.com"), "{error}");
+        };
+        check(
+            "Host key verification failed.\r\n",
+            GitErrorKind::HostKey,
+            "ssh-keyscan -p 2222 git.example.com",
+        );
+        check(
+            "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification failed.",
+            GitErrorKind::HostKey,
+            "ssh-keygen -R '[git.example.com]:2222'",
+        );
+        check(
+            "git@h: Permission denied (publickey).",
+            GitErrorKind::Authentication,
+            "ssh-add",
+        );
+        check(
+            "ssh: connect to host h port 22: Connection refused",
+            GitErrorKind::Unreachable,
+            "",
+        );
+        check(
+            "ERROR: Repository not found.\nfatal: Could not read",
+            GitErrorKind::NotFound,
+            "",
+        );
+        check(
+            "fatal: '/x' does not appear to be a git repository",
+            GitErrorKind::NotFound,
+            "",
+        );
+        check("", GitErrorKind::Unreachable, "");
+        assert!(explain(&remote, "Connection closed by 1.2.3.4").is_transient());
+    }
+}

@@ -1,0 +1,284 @@
+//! A folder with a clone in it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use git2::{Direction, ErrorCode, Oid, Repository};
+
+use super::error::GitErrorKind;
+use super::{GitClient, GitError};
+use crate::source::{CommitId, GitScheme, GitUrl};
+
+/// An open working copy.
+pub struct WorkingCopy {
+    pub(super) repository: Repository,
+    pub(super) dir: PathBuf,
+}
+
+/// What was found at the place of a working copy.
+pub enum Opened {
+    /// Nothing, or an empty folder.
+    Nothing,
+    /// A folder with files but without a repository of its own.
+    OtherFiles,
+    /// A file, a socket or the like.
+    NoFolder,
+    /// A working copy.
+    WorkingCopy(WorkingCopy),
+}
+
+impl From<Oid> for CommitId {
+    fn from(id: Oid) -> Self {
+        let mut bytes = [0; 20];
+        bytes.copy_from_slice(&id.as_bytes()[..20]);
+        Self::from_bytes(bytes)
+    }
+}
+
+pub(super) fn oid(commit: CommitId) -> Result<Oid, git2::Error> {
+    Oid::from_bytes(commit.as_bytes())
+}
+
+impl WorkingCopy {
+    /// Opens what is at a path; a repository further up does not count.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be read, or its `.git` is no repository.
+    pub fn open(dir: &Path) -> Result<Opened, GitError> {
+        let cannot_read = |cause| GitError::file(format!("cannot read {}", dir.display()), cause);
+        match fs::metadata(dir) {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Opened::Nothing),
+            Err(cause) => return Err(cannot_read(cause)),
+            Ok(metadata) if !metadata.is_dir() => return Ok(Opened::NoFolder),
+            Ok(_) => {}
+        }
+        if fs::symlink_metadata(dir.join(".git")).is_err() {
+            let is_empty = fs::read_dir(dir).map_err(cannot_read)?.next().is_none();
+            return Ok(if is_empty {
+                Opened::Nothing
+            } else {
+                Opened::OtherFiles
+            });
+        }
+        let broken = || format!("{} is not a working git repository", dir.display());
+        let repository = Repository::open(dir).map_err(|cause| match cause.code() {
+            ErrorCode::Owner => GitError::local(broken(), cause),
+            _ => GitError::local(broken(), cause)
+                .with_hint("it may be left from an interrupted clone: move the folder away, and xp clones it anew"),
+        })?;
+        if repository.is_bare() {
+            return Err(GitError::new(GitErrorKind::Local, broken())
+                .because("it has no files checked out (bare)"));
+        }
+        Ok(Opened::WorkingCopy(Self {
+            repository,
+            dir: dir.to_owned(),
+        }))
+    }
+
+    /// Returns the folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Tells whether the object store holds a commit.
+    pub fn has_commit(&self, commit: CommitId) -> bool {
+        oid(commit)
+            .and_then(|id| self.repository.find_commit(id))
+            .is_ok()
+    }
+
+    /// Returns the commit that a full reference name stands for.
+    pub fn reference(&self, name: &str) -> Option<CommitId> {
+        let reference = self.repository.find_reference(name).ok()?;
+        reference
+            .peel_to_commit()
+            .ok()
+            .map(|commit| commit.id().into())
+    }
+
+    /// Sets a reference of xp's own, below `refs/xp/`.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written.
+    pub fn set_own_reference(&self, name: &str, commit: CommitId) -> Result<(), GitError> {
+        let name = own(name);
+        oid(commit)
+            .and_then(|id| self.repository.reference(&name, id, true, "xp"))
+            .map(drop)
+            .map_err(|cause| self.failed(&format!("set {name}"), cause))
+    }
+
+    /// Returns a reference of xp's own, below `refs/xp/`.
+    pub fn own_reference(&self, name: &str) -> Option<CommitId> {
+        self.reference(&own(name))
+    }
+
+    /// Removes a reference of xp's own; that it is missing is no error.
+    pub(super) fn remove_own_reference(&self, name: &str) {
+        if let Ok(mut reference) = self.repository.find_reference(&own(name)) {
+            let _ = reference.delete();
+        }
+    }
+
+    /// Returns the name of the remote of its configuration that is the repository at a URL.
+    ///
+    /// `origin` is preferred. Where there is none, xp keeps what it fetches below `refs/xp/`.
+    pub fn remote_of(&self, client: &GitClient, url: &GitUrl) -> Option<String> {
+        let effective = client.effective_url(url);
+        let names = self.repository.remotes().ok()?;
+        let mut names: Vec<String> = names
+            .iter()
+            .filter_map(|name| name.ok().flatten().map(str::to_owned))
+            .collect();
+        names.sort_by_key(|name| name != "origin");
+        names.into_iter().find(|name| {
+            let Ok(remote) = self.repository.find_remote(name) else {
+                return false;
+            };
+            let Some(remote) = remote.url().ok().and_then(|url| url.parse::<GitUrl>().ok()) else {
+                return false;
+            };
+            same_repository(&remote, url) || same_repository(&remote, &effective)
+        })
+    }
+
+    /// Returns what a remote of its configuration fetches.
+    pub fn fetch_refspecs(&self, remote: &str) -> Vec<String> {
+        let Ok(remote) = self.repository.find_remote(remote) else {
+            return Vec::new();
+        };
+        let refspecs = remote
+            .refspecs()
+            .filter(|refspec| refspec.direction() == Direction::Fetch);
+        refspecs
+            .filter_map(|refspec| refspec.str().ok().map(str::to_owned))
+            .collect()
+    }
+
+    /// Returns where a remote's reference is kept, by the configuration of the remote.
+    pub fn tracking_reference(&self, remote: &str, name: &str) -> Option<String> {
+        let remote = self.repository.find_remote(remote).ok()?;
+        let mut refspecs = remote
+            .refspecs()
+            .filter(|refspec| refspec.direction() == Direction::Fetch);
+        let refspec = refspecs.find(|refspec| refspec.src_matches(name))?;
+        refspec
+            .transform(name)
+            .ok()?
+            .as_str()
+            .ok()
+            .map(str::to_owned)
+    }
+
+    /// Returns the folders that hold its objects: its own, then those it borrows from.
+    ///
+    /// A container that has the first one mounted as `.git/objects` needs the others at the same paths as here.
+    pub fn object_folders(&self) -> Vec<PathBuf> {
+        // A linked worktree has its objects in the main one.
+        let own = self.repository.commondir().join("objects");
+        let mut folders = Vec::new();
+        let mut seen = BTreeSet::new();
+        let mut waiting = vec![own.canonicalize().unwrap_or(own)];
+        while let Some(folder) = waiting.pop() {
+            if !seen.insert(folder.clone()) {
+                continue;
+            }
+            let alternates = fs::read_to_string(folder.join("info/alternates")).unwrap_or_default();
+            let lines = alternates
+                .lines()
+                .filter(|line| !line.is_empty() && !line.starts_with('#'));
+            waiting.extend(
+                lines
+                    .map(|line| folder.join(line))
+                    .map(|path| path.canonicalize().unwrap_or(path)),
+            );
+            folders.push(folder);
+        }
+        folders
+    }
+
+    pub(super) fn failed(&self, what: &str, cause: git2::Error) -> GitError {
+        GitError::local(format!("cannot {what} in {}", self.dir.display()), cause)
+    }
+}
+
+fn own(name: &str) -> String {
+    format!("refs/xp/{name}")
+}
+
+/// Tells whether two URLs name the same repository, as far as the URLs alone can prove it.
+///
+/// Credentials, `.git` and slashes at the end make no difference. `git@host:x/y` and
+/// `https://host/x/y` are the same on a git server; with another user than `git`, ssh leads to a
+/// machine's file system, which the web server's paths say nothing about.
+pub fn same_repository(one: &GitUrl, other: &GitUrl) -> bool {
+    if one.scheme() == GitScheme::File || other.scheme() == GitScheme::File {
+        return one.scheme() == other.scheme() && local_path(one) == local_path(other);
+    }
+    if !one.host().eq_ignore_ascii_case(other.host()) {
+        return false;
+    }
+    let trimmed = |url: &GitUrl| {
+        let path = url.path().trim_end_matches('/');
+        path.strip_suffix(".git").unwrap_or(path).to_owned()
+    };
+    let (one_path, other_path) = (trimmed(one), trimmed(other));
+    let on_git_server = |url: &GitUrl| url.scheme() != GitScheme::Ssh || url.user() == Some("git");
+    let is_web = |url: &GitUrl| matches!(url.scheme(), GitScheme::Http | GitScheme::Https);
+    let port = |url: &GitUrl| {
+        url.port().unwrap_or(match url.scheme() {
+            GitScheme::Https => 443,
+            GitScheme::Http => 80,
+            GitScheme::Git => 9418,
+            GitScheme::Ssh | GitScheme::File => 22,
+        })
+    };
+    if one.scheme() == other.scheme() {
+        let same_path = one_path == other_path
+            || on_git_server(one)
+                && on_git_server(other)
+                && one_path.trim_start_matches('/') == other_path.trim_start_matches('/');
+        let same_user = one.scheme() != GitScheme::Ssh || one.user() == other.user();
+        return port(one) == port(other) && same_path && same_user;
+    }
+    // The ports of different protocols differ anyhow.
+    (is_web(one) || is_web(other))
+        && on_git_server(one)
+        && on_git_server(other)
+        && one_path.trim_start_matches('/') == other_path.trim_start_matches('/')
+}
+
+fn local_path(url: &GitUrl) -> PathBuf {
+    let path = Path::new(url.path());
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spellings_of_one_repository_are_equal() {
+        let same = |one: &str, other: &str| {
+            same_repository(&one.parse().unwrap(), &other.parse().unwrap())
+        };
+        assert!(same("git@h:x/y.git", "https://h/x/y"));
+        assert!(same("https://bob:secret@H/x/y.git/", "https://h/x/y"));
+        assert!(same("git@h:x/y", "ssh://git@h/x/y.git"));
+        assert!(same("https://h:443/x", "https://h/x"));
+        assert!(same("ssh://git@h:2222/x", "https://h/x"));
+        assert!(same("file:///tmp", "/tmp/"));
+        assert!(!same("bob@h:x/y", "ssh://bob@h/x/y"));
+        assert!(!same("bob@h:x/y", "https://h/x/y"));
+        assert!(!same("https://h/x/y", "https://h/x/z"));
+        assert!(!same("https://h:8443/x", "https://h/x"));
+        assert!(!same("https://h/x", "https://other/x"));
+        assert!(!same("file:///tmp", "https://h/tmp"));
+        assert!(!same("git@h:x/y", "git@h:X/y"));
+    }
+}

@@ -1,0 +1,6 @@
+//! The only modules that name the crates of git, of the engine, and of HTTP.
+
+pub mod engine;
+pub mod git;
+pub mod http;
+pub mod registry;

@@ -1,0 +1,186 @@
+//! Credentials of registries, from Docker's configuration and its credential helpers.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use docker_credential::{CredentialRetrievalError, DockerCredential};
+
+use super::RegistryError;
+use crate::image::Registry;
+
+/// What a registry is told about who asks.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Credentials {
+    /// A user and a password.
+    Password {
+        /// The user.
+        user: String,
+        /// The password.
+        password: String,
+    },
+    /// A token that is exchanged for others.
+    IdentityToken(String),
+}
+
+/// Never shows the secret.
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Credentials({})", self.who())
+    }
+}
+
+impl Credentials {
+    /// Returns whom they stand for, for people.
+    pub fn who(&self) -> String {
+        match self {
+            Self::Password { user, .. } => format!("the user `{user}`"),
+            Self::IdentityToken(_) => "the identity token".to_owned(),
+        }
+    }
+}
+
+/// Finds the credentials of one registry: only its own helper is asked.
+pub(super) fn find(
+    folder: Option<&Path>,
+    registry: &Registry,
+) -> Result<Option<Credentials>, RegistryError> {
+    let Some(folder) = folder else {
+        return Ok(None);
+    };
+    let path = folder.join("config.json");
+    let configuration = |what: String| RegistryError::Configuration {
+        path: path.display().to_string(),
+        what,
+    };
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(configuration(error.to_string())),
+    };
+    let server = match registry.as_str() {
+        // The name under which `docker login` has always kept it.
+        "docker.io" | "index.docker.io" | "registry-1.docker.io" => "https://index.docker.io/v1/",
+        host => host,
+    };
+    let helper = || helper_name(&bytes, server);
+    match docker_credential::get_credential_from_reader(bytes.as_slice(), server) {
+        Ok(DockerCredential::UsernamePassword(user, password)) => {
+            Ok(Some(Credentials::Password { user, password }))
+        }
+        Ok(DockerCredential::IdentityToken(token)) => Ok(Some(Credentials::IdentityToken(token))),
+        Err(
+            CredentialRetrievalError::NoCredentialConfigured
+            | CredentialRetrievalError::ConfigNotFound,
+        ) => Ok(None),
+        Err(CredentialRetrievalError::HelperFailure {
+            helper,
+            stdout,
+            stderr,
+        }) => {
+            let said = format!("{stdout}{stderr}");
+            // The message by which every helper says that it has none.
+            if said.contains("credentials not found") {
+                return Ok(None);
+            }
+            let what = format!(
+                "failed: {}",
+                said.trim().lines().next().unwrap_or("it gave no reason")
+            );
+            Err(RegistryError::Helper {
+                helper,
+                registry: registry.clone(),
+                what,
+            })
+        }
+        Err(CredentialRetrievalError::HelperCommunicationError) => Err(RegistryError::Helper {
+            helper: helper(),
+            registry: registry.clone(),
+            what: "could not be run: is it installed and on the PATH?".to_owned(),
+        }),
+        Err(CredentialRetrievalError::MalformedHelperResponse) => Err(RegistryError::Helper {
+            helper: helper(),
+            registry: registry.clone(),
+            what: "answered with something that is no credential".to_owned(),
+        }),
+        Err(error) => Err(configuration(error.to_string())),
+    }
+}
+
+/// Returns the program that Docker's configuration names for a registry.
+fn helper_name(configuration: &[u8], server: &str) -> String {
+    let value: serde_json::Value = serde_json::from_slice(configuration).unwrap_or_default();
+    let helper = value
+        .get("credHelpers")
+        .and_then(|helpers| helpers.get(server))
+        .or_else(|| value.get("credsStore"));
+    format!(
+        "docker-credential-{}",
+        helper.and_then(serde_json::Value::as_str).unwrap_or("?")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registry(name: &str) -> Registry {
+        let repository: crate::image::ImageRepository = format!("{name}/x").parse().unwrap();
+        repository.registry().unwrap().clone()
+    }
+
+    fn find_in(config: &str, name: &str) -> Result<Option<Credentials>, RegistryError> {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("config.json"), config).unwrap();
+        find(Some(folder.path()), &registry(name))
+    }
+
+    #[test]
+    fn a_password_is_found_and_never_shown() {
+        // bob:s3cret
+        let found = find_in(
+            r#"{"auths":{"h.example:5000":{"auth":"Ym9iOnMzY3JldA=="}}}"#,
+            "h.example:5000",
+        );
+        let credentials = found.unwrap().unwrap();
+        assert_eq!(
+            credentials,
+            Credentials::Password {
+                user: "bob".to_owned(),
+                password: "s3cret".to_owned()
+            }
+        );
+        assert!(!format!("{credentials:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn no_file_and_no_entry_are_no_credentials() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(
+            find(Some(folder.path()), &registry("h.example")).unwrap(),
+            None
+        );
+        assert_eq!(find_in(r#"{"auths":{}}"#, "h.example").unwrap(), None);
+    }
+
+    #[test]
+    fn a_missing_helper_is_named() {
+        let error = find_in(
+            r#"{"credHelpers":{"h.example":"nowhere-to-be-found"}}"#,
+            "h.example",
+        )
+        .unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("`docker-credential-nowhere-to-be-found` for h.example"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_broken_file_is_named() {
+        let error = find_in("{", "h.example").unwrap_err();
+        assert!(error.to_string().contains("config.json"), "{error}");
+    }
+}

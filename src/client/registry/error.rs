@@ -1,0 +1,225 @@
+//! What can go wrong with a registry.
+
+use thiserror::Error;
+
+use crate::client::http::HttpClientError;
+use crate::error::{Diagnostic, Exit};
+use crate::image::{ImageReference, Registry};
+
+/// An error of a registry, or of the way to it.
+#[derive(Debug, Error)]
+pub enum RegistryError {
+    /// The registry does not answer.
+    #[error("the registry {registry} does not answer")]
+    Unreachable {
+        /// Which.
+        registry: Registry,
+        /// Why, without credentials.
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The registry wants other credentials, or any.
+    #[error("the registry {registry} refuses {who}{}", detail(.message))]
+    Unauthorized {
+        /// Which.
+        registry: Registry,
+        /// Whom, such as `the user bob` or `anonymous access`.
+        who: String,
+        /// What it said.
+        message: String,
+    },
+    /// The credentials are right, but lack the right.
+    #[error("the registry {registry} does not let {who} {action}{}", detail(.message))]
+    Denied {
+        /// Which.
+        registry: Registry,
+        /// Whom.
+        who: String,
+        /// What was to be done.
+        action: String,
+        /// What it said.
+        message: String,
+    },
+    /// Any other answer that is no success.
+    #[error("{method} {image} was answered with {status}{}", detail(.message))]
+    Status {
+        /// The request's method.
+        method: &'static str,
+        /// What it was about.
+        image: Box<ImageReference>,
+        /// The status.
+        status: u16,
+        /// What the registry said.
+        message: String,
+    },
+    /// An answer that is no registry's.
+    #[error("the registry of {image} gives an answer that cannot be used: {what}")]
+    Unexpected {
+        /// What was asked about.
+        image: Box<ImageReference>,
+        /// What is wrong.
+        what: String,
+    },
+    /// The Docker configuration cannot be read.
+    #[error("the credentials in {path} cannot be read: {what}")]
+    Configuration {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// A credential helper is missing or fails.
+    #[error("the credential helper `{helper}` for {registry} {what}")]
+    Helper {
+        /// The program's name.
+        helper: String,
+        /// For which registry it was called.
+        registry: Registry,
+        /// What is wrong.
+        what: String,
+    },
+    /// No client could be made, such as for a certificate that is none.
+    #[error("the registry {registry} cannot be asked")]
+    Client {
+        /// Which.
+        registry: Registry,
+        /// Why.
+        #[source]
+        source: HttpClientError,
+    },
+    /// A file of `certs.d` cannot be read.
+    #[error("the certificate {path} cannot be read")]
+    Certificate {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The image names no registry.
+    #[error("{0} is in no registry")]
+    NoRegistry(Box<ImageReference>),
+}
+
+fn detail(message: &str) -> String {
+    if message.is_empty() {
+        String::new()
+    } else {
+        format!(": {message}")
+    }
+}
+
+impl Diagnostic for RegistryError {
+    fn exit(&self) -> Exit {
+        Exit::Outside
+    }
+
+    fn hints(&self) -> Vec<String> {
+        let hint = match self {
+            Self::Unreachable { registry, source } => {
+                let why = crate::error::chain(source).to_lowercase();
+                if why.contains("certificate") || why.contains("unknownissuer") {
+                    format!(
+                        "put the registry's CA into /etc/docker/certs.d/{registry}/ca.crt, or name it by SSL_CERT_FILE"
+                    )
+                } else {
+                    "is the address right, and is the registry reached from here? Proxies are taken from the environment"
+                        .to_owned()
+                }
+            }
+            Self::Unauthorized { registry, .. } => format!("log in with `docker login {registry}`"),
+            Self::Denied { .. } => {
+                "ask for the right to the repository, or log in as somebody who has it".to_owned()
+            }
+            Self::Status { status: 429, .. } => {
+                "the registry limits the rate of requests: try again later".to_owned()
+            }
+            Self::Status { status: 500.., .. } => {
+                "the registry itself fails: its own log tells why".to_owned()
+            }
+            Self::Helper { helper, .. } => {
+                format!(
+                    "install `{helper}`, or change `credsStore` and `credHelpers` in Docker's config.json"
+                )
+            }
+            _ => return Vec::new(),
+        };
+        vec![hint]
+    }
+}
+
+/// Returns the messages of a registry's error answer, or the start of any other text.
+pub(super) fn message_of(text: &str) -> String {
+    let messages: Vec<String> = envelope(text)
+        .into_iter()
+        .map(|(code, message)| if message.is_empty() { code } else { message })
+        .collect();
+    if messages.is_empty() {
+        // A proxy's page: its first line is enough to recognise it.
+        text.lines()
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .chars()
+            .take(200)
+            .collect()
+    } else {
+        messages.join("; ")
+    }
+}
+
+/// Tells whether a text is a registry's own not-found.
+pub(super) fn says_not_found(text: &str) -> bool {
+    envelope(text).iter().any(|(code, _)| {
+        matches!(
+            code.as_str(),
+            "MANIFEST_UNKNOWN" | "NAME_UNKNOWN" | "NOT_FOUND" | "MANIFEST_BLOB_UNKNOWN"
+        )
+    })
+}
+
+fn envelope(text: &str) -> Vec<(String, String)> {
+    let Ok(value) = serde_json::from_str::<serde_json::Value>(text) else {
+        return Vec::new();
+    };
+    let field = |error: &serde_json::Value, name: &str| {
+        error
+            .get(name)
+            .and_then(serde_json::Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let errors = value
+        .get("errors")
+        .and_then(serde_json::Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    errors
+        .iter()
+        .map(|error| (field(error, "code"), field(error, "message")))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_registrys_own_not_found_counts() {
+        assert!(says_not_found(
+            r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#
+        ));
+        assert!(!says_not_found("<html>404 Not Found</html>"));
+        assert!(!says_not_found(r#"{"errors":[{"code":"DENIED"}]}"#));
+        assert!(!says_not_found(r#"{"errors":"no"}"#));
+    }
+
+    #[test]
+    fn messages_are_short() {
+        assert_eq!(
+            message_of(r#"{"errors":[{"code":"DENIED","message":"no"},{"code":"X"}]}"#),
+            "no; X"
+        );
+        assert_eq!(message_of("<html>\n<body>"), "<html>");
+    }
+}

@@ -1,0 +1,251 @@
+//! Registries, by the OCI distribution protocol, on the HTTP client that git uses too.
+//!
+//! Only manifests are moved here: layers are pushed and pulled by the engine, which has them. That
+//! is three requests of the protocol, and they have to be exactly these: one HEAD an image, on the
+//! connections of a shared client, with every answer but the registry's own not-found an error. The
+//! general client libraries ask `/v2/` before each request, make an HTTP client of their own and hide
+//! why a token was refused.
+
+mod auth;
+mod credentials;
+mod error;
+mod host;
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use reqwest::{Method, StatusCode};
+use tokio::sync::OnceCell;
+
+pub use credentials::Credentials;
+pub use error::RegistryError;
+
+use crate::client::http::Http;
+use crate::image::{Digest, ImageReference, Registry, Tag};
+use host::{Access, Host};
+
+/// The kinds of manifests that are understood: Docker's schema 2 and OCI's, single and by platform.
+const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, \
+     application/vnd.oci.image.manifest.v1+json, \
+     application/vnd.docker.distribution.manifest.list.v2+json, \
+     application/vnd.docker.distribution.manifest.v2+json";
+
+/// A manifest larger than this is none: registries refuse more than 4 MiB.
+const MAX_MANIFEST: usize = 8 * 1024 * 1024;
+
+/// Where credentials and certificates of registries are found.
+#[derive(Debug, Clone, Default)]
+pub struct RegistrySettings {
+    /// The folder with Docker's `config.json`.
+    pub docker_config: Option<PathBuf>,
+    /// The folders that hold a folder of certificates for each registry, `certs.d`.
+    pub certificates: Vec<PathBuf>,
+}
+
+/// An image manifest as the registry keeps it: its bytes are what its digest is of.
+#[derive(Debug, Clone)]
+pub struct ImageManifest {
+    media_type: String,
+    bytes: Bytes,
+}
+
+/// A client of all registries. Cheap to clone.
+#[derive(Clone)]
+pub struct RegistryClient {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    http: Http,
+    settings: RegistrySettings,
+    /// The registries that the engine talks to without TLS.
+    insecure: HashSet<String>,
+    hosts: Mutex<HashMap<Registry, Arc<OnceCell<Host>>>>,
+}
+
+impl RegistryClient {
+    /// Returns a client; nothing is read or asked before the first request.
+    ///
+    /// `insecure` are the registries, besides those on this machine, that may be asked without TLS.
+    pub fn new(
+        http: Http,
+        settings: RegistrySettings,
+        insecure: impl IntoIterator<Item = String>,
+    ) -> Self {
+        let insecure = insecure.into_iter().collect();
+        Self {
+            shared: Arc::new(Shared {
+                http,
+                settings,
+                insecure,
+                hosts: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Returns the digest of a reference, or none where the registry says that it has no such image.
+    ///
+    /// # Errors
+    ///
+    /// Everything but a clear answer of the registry itself.
+    pub async fn digest(&self, image: &ImageReference) -> Result<Option<Digest>, RegistryError> {
+        let host = self.host(image).await?;
+        let answer = host.send(Method::HEAD, image, Access::Pull, None).await?;
+        match answer.status() {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND
+                if answer
+                    .headers()
+                    .contains_key("docker-distribution-api-version") =>
+            {
+                return Ok(None);
+            }
+            // An answer to HEAD has no text, so a proxy's 404 looks like the registry's: ask again.
+            StatusCode::NOT_FOUND => return self.absent(&host, image).await,
+            _ => return Err(host.refusal(image, "HEAD", answer).await),
+        }
+        let digest = answer
+            .headers()
+            .get("docker-content-digest")
+            .and_then(|value| value.to_str().ok());
+        match digest.map(str::parse) {
+            Some(Ok(digest)) => Ok(Some(digest)),
+            Some(Err(_)) => Err(host.unexpected(image, "its answer has a digest that is none")),
+            // The header is not obligatory; the digest of the bytes is the same thing.
+            None => self.manifest(image).await.map(|manifest| Some(manifest.1)),
+        }
+    }
+
+    async fn absent(
+        &self,
+        host: &Host,
+        image: &ImageReference,
+    ) -> Result<Option<Digest>, RegistryError> {
+        let answer = host.send(Method::GET, image, Access::Pull, None).await?;
+        if answer.status() != StatusCode::NOT_FOUND {
+            return Err(host.unexpected(image, "it answers HEAD with 404, but not GET"));
+        }
+        let text = answer.text().await.unwrap_or_default();
+        if error::says_not_found(&text) {
+            Ok(None)
+        } else {
+            Err(host.unexpected(
+                image,
+                "something answers 404 that is no registry, perhaps a proxy",
+            ))
+        }
+    }
+
+    /// Returns a manifest and its digest.
+    async fn manifest(
+        &self,
+        image: &ImageReference,
+    ) -> Result<(ImageManifest, Digest), RegistryError> {
+        let host = self.host(image).await?;
+        let answer = host.send(Method::GET, image, Access::Pull, None).await?;
+        if answer.status() != StatusCode::OK {
+            return Err(host.refusal(image, "GET", answer).await);
+        }
+        let header = |name: &str| {
+            answer
+                .headers()
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .map(str::to_owned)
+        };
+        let media_type = header("content-type").unwrap_or_default();
+        let digest =
+            header("docker-content-digest").or_else(|| image.digest().map(ToString::to_string));
+        let bytes = host.body(image, answer, MAX_MANIFEST).await?;
+        let Some(Ok(digest)) = digest.as_deref().map(str::parse) else {
+            return Err(host.unexpected(image, "it does not tell the digest of the manifest"));
+        };
+        Ok((ImageManifest { media_type, bytes }, digest))
+    }
+
+    /// Gives an image that the registry has further tags; no layer moves.
+    ///
+    /// # Errors
+    ///
+    /// Where the registry lacks the image, or refuses.
+    pub async fn set_tags(
+        &self,
+        image: &ImageReference,
+        tags: &[Tag],
+    ) -> Result<(), RegistryError> {
+        let (manifest, _) = self.manifest(image).await?;
+        let host = self.host(image).await?;
+        for tag in tags {
+            let name = image.repository().tagged(tag.clone());
+            let body = Some((manifest.media_type.as_str(), manifest.bytes.clone()));
+            let answer = host.send(Method::PUT, &name, Access::Push, body).await?;
+            if !answer.status().is_success() {
+                return Err(host.refusal(&name, "PUT", answer).await);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the credentials for a registry, for the engine to use; none where there are none.
+    ///
+    /// # Errors
+    ///
+    /// A configuration that cannot be read, or a credential helper that is missing or fails.
+    pub async fn credentials(
+        &self,
+        registry: &Registry,
+    ) -> Result<Option<Credentials>, RegistryError> {
+        let folder = self.shared.settings.docker_config.clone();
+        let registry = registry.clone();
+        // A credential helper is a process, and may ask a keychain.
+        tokio::task::spawn_blocking(move || credentials::find(folder.as_deref(), &registry))
+            .await
+            .unwrap_or(Ok(None))
+    }
+
+    async fn host(&self, image: &ImageReference) -> Result<HostGuard, RegistryError> {
+        let Some(registry) = image.repository().registry() else {
+            return Err(RegistryError::NoRegistry(Box::new(image.clone())));
+        };
+        let cell = {
+            let mut hosts = self
+                .shared
+                .hosts
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            hosts.entry(registry.clone()).or_default().clone()
+        };
+        cell.get_or_try_init(|| async {
+            let credentials = self.credentials(registry).await?;
+            let may_be_plain =
+                registry.is_loopback() || self.shared.insecure.contains(registry.as_str());
+            Host::find(
+                &self.shared.http,
+                &self.shared.settings,
+                registry,
+                credentials,
+                may_be_plain,
+            )
+            .await
+        })
+        .await?;
+        Ok(HostGuard(cell))
+    }
+}
+
+/// A host that was found; keeps its cell alive.
+struct HostGuard(Arc<OnceCell<Host>>);
+
+impl std::ops::Deref for HostGuard {
+    type Target = Host;
+
+    fn deref(&self) -> &Host {
+        match self.0.get() {
+            Some(host) => host,
+            // `host()` makes a guard only of a cell that it has filled.
+            None => unreachable!("a host guard holds a host"),
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! `xp builder`
+
+use std::collections::BTreeMap;
+
+use super::build::carry_out;
+use super::session::Session;
+use super::stages::Planned;
+use crate::cli::BuilderCommand;
+use crate::error::Failure;
+use crate::event::Unit;
+use crate::execute::lock::lock;
+use crate::image::ImageReference;
+use crate::inspect;
+use crate::manifest::BuilderName;
+use crate::plan::table::aligned;
+use crate::plan::{BuilderState, FolderBuilder, Inventory, Plan, Presence};
+
+/// Runs a command of `xp builder`.
+pub async fn run(session: &Session, command: &BuilderCommand) -> Result<(), Failure> {
+    match command {
+        BuilderCommand::List => session.unless_interrupted(list(session)).await,
+        BuilderCommand::Update {
+            names,
+            jobs,
+            no_push,
+        } => {
+            let locked = async { Ok(lock(&session.layout.lock(), &session.events).await?) };
+            let _lock = session.unless_interrupted(locked).await?;
+            let planned = session
+                .unless_interrupted(plan_update(session, names, !no_push))
+                .await?;
+            carry_out(session, planned, jobs.jobs, false).await
+        }
+    }
+}
+
+async fn list(session: &Session) -> Result<(), Failure> {
+    let folders = folders(session, &[])?;
+    let (engine, facts) = session.engine().await?;
+    let registry = session.registry(&facts);
+    let (found, in_engine) = tokio::join!(
+        inspect::registries(&registry, in_registries(&folders)),
+        engine.images()
+    );
+    let inventory = Inventory {
+        registry: found,
+        engine: in_engine?,
+    };
+    let mut rows = vec![
+        ["BUILDER", "CONTENT", "ENGINE", "REGISTRY", "IMAGE"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    for (unit, folder) in &folders {
+        let in_engine = if inventory.in_engine(&folder.image).is_some() {
+            "yes"
+        } else {
+            "no"
+        };
+        let in_registry = match inventory.registry.get(&folder.image) {
+            None => "-",
+            Some(Presence::Present(_)) => "yes",
+            Some(Presence::Absent) => "no",
+            Some(Presence::Unknown(_)) => "?",
+        };
+        rows.push(vec![
+            unit.to_string(),
+            folder.content.short().to_owned(),
+            in_engine.to_owned(),
+            in_registry.to_owned(),
+            folder.image.to_string(),
+        ]);
+    }
+    session.reporter.finish();
+    super::print(&aligned(&rows));
+    // The table is printed all the same: what is known is worth showing.
+    BuilderState {
+        folders: BTreeMap::new(),
+        registry: inventory.registry,
+    }
+    .known()?;
+    Ok(())
+}
+
+async fn plan_update(session: &Session, names: &[String], push: bool) -> Result<Planned, Failure> {
+    let folders = folders(session, names)?;
+    let (engine, facts) = session.engine().await?;
+    let registry = session.registry(&facts);
+    let git = session.git()?;
+    let inventory = Inventory::default();
+    let units = folders
+        .iter()
+        .map(|(unit, folder)| folder.plan(unit.clone(), &inventory, None, true, push));
+    Ok(Planned {
+        plan: Plan {
+            units: units.collect(),
+        },
+        engine,
+        facts,
+        registry,
+        git,
+    })
+}
+
+/// Reads the folders of the named builders; of all where none is named.
+fn folders(session: &Session, names: &[String]) -> Result<BTreeMap<Unit, FolderBuilder>, Failure> {
+    let named = names
+        .iter()
+        // As the manifest writes it, too.
+        .map(|name| name.strip_prefix("builders/").unwrap_or(name))
+        .map(|name| {
+            name.parse::<BuilderName>()
+                .map_err(|error| Failure::usage(error.to_string()))
+        });
+    let names = if names.is_empty() {
+        inspect::builder_names(&session.manifest)
+    } else {
+        named.collect::<Result<Vec<_>, _>>()?
+    };
+    let read = names
+        .iter()
+        .map(|name| inspect::folder_builder(&session.manifest, name));
+    Ok(read.collect::<Result<BTreeMap<_, _>, _>>()?)
+}
+
+fn in_registries(folders: &BTreeMap<Unit, FolderBuilder>) -> Vec<ImageReference> {
+    let images = folders.values().map(|folder| &folder.image);
+    images
+        .filter(|image| image.repository().registry().is_some())
+        .cloned()
+        .collect()
+}

@@ -1,0 +1,79 @@
+//! The subcommands: each reads like a paragraph, and wires the stages.
+
+mod build;
+mod builder;
+mod plan;
+mod schema;
+mod session;
+mod stages;
+mod sync;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::{Cli, Command};
+use crate::error::{Exit, Failure};
+use crate::settings::Settings;
+use session::Session;
+
+/// Runs the command that the process's arguments name.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors, and go to standard output.
+            _ = error.print();
+            let exit = if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Done
+            };
+            return ExitCode::from(exit.code());
+        }
+    };
+    let exit = match dispatch(cli) {
+        Ok(()) => Exit::Done,
+        Err(failure) => {
+            if let Some(message) = failure.message() {
+                _ = writeln!(std::io::stderr().lock(), "{message}");
+            }
+            failure.exit
+        }
+    };
+    ExitCode::from(exit.code())
+}
+
+fn dispatch(cli: Cli) -> Result<(), Failure> {
+    if matches!(cli.command, Command::Schema) {
+        return schema::run();
+    }
+    let settings = Settings::read(&cli.global)
+        .map_err(|error| Failure::usage(format!("the current folder cannot be used: {error}")))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(
+            std::thread::available_parallelism().map_or(2, |count| count.get().clamp(2, 8)),
+        )
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::usage(format!("no threads can be started: {error}")))?;
+    let result = runtime.block_on(async {
+        let session = Session::open(settings)?;
+        match cli.command {
+            Command::Build(args) => build::run(&session, &args).await,
+            Command::Plan(args) => plan::run(&session, &args).await,
+            Command::Sync(args) => sync::run(&session, &args).await,
+            Command::Builder(command) => builder::run(&session, &command).await,
+            Command::Schema => Ok(()),
+        }
+    });
+    // A thread that still waits for a credential helper or a DNS answer must not hold up the end.
+    runtime.shutdown_background();
+    result
+}
+
+/// Prints a result; a reader that has gone away is no failure.
+fn print(text: &str) {
+    _ = std::io::stdout().lock().write_all(text.as_bytes());
+}

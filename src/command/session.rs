@@ -1,0 +1,154 @@
+//! What every command has: the manifest, the clients, the screen, and Ctrl-C.
+
+use std::path::{Path, PathBuf};
+use std::process;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::client::engine::{Engine, EngineFacts};
+use crate::client::git::GitClient;
+use crate::client::http::Http;
+use crate::client::registry::RegistryClient;
+use crate::error::{Exit, Failure};
+use crate::event::{Event, Events};
+use crate::manifest::{self, DEFAULT_CACHE_DIR, Manifest};
+use crate::plan::Layout;
+use crate::report::Reporter;
+use crate::settings::Settings;
+
+/// The name of the manifest where none is given.
+const MANIFEST: &str = "x-platform.yml";
+
+/// What every command has.
+pub struct Session {
+    pub settings: Settings,
+    pub manifest: Manifest,
+    pub layout: Layout,
+    pub reporter: Reporter,
+    pub events: Events,
+    /// Set by Ctrl-C.
+    pub cancel: CancellationToken,
+    http: Http,
+}
+
+impl Session {
+    /// Reads the manifest, and begins to listen for Ctrl-C.
+    pub fn open(settings: Settings) -> Result<Self, Failure> {
+        let file = match &settings.file {
+            Some(file) => settings.directory.join(file),
+            None => find_manifest(&settings.directory)?,
+        };
+        let manifest = manifest::load(&file)
+            .map_err(|error| Failure::rendered(Exit::Usage, error.render(settings.report.color)))?;
+        let cache_dir = settings.cache_dir.clone().unwrap_or_else(|| {
+            let relative = manifest
+                .cache_dir
+                .clone()
+                .unwrap_or_else(|| PathBuf::from(DEFAULT_CACHE_DIR));
+            manifest.folder.join(relative)
+        });
+        let layout = Layout::new(cache_dir);
+        let reporter = Reporter::new(settings.report, layout.logs());
+        let events = reporter.events();
+        let cancel = CancellationToken::new();
+        listen(cancel.clone(), events.clone())?;
+        let http =
+            Http::new(&settings.proxies).map_err(|error| Failure::usage(error.to_string()))?;
+        Ok(Self {
+            settings,
+            manifest,
+            layout,
+            reporter,
+            events,
+            cancel,
+            http,
+        })
+    }
+
+    /// Connects to the engine, and asks what it says of itself.
+    pub async fn engine(&self) -> Result<(Engine, EngineFacts), Failure> {
+        let engine = Engine::connect(&self.settings.engine).await?;
+        let facts = engine.facts().await?;
+        Ok((engine, facts))
+    }
+
+    /// Returns the client of all registries.
+    pub fn registry(&self, facts: &EngineFacts) -> RegistryClient {
+        let insecure = facts.insecure_registries.iter().cloned();
+        RegistryClient::new(self.http.clone(), self.settings.registry.clone(), insecure)
+    }
+
+    /// Returns the client of all git remotes.
+    pub fn git(&self) -> Result<GitClient, Failure> {
+        let runtime = tokio::runtime::Handle::current();
+        Ok(GitClient::new(
+            self.http.clone(),
+            self.settings.git.clone(),
+            runtime,
+        )?)
+    }
+
+    /// Returns a variable of the environment, for the manifest's placeholders.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        self.settings.variables.get(name).cloned()
+    }
+
+    /// Waits for something that nothing depends on yet, and gives up on Ctrl-C.
+    pub async fn unless_interrupted<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        tokio::select! {
+            result = work => result,
+            () = self.cancel.cancelled() => {
+                self.reporter.finish();
+                Err(Failure::silent(Exit::Interrupted))
+            }
+        }
+    }
+}
+
+/// Looks for the manifest here and in the folders above, as git looks for its repository.
+fn find_manifest(directory: &Path) -> Result<PathBuf, Failure> {
+    if !directory.is_dir() {
+        return Err(Failure::usage(format!(
+            "there is no folder {}",
+            directory.display()
+        )));
+    }
+    let found = directory
+        .ancestors()
+        .map(|folder| folder.join(MANIFEST))
+        .find(|file| file.is_file());
+    found.ok_or_else(|| {
+        Failure::usage(format!(
+            "there is no {MANIFEST} in {} or a folder above\n\
+             hint: `-f FILE` names another manifest; x-platform.yml.example shows what belongs in one",
+            directory.display()
+        ))
+    })
+}
+
+/// The first Ctrl-C, or SIGTERM, stops the work in an orderly way; the second ends the process at once.
+fn listen(cancel: CancellationToken, events: Events) -> Result<(), Failure> {
+    let failed =
+        |error: std::io::Error| Failure::usage(format!("signals cannot be received: {error}"));
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if cancel.is_cancelled() {
+                // Containers hang on a connection of this process, so they end with it.
+                process::exit(Exit::Interrupted.code().into());
+            }
+            events.emit(Event::Interrupted);
+            cancel.cancel();
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,198 @@
+//! The stages that commands share: resolve, inspect, plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::session::Session;
+use crate::cli::{PlanArgs, References, Selection};
+use crate::client::engine::{Engine, EngineFacts};
+use crate::client::git::GitClient;
+use crate::client::registry::RegistryClient;
+use crate::error::{Exit, Failure};
+use crate::event::Event;
+use crate::execute::{Context, Sources};
+use crate::inspect;
+use crate::manifest::{ManifestError, ServiceName};
+use crate::plan::{BuilderState, Decided, Draft, Inventory, Options, Plan};
+use crate::resolve::{self, Request};
+use crate::source::ResolvedReference;
+
+/// A plan, and the clients with which it was made.
+pub struct Planned {
+    pub plan: Plan,
+    pub engine: Engine,
+    pub facts: EngineFacts,
+    pub registry: RegistryClient,
+    pub git: GitClient,
+}
+
+/// Returns the selected services.
+pub fn select(session: &Session, selection: &Selection) -> Result<BTreeSet<ServiceName>, Failure> {
+    let patterns: Vec<&String> = selection.names.iter().chain(&selection.services).collect();
+    Ok(session.manifest.select(&patterns)?)
+}
+
+/// Finds the commit of each service: one connection a remote.
+pub async fn resolve(
+    session: &Session,
+    git: &GitClient,
+    services: &BTreeSet<ServiceName>,
+    references: &References,
+) -> Result<BTreeMap<ServiceName, ResolvedReference>, Failure> {
+    let mut own = BTreeMap::new();
+    for (name, reference) in &references.references {
+        // Said here, where the option is known; otherwise it would have no effect.
+        session.manifest.select(&[name.as_str()])?;
+        own.insert(name.clone(), reference.clone());
+    }
+    let mut requests = Vec::new();
+    for name in services {
+        let Some(service) = session.manifest.services.get(name) else {
+            continue;
+        };
+        let overruled = own.get(name);
+        requests.push(Request {
+            service: name.to_string(),
+            url: service.git.remote.clone(),
+            reference: overruled.unwrap_or(&service.git.reference).clone(),
+            // What was said for one service counts more than what was said for all.
+            preferred_branch: if overruled.is_none() {
+                references.branch.clone()
+            } else {
+                None
+            },
+        });
+    }
+    let remotes: BTreeSet<_> = requests.iter().map(|request| &request.url).collect();
+    session.events.emit(Event::StageStarted(format!(
+        "resolving {} in {}",
+        many(requests.len(), "service"),
+        many(remotes.len(), "remote")
+    )));
+    let found = resolve::resolve(git, requests).await;
+    session.events.emit(Event::StageFinished);
+    let mut found = found?;
+    let mut sources = BTreeMap::new();
+    for name in services {
+        if let Some(resolution) = found.remove(name.as_str()) {
+            sources.insert(name.clone(), resolution.reference);
+        }
+    }
+    Ok(sources)
+}
+
+/// Plans a build: everything that is decided without touching a file.
+pub async fn plan(session: &Session, args: &PlanArgs) -> Result<Planned, Failure> {
+    let selected = select(session, &args.selection)?;
+    let concerned = session.manifest.closure(&selected);
+    let git = session.git()?;
+    let (sources, engine) = tokio::join!(
+        resolve(session, &git, &concerned, &args.references),
+        session.engine()
+    );
+    // A manifest or a remote that is wrong is said before an engine that does not run.
+    let (sources, (engine, facts)) = (sources?, engine?);
+    let registry = session.registry(&facts);
+    let options = Options {
+        force: args.images.force,
+        pull: !args.images.no_pull,
+        push: !args.images.no_push,
+        test: !args.images.no_test,
+        tags: args.images.tags.clone(),
+    };
+    let variable = |name: &str| session.variable(name);
+    let draft = Draft::new(&session.manifest, &selected, &sources, &options, &variable)
+        .map_err(|error| manifest_failure(session, &error))?;
+    let images = draft.images();
+    session.events.emit(Event::StageStarted(format!(
+        "looking for {}",
+        many(images.len(), "image")
+    )));
+    let (found, in_engine) = tokio::join!(inspect::registries(&registry, images), engine.images());
+    session.events.emit(Event::StageFinished);
+    let decided = draft.decide(Inventory {
+        registry: found,
+        engine: in_engine?,
+    })?;
+    let builders = builders(session, &registry, &decided).await?;
+    let plan = decided
+        .complete(&builders, &session.layout)
+        .map_err(|error| manifest_failure(session, &error))?;
+    Ok(Planned {
+        plan,
+        engine,
+        facts,
+        registry,
+        git,
+    })
+}
+
+/// Reads the folders of the builders that a plan takes, and looks for those that the engine lacks.
+async fn builders(
+    session: &Session,
+    registry: &RegistryClient,
+    decided: &Decided<'_>,
+) -> Result<BuilderState, Failure> {
+    let mut state = BuilderState::default();
+    for name in decided.builder_folders() {
+        let (unit, folder) = inspect::folder_builder(&session.manifest, &name)?;
+        state.folders.insert(unit, folder);
+    }
+    let missing = state
+        .folders
+        .values()
+        .map(|folder| folder.image.clone())
+        .filter(|image| {
+            image.repository().registry().is_some()
+                && decided.inventory().in_engine(image).is_none()
+        });
+    state.registry = inspect::registries(registry, missing.collect()).await;
+    state.known()?;
+    Ok(state)
+}
+
+/// Returns what working copies are brought up to date with.
+pub fn sources(session: &Session, git: GitClient) -> Sources {
+    Sources::new(
+        git,
+        session.events.clone(),
+        session.cancel.clone(),
+        session.layout.clones(),
+    )
+}
+
+/// Returns what the steps of a plan are carried out with.
+pub fn context(
+    session: &Session,
+    engine: Engine,
+    facts: EngineFacts,
+    registry: RegistryClient,
+    git: GitClient,
+    jobs: Option<u16>,
+    fail_fast: bool,
+) -> Context {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    Context {
+        engine,
+        facts,
+        registry,
+        sources: sources(session, git),
+        events: session.events.clone(),
+        layout: session.layout.clone(),
+        folder: session.manifest.folder.clone(),
+        caller: session.settings.caller.clone(),
+        cancel: session.cancel.clone(),
+        jobs: jobs.map_or(processors, usize::from),
+        fail_fast,
+    }
+}
+
+/// Shows a manifest's error in the colours that were asked for.
+pub fn manifest_failure(session: &Session, error: &ManifestError) -> Failure {
+    Failure::rendered(Exit::Usage, error.render(session.settings.report.color))
+}
+
+/// Returns a count and its noun.
+pub fn many(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}

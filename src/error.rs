@@ -1,0 +1,153 @@
+//! How a failure is told: exit codes, causes once, hints.
+//!
+//! Each module has its own error type; here they meet, at the edge of a command. Pure.
+
+use std::error::Error;
+use std::fmt::Write as _;
+
+/// The exit code of a command, as documented in `xp help`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Exit {
+    /// 0: everything asked for is done.
+    Done,
+    /// 1: a service failed: a script, an image build or a push.
+    ServiceFailed,
+    /// 2: wrong usage, or a wrong manifest.
+    Usage,
+    /// 3: something outside is missing or refuses: the engine, a registry, a git remote.
+    Outside,
+    /// 130: interrupted.
+    Interrupted,
+}
+
+impl Exit {
+    /// Returns the number that the process exits with.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::ServiceFailed => 1,
+            Self::Usage => 2,
+            Self::Outside => 3,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+/// An error that knows its exit code and what a person can do about it.
+///
+/// The error types of the modules implement it, so that a command needs only `?`.
+pub trait Diagnostic: Error + Send + Sync + 'static {
+    /// Returns the exit code of a command that ends with this error.
+    fn exit(&self) -> Exit;
+
+    /// Returns what a person can do about it, a sentence each.
+    fn hints(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// The error that ends a command.
+#[derive(Debug)]
+pub struct Failure {
+    /// With which code the process exits.
+    pub exit: Exit,
+    /// What is printed; nothing where everything was said already.
+    message: Option<String>,
+}
+
+impl Failure {
+    /// Returns a failure about which everything was said already.
+    pub fn silent(exit: Exit) -> Self {
+        Self {
+            exit,
+            message: None,
+        }
+    }
+
+    /// Returns a failure of wrong usage.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::Usage,
+            message: Some(format!("error: {}", message.into())),
+        }
+    }
+
+    /// Returns a failure whose text is complete.
+    pub fn rendered(exit: Exit, message: impl Into<String>) -> Self {
+        Self {
+            exit,
+            message: Some(message.into()),
+        }
+    }
+
+    /// Returns what is to be printed, without a line end.
+    pub fn message(&self) -> Option<&str> {
+        self.message.as_deref()
+    }
+}
+
+impl<E: Diagnostic> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self {
+            exit: error.exit(),
+            message: Some(render(&error)),
+        }
+    }
+}
+
+/// Returns the error, each of its causes once, and the hints.
+pub fn render(error: &dyn Diagnostic) -> String {
+    let mut text = format!("error: {}", chain(error));
+    for hint in error.hints() {
+        _ = write!(text, "\nhint: {hint}");
+    }
+    text
+}
+
+/// Returns the error and its causes, a line each, leaving out a cause that its parent repeats.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        if !text.contains(&message) {
+            _ = write!(text, "\n  cause: {message}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the registry does not answer")]
+    struct Outer(#[source] Inner);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("connection refused")]
+    struct Inner;
+
+    impl Diagnostic for Outer {
+        fn exit(&self) -> Exit {
+            Exit::Outside
+        }
+        fn hints(&self) -> Vec<String> {
+            vec!["start it".to_owned()]
+        }
+    }
+
+    #[test]
+    fn a_failure_tells_error_cause_and_hint_once() {
+        let failure = Failure::from(Outer(Inner));
+        assert_eq!(failure.exit.code(), 3);
+        assert_eq!(
+            failure.message(),
+            Some(
+                "error: the registry does not answer\n  cause: connection refused\nhint: start it"
+            )
+        );
+    }
+}

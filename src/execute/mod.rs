@@ -1,0 +1,56 @@
+//! Carries out the steps of a plan, and chooses nothing.
+
+mod builder;
+mod image;
+pub mod lock;
+mod publish;
+mod scheduler;
+mod source;
+pub mod sync;
+mod unit;
+
+use std::path::PathBuf;
+
+use tokio_util::sync::CancellationToken;
+
+pub use scheduler::run;
+pub use source::{Sources, sync_working_copy};
+pub use unit::Stop;
+
+use crate::client::engine::{Engine, EngineFacts};
+use crate::client::registry::RegistryClient;
+use crate::event::Events;
+use crate::plan::Layout;
+use crate::settings::Caller;
+
+/// What the steps are carried out with.
+pub struct Context {
+    /// The engine.
+    pub engine: Engine,
+    /// What the engine says of itself.
+    pub facts: EngineFacts,
+    /// The registries.
+    pub registry: RegistryClient,
+    /// The git remotes and the working copies.
+    pub sources: Sources,
+    /// Where events go.
+    pub events: Events,
+    /// Where xp's own files are.
+    pub layout: Layout,
+    /// The folder of the manifest; containers carry it as a label.
+    pub folder: PathBuf,
+    /// Who runs xp.
+    pub caller: Caller,
+    /// Set when everything is to stop.
+    pub cancel: CancellationToken,
+    /// How many units are worked on at once.
+    pub jobs: usize,
+    /// Whether the first failure stops everything.
+    pub fail_fast: bool,
+}
+
+/// The label with the folder of the manifest that a container works for.
+pub const LABEL_FOLDER: &str = "x-platform.folder";
+
+/// The label with the service that a container works for.
+pub const LABEL_SERVICE: &str = "x-platform.service";

@@ -1,0 +1,143 @@
+//! Pull, push and tags.
+
+use std::time::Duration;
+
+use super::Context;
+use super::unit::{StepError, Stop};
+use crate::client::engine::EngineError;
+use crate::client::registry::Credentials;
+use crate::error::Diagnostic as _;
+use crate::event::{Event, Phase, Unit};
+use crate::image::{ImageReference, Tag};
+
+/// How often a push or a pull is begun before its failure is final.
+const ATTEMPTS: u32 = 3;
+
+/// Pulls an image into the engine.
+pub async fn pull(context: &Context, unit: &Unit, image: &ImageReference) -> Result<(), Stop> {
+    let credentials = credentials(context, image).await?;
+    let progress = progress(context, unit, Phase::Pull);
+    again(context, unit, Phase::Pull, || {
+        context.engine.pull(image, credentials.clone(), &progress)
+    })
+    .await
+}
+
+/// Pushes an image of the engine; what the registry has already is not sent again.
+pub async fn push(context: &Context, unit: &Unit, image: &ImageReference) -> Result<(), Stop> {
+    let credentials = credentials(context, image).await?;
+    let progress = progress(context, unit, Phase::Push);
+    again(context, unit, Phase::Push, || {
+        context.engine.push(image, credentials.clone(), &progress)
+    })
+    .await
+}
+
+/// Gives an image of the engine further names.
+pub async fn tag_engine(
+    context: &Context,
+    image: &ImageReference,
+    names: &[ImageReference],
+) -> Result<(), Stop> {
+    for name in names {
+        context
+            .engine
+            .tag(image, name)
+            .await
+            .map_err(StepError::from)?;
+    }
+    Ok(())
+}
+
+/// Gives an image of a registry further tags.
+pub async fn tag_registry(
+    context: &Context,
+    image: &ImageReference,
+    tags: &[Tag],
+) -> Result<(), Stop> {
+    context
+        .registry
+        .set_tags(image, tags)
+        .await
+        .map_err(StepError::from)?;
+    Ok(())
+}
+
+/// Returns the credentials for the registry of an image.
+pub async fn credentials(
+    context: &Context,
+    image: &ImageReference,
+) -> Result<Option<Credentials>, StepError> {
+    match image.repository().registry() {
+        Some(registry) => Ok(context.registry.credentials(registry).await?),
+        None => Ok(None),
+    }
+}
+
+fn progress<'a>(
+    context: &'a Context,
+    unit: &'a Unit,
+    phase: Phase,
+) -> impl Fn(u64, u64) + Send + Sync + 'a {
+    move |done, total| {
+        context.events.emit(Event::Progress {
+            unit: unit.clone(),
+            phase,
+            done,
+            total,
+        });
+    }
+}
+
+/// A transfer that broke is begun again: the layers that arrived are there.
+async fn again<F, R>(context: &Context, unit: &Unit, phase: Phase, transfer: F) -> Result<(), Stop>
+where
+    F: Fn() -> R,
+    R: Future<Output = Result<(), EngineError>>,
+{
+    let mut attempt = 1;
+    loop {
+        let result = tokio::select! {
+            result = transfer() => result,
+            () = context.cancel.cancelled() => return Err(Stop::Cancelled),
+        };
+        match result {
+            Ok(()) => return Ok(()),
+            Err(error) if attempt == ATTEMPTS || !may_pass(&error) => {
+                return Err(StepError::from(error).into());
+            }
+            Err(error) => {
+                let note = format!("{error}; trying again\n");
+                context.events.emit(Event::Output {
+                    unit: unit.clone(),
+                    phase,
+                    bytes: note.into(),
+                });
+                tokio::time::sleep(Duration::from_secs(1 << attempt)).await;
+                attempt += 1;
+            }
+        }
+    }
+}
+
+/// A refusal for lack of rights, or of an image, does not pass by itself.
+fn may_pass(error: &EngineError) -> bool {
+    let EngineError::Refused {
+        message, status, ..
+    } = error
+    else {
+        return false;
+    };
+    let message = message.to_lowercase();
+    let lasting = [
+        "not found",
+        "manifest unknown",
+        "does not exist",
+        "no such image",
+        "gave http response",
+        "x509",
+    ];
+    error.exit() != crate::error::Exit::Outside
+        && !matches!(status, Some(400..=499))
+        && !lasting.iter().any(|word| message.contains(word))
+}

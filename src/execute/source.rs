@@ -1,0 +1,173 @@
+//! The steps that bring a commit's files: sync and export.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+
+use super::sync::{SyncError, SyncOutcome, SyncRequest, sync};
+use super::unit::{StepError, Stop, UnitState};
+use crate::client::git::{
+    Export, GitClient, GitErrorKind, Opened, Progress, Watch, WorkingCopy, export,
+};
+use crate::event::{Event, Events, Phase, Unit};
+use crate::plan::{ExportStep, SyncStep};
+
+/// Progress is told at most so often, as git reports every object.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// What bringing a commit's files takes.
+pub struct Sources {
+    git: GitClient,
+    events: Events,
+    cancel: CancellationToken,
+    /// For clones that are not complete yet.
+    staging_dir: PathBuf,
+    /// The working copies that are in use: services of one remote may share one.
+    in_use: Mutex<HashMap<PathBuf, Arc<tokio::sync::Mutex<()>>>>,
+    /// Held while files are checked out, which keeps a processor busy: more at once is not faster.
+    checking_out: Semaphore,
+}
+
+impl Sources {
+    /// Returns what bringing commits' files takes.
+    pub fn new(
+        git: GitClient,
+        events: Events,
+        cancel: CancellationToken,
+        staging_dir: PathBuf,
+    ) -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let (in_use, checking_out) = (Mutex::default(), Semaphore::new(processors));
+        Self {
+            git,
+            events,
+            cancel,
+            staging_dir,
+            in_use,
+            checking_out,
+        }
+    }
+
+    async fn lock(&self, dir: &Path) -> tokio::sync::OwnedMutexGuard<()> {
+        let lock = {
+            let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
+            in_use.entry(dir.to_owned()).or_default().clone()
+        };
+        lock.lock_owned().await
+    }
+}
+
+/// Brings the commit into the working copy's object store, and moves the files along where that is
+/// safe; says where it was not.
+pub async fn run_sync(sources: &Sources, unit: &Unit, step: &SyncStep) -> Result<(), Stop> {
+    let outcome = sync_working_copy(sources, unit, step).await?;
+    if let SyncOutcome::LeftAlone(reason) = outcome {
+        let note = format!("{} is left as it is: {reason}\n", step.dir.display());
+        sources.events.emit(Event::Output {
+            unit: unit.clone(),
+            phase: Phase::Sync,
+            bytes: note.into(),
+        });
+    }
+    Ok(())
+}
+
+/// As [`run_sync`], and returns what was done.
+pub async fn sync_working_copy(
+    sources: &Sources,
+    unit: &Unit,
+    step: &SyncStep,
+) -> Result<SyncOutcome, Stop> {
+    let _lock = sources.lock(&step.dir).await;
+    let (client, staging_dir) = (sources.git.clone(), sources.staging_dir.clone());
+    let (step, cancel) = (step.clone(), sources.cancel.clone());
+    let progress = progress(sources.events.clone(), unit.clone());
+    let synced = spawn_blocking(move || {
+        let request = SyncRequest {
+            dir: &step.dir,
+            staging_dir: &staging_dir,
+            url: &step.remote,
+            resolved: &step.resolved,
+        };
+        sync(
+            &client,
+            &request,
+            &Watch {
+                progress: &progress,
+                cancel: &cancel,
+            },
+        )
+    });
+    match joined(synced.await) {
+        Err(SyncError::Git(error)) if error.kind() == GitErrorKind::Cancelled => {
+            Err(Stop::Cancelled)
+        }
+        result => Ok(result.map_err(StepError::from)?),
+    }
+}
+
+/// Checks the commit out into its export.
+pub async fn run_export(
+    sources: &Sources,
+    step: &ExportStep,
+    state: &mut UnitState,
+) -> Result<(), Stop> {
+    let _lock = sources.lock(&step.dir).await;
+    let _permit = sources.checking_out.acquire().await;
+    let (step, cancel) = (step.clone(), sources.cancel.clone());
+    let exported = spawn_blocking(move || {
+        let watch = Watch {
+            progress: &|_| (),
+            cancel: &cancel,
+        };
+        let Opened::WorkingCopy(working_copy) = WorkingCopy::open(&step.dir)? else {
+            return Err(SyncError::OtherFiles { dir: step.dir });
+        };
+        let wanted = Export {
+            commit: step.commit,
+            branch: step.branch.as_deref(),
+            url: &step.remote,
+            files: &step.export,
+            git_dir: &step.git_dir,
+        };
+        let exported = export(&working_copy, &wanted, &watch)?;
+        let facts = working_copy.commit_facts(step.commit)?;
+        Ok((exported, facts))
+    });
+    let (exported, facts) = joined(exported.await).map_err(StepError::from)?;
+    state.commit_time = Some(facts.committer_time);
+    state.objects = Some(exported.objects);
+    state.borrowed_objects = exported.borrowed_objects;
+    Ok(())
+}
+
+/// Goes on with a panic of a blocking thread, which is a mistake in xp.
+fn joined<T>(result: Result<T, tokio::task::JoinError>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+fn progress(events: Events, unit: Unit) -> impl Fn(Progress) {
+    let last = Mutex::new(None::<Instant>);
+    move |progress| {
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_some_and(|last| last.elapsed() < PROGRESS_INTERVAL) {
+            return;
+        }
+        *last = Some(Instant::now());
+        let (done, total) = (progress.done as u64, progress.total as u64);
+        events.emit(Event::Progress {
+            unit: unit.clone(),
+            phase: Phase::Sync,
+            done,
+            total,
+        });
+    }
+}

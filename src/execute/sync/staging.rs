@@ -1,0 +1,135 @@
+//! Where a clone grows until it is complete.
+//!
+//! A clone appears at its place by one `rename`, so that a killed run leaves none that is half
+//! done. What it leaves in the staging folder is removed by the next run: each entry is locked by its
+//! run, and a lock dies with its process.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use sha1::{Digest, Sha1};
+
+use super::SyncError;
+use crate::client::git::remove_tree;
+
+/// A locked folder for one clone, removed when it is dropped.
+pub(super) struct Staging {
+    folder: PathBuf,
+    _lock: File,
+}
+
+impl Staging {
+    /// Makes the folder for the clone of one working copy.
+    pub(super) fn for_dir(staging_dir: &Path, dir: &Path) -> Result<Self, SyncError> {
+        let parent = parent_of(dir);
+        make_folder(staging_dir)?;
+        make_folder(&parent)?;
+        let digest = Sha1::digest(dir.as_os_str().as_encoded_bytes());
+        let key: String = digest[..8]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let mut staging = Self::lock(staging_dir.join(format!("clone-{key}")))?;
+        if !staging.can_be_renamed_into(&parent, &key)? {
+            // A rename cannot cross file systems, so the clone grows beside its place.
+            staging = Self::lock(parent.join(format!(".xp-clone-{key}")))?;
+        }
+        remove_tree(&staging.clone_dir())?;
+        Ok(staging)
+    }
+
+    /// Returns the folder to clone into.
+    pub(super) fn clone_dir(&self) -> PathBuf {
+        self.folder.join("clone")
+    }
+
+    /// Moves the complete clone to its place, which is empty or does not exist.
+    pub(super) fn move_into_place(&self, dir: &Path) -> Result<(), SyncError> {
+        fs::rename(self.clone_dir(), dir).map_err(|cause| SyncError::Folder {
+            what: "move the clone to",
+            path: dir.to_owned(),
+            cause,
+        })
+    }
+
+    fn lock(folder: PathBuf) -> Result<Self, SyncError> {
+        let failed = |cause| SyncError::Folder {
+            what: "lock",
+            path: folder.clone(),
+            cause,
+        };
+        loop {
+            make_folder(&folder)?;
+            let lock = File::open(&folder).map_err(failed)?;
+            lock.lock().map_err(failed)?;
+            // Whoever held the lock before may have removed the folder.
+            let still_there = fs::metadata(&folder).ok().map(|metadata| metadata.ino());
+            if still_there == Some(lock.metadata().map_err(failed)?.ino()) {
+                return Ok(Self {
+                    folder,
+                    _lock: lock,
+                });
+            }
+        }
+    }
+
+    fn can_be_renamed_into(&self, parent: &Path, key: &str) -> Result<bool, SyncError> {
+        let (probe, moved) = (
+            self.folder.join("probe"),
+            parent.join(format!(".xp-probe-{key}")),
+        );
+        make_folder(&probe)?;
+        match fs::rename(&probe, &moved) {
+            Ok(()) => {
+                let _ = fs::remove_dir(&moved);
+                Ok(true)
+            }
+            Err(cause) if cause.kind() == io::ErrorKind::CrossesDevices => Ok(false),
+            Err(cause) => Err(SyncError::Folder {
+                what: "write to",
+                path: parent.to_owned(),
+                cause,
+            }),
+        }
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        // What cannot be removed now is removed by a later run.
+        let _ = remove_tree(&self.folder);
+    }
+}
+
+/// Removes what killed runs left behind.
+pub(super) fn remove_stale(staging_dir: &Path) {
+    let Ok(entries) = fs::read_dir(staging_dir) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let is_clone = entry.file_name().to_string_lossy().starts_with("clone-");
+        if let Ok(lock) = File::open(entry.path())
+            && is_clone
+            && lock.try_lock().is_ok()
+        {
+            let _ = remove_tree(&entry.path());
+        }
+    }
+}
+
+fn make_folder(path: &Path) -> Result<(), SyncError> {
+    fs::create_dir_all(path).map_err(|cause| SyncError::Folder {
+        what: "make the folder",
+        path: path.to_owned(),
+        cause,
+    })
+}
+
+fn parent_of(dir: &Path) -> PathBuf {
+    match dir.parent() {
+        Some(parent) if parent != Path::new("") => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}

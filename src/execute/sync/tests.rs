@@ -1,0 +1,782 @@
+//! The rules of working copies, on real repositories: the remote and what a user does to the working
+//! copy are made by the git command, so that xp's view is checked against git's own.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::client::git::{Environment, Export, export, remove_tree};
+use crate::client::http::{Http, Proxies};
+use crate::resolve::{Request, resolve};
+
+/// A remote with two commits, a place for a working copy, and a client.
+struct World {
+    folder: TempDir,
+    runtime: Runtime,
+    client: GitClient,
+    cancel: CancellationToken,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        let runtime = Runtime::new().unwrap();
+        let http = Http::new(&Proxies::default()).unwrap();
+        let client =
+            GitClient::new(http, Environment::default(), runtime.handle().clone()).unwrap();
+        let world = Self {
+            folder,
+            runtime,
+            client,
+            cancel: CancellationToken::new(),
+        };
+        world.git_in(world.path(""), &["init", "-q", "-b", "master", "upstream"]);
+        world.commit("one", "first");
+        world.commit("two", "second");
+        world
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn copy(&self) -> PathBuf {
+        self.path("copy")
+    }
+
+    fn git_in(&self, folder: PathBuf, arguments: &[&str]) -> String {
+        let output = Command::new("git")
+            .arg("-C")
+            .arg(folder)
+            .args([
+                "-c",
+                "user.name=T",
+                "-c",
+                "user.email=t@example.com",
+                "-c",
+                "protocol.file.allow=always",
+            ])
+            .args(arguments)
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Runs git in the remote.
+    fn upstream(&self, arguments: &[&str]) -> String {
+        self.git_in(self.path("upstream"), arguments)
+    }
+
+    /// Runs git in the working copy.
+    fn user(&self, arguments: &[&str]) -> String {
+        self.git_in(self.copy(), arguments)
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        fs::write(self.path(file), text).unwrap();
+    }
+
+    fn read(&self, file: &str) -> String {
+        fs::read_to_string(self.path(file)).unwrap()
+    }
+
+    /// Commits a file in the remote.
+    fn commit(&self, file: &str, text: &str) -> CommitId {
+        self.write(&format!("upstream/{file}"), text);
+        self.upstream(&["add", "-A"]);
+        self.upstream(&["commit", "-q", "-m", text]);
+        self.upstream(&["rev-parse", "HEAD"]).parse().unwrap()
+    }
+
+    fn url(&self) -> GitUrl {
+        self.path("upstream").to_str().unwrap().parse().unwrap()
+    }
+
+    fn resolve(&self, reference: &str) -> ResolvedReference {
+        let request = Request {
+            service: "x".to_owned(),
+            url: self.url(),
+            reference: reference.parse().unwrap(),
+            preferred_branch: None,
+        };
+        self.runtime
+            .block_on(resolve(&self.client, vec![request]))
+            .unwrap()
+            .remove("x")
+            .unwrap()
+            .reference
+    }
+
+    fn sync_to(
+        &self,
+        url: &GitUrl,
+        resolved: &ResolvedReference,
+    ) -> Result<SyncOutcome, SyncError> {
+        let request = SyncRequest {
+            dir: &self.copy(),
+            staging_dir: &self.path("staging"),
+            url,
+            resolved,
+        };
+        let progress = |_| {};
+        let outcome = sync(
+            &self.client,
+            &request,
+            &Watch {
+                progress: &progress,
+                cancel: &self.cancel,
+            },
+        );
+        if outcome.is_ok() {
+            let held = self.user(&["cat-file", "-t", &resolved.commit.to_string()]);
+            assert_eq!(held, "commit");
+        }
+        outcome
+    }
+
+    fn sync(&self, reference: &str) -> SyncOutcome {
+        self.sync_to(&self.url(), &self.resolve(reference)).unwrap()
+    }
+
+    fn head(&self) -> CommitId {
+        self.user(&["rev-parse", "HEAD"]).parse().unwrap()
+    }
+
+    /// Syncs, and checks that the files are left alone for a reason.
+    fn left_alone(&self) -> Reason {
+        let (head, status) = (self.head(), self.user(&["status", "--porcelain"]));
+        let SyncOutcome::LeftAlone(reason) = self.sync("master") else {
+            panic!("it was moved")
+        };
+        assert_eq!(self.head(), head);
+        assert_eq!(self.user(&["status", "--porcelain"]), status);
+        reason
+    }
+}
+
+#[test]
+fn a_clone_looks_as_if_git_had_made_it() {
+    let world = World::new();
+    world.upstream(&["tag", "-a", "-m", "v1", "v1"]);
+    world.upstream(&["branch", "other"]);
+    assert_eq!(world.sync("origin/master"), SyncOutcome::Cloned);
+    assert_eq!(
+        world.user(&["status", "--porcelain", "--branch"]),
+        "## master...origin/master"
+    );
+    assert_eq!(
+        world.user(&["remote", "get-url", "origin"]),
+        world.url().to_string()
+    );
+    assert_eq!(world.user(&["tag"]), "v1");
+    assert_eq!(
+        world.user(&["branch", "-r"]),
+        "origin/HEAD -> origin/master\n  origin/master\n  origin/other"
+    );
+    assert_eq!(world.user(&["fsck", "--strict"]), "");
+    assert_eq!(world.user(&["pull", "--ff-only", "-q"]), "");
+    assert_eq!(fs::read_dir(world.path("staging")).unwrap().count(), 0);
+    assert_eq!(world.sync("origin/master"), SyncOutcome::UpToDate);
+}
+
+#[test]
+fn a_clean_working_copy_moves_along() {
+    let world = World::new();
+    world.sync("master");
+    let from = world.head();
+    // Untracked and ignored files that are in nobody's way stay.
+    world.write("copy/untracked", "mine");
+    let to = world.commit("sub", "third");
+    world.upstream(&["tag", "v3"]);
+    assert_eq!(
+        world.sync("master"),
+        SyncOutcome::FastForwarded { from, to }
+    );
+    assert_eq!(world.head(), to);
+    assert_eq!(world.read("copy/untracked"), "mine");
+    assert_eq!(
+        world.user(&["status", "--porcelain", "--branch"]),
+        "## master...origin/master\n?? untracked"
+    );
+    assert_eq!(world.user(&["tag"]), "v3");
+    assert_eq!(world.user(&["for-each-ref", "refs/xp"]), "");
+}
+
+#[test]
+fn work_of_the_user_is_left_alone() {
+    let world = World::new();
+    world.sync("master");
+    world.commit("one", "changed upstream");
+
+    world.write("copy/one", "mine");
+    assert_eq!(world.left_alone(), Reason::Modified(vec!["one".to_owned()]));
+    world.user(&["add", "one"]);
+    assert_eq!(world.left_alone(), Reason::Staged(vec!["one".to_owned()]));
+    world.user(&["commit", "-q", "-m", "mine"]);
+    assert_eq!(
+        world.left_alone(),
+        Reason::Diverged {
+            ahead: 1,
+            behind: 1
+        }
+    );
+    assert_eq!(world.read("copy/one"), "mine");
+
+    world.user(&["reset", "-q", "--hard", "HEAD~"]);
+    fs::remove_file(world.path("copy/two")).unwrap();
+    assert_eq!(world.left_alone(), Reason::Modified(vec!["two".to_owned()]));
+    world.user(&["checkout", "-q", "two"]);
+
+    world.user(&["checkout", "-q", "-b", "feature"]);
+    assert_eq!(
+        world.left_alone(),
+        Reason::OtherBranch {
+            current: "feature".to_owned()
+        }
+    );
+    world.user(&["checkout", "-q", "--detach"]);
+    assert_eq!(world.left_alone(), Reason::Detached);
+    world.user(&["checkout", "-q", "master"]);
+
+    fs::write(world.path("copy/.git/index.lock"), "").unwrap();
+    assert_eq!(world.left_alone(), Reason::Locked);
+    fs::remove_file(world.path("copy/.git/index.lock")).unwrap();
+    assert!(matches!(
+        world.sync("master"),
+        SyncOutcome::FastForwarded { .. }
+    ));
+}
+
+#[test]
+fn unpushed_commits_are_left_alone() {
+    let world = World::new();
+    world.sync("master");
+    world.write("copy/mine", "mine");
+    world.user(&["add", "mine"]);
+    world.user(&["commit", "-q", "-m", "mine"]);
+    assert_eq!(world.left_alone(), Reason::Unpushed(1));
+}
+
+#[test]
+fn a_merge_or_rebase_under_way_is_left_alone() {
+    let world = World::new();
+    world.sync("master");
+    world.commit("one", "changed upstream");
+    world.user(&["fetch", "-q"]);
+    world.write("copy/one", "mine");
+    world.user(&["commit", "-q", "-a", "-m", "mine"]);
+    for (start, abort, operation) in [
+        ("merge", "merge", OperationUnderWay::Merge),
+        ("rebase", "rebase", OperationUnderWay::Rebase),
+        ("cherry-pick", "cherry-pick", OperationUnderWay::CherryPick),
+    ] {
+        let run = Command::new("git")
+            .args([
+                "-C",
+                world.copy().to_str().unwrap(),
+                "-c",
+                "user.name=T",
+                "-c",
+                "user.email=t@x",
+                start,
+                "origin/master",
+            ])
+            .output()
+            .unwrap();
+        assert!(!run.status.success(), "there is a conflict");
+        assert_eq!(world.left_alone(), Reason::UnderWay(operation));
+        world.user(&[abort, "--abort"]);
+    }
+}
+
+#[test]
+fn untracked_and_ignored_files_are_never_overwritten() {
+    let world = World::new();
+    world.commit(".gitignore", "*.log");
+    world.sync("master");
+    world.write("copy/new", "mine");
+    world.commit("new", "theirs");
+    assert_eq!(world.left_alone(), Reason::InTheWay(vec!["new".to_owned()]));
+    assert_eq!(world.read("copy/new"), "mine");
+    fs::remove_file(world.path("copy/new")).unwrap();
+    world.write("copy/x.log", "mine");
+    world.write("upstream/x.log", "theirs");
+    world.upstream(&["add", "-f", "x.log"]);
+    world.upstream(&["commit", "-q", "-m", "log"]);
+    assert_eq!(
+        world.left_alone(),
+        Reason::InTheWay(vec!["x.log".to_owned()])
+    );
+    assert_eq!(world.read("copy/x.log"), "mine");
+    assert_eq!(world.user(&["for-each-ref", "refs/xp"]), "");
+    // A folder of the user's where a file comes.
+    fs::remove_file(world.path("copy/x.log")).unwrap();
+    fs::create_dir(world.path("copy/x.log")).unwrap();
+    world.write("copy/x.log/inside", "mine");
+    world.left_alone();
+    assert_eq!(world.read("copy/x.log/inside"), "mine");
+}
+
+#[test]
+fn a_rewritten_history_is_followed_only_without_commits_of_its_own() {
+    let world = World::new();
+    world.sync("master");
+    let from = world.head();
+    world.upstream(&["reset", "-q", "--hard", "HEAD~"]);
+    let to = world.commit("two", "rewritten");
+    assert_eq!(
+        world.sync("master"),
+        SyncOutcome::FollowedRewrite { from, to }
+    );
+    assert_eq!(world.head(), to);
+    assert_eq!(
+        world.user(&["rev-parse", "refs/xp/before-rewrite/master"]),
+        from.to_string()
+    );
+
+    // Taken back: the remote's branch is now an ancestor of what it was.
+    world.upstream(&["reset", "-q", "--hard", "HEAD~"]);
+    let first = world.upstream(&["rev-parse", "HEAD"]).parse().unwrap();
+    assert_eq!(
+        world.sync("master"),
+        SyncOutcome::FollowedRewrite {
+            from: to,
+            to: first
+        }
+    );
+
+    world.write("copy/mine", "mine");
+    world.user(&["add", "mine"]);
+    world.user(&["commit", "-q", "-m", "mine"]);
+    world.upstream(&["commit", "-q", "--amend", "-m", "another root"]);
+    assert!(matches!(world.left_alone(), Reason::Diverged { .. }));
+}
+
+#[test]
+fn a_branch_that_somebody_pulled_meanwhile_is_not_moved_back() {
+    let world = World::new();
+    world.sync("master");
+    let resolved = world.resolve("master");
+    let newer = world.commit("three", "third");
+    world.user(&["pull", "-q", "--ff-only"]);
+    assert_eq!(
+        world.sync_to(&world.url(), &resolved).unwrap(),
+        SyncOutcome::UpToDate
+    );
+    assert_eq!(world.head(), newer);
+}
+
+#[test]
+fn tags_and_commits_are_checked_out_detached_and_moved_along() {
+    let world = World::new();
+    world.upstream(&["tag", "-a", "-m", "v1", "v1"]);
+    let first = world.upstream(&["rev-parse", "HEAD"]);
+    let second = world.commit("three", "third").to_string();
+    assert_eq!(world.sync("v1"), SyncOutcome::Cloned);
+    assert_eq!(world.head().to_string(), first);
+    assert_eq!(world.sync("v1"), SyncOutcome::UpToDate);
+    // Detached by xp, so it may move: to a commit, then to a branch.
+    assert!(matches!(
+        world.sync(&second),
+        SyncOutcome::FastForwarded { .. }
+    ));
+    assert_eq!(world.head().to_string(), second);
+    assert!(matches!(
+        world.sync(&first),
+        SyncOutcome::FastForwarded { .. }
+    ));
+    assert!(matches!(
+        world.sync("master"),
+        SyncOutcome::FastForwarded { .. }
+    ));
+    assert_eq!(
+        world.user(&["status", "--porcelain", "--branch"]),
+        "## master...origin/master"
+    );
+    // A branch is the user's choice.
+    assert_eq!(
+        world.sync("v1"),
+        SyncOutcome::LeftAlone(Reason::OtherBranch {
+            current: "master".to_owned()
+        })
+    );
+    // Detached by the user.
+    world.user(&["checkout", "-q", "--detach", "HEAD~"]);
+    world.commit("four", "fourth");
+    assert_eq!(world.left_alone(), Reason::Detached);
+}
+
+#[test]
+fn commits_that_no_branch_has_are_fetched_by_name_or_sha() {
+    let world = World::new();
+    world.sync("master");
+    world.upstream(&["checkout", "-q", "--detach"]);
+    let hidden = world.commit("hidden", "hidden");
+    world.upstream(&["update-ref", "refs/pull/1/head", &hidden.to_string()]);
+    world.upstream(&["checkout", "-q", "master"]);
+    let master = world.head();
+    assert!(matches!(
+        world.sync("refs/pull/1/head"),
+        SyncOutcome::LeftAlone(Reason::OtherBranch { .. })
+    ));
+    assert_eq!(world.head(), master);
+
+    world.upstream(&["checkout", "-q", "--detach"]);
+    let nameless = world.commit("nameless", "nameless");
+    world.upstream(&["checkout", "-q", "master"]);
+    let resolved = ResolvedReference {
+        commit: nameless,
+        name: None,
+    };
+    assert!(matches!(
+        world.sync_to(&world.url(), &resolved).unwrap(),
+        SyncOutcome::LeftAlone(_)
+    ));
+
+    let nowhere = ResolvedReference {
+        commit: "1".repeat(40).parse().unwrap(),
+        name: None,
+    };
+    let error = world.sync_to(&world.url(), &nowhere).unwrap_err();
+    assert!(
+        matches!(error, SyncError::MissingCommit { .. }),
+        "{error:?}"
+    );
+    fs::remove_dir_all(world.copy()).unwrap();
+    world.sync_to(&world.url(), &nowhere).unwrap_err();
+    assert!(!world.copy().exists());
+}
+
+#[test]
+fn a_deleted_branch_makes_place_for_a_folder_of_branches() {
+    let world = World::new();
+    world.upstream(&["branch", "a"]);
+    world.sync("master");
+    world.upstream(&["branch", "-D", "a"]);
+    world.upstream(&["checkout", "-q", "-b", "a/b"]);
+    world.commit("three", "third");
+    world.upstream(&["checkout", "-q", "master"]);
+    assert_eq!(
+        world.sync("a/b"),
+        SyncOutcome::LeftAlone(Reason::OtherBranch {
+            current: "master".to_owned()
+        })
+    );
+    assert_eq!(
+        world.user(&["rev-parse", "origin/a/b"]),
+        world.upstream(&["rev-parse", "a/b"])
+    );
+}
+
+#[test]
+fn what_is_no_working_copy_is_not_touched() {
+    let world = World::new();
+    let attempt = || {
+        world
+            .sync_to(&world.url(), &world.resolve("master"))
+            .unwrap_err()
+    };
+    fs::create_dir(world.copy()).unwrap();
+    world.write("copy/notes", "mine");
+    assert!(matches!(attempt(), SyncError::OtherFiles { .. }));
+    fs::create_dir(world.path("copy/.git")).unwrap();
+    assert!(attempt().hint().unwrap().contains("interrupted clone"));
+    fs::remove_dir(world.path("copy/.git")).unwrap();
+    world.git_in(world.copy(), &["init", "-q"]);
+    assert!(matches!(attempt(), SyncError::NoCommits { .. }));
+    assert_eq!(world.read("copy/notes"), "mine");
+    fs::remove_dir_all(world.copy()).unwrap();
+    world.write("copy", "a file");
+    assert!(matches!(attempt(), SyncError::NoFolder { .. }));
+    fs::remove_file(world.copy()).unwrap();
+    // An empty folder is fine.
+    fs::create_dir(world.copy()).unwrap();
+    assert_eq!(world.sync("master"), SyncOutcome::Cloned);
+}
+
+#[test]
+fn a_working_copy_of_another_url_keeps_its_configuration() {
+    let world = World::new();
+    world.git_in(world.path(""), &["clone", "-q", "upstream", "fork"]);
+    world.git_in(world.path(""), &["clone", "-q", "fork", "copy"]);
+    let config = world.read("copy/.git/config");
+    let newer = world.commit("three", "third");
+    assert_eq!(world.left_alone(), Reason::OtherRemote);
+    assert_eq!(world.read("copy/.git/config"), config);
+    assert_eq!(
+        world.user(&["rev-parse", "refs/xp/remotes/master"]),
+        newer.to_string()
+    );
+    assert_ne!(
+        world.user(&["rev-parse", "origin/master"]),
+        newer.to_string()
+    );
+}
+
+#[test]
+fn what_a_killed_run_left_is_removed_or_finished() {
+    let world = World::new();
+    fs::create_dir_all(world.path("staging/clone-0123/clone/.git")).unwrap();
+    fs::create_dir_all(world.path("staging/other")).unwrap();
+    world.sync("master");
+    assert!(!world.path("staging/clone-0123").exists());
+    assert!(world.path("staging/other").exists());
+
+    // Killed in the middle of a move: one file is the new commit's, one is not written yet.
+    world.write("upstream/new", "new");
+    let to = world.commit("one", "changed upstream");
+    world.user(&["fetch", "-q"]);
+    world.user(&["update-ref", "refs/xp/moving", &to.to_string()]);
+    world.write("copy/one", "changed upstream");
+    assert_eq!(world.sync("master"), SyncOutcome::UpToDate);
+    assert_eq!(world.head(), to);
+    assert_eq!(world.user(&["status", "--porcelain"]), "");
+    assert_eq!(world.user(&["for-each-ref", "refs/xp"]), "");
+
+    // With a change of the user's among them it stays.
+    let to = world.commit("one", "changed again");
+    world.user(&["fetch", "-q"]);
+    world.user(&["update-ref", "refs/xp/moving", &to.to_string()]);
+    world.write("copy/one", "changed again");
+    world.write("copy/two", "mine");
+    assert!(matches!(world.left_alone(), Reason::Modified(_)));
+    assert_eq!(world.read("copy/two"), "mine");
+}
+
+#[test]
+fn an_interruption_leaves_nothing() {
+    let world = World::new();
+    let resolved = world.resolve("master");
+    world.cancel.cancel();
+    let SyncError::Git(error) = world.sync_to(&world.url(), &resolved).unwrap_err() else {
+        panic!()
+    };
+    assert_eq!(error.kind(), GitErrorKind::Cancelled);
+    assert!(!world.copy().exists());
+    assert_eq!(fs::read_dir(world.path("staging")).unwrap().count(), 0);
+}
+
+#[test]
+fn hooks_are_not_run() {
+    let world = World::new();
+    world.sync("master");
+    for hook in ["post-checkout", "post-merge", "reference-transaction"] {
+        let path = world.path("copy/.git/hooks").join(hook);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(
+            &path,
+            format!("#!/bin/sh\ntouch {}\n", world.path("ran").display()),
+        )
+        .unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    world.commit("three", "third");
+    assert!(matches!(
+        world.sync("master"),
+        SyncOutcome::FastForwarded { .. }
+    ));
+    assert!(!world.path("ran").exists());
+}
+
+fn export_of(world: &World, commit: CommitId) -> Result<PathBuf, GitError> {
+    let Opened::WorkingCopy(copy) = WorkingCopy::open(&world.copy()).unwrap() else {
+        panic!()
+    };
+    let (files, git_dir) = (world.path("export"), world.path("export.git"));
+    let what = Export {
+        commit,
+        branch: Some("master"),
+        url: &world.url(),
+        files: &files,
+        git_dir: &git_dir,
+    };
+    let progress = |_| {};
+    let exported = export(
+        &copy,
+        &what,
+        &Watch {
+            progress: &progress,
+            cancel: &world.cancel,
+        },
+    )?;
+    assert_eq!(
+        fs::read_dir(git_dir.join("objects")).unwrap().count(),
+        0,
+        "the object store is mounted there"
+    );
+    assert!(exported.borrowed_objects.is_empty());
+    // What the bind mounts do.
+    fs::remove_dir(files.join(".git")).unwrap();
+    fs::remove_dir(git_dir.join("objects")).unwrap();
+    symlink(exported.objects, git_dir.join("objects")).unwrap();
+    symlink(&git_dir, files.join(".git")).unwrap();
+    Ok(files)
+}
+
+#[test]
+fn an_export_is_exactly_the_commit_and_git_works_in_it() {
+    let world = World::new();
+    world.write("upstream/run.sh", "#!/bin/sh\n");
+    fs::set_permissions(
+        world.path("upstream/run.sh"),
+        fs::Permissions::from_mode(0o755),
+    )
+    .unwrap();
+    symlink("run.sh", world.path("upstream/link")).unwrap();
+    symlink("/nowhere/at/all", world.path("upstream/dangling")).unwrap();
+    world.write("upstream/.gitattributes", "*.dos eol=crlf\n");
+    world.write("upstream/!early.dos", "line\n");
+    world.upstream(&["add", "-A"]);
+    world.upstream(&["commit", "-q", "-m", "attributes"]);
+    world.upstream(&["tag", "-a", "-m", "v1", "v1"]);
+    let commit = world.commit("three", "third");
+    world.sync("master");
+    world.write("copy/one", "an edit that is not committed");
+    world.write("copy/.env", "ignored");
+
+    let files = export_of(&world, commit).unwrap();
+    let git = |arguments: &[&str]| world.git_in(files.clone(), arguments);
+    assert_eq!(
+        git(&["describe", "--dirty", "--tags"]),
+        format!("v1-1-g{}", &commit.to_string()[..7])
+    );
+    assert_eq!(git(&["status", "--porcelain", "--ignored"]), "");
+    assert_eq!(
+        git(&["rev-parse", "HEAD", "origin/master", "master"]),
+        [commit.to_string().as_str(); 3].join("\n")
+    );
+    assert_eq!(git(&["log", "--oneline"]).lines().count(), 4);
+    assert_eq!(
+        git(&["remote", "get-url", "origin"]),
+        world.url().to_string()
+    );
+    assert_eq!(world.read("export/one"), "first");
+    assert_eq!(world.read("export/!early.dos"), "line\r\n");
+    assert_eq!(
+        fs::read_link(files.join("link")).unwrap(),
+        Path::new("run.sh")
+    );
+    assert_eq!(
+        fs::metadata(files.join("run.sh"))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777,
+        0o755
+    );
+    assert_eq!(
+        fs::metadata(files.join("one"))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777,
+        0o644
+    );
+
+    // Whatever a build left is gone, read-only folders and links to elsewhere included.
+    fs::remove_file(files.join(".git")).unwrap();
+    fs::remove_file(world.path("export.git/objects")).unwrap();
+    world.write("precious", "keep");
+    symlink(world.path("precious"), files.join("to-precious")).unwrap();
+    fs::create_dir_all(files.join("pkg/mod")).unwrap();
+    fs::write(files.join("pkg/mod/file"), "").unwrap();
+    symlink(world.copy(), files.join("pkg/mod/to-copy")).unwrap();
+    for folder in ["pkg/mod", "pkg"] {
+        fs::set_permissions(files.join(folder), fs::Permissions::from_mode(0o555)).unwrap();
+    }
+    fs::write(files.join("one"), "overwritten").unwrap();
+    let files = export_of(&world, commit).unwrap();
+    assert_eq!(
+        world.git_in(files.clone(), &["status", "--porcelain", "--ignored"]),
+        ""
+    );
+    assert!(!files.join("pkg").exists());
+    assert_eq!(world.read("precious"), "keep");
+    assert_eq!(world.read("copy/one"), "an edit that is not committed");
+}
+
+#[test]
+fn a_worktree_and_borrowed_objects_lead_to_their_object_stores() {
+    let world = World::new();
+    world.git_in(
+        world.path(""),
+        &["clone", "-q", "--shared", "upstream", "shared"],
+    );
+    world.git_in(
+        world.path("shared"),
+        &["worktree", "add", "-q", "--detach", "../copy"],
+    );
+    let Opened::WorkingCopy(copy) = WorkingCopy::open(&world.copy()).unwrap() else {
+        panic!()
+    };
+    let real = |name: &str| world.path(name).canonicalize().unwrap();
+    assert_eq!(
+        copy.object_folders(),
+        [real("shared/.git/objects"), real("upstream/.git/objects")]
+    );
+}
+
+/// Writes a commit whose tree names a file as no checkout may.
+fn hostile_commit(world: &World, name: &str) -> CommitId {
+    let upstream = git2::Repository::open(world.path("upstream")).unwrap();
+    let blob = upstream.blob(b"evil").unwrap();
+    let odb = upstream.odb().unwrap();
+    let tree = |name: &str, mode: &str, id: git2::Oid| {
+        let mut bytes = format!("{mode} {name}\0").into_bytes();
+        bytes.extend_from_slice(id.as_bytes());
+        odb.write(git2::ObjectType::Tree, &bytes).unwrap()
+    };
+    let mut names = name.split('/').rev();
+    let mut id = tree(names.next().unwrap(), "100644", blob);
+    for folder in names {
+        id = tree(folder, "40000", id);
+    }
+    let commit = world.upstream(&["commit-tree", "-m", "evil", &id.to_string()]);
+    world.upstream(&["update-ref", "refs/heads/evil", &commit]);
+    commit.parse().unwrap()
+}
+
+#[test]
+fn hostile_names_are_refused() {
+    let world = World::new();
+    for name in [
+        ".git/hooks/post-checkout",
+        "../outside",
+        "..",
+        ".GIT/config",
+        "a/../../outside",
+        "git~1/config",
+    ] {
+        let commit = hostile_commit(&world, name);
+        let _ = remove_tree(&world.copy());
+        world.sync("master");
+        let Opened::WorkingCopy(copy) = WorkingCopy::open(&world.copy()).unwrap() else {
+            panic!()
+        };
+        assert!(copy.has_commit(commit));
+        let refused = export_of(&world, commit);
+        if name != "git~1/config" {
+            assert!(refused.is_err(), "{name}");
+        }
+        assert!(!world.path("outside").exists());
+        assert!(!world.path("export.git/hooks").exists());
+        remove_tree(&world.copy()).unwrap();
+        let resolved = world.resolve("evil");
+        if name != "git~1/config" {
+            world.sync_to(&world.url(), &resolved).unwrap_err();
+            assert!(!world.copy().exists(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! The steps of one unit, one after the other.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::builder::Running;
+use super::{Context, builder, image, publish, source};
+use crate::error::{Diagnostic, Exit, chain};
+use crate::event::{Event, FailedStep, Outcome, Phase, Unit};
+use crate::plan::{ScriptStep, Step, UnitPlan};
+
+/// What the steps of a unit learn, and the later ones need.
+#[derive(Default)]
+pub struct UnitState {
+    /// The commit's time, in seconds since 1970.
+    pub commit_time: Option<i64>,
+    /// The folder with the working copy's git objects.
+    pub objects: Option<PathBuf>,
+    /// The folders that it borrows objects from, by the very same paths.
+    pub borrowed_objects: Vec<PathBuf>,
+}
+
+/// Why a step did not come to its end.
+pub enum Stop {
+    /// It failed.
+    Failed(StepError),
+    /// Everything is to stop.
+    Cancelled,
+}
+
+/// What failed in a step.
+pub struct StepError {
+    message: String,
+    hints: Vec<String>,
+    outside: bool,
+}
+
+impl StepError {
+    /// Returns the failure of a step of that phase.
+    pub fn in_phase(self, phase: Phase) -> FailedStep {
+        // A push belongs to the service, whoever refuses it.
+        let outside = self.outside && !matches!(phase, Phase::Push | Phase::Tag);
+        FailedStep {
+            phase,
+            message: self.message,
+            hints: self.hints,
+            outside,
+        }
+    }
+
+    /// Returns an error without a cause that an error type knows.
+    pub fn plain(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            hints: Vec::new(),
+            outside: false,
+        }
+    }
+
+    /// Returns the error of a script's line that did not exit with 0.
+    pub fn script(step: &ScriptStep, code: i64) -> Self {
+        let mut lines = step.text.trim().lines();
+        let first = lines.next().unwrap_or_default();
+        let more = if lines.next().is_some() { " …" } else { "" };
+        let line = step.line;
+        let mut error = Self::plain(format!(
+            "`{first}{more}` exited with {code} (line {line} of the manifest)"
+        ));
+        match code {
+            126 => error
+                .hints
+                .push("126: it was found, but may not be executed".to_owned()),
+            127 => error
+                .hints
+                .push("127: a command of it is not in the builder image".to_owned()),
+            137 => error
+                .hints
+                .push("137: it was killed, perhaps for want of memory".to_owned()),
+            _ => {}
+        }
+        error
+    }
+}
+
+impl<E: Diagnostic> From<E> for StepError {
+    fn from(error: E) -> Self {
+        Self {
+            message: chain(&error),
+            hints: error.hints(),
+            outside: error.exit() == Exit::Outside,
+        }
+    }
+}
+
+impl From<StepError> for Stop {
+    fn from(error: StepError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Carries out the steps of a unit; whatever happens, no container is left.
+pub async fn run_unit(context: &Context, plan: &UnitPlan) -> Outcome {
+    let mut work = Work {
+        context,
+        unit: &plan.unit,
+        state: UnitState::default(),
+        running: None,
+        deadline: None,
+    };
+    let mut outcome = Outcome::Done;
+    for step in &plan.steps {
+        if work.deadline.is_none() && matches!(step, Step::Container(_) | Step::Image(_)) {
+            work.deadline = plan
+                .timeout
+                .map(|timeout| (Instant::now() + timeout, timeout));
+        }
+        // The scripts are over when the first other step comes.
+        if !matches!(step, Step::Script(_)) {
+            work.end_container().await;
+        }
+        match work.step(step).await {
+            Ok(()) => {}
+            Err(Stop::Cancelled) => {
+                outcome = Outcome::Stopped;
+                break;
+            }
+            Err(Stop::Failed(error)) => {
+                outcome = Outcome::Failed(error.in_phase(step.phase()));
+                break;
+            }
+        }
+    }
+    work.end_container().await;
+    outcome
+}
+
+struct Work<'a> {
+    context: &'a Context,
+    unit: &'a Unit,
+    state: UnitState,
+    running: Option<Running>,
+    deadline: Option<(Instant, Duration)>,
+}
+
+impl Work<'_> {
+    async fn step(&mut self, step: &Step) -> Result<(), Stop> {
+        if self.context.cancel.is_cancelled() {
+            return Err(Stop::Cancelled);
+        }
+        let (unit, phase) = (self.unit.clone(), step.phase());
+        let events = &self.context.events;
+        events.emit(Event::StepStarted {
+            unit: unit.clone(),
+            phase,
+            title: step.to_string(),
+        });
+        let start = Instant::now();
+        self.carry_out(step).await?;
+        events.emit(Event::StepFinished {
+            unit,
+            phase,
+            elapsed: start.elapsed(),
+        });
+        Ok(())
+    }
+
+    async fn carry_out(&mut self, step: &Step) -> Result<(), Stop> {
+        let (context, unit) = (self.context, self.unit);
+        match step {
+            // These two run on a thread, and are told to stop by the token.
+            Step::Sync(step) => source::run_sync(&context.sources, unit, step).await,
+            Step::Export(step) => source::run_export(&context.sources, step, &mut self.state).await,
+            // Not dropped half-way: a container that was created must be started or removed.
+            Step::Container(step) => {
+                self.running = Some(builder::start(context, unit, step, &self.state).await?);
+                Ok(())
+            }
+            Step::Script(step) => match &self.running {
+                Some(running) => self.bounded(running.script(context, unit, step)).await,
+                None => Err(StepError::plain("no builder container runs").into()),
+            },
+            Step::Image(step) => {
+                self.bounded(image::build(context, unit, step, &self.state))
+                    .await
+            }
+            Step::Push { image } => publish::push(context, unit, image).await,
+            Step::Pull { image } => publish::pull(context, unit, image).await,
+            Step::EngineTag { image, names } => publish::tag_engine(context, image, names).await,
+            Step::RegistryTag { image, tags } => publish::tag_registry(context, image, tags).await,
+        }
+    }
+
+    /// Stops a step when everything is to stop, or when its time is over.
+    async fn bounded(&self, step: impl Future<Output = Result<(), Stop>>) -> Result<(), Stop> {
+        let late = async {
+            match self.deadline {
+                Some((deadline, timeout)) => {
+                    tokio::time::sleep_until(deadline.into()).await;
+                    timeout
+                }
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            result = step => result,
+            () = self.context.cancel.cancelled() => Err(Stop::Cancelled),
+            timeout = late => {
+                let seconds = timeout.as_secs();
+                Err(StepError::plain(format!("the service's `timeout` of {seconds} s is over")).into())
+            }
+        }
+    }
+
+    async fn end_container(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.end().await;
+        }
+    }
+}

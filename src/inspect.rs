@@ -1,0 +1,188 @@
+//! What the registries, the engine and the builder folders have.
+//!
+//! One HEAD a reference, all at once, and one request to the engine whatever it has.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use futures_util::StreamExt as _;
+use thiserror::Error;
+use walkdir::WalkDir;
+
+use crate::client::registry::RegistryClient;
+use crate::error::{Diagnostic, Exit, chain};
+use crate::event::Unit;
+use crate::image::{ImageReference, ImageRepository};
+use crate::manifest::{BuilderName, Manifest};
+use crate::plan::{FolderBuilder, Presence};
+use crate::recipe::{ContentHasher, ContentId};
+
+/// How many references are asked for at once; each registry limits its own share.
+const AT_ONCE: usize = 256;
+
+/// Asks the registries for each reference once.
+///
+/// A reference about which a registry could not tell is [`Presence::Unknown`], never absent.
+pub async fn registries(
+    client: &RegistryClient,
+    images: Vec<ImageReference>,
+) -> BTreeMap<ImageReference, Presence> {
+    let asked = futures_util::stream::iter(images).map(|image| async move {
+        let presence = match client.digest(&image).await {
+            Ok(Some(digest)) => Presence::Present(digest),
+            Ok(None) => Presence::Absent,
+            Err(error) => {
+                let mut why = chain(&error).replace("\n  cause: ", ": ");
+                for hint in error.hints() {
+                    why.push_str(&format!("; {hint}"));
+                }
+                Presence::Unknown(why)
+            }
+        };
+        (image, presence)
+    });
+    asked.buffer_unordered(AT_ONCE).collect().await
+}
+
+/// A builder folder that cannot be used.
+#[derive(Debug, Error)]
+pub enum BuilderError {
+    /// The folder does not exist.
+    #[error("there is no builder `{name}`: {} is not a folder with a Dockerfile", folder.display())]
+    Missing {
+        /// The builder.
+        name: BuilderName,
+        /// Where it was looked for.
+        folder: PathBuf,
+        /// The builders that there are.
+        known: Vec<String>,
+    },
+    /// A file of it cannot be read.
+    #[error("{} could not be read", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Diagnostic for BuilderError {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Missing { name, known, .. } => {
+                let near = known.iter().max_by(|a, b| {
+                    strsim::jaro(a, name.as_str()).total_cmp(&strsim::jaro(b, name.as_str()))
+                });
+                match near {
+                    Some(near) if strsim::jaro(near, name.as_str()) > 0.7 => {
+                        vec![format!("did you mean `{near}`?")]
+                    }
+                    _ if known.is_empty() => {
+                        vec!["`builders.dir` names the folder of the builders".to_owned()]
+                    }
+                    _ => vec![format!("there are: {}", known.join(", "))],
+                }
+            }
+            Self::Unreadable { .. } => Vec::new(),
+        }
+    }
+}
+
+/// Returns the names of the folders that hold a Dockerfile, sorted.
+pub fn builder_names(manifest: &Manifest) -> Vec<BuilderName> {
+    let folder = manifest.folder.join(&manifest.builders.dir);
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let with_dockerfile = entries.filter(|entry| entry.path().join("Dockerfile").is_file());
+    let mut names: Vec<BuilderName> = with_dockerfile
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Reads a builder's folder, and names its image by its content.
+///
+/// # Errors
+///
+/// A folder that does not exist or cannot be read.
+pub fn folder_builder(
+    manifest: &Manifest,
+    name: &BuilderName,
+) -> Result<(Unit, FolderBuilder), BuilderError> {
+    let folder = manifest
+        .folder
+        .join(&manifest.builders.dir)
+        .join(name.as_str());
+    let missing = || BuilderError::Missing {
+        name: name.clone(),
+        folder: folder.clone(),
+        known: builder_names(manifest)
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
+    };
+    if !folder.join("Dockerfile").is_file() {
+        return Err(missing());
+    }
+    let content = content_id(&folder, &manifest.builders.args)?;
+    // A builder's name is checked to be the last part of an image's.
+    let repository: ImageRepository = format!("builders/{name}").parse().map_err(|_| missing())?;
+    let tag = content.tag().ok_or_else(missing)?;
+    let image = repository.below(manifest.registry.as_ref()).tagged(tag);
+    let args = manifest.builders.args.clone();
+    Ok((
+        Unit::Builder(name.clone()),
+        FolderBuilder {
+            folder,
+            content,
+            image,
+            args,
+        },
+    ))
+}
+
+fn content_id(folder: &Path, args: &BTreeMap<String, String>) -> Result<ContentId, BuilderError> {
+    let unreadable = |path: &Path, source: io::Error| BuilderError::Unreadable {
+        path: path.to_owned(),
+        source,
+    };
+    let mut files: Vec<(String, PathBuf)> = Vec::new();
+    for entry in WalkDir::new(folder).min_depth(1) {
+        let entry = entry.map_err(|error| {
+            let path = error.path().unwrap_or(folder).to_owned();
+            BuilderError::Unreadable {
+                path,
+                source: error.into(),
+            }
+        })?;
+        if !entry.file_type().is_dir() {
+            let relative = entry.path().strip_prefix(folder).unwrap_or(entry.path());
+            files.push((relative.to_string_lossy().into_owned(), entry.into_path()));
+        }
+    }
+    // By the whole path, and not folder by folder: an order that needs no explanation.
+    files.sort();
+    let mut hasher = ContentHasher::new(args);
+    for (relative, path) in files {
+        let metadata = fs::symlink_metadata(&path).map_err(|source| unreadable(&path, source))?;
+        if metadata.is_symlink() {
+            let target = fs::read_link(&path).map_err(|source| unreadable(&path, source))?;
+            hasher.symlink(&relative, &target.to_string_lossy());
+        } else if metadata.is_file() {
+            let executable = metadata.permissions().mode() & 0o111 != 0;
+            let mut file = File::open(&path).map_err(|source| unreadable(&path, source))?;
+            hasher
+                .file(&relative, executable, &mut file)
+                .map_err(|source| unreadable(&path, source))?;
+        }
+    }
+    Ok(hasher.finish())
+}

@@ -1,0 +1,57 @@
+//! The map of xp: what each module is for, and what it must not do.
+//!
+//! ```text
+//! x-platform.yml ─ manifest ─▶ Manifest
+//!                  resolve  ─▶ commit of every service      one connection per git remote
+//!                  inspect  ─▶ Inventory                    what registry and engine have
+//!                  plan     ─▶ Plan                         pure: decides everything
+//!                  execute  ─▶ how each unit ended          decides nothing
+//!                  report   ─▶ terminal, log files
+//! ```
+//!
+//! | module | for | must not |
+//! |---|---|---|
+//! | [`cli`] | clap definitions; their doc comments are the help text | do anything |
+//! | [`settings`] | flags and environment to [`settings::Settings`], read once | be bypassed: nothing else reads the environment |
+//! | [`command`] | one file a subcommand: it wires the stages | decide, draw bars, name a client's crate |
+//! | [`manifest`] | `x-platform.yml` to [`manifest::Manifest`]: validation, placeholders, schema | know the environment, the clock or a client |
+//! | [`source`] | git URLs, references, commits | be impure |
+//! | [`image`] | registries, repositories, tags, digests | be impure |
+//! | [`recipe`] | the inputs of a build and their digests | be impure |
+//! | [`plan`] | inventory and manifest to steps; how they are shown | be impure |
+//! | [`event`] | what happened, as data | be impure |
+//! | [`error`] | exit codes, causes, hints | be impure |
+//! | [`resolve`] | remotes to commits | clone |
+//! | [`inspect`] | registry, engine and builder folders to an inventory | change anything |
+//! | [`execute`] | the steps of a plan, as soon as what they need is done | choose what is done |
+//! | [`report`] | bars, lines, log files, the closing table: the only place that draws | do work |
+//! | [`client`] | git (git2), the engine (bollard), registries (reqwest): nothing else names those crates | know of services |
+//!
+//! "Pure" means: no client, no async runtime, no clock, no environment, no file system. The test
+//! `architecture` holds all of this.
+//!
+//! Words that collide: the *manifest* is x-platform.yml, a registry's is an *image manifest*; a
+//! *repository* is a registry's, git has *remotes* and *working copies*; a *builder* is an image with a
+//! toolchain, what runs containers is the *engine*.
+
+#![warn(missing_docs)]
+// What a user can reach ends in an error that says what to do, not in a panic.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
+
+pub mod cli;
+pub mod client;
+pub mod command;
+pub mod error;
+pub mod event;
+pub mod execute;
+pub mod image;
+pub mod inspect;
+pub mod manifest;
+pub mod plan;
+pub mod recipe;
+pub mod report;
+pub mod resolve;
+pub mod settings;
+pub mod source;
+
+pub use command::run;

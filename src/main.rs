@@ -1,0 +1,7 @@
+//! The `xp` program: everything is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    xp::run()
+}

@@ -1,0 +1,298 @@
+//! The collecting decoder: it reports what is wrong with a value, and goes on.
+//!
+//! There is one source of truth for the keys of a mapping: those that are asked for by
+//! [`Fields::take`]. A test compares them with the JSON Schema.
+
+use super::super::error::Problem;
+use super::super::name::ServiceName;
+use super::super::node::{Entry, Kind, Node};
+use super::super::span::Span;
+use super::super::suggest;
+use super::super::template::Template;
+
+/// What decoding needs everywhere, and the problems so far.
+pub(crate) struct Context<'d> {
+    /// The manifest's text.
+    pub text: &'d str,
+    /// The names of all services, for placeholders and `needs`.
+    pub services: Vec<ServiceName>,
+    /// What was found wrong.
+    pub problems: Vec<Problem>,
+    /// Path and name of each key that was asked for.
+    #[cfg(test)]
+    pub known: std::collections::BTreeSet<String>,
+}
+
+impl<'d> Context<'d> {
+    pub fn new(text: &'d str, problems: Vec<Problem>) -> Self {
+        Self {
+            text,
+            services: Vec::new(),
+            problems,
+            #[cfg(test)]
+            known: std::collections::BTreeSet::new(),
+        }
+    }
+
+    /// Reports a problem.
+    pub fn report(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+}
+
+/// A value of the manifest, with its key for the messages.
+#[derive(Clone)]
+pub(crate) struct Value<'n> {
+    pub node: &'n Node,
+    /// The key's path, such as `docker.args.FRONT`; below a service it starts there.
+    pub path: String,
+    /// Where the key stands; for an item of a list, the item itself.
+    pub key_span: Span,
+    pub is_item: bool,
+}
+
+/// A text with its place.
+#[derive(Clone, Copy)]
+pub(crate) struct Text<'n> {
+    pub text: &'n str,
+    pub span: Span,
+}
+
+impl<'n> Value<'n> {
+    /// Returns the text of a scalar as written, in which placeholders may stand.
+    pub fn raw_text(&self, cx: &mut Context) -> Option<Text<'n>> {
+        let Kind::Scalar { text, .. } = &self.node.kind else {
+            self.expected(cx, "a text");
+            return None;
+        };
+        if text.contains('\0') {
+            let message = format!("{} contains a NUL character", self.subject());
+            cx.report(Problem::at(self.node.span.first_line(cx.text), message));
+            return None;
+        }
+        Some(Text {
+            text,
+            span: self.node.span,
+        })
+    }
+
+    /// Returns the text of a scalar as written; an empty one and placeholders are refused.
+    pub fn text(&self, cx: &mut Context) -> Option<Text<'n>> {
+        let text = self.raw_text(cx)?;
+        if text.text.contains("${{") {
+            let message = format!("{} takes no `${{{{ … }}}}`", self.subject());
+            cx.report(Problem::at(text.span.first_line(cx.text), message).help(
+                "placeholders are replaced in `docker.args`, `docker.tags` and `dockerBuilder.env`",
+            ));
+            return None;
+        }
+        if text.text.trim().is_empty() {
+            cx.report(Problem::at(
+                self.place(),
+                format!("{} is empty", self.subject()),
+            ));
+            return None;
+        }
+        Some(text)
+    }
+
+    /// Returns what a text is parsed to; the error's own message is the problem.
+    pub fn parse<T>(&self, cx: &mut Context) -> Option<T>
+    where
+        T: std::str::FromStr<Err: std::fmt::Display>,
+    {
+        self.parse_with(cx, |text| text.parse())
+    }
+
+    /// Returns what a function makes of the text.
+    pub fn parse_with<T, E: std::fmt::Display>(
+        &self,
+        cx: &mut Context,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let text = self.text(cx)?;
+        match parse(text.text) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                let span = text.span.first_line(cx.text);
+                cx.report(
+                    Problem::at(span, error.to_string()).label(format!("in `{}`", self.path)),
+                );
+                None
+            }
+        }
+    }
+
+    /// Returns a text with placeholders.
+    pub fn template(&self, cx: &mut Context) -> Option<Template> {
+        let text = self.raw_text(cx)?;
+        match Template::parse(text.text, text.span, cx.text, &cx.services) {
+            Ok(template) => Some(template),
+            Err(problems) => {
+                cx.problems.extend(problems);
+                None
+            }
+        }
+    }
+
+    /// Returns a boolean: `true` or `false`, not one of YAML's other spellings.
+    pub fn boolean(&self, cx: &mut Context) -> Option<bool> {
+        let text = self.text(cx)?;
+        match text.text {
+            "true" | "True" | "TRUE" => Some(true),
+            "false" | "False" | "FALSE" => Some(false),
+            other => {
+                let message = format!("`{}` is `true` or `false`, not `{other}`", self.path);
+                let meant = match other.to_ascii_lowercase().as_str() {
+                    "yes" | "on" | "y" | "1" => Some("write `true`"),
+                    "no" | "off" | "n" | "0" => Some("write `false`"),
+                    _ => None,
+                };
+                cx.report(Problem::at(text.span.first_line(cx.text), message).maybe_help(meant));
+                None
+            }
+        }
+    }
+
+    /// Returns the items of a list.
+    pub fn items(&self, cx: &mut Context) -> Vec<Self> {
+        let Kind::Sequence(items) = &self.node.kind else {
+            self.expected(cx, "a list");
+            return Vec::new();
+        };
+        let value = |node: &'n Node| Value {
+            node,
+            path: self.path.clone(),
+            key_span: node.span,
+            is_item: true,
+        };
+        items.iter().map(value).collect()
+    }
+
+    /// Returns the entries of a mapping whose keys are free, each with its key.
+    pub fn entries(&self, cx: &mut Context) -> Vec<(&'n Entry, Self)> {
+        let Kind::Mapping(entries) = &self.node.kind else {
+            self.expected(cx, "a mapping");
+            return Vec::new();
+        };
+        let value = |entry: &'n Entry| Value {
+            node: &entry.value,
+            path: format!("{}.{}", self.path, entry.key),
+            key_span: entry.key_span,
+            is_item: false,
+        };
+        entries.iter().map(|entry| (entry, value(entry))).collect()
+    }
+
+    /// Returns the fields of a mapping whose keys are known.
+    pub fn fields(&self, cx: &mut Context) -> Option<Fields<'n>> {
+        let Kind::Mapping(entries) = &self.node.kind else {
+            self.expected(cx, "a mapping");
+            return None;
+        };
+        Some(Fields {
+            entries,
+            path: self.path.clone(),
+            known: Vec::new(),
+        })
+    }
+
+    /// Returns where a caret shows the value, or its key where the value is empty.
+    pub fn place(&self) -> Span {
+        let is_empty = self.node.span.start >= self.node.span.end;
+        if is_empty {
+            self.key_span
+        } else {
+            self.node.span
+        }
+    }
+
+    /// Returns the value's name for the start of a message.
+    pub fn subject(&self) -> String {
+        match self.is_item {
+            true => format!("an item of `{}`", self.path),
+            false => format!("`{}`", self.path),
+        }
+    }
+
+    fn expected(&self, cx: &mut Context, expected: &str) {
+        let place = self.place().first_line(cx.text);
+        let problem = match self.node.kind {
+            Kind::Null => Problem::at(place, format!("{} has no value", self.subject()))
+                .help(format!("give it {expected}, or leave it out")),
+            _ => {
+                let found = self.node.describe();
+                Problem::at(
+                    place,
+                    format!("{} must be {expected}, not {found}", self.subject()),
+                )
+                .maybe_help(self.help_for(expected, cx.text))
+            }
+        };
+        cx.report(problem);
+    }
+
+    fn help_for(&self, expected: &str, text: &str) -> Option<String> {
+        match (&self.node.kind, expected) {
+            (Kind::Scalar { block: false, text }, "a list") if !text.is_empty() => {
+                Some(format!("write it as a list with one item: `- {text}`"))
+            }
+            // `- echo a: b` is a mapping for YAML, and a surprise for everybody else.
+            (Kind::Mapping(entries), "a text") if entries.len() == 1 => {
+                let span = self.node.span.first_line(text);
+                let line = text.get(span.start..span.end)?;
+                (!line.starts_with('{') && line.contains(": "))
+                    .then(|| format!("`: ` makes a mapping of it; quote the text: `'{line}'`"))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The fields of a mapping whose keys are known.
+pub(crate) struct Fields<'n> {
+    entries: &'n [Entry],
+    path: String,
+    known: Vec<&'static str>,
+}
+
+impl<'n> Fields<'n> {
+    /// Returns the value of a key, which is known from then on.
+    pub fn take(&mut self, key: &'static str) -> Option<Value<'n>> {
+        self.known.push(key);
+        let entry = self.entries.iter().find(|entry| entry.key == key)?;
+        let path = self.path_of(key);
+        Some(Value {
+            node: &entry.value,
+            path,
+            key_span: entry.key_span,
+            is_item: false,
+        })
+    }
+
+    /// Reports every key that was not asked for.
+    pub fn finish(self, cx: &mut Context) {
+        for entry in self
+            .entries
+            .iter()
+            .filter(|entry| !self.known.contains(&&*entry.key))
+        {
+            let message = match self.path.as_str() {
+                "" => format!("unknown key `{}`", entry.key),
+                path => format!("unknown key `{}` in `{path}`", entry.key),
+            };
+            let hint = suggest::hint(&entry.key, "known keys", self.known.iter().copied());
+            cx.report(Problem::at(entry.key_span, message).maybe_help(hint));
+        }
+        #[cfg(test)]
+        cx.known
+            .extend(self.known.iter().map(|key| self.path_of(key)));
+    }
+
+    fn path_of(&self, key: &str) -> String {
+        match self.path.as_str() {
+            "" => key.to_owned(),
+            path => format!("{path}.{key}"),
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The key `docker` of a service.
+
+use std::collections::BTreeMap;
+
+use super::super::error::Problem;
+use super::super::service::Docker;
+use super::super::span::Span;
+use super::super::template::Template;
+use super::check_variable;
+use super::context::{Context, Value};
+use super::path::within_context;
+use crate::image::{ImageRepository, RegistryPrefix, Tag};
+
+/// `docker` as far as it is there and right.
+pub(super) struct DecodedDocker {
+    pub image: Option<(ImageRepository, Span)>,
+    /// Whether `docker.image` is there, though it may be wrong.
+    pub has_image: bool,
+    file: String,
+    context: String,
+    target: Option<String>,
+    pub args: BTreeMap<String, Template>,
+    pub tags: Vec<Template>,
+}
+
+impl DecodedDocker {
+    /// Returns the image's recipe and name, where the name is there.
+    pub fn complete(self) -> Option<Docker> {
+        let Self {
+            image,
+            has_image: _,
+            file,
+            context,
+            target,
+            args,
+            tags,
+        } = self;
+        Some(Docker {
+            image: image?.0,
+            file,
+            context,
+            target,
+            args,
+            tags,
+        })
+    }
+}
+
+pub(super) fn docker(
+    cx: &mut Context,
+    value: &Value,
+    registry: Option<&RegistryPrefix>,
+) -> Option<DecodedDocker> {
+    let mut fields = value.fields(cx)?;
+    let image = fields.take("image");
+    let has_image = image.is_some();
+    let image = image.and_then(|value| {
+        let image: ImageRepository = value.parse(cx)?;
+        Some((image.below(registry), value.place()))
+    });
+    let file = fields
+        .take("file")
+        .and_then(|value| value.parse_with(cx, dockerfile));
+    let context = fields
+        .take("context")
+        .and_then(|value| value.parse_with(cx, within_context));
+    let target = fields
+        .take("target")
+        .and_then(|value| value.parse_with(cx, target));
+    let args = fields
+        .take("args")
+        .map(|value| args(cx, &value, "a build argument"));
+    let tags = fields.take("tags").map(|value| tags(cx, &value));
+    fields.finish(cx);
+    Some(DecodedDocker {
+        image,
+        has_image,
+        file: file.unwrap_or_else(|| "Dockerfile".to_owned()),
+        context: context.unwrap_or_else(|| ".".to_owned()),
+        target,
+        args: args.unwrap_or_default(),
+        tags: tags.unwrap_or_default(),
+    })
+}
+
+fn dockerfile(text: &str) -> Result<String, String> {
+    match within_context(text)?.as_str() {
+        "." => Err(format!("`{text}` is a folder, not a Dockerfile")),
+        file => Ok(file.to_owned()),
+    }
+}
+
+fn target(text: &str) -> Result<String, String> {
+    let is_first = |c: char| c.is_ascii_alphanumeric();
+    if text.starts_with(is_first) && text.chars().all(|c| is_first(c) || "._-".contains(c)) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("`{text}` cannot name a stage of a Dockerfile"))
+    }
+}
+
+/// Decodes a mapping of variables: build arguments, or the environment of the scripts.
+pub(super) fn args(cx: &mut Context, value: &Value, what: &str) -> BTreeMap<String, Template> {
+    let mut args = BTreeMap::new();
+    for (entry, value) in value.entries(cx) {
+        check_variable(cx, entry, what);
+        if let Some(template) = value.template(cx) {
+            args.insert(entry.key.clone(), template);
+        }
+    }
+    args
+}
+
+fn tags(cx: &mut Context, value: &Value) -> Vec<Template> {
+    let mut tags = Vec::new();
+    for item in value.items(cx) {
+        let Some(tag) = item.template(cx) else {
+            continue;
+        };
+        match check_tag(&tag) {
+            Ok(()) => tags.push(tag),
+            Err(message) => cx.report(Problem::at(item.place().first_line(cx.text), message)),
+        }
+    }
+    tags
+}
+
+/// Checks as much of a tag as is known before its placeholders are replaced.
+fn check_tag(tag: &Template) -> Result<(), String> {
+    let literals: String = tag.literals().collect();
+    let has_placeholders = literals != tag.as_written();
+    // Placeholders may come first, so what is there need only be legal further on in a tag.
+    let sample = if has_placeholders {
+        format!("x{literals}")
+    } else {
+        literals
+    };
+    sample
+        .parse::<Tag>()
+        .map(|_| ())
+        .map_err(|error| match has_placeholders {
+            true => format!(
+                "`{tag}` cannot become a tag: letters, digits, `_`, `.` and `-` are allowed"
+            ),
+            false => error.to_string(),
+        })
+}

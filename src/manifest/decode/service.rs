@@ -1,0 +1,315 @@
+//! One service, or the partial one in `defaults`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::super::error::Problem;
+use super::super::name::ServiceName;
+use super::super::service::{Git, ScriptLine, Scripts, Service};
+use super::super::span::Span;
+use super::super::suggest;
+use super::builder::builder;
+use super::context::{Context, Value};
+use super::docker::docker;
+use super::path::{within_context, within_folder};
+use super::quantity;
+use crate::image::RegistryPrefix;
+use crate::source::{GitReference, GitUrl};
+
+/// A service, and where it is written what other services may collide with.
+pub(crate) struct Decoded {
+    pub service: Service,
+    pub places: Places,
+}
+
+/// Where parts of a service are written.
+#[derive(Debug, Clone)]
+pub(crate) struct Places {
+    pub name: Span,
+    pub dir: Span,
+    pub image: Span,
+    pub needs: BTreeMap<ServiceName, Span>,
+}
+
+/// Decodes `defaults`, in which any key may be missing.
+pub(super) fn partial(cx: &mut Context, value: &Value, registry: Option<&RegistryPrefix>) {
+    decode(cx, None, value, registry);
+}
+
+/// Decodes a service that the defaults are merged into already.
+pub(super) fn service(
+    cx: &mut Context,
+    name: &ServiceName,
+    value: &Value,
+    registry: Option<&RegistryPrefix>,
+) -> Option<Decoded> {
+    decode(cx, Some(name), value, registry)
+}
+
+fn decode(
+    cx: &mut Context,
+    name: Option<&ServiceName>,
+    value: &Value,
+    registry: Option<&RegistryPrefix>,
+) -> Option<Decoded> {
+    let mut fields = value.fields(cx)?;
+    let mut missing = Vec::new();
+    let mut require = |is_there: bool, key: &'static str, place: Option<Span>| {
+        if !is_there {
+            missing.push((key, place));
+        }
+    };
+
+    let dir = fields.take("dir");
+    require(dir.is_some(), "dir", None);
+    let dir = dir.and_then(|value| Some((value.parse_with(cx, within_folder)?, value.place())));
+
+    let git_value = fields.take("git");
+    let git = git_value.as_ref().and_then(|value| git(cx, value));
+    require(git_value.is_some(), "git", None);
+    if let (Some(value), Some(git)) = (&git_value, &git) {
+        require(git.has_remote, "git.remote", Some(value.key_span));
+    }
+
+    let builder_value = fields.take("dockerBuilder");
+    let builder = builder_value.as_ref().and_then(|value| builder(cx, value));
+    // A builder that is there and wrong has been reported.
+    let has_builder =
+        builder_value.is_some() && builder.as_ref().is_none_or(|builder| builder.has_image);
+
+    let timeout = fields
+        .take("timeout")
+        .and_then(|value| value.parse_with(cx, quantity::duration));
+
+    let docker_value = fields.take("docker");
+    let docker = docker_value
+        .as_ref()
+        .and_then(|value| docker(cx, value, registry));
+    require(docker_value.is_some(), "docker", None);
+    if let (Some(value), Some(docker)) = (&docker_value, &docker) {
+        require(docker.has_image, "docker.image", Some(value.key_span));
+    }
+
+    let scripts_value = fields.take("scripts");
+    let scripts = scripts_value
+        .as_ref()
+        .map(|value| scripts(cx, value))
+        .unwrap_or_default();
+
+    let mut needs = BTreeMap::new();
+    if let Some(value) = fields.take("needs") {
+        explicit_needs(cx, name, &value, &mut needs);
+    }
+    fields.finish(cx);
+
+    let name = name?;
+    for (key, place) in missing {
+        cx.report(
+            Problem::at(
+                place.unwrap_or(value.key_span),
+                format!("service `{name}` has no `{key}`"),
+            )
+            .maybe_help(example_of(key, name)),
+        );
+    }
+    if let Some(scripts_value) = scripts_value
+        && !scripts.is_empty()
+        && !has_builder
+    {
+        let message =
+            format!("service `{name}` has scripts and no `dockerBuilder.image` to run them in");
+        cx.report(Problem::at(scripts_value.key_span, message).help(format!(
+            "add `dockerBuilder: {{image: builders/{name}}}`, or an image of your choice"
+        )));
+    }
+
+    let templates = docker
+        .iter()
+        .flat_map(|docker| docker.args.values().chain(&docker.tags))
+        .chain(builder.iter().flat_map(|builder| builder.env.values()));
+    for template in templates {
+        for service in template.services() {
+            needs
+                .entry(service.clone())
+                .or_insert(template.span.first_line(cx.text));
+        }
+    }
+
+    let (dir, dir_place): (PathBuf, Span) = dir?;
+    let git = git?;
+    let docker = docker?;
+    let image_place = docker.image.as_ref()?.1;
+    Some(Decoded {
+        places: Places {
+            name: value.key_span,
+            dir: dir_place,
+            image: image_place,
+            needs: needs.clone(),
+        },
+        service: Service {
+            name: name.clone(),
+            dir,
+            git: Git {
+                remote: git.remote?,
+                reference: git.reference,
+                path: git.path,
+                submodules: git.submodules,
+            },
+            builder: builder.and_then(super::builder::DecodedBuilder::complete),
+            timeout,
+            docker: docker.complete()?,
+            scripts,
+            needs: needs.into_keys().collect(),
+        },
+    })
+}
+
+fn example_of(key: &str, name: &ServiceName) -> Option<String> {
+    match key {
+        "dir" => Some(format!(
+            "add where its working copy belongs: `dir: src/{name}`"
+        )),
+        "git" | "git.remote" => Some(format!(
+            "add its remote: `git: {{remote: https://git.example.com/{name}.git}}`"
+        )),
+        "docker" | "docker.image" => Some(format!(
+            "add the name of its image: `docker: {{image: {}}}`",
+            name.as_str().to_lowercase()
+        )),
+        _ => None,
+    }
+}
+
+struct DecodedGit {
+    has_remote: bool,
+    remote: Option<GitUrl>,
+    reference: GitReference,
+    path: Option<String>,
+    submodules: bool,
+}
+
+fn git(cx: &mut Context, value: &Value) -> Option<DecodedGit> {
+    let mut fields = value.fields(cx)?;
+    let remote = fields.take("remote");
+    let decoded = DecodedGit {
+        has_remote: remote.is_some(),
+        remote: remote.and_then(|value| value.parse(cx)),
+        reference: fields
+            .take("reference")
+            .and_then(|value| value.parse(cx))
+            .unwrap_or(GitReference::DefaultBranch),
+        path: fields
+            .take("path")
+            .and_then(|value| value.parse_with(cx, within_context))
+            // The whole repository is what no path means.
+            .filter(|path| path != "."),
+        submodules: fields
+            .take("submodules")
+            .and_then(|value| value.boolean(cx))
+            .unwrap_or(false),
+    };
+    fields.finish(cx);
+    Some(decoded)
+}
+
+fn scripts(cx: &mut Context, value: &Value) -> Scripts {
+    let Some(mut fields) = value.fields(cx) else {
+        return Scripts::default();
+    };
+    let mut lines = |key| {
+        fields
+            .take(key)
+            .map(|value| script(cx, &value))
+            .unwrap_or_default()
+    };
+    let scripts = Scripts {
+        prepare: lines("prepare"),
+        build: lines("build"),
+        test: lines("test"),
+    };
+    fields.finish(cx);
+    scripts
+}
+
+fn script(cx: &mut Context, value: &Value) -> Vec<ScriptLine> {
+    let mut lines = Vec::new();
+    for item in value.items(cx) {
+        let Some(text) = item.raw_text(cx) else {
+            continue;
+        };
+        let first_line = text.span.first_line(cx.text);
+        if text.text.trim().is_empty() {
+            cx.report(Problem::at(
+                item.place(),
+                format!("{} is empty", item.subject()),
+            ));
+            continue;
+        }
+        if let Some(start) = text.text.find("${{")
+            && let Some(length) = text.text[start..].find("}}")
+        {
+            let placeholder = &text.text[start..start + length + 2];
+            let place = cx
+                .text
+                .get(text.span.start..text.span.end)
+                .and_then(|source| source.find(placeholder))
+                .map_or(first_line, |index| {
+                    Span::new(
+                        text.span.start + index,
+                        text.span.start + index + placeholder.len(),
+                    )
+                });
+            cx.report(
+                Problem::at(
+                    place.first_line(cx.text),
+                    "scripts take no `${{ … }}`: in them `$` belongs to the shell",
+                )
+                .help(format!(
+                    "add `NAME: {placeholder}` to `dockerBuilder.env`, and write `$NAME` here"
+                )),
+            );
+            continue;
+        }
+        let (line, _) = text.span.line_and_column(cx.text);
+        lines.push(ScriptLine {
+            text: text.text.to_owned(),
+            line,
+        });
+    }
+    lines
+}
+
+fn explicit_needs(
+    cx: &mut Context,
+    name: Option<&ServiceName>,
+    value: &Value,
+    needs: &mut BTreeMap<ServiceName, Span>,
+) {
+    for item in value.items(cx) {
+        let Some(text) = item.text(cx) else { continue };
+        match cx
+            .services
+            .iter()
+            .find(|service| service.as_str() == text.text)
+        {
+            Some(service) if Some(service) == name => {
+                cx.report(Problem::at(
+                    text.span,
+                    format!("service `{service}` needs itself"),
+                ));
+            }
+            Some(service) => {
+                needs.insert(service.clone(), text.span);
+            }
+            None => {
+                let names = cx.services.iter().map(ServiceName::as_str);
+                let hint = suggest::hint(text.text, "the services", names);
+                let place = text.span.first_line(cx.text);
+                cx.report(
+                    Problem::at(place, format!("there is no service `{}`", text.text))
+                        .maybe_help(hint),
+                );
+            }
+        }
+    }
+}

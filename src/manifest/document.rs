@@ -1,0 +1,69 @@
+//! The manifest's text, kept for the errors that are found after it was read.
+
+/// A manifest's text and the path by which its errors call it.
+#[derive(Debug)]
+pub(crate) struct Document {
+    /// The path as the user named it.
+    pub path: String,
+    /// The text; empty where the file could not be read.
+    pub text: String,
+}
+
+impl Document {
+    /// Returns the text with the passwords of URLs replaced by stars of the same length, so that
+    /// an error can show a line and no credential with it, and positions stay as they are.
+    pub fn without_passwords(&self) -> String {
+        let mut masked = String::with_capacity(self.text.len());
+        let mut rest = self.text.as_str();
+        while let Some(scheme) = rest.find("://") {
+            let (before, after) = rest.split_at(scheme + 3);
+            masked.push_str(before);
+            let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ',');
+            let (word, tail) = after.split_at(after.find(ends).unwrap_or(after.len()));
+            match (word.find(':'), word.rfind('@')) {
+                (Some(colon), Some(at)) if colon < at => {
+                    masked.push_str(&word[..=colon]);
+                    masked.extend(std::iter::repeat_n('*', at - colon - 1));
+                    masked.push_str(&word[at..]);
+                }
+                _ => masked.push_str(word),
+            }
+            rest = tail;
+        }
+        masked.push_str(rest);
+        masked
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_become_stars_of_the_same_length() {
+        let masked = |text: &str| {
+            Document {
+                path: String::new(),
+                text: text.to_owned(),
+            }
+            .without_passwords()
+        };
+        assert_eq!(
+            masked("a: https://me:pä/ss@host/x b"),
+            "a: https://me:******@host/x b"
+        );
+        assert_eq!(
+            masked("https://u:p@q@h/, ssh://git@h:22/x"),
+            "https://u:***@h/, ssh://git@h:22/x"
+        );
+        for same in [
+            "",
+            "git@host:x/y.git",
+            "https://host:80/x@y",
+            "nothing: here",
+        ] {
+            assert_eq!(masked(same).len(), same.len());
+        }
+        assert_eq!(masked("git@host:x/y.git"), "git@host:x/y.git");
+    }
+}

@@ -1,0 +1,119 @@
+//! Reading the manifest's file: the only place of the module, beside the check for symbolic links,
+//! that looks at the file system.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::error::{ManifestError, Problem};
+use super::{Manifest, check, parse};
+
+/// The size from which on a file is surely not a manifest.
+const MAX_SIZE: u64 = 10 << 20;
+
+/// Reads and validates a manifest.
+///
+/// # Errors
+///
+/// Everything that is wrong with it, at once.
+pub fn load(file: &Path) -> Result<Manifest, ManifestError> {
+    let shown = file.display().to_string();
+    let failed = |problem| ManifestError::unreadable(shown.clone(), problem);
+    let text = read(file).map_err(failed)?;
+    let mut manifest = parse(&text, file)?;
+    let folder = folder_of(file).map_err(|error| {
+        failed(Problem::of_the_file(format!(
+            "cannot find the manifest's folder: {error}"
+        )))
+    })?;
+    manifest.file = file
+        .file_name()
+        .map_or_else(|| file.to_owned(), |name| folder.join(name));
+    manifest.folder = folder;
+    check_links(&manifest)?;
+    Ok(manifest)
+}
+
+fn read(file: &Path) -> Result<String, Problem> {
+    let cannot = |error: &io::Error| match error.kind() {
+        io::ErrorKind::NotFound => Problem::of_the_file("there is no such manifest").help(
+            "run xp in a folder with an x-platform.yml or below it, or name the file by `-f`",
+        ),
+        io::ErrorKind::IsADirectory => is_a_folder(),
+        _ => Problem::of_the_file(format!("cannot read the manifest: {error}")),
+    };
+    let mut bytes = Vec::new();
+    let opened = File::open(file).map_err(|error| cannot(&error))?;
+    if opened.metadata().is_ok_and(|metadata| metadata.is_dir()) {
+        return Err(is_a_folder());
+    }
+    // Not by the file's size: a pipe has none.
+    opened
+        .take(MAX_SIZE + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| cannot(&error))?;
+    if bytes.len() as u64 > MAX_SIZE {
+        let message = format!(
+            "the manifest is larger than {} MiB; is it the right file?",
+            MAX_SIZE >> 20
+        );
+        return Err(Problem::of_the_file(message));
+    }
+    decode(bytes)
+}
+
+fn is_a_folder() -> Problem {
+    Problem::of_the_file("the manifest is a folder").help("name the x-platform.yml in it")
+}
+
+fn decode(bytes: Vec<u8>) -> Result<String, Problem> {
+    let utf16 = bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]);
+    String::from_utf8(bytes).map_err(|error| {
+        let offset = error.utf8_error().valid_up_to();
+        let line = error.as_bytes()[..offset]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count()
+            + 1;
+        let message = format!("the manifest is not UTF-8: byte {offset}, in line {line}");
+        let help = if utf16 {
+            "it looks like UTF-16; save it as UTF-8"
+        } else {
+            "save it as UTF-8"
+        };
+        Problem::of_the_file(message).help(help)
+    })
+}
+
+/// Returns the folder without symbolic links and `..`, so that the engine can mount what is in it.
+fn folder_of(file: &Path) -> io::Result<PathBuf> {
+    match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.canonicalize(),
+        _ => Path::new(".").canonicalize(),
+    }
+}
+
+fn check_links(manifest: &Manifest) -> Result<(), ManifestError> {
+    let problems: Vec<Problem> = manifest
+        .services
+        .values()
+        .filter_map(|service| {
+            let message = check::leaves_by_link(&manifest.folder, &service.dir)?;
+            let place = manifest
+                .places
+                .get(&service.name)?
+                .dir
+                .first_line(&manifest.document.text);
+            Some(Problem::at(place, message).help("a working copy stays in the manifest's folder"))
+        })
+        .collect();
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(ManifestError::new(
+            &Arc::clone(&manifest.document),
+            problems,
+        ))
+    }
+}

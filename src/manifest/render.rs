@@ -1,0 +1,100 @@
+//! Placeholders to values, once commits are known.
+
+use super::Manifest;
+use super::error::{ManifestError, Problem};
+use super::name::ServiceName;
+use super::template::{Part, Placeholder, Template};
+use crate::image::Tag;
+use crate::source::CommitId;
+
+/// What the placeholders of one service stand for.
+#[derive(Clone, Copy)]
+pub struct Values<'a> {
+    /// `service.name`
+    pub service: &'a ServiceName,
+    /// `service.commit`
+    pub commit: CommitId,
+    /// `service.branch`; none for a tag or a bare commit.
+    pub branch: Option<&'a str>,
+    /// `services.NAME.image`, the full reference by commit tag, and `services.NAME.commit`.
+    pub services: &'a dyn Fn(&ServiceName) -> Option<(String, CommitId)>,
+    /// `env.NAME`
+    pub env: &'a dyn Fn(&str) -> Option<String>,
+}
+
+impl Manifest {
+    /// Returns a template's text with every placeholder replaced.
+    ///
+    /// # Errors
+    ///
+    /// A variable that is not set, a branch where the service has none, and a service that was
+    /// not resolved, with the place in the manifest; all of them at once.
+    pub fn render(&self, template: &Template, values: &Values) -> Result<String, ManifestError> {
+        let mut text = String::new();
+        let mut problems = Vec::new();
+        for part in &template.parts {
+            match part {
+                Part::Text(part) => text.push_str(part),
+                Part::Placeholder(placeholder, span) => match value_of(placeholder, values) {
+                    Ok(value) => text.push_str(&value),
+                    Err((message, help)) => problems.push(Problem::at(*span, message).help(help)),
+                },
+            }
+        }
+        if problems.is_empty() {
+            Ok(text)
+        } else {
+            Err(ManifestError::new(&self.document, problems))
+        }
+    }
+
+    /// Returns the tag that a template of `docker.tags` becomes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Manifest::render`], and a text that is not a legal tag.
+    pub fn render_tag(&self, template: &Template, values: &Values) -> Result<Tag, ManifestError> {
+        let text = self.render(template, values)?;
+        text.parse().map_err(|error| {
+            let span = template.span.first_line(&self.document.text);
+            let problem =
+                Problem::at(span, format!("{error}")).label("with its placeholders replaced");
+            ManifestError::new(&self.document, vec![problem])
+        })
+    }
+}
+
+/// Returns a value, or what is wrong and what helps.
+fn value_of(placeholder: &Placeholder, values: &Values) -> Result<String, (String, String)> {
+    let unresolved = |name: &ServiceName| {
+        let message = format!("the commit of service `{name}` is not known here");
+        (
+            message,
+            "this is a mistake in xp: please report it".to_owned(),
+        )
+    };
+    match placeholder {
+        Placeholder::ServiceName => Ok(values.service.to_string()),
+        Placeholder::ServiceCommit => Ok(values.commit.to_string()),
+        Placeholder::ServiceBranch => values.branch.map(str::to_owned).ok_or_else(|| {
+            let message = format!("service `{}` is not built from a branch", values.service);
+            (
+                message,
+                "its `git.reference` is a tag or a commit; use `service.commit`".to_owned(),
+            )
+        }),
+        Placeholder::ImageOf(name) => (values.services)(name)
+            .map(|(image, _)| image)
+            .ok_or_else(|| unresolved(name)),
+        Placeholder::CommitOf(name) => (values.services)(name)
+            .map(|(_, commit)| commit.to_string())
+            .ok_or_else(|| unresolved(name)),
+        Placeholder::Environment(name) => (values.env)(name).ok_or_else(|| {
+            let message = format!("the environment variable `{name}` is not set");
+            (
+                message,
+                format!("set it: `{name}=… xp …`, empty if need be"),
+            )
+        }),
+    }
+}

@@ -1,0 +1,142 @@
+//! Services by the names and patterns of a command line.
+
+use std::collections::BTreeSet;
+
+use thiserror::Error;
+
+use super::Manifest;
+use super::name::ServiceName;
+use super::suggest;
+use crate::error::{Diagnostic, Exit};
+
+/// A name or pattern that no service has.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("there is no service {}", quoted(.patterns))]
+pub struct UnknownServices {
+    patterns: Vec<String>,
+    help: Option<String>,
+}
+
+impl Diagnostic for UnknownServices {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+
+    fn hints(&self) -> Vec<String> {
+        self.help.iter().cloned().collect()
+    }
+}
+
+impl Manifest {
+    /// Returns the services that the patterns name; all of them where there is no pattern.
+    ///
+    /// In a pattern `*` stands for any characters, and `?` for one.
+    ///
+    /// # Errors
+    ///
+    /// Names all patterns that match nothing.
+    pub fn select<P: AsRef<str>>(
+        &self,
+        patterns: &[P],
+    ) -> Result<BTreeSet<ServiceName>, UnknownServices> {
+        if patterns.is_empty() {
+            return Ok(self.services.keys().cloned().collect());
+        }
+        let mut selected = BTreeSet::new();
+        let mut unknown: Vec<String> = Vec::new();
+        for pattern in patterns.iter().map(AsRef::as_ref) {
+            let before = unknown.len();
+            let mut matching = self
+                .services
+                .keys()
+                .filter(|name| matches(pattern, name.as_str()))
+                .peekable();
+            if matching.peek().is_none() && !unknown.iter().any(|known| known == pattern) {
+                unknown.push(pattern.to_owned());
+            }
+            if unknown.len() == before {
+                selected.extend(matching.cloned());
+            }
+        }
+        match unknown.first() {
+            None => Ok(selected),
+            Some(first) => {
+                let names = self.services.keys().map(ServiceName::as_str);
+                let help = suggest::hint(first, "the services", names);
+                Err(UnknownServices {
+                    patterns: unknown,
+                    help,
+                })
+            }
+        }
+    }
+}
+
+fn quoted(patterns: &[String]) -> String {
+    patterns
+        .iter()
+        .map(|pattern| format!("`{pattern}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// Tells whether a name matches a pattern, in time linear in the name for each `*`.
+fn matches(pattern: &str, name: &str) -> bool {
+    let (pattern, name): (Vec<char>, Vec<char>) =
+        (pattern.chars().collect(), name.chars().collect());
+    let (mut p, mut n) = (0, 0);
+    // Where the last star is, and how much of the name it has taken.
+    let mut star: Option<(usize, usize)> = None;
+    while n < name.len() {
+        match pattern.get(p) {
+            Some('*') => {
+                star = Some((p, n));
+                p += 1;
+            }
+            Some(c) if *c == '?' || *c == name[n] => {
+                p += 1;
+                n += 1;
+            }
+            _ => match &mut star {
+                None => return false,
+                Some((at, taken)) => {
+                    *taken += 1;
+                    (p, n) = (*at + 1, *taken);
+                }
+            },
+        }
+    }
+    pattern[p..].iter().all(|c| *c == '*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns() {
+        for (pattern, name) in [
+            ("a", "a"),
+            ("*", "abc"),
+            ("z*", "zbackend"),
+            ("*end", "zbackend"),
+            ("z*e?d", "zbackend"),
+            ("**", "a"),
+            ("a*b*c", "aXbbYc"),
+            ("???", "abc"),
+        ] {
+            assert!(matches(pattern, name), "{pattern} {name}");
+        }
+        for (pattern, name) in [
+            ("a", "b"),
+            ("", "a"),
+            ("?", ""),
+            ("z*x", "zbackend"),
+            ("??", "a"),
+            ("[a]", "a"),
+            ("a*b*c", "aXc"),
+        ] {
+            assert!(!matches(pattern, name), "{pattern} {name}");
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! Where something stands in the manifest's text.
+
+/// A range of bytes of the manifest's text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Span {
+    pub start: usize,
+    pub end: usize,
+}
+
+impl Span {
+    pub fn new(start: usize, end: usize) -> Self {
+        Self { start, end }
+    }
+
+    /// Returns the range cut at the end of its first line, so that a caret marks one line only.
+    pub fn first_line(self, text: &str) -> Self {
+        let covered = text.get(self.start..self.end).unwrap_or("");
+        let line = covered.lines().next().unwrap_or("");
+        Self::new(self.start, self.start + line.trim_end().len())
+    }
+
+    /// Returns line and column in characters, both from one.
+    pub fn line_and_column(self, text: &str) -> (usize, usize) {
+        let before = text.get(..self.start).unwrap_or(text);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let line = before.matches('\n').count() + 1;
+        (line, before[line_start..].chars().count() + 1)
+    }
+}

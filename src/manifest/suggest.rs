@@ -1,0 +1,69 @@
+//! "Did you mean …?"
+
+/// Returns the candidate that the word was probably meant to be.
+///
+/// Case, dashes and underscores count for nothing (`docker_builder` is `dockerBuilder`); beyond
+/// that, a third of the letters may differ.
+pub(crate) fn nearest<'c>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'c str>,
+) -> Option<&'c str> {
+    let folded = fold(word);
+    let allowed = (folded.chars().count() / 3).clamp(1, 4);
+    candidates
+        .into_iter()
+        .map(|candidate| {
+            (
+                strsim::damerau_levenshtein(&folded, &fold(candidate)),
+                candidate,
+            )
+        })
+        // A word of one letter resembles every other.
+        .filter(|(distance, candidate)| *distance <= allowed && *distance < candidate.len())
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Returns the hint that names the nearest candidate, or else all of them where they are few.
+pub(crate) fn hint<'c>(
+    word: &str,
+    what: &str,
+    candidates: impl IntoIterator<Item = &'c str> + Clone,
+) -> Option<String> {
+    if let Some(candidate) = nearest(word, candidates.clone()) {
+        return Some(format!("did you mean `{candidate}`?"));
+    }
+    let names: Vec<String> = candidates
+        .into_iter()
+        .map(|name| format!("`{name}`"))
+        .collect();
+    (1..=12)
+        .contains(&names.len())
+        .then(|| format!("{what}: {}", names.join(", ")))
+}
+
+fn fold(word: &str) -> String {
+    // A very long word would make the distance slow to compute, and resembles nothing anyway.
+    word.chars()
+        .take(80)
+        .filter(|c| !"-_ ".contains(*c))
+        .flat_map(char::to_lowercase)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_word_is_found() {
+        let keys = ["dockerBuilder", "docker", "dir", "scripts", "needs"];
+        assert_eq!(nearest("docker_builder", keys), Some("dockerBuilder"));
+        assert_eq!(nearest("script", keys), Some("scripts"));
+        assert_eq!(nearest("need", keys), Some("needs"));
+        assert_eq!(nearest("dri", keys), Some("dir"));
+        assert_eq!(nearest("x", keys), None);
+        assert_eq!(nearest("", keys), None);
+        assert_eq!(nearest("environment", keys), None);
+    }
+}

@@ -1,0 +1,151 @@
+//! The schema, the decoder, the example and the committed file say the same.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::super::decode::context::Context;
+use super::super::{decode, load, schema, yaml};
+use super::{accepted, read};
+
+fn in_repository(path: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// Returns the schemas of all keys by their paths; those of a service start at the service.
+fn keys<'s>(schema: &'s Value, path: &str, found: &mut Vec<(String, &'s Value)>) {
+    let Some(properties) = schema["properties"].as_object() else {
+        return;
+    };
+    for (key, property) in properties {
+        let path = if path.is_empty() {
+            key.clone()
+        } else {
+            format!("{path}.{key}")
+        };
+        match path.as_str() {
+            "defaults" => keys(property, "", found),
+            "services" => {}
+            _ => keys(property, &path, found),
+        }
+        found.push((path, property));
+    }
+}
+
+#[test]
+fn schema_and_decoder_know_the_same_keys() {
+    let text = "\
+version: 1
+builders: {}
+services: {a: {git: {}, docker: {}, dockerBuilder: {}, scripts: {}}}
+";
+    let node = yaml::read(text, &mut Vec::new()).unwrap();
+    let mut context = Context::new(text, Vec::new());
+    decode::root(&mut context, &node);
+    let schema = schema();
+    let mut found = Vec::new();
+    keys(&schema, "", &mut found);
+    let described: BTreeSet<String> = found.into_iter().map(|(path, _)| path).collect();
+    assert_eq!(described, context.known);
+    assert!(described.len() > 35, "{described:?}");
+}
+
+#[test]
+fn every_key_is_described_and_defaults_are_those_of_services() {
+    let schema = schema();
+    assert_eq!(
+        schema["properties"]["defaults"]["properties"],
+        schema["properties"]["services"]["additionalProperties"]["properties"]
+    );
+    let mut found = Vec::new();
+    keys(&schema, "", &mut found);
+    for (path, property) in found {
+        assert!(property["description"].is_string(), "{path}");
+        assert!(!property.to_string().contains("null"), "{path}");
+    }
+}
+
+#[test]
+fn examples_and_defaults_of_the_schema_are_accepted() {
+    let schema = schema();
+    let mut found = Vec::new();
+    keys(&schema, "", &mut found);
+    let mut tried = 0;
+    for (path, property) in found {
+        let examples = property["examples"].as_array().into_iter().flatten();
+        for value in examples.chain(property.get("default")) {
+            let mut manifest = json!({ "services": {
+                "NAME": { "dir": "n", "git": { "remote": "https://h/n" }, "docker": { "image": "n" } },
+                "a": {
+                    "dir": "a", "git": { "remote": "https://h/a" }, "docker": { "image": "a" },
+                    "dockerBuilder": { "image": "x" },
+                },
+            } });
+            let is_of_root = ["version", "registry", "cacheDir", "builders"]
+                .iter()
+                .any(|key| path.starts_with(key));
+            let mut place = if is_of_root {
+                &mut manifest
+            } else {
+                &mut manifest["services"]["a"]
+            };
+            for key in path.split('.') {
+                place = &mut place[key];
+            }
+            *place = value.clone();
+            if let Err(error) = read(&manifest.to_string()) {
+                panic!("{path}: {value}\n{error}");
+            }
+            tried += 1;
+        }
+    }
+    assert!(tried > 35, "{tried}");
+}
+
+#[test]
+fn the_committed_schema_is_the_generated_one() {
+    let committed =
+        std::fs::read_to_string(in_repository("schema/x-platform.schema.json")).unwrap();
+    let committed: Value = serde_json::from_str(&committed).unwrap();
+    assert!(
+        committed == schema(),
+        "run `cargo run -- schema > schema/x-platform.schema.json`"
+    );
+}
+
+#[test]
+fn the_example_is_valid_and_shows_every_key() {
+    let file = in_repository("x-platform.yml.example");
+    let manifest = load(&file).unwrap_or_else(|error| panic!("{error}"));
+    assert!(manifest.services.len() >= 2);
+    let text = std::fs::read_to_string(&file).unwrap();
+    let schema_file = text
+        .lines()
+        .next()
+        .unwrap()
+        .strip_prefix("# yaml-language-server: $schema=")
+        .unwrap();
+    assert!(in_repository(schema_file).is_file());
+    let schema = schema();
+    let mut found = Vec::new();
+    keys(&schema, "", &mut found);
+    for (path, _) in found {
+        let key = format!("{}:", path.rsplit('.').next().unwrap());
+        assert!(text.contains(&key), "{path}");
+    }
+}
+
+/// What is in a comment of the example is valid too: `#   key:` is what people uncomment.
+#[test]
+fn the_example_is_valid_with_its_comments_taken_away() {
+    let text = std::fs::read_to_string(in_repository("x-platform.yml.example")).unwrap();
+    let uncommented: Vec<String> = text
+        .lines()
+        .map(|line| match line.trim_start().strip_prefix("#| ") {
+            Some(_) => line.replacen("#| ", "", 1),
+            None => line.to_owned(),
+        })
+        .collect();
+    accepted(&uncommented.join("\n"));
+}

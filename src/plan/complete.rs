@@ -1,0 +1,383 @@
+//! From decisions to steps.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::decide::{Decided, UnknownImages, builder_unit};
+use super::draft::Candidate;
+use super::{
+    ContainerStep, Decision, ExportStep, ImageStep, Inventory, Layout, Plan, Presence, ScriptStep,
+    Step, SyncStep, UnitPlan,
+};
+use crate::event::{Phase, Unit};
+use crate::image::{ImageReference, Tag};
+use crate::manifest::{Builder, ManifestError, ScriptLine};
+use crate::recipe::{self, ContentId};
+
+/// The tag that every build of a builder image moves.
+const NEWEST: &str = "newest";
+
+/// A builder image that is made from a folder of the platform.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FolderBuilder {
+    /// The folder, absolute.
+    pub folder: PathBuf,
+    /// What is in it.
+    pub content: ContentId,
+    /// The image by its content.
+    pub image: ImageReference,
+    /// The build arguments.
+    pub args: BTreeMap<String, String>,
+}
+
+/// What was found of the builder images that a plan takes.
+#[derive(Debug, Clone, Default)]
+pub struct BuilderState {
+    /// Those made from folders, by unit.
+    pub folders: BTreeMap<Unit, FolderBuilder>,
+    /// What the registry has of them.
+    pub registry: BTreeMap<ImageReference, Presence>,
+}
+
+impl BuilderState {
+    /// Tells whether everything that was asked for is known.
+    ///
+    /// # Errors
+    ///
+    /// Where a registry could not tell whether it has an image.
+    pub fn known(&self) -> Result<(), UnknownImages> {
+        UnknownImages::check(&self.registry)
+    }
+}
+
+impl FolderBuilder {
+    /// Returns what is to be done so that the image exists, in the engine too.
+    pub fn plan(
+        &self,
+        unit: Unit,
+        inventory: &Inventory,
+        registry: Option<&Presence>,
+        force: bool,
+        push: bool,
+    ) -> UnitPlan {
+        let image = self.image.clone();
+        let newest: Option<Tag> = NEWEST.parse().ok();
+        let has_registry = image.repository().registry().is_some();
+        let (decision, reason) = if force {
+            (Decision::Build, "asked for".to_owned())
+        } else if inventory.in_engine(&image).is_some() {
+            (Decision::Skip, "in the engine".to_owned())
+        } else if matches!(registry, Some(Presence::Present(_))) {
+            (
+                Decision::Pull,
+                "in the registry, not in the engine".to_owned(),
+            )
+        } else {
+            (
+                Decision::Build,
+                format!("its content {} was never built", self.content.short()),
+            )
+        };
+        let steps = match decision {
+            Decision::Pull => vec![Step::Pull {
+                image: image.clone(),
+            }],
+            Decision::Build => {
+                let newest_name = newest.clone().map(|tag| image.repository().tagged(tag));
+                let mut steps = vec![Step::Image(Box::new(ImageStep {
+                    context: self.folder.clone(),
+                    dockerfile: self.folder.join("Dockerfile"),
+                    target: None,
+                    args: self.args.clone(),
+                    labels: BTreeMap::new(),
+                    names: std::iter::once(image.clone()).chain(newest_name).collect(),
+                }))];
+                if has_registry && push {
+                    steps.push(Step::Push {
+                        image: image.clone(),
+                    });
+                    let tags = newest.into_iter().collect();
+                    steps.push(Step::RegistryTag {
+                        image: image.clone(),
+                        tags,
+                    });
+                }
+                steps
+            }
+            Decision::Skip | Decision::Tag | Decision::Push => Vec::new(),
+        };
+        UnitPlan {
+            unit,
+            commit: None,
+            image,
+            decision,
+            reason,
+            after: Vec::new(),
+            steps,
+            timeout: None,
+        }
+    }
+}
+
+impl Decided<'_> {
+    /// Completes the plan with what was found of the builder images.
+    ///
+    /// # Errors
+    ///
+    /// A build argument or a variable that cannot be rendered.
+    pub fn complete(self, builders: &BuilderState, layout: &Layout) -> Result<Plan, ManifestError> {
+        let mut plan = Plan::default();
+        let push = self.draft.options.push;
+        for unit in self.builders() {
+            let unit_plan = match (&unit, builders.folders.get(&unit)) {
+                (_, Some(folder)) => folder.plan(
+                    unit.clone(),
+                    &self.inventory,
+                    builders.registry.get(&folder.image),
+                    false,
+                    push,
+                ),
+                (Unit::External(image), None) => external_plan(image, &self.inventory),
+                (_, None) => continue,
+            };
+            plan.units.push(unit_plan);
+        }
+        for candidate in &self.draft.candidates {
+            if let Some(unit_plan) = self.service_plan(candidate, &plan, builders, layout)? {
+                plan.units.push(unit_plan);
+            }
+        }
+        Ok(plan)
+    }
+
+    fn service_plan(
+        &self,
+        candidate: &Candidate<'_>,
+        before: &Plan,
+        builders: &BuilderState,
+        layout: &Layout,
+    ) -> Result<Option<UnitPlan>, ManifestError> {
+        let service = candidate.service;
+        let Some(verdict) = self.verdicts.get(&service.name) else {
+            return Ok(None);
+        };
+        let image = candidate.image.clone();
+        let mut needed: Vec<Unit> = Vec::new();
+        let mut steps = Vec::new();
+        match verdict.decision {
+            Decision::Build => {
+                needed.extend(builder_unit(candidate));
+                needed.extend(service.needs.iter().cloned().map(Unit::Service));
+                self.build_steps(candidate, builders, layout, &mut steps)?;
+            }
+            Decision::Pull => steps.push(Step::Pull {
+                image: image.clone(),
+            }),
+            Decision::Push => steps.push(Step::Push {
+                image: image.clone(),
+            }),
+            Decision::Skip | Decision::Tag => {}
+        }
+        if !verdict.engine_names.is_empty() {
+            steps.push(Step::EngineTag {
+                image: image.clone(),
+                names: verdict.engine_names.clone(),
+            });
+        }
+        if !verdict.registry_tags.is_empty() {
+            steps.push(Step::RegistryTag {
+                image: image.clone(),
+                tags: verdict.registry_tags.clone(),
+            });
+        }
+        // What has no steps is in place already: nothing waits for it.
+        let waits_for = |unit: &Unit| before.work().any(|planned| planned.unit == *unit);
+        needed.retain(waits_for);
+        Ok(Some(UnitPlan {
+            unit: Unit::Service(service.name.clone()),
+            commit: Some(candidate.source.commit),
+            image,
+            decision: verdict.decision,
+            reason: verdict.reason.clone(),
+            after: needed,
+            steps,
+            timeout: service.timeout,
+        }))
+    }
+
+    fn build_steps(
+        &self,
+        candidate: &Candidate<'_>,
+        builders: &BuilderState,
+        layout: &Layout,
+        steps: &mut Vec<Step>,
+    ) -> Result<(), ManifestError> {
+        let draft = &self.draft;
+        let (service, source) = (candidate.service, candidate.source);
+        let dir = draft.manifest.folder.join(&service.dir);
+        let commit = source.commit;
+        let export = layout.export(&service.name);
+        steps.push(Step::Sync(SyncStep {
+            dir: dir.clone(),
+            remote: service.git.remote.clone(),
+            resolved: source.clone(),
+        }));
+        steps.push(Step::Export(ExportStep {
+            dir,
+            commit,
+            branch: source.branch().map(str::to_owned),
+            remote: service.git.remote.clone(),
+            export: export.clone(),
+            git_dir: layout.git_dir(&service.name),
+        }));
+        if let (Some(unit), Some(builder)) = (builder_unit(candidate), &service.builder) {
+            let scripts = self.scripts(candidate);
+            if !scripts.is_empty() {
+                let image = match (&unit, builders.folders.get(&unit)) {
+                    (_, Some(folder)) => folder.image.clone(),
+                    (Unit::External(image), None) => image.clone(),
+                    // Every folder builder of a build was inspected.
+                    (_, None) => return Ok(()),
+                };
+                steps.push(Step::Container(Box::new(
+                    self.container(candidate, builder, image, layout)?,
+                )));
+                steps.extend(scripts);
+            }
+        }
+        let mut args = BTreeMap::new();
+        for (name, template) in &service.docker.args {
+            args.insert(name.clone(), draft.render(template, service, source)?);
+        }
+        let root = match &service.git.path {
+            Some(path) => export.join(path),
+            None => export,
+        };
+        // `join(".")` would show in what is printed.
+        let below = |path: &str| {
+            if path == "." {
+                root.clone()
+            } else {
+                root.join(path)
+            }
+        };
+        let version = source
+            .short_name()
+            .map_or_else(|| commit.to_string(), str::to_owned);
+        let labels = BTreeMap::from([
+            (recipe::LABEL_REVISION.to_owned(), commit.to_string()),
+            (
+                recipe::LABEL_SOURCE.to_owned(),
+                service.git.remote.without_credentials(),
+            ),
+            (recipe::LABEL_VERSION.to_owned(), version),
+        ]);
+        steps.push(Step::Image(Box::new(ImageStep {
+            context: below(&service.docker.context),
+            dockerfile: below(&service.docker.file),
+            target: service.docker.target.clone(),
+            args,
+            labels,
+            names: std::iter::once(candidate.image.clone())
+                .chain(candidate.names())
+                .collect(),
+        })));
+        if candidate.image.repository().registry().is_some() && draft.options.push {
+            steps.push(Step::Push {
+                image: candidate.image.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    fn scripts(&self, candidate: &Candidate<'_>) -> Vec<Step> {
+        let scripts = &candidate.service.scripts;
+        let test: &[ScriptLine] = if self.draft.options.test {
+            &scripts.test
+        } else {
+            &[]
+        };
+        let lists = [
+            (Phase::Prepare, &scripts.prepare[..]),
+            (Phase::Build, &scripts.build[..]),
+            (Phase::Test, test),
+        ];
+        let steps = lists.into_iter().flat_map(|(phase, lines)| {
+            lines.iter().map(move |line| {
+                Step::Script(ScriptStep {
+                    phase,
+                    text: line.text.clone(),
+                    line: line.line,
+                })
+            })
+        });
+        steps.collect()
+    }
+
+    fn container(
+        &self,
+        candidate: &Candidate<'_>,
+        builder: &Builder,
+        image: ImageReference,
+        layout: &Layout,
+    ) -> Result<ContainerStep, ManifestError> {
+        let (service, source) = (candidate.service, candidate.source);
+        let mut env = BTreeMap::from([
+            ("CI".to_owned(), "true".to_owned()),
+            ("XP_SERVICE".to_owned(), service.name.to_string()),
+            ("XP_COMMIT".to_owned(), source.commit.to_string()),
+            (
+                "XP_BRANCH".to_owned(),
+                source.short_name().unwrap_or_default().to_owned(),
+            ),
+            ("XP_IMAGE".to_owned(), candidate.image.to_string()),
+        ]);
+        for (name, template) in &builder.env {
+            env.insert(name.clone(), self.draft.render(template, service, source)?);
+        }
+        let script_dir = match &service.git.path {
+            Some(path) => format!("{}/{path}", builder.workdir.trim_end_matches('/')),
+            None => builder.workdir.clone(),
+        };
+        let cache = |path: &String| (layout.cache(&service.name, path), path.clone());
+        Ok(ContainerStep {
+            image,
+            source: layout.export(&service.name),
+            git_dir: layout.git_dir(&service.name),
+            workdir: builder.workdir.clone(),
+            script_dir,
+            env,
+            user: builder.user,
+            network: builder.network.clone(),
+            caches: builder.cache.iter().map(cache).collect(),
+            mounts: builder.mounts.clone(),
+            ssh: builder.ssh,
+            socket: builder.socket,
+            memory: builder.memory,
+            nano_cpus: builder.cpus,
+        })
+    }
+}
+
+fn external_plan(image: &ImageReference, inventory: &Inventory) -> UnitPlan {
+    let (decision, reason, steps) = match inventory.in_engine(image) {
+        Some(_) => (Decision::Skip, "in the engine", Vec::new()),
+        None => (
+            Decision::Pull,
+            "not in the engine",
+            vec![Step::Pull {
+                image: image.clone(),
+            }],
+        ),
+    };
+    UnitPlan {
+        unit: Unit::External(image.clone()),
+        commit: None,
+        image: image.clone(),
+        decision,
+        reason: reason.to_owned(),
+        after: Vec::new(),
+        steps,
+        timeout: None,
+    }
+}

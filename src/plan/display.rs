@@ -1,0 +1,60 @@
+//! A plan as text, for `xp plan`.
+
+use std::fmt;
+
+use super::table::aligned;
+use super::{Plan, UnitPlan};
+
+impl Plan {
+    /// Returns the plan as a table, and the steps of each unit below it.
+    pub fn display(&self) -> impl fmt::Display {
+        let mut text = self.table();
+        for unit in self.work() {
+            text.push('\n');
+            text.push_str(&steps(unit));
+        }
+        if self.is_empty() {
+            text.push_str("\nNothing to do.\n");
+        }
+        text
+    }
+
+    fn table(&self) -> String {
+        let heading = ["SERVICE", "COMMIT", "DECISION", "WHY", "IMAGE"]
+            .map(str::to_owned)
+            .to_vec();
+        let rows: Vec<_> = std::iter::once(heading)
+            .chain(self.units.iter().map(row))
+            .collect();
+        aligned(&rows)
+    }
+}
+
+fn row(unit: &UnitPlan) -> Vec<String> {
+    vec![
+        unit.unit.to_string(),
+        unit.commit
+            .map_or_else(|| "-".to_owned(), |commit| commit.short()),
+        unit.decision.to_string(),
+        unit.reason.clone(),
+        unit.image.to_string(),
+    ]
+}
+
+fn steps(unit: &UnitPlan) -> String {
+    let mut text = format!("{}\n", unit.unit);
+    for step in &unit.steps {
+        // A script of several lines is shown by all of them, each below the other.
+        let step_text = step.to_string();
+        for (index, line) in step_text.lines().enumerate() {
+            let phase = if index == 0 {
+                step.phase().as_str()
+            } else {
+                ""
+            };
+            text.push_str(format!("  {phase:<9}  {line}").trim_end());
+            text.push('\n');
+        }
+    }
+    text
+}

@@ -1,0 +1,53 @@
+//! What registries and the engine have.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::image::{Digest, ImageReference};
+
+/// What a registry said about one reference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Presence {
+    /// It has the reference, with this digest.
+    Present(Digest),
+    /// It said itself that it has no such image.
+    Absent,
+    /// It could not be told; the text says why. Never to be taken for [`Presence::Absent`].
+    Unknown(String),
+}
+
+/// An image of the engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineImage {
+    /// The engine's id of it.
+    pub id: String,
+    /// Its labels.
+    pub labels: HashMap<String, String>,
+}
+
+/// What was found: an entry for each reference that was asked for, and all images of the engine.
+#[derive(Debug, Clone, Default)]
+pub struct Inventory {
+    /// What the registries said, by reference.
+    pub registry: BTreeMap<ImageReference, Presence>,
+    /// The images of the engine, by reference as the engine writes it.
+    pub engine: HashMap<String, EngineImage>,
+}
+
+impl Inventory {
+    /// Returns the engine's image of that name.
+    pub fn in_engine(&self, image: &ImageReference) -> Option<&EngineImage> {
+        let name = image.to_string();
+        // The engine leaves out the registry that it takes for the default one.
+        let short = name
+            .strip_prefix("docker.io/")
+            .map(|name| name.strip_prefix("library/").unwrap_or(name));
+        let name = short.unwrap_or(&name);
+        if image.tag().is_none() && image.digest().is_none() {
+            return self.engine.get(&format!("{name}:latest"));
+        }
+        // Podman names what has no registry `localhost/…`.
+        self.engine
+            .get(name)
+            .or_else(|| self.engine.get(&format!("localhost/{name}")))
+    }
+}

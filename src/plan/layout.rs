@@ -1,0 +1,77 @@
+//! Where xp keeps its own files, below `cacheDir`.
+
+use std::path::{Path, PathBuf};
+
+use sha1::{Digest as _, Sha1};
+
+use crate::manifest::ServiceName;
+
+/// The folders below `cacheDir`; nothing else is written by xp but the working copies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    /// Returns the layout below `root`, an absolute path.
+    pub fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    /// Returns `cacheDir` itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Returns the file that a running xp holds locked.
+    pub fn lock(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+
+    /// Returns the folder of a service's export: its commit, pristine.
+    pub fn export(&self, service: &ServiceName) -> PathBuf {
+        self.root.join("build").join(service.to_string())
+    }
+
+    /// Returns the git directory of a service's export, which the builder sees as `.git`.
+    pub fn git_dir(&self, service: &ServiceName) -> PathBuf {
+        self.root.join("git").join(service.to_string())
+    }
+
+    /// Returns the folder in which clones are made before they are moved into place.
+    pub fn clones(&self) -> PathBuf {
+        self.root.join("clone")
+    }
+
+    /// Returns the folder that persists a path of a service's builder between builds.
+    pub fn cache(&self, service: &ServiceName, path: &str) -> PathBuf {
+        let last = path
+            .rsplit('/')
+            .find(|part| !part.is_empty())
+            .unwrap_or("root");
+        let hash: String = Sha1::digest(path)
+            .iter()
+            .take(4)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let readable: String = last
+            .chars()
+            .map(|c| {
+                if c.is_ascii_alphanumeric() || "_-.".contains(c) {
+                    c
+                } else {
+                    '-'
+                }
+            })
+            .collect();
+        self.root
+            .join("cache")
+            .join(service.to_string())
+            .join(format!("{}-{hash}", readable.trim_start_matches('.')))
+    }
+
+    /// Returns the folder of all runs' logs.
+    pub fn logs(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+}

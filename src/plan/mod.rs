@@ -1,0 +1,128 @@
+//! What is to be done, decided from what was found: pure, and complete.
+//!
+//! A plan is made in three steps, with an inspection between them:
+//!
+//! 1. [`Draft`]: which services are concerned, and which references have to be looked for;
+//! 2. [`Decided`]: what is to be done with each service, and which builder images that takes;
+//! 3. [`Plan`]: every step, with all that carrying it out needs to know.
+//!
+//! `execute/` carries out the steps and chooses nothing; `xp plan` prints the same steps.
+
+mod complete;
+mod decide;
+mod display;
+mod draft;
+mod inventory;
+mod layout;
+mod step;
+pub mod table;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::time::Duration;
+
+pub use complete::{BuilderState, FolderBuilder};
+pub use decide::{Decided, UnknownImages};
+pub use draft::Draft;
+pub use inventory::{EngineImage, Inventory, Presence};
+pub use layout::Layout;
+pub use step::{ContainerStep, ExportStep, ImageStep, ScriptStep, Step, SyncStep};
+
+use crate::event::Unit;
+use crate::image::{ImageReference, Tag};
+use crate::source::CommitId;
+
+/// What the command line asks for, beyond the selection of services.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Build the selected services whatever exists.
+    pub force: bool,
+    /// Pull what the registry has and the engine has not.
+    pub pull: bool,
+    /// Push what is built.
+    pub push: bool,
+    /// Run `scripts.test`.
+    pub test: bool,
+    /// Further tags for each image.
+    pub tags: Vec<Tag>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            force: false,
+            pull: true,
+            push: true,
+            test: true,
+            tags: Vec::new(),
+        }
+    }
+}
+
+/// What is to be done with an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// Nothing: everything is in place.
+    Skip,
+    /// It is in place; a tag is set.
+    Tag,
+    /// The registry has it, the engine gets it.
+    Pull,
+    /// The engine has it, the registry gets it.
+    Push,
+    /// It is built.
+    Build,
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Skip => "skip",
+            Self::Tag => "tag",
+            Self::Pull => "pull",
+            Self::Push => "push",
+            Self::Build => "build",
+        })
+    }
+}
+
+/// What is to be done with one service or one builder image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UnitPlan {
+    /// Which.
+    pub unit: Unit,
+    /// The commit of a service; none for a builder image.
+    pub commit: Option<CommitId>,
+    /// The image by its commit, or by its content.
+    pub image: ImageReference,
+    /// What is done.
+    pub decision: Decision,
+    /// Why.
+    pub reason: String,
+    /// The units of the plan that must be done first.
+    pub after: Vec<Unit>,
+    /// The steps, in order; none where everything is in place.
+    pub steps: Vec<Step>,
+    /// For the scripts and the image build together.
+    pub timeout: Option<Duration>,
+}
+
+/// Everything that is to be done, each unit after those that it needs.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Plan {
+    /// The builder images first, then the services.
+    pub units: Vec<UnitPlan>,
+}
+
+impl Plan {
+    /// Returns the units that have steps.
+    pub fn work(&self) -> impl Iterator<Item = &UnitPlan> {
+        self.units.iter().filter(|unit| !unit.steps.is_empty())
+    }
+
+    /// Tells whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.work().next().is_none()
+    }
+}

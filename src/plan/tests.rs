@@ -1,0 +1,451 @@
+//! The decision table, case by case, and the steps that follow from it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::event::Phase;
+use crate::image::Digest;
+use crate::manifest::{Manifest, ServiceName, parse};
+use crate::recipe::ContentHasher;
+use crate::source::ResolvedReference;
+
+const MANIFEST: &str = "
+registry: r.example.com/x
+services:
+  back:
+    dir: src/back
+    git: {remote: 'https://g.example.com/back.git', reference: origin/master}
+    dockerBuilder: {image: builders/go, workdir: /go/src/back, env: {N: '${{ env.N }}'}}
+    docker:
+      image: back
+      args: {FRONT: '${{ services.front.image }}'}
+      tags: ['build-${{ env.N }}']
+    scripts: {prepare: [make deps], build: [make build], test: [make test]}
+  front:
+    dir: src/front
+    git: {remote: 'https://g.example.com/front.git'}
+    docker: {image: front}
+  other:
+    dir: src/other
+    git: {remote: 'https://g.example.com/other.git'}
+    docker: {image: other}
+";
+
+/// A platform of which everything about the outside is told by the test.
+struct Platform {
+    manifest: Manifest,
+    sources: BTreeMap<ServiceName, ResolvedReference>,
+    inventory: Inventory,
+    options: Options,
+    builder_in_registry: bool,
+}
+
+fn name(text: &str) -> ServiceName {
+    text.parse().unwrap()
+}
+
+fn commit(service: &str) -> CommitId {
+    let digit = format!(
+        "{:x}",
+        service.len() + usize::from(service.as_bytes()[0]) % 7
+    );
+    digit.repeat(40)[..40].parse().unwrap()
+}
+
+fn digest(text: &str) -> Digest {
+    format!("sha256:{}", text.repeat(64)).parse().unwrap()
+}
+
+impl Platform {
+    fn new() -> Self {
+        Self::of(MANIFEST)
+    }
+
+    fn of(text: &str) -> Self {
+        let manifest =
+            parse(text, Path::new("/p/x-platform.yml")).unwrap_or_else(|error| panic!("{error}"));
+        let source = |service: &ServiceName| ResolvedReference {
+            commit: commit(service.as_str()),
+            name: Some("refs/heads/master".to_owned()),
+        };
+        let sources = manifest
+            .services
+            .keys()
+            .map(|name| (name.clone(), source(name)))
+            .collect();
+        let (inventory, options) = (Inventory::default(), Options::default());
+        Self {
+            manifest,
+            sources,
+            inventory,
+            options,
+            builder_in_registry: false,
+        }
+    }
+
+    fn local() -> Self {
+        Self::of(&MANIFEST.replace("registry: r.example.com/x", ""))
+    }
+
+    fn image(&self, service: &str, tag: &str) -> ImageReference {
+        let tag = if tag.is_empty() {
+            Tag::from_commit(commit(service))
+        } else {
+            tag.parse().unwrap()
+        };
+        self.manifest.services[&name(service)]
+            .docker
+            .image
+            .tagged(tag)
+    }
+
+    /// Puts a tag of a service (its commit's for an empty name) into the registry.
+    fn registry(mut self, service: &str, tag: &str, content: &str) -> Self {
+        let image = self.image(service, tag);
+        self.inventory
+            .registry
+            .insert(image, Presence::Present(digest(content)));
+        self
+    }
+
+    fn engine(mut self, service: &str, tag: &str, content: &str) -> Self {
+        let image = self.image(service, tag).to_string();
+        self.inventory.engine.insert(
+            image,
+            EngineImage {
+                id: content.to_owned(),
+                labels: HashMap::new(),
+            },
+        );
+        self
+    }
+
+    /// A service that is wherever it should be, with all its tags.
+    fn complete(mut self, service: &str) -> Self {
+        let tags: &[&str] = if service == "back" {
+            &["", "master", "build-7"]
+        } else {
+            &["", "master"]
+        };
+        for tag in tags {
+            self = self.registry(service, tag, "a").engine(service, tag, "a");
+        }
+        self
+    }
+
+    fn options(mut self, change: impl FnOnce(&mut Options)) -> Self {
+        change(&mut self.options);
+        self
+    }
+
+    fn plan(&self, selected: &[&str]) -> Plan {
+        self.try_plan(selected)
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn try_plan(&self, selected: &[&str]) -> Result<Plan, Box<dyn std::error::Error>> {
+        let selected: BTreeSet<_> = selected.iter().map(|service| name(service)).collect();
+        let env = |variable: &str| (variable == "N").then(|| "7".to_owned());
+        let draft = Draft::new(
+            &self.manifest,
+            &selected,
+            &self.sources,
+            &self.options,
+            &env,
+        )?;
+        let decided = draft.decide(self.inventory.clone())?;
+        let mut builders = BuilderState::default();
+        for unit in decided.builders() {
+            let content = ContentHasher::new(&BTreeMap::new()).finish();
+            let repository: crate::image::ImageRepository = unit.to_string().parse().unwrap();
+            let image = repository
+                .below(self.manifest.registry.as_ref())
+                .tagged(content.tag().unwrap());
+            if self.builder_in_registry {
+                builders
+                    .registry
+                    .insert(image.clone(), Presence::Present(digest("b")));
+            }
+            let folder = PathBuf::from("/p/builders/go");
+            builders.folders.insert(
+                unit,
+                FolderBuilder {
+                    folder,
+                    content,
+                    image,
+                    args: BTreeMap::new(),
+                },
+            );
+        }
+        Ok(decided.complete(&builders, &Layout::new(PathBuf::from("/p/.xp")))?)
+    }
+}
+
+/// `unit decision: reason [phases]`, a line each.
+fn shown(plan: &Plan) -> Vec<String> {
+    plan.units
+        .iter()
+        .map(|unit| {
+            let phases: Vec<_> = unit
+                .steps
+                .iter()
+                .map(|step| step.phase().as_str())
+                .collect();
+            format!(
+                "{} {}: {} [{}]",
+                unit.unit,
+                unit.decision,
+                unit.reason,
+                phases.join(" ")
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn what_is_everywhere_is_skipped() {
+    let platform = Platform::new()
+        .complete("back")
+        .complete("front")
+        .complete("other");
+    let plan = platform.plan(&["back", "front", "other"]);
+    assert!(plan.is_empty());
+    assert_eq!(
+        shown(&plan)[0],
+        "front skip: in the registry and the engine []"
+    );
+    assert_eq!(plan.units.len(), 3);
+}
+
+#[test]
+fn the_registry_alone_means_pull_or_skip() {
+    let platform = Platform::new()
+        .registry("front", "", "a")
+        .registry("front", "master", "a");
+    assert_eq!(
+        shown(&platform.plan(&["front"])),
+        ["front pull: in the registry, not in the engine [pull tag]"]
+    );
+    let platform = platform.options(|options| options.pull = false);
+    assert_eq!(
+        shown(&platform.plan(&["front"])),
+        ["front skip: in the registry []"]
+    );
+}
+
+#[test]
+fn the_engine_alone_means_push() {
+    let platform = Platform::new()
+        .engine("front", "", "a")
+        .engine("front", "master", "a");
+    assert_eq!(
+        shown(&platform.plan(&["front"])),
+        ["front push: in the engine, not in the registry [push tag]"]
+    );
+    let platform = platform.options(|options| options.push = false);
+    assert_eq!(
+        shown(&platform.plan(&["front"])),
+        ["front skip: in the engine; --no-push []"]
+    );
+}
+
+#[test]
+fn what_is_nowhere_is_built_with_all_that_it_needs() {
+    let plan = Platform::new().plan(&["back"]);
+    assert_eq!(
+        shown(&plan),
+        [
+            "builders/go build: its content 05fe405 was never built [image push tag]".replace("05fe405", &plan.units[0].image.tag().unwrap().as_str()[..8]),
+            "front build: neither r.example.com nor the engine has the commit [sync export image push tag]".to_owned(),
+            "back build: neither r.example.com nor the engine has the commit \
+             [sync export container prepare build test image push tag]"
+                .to_owned(),
+        ]
+    );
+    let back = &plan.units[2];
+    assert_eq!(
+        back.after,
+        [plan.units[0].unit.clone(), plan.units[1].unit.clone()]
+    );
+}
+
+#[test]
+fn a_needed_service_is_of_interest_only_for_a_build() {
+    let platform = Platform::new().complete("back");
+    assert_eq!(
+        platform.plan(&["back"]).units.len(),
+        1,
+        "front exists nowhere, but nobody needs it now"
+    );
+    let platform = Platform::new().complete("front");
+    let plan = platform.plan(&["back"]);
+    assert_eq!(
+        shown(&plan)[1],
+        "front skip: in the registry and the engine []"
+    );
+    assert_eq!(
+        plan.units[2].after,
+        [plan.units[0].unit.clone()],
+        "what is in place is not waited for"
+    );
+}
+
+#[test]
+fn force_is_for_the_selected_ones() {
+    let platform = Platform::new()
+        .complete("back")
+        .complete("front")
+        .options(|options| options.force = true);
+    let plan = platform.plan(&["back"]);
+    assert_eq!(
+        shown(&plan)[1],
+        "front skip: in the registry and the engine []"
+    );
+    assert!(shown(&plan)[2].starts_with("back build: --force ["));
+}
+
+#[test]
+fn a_tag_that_points_elsewhere_is_set() {
+    let platform = Platform::new()
+        .registry("front", "", "a")
+        .engine("front", "", "a")
+        .registry("front", "master", "b")
+        .engine("front", "master", "a");
+    let plan = platform.plan(&["front"]);
+    assert_eq!(
+        shown(&plan),
+        ["front tag: in the registry and the engine; master is elsewhere [tag]"]
+    );
+    assert!(
+        matches!(&plan.units[0].steps[0], Step::RegistryTag { tags, .. } if tags[0].as_str() == "master")
+    );
+    assert!(
+        platform
+            .options(|options| options.push = false)
+            .plan(&["front"])
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_tag_of_the_command_line_is_set_too() {
+    let platform = Platform::new()
+        .complete("front")
+        .options(|options| options.tags.push("v1".parse().unwrap()));
+    let plan = platform.plan(&["front"]);
+    assert_eq!(
+        shown(&plan),
+        ["front tag: in the registry and the engine; v1 is elsewhere [tag tag]"]
+    );
+}
+
+#[test]
+fn without_a_registry_the_engine_decides() {
+    let platform = Platform::local();
+    assert_eq!(
+        shown(&platform.plan(&["front"])),
+        ["front build: the engine does not have the commit [sync export image]"]
+    );
+    let platform = platform
+        .engine("front", "", "a")
+        .engine("front", "master", "old");
+    assert_eq!(
+        shown(&platform.plan(&["front"])),
+        ["front tag: in the engine; master is elsewhere [tag]"]
+    );
+    let platform = platform.engine("front", "master", "a");
+    assert!(platform.plan(&["front"]).is_empty());
+}
+
+#[test]
+fn what_cannot_be_told_is_an_error() {
+    let mut platform = Platform::new();
+    let image = platform.image("front", "");
+    platform
+        .inventory
+        .registry
+        .insert(image, Presence::Unknown("it answers 503".to_owned()));
+    let error = platform.try_plan(&["front"]).unwrap_err();
+    assert!(error.to_string().contains("it answers 503"), "{error}");
+}
+
+#[test]
+fn a_builder_comes_from_the_registry_where_it_can() {
+    let mut platform = Platform::new().complete("front");
+    platform.builder_in_registry = true;
+    let plan = platform.plan(&["back"]);
+    assert_eq!(
+        shown(&plan)[0],
+        "builders/go pull: in the registry, not in the engine [pull]"
+    );
+}
+
+#[test]
+fn steps_know_all_that_they_need() {
+    let plan = Platform::new()
+        .options(|options| options.test = false)
+        .plan(&["back"]);
+    let back = plan.units.last().unwrap();
+    let phases: Vec<_> = back.steps.iter().map(Step::phase).collect();
+    assert!(!phases.contains(&Phase::Test));
+    let container = back.steps.iter().find_map(|step| match step {
+        Step::Container(container) => Some(container),
+        _ => None,
+    });
+    let container = container.unwrap();
+    assert_eq!(container.env["N"], "7");
+    assert_eq!(container.env["XP_BRANCH"], "master");
+    assert_eq!(container.env["XP_IMAGE"], back.image.to_string());
+    assert_eq!(container.source, Path::new("/p/.xp/build/back"));
+    let image = back.steps.iter().find_map(|step| match step {
+        Step::Image(image) => Some(image),
+        _ => None,
+    });
+    let image = image.unwrap();
+    assert_eq!(
+        image.args["FRONT"],
+        format!("r.example.com/x/front:{}", commit("front"))
+    );
+    assert_eq!(
+        image.labels["org.opencontainers.image.revision"],
+        commit("back").to_string()
+    );
+    let names: Vec<_> = image.names.iter().map(ToString::to_string).collect();
+    let commit_name = format!("r.example.com/x/back:{}", commit("back"));
+    assert_eq!(
+        names,
+        [
+            commit_name.as_str(),
+            "r.example.com/x/back:master",
+            "r.example.com/x/back:build-7"
+        ]
+    );
+}
+
+#[test]
+fn a_commit_without_a_branch_has_no_branch_tag() {
+    let mut platform = Platform::new();
+    platform.sources.get_mut(&name("front")).unwrap().name = None;
+    let plan = platform.plan(&["front"]);
+    assert!(
+        shown(&plan)[0].ends_with("[sync export image push]"),
+        "{:?}",
+        shown(&plan)
+    );
+}
+
+#[test]
+fn the_plan_shows_every_step_and_no_value() {
+    let text = Platform::new().plan(&["back"]).display().to_string();
+    for part in [
+        "SERVICE",
+        "back",
+        "make build",
+        "--build-arg FRONT",
+        "master, build-7 in the registry",
+    ] {
+        assert!(text.contains(part), "{part} in\n{text}");
+    }
+    assert!(!text.contains("FRONT="), "{text}");
+}

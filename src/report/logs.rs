@@ -1,0 +1,220 @@
+//! Log files: the whole output of every step, byte for byte.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use super::text::LineSplitter;
+use crate::event::{Event, Phase, Unit};
+
+/// How many runs' logs are kept.
+const KEPT_RUNS: usize = 20;
+
+/// How many of a step's last lines are shown when it fails.
+const TAIL_LINES: usize = 20;
+
+/// The logs of one run: `<logs>/<run>/<unit>/<phase>.log`.
+pub struct Logs {
+    folder: PathBuf,
+    run: Option<PathBuf>,
+    open: HashMap<(Unit, Phase), Log>,
+    failed: bool,
+}
+
+struct Log {
+    path: PathBuf,
+    file: BufWriter<File>,
+    splitter: LineSplitter,
+    tail: VecDeque<String>,
+}
+
+impl Logs {
+    /// Returns the logs of a run that has none yet.
+    pub fn new(folder: PathBuf) -> Self {
+        Self {
+            folder,
+            run: None,
+            open: HashMap::new(),
+            failed: false,
+        }
+    }
+
+    /// Writes what belongs into a log; returns a problem, once, and goes on without it.
+    pub fn write(&mut self, event: &Event) -> Option<String> {
+        let result = match event {
+            Event::StepStarted { unit, phase, title } => {
+                let heading: String = title.lines().map(|line| format!("$ {line}\n")).collect();
+                self.append(unit, *phase, heading.as_bytes(), false)
+            }
+            Event::Output { unit, phase, bytes } => self.append(unit, *phase, bytes, true),
+            Event::StepFinished { unit, phase, .. } => {
+                match self.open.get_mut(&(unit.clone(), *phase)) {
+                    Some(log) => log.file.flush(),
+                    None => Ok(()),
+                }
+            }
+            _ => Ok(()),
+        };
+        match result {
+            Ok(()) => None,
+            Err(_) if self.failed => None,
+            Err(error) => {
+                self.failed = true;
+                Some(format!(
+                    "the logs in {} cannot be written: {error}",
+                    self.folder.display()
+                ))
+            }
+        }
+    }
+
+    fn append(
+        &mut self,
+        unit: &Unit,
+        phase: Phase,
+        bytes: &[u8],
+        is_output: bool,
+    ) -> std::io::Result<()> {
+        let key = (unit.clone(), phase);
+        if !self.open.contains_key(&key) {
+            let run = self.run()?;
+            let folder = run.join(unit.to_string().replace(['/', ':', '@'], "_"));
+            fs::create_dir_all(&folder)?;
+            let path = folder.join(format!("{phase}.log"));
+            let file = BufWriter::with_capacity(
+                64 * 1024,
+                File::options().create(true).append(true).open(&path)?,
+            );
+            let log = Log {
+                path,
+                file,
+                splitter: LineSplitter::default(),
+                tail: VecDeque::new(),
+            };
+            self.open.insert(key.clone(), log);
+        }
+        let Some(log) = self.open.get_mut(&key) else {
+            return Ok(());
+        };
+        if is_output {
+            for line in log.splitter.push(bytes) {
+                if log.tail.len() == TAIL_LINES {
+                    log.tail.pop_front();
+                }
+                log.tail.push_back(line);
+            }
+        }
+        log.file.write_all(bytes)
+    }
+
+    /// Returns the last lines of a step, and the file with all of them.
+    pub fn tail(&mut self, unit: &Unit, phase: Phase) -> (Vec<String>, Option<PathBuf>) {
+        let Some(log) = self.open.get_mut(&(unit.clone(), phase)) else {
+            return (Vec::new(), None);
+        };
+        _ = log.file.flush();
+        log.tail.extend(log.splitter.flush());
+        (log.tail.iter().cloned().collect(), Some(log.path.clone()))
+    }
+
+    /// Writes what is still in memory.
+    pub fn close(&mut self) {
+        for (_, mut log) in self.open.drain() {
+            _ = log.file.flush();
+        }
+    }
+
+    /// Returns the folder of this run, made at its first line: a run that does nothing leaves none.
+    fn run(&mut self) -> std::io::Result<PathBuf> {
+        if let Some(run) = &self.run {
+            return Ok(run.clone());
+        }
+        fs::create_dir_all(&self.folder)?;
+        let mut runs = runs(&self.folder)?;
+        let mut number = runs.last().map_or(1, |last| last + 1);
+        let run = loop {
+            let run = self.folder.join(number.to_string());
+            match fs::create_dir(&run) {
+                Ok(()) => break run,
+                // Another xp on this folder was faster.
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
+                Err(error) => return Err(error),
+            }
+        };
+        while runs.len() >= KEPT_RUNS {
+            _ = fs::remove_dir_all(self.folder.join(runs.remove(0).to_string()));
+        }
+        self.run = Some(run.clone());
+        Ok(run)
+    }
+}
+
+/// Returns the numbers of the runs that have logs, the oldest first.
+fn runs(folder: &Path) -> std::io::Result<Vec<u64>> {
+    let mut runs: Vec<u64> = fs::read_dir(folder)?
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
+    runs.sort_unstable();
+    Ok(runs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn output(bytes: &[u8]) -> Event {
+        Event::Output {
+            unit: unit(),
+            phase: Phase::Build,
+            bytes: bytes.to_vec().into(),
+        }
+    }
+
+    fn unit() -> Unit {
+        Unit::Service("zbackend".parse().unwrap())
+    }
+
+    #[test]
+    fn output_is_kept_byte_for_byte_and_its_end_is_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut logs = Logs::new(folder.path().join("logs"));
+        assert_eq!(logs.write(&output(b"\xff\x1b[31m first\n")), None);
+        for line in 0..100 {
+            assert_eq!(logs.write(&output(format!("{line}\n").as_bytes())), None);
+        }
+        assert_eq!(logs.write(&output(b"no end")), None);
+        let (tail, path) = logs.tail(&unit(), Phase::Build);
+        assert_eq!(tail.last().unwrap(), "no end");
+        assert_eq!(tail.len(), TAIL_LINES + 1);
+        let path = path.unwrap();
+        assert!(
+            path.ends_with("logs/1/zbackend/build.log"),
+            "{}",
+            path.display()
+        );
+        assert!(fs::read(path).unwrap().starts_with(b"\xff\x1b[31m first\n"));
+    }
+
+    #[test]
+    fn old_runs_are_removed_and_numbers_never_used_again() {
+        let folder = tempfile::tempdir().unwrap();
+        for _ in 0..KEPT_RUNS + 5 {
+            let mut logs = Logs::new(folder.path().to_owned());
+            logs.write(&output(b"x"));
+        }
+        let runs = runs(folder.path()).unwrap();
+        assert_eq!(runs.len(), KEPT_RUNS);
+        assert_eq!(runs.last(), Some(&(KEPT_RUNS as u64 + 5)));
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_is_said_once() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("logs"), "a file").unwrap();
+        let mut logs = Logs::new(folder.path().join("logs"));
+        assert!(logs.write(&output(b"x")).is_some());
+        assert!(logs.write(&output(b"x")).is_none());
+    }
+}

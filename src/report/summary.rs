@@ -1,0 +1,113 @@
+//! What is said at the end: the failures once more, and the table.
+
+use std::fmt::Write as _;
+
+use super::Ended;
+use super::text::elapsed;
+use crate::event::{FailedStep, Outcome, Unit};
+use crate::plan::table::aligned;
+use crate::plan::{Decision, Plan, UnitPlan};
+
+/// What a run comes to, in two texts.
+pub struct Summary {
+    /// The failures with the end of their logs, for standard error; empty where there is none.
+    pub failures: String,
+    /// The closing table, for standard output.
+    pub table: String,
+}
+
+/// Returns what is said at the end of a run.
+pub fn summary(plan: &Plan, ended: &[(Unit, Ended)]) -> Summary {
+    let failures = failures(ended);
+    let heading = ["SERVICE", "COMMIT", "RESULT", "WHY", "IMAGE", "TIME"]
+        .map(str::to_owned)
+        .to_vec();
+    let of = |unit: &Unit| {
+        ended
+            .iter()
+            .find(|(of, _)| of == unit)
+            .map(|(_, ended)| ended)
+    };
+    let rows: Vec<_> = std::iter::once(heading)
+        .chain(plan.units.iter().map(|unit| row(unit, of(&unit.unit))))
+        .collect();
+    Summary {
+        failures,
+        table: aligned(&rows),
+    }
+}
+
+/// Returns the failures with the end of their logs.
+pub fn failures(ended: &[(Unit, Ended)]) -> String {
+    let failed = ended
+        .iter()
+        .filter_map(|(unit, ended)| match &ended.outcome {
+            Outcome::Failed(step) => Some(failure(unit, step, ended)),
+            _ => None,
+        });
+    failed.collect()
+}
+
+fn row(unit: &UnitPlan, ended: Option<&Ended>) -> Vec<String> {
+    let result = match ended.map(|ended| &ended.outcome) {
+        None if unit.steps.is_empty() => "skipped",
+        Some(Outcome::Done) => match unit.decision {
+            Decision::Skip => "skipped",
+            Decision::Tag => "tagged",
+            Decision::Pull => "pulled",
+            Decision::Push => "pushed",
+            Decision::Build => "built",
+        },
+        Some(Outcome::Failed(_)) => "FAILED",
+        Some(Outcome::Blocked(_)) => "blocked",
+        None | Some(Outcome::Stopped) => "stopped",
+    };
+    let why = match ended.map(|ended| &ended.outcome) {
+        Some(Outcome::Failed(step)) => step.message.lines().next().unwrap_or_default().to_owned(),
+        Some(Outcome::Blocked(needed)) => format!("needs {needed}"),
+        _ => unit.reason.clone(),
+    };
+    vec![
+        unit.unit.to_string(),
+        unit.commit
+            .map_or_else(|| "-".to_owned(), |commit| commit.short()),
+        result.to_owned(),
+        why,
+        unit.image.to_string(),
+        ended.map_or_else(|| "-".to_owned(), |ended| elapsed(ended.elapsed)),
+    ]
+}
+
+fn failure(unit: &Unit, step: &FailedStep, ended: &Ended) -> String {
+    let mut text = format!("\nerror: {unit}: {}: {}\n", step.phase, step.message);
+    if !ended.tail.is_empty() {
+        text.push_str("  the end of its log:\n");
+        for line in &ended.tail {
+            _ = writeln!(text, "    {line}");
+        }
+    }
+    if let Some(log) = &ended.log {
+        _ = writeln!(text, "  the whole of it: {}", log.display());
+    }
+    for hint in &step.hints {
+        _ = writeln!(text, "hint: {hint}");
+    }
+    text
+}
+
+/// Returns how a unit ended, in one line.
+pub fn outcome_line(ended: &Ended) -> String {
+    let took = elapsed(ended.elapsed);
+    match &ended.outcome {
+        Outcome::Done => format!("done in {took}"),
+        Outcome::Failed(step) => {
+            format!(
+                "FAILED after {took}: {}: {}",
+                step.phase,
+                step.message.lines().next().unwrap_or_default()
+            )
+        }
+        Outcome::Blocked(needed) => format!("not started: {needed} failed"),
+        Outcome::Stopped => format!("stopped after {took}"),
+    }
+}

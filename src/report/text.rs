@@ -1,0 +1,163 @@
+//! Text from outside, made fit for a terminal or a file.
+
+use std::time::Duration;
+
+/// The longest line that is shown; a log file has all of it.
+const LONGEST_LINE: usize = 4096;
+
+/// Cuts a stream of bytes into lines that can be shown.
+///
+/// A line is the text after the last carriage return, as on a terminal; escape sequences and
+/// control characters are taken out, invalid UTF-8 is replaced, and a long line is cut.
+#[derive(Debug, Default)]
+pub struct LineSplitter {
+    rest: Vec<u8>,
+    /// Whether the rest of an overlong line is being dropped.
+    dropping: bool,
+}
+
+impl LineSplitter {
+    /// Takes bytes, and returns the lines that they complete.
+    pub fn push(&mut self, bytes: &[u8]) -> Vec<String> {
+        let mut lines = Vec::new();
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let (content, ends) = match part.strip_suffix(b"\n") {
+                Some(content) => (content, true),
+                None => (part, false),
+            };
+            if !self.dropping {
+                let room = LONGEST_LINE.saturating_sub(self.rest.len());
+                self.rest
+                    .extend_from_slice(&content[..content.len().min(room)]);
+                self.dropping = content.len() > room;
+            }
+            if ends {
+                lines.push(self.flush().unwrap_or_default());
+            }
+        }
+        lines
+    }
+
+    /// Returns the line that has no end yet.
+    pub fn flush(&mut self) -> Option<String> {
+        if self.rest.is_empty() && !self.dropping {
+            return None;
+        }
+        let mut line = clean(&self.rest);
+        if std::mem::take(&mut self.dropping) {
+            line.push_str(" …");
+        }
+        self.rest.clear();
+        Some(line)
+    }
+}
+
+/// Returns what a terminal would show of a line, without colours.
+pub fn clean(line: &[u8]) -> String {
+    let text = String::from_utf8_lossy(line);
+    let text = text.trim_end_matches(['\r', '\n']);
+    // A progress bar overwrites its line: what counts is what stands there last.
+    let text = text
+        .rsplit('\r')
+        .find(|part| !part.is_empty())
+        .unwrap_or("");
+    let mut shown = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\x1b' => skip_escape(&mut chars),
+            '\u{9b}' => skip_control_sequence(&mut chars),
+            '\t' => shown.push_str("    "),
+            c if c.is_control() => {}
+            // These reorder what follows, and can make text look like other text.
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {}
+            c => shown.push(c),
+        }
+    }
+    shown
+}
+
+fn skip_escape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
+    match chars.next() {
+        Some('[') => skip_control_sequence(chars),
+        // An operating system command or the like ends with BEL, or with ESC and a backslash.
+        Some(']' | 'P' | 'X' | '^' | '_') => {
+            while let Some(c) = chars.next() {
+                if c == '\x07' || (c == '\x1b' && chars.next_if_eq(&'\\').is_some()) {
+                    break;
+                }
+            }
+        }
+        // Two-character sequences; some have one more, such as those that choose a character set.
+        Some('(' | ')' | '#' | '%') => {
+            chars.next();
+        }
+        _ => {}
+    }
+}
+
+fn skip_control_sequence(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
+    for c in chars.by_ref() {
+        if ('\x40'..='\x7e').contains(&c) {
+            break;
+        }
+    }
+}
+
+/// Returns a duration as people read it: `0.3s`, `12s`, `3m05s`, `1h02m`.
+pub fn elapsed(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0..10 => format!("{:.1}s", duration.as_secs_f64()),
+        10..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        _ => format!("{}h{:02}m", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_cut_at_their_ends() {
+        let mut splitter = LineSplitter::default();
+        assert_eq!(splitter.push(b"a\nb"), ["a"]);
+        assert_eq!(splitter.push(b"c\n\nd"), ["bc", ""]);
+        assert_eq!(splitter.flush().as_deref(), Some("d"));
+        assert_eq!(splitter.flush(), None);
+    }
+
+    #[test]
+    fn a_long_line_is_cut_and_costs_no_memory() {
+        let mut splitter = LineSplitter::default();
+        for _ in 0..100 {
+            assert!(splitter.push(&[b'x'; 10_000]).is_empty());
+            assert!(splitter.rest.len() <= LONGEST_LINE);
+        }
+        let lines = splitter.push(b"\nnext\n");
+        assert_eq!(lines.len(), 2);
+        assert!(lines[0].ends_with(" …") && lines[0].len() < LONGEST_LINE + 10);
+        assert_eq!(lines[1], "next");
+    }
+
+    #[test]
+    fn nothing_reaches_the_terminal_but_text() {
+        assert_eq!(clean(b"\x1b[31mred\x1b[0m"), "red");
+        assert_eq!(clean(b"\x1b]0;title\x07x\x1b]8;;http://a\x1b\\y"), "xy");
+        assert_eq!(clean(b"10%\r50%\r100%\r"), "100%");
+        assert_eq!(clean(b"a\x00\x08b\x7f"), "ab");
+        assert_eq!(clean("a\u{202e}b".as_bytes()), "ab");
+        assert_eq!(clean(b"\xff\xfe ok"), "\u{fffd}\u{fffd} ok");
+        assert_eq!(clean(b"\x1b(Bx"), "x");
+        assert_eq!(clean(b"\x1b["), "");
+    }
+
+    #[test]
+    fn durations_are_short() {
+        assert_eq!(elapsed(Duration::from_millis(340)), "0.3s");
+        assert_eq!(elapsed(Duration::from_secs(12)), "12s");
+        assert_eq!(elapsed(Duration::from_secs(185)), "3m05s");
+        assert_eq!(elapsed(Duration::from_secs(3720)), "1h02m");
+    }
+}

@@ -1,0 +1,361 @@
+//! From references to commits: one connection for each distinct remote.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use futures_util::future::join_all;
+use thiserror::Error;
+
+use crate::client::git::{GitClient, GitError, RemoteRefs};
+use crate::error::{Diagnostic, Exit};
+use crate::source::{GitReference, GitUrl, RefName, ResolvedReference};
+
+/// How many similar names an error shows.
+const NEAR_MATCHES: usize = 3;
+
+/// What one service asks of its remote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The service.
+    pub service: String,
+    /// Its remote.
+    pub url: GitUrl,
+    /// The manifest's reference, or that of `--reference`.
+    pub reference: GitReference,
+    /// The branch of `--branch`, taken where the remote has it.
+    pub preferred_branch: Option<RefName>,
+}
+
+/// What the reference of a service stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolution {
+    /// The commit, and the full name of the reference.
+    pub reference: ResolvedReference,
+    /// Whether it is the branch of `--branch`.
+    pub is_preferred_branch: bool,
+}
+
+/// Everything that went wrong, in the order of the services.
+#[derive(Debug, Clone, Error)]
+#[error("{}", summary(.0))]
+pub struct ResolveErrors(pub Vec<ResolveError>);
+
+fn summary(errors: &[ResolveError]) -> String {
+    errors
+        .iter()
+        .map(ResolveError::to_string)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// A remote failed, or does not have a reference.
+#[derive(Debug, Clone, Error)]
+pub enum ResolveError {
+    /// The remote could not be asked.
+    #[error("{} cannot be resolved", Services(services))]
+    Remote {
+        /// The services on it.
+        services: Vec<String>,
+        /// Why: it names the remote.
+        #[source]
+        cause: GitError,
+    },
+    /// The remote has no such branch, tag or reference.
+    #[error(
+        "{} cannot be resolved: {url} has no {reference}{}",
+        Services(services),
+        Near(near)
+    )]
+    NoSuchReference {
+        /// The services that ask for it.
+        services: Vec<String>,
+        /// The remote.
+        url: GitUrl,
+        /// What was asked for.
+        reference: GitReference,
+        /// Names that are similar.
+        near: Vec<String>,
+    },
+    /// The remote has no commit at all, or a `HEAD` that leads nowhere.
+    #[error("{} cannot be resolved: the repository {url} {}", Services(services), if *.is_empty { "is empty" } else { "has no default branch" })]
+    NoDefault {
+        /// The services on it.
+        services: Vec<String>,
+        /// The remote.
+        url: GitUrl,
+        /// Whether it has no branch at all.
+        is_empty: bool,
+    },
+}
+
+impl ResolveError {
+    /// Returns what a person can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Remote { cause, .. } => cause.hint().map(str::to_owned),
+            Self::NoSuchReference { reference, .. } => {
+                let text = reference.to_string();
+                let is_short_sha = (7..40).contains(&text.len())
+                    && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+                is_short_sha
+                    .then(|| "if it is a commit, write all 40 digits of its SHA-1".to_owned())
+            }
+            Self::NoDefault { is_empty: true, .. } => Some("push a first commit".to_owned()),
+            Self::NoDefault {
+                is_empty: false, ..
+            } => Some("name a branch in `git.reference`".to_owned()),
+        }
+    }
+}
+
+impl Diagnostic for ResolveErrors {
+    fn exit(&self) -> Exit {
+        Exit::Outside
+    }
+
+    fn hints(&self) -> Vec<String> {
+        // Many remotes of one host fail for one reason.
+        let hints: BTreeSet<String> = self.0.iter().filter_map(ResolveError::hint).collect();
+        hints.into_iter().collect()
+    }
+}
+
+struct Services<'a>(&'a [String]);
+
+impl fmt::Display for Services<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join(", "))
+    }
+}
+
+struct Near<'a>(&'a [String]);
+
+impl fmt::Display for Near<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [] => Ok(()),
+            near => write!(f, " (similar: {})", near.join(", ")),
+        }
+    }
+}
+
+/// Finds the commit of every service, all remotes at once.
+///
+/// A full SHA-1 without a preferred branch needs no connection, so nothing tells here whether the
+/// remote has it.
+///
+/// # Errors
+///
+/// Every remote that cannot be asked, and every reference that does not exist.
+pub async fn resolve(
+    client: &GitClient,
+    requests: Vec<Request>,
+) -> Result<BTreeMap<String, Resolution>, ResolveErrors> {
+    let mut resolved = BTreeMap::new();
+    let mut remotes: BTreeMap<String, Vec<Request>> = BTreeMap::new();
+    for request in requests {
+        match (&request.reference, &request.preferred_branch) {
+            (GitReference::Commit(commit), None) => {
+                let reference = ResolvedReference {
+                    commit: *commit,
+                    name: None,
+                };
+                resolved.insert(
+                    request.service,
+                    Resolution {
+                        reference,
+                        is_preferred_branch: false,
+                    },
+                );
+            }
+            _ => remotes
+                .entry(remote_key(&request.url))
+                .or_default()
+                .push(request),
+        }
+    }
+    let mut errors = Vec::new();
+    for (found, wrong) in join_all(
+        remotes
+            .into_values()
+            .map(|requests| resolve_remote(client, requests)),
+    )
+    .await
+    {
+        resolved.extend(found);
+        errors.extend(wrong);
+    }
+    if errors.is_empty() {
+        Ok(resolved)
+    } else {
+        Err(ResolveErrors(errors))
+    }
+}
+
+/// Spellings that lead to the same place with the same credentials share a connection.
+fn remote_key(url: &GitUrl) -> String {
+    let text = url.expose().trim_end_matches('/');
+    text.strip_suffix(".git").unwrap_or(text).to_owned()
+}
+
+async fn resolve_remote(
+    client: &GitClient,
+    requests: Vec<Request>,
+) -> (Vec<(String, Resolution)>, Vec<ResolveError>) {
+    let Some(url) = requests.first().map(|request| request.url.clone()) else {
+        return Default::default();
+    };
+    let mut wanted: Vec<GitReference> = requests
+        .iter()
+        .map(|request| request.reference.clone())
+        .collect();
+    wanted.extend(
+        requests
+            .iter()
+            .filter_map(|request| request.preferred_branch.clone())
+            .map(GitReference::Named),
+    );
+    let refs = match client.list_refs(&url, &wanted).await {
+        Ok(refs) => refs,
+        Err(cause) => {
+            let services = requests
+                .into_iter()
+                .map(|request| request.service)
+                .collect();
+            return (Vec::new(), vec![ResolveError::Remote { services, cause }]);
+        }
+    };
+    let mut found = Vec::new();
+    let mut missing: BTreeMap<GitReference, Vec<String>> = BTreeMap::new();
+    for request in requests {
+        match choose(&refs, &request) {
+            Some(resolution) => found.push((request.service, resolution)),
+            None => missing
+                .entry(request.reference)
+                .or_default()
+                .push(request.service),
+        }
+    }
+    if missing.is_empty() {
+        return (found, Vec::new());
+    }
+    // Only now the whole list is worth a second question. That it fails must not hide the first error.
+    let all = client.list_branches_and_tags(&url).await.unwrap_or(refs);
+    let is_empty = all.names().next().is_none();
+    let errors = missing.into_iter().map(|(reference, services)| {
+        if is_empty || reference == GitReference::DefaultBranch {
+            return ResolveError::NoDefault {
+                services,
+                url: url.clone(),
+                is_empty,
+            };
+        }
+        let near = near_matches(&reference.to_string(), all.names());
+        ResolveError::NoSuchReference {
+            services,
+            url: url.clone(),
+            reference,
+            near,
+        }
+    });
+    (found, errors.collect())
+}
+
+/// Chooses what a request stands for.
+fn choose(refs: &RemoteRefs, request: &Request) -> Option<Resolution> {
+    if let Some(branch) = &request.preferred_branch {
+        let names = [
+            Some(format!("refs/heads/{branch}")),
+            branch
+                .as_str()
+                .strip_prefix("origin/")
+                .map(|branch| format!("refs/heads/{branch}")),
+        ];
+        for name in names.into_iter().flatten() {
+            if let Some(commit) = refs.commit(&name) {
+                let reference = ResolvedReference {
+                    commit,
+                    name: Some(name),
+                };
+                return Some(Resolution {
+                    reference,
+                    is_preferred_branch: true,
+                });
+            }
+        }
+    }
+    let reference = match &request.reference {
+        GitReference::Commit(commit) => ResolvedReference {
+            commit: *commit,
+            name: None,
+        },
+        GitReference::DefaultBranch => ResolvedReference {
+            commit: refs.commit("HEAD")?,
+            name: refs.head().map(str::to_owned),
+        },
+        named => named.candidates().into_iter().find_map(|name| {
+            refs.commit(&name).map(|commit| ResolvedReference {
+                commit,
+                name: Some(name),
+            })
+        })?,
+    };
+    Some(Resolution {
+        reference,
+        is_preferred_branch: false,
+    })
+}
+
+/// Returns the names most like what was asked for: the same in another case or folder first.
+fn near_matches<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let wanted = ["origin/", "refs/heads/", "refs/tags/"]
+        .iter()
+        .find_map(|prefix| wanted.strip_prefix(prefix))
+        .unwrap_or(wanted)
+        .to_lowercase();
+    let mut near: Vec<(bool, usize, &str)> = names
+        .filter_map(|name| {
+            let short = ["refs/heads/", "refs/tags/"]
+                .iter()
+                .find_map(|prefix| name.strip_prefix(prefix))?;
+            let lower = short.to_lowercase();
+            let contains = lower.contains(&wanted) || wanted.contains(&lower);
+            let distance = strsim::damerau_levenshtein(&wanted, &lower);
+            (contains || distance <= wanted.len().max(3) / 3)
+                .then_some((!contains, distance, short))
+        })
+        .collect();
+    near.sort();
+    near.dedup_by_key(|(_, _, name)| *name);
+    near.into_iter()
+        .take(NEAR_MATCHES)
+        .map(|(_, _, name)| name.to_owned())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_matches_come_by_likeness() {
+        let names = [
+            "refs/heads/master",
+            "refs/heads/feature/TASK-981",
+            "refs/tags/v1.0",
+            "refs/heads/main",
+        ];
+        let near = |wanted: &str| near_matches(wanted, names.into_iter());
+        assert_eq!(near("origin/mastre"), ["master"]);
+        assert_eq!(near("task-981"), ["feature/TASK-981"]);
+        assert_eq!(near("v1.1"), ["v1.0"]);
+        assert!(near("something-else").is_empty());
+    }
+
+    #[test]
+    fn spellings_of_a_remote_share_a_connection() {
+        let key = |text: &str| remote_key(&text.parse().unwrap());
+        assert_eq!(key("https://h/x.git"), key("https://h/x/"));
+        assert_ne!(key("https://bob:a@h/x"), key("https://h/x"));
+    }
+}

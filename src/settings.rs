@@ -1,0 +1,162 @@
+//! Flags and environment, read once.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+
+use crate::cli::{ColorChoice, Global};
+use crate::client::engine::EngineSettings;
+use crate::client::git;
+use crate::client::http::Proxies;
+use crate::client::registry::RegistrySettings;
+use crate::report::{self, Style};
+
+/// Everything that xp takes from its surroundings.
+#[derive(Clone)]
+pub struct Settings {
+    /// The folder that the command runs in.
+    pub directory: PathBuf,
+    /// The manifest that was named.
+    pub file: Option<PathBuf>,
+    /// `XP_CACHE_DIR`
+    pub cache_dir: Option<PathBuf>,
+    /// How events are shown.
+    pub report: report::Settings,
+    /// Where the engine is.
+    pub engine: EngineSettings,
+    /// Where credentials and certificates of registries are.
+    pub registry: RegistrySettings,
+    /// What reaching git remotes takes.
+    pub git: git::Environment,
+    /// Proxies for HTTP.
+    pub proxies: Proxies,
+    /// The caller, as builder containers see it.
+    pub caller: Caller,
+    /// The variables, for `${{ env.NAME }}`.
+    pub variables: BTreeMap<String, String>,
+}
+
+/// Who runs xp.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// The home folder, for `~` in mounts.
+    pub home: Option<PathBuf>,
+    /// The ssh agent's socket.
+    pub ssh_agent: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Reads the environment, once a process.
+    pub fn read(global: &Global) -> std::io::Result<Self> {
+        let variables = environment();
+        let get = |name: &str| {
+            variables
+                .get(name)
+                .filter(|value| !value.is_empty())
+                .cloned()
+        };
+        let either = |lower: &str, upper: &str| get(lower).or_else(|| get(upper));
+        let here = std::env::current_dir()?;
+        let directory = global
+            .directory
+            .as_ref()
+            .map_or(here.clone(), |directory| here.join(directory));
+        let home = get("HOME").map(PathBuf::from);
+        let uid = rustix::process::getuid().as_raw();
+        let docker_config = get("DOCKER_CONFIG")
+            .map(PathBuf::from)
+            .or_else(|| home.as_ref().map(|home| home.join(".docker")));
+        let config_home = get("XDG_CONFIG_HOME")
+            .map(PathBuf::from)
+            .or_else(|| home.as_ref().map(|home| home.join(".config")));
+        let terminal =
+            std::io::stderr().is_terminal() && get("TERM").is_none_or(|term| term != "dumb");
+        let color = match global.color {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto => terminal && get("NO_COLOR").is_none(),
+        };
+        let style = if terminal && get("CI").is_none() {
+            Style::Bars
+        } else {
+            Style::Lines
+        };
+        let tls = get("DOCKER_TLS_VERIFY").and_then(|_| {
+            get("DOCKER_CERT_PATH")
+                .map(PathBuf::from)
+                .or_else(|| docker_config.clone())
+        });
+        let mut certificates: Vec<PathBuf> = config_home
+            .iter()
+            .map(|config| config.join("docker/certs.d"))
+            .collect();
+        certificates.push(PathBuf::from("/etc/docker/certs.d"));
+        Ok(Self {
+            directory,
+            file: global.file.clone(),
+            cache_dir: get("XP_CACHE_DIR").map(|path| here.join(path)),
+            report: report::Settings {
+                style,
+                color,
+                quiet: global.quiet,
+                verbose: global.verbose,
+            },
+            engine: EngineSettings {
+                address: get("DOCKER_HOST")
+                    .unwrap_or_else(|| engine_address(get("XDG_RUNTIME_DIR").as_deref())),
+                tls,
+                buildkit: get("DOCKER_BUILDKIT").is_none_or(|value| value != "0"),
+            },
+            registry: RegistrySettings {
+                docker_config,
+                certificates,
+            },
+            git: git::Environment {
+                home: home.clone(),
+                ssh_command: get("GIT_SSH_COMMAND"),
+                ssh_program: get("GIT_SSH"),
+                ssh_variant: get("GIT_SSH_VARIANT"),
+            },
+            proxies: Proxies {
+                http: get("http_proxy"),
+                https: either("https_proxy", "HTTPS_PROXY"),
+                all: either("all_proxy", "ALL_PROXY"),
+                none: either("no_proxy", "NO_PROXY"),
+            },
+            caller: Caller {
+                uid,
+                gid: rustix::process::getgid().as_raw(),
+                home,
+                ssh_agent: get("SSH_AUTH_SOCK").map(PathBuf::from),
+            },
+            variables,
+        })
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the environment"
+)]
+fn environment() -> BTreeMap<String, String> {
+    // Variables that are not UTF-8 cannot be named in a manifest.
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// Returns the system's socket, or that of a rootless engine where only it exists.
+fn engine_address(runtime_dir: Option<&str>) -> String {
+    let system = Path::new("/var/run/docker.sock");
+    let rootless = runtime_dir.map(|folder| Path::new(folder).join("docker.sock"));
+    match rootless {
+        Some(rootless) if !system.exists() && rootless.exists() => {
+            format!("unix://{}", rootless.display())
+        }
+        _ => format!("unix://{}", system.display()),
+    }
+}

@@ -1,0 +1,665 @@
+//! Where source code comes from: git URLs, references and commits.
+//!
+//! Pure: nothing here reads a file, the network, the environment or the clock.
+
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+/// The SHA-1 of a commit: always 40 lower-case hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CommitId([u8; 20]);
+
+impl CommitId {
+    /// Makes a commit id of its 20 raw bytes.
+    pub const fn from_bytes(bytes: [u8; 20]) -> Self {
+        Self(bytes)
+    }
+
+    /// Returns the 20 raw bytes.
+    pub const fn as_bytes(&self) -> &[u8; 20] {
+        &self.0
+    }
+
+    /// Returns the first eight digits, for people; never for a tag or a comparison.
+    pub fn short(&self) -> String {
+        self.to_string()[..8].to_owned()
+    }
+}
+
+impl fmt::Display for CommitId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for CommitId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CommitId({self})")
+    }
+}
+
+/// A text that is not 40 hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{0}` is not a full SHA-1: 40 hexadecimal digits are expected")]
+pub struct InvalidCommitId(String);
+
+impl FromStr for CommitId {
+    type Err = InvalidCommitId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let invalid = || InvalidCommitId(text.to_owned());
+        if text.len() != 40 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(invalid());
+        }
+        let mut bytes = [0; 20];
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            *byte =
+                u8::from_str_radix(&text[2 * index..2 * index + 2], 16).map_err(|_| invalid())?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl serde::Serialize for CommitId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// What a manifest, `--branch` or `--reference` asks for in a remote.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum GitReference {
+    /// The branch that the remote's `HEAD` names.
+    DefaultBranch,
+    /// A commit by its full SHA-1.
+    Commit(CommitId),
+    /// A full name that starts with `refs/`.
+    Full(RefName),
+    /// A branch or a tag by its short name, with `origin/` before it or without.
+    Named(RefName),
+}
+
+impl GitReference {
+    /// Returns the full reference names that may be meant, the preferred one first.
+    ///
+    /// A branch is preferred to a tag of the same name, as the branch is what moves and what the
+    /// tool is about. `origin/x` means the branch `x`; a branch that is really called `origin/x`
+    /// is taken where there is no `x`.
+    pub fn candidates(&self) -> Vec<String> {
+        match self {
+            Self::DefaultBranch => vec!["HEAD".to_owned()],
+            Self::Commit(_) => Vec::new(),
+            Self::Full(name) => vec![name.to_string()],
+            Self::Named(name) => {
+                let mut candidates = Vec::new();
+                if let Some(branch) = name.as_str().strip_prefix("origin/") {
+                    candidates.push(format!("refs/heads/{branch}"));
+                }
+                candidates.push(format!("refs/heads/{name}"));
+                candidates.push(format!("refs/tags/{name}"));
+                candidates
+            }
+        }
+    }
+}
+
+impl fmt::Display for GitReference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DefaultBranch => f.write_str("HEAD"),
+            Self::Commit(commit) => commit.fmt(f),
+            Self::Full(name) | Self::Named(name) => name.fmt(f),
+        }
+    }
+}
+
+impl FromStr for GitReference {
+    type Err = InvalidRefName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "HEAD" {
+            return Ok(Self::DefaultBranch);
+        }
+        if let Ok(commit) = text.parse() {
+            return Ok(Self::Commit(commit));
+        }
+        let name: RefName = text.parse()?;
+        if text.starts_with("refs/") {
+            Ok(Self::Full(name))
+        } else {
+            Ok(Self::Named(name))
+        }
+    }
+}
+
+/// A reference name that `git check-ref-format` would accept.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RefName(String);
+
+impl RefName {
+    /// Returns the name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RefName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A text that git would not accept as the name of a branch or a tag.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{name}` is not a git reference: {reason}")]
+pub struct InvalidRefName {
+    name: String,
+    reason: &'static str,
+}
+
+impl FromStr for RefName {
+    type Err = InvalidRefName;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let reason = if name.is_empty() {
+            Some("it is empty")
+        } else if name.starts_with('-') {
+            Some("it starts with `-`")
+        } else if name.starts_with('/') || name.ends_with('/') || name.contains("//") {
+            Some("it has an empty part between slashes")
+        } else if name.contains("..") {
+            Some("it contains `..`")
+        } else if name.contains("@{") || name == "@" {
+            Some("it contains `@{` or is `@`")
+        } else if name.ends_with('.') {
+            Some("it ends with a dot")
+        } else if name.split('/').any(|part| part.starts_with('.')) {
+            Some("a part of it starts with a dot")
+        } else if name.split('/').any(|part| part.ends_with(".lock")) {
+            Some("a part of it ends with `.lock`")
+        } else if name
+            .chars()
+            .any(|c| c.is_ascii_control() || " ~^:?*[\\".contains(c))
+        {
+            Some("it contains a space, a control character or one of ~ ^ : ? * [ \\")
+        } else {
+            None
+        };
+        match reason {
+            None => Ok(Self(name.to_owned())),
+            Some(reason) => Err(InvalidRefName {
+                name: name.to_owned(),
+                reason,
+            }),
+        }
+    }
+}
+
+/// What a reference turned out to be in its remote.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct ResolvedReference {
+    /// The commit; an annotated tag is followed to what it points at.
+    pub commit: CommitId,
+    /// The full name of the reference, such as `refs/heads/master`; none for a bare SHA-1.
+    pub name: Option<String>,
+}
+
+impl ResolvedReference {
+    /// Returns the branch's or tag's short name, such as `master` or `v1.0`; none for a bare SHA-1.
+    pub fn short_name(&self) -> Option<&str> {
+        let name = self.name.as_deref()?;
+        ["refs/heads/", "refs/tags/", "refs/"]
+            .iter()
+            .find_map(|prefix| name.strip_prefix(prefix))
+            .or(Some(name))
+    }
+
+    /// Returns the branch's name where the reference is a branch.
+    pub fn branch(&self) -> Option<&str> {
+        self.name.as_deref()?.strip_prefix("refs/heads/")
+    }
+}
+
+/// How a git remote is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum GitScheme {
+    /// `http://`
+    Http,
+    /// `https://`
+    Https,
+    /// `ssh://` or `user@host:path`
+    Ssh,
+    /// `git://`
+    Git,
+    /// `file://` or a path
+    File,
+}
+
+/// The URL of a git remote.
+///
+/// `Display` and `Debug` never show a password; [`GitUrl::expose`] returns the text as it was
+/// written, for the transport alone.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GitUrl {
+    text: String,
+    scheme: GitScheme,
+    user: Option<String>,
+    password: Option<String>,
+    host: String,
+    port: Option<u16>,
+    path: String,
+}
+
+/// A text that is not the URL of a git remote.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("this is not the URL of a git remote: {0}")]
+pub struct InvalidGitUrl(String);
+
+impl GitUrl {
+    /// Returns the text as written, credentials included: for a transport, never for people.
+    pub fn expose(&self) -> &str {
+        &self.text
+    }
+
+    /// Returns how the remote is reached.
+    pub fn scheme(&self) -> GitScheme {
+        self.scheme
+    }
+
+    /// Returns the user before `@`, percent-decoded.
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    /// Returns the password before `@`, percent-decoded: for a transport, never for people.
+    pub fn password(&self) -> Option<&str> {
+        self.password.as_deref()
+    }
+
+    /// Returns the host without the brackets of an IPv6 address; empty for `file`.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Returns the port where the URL names one.
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// Returns the path as the server takes it: with its leading slash for a URL, and without one
+    /// for the scp-like form with a relative path.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Returns scheme, host and port, such as `https://git.example.com`; the path for `file`.
+    ///
+    /// Connections are shared, limited and counted by it.
+    pub fn origin(&self) -> String {
+        let scheme = match self.scheme {
+            GitScheme::Http => "http",
+            GitScheme::Https => "https",
+            GitScheme::Ssh => "ssh",
+            GitScheme::Git => "git",
+            GitScheme::File => return format!("file://{}", self.path),
+        };
+        let host = if self.host.contains(':') {
+            format!("[{}]", self.host)
+        } else {
+            self.host.clone()
+        };
+        match self.port {
+            Some(port) => format!("{scheme}://{host}:{port}"),
+            None => format!("{scheme}://{host}"),
+        }
+    }
+
+    /// Returns an http(s) URL without credentials, and without a slash at its end.
+    pub fn without_credentials(&self) -> String {
+        match self.scheme {
+            GitScheme::Http | GitScheme::Https | GitScheme::Git => {
+                format!("{}{}", self.origin(), self.path.trim_end_matches('/'))
+            }
+            GitScheme::Ssh | GitScheme::File => self.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for GitUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.password, self.text.split_once("://")) {
+            (Some(_), Some((scheme, rest))) => {
+                // The last `@` of the authority ends the credentials.
+                let authority = rest.split('/').next().unwrap_or(rest);
+                let start = authority.rfind('@').map_or(0, |at| at + 1);
+                let user = self.user.as_deref().unwrap_or("");
+                write!(f, "{scheme}://{user}:***@{}", &rest[start..])
+            }
+            _ => f.write_str(&self.text),
+        }
+    }
+}
+
+impl fmt::Debug for GitUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "GitUrl({self})")
+    }
+}
+
+impl FromStr for GitUrl {
+    type Err = InvalidGitUrl;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let invalid = |reason: &str| Err(InvalidGitUrl(reason.to_owned()));
+        if text.is_empty() {
+            return invalid("it is empty");
+        }
+        if text.chars().any(|c| c.is_control() || c == ' ') {
+            return invalid("it contains a space or a control character");
+        }
+        // Git would take these for options, or run a program.
+        if text.starts_with('-') {
+            return invalid("it starts with `-`");
+        }
+        if let Some((helper, _)) = text.split_once("::")
+            && !helper.contains(['/', '@', '['])
+        {
+            return invalid("remote helpers such as `ext::` are not supported");
+        }
+        match text.split_once("://") {
+            Some((scheme, rest)) => parse_url(text, scheme, rest),
+            None => parse_scp_like_or_path(text),
+        }
+    }
+}
+
+fn parse_url(text: &str, scheme: &str, rest: &str) -> Result<GitUrl, InvalidGitUrl> {
+    let invalid = |reason: String| Err(InvalidGitUrl(reason));
+    let scheme = match scheme.to_ascii_lowercase().as_str() {
+        "http" => GitScheme::Http,
+        "https" => GitScheme::Https,
+        "ssh" | "git+ssh" | "ssh+git" => GitScheme::Ssh,
+        "git" => GitScheme::Git,
+        "file" => GitScheme::File,
+        other => {
+            return invalid(format!(
+                "`{other}://` is not supported; use ssh, https, http, git or file"
+            ));
+        }
+    };
+    let slash = rest.find('/').unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(slash);
+    if scheme == GitScheme::File {
+        if path.is_empty() || path == "/" {
+            return invalid("it names no path".to_owned());
+        }
+        return Ok(GitUrl {
+            text: text.to_owned(),
+            scheme,
+            user: None,
+            password: None,
+            host: String::new(),
+            port: None,
+            path: percent_decode(path),
+        });
+    }
+    let (credentials, address) = match authority.rsplit_once('@') {
+        Some((credentials, address)) => (Some(credentials), address),
+        None => (None, authority),
+    };
+    let (user, password) = match credentials {
+        None => (None, None),
+        Some(credentials) => match credentials.split_once(':') {
+            Some((user, password)) => (Some(percent_decode(user)), Some(percent_decode(password))),
+            None => (Some(percent_decode(credentials)), None),
+        },
+    };
+    let (host, port) = if let Some(rest) = address.strip_prefix('[') {
+        let Some((host, after)) = rest.split_once(']') else {
+            return invalid("the `[` of its IPv6 address is not closed".to_owned());
+        };
+        (host, after.strip_prefix(':'))
+    } else {
+        match address.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (address, None),
+        }
+    };
+    let port = match port {
+        None | Some("") => None,
+        Some(port) => match port.parse() {
+            Ok(port) => Some(port),
+            // Not shown: a password with a slash that is not encoded looks like a port.
+            Err(_) => {
+                return invalid("what follows the host and a colon is not a port; in a password, write `/` as %2F".to_owned());
+            }
+        },
+    };
+    check_host(host)?;
+    if path.trim_matches('/').is_empty() {
+        return invalid("it names no repository after the host".to_owned());
+    }
+    Ok(GitUrl {
+        text: text.to_owned(),
+        scheme,
+        user,
+        password,
+        host: host.to_owned(),
+        port,
+        path: path.to_owned(),
+    })
+}
+
+fn parse_scp_like_or_path(text: &str) -> Result<GitUrl, InvalidGitUrl> {
+    let colon = text.find(':');
+    let slash = text.find('/');
+    let is_scp_like = colon.is_some_and(|colon| slash.is_none_or(|slash| colon < slash));
+    if !is_scp_like {
+        if !text.starts_with('/') && !text.starts_with("./") && !text.starts_with("../") {
+            return Err(InvalidGitUrl(
+                "use a URL such as https://host/path.git, host:path.git, or an absolute path"
+                    .to_owned(),
+            ));
+        }
+        return Ok(GitUrl {
+            text: text.to_owned(),
+            scheme: GitScheme::File,
+            user: None,
+            password: None,
+            host: String::new(),
+            port: None,
+            path: text.to_owned(),
+        });
+    }
+    let (address, path) = text.split_once(':').unwrap_or((text, ""));
+    let (user, host) = match address.rsplit_once('@') {
+        Some((user, host)) => (Some(user.to_owned()), host),
+        None => (None, address),
+    };
+    check_host(host)?;
+    if user.as_deref().is_some_and(|user| user.starts_with('-')) {
+        return Err(InvalidGitUrl("its user starts with `-`".to_owned()));
+    }
+    if path.is_empty() {
+        return Err(InvalidGitUrl(
+            "it names no repository after the host".to_owned(),
+        ));
+    }
+    if path.starts_with('-') {
+        return Err(InvalidGitUrl("its path starts with `-`".to_owned()));
+    }
+    Ok(GitUrl {
+        text: text.to_owned(),
+        scheme: GitScheme::Ssh,
+        user,
+        password: None,
+        host: host.to_owned(),
+        port: None,
+        path: path.to_owned(),
+    })
+}
+
+fn check_host(host: &str) -> Result<(), InvalidGitUrl> {
+    if host.is_empty() {
+        return Err(InvalidGitUrl("it names no host".to_owned()));
+    }
+    // ssh would take such a host for an option.
+    if host.starts_with('-') {
+        return Err(InvalidGitUrl("its host starts with `-`".to_owned()));
+    }
+    if !host
+        .chars()
+        .all(|c| c.is_alphanumeric() || "-._:%".contains(c))
+    {
+        return Err(InvalidGitUrl(format!("`{host}` is not a host name")));
+    }
+    Ok(())
+}
+
+fn percent_decode(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut index = 0;
+    while index < bytes.len() {
+        let code = (bytes[index] == b'%')
+            .then(|| text.get(index + 1..index + 3))
+            .flatten()
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        match code {
+            Some(byte) => {
+                decoded.push(byte);
+                index += 3;
+            }
+            None => {
+                decoded.push(bytes[index]);
+                index += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> GitUrl {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn commit_ids_are_forty_hex_digits() {
+        let text = "1b1bD2d0a7a0d8f0d8f0d8f0d8f0d8f0d8f0d8fF";
+        let commit: CommitId = text.parse().unwrap();
+        assert_eq!(commit.to_string(), text.to_ascii_lowercase());
+        for wrong in [
+            "",
+            "1b1b",
+            &text[1..],
+            &format!("{text}0"),
+            &text.replace('1', "g"),
+        ] {
+            assert!(wrong.parse::<CommitId>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn references_know_their_candidates() {
+        let candidates = |text: &str| text.parse::<GitReference>().unwrap().candidates();
+        assert_eq!(
+            candidates("origin/master"),
+            [
+                "refs/heads/master",
+                "refs/heads/origin/master",
+                "refs/tags/origin/master"
+            ]
+        );
+        assert_eq!(candidates("v1.0"), ["refs/heads/v1.0", "refs/tags/v1.0"]);
+        assert_eq!(candidates("refs/pull/1/head"), ["refs/pull/1/head"]);
+        assert_eq!(candidates("HEAD"), ["HEAD"]);
+        assert!(candidates(&"a".repeat(40)).is_empty());
+    }
+
+    #[test]
+    fn illegal_references_are_refused() {
+        for wrong in [
+            "", "-x", "a..b", "a b", "a~1", "a:", "/a", "a/", "a//b", ".a", "x.lock", "@{u}", "a.",
+        ] {
+            assert!(wrong.parse::<GitReference>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn urls_of_every_form_are_taken_apart() {
+        let https = url("https://bob:s%40cret@git.example.com:8443/x/y.git");
+        assert_eq!(https.scheme(), GitScheme::Https);
+        assert_eq!(https.user(), Some("bob"));
+        assert_eq!(https.password(), Some("s@cret"));
+        assert_eq!(
+            (https.host(), https.port(), https.path()),
+            ("git.example.com", Some(8443), "/x/y.git")
+        );
+
+        let scp = url("git@git.example.com:x/zbackend.git");
+        assert_eq!(scp.scheme(), GitScheme::Ssh);
+        assert_eq!(
+            (scp.user(), scp.host(), scp.path()),
+            (Some("git"), "git.example.com", "x/zbackend.git")
+        );
+
+        let ssh = url("ssh://git@[::1]:2222/x.git");
+        assert_eq!(
+            (ssh.host(), ssh.port(), ssh.path()),
+            ("::1", Some(2222), "/x.git")
+        );
+        assert_eq!(ssh.origin(), "ssh://[::1]:2222");
+
+        assert_eq!(url("file:///srv/git/x.git").path(), "/srv/git/x.git");
+        assert_eq!(url("/srv/git/x.git").scheme(), GitScheme::File);
+    }
+
+    #[test]
+    fn a_password_is_never_shown() {
+        let with_password = url("https://bob:s3cret@h.example.com/x.git");
+        for shown in [
+            with_password.to_string(),
+            format!("{with_password:?}"),
+            with_password.origin(),
+            with_password.without_credentials(),
+        ] {
+            assert!(!shown.contains("s3cret"), "{shown}");
+        }
+        assert_eq!(
+            with_password.to_string(),
+            "https://bob:***@h.example.com/x.git"
+        );
+        assert_eq!(
+            url("https://h.example.com/a@b.git").to_string(),
+            "https://h.example.com/a@b.git"
+        );
+    }
+
+    #[test]
+    fn urls_that_would_be_options_or_programs_are_refused() {
+        for wrong in [
+            "",
+            "--upload-pack=touch x",
+            "ext::sh -c id",
+            "fd::17",
+            "ssh://-oProxyCommand=id/x",
+            "-oProxyCommand=id:x",
+            "git@-oProxyCommand=id:x",
+            "host:-x",
+            "https://host",
+            "https:///x",
+            "ftp://host/x",
+            "https://host:port/x",
+            "https://bob:pa/ss@host/x",
+            "relative/path",
+        ] {
+            assert!(wrong.parse::<GitUrl>().is_err(), "{wrong}");
+        }
+    }
+}

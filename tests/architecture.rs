@@ -1,0 +1,242 @@
+//! The rules of `src/lib.rs`, held by reading the sources.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A rule: these words may stand only in files whose path starts with one of these.
+struct Owner {
+    words: &'static [&'static str],
+    owners: &'static [&'static str],
+    why: &'static str,
+}
+
+const OWNERS: &[Owner] = &[
+    Owner {
+        words: &["git2"],
+        owners: &["client/git/"],
+        why: "git is reached through client::git",
+    },
+    Owner {
+        words: &["bollard"],
+        owners: &["client/engine/"],
+        why: "the engine is reached through client::engine",
+    },
+    Owner {
+        words: &["reqwest"],
+        owners: &["client/"],
+        why: "HTTP is the clients' business",
+    },
+    Owner {
+        words: &["docker_credential", "http_auth"],
+        owners: &["client/registry/"],
+        why: "registries are reached through client::registry",
+    },
+    Owner {
+        words: &["indicatif"],
+        owners: &["report/"],
+        why: "report alone draws",
+    },
+    Owner {
+        words: &["println!", "eprintln!", "dbg!"],
+        owners: &[],
+        why: "work emits events; commands print results by command::print",
+    },
+    Owner {
+        words: &[
+            "env::var",
+            "env::vars",
+            "vars_os",
+            "var_os",
+            "env::current_dir",
+        ],
+        owners: &["settings.rs"],
+        why: "settings.rs reads the environment, once",
+    },
+    Owner {
+        words: &["clap"],
+        owners: &["cli.rs", "command/mod.rs"],
+        why: "cli.rs defines the command line",
+    },
+    Owner {
+        words: &["unsafe {", "unsafe fn", "unsafe impl"],
+        owners: &["client/git/transport/"],
+        why: "libgit2's registration is the one reason for unsafe code",
+    },
+];
+
+/// What makes a module impure.
+const IMPURE: &[&str] = &[
+    "crate::client",
+    "crate::settings",
+    "crate::report",
+    "crate::execute",
+    "crate::inspect",
+    "crate::resolve",
+    "tokio",
+    "std::fs",
+    "std::env",
+    "std::process",
+    "std::thread",
+    "std::os",
+    "TcpStream",
+    "UdpSocket",
+    "Instant",
+    "SystemTime",
+    "rustix",
+    "walkdir",
+    "OffsetDateTime::now",
+    "File::open",
+    ".is_dir()",
+    ".is_file()",
+    ".exists()",
+];
+
+const PURE: &[&str] = &[
+    "source.rs",
+    "image.rs",
+    "recipe.rs",
+    "event.rs",
+    "error.rs",
+    "plan/",
+];
+
+/// The files of the manifest module that look at the file system.
+const MANIFEST_FILES: &[&str] = &["manifest/file.rs", "manifest/check.rs", "manifest/tests/"];
+
+#[test]
+fn crates_and_the_environment_have_one_owner() {
+    let mut broken = Vec::new();
+    for (path, code) in sources() {
+        for rule in OWNERS {
+            let is_owner = rule.owners.iter().any(|owner| path.starts_with(owner));
+            for word in rule
+                .words
+                .iter()
+                .filter(|word| !is_owner && mentions(&code, word))
+            {
+                broken.push(format!("src/{path} names `{word}`: {}", rule.why));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+}
+
+#[test]
+fn pure_modules_are_pure() {
+    let mut broken = Vec::new();
+    for (path, code) in sources() {
+        let is_manifest = path.starts_with("manifest/")
+            && !MANIFEST_FILES.iter().any(|file| path.starts_with(file));
+        if is_manifest || PURE.iter().any(|pure| path.starts_with(pure)) {
+            for word in IMPURE.iter().filter(|word| mentions(&code, word)) {
+                broken.push(format!("src/{path} names `{word}`, and is to be pure"));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+}
+
+#[test]
+fn the_map_names_every_module() {
+    let map = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    for module in map.lines().filter_map(|line| line.strip_prefix("pub mod ")) {
+        let module = module.trim_end_matches(';');
+        assert!(
+            map.contains(&format!("//! | [`{module}`] |")),
+            "src/lib.rs does not say what `{module}` is for"
+        );
+    }
+}
+
+#[test]
+fn there_is_no_clutter_at_the_top() {
+    let expected = [
+        "CHANGELOG.md",
+        "Cargo.lock",
+        "Cargo.toml",
+        "README.md",
+        "benches",
+        "bin",
+        "builders",
+        "clippy.toml",
+        "docs",
+        "examples",
+        "schema",
+        "src",
+        "target",
+        "tests",
+        "x-platform.yml.example",
+    ];
+    let entries = fs::read_dir(root())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    // Hidden files are the tools' own: git, CI, xp itself.
+    let unexpected: Vec<_> = entries
+        .filter(|name| !name.starts_with('.') && !expected.contains(&name.as_str()))
+        .collect();
+    assert!(
+        unexpected.is_empty(),
+        "{unexpected:?} at the top of the repository"
+    );
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Returns the sources by their path below `src`, without comments and unit tests.
+fn sources() -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    collect(&root().join("src"), &mut found);
+    assert!(found.len() > 50, "the sources were not found");
+    found
+}
+
+fn collect(folder: &Path, found: &mut Vec<(String, String)>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            // Unit tests that stand in a file of their own may make what they test with anything.
+            if path.ends_with("tests.rs") {
+                continue;
+            }
+            let relative = path
+                .strip_prefix(root().join("src"))
+                .unwrap()
+                .display()
+                .to_string();
+            let text = fs::read_to_string(&path).unwrap();
+            let code = text
+                .split("#[cfg(test)]\nmod tests {")
+                .next()
+                .unwrap_or_default();
+            let code: Vec<&str> = code
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("//"))
+                .collect();
+            found.push((relative, code.join("\n")));
+        }
+    }
+}
+
+/// Tells whether a word stands in the code, and not as a part of another word.
+fn mentions(code: &str, word: &str) -> bool {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    code.match_indices(word).any(|(at, _)| {
+        let before = code[..at].chars().next_back();
+        let after = code[at + word.len()..].chars().next();
+        let starts = !word.starts_with(is_part) || !before.is_some_and(is_part);
+        let ends = !word.ends_with(is_part) || !after.is_some_and(is_part);
+        starts && ends
+    })
+}
+
+#[test]
+fn words_are_found_as_words() {
+    assert!(mentions("use git2::x", "git2"));
+    assert!(!mentions("my_git2", "git2"));
+    assert!(mentions("a.exists()", ".exists()"));
+    assert!(!mentions("tokio_util", "tokio"));
+}

@@ -1,0 +1,268 @@
+//! What one test has: a folder, names that no other test uses, the servers, and `xp`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
+
+use crate::process;
+use crate::repository::{GitRepository, git_command, write_file};
+use crate::world::{
+    self, Engine, GitServer, GitServerKind, PASSWORD, Registry, RegistryKind, Request, Sshd, USER,
+    World, closed_port,
+};
+use crate::xp::Xp;
+
+/// The surroundings of one test. Its folder is deleted when the test passes:
+///
+/// ```text
+/// product/   Context::dir: the manifest, builders, working copies; `xp` runs here
+/// home/      HOME of `xp` and of git
+/// docker/    DOCKER_CONFIG of `xp`, written by Context::log_in
+/// authors/   the clones from which GitRepository commits
+/// runs/      what each `xp` printed
+/// ```
+pub struct Context {
+    world: Arc<World>,
+    folder: PathBuf,
+    prefix: String,
+    runs: AtomicUsize,
+}
+
+impl Context {
+    /// Makes the surroundings of the test of that name.
+    pub fn new(world: Arc<World>, test_name: &str) -> Self {
+        static NUMBER: AtomicUsize = AtomicUsize::new(1);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let words = test_name.split(|character: char| !character.is_ascii_alphanumeric());
+        let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
+        let unique_name = format!("{number}-{}", words.join("-").to_ascii_lowercase());
+
+        let folder = world.tests().join(&unique_name);
+        let prefix = format!("{}/{unique_name}", world::run_prefix());
+        let context = Self {
+            world,
+            folder,
+            prefix,
+            runs: AtomicUsize::new(0),
+        };
+        for name in ["product", "home", "docker", "authors", "runs"] {
+            fs::create_dir_all(context.folder.join(name)).expect("a folder of a test");
+        }
+        context
+    }
+
+    /// Returns the folder with everything of the test.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Returns the folder of the manifest, in which `xp` runs.
+    pub fn dir(&self) -> PathBuf {
+        self.folder.join("product")
+    }
+
+    /// Returns the home folder of `xp` and of git.
+    pub fn home(&self) -> PathBuf {
+        self.folder.join("home")
+    }
+
+    /// Returns the folder of Docker's client configuration, as `xp` sees it.
+    pub fn docker_config(&self) -> PathBuf {
+        self.folder.join("docker")
+    }
+
+    /// Returns what the names of the test's images and repositories begin with, in any registry:
+    /// two parts, such as `xp-test-1/2-name`.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Returns `<prefix>/<name>`: an image of the engine, or a repository of a registry.
+    pub fn image(&self, name: &str) -> String {
+        format!("{}/{name}", self.prefix)
+    }
+
+    /// Returns the value of the manifest's `registry` for images in that registry.
+    pub fn registry_prefix(&self, registry: &Registry) -> String {
+        format!("{}/{}", registry.host(), self.prefix)
+    }
+
+    // --- Files ---
+
+    /// Writes `x-platform.yml`.
+    pub fn manifest(&self, text: &str) {
+        self.write("x-platform.yml", text);
+    }
+
+    /// Writes a builder's folder and returns what names it in the manifest: `builders/…`. The name
+    /// is made unique, because without a registry all tests have one place for builder images.
+    pub fn builder(&self, name: &str, dockerfile: &str, files: &[(&str, &str)]) -> String {
+        let (_, unique_name) = self.prefix.split_once('/').expect("two parts");
+        let builder = format!("builders/{unique_name}-{name}");
+        self.write(&format!("{builder}/Dockerfile"), dockerfile);
+        for (path, content) in files {
+            self.write(&format!("{builder}/{path}"), content);
+        }
+        builder
+    }
+
+    /// Writes a file below [`Context::dir`], executable where it begins with `#!`.
+    pub fn write(&self, path: &str, content: &str) {
+        write_file(&self.dir().join(path), content);
+    }
+
+    /// Returns the content of a file below [`Context::dir`], which must exist.
+    #[track_caller]
+    pub fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.dir().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    /// Tells whether there is something at a path below [`Context::dir`].
+    pub fn exists(&self, path: &str) -> bool {
+        self.dir().join(path).symlink_metadata().is_ok()
+    }
+
+    // --- Programs ---
+
+    /// Returns the `xp` command with these arguments, to be run.
+    pub fn xp<const N: usize>(&self, arguments: [&str; N]) -> Xp {
+        self.program(env!("CARGO_BIN_EXE_xp"), arguments)
+    }
+
+    /// Returns another program, run like `xp`.
+    pub fn program<const N: usize>(&self, program: &str, arguments: [&str; N]) -> Xp {
+        let number = self.runs.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut command = process::in_clean_environment(program);
+        command.args(arguments).current_dir(self.dir());
+        command
+            .env("HOME", self.home())
+            .env("LANG", "C.UTF-8")
+            .env("NO_COLOR", "1");
+        command.env("DOCKER_CONFIG", self.docker_config());
+        command.env("DOCKER_HOST", self.engine().host());
+        command.env("GIT_CONFIG_NOSYSTEM", "1");
+        if let Some(sshd) = self.world.started_sshd() {
+            command.env("GIT_SSH_COMMAND", ssh_command(sshd));
+        }
+        Xp::new(command, self.folder.join(format!("runs/{number:02}")))
+    }
+
+    /// Runs git in a folder below [`Context::dir`] and returns its output.
+    #[track_caller]
+    pub fn git(&self, directory: &str, arguments: &[&str]) -> String {
+        process::succeed(self.git_command(directory).args(arguments))
+    }
+
+    /// Returns git in a folder below [`Context::dir`], for a command that may fail.
+    pub fn git_command(&self, directory: &str) -> Command {
+        let mut command = git_command(&self.dir().join(directory), &self.home());
+        if let Some(sshd) = self.world.started_sshd() {
+            command.env("GIT_SSH_COMMAND", ssh_command(sshd));
+        }
+        command
+    }
+
+    // --- Servers ---
+
+    /// Makes an empty git repository on the servers.
+    pub fn git_repo(&self, name: &str) -> GitRepository {
+        let server_name = format!("{}/{name}.git", self.prefix);
+        let clone = self.folder.join("authors").join(name);
+        GitRepository::new(Arc::clone(&self.world), server_name, clone, self.home())
+    }
+
+    /// Returns the engine.
+    pub fn engine(&self) -> &Engine {
+        self.world.engine()
+    }
+
+    /// Returns the containers that mount something of the test's folder or run its images.
+    pub fn containers(&self) -> Vec<Value> {
+        let mut containers = self.engine().containers(&[]);
+        let folder = self.folder.display().to_string();
+        containers.retain(|container| {
+            let text = container.to_string();
+            text.contains(&folder) || text.contains(&format!("{}/", self.prefix))
+        });
+        containers
+    }
+
+    /// Returns the registry without TLS and login.
+    pub fn registry(&self) -> &Registry {
+        self.registry_of(RegistryKind::Open)
+    }
+
+    /// Returns the registry of any kind; all tests use the same.
+    pub fn registry_of(&self, kind: RegistryKind) -> &Registry {
+        self.world.registry(kind)
+    }
+
+    /// Starts a registry for this test alone, which may stop it or count all of its requests.
+    pub fn own_registry(&self, kind: RegistryKind) -> Registry {
+        static NUMBER: AtomicUsize = AtomicUsize::new(1);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let directory = self.folder.join(format!("registry-{number}"));
+        self.world
+            .start_registry(kind, &directory)
+            .unwrap_or_else(|message| panic!("{message}"))
+    }
+
+    /// Gives `xp` the right login of a registry.
+    pub fn log_in(&self, registry: &Registry) {
+        self.log_in_as(registry, USER, PASSWORD);
+    }
+
+    /// Gives `xp` any login of a registry, as `docker login` would store it.
+    pub fn log_in_as(&self, registry: &Registry, user: &str, password: &str) {
+        let path = self.docker_config().join("config.json");
+        let text = fs::read_to_string(&path).unwrap_or_else(|_| "{}".to_owned());
+        let mut configuration: Value = serde_json::from_str(&text).expect("JSON of ours");
+        let login = BASE64_STANDARD.encode(format!("{user}:{password}"));
+        configuration["auths"][registry.host()] = json!({ "auth": login });
+        fs::write(path, configuration.to_string()).expect("Docker's client configuration");
+    }
+
+    /// Returns the requests that concern this test's repositories.
+    pub fn own_requests(&self, mut requests: Vec<Request>) -> Vec<Request> {
+        let part = format!("/{}/", self.prefix);
+        requests.retain(|request| request.path.contains(&part));
+        requests
+    }
+
+    /// Returns the git server of any kind; all tests use the same.
+    pub fn git_server(&self, kind: GitServerKind) -> &GitServer {
+        self.world.git_server(kind)
+    }
+
+    /// Returns the ssh server. Once a test asked for it, `xp` gets a `GIT_SSH_COMMAND` for it.
+    pub fn sshd(&self) -> &Sshd {
+        self.world.sshd()
+    }
+
+    /// Returns the certificate authority of the TLS servers, for `SSL_CERT_FILE`.
+    pub fn ca_certificate(&self) -> &Path {
+        self.world.ca_certificate()
+    }
+
+    /// Returns a port of this machine on which nothing listens: an address that is unreachable.
+    pub fn closed_port(&self) -> u16 {
+        closed_port()
+    }
+
+    /// Deletes the test's folder.
+    pub fn remove_folder(&self) {
+        if let Err(error) = fs::remove_dir_all(&self.folder) {
+            eprintln!("{}: {error}", self.folder.display());
+        }
+    }
+}
+
+fn ssh_command(sshd: &Sshd) -> String {
+    format!("ssh -F '{}'", sshd.client_configuration().display())
+}

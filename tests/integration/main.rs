@@ -1,0 +1,78 @@
+//! The integration tests: each drives the `xp` program against real servers.
+//!
+//! This binary is its own test runner, because the servers need one owner that is dropped at the
+//! end; a `static` never is. A test is a function `fn(&Context)` in a file of `cases/`, listed by
+//! that file's `CASES`. What it may use is described at [`context::Context`].
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the rule is about xp's own settings; tests hand PATH and DOCKER_HOST on"
+)]
+
+#[macro_use]
+mod case;
+mod cases;
+mod context;
+mod output;
+mod printed;
+mod process;
+mod repository;
+mod terminal;
+mod world;
+mod xp;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread;
+
+use libtest_mimic::{Arguments, Trial};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::world::World;
+
+/// Tests wait for servers more than they compute, so a few more than there are cores run at once.
+const TEST_THREADS: usize = 4;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads.get_or_insert(TEST_THREADS);
+    case::keep_panic_messages();
+
+    let world = Arc::new(World::new());
+    if !arguments.list {
+        stop_on_signal(Arc::clone(&world));
+    }
+    let tests = cases::all()
+        .into_iter()
+        .map(|case| {
+            let world = Arc::clone(&world);
+            Trial::test(case.name(), move || case.run(world))
+        })
+        .collect();
+    let conclusion = libtest_mimic::run(&arguments, tests);
+    world.stop();
+    conclusion.exit_code()
+}
+
+/// Stops the servers on Ctrl-C and its like. Without this they would end too, but leave files.
+fn stop_on_signal(world: Arc<World>) {
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime that waits for signals");
+        let code = runtime.block_on(async {
+            let mut interrupt = signal(SignalKind::interrupt()).expect("SIGINT can be handled");
+            let mut terminate = signal(SignalKind::terminate()).expect("SIGTERM can be handled");
+            let mut hangup = signal(SignalKind::hangup()).expect("SIGHUP can be handled");
+            tokio::select! {
+                _ = interrupt.recv() => 130,
+                _ = terminate.recv() => 143,
+                _ = hangup.recv() => 129,
+            }
+        });
+        eprintln!("\nstopping the test world");
+        world.stop();
+        std::process::exit(code);
+    });
+}

@@ -1,0 +1,65 @@
+//! Running the command-line tools that the harness relies on.
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+/// Returns a command that gets no variable of the caller's but `PATH`.
+pub fn in_clean_environment(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command
+}
+
+/// Runs a command that must succeed and returns its standard output without the last line break.
+#[track_caller]
+pub fn succeed(command: &mut Command) -> String {
+    let output = run(command);
+    assert!(
+        output.status.success(),
+        "{} failed: {}\n{}{}",
+        display(command),
+        output.status,
+        text(&output.stdout),
+        text(&output.stderr),
+    );
+    text(&output.stdout).trim_end_matches('\n').to_owned()
+}
+
+/// Runs a command that may fail.
+#[track_caller]
+pub fn run(command: &mut Command) -> Output {
+    command
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("{}: {error}; bin/test installs it", display(command)))
+}
+
+/// Runs a command that must succeed on the given standard input.
+#[track_caller]
+pub fn succeed_with_input(command: &mut Command, input: &[u8]) {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{}: {error}; bin/test installs it", display(command)));
+    // The command may end without reading everything; its exit code tells.
+    let _ = child.stdin.take().expect("a pipe").write_all(input);
+    let status = child.wait().expect("a child can be waited for");
+    assert!(status.success(), "{} failed: {status}", display(command));
+}
+
+/// Returns the command line as a person would type it, more or less.
+pub fn display(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// Returns output as text, whatever bytes it has.
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

@@ -1,0 +1,89 @@
+//! The folder of a test run.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::server;
+
+const PREFIX: &str = "xp-test-";
+const TESTS: &str = "tests";
+const LOCK: &str = "lock";
+
+/// A folder that holds everything of a test run. Only the folders of failed tests outlive it.
+pub struct Folder {
+    path: PathBuf,
+    /// Locked as long as the process lives: what tells a folder in use from one left over.
+    _lock: File,
+}
+
+impl Folder {
+    /// Makes the folder, after clearing those of test runs that were killed.
+    pub fn new() -> Self {
+        let parent = std::env::temp_dir();
+        clear_left_overs(&parent);
+        // The name is short because sockets lie below, whose paths are limited.
+        let path = parent.join(super::run_prefix());
+        fs::create_dir_all(path.join(TESTS)).expect("a folder for the test world");
+        let lock = File::create(path.join(LOCK)).expect("the world's lock");
+        lock.lock().expect("the world's lock");
+        Self { path, _lock: lock }
+    }
+
+    /// Returns the folder itself.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the folder in which each test has one.
+    pub fn tests(&self) -> PathBuf {
+        self.path.join(TESTS)
+    }
+
+    /// Deletes everything but the folders of failed tests.
+    pub fn remove(&self) {
+        remove_all_but_tests(&self.path);
+    }
+}
+
+fn clear_left_overs(parent: &Path) {
+    let Ok(entries) = fs::read_dir(parent) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        // Without a lock it is either being made right now or holds failed tests only.
+        if entry.file_name().to_string_lossy().starts_with(PREFIX)
+            && let Ok(lock) = File::open(path.join(LOCK))
+            && lock.try_lock().is_ok()
+        {
+            let engine = path.join("engine");
+            if engine.exists() {
+                let _ = Command::new(server::PROGRAM)
+                    .arg("clean")
+                    .arg(engine)
+                    .status();
+            }
+            remove_all_but_tests(&path);
+        }
+    }
+}
+
+fn remove_all_but_tests(path: &Path) {
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        if entry.file_name() == TESTS {
+            continue;
+        }
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let removed = match is_folder {
+            true => fs::remove_dir_all(entry.path()),
+            false => fs::remove_file(entry.path()),
+        };
+        if let Err(error) = removed {
+            eprintln!("{}: {error}", entry.path().display());
+        }
+    }
+    // Both fail where the folder of a failed test is left, which is then kept.
+    let _ = fs::remove_dir(path.join(TESTS));
+    let _ = fs::remove_dir(path);
+}

@@ -1,0 +1,191 @@
+//! The servers of the test world. `World` owns all of them.
+
+mod access_log;
+mod base_image;
+mod engine;
+mod folder;
+mod git_server;
+mod registry;
+mod server;
+mod sshd;
+mod tls;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::thread;
+
+pub use access_log::{Mark, Request};
+pub use engine::Engine;
+pub use git_server::{GitServer, GitServerKind};
+pub use registry::{Registry, RegistryKind};
+pub use server::closed_port;
+pub use sshd::Sshd;
+
+use crate::process;
+use folder::Folder;
+use server::Starter;
+use tls::Certificates;
+
+/// The only user of servers that want a login.
+pub const USER: &str = "xp";
+/// The password of [`USER`].
+pub const PASSWORD: &str = "secret";
+
+/// Returns how everything is named that a test run makes in places that it may share.
+pub fn run_prefix() -> String {
+    format!("xp-test-{}", std::process::id())
+}
+
+/// All servers of a test run. Each starts when a test first asks for it and lives until
+/// [`World::stop`], which dropping implies.
+pub struct World {
+    folder: Folder,
+    starter: Starter,
+    engine: Lazy<Engine>,
+    registries: [Lazy<Registry>; RegistryKind::COUNT],
+    git_servers: [Lazy<GitServer>; GitServerKind::COUNT],
+    sshd: Lazy<Sshd>,
+    certificates: Lazy<Certificates>,
+    htpasswd: Lazy<PathBuf>,
+}
+
+/// Something started once. A failure is kept too: each test that needs the thing reports it.
+struct Lazy<T>(OnceLock<Result<T, String>>);
+
+impl<T> Lazy<T> {
+    const fn new() -> Self {
+        Self(OnceLock::new())
+    }
+
+    fn get(&self, start: impl FnOnce() -> Result<T, String>) -> &T {
+        match self.0.get_or_init(start) {
+            Ok(value) => value,
+            Err(message) => panic!("{message}"),
+        }
+    }
+
+    fn started(&self) -> Option<&T> {
+        self.0.get().and_then(|result| result.as_ref().ok())
+    }
+}
+
+impl World {
+    /// Makes a world in which nothing is started yet.
+    pub fn new() -> Self {
+        Self {
+            folder: Folder::new(),
+            starter: Starter::new(),
+            engine: Lazy::new(),
+            registries: [const { Lazy::new() }; RegistryKind::COUNT],
+            git_servers: [const { Lazy::new() }; GitServerKind::COUNT],
+            sshd: Lazy::new(),
+            certificates: Lazy::new(),
+            htpasswd: Lazy::new(),
+        }
+    }
+
+    /// Returns the Docker Engine: a private one, or as another user than root the one at hand.
+    pub fn engine(&self) -> &Engine {
+        self.engine
+            .get(|| Engine::start(&self.starter, &self.directory("engine")))
+    }
+
+    /// Returns the registry of that kind, shared by all tests.
+    pub fn registry(&self, kind: RegistryKind) -> &Registry {
+        self.registries[kind as usize]
+            .get(|| self.start_registry(kind, &self.directory(kind.folder_name())))
+    }
+
+    /// Starts one more registry in a folder of its own, for a test that stops it or counts all of
+    /// its requests.
+    pub fn start_registry(&self, kind: RegistryKind, directory: &Path) -> Result<Registry, String> {
+        let htpasswd = kind.has_auth().then(|| self.htpasswd());
+        let certificates = kind.has_tls().then(|| self.certificates());
+        Registry::start(&self.starter, directory, htpasswd, certificates)
+    }
+
+    /// Returns the git server of that kind. All of them serve the same repositories.
+    pub fn git_server(&self, kind: GitServerKind) -> &GitServer {
+        self.git_servers[kind as usize].get(|| {
+            let htpasswd = kind.has_auth().then(|| self.htpasswd());
+            let certificates = kind.has_tls().then(|| self.certificates());
+            let directory = self.directory(kind.folder_name());
+            let repositories = self.repositories();
+            GitServer::start(
+                &self.starter,
+                &directory,
+                &repositories,
+                htpasswd,
+                certificates,
+            )
+        })
+    }
+
+    /// Returns the ssh server, which serves the same repositories by their path.
+    pub fn sshd(&self) -> &Sshd {
+        self.sshd
+            .get(|| Sshd::start(&self.starter, &self.directory("sshd")))
+    }
+
+    /// Returns the ssh server if a test asked for it already.
+    pub fn started_sshd(&self) -> Option<&Sshd> {
+        self.sshd.started()
+    }
+
+    /// Returns the certificate authority that signed the servers' certificates.
+    pub fn ca_certificate(&self) -> &Path {
+        &self.certificates().authority
+    }
+
+    /// Returns the folder of the bare repositories behind all git servers.
+    pub fn repositories(&self) -> PathBuf {
+        self.directory("repositories")
+    }
+
+    /// Returns the folder in which each test has one.
+    pub fn tests(&self) -> PathBuf {
+        self.folder.tests()
+    }
+
+    /// Stops all servers, all at once, and deletes what they wrote. It may be called twice.
+    pub fn stop(&self) {
+        thread::scope(|scope| {
+            scope.spawn(|| self.engine.started().map(Engine::stop));
+            for registry in self.registries.iter().filter_map(Lazy::started) {
+                scope.spawn(|| registry.stop());
+            }
+            for git_server in self.git_servers.iter().filter_map(Lazy::started) {
+                scope.spawn(|| git_server.stop());
+            }
+            scope.spawn(|| self.sshd.started().map(Sshd::stop));
+        });
+        self.folder.remove();
+    }
+
+    fn directory(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn certificates(&self) -> &Certificates {
+        self.certificates
+            .get(|| Ok(Certificates::generate(&self.directory("tls"))))
+    }
+
+    fn htpasswd(&self) -> &Path {
+        self.htpasswd.get(|| {
+            let path = self.directory("htpasswd");
+            // The registry accepts bcrypt only; the lowest cost keeps requests quick.
+            let mut command = Command::new("htpasswd");
+            let line = process::succeed(command.args(["-nbB", "-C", "4", USER, PASSWORD]));
+            std::fs::write(&path, line.trim_end()).map_err(|error| error.to_string())?;
+            Ok(path)
+        })
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

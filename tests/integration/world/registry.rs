@@ -1,0 +1,209 @@
+//! Image registries, and what is really in them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::access_log::{AccessLog, Mark, Request};
+use super::server::{Server, Starter};
+use super::tls::Certificates;
+
+/// How a registry is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RegistryKind {
+    /// Plain HTTP, no login.
+    Open,
+    /// Plain HTTP, basic authentication.
+    Auth,
+    /// HTTPS with a certificate of the private authority, no login.
+    Tls,
+    /// HTTPS and basic authentication.
+    TlsAuth,
+}
+
+impl RegistryKind {
+    pub(super) const COUNT: usize = 4;
+
+    pub(super) fn has_auth(self) -> bool {
+        matches!(self, Self::Auth | Self::TlsAuth)
+    }
+
+    pub(super) fn has_tls(self) -> bool {
+        matches!(self, Self::Tls | Self::TlsAuth)
+    }
+
+    pub(super) fn folder_name(self) -> &'static str {
+        match self {
+            Self::Open => "registry",
+            Self::Auth => "registry-auth",
+            Self::Tls => "registry-tls",
+            Self::TlsAuth => "registry-tls-auth",
+        }
+    }
+}
+
+/// A registry. What it holds is read from its files, so that asking needs no credentials, counts
+/// as no request, and cannot be wrong in the same way as a client.
+pub struct Registry {
+    server: Server,
+    data: PathBuf,
+    host: String,
+    log: AccessLog,
+}
+
+impl Registry {
+    pub(super) fn start(
+        starter: &Starter,
+        directory: &Path,
+        htpasswd: Option<&Path>,
+        certificates: Option<&Certificates>,
+    ) -> Result<Self, String> {
+        let arguments = server_arguments(htpasswd, certificates);
+        let (server, port) = Server::start_on_port(starter, "registry", directory, &arguments)?;
+        let host = format!("127.0.0.1:{port}");
+        let scheme = if certificates.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        let authority = certificates.map(|certificates| certificates.authority.as_path());
+        let log = directory.join("access.log");
+        let log = AccessLog::new(log, format!("{scheme}://{host}"), authority);
+        Ok(Self {
+            server,
+            data: directory.join("data/docker/registry/v2"),
+            host,
+            log,
+        })
+    }
+
+    /// Returns the host as in an image's name: `127.0.0.1:<port>`.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Returns the tags of a repository, sorted; none if there is no such repository.
+    pub fn tags(&self, repository: &str) -> Vec<String> {
+        let tags = self.repository(repository).join("_manifests/tags");
+        let mut tags: Vec<String> = fs::read_dir(tags)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        tags.sort();
+        tags
+    }
+
+    /// Returns the digest that a tag points to, such as `sha256:…`.
+    pub fn manifest_digest(&self, repository: &str, tag: &str) -> Option<String> {
+        fs::read_to_string(self.tag(repository, tag).join("current/link")).ok()
+    }
+
+    /// Returns the image manifest of a tag, which must exist.
+    #[track_caller]
+    pub fn image_manifest(&self, repository: &str, tag: &str) -> Value {
+        let digest = self
+            .manifest_digest(repository, tag)
+            .unwrap_or_else(|| panic!("{} has no {repository}:{tag}", self.host));
+        self.json(&digest)
+    }
+
+    /// Returns the configuration of the image of a tag, which must exist.
+    #[track_caller]
+    pub fn image_configuration(&self, repository: &str, tag: &str) -> Value {
+        let manifest = self.image_manifest(repository, tag);
+        let digest = manifest["config"]["digest"]
+            .as_str()
+            .expect("an image manifest");
+        self.json(digest)
+    }
+
+    /// Returns the labels of the image of a tag, which must exist.
+    #[track_caller]
+    pub fn labels(&self, repository: &str, tag: &str) -> BTreeMap<String, String> {
+        let configuration = self.image_configuration(repository, tag);
+        let labels = configuration["config"]["Labels"].clone();
+        serde_json::from_value::<Option<_>>(labels)
+            .expect("labels are text")
+            .unwrap_or_default()
+    }
+
+    /// Returns how many blobs the registry holds: layers, configurations and image manifests.
+    pub fn blob_count(&self) -> usize {
+        let prefixes = fs::read_dir(self.data.join("blobs/sha256"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        prefixes
+            .map(|prefix| fs::read_dir(prefix.path()).into_iter().flatten().count())
+            .sum()
+    }
+
+    /// Makes the registry forget a tag.
+    #[track_caller]
+    pub fn delete_tag(&self, repository: &str, tag: &str) {
+        fs::remove_dir_all(self.tag(repository, tag)).expect("the tag exists");
+    }
+
+    /// Returns this moment, for [`Registry::requests_since`].
+    pub fn mark(&self) -> Mark {
+        self.log.mark()
+    }
+
+    /// Returns the requests since then, of all tests that use this registry.
+    pub fn requests_since(&self, mark: Mark) -> Vec<Request> {
+        self.log.since(mark)
+    }
+
+    /// Stops the registry.
+    pub fn stop(&self) {
+        self.server.stop();
+    }
+
+    /// Ends the registry as a crash would.
+    pub fn kill(&self) {
+        self.server.kill();
+    }
+
+    fn repository(&self, name: &str) -> PathBuf {
+        self.data.join("repositories").join(name)
+    }
+
+    fn tag(&self, repository: &str, tag: &str) -> PathBuf {
+        self.repository(repository)
+            .join("_manifests/tags")
+            .join(tag)
+    }
+
+    fn json(&self, digest: &str) -> Value {
+        let hex = digest.strip_prefix("sha256:").expect("a SHA-256 digest");
+        let blob = self
+            .data
+            .join("blobs/sha256")
+            .join(&hex[..2])
+            .join(hex)
+            .join("data");
+        let bytes = fs::read(blob).expect("the registry has the blob of a manifest");
+        serde_json::from_slice(&bytes).expect("the blob is JSON")
+    }
+}
+
+/// Returns the arguments of `bin/world` after the port.
+pub(super) fn server_arguments(
+    htpasswd: Option<&Path>,
+    certificates: Option<&Certificates>,
+) -> Vec<String> {
+    let text = |path: &Path| path.display().to_string();
+    let mut arguments = Vec::new();
+    if let Some(htpasswd) = htpasswd {
+        arguments.extend(["--auth".to_owned(), text(htpasswd)]);
+    }
+    if let Some(certificates) = certificates {
+        let (server, key) = (text(&certificates.server), text(&certificates.server_key));
+        arguments.extend(["--tls".to_owned(), server, key]);
+    }
+    arguments
+}

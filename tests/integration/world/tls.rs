@@ -1,0 +1,66 @@
+//! A certificate authority of the test run, and a certificate for its servers.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::process;
+
+/// The files of a private certificate authority and of a certificate for `localhost` and
+/// `127.0.0.1`.
+pub struct Certificates {
+    pub authority: PathBuf,
+    pub server: PathBuf,
+    pub server_key: PathBuf,
+}
+
+impl Certificates {
+    /// Makes both in that folder.
+    pub fn generate(directory: &Path) -> Self {
+        fs::create_dir_all(directory).expect("a folder for certificates");
+        let certificates = Self {
+            authority: directory.join("ca.pem"),
+            server: directory.join("server.pem"),
+            server_key: directory.join("server.key"),
+        };
+        let authority_key = directory.join("ca.key");
+
+        let mut authority = request("/CN=xp test authority");
+        authority
+            .arg("-keyout")
+            .arg(&authority_key)
+            .arg("-out")
+            .arg(&certificates.authority);
+        extend(&mut authority, "basicConstraints=critical,CA:TRUE");
+        extend(&mut authority, "keyUsage=critical,keyCertSign,cRLSign");
+        process::succeed(&mut authority);
+
+        let mut server = request("/CN=localhost");
+        server
+            .arg("-keyout")
+            .arg(&certificates.server_key)
+            .arg("-out")
+            .arg(&certificates.server);
+        server
+            .arg("-CA")
+            .arg(&certificates.authority)
+            .arg("-CAkey")
+            .arg(&authority_key);
+        extend(&mut server, "basicConstraints=critical,CA:FALSE");
+        extend(&mut server, "extendedKeyUsage=serverAuth");
+        extend(&mut server, "subjectAltName=DNS:localhost,IP:127.0.0.1");
+        process::succeed(&mut server);
+        certificates
+    }
+}
+
+fn request(subject: &str) -> Command {
+    let mut command = Command::new("openssl");
+    command.args(["req", "-x509", "-nodes", "-days", "7", "-subj", subject]);
+    command.args(["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]);
+    command
+}
+
+fn extend(command: &mut Command, extension: &str) {
+    command.args(["-addext", extension]);
+}
