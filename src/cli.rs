@@ -10,12 +10,7 @@ use crate::source::{GitReference, RefName};
 
 /// Build the container images of a product whose services live in many git repositories
 #[derive(Debug, Parser)]
-#[command(
-    name = "xp",
-    version,
-    max_term_width = 100,
-    disable_help_subcommand = true
-)]
+#[command(name = "xp", version, max_term_width = 100)]
 #[command(
     after_help = "Exit codes: 0 done, 1 a service failed, 2 wrong usage or manifest, \
     3 something outside is missing or refuses, 130 interrupted"
