@@ -1,10 +1,20 @@
 //! The tests, by subject.
 
+mod decisions;
+mod refusals;
+mod requests;
+mod small;
 mod world;
 
 use crate::case::Case;
 
 /// Returns all tests.
 pub fn all() -> Vec<Case> {
-    [world::CASES].concat()
+    [
+        decisions::CASES,
+        refusals::CASES,
+        requests::CASES,
+        world::CASES,
+    ]
+    .concat()
 }

@@ -4,6 +4,7 @@ mod access_log;
 mod base_image;
 mod engine;
 mod folder;
+mod gateway;
 mod git_server;
 mod registry;
 mod server;
@@ -17,6 +18,7 @@ use std::thread;
 
 pub use access_log::{Mark, Request};
 pub use engine::Engine;
+pub use gateway::{Gateway, Incoming, Reply};
 pub use git_server::{GitServer, GitServerKind};
 pub use registry::{Registry, RegistryKind};
 pub use server::closed_port;
