@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -61,9 +62,9 @@ impl Host {
         may_be_plain: bool,
     ) -> Result<Self, RegistryError> {
         let certificates = certificates(settings, registry)?;
-        let address = match registry.as_str() {
-            "docker.io" | "index.docker.io" => "registry-1.docker.io",
-            host => host,
+        let address = match registry.is_docker_hub() {
+            true => "registry-1.docker.io",
+            false => registry.as_str(),
         };
         let mut host = Self {
             registry: registry.clone(),
@@ -196,11 +197,7 @@ impl Host {
     /// Docker Hub keeps the images without a folder under `library`.
     fn repository(&self, image: &ImageReference) -> String {
         let path = image.repository().path();
-        let is_hub = matches!(
-            self.registry.as_str(),
-            "docker.io" | "index.docker.io" | "registry-1.docker.io"
-        );
-        if is_hub && !path.contains('/') {
+        if self.registry.is_docker_hub() && !path.contains('/') {
             format!("library/{path}")
         } else {
             path.to_owned()
@@ -470,8 +467,18 @@ fn certificates(
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, RegistryError> {
-    fs::read(path).map_err(|source| RegistryError::Certificate {
+    let failed = |source| RegistryError::Certificate {
         path: path.display().to_string(),
         source,
-    })
+    };
+    let bytes = fs::read(path).map_err(failed)?;
+    // Said here, where the file is known: the library takes what is no PEM for no certificates.
+    if bytes.windows(PEM.len()).any(|window| window == PEM) {
+        Ok(bytes)
+    } else {
+        let what = "it holds nothing in the PEM format";
+        Err(failed(io::Error::new(io::ErrorKind::InvalidData, what)))
+    }
 }
+
+const PEM: &[u8] = b"-----BEGIN ";
