@@ -1,5 +1,6 @@
 //! The tests, by subject.
 
+mod credentials;
 mod decisions;
 mod refusals;
 mod requests;
@@ -11,6 +12,7 @@ use crate::case::Case;
 /// Returns all tests.
 pub fn all() -> Vec<Case> {
     [
+        credentials::CASES,
         decisions::CASES,
         refusals::CASES,
         requests::CASES,

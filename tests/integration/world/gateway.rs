@@ -51,11 +51,13 @@ impl Reply {
     /// A registry's error answer.
     pub fn error(status: u16, code: &str, message: &str) -> Self {
         let body = format!(r#"{{"errors":[{{"code":"{code}","message":"{message}"}}]}}"#);
-        Self::Answer(
-            status,
-            vec![("Content-Type", "application/json".to_owned())],
-            body,
-        )
+        Self::json(status, &body)
+    }
+
+    /// An answer in JSON.
+    pub fn json(status: u16, body: &str) -> Self {
+        let media_type = vec![("Content-Type", "application/json".to_owned())];
+        Self::Answer(status, media_type, body.to_owned())
     }
 }
 
