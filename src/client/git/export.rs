@@ -22,7 +22,7 @@ pub struct Export<'a> {
     pub commit: CommitId,
     /// The branch it was found on, which `refs/heads` then has.
     pub branch: Option<&'a str>,
-    /// The remote's URL, for builds that ask `git remote`; its password is left out.
+    /// The remote's URL, for builds that ask `git remote`; its secrets are left out.
     pub url: &'a GitUrl,
     /// The folder for the files. What is there is removed first.
     pub files: &'a Path,
@@ -143,7 +143,7 @@ fn write_git_dir(source: &WorkingCopy, export: &Export<'_>) -> Result<(), GitErr
 }
 
 fn config(url: &GitUrl) -> String {
-    let url = super::clone::without_password(url)
+    let url = super::clone::without_secrets(url)
         .replace('\\', "\\\\")
         .replace('"', "\\\"");
     format!(
