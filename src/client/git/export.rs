@@ -6,13 +6,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use git2::build::CheckoutBuilder;
-use git2::{ErrorCode, ObjectType, Repository};
+use git2::{ErrorCode, Index, ObjectType, Repository};
 use walkdir::WalkDir;
 
 use super::error::GitErrorKind;
 use super::progress::Watch;
 use super::working_copy::oid;
-use super::{GitError, WorkingCopy};
+use super::{GitError, WorkingCopy, lfs};
 use crate::source::{CommitId, GitUrl};
 
 /// What to export, and where to.
@@ -49,7 +49,7 @@ pub struct Exported {
 /// # Errors
 ///
 /// The commit is not in the object store, holds a path that no checkout may have (such as
-/// `.git/hooks/x` or `../x`), or a file cannot be written or removed.
+/// `.git/hooks/x` or `../x`) or a file of Git LFS, or a file cannot be written or removed.
 pub fn export(
     source: &WorkingCopy,
     export: &Export<'_>,
@@ -86,7 +86,11 @@ pub fn export(
         }
     };
     let repository = Repository::open(export.git_dir).map_err(failed)?;
-    check_out(&repository, export, &objects, &borrowed_objects, watch).map_err(failed)?;
+    let mut index = read_index(&repository, export, &objects, &borrowed_objects).map_err(failed)?;
+    if let Some(path) = lfs::first_pointer(&repository, &index).map_err(failed)? {
+        return Err(lfs::not_supported(export.commit, &path));
+    }
+    check_out(&repository, &mut index, watch).map_err(failed)?;
     normalize_modes(&repository, export.files)?;
     let mount_point = export.files.join(".git");
     fs::create_dir(&mount_point).map_err(cannot_write(&mount_point))?;
@@ -96,26 +100,34 @@ pub fn export(
     })
 }
 
-fn check_out(
+/// Reads the commit into the index, before any file is written: attributes are then known for every
+/// file, whatever the order of writing.
+fn read_index(
     repository: &Repository,
     export: &Export<'_>,
     objects: &Path,
     borrowed: &[PathBuf],
-    watch: &Watch<'_>,
-) -> Result<(), git2::Error> {
+) -> Result<Index, git2::Error> {
     let odb = repository.odb()?;
     for folder in std::iter::once(objects).chain(borrowed.iter().map(PathBuf::as_path)) {
         odb.add_disk_alternate(&folder.to_string_lossy())?;
     }
     repository.set_workdir(export.files, false)?;
-    // The index comes first: attributes are then known for every file, whatever the order of writing.
     let mut index = repository.index()?;
     index.read_tree(&repository.find_commit(oid(export.commit)?)?.tree()?)?;
+    Ok(index)
+}
+
+fn check_out(
+    repository: &Repository,
+    index: &mut Index,
+    watch: &Watch<'_>,
+) -> Result<(), git2::Error> {
     let mut options = CheckoutBuilder::new();
     options
         .force()
         .progress(|_, done, total| watch.checkout(done, total));
-    repository.checkout_index(Some(&mut index), Some(&mut options))?;
+    repository.checkout_index(Some(index), Some(&mut options))?;
     index.write()
 }
 
