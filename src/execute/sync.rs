@@ -311,7 +311,7 @@ fn clone_anew(
         into: &staging.clone_dir(),
         checkout: request.resolved,
     };
-    let cloned = clone(client, &checkout, watch)?;
+    let cloned = clone(client, &checkout, watch).map_err(|error| missing_or(request, error))?;
     if !cloned.has_commit(request.resolved.commit) {
         return Err(missing(request, None));
     }
@@ -356,18 +356,9 @@ fn bring_commit(
         result => result?,
     }
     if !working_copy.has_commit(resolved.commit) {
-        match working_copy.fetch_commit(client, request.url, resolved, watch) {
-            Ok(()) => {}
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    GitErrorKind::Cancelled | GitErrorKind::Unreachable
-                ) =>
-            {
-                return Err(error.into());
-            }
-            Err(error) => return Err(missing(request, Some(error))),
-        }
+        working_copy
+            .fetch_commit(client, request.url, resolved, watch)
+            .map_err(|error| missing_or(request, error))?;
     }
     if working_copy.has_commit(resolved.commit) {
         Ok(())
@@ -381,6 +372,13 @@ fn missing(request: &SyncRequest<'_>, cause: Option<GitError>) -> SyncError {
         url: Box::new(request.url.clone()),
         commit: request.resolved.commit,
         cause: cause.map(Box::new),
+    }
+}
+
+fn missing_or(request: &SyncRequest<'_>, error: GitError) -> SyncError {
+    match error.kind() {
+        GitErrorKind::MissingCommit => missing(request, Some(error)),
+        _ => error.into(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use git2::build::CheckoutBuilder;
-use git2::{Repository, RepositoryInitOptions};
+use git2::{ErrorCode, Repository, RepositoryInitOptions};
 
 use super::error::GitErrorKind;
 use super::fetch::{Fetch, Tags, copy_commit, fetch};
@@ -79,7 +79,8 @@ impl WorkingCopy {
     ///
     /// # Errors
     ///
-    /// As for [`WorkingCopy::fetch`].
+    /// As for [`WorkingCopy::fetch`]; the kind is [`GitErrorKind::MissingCommit`] where the remote
+    /// does not give the commit out.
     pub fn fetch_commit(
         &self,
         client: &GitClient,
@@ -97,7 +98,11 @@ impl WorkingCopy {
                 tags: Tags::None,
                 prune: false,
             };
-            self.fetch(client, &by_name, watch)?;
+            match self.fetch(client, &by_name, watch) {
+                // It was deleted since it was resolved.
+                Err(error) if error.kind() == GitErrorKind::Local => {}
+                result => result?,
+            }
             if self.has_commit(resolved.commit) {
                 return Ok(());
             }
@@ -107,7 +112,14 @@ impl WorkingCopy {
             oid(resolved.commit)
                 .and_then(|id| copy_commit(&self.repository, &effective, id, watch))
                 .map_err(|cause| {
-                    self.failed(&format!("copy {} from {url}", resolved.commit), cause)
+                    let is_missing = cause.code() == ErrorCode::NotFound;
+                    let what = format!("copy {} from {url}", resolved.commit);
+                    let error = self.failed(&what, cause);
+                    if is_missing {
+                        error.of_kind(GitErrorKind::MissingCommit)
+                    } else {
+                        error
+                    }
                 })?;
             return self.set_own_reference("pinned", resolved.commit);
         }
@@ -119,12 +131,13 @@ impl WorkingCopy {
             prune: false,
         };
         match self.fetch(client, &by_sha, watch) {
-            Err(error) if error.kind() != GitErrorKind::Cancelled => {
+            // What libgit2 says of a server that gives out references only.
+            Err(error) if matches!(error.kind(), GitErrorKind::Local | GitErrorKind::Protocol) => {
                 self.fetch_everything(client, url, watch)?;
                 if self.has_commit(resolved.commit) {
                     self.set_own_reference("pinned", resolved.commit)
                 } else {
-                    Err(error)
+                    Err(error.of_kind(GitErrorKind::MissingCommit))
                 }
             }
             result => result,
