@@ -258,7 +258,8 @@ struct Tracking {
     remote: Option<String>,
     /// What to fetch.
     refspecs: Vec<String>,
-    /// The full name of what stands for the wanted branch; none for a tag or a bare commit.
+    /// The full name of what stands for the wanted branch or for a tag that is not here yet; none
+    /// for a tag that is here and for a bare commit.
     reference: Option<String>,
 }
 
@@ -287,6 +288,14 @@ impl Tracking {
                 refspecs.push(format!("+{full}:{own}"));
             }
             reference = Some(configured.unwrap_or(own));
+        }
+        if let Some(tag) = &resolved.name
+            && tag.starts_with("refs/tags/")
+            && working_copy.reference(tag).is_none()
+        {
+            // A commit that is here may have got it since; builds ask `git describe`.
+            refspecs.push(format!("{tag}:{tag}"));
+            reference = Some(tag.clone());
         }
         Self {
             remote: Some(name),

@@ -160,7 +160,7 @@ fn config(url: &GitUrl) -> String {
         .replace('"', "\\\"");
     format!(
         "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n\tlogallrefupdates = false\n\
-         \tautocrlf = false\n\tsymlinks = true\n\tattributesFile = /dev/null\n\
+         \tautocrlf = false\n\teol = lf\n\tignoreCase = false\n\tsymlinks = true\n\tattributesFile = /dev/null\n\
          [gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n\
          [remote \"origin\"]\n\turl = \"{url}\"\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n"
     )

@@ -1,5 +1,6 @@
 //! The tests, by subject.
 
+mod git_export;
 mod git_references;
 mod git_sync;
 mod git_transports;
@@ -10,6 +11,7 @@ use crate::case::Case;
 /// Returns all tests.
 pub fn all() -> Vec<Case> {
     [
+        git_export::CASES,
         git_references::CASES,
         git_sync::CASES,
         git_transports::CASES,
