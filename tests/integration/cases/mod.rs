@@ -3,6 +3,10 @@
 mod credentials;
 mod decisions;
 mod docs;
+mod git_export;
+mod git_references;
+mod git_sync;
+mod git_transports;
 mod refusals;
 mod requests;
 mod small;
@@ -16,6 +20,10 @@ pub fn all() -> Vec<Case> {
         credentials::CASES,
         decisions::CASES,
         docs::CASES,
+        git_export::CASES,
+        git_references::CASES,
+        git_sync::CASES,
+        git_transports::CASES,
         refusals::CASES,
         requests::CASES,
         world::CASES,
