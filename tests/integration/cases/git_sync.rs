@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use walkdir::WalkDir;
 
 use crate::case::Case;
@@ -684,7 +688,7 @@ fn what_is_no_working_copy_is_left_alone(t: &Context) {
 fn a_killed_clone_is_done_again(t: &Context) {
     let remote = t.built_repo("zbackend");
     // Noise, which neither shrinks nor is sent in a moment.
-    let mut noise = std::process::Command::new("head");
+    let mut noise = Command::new("head");
     noise.args(["--bytes=80M", "/dev/urandom"]);
     let noise = process::run(&mut noise).stdout;
     fs::write(remote.clone_path().join("noise"), noise).expect("a large file");
@@ -699,11 +703,22 @@ fn a_killed_clone_is_done_again(t: &Context) {
         let sizes = files.filter_map(|file| file.metadata().ok().filter(|file| file.is_file()));
         sizes.map(|file| file.len()).sum::<u64>()
     };
-    let running = t.xp(["sync"]).spawn();
-    while arrived() < 1 << 20 {
-        std::thread::sleep(std::time::Duration::from_millis(2));
-    }
-    running.kill();
+    let cloning = || {
+        let running = t.xp(["sync"]).spawn();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while arrived() < 1 << 20 {
+            assert!(Instant::now() < deadline, "{}", running.printed());
+            thread::sleep(Duration::from_millis(2));
+        }
+        running
+    };
+    let interrupted = cloning();
+    interrupted.signal(Signal::INT);
+    assert_eq!(interrupted.wait().status.code(), Some(130));
+    assert!(!t.exists("src/zbackend"));
+    assert_eq!(arrived(), 0, "an interrupted run tidies up");
+
+    cloning().kill();
     assert!(
         !t.exists("src/zbackend"),
         "a clone appears when it is complete"
@@ -855,7 +870,7 @@ fn files_that_cannot_be_written_do_not_stop_a_build(t: &Context) {
         let mut run = if root {
             let socket = t.engine().host().trim_start_matches("unix://").to_owned();
             let group = fs::metadata(socket).expect("the engine's socket");
-            let group = std::os::unix::fs::MetadataExt::gid(&group);
+            let group = group.gid();
             t.program("setpriv", ["--reuid=65534", "--clear-groups"])
                 .arg(format!("--regid={group}"))
                 .arg(env!("CARGO_BIN_EXE_xp"))
@@ -868,12 +883,7 @@ fn files_that_cannot_be_written_do_not_stop_a_build(t: &Context) {
         run
     };
     if root {
-        process::succeed(
-            std::process::Command::new("chown")
-                .arg("-R")
-                .arg("65534")
-                .arg(t.folder()),
-        );
+        process::succeed(Command::new("chown").arg("-R").arg("65534").arg(t.folder()));
         t.git("", &["config", "--global", "--add", "safe.directory", "*"]);
     }
     let folder = user.dir.join("folder");

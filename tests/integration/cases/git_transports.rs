@@ -157,6 +157,11 @@ fn a_token_is_shown_nowhere(t: &Context) {
             .stderr_contains("http://***@127.0.0.1:")
             .does_not_contain("T0KEN");
     }
+    t.manifest(&format!(
+        "services:\n  a: {{git: {{remote: {}}}, dirr: a}}\n",
+        remote.url_http_with("T0KEN")
+    ));
+    t.xp(["sync"]).failure(2).does_not_contain("T0KEN");
     // A server that wants no login takes any.
     let url = remote.url_http().replace("http://", "http://T0KEN@");
     t.platform(&[Service::new("zbackend", url)]);
@@ -389,6 +394,32 @@ fn urls_are_replaced_by_instead_of(t: &Context) {
     let second = remote.commit(&[], "Second");
     t.xp(["sync"]).success();
     assert_eq!(t.git("src/zbackend", &["rev-parse", "HEAD"]), second);
+
+    // The way of CI: a login for every remote of a host, in the configuration or the environment.
+    let bare = remote.url_http_auth();
+    let (host, _) = bare.split_once("/xp-test").expect("the prefix");
+    let with_login = host.replace("://", &format!("://{USER}:{PASSWORD}@"));
+    t.platform(&[Service::new("ci", &bare)]);
+    t.xp(["sync"])
+        .env("GIT_CONFIG_COUNT", "1")
+        .env("GIT_CONFIG_KEY_0", format!("url.{with_login}.insteadOf"))
+        .env("GIT_CONFIG_VALUE_0", host)
+        .success()
+        .does_not_contain(PASSWORD);
+    assert_eq!(t.git("src/ci", &["rev-parse", "HEAD"]), second);
+    assert_eq!(t.git("src/ci", &["config", "remote.origin.url"]), bare);
+    t.write(
+        "../elsewhere.gitconfig",
+        &format!("[url \"{with_login}\"]\n  insteadOf = {host}\n"),
+    );
+    let third = remote.commit(&[], "Third");
+    t.xp(["sync"]).failure(3);
+    t.xp(["sync"])
+        .env("GIT_CONFIG_GLOBAL", t.folder().join("elsewhere.gitconfig"))
+        .success()
+        .does_not_contain(PASSWORD);
+    assert_eq!(t.git("src/ci", &["rev-parse", "HEAD"]), third);
+    assert_secret_is_nowhere(t, PASSWORD);
 }
 
 fn old_servers_are_spoken_to(t: &Context) {
