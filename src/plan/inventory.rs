@@ -11,8 +11,17 @@ pub enum Presence {
     Present(Digest),
     /// It said itself that it has no such image.
     Absent,
-    /// It could not be told; the text says why. Never to be taken for [`Presence::Absent`].
-    Unknown(String),
+    /// It could not be told. Never to be taken for [`Presence::Absent`].
+    Unknown(Refusal),
+}
+
+/// Why a registry could not tell whether it has an image.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Refusal {
+    /// What went wrong, the causes included. The same for all images that it keeps from being told.
+    pub why: String,
+    /// What a person can do about it.
+    pub hints: Vec<String>,
 }
 
 /// An image of the engine.
@@ -45,9 +54,16 @@ impl Inventory {
         if image.tag().is_none() && image.digest().is_none() {
             return self.engine.get(&format!("{name}:latest"));
         }
-        // Podman names what has no registry `localhost/…`.
-        self.engine
-            .get(name)
-            .or_else(|| self.engine.get(&format!("localhost/{name}")))
+        let found = self.engine.get(name);
+        // Podman writes the default registry out, and calls what it built itself `localhost/…`.
+        found.or_else(|| {
+            let hub = if name.contains('/') {
+                "docker.io"
+            } else {
+                "docker.io/library"
+            };
+            let written_out = [hub, "localhost"].map(|registry| format!("{registry}/{name}"));
+            written_out.iter().find_map(|name| self.engine.get(name))
+        })
     }
 }

@@ -14,7 +14,7 @@ use super::context::Context;
 use super::images::to_engine;
 use super::{Engine, EngineError};
 use crate::client::registry::Credentials;
-use crate::image::ImageReference;
+use crate::image::{ImageReference, Registry};
 
 /// What is built.
 #[derive(Debug)]
@@ -29,10 +29,12 @@ pub struct ImageBuild<'a> {
     pub args: &'a BTreeMap<String, String>,
     /// The labels.
     pub labels: &'a BTreeMap<String, String>,
+    /// Whether nothing of the engine's build cache is used.
+    pub fresh: bool,
     /// The image's name.
     pub name: &'a ImageReference,
     /// Credentials by registry, for the images that it is based on.
-    pub credentials: HashMap<String, Credentials>,
+    pub credentials: HashMap<Registry, Credentials>,
 }
 
 impl Engine {
@@ -61,6 +63,7 @@ impl Engine {
             .t(&build.name.to_string())
             .rm(true)
             .forcerm(true)
+            .nocache(build.fresh)
             .buildargs(&to_map(build.args))
             .labels(&to_map(build.labels));
         if let Some(target) = build.target {
@@ -75,7 +78,11 @@ impl Engine {
         let credentials = build
             .credentials
             .into_iter()
-            .map(|(registry, credentials)| (registry, to_engine(credentials)))
+            .flat_map(|(registry, credentials)| {
+                let credentials = to_engine(credentials);
+                let names = names_of(&registry).into_iter();
+                names.map(move |name| (name, credentials.clone()))
+            })
             .collect();
 
         // The context's own error is the cause; the engine only sees a request that broke off.
@@ -126,6 +133,18 @@ impl Engine {
         }
         progress(sent.load(std::sync::atomic::Ordering::Relaxed));
         Ok(())
+    }
+}
+
+/// Returns what the engine calls a registry when it asks for its credentials: Docker Hub has a name
+/// for BuildKit, and another one for the classic builder.
+fn names_of(registry: &Registry) -> Vec<String> {
+    if registry.is_docker_hub() {
+        ["registry-1.docker.io", "https://index.docker.io/v1/"]
+            .map(str::to_owned)
+            .to_vec()
+    } else {
+        vec![registry.to_string()]
     }
 }
 

@@ -1,5 +1,8 @@
 //! The tests, by subject.
 
+mod credentials;
+mod decisions;
+mod docs;
 mod git_export;
 mod git_logins;
 mod git_references;
@@ -7,6 +10,9 @@ mod git_ssh;
 mod git_sync;
 mod git_transports;
 mod git_user_work;
+mod refusals;
+mod requests;
+mod small;
 mod world;
 
 use crate::case::Case;
@@ -14,6 +20,9 @@ use crate::case::Case;
 /// Returns all tests.
 pub fn all() -> Vec<Case> {
     [
+        credentials::CASES,
+        decisions::CASES,
+        docs::CASES,
         git_export::CASES,
         git_logins::CASES,
         git_references::CASES,
@@ -21,6 +30,8 @@ pub fn all() -> Vec<Case> {
         git_sync::CASES,
         git_transports::CASES,
         git_user_work::CASES,
+        refusals::CASES,
+        requests::CASES,
         world::CASES,
     ]
     .concat()
