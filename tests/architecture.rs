@@ -97,7 +97,7 @@ const IMPURE: &[&str] = &[
 ];
 
 const PURE: &[&str] = &[
-    "source",
+    "source/",
     "image/",
     "recipe.rs",
     "event.rs",
