@@ -9,7 +9,7 @@ use crate::cli::BuildArgs;
 use crate::error::{Exit, Failure};
 use crate::event::{Outcome, Unit};
 use crate::execute::lock::lock;
-use crate::execute::{self, LABEL_FOLDER};
+use crate::execute::{self, LABEL_CACHE_DIR};
 use crate::plan::Plan;
 use crate::report::{Ended, summary};
 
@@ -40,7 +40,10 @@ pub async fn carry_out(
     if !plan.is_empty() {
         // The lock is held: whatever container of this folder is left belongs to a run that was killed.
         engine
-            .remove_leftovers(LABEL_FOLDER, &session.manifest.folder.display().to_string())
+            .remove_leftovers(
+                LABEL_CACHE_DIR,
+                &session.layout.root().display().to_string(),
+            )
             .await?;
         let context = stages::context(session, engine, facts, registry, git, jobs, fail_fast);
         execute::run(Arc::new(context), &plan).await;
@@ -60,20 +63,21 @@ fn conclude(session: &Session, plan: &Plan, ended: &[(Unit, Ended)]) -> Result<(
     if !session.settings.report.quiet {
         super::print(&summary.table);
     }
+    let interrupted = session.cancel.is_cancelled()
+        && ended
+            .iter()
+            .any(|(_, ended)| ended.outcome == Outcome::Stopped);
     let mut failures = ended.iter().filter_map(|(_, ended)| match &ended.outcome {
         Outcome::Failed(step) => Some(step.outside),
         _ => None,
     });
-    let interrupted = ended
-        .iter()
-        .any(|(_, ended)| ended.outcome == Outcome::Stopped);
     match failures.next() {
+        _ if interrupted => Err(Failure::silent(Exit::Interrupted)),
         // A build that failed by itself is said even where something outside failed as well.
         Some(outside) if outside && failures.all(|outside| outside) => {
             Err(Failure::silent(Exit::Outside))
         }
         Some(_) => Err(Failure::silent(Exit::ServiceFailed)),
-        None if interrupted => Err(Failure::silent(Exit::Interrupted)),
         None => Ok(()),
     }
 }

@@ -11,6 +11,7 @@
 
 #[macro_use]
 mod case;
+mod app;
 mod cases;
 mod context;
 mod output;
