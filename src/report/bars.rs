@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::text::LineSplitter;
+use super::text::{LineSplitter, last_lines};
 use super::{Ended, Settings, summary};
 use crate::event::{Event, Phase, Unit};
 
@@ -90,7 +90,15 @@ impl Bars {
                 let Some(running) = self.running.get_mut(unit) else {
                     return;
                 };
-                let lines = running.splitter.push(bytes);
+                // Without `--verbose` only the last line is ever seen.
+                let seen = match self.settings.verbose {
+                    true => bytes,
+                    false => last_lines(bytes, 10),
+                };
+                if seen.len() < bytes.len() {
+                    running.splitter = LineSplitter::default();
+                }
+                let lines = running.splitter.push(seen);
                 if let Some(line) = lines.iter().rev().find(|line| !line.trim().is_empty()) {
                     running.bar.set_message(line.clone());
                 }

@@ -8,6 +8,12 @@ use crate::event::{FailedStep, Outcome, Unit};
 use crate::plan::table::aligned;
 use crate::plan::{Decision, Plan, UnitPlan};
 
+/// The longest line of a log that is shown below a failure; the log file has all of it.
+const LONGEST_TAIL_LINE: usize = 400;
+
+/// The longest reason in the table; the failure itself is told in full.
+const LONGEST_REASON: usize = 60;
+
 /// What a run comes to, in two texts.
 pub struct Summary {
     /// The failures with the end of their logs, for standard error; empty where there is none.
@@ -63,7 +69,10 @@ fn row(unit: &UnitPlan, ended: Option<&Ended>) -> Vec<String> {
         None | Some(Outcome::Stopped) => "stopped",
     };
     let why = match ended.map(|ended| &ended.outcome) {
-        Some(Outcome::Failed(step)) => step.message.lines().next().unwrap_or_default().to_owned(),
+        Some(Outcome::Failed(step)) => cut(
+            step.message.lines().next().unwrap_or_default(),
+            LONGEST_REASON,
+        ),
         Some(Outcome::Blocked(needed)) => format!("needs {needed}"),
         _ => unit.reason.clone(),
     };
@@ -78,12 +87,20 @@ fn row(unit: &UnitPlan, ended: Option<&Ended>) -> Vec<String> {
     ]
 }
 
+/// Returns so many characters of a line at most.
+fn cut(line: &str, length: usize) -> String {
+    match line.char_indices().nth(length) {
+        Some((end, _)) => format!("{} …", &line[..end]),
+        None => line.to_owned(),
+    }
+}
+
 fn failure(unit: &Unit, step: &FailedStep, ended: &Ended) -> String {
     let mut text = format!("\nerror: {unit}: {}: {}\n", step.phase, step.message);
     if !ended.tail.is_empty() {
         text.push_str("  the end of its log:\n");
         for line in &ended.tail {
-            _ = writeln!(text, "    {line}");
+            _ = writeln!(text, "    {}", cut(line, LONGEST_TAIL_LINE));
         }
     }
     if let Some(log) = &ended.log {

@@ -12,6 +12,8 @@ pub struct Output {
     pub stdout: String,
     pub stderr: String,
     pub elapsed: Duration,
+    /// The most memory, in bytes, that it had while it was waited for.
+    pub peak_memory: u64,
 }
 
 impl Output {
@@ -52,6 +54,7 @@ impl fmt::Display for Output {
             stdout,
             stderr,
             elapsed,
+            ..
         } = self;
         let end = match (status.code(), status.signal()) {
             (Some(code), _) => format!("exit code {code}"),

@@ -205,10 +205,12 @@ impl BuilderContainer {
         let options = CreateExecOptions {
             attach_stdout: Some(true),
             attach_stderr: Some(true),
-            // `-e`: of a script of several lines the first failing one counts.
+            // `-e`: of a script of several lines the first failing one counts. One stream for both
+            // outputs, as two lose the order in which lines were printed.
             cmd: Some(vec![
                 "/bin/sh".to_owned(),
-                "-ec".to_owned(),
+                "-c".to_owned(),
+                r#"exec /bin/sh -ec "$0" 2>&1"#.to_owned(),
                 line.to_owned(),
             ]),
             user: Some(format!("{uid}:{gid}")),
