@@ -174,7 +174,7 @@ pub struct SyncArgs {
 pub enum BuilderCommand {
     /// List the builder images, and where they exist
     List,
-    /// Build builder images again, from fresh bases, and push them
+    /// Build builder images again, without the build cache, and push them
     Update {
         /// Builders, by the name of their folder; all where none is named
         #[arg(value_name = "NAME")]

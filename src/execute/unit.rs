@@ -38,8 +38,13 @@ pub struct StepError {
 impl StepError {
     /// Returns the failure of a step of that phase.
     pub fn in_phase(self, phase: Phase) -> FailedStep {
-        // A push belongs to the service, whoever refuses it.
-        let outside = self.outside && !matches!(phase, Phase::Push | Phase::Tag);
+        let outside = match phase {
+            // A push belongs to the service, whoever refuses it.
+            Phase::Push | Phase::Tag => false,
+            // What is pulled was made by somebody else.
+            Phase::Pull => true,
+            _ => self.outside,
+        };
         FailedStep {
             phase,
             message: self.message,

@@ -27,6 +27,8 @@ struct Log {
     file: BufWriter<File>,
     splitter: LineSplitter,
     tail: VecDeque<String>,
+    /// How many lines of the tail are the title of a step that printed nothing yet.
+    title_lines: usize,
 }
 
 impl Log {
@@ -82,6 +84,7 @@ impl Logs {
             log.push(line);
             log.file.write_all(b"\n")?;
         }
+        log.title_lines = title.lines().count();
         for line in title.lines() {
             log.push(clean(format!("$ {line}").as_bytes()));
             writeln!(log.file, "$ {line}")?;
@@ -91,6 +94,7 @@ impl Logs {
 
     fn append(&mut self, unit: &Unit, phase: Phase, bytes: &[u8]) -> std::io::Result<()> {
         let log = self.log(unit, phase)?;
+        log.title_lines = 0;
         let last = last_lines(bytes, TAIL_LINES);
         if last.len() < bytes.len() {
             // Nothing of what came before is among the last lines any more.
@@ -115,6 +119,7 @@ impl Logs {
                 file: BufWriter::with_capacity(64 * 1024, file),
                 splitter: LineSplitter::default(),
                 tail: VecDeque::new(),
+                title_lines: 0,
             };
             self.open.insert(key.clone(), log);
         }
@@ -131,7 +136,10 @@ impl Logs {
         if let Some(line) = log.splitter.flush() {
             log.push(line);
         }
-        (log.tail.iter().cloned().collect(), Some(log.path.clone()))
+        // The title is told with the failure itself.
+        let shown = log.tail.len().saturating_sub(log.title_lines);
+        let tail = log.tail.iter().take(shown).cloned().collect();
+        (tail, Some(log.path.clone()))
     }
 
     /// Writes what is still in memory.

@@ -15,10 +15,12 @@ mod app;
 mod cases;
 mod context;
 mod output;
+mod platform;
 mod printed;
 mod process;
 mod repository;
 mod terminal;
+mod wait;
 mod world;
 mod xp;
 

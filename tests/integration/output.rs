@@ -37,6 +37,14 @@ impl Output {
         self
     }
 
+    /// Returns the line of the closing table about a service, which must be there.
+    #[track_caller]
+    pub fn row(&self, service: &str) -> &str {
+        let mut rows = self.stdout.lines();
+        rows.find(|row| row.split_whitespace().next() == Some(service))
+            .unwrap_or_else(|| panic!("{service} is not in the table of {self}"))
+    }
+
     /// Demands that a text, such as a password, is on neither stream.
     #[track_caller]
     pub fn does_not_contain(self, text: &str) -> Self {

@@ -29,6 +29,8 @@ pub struct ImageBuild<'a> {
     pub args: &'a BTreeMap<String, String>,
     /// The labels.
     pub labels: &'a BTreeMap<String, String>,
+    /// Whether every instruction is executed anew.
+    pub no_cache: bool,
     /// The image's name.
     pub name: &'a ImageReference,
     /// Credentials by registry, for the images that it is based on.
@@ -59,6 +61,7 @@ impl Engine {
         let mut options = BuildImageOptionsBuilder::default()
             .dockerfile(context.dockerfile())
             .t(&build.name.to_string())
+            .nocache(build.no_cache)
             .rm(true)
             .forcerm(true)
             .buildargs(&to_map(build.args))

@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::case::Case;
 use crate::context::Context;
 use crate::process;
+use crate::wait::wait_until;
 use crate::xp::Xp;
 
 pub const CASES: &[Case] = cases![
@@ -292,13 +293,4 @@ fn assert_owned_by(folder: &Path, user: u32) {
     find.arg(folder)
         .args(["!", "-uid", &user.to_string(), "-ls"]);
     assert_eq!(process::succeed(&mut find), "", "files of somebody else");
-}
-
-#[track_caller]
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    while !is_so() {
-        assert!(std::time::Instant::now() < deadline, "not so: {what}");
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
 }

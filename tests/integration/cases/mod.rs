@@ -1,7 +1,10 @@
 //! The tests, by subject.
 
 mod builder;
+mod builder_images;
+mod engine_alone;
 mod image_build;
+mod interrupt;
 mod scripts;
 mod world;
 
@@ -12,8 +15,11 @@ pub fn all() -> Vec<Case> {
     [
         world::CASES,
         builder::CASES,
-        scripts::CASES,
+        builder_images::CASES,
+        engine_alone::CASES,
         image_build::CASES,
+        interrupt::CASES,
+        scripts::CASES,
     ]
     .concat()
 }
