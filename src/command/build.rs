@@ -9,7 +9,7 @@ use crate::cli::BuildArgs;
 use crate::error::{Exit, Failure};
 use crate::event::{Outcome, Unit};
 use crate::execute::lock::lock;
-use crate::execute::{self, LABEL_CACHE_DIR};
+use crate::execute::{self, LABEL_FOLDER};
 use crate::plan::Plan;
 use crate::report::{Ended, summary};
 
@@ -40,10 +40,7 @@ pub async fn carry_out(
     if !plan.is_empty() {
         // The lock is held: whatever container of this folder is left belongs to a run that was killed.
         engine
-            .remove_leftovers(
-                LABEL_CACHE_DIR,
-                &session.layout.root().display().to_string(),
-            )
+            .remove_leftovers(LABEL_FOLDER, &session.layout.root().display().to_string())
             .await?;
         let context = stages::context(session, engine, facts, registry, git, jobs, fail_fast);
         execute::run(Arc::new(context), &plan).await;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::unit::{StepError, Stop, UnitState};
-use super::{Context, LABEL_CACHE_DIR, LABEL_SERVICE};
+use super::{Context, LABEL_FOLDER, LABEL_SERVICE};
 use crate::client::engine::{Bind, BuilderContainer, ContainerSpec, CreatedContainer};
 use crate::event::{Event, Unit};
 use crate::manifest::BuilderUser;
@@ -141,7 +141,7 @@ fn spec(
         image: step.image.clone(),
         labels: HashMap::from([
             (
-                LABEL_CACHE_DIR.to_owned(),
+                LABEL_FOLDER.to_owned(),
                 context.layout.root().display().to_string(),
             ),
             (LABEL_SERVICE.to_owned(), unit.to_string()),

@@ -57,7 +57,7 @@ pub async fn build(
         target: step.target.as_deref(),
         args: &step.args,
         labels: &labels,
-        no_cache: step.no_cache,
+        fresh: step.fresh,
         name,
         credentials,
     };

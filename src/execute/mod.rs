@@ -37,7 +37,7 @@ pub struct Context {
     pub events: Events,
     /// Where xp's own files are.
     pub layout: Layout,
-    /// The folder of the manifest, which relative paths start from.
+    /// The folder of the manifest, which relative mounts start from.
     pub folder: PathBuf,
     /// Who runs xp.
     pub caller: Caller,
@@ -49,9 +49,8 @@ pub struct Context {
     pub fail_fast: bool,
 }
 
-/// The label with the `cacheDir` that a container works for. Whoever holds that folder's lock may
-/// remove the containers with it.
-pub const LABEL_CACHE_DIR: &str = "x-platform.cache-dir";
+/// The label with the `cacheDir` that a container works for, whose lock xp holds meanwhile.
+pub const LABEL_FOLDER: &str = "x-platform.folder";
 
 /// The label with the service that a container works for.
 pub const LABEL_SERVICE: &str = "x-platform.service";

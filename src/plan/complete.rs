@@ -90,8 +90,7 @@ impl FolderBuilder {
                     target: None,
                     args: self.args.clone(),
                     labels: BTreeMap::new(),
-                    // What a base or a package repository has by now is the reason to ask for it.
-                    no_cache: force,
+                    fresh: force,
                     names: std::iter::once(image.clone()).chain(newest_name).collect(),
                 }))];
                 if has_registry && push {
@@ -280,7 +279,7 @@ impl Decided<'_> {
             target: service.docker.target.clone(),
             args,
             labels,
-            no_cache: false,
+            fresh: false,
             names: std::iter::once(candidate.image.clone())
                 .chain(candidate.names())
                 .collect(),

@@ -133,8 +133,8 @@ pub struct ImageStep {
     pub args: BTreeMap<String, String>,
     /// The labels, without those that are known only when the commit is there.
     pub labels: BTreeMap<String, String>,
-    /// Whether every instruction is executed anew, whatever earlier builds left.
-    pub no_cache: bool,
+    /// Whether nothing of the engine's build cache is used.
+    pub fresh: bool,
     /// The names of the image, the first one by its commit or content.
     pub names: Vec<ImageReference>,
 }
@@ -174,7 +174,7 @@ impl fmt::Display for Step {
             Self::Script(step) => f.write_str(step.text.trim_end()),
             Self::Image(step) => {
                 write!(f, "docker build --file {}", step.dockerfile.display())?;
-                if step.no_cache {
+                if step.fresh {
                     f.write_str(" --no-cache")?;
                 }
                 if let Some(target) = &step.target {

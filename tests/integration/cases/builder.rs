@@ -224,7 +224,7 @@ fn left_over_containers_are_removed(t: &Context) {
     // As a run leaves it that was killed between creating a container and starting it.
     let cache_dir = t.dir().join(".xp");
     let create = |cache_dir: &Path| {
-        let label = format!("x-platform.cache-dir={}", cache_dir.display());
+        let label = format!("x-platform.folder={}", cache_dir.display());
         let mut create = t.engine().client();
         create.args(["create", "--label", &label, t.engine().busybox(), "true"]);
         process::succeed(&mut create)

@@ -100,15 +100,10 @@ fn dockerignore_is_followed(t: &Context) {
 }
 
 fn file_context_target_and_arguments_are_used(t: &Context) {
-    let dockerfile = format!(
-        "ARG BASE\nFROM ${{BASE}} AS first\nARG COLOUR\nCOPY . /src\n\
+    let dockerfile = "ARG BASE\nFROM ${BASE} AS first\nARG COLOUR\nCOPY . /src\n\
          RUN echo \"$COLOUR\" > /colour; echo first > /stage\n\
-         FROM first\nRUN echo second > /stage\n"
-    );
-    let files = [
-        ("docker/Dockerfile.app", dockerfile.as_str()),
-        ("front/page", ""),
-    ];
+         FROM first\nRUN echo second > /stage\n";
+    let files = [("docker/Dockerfile.app", dockerfile), ("front/page", "")];
     let app = App::new(t, &files, "");
     let keys = |target: &str| {
         format!(

@@ -2,6 +2,7 @@
 
 mod builder;
 mod builder_images;
+mod docs;
 mod engine_alone;
 mod image_build;
 mod interrupt;
@@ -16,6 +17,7 @@ pub fn all() -> Vec<Case> {
         world::CASES,
         builder::CASES,
         builder_images::CASES,
+        docs::CASES,
         engine_alone::CASES,
         image_build::CASES,
         interrupt::CASES,
