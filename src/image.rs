@@ -15,6 +15,19 @@ use crate::source::CommitId;
 pub struct Registry(String);
 
 impl Registry {
+    /// Returns Docker Hub, which images without a host come from.
+    pub fn docker_hub() -> Self {
+        Self("docker.io".to_owned())
+    }
+
+    /// Tells whether this is one of the names of Docker Hub.
+    pub fn is_docker_hub(&self) -> bool {
+        matches!(
+            self.as_str(),
+            "docker.io" | "index.docker.io" | "registry-1.docker.io"
+        )
+    }
+
     /// Returns the host with its port, as it stands in an image's name.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -17,7 +17,7 @@ use crate::error::{Diagnostic, Exit, chain};
 use crate::event::Unit;
 use crate::image::{ImageReference, ImageRepository};
 use crate::manifest::{BuilderName, Manifest};
-use crate::plan::{FolderBuilder, Presence};
+use crate::plan::{FolderBuilder, Presence, Refusal};
 use crate::recipe::{ContentHasher, ContentId};
 
 /// How many references are asked for at once; each registry limits its own share.
@@ -34,13 +34,10 @@ pub async fn registries(
         let presence = match client.digest(&image).await {
             Ok(Some(digest)) => Presence::Present(digest),
             Ok(None) => Presence::Absent,
-            Err(error) => {
-                let mut why = chain(&error).replace("\n  cause: ", ": ");
-                for hint in error.hints() {
-                    why.push_str(&format!("; {hint}"));
-                }
-                Presence::Unknown(why)
-            }
+            Err(error) => Presence::Unknown(Refusal {
+                why: chain(&error).replace("\n  cause: ", ": "),
+                hints: error.hints(),
+            }),
         };
         (image, presence)
     });

@@ -1,5 +1,6 @@
 //! Carries out the steps of a plan, and chooses nothing.
 
+mod bases;
 mod builder;
 mod image;
 pub mod lock;

@@ -8,7 +8,7 @@ use crate::client::engine::EngineError;
 use crate::client::registry::Credentials;
 use crate::error::Diagnostic as _;
 use crate::event::{Event, Phase, Unit};
-use crate::image::{ImageReference, Tag};
+use crate::image::{ImageReference, Registry, Tag};
 
 /// How often a push or a pull is begun before its failure is final.
 const ATTEMPTS: u32 = 3;
@@ -55,22 +55,37 @@ pub async fn tag_registry(
     image: &ImageReference,
     tags: &[Tag],
 ) -> Result<(), Stop> {
-    context
-        .registry
-        .set_tags(image, tags)
-        .await
-        .map_err(StepError::from)?;
-    Ok(())
+    tokio::select! {
+        result = context.registry.set_tags(image, tags) => Ok(result.map_err(StepError::from)?),
+        () = context.cancel.cancelled() => Err(Stop::Cancelled),
+    }
 }
 
 /// Returns the credentials for the registry of an image.
-pub async fn credentials(
+async fn credentials(
     context: &Context,
     image: &ImageReference,
 ) -> Result<Option<Credentials>, StepError> {
     match image.repository().registry() {
-        Some(registry) => Ok(context.registry.credentials(registry).await?),
-        None => Ok(None),
+        Some(registry) => credentials_of(context, registry).await,
+        None => credentials_of(context, &Registry::docker_hub()).await,
+    }
+}
+
+/// Returns the credentials for a registry.
+pub async fn credentials_of(
+    context: &Context,
+    registry: &Registry,
+) -> Result<Option<Credentials>, StepError> {
+    match context.registry.credentials(registry).await {
+        // Most of what Docker Hub has is there for everybody, and may be in the engine already.
+        Err(error) if registry.is_docker_hub() => {
+            context.events.emit(Event::Warning(format!(
+                "{error}; {registry} is asked without a login"
+            )));
+            Ok(None)
+        }
+        result => Ok(result?),
     }
 }
 
@@ -113,8 +128,11 @@ where
                     phase,
                     bytes: note.into(),
                 });
-                tokio::time::sleep(Duration::from_secs(1 << attempt)).await;
-                attempt += 1;
+                let wait = Duration::from_secs(1 << attempt);
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => attempt += 1,
+                    () = context.cancel.cancelled() => return Err(Stop::Cancelled),
+                }
             }
         }
     }

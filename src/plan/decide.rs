@@ -1,9 +1,10 @@
 //! The decision table: what is done with each service.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use super::draft::{Candidate, Draft};
-use super::{Decision, Inventory, Presence};
+use super::{Decision, Inventory, Presence, Refusal};
 use crate::error::{Diagnostic, Exit};
 use crate::event::Unit;
 use crate::image::{ImageReference, Tag};
@@ -28,35 +29,46 @@ pub struct Decided<'a> {
     pub(super) verdicts: BTreeMap<ServiceName, Verdict>,
 }
 
-/// Images of which registries could not tell whether they exist.
-#[derive(Debug, thiserror::Error)]
-#[error("it cannot be told whether {} exist{}", images(.0), if .0.len() == 1 { "s" } else { "" })]
-pub struct UnknownImages(Vec<(ImageReference, String)>);
+/// How many images are named for each reason.
+const NAMED_IMAGES: usize = 3;
 
-fn images(unknown: &[(ImageReference, String)]) -> String {
-    // One cause stands for many images of the same registry.
-    let causes: BTreeSet<&str> = unknown.iter().map(|(_, why)| why.as_str()).collect();
-    let first = unknown
-        .first()
-        .map_or(String::new(), |(image, _)| image.to_string());
-    let more = match unknown.len() {
-        0 | 1 => String::new(),
-        count => format!(" and {} more", count - 1),
-    };
-    let causes: Vec<_> = causes.into_iter().take(5).collect();
-    format!("{first}{more} ({})", causes.join("; "))
+/// Images of which registries could not tell whether they exist, by what kept them from it.
+#[derive(Debug, thiserror::Error)]
+pub struct UnknownImages(BTreeMap<Refusal, Vec<ImageReference>>);
+
+impl fmt::Display for UnknownImages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count: usize = self.0.values().map(Vec::len).sum();
+        let images = match count {
+            1 => "an image exists".to_owned(),
+            _ => format!("{count} images exist"),
+        };
+        // Only the registry's own not-found means that an image is missing.
+        write!(f, "it cannot be told whether {images}, so nothing is built")?;
+        // One reason stands for many images of the same registry.
+        for (refusal, images) in &self.0 {
+            write!(f, "\n  {}", refusal.why)?;
+            for image in images.iter().take(NAMED_IMAGES) {
+                write!(f, "\n    {image}")?;
+            }
+            if images.len() > NAMED_IMAGES {
+                write!(f, "\n    and {} more", images.len() - NAMED_IMAGES)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl UnknownImages {
     /// Makes an error of the images that are neither present nor absent, where there is one.
     pub(super) fn check(registry: &BTreeMap<ImageReference, Presence>) -> Result<(), Self> {
-        let unknown: Vec<_> = registry
-            .iter()
-            .filter_map(|(image, presence)| match presence {
-                Presence::Unknown(why) => Some((image.clone(), why.clone())),
-                _ => None,
-            })
-            .collect();
+        let mut unknown: BTreeMap<Refusal, Vec<ImageReference>> = BTreeMap::new();
+        for (image, presence) in registry {
+            if let Presence::Unknown(refusal) = presence {
+                let images = unknown.entry(refusal.clone()).or_default();
+                images.push(image.clone());
+            }
+        }
         if unknown.is_empty() {
             Ok(())
         } else {
@@ -71,9 +83,13 @@ impl Diagnostic for UnknownImages {
     }
 
     fn hints(&self) -> Vec<String> {
-        vec![
-            "only the registry's own not-found means that an image is missing, so nothing is built on a guess".to_owned(),
-        ]
+        let mut hints: Vec<String> = Vec::new();
+        for hint in self.0.keys().flat_map(|refusal| &refusal.hints) {
+            if !hints.contains(hint) {
+                hints.push(hint.clone());
+            }
+        }
+        hints
     }
 }
 

@@ -11,8 +11,17 @@ pub enum Presence {
     Present(Digest),
     /// It said itself that it has no such image.
     Absent,
-    /// It could not be told; the text says why. Never to be taken for [`Presence::Absent`].
-    Unknown(String),
+    /// It could not be told. Never to be taken for [`Presence::Absent`].
+    Unknown(Refusal),
+}
+
+/// Why a registry could not tell whether it has an image.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Refusal {
+    /// What went wrong, the causes included. The same for all images that it keeps from being told.
+    pub why: String,
+    /// What a person can do about it.
+    pub hints: Vec<String>,
 }
 
 /// An image of the engine.

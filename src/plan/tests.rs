@@ -362,10 +362,13 @@ fn without_a_registry_the_engine_decides() {
 fn what_cannot_be_told_is_an_error() {
     let mut platform = Platform::new();
     let image = platform.image("front", "");
-    platform
-        .inventory
-        .registry
-        .insert(image, Presence::Unknown("it answers 503".to_owned()));
+    platform.inventory.registry.insert(
+        image,
+        Presence::Unknown(Refusal {
+            why: "it answers 503".to_owned(),
+            hints: vec!["wait".to_owned()],
+        }),
+    );
     let error = platform.try_plan(&["front"]).unwrap_err();
     assert!(error.to_string().contains("it answers 503"), "{error}");
 }

@@ -220,11 +220,16 @@ impl Context {
 
     /// Gives `xp` any login of a registry, as `docker login` would store it.
     pub fn log_in_as(&self, registry: &Registry, user: &str, password: &str) {
+        self.log_in_host(registry.host(), user, password);
+    }
+
+    /// Gives `xp` a login of a registry's host.
+    pub fn log_in_host(&self, host: &str, user: &str, password: &str) {
         let path = self.docker_config().join("config.json");
         let text = fs::read_to_string(&path).unwrap_or_else(|_| "{}".to_owned());
         let mut configuration: Value = serde_json::from_str(&text).expect("JSON of ours");
         let login = BASE64_STANDARD.encode(format!("{user}:{password}"));
-        configuration["auths"][registry.host()] = json!({ "auth": login });
+        configuration["auths"][host] = json!({ "auth": login });
         fs::write(path, configuration.to_string()).expect("Docker's client configuration");
     }
 

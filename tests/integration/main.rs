@@ -9,9 +9,9 @@
     reason = "the rule is about xp's own settings; tests hand PATH and DOCKER_HOST on"
 )]
 
+mod app;
 #[macro_use]
 mod case;
-mod app;
 mod cases;
 mod context;
 mod output;
@@ -19,6 +19,7 @@ mod platform;
 mod printed;
 mod process;
 mod repository;
+mod services;
 mod terminal;
 mod wait;
 mod world;

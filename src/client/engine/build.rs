@@ -14,7 +14,7 @@ use super::context::Context;
 use super::images::to_engine;
 use super::{Engine, EngineError};
 use crate::client::registry::Credentials;
-use crate::image::ImageReference;
+use crate::image::{ImageReference, Registry};
 
 /// What is built.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub struct ImageBuild<'a> {
     /// The image's name.
     pub name: &'a ImageReference,
     /// Credentials by registry, for the images that it is based on.
-    pub credentials: HashMap<String, Credentials>,
+    pub credentials: HashMap<Registry, Credentials>,
 }
 
 impl Engine {
@@ -78,7 +78,11 @@ impl Engine {
         let credentials = build
             .credentials
             .into_iter()
-            .map(|(registry, credentials)| (registry, to_engine(credentials)))
+            .flat_map(|(registry, credentials)| {
+                let credentials = to_engine(credentials);
+                let names = names_of(&registry).into_iter();
+                names.map(move |name| (name, credentials.clone()))
+            })
             .collect();
 
         // The context's own error is the cause; the engine only sees a request that broke off.
@@ -138,6 +142,18 @@ impl Engine {
         }
         tell();
         Ok(())
+    }
+}
+
+/// Returns what the engine calls a registry when it asks for its credentials: Docker Hub has a name
+/// for BuildKit, and another one for the classic builder.
+fn names_of(registry: &Registry) -> Vec<String> {
+    if registry.is_docker_hub() {
+        ["registry-1.docker.io", "https://index.docker.io/v1/"]
+            .map(str::to_owned)
+            .to_vec()
+    } else {
+        vec![registry.to_string()]
     }
 }
 

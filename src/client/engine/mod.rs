@@ -10,7 +10,7 @@ mod images;
 use std::path::Path;
 use std::time::Duration;
 
-use bollard::{API_DEFAULT_VERSION, Docker};
+use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
 
 pub use build::ImageBuild;
 pub use container::{Bind, BuilderContainer, ContainerSpec, CreatedContainer};
@@ -158,8 +158,27 @@ fn open(settings: &EngineSettings) -> Result<Docker, EngineError> {
     } else {
         return Err(EngineError::Address(address.to_owned()));
     };
-    docker.map_err(|error| EngineError::Unreachable {
+    let docker = docker.map_err(|error| EngineError::Unreachable {
         address: address.to_owned(),
         source: Box::new(error),
-    })
+    })?;
+    Ok(docker.with_request_modifier(encode_credentials_for_urls))
+}
+
+/// Writes credentials in the alphabet that the engine reads.
+///
+/// The client library uses that with `+` and `/`. The engine expects `-` and `_`, and takes what it
+/// cannot read for no credentials at all: a password with a `~` could then not push.
+fn encode_credentials_for_urls(mut request: BollardRequest) -> BollardRequest {
+    for name in ["X-Registry-Auth", "X-Registry-Config"] {
+        let Some(value) = request.headers_mut().get_mut(name) else {
+            continue;
+        };
+        let encoded = value.to_str().unwrap_or_default();
+        if let Ok(encoded) = encoded.replace('+', "-").replace('/', "_").parse() {
+            *value = encoded;
+            value.set_sensitive(true);
+        }
+    }
+    request
 }

@@ -58,10 +58,10 @@ pub(super) fn find(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(configuration(error.to_string())),
     };
-    let server = match registry.as_str() {
+    let server = match registry.is_docker_hub() {
         // The name under which `docker login` has always kept it.
-        "docker.io" | "index.docker.io" | "registry-1.docker.io" => "https://index.docker.io/v1/",
-        host => host,
+        true => "https://index.docker.io/v1/",
+        false => registry.as_str(),
     };
     let helper = || helper_name(&bytes, server);
     match docker_credential::get_credential_from_reader(bytes.as_slice(), server) {

@@ -1,5 +1,9 @@
 //! What can go wrong with a registry.
 
+use std::error::Error;
+use std::sync::Arc;
+
+use reqwest::StatusCode;
 use thiserror::Error;
 
 use crate::client::http::HttpClientError;
@@ -10,26 +14,25 @@ use crate::image::{ImageReference, Registry};
 #[derive(Debug, Error)]
 pub enum RegistryError {
     /// The registry does not answer.
-    #[error("the registry {registry} does not answer")]
+    #[error("the registry {registry} does not answer: {}", root(.why))]
     Unreachable {
         /// Which.
         registry: Registry,
         /// Why, without credentials.
-        #[source]
-        source: reqwest::Error,
+        why: reqwest::Error,
     },
     /// The registry wants other credentials, or any.
     #[error("the registry {registry} refuses {who}{}", detail(.message))]
     Unauthorized {
         /// Which.
         registry: Registry,
-        /// Whom, such as `the user bob` or `anonymous access`.
+        /// Whom, such as `the user bob` or `anonymous users`.
         who: String,
         /// What it said.
         message: String,
     },
     /// The credentials are right, but lack the right.
-    #[error("the registry {registry} does not let {who} {action}{}", detail(.message))]
+    #[error("the registry {registry} does not allow {who} to {action}{}", detail(.message))]
     Denied {
         /// Which.
         registry: Registry,
@@ -40,26 +43,41 @@ pub enum RegistryError {
         /// What it said.
         message: String,
     },
+    /// The server that gives out tokens for the registry does not.
+    #[error("the token server {server} of the registry {registry} {what}")]
+    TokenServer {
+        /// Of which registry.
+        registry: Registry,
+        /// Its host.
+        server: String,
+        /// What is wrong with its answer.
+        what: String,
+    },
     /// Any other answer that is no success.
-    #[error("{method} {image} was answered with {status}{}", detail(.message))]
+    #[error("the registry {registry} answers {request} with {status}{}", detail(.message))]
     Status {
-        /// The request's method.
-        method: &'static str,
-        /// What it was about.
-        image: Box<ImageReference>,
-        /// The status.
-        status: u16,
+        /// Which.
+        registry: Registry,
+        /// What was asked: the method, and for a change the image.
+        request: String,
+        /// The status, with its usual words.
+        status: StatusCode,
         /// What the registry said.
         message: String,
+        /// The seconds for which it asks to be left alone.
+        retry_after: Option<u64>,
     },
     /// An answer that is no registry's.
-    #[error("the registry of {image} gives an answer that cannot be used: {what}")]
+    #[error("the registry {registry} gives an answer that cannot be used: {what}")]
     Unexpected {
-        /// What was asked about.
-        image: Box<ImageReference>,
+        /// Which.
+        registry: Registry,
         /// What is wrong.
         what: String,
     },
+    /// What was found out before about the registry.
+    #[error(transparent)]
+    Known(Arc<Self>),
     /// The Docker configuration cannot be read.
     #[error("the credentials in {path} cannot be read: {what}")]
     Configuration {
@@ -101,6 +119,15 @@ pub enum RegistryError {
     NoRegistry(Box<ImageReference>),
 }
 
+/// Returns the innermost cause; those around it only say that a request was sent.
+pub(super) fn root(error: &(dyn Error + 'static)) -> String {
+    let mut root = error;
+    while let Some(cause) = root.source() {
+        root = cause;
+    }
+    root.to_string()
+}
+
 fn detail(message: &str) -> String {
     if message.is_empty() {
         String::new()
@@ -116,8 +143,8 @@ impl Diagnostic for RegistryError {
 
     fn hints(&self) -> Vec<String> {
         let hint = match self {
-            Self::Unreachable { registry, source } => {
-                let why = crate::error::chain(source).to_lowercase();
+            Self::Unreachable { registry, why } => {
+                let why = crate::error::chain(why).to_lowercase();
                 if why.contains("certificate") || why.contains("unknownissuer") {
                     format!(
                         "put the registry's CA into /etc/docker/certs.d/{registry}/ca.crt, or name it by SSL_CERT_FILE"
@@ -131,12 +158,21 @@ impl Diagnostic for RegistryError {
             Self::Denied { .. } => {
                 "ask for the right to the repository, or log in as somebody who has it".to_owned()
             }
-            Self::Status { status: 429, .. } => {
-                "the registry limits the rate of requests: try again later".to_owned()
+            Self::Status {
+                status: StatusCode::TOO_MANY_REQUESTS,
+                retry_after,
+                ..
+            } => {
+                let when = match retry_after {
+                    Some(seconds) => format!("in {seconds} seconds"),
+                    None => "later".to_owned(),
+                };
+                format!("the registry limits the rate of requests: try again {when}")
             }
-            Self::Status { status: 500.., .. } => {
-                "the registry itself fails: its own log tells why".to_owned()
+            Self::Status { status, .. } if status.is_server_error() => {
+                "the registry itself fails, or a proxy before it: its own log tells why".to_owned()
             }
+            Self::Known(error) => return error.hints(),
             Self::Helper { helper, .. } => {
                 format!(
                     "install `{helper}`, or change `credsStore` and `credHelpers` in Docker's config.json"

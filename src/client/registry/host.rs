@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use tokio::sync::{OnceCell, Semaphore};
 
 use super::auth::{Challenge, token_of};
 use super::credentials::Credentials;
-use super::error::{RegistryError, message_of};
+use super::error::{RegistryError, message_of, root};
 use super::{MANIFEST_TYPES, RegistrySettings};
 use crate::client::http::Http;
 use crate::image::{ImageReference, Registry};
@@ -24,7 +25,7 @@ const CONNECTIONS: usize = 32;
 /// How often a request is sent before its failure is final.
 const ATTEMPTS: u32 = 4;
 
-/// The longest that a `Retry-After` is followed.
+/// The longest `Retry-After` that is followed.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// What a token is for.
@@ -40,10 +41,12 @@ type Tokens = Mutex<HashMap<(String, Access), Arc<OnceCell<String>>>>;
 /// One registry.
 pub(super) struct Host {
     registry: Registry,
+    http: Http,
     client: Client,
     /// Scheme, host and port.
     base: String,
-    challenge: Challenge,
+    /// What it asked for last.
+    challenge: Mutex<Challenge>,
     credentials: Option<Credentials>,
     tokens: Tokens,
     limit: Semaphore,
@@ -59,15 +62,16 @@ impl Host {
         may_be_plain: bool,
     ) -> Result<Self, RegistryError> {
         let certificates = certificates(settings, registry)?;
-        let address = match registry.as_str() {
-            "docker.io" | "index.docker.io" => "registry-1.docker.io",
-            host => host,
+        let address = match registry.is_docker_hub() {
+            true => "registry-1.docker.io",
+            false => registry.as_str(),
         };
         let mut host = Self {
             registry: registry.clone(),
+            http: http.clone(),
             client: http.plain().clone(),
             base: format!("http://{address}"),
-            challenge: Challenge::None,
+            challenge: Mutex::new(Challenge::None),
             credentials,
             tokens: Mutex::default(),
             limit: Semaphore::new(CONNECTIONS),
@@ -76,21 +80,11 @@ impl Host {
         // comes first where it is allowed: it costs no certificates, and a server that speaks TLS
         // refuses it at once.
         if may_be_plain && certificates.is_none() {
-            let answer = host
-                .retry(|| host.client.get(format!("{}/v2/", host.base)))
-                .await;
-            match answer {
-                Ok(answer) if answer.status() != StatusCode::BAD_REQUEST => {
-                    host.challenge = Challenge::read(answer.headers());
-                    return Ok(host);
-                }
-                Err(RegistryError::Unreachable { source, .. }) if source.is_connect() => {
-                    return Err(RegistryError::Unreachable {
-                        registry: registry.clone(),
-                        source,
-                    });
-                }
-                _ => {}
+            match host.ping().await {
+                // What a server that speaks TLS says to plain HTTP.
+                Err(RegistryError::Status { status, .. }) if status == StatusCode::BAD_REQUEST => {}
+                Err(RegistryError::Unreachable { why, .. }) if !why.is_connect() => {}
+                result => return result.map(|()| host),
             }
         }
         let failed = |source| RegistryError::Client {
@@ -105,11 +99,36 @@ impl Host {
             None => http.tls().await.map_err(failed)?.clone(),
         };
         host.base = format!("https://{address}");
-        let answer = host
-            .retry(|| host.client.get(format!("{}/v2/", host.base)))
-            .await?;
-        host.challenge = Challenge::read(answer.headers());
+        host.ping().await?;
         Ok(host)
+    }
+
+    /// Asks whether there is a registry, and what it asks for.
+    async fn ping(&self) -> Result<(), RegistryError> {
+        let url = format!("{}/v2/", self.base);
+        let answer = self.retry(|| self.client.get(&url)).await?;
+        let status = answer.status();
+        // Such an answer says nothing of what the registry asks for.
+        let is_final = status == StatusCode::BAD_REQUEST
+            || status == StatusCode::TOO_MANY_REQUESTS
+            || status.is_server_error();
+        if is_final {
+            return Err(self.refusal("GET /v2/", None, answer).await);
+        }
+        self.set_challenge(Challenge::read(answer.headers()));
+        Ok(())
+    }
+
+    fn challenge(&self) -> Challenge {
+        let challenge = self.challenge.lock();
+        challenge.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_challenge(&self, challenge: Challenge) {
+        *self
+            .challenge
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = challenge;
     }
 
     /// Sends a request about a manifest; any answer that is worth reading is returned.
@@ -128,10 +147,13 @@ impl Host {
             (None, None) => "latest",
         };
         let url = format!("{}/v2/{path}/manifests/{reference}", self.base);
-        let mut fresh = false;
+        let mut is_second = false;
         loop {
-            let token = match &self.challenge {
-                Challenge::Bearer { .. } => Some(self.token(&path, access).await?),
+            let challenge = self.challenge();
+            let token = match &challenge {
+                Challenge::Bearer { realm, service } => {
+                    Some(self.token(realm, service.as_deref(), &path, access).await?)
+                }
                 _ => None,
             };
             let request = || {
@@ -144,7 +166,7 @@ impl Host {
                         .header(CONTENT_TYPE, *media_type)
                         .body(bytes.clone());
                 }
-                match (&token, &self.challenge, &self.credentials) {
+                match (&token, &challenge, &self.credentials) {
                     (Some(token), _, _) => request.bearer_auth(token),
                     (None, Challenge::Basic, Some(Credentials::Password { user, password })) => {
                         request.basic_auth(user, Some(password))
@@ -153,63 +175,79 @@ impl Host {
                 }
             };
             let answer = self.retry(request).await?;
-            // A token may have run out since it was fetched.
-            if answer.status() == StatusCode::UNAUTHORIZED && token.is_some() && !fresh {
-                fresh = true;
-                self.tokens
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .remove(&(path.clone(), access));
-                continue;
+            if answer.status() != StatusCode::UNAUTHORIZED || is_second {
+                return Ok(answer);
             }
-            return Ok(answer);
+            is_second = true;
+            // Some registries let everybody ask `/v2/`, and say only here what they ask for.
+            let asked = Challenge::read(answer.headers());
+            if token.is_some() {
+                // It may have run out since it was fetched.
+                let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+                tokens.remove(&(path.clone(), access));
+            } else if asked == Challenge::None || asked == challenge {
+                return Ok(answer);
+            }
+            if asked != Challenge::None {
+                self.set_challenge(asked);
+            }
         }
     }
 
     /// Docker Hub keeps the images without a folder under `library`.
     fn repository(&self, image: &ImageReference) -> String {
         let path = image.repository().path();
-        let is_hub = matches!(
-            self.registry.as_str(),
-            "docker.io" | "index.docker.io" | "registry-1.docker.io"
-        );
-        if is_hub && !path.contains('/') {
+        if self.registry.is_docker_hub() && !path.contains('/') {
             format!("library/{path}")
         } else {
             path.to_owned()
         }
     }
 
-    async fn token(&self, path: &str, access: Access) -> Result<String, RegistryError> {
+    async fn token(
+        &self,
+        realm: &str,
+        service: Option<&str>,
+        path: &str,
+        access: Access,
+    ) -> Result<String, RegistryError> {
         let cell = {
             let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
             tokens.entry((path.to_owned(), access)).or_default().clone()
         };
-        cell.get_or_try_init(|| self.fetch_token(path, access))
+        cell.get_or_try_init(|| self.fetch_token(realm, service, path, access))
             .await
             .cloned()
     }
 
-    async fn fetch_token(&self, path: &str, access: Access) -> Result<String, RegistryError> {
-        let Challenge::Bearer { realm, service } = &self.challenge else {
-            return Ok(String::new());
-        };
+    async fn fetch_token(
+        &self,
+        realm: &str,
+        service: Option<&str>,
+        path: &str,
+        access: Access,
+    ) -> Result<String, RegistryError> {
         let actions = match access {
             Access::Pull => "pull",
             Access::Push => "pull,push",
         };
         let scope = format!("repository:{path}:{actions}");
-        let malformed = || RegistryError::Unauthorized {
+        let failed = |server: &str, what: String| RegistryError::TokenServer {
             registry: self.registry.clone(),
-            who: self.who(),
-            message: format!("its token server `{realm}` is no URL"),
+            server: server.to_owned(),
+            what,
         };
-        let mut url: reqwest::Url = realm.parse().map_err(|_| malformed())?;
+        let mut url: reqwest::Url = realm
+            .parse()
+            .map_err(|_| failed(realm, "is no URL".to_owned()))?;
+        let server = match url.port() {
+            Some(port) => format!("{}:{port}", url.host_str().unwrap_or_default()),
+            None => url.host_str().unwrap_or_default().to_owned(),
+        };
         let mut form = vec![("scope", scope.as_str())];
-        if let Some(service) = service {
-            form.push(("service", service.as_str()));
-        }
-        let answer = match &self.credentials {
+        form.extend(service.map(|service| ("service", service)));
+        let client = self.token_client(&url).await?;
+        let request: Box<dyn Fn() -> RequestBuilder + Send + Sync> = match &self.credentials {
             Some(Credentials::IdentityToken(token)) => {
                 form.extend([
                     ("grant_type", "refresh_token"),
@@ -220,41 +258,57 @@ impl Host {
                 encoded.set_query(None);
                 encoded.query_pairs_mut().extend_pairs(form);
                 let body = encoded.query().unwrap_or_default().to_owned();
-                let request = || {
+                Box::new(move || {
                     let form = "application/x-www-form-urlencoded";
-                    self.client
-                        .post(url.clone())
-                        .header(CONTENT_TYPE, form)
-                        .body(body.clone())
-                };
-                self.retry(request).await?
+                    let request = client.post(url.clone()).header(CONTENT_TYPE, form);
+                    request.body(body.clone())
+                })
             }
             credentials => {
                 url.query_pairs_mut().extend_pairs(form);
-                let request = || match credentials {
-                    Some(Credentials::Password { user, password }) => self
-                        .client
-                        .get(url.clone())
-                        .basic_auth(user, Some(password)),
-                    _ => self.client.get(url.clone()),
-                };
-                self.retry(request).await?
+                Box::new(move || match credentials {
+                    Some(Credentials::Password { user, password }) => {
+                        client.get(url.clone()).basic_auth(user, Some(password))
+                    }
+                    _ => client.get(url.clone()),
+                })
             }
         };
+        let answer = self.retry(request).await.map_err(|error| match error {
+            RegistryError::Unreachable { why, .. } => {
+                failed(&server, format!("does not answer: {}", root(&why)))
+            }
+            error => error,
+        })?;
         let status = answer.status();
         let text = answer.text().await.unwrap_or_default();
+        let said = match message_of(&text) {
+            message if message.is_empty() => String::new(),
+            message => format!(": {message}"),
+        };
         match token_of(&text) {
             Some(token) if status.is_success() => Ok(token),
-            _ => Err(RegistryError::Unauthorized {
+            _ if status.is_success() => Err(failed(&server, "gives no token".to_owned())),
+            _ if matches!(status.as_u16(), 400 | 401 | 403) => Err(RegistryError::Unauthorized {
                 registry: self.registry.clone(),
                 who: self.who(),
-                message: if status.is_success() {
-                    "its token server gives no token".to_owned()
-                } else {
-                    format!("its token server answers {status}: {}", message_of(&text))
-                },
+                message: format!("its token server {server} answers {status}{said}"),
             }),
+            _ => Err(failed(&server, format!("answers {status}{said}"))),
         }
+    }
+
+    /// Returns the client for the token server, which may be spoken to in another way.
+    async fn token_client(&self, url: &reqwest::Url) -> Result<Client, RegistryError> {
+        let is_https = url.scheme() == "https";
+        if is_https == self.base.starts_with("https:") {
+            return Ok(self.client.clone());
+        }
+        let client = self.http.for_url(url).await;
+        client.cloned().map_err(|source| RegistryError::Client {
+            registry: self.registry.clone(),
+            source,
+        })
     }
 
     /// Sends a request again while it fails in a way that may pass.
@@ -267,38 +321,40 @@ impl Host {
                     if !transient || attempt == ATTEMPTS {
                         return Ok(answer);
                     }
-                    retry_after(&answer)
+                    match retry_after(&answer) {
+                        // Nobody waits so long in front of a terminal.
+                        Some(wait) if wait > LONGEST_WAIT => return Ok(answer),
+                        wait => wait,
+                    }
                 }
-                Err(source) => {
-                    let source = source.without_url();
+                Err(error) => {
+                    let why = error.without_url();
                     // Nobody listens, or the certificate is wrong: another try makes no difference.
-                    if attempt == ATTEMPTS || source.is_connect() || source.is_builder() {
+                    if attempt == ATTEMPTS || why.is_connect() || why.is_builder() {
                         return Err(RegistryError::Unreachable {
                             registry: self.registry.clone(),
-                            source,
+                            why,
                         });
                     }
                     None
                 }
             };
             let backoff = Duration::from_millis(200 * 2_u64.pow(attempt));
-            tokio::time::sleep(wait.unwrap_or(backoff).min(LONGEST_WAIT)).await;
+            tokio::time::sleep(wait.unwrap_or(backoff)).await;
             attempt += 1;
         }
     }
 
-    /// Makes an error of an answer that is no success.
+    /// Makes an error of an answer that is no success. `image` is what was to be changed.
     pub async fn refusal(
         &self,
-        image: &ImageReference,
-        method: &'static str,
+        method: &str,
+        image: Option<&ImageReference>,
         answer: Response,
     ) -> RegistryError {
         let status = answer.status();
-        let text = self
-            .body(image, answer, 64 * 1024)
-            .await
-            .unwrap_or_default();
+        let retry_after = retry_after(&answer).map(|wait| wait.as_secs());
+        let text = self.body(answer, 64 * 1024).await.unwrap_or_default();
         let message = message_of(&String::from_utf8_lossy(&text));
         let (registry, who) = (self.registry.clone(), self.who());
         match status {
@@ -307,54 +363,52 @@ impl Host {
                 who,
                 message,
             },
-            StatusCode::FORBIDDEN => {
-                let verb = if method == "PUT" { "write" } else { "read" };
-                let action = format!("{verb} {}", image.repository());
-                RegistryError::Denied {
-                    registry,
-                    who,
-                    action,
-                    message,
-                }
-            }
-            status => RegistryError::Status {
-                method,
-                image: Box::new(image.clone()),
-                status: status.as_u16(),
+            StatusCode::FORBIDDEN => RegistryError::Denied {
+                registry,
+                who,
+                action: match image {
+                    Some(image) => format!("write {}", image.repository()),
+                    None => "read".to_owned(),
+                },
                 message,
+            },
+            status => RegistryError::Status {
+                registry,
+                request: match image {
+                    Some(image) => format!("{method} {image}"),
+                    None => method.to_owned(),
+                },
+                status,
+                message,
+                retry_after,
             },
         }
     }
 
     /// Makes an error of an answer that is no registry's.
-    pub fn unexpected(&self, image: &ImageReference, what: &str) -> RegistryError {
+    pub fn unexpected(&self, what: &str) -> RegistryError {
         RegistryError::Unexpected {
-            image: Box::new(image.clone()),
+            registry: self.registry.clone(),
             what: what.to_owned(),
         }
     }
 
     /// Reads an answer's body, up to a limit.
-    pub async fn body(
-        &self,
-        image: &ImageReference,
-        mut answer: Response,
-        limit: usize,
-    ) -> Result<Bytes, RegistryError> {
+    pub async fn body(&self, mut answer: Response, limit: usize) -> Result<Bytes, RegistryError> {
         let mut body = BytesMut::new();
         loop {
             let chunk = answer
                 .chunk()
                 .await
-                .map_err(|source| RegistryError::Unreachable {
+                .map_err(|error| RegistryError::Unreachable {
                     registry: self.registry.clone(),
-                    source: source.without_url(),
+                    why: error.without_url(),
                 })?;
             let Some(chunk) = chunk else {
                 return Ok(body.freeze());
             };
             if body.len() + chunk.len() > limit {
-                return Err(self.unexpected(image, "it is too large for a manifest"));
+                return Err(self.unexpected("it is larger than a manifest may be"));
             }
             body.extend_from_slice(&chunk);
         }
@@ -363,7 +417,7 @@ impl Host {
     fn who(&self) -> String {
         self.credentials
             .as_ref()
-            .map_or_else(|| "anonymous access".to_owned(), Credentials::who)
+            .map_or_else(|| "anonymous users".to_owned(), Credentials::who)
     }
 }
 
@@ -413,8 +467,18 @@ fn certificates(
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, RegistryError> {
-    fs::read(path).map_err(|source| RegistryError::Certificate {
+    let failed = |source| RegistryError::Certificate {
         path: path.display().to_string(),
         source,
-    })
+    };
+    let bytes = fs::read(path).map_err(failed)?;
+    // Said here, where the file is known: the library takes what is no PEM for no certificates.
+    if bytes.windows(PEM.len()).any(|window| window == PEM) {
+        Ok(bytes)
+    } else {
+        let what = "it holds nothing in the PEM format";
+        Err(failed(io::Error::new(io::ErrorKind::InvalidData, what)))
+    }
 }
+
+const PEM: &[u8] = b"-----BEGIN ";

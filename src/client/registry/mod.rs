@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use reqwest::{Method, StatusCode};
+use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
 
 pub use credentials::Credentials;
@@ -62,7 +63,19 @@ struct Shared {
     settings: RegistrySettings,
     /// The registries that the engine talks to without TLS.
     insecure: HashSet<String>,
-    hosts: Mutex<HashMap<Registry, Arc<OnceCell<Host>>>>,
+    hosts: Cells<Result<Host, Arc<RegistryError>>>,
+    credentials: Cells<Option<Credentials>>,
+}
+
+/// Something by registry, found out once however many ask for it.
+type Cells<T> = Mutex<HashMap<Registry, Arc<OnceCell<T>>>>;
+
+fn cell<T>(cells: &Cells<T>, registry: &Registry) -> Arc<OnceCell<T>> {
+    let mut cells = cells.lock().unwrap_or_else(PoisonError::into_inner);
+    cells
+        .entry(registry.clone())
+        .or_insert_with(|| Arc::new(OnceCell::new()))
+        .clone()
 }
 
 impl RegistryClient {
@@ -81,6 +94,7 @@ impl RegistryClient {
                 settings,
                 insecure,
                 hosts: Mutex::default(),
+                credentials: Mutex::default(),
             }),
         }
     }
@@ -104,7 +118,7 @@ impl RegistryClient {
             }
             // An answer to HEAD has no text, so a proxy's 404 looks like the registry's: ask again.
             StatusCode::NOT_FOUND => return self.absent(&host, image).await,
-            _ => return Err(host.refusal(image, "HEAD", answer).await),
+            _ => return Err(host.refusal("HEAD", None, answer).await),
         }
         let digest = answer
             .headers()
@@ -112,8 +126,8 @@ impl RegistryClient {
             .and_then(|value| value.to_str().ok());
         match digest.map(str::parse) {
             Some(Ok(digest)) => Ok(Some(digest)),
-            Some(Err(_)) => Err(host.unexpected(image, "its answer has a digest that is none")),
-            // The header is not obligatory; the digest of the bytes is the same thing.
+            Some(Err(_)) => Err(host.unexpected("its digest is none")),
+            // The header is optional: then the manifest itself tells.
             None => self.manifest(image).await.map(|manifest| Some(manifest.1)),
         }
     }
@@ -124,17 +138,18 @@ impl RegistryClient {
         image: &ImageReference,
     ) -> Result<Option<Digest>, RegistryError> {
         let answer = host.send(Method::GET, image, Access::Pull, None).await?;
-        if answer.status() != StatusCode::NOT_FOUND {
-            return Err(host.unexpected(image, "it answers HEAD with 404, but not GET"));
+        match answer.status() {
+            StatusCode::NOT_FOUND => {}
+            StatusCode::OK => {
+                return Err(host.unexpected("it answers HEAD with 404, and GET with the image"));
+            }
+            _ => return Err(host.refusal("GET", None, answer).await),
         }
-        let text = answer.text().await.unwrap_or_default();
-        if error::says_not_found(&text) {
+        let text = host.body(answer, 64 * 1024).await?;
+        if error::says_not_found(&String::from_utf8_lossy(&text)) {
             Ok(None)
         } else {
-            Err(host.unexpected(
-                image,
-                "something answers 404 that is no registry, perhaps a proxy",
-            ))
+            Err(host.unexpected("something answers 404 that is no registry, perhaps a proxy"))
         }
     }
 
@@ -146,7 +161,7 @@ impl RegistryClient {
         let host = self.host(image).await?;
         let answer = host.send(Method::GET, image, Access::Pull, None).await?;
         if answer.status() != StatusCode::OK {
-            return Err(host.refusal(image, "GET", answer).await);
+            return Err(host.refusal("GET", None, answer).await);
         }
         let header = |name: &str| {
             answer
@@ -156,12 +171,13 @@ impl RegistryClient {
                 .map(str::to_owned)
         };
         let media_type = header("content-type").unwrap_or_default();
-        let digest =
-            header("docker-content-digest").or_else(|| image.digest().map(ToString::to_string));
-        let bytes = host.body(image, answer, MAX_MANIFEST).await?;
-        let Some(Ok(digest)) = digest.as_deref().map(str::parse) else {
-            return Err(host.unexpected(image, "it does not tell the digest of the manifest"));
-        };
+        let told = header("docker-content-digest");
+        let bytes = host.body(answer, MAX_MANIFEST).await?;
+        // The header is optional: it is the digest of the bytes.
+        let digest = told.unwrap_or_else(|| sha256(&bytes));
+        let digest = digest
+            .parse()
+            .map_err(|_| host.unexpected("its digest is none"))?;
         Ok((ImageManifest { media_type, bytes }, digest))
     }
 
@@ -182,7 +198,7 @@ impl RegistryClient {
             let body = Some((manifest.media_type.as_str(), manifest.bytes.clone()));
             let answer = host.send(Method::PUT, &name, Access::Push, body).await?;
             if !answer.status().is_success() {
-                return Err(host.refusal(&name, "PUT", answer).await);
+                return Err(host.refusal("PUT", Some(&name), answer).await);
             }
         }
         Ok(())
@@ -197,55 +213,66 @@ impl RegistryClient {
         &self,
         registry: &Registry,
     ) -> Result<Option<Credentials>, RegistryError> {
-        let folder = self.shared.settings.docker_config.clone();
-        let registry = registry.clone();
-        // A credential helper is a process, and may ask a keychain.
-        tokio::task::spawn_blocking(move || credentials::find(folder.as_deref(), &registry))
-            .await
-            .unwrap_or(Ok(None))
+        let cell = cell(&self.shared.credentials, registry);
+        let find = || async {
+            let folder = self.shared.settings.docker_config.clone();
+            let registry = registry.clone();
+            // A credential helper is a process, and may ask a keychain.
+            tokio::task::spawn_blocking(move || credentials::find(folder.as_deref(), &registry))
+                .await
+                .unwrap_or(Ok(None))
+        };
+        cell.get_or_try_init(find).await.cloned()
     }
 
+    /// Returns the registry of an image. A failure is kept: with many images it would otherwise be
+    /// waited for once an image.
     async fn host(&self, image: &ImageReference) -> Result<HostGuard, RegistryError> {
         let Some(registry) = image.repository().registry() else {
             return Err(RegistryError::NoRegistry(Box::new(image.clone())));
         };
-        let cell = {
-            let mut hosts = self
-                .shared
-                .hosts
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            hosts.entry(registry.clone()).or_default().clone()
-        };
-        cell.get_or_try_init(|| async {
-            let credentials = self.credentials(registry).await?;
-            let may_be_plain =
-                registry.is_loopback() || self.shared.insecure.contains(registry.as_str());
-            Host::find(
-                &self.shared.http,
-                &self.shared.settings,
-                registry,
-                credentials,
-                may_be_plain,
-            )
-            .await
-        })
-        .await?;
-        Ok(HostGuard(cell))
+        let cell = cell(&self.shared.hosts, registry);
+        let found = cell
+            .get_or_init(|| async { self.find_host(registry).await.map_err(Arc::new) })
+            .await;
+        match found {
+            Ok(_) => Ok(HostGuard(cell)),
+            Err(error) => Err(RegistryError::Known(error.clone())),
+        }
+    }
+
+    async fn find_host(&self, registry: &Registry) -> Result<Host, RegistryError> {
+        let credentials = self.credentials(registry).await?;
+        let may_be_plain =
+            registry.is_loopback() || self.shared.insecure.contains(registry.as_str());
+        Host::find(
+            &self.shared.http,
+            &self.shared.settings,
+            registry,
+            credentials,
+            may_be_plain,
+        )
+        .await
     }
 }
 
+fn sha256(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
+}
+
 /// A host that was found; keeps its cell alive.
-struct HostGuard(Arc<OnceCell<Host>>);
+struct HostGuard(Arc<OnceCell<Result<Host, Arc<RegistryError>>>>);
 
 impl std::ops::Deref for HostGuard {
     type Target = Host;
 
     fn deref(&self) -> &Host {
         match self.0.get() {
-            Some(host) => host,
-            // `host()` makes a guard only of a cell that it has filled.
-            None => unreachable!("a host guard holds a host"),
+            Some(Ok(host)) => host,
+            // `host()` makes a guard only of a cell that holds one.
+            _ => unreachable!("a host guard holds a host"),
         }
     }
 }

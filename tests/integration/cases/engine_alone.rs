@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::app::App;
 use crate::case::Case;
 use crate::context::Context;
-use crate::platform::Platform;
+use crate::services::Services;
 
 pub const CASES: &[Case] = cases![
     build_makes_an_image_once,
@@ -122,7 +122,7 @@ fn force_builds_again(t: &Context) {
 }
 
 fn needs_are_built_first(t: &Context) {
-    let platform = Platform::new(t, &["aback", "bfront", "cbase", "other"]);
+    let platform = Services::new(t, &["aback", "bfront", "cbase", "other"]);
     let busybox = t.engine().busybox();
     let dockerfile = |text: &str| [("Dockerfile", text.to_owned())];
     platform.commit(
@@ -169,7 +169,7 @@ fn needs_are_built_first(t: &Context) {
 }
 
 fn failure_blocks_only_what_needs_it(t: &Context) {
-    let platform = Platform::new(t, &["a", "b", "c", "d"]);
+    let platform = Services::new(t, &["a", "b", "c", "d"]);
     platform.manifest(&[
         ("a", platform.scripts("exit 5")),
         ("b", "needs: [ a ]".to_owned()),
@@ -203,7 +203,7 @@ fn failure_blocks_only_what_needs_it(t: &Context) {
 }
 
 fn fail_fast_stops_everything(t: &Context) {
-    let platform = Platform::new(t, &["a", "b", "c"]);
+    let platform = Services::new(t, &["a", "b", "c"]);
     platform.manifest(&[
         (
             "a",
@@ -229,7 +229,7 @@ fn fail_fast_stops_everything(t: &Context) {
 }
 
 fn so_many_jobs_run_at_once(t: &Context) {
-    let platform = Platform::new(t, &["a", "b", "c"]);
+    let platform = Services::new(t, &["a", "b", "c"]);
     let wait = platform.scripts("echo waiting; until [ -e go ]; do sleep 0.1; done");
     platform.manifest(&["a", "b", "c"].map(|name| (name, wait.clone())));
     let mut running = t.xp(["build", "--jobs", "2"]).spawn();

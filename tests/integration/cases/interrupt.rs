@@ -9,9 +9,9 @@ use rustix::process::Signal;
 use crate::app::App;
 use crate::case::Case;
 use crate::context::Context;
-use crate::platform::Platform;
 use crate::process;
 use crate::repository::write_file;
+use crate::services::Services;
 use crate::wait::wait_until;
 use crate::xp::{RunningXp, Xp};
 
@@ -30,7 +30,7 @@ pub const CASES: &[Case] = cases![
 const PROMPT: Duration = Duration::from_secs(30);
 
 fn interrupt_says_what_was_finished(t: &Context) {
-    let platform = Platform::new(t, &["first", "second", "third"]);
+    let platform = Services::new(t, &["first", "second", "third"]);
     let manifest = |line: &str| {
         let second = format!("needs: [ first ]\n    {}", platform.scripts(line));
         platform.manifest(&[

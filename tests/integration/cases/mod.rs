@@ -2,11 +2,20 @@
 
 mod builder;
 mod builder_images;
+mod credentials;
+mod decisions;
 mod docs;
 mod engine_alone;
+mod git_export;
+mod git_references;
+mod git_sync;
+mod git_transports;
 mod image_build;
 mod interrupt;
+mod refusals;
+mod requests;
 mod scripts;
+mod small;
 mod world;
 
 use crate::case::Case;
@@ -14,14 +23,22 @@ use crate::case::Case;
 /// Returns all tests.
 pub fn all() -> Vec<Case> {
     [
-        world::CASES,
         builder::CASES,
         builder_images::CASES,
+        credentials::CASES,
+        decisions::CASES,
         docs::CASES,
         engine_alone::CASES,
+        git_export::CASES,
+        git_references::CASES,
+        git_sync::CASES,
+        git_transports::CASES,
         image_build::CASES,
         interrupt::CASES,
+        refusals::CASES,
+        requests::CASES,
         scripts::CASES,
+        world::CASES,
     ]
     .concat()
 }

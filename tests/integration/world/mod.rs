@@ -4,6 +4,7 @@ mod access_log;
 mod base_image;
 mod engine;
 mod folder;
+mod gateway;
 mod git_server;
 mod registry;
 mod server;
@@ -17,6 +18,7 @@ use std::thread;
 
 pub use access_log::{Mark, Request};
 pub use engine::Engine;
+pub use gateway::{Gateway, Incoming, Reply};
 pub use git_server::{GitServer, GitServerKind};
 pub use registry::{Registry, RegistryKind};
 pub use server::closed_port;
@@ -27,10 +29,15 @@ use folder::Folder;
 use server::Starter;
 use tls::Certificates;
 
-/// The only user of servers that want a login.
+/// The usual user of servers that want a login.
 pub const USER: &str = "xp";
 /// The password of [`USER`].
 pub const PASSWORD: &str = "secret";
+/// Another user of theirs, whose password is hard on encodings.
+pub const AWKWARD_USER: &str = "o'brien@example.com";
+/// The password of [`AWKWARD_USER`]. In Base 64 it has characters that differ in URLs, wherever it
+/// begins.
+pub const AWKWARD_PASSWORD: &str = "a:~~~???>>>\"\\$%ü";
 
 /// Returns how everything is named that a test run makes in places that it may share.
 pub fn run_prefix() -> String {
@@ -176,9 +183,13 @@ impl World {
         self.htpasswd.get(|| {
             let path = self.directory("htpasswd");
             // The registry accepts bcrypt only; the lowest cost keeps requests quick.
-            let mut command = Command::new("htpasswd");
-            let line = process::succeed(command.args(["-nbB", "-C", "4", USER, PASSWORD]));
-            std::fs::write(&path, line.trim_end()).map_err(|error| error.to_string())?;
+            let line = |user: &str, password: &str| {
+                let mut command = Command::new("htpasswd");
+                process::succeed(command.args(["-nbB", "-C", "4", user, password]))
+            };
+            let lines = [line(USER, PASSWORD), line(AWKWARD_USER, AWKWARD_PASSWORD)];
+            let lines = lines.each_ref().map(|line| line.trim_end()).join("\n");
+            std::fs::write(&path, lines).map_err(|error| error.to_string())?;
             Ok(path)
         })
     }

@@ -1,0 +1,333 @@
+//! The decision table, each row with a real registry and a real engine.
+
+use crate::case::Case;
+use crate::cases::small;
+use crate::context::Context;
+use crate::repository::GitRepository;
+use crate::world::Registry;
+
+pub const CASES: &[Case] = cases![
+    what_is_nowhere_is_built_and_pushed,
+    what_is_everywhere_is_skipped,
+    what_only_the_registry_has_is_pulled,
+    what_only_the_engine_has_is_pushed,
+    without_a_registry_the_engine_alone_decides,
+    no_push_keeps_the_image_in_the_engine,
+    force_builds_the_selected_services_only,
+    a_branch_that_moved_back_gets_its_tag_without_an_upload,
+    further_tags_are_set_in_registry_and_engine,
+    a_branch_with_a_slash_has_a_tag_of_its_own,
+    a_tag_is_built_under_its_name,
+];
+
+/// One service in the shared registry.
+struct One<'t> {
+    t: &'t Context,
+    registry: &'t Registry,
+    repository: GitRepository,
+    image: String,
+}
+
+impl<'t> One<'t> {
+    fn new(t: &'t Context) -> Self {
+        let one = Self {
+            t,
+            registry: t.registry(),
+            repository: small::repository(t, "zbackend"),
+            image: t.image("zbackend"),
+        };
+        small::platform(t, one.registry.host(), &[("zbackend", &one.repository)]);
+        one
+    }
+
+    /// Returns the image's name in the engine.
+    fn in_engine(&self, tag: &str) -> String {
+        format!("{}/{}:{tag}", self.registry.host(), self.image)
+    }
+
+    /// Returns the tags that the engine has.
+    fn engine_tags(&self) -> Vec<String> {
+        let names = self.t.engine().images_with_prefix(&self.in_engine(""));
+        let tag = |name: &String| name.rsplit(':').next().expect("a tag").to_owned();
+        names.iter().map(tag).collect()
+    }
+
+    fn registry_tags(&self) -> Vec<String> {
+        self.registry.tags(&self.image)
+    }
+
+    fn digest(&self, tag: &str) -> String {
+        let digest = self.registry.manifest_digest(&self.image, tag);
+        digest.unwrap_or_else(|| panic!("the registry has no {tag}"))
+    }
+
+    fn forget_in_engine(&self) {
+        for tag in self.engine_tags() {
+            self.t.engine().remove_image(&self.in_engine(&tag));
+        }
+    }
+
+    fn forget_in_registry(&self) {
+        for tag in self.registry_tags() {
+            self.registry.delete_tag(&self.image, &tag);
+        }
+    }
+}
+
+fn sorted<const N: usize>(tags: [&str; N]) -> Vec<String> {
+    let mut tags = tags.map(str::to_owned).to_vec();
+    tags.sort();
+    tags
+}
+
+fn what_is_nowhere_is_built_and_pushed(t: &Context) {
+    let one = One::new(t);
+    let commit = one.repository.head();
+    let mark = one.registry.mark();
+    let build = t.xp(["build"]).success();
+    build
+        .stdout_contains("built")
+        .stdout_contains(&format!("neither {} nor the engine", one.registry.host()));
+
+    assert_eq!(one.registry_tags(), sorted([&commit, "master"]));
+    assert_eq!(one.engine_tags(), sorted([&commit, "master"]));
+    assert_eq!(one.digest(&commit), one.digest("master"));
+    let labels = one.registry.labels(&one.image, &commit);
+    assert_eq!(labels["org.opencontainers.image.revision"], commit);
+    assert_eq!(labels["org.opencontainers.image.version"], "master");
+    // The commit's tag comes first: a branch's tag never names what its commit's does not.
+    let requests = t.own_requests(one.registry.requests_since(mark));
+    let puts = requests.iter().filter(|request| {
+        request.method == "PUT" && request.path.contains("/manifests/") && request.status == 201
+    });
+    let tags: Vec<&str> = puts
+        .filter_map(|request| request.path.rsplit('/').next())
+        .collect();
+    assert_eq!(tags, [commit.as_str(), "master"]);
+}
+
+fn what_is_everywhere_is_skipped(t: &Context) {
+    let one = One::new(t);
+    t.xp(["build"]).success();
+    let mark = one.registry.mark();
+    let build = t.xp(["build"]).success();
+    build
+        .stdout_contains("skipped")
+        .stdout_contains("in the registry and the engine");
+    let requests = t.own_requests(one.registry.requests_since(mark));
+    assert!(
+        requests.iter().all(|request| request.method == "HEAD"),
+        "{requests:?}"
+    );
+    t.xp(["plan"]).success().stdout_contains("Nothing to do");
+}
+
+fn what_only_the_registry_has_is_pulled(t: &Context) {
+    let one = One::new(t);
+    let commit = one.repository.head();
+    t.xp(["build"]).success();
+    one.forget_in_engine();
+    std::fs::remove_dir_all(t.dir().join("src")).expect("the working copy");
+
+    let skip = t.xp(["build", "--no-pull"]).success();
+    skip.stdout_contains("skipped");
+    assert_eq!(one.engine_tags(), [""; 0]);
+
+    let mark = one.registry.mark();
+    let pull = t.xp(["build"]).success();
+    pull.stdout_contains("pulled")
+        .stdout_contains("in the registry, not in the engine");
+    assert_eq!(one.engine_tags(), sorted([&commit, "master"]));
+    let requests = t.own_requests(one.registry.requests_since(mark));
+    let only_reads = |method: &str| matches!(method, "HEAD" | "GET");
+    assert!(
+        requests.iter().all(|request| only_reads(&request.method)),
+        "{requests:?}"
+    );
+    assert!(!t.exists("src"), "nothing is cloned for a pull");
+}
+
+fn what_only_the_engine_has_is_pushed(t: &Context) {
+    let one = One::new(t);
+    let commit = one.repository.head();
+    t.xp(["build"]).success();
+    let digest = one.digest(&commit);
+    one.forget_in_registry();
+    std::fs::remove_dir_all(t.dir().join("src")).expect("the working copy");
+
+    let push = t.xp(["build"]).success();
+    push.stdout_contains("pushed")
+        .stdout_contains("in the engine, not in the registry");
+    assert_eq!(one.registry_tags(), sorted([&commit, "master"]));
+    assert_eq!(one.digest(&commit), digest);
+    assert!(!t.exists("src"), "nothing is cloned for a push");
+}
+
+fn without_a_registry_the_engine_alone_decides(t: &Context) {
+    let repository = small::repository(t, "zbackend");
+    let commit = repository.head();
+    small::platform(t, "", &[("zbackend", &repository)]);
+    let name = |tag: &str| format!("{}:{tag}", t.image("zbackend"));
+    t.xp(["build"])
+        .success()
+        .stdout_contains("the engine does not have the commit");
+    let names = t.engine().images_with_prefix(t.prefix());
+    assert_eq!(names, sorted([&name(&commit), &name("master")]));
+    t.xp(["build"]).success().stdout_contains("skipped");
+    // A tag that was lost is set again without a build.
+    t.engine().remove_image(&name("master"));
+    t.xp(["build"]).success().stdout_contains("tagged");
+    assert!(t.engine().image(&name("master")).is_some());
+}
+
+fn no_push_keeps_the_image_in_the_engine(t: &Context) {
+    let one = One::new(t);
+    let commit = one.repository.head();
+    t.xp(["build", "--no-push"])
+        .success()
+        .stdout_contains("built");
+    assert_eq!(one.engine_tags(), sorted([&commit, "master"]));
+    assert_eq!(one.registry_tags(), [""; 0]);
+    t.xp(["build", "--no-push"])
+        .success()
+        .stdout_contains("skipped")
+        .stdout_contains("--no-push");
+    t.xp(["build"]).success().stdout_contains("pushed");
+    assert_eq!(one.registry_tags(), sorted([&commit, "master"]));
+}
+
+fn force_builds_the_selected_services_only(t: &Context) {
+    let registry = t.registry();
+    let services = ["zbackend", "zfrontend"].map(|name| {
+        let repository = small::repository(t, name);
+        // Each build gives another image, so that the registry shows whether there was one.
+        let more = format!(
+            "    dockerBuilder: {{image: '{}'}}\n    scripts:\n      build:\n        - cat /proc/sys/kernel/random/uuid > content\n",
+            t.engine().busybox()
+        );
+        let needs = if name == "zbackend" { "    needs: [zfrontend]\n" } else { "" };
+        let service = small::service(t, name, &repository.url_file(), "", &(more + needs));
+        (service, repository.head())
+    });
+    let [(backend, backend_commit), (frontend, frontend_commit)] = services;
+    small::manifest(t, registry.host(), &(backend + &frontend));
+    let digests = || {
+        let digest = |name: &str, tag: &str| registry.manifest_digest(&t.image(name), tag);
+        assert_eq!(
+            digest("zbackend", &backend_commit),
+            digest("zbackend", "master")
+        );
+        (
+            digest("zbackend", &backend_commit).expect("it was pushed"),
+            digest("zfrontend", &frontend_commit).expect("it was pushed"),
+        )
+    };
+    t.xp(["build"]).success();
+    let before = digests();
+    let forced = t.xp(["build", "--force", "zbackend"]).success();
+    forced.stdout_contains("--force");
+    let after = digests();
+    assert_ne!(before.0, after.0);
+    assert_eq!(before.1, after.1);
+}
+
+fn a_branch_that_moved_back_gets_its_tag_without_an_upload(t: &Context) {
+    let one = One::new(t);
+    let first = one.repository.head();
+    t.xp(["build"]).success();
+    let second = one.repository.commit(&[("content", "other")], "Second");
+    t.xp(["build"]).success();
+    assert_eq!(one.digest("master"), one.digest(&second));
+    let engine_id = |tag: &str| t.engine().image(&one.in_engine(tag)).expect(tag)["Id"].clone();
+    assert_eq!(engine_id("master"), engine_id(&second));
+
+    one.repository.git(&["reset", "--quiet", "--hard", &first]);
+    one.repository
+        .git(&["push", "--quiet", "--force", "origin", "HEAD:master"]);
+    let mark = one.registry.mark();
+    let tag = t.xp(["build"]).success();
+    tag.stdout_contains("tagged");
+    assert_eq!(one.digest("master"), one.digest(&first));
+    assert_ne!(one.digest("master"), one.digest(&second));
+    assert_eq!(engine_id("master"), engine_id(&first));
+
+    let requests = t.own_requests(one.registry.requests_since(mark));
+    let mut asked: Vec<String> = requests
+        .iter()
+        .map(|request| {
+            let last = request.path.rsplit('/').next().unwrap_or_default();
+            format!("{} {last}", request.method)
+        })
+        .collect();
+    asked[..2].sort();
+    let mut expected = sorted([&format!("HEAD {first}"), "HEAD master"]);
+    expected.extend([format!("GET {first}"), "PUT master".to_owned()]);
+    assert_eq!(asked, expected, "no blob is asked for or sent");
+}
+
+fn further_tags_are_set_in_registry_and_engine(t: &Context) {
+    let registry = t.registry();
+    let repository = small::repository(t, "zbackend");
+    let commit = repository.head();
+    let url = repository.url_file();
+    let tags = ", tags: ['build-${{ env.BUILD_NUMBER }}', '${{ service.name }}']";
+    let service = small::service(t, "zbackend", &url, tags, "");
+    small::manifest(t, registry.host(), &service);
+    t.xp(["build"])
+        .failure(2)
+        .stderr_contains("BUILD_NUMBER")
+        .stderr_contains("x-platform.yml:6:");
+
+    let build = t.xp(["build", "--tag", "nightly"]);
+    build.env("BUILD_NUMBER", "7").success();
+    let image = t.image("zbackend");
+    let mut expected = sorted([&commit, "master", "build-7", "zbackend", "nightly"]);
+    assert_eq!(registry.tags(&image), expected);
+
+    // The next number is one more tag of the same image.
+    let mark = registry.mark();
+    let build = t.xp(["build"]).env("BUILD_NUMBER", "8").success();
+    build.stdout_contains("tagged").stdout_contains("build-8");
+    expected.push("build-8".to_owned());
+    expected.sort();
+    assert_eq!(registry.tags(&image), expected);
+    let prefix = format!("{}/{image}:", registry.host());
+    assert_eq!(t.engine().images_with_prefix(&prefix).len(), expected.len());
+    let digest = registry.manifest_digest(&image, &commit);
+    for tag in &expected {
+        assert_eq!(registry.manifest_digest(&image, tag), digest, "{tag}");
+    }
+    let requests = t.own_requests(registry.requests_since(mark));
+    let is_put = |request: &&crate::world::Request| request.method == "PUT";
+    assert_eq!(requests.iter().filter(is_put).count(), 1, "{requests:?}");
+    assert!(
+        requests
+            .iter()
+            .all(|request| !request.path.contains("/blobs/")),
+        "{requests:?}"
+    );
+}
+
+fn a_branch_with_a_slash_has_a_tag_of_its_own(t: &Context) {
+    let one = One::new(t);
+    one.repository.branch("feature/x");
+    let commit = one.repository.commit(&[("content", "new")], "Feature");
+    t.xp(["build", "--branch", "feature/x"]).success();
+    // The digits are of the SHA-1 of the branch's name.
+    let tag = "feature-x-45239254";
+    assert_eq!(one.registry_tags(), sorted([&commit, tag]));
+    assert_eq!(one.digest(tag), one.digest(&commit));
+    assert_eq!(one.engine_tags(), sorted([&commit, tag]));
+}
+
+fn a_tag_is_built_under_its_name(t: &Context) {
+    let one = One::new(t);
+    let commit = one.repository.head();
+    let object = one.repository.annotated_tag("v1.0", "The first");
+    one.repository.commit(&[("content", "later")], "Later");
+    t.xp(["build", "--reference", "zbackend=v1.0"]).success();
+    assert_eq!(one.registry_tags(), sorted([&commit, "v1.0"]));
+    assert!(!one.registry_tags().contains(&object));
+    let labels = one.registry.labels(&one.image, &commit);
+    assert_eq!(labels["org.opencontainers.image.version"], "v1.0");
+}

@@ -1,0 +1,248 @@
+//! Registries that do not tell whether an image exists: never taken for "it does not".
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::case::Case;
+use crate::cases::small;
+use crate::context::Context;
+use crate::output::Output;
+use crate::repository::GitRepository;
+use crate::world::{Gateway, Incoming, RegistryKind, Reply, USER};
+
+pub const CASES: &[Case] = cases![
+    no_login_is_said_as_such,
+    a_wrong_login_is_said_with_its_user,
+    a_user_without_the_right_is_said,
+    a_limited_rate_is_waited_for,
+    a_lasting_limit_is_an_error,
+    a_long_retry_after_is_not_waited_for,
+    a_server_error_that_passes_is_not_seen,
+    a_lasting_server_error_is_an_error,
+    a_registry_that_does_not_answer_is_named,
+    a_proxys_not_found_is_not_the_registrys,
+    a_not_found_without_the_usual_header_counts,
+    a_digest_is_not_demanded,
+    many_images_of_one_registry_are_one_reason,
+    one_registry_of_two_fails,
+];
+
+/// One service whose images are in the registry of that name.
+fn service(t: &Context, registry: &str) -> GitRepository {
+    let repository = small::repository(t, "zbackend");
+    small::platform(t, registry, &[("zbackend", &repository)]);
+    repository
+}
+
+/// Runs `plan` and `build`, which must both refuse, and change nothing.
+#[track_caller]
+fn refused(t: &Context) -> Output {
+    let plan = t.xp(["plan"]).failure(3);
+    let output = t.xp(["build"]).failure(3);
+    assert_eq!(plan.stderr, output.stderr);
+    assert_eq!(output.stdout, "");
+    assert!(!t.exists("src"), "nothing is cloned");
+    assert_eq!(t.engine().images_with_prefix(t.prefix()), [""; 0]);
+    let output = output.stderr_contains("it cannot be told whether");
+    output.stderr_contains(&t.image("zbackend"))
+}
+
+/// A gateway before the shared registry that gives these answers to requests about manifests,
+/// one after the other, and then lets the registry answer.
+fn first_answers(
+    t: &Context,
+    count: usize,
+    answer: impl Fn() -> Reply + Send + Sync + 'static,
+) -> Gateway {
+    let given = Arc::new(AtomicUsize::new(0));
+    Gateway::before(t.registry().host(), move |incoming: &Incoming| {
+        let is_next = incoming.is_about_manifest() && given.fetch_add(1, Ordering::Relaxed) < count;
+        if is_next { answer() } else { Reply::Forward }
+    })
+}
+
+fn every_answer(t: &Context, answer: impl Fn() -> Reply + Send + Sync + 'static) -> Gateway {
+    first_answers(t, usize::MAX, answer)
+}
+
+fn no_login_is_said_as_such(t: &Context) {
+    let registry = t.registry_of(RegistryKind::Auth);
+    service(t, registry.host());
+    let hint = format!("docker login {}", registry.host());
+    refused(t)
+        .stderr_contains(registry.host())
+        .stderr_contains("anonymous users")
+        .stderr_contains(&hint);
+    assert_eq!(registry.tags(&t.image("zbackend")), [""; 0]);
+}
+
+fn a_wrong_login_is_said_with_its_user(t: &Context) {
+    let registry = t.registry_of(RegistryKind::Auth);
+    service(t, registry.host());
+    t.log_in_as(registry, USER, "canary-password");
+    let hint = format!("docker login {}", registry.host());
+    refused(t)
+        .stderr_contains("refuses the user `xp`")
+        .stderr_contains(&hint)
+        .does_not_contain("canary-password");
+    assert_eq!(registry.tags(&t.image("zbackend")), [""; 0]);
+}
+
+fn a_user_without_the_right_is_said(t: &Context) {
+    let gateway = every_answer(t, || {
+        Reply::error(403, "DENIED", "requested access to the resource is denied")
+    });
+    service(t, gateway.host());
+    refused(t)
+        .stderr_contains("does not allow anonymous users to read")
+        .stderr_contains("ask for the right");
+    // It is no use to ask again.
+    assert_eq!(gateway.manifest_requests("HEAD"), 4, "two tags, two runs");
+}
+
+fn a_limited_rate_is_waited_for(t: &Context) {
+    let repository = small::repository(t, "zbackend");
+    for headers in [vec![], vec![("Retry-After", "1".to_owned())]] {
+        let gateway = first_answers(t, 2, move || {
+            Reply::Answer(429, headers.clone(), String::new())
+        });
+        small::platform(t, gateway.host(), &[("zbackend", &repository)]);
+        let plan = t.xp(["plan"]).success();
+        plan.stdout_contains("build");
+        assert_eq!(
+            gateway.manifest_requests("HEAD"),
+            4,
+            "two were answered with 429"
+        );
+    }
+}
+
+fn a_lasting_limit_is_an_error(t: &Context) {
+    let gateway = every_answer(t, || Reply::error(429, "TOOMANYREQUESTS", "slow down"));
+    service(t, gateway.host());
+    refused(t)
+        .stderr_contains("429 Too Many Requests")
+        .stderr_contains("try again later");
+}
+
+fn a_long_retry_after_is_not_waited_for(t: &Context) {
+    let gateway = every_answer(t, || {
+        Reply::Answer(429, vec![("Retry-After", "3600".to_owned())], String::new())
+    });
+    service(t, gateway.host());
+    refused(t).stderr_contains("429").stderr_contains("3600");
+    assert_eq!(
+        gateway.manifest_requests("HEAD"),
+        4,
+        "each tag is asked for once a run"
+    );
+}
+
+fn a_server_error_that_passes_is_not_seen(t: &Context) {
+    let repository = small::repository(t, "zbackend");
+    for status in [500, 502, 503] {
+        let gateway = first_answers(t, 1, move || Reply::status(status));
+        small::platform(t, gateway.host(), &[("zbackend", &repository)]);
+        let plan = t.xp(["plan"]).success();
+        plan.stdout_contains("build")
+            .does_not_contain(&status.to_string());
+    }
+}
+
+fn a_lasting_server_error_is_an_error(t: &Context) {
+    let gateway = every_answer(t, || {
+        Reply::error(503, "UNAVAILABLE", "the database is away")
+    });
+    service(t, gateway.host());
+    refused(t)
+        .stderr_contains("503")
+        .stderr_contains("the registry itself fails");
+}
+
+fn a_registry_that_does_not_answer_is_named(t: &Context) {
+    let host = format!("127.0.0.1:{}", t.closed_port());
+    service(t, &host);
+    refused(t)
+        .stderr_contains(&format!("the registry {host} does not answer"))
+        .stderr_contains("refused");
+}
+
+fn a_proxys_not_found_is_not_the_registrys(t: &Context) {
+    let gateway = every_answer(t, || {
+        let html = vec![("Content-Type", "text/html".to_owned())];
+        Reply::Answer(
+            404,
+            html,
+            "<html><h1>404 Not Found</h1></html>\n".to_owned(),
+        )
+    });
+    service(t, gateway.host());
+    refused(t).stderr_contains("perhaps a proxy");
+}
+
+fn a_not_found_without_the_usual_header_counts(t: &Context) {
+    let gateway = Gateway::before(t.registry().host(), |incoming| {
+        let asks = matches!(incoming.method.as_str(), "HEAD" | "GET");
+        match incoming.is_about_manifest() && asks {
+            // As Harbor says it.
+            true => Reply::error(404, "NOT_FOUND", "artifact not found"),
+            false => Reply::Forward,
+        }
+    });
+    service(t, gateway.host());
+    t.xp(["plan"]).success().stdout_contains("build");
+}
+
+fn a_digest_is_not_demanded(t: &Context) {
+    // The header with the digest is optional; what counts is that the image is there.
+    let repository = service(t, t.registry().host());
+    let commit = repository.head();
+    t.xp(["build"]).success();
+    let upstream = t.registry().host().to_owned();
+    let manifest = t.registry().image_manifest(&t.image("zbackend"), &commit);
+    let gateway = Gateway::before(&upstream, move |incoming| {
+        let media_type = "application/vnd.docker.distribution.manifest.v2+json";
+        match incoming.is_about_manifest() {
+            true => Reply::Answer(
+                200,
+                vec![("Content-Type", media_type.to_owned())],
+                manifest.to_string(),
+            ),
+            false => Reply::Forward,
+        }
+    });
+    small::platform(t, gateway.host(), &[("zbackend", &repository)]);
+    let plan = t.xp(["plan", "--no-pull"]).success();
+    plan.stdout_contains("Nothing to do");
+}
+
+fn one_registry_of_two_fails(t: &Context) {
+    let closed = format!("127.0.0.1:{}", t.closed_port());
+    let repository = small::repository(t, "zbackend");
+    let url = repository.url_file();
+    let elsewhere = small::service(t, "zfrontend", &url, "", "")
+        .replace("image: ", &format!("image: {closed}/"));
+    let services = small::service(t, "zbackend", &url, "", "") + &elsewhere;
+    small::manifest(t, t.registry().host(), &services);
+    let output = t.xp(["build"]).failure(3);
+    let output = output.stderr_contains(&closed);
+    assert!(!output.stderr.contains(t.registry().host()), "{output}");
+    // The other one can be built alone.
+    t.xp(["build", "zbackend"]).success();
+}
+
+fn many_images_of_one_registry_are_one_reason(t: &Context) {
+    let gateway = Gateway::alone(|_| Reply::status(503));
+    let repository = small::repository(t, "zbackend");
+    let services = ["a", "b", "c", "d"]
+        .map(|name| small::service(t, name, &repository.url_file(), "", ""))
+        .concat();
+    small::manifest(t, gateway.host(), &services);
+    let output = t.xp(["plan"]).failure(3);
+    let output = output
+        .stderr_contains("8 images")
+        .stderr_contains("and 5 more");
+    assert_eq!(output.stderr.matches("503").count(), 1, "{output}");
+    // A few attempts, and not a few an image.
+    assert_eq!(gateway.requests().len(), 4, "{:?}", gateway.requests());
+}
