@@ -16,6 +16,7 @@ mod refusals;
 mod requests;
 mod scripts;
 mod small;
+mod terminal;
 mod world;
 
 use crate::case::Case;
@@ -38,6 +39,7 @@ pub fn all() -> Vec<Case> {
         refusals::CASES,
         requests::CASES,
         scripts::CASES,
+        terminal::CASES,
         world::CASES,
     ]
     .concat()
