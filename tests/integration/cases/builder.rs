@@ -2,6 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
 
@@ -22,6 +23,7 @@ pub const CASES: &[Case] = cases![
     scripts_of_a_chosen_user_can_write,
     files_of_root_are_given_back_after_a_kill,
     caches_persist,
+    ssh_agent_is_forwarded_where_asked_for,
     limits_mounts_and_socket_reach_the_container,
     one_container_a_build_and_none_afterwards,
     left_over_containers_are_removed,
@@ -145,6 +147,18 @@ fn caches_persist(t: &Context) {
         !list.contains("node_modules"),
         "a cache is no part of the source: {list}"
     );
+}
+
+fn ssh_agent_is_forwarded_where_asked_for(t: &Context) {
+    let socket = t.folder().join("agent.sock");
+    let _agent = UnixListener::bind(&socket).expect("a socket");
+    let app = App::with_scripts(t, "ssh: true", &["test -S $SSH_AUTH_SOCK"]);
+    app.build().env("SSH_AUTH_SOCK", &socket).success();
+    let output = app.build().arg("--force").failure(1);
+    output.stderr_contains("`ssh: true` needs an ssh agent, and SSH_AUTH_SOCK is not set");
+    app.set_scripts("", &["test -z \"${SSH_AUTH_SOCK-}\""]);
+    let build = app.build().arg("--force").env("SSH_AUTH_SOCK", &socket);
+    build.success();
 }
 
 fn limits_mounts_and_socket_reach_the_container(t: &Context) {
