@@ -1,7 +1,7 @@
 //! Builder containers: what scripts find in them, and that nothing is left of them.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
@@ -288,10 +288,15 @@ fn as_stranger<const N: usize>(t: &Context, app: &App<'_>, arguments: [&str; N])
         let mut chown = Command::new("chown");
         process::succeed(chown.args(["-hR", "12345:12345"]).arg(folder));
     }
-    // The folder of the program may be closed to others.
+    // The folder of the program may be closed to others. Copied by another process: a file that
+    // this one wrote may still be open in a child that another test starts, and then cannot be run.
     let program = t.folder().join("xp");
-    fs::copy(env!("CARGO_BIN_EXE_xp"), &program).expect("xp can be copied");
-    fs::set_permissions(&program, Permissions::from_mode(0o755)).expect("its mode");
+    let mut install = Command::new("install");
+    process::succeed(
+        install
+            .args(["--mode=755", env!("CARGO_BIN_EXE_xp")])
+            .arg(&program),
+    );
     let socket = t.engine().host().strip_prefix("unix://").expect("a socket");
     let group = fs::metadata(socket).expect("the engine's socket").gid();
     let mut xp = t.program("setpriv", ["--reuid", "12345", "--regid", "12345"]);
