@@ -205,7 +205,9 @@ struct HangingClone {
 
 impl HangingClone {
     fn spawn_until_it_hangs(&self, app: &App<'_>) -> RunningXp {
-        let build: Xp = app.build().env("GIT_SSH_COMMAND", &self.program);
+        let build: Xp = app
+            .build()
+            .env("GIT_SSH_COMMAND", format!("sh {}", self.program.display()));
         let running = build.spawn();
         wait_until("the clone hangs", || self.hangs.exists());
         running
