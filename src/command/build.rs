@@ -60,20 +60,21 @@ fn conclude(session: &Session, plan: &Plan, ended: &[(Unit, Ended)]) -> Result<(
     if !session.settings.report.quiet {
         super::print(&summary.table);
     }
+    let interrupted = session.cancel.is_cancelled()
+        && ended
+            .iter()
+            .any(|(_, ended)| ended.outcome == Outcome::Stopped);
     let mut failures = ended.iter().filter_map(|(_, ended)| match &ended.outcome {
         Outcome::Failed(step) => Some(step.outside),
         _ => None,
     });
-    let interrupted = ended
-        .iter()
-        .any(|(_, ended)| ended.outcome == Outcome::Stopped);
     match failures.next() {
+        _ if interrupted => Err(Failure::silent(Exit::Interrupted)),
         // A build that failed by itself is said even where something outside failed as well.
         Some(outside) if outside && failures.all(|outside| outside) => {
             Err(Failure::silent(Exit::Outside))
         }
         Some(_) => Err(Failure::silent(Exit::ServiceFailed)),
-        None if interrupted => Err(Failure::silent(Exit::Interrupted)),
         None => Ok(()),
     }
 }

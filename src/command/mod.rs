@@ -60,13 +60,16 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         .map_err(|error| Failure::usage(format!("no threads can be started: {error}")))?;
     let result = runtime.block_on(async {
         let session = Session::open(settings)?;
-        match cli.command {
+        let result = match cli.command {
             Command::Build(args) => build::run(&session, &args).await,
             Command::Plan(args) => plan::run(&session, &args).await,
             Command::Sync(args) => sync::run(&session, &args).await,
             Command::Builder(command) => builder::run(&session, &command).await,
             Command::Schema => Ok(()),
-        }
+        };
+        // Whatever happened, the terminal is left as it was found.
+        session.reporter.finish();
+        result
     });
     // A thread that still waits for a credential helper or a DNS answer must not hold up the end.
     runtime.shutdown_background();

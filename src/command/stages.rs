@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tokio_util::sync::CancellationToken;
+
 use super::session::Session;
 use crate::cli::{PlanArgs, References, Selection};
 use crate::client::engine::{Engine, EngineFacts};
@@ -171,13 +173,8 @@ async fn builders(
 }
 
 /// Returns what working copies are brought up to date with.
-pub fn sources(session: &Session, git: GitClient) -> Sources {
-    Sources::new(
-        git,
-        session.events.clone(),
-        session.cancel.clone(),
-        session.layout.clones(),
-    )
+pub fn sources(session: &Session, git: GitClient, cancel: CancellationToken) -> Sources {
+    Sources::new(git, session.events.clone(), cancel, session.layout.clones())
 }
 
 /// Returns what the steps of a plan are carried out with.
@@ -190,17 +187,19 @@ pub fn context(
     jobs: Option<u16>,
     fail_fast: bool,
 ) -> Context {
+    // A token of its own: `--fail-fast` stops the run, and is no interrupt.
+    let cancel = session.cancel.child_token();
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     Context {
         engine,
         facts,
         registry,
-        sources: sources(session, git),
+        sources: sources(session, git, cancel.clone()),
         events: session.events.clone(),
         layout: session.layout.clone(),
         folder: session.manifest.folder.clone(),
         caller: session.settings.caller.clone(),
-        cancel: session.cancel.clone(),
+        cancel,
         jobs: jobs.map_or(processors, usize::from),
         fail_fast,
     }

@@ -46,7 +46,7 @@ pub async fn run(session: &Session, args: &SyncArgs) -> Result<(), Failure> {
     session.events.emit(Event::RunStarted {
         units: steps.iter().map(|(unit, _)| unit.clone()).collect(),
     });
-    let sources = Arc::new(stages::sources(session, git));
+    let sources = Arc::new(stages::sources(session, git, session.cancel.clone()));
     let work = steps
         .into_iter()
         .map(|(unit, step)| sync_one(session, sources.clone(), unit, step));

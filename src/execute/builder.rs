@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::unit::{StepError, Stop, UnitState};
 use super::{Context, LABEL_FOLDER, LABEL_SERVICE};
-use crate::client::engine::{Bind, BuilderContainer, ContainerSpec};
+use crate::client::engine::{Bind, BuilderContainer, ContainerSpec, CreatedContainer};
 use crate::event::{Event, Unit};
 use crate::manifest::BuilderUser;
 use crate::plan::{ContainerStep, ScriptStep};
@@ -21,69 +21,39 @@ const SSH_AGENT: &str = "/run/xp-ssh-agent.sock";
 pub struct Running {
     container: BuilderContainer,
     script_dir: String,
-    /// The folders of the host that are given back to the caller at the end.
-    give_back: Option<(Vec<String>, (u32, u32))>,
+    /// The folders that are there only to be mounted upon, the innermost last.
+    mount_points: Vec<PathBuf>,
 }
 
-/// Starts the builder container of a service.
+/// Starts the builder container of a service, unless `stopped` comes first.
 pub async fn start(
     context: &Context,
     unit: &Unit,
     step: &ContainerStep,
     state: &UnitState,
+    stopped: impl Future<Output = Stop>,
 ) -> Result<Running, Stop> {
-    let caller = (context.caller.uid, context.caller.gid);
-    // The root of a rootless engine is the user that runs it.
-    let own = if context.facts.rootless {
-        (0, 0)
-    } else {
-        caller
-    };
-    let user = match step.user {
-        BuilderUser::Caller => own,
-        BuilderUser::Root => (0, 0),
-        BuilderUser::Ids { uid, gid } => (uid, gid),
-    };
-    let spec = ContainerSpec {
-        image: step.image.clone(),
-        labels: HashMap::from([
-            (
-                LABEL_FOLDER.to_owned(),
-                context.layout.root().display().to_string(),
-            ),
-            (LABEL_SERVICE.to_owned(), unit.to_string()),
-        ]),
-        env: variables(context, step, state),
-        user,
-        groups: groups(context, step),
-        binds: binds(context, step, state)?,
-        network: step.network.clone(),
-        memory: step.memory,
-        nano_cpus: step.nano_cpus,
-    };
-    let container = BuilderContainer::start(&context.engine, &spec)
+    let spec = spec(context, unit, step, state)?;
+    let mount_points = make_mount_points(step, &spec.binds);
+    // Not dropped half-way: a container that was created must be started or removed.
+    let created = CreatedContainer::create(&context.engine, &spec)
         .await
         .map_err(StepError::from)?;
-    let written = || {
-        let caches = step.caches.iter().map(|(_, path)| path.clone());
-        std::iter::once(step.workdir.clone())
-            .chain(caches)
-            .collect::<Vec<_>>()
+    let started = tokio::select! {
+        started = created.start(&spec) => started.map_err(|error| StepError::from(error).into()),
+        stop = stopped => Err(stop),
     };
-    if user != own && user.0 != 0 {
-        // What is mounted belongs to the caller, and this user has to write to it.
-        let line = chown(&written(), user);
-        container
-            .run_as_root(&line)
-            .await
-            .map_err(StepError::from)?;
+    match started {
+        Ok(container) => Ok(Running {
+            container,
+            script_dir: step.script_dir.clone(),
+            mount_points,
+        }),
+        Err(stop) => {
+            created.remove().await;
+            Err(stop)
+        }
     }
-    let give_back = (user != own).then(|| (written(), own));
-    Ok(Running {
-        container,
-        script_dir: step.script_dir.clone(),
-        give_back,
-    })
 }
 
 impl Running {
@@ -114,27 +84,80 @@ impl Running {
 
     /// Ends the container; what another user made in it belongs to the caller afterwards.
     pub async fn end(self) {
-        if let Some((paths, owner)) = &self.give_back {
-            let patience = std::time::Duration::from_secs(60);
-            _ = tokio::time::timeout(patience, self.container.run_as_root(&chown(paths, *owner)))
-                .await;
-        }
         self.container.remove().await;
+        // They are no part of the source, and must not reach the image.
+        for folder in self.mount_points.iter().rev() {
+            _ = fs::remove_dir(folder);
+        }
     }
 }
 
-/// Returns a shell line that gives folders to a user. Links are not followed, and what is mounted
-/// read-only stays.
-fn chown(paths: &[String], (uid, gid): (u32, u32)) -> String {
-    let quoted: Vec<String> = paths.iter().map(|path| quote(path)).collect();
-    format!(
-        "chown -hR {uid}:{gid} {} 2> /dev/null || true",
-        quoted.join(" ")
-    )
+/// Makes the folders of the source that something is mounted upon, and returns those that were not
+/// there. The engine would make them too, but as root.
+fn make_mount_points(step: &ContainerStep, binds: &[Bind]) -> Vec<PathBuf> {
+    let workdir = step.workdir.trim_end_matches('/');
+    let below = binds
+        .iter()
+        .filter(|bind| Path::new(&bind.source).is_dir())
+        .filter_map(|bind| bind.target.strip_prefix(workdir)?.strip_prefix('/'))
+        // That is the git directory's, and mounted itself.
+        .filter(|target| !target.starts_with(".git/"));
+    let mut made = Vec::new();
+    for target in below {
+        let mut folder = step.source.clone();
+        for part in target.split('/') {
+            folder.push(part);
+            match fs::symlink_metadata(&folder) {
+                Ok(metadata) if metadata.is_dir() => {}
+                // A link may lead anywhere; what it means in the container, the engine knows.
+                Ok(_) => break,
+                Err(_) if fs::create_dir(&folder).is_ok() => made.push(folder.clone()),
+                Err(_) => break,
+            }
+        }
+    }
+    made
 }
 
-fn quote(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
+fn spec(
+    context: &Context,
+    unit: &Unit,
+    step: &ContainerStep,
+    state: &UnitState,
+) -> Result<ContainerSpec, Stop> {
+    // The root of a rootless engine is the user that runs it.
+    let owner = if context.facts.rootless {
+        (0, 0)
+    } else {
+        (context.caller.uid, context.caller.gid)
+    };
+    let user = match step.user {
+        BuilderUser::Caller => owner,
+        BuilderUser::Root => (0, 0),
+        BuilderUser::Ids { uid, gid } => (uid, gid),
+    };
+    let caches = step.caches.iter().map(|(_, path)| path.clone());
+    Ok(ContainerSpec {
+        image: step.image.clone(),
+        labels: HashMap::from([
+            (
+                LABEL_FOLDER.to_owned(),
+                context.layout.root().display().to_string(),
+            ),
+            (LABEL_SERVICE.to_owned(), unit.to_string()),
+        ]),
+        env: variables(context, step, state),
+        user,
+        owner,
+        written: std::iter::once(step.workdir.clone())
+            .chain(caches)
+            .collect(),
+        groups: groups(context, step),
+        binds: binds(context, step, state)?,
+        network: step.network.clone(),
+        memory: step.memory,
+        nano_cpus: step.nano_cpus,
+    })
 }
 
 fn variables(context: &Context, step: &ContainerStep, state: &UnitState) -> Vec<(String, String)> {

@@ -38,8 +38,13 @@ pub struct StepError {
 impl StepError {
     /// Returns the failure of a step of that phase.
     pub fn in_phase(self, phase: Phase) -> FailedStep {
-        // A push belongs to the service, whoever refuses it.
-        let outside = self.outside && !matches!(phase, Phase::Push | Phase::Tag);
+        let outside = match phase {
+            // A push belongs to the service, whoever refuses it.
+            Phase::Push | Phase::Tag => false,
+            // What is pulled was made by somebody else.
+            Phase::Pull => true,
+            _ => self.outside,
+        };
         FailedStep {
             phase,
             message: self.message,
@@ -124,6 +129,11 @@ pub async fn run_unit(context: &Context, plan: &UnitPlan) -> Outcome {
                 outcome = Outcome::Stopped;
                 break;
             }
+            // Ctrl-C reaches what xp has started as well, such as ssh, whose end is no failure then.
+            Err(Stop::Failed(_)) if context.cancel.is_cancelled() => {
+                outcome = Outcome::Stopped;
+                break;
+            }
             Err(Stop::Failed(error)) => {
                 outcome = Outcome::Failed(error.in_phase(step.phase()));
                 break;
@@ -170,9 +180,9 @@ impl Work<'_> {
             // These two run on a thread, and are told to stop by the token.
             Step::Sync(step) => source::run_sync(&context.sources, unit, step).await,
             Step::Export(step) => source::run_export(&context.sources, step, &mut self.state).await,
-            // Not dropped half-way: a container that was created must be started or removed.
             Step::Container(step) => {
-                self.running = Some(builder::start(context, unit, step, &self.state).await?);
+                let started = builder::start(context, unit, step, &self.state, self.stopped());
+                self.running = Some(started.await?);
                 Ok(())
             }
             Step::Script(step) => match &self.running {
@@ -190,8 +200,16 @@ impl Work<'_> {
         }
     }
 
-    /// Stops a step when everything is to stop, or when its time is over.
+    /// Drops a step when it is to stop.
     async fn bounded(&self, step: impl Future<Output = Result<(), Stop>>) -> Result<(), Stop> {
+        tokio::select! {
+            result = step => result,
+            stop = self.stopped() => Err(stop),
+        }
+    }
+
+    /// Waits until everything is to stop, or the unit's time is over.
+    async fn stopped(&self) -> Stop {
         let late = async {
             match self.deadline {
                 Some((deadline, timeout)) => {
@@ -202,11 +220,10 @@ impl Work<'_> {
             }
         };
         tokio::select! {
-            result = step => result,
-            () = self.context.cancel.cancelled() => Err(Stop::Cancelled),
+            () = self.context.cancel.cancelled() => Stop::Cancelled,
             timeout = late => {
                 let seconds = timeout.as_secs();
-                Err(StepError::plain(format!("the service's `timeout` of {seconds} s is over")).into())
+                StepError::plain(format!("the service's `timeout` of {seconds} s is over")).into()
             }
         }
     }

@@ -174,6 +174,9 @@ impl fmt::Display for Step {
             Self::Script(step) => f.write_str(step.text.trim_end()),
             Self::Image(step) => {
                 write!(f, "docker build --file {}", step.dockerfile.display())?;
+                if step.fresh {
+                    f.write_str(" --no-cache")?;
+                }
                 if let Some(target) = &step.target {
                     write!(f, " --target {target}")?;
                 }

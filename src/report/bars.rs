@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::text::LineSplitter;
+use super::terminal::{NoControlEcho, columns};
+use super::text::{LineSplitter, last_lines, shortened};
 use super::{Ended, Settings, summary};
 use crate::event::{Event, Phase, Unit};
 
@@ -20,6 +21,7 @@ pub struct Bars {
     footer: Option<ProgressBar>,
     running: HashMap<Unit, Running>,
     name_width: usize,
+    quiet_keys: Option<NoControlEcho>,
 }
 
 struct Running {
@@ -40,6 +42,7 @@ impl Bars {
             footer: None,
             running: HashMap::new(),
             name_width: 0,
+            quiet_keys: None,
         }
     }
 
@@ -48,8 +51,15 @@ impl Bars {
         match event {
             Event::Note(text) => self.print(text),
             Event::Warning(text) => self.print(&format!("warning: {text}")),
-            Event::Interrupted => self.print("interrupted: stopping what runs"),
+            Event::Interrupted => {
+                // From now on xp may end at any moment.
+                self.quiet_keys = None;
+                self.print("interrupted: stopping what runs");
+            }
             Event::StageStarted(text) => {
+                if self.quiet_keys.is_none() {
+                    self.quiet_keys = NoControlEcho::begin();
+                }
                 let bar = self.add(style("{spinner} {wide_msg}"));
                 bar.set_message(text.clone());
                 self.stage = Some(bar);
@@ -66,7 +76,7 @@ impl Bars {
                     .map(|unit| unit.to_string().chars().count())
                     .max()
                     .unwrap_or(0)
-                    .min(32);
+                    .min(longest_name());
                 let footer = self.screen.add(ProgressBar::new(units.len() as u64));
                 footer.set_style(style("{pos} of {len} done, {elapsed}"));
                 footer.enable_steady_tick(TICK);
@@ -90,7 +100,15 @@ impl Bars {
                 let Some(running) = self.running.get_mut(unit) else {
                     return;
                 };
-                let lines = running.splitter.push(bytes);
+                // Without `--verbose` only the last line is ever seen.
+                let seen = match self.settings.verbose {
+                    true => bytes,
+                    false => last_lines(bytes, 10),
+                };
+                if seen.len() < bytes.len() {
+                    running.splitter = LineSplitter::default();
+                }
+                let lines = running.splitter.push(seen);
                 if let Some(line) = lines.iter().rev().find(|line| !line.trim().is_empty()) {
                     running.bar.set_message(line.clone());
                 }
@@ -134,6 +152,7 @@ impl Bars {
 
     /// Takes all bars away.
     pub fn clear(&mut self) {
+        self.quiet_keys = None;
         for running in self.running.values() {
             running.bar.finish_and_clear();
         }
@@ -148,7 +167,7 @@ impl Bars {
 
     fn start(&mut self, unit: &Unit) {
         let bar = self.add(style("{spinner} {prefix} {elapsed:>4}  {wide_msg}"));
-        bar.set_prefix(format!("{unit:<width$}", width = self.name_width));
+        bar.set_prefix(name(unit, self.name_width));
         self.running.insert(
             unit.clone(),
             Running {
@@ -180,7 +199,17 @@ fn style(template: &str) -> ProgressStyle {
 }
 
 fn prefix(unit: &Unit, phase: Phase, width: usize) -> String {
-    format!("{unit:<width$}  {:<9}", phase.as_str())
+    format!("{}  {:<9}", name(unit, width), phase.as_str())
+}
+
+fn name(unit: &Unit, width: usize) -> String {
+    let name = shortened(&unit.to_string(), width);
+    format!("{name:<width$}")
+}
+
+/// Returns how long a name may be in a bar: what is printed wants its room as well.
+fn longest_name() -> usize {
+    columns(std::io::stderr()).unwrap_or(80) / 3
 }
 
 fn first_line(text: &str) -> String {

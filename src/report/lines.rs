@@ -36,8 +36,16 @@ impl Lines {
             }
             Event::Output { unit, phase, bytes } => {
                 let splitter = self.splitters.entry((unit.clone(), *phase)).or_default();
+                // Written at once: a script may print millions of lines.
+                let mut text = String::new();
                 for line in splitter.push(bytes) {
-                    print(format!("{unit} | {line}").trim_end());
+                    if !text.is_empty() {
+                        text.push('\n');
+                    }
+                    text.push_str(format!("{unit} | {line}").trim_end());
+                }
+                if !text.is_empty() {
+                    print(&text);
                 }
             }
             Event::StepFinished {

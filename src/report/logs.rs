@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use super::text::LineSplitter;
+use super::text::{LineSplitter, clean, last_lines};
 use crate::event::{Event, Phase, Unit};
 
 /// How many runs' logs are kept.
@@ -27,6 +27,17 @@ struct Log {
     file: BufWriter<File>,
     splitter: LineSplitter,
     tail: VecDeque<String>,
+    /// How many lines of the tail are the title of a step that printed nothing yet.
+    title_lines: usize,
+}
+
+impl Log {
+    fn push(&mut self, line: String) {
+        if self.tail.len() == TAIL_LINES {
+            self.tail.pop_front();
+        }
+        self.tail.push_back(line);
+    }
 }
 
 impl Logs {
@@ -43,11 +54,8 @@ impl Logs {
     /// Writes what belongs into a log; returns a problem, once, and goes on without it.
     pub fn write(&mut self, event: &Event) -> Option<String> {
         let result = match event {
-            Event::StepStarted { unit, phase, title } => {
-                let heading: String = title.lines().map(|line| format!("$ {line}\n")).collect();
-                self.append(unit, *phase, heading.as_bytes(), false)
-            }
-            Event::Output { unit, phase, bytes } => self.append(unit, *phase, bytes, true),
+            Event::StepStarted { unit, phase, title } => self.begin_step(unit, *phase, title),
+            Event::Output { unit, phase, bytes } => self.append(unit, *phase, bytes),
             Event::StepFinished { unit, phase, .. } => {
                 match self.open.get_mut(&(unit.clone(), *phase)) {
                     Some(log) => log.file.flush(),
@@ -69,43 +77,54 @@ impl Logs {
         }
     }
 
-    fn append(
-        &mut self,
-        unit: &Unit,
-        phase: Phase,
-        bytes: &[u8],
-        is_output: bool,
-    ) -> std::io::Result<()> {
+    /// Writes a step's title, on a line of its own whatever the step before it printed last.
+    fn begin_step(&mut self, unit: &Unit, phase: Phase, title: &str) -> std::io::Result<()> {
+        let log = self.log(unit, phase)?;
+        if let Some(line) = log.splitter.flush() {
+            log.push(line);
+            log.file.write_all(b"\n")?;
+        }
+        log.title_lines = title.lines().count();
+        for line in title.lines() {
+            log.push(clean(format!("$ {line}").as_bytes()));
+            writeln!(log.file, "$ {line}")?;
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, unit: &Unit, phase: Phase, bytes: &[u8]) -> std::io::Result<()> {
+        let log = self.log(unit, phase)?;
+        log.title_lines = 0;
+        let last = last_lines(bytes, TAIL_LINES);
+        if last.len() < bytes.len() {
+            // Nothing of what came before is among the last lines any more.
+            log.splitter = LineSplitter::default();
+        }
+        for line in log.splitter.push(last) {
+            log.push(line);
+        }
+        log.file.write_all(bytes)
+    }
+
+    fn log(&mut self, unit: &Unit, phase: Phase) -> std::io::Result<&mut Log> {
         let key = (unit.clone(), phase);
         if !self.open.contains_key(&key) {
             let run = self.run()?;
             let folder = run.join(unit.to_string().replace(['/', ':', '@'], "_"));
             fs::create_dir_all(&folder)?;
             let path = folder.join(format!("{phase}.log"));
-            let file = BufWriter::with_capacity(
-                64 * 1024,
-                File::options().create(true).append(true).open(&path)?,
-            );
+            let file = File::options().create(true).append(true).open(&path)?;
             let log = Log {
                 path,
-                file,
+                file: BufWriter::with_capacity(64 * 1024, file),
                 splitter: LineSplitter::default(),
                 tail: VecDeque::new(),
+                title_lines: 0,
             };
             self.open.insert(key.clone(), log);
         }
-        let Some(log) = self.open.get_mut(&key) else {
-            return Ok(());
-        };
-        if is_output {
-            for line in log.splitter.push(bytes) {
-                if log.tail.len() == TAIL_LINES {
-                    log.tail.pop_front();
-                }
-                log.tail.push_back(line);
-            }
-        }
-        log.file.write_all(bytes)
+        let log = self.open.get_mut(&key);
+        log.ok_or_else(|| std::io::ErrorKind::NotFound.into())
     }
 
     /// Returns the last lines of a step, and the file with all of them.
@@ -114,8 +133,13 @@ impl Logs {
             return (Vec::new(), None);
         };
         _ = log.file.flush();
-        log.tail.extend(log.splitter.flush());
-        (log.tail.iter().cloned().collect(), Some(log.path.clone()))
+        if let Some(line) = log.splitter.flush() {
+            log.push(line);
+        }
+        // The title is told with the failure itself.
+        let shown = log.tail.len().saturating_sub(log.title_lines);
+        let tail = log.tail.iter().take(shown).cloned().collect();
+        (tail, Some(log.path.clone()))
     }
 
     /// Writes what is still in memory.
@@ -187,7 +211,7 @@ mod tests {
         assert_eq!(logs.write(&output(b"no end")), None);
         let (tail, path) = logs.tail(&unit(), Phase::Build);
         assert_eq!(tail.last().unwrap(), "no end");
-        assert_eq!(tail.len(), TAIL_LINES + 1);
+        assert_eq!(tail.len(), TAIL_LINES);
         let path = path.unwrap();
         assert!(
             path.ends_with("logs/1/zbackend/build.log"),

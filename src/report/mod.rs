@@ -4,6 +4,7 @@ mod bars;
 mod lines;
 mod logs;
 mod summary;
+mod terminal;
 mod text;
 
 use std::path::PathBuf;

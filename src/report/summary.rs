@@ -3,10 +3,17 @@
 use std::fmt::Write as _;
 
 use super::Ended;
-use super::text::elapsed;
+use super::terminal::columns;
+use super::text::{elapsed, shortened};
 use crate::event::{FailedStep, Outcome, Unit};
 use crate::plan::table::aligned;
 use crate::plan::{Decision, Plan, UnitPlan};
+
+/// The longest line of a log that is shown below a failure; the log file has all of it.
+const LONGEST_TAIL_LINE: usize = 400;
+
+/// The longest reason in the table; the failure itself is told in full.
+const LONGEST_REASON: usize = 60;
 
 /// What a run comes to, in two texts.
 pub struct Summary {
@@ -16,7 +23,10 @@ pub struct Summary {
     pub table: String,
 }
 
-/// Returns what is said at the end of a run.
+/// Where the table has the images.
+const IMAGE_COLUMN: usize = 4;
+
+/// Returns what is said at the end of a run, on standard output as it is.
 pub fn summary(plan: &Plan, ended: &[(Unit, Ended)]) -> Summary {
     let failures = failures(ended);
     let heading = ["SERVICE", "COMMIT", "RESULT", "WHY", "IMAGE", "TIME"]
@@ -33,8 +43,28 @@ pub fn summary(plan: &Plan, ended: &[(Unit, Ended)]) -> Summary {
         .collect();
     Summary {
         failures,
-        table: aligned(&rows),
+        table: table(rows, columns(std::io::stdout())),
     }
+}
+
+/// Returns the table; in a terminal too narrow for it each image has a line of its own.
+fn table(mut rows: Vec<Vec<String>>, columns: Option<usize>) -> String {
+    let table = aligned(&rows);
+    let widest = table.lines().map(|line| line.chars().count()).max();
+    if columns.is_none() || widest <= columns {
+        return table;
+    }
+    let images: Vec<String> = rows
+        .iter_mut()
+        .map(|row| row.remove(IMAGE_COLUMN))
+        .collect();
+    let table = aligned(&rows);
+    let mut lines = table.lines().zip(images);
+    let heading = lines.next().map_or("", |(heading, _)| heading);
+    let rest = lines.map(|(line, image)| format!("{line}\n  {image}\n"));
+    std::iter::once(format!("{heading}\n"))
+        .chain(rest)
+        .collect()
 }
 
 /// Returns the failures with the end of their logs.
@@ -63,7 +93,10 @@ fn row(unit: &UnitPlan, ended: Option<&Ended>) -> Vec<String> {
         None | Some(Outcome::Stopped) => "stopped",
     };
     let why = match ended.map(|ended| &ended.outcome) {
-        Some(Outcome::Failed(step)) => step.message.lines().next().unwrap_or_default().to_owned(),
+        Some(Outcome::Failed(step)) => shortened(
+            step.message.lines().next().unwrap_or_default(),
+            LONGEST_REASON,
+        ),
         Some(Outcome::Blocked(needed)) => format!("needs {needed}"),
         _ => unit.reason.clone(),
     };
@@ -83,7 +116,7 @@ fn failure(unit: &Unit, step: &FailedStep, ended: &Ended) -> String {
     if !ended.tail.is_empty() {
         text.push_str("  the end of its log:\n");
         for line in &ended.tail {
-            _ = writeln!(text, "    {line}");
+            _ = writeln!(text, "    {}", shortened(line, LONGEST_TAIL_LINE));
         }
     }
     if let Some(log) = &ended.log {
@@ -109,5 +142,33 @@ pub fn outcome_line(ended: &Ended) -> String {
         }
         Outcome::Blocked(needed) => format!("not started: {needed} failed"),
         Outcome::Stopped => format!("stopped after {took}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_have_lines_of_their_own_in_a_narrow_terminal() {
+        let row = |cells: [&str; 6]| cells.map(str::to_owned).to_vec();
+        let rows = vec![
+            row(["SERVICE", "COMMIT", "RESULT", "WHY", "IMAGE", "TIME"]),
+            row([
+                "app",
+                "12345678",
+                "built",
+                "new",
+                "example.com/app:1",
+                "1.2s",
+            ]),
+        ];
+        let wide = "SERVICE  COMMIT    RESULT  WHY  IMAGE              TIME\n\
+                    app      12345678  built   new  example.com/app:1  1.2s\n";
+        assert_eq!(table(rows.clone(), None), wide);
+        assert_eq!(table(rows.clone(), Some(55)), wide);
+        let narrow = "SERVICE  COMMIT    RESULT  WHY  TIME\n\
+                      app      12345678  built   new  1.2s\n  example.com/app:1\n";
+        assert_eq!(table(rows, Some(54)), narrow);
     }
 }

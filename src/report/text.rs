@@ -52,6 +52,25 @@ impl LineSplitter {
     }
 }
 
+/// Returns a text of so many characters at most, and says by its end that it was longer.
+pub fn shortened(text: &str, length: usize) -> String {
+    if text.chars().count() <= length {
+        return text.to_owned();
+    }
+    let kept = text.chars().take(length.saturating_sub(1));
+    kept.chain(['…']).collect()
+}
+
+/// Returns the last so many lines of some output, and what follows them without a line end.
+pub fn last_lines(bytes: &[u8], count: usize) -> &[u8] {
+    let ends = bytes.iter().enumerate().rev();
+    let mut ends = ends.filter(|(_, byte)| **byte == b'\n');
+    match ends.nth(count) {
+        Some((end, _)) => &bytes[end + 1..],
+        None => bytes,
+    }
+}
+
 /// Returns what a terminal would show of a line, without colours.
 pub fn clean(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line);
@@ -139,6 +158,20 @@ mod tests {
         assert_eq!(lines.len(), 2);
         assert!(lines[0].ends_with(" …") && lines[0].len() < LONGEST_LINE + 10);
         assert_eq!(lines[1], "next");
+    }
+
+    #[test]
+    fn a_shortened_text_says_so() {
+        assert_eq!(shortened("zbäckend", 8), "zbäckend");
+        assert_eq!(shortened("zbäckend", 4), "zbä…");
+    }
+
+    #[test]
+    fn last_lines_are_found_from_the_end() {
+        assert_eq!(last_lines(b"a\nb\nc\n", 2), b"b\nc\n");
+        assert_eq!(last_lines(b"a\nb\nc", 1), b"b\nc");
+        assert_eq!(last_lines(b"a\n", 2), b"a\n");
+        assert_eq!(last_lines(b"", 2), b"");
     }
 
     #[test]

@@ -9,6 +9,7 @@
     reason = "the rule is about xp's own settings; tests hand PATH and DOCKER_HOST on"
 )]
 
+mod app;
 #[macro_use]
 mod case;
 mod cases;
@@ -18,7 +19,9 @@ mod platform;
 mod printed;
 mod process;
 mod repository;
+mod services;
 mod terminal;
+mod wait;
 mod working_copy;
 mod world;
 mod xp;

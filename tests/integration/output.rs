@@ -12,6 +12,8 @@ pub struct Output {
     pub stdout: String,
     pub stderr: String,
     pub elapsed: Duration,
+    /// The most memory, in bytes, that it had while it was waited for.
+    pub peak_memory: u64,
 }
 
 impl Output {
@@ -35,6 +37,14 @@ impl Output {
         self
     }
 
+    /// Returns the line of the closing table about a service, which must be there.
+    #[track_caller]
+    pub fn row(&self, service: &str) -> &str {
+        let mut rows = self.stdout.lines();
+        rows.find(|row| row.split_whitespace().next() == Some(service))
+            .unwrap_or_else(|| panic!("{service} is not in the table of {self}"))
+    }
+
     /// Demands that a text, such as a password, is on neither stream.
     #[track_caller]
     pub fn does_not_contain(self, text: &str) -> Self {
@@ -52,6 +62,7 @@ impl fmt::Display for Output {
             stdout,
             stderr,
             elapsed,
+            ..
         } = self;
         let end = match (status.code(), status.signal()) {
             (Some(code), _) => format!("exit code {code}"),

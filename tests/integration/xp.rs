@@ -50,6 +50,12 @@ impl Xp {
         self
     }
 
+    /// Adds arguments.
+    pub fn args<const N: usize>(mut self, arguments: [&str; N]) -> Self {
+        self.command.args(arguments);
+        self
+    }
+
     /// Sets a variable. Hardly any is set by default.
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
@@ -138,6 +144,7 @@ impl Xp {
             started,
             timeout: self.timeout,
             record: self.record,
+            peak_memory: 0,
         }
     }
 
@@ -158,6 +165,7 @@ pub struct RunningXp {
     started: Instant,
     timeout: Duration,
     record: PathBuf,
+    peak_memory: u64,
 }
 
 impl RunningXp {
@@ -216,6 +224,7 @@ impl RunningXp {
     pub fn wait(mut self) -> Output {
         let deadline = self.started + self.timeout;
         let status = loop {
+            self.peak_memory = self.peak_memory.max(peak_memory(self.pid()));
             if let Some(status) = self.child.try_wait().expect("a child can be waited for") {
                 break status;
             }
@@ -245,6 +254,7 @@ impl RunningXp {
             stdout: process::text(&text.stdout),
             stderr: process::text(&text.stderr),
             elapsed: self.started.elapsed(),
+            peak_memory: self.peak_memory,
         };
         // The record is for a person who looks at a failed test's folder.
         let _ = fs::write(self.record.with_extension("stdout"), &text.stdout);
@@ -265,4 +275,12 @@ impl Drop for RunningXp {
             self.kill_group();
         }
     }
+}
+
+/// Returns the most memory, in bytes, that a process had at any time; 0 if it has ended.
+fn peak_memory(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kibibytes = peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kibibytes.unwrap_or(0) * 1024
 }

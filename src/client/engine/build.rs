@@ -107,12 +107,21 @@ impl Engine {
             Some(body_try_stream(body)),
         ));
         let mut log = BuildLog::default();
+        let mut told = 0;
+        let mut tell = || {
+            let sent = sent.load(std::sync::atomic::Ordering::Relaxed);
+            // Once all is sent, what the build prints is of more interest.
+            if sent != told {
+                told = sent;
+                progress(sent);
+            }
+        };
         let mut ticks = tokio::time::interval(std::time::Duration::from_millis(200));
         loop {
             let message = tokio::select! {
                 message = stream.next() => message,
                 _ = ticks.tick() => {
-                    progress(sent.load(std::sync::atomic::Ordering::Relaxed));
+                    tell();
                     continue;
                 }
             };
@@ -131,7 +140,7 @@ impl Engine {
                 }
             }
         }
-        progress(sent.load(std::sync::atomic::Ordering::Relaxed));
+        tell();
         Ok(())
     }
 }

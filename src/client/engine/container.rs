@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use bollard::container::LogOutput;
 use bollard::exec::{CreateExecOptions, StartExecOptions, StartExecResults};
-use bollard::models::{ContainerCreateBody, HostConfig};
+use bollard::models::{
+    ContainerCreateBody, ExecInspectResponse, HealthConfig, HostConfig, Mount, MountType,
+};
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
 };
@@ -23,6 +25,12 @@ pub const HOME: &str = "/home/xp";
 
 /// What the container's own shell prints when everything is prepared.
 const READY: &str = "xp-ready";
+
+/// How long it may take to give the files of a build back to their owner.
+const GIVE_BACK_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How long the engine may take to remove a container.
+const REMOVAL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The size of the chunks in which a script's output is read.
 const OUTPUT_CAPACITY: usize = 64 * 1024;
@@ -49,6 +57,10 @@ pub struct ContainerSpec {
     pub env: Vec<(String, String)>,
     /// The user and the group that run the scripts.
     pub user: (u32, u32),
+    /// Whose the files in `written` are before and after.
+    pub owner: (u32, u32),
+    /// The folders, as the container sees them, that scripts write to.
+    pub written: Vec<String>,
     /// Further groups, such as that of the engine's socket.
     pub groups: Vec<u32>,
     /// Mounts, those of outer folders first.
@@ -61,10 +73,24 @@ pub struct ContainerSpec {
     pub nano_cpus: Option<u64>,
 }
 
+impl ContainerSpec {
+    /// Tells whether scripts leave files of somebody else than their owner.
+    fn gives_back(&self) -> bool {
+        self.user != self.owner
+    }
+}
+
+/// A builder container that does not run yet: it is to be started or removed.
+pub struct CreatedContainer {
+    engine: Engine,
+    id: String,
+}
+
 /// A running builder container.
 ///
 /// Its main process is a shell that reads from the connection held here. When that connection ends,
-/// for whatever reason, the shell ends, and with it the container, which the engine then removes.
+/// for whatever reason, the shell gives the files back to their owner and ends, and with it the
+/// container, which the engine then removes.
 pub struct BuilderContainer {
     engine: Engine,
     id: String,
@@ -72,40 +98,35 @@ pub struct BuilderContainer {
     /// Held, never written to again: its end is the container's end. Behind a lock only because it
     /// cannot be shared between threads otherwise.
     input: Mutex<Pin<Box<dyn AsyncWrite + Send>>>,
+    /// Whether the shell has something to do when the connection ends.
+    gives_back: bool,
 }
 
-impl BuilderContainer {
-    /// Starts a container and prepares it: a home, and names for the user and the group.
+impl CreatedContainer {
+    /// Creates a container.
+    ///
+    /// # Errors
+    ///
+    /// Where the engine refuses.
+    pub async fn create(engine: &Engine, spec: &ContainerSpec) -> Result<Self, EngineError> {
+        let options = None::<bollard::query_parameters::CreateContainerOptions>;
+        let created = engine
+            .docker
+            .create_container(options, create_body(spec))
+            .await
+            .map_err(|error| not_started(spec, error))?;
+        Ok(Self {
+            engine: engine.clone(),
+            id: created.id,
+        })
+    }
+
+    /// Starts the container and prepares it: a home, and names for the user and the group.
     ///
     /// # Errors
     ///
     /// Where the engine refuses, or the image has no shell.
-    pub async fn start(engine: &Engine, spec: &ContainerSpec) -> Result<Self, EngineError> {
-        let failed =
-            |error| EngineError::new(format!("start a container of {}", spec.image), error);
-        let created = engine
-            .docker
-            .create_container(
-                None::<bollard::query_parameters::CreateContainerOptions>,
-                create_body(spec),
-            )
-            .await
-            .map_err(failed)?;
-        let container = Self::attach(engine, spec, created.id.clone()).await;
-        if container.is_err() {
-            // It was created, but holds no connection that would end it.
-            remove(engine, &created.id).await;
-        }
-        container
-    }
-
-    async fn attach(
-        engine: &Engine,
-        spec: &ContainerSpec,
-        id: String,
-    ) -> Result<Self, EngineError> {
-        let failed =
-            |error| EngineError::new(format!("start a container of {}", spec.image), error);
+    pub async fn start(&self, spec: &ContainerSpec) -> Result<BuilderContainer, EngineError> {
         // Before it is started: so it never runs without somebody at the other end.
         let options = AttachContainerOptionsBuilder::default()
             .stream(true)
@@ -113,25 +134,23 @@ impl BuilderContainer {
             .stdout(true)
             .stderr(true)
             .build();
-        let attached = engine
+        let attached = self
+            .engine
             .patient()
-            .attach_container(&id, Some(options))
+            .attach_container(&self.id, Some(options))
             .await
-            .map_err(failed)?;
-        engine
+            .map_err(|error| not_started(spec, error))?;
+        let options = None::<bollard::query_parameters::StartContainerOptions>;
+        self.engine
             .docker
-            .start_container(
-                &id,
-                None::<bollard::query_parameters::StartContainerOptions>,
-            )
+            .start_container(&self.id, options)
             .await
-            .map_err(failed)
-            .map_err(|error| no_shell(spec, error))?;
+            .map_err(|error| no_shell(spec, not_started(spec, error)))?;
         let mut input = attached.input;
         let mut output = attached.output;
         let mut said = String::new();
         let greeted = async {
-            input.write_all(setup(spec).as_bytes()).await.ok()?;
+            input.write_all(main_script(spec).as_bytes()).await.ok()?;
             input.flush().await.ok()?;
             while let Some(Ok(chunk)) = output.next().await {
                 said.push_str(&String::from_utf8_lossy(&chunk.into_bytes()));
@@ -149,14 +168,22 @@ impl BuilderContainer {
         }
         // The main shell says no more; draining keeps the connection from filling up.
         tokio::spawn(async move { while output.next().await.is_some() {} });
-        Ok(Self {
-            engine: engine.clone(),
-            id,
+        Ok(BuilderContainer {
+            engine: self.engine.clone(),
+            id: self.id.clone(),
             user: spec.user,
             input: Mutex::new(input),
+            gives_back: spec.gives_back(),
         })
     }
 
+    /// Removes the container, where it was not started or its start did not come to its end.
+    pub async fn remove(&self) {
+        remove(&self.engine, &self.id).await;
+    }
+}
+
+impl BuilderContainer {
     /// Runs a shell line and returns its exit code; `output` gets what it prints.
     ///
     /// # Errors
@@ -168,25 +195,7 @@ impl BuilderContainer {
         dir: &str,
         output: &(dyn Fn(Bytes) + Send + Sync),
     ) -> Result<i64, EngineError> {
-        self.run_as(line, dir, self.user, output).await
-    }
-
-    /// Runs a shell line as root, to give back what scripts of another user made.
-    ///
-    /// # Errors
-    ///
-    /// See [`Self::run`].
-    pub async fn run_as_root(&self, line: &str) -> Result<i64, EngineError> {
-        self.run_as(line, "/", (0, 0), &|_| ()).await
-    }
-
-    async fn run_as(
-        &self,
-        line: &str,
-        dir: &str,
-        (uid, gid): (u32, u32),
-        output: &(dyn Fn(Bytes) + Send + Sync),
-    ) -> Result<i64, EngineError> {
+        let (uid, gid) = self.user;
         let failed = |error| match EngineError::new("run a script's line", error) {
             // The container is removed as soon as it ends.
             error if matches!(error.status(), Some(404 | 409)) => EngineError::ContainerGone,
@@ -196,10 +205,12 @@ impl BuilderContainer {
         let options = CreateExecOptions {
             attach_stdout: Some(true),
             attach_stderr: Some(true),
-            // `-e`: of a script of several lines the first failing one counts.
+            // `-e`: of a script of several lines the first failing one counts. One stream for both
+            // outputs, as two lose the order in which lines were printed.
             cmd: Some(vec![
                 "/bin/sh".to_owned(),
-                "-ec".to_owned(),
+                "-c".to_owned(),
+                r#"exec /bin/sh -ec "$0" 2>&1"#.to_owned(),
                 line.to_owned(),
             ]),
             user: Some(format!("{uid}:{gid}")),
@@ -229,11 +240,23 @@ impl BuilderContainer {
                 }
             }
         }
-        let ended = engine.inspect_exec(&exec.id).await.map_err(failed)?;
+        let ended = self.ended(&exec.id).await.map_err(failed)?;
         match (ended.running, ended.exit_code) {
             (Some(true), _) | (_, None) => Err(EngineError::ContainerGone),
             (_, Some(code)) => Ok(code),
         }
+    }
+
+    /// Asks how a script ended. Its output may end a moment before the engine knows.
+    async fn ended(&self, exec: &str) -> Result<ExecInspectResponse, bollard::errors::Error> {
+        for _ in 0..20 {
+            let inspected = self.engine.docker.inspect_exec(exec).await?;
+            if inspected.running != Some(true) {
+                return Ok(inspected);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        self.engine.docker.inspect_exec(exec).await
     }
 
     /// Ends the container and waits until it is gone.
@@ -244,6 +267,10 @@ impl BuilderContainer {
             .unwrap_or_else(PoisonError::into_inner)
             .shutdown()
             .await;
+        if self.gives_back {
+            // The shell does its last work, and the engine then removes the container.
+            wait_until_gone(&self.engine, &self.id, GIVE_BACK_TIMEOUT).await;
+        }
         remove(&self.engine, &self.id).await;
     }
 }
@@ -283,19 +310,17 @@ async fn remove(engine: &Engine, id: &str) {
         .v(true)
         .build();
     _ = engine.docker.remove_container(id, Some(options)).await;
-    for _ in 0..100 {
-        let inspected = engine
-            .docker
-            .inspect_container(
-                id,
-                None::<bollard::query_parameters::InspectContainerOptions>,
-            )
-            .await;
-        match inspected {
-            Ok(_) => tokio::time::sleep(Duration::from_millis(50)).await,
-            Err(_) => return,
+    wait_until_gone(engine, id, REMOVAL_TIMEOUT).await;
+}
+
+async fn wait_until_gone(engine: &Engine, id: &str, limit: Duration) {
+    let gone = async {
+        let options = || None::<bollard::query_parameters::InspectContainerOptions>;
+        while engine.docker.inspect_container(id, options()).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
-    }
+    };
+    _ = tokio::time::timeout(limit, gone).await;
 }
 
 fn create_body(spec: &ContainerSpec) -> ContainerCreateBody {
@@ -308,9 +333,13 @@ fn create_body(spec: &ContainerSpec) -> ContainerCreateBody {
     if !spec.env.iter().any(|(name, _)| name == "HOME") {
         env.push(format!("HOME={home}"));
     }
-    let bind = |bind: &Bind| {
-        let mode = if bind.read_only { ":ro" } else { "" };
-        format!("{}:{}{mode}", bind.source, bind.target)
+    // Mounts and not the engine's `binds`, which are cut at colons.
+    let mount = |bind: &Bind| Mount {
+        typ: Some(MountType::BIND),
+        source: Some(bind.source.clone()),
+        target: Some(bind.target.clone()),
+        read_only: Some(bind.read_only),
+        ..Default::default()
     };
     let limit = |value: Option<u64>| value.map(|value| i64::try_from(value).unwrap_or(i64::MAX));
     ContainerCreateBody {
@@ -326,10 +355,15 @@ fn create_body(spec: &ContainerSpec) -> ContainerCreateBody {
         attach_stderr: Some(true),
         open_stdin: Some(true),
         stdin_once: Some(true),
+        // A check of the service that the image was made for would run, and fail, all the time.
+        healthcheck: Some(HealthConfig {
+            test: Some(vec!["NONE".to_owned()]),
+            ..Default::default()
+        }),
         host_config: Some(HostConfig {
             init: Some(true),
             auto_remove: Some(true),
-            binds: Some(spec.binds.iter().map(bind).collect()),
+            mounts: Some(spec.binds.iter().map(mount).collect()),
             network_mode: spec.network.clone(),
             group_add: Some(spec.groups.iter().map(u32::to_string).collect()),
             memory: limit(spec.memory),
@@ -340,23 +374,69 @@ fn create_body(spec: &ContainerSpec) -> ContainerCreateBody {
     }
 }
 
-/// What the container's shell does before the first script, as root and with no more than a shell
-/// needs: an image may lack `grep` and the like.
-fn setup(spec: &ContainerSpec) -> String {
+/// What the container's main shell does, as root and with no more than a shell needs: an image may
+/// lack `grep` and the like.
+///
+/// All of it is one command, as a shell executes nothing before it has read a command to its end:
+/// so `read` cannot take a part of the script for its input.
+fn main_script(spec: &ContainerSpec) -> String {
     let (uid, gid) = spec.user;
-    // Tools such as git, ssh and npm fail for a user without a name.
-    format!(
-        r#"if [ {uid} != 0 ]; then
-mkdir -p {HOME}; chown {uid}:{gid} {HOME}
+    let mut script = String::from("{ exec 2> /dev/null\n");
+    if uid == 0 {
+        script.push_str("mkdir -p /root\n");
+    } else {
+        let home = home_folders(spec).join(" ");
+        // Tools such as git, ssh and npm fail for a user without a name.
+        script.push_str(&format!(
+            r#"mkdir -p /etc {home}; chown {uid}:{gid} {home}
 known=; while IFS=: read -r name _ id _; do [ "$id" = {uid} ] && known=1; done < /etc/passwd
 [ -n "$known" ] || echo 'xp:x:{uid}:{gid}:xp:{HOME}:/bin/sh' >> /etc/passwd
 known=; while IFS=: read -r name _ id _; do [ "$id" = {gid} ] && known=1; done < /etc/group
 [ -n "$known" ] || echo 'xp:x:{gid}:' >> /etc/group
-else mkdir -p /root
-fi 2> /dev/null
-echo {READY}
 "#
-    )
+        ));
+    }
+    if uid != 0 && spec.gives_back() {
+        // What is mounted belongs to the caller, and this user has to write to it.
+        script.push_str(&chown(&spec.written, spec.user));
+    }
+    script.push_str(&format!("echo {READY}\nwhile read -r _; do :; done\n"));
+    if spec.gives_back() {
+        // No script may write behind the back of what follows: all processes but this one end.
+        script.push_str("kill -9 -1\n");
+        script.push_str(&chown(&spec.written, spec.owner));
+    }
+    script.push_str("}\n");
+    script
+}
+
+/// Returns the home folder, and those between it and what is mounted below it: the engine made
+/// these as root.
+fn home_folders(spec: &ContainerSpec) -> Vec<String> {
+    let mut folders = vec![HOME.to_owned()];
+    for bind in &spec.binds {
+        let Some(below) = bind.target.strip_prefix(&format!("{HOME}/")) else {
+            continue;
+        };
+        let ends = below.match_indices('/').map(|(end, _)| &below[..end]);
+        folders.extend(ends.map(|folder| quote(&format!("{HOME}/{folder}"))));
+    }
+    folders
+}
+
+/// Returns a shell line that gives folders to a user. Links are not followed, and what is mounted
+/// read-only stays.
+fn chown(paths: &[String], (uid, gid): (u32, u32)) -> String {
+    let quoted: Vec<String> = paths.iter().map(|path| quote(path)).collect();
+    format!("chown -hR {uid}:{gid} {}\n", quoted.join(" "))
+}
+
+fn quote(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+fn not_started(spec: &ContainerSpec, error: bollard::errors::Error) -> EngineError {
+    EngineError::new(format!("start a container of {}", spec.image), error)
 }
 
 /// Tells the refusal to start a shell that is not there from others.

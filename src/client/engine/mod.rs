@@ -13,7 +13,7 @@ use std::time::Duration;
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
 
 pub use build::ImageBuild;
-pub use container::{Bind, BuilderContainer, ContainerSpec};
+pub use container::{Bind, BuilderContainer, ContainerSpec, CreatedContainer};
 pub use context::ContextError;
 pub use error::EngineError;
 pub use images::Transfer;

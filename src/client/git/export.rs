@@ -44,7 +44,7 @@ pub struct Exported {
 /// The user's own git configuration plays no part: no line ends are changed but those that the
 /// commit's `.gitattributes` ask for, no filter programs run, and modes are 755 and 644 whatever
 /// the umask. The index in the git directory matches the files, so that `git describe --dirty`
-/// calls them clean. The folder has an empty `.git` as a mount point.
+/// calls them clean.
 ///
 /// # Errors
 ///
@@ -92,8 +92,6 @@ pub fn export(
     }
     check_out(&repository, &mut index, watch).map_err(failed)?;
     normalize_modes(&repository, export.files)?;
-    let mount_point = export.files.join(".git");
-    fs::create_dir(&mount_point).map_err(cannot_write(&mount_point))?;
     Ok(Exported {
         objects,
         borrowed_objects,

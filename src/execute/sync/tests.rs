@@ -618,7 +618,6 @@ fn export_of(world: &World, commit: CommitId) -> Result<PathBuf, GitError> {
     );
     assert!(exported.borrowed_objects.is_empty());
     // What the bind mounts do.
-    fs::remove_dir(files.join(".git")).unwrap();
     fs::remove_dir(git_dir.join("objects")).unwrap();
     symlink(exported.objects, git_dir.join("objects")).unwrap();
     symlink(&git_dir, files.join(".git")).unwrap();

@@ -1,8 +1,11 @@
 //! The tests, by subject.
 
+mod builder;
+mod builder_images;
 mod credentials;
 mod decisions;
 mod docs;
+mod engine_alone;
 mod git_export;
 mod git_logins;
 mod git_references;
@@ -10,9 +13,13 @@ mod git_ssh;
 mod git_sync;
 mod git_transports;
 mod git_user_work;
+mod image_build;
+mod interrupt;
 mod refusals;
 mod requests;
+mod scripts;
 mod small;
+mod terminal;
 mod world;
 
 use crate::case::Case;
@@ -20,9 +27,12 @@ use crate::case::Case;
 /// Returns all tests.
 pub fn all() -> Vec<Case> {
     [
+        builder::CASES,
+        builder_images::CASES,
         credentials::CASES,
         decisions::CASES,
         docs::CASES,
+        engine_alone::CASES,
         git_export::CASES,
         git_logins::CASES,
         git_references::CASES,
@@ -30,8 +40,12 @@ pub fn all() -> Vec<Case> {
         git_sync::CASES,
         git_transports::CASES,
         git_user_work::CASES,
+        image_build::CASES,
+        interrupt::CASES,
         refusals::CASES,
         requests::CASES,
+        scripts::CASES,
+        terminal::CASES,
         world::CASES,
     ]
     .concat()

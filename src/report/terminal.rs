@@ -1,0 +1,42 @@
+//! The terminal: how wide it is, and what it shows of keys.
+
+use std::os::fd::AsFd;
+
+use rustix::process::getpgrp;
+use rustix::termios::{
+    LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr,
+};
+
+/// Returns how many columns a terminal has; nothing for what is no terminal.
+pub fn columns(terminal: impl AsFd) -> Option<usize> {
+    let size = tcgetwinsize(terminal).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
+/// Keeps the terminal from showing Ctrl-C as `^C`, which would push the bars out of their place,
+/// until this is dropped. Other keys are shown as ever.
+pub struct NoControlEcho {
+    before: Termios,
+}
+
+impl NoControlEcho {
+    /// Returns nothing where standard error is no terminal, or another process has its keys.
+    pub fn begin() -> Option<Self> {
+        let terminal = std::io::stderr();
+        // A process in the background would be stopped for changing the terminal.
+        if tcgetpgrp(&terminal).ok()? != getpgrp() {
+            return None;
+        }
+        let before = tcgetattr(&terminal).ok()?;
+        let mut quiet = before.clone();
+        quiet.local_modes.remove(LocalModes::ECHOCTL);
+        tcsetattr(&terminal, OptionalActions::Now, &quiet).ok()?;
+        Some(Self { before })
+    }
+}
+
+impl Drop for NoControlEcho {
+    fn drop(&mut self) {
+        _ = tcsetattr(std::io::stderr(), OptionalActions::Now, &self.before);
+    }
+}

@@ -1,0 +1,217 @@
+//! Builder images: built from their folder, pulled, or missing.
+
+use crate::app::App;
+use crate::case::Case;
+use crate::context::Context;
+use crate::process;
+use crate::world::RegistryKind;
+
+pub const CASES: &[Case] = cases![
+    folder_is_built_once_and_again_when_it_changes,
+    arguments_are_part_of_the_content,
+    list_and_update,
+    update_builds_again_though_nothing_changed,
+    builder_that_fails_blocks_its_services,
+    missing_folder_is_said,
+    external_image_is_pulled,
+    missing_external_image_is_said,
+];
+
+fn folder_is_built_once_and_again_when_it_changes(t: &Context) {
+    let dockerfile = format!("FROM {}\nCOPY tool /bin/tool\n", t.engine().busybox());
+    let builder = t.builder("tools", &dockerfile, &[("tool", "#!/bin/sh\necho one\n")]);
+    let app = app_with(t, &builder, "tool > made");
+    let tags = || t.engine().images_with_prefix(&format!("{builder}:"));
+    let output = app.build().success();
+    assert_eq!(app.read("made"), "one\n");
+    let first = tags();
+    assert_eq!(first.len(), 2, "{first:?}");
+    assert!(first.contains(&format!("{builder}:newest")));
+    let name = |tag: &str| tag.rsplit_once(':').expect("a tag").1.to_owned();
+    let content = name(
+        first
+            .iter()
+            .find(|tag| name(tag) != "newest")
+            .expect("a content id"),
+    );
+    assert!(
+        content.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        "{content}"
+    );
+    assert!(
+        output.stderr.contains(&format!("{builder} | image: ")),
+        "{output}"
+    );
+
+    // Nothing changed: not built again, even for a service that is.
+    let output = app.build().arg("--force").success();
+    assert!(
+        !output.stderr.contains(&format!("{builder} | ")),
+        "{output}"
+    );
+    assert_eq!(tags(), first);
+
+    t.write(&format!("{builder}/tool"), "#!/bin/sh\necho two\n");
+    app.build().arg("--force").success();
+    assert_eq!(app.read("made"), "two\n");
+    assert_eq!(tags().len(), 3);
+    let newest = t
+        .engine()
+        .image(&format!("{builder}:newest"))
+        .expect("it was built");
+    assert_ne!(
+        newest["Id"],
+        t.engine()
+            .image(&format!("{builder}:{content}"))
+            .expect("kept")["Id"]
+    );
+
+    // The first content again: nothing has to be built.
+    t.write(&format!("{builder}/tool"), "#!/bin/sh\necho one\n");
+    let output = app.build().arg("--force").success();
+    assert!(
+        !output.stderr.contains(&format!("{builder} | ")),
+        "{output}"
+    );
+    assert_eq!(app.read("made"), "one\n");
+}
+
+fn arguments_are_part_of_the_content(t: &Context) {
+    let dockerfile = "ARG BASE\nFROM ${BASE}\nARG COLOUR\nRUN echo $COLOUR > /colour\n";
+    let builder = t.builder("tools", dockerfile, &[]);
+    let app = app_with(t, &builder, "cat /colour > made");
+    let services = t.read("x-platform.yml");
+    for colour in ["red", "blue"] {
+        t.manifest(&format!(
+            "builders:\n  args: {{ BASE: {}, COLOUR: {colour} }}\n{services}",
+            t.engine().busybox()
+        ));
+        app.build().arg("--force").success();
+        assert_eq!(app.read("made"), format!("{colour}\n"));
+    }
+}
+
+fn list_and_update(t: &Context) {
+    let dockerfile = format!("FROM {}\n", t.engine().busybox());
+    let first = t.builder("first", &dockerfile, &[]);
+    let second = t.builder("second", &dockerfile, &[("file", "")]);
+    let app = app_with(t, &first, "true");
+    let in_engine = |builder: &str| {
+        let list = t.xp(["builder", "list"]).success().stdout;
+        let row = list
+            .lines()
+            .find(|row| row.starts_with(builder))
+            .expect("a row")
+            .to_owned();
+        let word = row.split_whitespace().nth(2).expect("a column").to_owned();
+        let image = row.split_whitespace().last().expect("a column").to_owned();
+        let image = row
+            .split_whitespace()
+            .find(|word| word.contains(':'))
+            .unwrap_or(&image)
+            .to_owned();
+        assert_eq!(t.engine().image(&image).is_some(), word == "yes", "{list}");
+        word
+    };
+    assert_eq!([in_engine(&first), in_engine(&second)], ["no", "no"]);
+    app.build().success();
+    assert_eq!([in_engine(&first), in_engine(&second)], ["yes", "no"]);
+    t.xp(["builder", "update"]).arg(&second).success();
+    assert_eq!([in_engine(&first), in_engine(&second)], ["yes", "yes"]);
+    t.write(&format!("{first}/file"), "new");
+    assert_eq!(in_engine(&first), "no");
+    t.xp(["builder", "update"]).success();
+    assert_eq!(in_engine(&first), "yes");
+    t.xp(["builder", "update", "no-such"])
+        .failure(2)
+        .stderr_contains("there is no builder `no-such`");
+}
+
+fn update_builds_again_though_nothing_changed(t: &Context) {
+    let dockerfile = format!(
+        "FROM {}\nRUN cat /proc/sys/kernel/random/uuid > /made\n",
+        t.engine().busybox()
+    );
+    let builder = t.builder("tools", &dockerfile, &[]);
+    app_with(t, &builder, "true");
+    let made = || {
+        t.engine()
+            .run(&format!("{builder}:newest"), ["cat", "/made"])
+    };
+    t.xp(["builder", "update"]).success();
+    let first = made();
+    // What the network has by now is the reason to ask for it: the build cache would hide that.
+    t.xp(["builder", "update"]).success();
+    assert_ne!(made(), first);
+}
+
+fn builder_that_fails_blocks_its_services(t: &Context) {
+    let dockerfile = format!("FROM {}\nRUN echo no tools; exit 9\n", t.engine().busybox());
+    let builder = t.builder("tools", &dockerfile, &[]);
+    let app = app_with(t, &builder, "true");
+    let output = app.build().failure(1);
+    let output = output.stderr_contains(&format!("error: {builder}: image: "));
+    let output = output.stderr_contains("    no tools\n");
+    let output = output.stdout_contains(" blocked ");
+    assert!(
+        output.stdout.contains(&format!("needs {builder}")),
+        "{output}"
+    );
+    assert!(!app.is_built());
+    assert!(t.engine().images_with_prefix(&builder).is_empty());
+    t.xp(["builder", "update"]).failure(1);
+}
+
+fn missing_folder_is_said(t: &Context) {
+    let builder = t.builder("tools", "FROM scratch\n", &[]);
+    let app = app_with(t, &builder.replace("tools", "tolos"), "true");
+    let output = app
+        .build()
+        .failure(2)
+        .stderr_contains("there is no builder `");
+    output.stderr_contains(&format!(
+        "did you mean `{}`?",
+        &builder["builders/".len()..]
+    ));
+}
+
+fn external_image_is_pulled(t: &Context) {
+    let registry = t.registry_of(RegistryKind::Auth);
+    t.log_in(registry);
+    let image = format!("{}/tools:1", t.registry_prefix(registry));
+    t.engine().tag(t.engine().busybox(), &image);
+    let mut push = t.engine().client();
+    process::succeed(
+        push.env("DOCKER_CONFIG", t.docker_config())
+            .args(["push", "--quiet", &image]),
+    );
+    t.engine().remove_image(&image);
+    assert_eq!(t.engine().image(&image), None);
+
+    let app = app_with(t, &image, "true");
+    let output = app.build().success();
+    assert!(
+        output.stderr.contains(&format!("{image} | pull: ")),
+        "{output}"
+    );
+    assert!(t.engine().image(&image).is_some());
+    let output = app.build().arg("--force").success();
+    assert!(!output.stderr.contains("| pull: "), "{output}");
+}
+
+fn missing_external_image_is_said(t: &Context) {
+    let image = format!("{}/no-tools:1", t.registry_prefix(t.registry()));
+    let app = app_with(t, &image, "true");
+    let output = app.build().run();
+    let code = output.status.code();
+    let output = output.stderr_contains(&format!("error: {image}: pull: "));
+    assert_eq!(code, Some(3), "{output}");
+    assert!(!app.is_built());
+}
+
+fn app_with<'a>(t: &'a Context, builder: &str, line: &str) -> App<'a> {
+    let keys = format!(
+        "dockerBuilder: {{ image: \"{builder}\", network: none }}\nscripts: {{ build: [ \"{line}\" ] }}"
+    );
+    App::new(t, &[], &keys)
+}

@@ -1,0 +1,256 @@
+//! Image builds, with BuildKit and by the classic builder.
+
+use crate::app::App;
+use crate::case::Case;
+use crate::context::Context;
+use crate::output::Output;
+use crate::xp::Xp;
+
+pub const CASES: &[Case] = cases![
+    files_reach_the_image_as_they_are,
+    dockerignore_is_followed,
+    file_context_target_and_arguments_are_used,
+    dockerfile_outside_the_context,
+    only_the_commit_reaches_the_image,
+    missing_dockerfile_is_said,
+    failing_instruction_is_a_failure,
+    large_context_needs_little_memory,
+];
+
+/// What `xp` may take, whatever goes through it.
+const MEMORY_LIMIT: u64 = 100_000_000;
+
+/// The two builders, as a user chooses them.
+const BUILDERS: [&str; 2] = ["BuildKit", "classic"];
+
+fn with(builder: &str, xp: Xp) -> Xp {
+    match builder {
+        "classic" => xp.env("DOCKER_BUILDKIT", "0"),
+        _ => xp,
+    }
+}
+
+/// Builds, whether or not the image exists, and makes sure that this builder did it.
+#[track_caller]
+fn build(builder: &str, app: &App<'_>) -> Output {
+    let output = with(builder, app.build().arg("--force")).success();
+    let is_classic = output.stderr.contains("app | Step 1/");
+    assert_eq!(is_classic, builder == "classic", "{output}");
+    output
+}
+
+fn files_reach_the_image_as_they_are(t: &Context) {
+    let long = format!(
+        "{}/{}/{}",
+        "a".repeat(120),
+        "b".repeat(120),
+        "c".repeat(150)
+    );
+    let script = format!(
+        "mkdir -p made {}; echo long > {long}; ln -s ../outside/nowhere made/link\n\
+         echo x > made/private; chmod 600 made/private; mkdir -m 700 made/closed; mkfifo made/pipe\n\
+         echo x > 'made/with space'; printf x > \"$(printf 'made/\\377')\"; chmod 755 made/with*",
+        &long[..241]
+    );
+    let app = App::with_scripts(t, "user: root", &[&script]);
+    app.repository.write(&[("run.sh", "#!/bin/sh\n")]);
+    app.repository.git(&["config", "core.symlinks", "true"]);
+    std::os::unix::fs::symlink("run.sh", app.repository.clone_path().join("to-run"))
+        .expect("a link");
+    app.repository.commit(&[], "A program and a link");
+    for builder in BUILDERS {
+        build(builder, &app);
+        let look = format!(
+            "cd /src; stat -c '%a %U %n' run.sh Dockerfile made/private made/closed made/with*; \
+             readlink to-run; readlink made/link; cat {long}; test ! -e made/pipe; ls made | wc -l"
+        );
+        let found = t.engine().run(&app.image_of_head(), ["sh", "-c", &look]);
+        let expected = "755 root run.sh\n644 root Dockerfile\n600 root made/private\n\
+            700 root made/closed\n755 root made/with space\nrun.sh\n../outside/nowhere\nlong\n5";
+        assert_eq!(found, expected, "{builder}");
+    }
+}
+
+fn dockerignore_is_followed(t: &Context) {
+    let ignore =
+        "# comment\n.dockerignore\n**/*.log\n!keep.log\nnode_modules\n/top\nkept/*\n!kept/this\n";
+    let files = [
+        (".dockerignore", ignore),
+        ("a.log", ""),
+        ("deep/down/b.log", ""),
+        ("keep.log", ""),
+        ("node_modules/x", ""),
+        ("deep/node_modules/x", ""),
+        ("top/x", ""),
+        ("deep/top/x", ""),
+        ("kept/this/x", ""),
+        ("kept/that", ""),
+    ];
+    let app = App::new(t, &files, "");
+    let expected = "/src/Dockerfile\n/src/deep/node_modules/x\n/src/deep/top/x\n/src/keep.log\n/src/kept/this/x";
+    for builder in BUILDERS {
+        build(builder, &app);
+        let look = ["sh", "-c", "find /src -type f | sort"];
+        assert_eq!(
+            t.engine().run(&app.image_of_head(), look),
+            expected,
+            "{builder}"
+        );
+    }
+}
+
+fn file_context_target_and_arguments_are_used(t: &Context) {
+    let dockerfile = "ARG BASE\nFROM ${BASE} AS first\nARG COLOUR\nCOPY . /src\n\
+         RUN echo \"$COLOUR\" > /colour; echo first > /stage\n\
+         FROM first\nRUN echo second > /stage\n";
+    let files = [("docker/Dockerfile.app", dockerfile), ("front/page", "")];
+    let app = App::new(t, &files, "");
+    let keys = |target: &str| {
+        format!(
+            "docker:\n  image: {}\n  file: docker/Dockerfile.app\n  context: front\n{target}\
+             \x20 args: {{ BASE: {}, COLOUR: \"dark red ${{{{ service.name }}}} $X\" }}",
+            app.image(),
+            t.engine().busybox()
+        )
+    };
+    for builder in BUILDERS {
+        for (target, stage) in [("", "second"), ("  target: first\n", "first")] {
+            app.set_keys(&keys(target));
+            build(builder, &app);
+            let look = ["sh", "-c", "cat /stage /colour; ls /src"];
+            let found = t.engine().run(&app.image_of_head(), look);
+            assert_eq!(
+                found,
+                format!("{stage}\ndark red app $X\npage"),
+                "{builder}"
+            );
+        }
+    }
+    app.set_keys(&keys("  target: third\n"));
+    app.build()
+        .arg("--force")
+        .failure(1)
+        .stderr_contains("third");
+}
+
+fn dockerfile_outside_the_context(t: &Context) {
+    let files = [
+        ("front/page", ""),
+        ("front/.dockerignore", "secret\n"),
+        ("front/secret", ""),
+    ];
+    let app = App::new(t, &files, "");
+    app.set_keys(&format!(
+        "docker: {{ image: {}, context: front, file: Dockerfile }}",
+        app.image()
+    ));
+    // The engine takes the Dockerfile out of what it is sent, so `COPY .` copies it as well.
+    for builder in BUILDERS {
+        build(builder, &app);
+        let look = ["ls", "-A", "/src"];
+        let found = t.engine().run(&app.image_of_head(), look);
+        assert_eq!(found, ".dockerfile.xp\n.dockerignore\npage", "{builder}");
+    }
+}
+
+fn only_the_commit_reaches_the_image(t: &Context) {
+    let app = App::with_scripts(t, "", &["cp source made; touch left-over"]);
+    let files = [
+        ("source", "committed"),
+        (".gitignore", ".env\n*.tmp\n"),
+        ("mode.sh", "#!/bin/sh\n"),
+    ];
+    app.repository.commit(&files, "Files");
+    t.xp(["sync"]).success();
+    t.write("src/app/.env", "a secret");
+    t.write("src/app/untracked", "untracked");
+    t.write("src/app/source", "edited");
+    app.build().success();
+    let left = app.export("ignored.tmp");
+    std::fs::write(&left, "left over").expect("the export can be written");
+    std::fs::write(app.export("source"), "edited").expect("the export can be written");
+    app.set_scripts("", &["test ! -e left-over; cp source made"]);
+    app.build().arg("--force").success();
+    let look = [
+        "sh",
+        "-c",
+        "cd /src; find . -type f | sort; cat source made",
+    ];
+    assert_eq!(
+        t.engine().run(&app.image_of_head(), look),
+        "./.gitignore\n./Dockerfile\n./made\n./mode.sh\n./source\ncommittedcommitted"
+    );
+    assert_eq!(t.read("src/app/source"), "edited");
+    assert_eq!(t.read("src/app/.env"), "a secret");
+}
+
+fn missing_dockerfile_is_said(t: &Context) {
+    let app = App::new(t, &[], "");
+    app.set_keys(&format!(
+        "docker: {{ image: {}, file: docker/Missing }}",
+        app.image()
+    ));
+    let output = app.build().failure(1);
+    let path = app.export("docker/Missing");
+    output.stderr_contains(&format!(
+        "error: app: image: there is no Dockerfile at {}",
+        path.display()
+    ));
+    app.set_keys(&format!(
+        "docker: {{ image: {}, context: no-folder, file: Dockerfile }}",
+        app.image()
+    ));
+    app.build()
+        .failure(1)
+        .stderr_contains("no-folder is not a folder");
+}
+
+fn failing_instruction_is_a_failure(t: &Context) {
+    let app = App::new(t, &[], "");
+    let base = t.engine().busybox();
+    for builder in BUILDERS {
+        let dockerfile = format!("FROM {base}\nRUN echo {builder} says no; exit 7\n");
+        app.repository
+            .commit(&[("Dockerfile", &dockerfile)], "Fail");
+        let output = with(builder, app.build()).failure(1);
+        let says = format!("\n    {builder} says no\n");
+        let output = output
+            .stderr_contains("error: app: image: ")
+            .stderr_contains(&says);
+        let output = output.stderr_contains("image.log");
+        assert!(output.stderr.contains('7'), "{output}");
+        let log = String::from_utf8(app.log(
+            BUILDERS.iter().position(|b| b == &builder).unwrap() + 1,
+            "image",
+        ));
+        assert!(log.expect("text").contains(&format!("{builder} says no\n")));
+        assert!(!app.is_built());
+    }
+    app.repository
+        .commit(&[("Dockerfile", "FROM\n")], "Nonsense");
+    for builder in BUILDERS {
+        with(builder, app.build())
+            .failure(1)
+            .stderr_contains("error: app: image: ");
+    }
+}
+
+fn large_context_needs_little_memory(t: &Context) {
+    let dockerfile = format!(
+        "FROM {}\nRUN --mount=target=/src stat -c %s /src/large > /size\n",
+        t.engine().busybox()
+    );
+    let app = App::with_scripts(t, "", &["truncate -s 1G large"]);
+    app.repository
+        .commit(&[("Dockerfile", &dockerfile)], "A large file");
+    let output = app.build().success();
+    assert!(
+        output.peak_memory < MEMORY_LIMIT,
+        "{} bytes",
+        output.peak_memory
+    );
+    assert_eq!(
+        t.engine().run(&app.image_of_head(), ["cat", "/size"]),
+        "1073741824"
+    );
+}

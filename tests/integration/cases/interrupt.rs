@@ -1,0 +1,271 @@
+//! Runs that are interrupted, killed, or meet each other.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::app::App;
+use crate::case::Case;
+use crate::context::Context;
+use crate::process;
+use crate::repository::write_file;
+use crate::services::Services;
+use crate::wait::wait_until;
+use crate::xp::{RunningXp, Xp};
+
+pub const CASES: &[Case] = cases![
+    interrupt_says_what_was_finished,
+    interrupt_ends_a_clone,
+    interrupt_ends_an_image_build,
+    second_interrupt_ends_at_once,
+    interrupt_counts_more_than_a_failure,
+    killed_run_is_simply_run_again,
+    second_run_waits_for_the_first,
+    waiting_run_can_be_interrupted,
+];
+
+/// How soon a run has to end after Ctrl-C: far longer than it takes, and shorter than what hangs.
+const PROMPT: Duration = Duration::from_secs(30);
+
+fn interrupt_says_what_was_finished(t: &Context) {
+    let platform = Services::new(t, &["first", "second", "third"]);
+    let manifest = |line: &str| {
+        let second = format!("needs: [ first ]\n    {}", platform.scripts(line));
+        platform.manifest(&[
+            ("second", second),
+            ("third", "needs: [ second ]".to_owned()),
+        ]);
+    };
+    manifest("echo begun; sleep 1000");
+    let mut running = t.xp(["build"]).spawn();
+    running.wait_for_output("second | begun");
+    let output = interrupt(running);
+    assert!(output.row("first").contains(" built "), "{output}");
+    assert!(output.row("second").contains(" stopped "), "{output}");
+    assert!(output.row("third").contains(" stopped "), "{output}");
+    let output = output.stderr_contains("interrupted: stopping what runs");
+    assert!(!output.stderr.contains("error"), "{output}");
+    assert_nothing_left(t);
+
+    manifest("true");
+    let output = t.xp(["build"]).success();
+    assert!(
+        !output.stderr.contains("waiting for another xp"),
+        "{output}"
+    );
+}
+
+fn interrupt_ends_a_clone(t: &Context) {
+    let (app, hanging) = app_with_a_hanging_clone(t);
+    let running = hanging.spawn_until_it_hangs(&app);
+    interrupt(running);
+    assert!(!t.exists("src/app"), "no half of a working copy is left");
+    assert_nothing_left(t);
+    app.build().success();
+}
+
+fn interrupt_ends_an_image_build(t: &Context) {
+    let app = App::new(t, &[], "");
+    for (number, buildkit) in ["1", "0"].into_iter().enumerate() {
+        // A duration that tells the process from those of other tests and of other runs.
+        let sleep = format!("sleep 1{}{number}", std::process::id());
+        let dockerfile = format!("FROM {}\nRUN echo begun; {sleep}\n", t.engine().busybox());
+        app.repository
+            .commit(&[("Dockerfile", &dockerfile)], "Hang");
+        let mut running = app.build().env("DOCKER_BUILDKIT", buildkit).spawn();
+        running.wait_for_output("app | begun\n");
+        wait_until("the build is under way", || is_running(&sleep));
+        interrupt(running);
+        wait_until("the build is cancelled", || !is_running(&sleep));
+        assert!(!app.is_built());
+        assert_nothing_left(t);
+    }
+}
+
+fn second_interrupt_ends_at_once(t: &Context) {
+    let (app, hanging) = app_with_a_hanging_clone(t);
+    let running = hanging.spawn_until_it_hangs(&app);
+    running.signal(Signal::INT);
+    running.signal(Signal::INT);
+    let started = Instant::now();
+    assert_eq!(running.wait().status.code(), Some(130));
+    assert!(started.elapsed() < PROMPT);
+    app.build().success();
+}
+
+fn interrupt_counts_more_than_a_failure(t: &Context) {
+    let script = "(sleep 1000; exit 3) & trap 'exit 3' TERM INT HUP; echo begun; wait";
+    let app = App::with_scripts(t, "", &[script]);
+    let mut running = app.build().spawn();
+    running.wait_for_output("app | begun");
+    let output = interrupt(running);
+    assert!(output.stdout.contains(" stopped "), "{output}");
+}
+
+/// Kills `xp` at the beginning of each phase, or in the middle of it, each time with a new commit.
+fn killed_run_is_simply_run_again(t: &Context) {
+    let app = App::new(t, &[], "");
+    let registry = t.registry_prefix(t.registry());
+    let keys = format!(
+        "dockerBuilder: {{ image: {}, network: none, user: root, cache: [ /cache ] }}\n\
+         scripts: {{ build: [ \"touch made /cache/file; echo begun; [ ! -e hang ] || sleep 1000\" ] }}\n\
+         docker: {{ image: app }}",
+        t.engine().busybox()
+    );
+    app.set_keys(&keys);
+    t.manifest(&format!(
+        "registry: {registry}\n{}",
+        t.read("x-platform.yml")
+    ));
+    let dockerfile = format!(
+        "FROM {}\nCOPY . /src\nRUN echo in RUN; [ ! -e /src/hang-image ] || sleep 1000\n\
+         RUN head -c 30000000 /dev/urandom > /large\n",
+        t.engine().busybox()
+    );
+    let phases = [
+        ("app | sync: ", ""),
+        ("app | export: ", ""),
+        ("app | container: ", ""),
+        ("app | build: ", ""),
+        ("app | begun", "hang"),
+        ("app | image: ", ""),
+        ("app | in RUN\n", "hang-image"),
+        ("app | push: ", ""),
+        ("app | tag: ", ""),
+    ];
+    for (printed, file) in phases {
+        let hang = [("Dockerfile", dockerfile.as_str()), (file, "")];
+        let count = if file.is_empty() { 1 } else { 2 };
+        app.repository.commit(&hang[..count], printed);
+        let mut running = app.build().spawn();
+        running.wait_for_output(printed);
+        let output = running.kill();
+
+        if !file.is_empty() {
+            app.repository.git(&["rm", "--quiet", file]);
+        }
+        app.repository.commit(&[], "Do not hang");
+        let again = app.build().run();
+        assert!(
+            again.status.success(),
+            "killed at {printed:?}: {output}\nthen {again}"
+        );
+        let tags = t.registry().tags(&t.image("app"));
+        assert!(tags.contains(&app.repository.head()), "{printed}: {tags:?}");
+        let digest = |tag: &str| t.registry().manifest_digest(&t.image("app"), tag);
+        assert_eq!(
+            digest("master"),
+            digest(&app.repository.head()),
+            "{printed}"
+        );
+        wait_until("the containers are gone", || t.containers().is_empty());
+    }
+    assert_nothing_left(t);
+}
+
+fn second_run_waits_for_the_first(t: &Context) {
+    let app = App::with_scripts(t, "", &["echo begun; until [ -e go ]; do sleep 0.1; done"]);
+    let mut first = app.build().spawn();
+    first.wait_for_output("app | begun");
+    let mut second = app.build().spawn();
+    second.wait_for_output("waiting for another xp that works in ");
+    assert_eq!(t.containers().len(), 1);
+    fs::write(app.export("go"), "").expect("the export can be written");
+    let (first, second) = (first.wait(), second.wait());
+    assert!(
+        first.status.success() && second.status.success(),
+        "{first}\n{second}"
+    );
+    // It decides after the wait, and finds everything done.
+    assert!(!second.stderr.contains("app | "), "{second}");
+    let second = second.stdout_contains(" skipped ");
+    second.stderr_contains(&t.dir().join(".xp").display().to_string());
+}
+
+fn waiting_run_can_be_interrupted(t: &Context) {
+    let app = App::with_scripts(t, "", &["echo begun; until [ -e go ]; do sleep 0.1; done"]);
+    let mut first = app.build().spawn();
+    first.wait_for_output("app | begun");
+    let mut second = app.build().spawn();
+    second.wait_for_output("waiting for another xp");
+    interrupt(second);
+    // One that is killed while it holds the lock does not hold it any longer.
+    first.kill();
+    app.set_scripts("", &["true"]);
+    app.build().success();
+}
+
+/// An ssh that finds the remote's references, and then hangs in the clone until `xp` lets it go.
+struct HangingClone {
+    program: PathBuf,
+    hangs: PathBuf,
+}
+
+impl HangingClone {
+    fn spawn_until_it_hangs(&self, app: &App<'_>) -> RunningXp {
+        let build: Xp = app
+            .build()
+            .env("GIT_SSH_COMMAND", format!("sh {}", self.program.display()));
+        let running = build.spawn();
+        wait_until("the clone hangs", || self.hangs.exists());
+        running
+    }
+}
+
+fn app_with_a_hanging_clone(t: &Context) -> (App<'_>, HangingClone) {
+    let app = App::new(t, &[], "");
+    let url = app.repository.url_ssh();
+    t.manifest(
+        &t.read("x-platform.yml")
+            .replace(&app.repository.url_file(), &url),
+    );
+    let (program, once, hangs) = (
+        t.folder().join("ssh"),
+        t.folder().join("ssh-once"),
+        t.folder().join("ssh-hangs"),
+    );
+    let script = format!(
+        "#!/bin/sh\nif mkdir {} 2> /dev/null; then exec ssh -F {} \"$@\"; fi\ntouch {}\ncat > /dev/null\n",
+        once.display(),
+        t.sshd().client_configuration().display(),
+        hangs.display()
+    );
+    write_file(&program, &script);
+    (app, HangingClone { program, hangs })
+}
+
+/// Presses Ctrl-C, and demands a prompt and orderly end.
+#[track_caller]
+fn interrupt(running: RunningXp) -> crate::output::Output {
+    let pressed = Instant::now();
+    running.signal(Signal::INT);
+    let output = running.wait();
+    assert_eq!(output.status.code(), Some(130), "{output}");
+    assert!(pressed.elapsed() < PROMPT, "{output}");
+    output
+}
+
+/// Demands that there is no container, no half clone, and no lock that is held.
+#[track_caller]
+fn assert_nothing_left(t: &Context) {
+    assert!(t.containers().is_empty(), "{:?}", t.containers());
+    let clones = fs::read_dir(t.dir().join(".xp/clone"));
+    let clones: Vec<_> = clones
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
+    assert!(clones.is_empty(), "{clones:?}");
+    let lock = fs::File::open(t.dir().join(".xp/lock")).expect("the lock");
+    lock.try_lock().expect("nobody holds the lock");
+}
+
+/// Tells whether any process of this machine has that command line.
+fn is_running(command: &str) -> bool {
+    let processes = fs::read_dir("/proc").expect("Linux has it").flatten();
+    let mut lines = processes.flat_map(|process| fs::read(process.path().join("cmdline")));
+    lines.any(|line| process::text(&line).replace('\0', " ").trim_end() == command)
+}

@@ -1,0 +1,186 @@
+//! What a person sees in a terminal.
+
+use std::fs;
+
+use crate::app::App;
+use crate::case::Case;
+use crate::context::Context;
+use crate::services::Services;
+use crate::wait::wait_until;
+
+pub const CASES: &[Case] = cases![
+    bars_show_what_runs,
+    bars_fit_a_narrow_terminal,
+    interrupt_leaves_a_clean_screen,
+    failure_is_shown_without_bars,
+    nothing_to_do_is_just_the_table,
+];
+
+/// A script that prints a line, tries to clear the screen, and waits for the file `go`.
+const SCRIPT: &str =
+    "echo begun; printf '\\\\033[2Jcompiling\\\\n'; until [ -e go ]; do sleep 0.1; done";
+
+/// What a bar shows and a screen without bars does not.
+const SPINNERS: &[char] = &[
+    '⠁', '⠂', '⠄', '⡀', '⢀', '⠠', '⠐', '⠈', '⠉', '⠋', '⠙', '⠒', '⠓', '⠚', '⠸', '⠼', '⠴', '⠦', '⠧',
+    '⠇', '⠏', '⠹',
+];
+
+fn bars_show_what_runs(t: &Context) {
+    let platform = Services::new(t, &["front", "a-longer-name"]);
+    platform.manifest(&["front", "a-longer-name"].map(|name| (name, platform.scripts(SCRIPT))));
+    let terminal = t.xp(["build", "--jobs", "2"]).in_terminal(80, 24);
+    let go =
+        |name: &str| fs::write(t.dir().join(format!(".xp/build/{name}/go")), "").expect("it runs");
+    let find = |start: &str| {
+        let rows = rows(&terminal.screen(), 80);
+        rows.into_iter().find(|row| {
+            row.trim_start_matches(SPINNERS)
+                .trim_start()
+                .starts_with(start)
+        })
+    };
+    let until_compiling = |name: &str| {
+        wait_until("a bar shows the last line", || {
+            find(name).is_some_and(|row| row.ends_with("  compiling"))
+        });
+    };
+    until_compiling("a-longer-name  build ");
+    until_compiling("front          build ");
+    assert!(find("0 of 2 done, ").is_some(), "{}", terminal.screen());
+    go("front");
+    terminal.wait_for("1 of 2 done, ");
+    assert!(
+        find("front          done in ").is_some(),
+        "{}",
+        terminal.screen()
+    );
+    until_compiling("a-longer-name  build ");
+    go("a-longer-name");
+    let (status, screen) = terminal.wait();
+    assert!(status.success());
+    let rows = rows(&screen, 80);
+    let starts: Vec<&str> = rows
+        .iter()
+        .filter_map(|row| row.split("  ").next())
+        .collect();
+    assert_eq!(
+        starts[..3],
+        ["front", "a-longer-name", "SERVICE"],
+        "{screen}"
+    );
+    assert_no_bars(&screen);
+    let image = format!(
+        "{}:{}",
+        t.image("front"),
+        platform.repository("front").head()
+    );
+    assert!(screen.contains(&image), "{screen}");
+}
+
+fn bars_fit_a_narrow_terminal(t: &Context) {
+    let names = [
+        "a-service-with-a-name-of-forty-characters",
+        "another-service-with-such-a-long-name-xx",
+    ];
+    let platform = Services::new(t, &names);
+    let wait = "i=0; until [ -e go ]; do i=$((i+1)); echo $i is the number of a long line; sleep 0.02; done";
+    platform.manifest(&names.map(|name| (name, platform.scripts(wait))));
+    let terminal = t.xp(["build", "--jobs", "2"]).in_terminal(40, 24);
+    // After many lines there are still three rows: two bars and the sum.
+    wait_until("both bars show a line with a high number", || {
+        let screen = rows(&terminal.screen(), 40);
+        let numbers = screen
+            .iter()
+            .filter_map(|row| row.split_whitespace().nth(4)?.parse().ok());
+        numbers.filter(|number: &u32| *number > 40).count() == 2
+    });
+    let screen = rows(&terminal.screen(), 40);
+    assert_eq!(screen.len(), 3, "{screen:?}");
+    assert!(
+        screen[..2]
+            .iter()
+            .any(|row| row.contains("a-service-wi…  build ")),
+        "{screen:?}"
+    );
+    assert!(screen[2].starts_with("0 of 2 done, "), "{screen:?}");
+    for name in names {
+        fs::write(t.dir().join(format!(".xp/build/{name}/go")), "").expect("it runs");
+    }
+    let (status, screen) = terminal.wait();
+    assert!(status.success());
+    assert_no_bars(&screen);
+}
+
+fn interrupt_leaves_a_clean_screen(t: &Context) {
+    let app = App::with_scripts(t, "", &["echo It is begun; sleep 1000"]);
+    let mut terminal = app.build().in_terminal(80, 24);
+    terminal.wait_for("  It is begun");
+    terminal.type_keys("\x03");
+    let (status, screen) = terminal.wait();
+    assert_eq!(status.code(), Some(130));
+    let rows = rows(&screen, 80);
+    assert_eq!(rows[0], "interrupted: stopping what runs", "{screen}");
+    assert!(rows[1].starts_with("app  stopped after "), "{screen}");
+    assert!(rows[2].starts_with("SERVICE"), "{screen}");
+    assert_no_bars(&screen);
+    assert!(t.containers().is_empty());
+
+    // The terminal is as it was: Ctrl-C is shown as ever, and keys are.
+    let settings = format!("{} build; stty -a", env!("CARGO_BIN_EXE_xp"));
+    app.set_scripts("", &["true"]);
+    let after = t
+        .program("sh", ["-c", &settings])
+        .in_terminal(80, 24)
+        .wait()
+        .1;
+    let has = |setting: &str| after.split_whitespace().any(|word| word == setting);
+    assert!(has("echoctl") && has("echo"), "{after}");
+}
+
+fn failure_is_shown_without_bars(t: &Context) {
+    let app = App::with_scripts(t, "", &["echo a reason; exit 3"]);
+    let (status, screen) = app.build().in_terminal(80, 40).wait();
+    assert_eq!(status.code(), Some(1));
+    assert_no_bars(&screen);
+    assert!(
+        screen.contains("\nerror: app: build: `echo a reason; exit 3` exited with 3 "),
+        "{screen}"
+    );
+    assert!(screen.contains("\n    a reason\n"), "{screen}");
+}
+
+fn nothing_to_do_is_just_the_table(t: &Context) {
+    let app = App::new(t, &[], "");
+    app.build().success();
+    let (status, screen) = app.build().in_terminal(80, 24).wait();
+    assert!(status.success());
+    let rows = rows(&screen, 80);
+    assert!(
+        rows[0].starts_with("SERVICE ") && rows[1].starts_with("app "),
+        "{screen}"
+    );
+    assert!(rows[1].contains("  skipped  "), "{screen}");
+}
+
+/// Returns what the screen shows, row by row. Bars fill their row, so that the next one seems to
+/// continue it.
+fn rows(screen: &str, columns: usize) -> Vec<String> {
+    let mut rows = Vec::new();
+    for line in screen.lines() {
+        let characters: Vec<char> = line.chars().collect();
+        rows.extend(characters.chunks(columns).map(String::from_iter));
+    }
+    let rows = rows.into_iter().map(|row: String| row.trim().to_owned());
+    rows.filter(|row| !row.is_empty()).collect()
+}
+
+#[track_caller]
+fn assert_no_bars(screen: &str) {
+    assert!(!screen.contains(SPINNERS), "{screen}");
+    assert!(
+        !screen.contains(" of 1 done") && !screen.contains(" of 2 done"),
+        "{screen}"
+    );
+    assert!(!screen.contains("^C"), "{screen}");
+}
