@@ -143,6 +143,9 @@ impl Diagnostic for EngineError {
             Self::Refused { message, .. } if message.contains("http: server gave HTTP response to HTTPS client") => {
                 "the registry speaks plain HTTP: list it under `insecure-registries` of the engine".to_owned()
             }
+            Self::Refused { message, .. } if message.starts_with("unsupported: ") => {
+                "the registry may be in read-only mode".to_owned()
+            }
             Self::Refused { message, .. } if message.contains("no space left on device") => {
                 "free some space, for instance with `docker system prune`".to_owned()
             }

@@ -2,6 +2,7 @@
 
 mod credentials;
 mod decisions;
+mod publish;
 mod refusals;
 mod requests;
 mod small;
@@ -12,6 +13,8 @@ use crate::case::Case;
 /// Returns all tests.
 pub fn all() -> Vec<Case> {
     [
+        // Begins with the longest: an engine gives a dead registry a minute.
+        publish::CASES,
         credentials::CASES,
         decisions::CASES,
         refusals::CASES,
