@@ -10,12 +10,7 @@ use crate::source::{GitReference, RefName};
 
 /// Build the container images of a product whose services live in many git repositories
 #[derive(Debug, Parser)]
-#[command(
-    name = "xp",
-    version,
-    max_term_width = 100,
-    disable_help_subcommand = true
-)]
+#[command(name = "xp", version, max_term_width = 100)]
 #[command(
     after_help = "Exit codes: 0 done, 1 a service failed, 2 wrong usage or manifest, \
     3 something outside is missing or refuses, 130 interrupted"
@@ -174,7 +169,7 @@ pub struct SyncArgs {
 pub enum BuilderCommand {
     /// List the builder images, and where they exist
     List,
-    /// Build builder images again, from fresh bases, and push them
+    /// Build builder images again without the engine's cache, and push them
     Update {
         /// Builders, by the name of their folder; all where none is named
         #[arg(value_name = "NAME")]

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use thiserror::Error;
 
 use crate::client::git::{GitClient, GitError, RemoteRefs};
-use crate::error::{Diagnostic, Exit};
+use crate::error::{Diagnostic, Exit, chain};
 use crate::source::{GitReference, GitUrl, RefName, ResolvedReference};
 
 /// How many similar names an error shows.
@@ -40,12 +40,10 @@ pub struct Resolution {
 #[error("{}", summary(.0))]
 pub struct ResolveErrors(pub Vec<ResolveError>);
 
+/// Tells each error with its causes: an error has one source only, and here are many.
 fn summary(errors: &[ResolveError]) -> String {
-    errors
-        .iter()
-        .map(ResolveError::to_string)
-        .collect::<Vec<_>>()
-        .join("\n")
+    let texts: Vec<String> = errors.iter().map(|error| chain(error)).collect();
+    texts.join("\nerror: ")
 }
 
 /// A remote failed, or does not have a reference.

@@ -239,8 +239,8 @@ pub enum GitScheme {
 
 /// The URL of a git remote.
 ///
-/// `Display` and `Debug` never show a password; [`GitUrl::expose`] returns the text as it was
-/// written, for the transport alone.
+/// `Display` and `Debug` show no password, and no user that may be a token;
+/// [`GitUrl::expose`] returns the text as it was written, for the transport alone.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GitUrl {
     text: String,
@@ -278,6 +278,14 @@ impl GitUrl {
         self.password.as_deref()
     }
 
+    /// Tells whether the user may be a token: `https://TOKEN@host/…`, `TOKEN:@` and
+    /// `TOKEN:x-oauth-basic@` are all in use.
+    pub fn has_secret_user(&self) -> bool {
+        matches!(self.scheme, GitScheme::Http | GitScheme::Https)
+            && self.user.as_deref().is_some_and(|user| !user.is_empty())
+            && matches!(self.password(), None | Some("" | "x-oauth-basic"))
+    }
+
     /// Returns the host without the brackets of an IPv6 address; empty for `file`.
     pub fn host(&self) -> &str {
         &self.host
@@ -289,7 +297,8 @@ impl GitUrl {
     }
 
     /// Returns the path as the server takes it: with its leading slash for a URL, and without one
-    /// for the scp-like form with a relative path.
+    /// for the scp-like form with a relative path. It is percent-decoded but for http(s), where the
+    /// server does that.
     pub fn path(&self) -> &str {
         &self.path
     }
@@ -329,13 +338,17 @@ impl GitUrl {
 
 impl fmt::Display for GitUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.password, self.text.split_once("://")) {
-            (Some(_), Some((scheme, rest))) => {
+        let hidden = self.has_secret_user();
+        match self.text.split_once("://") {
+            Some((scheme, rest)) if hidden || self.password.is_some() => {
                 // The last `@` of the authority ends the credentials.
                 let authority = rest.split('/').next().unwrap_or(rest);
                 let start = authority.rfind('@').map_or(0, |at| at + 1);
-                let user = self.user.as_deref().unwrap_or("");
-                write!(f, "{scheme}://{user}:***@{}", &rest[start..])
+                write!(f, "{scheme}://")?;
+                if !hidden {
+                    write!(f, "{}:", self.user.as_deref().unwrap_or(""))?;
+                }
+                write!(f, "***@{}", &rest[start..])
             }
             _ => f.write_str(&self.text),
         }
@@ -395,6 +408,9 @@ fn parse_url(text: &str, scheme: &str, rest: &str) -> Result<GitUrl, InvalidGitU
         if path.is_empty() || path == "/" {
             return invalid("it names no path".to_owned());
         }
+        if percent_decode(path).contains(char::is_control) {
+            return invalid("it contains an encoded control character".to_owned());
+        }
         return Ok(GitUrl {
             text: text.to_owned(),
             scheme,
@@ -441,6 +457,19 @@ fn parse_url(text: &str, scheme: &str, rest: &str) -> Result<GitUrl, InvalidGitU
     if path.trim_matches('/').is_empty() {
         return invalid("it names no repository after the host".to_owned());
     }
+    let path = match scheme {
+        GitScheme::Http | GitScheme::Https => path.to_owned(),
+        GitScheme::Ssh | GitScheme::Git | GitScheme::File => percent_decode(path),
+    };
+    for part in [user.as_deref(), password.as_deref(), Some(&path)] {
+        // A line end would be read as another line by credential helpers and servers.
+        if part.is_some_and(|part| part.contains(char::is_control)) {
+            return invalid("it contains an encoded control character".to_owned());
+        }
+    }
+    if scheme == GitScheme::Ssh && user.as_deref().is_some_and(|user| user.starts_with('-')) {
+        return invalid("its user starts with `-`".to_owned());
+    }
     Ok(GitUrl {
         text: text.to_owned(),
         scheme,
@@ -448,7 +477,7 @@ fn parse_url(text: &str, scheme: &str, rest: &str) -> Result<GitUrl, InvalidGitU
         password,
         host: host.to_owned(),
         port,
-        path: path.to_owned(),
+        path,
     })
 }
 
@@ -615,6 +644,12 @@ mod tests {
             ("::1", Some(2222), "/x.git")
         );
         assert_eq!(ssh.origin(), "ssh://[::1]:2222");
+        // As git does: only a web server decodes its paths itself.
+        assert_eq!(url("ssh://git@h/a%20b/%7ec.git").path(), "/a b/~c.git");
+        assert_eq!(url("git://h/a%20b").path(), "/a b");
+        assert_eq!(url("file:///srv/a%20b").path(), "/srv/a b");
+        assert_eq!(url("https://h/a%20b").path(), "/a%20b");
+        assert_eq!(url("git@h:a%20b").path(), "a%20b");
 
         assert_eq!(url("file:///srv/git/x.git").path(), "/srv/git/x.git");
         assert_eq!(url("/srv/git/x.git").scheme(), GitScheme::File);
@@ -642,6 +677,21 @@ mod tests {
     }
 
     #[test]
+    fn a_user_that_may_be_a_token_is_never_shown() {
+        for token in ["T0KEN", "T0KEN:", "T0KEN:x-oauth-basic"] {
+            let url = url(&format!("https://{token}@h.example.com/x.git"));
+            assert_eq!(url.to_string(), "https://***@h.example.com/x.git");
+            assert!(!format!("{url:?}").contains("T0KEN"));
+        }
+        let with_password = url("https://:s3cret@h.example.com/x.git");
+        assert_eq!(
+            with_password.to_string(),
+            "https://:***@h.example.com/x.git"
+        );
+        assert_eq!(url("ssh://git@h/x").to_string(), "ssh://git@h/x");
+    }
+
+    #[test]
     fn urls_that_would_be_options_or_programs_are_refused() {
         for wrong in [
             "",
@@ -657,6 +707,12 @@ mod tests {
             "ftp://host/x",
             "https://host:port/x",
             "https://bob:pa/ss@host/x",
+            "ssh://-oProxyCommand=id@host/x",
+            "https://a%0ahost=evil@host/x",
+            "https://a:b%0d@host/x",
+            "git://host/x%00host=other",
+            "ssh://host/x%0a",
+            "file:///x%00",
             "relative/path",
         ] {
             assert!(wrong.parse::<GitUrl>().is_err(), "{wrong}");

@@ -286,17 +286,6 @@ mod tests {
         assert!(Http::new(&proxies).is_ok());
     }
 
-    #[test]
-    fn the_plain_client_is_made_without_loading_certificates() {
-        let start = std::time::Instant::now();
-        Http::new(&Proxies::default()).unwrap();
-        assert!(
-            start.elapsed() < Duration::from_millis(40),
-            "{:?}",
-            start.elapsed()
-        );
-    }
-
     #[tokio::test]
     async fn a_wrong_certificate_is_an_error_without_a_url() {
         let http = Http::new(&Proxies::default()).unwrap();

@@ -40,7 +40,7 @@ pub async fn carry_out(
     if !plan.is_empty() {
         // The lock is held: whatever container of this folder is left belongs to a run that was killed.
         engine
-            .remove_leftovers(LABEL_FOLDER, &session.manifest.folder.display().to_string())
+            .remove_leftovers(LABEL_FOLDER, &session.layout.root().display().to_string())
             .await?;
         let context = stages::context(session, engine, facts, registry, git, jobs, fail_fast);
         execute::run(Arc::new(context), &plan).await;

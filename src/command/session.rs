@@ -99,13 +99,15 @@ impl Session {
         &self,
         work: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
-        tokio::select! {
+        let result = tokio::select! {
             result = work => result,
-            () = self.cancel.cancelled() => {
-                self.reporter.finish();
-                Err(Failure::silent(Exit::Interrupted))
-            }
+            () = self.cancel.cancelled() => Err(Failure::silent(Exit::Interrupted)),
+        };
+        if result.is_err() {
+            // What is printed next must not stand below a bar.
+            self.reporter.finish();
         }
+        result
     }
 }
 

@@ -38,6 +38,7 @@ pub async fn resolve(
     services: &BTreeSet<ServiceName>,
     references: &References,
 ) -> Result<BTreeMap<ServiceName, ResolvedReference>, Failure> {
+    refuse_unsupported(session, services)?;
     let mut own = BTreeMap::new();
     for (name, reference) in &references.references {
         // Said here, where the option is known; otherwise it would have no effect.
@@ -78,6 +79,25 @@ pub async fn resolve(
         }
     }
     Ok(sources)
+}
+
+/// Refuses keys of the manifest that this version does not carry out: to ignore them would build the
+/// wrong commit, or leave files out of the image.
+fn refuse_unsupported(session: &Session, services: &BTreeSet<ServiceName>) -> Result<(), Failure> {
+    for (name, service) in &session.manifest.services {
+        let key = match &service.git {
+            git if git.path.is_some() => "git.path",
+            git if git.submodules => "git.submodules",
+            _ => continue,
+        };
+        if services.contains(name) {
+            return Err(Failure::usage(format!(
+                "`{key}` of service `{name}` is not supported by this version of xp\n\
+                 hint: select other services, or give the service a repository of its own"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Plans a build: everything that is decided without touching a file.

@@ -49,7 +49,7 @@ pub async fn start(
         labels: HashMap::from([
             (
                 LABEL_FOLDER.to_owned(),
-                context.folder.display().to_string(),
+                context.layout.root().display().to_string(),
             ),
             (LABEL_SERVICE.to_owned(), unit.to_string()),
         ]),

@@ -53,6 +53,7 @@ pub async fn build(
         target: step.target.as_deref(),
         args: &step.args,
         labels: &labels,
+        fresh: step.fresh,
         name,
         credentials,
     };

@@ -38,7 +38,7 @@ pub struct Context {
     pub events: Events,
     /// Where xp's own files are.
     pub layout: Layout,
-    /// The folder of the manifest; containers carry it as a label.
+    /// The folder of the manifest, which relative mounts start from.
     pub folder: PathBuf,
     /// Who runs xp.
     pub caller: Caller,
@@ -50,7 +50,7 @@ pub struct Context {
     pub fail_fast: bool,
 }
 
-/// The label with the folder of the manifest that a container works for.
+/// The label with the `cacheDir` that a container works for, whose lock xp holds meanwhile.
 pub const LABEL_FOLDER: &str = "x-platform.folder";
 
 /// The label with the service that a container works for.

@@ -7,7 +7,7 @@
 //! What is moved along: a branch that follows the wanted one, and a `HEAD` that xp itself detached
 //! (`refs/xp/head` remembers where). What stops it: changes, staged or not; untracked or ignored
 //! files in the way; commits that the remote does not have; another branch; a `HEAD` that the user
-//! detached; a merge, rebase or the like under way. Where the remote's history was rewritten, a
+//! detached; a merge, rebase or the like under way; files that cannot be written. Where the remote's history was rewritten, a
 //! branch without commits of its own (it stands where the remote's branch once stood) follows,
 //! and `refs/xp/before-rewrite/<branch>` keeps the old commits; any other branch stays.
 
@@ -24,7 +24,7 @@ use crate::client::git::{
     CloneRequest, Fetch, GitClient, GitError, GitErrorKind, Head, Move, NotMoved, Opened,
     OperationUnderWay, Tags, Watch, WorkingCopy, clone,
 };
-use crate::error::{Diagnostic, Exit};
+use crate::error::{Diagnostic, Exit, chain};
 use crate::source::{CommitId, GitUrl, ResolvedReference};
 use staging::Staging;
 
@@ -97,6 +97,8 @@ pub enum Reason {
     UnderWay(OperationUnderWay),
     /// Another git process works there, or left `.git/index.lock`.
     Locked,
+    /// It could not be looked at, or a file could not be written.
+    Failed(String),
 }
 
 impl fmt::Display for Reason {
@@ -125,6 +127,7 @@ impl fmt::Display for Reason {
             Self::OtherRemote => f.write_str("its branch follows a remote at another URL"),
             Self::Detached => f.write_str("a detached HEAD"),
             Self::UnderWay(operation) => write!(f, "a {} is under way", operation.name()),
+            Self::Failed(why) => f.write_str(why),
             Self::Locked => f.write_str(
                 "`.git/index.lock` exists: another git process works there, or was killed",
             ),
@@ -217,8 +220,8 @@ impl Diagnostic for SyncError {
 ///
 /// # Errors
 ///
-/// The place is taken by something else, the remote fails, or a file cannot be written. Nothing of
-/// the user's has been touched then.
+/// The place is taken by something else, the remote fails, or the object store cannot be written.
+/// Nothing of the user's has been touched then.
 pub fn sync(
     client: &GitClient,
     request: &SyncRequest<'_>,
@@ -239,14 +242,14 @@ pub fn sync(
     let tracking = Tracking::of(&working_copy, remote, request.resolved);
     let before = tracking.commit(&working_copy);
     bring_commit(client, &working_copy, &tracking, request, watch)?;
-    finish_interrupted_move(&working_copy, &tracking, request.resolved, watch)?;
-    Ok(advance(
-        &working_copy,
-        &tracking,
-        before,
-        request.resolved,
-        watch,
-    )?)
+    // The commit is in the object store, which is all that a build needs: what fails now, such as
+    // writing a file of another user, concerns the working copy alone.
+    let moved = finish_interrupted_move(&working_copy, &tracking, request.resolved, watch)
+        .and_then(|()| advance(&working_copy, &tracking, before, request.resolved, watch));
+    Ok(moved.unwrap_or_else(|error| {
+        let why = chain(&error).replace("\n  cause", "");
+        SyncOutcome::LeftAlone(Reason::Failed(why))
+    }))
 }
 
 /// Where the remote's branches are kept in a working copy.
@@ -255,7 +258,8 @@ struct Tracking {
     remote: Option<String>,
     /// What to fetch.
     refspecs: Vec<String>,
-    /// The full name of what stands for the wanted branch; none for a tag or a bare commit.
+    /// The full name of what stands for the wanted branch or for a tag that is not here yet; none
+    /// for a tag that is here and for a bare commit.
     reference: Option<String>,
 }
 
@@ -285,6 +289,14 @@ impl Tracking {
             }
             reference = Some(configured.unwrap_or(own));
         }
+        if let Some(tag) = &resolved.name
+            && tag.starts_with("refs/tags/")
+            && working_copy.reference(tag).is_none()
+        {
+            // A commit that is here may have got it since; builds ask `git describe`.
+            refspecs.push(format!("{tag}:{tag}"));
+            reference = Some(tag.clone());
+        }
         Self {
             remote: Some(name),
             refspecs,
@@ -308,7 +320,7 @@ fn clone_anew(
         into: &staging.clone_dir(),
         checkout: request.resolved,
     };
-    let cloned = clone(client, &checkout, watch)?;
+    let cloned = clone(client, &checkout, watch).map_err(|error| missing_or(request, error))?;
     if !cloned.has_commit(request.resolved.commit) {
         return Err(missing(request, None));
     }
@@ -353,18 +365,9 @@ fn bring_commit(
         result => result?,
     }
     if !working_copy.has_commit(resolved.commit) {
-        match working_copy.fetch_commit(client, request.url, resolved, watch) {
-            Ok(()) => {}
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    GitErrorKind::Cancelled | GitErrorKind::Unreachable
-                ) =>
-            {
-                return Err(error.into());
-            }
-            Err(error) => return Err(missing(request, Some(error))),
-        }
+        working_copy
+            .fetch_commit(client, request.url, resolved, watch)
+            .map_err(|error| missing_or(request, error))?;
     }
     if working_copy.has_commit(resolved.commit) {
         Ok(())
@@ -378,6 +381,13 @@ fn missing(request: &SyncRequest<'_>, cause: Option<GitError>) -> SyncError {
         url: Box::new(request.url.clone()),
         commit: request.resolved.commit,
         cause: cause.map(Box::new),
+    }
+}
+
+fn missing_or(request: &SyncRequest<'_>, error: GitError) -> SyncError {
+    match error.kind() {
+        GitErrorKind::MissingCommit => missing(request, Some(error)),
+        _ => error.into(),
     }
 }
 

@@ -90,6 +90,7 @@ impl FolderBuilder {
                     target: None,
                     args: self.args.clone(),
                     labels: BTreeMap::new(),
+                    fresh: force,
                     names: std::iter::once(image.clone()).chain(newest_name).collect(),
                 }))];
                 if has_registry && push {
@@ -278,6 +279,7 @@ impl Decided<'_> {
             target: service.docker.target.clone(),
             args,
             labels,
+            fresh: false,
             names: std::iter::once(candidate.image.clone())
                 .chain(candidate.names())
                 .collect(),

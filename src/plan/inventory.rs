@@ -54,9 +54,16 @@ impl Inventory {
         if image.tag().is_none() && image.digest().is_none() {
             return self.engine.get(&format!("{name}:latest"));
         }
-        // Podman names what has no registry `localhost/…`.
-        self.engine
-            .get(name)
-            .or_else(|| self.engine.get(&format!("localhost/{name}")))
+        let found = self.engine.get(name);
+        // Podman writes the default registry out, and calls what it built itself `localhost/…`.
+        found.or_else(|| {
+            let hub = if name.contains('/') {
+                "docker.io"
+            } else {
+                "docker.io/library"
+            };
+            let written_out = [hub, "localhost"].map(|registry| format!("{registry}/{name}"));
+            written_out.iter().find_map(|name| self.engine.get(name))
+        })
     }
 }

@@ -133,6 +133,8 @@ pub struct ImageStep {
     pub args: BTreeMap<String, String>,
     /// The labels, without those that are known only when the commit is there.
     pub labels: BTreeMap<String, String>,
+    /// Whether nothing of the engine's build cache is used.
+    pub fresh: bool,
     /// The names of the image, the first one by its commit or content.
     pub names: Vec<ImageReference>,
 }

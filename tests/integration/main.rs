@@ -14,6 +14,7 @@ mod case;
 mod cases;
 mod context;
 mod output;
+mod platform;
 mod printed;
 mod process;
 mod repository;

@@ -150,6 +150,12 @@ impl GitRepository {
             .url("", &self.name)
     }
 
+    /// Returns a URL on the server without a login that redirects to the repository.
+    pub fn url_http_moved(&self) -> String {
+        let server = self.world.git_server(GitServerKind::Open);
+        server.url("", &format!("moved/{}", self.name))
+    }
+
     /// Returns the URL on the server that wants a login, without one.
     pub fn url_http_auth(&self) -> String {
         self.world
@@ -164,9 +170,14 @@ impl GitRepository {
 
     /// Returns the URL on the server that wants a login, with any login.
     pub fn url_http_login_as(&self, user: &str, password: &str) -> String {
+        self.url_http_with(&format!("{user}:{password}"))
+    }
+
+    /// Returns the URL on the server that wants a login, with that before the host.
+    pub fn url_http_with(&self, credentials: &str) -> String {
         self.world
             .git_server(GitServerKind::Auth)
-            .url(&format!("{user}:{password}@"), &self.name)
+            .url(&format!("{credentials}@"), &self.name)
     }
 
     /// Returns the URL on the TLS server, whose authority is `Context::ca_certificate`.

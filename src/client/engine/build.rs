@@ -29,6 +29,8 @@ pub struct ImageBuild<'a> {
     pub args: &'a BTreeMap<String, String>,
     /// The labels.
     pub labels: &'a BTreeMap<String, String>,
+    /// Whether nothing of the engine's build cache is used.
+    pub fresh: bool,
     /// The image's name.
     pub name: &'a ImageReference,
     /// Credentials by registry, for the images that it is based on.
@@ -61,6 +63,7 @@ impl Engine {
             .t(&build.name.to_string())
             .rm(true)
             .forcerm(true)
+            .nocache(build.fresh)
             .buildargs(&to_map(build.args))
             .labels(&to_map(build.labels));
         if let Some(target) = build.target {

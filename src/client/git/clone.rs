@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use git2::build::CheckoutBuilder;
-use git2::{Repository, RepositoryInitOptions};
+use git2::{ErrorCode, Repository, RepositoryInitOptions};
 
 use super::error::GitErrorKind;
 use super::fetch::{Fetch, Tags, copy_commit, fetch};
@@ -15,7 +15,7 @@ use crate::source::{GitScheme, GitUrl, ResolvedReference};
 /// What to clone, and where.
 #[derive(Debug, Clone, Copy)]
 pub struct CloneRequest<'a> {
-    /// The remote; its password is not written down.
+    /// The remote; its secrets are not written down.
     pub url: &'a GitUrl,
     /// The folder, which must not exist or be empty.
     pub into: &'a Path,
@@ -79,7 +79,8 @@ impl WorkingCopy {
     ///
     /// # Errors
     ///
-    /// As for [`WorkingCopy::fetch`].
+    /// As for [`WorkingCopy::fetch`]; the kind is [`GitErrorKind::MissingCommit`] where the remote
+    /// does not give the commit out.
     pub fn fetch_commit(
         &self,
         client: &GitClient,
@@ -97,7 +98,11 @@ impl WorkingCopy {
                 tags: Tags::None,
                 prune: false,
             };
-            self.fetch(client, &by_name, watch)?;
+            match self.fetch(client, &by_name, watch) {
+                // It was deleted since it was resolved.
+                Err(error) if error.kind() == GitErrorKind::Local => {}
+                result => result?,
+            }
             if self.has_commit(resolved.commit) {
                 return Ok(());
             }
@@ -107,7 +112,14 @@ impl WorkingCopy {
             oid(resolved.commit)
                 .and_then(|id| copy_commit(&self.repository, &effective, id, watch))
                 .map_err(|cause| {
-                    self.failed(&format!("copy {} from {url}", resolved.commit), cause)
+                    let is_missing = cause.code() == ErrorCode::NotFound;
+                    let what = format!("copy {} from {url}", resolved.commit);
+                    let error = self.failed(&what, cause);
+                    if is_missing {
+                        error.of_kind(GitErrorKind::MissingCommit)
+                    } else {
+                        error
+                    }
                 })?;
             return self.set_own_reference("pinned", resolved.commit);
         }
@@ -119,12 +131,13 @@ impl WorkingCopy {
             prune: false,
         };
         match self.fetch(client, &by_sha, watch) {
-            Err(error) if error.kind() != GitErrorKind::Cancelled => {
+            // What libgit2 says of a server that gives out references only.
+            Err(error) if matches!(error.kind(), GitErrorKind::Local | GitErrorKind::Protocol) => {
                 self.fetch_everything(client, url, watch)?;
                 if self.has_commit(resolved.commit) {
                     self.set_own_reference("pinned", resolved.commit)
                 } else {
-                    Err(error)
+                    Err(error.of_kind(GitErrorKind::MissingCommit))
                 }
             }
             result => result,
@@ -169,7 +182,7 @@ fn initialize(request: &CloneRequest<'_>) -> Result<Repository, git2::Error> {
     }
     let repository = Repository::init_opts(request.into, &options)?;
     let mut config = repository.config()?.open_level(git2::ConfigLevel::Local)?;
-    config.set_str("remote.origin.url", &without_password(request.url))?;
+    config.set_str("remote.origin.url", &without_secrets(request.url))?;
     config.set_str("remote.origin.fetch", "+refs/heads/*:refs/remotes/origin/*")?;
     Ok(repository)
 }
@@ -210,24 +223,22 @@ fn check_out(
     }
 }
 
-/// Returns the URL as it may stand in a configuration file.
-pub(super) fn without_password(url: &GitUrl) -> String {
-    match (url.scheme(), url.password(), url.user()) {
-        (GitScheme::File | GitScheme::Git, ..) | (_, None, _) => url.expose().to_owned(),
-        (_, Some(_), user) => {
-            let text = url.expose();
-            let (scheme, rest) = text.split_once("://").unwrap_or(("https", text));
-            let authority = rest.split('/').next().unwrap_or(rest);
-            let start = authority.rfind('@').map_or(0, |at| at + 1);
-            let encoded_user = authority
-                .split(':')
-                .next()
-                .filter(|_| user.is_some_and(|user| !user.is_empty()));
-            let user = encoded_user
-                .map(|user| format!("{user}@"))
-                .unwrap_or_default();
-            format!("{scheme}://{user}{}", &rest[start..])
-        }
+/// Returns the URL as it may stand in a configuration file: without a password, and without a user
+/// that may be a token.
+pub(super) fn without_secrets(url: &GitUrl) -> String {
+    let text = url.expose();
+    let is_secret = url.password().is_some() || url.has_secret_user();
+    let Some((scheme, rest)) = text.split_once("://").filter(|_| is_secret) else {
+        return text.to_owned();
+    };
+    // As it was written, with its percent signs.
+    let authority = rest.split('/').next().unwrap_or(rest);
+    let start = authority.rfind('@').map_or(0, |at| at + 1);
+    let user = authority.split(':').next().unwrap_or("");
+    if url.has_secret_user() || user.is_empty() {
+        format!("{scheme}://{}", &rest[start..])
+    } else {
+        format!("{scheme}://{user}@{}", &rest[start..])
     }
 }
 
@@ -236,14 +247,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_password_is_not_written_down() {
-        let written = |text: &str| without_password(&text.parse().unwrap());
+    fn no_secret_is_written_down() {
+        let written = |text: &str| without_secrets(&text.parse().unwrap());
         assert_eq!(
             written("https://b%40b:s:c@ret@h:1/x.git"),
             "https://b%40b@h:1/x.git"
         );
         assert_eq!(written("https://:secret@h/x.git"), "https://h/x.git");
-        assert_eq!(written("https://bob@h/x.git"), "https://bob@h/x.git");
+        assert_eq!(written("https://T0KEN@h/x.git"), "https://h/x.git");
+        assert_eq!(
+            written("https://T0KEN:x-oauth-basic@h/x.git"),
+            "https://h/x.git"
+        );
+        assert_eq!(written("ssh://git:secret@h/x.git"), "ssh://git@h/x.git");
         assert_eq!(written("git@h:x.git"), "git@h:x.git");
     }
 }

@@ -32,6 +32,8 @@ pub enum GitErrorKind {
     HostKey,
     /// The server says that there is no such repository.
     NotFound,
+    /// The remote does not give out a commit.
+    MissingCommit,
     /// The server answered with another refusal.
     Refused,
     /// The server's answer cannot be understood.
@@ -97,6 +99,11 @@ impl GitError {
             transient: false,
             cause: None,
         }
+    }
+
+    pub(super) fn of_kind(mut self, kind: GitErrorKind) -> Self {
+        self.kind = kind;
+        self
     }
 
     pub(super) fn with_hint(mut self, hint: impl Into<String>) -> Self {

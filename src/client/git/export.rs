@@ -6,13 +6,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use git2::build::CheckoutBuilder;
-use git2::{ErrorCode, ObjectType, Repository};
+use git2::{ErrorCode, Index, ObjectType, Repository};
 use walkdir::WalkDir;
 
 use super::error::GitErrorKind;
 use super::progress::Watch;
 use super::working_copy::oid;
-use super::{GitError, WorkingCopy};
+use super::{GitError, WorkingCopy, lfs};
 use crate::source::{CommitId, GitUrl};
 
 /// What to export, and where to.
@@ -22,7 +22,7 @@ pub struct Export<'a> {
     pub commit: CommitId,
     /// The branch it was found on, which `refs/heads` then has.
     pub branch: Option<&'a str>,
-    /// The remote's URL, for builds that ask `git remote`; its password is left out.
+    /// The remote's URL, for builds that ask `git remote`; its secrets are left out.
     pub url: &'a GitUrl,
     /// The folder for the files. What is there is removed first.
     pub files: &'a Path,
@@ -49,7 +49,7 @@ pub struct Exported {
 /// # Errors
 ///
 /// The commit is not in the object store, holds a path that no checkout may have (such as
-/// `.git/hooks/x` or `../x`), or a file cannot be written or removed.
+/// `.git/hooks/x` or `../x`) or a file of Git LFS, or a file cannot be written or removed.
 pub fn export(
     source: &WorkingCopy,
     export: &Export<'_>,
@@ -86,7 +86,11 @@ pub fn export(
         }
     };
     let repository = Repository::open(export.git_dir).map_err(failed)?;
-    check_out(&repository, export, &objects, &borrowed_objects, watch).map_err(failed)?;
+    let mut index = read_index(&repository, export, &objects, &borrowed_objects).map_err(failed)?;
+    if let Some(path) = lfs::first_pointer(&repository, &index).map_err(failed)? {
+        return Err(lfs::not_supported(export.commit, &path));
+    }
+    check_out(&repository, &mut index, watch).map_err(failed)?;
     normalize_modes(&repository, export.files)?;
     let mount_point = export.files.join(".git");
     fs::create_dir(&mount_point).map_err(cannot_write(&mount_point))?;
@@ -96,26 +100,34 @@ pub fn export(
     })
 }
 
-fn check_out(
+/// Reads the commit into the index, before any file is written: attributes are then known for every
+/// file, whatever the order of writing.
+fn read_index(
     repository: &Repository,
     export: &Export<'_>,
     objects: &Path,
     borrowed: &[PathBuf],
-    watch: &Watch<'_>,
-) -> Result<(), git2::Error> {
+) -> Result<Index, git2::Error> {
     let odb = repository.odb()?;
     for folder in std::iter::once(objects).chain(borrowed.iter().map(PathBuf::as_path)) {
         odb.add_disk_alternate(&folder.to_string_lossy())?;
     }
     repository.set_workdir(export.files, false)?;
-    // The index comes first: attributes are then known for every file, whatever the order of writing.
     let mut index = repository.index()?;
     index.read_tree(&repository.find_commit(oid(export.commit)?)?.tree()?)?;
+    Ok(index)
+}
+
+fn check_out(
+    repository: &Repository,
+    index: &mut Index,
+    watch: &Watch<'_>,
+) -> Result<(), git2::Error> {
     let mut options = CheckoutBuilder::new();
     options
         .force()
         .progress(|_, done, total| watch.checkout(done, total));
-    repository.checkout_index(Some(&mut index), Some(&mut options))?;
+    repository.checkout_index(Some(index), Some(&mut options))?;
     index.write()
 }
 
@@ -143,12 +155,12 @@ fn write_git_dir(source: &WorkingCopy, export: &Export<'_>) -> Result<(), GitErr
 }
 
 fn config(url: &GitUrl) -> String {
-    let url = super::clone::without_password(url)
+    let url = super::clone::without_secrets(url)
         .replace('\\', "\\\\")
         .replace('"', "\\\"");
     format!(
         "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n\tlogallrefupdates = false\n\
-         \tautocrlf = false\n\tsymlinks = true\n\tattributesFile = /dev/null\n\
+         \tautocrlf = false\n\teol = lf\n\tignoreCase = false\n\tsymlinks = true\n\tattributesFile = /dev/null\n\
          [gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n\
          [remote \"origin\"]\n\turl = \"{url}\"\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n"
     )

@@ -66,49 +66,6 @@ impl WorkingCopy {
             .map_err(|cause| self.failed("compare two commits", cause))
     }
 
-    /// Returns the last commit, at or before one, that changed a folder or file; none where no commit has it.
-    ///
-    /// A merge counts where its result differs from all of its parents.
-    ///
-    /// # Errors
-    ///
-    /// A commit or tree is missing.
-    pub fn last_commit_of_path(
-        &self,
-        commit: CommitId,
-        path: &str,
-    ) -> Result<Option<CommitId>, GitError> {
-        let path = std::path::Path::new(path);
-        let search = || -> Result<Option<CommitId>, git2::Error> {
-            let entry = |commit: &git2::Commit<'_>| -> Result<Option<git2::Oid>, git2::Error> {
-                match commit.tree()?.get_path(path) {
-                    Ok(entry) => Ok(Some(entry.id())),
-                    Err(cause) if cause.code() == git2::ErrorCode::NotFound => Ok(None),
-                    Err(cause) => Err(cause),
-                }
-            };
-            let mut current = self.repository.find_commit(oid(commit)?)?;
-            // As `git log -- path` does: a parent that has the same content is followed alone.
-            loop {
-                let here = entry(&current)?;
-                let mut same = None;
-                for parent in current.parents() {
-                    if entry(&parent)? == here {
-                        same = Some(parent);
-                        break;
-                    }
-                }
-                match same {
-                    Some(parent) => current = parent,
-                    None => return Ok(here.map(|_| current.id().into())),
-                }
-            }
-        };
-        search().map_err(|cause| {
-            self.failed(&format!("search the history of {}", path.display()), cause)
-        })
-    }
-
     /// Tells whether a reference's log names a commit: it once stood there.
     pub fn reference_once_was(&self, name: &str, commit: CommitId) -> bool {
         let Ok(log) = self.repository.reflog(name) else {

@@ -15,6 +15,7 @@ mod error;
 mod export;
 mod fetch;
 mod history;
+mod lfs;
 mod limits;
 mod list_refs;
 mod move_head;

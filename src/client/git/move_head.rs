@@ -1,12 +1,18 @@
 //! Moving a clean working copy to another commit.
 
+use std::path::Path;
+
 use git2::build::CheckoutBuilder;
-use git2::{CheckoutNotificationType, ErrorCode};
+use git2::{CheckoutNotificationType, Commit, ErrorCode, FileMode, Tree};
+use walkdir::WalkDir;
 
 use super::progress::Watch;
 use super::working_copy::oid;
 use super::{GitError, WorkingCopy};
 use crate::source::CommitId;
+
+/// How many files in the way are named.
+const NAMED_FILES: usize = 5;
 
 /// Where to move, and what `HEAD` is afterwards.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +52,8 @@ impl WorkingCopy {
     ///
     /// # Errors
     ///
-    /// A file or reference cannot be written.
+    /// A file or reference cannot be written. What was written by then is taken back, if that is
+    /// possible.
     pub fn move_head(
         &self,
         to: CommitId,
@@ -58,8 +65,16 @@ impl WorkingCopy {
         if self.repository.path().join("index.lock").exists() {
             return Ok(Err(NotMoved::Locked));
         }
+        let wanted = oid(to)
+            .and_then(|id| self.repository.find_commit(id))
+            .map_err(|cause| self.failed(&format!("find commit {to}"), cause))?;
+        let mut in_the_way = self
+            .folders_in_the_way(&wanted)
+            .map_err(|cause| self.failed("look for files in the way", cause))?;
+        if !in_the_way.is_empty() {
+            return Ok(Err(NotMoved::InTheWay(in_the_way)));
+        }
         self.set_own_reference("moving", to)?;
-        let mut in_the_way = Vec::new();
         let checked_out = {
             let mut options = CheckoutBuilder::new();
             if finish {
@@ -70,14 +85,13 @@ impl WorkingCopy {
             options.progress(|_, done, total| watch.checkout(done, total));
             options.notify_on(CheckoutNotificationType::CONFLICT);
             options.notify(|_, path, _, _, _| {
-                if let Some(path) = path.filter(|_| in_the_way.len() < 5) {
+                if let Some(path) = path.filter(|_| in_the_way.len() < NAMED_FILES) {
                     in_the_way.push(path.display().to_string());
                 }
                 true
             });
-            oid(to)
-                .and_then(|id| self.repository.find_object(id, None))
-                .and_then(|commit| self.repository.checkout_tree(&commit, Some(&mut options)))
+            self.repository
+                .checkout_tree(wanted.as_object(), Some(&mut options))
         };
         match checked_out {
             Ok(()) => {}
@@ -88,7 +102,12 @@ impl WorkingCopy {
             }
             // Somebody took the lock meanwhile: the files are written, and the next run finishes the move.
             Err(cause) if cause.code() == ErrorCode::Locked => return Ok(Err(NotMoved::Locked)),
-            Err(cause) => return Err(self.failed(&format!("check {to} out"), cause)),
+            Err(cause) => {
+                if !finish && self.take_back(&wanted).is_ok() {
+                    self.remove_own_reference("moving");
+                }
+                return Err(self.failed(&format!("check {to} out"), cause));
+            }
         }
         self.point_head(to, how)
             .map_err(|cause| self.failed("move HEAD", cause))?;
@@ -99,6 +118,97 @@ impl WorkingCopy {
         }
         self.remove_own_reference("moving");
         Ok(Ok(()))
+    }
+
+    /// Finds what libgit2 notices only in the middle of a checkout: a folder with files of the
+    /// user's where a file comes, and a file or link of the user's where a folder comes.
+    fn folders_in_the_way(&self, to: &Commit<'_>) -> Result<Vec<String>, git2::Error> {
+        let before = self.repository.head()?.peel_to_tree()?;
+        let difference =
+            self.repository
+                .diff_tree_to_tree(Some(&before), Some(&to.tree()?), None)?;
+        let mut found = Vec::new();
+        for delta in difference.deltas() {
+            let file = delta.new_file();
+            let is_file = file.exists() && file.mode() != FileMode::Commit;
+            let Some(path) = file.path().filter(|_| is_file) else {
+                continue;
+            };
+            let foreign = path
+                .ancestors()
+                .skip(1)
+                .filter(|folder| *folder != Path::new(""))
+                .find(|folder| self.is_foreign_file(folder, &before))
+                .or_else(|| self.is_foreign_folder(path, &before).then_some(path));
+            if let Some(path) = foreign.map(|path| path.display().to_string())
+                && !found.contains(&path)
+            {
+                found.push(path);
+            }
+            if found.len() == NAMED_FILES {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Tells whether there is a file or link that no commit holds.
+    fn is_foreign_file(&self, path: &Path, before: &Tree<'_>) -> bool {
+        let there = self.dir.join(path).symlink_metadata();
+        there.is_ok_and(|there| !there.is_dir()) && before.get_path(path).is_err()
+    }
+
+    /// Tells whether there is a folder with anything in it that no commit holds.
+    fn is_foreign_folder(&self, path: &Path, before: &Tree<'_>) -> bool {
+        let folder = self.dir.join(path);
+        let is_folder = folder.symlink_metadata().is_ok_and(|there| there.is_dir());
+        is_folder
+            && WalkDir::new(&folder)
+                .min_depth(1)
+                .into_iter()
+                .any(|entry| match entry {
+                    Ok(entry) if entry.file_type().is_dir() => false,
+                    Ok(entry) => entry
+                        .path()
+                        .strip_prefix(&self.dir)
+                        .is_ok_and(|path| before.get_path(path).is_err()),
+                    Err(_) => true,
+                })
+    }
+
+    /// Brings the files back to `HEAD` that a checkout wrote before it failed, and no others.
+    fn take_back(&self, written: &Commit<'_>) -> Result<(), git2::Error> {
+        let before = self.repository.head()?.peel_to_commit()?;
+        let (old, new) = (before.tree()?, written.tree()?);
+        let difference = self
+            .repository
+            .diff_tree_to_tree(Some(&old), Some(&new), None)?;
+        let mut options = CheckoutBuilder::new();
+        options.force().disable_pathspec_match(true);
+        // What the checkout noted so far is in memory alone.
+        self.repository.index()?.read(true)?;
+        let mut is_any = false;
+        for delta in difference.deltas() {
+            let Some(path) = delta.new_file().path().or(delta.old_file().path()) else {
+                continue;
+            };
+            let there = self.hash(path)?;
+            let wanted = new.get_path(path).ok().map(|entry| entry.id());
+            if there != wanted {
+                continue;
+            }
+            if old.get_path(path).is_ok() {
+                options.path(path);
+                is_any = true;
+            } else if there.is_some() {
+                let _ = std::fs::remove_file(self.dir.join(path));
+            }
+        }
+        if is_any {
+            self.repository
+                .checkout_tree(before.as_object(), Some(&mut options))?;
+        }
+        Ok(())
     }
 
     fn point_head(&self, to: CommitId, how: &Move) -> Result<(), git2::Error> {

@@ -179,24 +179,19 @@ impl WorkingCopy {
                 return Ok(false);
             };
             let wanted = tree.get_path(std::path::Path::new(path)).ok();
-            let file = self.dir.join(path);
-            let is_there = file.symlink_metadata().is_ok();
+            let path = std::path::Path::new(path);
+            let is_there = self.dir.join(path).symlink_metadata().is_ok();
             let is_wanted = match &wanted {
                 None => !is_there || entry.status() == Status::WT_NEW,
-                Some(wanted) => is_there && self.hash(&file, path)? == Some(wanted.id()),
+                Some(wanted) => is_there && self.hash(path)? == Some(wanted.id()),
             };
             // The index, too, must hold what was or what comes, and nothing else.
             let in_index = self
                 .repository
                 .index()?
-                .get_path(std::path::Path::new(path), 0)
+                .get_path(path, 0)
                 .map(|entry| entry.id);
-            let before = self
-                .repository
-                .head()?
-                .peel_to_tree()?
-                .get_path(std::path::Path::new(path))
-                .ok();
+            let before = self.repository.head()?.peel_to_tree()?.get_path(path).ok();
             let index_is_known = in_index == wanted.as_ref().map(git2::TreeEntry::id)
                 || in_index == before.as_ref().map(git2::TreeEntry::id);
             // A person's file that the move does not concern.
@@ -209,13 +204,14 @@ impl WorkingCopy {
         Ok(true)
     }
 
-    /// Returns the id that a file's content has, or would have.
-    fn hash(&self, file: &std::path::Path, path: &str) -> Result<Option<git2::Oid>, git2::Error> {
+    /// Returns the id that a file's content has, or would have; none where there is no file.
+    pub(super) fn hash(&self, path: &std::path::Path) -> Result<Option<git2::Oid>, git2::Error> {
+        let file = self.dir.join(path);
         let Ok(metadata) = file.symlink_metadata() else {
             return Ok(None);
         };
         if metadata.is_symlink() {
-            let Ok(target) = std::fs::read_link(file) else {
+            let Ok(target) = std::fs::read_link(&file) else {
                 return Ok(None);
             };
             let bytes = target.as_os_str().as_encoded_bytes();
@@ -225,6 +221,6 @@ impl WorkingCopy {
             return Ok(None);
         }
         // A blob through the filters, such as those of line ends; an object too many does no harm.
-        self.repository.blob_path(&self.dir.join(path)).map(Some)
+        self.repository.blob_path(&file).map(Some)
     }
 }

@@ -62,11 +62,13 @@ impl Staging {
         };
         loop {
             make_folder(&folder)?;
-            let lock = File::open(&folder).map_err(failed)?;
+            let lock = match File::open(&folder) {
+                // Another thread took it for a killed run's, as it was not locked yet.
+                Err(cause) if cause.kind() == io::ErrorKind::NotFound => continue,
+                lock => lock.map_err(failed)?,
+            };
             lock.lock().map_err(failed)?;
-            // Whoever held the lock before may have removed the folder.
-            let still_there = fs::metadata(&folder).ok().map(|metadata| metadata.ino());
-            if still_there == Some(lock.metadata().map_err(failed)?.ino()) {
+            if is_still_at(&lock, &folder) {
                 return Ok(Self {
                     folder,
                     _lock: lock,
@@ -113,9 +115,19 @@ pub(super) fn remove_stale(staging_dir: &Path) {
         if let Ok(lock) = File::open(entry.path())
             && is_clone
             && lock.try_lock().is_ok()
+            && is_still_at(&lock, &entry.path())
         {
             let _ = remove_tree(&entry.path());
         }
+    }
+}
+
+/// Tells whether a locked folder is the one at its path: whoever held the lock before may have
+/// removed it, and somebody else may have made another.
+fn is_still_at(lock: &File, path: &Path) -> bool {
+    match (lock.metadata(), fs::metadata(path)) {
+        (Ok(locked), Ok(there)) => locked.ino() == there.ino() && locked.dev() == there.dev(),
+        _ => false,
     }
 }
 

@@ -2,6 +2,11 @@
 
 mod credentials;
 mod decisions;
+mod docs;
+mod git_export;
+mod git_references;
+mod git_sync;
+mod git_transports;
 mod publish;
 mod refusals;
 mod requests;
@@ -17,6 +22,11 @@ pub fn all() -> Vec<Case> {
         publish::CASES,
         credentials::CASES,
         decisions::CASES,
+        docs::CASES,
+        git_export::CASES,
+        git_references::CASES,
+        git_sync::CASES,
+        git_transports::CASES,
         refusals::CASES,
         requests::CASES,
         world::CASES,

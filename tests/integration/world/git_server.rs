@@ -40,7 +40,8 @@ impl GitServerKind {
     }
 }
 
-/// A smart HTTP server.
+/// A smart HTTP server. It serves a repository whose name ends with `old-protocol` as servers did
+/// before protocol version 2, and redirects `/moved/NAME` to `/NAME`.
 pub struct GitServer {
     server: Server,
     host: String,

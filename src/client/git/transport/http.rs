@@ -239,8 +239,9 @@ impl HttpRemote {
                 Some(login) => GitError::new(
                     GitErrorKind::Authentication,
                     format!(
-                        "the server does not let the user `{}` read {}",
-                        login.user, self.url
+                        "the server does not let {} read {}",
+                        self.shown_user(login),
+                        self.url
                     ),
                 ),
                 None => GitError::new(
@@ -263,12 +264,24 @@ impl HttpRemote {
         })
     }
 
+    /// Names the user of a login, unless the name may be a token.
+    fn shown_user(&self, login: &Login) -> String {
+        let is_secret = [&self.url, &self.current]
+            .iter()
+            .any(|url| url.has_secret_user() && url.user() == Some(&login.user));
+        if is_secret {
+            "the user of the URL".to_owned()
+        } else {
+            format!("the user `{}`", login.user)
+        }
+    }
+
     /// Says that no login, or a wrong one, was the reason.
     fn refused(&self, complaint: Option<String>) -> GitError {
         let error = match &self.login {
             Some(login) => GitError::new(
                 GitErrorKind::Authentication,
-                format!("the server refused the user `{}` for {}", login.user, self.url),
+                format!("the server refused {} for {}", self.shown_user(login), self.url),
             )
             .with_hint("check the password or token in the URL, ~/.netrc or git's credential helper"),
             None => GitError::new(

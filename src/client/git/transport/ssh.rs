@@ -214,45 +214,18 @@ fn arguments(variant: Variant, url: &GitUrl, version2: bool) -> Vec<String> {
         Some(user) => format!("{user}@{}", url.host()),
         None => url.host().to_owned(),
     });
-    arguments.push(format!("git-upload-pack {}", quote(&repository_path(url))));
+    arguments.push(format!("git-upload-pack {}", quote(repository_path(url))));
     arguments
 }
 
 /// Returns the path as the server's shell gets it.
-fn repository_path(url: &GitUrl) -> String {
+fn repository_path(url: &GitUrl) -> &str {
     let is_url = url.expose().contains("://");
-    let path = if is_url {
-        percent_decode(url.path())
-    } else {
-        url.path().to_owned()
-    };
-    match path.strip_prefix('/') {
+    match url.path().strip_prefix('/') {
         // `ssh://host/~user/x` means a path in a home folder.
-        Some(rest) if is_url && rest.starts_with('~') => rest.to_owned(),
-        _ => path,
+        Some(rest) if is_url && rest.starts_with('~') => rest,
+        _ => url.path(),
     }
-}
-
-fn percent_decode(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        let code = after
-            .get(..2)
-            .filter(|_| *first == b'%')
-            .and_then(|hex| std::str::from_utf8(hex).ok());
-        match code.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            None => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Quotes as git does, which the restricted shells of git servers expect.

@@ -1,0 +1,338 @@
+//! What a service's reference stands for, and what is said where it stands for nothing.
+
+use crate::case::Case;
+use crate::context::Context;
+use crate::platform::Service;
+use crate::world::GitServerKind;
+
+pub const CASES: &[Case] = cases![
+    every_kind_of_reference_is_built,
+    a_reference_that_does_not_exist_is_an_error_with_near_matches,
+    an_empty_repository_is_an_error,
+    a_branch_is_taken_where_it_exists,
+    tags_of_images_follow_the_branch,
+    a_deleted_branch_is_an_error_until_the_manifest_changes,
+    a_moved_tag_is_followed,
+    one_working_copy_serves_two_services,
+];
+
+fn every_kind_of_reference_is_built(t: &Context) {
+    let remote = t.built_repo("zbackend");
+    let old = remote.head();
+    remote.tag("light");
+    remote.commit(&[("file", "2\n")], "Second");
+    let tag_object = remote.annotated_tag("annotated", "A release");
+    let annotated = remote.head();
+    remote.branch("feature/TASK-981");
+    let feature = remote.commit(&[("file", "3\n")], "Third");
+    remote.branch("v1");
+    let branch_v1 = remote.commit(&[("file", "4\n")], "A branch that is called like a tag");
+    remote.switch("master");
+    remote.tag("v1");
+    // As a merge request has it: a commit that no branch and no tag leads to.
+    remote.git(&["checkout", "--quiet", "--detach"]);
+    remote.write(&[("file", "5\n")]);
+    remote.git(&["commit", "--quiet", "--all", "--message", "Request"]);
+    let request = remote.head();
+    remote.git(&[
+        "push",
+        "--quiet",
+        "origin",
+        "HEAD:refs/merge-requests/1/head",
+    ]);
+    remote.switch("master");
+    let unadvertised = remote.commit(&[("file", "6\n")], "Taken back");
+    let rewritten = remote.rewrite(&[("file", "7\n")], "Taken back, again");
+    assert_ne!(tag_object, annotated);
+
+    let expected = [
+        ("default", None, &rewritten),
+        ("branch", Some("master"), &rewritten),
+        ("origin", Some("origin/master"), &rewritten),
+        ("slashes", Some("origin/feature/TASK-981"), &feature),
+        ("light", Some("light"), &old),
+        ("annotated", Some("annotated"), &annotated),
+        ("full-branch", Some("refs/heads/master"), &rewritten),
+        ("full-tag", Some("refs/tags/annotated"), &annotated),
+        ("branch-or-tag", Some("v1"), &branch_v1),
+        ("request", Some("refs/merge-requests/1/head"), &request),
+        ("sha", Some(old.as_str()), &old),
+        ("request-sha", Some(request.as_str()), &request),
+        ("head", Some("HEAD"), &rewritten),
+    ];
+    let mut services = Vec::new();
+    for (transport, url) in [("http", remote.url_http()), ("file", remote.url_file())] {
+        for (name, reference, _) in &expected {
+            let service = Service::new(&format!("{transport}-{name}"), &url);
+            services.push(match reference {
+                Some(reference) => service.reference(reference),
+                None => service,
+            });
+        }
+    }
+    t.platform(&services);
+    t.xp(["build"]).success();
+    for transport in ["http", "file"] {
+        for (name, _, commit) in &expected {
+            t.assert_built(&format!("{transport}-{name}"), commit);
+        }
+    }
+    let content = |name: &str, commit: &str| {
+        let image = format!("{}:{commit}", t.image(name));
+        t.engine().run(&image, ["cat", "/files/file"])
+    };
+    assert_eq!(content("http-request", &request), "5");
+    assert_eq!(content("http-sha", &old), "1");
+    let git = |name: &str, arguments: &[&str]| t.git(&format!("src/{name}"), arguments);
+    assert_eq!(
+        git("http-slashes", &["status", "--porcelain", "--branch"]),
+        "## feature/TASK-981...origin/feature/TASK-981"
+    );
+    assert_eq!(git("http-annotated", &["describe"]), "annotated");
+    assert_eq!(git("http-sha", &["rev-parse", "HEAD"]), old);
+
+    // What nothing leads to is given out only by a server that is told to, and by a file remote.
+    let gone = |url: &str| [Service::new("gone", url).reference(&unadvertised)];
+    t.platform(&gone(&remote.url_http()));
+    t.xp(["build"])
+        .failure(3)
+        .stderr_contains(&format!("does not give out the commit {unadvertised}"))
+        .stderr_contains("uploadpack.allowAnySHA1InWant");
+    assert!(!t.exists("src/gone"));
+    remote.server_git(&["config", "uploadpack.allowAnySHA1InWant", "true"]);
+    t.xp(["build"]).success();
+    t.assert_built("gone", &unadvertised);
+    t.platform(&gone(&remote.url_file()).map(|service| service.dir("src/file-gone")));
+    t.xp(["sync"]).success();
+    assert_eq!(git("file-gone", &["rev-parse", "HEAD"]), unadvertised);
+    git("file-gone", &["fsck", "--strict"]);
+}
+
+fn a_reference_that_does_not_exist_is_an_error_with_near_matches(t: &Context) {
+    let remote = t.git_repo("zbackend");
+    let commit = remote.commit(&[], "First");
+    remote.tag("v1.0");
+    remote.branch("feature/TASK-981");
+    let abbreviated = &commit[..10];
+    for (reference, message) in [
+        ("origin/mastre", "has no origin/mastre (similar: master)"),
+        ("task-981", "has no task-981 (similar: feature/TASK-981)"),
+        ("v1.1", "has no v1.1 (similar: v1.0)"),
+        (
+            "refs/heads/mastre",
+            "has no refs/heads/mastre (similar: master)",
+        ),
+        (
+            abbreviated,
+            "hint: if it is a commit, write all 40 digits of its SHA-1",
+        ),
+    ] {
+        for url in [remote.url_http(), remote.url_file(), remote.url_ssh()] {
+            t.platform(&[Service::new("zbackend", &url).reference(reference)]);
+            for command in ["plan", "sync"] {
+                t.xp([command])
+                    .failure(3)
+                    .stderr_contains(&format!(
+                        "error: zbackend cannot be resolved: {url} has no {reference}"
+                    ))
+                    .stderr_contains(message);
+            }
+        }
+    }
+    // Each is said, whatever the others are.
+    let missing = t.git_repo("other");
+    t.platform(&[
+        Service::new("a", remote.url_http()).reference("nowhere"),
+        Service::new("b", missing.url_http()),
+        Service::new("c", remote.url_http()),
+    ]);
+    t.xp(["plan"])
+        .failure(3)
+        .stderr_contains("error: a cannot be resolved: ")
+        .stderr_contains("error: b cannot be resolved: ")
+        .does_not_contain("c cannot be resolved");
+    t.platform(&[Service::new("zbackend", remote.url_http())]);
+    let unknown = "0123456789abcdef0123456789abcdef01234567";
+    t.xp(["sync", "--reference", &format!("zbackend={unknown}")])
+        .failure(3)
+        .stderr_contains(&format!("does not give out the commit {unknown}"));
+    assert!(!t.exists("src/zbackend"));
+}
+
+fn an_empty_repository_is_an_error(t: &Context) {
+    let remote = t.git_repo("empty");
+    for url in [remote.url_http(), remote.url_file(), remote.url_ssh()] {
+        for reference in [None, Some("master")] {
+            let service = Service::new("zbackend", &url);
+            t.platform(&[match reference {
+                Some(reference) => service.reference(reference),
+                None => service,
+            }]);
+            t.xp(["sync"])
+                .failure(3)
+                .stderr_contains(&format!("the repository {url} is empty"))
+                .stderr_contains("hint: push a first commit");
+        }
+    }
+    // A default branch that does not exist is another matter.
+    remote.commit(&[], "First");
+    remote.server_git(&["symbolic-ref", "HEAD", "refs/heads/trunk"]);
+    for url in [remote.url_http(), remote.url_file()] {
+        t.platform(&[Service::new("zbackend", &url)]);
+        t.xp(["sync"])
+            .failure(3)
+            .stderr_contains("has no default branch")
+            .stderr_contains("name a branch in `git.reference`");
+    }
+}
+
+fn a_branch_is_taken_where_it_exists(t: &Context) {
+    let (with, without) = (t.built_repo("with"), t.built_repo("without"));
+    without.tag("v1");
+    let tagged = without.head();
+    without.commit(&[("file", "2\n")], "Second");
+    let master = with.head();
+    with.branch("TASK-981");
+    let task = with.commit(&[("file", "task\n")], "Task");
+    t.platform(&[
+        Service::new("with", with.url_http()),
+        Service::new("without", without.url_http()).reference("v1"),
+        Service::new("pinned", with.url_http()).reference(&master),
+        Service::new("overruled", with.url_http()),
+    ]);
+    let build = t.xp([
+        "build",
+        "--branch",
+        "TASK-981",
+        "--reference",
+        "overruled=master",
+    ]);
+    build.success();
+    t.assert_built("with", &task);
+    t.assert_built("without", &tagged);
+    // A branch of that name counts more than what the manifest pins.
+    t.assert_built("pinned", &task);
+    t.assert_built("overruled", &master);
+    assert_eq!(
+        t.git("src/with", &["symbolic-ref", "--short", "HEAD"]),
+        "TASK-981"
+    );
+
+    // Without the option the working copy stays on the branch, and the build is that of the manifest.
+    t.xp(["build", "with"]).success();
+    t.assert_built("with", &master);
+    assert_eq!(
+        t.git("src/with", &["symbolic-ref", "--short", "HEAD"]),
+        "TASK-981"
+    );
+
+    for arguments in [["--reference", "nobody=master"], ["--branch", "a..b"]] {
+        let [option, value] = arguments;
+        t.xp(["plan", option, value]).failure(2);
+    }
+}
+
+fn tags_of_images_follow_the_branch(t: &Context) {
+    let remote = t.built_repo("zbackend");
+    let master = remote.head();
+    remote.tag("v1.0");
+    remote.branch("feature/TASK-981");
+    let feature = remote.commit(&[("file", "2\n")], "Second");
+    t.platform(&[Service::new("zbackend", remote.url_http())]);
+    let id = |tag: &str| {
+        let image = t.engine().image(&format!("{}:{tag}", t.image("zbackend")));
+        image.map(|image| image["Id"].to_string())
+    };
+    t.xp(["build"]).success();
+    assert!(id(&master).is_some());
+    assert_eq!(id("master"), id(&master));
+    t.xp(["build", "--branch", "feature/TASK-981"]).success();
+    let digest = sha1_hex(t, "feature/TASK-981");
+    assert_eq!(
+        id(&format!("feature-TASK-981-{}", &digest[..8])),
+        id(&feature)
+    );
+    assert_ne!(id("master"), id(&feature));
+    let newer = {
+        remote.switch("master");
+        remote.commit(&[("file", "3\n")], "Third")
+    };
+    t.xp(["build"]).success();
+    assert_eq!(id("master"), id(&newer));
+    assert_ne!(id("master"), id(&master));
+}
+
+fn sha1_hex(t: &Context, text: &str) -> String {
+    let script = format!("printf %s '{text}' | sha1sum");
+    t.program("sh", ["-c", &script]).success().stdout
+}
+
+fn a_deleted_branch_is_an_error_until_the_manifest_changes(t: &Context) {
+    let remote = t.built_repo("zbackend");
+    remote.branch("feature");
+    let feature = remote.commit(&[("file", "2\n")], "Second");
+    remote.switch("master");
+    let master = remote.commit(&[("file", "3\n")], "Third");
+    let service =
+        |reference: &str| [Service::new("zbackend", remote.url_http()).reference(reference)];
+    t.platform(&service("feature"));
+    t.xp(["build"]).success();
+    t.assert_built("zbackend", &feature);
+    remote.delete_branch("feature");
+    t.xp(["build"]).failure(3).stderr_contains("has no feature");
+    assert_eq!(t.git("src/zbackend", &["rev-parse", "HEAD"]), feature);
+
+    t.platform(&service("master"));
+    t.xp(["build"])
+        .success()
+        .stderr_contains("is left as it is: branch `feature` is checked out");
+    t.assert_built("zbackend", &master);
+    assert_eq!(t.git("src/zbackend", &["rev-parse", "HEAD"]), feature);
+
+    // A branch comes whose name is a folder of what the deleted one was.
+    remote.git(&["branch", "--quiet", "--delete", "--force", "feature"]);
+    remote.branch("feature/more");
+    let more = remote.commit(&[("file", "4\n")], "Fourth");
+    t.platform(&service("feature/more"));
+    t.xp(["build"]).success();
+    t.assert_built("zbackend", &more);
+    assert_eq!(t.git("src/zbackend", &["rev-parse", "HEAD"]), feature);
+}
+
+fn a_moved_tag_is_followed(t: &Context) {
+    let remote = t.built_repo("zbackend");
+    remote.tag("nightly");
+    let first = remote.head();
+    t.platform(&[Service::new("zbackend", remote.url_http()).reference("nightly")]);
+    t.xp(["build"]).success();
+    t.assert_built("zbackend", &first);
+    let second = remote.commit(&[("file", "2\n")], "Second");
+    remote.git(&["tag", "--force", "nightly"]);
+    remote.git(&["push", "--quiet", "--force", "origin", "refs/tags/nightly"]);
+    t.xp(["build"]).success();
+    t.assert_built("zbackend", &second);
+    // xp had detached it, so it may move it.
+    assert_eq!(t.git("src/zbackend", &["rev-parse", "HEAD"]), second);
+}
+
+fn one_working_copy_serves_two_services(t: &Context) {
+    let remote = t.built_repo("shared");
+    let first = remote.head();
+    t.platform(&[
+        Service::new("one", remote.url_http()).dir("src/shared"),
+        Service::new("two", remote.url_http()).dir("src/shared"),
+    ]);
+    let mark = t.git_server(GitServerKind::Open).mark();
+    t.xp(["build"]).success();
+    t.assert_built("one", &first);
+    t.assert_built("two", &first);
+    let second = remote.commit(&[("file", "2\n")], "Second");
+    t.xp(["build"]).success();
+    t.assert_built("one", &second);
+    t.assert_built("two", &second);
+    assert_eq!(t.git("src/shared", &["rev-parse", "HEAD"]), second);
+    assert_eq!(t.git("src/shared", &["status", "--porcelain"]), "");
+    let requests = remote.requests_since(GitServerKind::Open, mark);
+    // For each build one to resolve, two to fetch.
+    assert_eq!(requests.len(), 6, "{requests:?}");
+}

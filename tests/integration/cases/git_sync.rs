@@ -1,0 +1,923 @@
+//! Working copies: what xp may move along, and what it must leave alone.
+
+use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use walkdir::WalkDir;
+
+use crate::case::Case;
+use crate::context::Context;
+use crate::platform::Service;
+use crate::process;
+use crate::repository::{GitRepository, write_file};
+
+pub const CASES: &[Case] = cases![
+    work_of_the_user_is_never_touched,
+    a_clone_is_like_one_of_git,
+    a_head_that_xp_detached_moves_on,
+    a_rewritten_history_is_followed_where_nothing_is_lost,
+    what_is_no_working_copy_is_left_alone,
+    a_killed_clone_is_done_again,
+    a_working_copy_of_another_remote_is_only_read,
+    working_copies_of_every_kind_are_built,
+    files_that_cannot_be_written_do_not_stop_a_build,
+];
+
+/// What a user does in a working copy, and what xp makes of it.
+struct Situation {
+    name: &'static str,
+    /// Done before the remote moves.
+    before: fn(&User),
+    /// Done after the user fetched the remote's new commit; it is not fetched where this is none.
+    after_fetch: Option<fn(&User)>,
+    /// What `xp sync` gives as the reason; `moved` where it moves the files along.
+    result: &'static str,
+}
+
+const fn situation(name: &'static str, before: fn(&User), result: &'static str) -> Situation {
+    Situation {
+        name,
+        before,
+        after_fetch: None,
+        result,
+    }
+}
+
+const fn fetched(name: &'static str, after_fetch: fn(&User), result: &'static str) -> Situation {
+    Situation {
+        name,
+        before: |_| {},
+        after_fetch: Some(after_fetch),
+        result,
+    }
+}
+
+const MOVED: &str = "moved from";
+
+const SITUATIONS: &[Situation] = &[
+    situation("clean", |_| {}, MOVED),
+    situation("untracked", |user| user.write("mine", "mine"), MOVED),
+    situation(
+        "untracked-in-deleted",
+        |user| user.write("leaving/mine", "mine"),
+        MOVED,
+    ),
+    situation(
+        "ignored",
+        |user| user.write("build/mine.log", "mine"),
+        MOVED,
+    ),
+    situation(
+        "ignored-beside",
+        |user| user.write("arriving/mine.log", "mine"),
+        MOVED,
+    ),
+    situation(
+        "stashed",
+        |user| {
+            user.write("file", "mine\n");
+            user.git(&["stash"]);
+        },
+        MOVED,
+    ),
+    situation(
+        "modified",
+        |user| user.write("file", "mine\n"),
+        "modified files: file",
+    ),
+    situation(
+        "modified-elsewhere",
+        |user| user.write("other", "mine\n"),
+        "modified files: other",
+    ),
+    situation(
+        "deleted",
+        |user| user.remove("other"),
+        "modified files: other",
+    ),
+    situation(
+        "mode",
+        |user| {
+            let path = user.dir.join("other");
+            fs::set_permissions(path, Permissions::from_mode(0o755)).expect("a file's mode");
+        },
+        "modified files: other",
+    ),
+    situation(
+        "staged",
+        |user| {
+            user.write("other", "mine\n");
+            user.git(&["add", "other"]);
+        },
+        "staged changes: other",
+    ),
+    situation(
+        "staged-and-modified",
+        |user| {
+            user.write("other", "staged\n");
+            user.git(&["add", "other"]);
+            user.write("other", "modified\n");
+        },
+        "staged changes: other",
+    ),
+    situation(
+        "intent-to-add",
+        |user| {
+            user.write("new", "mine");
+            user.git(&["add", "--intent-to-add", "new"]);
+        },
+        ": new",
+    ),
+    situation(
+        "assume-unchanged",
+        |user| {
+            user.git(&["update-index", "--assume-unchanged", "file"]);
+            user.write("file", "mine\n");
+        },
+        "in the way: file",
+    ),
+    situation(
+        "skip-worktree",
+        |user| {
+            user.git(&["update-index", "--skip-worktree", "file"]);
+            user.write("file", "mine\n");
+        },
+        "in the way: file",
+    ),
+    situation(
+        "untracked-in-the-way",
+        |user| user.write("new", "mine"),
+        "in the way: new",
+    ),
+    situation(
+        "ignored-in-the-way",
+        |user| user.write("forced.log", "mine"),
+        "in the way: forced.log",
+    ),
+    situation(
+        "file-for-folder",
+        |user| user.write("arriving", "mine"),
+        "in the way: arriving",
+    ),
+    situation(
+        "folder-for-file",
+        |user| user.write("new/mine", "mine"),
+        "in the way: new",
+    ),
+    situation(
+        "ignored-folder-for-file",
+        |user| user.write("turning/mine.log", "mine"),
+        "in the way: turning",
+    ),
+    situation(
+        "link-for-folder",
+        |user| {
+            user.write("../elsewhere/mine", "mine");
+            symlink("../elsewhere", user.dir.join("arriving")).expect("a link");
+        },
+        "in the way: arriving",
+    ),
+    situation(
+        "unpushed",
+        |user| user.commit("mine", "mine"),
+        "1 commit of its own, 1 commit behind",
+    ),
+    situation(
+        "other-branch",
+        |user| {
+            user.git(&["switch", "--quiet", "--create", "feature"]);
+        },
+        "branch `feature` is checked out",
+    ),
+    situation(
+        "detached",
+        |user| {
+            user.git(&["checkout", "--quiet", "--detach"]);
+        },
+        "a detached HEAD",
+    ),
+    situation(
+        "locked",
+        |user| user.write(".git/index.lock", ""),
+        "index.lock",
+    ),
+    fetched(
+        "diverged",
+        |user| user.commit("file", "mine\n"),
+        "1 commit of its own, 1 commit behind",
+    ),
+    fetched(
+        "merge",
+        |user| {
+            user.commit("file", "mine\n");
+            user.git_conflicts(&["merge", "origin/master"]);
+        },
+        "a merge is under way",
+    ),
+    fetched(
+        "rebase",
+        |user| {
+            user.commit("file", "mine\n");
+            user.git_conflicts(&["rebase", "origin/master"]);
+        },
+        "a rebase is under way",
+    ),
+    fetched(
+        "cherry-pick",
+        |user| {
+            user.commit("file", "mine\n");
+            user.git_conflicts(&["cherry-pick", "origin/master"]);
+        },
+        "a cherry-pick is under way",
+    ),
+    fetched(
+        "bisect",
+        |user| {
+            user.git(&["bisect", "start"]);
+        },
+        "a bisect is under way",
+    ),
+];
+
+/// A user at work in a working copy.
+struct User<'a> {
+    t: &'a Context,
+    name: String,
+    dir: PathBuf,
+}
+
+impl<'a> User<'a> {
+    fn new(t: &'a Context, service: &str) -> Self {
+        let name = format!("src/{service}");
+        let dir = t.dir().join(&name);
+        Self { t, name, dir }
+    }
+
+    fn git(&self, arguments: &[&str]) -> String {
+        self.t.git(&self.name, arguments)
+    }
+
+    fn git_conflicts(&self, arguments: &[&str]) {
+        let output = process::run(self.t.git_command(&self.name).args(arguments));
+        assert!(!output.status.success(), "a conflict is expected");
+    }
+
+    fn write(&self, path: &str, content: &str) {
+        write_file(&self.dir.join(path), content);
+    }
+
+    fn remove(&self, path: &str) {
+        fs::remove_file(self.dir.join(path)).expect("a file that is there");
+    }
+
+    fn commit(&self, path: &str, content: &str) {
+        self.write(path, content);
+        self.git(&["add", path]);
+        self.git(&["commit", "--quiet", "--message", "Mine"]);
+    }
+
+    fn head(&self) -> String {
+        self.git(&["rev-parse", "HEAD"])
+    }
+}
+
+/// Everything of a working copy that is the user's.
+#[derive(Debug, PartialEq, Eq)]
+struct Snapshot {
+    files: BTreeMap<PathBuf, String>,
+    head: String,
+    index: String,
+    references: String,
+    stash: String,
+    configuration: String,
+    under_way: String,
+}
+
+impl Snapshot {
+    fn of(user: &User) -> Self {
+        // Not what `git status` says, as that would write the index.
+        Self {
+            files: files(&user.dir),
+            head: user.read_git("HEAD"),
+            index: user.git(&["ls-files", "--stage", "-v"]),
+            references: user.git(&["for-each-ref", "refs/heads", "refs/stash", "refs/bisect"]),
+            stash: user.git(&["stash", "list"]),
+            configuration: user.read_git("config"),
+            under_way: [
+                "MERGE_HEAD",
+                "CHERRY_PICK_HEAD",
+                "BISECT_LOG",
+                "REBASE_HEAD",
+                "index.lock",
+            ]
+            .map(|name| user.read_git(name))
+            .join("\n"),
+        }
+    }
+}
+
+impl User<'_> {
+    fn read_git(&self, name: &str) -> String {
+        fs::read_to_string(self.dir.join(".git").join(name)).unwrap_or_else(|_| "none".to_owned())
+    }
+}
+
+/// Returns mode and content of everything in a folder but `.git`.
+fn files(dir: &Path) -> BTreeMap<PathBuf, String> {
+    let entries = WalkDir::new(dir)
+        .into_iter()
+        .filter_entry(|entry| entry.file_name() != ".git");
+    let described = entries.map(|entry| {
+        let entry = entry.expect("a folder that can be read");
+        let metadata = entry.metadata().expect("a file that is there");
+        let content = if metadata.is_symlink() {
+            let target = fs::read_link(entry.path()).expect("a link");
+            target.display().to_string()
+        } else if metadata.is_file() {
+            process::text(&fs::read(entry.path()).expect("a file"))
+        } else {
+            String::new()
+        };
+        let description = format!("{:o} {content}", metadata.permissions().mode());
+        (entry.path().to_owned(), description)
+    });
+    described.collect()
+}
+
+/// A remote that a working copy in each of the situations follows.
+fn remote_that_moves(t: &Context) -> GitRepository {
+    let remote = t.built_repo("zbackend");
+    let files = [
+        ("other", "1\n"),
+        (".gitignore", "*.log\n"),
+        (".dockerignore", ".git\n"),
+        ("leaving/file", "1\n"),
+        ("turning/file", "1\n"),
+    ];
+    remote.commit(&files, "Second");
+    remote
+}
+
+/// Changes, adds and deletes files, a folder among them that becomes a file.
+fn move_remote(remote: &GitRepository) -> String {
+    remote.git(&["rm", "--quiet", "-r", "leaving", "turning"]);
+    remote.write(&[("forced.log", "2\n")]);
+    remote.git(&["add", "--force", "forced.log"]);
+    let files = [
+        ("file", "2\n"),
+        ("new", "2\n"),
+        ("turning", "2\n"),
+        ("arriving/new", "2\n"),
+    ];
+    remote.commit(&files, "Third")
+}
+
+fn work_of_the_user_is_never_touched(t: &Context) {
+    let remote = remote_that_moves(t);
+    let first = remote.head();
+    let services: Vec<Service> = SITUATIONS
+        .iter()
+        .map(|situation| Service::new(situation.name, remote.url_http()))
+        .collect();
+    t.platform(&services);
+    t.xp(["sync"]).success();
+    for situation in SITUATIONS {
+        (situation.before)(&User::new(t, situation.name));
+    }
+    let second = move_remote(&remote);
+    for situation in SITUATIONS {
+        let user = User::new(t, situation.name);
+        if let Some(after_fetch) = situation.after_fetch {
+            user.git(&["fetch", "--quiet"]);
+            after_fetch(&user);
+        }
+    }
+    let snapshots: Vec<Snapshot> = SITUATIONS
+        .iter()
+        .map(|situation| Snapshot::of(&User::new(t, situation.name)))
+        .collect();
+
+    let build = t.xp(["build"]).success();
+    let sync = t.xp(["sync"]).success();
+    let clean = t.assert_built("clean", &second);
+    assert_eq!(
+        t.engine().run(
+            &format!("{}:{second}", t.image("clean")),
+            ["cat", "/files/file", "/files/turning"]
+        ),
+        "2\n2"
+    );
+    for (situation, before) in SITUATIONS.iter().zip(snapshots) {
+        let Situation { name, result, .. } = situation;
+        let user = User::new(t, name);
+        if *result == MOVED {
+            assert_eq!(user.head(), second, "{name}: {build}");
+            let status = user.git(&["status", "--porcelain", "--branch"]);
+            let left: Vec<&str> = status.lines().skip(1).collect();
+            assert!(
+                left.iter().all(|line| line.starts_with("?? ")),
+                "{name}: {status}"
+            );
+            assert!(status.starts_with("## master...origin/master\n") || left.is_empty());
+            let after = Snapshot::of(&user);
+            assert_eq!(after.stash, before.stash, "{name}");
+            for (path, content) in before.files {
+                if content.ends_with("mine") {
+                    assert_eq!(after.files.get(&path), Some(&content), "{name}");
+                }
+            }
+        } else {
+            assert_eq!(Snapshot::of(&user), before, "{name}: {build}");
+            let row = sync
+                .stdout
+                .lines()
+                .find(|line| line.starts_with(&format!("{name} ")));
+            let row = row.unwrap_or_else(|| panic!("{name} is not in {sync}"));
+            assert!(row.contains(result), "{name}: {row:?}");
+            let note = format!("{name} | {} is left as it is: ", user.dir.display());
+            let note = build.stderr.lines().find(|line| line.starts_with(&note));
+            assert!(
+                note.is_some_and(|note| note.contains(result)),
+                "{name}: {note:?} in {build}"
+            );
+        }
+        // The same files make the same layers.
+        let image = t.assert_built(name, &second);
+        assert_eq!(image["RootFS"], clean["RootFS"], "{name}");
+    }
+    let elsewhere = t.dir().join("src/elsewhere/mine");
+    assert_eq!(
+        fs::read_to_string(elsewhere).expect("it was not removed"),
+        "mine"
+    );
+    assert_ne!(first, second);
+}
+
+fn a_clone_is_like_one_of_git(t: &Context) {
+    let remote = t.built_repo("zbackend");
+    remote.annotated_tag("v1", "One");
+    remote.branch("feature");
+    remote.commit(&[("dos.txt", "1\n2\n")], "Second");
+    remote.switch("master");
+    // What git would run or copy into each clone.
+    let ran = t.folder().join("ran");
+    let hook = format!("#!/bin/sh\ntouch '{}'\n", ran.display());
+    for hooks in ["hooks", "template/hooks"] {
+        for name in [
+            "post-checkout",
+            "post-merge",
+            "reference-transaction",
+            "pre-auto-gc",
+        ] {
+            write_file(&t.home().join(hooks).join(name), &hook);
+        }
+    }
+    let global = |key: &str, value: &Path| {
+        t.git(
+            "",
+            &["config", "--global", key, &value.display().to_string()],
+        );
+    };
+    global("core.hooksPath", &t.home().join("hooks"));
+    global("init.templateDir", &t.home().join("template"));
+    t.git("", &["config", "--global", "core.autocrlf", "true"]);
+
+    t.platform(&[Service::new("zbackend", remote.url_http_login())]);
+    t.xp(["sync"]).success();
+    assert!(!ran.exists());
+    assert!(!t.exists("src/zbackend/.git/hooks/post-checkout"));
+    // As this user's git would have it.
+    t.git("", &["config", "--global", "--unset", "core.hooksPath"]);
+    assert_eq!(t.read("src/zbackend/file"), "1\r\n");
+
+    let mut clone = t.git_command("");
+    clone.args([
+        "clone",
+        "--quiet",
+        "--template=",
+        &remote.url_http_login(),
+        "src/reference",
+    ]);
+    process::succeed(&mut clone);
+    for arguments in [
+        &["status", "--porcelain=v2", "--branch"][..],
+        &["for-each-ref"],
+        &["ls-files", "--stage", "--eol"],
+        &[
+            "config",
+            "--local",
+            "--get-regexp",
+            "^(branch|remote.origin.fetch)",
+        ],
+        &["remote", "show"],
+        &["stash", "list"],
+    ] {
+        let of = |dir: &str| t.git(dir, arguments);
+        assert_eq!(of("src/zbackend"), of("src/reference"), "{arguments:?}");
+    }
+    t.git("src/zbackend", &["fsck", "--strict"]);
+    let configuration = t.read("src/zbackend/.git/config");
+    assert!(
+        !configuration.contains(crate::world::PASSWORD),
+        "{configuration}"
+    );
+    let modes = |dir: &str| -> Vec<u32> {
+        files(&t.dir().join(dir))
+            .keys()
+            .map(|path| fs::metadata(path).expect("a file").permissions().mode())
+            .collect()
+    };
+    assert_eq!(modes("src/zbackend"), modes("src/reference"));
+
+    // A hook of the working copy itself is the user's, too.
+    for name in ["post-checkout", "post-merge", "reference-transaction"] {
+        let path = t.dir().join("src/zbackend/.git/hooks").join(name);
+        write_file(&path, &hook);
+    }
+    let second = remote.commit(&[("file", "2\n")], "Second");
+    t.xp(["build"]).success();
+    let image = format!("{}:{second}", t.image("zbackend"));
+    assert_eq!(t.engine().run(&image, ["cat", "/files/file"]), "2");
+    assert_eq!(
+        User::new(t, "zbackend").read_git("HEAD"),
+        "ref: refs/heads/master\n"
+    );
+    assert!(!ran.exists());
+    // The image has the commit's own line ends.
+    assert_eq!(
+        t.engine().run(&image, ["wc", "-c", "/files/file"]),
+        "2 /files/file"
+    );
+}
+
+fn a_head_that_xp_detached_moves_on(t: &Context) {
+    let remote = t.built_repo("zbackend");
+    let first = remote.head();
+    let second = remote.commit(&[("file", "2\n")], "Second");
+    remote.annotated_tag("v2", "Two");
+    let third = remote.commit(&[("file", "3\n")], "Third");
+    let user = User::new(t, "zbackend");
+    for (reference, commit) in [
+        (first.as_str(), &first),
+        ("v2", &second),
+        (&third, &third),
+        (&first, &first),
+    ] {
+        t.platform(&[Service::new("zbackend", remote.url_http()).reference(reference)]);
+        t.xp(["build"]).success();
+        t.assert_built("zbackend", commit);
+        // The last one is there already, so that the build leaves the working copy alone.
+        t.xp(["sync"]).success();
+        assert_eq!(user.head(), *commit, "{reference}");
+        assert_eq!(user.git(&["status", "--porcelain"]), "");
+        assert_eq!(user.read_git("HEAD").trim(), *commit, "it is detached");
+    }
+    // With a change of the user's it stays, and so it does once the user has moved it.
+    user.write("file", "mine\n");
+    t.platform(&[Service::new("zbackend", remote.url_http())]);
+    t.xp(["sync"])
+        .success()
+        .stdout_contains("modified files: file");
+    assert_eq!(t.read("src/zbackend/file"), "mine\n");
+    user.git(&["checkout", "--quiet", "--force", "--detach", &second]);
+    t.xp(["sync"]).success().stdout_contains("a detached HEAD");
+    assert_eq!(user.head(), second);
+    // Back where xp had left it, it goes on to the branch.
+    user.git(&["checkout", "--quiet", "--detach", &first]);
+    t.xp(["sync"]).success();
+    let status = user.git(&["status", "--porcelain", "--branch"]);
+    assert_eq!(status, "## master...origin/master");
+    assert_eq!(user.head(), third);
+}
+
+fn a_rewritten_history_is_followed_where_nothing_is_lost(t: &Context) {
+    let remote = t.built_repo("zbackend");
+    let old = remote.commit(&[("file", "2\n")], "Second");
+    let names = ["clean", "changed", "own"];
+    t.platform(&names.map(|name| Service::new(name, remote.url_http())));
+    t.xp(["sync"]).success();
+    let users = names.map(|name| User::new(t, name));
+    users[1].write("file", "mine\n");
+    users[2].commit("mine", "mine");
+    let own = users[2].head();
+    let new = remote.rewrite(&[("file", "3\n")], "Second, again");
+    t.xp(["build"]).success();
+    for name in names {
+        t.assert_built(name, &new);
+    }
+    let sync = t.xp(["sync"]).success();
+    assert_eq!(users[0].head(), new);
+    assert_eq!(
+        users[0].git(&["rev-parse", "refs/xp/before-rewrite/master"]),
+        old
+    );
+    assert_eq!(
+        users[0].git(&["status", "--porcelain", "--branch"]),
+        "## master...origin/master"
+    );
+    assert_eq!(users[1].head(), old);
+    assert_eq!(t.read("src/changed/file"), "mine\n");
+    assert_eq!(users[2].head(), own);
+    assert_eq!(t.read("src/own/mine"), "mine");
+    sync.stdout_contains("fetched, left as it is: 2 commits of its own, 1 commit behind")
+        .stdout_contains("fetched, left as it is: modified files: file");
+}
+
+fn what_is_no_working_copy_is_left_alone(t: &Context) {
+    let remote = t.built_repo("zbackend");
+    let names = [
+        "folder",
+        "file",
+        "no-repository",
+        "no-commit",
+        "bare",
+        "empty-folder",
+    ];
+    t.platform(&names.map(|name| Service::new(name, remote.url_http())));
+    t.write("src/folder/notes", "mine");
+    t.write("src/file", "mine");
+    t.write("src/no-repository/notes", "mine");
+    fs::create_dir(t.dir().join("src/no-repository/.git")).expect("a folder");
+    t.git("", &["init", "--quiet", "src/no-commit"]);
+    t.write("src/no-commit/notes", "mine");
+    t.git("", &["init", "--quiet", "--bare", "src/bare"]);
+    fs::create_dir(t.dir().join("src/empty-folder")).expect("a folder");
+    let before = files(&t.dir().join("src"));
+
+    // One alone is a failure as well, and the others are done whatever becomes of one.
+    let sync = t.xp(["sync"]).failure(3);
+    for (name, message) in [
+        (
+            "folder",
+            "src/folder is not a git repository, and not empty",
+        ),
+        ("file", "src/file is not a folder"),
+        (
+            "no-repository",
+            "src/no-repository is not a working git repository",
+        ),
+        ("no-commit", "src/no-commit has no commit checked out"),
+        ("bare", "src/bare"),
+    ] {
+        let line = sync
+            .stderr
+            .lines()
+            .find(|line| line.starts_with(&format!("error: {name}: ")));
+        assert!(
+            line.is_some_and(|line| line.contains(message)),
+            "{name}: {line:?} in {sync}"
+        );
+    }
+    let head = t.git("src/empty-folder", &["rev-parse", "HEAD"]);
+    assert_eq!(head, remote.head());
+    let after = files(&t.dir().join("src"));
+    for (path, content) in before {
+        assert_eq!(after.get(&path), Some(&content), "{}", path.display());
+    }
+    t.xp(["build", "folder"])
+        .failure(3)
+        .stderr_contains("hint: move it away, or give the service another `dir`");
+}
+
+fn a_killed_clone_is_done_again(t: &Context) {
+    let remote = t.built_repo("zbackend");
+    // Noise, which neither shrinks nor is sent in a moment.
+    let mut noise = std::process::Command::new("head");
+    noise.args(["--bytes=80M", "/dev/urandom"]);
+    let noise = process::run(&mut noise).stdout;
+    fs::write(remote.clone_path().join("noise"), noise).expect("a large file");
+    remote.git(&["config", "core.compression", "0"]);
+    remote.server_git(&["config", "core.compression", "0"]);
+    let commit = remote.commit(&[], "Noise");
+    t.platform(&[Service::new("zbackend", remote.url_http())]);
+
+    let staging = t.dir().join(".xp/clone");
+    let arrived = || {
+        let files = WalkDir::new(&staging).into_iter().flatten();
+        let sizes = files.filter_map(|file| file.metadata().ok().filter(|file| file.is_file()));
+        sizes.map(|file| file.len()).sum::<u64>()
+    };
+    let running = t.xp(["sync"]).spawn();
+    while arrived() < 1 << 20 {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    running.kill();
+    assert!(
+        !t.exists("src/zbackend"),
+        "a clone appears when it is complete"
+    );
+    assert!(arrived() > 0, "the killed run could not tidy up");
+
+    t.xp(["sync"]).success();
+    assert_eq!(t.git("src/zbackend", &["rev-parse", "HEAD"]), commit);
+    t.git("src/zbackend", &["fsck", "--strict"]);
+    assert_eq!(t.git("src/zbackend", &["status", "--porcelain"]), "");
+    assert_eq!(fs::read_dir(&staging).expect("a folder of xp's").count(), 0);
+}
+
+fn a_working_copy_of_another_remote_is_only_read(t: &Context) {
+    let (remote, other) = (t.built_repo("zbackend"), t.built_repo("other"));
+    let theirs = other.commit(&[("file", "theirs\n")], "Theirs");
+    t.git("", &["clone", "--quiet", &other.url_http(), "src/zbackend"]);
+    let user = User::new(t, "zbackend");
+    let references = user.git(&["for-each-ref", "refs/heads", "refs/remotes", "refs/tags"]);
+    let before = Snapshot::of(&user);
+    t.platform(&[Service::new("zbackend", remote.url_http())]);
+    for _ in 0..2 {
+        let commit = remote.commit(&[], "Next");
+        t.xp(["build"])
+            .success()
+            .stderr_contains("its branch follows a remote at another URL");
+        t.assert_built("zbackend", &commit);
+    }
+    assert_eq!(Snapshot::of(&user), before);
+    assert_eq!(
+        user.git(&["for-each-ref", "refs/heads", "refs/remotes", "refs/tags"]),
+        references
+    );
+    assert_eq!(user.head(), theirs);
+
+    // A fork of the user's with the manifest's remote as a second one.
+    user.git(&["remote", "add", "upstream", &remote.url_http()]);
+    t.xp(["sync"]).success();
+    assert_eq!(user.git(&["rev-parse", "upstream/master"]), remote.head());
+    assert_eq!(user.head(), theirs);
+}
+
+fn working_copies_of_every_kind_are_built(t: &Context) {
+    let remote = t.built_repo("zbackend");
+    remote.commit(&[("file", "2\n")], "Second");
+    remote.server_git(&["config", "uploadpack.allowFilter", "true"]);
+    let url = remote.url_http();
+    for (name, options) in [
+        ("shallow", &["--depth", "1"][..]),
+        ("single-branch", &["--single-branch"]),
+        ("no-checkout", &["--no-checkout"]),
+        ("partial", &["--filter=blob:none"]),
+        ("sparse", &["--sparse"]),
+        ("mirror-names", &["--origin", "gitlab"]),
+        ("split-index", &[]),
+        ("index-4", &[]),
+        ("many-files", &["--config", "feature.manyFiles=true"]),
+    ] {
+        let dir = format!("src/{name}");
+        let mut arguments = vec!["clone", "--quiet"];
+        arguments.extend(options);
+        arguments.extend([url.as_str(), &dir]);
+        t.git("", &arguments);
+    }
+    let missing = ["rev-list", "--objects", "--missing=print", "HEAD"];
+    assert!(t.git("src/partial", &missing).contains("\n?"));
+    assert_eq!(t.git("src/shallow", &["rev-list", "--count", "HEAD"]), "1");
+    t.git("src/split-index", &["update-index", "--split-index"]);
+    t.git("src/index-4", &["update-index", "--index-version", "4"]);
+    t.git(
+        "src/many-files",
+        &["worktree", "add", "--quiet", "--detach", "../worktree"],
+    );
+    t.git(
+        "",
+        &[
+            "clone",
+            "--quiet",
+            "--shared",
+            &remote.path().display().to_string(),
+            "src/borrowing",
+        ],
+    );
+    t.git("src/borrowing", &["remote", "set-url", "origin", &url]);
+    let names = [
+        "shallow",
+        "single-branch",
+        "no-checkout",
+        "partial",
+        "sparse",
+        "mirror-names",
+        "split-index",
+        "index-4",
+        "many-files",
+        "worktree",
+        "borrowing",
+    ];
+    let dirs: Vec<User> = names.iter().map(|name| User::new(t, name)).collect();
+    for user in &dirs {
+        user.write("untracked", "mine");
+    }
+    let commit = remote.commit(&[("file", "3\n"), ("new", "3\n")], "Third");
+    t.platform(&names.map(|name| Service::new(name, &url)));
+    let build = t.xp(["build"]).success();
+    for user in &dirs {
+        let name = user.name.strip_prefix("src/").expect("a prefix");
+        t.assert_built(name, &commit);
+        assert_eq!(t.read(&format!("src/{name}/untracked")), "mine", "{build}");
+        user.git(&["status", "--porcelain"]);
+        user.git(&["fsck"]);
+    }
+    for name in [
+        "shallow",
+        "single-branch",
+        "mirror-names",
+        "index-4",
+        "borrowing",
+    ] {
+        assert_eq!(User::new(t, name).head(), commit, "{name} in {build}");
+    }
+}
+
+fn files_that_cannot_be_written_do_not_stop_a_build(t: &Context) {
+    let remote = t.built_repo("zbackend");
+    remote.commit(
+        &[
+            ("a-first", "1\n"),
+            ("folder/file", "1\n"),
+            ("z-last", "1\n"),
+        ],
+        "Second",
+    );
+    t.platform(&[Service::new("zbackend", remote.url_http())]);
+    t.xp(["sync"]).success();
+    let user = User::new(t, "zbackend");
+    let before = user.head();
+    let commit = remote.commit(
+        &[
+            ("a-first", "2\n"),
+            ("a-new", "2\n"),
+            ("folder/new", "2\n"),
+            ("z-last", "2\n"),
+        ],
+        "Third",
+    );
+    // Root may write everywhere, so xp runs as somebody else, who may use the engine.
+    let root = rustix::process::geteuid().is_root();
+    let as_user = |arguments: &[&str]| {
+        let mut run = if root {
+            let socket = t.engine().host().trim_start_matches("unix://").to_owned();
+            let group = fs::metadata(socket).expect("the engine's socket");
+            let group = std::os::unix::fs::MetadataExt::gid(&group);
+            t.program("setpriv", ["--reuid=65534", "--clear-groups"])
+                .arg(format!("--regid={group}"))
+                .arg(env!("CARGO_BIN_EXE_xp"))
+        } else {
+            t.xp([])
+        };
+        for argument in arguments {
+            run = run.arg(argument);
+        }
+        run
+    };
+    if root {
+        process::succeed(
+            std::process::Command::new("chown")
+                .arg("-R")
+                .arg("65534")
+                .arg(t.folder()),
+        );
+        t.git("", &["config", "--global", "--add", "safe.directory", "*"]);
+    }
+    let folder = user.dir.join("folder");
+    fs::set_permissions(&folder, Permissions::from_mode(0o555)).expect("its mode");
+    let kept = files(&user.dir);
+
+    let build = as_user(&["build"]).success();
+    t.assert_built("zbackend", &commit);
+    let build = build.stderr_contains("src/zbackend is left as it is: cannot check ");
+    assert_eq!(user.head(), before, "{build}");
+    assert_eq!(
+        files(&user.dir),
+        kept,
+        "what was written is taken back: {build}"
+    );
+    assert_eq!(user.git(&["status", "--porcelain"]), "");
+    let own = user.git(&["for-each-ref", "refs/xp/moving"]);
+    assert_eq!(own, "");
+
+    // Nothing can be brought into an object store that cannot be written.
+    let objects = user.dir.join(".git/objects");
+    let last = remote.commit(&[("file", "4\n")], "Fourth");
+    let folders: Vec<PathBuf> = WalkDir::new(&objects)
+        .into_iter()
+        .flatten()
+        .filter(|entry| entry.file_type().is_dir())
+        .map(|entry| entry.into_path())
+        .collect();
+    let set = |mode: u32| {
+        for folder in &folders {
+            fs::set_permissions(folder, Permissions::from_mode(mode)).expect("its mode");
+        }
+    };
+    set(0o555);
+    as_user(&["sync"])
+        .failure(3)
+        .stderr_contains("cannot fetch from ")
+        .stderr_contains("src/zbackend/.git/");
+    set(0o755);
+    fs::set_permissions(&folder, Permissions::from_mode(0o755)).expect("its mode");
+    as_user(&["sync"]).success();
+    assert_eq!(user.head(), last);
+    assert_eq!(
+        user.git(&["status", "--porcelain", "--branch"]),
+        "## master...origin/master"
+    );
+}

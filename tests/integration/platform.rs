@@ -1,0 +1,101 @@
+//! Manifests of many services that differ in little, and what was built of them.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use crate::context::Context;
+use crate::repository::GitRepository;
+
+/// A service of a manifest. Its working copy is `src/<name>`, its image `<prefix>/<name>`.
+pub struct Service {
+    name: String,
+    remote: String,
+    reference: Option<String>,
+    dir: String,
+    /// What follows, as lines of the service's mapping.
+    more: String,
+}
+
+impl Service {
+    /// Makes a service that follows the default branch of a remote.
+    pub fn new(name: &str, remote: impl Into<String>) -> Self {
+        Self {
+            name: name.to_owned(),
+            remote: remote.into(),
+            reference: None,
+            dir: format!("src/{name}"),
+            more: String::new(),
+        }
+    }
+
+    /// Sets `git.reference`.
+    pub fn reference(mut self, reference: &str) -> Self {
+        self.reference = Some(reference.to_owned());
+        self
+    }
+
+    /// Sets `dir`.
+    pub fn dir(mut self, dir: &str) -> Self {
+        self.dir = dir.to_owned();
+        self
+    }
+
+    /// Sets `dockerBuilder.image` and a line of `scripts.build`.
+    pub fn script(mut self, builder: &str, line: &str) -> Self {
+        _ = writeln!(self.more, "    dockerBuilder: {{image: {builder:?}}}");
+        _ = writeln!(self.more, "    scripts: {{build: [{line:?}]}}");
+        self
+    }
+}
+
+impl Context {
+    /// Writes a manifest of these services, whose images stay in the engine.
+    pub fn platform(&self, services: &[Service]) {
+        let mut text = "services:\n".to_owned();
+        for service in services {
+            let Service {
+                name,
+                remote,
+                reference,
+                dir,
+                more,
+            } = service;
+            let reference = reference
+                .as_ref()
+                .map(|reference| format!(", reference: {reference:?}"))
+                .unwrap_or_default();
+            _ = writeln!(text, "  {name}:\n    dir: {dir}");
+            _ = writeln!(text, "    git: {{remote: {remote:?}{reference}}}");
+            _ = writeln!(
+                text,
+                "    docker: {{image: {:?}}}\n{more}",
+                self.image(name)
+            );
+        }
+        self.manifest(&text);
+    }
+
+    /// Makes a repository whose first commit has a Dockerfile that copies all files to `/files`,
+    /// and a file called `file`.
+    pub fn built_repo(&self, name: &str) -> GitRepository {
+        let repository = self.git_repo(name);
+        let dockerfile = format!("FROM {}\nCOPY . /files\n", self.engine().busybox());
+        repository.commit(&[("Dockerfile", &dockerfile), ("file", "1\n")], "First");
+        repository
+    }
+
+    /// Demands that the engine has an image of a service that is tagged with a commit and says that
+    /// it was built from it. Returns what the engine knows about it.
+    #[track_caller]
+    pub fn assert_built(&self, service: &str, commit: &str) -> Value {
+        let name = format!("{}:{commit}", self.image(service));
+        let image = self
+            .engine()
+            .image(&name)
+            .unwrap_or_else(|| panic!("{name} was not built"));
+        let revision = &image["Config"]["Labels"]["org.opencontainers.image.revision"];
+        assert_eq!(revision, commit, "{service}");
+        image
+    }
+}
