@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::text::LineSplitter;
+use super::text::{LineSplitter, paint};
 use super::{Ended, Settings, summary};
 use crate::event::{Event, Phase, Unit};
 
@@ -47,7 +47,9 @@ impl Bars {
     pub fn draw(&mut self, event: &Event) {
         match event {
             Event::Note(text) => self.print(text),
-            Event::Warning(text) => self.print(&format!("warning: {text}")),
+            Event::Warning(text) => {
+                self.print(&paint(&format!("warning: {text}"), self.settings.color));
+            }
             Event::Interrupted => self.print("interrupted: stopping what runs"),
             Event::StageStarted(text) => {
                 let bar = self.add(style("{spinner} {wide_msg}"));

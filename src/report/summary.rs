@@ -19,7 +19,7 @@ pub struct Summary {
 /// Returns what is said at the end of a run.
 pub fn summary(plan: &Plan, ended: &[(Unit, Ended)]) -> Summary {
     let failures = failures(ended);
-    let heading = ["SERVICE", "COMMIT", "RESULT", "WHY", "IMAGE", "TIME"]
+    let heading = ["SERVICE", "COMMIT", "RESULT", "TIME", "WHY", "IMAGE"]
         .map(str::to_owned)
         .to_vec();
     let of = |unit: &Unit| {
@@ -63,7 +63,8 @@ fn row(unit: &UnitPlan, ended: Option<&Ended>) -> Vec<String> {
         None | Some(Outcome::Stopped) => "stopped",
     };
     let why = match ended.map(|ended| &ended.outcome) {
-        Some(Outcome::Failed(step)) => step.message.lines().next().unwrap_or_default().to_owned(),
+        // What it said stands above the table.
+        Some(Outcome::Failed(step)) => format!("{} failed", step.phase),
         Some(Outcome::Blocked(needed)) => format!("needs {needed}"),
         _ => unit.reason.clone(),
     };
@@ -72,9 +73,9 @@ fn row(unit: &UnitPlan, ended: Option<&Ended>) -> Vec<String> {
         unit.commit
             .map_or_else(|| "-".to_owned(), |commit| commit.short()),
         result.to_owned(),
+        ended.map_or_else(|| "-".to_owned(), |ended| elapsed(ended.elapsed)),
         why,
         unit.image.to_string(),
-        ended.map_or_else(|| "-".to_owned(), |ended| elapsed(ended.elapsed)),
     ]
 }
 
@@ -87,7 +88,7 @@ fn failure(unit: &Unit, step: &FailedStep, ended: &Ended) -> String {
         }
     }
     if let Some(log) = &ended.log {
-        _ = writeln!(text, "  the whole of it: {}", log.display());
+        _ = writeln!(text, "  the whole log: {}", log.display());
     }
     for hint in &step.hints {
         _ = writeln!(text, "hint: {hint}");
