@@ -7,6 +7,8 @@ mod git_export;
 mod git_references;
 mod git_sync;
 mod git_transports;
+mod manifest;
+mod plan;
 mod publish;
 mod refusals;
 mod requests;
@@ -20,6 +22,8 @@ pub fn all() -> Vec<Case> {
     [
         // Begins with the longest: an engine gives a dead registry a minute.
         publish::CASES,
+        manifest::CASES,
+        plan::CASES,
         credentials::CASES,
         decisions::CASES,
         docs::CASES,
