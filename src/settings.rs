@@ -120,6 +120,8 @@ impl Settings {
                 ssh_command: get("GIT_SSH_COMMAND"),
                 ssh_program: get("GIT_SSH"),
                 ssh_variant: get("GIT_SSH_VARIANT"),
+                global_configuration: get("GIT_CONFIG_GLOBAL").map(PathBuf::from),
+                configuration: git_configuration(get),
             },
             proxies: Proxies {
                 http: get("http_proxy"),
@@ -136,6 +138,18 @@ impl Settings {
             variables,
         })
     }
+}
+
+/// Returns the settings of git that stand in the environment, as CI systems put them there.
+fn git_configuration(get: impl Fn(&str) -> Option<String>) -> Vec<(String, String)> {
+    let count: usize = get("GIT_CONFIG_COUNT")
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(0);
+    let settings = (0..count).map_while(|number| {
+        let value = get(&format!("GIT_CONFIG_VALUE_{number}")).unwrap_or_default();
+        Some((get(&format!("GIT_CONFIG_KEY_{number}"))?, value))
+    });
+    settings.collect()
 }
 
 #[expect(

@@ -97,8 +97,8 @@ const IMPURE: &[&str] = &[
 ];
 
 const PURE: &[&str] = &[
-    "source.rs",
-    "image.rs",
+    "source/",
+    "image/",
     "recipe.rs",
     "event.rs",
     "error.rs",

@@ -1,5 +1,7 @@
 //! The manifest's text, kept for the errors that are found after it was read.
 
+use std::ops::Range;
+
 /// A manifest's text and the path by which its errors call it.
 #[derive(Debug)]
 pub(crate) struct Document {
@@ -10,8 +12,9 @@ pub(crate) struct Document {
 }
 
 impl Document {
-    /// Returns the text with the passwords of URLs replaced by stars of the same length, so that
-    /// an error can show a line and no credential with it, and positions stay as they are.
+    /// Returns the text with the passwords of URLs, and users that may be tokens, replaced by stars
+    /// of the same length, so that an error can show a line and no credential with it, and
+    /// positions stay as they are.
     pub fn without_passwords(&self) -> String {
         let mut masked = String::with_capacity(self.text.len());
         let mut rest = self.text.as_str();
@@ -20,19 +23,38 @@ impl Document {
             masked.push_str(before);
             let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ',');
             let (word, tail) = after.split_at(after.find(ends).unwrap_or(after.len()));
-            match (word.find(':'), word.rfind('@')) {
-                (Some(colon), Some(at)) if colon < at => {
-                    masked.push_str(&word[..=colon]);
-                    masked.extend(std::iter::repeat_n('*', at - colon - 1));
-                    masked.push_str(&word[at..]);
-                }
-                _ => masked.push_str(word),
-            }
+            let secret = if before.ends_with("http://") || before.ends_with("https://") {
+                secret_user(word).or_else(|| password(word))
+            } else {
+                password(word)
+            };
+            let secret = secret.unwrap_or(0..0);
+            masked.push_str(&word[..secret.start]);
+            masked.extend(std::iter::repeat_n('*', secret.len()));
+            masked.push_str(&word[secret.end..]);
             rest = tail;
         }
         masked.push_str(rest);
         masked
     }
+}
+
+/// Returns where the password of a URL is, in what follows its scheme.
+fn password(word: &str) -> Option<Range<usize>> {
+    let (colon, at) = (word.find(':')?, word.rfind('@')?);
+    (colon < at).then_some(colon + 1..at)
+}
+
+/// Returns where the user is that may be a token: one without a password of its own.
+fn secret_user(word: &str) -> Option<Range<usize>> {
+    let authority = word.split('/').next()?;
+    let at = authority.rfind('@')?;
+    let user = match authority[..at].split_once(':') {
+        None => at,
+        Some((user, "" | "x-oauth-basic")) => user.len(),
+        Some(_) => return None,
+    };
+    Some(0..user)
 }
 
 #[cfg(test)]
@@ -55,6 +77,10 @@ mod tests {
         assert_eq!(
             masked("https://u:p@q@h/, ssh://git@h:22/x"),
             "https://u:***@h/, ssh://git@h:22/x"
+        );
+        assert_eq!(
+            masked("https://T0KEN@h/x, https://T0KEN:x-oauth-basic@h/x"),
+            "https://*****@h/x, https://*****:x-oauth-basic@h/x"
         );
         for same in [
             "",

@@ -19,6 +19,7 @@ mod printed;
 mod process;
 mod repository;
 mod terminal;
+mod working_copy;
 mod world;
 mod xp;
 

@@ -1,10 +1,12 @@
 //! Manifests of many services that differ in little, and what was built of them.
 
 use std::fmt::Write as _;
+use std::process::Command;
 
 use serde_json::Value;
 
 use crate::context::Context;
+use crate::process;
 use crate::repository::GitRepository;
 
 /// A service of a manifest. Its working copy is `src/<name>`, its image `<prefix>/<name>`.
@@ -97,5 +99,20 @@ impl Context {
         let revision = &image["Config"]["Labels"]["org.opencontainers.image.revision"];
         assert_eq!(revision, commit, "{service}");
         image
+    }
+
+    /// Demands that no file that xp wrote has a text: logs, configurations, reflogs, exports.
+    #[track_caller]
+    pub fn assert_secret_is_nowhere(&self, secret: &str) {
+        let mut grep = Command::new("grep");
+        grep.args([
+            "--recursive",
+            "--text",
+            "--files-with-matches",
+            "--fixed-strings",
+        ]);
+        grep.args(["--exclude=x-platform.yml", "--", secret]);
+        let found = process::run(grep.arg(self.dir()));
+        assert_eq!(process::text(&found.stdout), "", "{secret} was written");
     }
 }

@@ -1,7 +1,9 @@
 //! Running the command-line tools that the harness relies on.
 
 use std::io::Write;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Returns a command that gets no variable of the caller's but `PATH`.
 pub fn in_clean_environment(program: &str) -> Command {
@@ -62,4 +64,32 @@ pub fn display(command: &Command) -> String {
 /// Returns output as text, whatever bytes it has.
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A process that is ended when this is dropped.
+pub struct Background(Child);
+
+impl Background {
+    /// Starts it, silent, and waits until it is ready.
+    pub fn start(command: &mut Command, is_ready: impl Fn() -> bool) -> Self {
+        let quiet = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let started = Self(quiet.spawn().expect("a program that bin/test installs"));
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !is_ready() {
+            assert!(Instant::now() < deadline, "{command:?} does not start");
+            thread::sleep(Duration::from_millis(10));
+        }
+        started
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        // An error means that it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }

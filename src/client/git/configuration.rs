@@ -1,5 +1,9 @@
-//! What xp takes from the user's git configuration: the system's and the user's files, no repository's.
+//! What xp takes from the user's git configuration: the system's and the user's files and the
+//! environment, no repository's.
 
+use git2::{Config, ConfigLevel};
+
+use super::Environment;
 use crate::source::GitUrl;
 
 /// The settings of git that decide how a remote is reached.
@@ -17,37 +21,52 @@ pub(super) struct Configuration {
 
 impl Configuration {
     /// Reads the configuration; what cannot be read counts as not set, as a remote may do without.
-    pub(super) fn read() -> Self {
-        git2::Config::open_default()
-            .and_then(|mut config| Self::of(&config.snapshot()?))
-            .unwrap_or_default()
+    pub(super) fn read(environment: &Environment) -> Self {
+        let mut configuration = Self::default();
+        let config = match &environment.global_configuration {
+            None => Config::open_default(),
+            Some(file) => Config::new().and_then(|mut config| {
+                if let Ok(system) = Config::find_system() {
+                    config.add_file(&system, ConfigLevel::System, false)?;
+                }
+                config.add_file(file, ConfigLevel::Global, false)?;
+                Ok(config)
+            }),
+        };
+        _ = config
+            .and_then(|mut config| config.snapshot())
+            .and_then(|config| configuration.take_all(&config));
+        for (name, value) in &environment.configuration {
+            configuration.take(&normal_name(name), value);
+        }
+        configuration
     }
 
-    fn of(config: &git2::Config) -> Result<Self, git2::Error> {
-        let mut configuration = Self {
-            ssh_command: config.get_string("core.sshcommand").ok(),
-            ssh_variant: config.get_string("ssh.variant").ok(),
-            ..Self::default()
-        };
+    fn take_all(&mut self, config: &Config) -> Result<(), git2::Error> {
         config.entries(None)?.for_each(|entry| {
-            // Sections and keys come in lower case; what stands between them as it was written.
-            let (Ok(name), Ok(value)) = (entry.name(), entry.value()) else {
-                return;
-            };
-            if let Some(base) = name
-                .strip_prefix("url.")
-                .and_then(|rest| rest.strip_suffix(".insteadof"))
-            {
-                configuration
-                    .replacements
-                    .push((value.to_owned(), base.to_owned()));
+            if let (Ok(name), Ok(value)) = (entry.name(), entry.value()) {
+                self.take(name, value);
             }
-            if name.starts_with("credential.") && name.ends_with("usehttppath") {
-                configuration.credentials_use_path |=
-                    git2::Config::parse_bool(value).unwrap_or(false);
-            }
-        })?;
-        Ok(configuration)
+        })
+    }
+
+    /// Takes a setting whose section and key are in lower case; what stands between them is as it
+    /// was written. The last one counts.
+    fn take(&mut self, name: &str, value: &str) {
+        match name {
+            "core.sshcommand" => self.ssh_command = Some(value.to_owned()),
+            "ssh.variant" => self.ssh_variant = Some(value.to_owned()),
+            _ => {}
+        }
+        if let Some(base) = name
+            .strip_prefix("url.")
+            .and_then(|rest| rest.strip_suffix(".insteadof"))
+        {
+            self.replacements.push((value.to_owned(), base.to_owned()));
+        }
+        if name.starts_with("credential.") && name.ends_with("usehttppath") {
+            self.credentials_use_path |= Config::parse_bool(value).unwrap_or(false);
+        }
     }
 
     /// Returns the URL that is really used, after `insteadOf`; the longest match wins, as in git.
@@ -61,6 +80,19 @@ impl Configuration {
             .max_by_key(|(start, _)| start.len())
             .and_then(|(start, base)| format!("{base}{}", &text[start.len()..]).parse().ok())
             .unwrap_or_else(|| url.clone())
+    }
+}
+
+/// Returns a setting's name with its section and key in lower case, as files give it.
+fn normal_name(name: &str) -> String {
+    match (name.find('.'), name.rfind('.')) {
+        (Some(first), Some(last)) => format!(
+            "{}{}{}",
+            name[..first].to_lowercase(),
+            &name[first..last],
+            name[last..].to_lowercase()
+        ),
+        _ => name.to_lowercase(),
     }
 }
 
@@ -79,7 +111,10 @@ mod tests {
              [credential \"https://git.example.com\"]\n useHttpPath = true\n",
         )
         .unwrap();
-        let configuration = Configuration::of(&git2::Config::open(file.path()).unwrap()).unwrap();
+        let mut configuration = Configuration::default();
+        configuration
+            .take_all(&Config::open(file.path()).unwrap())
+            .unwrap();
         let effective = |text: &str| {
             configuration
                 .effective_url(&text.parse().unwrap())
@@ -101,5 +136,28 @@ mod tests {
         );
         assert_eq!(configuration.ssh_command.as_deref(), Some("ssh -i key"));
         assert!(configuration.credentials_use_path);
+    }
+
+    #[test]
+    fn the_environment_comes_after_the_files() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(
+            file.path(),
+            "[core]\n sshCommand = one\n[ssh]\n variant = simple\n",
+        )
+        .unwrap();
+        let environment = Environment {
+            global_configuration: Some(file.path().to_owned()),
+            configuration: vec![
+                ("Core.SSHCommand".to_owned(), "two".to_owned()),
+                ("URL.https://H/.InsteadOf".to_owned(), "h:".to_owned()),
+            ],
+            ..Environment::default()
+        };
+        let configuration = Configuration::read(&environment);
+        assert_eq!(configuration.ssh_command.as_deref(), Some("two"));
+        assert_eq!(configuration.ssh_variant.as_deref(), Some("simple"));
+        let replaced = configuration.effective_url(&"h:x".parse().unwrap());
+        assert_eq!(replaced.expose(), "https://H/x");
     }
 }

@@ -183,6 +183,8 @@ async fn run_helper(
         .args(["credential", verb])
         // xp runs fifty requests at once beside its progress bars: nothing may ask on the terminal.
         .env("GIT_TERMINAL_PROMPT", "0")
+        // What git says of that is recognised by its words.
+        .env("LANGUAGE", "en")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -206,7 +208,7 @@ async fn run_helper(
         Ok(Ok(output)) if output.status.success() => {
             Ok(String::from_utf8_lossy(&output.stdout).into_owned())
         }
-        Ok(Ok(output)) => Err(complaint(&String::from_utf8_lossy(&output.stderr))),
+        Ok(Ok(output)) => Err(complaint(url, &String::from_utf8_lossy(&output.stderr))),
     }
 }
 
@@ -246,12 +248,16 @@ fn parse_answer(answer: &str) -> Option<Login> {
 }
 
 /// Leaves out what git always says when no helper has an answer.
-fn complaint(stderr: &str) -> Option<String> {
+fn complaint(url: &GitUrl, stderr: &str) -> Option<String> {
     let line = stderr
         .lines()
         .map(str::trim)
         .find(|line| !line.is_empty() && !line.contains("terminal prompts disabled"))?;
-    Some(format!("git's credential helper says: {line}"))
+    let mut said = format!("git's credential helper says: {line}");
+    if let Some(user) = url.user().filter(|_| url.has_secret_user()) {
+        said = said.replace(user, "***");
+    }
+    Some(said)
 }
 
 #[cfg(test)]
@@ -280,10 +286,14 @@ mod tests {
     #[test]
     fn only_what_a_helper_says_is_repeated() {
         let disabled = "fatal: could not read Username for 'http://h': terminal prompts disabled\n";
-        assert_eq!(complaint(disabled), None);
+        let remote = url("http://T0KEN@h/x");
+        assert_eq!(complaint(&remote, disabled), None);
         let missing =
             format!("git: 'credential-nope' is not a git command. See 'git --help'.\n{disabled}");
-        assert!(complaint(&missing).unwrap().contains("credential-nope"));
+        let said = complaint(&remote, &missing).unwrap();
+        assert!(said.contains("credential-nope"), "{said}");
+        let said = complaint(&remote, "no password for T0KEN@h").unwrap();
+        assert!(said.ends_with("no password for ***@h"), "{said}");
     }
 
     #[test]

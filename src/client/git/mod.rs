@@ -60,6 +60,10 @@ pub struct Environment {
     pub ssh_program: Option<String>,
     /// `GIT_SSH_VARIANT`: `ssh`, `plink`, `putty`, `tortoiseplink` or `simple`.
     pub ssh_variant: Option<String>,
+    /// `GIT_CONFIG_GLOBAL`: the file that takes the place of `~/.gitconfig`.
+    pub global_configuration: Option<PathBuf>,
+    /// `GIT_CONFIG_COUNT`, `GIT_CONFIG_KEY_<n>` and `GIT_CONFIG_VALUE_<n>`: further settings.
+    pub configuration: Vec<(String, String)>,
 }
 
 /// The git client of a process; a clone shares its connections, limits and logins.
@@ -87,11 +91,12 @@ impl GitClient {
     /// libgit2 cannot be set up.
     pub fn new(http: Http, environment: Environment, runtime: Handle) -> Result<Self, GitError> {
         transport::register()?;
+        let configuration = Configuration::read(&environment);
         Ok(Self {
             shared: Arc::new(Shared {
                 http,
                 environment,
-                configuration: Configuration::read(),
+                configuration,
                 credentials: Credentials::default(),
                 limits: Limits::default(),
                 runtime,

@@ -29,6 +29,12 @@ fn every_kind_of_reference_is_built(t: &Context) {
     let branch_v1 = remote.commit(&[("file", "4\n")], "A branch that is called like a tag");
     remote.switch("master");
     remote.tag("v1");
+    remote.branch("fix/ü-#1");
+    let unicode = remote.commit(&[("file", "u\n")], "Unicode");
+    remote.switch("master");
+    // A tag need not stand for a commit.
+    remote.git(&["tag", "blob", "HEAD:file"]);
+    remote.git(&["push", "--quiet", "origin", "refs/tags/blob"]);
     // As a merge request has it: a commit that no branch and no tag leads to.
     remote.git(&["checkout", "--quiet", "--detach"]);
     remote.write(&[("file", "5\n")]);
@@ -59,6 +65,7 @@ fn every_kind_of_reference_is_built(t: &Context) {
         ("sha", Some(old.as_str()), &old),
         ("request-sha", Some(request.as_str()), &request),
         ("head", Some("HEAD"), &rewritten),
+        ("unicode", Some("origin/fix/ü-#1"), &unicode),
     ];
     let mut services = Vec::new();
     for (transport, url) in [("http", remote.url_http()), ("file", remote.url_file())] {
@@ -90,6 +97,9 @@ fn every_kind_of_reference_is_built(t: &Context) {
     );
     assert_eq!(git("http-annotated", &["describe"]), "annotated");
     assert_eq!(git("http-sha", &["rev-parse", "HEAD"]), old);
+
+    t.platform(&[Service::new("blob", remote.url_http()).reference("blob")]);
+    t.xp(["sync"]).failure(3).stderr_contains("error: blob: ");
 
     // What nothing leads to is given out only by a server that is told to, and by a file remote.
     let gone = |url: &str| [Service::new("gone", url).reference(&unadvertised)];
@@ -335,4 +345,8 @@ fn one_working_copy_serves_two_services(t: &Context) {
     let requests = remote.requests_since(GitServerKind::Open, mark);
     // For each build one to resolve, two to fetch.
     assert_eq!(requests.len(), 6, "{requests:?}");
+    let mark = t.git_server(GitServerKind::Open).mark();
+    t.xp(["sync"]).success();
+    let requests = remote.requests_since(GitServerKind::Open, mark);
+    assert_eq!(requests.len(), 1, "{requests:?}");
 }

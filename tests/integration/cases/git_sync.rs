@@ -1,20 +1,23 @@
-//! Working copies: what xp may move along, and what it must leave alone.
+//! Working copies: how they are cloned, moved along, and left alone.
 
-use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use walkdir::WalkDir;
 
 use crate::case::Case;
 use crate::context::Context;
 use crate::platform::Service;
 use crate::process;
-use crate::repository::{GitRepository, write_file};
+use crate::repository::write_file;
+use crate::working_copy::{Snapshot, User, files};
 
 pub const CASES: &[Case] = cases![
-    work_of_the_user_is_never_touched,
     a_clone_is_like_one_of_git,
     a_head_that_xp_detached_moves_on,
     a_rewritten_history_is_followed_where_nothing_is_lost,
@@ -24,436 +27,6 @@ pub const CASES: &[Case] = cases![
     working_copies_of_every_kind_are_built,
     files_that_cannot_be_written_do_not_stop_a_build,
 ];
-
-/// What a user does in a working copy, and what xp makes of it.
-struct Situation {
-    name: &'static str,
-    /// Done before the remote moves.
-    before: fn(&User),
-    /// Done after the user fetched the remote's new commit; it is not fetched where this is none.
-    after_fetch: Option<fn(&User)>,
-    /// What `xp sync` gives as the reason; `moved` where it moves the files along.
-    result: &'static str,
-}
-
-const fn situation(name: &'static str, before: fn(&User), result: &'static str) -> Situation {
-    Situation {
-        name,
-        before,
-        after_fetch: None,
-        result,
-    }
-}
-
-const fn fetched(name: &'static str, after_fetch: fn(&User), result: &'static str) -> Situation {
-    Situation {
-        name,
-        before: |_| {},
-        after_fetch: Some(after_fetch),
-        result,
-    }
-}
-
-const MOVED: &str = "moved from";
-
-const SITUATIONS: &[Situation] = &[
-    situation("clean", |_| {}, MOVED),
-    situation("untracked", |user| user.write("mine", "mine"), MOVED),
-    situation(
-        "untracked-in-deleted",
-        |user| user.write("leaving/mine", "mine"),
-        MOVED,
-    ),
-    situation(
-        "ignored",
-        |user| user.write("build/mine.log", "mine"),
-        MOVED,
-    ),
-    situation(
-        "ignored-beside",
-        |user| user.write("arriving/mine.log", "mine"),
-        MOVED,
-    ),
-    situation(
-        "stashed",
-        |user| {
-            user.write("file", "mine\n");
-            user.git(&["stash"]);
-        },
-        MOVED,
-    ),
-    situation(
-        "modified",
-        |user| user.write("file", "mine\n"),
-        "modified files: file",
-    ),
-    situation(
-        "modified-elsewhere",
-        |user| user.write("other", "mine\n"),
-        "modified files: other",
-    ),
-    situation(
-        "deleted",
-        |user| user.remove("other"),
-        "modified files: other",
-    ),
-    situation(
-        "mode",
-        |user| {
-            let path = user.dir.join("other");
-            fs::set_permissions(path, Permissions::from_mode(0o755)).expect("a file's mode");
-        },
-        "modified files: other",
-    ),
-    situation(
-        "staged",
-        |user| {
-            user.write("other", "mine\n");
-            user.git(&["add", "other"]);
-        },
-        "staged changes: other",
-    ),
-    situation(
-        "staged-and-modified",
-        |user| {
-            user.write("other", "staged\n");
-            user.git(&["add", "other"]);
-            user.write("other", "modified\n");
-        },
-        "staged changes: other",
-    ),
-    situation(
-        "intent-to-add",
-        |user| {
-            user.write("new", "mine");
-            user.git(&["add", "--intent-to-add", "new"]);
-        },
-        ": new",
-    ),
-    situation(
-        "assume-unchanged",
-        |user| {
-            user.git(&["update-index", "--assume-unchanged", "file"]);
-            user.write("file", "mine\n");
-        },
-        "in the way: file",
-    ),
-    situation(
-        "skip-worktree",
-        |user| {
-            user.git(&["update-index", "--skip-worktree", "file"]);
-            user.write("file", "mine\n");
-        },
-        "in the way: file",
-    ),
-    situation(
-        "untracked-in-the-way",
-        |user| user.write("new", "mine"),
-        "in the way: new",
-    ),
-    situation(
-        "ignored-in-the-way",
-        |user| user.write("forced.log", "mine"),
-        "in the way: forced.log",
-    ),
-    situation(
-        "file-for-folder",
-        |user| user.write("arriving", "mine"),
-        "in the way: arriving",
-    ),
-    situation(
-        "folder-for-file",
-        |user| user.write("new/mine", "mine"),
-        "in the way: new",
-    ),
-    situation(
-        "ignored-folder-for-file",
-        |user| user.write("turning/mine.log", "mine"),
-        "in the way: turning",
-    ),
-    situation(
-        "link-for-folder",
-        |user| {
-            user.write("../elsewhere/mine", "mine");
-            symlink("../elsewhere", user.dir.join("arriving")).expect("a link");
-        },
-        "in the way: arriving",
-    ),
-    situation(
-        "unpushed",
-        |user| user.commit("mine", "mine"),
-        "1 commit of its own, 1 commit behind",
-    ),
-    situation(
-        "other-branch",
-        |user| {
-            user.git(&["switch", "--quiet", "--create", "feature"]);
-        },
-        "branch `feature` is checked out",
-    ),
-    situation(
-        "detached",
-        |user| {
-            user.git(&["checkout", "--quiet", "--detach"]);
-        },
-        "a detached HEAD",
-    ),
-    situation(
-        "locked",
-        |user| user.write(".git/index.lock", ""),
-        "index.lock",
-    ),
-    fetched(
-        "diverged",
-        |user| user.commit("file", "mine\n"),
-        "1 commit of its own, 1 commit behind",
-    ),
-    fetched(
-        "merge",
-        |user| {
-            user.commit("file", "mine\n");
-            user.git_conflicts(&["merge", "origin/master"]);
-        },
-        "a merge is under way",
-    ),
-    fetched(
-        "rebase",
-        |user| {
-            user.commit("file", "mine\n");
-            user.git_conflicts(&["rebase", "origin/master"]);
-        },
-        "a rebase is under way",
-    ),
-    fetched(
-        "cherry-pick",
-        |user| {
-            user.commit("file", "mine\n");
-            user.git_conflicts(&["cherry-pick", "origin/master"]);
-        },
-        "a cherry-pick is under way",
-    ),
-    fetched(
-        "bisect",
-        |user| {
-            user.git(&["bisect", "start"]);
-        },
-        "a bisect is under way",
-    ),
-];
-
-/// A user at work in a working copy.
-struct User<'a> {
-    t: &'a Context,
-    name: String,
-    dir: PathBuf,
-}
-
-impl<'a> User<'a> {
-    fn new(t: &'a Context, service: &str) -> Self {
-        let name = format!("src/{service}");
-        let dir = t.dir().join(&name);
-        Self { t, name, dir }
-    }
-
-    fn git(&self, arguments: &[&str]) -> String {
-        self.t.git(&self.name, arguments)
-    }
-
-    fn git_conflicts(&self, arguments: &[&str]) {
-        let output = process::run(self.t.git_command(&self.name).args(arguments));
-        assert!(!output.status.success(), "a conflict is expected");
-    }
-
-    fn write(&self, path: &str, content: &str) {
-        write_file(&self.dir.join(path), content);
-    }
-
-    fn remove(&self, path: &str) {
-        fs::remove_file(self.dir.join(path)).expect("a file that is there");
-    }
-
-    fn commit(&self, path: &str, content: &str) {
-        self.write(path, content);
-        self.git(&["add", path]);
-        self.git(&["commit", "--quiet", "--message", "Mine"]);
-    }
-
-    fn head(&self) -> String {
-        self.git(&["rev-parse", "HEAD"])
-    }
-}
-
-/// Everything of a working copy that is the user's.
-#[derive(Debug, PartialEq, Eq)]
-struct Snapshot {
-    files: BTreeMap<PathBuf, String>,
-    head: String,
-    index: String,
-    references: String,
-    stash: String,
-    configuration: String,
-    under_way: String,
-}
-
-impl Snapshot {
-    fn of(user: &User) -> Self {
-        // Not what `git status` says, as that would write the index.
-        Self {
-            files: files(&user.dir),
-            head: user.read_git("HEAD"),
-            index: user.git(&["ls-files", "--stage", "-v"]),
-            references: user.git(&["for-each-ref", "refs/heads", "refs/stash", "refs/bisect"]),
-            stash: user.git(&["stash", "list"]),
-            configuration: user.read_git("config"),
-            under_way: [
-                "MERGE_HEAD",
-                "CHERRY_PICK_HEAD",
-                "BISECT_LOG",
-                "REBASE_HEAD",
-                "index.lock",
-            ]
-            .map(|name| user.read_git(name))
-            .join("\n"),
-        }
-    }
-}
-
-impl User<'_> {
-    fn read_git(&self, name: &str) -> String {
-        fs::read_to_string(self.dir.join(".git").join(name)).unwrap_or_else(|_| "none".to_owned())
-    }
-}
-
-/// Returns mode and content of everything in a folder but `.git`.
-fn files(dir: &Path) -> BTreeMap<PathBuf, String> {
-    let entries = WalkDir::new(dir)
-        .into_iter()
-        .filter_entry(|entry| entry.file_name() != ".git");
-    let described = entries.map(|entry| {
-        let entry = entry.expect("a folder that can be read");
-        let metadata = entry.metadata().expect("a file that is there");
-        let content = if metadata.is_symlink() {
-            let target = fs::read_link(entry.path()).expect("a link");
-            target.display().to_string()
-        } else if metadata.is_file() {
-            process::text(&fs::read(entry.path()).expect("a file"))
-        } else {
-            String::new()
-        };
-        let description = format!("{:o} {content}", metadata.permissions().mode());
-        (entry.path().to_owned(), description)
-    });
-    described.collect()
-}
-
-/// A remote that a working copy in each of the situations follows.
-fn remote_that_moves(t: &Context) -> GitRepository {
-    let remote = t.built_repo("zbackend");
-    let files = [
-        ("other", "1\n"),
-        (".gitignore", "*.log\n"),
-        (".dockerignore", ".git\n"),
-        ("leaving/file", "1\n"),
-        ("turning/file", "1\n"),
-    ];
-    remote.commit(&files, "Second");
-    remote
-}
-
-/// Changes, adds and deletes files, a folder among them that becomes a file.
-fn move_remote(remote: &GitRepository) -> String {
-    remote.git(&["rm", "--quiet", "-r", "leaving", "turning"]);
-    remote.write(&[("forced.log", "2\n")]);
-    remote.git(&["add", "--force", "forced.log"]);
-    let files = [
-        ("file", "2\n"),
-        ("new", "2\n"),
-        ("turning", "2\n"),
-        ("arriving/new", "2\n"),
-    ];
-    remote.commit(&files, "Third")
-}
-
-fn work_of_the_user_is_never_touched(t: &Context) {
-    let remote = remote_that_moves(t);
-    let first = remote.head();
-    let services: Vec<Service> = SITUATIONS
-        .iter()
-        .map(|situation| Service::new(situation.name, remote.url_http()))
-        .collect();
-    t.platform(&services);
-    t.xp(["sync"]).success();
-    for situation in SITUATIONS {
-        (situation.before)(&User::new(t, situation.name));
-    }
-    let second = move_remote(&remote);
-    for situation in SITUATIONS {
-        let user = User::new(t, situation.name);
-        if let Some(after_fetch) = situation.after_fetch {
-            user.git(&["fetch", "--quiet"]);
-            after_fetch(&user);
-        }
-    }
-    let snapshots: Vec<Snapshot> = SITUATIONS
-        .iter()
-        .map(|situation| Snapshot::of(&User::new(t, situation.name)))
-        .collect();
-
-    let build = t.xp(["build"]).success();
-    let sync = t.xp(["sync"]).success();
-    let clean = t.assert_built("clean", &second);
-    assert_eq!(
-        t.engine().run(
-            &format!("{}:{second}", t.image("clean")),
-            ["cat", "/files/file", "/files/turning"]
-        ),
-        "2\n2"
-    );
-    for (situation, before) in SITUATIONS.iter().zip(snapshots) {
-        let Situation { name, result, .. } = situation;
-        let user = User::new(t, name);
-        if *result == MOVED {
-            assert_eq!(user.head(), second, "{name}: {build}");
-            let status = user.git(&["status", "--porcelain", "--branch"]);
-            let left: Vec<&str> = status.lines().skip(1).collect();
-            assert!(
-                left.iter().all(|line| line.starts_with("?? ")),
-                "{name}: {status}"
-            );
-            assert!(status.starts_with("## master...origin/master\n") || left.is_empty());
-            let after = Snapshot::of(&user);
-            assert_eq!(after.stash, before.stash, "{name}");
-            for (path, content) in before.files {
-                if content.ends_with("mine") {
-                    assert_eq!(after.files.get(&path), Some(&content), "{name}");
-                }
-            }
-        } else {
-            assert_eq!(Snapshot::of(&user), before, "{name}: {build}");
-            let row = sync
-                .stdout
-                .lines()
-                .find(|line| line.starts_with(&format!("{name} ")));
-            let row = row.unwrap_or_else(|| panic!("{name} is not in {sync}"));
-            assert!(row.contains(result), "{name}: {row:?}");
-            let note = format!("{name} | {} is left as it is: ", user.dir.display());
-            let note = build.stderr.lines().find(|line| line.starts_with(&note));
-            assert!(
-                note.is_some_and(|note| note.contains(result)),
-                "{name}: {note:?} in {build}"
-            );
-        }
-        // The same files make the same layers.
-        let image = t.assert_built(name, &second);
-        assert_eq!(image["RootFS"], clean["RootFS"], "{name}");
-    }
-    let elsewhere = t.dir().join("src/elsewhere/mine");
-    assert_eq!(
-        fs::read_to_string(elsewhere).expect("it was not removed"),
-        "mine"
-    );
-    assert_ne!(first, second);
-}
 
 fn a_clone_is_like_one_of_git(t: &Context) {
     let remote = t.built_repo("zbackend");
@@ -684,8 +257,8 @@ fn what_is_no_working_copy_is_left_alone(t: &Context) {
 fn a_killed_clone_is_done_again(t: &Context) {
     let remote = t.built_repo("zbackend");
     // Noise, which neither shrinks nor is sent in a moment.
-    let mut noise = std::process::Command::new("head");
-    noise.args(["--bytes=80M", "/dev/urandom"]);
+    let mut noise = Command::new("head");
+    noise.args(["--bytes=40M", "/dev/urandom"]);
     let noise = process::run(&mut noise).stdout;
     fs::write(remote.clone_path().join("noise"), noise).expect("a large file");
     remote.git(&["config", "core.compression", "0"]);
@@ -699,11 +272,22 @@ fn a_killed_clone_is_done_again(t: &Context) {
         let sizes = files.filter_map(|file| file.metadata().ok().filter(|file| file.is_file()));
         sizes.map(|file| file.len()).sum::<u64>()
     };
-    let running = t.xp(["sync"]).spawn();
-    while arrived() < 1 << 20 {
-        std::thread::sleep(std::time::Duration::from_millis(2));
-    }
-    running.kill();
+    let cloning = || {
+        let running = t.xp(["sync"]).spawn();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while arrived() < 1 << 20 {
+            assert!(Instant::now() < deadline, "{}", running.printed());
+            thread::sleep(Duration::from_millis(2));
+        }
+        running
+    };
+    let interrupted = cloning();
+    interrupted.signal(Signal::INT);
+    assert_eq!(interrupted.wait().status.code(), Some(130));
+    assert!(!t.exists("src/zbackend"));
+    assert_eq!(arrived(), 0, "an interrupted run tidies up");
+
+    cloning().kill();
     assert!(
         !t.exists("src/zbackend"),
         "a clone appears when it is complete"
@@ -855,7 +439,7 @@ fn files_that_cannot_be_written_do_not_stop_a_build(t: &Context) {
         let mut run = if root {
             let socket = t.engine().host().trim_start_matches("unix://").to_owned();
             let group = fs::metadata(socket).expect("the engine's socket");
-            let group = std::os::unix::fs::MetadataExt::gid(&group);
+            let group = group.gid();
             t.program("setpriv", ["--reuid=65534", "--clear-groups"])
                 .arg(format!("--regid={group}"))
                 .arg(env!("CARGO_BIN_EXE_xp"))
@@ -868,12 +452,7 @@ fn files_that_cannot_be_written_do_not_stop_a_build(t: &Context) {
         run
     };
     if root {
-        process::succeed(
-            std::process::Command::new("chown")
-                .arg("-R")
-                .arg("65534")
-                .arg(t.folder()),
-        );
+        process::succeed(Command::new("chown").arg("-R").arg("65534").arg(t.folder()));
         t.git("", &["config", "--global", "--add", "safe.directory", "*"]);
     }
     let folder = user.dir.join("folder");

@@ -1,30 +1,17 @@
-//! How git remotes are reached: every transport, every kind of login, and what is said when it fails.
+//! How git remotes are reached by every transport, and what is said when they are not.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::Command;
 
 use crate::case::Case;
 use crate::context::Context;
-use crate::output::Output;
 use crate::platform::Service;
-use crate::process;
-use crate::repository::{GitRepository, write_file};
+use crate::process::{self, Background};
+use crate::repository::GitRepository;
 use crate::world::{GitServerKind, PASSWORD, USER};
-use crate::xp::Xp;
 
 pub const CASES: &[Case] = cases![
     every_transport_clones_and_fetches,
-    a_login_comes_from_netrc,
-    a_credential_helper_is_asked_once,
-    a_wrong_login_is_said_as_such,
-    a_token_is_shown_nowhere,
-    a_private_certificate_authority_is_trusted_when_named,
-    ssh_takes_the_users_configuration,
-    ssh_takes_a_key_of_the_agent,
-    ssh_takes_a_key_of_the_command_line,
-    an_unknown_host_key_is_refused_with_a_hint,
     git_daemons_are_spoken_to,
     urls_are_replaced_by_instead_of,
     old_servers_are_spoken_to,
@@ -71,261 +58,7 @@ fn every_transport_clones_and_fetches(t: &Context) {
         let head = t.git(&format!("src/{name}"), &["rev-parse", "HEAD"]);
         assert_eq!(head, second, "{name}");
     }
-    assert_secret_is_nowhere(t, PASSWORD);
-}
-
-fn a_login_comes_from_netrc(t: &Context) {
-    let remote = t.git_repo("zbackend");
-    let first = remote.commit(&[], "First");
-    t.platform(&[Service::new("zbackend", remote.url_http_auth())]);
-    t.xp(["sync"])
-        .failure(3)
-        .stderr_contains("the server asks for a user and a password for http://127.0.0.1:")
-        .stderr_contains("hint: add them to ~/.netrc or to a git credential helper");
-    let netrc = format!("machine 127.0.0.1 login {USER} password {PASSWORD}\n");
-    fs::write(t.home().join(".netrc"), netrc).expect("a file of the home folder");
-    t.xp(["sync"]).success().does_not_contain(PASSWORD);
-    assert_eq!(t.git("src/zbackend", &["rev-parse", "HEAD"]), first);
-}
-
-/// Writes a credential helper that notes what it is asked, and returns the file with the notes.
-fn credential_helper(t: &Context, password: &str) -> PathBuf {
-    let (helper, notes) = (t.home().join("helper"), t.home().join("notes"));
-    let script = format!(
-        "#!/bin/sh\n\
-         echo \"$1\" >>'{}'\n\
-         [ \"$1\" != get ] || printf 'username={USER}\\npassword={password}\\n'\n",
-        notes.display()
-    );
-    write_file(&helper, &script);
-    let helper = helper.display().to_string();
-    t.git("", &["config", "--global", "credential.helper", &helper]);
-    notes
-}
-
-fn a_credential_helper_is_asked_once(t: &Context) {
-    let remotes: Vec<GitRepository> = (0..6).map(|n| t.git_repo(&format!("r{n}"))).collect();
-    let services = remotes.iter().enumerate().map(|(n, remote)| {
-        remote.commit(&[], "First");
-        Service::new(&format!("s{n}"), remote.url_http_auth())
-    });
-    t.platform(&services.collect::<Vec<_>>());
-    let notes = credential_helper(t, PASSWORD);
-    t.xp(["sync"]).success().does_not_contain(PASSWORD);
-    for n in 0..6 {
-        t.git(&format!("src/s{n}"), &["rev-parse", "--verify", "HEAD"]);
-    }
-    assert_eq!(fs::read_to_string(notes).expect("notes"), "get\nstore\n");
-    assert_secret_is_nowhere(t, PASSWORD);
-}
-
-fn a_wrong_login_is_said_as_such(t: &Context) {
-    let remote = t.git_repo("zbackend");
-    remote.commit(&[], "First");
-    let refused = |output: Output| {
-        output
-            .stderr_contains(&format!("the server refused the user `{USER}` for http://"))
-            .stderr_contains("hint: check the password or token")
-            .does_not_contain("wr0ng");
-        assert!(!t.exists("src"), "nothing is cloned");
-    };
-    t.platform(&[Service::new(
-        "zbackend",
-        remote.url_http_login_as(USER, "wr0ng"),
-    )]);
-    refused(t.xp(["sync"]).failure(3));
-    refused(t.xp(["plan"]).failure(3));
-
-    t.platform(&[Service::new("zbackend", remote.url_http_auth())]);
-    let netrc = format!("machine 127.0.0.1 login {USER} password wr0ng\n");
-    fs::write(t.home().join(".netrc"), netrc).expect("a file of the home folder");
-    refused(t.xp(["sync"]).failure(3));
-
-    fs::remove_file(t.home().join(".netrc")).expect("it was there");
-    let notes = credential_helper(t, "wr0ng");
-    refused(t.xp(["sync"]).failure(3));
-    assert_eq!(fs::read_to_string(notes).expect("notes"), "get\nerase\n");
-}
-
-fn a_token_is_shown_nowhere(t: &Context) {
-    let remote = t.built_repo("zbackend");
-    let first = remote.head();
-    for credentials in ["T0KEN", "T0KEN:x-oauth-basic", "T0KEN:"] {
-        t.platform(&[Service::new("zbackend", remote.url_http_with(credentials))]);
-        t.xp(["sync", "--verbose"])
-            .failure(3)
-            .stderr_contains("http://***@127.0.0.1:")
-            .does_not_contain("T0KEN");
-    }
-    // A server that wants no login takes any.
-    let url = remote.url_http().replace("http://", "http://T0KEN@");
-    t.platform(&[Service::new("zbackend", url)]);
-    t.xp(["build", "--verbose"])
-        .success()
-        .stderr_contains("http://***@127.0.0.1:")
-        .does_not_contain("T0KEN");
-    let image = t.assert_built("zbackend", &first);
-    assert!(!image.to_string().contains("T0KEN"));
-    assert_eq!(
-        t.git("src/zbackend", &["remote", "get-url", "origin"]),
-        remote.url_http()
-    );
-    assert_secret_is_nowhere(t, "T0KEN");
-}
-
-fn a_private_certificate_authority_is_trusted_when_named(t: &Context) {
-    let remote = t.git_repo("zbackend");
-    let first = remote.commit(&[], "First");
-    t.platform(&[Service::new("zbackend", remote.url_https())]);
-    t.xp(["sync"])
-        .failure(3)
-        .stderr_contains("the certificate of 127.0.0.1:")
-        .stderr_contains("hint: SSL_CERT_FILE");
-    t.xp(["sync"])
-        .env("SSL_CERT_FILE", t.ca_certificate())
-        .success();
-    assert_eq!(t.git("src/zbackend", &["rev-parse", "HEAD"]), first);
-}
-
-/// Writes a configuration of ssh that has everything but the key.
-fn ssh_configuration(t: &Context, more: &str) -> String {
-    let sshd = t.sshd();
-    let user = process::succeed(Command::new("id").arg("--user").arg("--name"));
-    format!(
-        "Host git.example.com\n  HostName 127.0.0.1\n  Port {}\n  User {user}\n\
-         \x20 UserKnownHostsFile {}\n  GlobalKnownHostsFile none\n  StrictHostKeyChecking yes\n{more}",
-        sshd.port(),
-        sshd.known_hosts().display(),
-    )
-}
-
-/// Returns a service whose remote is on the ssh server as `git.example.com`.
-fn ssh_service(t: &Context) -> (Service, String) {
-    let remote = t.git_repo("zbackend");
-    let first = remote.commit(&[], "First");
-    let url = format!("git.example.com:{}", remote.path().display());
-    (Service::new("zbackend", url), first)
-}
-
-/// Returns `xp sync` with that configuration of ssh.
-fn sync_with_ssh(t: &Context, configuration: &str) -> Xp {
-    let path = t.home().join("ssh_config");
-    fs::write(&path, configuration).expect("a file of the home folder");
-    t.xp(["sync"])
-        .env("GIT_SSH_COMMAND", format!("ssh -F '{}'", path.display()))
-}
-
-fn ssh_takes_the_users_configuration(t: &Context) {
-    let (service, first) = ssh_service(t);
-    t.platform(&[service]);
-    let key = format!("  IdentityFile {}\n", t.sshd().client_key().display());
-    let configuration = ssh_configuration(t, &key);
-    write_file(&t.home().join(".ssh/config"), &configuration);
-    // ssh asks the system for the home folder, whatever HOME is: so xp runs where the system says
-    // that the user's home folder is that of the test.
-    let passwd = fs::read_to_string("/etc/passwd").expect("the system's users");
-    let uid = process::succeed(Command::new("id").arg("--user"));
-    let lines = passwd.lines().map(|line| {
-        let mut fields: Vec<&str> = line.split(':').collect();
-        let home = t.home().display().to_string();
-        if fields.get(2) == Some(&uid.as_str()) {
-            fields[5] = &home;
-        }
-        fields.join(":")
-    });
-    let users = t.home().join("passwd");
-    fs::write(&users, lines.collect::<Vec<_>>().join("\n") + "\n").expect("other users");
-    let mut unshare = vec!["--mount"];
-    if !rustix::process::geteuid().is_root() {
-        unshare.extend(["--user", "--map-current-user", "--keep-caps"]);
-    }
-    let script = format!(
-        "mount --bind '{}' /etc/passwd && exec '{}' sync",
-        users.display(),
-        env!("CARGO_BIN_EXE_xp")
-    );
-    let mut run = t.program("unshare", []).env_remove("GIT_SSH_COMMAND");
-    for argument in unshare {
-        run = run.arg(argument);
-    }
-    run.arg("sh").arg("-c").arg(script).success();
-    assert_eq!(t.git("src/zbackend", &["rev-parse", "HEAD"]), first);
-}
-
-fn ssh_takes_a_key_of_the_agent(t: &Context) {
-    let (service, first) = ssh_service(t);
-    t.platform(&[service]);
-    let configuration = ssh_configuration(t, "  IdentityFile none\n");
-    sync_with_ssh(t, &configuration)
-        .failure(3)
-        .stderr_contains("git.example.com refused the ssh keys: git.example.com:")
-        .stderr_contains("`ssh -T git.example.com` must work without a question");
-
-    let socket = t.home().join("agent");
-    let _agent = Running::start(
-        Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket),
-        || socket.exists(),
-    );
-    let mut add = process::in_clean_environment("ssh-add");
-    add.env("SSH_AUTH_SOCK", &socket).arg("-q");
-    process::succeed(add.arg(t.sshd().client_key()));
-    sync_with_ssh(t, &configuration)
-        .env("SSH_AUTH_SOCK", &socket)
-        .success();
-    assert_eq!(t.git("src/zbackend", &["rev-parse", "HEAD"]), first);
-}
-
-fn ssh_takes_a_key_of_the_command_line(t: &Context) {
-    let remote = t.git_repo("zbackend");
-    let first = remote.commit(&[], "First");
-    t.platform(&[Service::new("zbackend", remote.url_ssh())]);
-    let command = format!(
-        "ssh -F none -o IdentityAgent=none -o UserKnownHostsFile='{}' -i '{}'",
-        t.sshd().known_hosts().display(),
-        t.sshd().client_key().display()
-    );
-    t.xp(["sync"]).env("GIT_SSH_COMMAND", &command).success();
-    assert_eq!(t.git("src/zbackend", &["rev-parse", "HEAD"]), first);
-
-    // The configuration of git has the second word.
-    fs::remove_dir_all(t.dir().join("src")).expect("the working copy");
-    t.git("", &["config", "--global", "core.sshCommand", &command]);
-    t.xp(["sync"]).env_remove("GIT_SSH_COMMAND").success();
-    assert_eq!(t.git("src/zbackend", &["rev-parse", "HEAD"]), first);
-}
-
-fn an_unknown_host_key_is_refused_with_a_hint(t: &Context) {
-    let remote = t.git_repo("zbackend");
-    remote.commit(&[], "First");
-    t.platform(&[Service::new("zbackend", remote.url_ssh())]);
-    let port = t.sshd().port();
-    let known = t.home().join("known_hosts");
-    let command = format!(
-        "ssh -F none -o UserKnownHostsFile='{}' -o GlobalKnownHostsFile=none -i '{}'",
-        known.display(),
-        t.sshd().client_key().display()
-    );
-    let sync = || t.xp(["sync"]).env("GIT_SSH_COMMAND", &command).failure(3);
-    sync()
-        .stderr_contains(&format!("the ssh key of 127.0.0.1:{port} is unknown"))
-        .stderr_contains(&format!(
-            "ssh-keyscan -p {port} 127.0.0.1 >> ~/.ssh/known_hosts"
-        ));
-    assert!(!known.exists() && !t.exists("src"), "nothing was accepted");
-
-    // The host is known by another key.
-    let mut keygen = Command::new("ssh-keygen");
-    let key = t.home().join("other");
-    process::succeed(
-        keygen
-            .args(["-q", "-t", "ed25519", "-N", "", "-f"])
-            .arg(&key),
-    );
-    let other = fs::read_to_string(key.with_extension("pub")).expect("the other key");
-    fs::write(&known, format!("[127.0.0.1]:{port} {other}")).expect("known hosts");
-    sync()
-        .stderr_contains("is another one than before")
-        .stderr_contains(&format!("ssh-keygen -R '[127.0.0.1]:{port}'"));
+    t.assert_secret_is_nowhere(PASSWORD);
 }
 
 fn git_daemons_are_spoken_to(t: &Context) {
@@ -341,7 +74,7 @@ fn git_daemons_are_spoken_to(t: &Context) {
         remote.path().parent().expect("a folder").display()
     ));
     let is_ready = || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
-    let daemon = Running::start(&mut daemon, is_ready);
+    let daemon = Background::start(&mut daemon, is_ready);
 
     let url = format!("git://127.0.0.1:{port}/zbackend.git");
     t.platform(&[Service::new("zbackend", &url)]);
@@ -389,6 +122,32 @@ fn urls_are_replaced_by_instead_of(t: &Context) {
     let second = remote.commit(&[], "Second");
     t.xp(["sync"]).success();
     assert_eq!(t.git("src/zbackend", &["rev-parse", "HEAD"]), second);
+
+    // The way of CI: a login for every remote of a host, in the configuration or the environment.
+    let bare = remote.url_http_auth();
+    let (host, _) = bare.split_once("/xp-test").expect("the prefix");
+    let with_login = host.replace("://", &format!("://{USER}:{PASSWORD}@"));
+    t.platform(&[Service::new("ci", &bare)]);
+    t.xp(["sync"])
+        .env("GIT_CONFIG_COUNT", "1")
+        .env("GIT_CONFIG_KEY_0", format!("url.{with_login}.insteadOf"))
+        .env("GIT_CONFIG_VALUE_0", host)
+        .success()
+        .does_not_contain(PASSWORD);
+    assert_eq!(t.git("src/ci", &["rev-parse", "HEAD"]), second);
+    assert_eq!(t.git("src/ci", &["config", "remote.origin.url"]), bare);
+    t.write(
+        "../elsewhere.gitconfig",
+        &format!("[url \"{with_login}\"]\n  insteadOf = {host}\n"),
+    );
+    let third = remote.commit(&[], "Third");
+    t.xp(["sync"]).failure(3);
+    t.xp(["sync"])
+        .env("GIT_CONFIG_GLOBAL", t.folder().join("elsewhere.gitconfig"))
+        .success()
+        .does_not_contain(PASSWORD);
+    assert_eq!(t.git("src/ci", &["rev-parse", "HEAD"]), third);
+    t.assert_secret_is_nowhere(PASSWORD);
 }
 
 fn old_servers_are_spoken_to(t: &Context) {
@@ -537,46 +296,4 @@ fn resolving_takes_one_request_a_remote(t: &Context) {
         }
     }
     assert!(!t.exists("src"), "nothing is cloned");
-}
-
-/// Demands that no file that xp wrote has a text: logs, configurations, reflogs, exports.
-#[track_caller]
-fn assert_secret_is_nowhere(t: &Context, secret: &str) {
-    let mut grep = Command::new("grep");
-    grep.args([
-        "--recursive",
-        "--text",
-        "--files-with-matches",
-        "--fixed-strings",
-    ]);
-    grep.args(["--exclude=x-platform.yml", "--", secret]);
-    let found = process::run(grep.arg(t.dir()));
-    assert_eq!(process::text(&found.stdout), "", "{secret} was written");
-}
-
-/// A process that is ended when this is dropped.
-struct Running(Child);
-
-impl Running {
-    fn start(command: &mut Command, is_ready: impl Fn() -> bool) -> Self {
-        let quiet = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let running = Self(quiet.spawn().expect("a program that bin/test installs"));
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while !is_ready() {
-            assert!(Instant::now() < deadline, "{command:?} does not start");
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        running
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // An error means that it has ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }

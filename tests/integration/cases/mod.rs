@@ -4,9 +4,12 @@ mod credentials;
 mod decisions;
 mod docs;
 mod git_export;
+mod git_logins;
 mod git_references;
+mod git_ssh;
 mod git_sync;
 mod git_transports;
+mod git_user_work;
 mod manifest;
 mod plan;
 mod publish;
@@ -28,9 +31,12 @@ pub fn all() -> Vec<Case> {
         decisions::CASES,
         docs::CASES,
         git_export::CASES,
+        git_logins::CASES,
         git_references::CASES,
+        git_ssh::CASES,
         git_sync::CASES,
         git_transports::CASES,
+        git_user_work::CASES,
         refusals::CASES,
         requests::CASES,
         world::CASES,

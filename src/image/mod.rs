@@ -1,0 +1,29 @@
+//! Names of images: registries, repositories, tags, digests and references.
+//!
+//! The grammar is that of the distribution project's `reference` package. Pure.
+
+mod digest;
+mod name;
+mod reference;
+mod registry;
+mod repository;
+mod tag;
+
+pub use digest::Digest;
+pub use name::InvalidImageName;
+pub use reference::ImageReference;
+pub use registry::{Registry, RegistryPrefix};
+pub use repository::ImageRepository;
+pub use tag::Tag;
+
+/// Serialises a name as the text that people write.
+macro_rules! serialize_as_text {
+    ($($name:ty),*) => {$(
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+    )*};
+}
+serialize_as_text!(Registry, ImageRepository, Tag, Digest, ImageReference);

@@ -1,0 +1,99 @@
+//! References to images.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::name::InvalidImageName;
+use super::{Digest, ImageRepository, RegistryPrefix, Tag};
+
+/// A reference to one image: its repository, with a tag, a digest or both.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ImageReference {
+    repository: ImageRepository,
+    tag: Option<Tag>,
+    digest: Option<Digest>,
+}
+
+impl ImageReference {
+    /// Returns the reference of one tag.
+    pub(super) fn of_tag(repository: ImageRepository, tag: Tag) -> Self {
+        Self {
+            repository,
+            tag: Some(tag),
+            digest: None,
+        }
+    }
+
+    /// Returns the repository.
+    pub fn repository(&self) -> &ImageRepository {
+        &self.repository
+    }
+
+    /// Returns the tag where the reference names one.
+    pub fn tag(&self) -> Option<&Tag> {
+        self.tag.as_ref()
+    }
+
+    /// Returns the digest where the reference names one.
+    pub fn digest(&self) -> Option<&Digest> {
+        self.digest.as_ref()
+    }
+
+    /// Returns the reference below a prefix, or itself where it names a registry already.
+    pub fn below(self, prefix: Option<&RegistryPrefix>) -> Self {
+        Self {
+            repository: self.repository.below(prefix),
+            ..self
+        }
+    }
+}
+
+impl fmt::Display for ImageReference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.repository.fmt(f)?;
+        if let Some(tag) = &self.tag {
+            write!(f, ":{tag}")?;
+        }
+        if let Some(digest) = &self.digest {
+            write!(f, "@{digest}")?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for ImageReference {
+    type Err = InvalidImageName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (name, digest) = match text.split_once('@') {
+            Some((name, digest)) => (name, Some(digest.parse()?)),
+            None => (text, None),
+        };
+        let after_slash = name.rfind('/').map_or(0, |slash| slash + 1);
+        let (name, tag) = match name[after_slash..].split_once(':') {
+            Some((last, tag)) => (&name[..after_slash + last.len()], Some(tag.parse()?)),
+            None => (name, None),
+        };
+        Ok(Self {
+            repository: name.parse()?,
+            tag,
+            digest,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_taken_apart() {
+        let digest = format!("sha256:{}", "0".repeat(64));
+        let reference: ImageReference = format!("localhost:5000/a/b:1.0@{digest}").parse().unwrap();
+        assert_eq!(reference.repository().to_string(), "localhost:5000/a/b");
+        assert_eq!(reference.tag().unwrap().as_str(), "1.0");
+        assert_eq!(reference.digest().unwrap().as_str(), digest);
+        let plain: ImageReference = "localhost:5000/a".parse().unwrap();
+        assert_eq!(plain.tag(), None);
+    }
+}

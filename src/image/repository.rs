@@ -1,0 +1,209 @@
+//! Repositories of images.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::name::{InvalidImageName, invalid};
+use super::registry::parse_registry;
+use super::{ImageReference, Registry, RegistryPrefix, Tag};
+
+/// The repository of an image: a path, and the registry it lives in where it names one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ImageRepository {
+    registry: Option<Registry>,
+    path: String,
+}
+
+impl ImageRepository {
+    /// Returns the registry; none for an image that stays in the local engine.
+    pub fn registry(&self) -> Option<&Registry> {
+        self.registry.as_ref()
+    }
+
+    /// Returns the path below the registry, such as `x/zbackend`.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Returns the repository below a prefix, or itself where it names a registry already.
+    pub fn below(self, prefix: Option<&RegistryPrefix>) -> Self {
+        match (self.registry, prefix) {
+            (None, Some(prefix)) => Self {
+                registry: Some(prefix.registry().clone()),
+                path: match prefix.path() {
+                    Some(path) => format!("{path}/{}", self.path),
+                    None => self.path,
+                },
+            },
+            (registry, _) => Self {
+                registry,
+                path: self.path,
+            },
+        }
+    }
+
+    /// Returns the reference of one tag.
+    pub fn tagged(&self, tag: Tag) -> ImageReference {
+        ImageReference::of_tag(self.clone(), tag)
+    }
+}
+
+impl fmt::Display for ImageRepository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.registry {
+            Some(registry) => write!(f, "{registry}/{}", self.path),
+            None => f.write_str(&self.path),
+        }
+    }
+}
+
+impl FromStr for ImageRepository {
+    type Err = InvalidImageName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const WHAT: &str = "an image name";
+        let (registry, path) = split_registry(text);
+        let registry = registry
+            .map(|host| parse_registry(text, host))
+            .transpose()?;
+        if path.contains('@') {
+            return invalid(text, WHAT, "a digest is not expected here");
+        }
+        if path.contains(':') {
+            return invalid(text, WHAT, "a tag is not expected here: xp makes the tags");
+        }
+        check_path(text, path)?;
+        Ok(Self {
+            registry,
+            path: path.to_owned(),
+        })
+    }
+}
+
+/// The first part names a registry when it looks like a host: a dot, a port, or `localhost`.
+fn split_registry(text: &str) -> (Option<&str>, &str) {
+    match text.split_once('/') {
+        Some((first, rest))
+            if first.contains(['.', ':']) || first == "localhost" || first.starts_with('[') =>
+        {
+            (Some(first), rest)
+        }
+        _ => (None, text),
+    }
+}
+
+/// Checks the path of a repository; `text` is the whole name, for the error.
+pub(super) fn check_path(text: &str, path: &str) -> Result<(), InvalidImageName> {
+    const WHAT: &str = "an image name";
+    if path.is_empty() {
+        return invalid(text, WHAT, "it names no repository");
+    }
+    if text.len() > 255 {
+        return invalid(text, WHAT, "it is longer than 255 characters");
+    }
+    if path.chars().any(|c| c.is_ascii_uppercase()) {
+        return invalid(text, WHAT, "upper-case letters are not allowed");
+    }
+    for part in path.split('/') {
+        if part.is_empty() {
+            return invalid(text, WHAT, "it has an empty part between slashes");
+        }
+        if !part
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c))
+        {
+            return invalid(
+                text,
+                WHAT,
+                "only lower-case letters, digits, `.`, `_`, `-` and `/` are allowed",
+            );
+        }
+        let is_separator = |c: char| "._-".contains(c);
+        if part.starts_with(is_separator) || part.ends_with(is_separator) {
+            return invalid(text, WHAT, "a part starts or ends with `.`, `_` or `-`");
+        }
+        let separators = part
+            .split(|c: char| !is_separator(c))
+            .filter(|run| !run.is_empty());
+        if !separators
+            .into_iter()
+            .all(|run| matches!(run, "." | "_" | "__") || run.chars().all(|c| c == '-'))
+        {
+            return invalid(
+                text,
+                WHAT,
+                "between letters stand `.`, `_`, `__` or dashes, not mixed",
+            );
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_told_from_a_path() {
+        let repository: ImageRepository = "harbour.example.com/x/zbackend".parse().unwrap();
+        assert_eq!(
+            repository.registry().unwrap().as_str(),
+            "harbour.example.com"
+        );
+        assert_eq!(repository.path(), "x/zbackend");
+        let local: ImageRepository = "x/zbackend".parse().unwrap();
+        assert_eq!(local.registry(), None);
+        let port: ImageRepository = "localhost:5000/a".parse().unwrap();
+        assert!(port.registry().unwrap().is_loopback());
+        assert_eq!(port.to_string(), "localhost:5000/a");
+    }
+
+    #[test]
+    fn illegal_names_are_refused() {
+        for wrong in [
+            "",
+            "A",
+            "x/",
+            "/x",
+            "a//b",
+            "-a",
+            "a-",
+            "a._b",
+            "a:1",
+            "a@b",
+            "a b",
+            "ä",
+            "host.example:99999/a",
+            "ho_st.example/a",
+            "h.example/",
+            &"a".repeat(256),
+        ] {
+            assert!(wrong.parse::<ImageRepository>().is_err(), "{wrong}");
+        }
+        for right in ["a", "a/b", "a__b", "a--b", "a.b/c_d", "0/1"] {
+            assert!(right.parse::<ImageRepository>().is_ok(), "{right}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_goes_before_names_without_a_host() {
+        let prefix: RegistryPrefix = "harbour.example.com/x".parse().unwrap();
+        let below = |name: &str| {
+            name.parse::<ImageRepository>()
+                .unwrap()
+                .below(Some(&prefix))
+                .to_string()
+        };
+        assert_eq!(below("zbackend"), "harbour.example.com/x/zbackend");
+        assert_eq!(
+            below("other.example.com/zbackend"),
+            "other.example.com/zbackend"
+        );
+        assert!(
+            "https://harbour.example.com"
+                .parse::<RegistryPrefix>()
+                .is_err()
+        );
+        assert!("harbour".parse::<RegistryPrefix>().is_err());
+    }
+}

@@ -1,0 +1,113 @@
+//! Tags.
+
+use std::fmt;
+use std::str::FromStr;
+
+use sha1::{Digest as _, Sha1};
+
+use super::name::{InvalidImageName, invalid};
+use crate::source::CommitId;
+
+/// A tag of an image: at most 128 of `[A-Za-z0-9_.-]`, the first not `.` or `-`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tag(String);
+
+impl Tag {
+    /// The longest a tag may be, in characters.
+    pub const MAX_LENGTH: usize = 128;
+
+    /// Returns the tag of a commit: its 40 digits.
+    pub fn from_commit(commit: CommitId) -> Self {
+        Self(commit.to_string())
+    }
+
+    /// Returns the tag of a branch.
+    ///
+    /// Every character outside `[A-Za-z0-9_.-]` becomes `-`. A name that is changed so gets `-` and
+    /// eight digits of its SHA-1, so that `a/b` and `a-b` never share a tag.
+    pub fn from_branch(branch: &str) -> Self {
+        let slug: String = branch
+            .chars()
+            .map(|c| {
+                if c.is_ascii_alphanumeric() || "_.-".contains(c) {
+                    c
+                } else {
+                    '-'
+                }
+            })
+            .collect();
+        if slug == branch
+            && let Ok(tag) = slug.parse()
+        {
+            return tag;
+        }
+        let hash: String = Sha1::digest(branch)
+            .iter()
+            .take(4)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let room = Self::MAX_LENGTH - hash.len() - 1;
+        let mut slug: String = slug.chars().take(room).collect();
+        if slug.starts_with(['.', '-']) {
+            slug.replace_range(..1, "_");
+        }
+        Self(format!("{slug}-{hash}"))
+    }
+
+    /// Returns the tag as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for Tag {
+    type Err = InvalidImageName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const WHAT: &str = "a tag";
+        if text.is_empty() {
+            return invalid(text, WHAT, "it is empty");
+        }
+        if text.len() > Self::MAX_LENGTH {
+            return invalid(text, WHAT, "it is longer than 128 characters");
+        }
+        if text.starts_with(['.', '-']) {
+            return invalid(text, WHAT, "it starts with `.` or `-`");
+        }
+        if !text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
+        {
+            return invalid(
+                text,
+                WHAT,
+                "only letters, digits, `_`, `.` and `-` are allowed",
+            );
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn branch_tags_are_legal_and_distinct() {
+        assert_eq!(Tag::from_branch("master").as_str(), "master");
+        let slashed = Tag::from_branch("feature/x");
+        assert!(slashed.as_str().starts_with("feature-x-"), "{slashed}");
+        assert_eq!(slashed.as_str().len(), "feature-x-".len() + 8);
+        assert_ne!(slashed, Tag::from_branch("feature-x"));
+        for odd in ["-x", ".x", "ü", &"x".repeat(300), "a b", "…"] {
+            let tag = Tag::from_branch(odd);
+            assert_eq!(tag.as_str().parse::<Tag>().as_ref(), Ok(&tag), "{odd}");
+        }
+    }
+}

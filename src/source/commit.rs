@@ -1,0 +1,88 @@
+//! Commits.
+
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+/// The SHA-1 of a commit: always 40 lower-case hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CommitId([u8; 20]);
+
+impl CommitId {
+    /// Makes a commit id of its 20 raw bytes.
+    pub const fn from_bytes(bytes: [u8; 20]) -> Self {
+        Self(bytes)
+    }
+
+    /// Returns the 20 raw bytes.
+    pub const fn as_bytes(&self) -> &[u8; 20] {
+        &self.0
+    }
+
+    /// Returns the first eight digits, for people; never for a tag or a comparison.
+    pub fn short(&self) -> String {
+        self.to_string()[..8].to_owned()
+    }
+}
+
+impl fmt::Display for CommitId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for CommitId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CommitId({self})")
+    }
+}
+
+/// A text that is not 40 hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{0}` is not a full SHA-1: 40 hexadecimal digits are expected")]
+pub struct InvalidCommitId(String);
+
+impl FromStr for CommitId {
+    type Err = InvalidCommitId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let invalid = || InvalidCommitId(text.to_owned());
+        if text.len() != 40 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(invalid());
+        }
+        let mut bytes = [0; 20];
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            *byte =
+                u8::from_str_radix(&text[2 * index..2 * index + 2], 16).map_err(|_| invalid())?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl serde::Serialize for CommitId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commit_ids_are_forty_hex_digits() {
+        let text = "1b1bD2d0a7a0d8f0d8f0d8f0d8f0d8f0d8f0d8fF";
+        let commit: CommitId = text.parse().unwrap();
+        assert_eq!(commit.to_string(), text.to_ascii_lowercase());
+        for wrong in [
+            "",
+            "1b1b",
+            &text[1..],
+            &format!("{text}0"),
+            &text.replace('1', "g"),
+        ] {
+            assert!(wrong.parse::<CommitId>().is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! Where source code comes from: git URLs, references and commits.
+//!
+//! Pure: nothing here reads a file, the network, the environment or the clock.
+
+mod commit;
+mod reference;
+mod url;
+
+pub use commit::{CommitId, InvalidCommitId};
+pub use reference::{GitReference, InvalidRefName, RefName, ResolvedReference};
+pub use url::{GitScheme, GitUrl, InvalidGitUrl};
