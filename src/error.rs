@@ -80,6 +80,14 @@ impl Failure {
         }
     }
 
+    /// Returns the failure with another text of the same meaning, such as a coloured one.
+    pub fn map_message(self, change: impl FnOnce(String) -> String) -> Self {
+        Self {
+            message: self.message.map(change),
+            ..self
+        }
+    }
+
     /// Returns what is to be printed, without a line end.
     pub fn message(&self) -> Option<&str> {
         self.message.as_deref()

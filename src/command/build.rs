@@ -11,7 +11,7 @@ use crate::event::{Outcome, Unit};
 use crate::execute::lock::lock;
 use crate::execute::{self, LABEL_FOLDER};
 use crate::plan::Plan;
-use crate::report::{Ended, summary};
+use crate::report::{Ended, paint, summary};
 
 /// Builds what does not exist yet.
 pub async fn run(session: &Session, args: &BuildArgs) -> Result<(), Failure> {
@@ -52,10 +52,8 @@ pub async fn carry_out(
 fn conclude(session: &Session, plan: &Plan, ended: &[(Unit, Ended)]) -> Result<(), Failure> {
     let summary = summary(plan, ended);
     if !summary.failures.is_empty() {
-        _ = std::io::stderr()
-            .lock()
-            .write_all(summary.failures.as_bytes());
-        _ = writeln!(std::io::stderr());
+        let failures = paint(&summary.failures, session.settings.report.color);
+        _ = writeln!(std::io::stderr().lock(), "{failures}");
     }
     if !session.settings.report.quiet {
         super::print(&summary.table);

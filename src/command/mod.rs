@@ -15,6 +15,7 @@ use clap::Parser as _;
 
 use crate::cli::{Cli, Command};
 use crate::error::{Exit, Failure};
+use crate::report::paint;
 use crate::settings::Settings;
 use session::Session;
 
@@ -58,6 +59,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::usage(format!("no threads can be started: {error}")))?;
+    let color = settings.report.color;
     let result = runtime.block_on(async {
         let session = Session::open(settings)?;
         let result = match cli.command {
@@ -73,7 +75,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
     });
     // A thread that still waits for a credential helper or a DNS answer must not hold up the end.
     runtime.shutdown_background();
-    result
+    result.map_err(|failure| failure.map_message(|message| paint(&message, color)))
 }
 
 /// Prints a result; a reader that has gone away is no failure.

@@ -11,6 +11,6 @@ pub async fn run(session: &Session, args: &PlanArgs) -> Result<(), Failure> {
         .unless_interrupted(stages::plan(session, args))
         .await?;
     session.reporter.finish();
-    super::print(&decided.plan.display().to_string());
+    super::print(&decided.plan.display(&session.manifest.folder).to_string());
     Ok(())
 }

@@ -16,7 +16,7 @@ use crate::execute::sync::SyncOutcome;
 use crate::execute::{Sources, Stop, sync_working_copy};
 use crate::plan::SyncStep;
 use crate::plan::table::aligned;
-use crate::report::failures;
+use crate::report::{failures, paint};
 
 /// How many working copies at once where no number is given; the client limits each host's share.
 const JOBS: usize = 16;
@@ -122,9 +122,8 @@ fn result_text(outcome: &SyncOutcome) -> String {
 
 fn conclude(session: &Session, rows: &[Vec<String>]) -> Result<(), Failure> {
     let ended = session.reporter.finish();
-    _ = std::io::stderr()
-        .lock()
-        .write_all(failures(&ended).as_bytes());
+    let failures = paint(&failures(&ended), session.settings.report.color);
+    _ = write!(std::io::stderr().lock(), "{failures}");
     if !session.settings.report.quiet {
         super::print(&aligned(rows));
     }

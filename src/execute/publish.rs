@@ -1,10 +1,11 @@
 //! Pull, push and tags.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::Context;
 use super::unit::{StepError, Stop};
-use crate::client::engine::EngineError;
+use crate::client::engine::{EngineError, Watcher};
 use crate::client::registry::Credentials;
 use crate::error::Diagnostic as _;
 use crate::event::{Event, Phase, Unit};
@@ -13,24 +14,21 @@ use crate::image::{ImageReference, Registry, Tag};
 /// How often a push or a pull is begun before its failure is final.
 const ATTEMPTS: u32 = 3;
 
+/// Which way an image goes.
+#[derive(Clone, Copy)]
+enum Direction {
+    Pull,
+    Push,
+}
+
 /// Pulls an image into the engine.
 pub async fn pull(context: &Context, unit: &Unit, image: &ImageReference) -> Result<(), Stop> {
-    let credentials = credentials(context, image).await?;
-    let progress = progress(context, unit, Phase::Pull);
-    again(context, unit, Phase::Pull, || {
-        context.engine.pull(image, credentials.clone(), &progress)
-    })
-    .await
+    transfer(context, unit, image, Direction::Pull).await
 }
 
 /// Pushes an image of the engine; what the registry has already is not sent again.
 pub async fn push(context: &Context, unit: &Unit, image: &ImageReference) -> Result<(), Stop> {
-    let credentials = credentials(context, image).await?;
-    let progress = progress(context, unit, Phase::Push);
-    again(context, unit, Phase::Push, || {
-        context.engine.push(image, credentials.clone(), &progress)
-    })
-    .await
+    transfer(context, unit, image, Direction::Push).await
 }
 
 /// Gives an image of the engine further names.
@@ -89,51 +87,68 @@ pub async fn credentials_of(
     }
 }
 
-fn progress<'a>(
-    context: &'a Context,
-    unit: &'a Unit,
-    phase: Phase,
-) -> impl Fn(u64, u64) + Send + Sync + 'a {
-    move |done, total| {
+/// Transfers an image, and begins again where it broke off: the layers that arrived are there.
+async fn transfer(
+    context: &Context,
+    unit: &Unit,
+    image: &ImageReference,
+    direction: Direction,
+) -> Result<(), Stop> {
+    let credentials = credentials(context, image).await?;
+    let phase = match direction {
+        Direction::Pull => Phase::Pull,
+        Direction::Push => Phase::Push,
+    };
+    let say = |line: String| {
+        context.events.emit(Event::Output {
+            unit: unit.clone(),
+            phase,
+            bytes: line.into(),
+        });
+    };
+    let progress = |done, total| {
         context.events.emit(Event::Progress {
             unit: unit.clone(),
             phase,
             done,
             total,
         });
-    }
-}
-
-/// A transfer that broke is begun again: the layers that arrived are there.
-async fn again<F, R>(context: &Context, unit: &Unit, phase: Phase, transfer: F) -> Result<(), Stop>
-where
-    F: Fn() -> R,
-    R: Future<Output = Result<(), EngineError>>,
-{
+    };
+    // The engine tries a layer five times within a minute. What fails then fails for long.
+    let engine_tried = AtomicBool::new(false);
+    let retrying = |seconds| {
+        engine_tried.store(true, Ordering::Relaxed);
+        say(format!(
+            "it broke off: the engine tries again in {seconds} s\n"
+        ));
+    };
+    let watcher = Watcher {
+        progress: &progress,
+        retrying: &retrying,
+    };
     let mut attempt = 1;
     loop {
+        let credentials = credentials.clone();
+        let attempted = async {
+            match direction {
+                Direction::Pull => context.engine.pull(image, credentials, watcher).await,
+                Direction::Push => context.engine.push(image, credentials, watcher).await,
+            }
+        };
         let result = tokio::select! {
-            result = transfer() => result,
+            result = attempted => result,
             () = context.cancel.cancelled() => return Err(Stop::Cancelled),
         };
-        match result {
-            Ok(()) => return Ok(()),
-            Err(error) if attempt == ATTEMPTS || !may_pass(&error) => {
-                return Err(StepError::from(error).into());
-            }
-            Err(error) => {
-                let note = format!("{error}; trying again\n");
-                context.events.emit(Event::Output {
-                    unit: unit.clone(),
-                    phase,
-                    bytes: note.into(),
-                });
-                let wait = Duration::from_secs(1 << attempt);
-                tokio::select! {
-                    () = tokio::time::sleep(wait) => attempt += 1,
-                    () = context.cancel.cancelled() => return Err(Stop::Cancelled),
-                }
-            }
+        let Err(error) = result else { return Ok(()) };
+        let is_final = attempt == ATTEMPTS || engine_tried.load(Ordering::Relaxed);
+        if is_final || !may_pass(&error) {
+            return Err(StepError::from(error).into());
+        }
+        let wait = Duration::from_secs(1 << attempt);
+        say(format!("{error}; trying again in {} s\n", wait.as_secs()));
+        tokio::select! {
+            () = tokio::time::sleep(wait) => attempt += 1,
+            () = context.cancel.cancelled() => return Err(Stop::Cancelled),
         }
     }
 }
@@ -152,6 +167,7 @@ fn may_pass(error: &EngineError) -> bool {
         "manifest unknown",
         "does not exist",
         "no such image",
+        "unsupported",
         "gave http response",
         "x509",
     ];

@@ -162,7 +162,7 @@ impl Work<'_> {
         events.emit(Event::StepStarted {
             unit: unit.clone(),
             phase,
-            title: step.to_string(),
+            title: step.in_words(&self.context.folder),
         });
         let start = Instant::now();
         self.carry_out(step).await?;

@@ -1,17 +1,19 @@
 //! A plan as text, for `xp plan`.
 
 use std::fmt;
+use std::path::Path;
 
 use super::table::aligned;
 use super::{Plan, UnitPlan};
 
 impl Plan {
-    /// Returns the plan as a table, and the steps of each unit below it.
-    pub fn display(&self) -> impl fmt::Display {
+    /// Returns the plan as a table, and the steps of each unit below it, with paths relative to the
+    /// manifest's folder.
+    pub fn display(&self, folder: &Path) -> impl fmt::Display {
         let mut text = self.table();
         for unit in self.work() {
             text.push('\n');
-            text.push_str(&steps(unit));
+            text.push_str(&steps(unit, folder));
         }
         if self.is_empty() {
             text.push_str("\nNothing to do.\n");
@@ -41,11 +43,11 @@ fn row(unit: &UnitPlan) -> Vec<String> {
     ]
 }
 
-fn steps(unit: &UnitPlan) -> String {
+fn steps(unit: &UnitPlan, folder: &Path) -> String {
     let mut text = format!("{}\n", unit.unit);
     for step in &unit.steps {
         // A script of several lines is shown by all of them, each below the other.
-        let step_text = step.to_string();
+        let step_text = step.in_words(folder);
         for (index, line) in step_text.lines().enumerate() {
             let phase = if index == 0 {
                 step.phase().as_str()

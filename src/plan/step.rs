@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::event::Phase;
 use crate::image::{ImageReference, Tag};
@@ -155,49 +155,60 @@ impl Step {
     }
 }
 
-/// The step in words: what `xp plan` prints, and `xp build` while it runs.
-///
-/// Values of variables and build arguments are left out, as they may be secret.
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Step {
+    /// Returns the step in words: what `xp plan` prints, and `xp build` while it runs. Paths are
+    /// relative to `folder`, that of the manifest.
+    ///
+    /// Values of variables and build arguments are left out, as they may be secret.
+    pub fn in_words(&self, folder: &Path) -> String {
+        let below = |path: &Path| {
+            path.strip_prefix(folder)
+                .unwrap_or(path)
+                .display()
+                .to_string()
+        };
         match self {
             Self::Sync(step) => {
-                let name = step.resolved.name.as_deref().unwrap_or("the commit");
-                write!(f, "{name} of {}", step.remote)
+                let name = step.resolved.short_name().unwrap_or("the commit");
+                format!("{name} of {}", step.remote)
             }
             Self::Export(step) => {
-                write!(f, "{} into {}", step.commit.short(), step.export.display())
+                format!("{} into {}", step.commit.short(), below(&step.export))
             }
             Self::Container(step) => {
-                write!(f, "{} with the source at {}", step.image, step.workdir)
+                format!("{} with the source at {}", step.image, step.workdir)
             }
-            Self::Script(step) => f.write_str(step.text.trim_end()),
+            Self::Script(step) => step.text.trim_end().to_owned(),
             Self::Image(step) => {
-                write!(f, "docker build --file {}", step.dockerfile.display())?;
+                let mut words = vec!["docker build".to_owned()];
+                if step.dockerfile != step.context.join("Dockerfile") {
+                    words.push(format!("--file {}", below(&step.dockerfile)));
+                }
                 if step.fresh {
-                    f.write_str(" --no-cache")?;
+                    words.push("--no-cache".to_owned());
                 }
-                if let Some(target) = &step.target {
-                    write!(f, " --target {target}")?;
-                }
-                step.args
-                    .keys()
-                    .try_for_each(|name| write!(f, " --build-arg {name}"))?;
-                write!(f, " {}", step.context.display())
+                words.extend(
+                    step.target
+                        .iter()
+                        .map(|target| format!("--target {target}")),
+                );
+                words.extend(step.args.keys().map(|name| format!("--build-arg {name}")));
+                words.push(below(&step.context));
+                words.join(" ")
             }
             Self::EngineTag { names, .. } => {
-                write!(f, "{} in the engine", join(names))
+                format!(
+                    "{} in the engine",
+                    join(names.iter().filter_map(ImageReference::tag))
+                )
             }
-            Self::RegistryTag { tags, .. } => write!(f, "{} in the registry", join(tags)),
-            Self::Push { image } | Self::Pull { image } => image.fmt(f),
+            Self::RegistryTag { tags, .. } => format!("{} in the registry", join(tags)),
+            Self::Push { image } | Self::Pull { image } => image.to_string(),
         }
     }
 }
 
-fn join<T: fmt::Display>(items: &[T]) -> String {
-    items
-        .iter()
-        .map(T::to_string)
-        .collect::<Vec<_>>()
-        .join(", ")
+fn join<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
+    let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    items.join(", ")
 }

@@ -440,7 +440,10 @@ fn a_commit_without_a_branch_has_no_branch_tag() {
 
 #[test]
 fn the_plan_shows_every_step_and_no_value() {
-    let text = Platform::new().plan(&["back"]).display().to_string();
+    let text = Platform::new()
+        .plan(&["back"])
+        .display(Path::new("/p"))
+        .to_string();
     for part in [
         "SERVICE",
         "back",

@@ -6,7 +6,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::terminal::{NoControlEcho, columns};
-use super::text::{LineSplitter, last_lines, shortened};
+use super::text::{LineSplitter, last_lines, paint, shortened};
 use super::{Ended, Settings, summary};
 use crate::event::{Event, Phase, Unit};
 
@@ -50,7 +50,9 @@ impl Bars {
     pub fn draw(&mut self, event: &Event) {
         match event {
             Event::Note(text) => self.print(text),
-            Event::Warning(text) => self.print(&format!("warning: {text}")),
+            Event::Warning(text) => {
+                self.print(&paint(&format!("warning: {text}"), self.settings.color));
+            }
             Event::Interrupted => {
                 // From now on xp may end at any moment.
                 self.quiet_keys = None;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::Write as _;
 
-use super::text::{LineSplitter, elapsed};
+use super::text::{LineSplitter, elapsed, paint};
 use super::{Ended, Settings, summary};
 use crate::event::{Event, Phase, Unit};
 
@@ -25,13 +25,18 @@ impl Lines {
     /// Shows one event.
     pub fn draw(&mut self, event: &Event) {
         match event {
-            Event::Warning(text) => print(&format!("warning: {text}")),
+            Event::Warning(text) => {
+                print(&paint(&format!("warning: {text}"), self.settings.color));
+            }
             _ if self.settings.quiet => {}
             Event::Note(text) => print(text),
             Event::Interrupted => print("interrupted: stopping what runs"),
             Event::StepStarted { unit, phase, title } => {
+                // Further lines of a script stand below the first.
+                let mut before = format!("{phase}:");
                 for line in title.lines() {
-                    print(&format!("{unit} | {phase}: {line}"));
+                    print(format!("{unit} | {before} {line}").trim_end());
+                    before = " ".repeat(before.len());
                 }
             }
             Event::Output { unit, phase, bytes } => {

@@ -12,9 +12,6 @@ use crate::plan::{Decision, Plan, UnitPlan};
 /// The longest line of a log that is shown below a failure; the log file has all of it.
 const LONGEST_TAIL_LINE: usize = 400;
 
-/// The longest reason in the table; the failure itself is told in full.
-const LONGEST_REASON: usize = 60;
-
 /// What a run comes to, in two texts.
 pub struct Summary {
     /// The failures with the end of their logs, for standard error; empty where there is none.
@@ -23,13 +20,10 @@ pub struct Summary {
     pub table: String,
 }
 
-/// Where the table has the images.
-const IMAGE_COLUMN: usize = 4;
-
 /// Returns what is said at the end of a run, on standard output as it is.
 pub fn summary(plan: &Plan, ended: &[(Unit, Ended)]) -> Summary {
     let failures = failures(ended);
-    let heading = ["SERVICE", "COMMIT", "RESULT", "WHY", "IMAGE", "TIME"]
+    let heading = ["SERVICE", "COMMIT", "RESULT", "TIME", "WHY", "IMAGE"]
         .map(str::to_owned)
         .to_vec();
     let of = |unit: &Unit| {
@@ -47,17 +41,15 @@ pub fn summary(plan: &Plan, ended: &[(Unit, Ended)]) -> Summary {
     }
 }
 
-/// Returns the table; in a terminal too narrow for it each image has a line of its own.
+/// Returns the table; in a terminal too narrow for it each image, the last column, has a line of its
+/// own.
 fn table(mut rows: Vec<Vec<String>>, columns: Option<usize>) -> String {
     let table = aligned(&rows);
     let widest = table.lines().map(|line| line.chars().count()).max();
     if columns.is_none() || widest <= columns {
         return table;
     }
-    let images: Vec<String> = rows
-        .iter_mut()
-        .map(|row| row.remove(IMAGE_COLUMN))
-        .collect();
+    let images: Vec<String> = rows.iter_mut().filter_map(Vec::pop).collect();
     let table = aligned(&rows);
     let mut lines = table.lines().zip(images);
     let heading = lines.next().map_or("", |(heading, _)| heading);
@@ -93,10 +85,8 @@ fn row(unit: &UnitPlan, ended: Option<&Ended>) -> Vec<String> {
         None | Some(Outcome::Stopped) => "stopped",
     };
     let why = match ended.map(|ended| &ended.outcome) {
-        Some(Outcome::Failed(step)) => shortened(
-            step.message.lines().next().unwrap_or_default(),
-            LONGEST_REASON,
-        ),
+        // What it said stands above the table.
+        Some(Outcome::Failed(step)) => format!("{} failed", step.phase),
         Some(Outcome::Blocked(needed)) => format!("needs {needed}"),
         _ => unit.reason.clone(),
     };
@@ -105,9 +95,9 @@ fn row(unit: &UnitPlan, ended: Option<&Ended>) -> Vec<String> {
         unit.commit
             .map_or_else(|| "-".to_owned(), |commit| commit.short()),
         result.to_owned(),
+        ended.map_or_else(|| "-".to_owned(), |ended| elapsed(ended.elapsed)),
         why,
         unit.image.to_string(),
-        ended.map_or_else(|| "-".to_owned(), |ended| elapsed(ended.elapsed)),
     ]
 }
 
@@ -120,7 +110,7 @@ fn failure(unit: &Unit, step: &FailedStep, ended: &Ended) -> String {
         }
     }
     if let Some(log) = &ended.log {
-        _ = writeln!(text, "  the whole of it: {}", log.display());
+        _ = writeln!(text, "  the whole log: {}", log.display());
     }
     for hint in &step.hints {
         _ = writeln!(text, "hint: {hint}");
@@ -153,22 +143,22 @@ mod tests {
     fn images_have_lines_of_their_own_in_a_narrow_terminal() {
         let row = |cells: [&str; 6]| cells.map(str::to_owned).to_vec();
         let rows = vec![
-            row(["SERVICE", "COMMIT", "RESULT", "WHY", "IMAGE", "TIME"]),
+            row(["SERVICE", "COMMIT", "RESULT", "TIME", "WHY", "IMAGE"]),
             row([
                 "app",
                 "12345678",
                 "built",
+                "1.2s",
                 "new",
                 "example.com/app:1",
-                "1.2s",
             ]),
         ];
-        let wide = "SERVICE  COMMIT    RESULT  WHY  IMAGE              TIME\n\
-                    app      12345678  built   new  example.com/app:1  1.2s\n";
+        let wide = "SERVICE  COMMIT    RESULT  TIME  WHY  IMAGE\n\
+                    app      12345678  built   1.2s  new  example.com/app:1\n";
         assert_eq!(table(rows.clone(), None), wide);
         assert_eq!(table(rows.clone(), Some(55)), wide);
-        let narrow = "SERVICE  COMMIT    RESULT  WHY  TIME\n\
-                      app      12345678  built   new  1.2s\n  example.com/app:1\n";
+        let narrow = "SERVICE  COMMIT    RESULT  TIME  WHY\n\
+                      app      12345678  built   1.2s  new\n  example.com/app:1\n";
         assert_eq!(table(rows, Some(54)), narrow);
     }
 }

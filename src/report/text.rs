@@ -123,6 +123,23 @@ fn skip_control_sequence(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
     }
 }
 
+/// Returns a message in which the word that a line begins with (`error:`, `warning:`, `hint:`) has its
+/// colour, where colours are used.
+pub fn paint(message: &str, color: bool) -> String {
+    if !color {
+        return message.to_owned();
+    }
+    let painted = message.split('\n').map(|line| {
+        for (word, code) in [("error:", "1;31"), ("warning:", "1;33"), ("hint:", "1;36")] {
+            if let Some(rest) = line.strip_prefix(word) {
+                return format!("\x1b[{code}m{word}\x1b[0m{rest}");
+            }
+        }
+        line.to_owned()
+    });
+    painted.collect::<Vec<_>>().join("\n")
+}
+
 /// Returns a duration as people read it: `0.3s`, `12s`, `3m05s`, `1h02m`.
 pub fn elapsed(duration: Duration) -> String {
     let seconds = duration.as_secs();
@@ -184,6 +201,16 @@ mod tests {
         assert_eq!(clean(b"\xff\xfe ok"), "\u{fffd}\u{fffd} ok");
         assert_eq!(clean(b"\x1b(Bx"), "x");
         assert_eq!(clean(b"\x1b["), "");
+    }
+
+    #[test]
+    fn only_words_at_the_start_of_a_line_are_painted() {
+        let text = "error: no error: x\nhint: y\n  hint: z\n";
+        assert_eq!(
+            paint(text, true),
+            "\x1b[1;31merror:\x1b[0m no error: x\n\x1b[1;36mhint:\x1b[0m y\n  hint: z\n"
+        );
+        assert_eq!(paint(text, false), text);
     }
 
     #[test]

@@ -74,7 +74,7 @@ impl Engine {
                 .version(BuilderVersion::BuilderBuildKit)
                 .session(&session_id());
         }
-        let action = format!("build {}", build.name);
+        let action = "build the image".to_owned();
         let credentials = build
             .credentials
             .into_iter()

@@ -102,9 +102,18 @@ impl EngineError {
     }
 }
 
-/// The engine ends some messages with a line end.
+/// Returns what a message says, without its line end.
 fn tidy(message: &str) -> String {
-    message.trim().to_owned()
+    let mut message = message.trim();
+    // What BuildKit says of its own stages tells nobody anything.
+    for stage in [
+        "failed to solve with frontend dockerfile.v0: ",
+        "failed to solve: ",
+        "failed to create LLB definition: ",
+    ] {
+        message = message.strip_prefix(stage).unwrap_or(message);
+    }
+    message.to_owned()
 }
 
 impl Diagnostic for EngineError {
@@ -142,6 +151,9 @@ impl Diagnostic for EngineError {
             }
             Self::Refused { message, .. } if message.contains("http: server gave HTTP response to HTTPS client") => {
                 "the registry speaks plain HTTP: list it under `insecure-registries` of the engine".to_owned()
+            }
+            Self::Refused { message, .. } if message.starts_with("unsupported: ") => {
+                "the registry may be in read-only mode".to_owned()
             }
             Self::Refused { message, .. } if message.contains("no space left on device") => {
                 "free some space, for instance with `docker system prune`".to_owned()

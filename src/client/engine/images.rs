@@ -15,14 +15,34 @@ use crate::client::registry::Credentials;
 use crate::image::ImageReference;
 use crate::plan::EngineImage;
 
+/// Who is told how a push or a pull goes on.
+#[derive(Clone, Copy)]
+pub struct Watcher<'a> {
+    /// Is called with bytes done and bytes in all.
+    pub progress: &'a (dyn Fn(u64, u64) + Send + Sync),
+    /// Is called with the seconds after which the engine tries again, by itself.
+    pub retrying: &'a (dyn Fn(u64) + Send + Sync),
+}
+
 /// How far a push or a pull is.
 #[derive(Debug, Clone, Default)]
-pub struct Transfer {
+struct Transfer {
     /// Bytes moved and bytes in all, by layer.
     layers: BTreeMap<String, (u64, u64)>,
+    /// The seconds until the engine tries again, as it said last.
+    countdown: u64,
 }
 
 impl Transfer {
+    /// Reads `Retrying in 5 seconds`, which the engine says once a second; returns where a countdown
+    /// begins.
+    fn retrying(&mut self, status: Option<&str>) -> Option<u64> {
+        let seconds = status?.strip_prefix("Retrying in ")?;
+        let seconds = seconds.split(' ').next()?.parse().ok()?;
+        let before = std::mem::replace(&mut self.countdown, seconds);
+        (seconds > before).then_some(seconds)
+    }
+
     fn update(
         &mut self,
         layer: Option<String>,
@@ -90,7 +110,7 @@ impl Engine {
             .map_err(|error| EngineError::new(format!("tag {image} as {name}"), error))
     }
 
-    /// Pulls an image; `progress` is called with bytes done and bytes in all.
+    /// Pulls an image.
     ///
     /// # Errors
     ///
@@ -99,7 +119,7 @@ impl Engine {
         &self,
         image: &ImageReference,
         credentials: Option<Credentials>,
-        progress: &(dyn Fn(u64, u64) + Send + Sync),
+        watcher: Watcher<'_>,
     ) -> Result<(), EngineError> {
         let mut options =
             CreateImageOptionsBuilder::default().from_image(&image.repository().to_string());
@@ -126,16 +146,19 @@ impl Engine {
                     status: None,
                 });
             }
+            if let Some(seconds) = transfer.retrying(message.status.as_deref()) {
+                (watcher.retrying)(seconds);
+            }
             if message.status.as_deref() == Some("Downloading")
                 && let Some((done, total)) = transfer.update(message.id, message.progress_detail)
             {
-                progress(done, total);
+                (watcher.progress)(done, total);
             }
         }
         Ok(())
     }
 
-    /// Pushes an image; `progress` is called with bytes done and bytes in all.
+    /// Pushes an image.
     ///
     /// # Errors
     ///
@@ -144,7 +167,7 @@ impl Engine {
         &self,
         image: &ImageReference,
         credentials: Option<Credentials>,
-        progress: &(dyn Fn(u64, u64) + Send + Sync),
+        watcher: Watcher<'_>,
     ) -> Result<(), EngineError> {
         let mut options = PushImageOptionsBuilder::default();
         if let Some(tag) = image.tag() {
@@ -169,6 +192,9 @@ impl Engine {
                     status: None,
                 });
             }
+            if let Some(seconds) = transfer.retrying(message.status.as_deref()) {
+                (watcher.retrying)(seconds);
+            }
             // The client library leaves out which layer is meant; layers differ by their size.
             let layer = message
                 .progress_detail
@@ -176,7 +202,7 @@ impl Engine {
                 .and_then(|detail| detail.total)
                 .map(|total| total.to_string());
             if let Some((done, total)) = transfer.update(layer, message.progress_detail) {
-                progress(done, total);
+                (watcher.progress)(done, total);
             }
         }
         Ok(())

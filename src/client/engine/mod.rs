@@ -16,7 +16,7 @@ pub use build::ImageBuild;
 pub use container::{Bind, BuilderContainer, ContainerSpec, CreatedContainer};
 pub use context::ContextError;
 pub use error::EngineError;
-pub use images::Transfer;
+pub use images::Watcher;
 
 /// The oldest API that has all that xp uses: Docker 20.10.
 const OLDEST_API: (usize, usize) = (1, 41);

@@ -1,8 +1,14 @@
 //! The decision table, each row with a real registry and a real engine.
 
+use std::fs;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
 use crate::case::Case;
 use crate::cases::small;
 use crate::context::Context;
+use crate::process;
 use crate::repository::GitRepository;
 use crate::world::Registry;
 
@@ -18,6 +24,7 @@ pub const CASES: &[Case] = cases![
     further_tags_are_set_in_registry_and_engine,
     a_branch_with_a_slash_has_a_tag_of_its_own,
     a_tag_is_built_under_its_name,
+    images_of_other_tools_are_hits_whatever_their_format,
 ];
 
 /// One service in the shared registry.
@@ -127,7 +134,7 @@ fn what_only_the_registry_has_is_pulled(t: &Context) {
     let commit = one.repository.head();
     t.xp(["build"]).success();
     one.forget_in_engine();
-    std::fs::remove_dir_all(t.dir().join("src")).expect("the working copy");
+    fs::remove_dir_all(t.dir().join("src")).expect("the working copy");
 
     let skip = t.xp(["build", "--no-pull"]).success();
     skip.stdout_contains("skipped");
@@ -153,7 +160,7 @@ fn what_only_the_engine_has_is_pushed(t: &Context) {
     t.xp(["build"]).success();
     let digest = one.digest(&commit);
     one.forget_in_registry();
-    std::fs::remove_dir_all(t.dir().join("src")).expect("the working copy");
+    fs::remove_dir_all(t.dir().join("src")).expect("the working copy");
 
     let push = t.xp(["build"]).success();
     push.stdout_contains("pushed")
@@ -330,4 +337,75 @@ fn a_tag_is_built_under_its_name(t: &Context) {
     assert!(!one.registry_tags().contains(&object));
     let labels = one.registry.labels(&one.image, &commit);
     assert_eq!(labels["org.opencontainers.image.version"], "v1.0");
+}
+
+/// Puts an image manifest by hand, as another tool might, and returns its description for an index.
+fn put_manifest(one: &One<'_>, tag: &str, manifest: &Value) -> Value {
+    let media_type = manifest["mediaType"].as_str().expect("a media type");
+    let host = one.registry.host();
+    let url = format!("http://{host}/v2/{}/manifests/{tag}", one.image);
+    let mut curl = Command::new("curl");
+    curl.args([
+        "--silent",
+        "--fail-with-body",
+        "--noproxy",
+        "*",
+        "--request",
+        "PUT",
+    ]);
+    curl.args(["--header", &format!("Content-Type: {media_type}")]);
+    process::succeed(curl.args(["--data-binary", &manifest.to_string(), &url]));
+    let architecture = if cfg!(target_arch = "aarch64") {
+        "arm64"
+    } else {
+        "amd64"
+    };
+    json!({
+        "mediaType": media_type,
+        "digest": one.digest(tag),
+        "size": manifest.to_string().len(),
+        "platform": {"os": "linux", "architecture": architecture},
+    })
+}
+
+fn images_of_other_tools_are_hits_whatever_their_format(t: &Context) {
+    let one = One::new(t);
+    let first = one.repository.head();
+    t.xp(["build"]).success();
+    let schema2 = one.registry.image_manifest(&one.image, &first);
+    fs::remove_dir_all(t.dir().join("src")).expect("the working copy");
+
+    // The same layers, in the other formats.
+    let mut oci = schema2.clone();
+    oci["mediaType"] = json!("application/vnd.oci.image.manifest.v1+json");
+    oci["config"]["mediaType"] = json!("application/vnd.oci.image.config.v1+json");
+    for layer in oci["layers"].as_array_mut().expect("layers") {
+        layer["mediaType"] = json!("application/vnd.oci.image.layer.v1.tar+gzip");
+    }
+    let described_schema2 = put_manifest(&one, "by-hand", &schema2);
+    let described_oci = put_manifest(&one, "by-hand-oci", &oci);
+    let index = |media_type: &str, described: Value| json!({"schemaVersion": 2, "mediaType": media_type, "manifests": [described]});
+    for manifest in [
+        oci,
+        index("application/vnd.oci.image.index.v1+json", described_oci),
+        index(
+            "application/vnd.docker.distribution.manifest.list.v2+json",
+            described_schema2,
+        ),
+    ] {
+        let media_type = manifest["mediaType"]
+            .as_str()
+            .expect("a media type")
+            .to_owned();
+        let commit = one.repository.commit(&[("content", &media_type)], "Next");
+        put_manifest(&one, &commit, &manifest);
+        let build = t.xp(["build"]).success();
+        build.stdout_contains("pulled");
+        assert!(one.engine_tags().contains(&commit), "{media_type}");
+        // The branch's tag is the very same manifest, in its own format.
+        assert_eq!(one.digest("master"), one.digest(&commit), "{media_type}");
+        let plan = t.xp(["plan"]).success();
+        plan.stdout_contains("Nothing to do");
+    }
+    assert!(!t.exists("src"), "nothing was built");
 }

@@ -15,6 +15,9 @@ mod git_transports;
 mod git_user_work;
 mod image_build;
 mod interrupt;
+mod manifest;
+mod plan;
+mod publish;
 mod refusals;
 mod requests;
 mod scripts;
@@ -42,6 +45,9 @@ pub fn all() -> Vec<Case> {
         git_user_work::CASES,
         image_build::CASES,
         interrupt::CASES,
+        manifest::CASES,
+        plan::CASES,
+        publish::CASES,
         refusals::CASES,
         requests::CASES,
         scripts::CASES,

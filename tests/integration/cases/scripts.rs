@@ -47,7 +47,7 @@ fn failure_names_what_failed_and_where(t: &Context) {
     assert!(!lines.contains(&"    900"), "{error}");
     let log = t.dir().join(".xp/logs/1/app/build.log");
     assert!(
-        lines.contains(&format!("  the whole of it: {}", log.display()).as_str()),
+        lines.contains(&format!("  the whole log: {}", log.display()).as_str()),
         "{error}"
     );
 

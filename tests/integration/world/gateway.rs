@@ -50,7 +50,10 @@ impl Reply {
 
     /// A registry's error answer.
     pub fn error(status: u16, code: &str, message: &str) -> Self {
-        let body = format!(r#"{{"errors":[{{"code":"{code}","message":"{message}"}}]}}"#);
+        // Without a detail the engine does not know the error for what it is, and tries again.
+        let error =
+            format!(r#"{{"code":"{code}","message":"{message}","detail":{{"is":"scripted"}}}}"#);
+        let body = format!(r#"{{"errors":[{error}]}}"#);
         Self::json(status, &body)
     }
 
@@ -64,6 +67,9 @@ impl Reply {
 /// The longest body that a script gets to see.
 const MOST_READ: u64 = 64 * 1024;
 
+/// With what a TLS connection begins.
+const TLS_HANDSHAKE: u8 = 0x16;
+
 type Script = dyn Fn(&Incoming) -> Reply + Send + Sync;
 
 /// An HTTP server on a port of its own; it ends when it is dropped.
@@ -73,7 +79,7 @@ pub struct Gateway {
 }
 
 struct Shared {
-    upstream: Option<String>,
+    upstream: Mutex<Option<String>>,
     script: Box<Script>,
     requests: Mutex<Vec<Request>>,
     stopped: AtomicBool,
@@ -91,6 +97,12 @@ impl Gateway {
     /// Starts a server that only the script answers for.
     pub fn alone(script: impl Fn(&Incoming) -> Reply + Send + Sync + 'static) -> Self {
         Self::start(None, Box::new(script))
+    }
+
+    /// Puts the gateway before another server.
+    pub fn move_before(&self, upstream: &str) {
+        let mut current = self.shared.upstream.lock().expect("not poisoned");
+        *current = Some(upstream.to_owned());
     }
 
     /// Returns the host as in an image's name: `127.0.0.1:<port>`.
@@ -115,7 +127,7 @@ impl Gateway {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
         let port = listener.local_addr().expect("a bound socket").port();
         let shared = Arc::new(Shared {
-            upstream,
+            upstream: Mutex::new(upstream),
             script,
             requests: Mutex::default(),
             stopped: AtomicBool::new(false),
@@ -150,6 +162,10 @@ impl Shared {
     /// Serves one request; each has a connection of its own, which keeps this simple.
     fn serve(&self, mut client: TcpStream) -> io::Result<()> {
         let mut reader = BufReader::new(client.try_clone()?);
+        // An engine tries TLS first, and is told at once that there is none.
+        if reader.fill_buf()?.first() == Some(&TLS_HANDSHAKE) {
+            return Ok(());
+        }
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             if reader.read_until(b'\n', &mut head)? == 0 {
@@ -191,13 +207,9 @@ impl Shared {
         mut reader: BufReader<TcpStream>,
         mut client: TcpStream,
     ) -> io::Result<()> {
-        let upstream = self.upstream.as_ref().expect("a server behind");
-        let Ok(server) = TcpStream::connect(upstream) else {
-            self.note(incoming, 502);
-            return client.write_all(
-                b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-            );
-        };
+        let upstream = self.upstream.lock().expect("not poisoned").clone();
+        // Where there is none the connection ends, as it would with a server that has died.
+        let server = TcpStream::connect(upstream.expect("a server behind"))?;
         let mut to_server = server.try_clone()?;
         let lines = head.trim_end().split("\r\n");
         let kept = lines.filter(|line| !line.to_ascii_lowercase().starts_with("connection:"));

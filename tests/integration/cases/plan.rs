@@ -1,0 +1,458 @@
+//! `xp plan`, and how commands are told what to do and say what they did.
+
+use std::fs;
+
+use crate::case::Case;
+use crate::cases::small;
+use crate::context::Context;
+use crate::repository::GitRepository;
+use crate::world::Registry;
+
+pub const CASES: &[Case] = cases![
+    a_plan_tells_every_step_and_changes_nothing,
+    a_build_takes_the_very_steps_of_the_plan,
+    results_and_messages_are_apart,
+    quiet_and_verbose,
+    colours_are_there_when_they_are_asked_for,
+    the_manifest_is_found_from_a_folder_below,
+    services_are_selected_by_name_and_pattern,
+    an_unknown_service_is_refused_with_a_suggestion,
+    a_branch_is_taken_where_it_exists,
+    a_reference_of_one_service_counts_more,
+    a_failure_is_said_once_more_at_the_end,
+    wrong_usage_is_exit_code_2,
+];
+
+/// A frontend, and a backend that is built of it in a builder.
+struct Product<'t> {
+    t: &'t Context,
+    registry: &'t Registry,
+    backend: GitRepository,
+    builder: String,
+}
+
+impl<'t> Product<'t> {
+    fn new(t: &'t Context) -> Self {
+        let registry = t.registry();
+        let builder = t.builder("sh", &format!("FROM {}\n", t.engine().busybox()), &[]);
+        let frontend = small::repository(t, "zfrontend");
+        let backend = t.git_repo("zbackend");
+        let dockerfile = "ARG FRONT\nFROM ${FRONT}\nCOPY made /\n";
+        backend.commit(&[("docker/Dockerfile", dockerfile)], "Start");
+        let docker = ", file: docker/Dockerfile, args: {FRONT: '${{ services.zfrontend.image }}'}, tags: [nightly]";
+        let more = format!(
+            "    dockerBuilder: {{image: {builder}, workdir: /x, env: {{SECRET: canary}}}}
+    scripts:
+      build:
+        - echo made > made
+        - |
+          for word in two lines; do
+            echo $word
+          done
+      test: [grep made made]
+"
+        );
+        let services = small::service(t, "zbackend", &backend.url_file(), docker, &more)
+            + &small::service(t, "zfrontend", &frontend.url_file(), "", "");
+        small::manifest(t, registry.host(), &services);
+        Self {
+            t,
+            registry,
+            backend,
+            builder,
+        }
+    }
+
+    /// Replaces what differs from run to run by words.
+    fn normal(&self, text: &str) -> String {
+        let (_, unique_builder) = self.builder.split_once('/').expect("a folder");
+        let builder_id = self.builder_id();
+        let frontend = self.t.folder().join("authors/zfrontend");
+        let head = fs::read_to_string(frontend.join(".git/refs/heads/master")).expect("a commit");
+        let repositories = self
+            .backend
+            .path()
+            .parent()
+            .expect("a folder")
+            .display()
+            .to_string();
+        let mut text = text.to_owned();
+        for (found, word) in [
+            (format!("file://{repositories}"), "REMOTE"),
+            (self.t.image(""), "PRODUCT/"),
+            (unique_builder.to_owned(), "sh"),
+            (self.registry.host().to_owned(), "REGISTRY"),
+            (builder_id.clone(), "CONTENT"),
+            (builder_id[..8].to_owned(), "CONTENT8"),
+            (self.backend.head(), "BACKEND"),
+            (self.backend.head()[..8].to_owned(), "BACKEND8"),
+            (head.trim().to_owned(), "FRONTEND"),
+            (head[..8].to_owned(), "FRONTEND8"),
+        ] {
+            text = text.replace(&found, word);
+        }
+        // The width of columns depends on these.
+        let lines = text.lines().map(|line| {
+            let indent = line.len() - line.trim_start().len();
+            let words: Vec<&str> = line.trim().split("  ").map(str::trim).collect();
+            let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
+            format!("{}{}\n", &line[..indent], words.join("  "))
+        });
+        lines.collect()
+    }
+
+    fn builder_id(&self) -> String {
+        let list = self.t.xp(["builder", "list"]).success().stdout;
+        let image = list.lines().nth(1).and_then(|line| line.rsplit(':').next());
+        image.expect("a builder").to_owned()
+    }
+}
+
+fn a_plan_tells_every_step_and_changes_nothing(t: &Context) {
+    let product = Product::new(t);
+    let plan = t.xp(["plan"]).success();
+    let expected = "\
+SERVICE  COMMIT  DECISION  WHY  IMAGE
+builders/sh  -  build  its content CONTENT8 was never built  REGISTRY/builders/sh:CONTENT
+zfrontend  FRONTEND8  build  neither REGISTRY nor the engine has the commit  REGISTRY/PRODUCT/zfrontend:FRONTEND
+zbackend  BACKEND8  build  neither REGISTRY nor the engine has the commit  REGISTRY/PRODUCT/zbackend:BACKEND
+
+builders/sh
+  image  docker build builders/sh
+  push  REGISTRY/builders/sh:CONTENT
+  tag  newest in the registry
+
+zfrontend
+  sync  master of REMOTE/zfrontend.git
+  export  FRONTEND8 into .xp/build/zfrontend
+  image  docker build .xp/build/zfrontend
+  push  REGISTRY/PRODUCT/zfrontend:FRONTEND
+  tag  master in the registry
+
+zbackend
+  sync  master of REMOTE/zbackend.git
+  export  BACKEND8 into .xp/build/zbackend
+  container  REGISTRY/builders/sh:CONTENT with the source at /x
+  build  echo made > made
+  build  for word in two lines; do
+               echo $word
+             done
+  test  grep made made
+  image  docker build --file .xp/build/zbackend/docker/Dockerfile --build-arg FRONT .xp/build/zbackend
+  push  REGISTRY/PRODUCT/zbackend:BACKEND
+  tag  master, nightly in the registry
+";
+    assert_eq!(product.normal(&plan.stdout), expected);
+    assert_eq!(plan.stderr, "");
+    assert!(!t.exists(".xp") && !t.exists("src"));
+    assert!(t.containers().is_empty());
+    assert_eq!(
+        t.engine()
+            .images_with_prefix(&format!("{}/{}", t.registry().host(), t.prefix())),
+        [""; 0]
+    );
+    for name in ["zbackend", "zfrontend"] {
+        assert_eq!(t.registry().tags(&t.image(name)), [""; 0]);
+    }
+    plan.does_not_contain("canary");
+}
+
+fn a_build_takes_the_very_steps_of_the_plan(t: &Context) {
+    let product = Product::new(t);
+    for round in ["everything", "a commit", "nothing"] {
+        if round == "a commit" {
+            product.backend.commit(&[("more", "")], "More");
+        }
+        let plan = t.xp(["plan"]).success().stdout;
+        let build = t.xp(["build", "--jobs", "1"]).success();
+        // The plan's steps are indented; a build says each as `service | phase: step`.
+        let mut planned = Vec::new();
+        let mut unit = "";
+        for line in plan.lines().skip_while(|line| !line.is_empty()) {
+            match line.strip_prefix("  ").map(|step| step.split_at(9)) {
+                None => unit = line,
+                Some((phase, step)) if !phase.trim().is_empty() => {
+                    planned.push(format!("{unit} | {}: {}", phase.trim(), step.trim()));
+                }
+                Some(_) => {}
+            }
+        }
+        let is_step = |line: &&str| planned.contains(&(*line).to_owned());
+        let done: Vec<&str> = build.stderr.lines().filter(is_step).collect();
+        assert_eq!(done, planned, "{round}: {build}");
+        assert_eq!(planned.is_empty(), round == "nothing");
+        // What is done is in the table of both.
+        let rows = |text: &str| text.lines().take_while(|line| !line.is_empty()).count();
+        assert_eq!(rows(&plan), rows(&build.stdout), "{round}");
+    }
+}
+
+fn results_and_messages_are_apart(t: &Context) {
+    let repository = small::repository(t, "zbackend");
+    small::platform(t, "", &[("zbackend", &repository)]);
+    let build = t.xp(["build"]).success();
+    assert!(build.stdout.starts_with("SERVICE"), "{build}");
+    assert_eq!(build.stdout.lines().count(), 2, "{build}");
+    assert!(
+        build.stderr.contains("zbackend | image: docker build"),
+        "{build}"
+    );
+    // A reader that goes away is no failure.
+    let program = env!("CARGO_BIN_EXE_xp");
+    t.program(
+        "sh",
+        [
+            "-c",
+            &format!("'{program}' plan | true; '{program}' build 2>&1 | true"),
+        ],
+    )
+    .success();
+}
+
+fn quiet_and_verbose(t: &Context) {
+    let repository = small::repository(t, "zbackend");
+    small::platform(t, "", &[("zbackend", &repository)]);
+    let verbose = t.xp(["build", "-v", "--force"]).success();
+    verbose
+        .stderr_contains("resolving 1 service in 1 remote")
+        .stderr_contains("image: done in");
+    let quiet = t.xp(["-q", "build", "--force"]).success();
+    assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), ("", ""));
+    t.xp(["plan", "--quiet"])
+        .success()
+        .stdout_contains("Nothing to do");
+    repository.commit(
+        &[("Dockerfile", "FROM scratch\nCOPY missing /\n")],
+        "Break it",
+    );
+    let quiet = t.xp(["build", "-q"]).failure(1);
+    assert_eq!(quiet.stdout, "");
+    let quiet = quiet.stderr_contains("error: zbackend: image: ");
+    assert_eq!(quiet.stderr.matches("error: ").count(), 1, "{quiet}");
+    t.xp(["build", "-q", "-v"]).failure(2);
+}
+
+fn colours_are_there_when_they_are_asked_for(t: &Context) {
+    let escape = "\u{1b}[";
+    small::manifest(t, "", "  zbackend: {dri: src}\n");
+    t.xp(["plan"]).failure(2).does_not_contain(escape);
+    t.xp(["plan", "--color", "always"])
+        .failure(2)
+        .stderr_contains(escape);
+    let repository = small::repository(t, "zbackend");
+    let host = format!("127.0.0.1:{}", t.closed_port());
+    small::platform(t, &host, &[("zbackend", &repository)]);
+    t.xp(["plan"]).failure(3).does_not_contain(escape);
+    // NO_COLOR is set, and an option counts more.
+    t.xp(["plan", "--color", "always"])
+        .failure(3)
+        .stderr_contains("\u{1b}[1;31merror:\u{1b}[0m it cannot be told")
+        .stderr_contains("\u{1b}[1;36mhint:");
+    let (status, screen) = t.xp(["plan"]).in_terminal(100, 30).wait();
+    assert_eq!(status.code(), Some(3), "{screen}");
+    let terminal = t.xp(["plan", "--color", "never"]).in_terminal(100, 30);
+    terminal.wait_for("hint:");
+    assert!(
+        !terminal.written().contains("\u{1b}[1;31m"),
+        "{}",
+        terminal.written()
+    );
+}
+
+fn the_manifest_is_found_from_a_folder_below(t: &Context) {
+    let repository = small::repository(t, "zbackend");
+    small::platform(t, "", &[("zbackend", &repository)]);
+    t.write("docs/deep/page.md", "");
+    t.xp(["build"]).dir(t.dir().join("docs/deep")).success();
+    assert!(
+        t.exists("src/zbackend/Dockerfile"),
+        "paths start at the manifest"
+    );
+    assert!(t.exists(".xp") && !t.exists("docs/deep/.xp"));
+
+    let from = |directory: &str| t.xp(["plan"]).dir(t.folder().join(directory));
+    from("home")
+        .failure(2)
+        .stderr_contains("there is no x-platform.yml");
+    from("home").arg("-C").arg("../product/docs").success();
+    from("home")
+        .arg("-C")
+        .arg("../nowhere")
+        .failure(2)
+        .stderr_contains("there is no folder");
+    fs::rename(t.dir().join("x-platform.yml"), t.dir().join("other.yml")).expect("a name");
+    from("product")
+        .failure(2)
+        .stderr_contains("there is no x-platform.yml");
+    from("product")
+        .arg("-f")
+        .arg("other.yml")
+        .success()
+        .stdout_contains("zbackend");
+    from("home")
+        .arg("-C")
+        .arg("../product")
+        .arg("--file")
+        .arg("other.yml")
+        .success();
+    from("product")
+        .arg("-f")
+        .arg("missing.yml")
+        .failure(2)
+        .stderr_contains("missing.yml");
+}
+
+/// Services `zbackend`, `zfrontend` and `mailer` of one remote.
+fn three_services(t: &Context) -> GitRepository {
+    let repository = small::repository(t, "zbackend");
+    let url = repository.url_file();
+    let services =
+        ["zbackend", "zfrontend", "mailer"].map(|name| small::service(t, name, &url, "", ""));
+    small::manifest(t, "", &services.concat());
+    repository
+}
+
+/// Returns the services of a plan's table.
+fn planned(stdout: &str) -> Vec<&str> {
+    let rows = stdout.lines().skip(1).take_while(|line| !line.is_empty());
+    let mut names: Vec<&str> = rows
+        .filter_map(|row| row.split_whitespace().next())
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+fn services_are_selected_by_name_and_pattern(t: &Context) {
+    three_services(t);
+    let of = |arguments: &[&str]| {
+        let xp = arguments
+            .iter()
+            .fold(t.xp(["plan"]), |xp, argument| xp.arg(argument));
+        planned(&xp.success().stdout).join(" ")
+    };
+    assert_eq!(of(&[]), "mailer zbackend zfrontend");
+    assert_eq!(of(&["mailer"]), "mailer");
+    assert_eq!(of(&["--services", "mailer,zbackend"]), "mailer zbackend");
+    assert_eq!(of(&["z*"]), "zbackend zfrontend");
+    assert_eq!(of(&["--services", "?backend", "mailer"]), "mailer zbackend");
+    assert_eq!(of(&["*"]), "mailer zbackend zfrontend");
+}
+
+fn an_unknown_service_is_refused_with_a_suggestion(t: &Context) {
+    three_services(t);
+    let unknown = t.xp(["build", "--services", "zbakend,mailer"]).failure(2);
+    unknown
+        .stderr_contains("there is no service `zbakend`")
+        .stderr_contains("did you mean `zbackend`?");
+    t.xp(["plan", "x*"])
+        .failure(2)
+        .stderr_contains("`x*`")
+        .stderr_contains("`mailer`");
+    let unknown = t.xp(["plan", "--reference", "mailr=master"]).failure(2);
+    unknown.stderr_contains("did you mean `mailer`?");
+    assert!(!t.exists("src"));
+}
+
+fn a_branch_is_taken_where_it_exists(t: &Context) {
+    let (backend, frontend) = (
+        small::repository(t, "zbackend"),
+        small::repository(t, "zfrontend"),
+    );
+    backend.branch("TASK-981");
+    let task = backend.commit(&[("content", "task")], "Task");
+    let services = small::service(t, "zbackend", &backend.url_http(), "", "")
+        + &small::service(t, "zfrontend", &frontend.url_http(), "", "");
+    small::manifest(t, "", &services);
+    t.xp(["build", "--branch", "TASK-981"]).success();
+    let has = |name: &str, tag: &str| {
+        t.engine()
+            .image(&format!("{}:{tag}", t.image(name)))
+            .is_some()
+    };
+    assert!(has("zbackend", &task) && has("zbackend", "TASK-981"));
+    assert!(has("zfrontend", &frontend.head()) && has("zfrontend", "master"));
+    assert!(!has("zfrontend", "TASK-981") && !has("zbackend", "master"));
+}
+
+fn a_reference_of_one_service_counts_more(t: &Context) {
+    let backend = small::repository(t, "zbackend");
+    let first = backend.head();
+    backend.tag("v1");
+    backend.branch("TASK-981");
+    let task = backend.commit(&[("content", "task")], "Task");
+    let url = backend.url_http();
+    let services = ["zbackend", "zfrontend"].map(|name| small::service(t, name, &url, "", ""));
+    small::manifest(t, "", &services.concat());
+    let plan = t
+        .xp(["plan", "--branch", "TASK-981", "--reference", "zbackend=v1"])
+        .success();
+    let row = |name: &str| {
+        plan.stdout
+            .lines()
+            .find(|line| line.starts_with(name))
+            .expect("a row")
+    };
+    assert!(row("zbackend").contains(&first), "{plan}");
+    assert!(row("zfrontend").contains(&task), "{plan}");
+    let unknown = t
+        .xp(["plan", "--reference", "zbackend=origin/TASK-98"])
+        .failure(3);
+    unknown
+        .stderr_contains("TASK-98")
+        .stderr_contains("TASK-981")
+        .stderr_contains(&url);
+}
+
+fn a_failure_is_said_once_more_at_the_end(t: &Context) {
+    let product = Product::new(t);
+    let dockerfile = "ARG FRONT\nFROM ${FRONT}\nCOPY missing /\n";
+    product
+        .backend
+        .commit(&[("docker/Dockerfile", dockerfile)], "Break it");
+    let build = t.xp(["build"]).failure(1);
+    let (_, end) = build.stderr.split_once("\n\nerror: ").expect("an end");
+    assert!(
+        end.starts_with("zbackend: image: the engine could not build the image: "),
+        "{build}"
+    );
+    assert!(end.contains("the end of its log:\n"), "{build}");
+    let log = end.split_once("the whole log: ").expect("a log").1;
+    let log = fs::read_to_string(log.lines().next().expect("a path")).expect("the log");
+    assert!(
+        log.starts_with("$ docker build --file .xp/build/zbackend/docker/Dockerfile"),
+        "{log}"
+    );
+    assert!(log.contains("missing"), "{log}");
+    // The table stays narrow whatever the failure said.
+    let build = build
+        .stdout_contains("FAILED")
+        .stdout_contains("image failed");
+    assert!(!build.stdout.contains("could not build"), "{build}");
+    build.does_not_contain("canary");
+}
+
+fn wrong_usage_is_exit_code_2(t: &Context) {
+    three_services(t);
+    for (arguments, said) in [
+        (["frob", ""], "frob"),
+        (["build", "--frob"], "--frob"),
+        (["build", "--jobs=0"], "--jobs"),
+        (["build", "--tag=a/b"], "a/b"),
+        (["build", "--branch=a..b"], "a..b"),
+        (["plan", "--reference=zbackend"], "SERVICE=REF"),
+        (["builder", "frob"], "frob"),
+    ] {
+        t.xp(arguments).failure(2).stderr_contains(said);
+    }
+    let help = t.xp(["--help"]).success();
+    help.stdout_contains("Exit codes:");
+    let without = t.xp([]).failure(2);
+    without.stderr_contains("Usage: xp");
+    for (host, code, said) in [
+        ("unix:///nowhere/docker.sock", 3, "/nowhere/docker.sock"),
+        ("fish", 2, "`fish`"),
+    ] {
+        let plan = t.xp(["plan"]).env("DOCKER_HOST", host).failure(code);
+        plan.stderr_contains(said).stderr_contains("hint: ");
+    }
+}
