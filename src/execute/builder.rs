@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::unit::{StepError, Stop, UnitState};
+use super::state::UnitState;
+use super::stop::{StepError, Stop};
 use super::{Context, LABEL_FOLDER, LABEL_SERVICE};
 use crate::client::engine::{Bind, BuilderContainer, ContainerSpec, CreatedContainer};
 use crate::event::{Event, Unit};

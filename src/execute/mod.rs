@@ -7,6 +7,8 @@ pub mod lock;
 mod publish;
 mod scheduler;
 mod source;
+mod state;
+mod stop;
 pub mod sync;
 mod unit;
 
@@ -16,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use scheduler::run;
 pub use source::{Sources, sync_working_copy};
-pub use unit::Stop;
+pub use stop::Stop;
 
 use crate::client::engine::{Engine, EngineFacts};
 use crate::client::registry::RegistryClient;

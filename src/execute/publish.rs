@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::Context;
-use super::unit::{StepError, Stop};
+use super::stop::{StepError, Stop};
 use crate::client::engine::{EngineError, Watcher};
 use crate::client::registry::Credentials;
 use crate::error::Diagnostic as _;

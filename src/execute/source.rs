@@ -9,8 +9,9 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
+use super::state::UnitState;
+use super::stop::{StepError, Stop};
 use super::sync::{SyncError, SyncOutcome, SyncRequest, sync};
-use super::unit::{StepError, Stop, UnitState};
 use crate::client::git::{
     Export, GitClient, GitErrorKind, Opened, Progress, Watch, WorkingCopy, export,
 };

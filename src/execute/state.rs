@@ -1,0 +1,14 @@
+//! What is learnt on the way through a unit's steps.
+
+use std::path::PathBuf;
+
+/// What the steps of a unit learn, and the later ones need.
+#[derive(Default)]
+pub struct UnitState {
+    /// The commit's time, in seconds since 1970.
+    pub commit_time: Option<i64>,
+    /// The folder with the working copy's git objects.
+    pub objects: Option<PathBuf>,
+    /// The folders that it borrows objects from, by the very same paths.
+    pub borrowed_objects: Vec<PathBuf>,
+}

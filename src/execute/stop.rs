@@ -1,0 +1,88 @@
+//! Why a step did not come to its end.
+
+use crate::error::{Diagnostic, Exit, chain};
+use crate::event::{FailedStep, Phase};
+use crate::plan::ScriptStep;
+
+/// Why a step did not come to its end.
+pub enum Stop {
+    /// It failed.
+    Failed(StepError),
+    /// Everything is to stop.
+    Cancelled,
+}
+
+/// What failed in a step.
+pub struct StepError {
+    message: String,
+    hints: Vec<String>,
+    outside: bool,
+}
+
+impl StepError {
+    /// Returns the failure of a step of that phase.
+    pub fn in_phase(self, phase: Phase) -> FailedStep {
+        let outside = match phase {
+            // A push belongs to the service, whoever refuses it.
+            Phase::Push | Phase::Tag => false,
+            // What is pulled was made by somebody else.
+            Phase::Pull => true,
+            _ => self.outside,
+        };
+        FailedStep {
+            phase,
+            message: self.message,
+            hints: self.hints,
+            outside,
+        }
+    }
+
+    /// Returns an error without a cause that an error type knows.
+    pub fn plain(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            hints: Vec::new(),
+            outside: false,
+        }
+    }
+
+    /// Returns the error of a script's line that did not exit with 0.
+    pub fn script(step: &ScriptStep, code: i64) -> Self {
+        let mut lines = step.text.trim().lines();
+        let first = lines.next().unwrap_or_default();
+        let more = if lines.next().is_some() { " …" } else { "" };
+        let line = step.line;
+        let mut error = Self::plain(format!(
+            "`{first}{more}` exited with {code} (line {line} of the manifest)"
+        ));
+        match code {
+            126 => error
+                .hints
+                .push("126: it was found, but may not be executed".to_owned()),
+            127 => error
+                .hints
+                .push("127: a command of it is not in the builder image".to_owned()),
+            137 => error
+                .hints
+                .push("137: it was killed, perhaps for want of memory".to_owned()),
+            _ => {}
+        }
+        error
+    }
+}
+
+impl<E: Diagnostic> From<E> for StepError {
+    fn from(error: E) -> Self {
+        Self {
+            message: chain(&error),
+            hints: error.hints(),
+            outside: error.exit() == Exit::Outside,
+        }
+    }
+}
+
+impl From<StepError> for Stop {
+    fn from(error: StepError) -> Self {
+        Self::Failed(error)
+    }
+}
