@@ -148,7 +148,7 @@ pub async fn plan(session: &Session, args: &PlanArgs) -> Result<Planned, Failure
     })
 }
 
-/// Reads the folders of the builders that a plan takes, and looks for those that the engine lacks.
+/// Reads the folders of the builders that a plan takes, and looks for their images.
 async fn builders(
     session: &Session,
     registry: &RegistryClient,
@@ -159,15 +159,12 @@ async fn builders(
         let (unit, folder) = inspect::folder_builder(&session.manifest, &name)?;
         state.folders.insert(unit, folder);
     }
-    let missing = state
+    let in_registries = state
         .folders
         .values()
         .map(|folder| folder.image.clone())
-        .filter(|image| {
-            image.repository().registry().is_some()
-                && decided.inventory().in_engine(image).is_none()
-        });
-    state.registry = inspect::registries(registry, missing.collect()).await;
+        .filter(|image| image.repository().registry().is_some());
+    state.registry = inspect::registries(registry, in_registries.collect()).await;
     state.known()?;
     Ok(state)
 }

@@ -66,7 +66,14 @@ impl FolderBuilder {
         let (decision, reason) = if force {
             (Decision::Build, "asked for".to_owned())
         } else if inventory.in_engine(&image).is_some() {
-            (Decision::Skip, "in the engine".to_owned())
+            match registry {
+                // An earlier push failed, or was not allowed: others would build it again.
+                Some(Presence::Absent) if push => (
+                    Decision::Push,
+                    "in the engine, not in the registry".to_owned(),
+                ),
+                _ => (Decision::Skip, "in the engine".to_owned()),
+            }
         } else if matches!(registry, Some(Presence::Present(_))) {
             (
                 Decision::Pull,
@@ -75,13 +82,14 @@ impl FolderBuilder {
         } else {
             (
                 Decision::Build,
-                format!("its content {} was never built", self.content.short()),
+                format!("no image of its content {}", self.content.short()),
             )
         };
         let steps = match decision {
             Decision::Pull => vec![Step::Pull {
                 image: image.clone(),
             }],
+            Decision::Push => publish(&image, newest),
             Decision::Build => {
                 let newest_name = newest.clone().map(|tag| image.repository().tagged(tag));
                 let mut steps = vec![Step::Image(Box::new(ImageStep {
@@ -94,18 +102,11 @@ impl FolderBuilder {
                     names: std::iter::once(image.clone()).chain(newest_name).collect(),
                 }))];
                 if has_registry && push {
-                    steps.push(Step::Push {
-                        image: image.clone(),
-                    });
-                    let tags = newest.into_iter().collect();
-                    steps.push(Step::RegistryTag {
-                        image: image.clone(),
-                        tags,
-                    });
+                    steps.extend(publish(&image, newest));
                 }
                 steps
             }
-            Decision::Skip | Decision::Tag | Decision::Push => Vec::new(),
+            Decision::Skip | Decision::Tag => Vec::new(),
         };
         UnitPlan {
             unit,
@@ -359,6 +360,20 @@ impl Decided<'_> {
             nano_cpus: builder.cpus,
         })
     }
+}
+
+/// Returns the steps that bring a builder image of the engine into its registry.
+fn publish(image: &ImageReference, newest: Option<Tag>) -> Vec<Step> {
+    let tags = newest.into_iter().collect();
+    vec![
+        Step::Push {
+            image: image.clone(),
+        },
+        Step::RegistryTag {
+            image: image.clone(),
+            tags,
+        },
+    ]
 }
 
 fn external_plan(image: &ImageReference, inventory: &Inventory) -> UnitPlan {

@@ -225,11 +225,6 @@ impl Decided<'_> {
         self.builders().into_iter().filter_map(folder).collect()
     }
 
-    /// Returns what is known of the engine, for a second inspection to add to.
-    pub fn inventory(&self) -> &Inventory {
-        &self.inventory
-    }
-
     fn builds(&self) -> impl Iterator<Item = &Candidate<'_>> {
         self.draft.candidates.iter().filter(|candidate| {
             self.verdicts

@@ -162,11 +162,11 @@ impl Platform {
             let image = repository
                 .below(self.manifest.registry.as_ref())
                 .tagged(content.tag().unwrap());
-            if self.builder_in_registry {
-                builders
-                    .registry
-                    .insert(image.clone(), Presence::Present(digest("b")));
-            }
+            let presence = match self.builder_in_registry {
+                true => Presence::Present(digest("b")),
+                false => Presence::Absent,
+            };
+            builders.registry.insert(image.clone(), presence);
             let folder = PathBuf::from("/p/builders/go");
             builders.folders.insert(
                 unit,
@@ -256,7 +256,7 @@ fn what_is_nowhere_is_built_with_all_that_it_needs() {
     assert_eq!(
         shown(&plan),
         [
-            "builders/go build: its content 05fe405 was never built [image push tag]".replace("05fe405", &plan.units[0].image.tag().unwrap().as_str()[..8]),
+            "builders/go build: no image of its content 05fe405 [image push tag]".replace("05fe405", &plan.units[0].image.tag().unwrap().as_str()[..8]),
             "front build: neither r.example.com nor the engine has the commit [sync export image push tag]".to_owned(),
             "back build: neither r.example.com nor the engine has the commit \
              [sync export container prepare build test image push tag]"
@@ -382,6 +382,28 @@ fn a_builder_comes_from_the_registry_where_it_can() {
         shown(&plan)[0],
         "builders/go pull: in the registry, not in the engine [pull]"
     );
+}
+
+#[test]
+fn a_builder_that_was_never_pushed_is_pushed_with_the_next_build() {
+    let mut platform = Platform::new().complete("front");
+    let image = platform.plan(&["back"]).units[0].image.to_string();
+    let (id, labels) = ("b".to_owned(), HashMap::new());
+    platform
+        .inventory
+        .engine
+        .insert(image, EngineImage { id, labels });
+    let plan = platform.plan(&["back"]);
+    assert_eq!(
+        shown(&plan)[0],
+        "builders/go push: in the engine, not in the registry [push tag]"
+    );
+    let platform = platform.options(|options| options.push = false);
+    assert_eq!(
+        shown(&platform.plan(&["back"]))[0],
+        "builders/go skip: in the engine []"
+    );
+    assert!(platform.plan(&["front"]).is_empty(), "no build, no builder");
 }
 
 #[test]

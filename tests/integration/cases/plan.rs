@@ -113,7 +113,7 @@ fn a_plan_tells_every_step_and_changes_nothing(t: &Context) {
     let plan = t.xp(["plan"]).success();
     let expected = "\
 SERVICE  COMMIT  DECISION  WHY  IMAGE
-builders/sh  -  build  its content CONTENT8 was never built  REGISTRY/builders/sh:CONTENT
+builders/sh  -  build  no image of its content CONTENT8  REGISTRY/builders/sh:CONTENT
 zfrontend  FRONTEND8  build  neither REGISTRY nor the engine has the commit  REGISTRY/PRODUCT/zfrontend:FRONTEND
 zbackend  BACKEND8  build  neither REGISTRY nor the engine has the commit  REGISTRY/PRODUCT/zbackend:BACKEND
 

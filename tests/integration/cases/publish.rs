@@ -16,6 +16,7 @@ pub const CASES: &[Case] = cases![
     a_limited_rate_while_tags_are_set_is_waited_for,
     one_service_that_cannot_be_pushed_stops_no_other,
     a_builder_is_pushed_and_pulled_by_the_next_machine,
+    a_builder_that_was_not_pushed_is_pushed_with_the_next_build,
     a_builder_that_changed_is_built_again,
     builders_are_listed_and_updated,
 ];
@@ -234,7 +235,7 @@ impl<'t> Built<'t> {
 fn a_builder_is_pushed_and_pulled_by_the_next_machine(t: &Context) {
     let built = Built::new(t);
     let first = t.xp(["build"]).success();
-    first.stdout_contains("was never built");
+    first.stdout_contains("no image of its content");
     let tags = built.tags();
     assert_eq!(tags.len(), 2, "{tags:?}");
     assert_eq!(tags[1], "newest");
@@ -250,7 +251,7 @@ fn a_builder_is_pushed_and_pulled_by_the_next_machine(t: &Context) {
         .stdout_contains(&built.builder)
         .stdout_contains("pulled");
     assert_eq!(
-        second.stdout.matches("was never built").count(),
+        second.stdout.matches("no image of its content").count(),
         0,
         "{second}"
     );
@@ -269,6 +270,18 @@ fn a_builder_is_pushed_and_pulled_by_the_next_machine(t: &Context) {
             .all(|request| !request.path.contains(&built.builder)),
         "{requests:?}"
     );
+}
+
+fn a_builder_that_was_not_pushed_is_pushed_with_the_next_build(t: &Context) {
+    let built = Built::new(t);
+    t.xp(["build", "--no-push"]).success();
+    assert_eq!(built.tags(), [""; 0]);
+    let second = t.xp(["build", "--force"]).success();
+    second.stdout_contains("in the engine, not in the registry");
+    assert_eq!(built.tags().len(), 2);
+    let mark = built.registry.mark();
+    t.xp(["build", "--force"]).success();
+    assert_eq!(built.writes(&built.registry.requests_since(mark)), 0);
 }
 
 fn a_builder_that_changed_is_built_again(t: &Context) {
