@@ -145,7 +145,7 @@ pub struct BuildArgs {
 /// How much at once
 #[derive(Debug, Args)]
 pub struct Jobs {
-    /// How many services at once; as many as there are processors where it is not given
+    /// How many services at once [default: the number of processors; 16 for sync]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
 }

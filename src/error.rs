@@ -72,6 +72,14 @@ impl Failure {
         }
     }
 
+    /// Returns a failure of something outside that no error type knows.
+    pub fn outside(message: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::Outside,
+            message: Some(format!("error: {}", message.into())),
+        }
+    }
+
     /// Returns a failure whose text is complete.
     pub fn rendered(exit: Exit, message: impl Into<String>) -> Self {
         Self {

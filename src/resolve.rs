@@ -31,8 +31,6 @@ pub struct Request {
 pub struct Resolution {
     /// The commit, and the full name of the reference.
     pub reference: ResolvedReference,
-    /// Whether it is the branch of `--branch`.
-    pub is_preferred_branch: bool,
 }
 
 /// Everything that went wrong, in the order of the services.
@@ -158,13 +156,7 @@ pub async fn resolve(
                     commit: *commit,
                     name: None,
                 };
-                resolved.insert(
-                    request.service,
-                    Resolution {
-                        reference,
-                        is_preferred_branch: false,
-                    },
-                );
+                resolved.insert(request.service, Resolution { reference });
             }
             _ => remotes
                 .entry(remote_key(&request.url))
@@ -275,10 +267,7 @@ fn choose(refs: &RemoteRefs, request: &Request) -> Option<Resolution> {
                     commit,
                     name: Some(name),
                 };
-                return Some(Resolution {
-                    reference,
-                    is_preferred_branch: true,
-                });
+                return Some(Resolution { reference });
             }
         }
     }
@@ -298,10 +287,7 @@ fn choose(refs: &RemoteRefs, request: &Request) -> Option<Resolution> {
             })
         })?,
     };
-    Some(Resolution {
-        reference,
-        is_preferred_branch: false,
-    })
+    Some(Resolution { reference })
 }
 
 /// Returns the names most like what was asked for: the same in another case or folder first.

@@ -142,6 +142,20 @@ fn pure_modules_are_pure() {
 }
 
 #[test]
+fn clients_know_nothing_of_services() {
+    const ABOVE: &[&str] = &[
+        "plan", "manifest", "execute", "inspect", "resolve", "report", "command", "settings",
+        "event",
+    ];
+    for (path, code) in sources() {
+        for module in ABOVE.iter().filter(|_| path.starts_with("client/")) {
+            let name = format!("crate::{module}");
+            assert!(!mentions(&code, &name), "src/{path} names `{name}`");
+        }
+    }
+}
+
+#[test]
 fn an_identifier_that_exists_is_valid() {
     let identifiers = ["source", "image", "recipe.rs", "manifest/name.rs"];
     for (path, code) in sources() {

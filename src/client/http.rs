@@ -5,7 +5,6 @@
 //! that is made when the first `https` URL is asked for. `SSL_CERT_FILE` and `SSL_CERT_DIR` are
 //! honoured by the library that loads the bundle.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,6 +66,7 @@ struct Shared {
     proxies: Vec<Proxy>,
     plain: Client,
     tls: OnceCell<Client>,
+    unverified: OnceCell<Client>,
 }
 
 impl Http {
@@ -89,6 +89,7 @@ impl Http {
                 proxies,
                 plain,
                 tls: OnceCell::new(),
+                unverified: OnceCell::new(),
             }),
         })
     }
@@ -114,6 +115,23 @@ impl Http {
             .await
         };
         self.shared.tls.get_or_try_init(make).await
+    }
+
+    /// Returns the client for `https` URLs whose certificate nobody checks: for what the engine lists
+    /// as insecure, and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// The library refuses its settings.
+    pub async fn unverified(&self) -> Result<&Client, HttpClientError> {
+        let make = || async {
+            let builder = builder(&self.shared.proxies)
+                .tls_certs_only([])
+                .tls_danger_accept_invalid_certs(true);
+            let failed = |cause| HttpClientError::new("the library refuses its settings", cause);
+            builder.build().map_err(failed)
+        };
+        self.shared.unverified.get_or_try_init(make).await
     }
 
     /// Returns the client for a URL's scheme.
@@ -162,15 +180,6 @@ impl Http {
         })
         .await
     }
-}
-
-/// Tells whether a host is this machine.
-pub fn is_loopback(host: &str) -> bool {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || host
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
 }
 
 async fn blocking<T, F>(make: F) -> Result<T, HttpClientError>
@@ -225,17 +234,27 @@ fn read_proxies(proxies: &Proxies) -> Result<Vec<Proxy>, HttpClientError> {
         Some(hosts) => format!("{hosts},{LOOPBACK}"),
         None => LOOPBACK.to_owned(),
     };
-    let wrong = |cause| HttpClientError::new("the URL of a proxy cannot be read", cause);
     let mut read = Vec::new();
     // The first proxy that matches a URL is taken, so the general one comes last.
-    for (proxy, make) in [
+    type Make = fn(String) -> reqwest::Result<Proxy>;
+    let kinds: [(&Option<String>, Make, &'static str); 3] = [
         (
             &proxies.http,
-            Proxy::http as fn(String) -> reqwest::Result<Proxy>,
+            Proxy::http,
+            "the URL in http_proxy cannot be read",
         ),
-        (&proxies.https, Proxy::https as fn(String) -> _),
-        (&proxies.all, Proxy::all as fn(String) -> _),
-    ] {
+        (
+            &proxies.https,
+            Proxy::https,
+            "the URL in https_proxy cannot be read",
+        ),
+        (
+            &proxies.all,
+            Proxy::all,
+            "the URL in all_proxy cannot be read",
+        ),
+    ];
+    for (proxy, make, wrong) in kinds {
         if let Some(url) = proxy.as_ref().filter(|url| !url.trim().is_empty()) {
             // As curl does, `proxy.example.com:3128` is taken for a plain HTTP proxy.
             let url = if url.contains("://") {
@@ -243,11 +262,8 @@ fn read_proxies(proxies: &Proxies) -> Result<Vec<Proxy>, HttpClientError> {
             } else {
                 format!("http://{url}")
             };
-            read.push(
-                make(url)
-                    .map_err(wrong)?
-                    .no_proxy(NoProxy::from_string(&exceptions)),
-            );
+            let proxy = make(url).map_err(|cause| HttpClientError::new(wrong, cause))?;
+            read.push(proxy.no_proxy(NoProxy::from_string(&exceptions)));
         }
     }
     Ok(read)
@@ -258,32 +274,51 @@ mod tests {
     use super::*;
 
     #[test]
-    fn loopback_is_known_by_name_and_address() {
-        for host in [
-            "localhost",
-            "LOCALHOST",
-            "127.0.0.1",
-            "127.1.2.3",
-            "::1",
-            "[::1]",
-        ] {
-            assert!(is_loopback(host), "{host}");
-        }
-        for host in ["example.com", "10.0.0.1", "localhost.example.com", "::2"] {
-            assert!(!is_loopback(host), "{host}");
-        }
+    fn a_wrong_proxy_is_named_without_its_password() {
+        let proxies = Proxies {
+            https: Some("http://bob:s3cret@bad host".to_owned()),
+            ..Proxies::default()
+        };
+        let wrong = Http::new(&proxies).err().unwrap();
+        let told = crate::error::chain(&wrong);
+        assert!(told.contains("https_proxy"), "{told}");
+        assert!(!told.contains("s3cret"), "{told}");
     }
 
-    #[test]
-    fn proxies_are_read_in_the_order_of_their_precision() {
+    #[tokio::test]
+    async fn the_proxy_of_a_scheme_is_preferred_to_the_general_one() {
+        let [of_scheme, general] =
+            [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+        let url =
+            |proxy: &std::net::TcpListener| Some(format!("http://{}", proxy.local_addr().unwrap()));
         let proxies = Proxies {
-            all: Some("proxy.example.com:3128".to_owned()),
-            http: Some("http://bob:secret@proxy.example.com:8080".to_owned()),
-            https: Some(String::new()),
-            none: Some("internal.example.com".to_owned()),
+            http: url(&of_scheme),
+            all: url(&general),
+            none: Some("direct.example.com".to_owned()),
+            ..Proxies::default()
         };
-        assert_eq!(read_proxies(&proxies).unwrap().len(), 2);
-        assert!(Http::new(&proxies).is_ok());
+        let http = Http::new(&proxies).unwrap();
+        let request = http.plain().get("http://far.example.com/").send();
+        let answer = tokio::task::spawn_blocking(move || {
+            use std::io::{Read as _, Write as _};
+            let (mut connection, _) = of_scheme.accept().unwrap();
+            let mut start = [0; 27];
+            connection.read_exact(&mut start).unwrap();
+            connection
+                .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
+                .unwrap();
+            start
+        });
+        assert_eq!(request.await.unwrap().status(), 204);
+        assert_eq!(&answer.await.unwrap(), b"GET http://far.example.com/");
+        // What is to be reached directly fails by itself, as no name is looked up by a proxy.
+        assert!(
+            http.plain()
+                .get("http://direct.example.com/")
+                .send()
+                .await
+                .is_err()
+        );
     }
 
     #[tokio::test]

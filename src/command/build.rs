@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::session::Session;
 use super::stages::{self, Planned};
 use crate::cli::BuildArgs;
-use crate::error::{Exit, Failure};
-use crate::event::{Outcome, Unit};
+use crate::error::Failure;
+use crate::event::Unit;
 use crate::execute::lock::lock;
 use crate::execute::{self, LABEL_FOLDER};
 use crate::plan::Plan;
@@ -39,9 +39,9 @@ pub async fn carry_out(
     } = planned;
     if !plan.is_empty() {
         // The lock is held: whatever container of this folder is left belongs to a run that was killed.
-        engine
-            .remove_leftovers(LABEL_FOLDER, &session.layout.root().display().to_string())
-            .await?;
+        let folder = session.layout.root().display().to_string();
+        let removed = async { Ok(engine.remove_leftovers(LABEL_FOLDER, &folder).await?) };
+        session.unless_interrupted(removed).await?;
         let context = stages::context(session, engine, facts, registry, git, jobs, fail_fast);
         execute::run(Arc::new(context), &plan).await;
     }
@@ -56,23 +56,7 @@ fn conclude(session: &Session, plan: &Plan, ended: &[(Unit, Ended)]) -> Result<(
         _ = writeln!(std::io::stderr().lock(), "{failures}");
     }
     if !session.settings.report.quiet {
-        super::print(&summary.table);
+        super::print(&summary.table)?;
     }
-    let interrupted = session.cancel.is_cancelled()
-        && ended
-            .iter()
-            .any(|(_, ended)| ended.outcome == Outcome::Stopped);
-    let mut failures = ended.iter().filter_map(|(_, ended)| match &ended.outcome {
-        Outcome::Failed(step) => Some(step.outside),
-        _ => None,
-    });
-    match failures.next() {
-        _ if interrupted => Err(Failure::silent(Exit::Interrupted)),
-        // A build that failed by itself is said even where something outside failed as well.
-        Some(outside) if outside && failures.all(|outside| outside) => {
-            Err(Failure::silent(Exit::Outside))
-        }
-        Some(_) => Err(Failure::silent(Exit::ServiceFailed)),
-        None => Ok(()),
-    }
+    session.verdict(ended)
 }

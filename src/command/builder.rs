@@ -72,7 +72,7 @@ async fn list(session: &Session) -> Result<(), Failure> {
         ]);
     }
     session.reporter.finish();
-    super::print(&aligned(&rows));
+    super::print(&aligned(&rows))?;
     // The table is printed all the same: what is known is worth showing.
     BuilderState {
         folders: BTreeMap::new(),

@@ -58,7 +58,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         )
         .enable_all()
         .build()
-        .map_err(|error| Failure::usage(format!("no threads can be started: {error}")))?;
+        .map_err(|error| Failure::outside(format!("no threads can be started: {error}")))?;
     let color = settings.report.color;
     let result = runtime.block_on(async {
         let session = Session::open(settings)?;
@@ -78,7 +78,16 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
     result.map_err(|failure| failure.map_message(|message| paint(&message, color)))
 }
 
-/// Prints a result; a reader that has gone away is no failure.
-fn print(text: &str) {
-    _ = std::io::stdout().lock().write_all(text.as_bytes());
+/// Prints a result; a reader that has gone away is no failure, a full disk is one.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut output = std::io::stdout().lock();
+    match output
+        .write_all(text.as_bytes())
+        .and_then(|()| output.flush())
+    {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::outside(
+            format!("the result cannot be written: {error}"),
+        )),
+        _ => Ok(()),
+    }
 }

@@ -11,6 +11,5 @@ pub async fn run(session: &Session, args: &PlanArgs) -> Result<(), Failure> {
         .unless_interrupted(stages::plan(session, args))
         .await?;
     session.reporter.finish();
-    super::print(&decided.plan.display(&session.manifest.folder).to_string());
-    Ok(())
+    super::print(&decided.plan.display(&session.manifest.folder).to_string())
 }

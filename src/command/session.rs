@@ -10,11 +10,11 @@ use crate::client::engine::{Engine, EngineFacts};
 use crate::client::git::GitClient;
 use crate::client::http::Http;
 use crate::client::registry::RegistryClient;
-use crate::error::{Exit, Failure};
-use crate::event::{Event, Events};
+use crate::error::{Exit, Failure, chain};
+use crate::event::{Event, Events, Outcome, Unit};
 use crate::manifest::{self, DEFAULT_CACHE_DIR, Manifest};
 use crate::plan::Layout;
-use crate::report::Reporter;
+use crate::report::{Ended, Reporter};
 use crate::settings::Settings;
 
 /// The name of the manifest where none is given.
@@ -53,8 +53,7 @@ impl Session {
         let events = reporter.events();
         let cancel = CancellationToken::new();
         listen(cancel.clone(), events.clone())?;
-        let http =
-            Http::new(&settings.proxies).map_err(|error| Failure::usage(error.to_string()))?;
+        let http = Http::new(&settings.proxies).map_err(|error| Failure::usage(chain(&error)))?;
         Ok(Self {
             settings,
             manifest,
@@ -92,6 +91,28 @@ impl Session {
     /// Returns a variable of the environment, for the manifest's placeholders.
     pub fn variable(&self, name: &str) -> Option<String> {
         self.settings.variables.get(name).cloned()
+    }
+
+    /// Returns the failure that a run ends with, about which everything was said already.
+    pub fn verdict(&self, ended: &[(Unit, Ended)]) -> Result<(), Failure> {
+        let stopped = ended
+            .iter()
+            .any(|(_, ended)| ended.outcome == Outcome::Stopped);
+        if stopped && self.cancel.is_cancelled() {
+            return Err(Failure::silent(Exit::Interrupted));
+        }
+        let mut failures = ended.iter().filter_map(|(_, ended)| match &ended.outcome {
+            Outcome::Failed(step) => Some(step.outside),
+            _ => None,
+        });
+        match failures.next() {
+            None => Ok(()),
+            // A build that failed by itself is said even where something outside failed as well.
+            Some(outside) if outside && failures.all(|outside| outside) => {
+                Err(Failure::silent(Exit::Outside))
+            }
+            Some(_) => Err(Failure::silent(Exit::ServiceFailed)),
+        }
     }
 
     /// Waits for something that nothing depends on yet, and gives up on Ctrl-C.
@@ -133,24 +154,37 @@ fn find_manifest(directory: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// The first Ctrl-C, or SIGTERM, stops the work in an orderly way; the second ends the process at once.
+///
+/// On a thread and a runtime of its own: all other threads may wait for a terminal or a pipe that
+/// nobody reads.
 fn listen(cancel: CancellationToken, events: Events) -> Result<(), Failure> {
     let failed =
-        |error: std::io::Error| Failure::usage(format!("signals cannot be received: {error}"));
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    tokio::spawn(async move {
-        loop {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
+        |error: std::io::Error| Failure::outside(format!("signals cannot be received: {error}"));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(failed)?;
+    let (mut interrupt, mut terminate) = {
+        let _entered = runtime.enter();
+        let interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+        (interrupt, signal(SignalKind::terminate()).map_err(failed)?)
+    };
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            loop {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+                if cancel.is_cancelled() {
+                    // Containers hang on a connection of this process, so they end with it.
+                    process::exit(Exit::Interrupted.code().into());
+                }
+                cancel.cancel();
+                let events = events.clone();
+                std::thread::spawn(move || events.emit(Event::Interrupted));
             }
-            if cancel.is_cancelled() {
-                // Containers hang on a connection of this process, so they end with it.
-                process::exit(Exit::Interrupted.code().into());
-            }
-            events.emit(Event::Interrupted);
-            cancel.cancel();
-        }
+        });
     });
     Ok(())
 }

@@ -40,11 +40,14 @@ pub async fn resolve(
     services: &BTreeSet<ServiceName>,
     references: &References,
 ) -> Result<BTreeMap<ServiceName, ResolvedReference>, Failure> {
-    refuse_unsupported(session, services)?;
     let mut own = BTreeMap::new();
     for (name, reference) in &references.references {
-        // Said here, where the option is known; otherwise it would have no effect.
         session.manifest.select(&[name.as_str()])?;
+        if !services.contains(name) {
+            return Err(Failure::usage(format!(
+                "`--reference {name}={reference}` has no effect: `{name}` is not selected, nor needed by what is"
+            )));
+        }
         own.insert(name.clone(), reference.clone());
     }
     let mut requests = Vec::new();
@@ -106,6 +109,7 @@ fn refuse_unsupported(session: &Session, services: &BTreeSet<ServiceName>) -> Re
 pub async fn plan(session: &Session, args: &PlanArgs) -> Result<Planned, Failure> {
     let selected = select(session, &args.selection)?;
     let concerned = session.manifest.closure(&selected);
+    refuse_unsupported(session, &concerned)?;
     let git = session.git()?;
     let (sources, engine) = tokio::join!(
         resolve(session, &git, &concerned, &args.references),

@@ -9,7 +9,7 @@ use futures_util::StreamExt as _;
 use super::session::Session;
 use super::stages;
 use crate::cli::SyncArgs;
-use crate::error::{Exit, Failure};
+use crate::error::Failure;
 use crate::event::{Event, Outcome, Phase, Unit};
 use crate::execute::lock::lock;
 use crate::execute::sync::SyncOutcome;
@@ -83,6 +83,10 @@ async fn sync_one(
     let (text, outcome) = match result {
         Ok(outcome) => (result_text(&outcome), Outcome::Done),
         Err(Stop::Cancelled) => ("stopped".to_owned(), Outcome::Stopped),
+        // Ctrl-C reaches what xp has started as well, such as ssh, whose end is no failure then.
+        Err(Stop::Failed(_)) if session.cancel.is_cancelled() => {
+            ("stopped".to_owned(), Outcome::Stopped)
+        }
         Err(Stop::Failed(error)) => ("FAILED".to_owned(), Outcome::Failed(error.in_phase(phase))),
     };
     events.emit(Event::UnitFinished {
@@ -125,14 +129,7 @@ fn conclude(session: &Session, rows: &[Vec<String>]) -> Result<(), Failure> {
     let failures = paint(&failures(&ended), session.settings.report.color);
     _ = write!(std::io::stderr().lock(), "{failures}");
     if !session.settings.report.quiet {
-        super::print(&aligned(rows));
+        super::print(&aligned(rows))?;
     }
-    let has = |wanted: fn(&Outcome) -> bool| ended.iter().any(|(_, ended)| wanted(&ended.outcome));
-    if has(|outcome| matches!(outcome, Outcome::Failed(_))) {
-        return Err(Failure::silent(Exit::Outside));
-    }
-    if has(|outcome| *outcome == Outcome::Stopped) {
-        return Err(Failure::silent(Exit::Interrupted));
-    }
-    Ok(())
+    session.verdict(&ended)
 }

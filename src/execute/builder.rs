@@ -138,6 +138,12 @@ fn spec(
         BuilderUser::Ids { uid, gid } => (uid, gid),
     };
     let caches = step.caches.iter().map(|(_, path)| path.clone());
+    let written: Vec<String> = std::iter::once(step.workdir.clone())
+        .chain(caches)
+        .collect();
+    if user != owner {
+        refuse_foreign_files(step, &written)?;
+    }
     Ok(ContainerSpec {
         image: step.image.clone(),
         labels: HashMap::from([
@@ -150,15 +156,35 @@ fn spec(
         env: variables(context, step, state),
         user,
         owner,
-        written: std::iter::once(step.workdir.clone())
-            .chain(caches)
-            .collect(),
+        written,
         groups: groups(context, step),
         binds: binds(context, step, state)?,
         network: step.network.clone(),
         memory: step.memory,
         nano_cpus: step.nano_cpus,
     })
+}
+
+/// Refuses a mount below a folder whose files change hands between the caller and another user: what
+/// is mounted there would change hands as well.
+fn refuse_foreign_files(step: &ContainerStep, written: &[String]) -> Result<(), StepError> {
+    let is_below = |target: &str| {
+        written
+            .iter()
+            .any(|folder| Path::new(target).starts_with(folder))
+    };
+    match step
+        .mounts
+        .iter()
+        .find(|mount| !mount.read_only && is_below(&mount.target))
+    {
+        None => Ok(()),
+        Some(mount) => Err(StepError::plain(format!(
+            "the mount at {} lies below a folder whose files are given to another user and back, \
+             so its own files would be too; mount it elsewhere, or with `:ro`, or leave out `dockerBuilder.user`",
+            mount.target
+        ))),
+    }
 }
 
 fn variables(context: &Context, step: &ContainerStep, state: &UnitState) -> Vec<(String, String)> {

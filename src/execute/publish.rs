@@ -94,7 +94,10 @@ async fn transfer(
     image: &ImageReference,
     direction: Direction,
 ) -> Result<(), Stop> {
-    let credentials = credentials(context, image).await?;
+    let credentials = tokio::select! {
+        found = credentials(context, image) => found?,
+        () = context.cancel.cancelled() => return Err(Stop::Cancelled),
+    };
     let phase = match direction {
         Direction::Pull => Phase::Pull,
         Direction::Push => Phase::Push,

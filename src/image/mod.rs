@@ -3,6 +3,7 @@
 //! The grammar is that of the distribution project's `reference` package. Pure.
 
 mod digest;
+mod engine;
 mod name;
 mod reference;
 mod registry;
@@ -10,6 +11,7 @@ mod repository;
 mod tag;
 
 pub use digest::Digest;
+pub use engine::EngineImage;
 pub use name::InvalidImageName;
 pub use reference::ImageReference;
 pub use registry::{Registry, RegistryPrefix};

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::image::EngineImage;
 use crate::image::{Digest, ImageReference};
 
 /// What a registry said about one reference.
@@ -24,15 +25,6 @@ pub struct Refusal {
     pub hints: Vec<String>,
 }
 
-/// An image of the engine.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EngineImage {
-    /// The engine's id of it.
-    pub id: String,
-    /// Its labels.
-    pub labels: HashMap<String, String>,
-}
-
 /// What was found: an entry for each reference that was asked for, and all images of the engine.
 #[derive(Debug, Clone, Default)]
 pub struct Inventory {
@@ -45,7 +37,11 @@ pub struct Inventory {
 impl Inventory {
     /// Returns the engine's image of that name.
     pub fn in_engine(&self, image: &ImageReference) -> Option<&EngineImage> {
-        let name = image.to_string();
+        // The engine lists an image by its tags and by its digests, never by both in one name.
+        let name = match image.digest() {
+            Some(digest) => format!("{}@{digest}", image.repository()),
+            None => image.to_string(),
+        };
         // The engine leaves out the registry that it takes for the default one.
         let short = name
             .strip_prefix("docker.io/")

@@ -25,7 +25,7 @@ use std::time::Duration;
 pub use complete::{BuilderState, FolderBuilder};
 pub use decide::{Decided, UnknownImages};
 pub use draft::Draft;
-pub use inventory::{EngineImage, Inventory, Presence, Refusal};
+pub use inventory::{Inventory, Presence, Refusal};
 pub use layout::Layout;
 pub use step::{ContainerStep, ExportStep, ImageStep, ScriptStep, Step, SyncStep};
 

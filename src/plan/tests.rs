@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::event::Phase;
-use crate::image::Digest;
+use crate::image::{Digest, EngineImage};
 use crate::manifest::{Manifest, ServiceName, parse};
 use crate::recipe::ContentHasher;
 use crate::source::ResolvedReference;

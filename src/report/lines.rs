@@ -64,14 +64,15 @@ impl Lines {
                 }
             }
             Event::UnitFinished { unit, .. } => {
-                let phases: Vec<Phase> = self
+                let ended: Vec<Phase> = self
                     .splitters
                     .keys()
                     .filter(|(of, _)| of == unit)
                     .map(|(_, phase)| *phase)
                     .collect();
-                for phase in phases {
+                for phase in ended {
                     self.flush(unit, phase);
+                    self.splitters.remove(&(unit.clone(), phase));
                 }
             }
             Event::StageStarted(text) if self.settings.verbose => print(text),

@@ -142,11 +142,15 @@ impl Logs {
         (tail, Some(log.path.clone()))
     }
 
-    /// Writes what is still in memory.
-    pub fn close(&mut self) {
-        for (_, mut log) in self.open.drain() {
-            _ = log.file.flush();
-        }
+    /// Closes the logs of a unit, of which no more is heard.
+    pub fn close(&mut self, unit: &Unit) {
+        // Dropping a file writes what is still in memory.
+        self.open.retain(|(of, _), _| of != unit);
+    }
+
+    /// Closes all logs.
+    pub fn close_all(&mut self) {
+        self.open.clear();
     }
 
     /// Returns the folder of this run, made at its first line: a run that does nothing leaves none.

@@ -109,7 +109,7 @@ impl Reporter {
         if let View::Bars(bars) = &mut state.view {
             bars.clear();
         }
-        state.logs.close();
+        state.logs.close_all();
         std::mem::take(&mut state.ended)
     }
 }
@@ -131,6 +131,7 @@ impl State {
             if let Outcome::Failed(FailedStep { phase, .. }) = &outcome {
                 (tail, log) = self.logs.tail(&unit, *phase);
             }
+            self.logs.close(&unit);
             let ended = Ended {
                 outcome,
                 elapsed,

@@ -136,7 +136,7 @@ impl Diagnostic for EngineError {
                 if refused.contains("permission denied") {
                     format!("you may not use {address}: add yourself to the group that owns it, or run rootless")
                 } else {
-                    "is it started? `DOCKER_HOST` names another engine, such as unix:///path/docker.sock".to_owned()
+                    "is it started? `DOCKER_HOST` names another engine, such as unix:///path/docker.sock; a context of docker's is not looked at, but `docker context inspect` tells its address".to_owned()
                 }
             }
             Self::Address(_) => {

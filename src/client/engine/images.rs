@@ -12,8 +12,7 @@ use futures_util::StreamExt as _;
 
 use super::{Engine, EngineError};
 use crate::client::registry::Credentials;
-use crate::image::ImageReference;
-use crate::plan::EngineImage;
+use crate::image::{EngineImage, ImageReference};
 
 /// Who is told how a push or a pull goes on.
 #[derive(Clone, Copy)]

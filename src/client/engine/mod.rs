@@ -88,11 +88,6 @@ impl Engine {
         &self.address
     }
 
-    /// Tells whether images are built with BuildKit, and not by the classic builder.
-    pub fn has_buildkit(&self) -> bool {
-        self.buildkit
-    }
-
     /// Returns the engine's description of itself: its insecure registries, whether it is rootless.
     ///
     /// # Errors
@@ -105,13 +100,12 @@ impl Engine {
             .await
             .map_err(|error| EngineError::new("describe itself", error))?;
         let registries = info.registry_config.unwrap_or_default();
-        let insecure = registries
-            .index_configs
-            .unwrap_or_default()
-            .into_iter()
+        let hosts = registries.index_configs.unwrap_or_default().into_iter();
+        let hosts = hosts
             .filter(|(_, index)| index.secure == Some(false))
-            .map(|(host, _)| host)
-            .collect();
+            .map(|(host, _)| host);
+        let networks = registries.insecure_registry_cidrs.unwrap_or_default();
+        let insecure = hosts.chain(networks).collect();
         let rootless = info
             .security_options
             .iter()
@@ -131,7 +125,8 @@ impl Engine {
 /// What the engine says of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EngineFacts {
-    /// The registries, host with port, that it talks to without TLS or without checking it.
+    /// The registries that it talks to without TLS or without checking it: hosts, and networks such
+    /// as `10.0.0.0/8`.
     pub insecure_registries: Vec<String>,
     /// Whether its root is the user that runs it.
     pub rootless: bool,

@@ -7,14 +7,8 @@ use crate::source::CommitId;
 /// What an image's labels and a builder's environment say about a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommitFacts {
-    /// When it was written, in seconds since 1970.
-    pub author_time: i64,
     /// When it was committed, in seconds since 1970: `SOURCE_DATE_EPOCH`.
     pub committer_time: i64,
-    /// Who wrote it, as `Name <address>`.
-    pub author: String,
-    /// The first line of its message.
-    pub subject: String,
 }
 
 impl WorkingCopy {
@@ -28,12 +22,8 @@ impl WorkingCopy {
         let commit = oid(commit)
             .and_then(|id| self.repository.find_commit(id))
             .map_err(missing)?;
-        let subject = commit.summary_bytes().unwrap_or_default();
         Ok(CommitFacts {
-            author_time: commit.author().when().seconds(),
             committer_time: commit.committer().when().seconds(),
-            author: commit.author().to_string(),
-            subject: String::from_utf8_lossy(subject).into_owned(),
         })
     }
 

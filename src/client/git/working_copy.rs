@@ -65,7 +65,10 @@ impl WorkingCopy {
         }
         let broken = || format!("{} is not a working git repository", dir.display());
         let repository = Repository::open(dir).map_err(|cause| match cause.code() {
-            ErrorCode::Owner => GitError::local(broken(), cause),
+            ErrorCode::Owner => GitError::local(broken(), cause).with_hint(format!(
+                "it belongs to another user; `git config --global --add safe.directory {}` trusts it",
+                dir.display()
+            )),
             _ => GitError::local(broken(), cause)
                 .with_hint("it may be left from an interrupted clone: move the folder away, and xp clones it anew"),
         })?;

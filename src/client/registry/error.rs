@@ -190,17 +190,21 @@ pub(super) fn message_of(text: &str) -> String {
         .into_iter()
         .map(|(code, message)| if message.is_empty() { code } else { message })
         .collect();
-    if messages.is_empty() {
-        // A proxy's page: its first line is enough to recognise it.
-        text.lines()
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .chars()
-            .take(200)
-            .collect()
+    // Of a proxy's page the first line is enough to recognise it.
+    let page = || text.lines().next().unwrap_or_default().to_owned();
+    shown(&if messages.is_empty() {
+        page()
     } else {
         messages.join("; ")
+    })
+}
+
+/// Makes a server's text fit for an error: short, and without what would steer a terminal.
+pub(super) fn shown(text: &str) -> String {
+    let text: String = text.trim().chars().filter(|c| !c.is_control()).collect();
+    match text.char_indices().nth(300) {
+        Some((end, _)) => format!("{} …", &text[..end]),
+        None => text,
     }
 }
 
@@ -257,5 +261,7 @@ mod tests {
             "no; X"
         );
         assert_eq!(message_of("<html>\n<body>"), "<html>");
+        assert_eq!(message_of("\u{1b}[31mred"), "[31mred");
+        assert_eq!(message_of(&"x".repeat(1000)).len(), 304);
     }
 }

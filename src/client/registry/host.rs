@@ -14,7 +14,7 @@ use tokio::sync::{OnceCell, Semaphore};
 
 use super::auth::{Challenge, token_of};
 use super::credentials::Credentials;
-use super::error::{RegistryError, message_of, root};
+use super::error::{RegistryError, message_of, root, shown};
 use super::{MANIFEST_TYPES, RegistrySettings};
 use crate::client::http::Http;
 use crate::image::{ImageReference, Registry};
@@ -38,6 +38,17 @@ pub(super) enum Access {
 /// Tokens by repository and what they are for; each is fetched once, however many wait for it.
 type Tokens = Mutex<HashMap<(String, Access), Arc<OnceCell<String>>>>;
 
+/// How far a registry is trusted before it has proved who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// Not at all: TLS with a certificate that is known.
+    Verified,
+    /// It is this machine.
+    Loopback,
+    /// The engine lists it as insecure.
+    Insecure,
+}
+
 /// One registry.
 pub(super) struct Host {
     registry: Registry,
@@ -59,7 +70,7 @@ impl Host {
         settings: &RegistrySettings,
         registry: &Registry,
         credentials: Option<Credentials>,
-        may_be_plain: bool,
+        trust: Trust,
     ) -> Result<Self, RegistryError> {
         let certificates = certificates(settings, registry)?;
         let address = match registry.is_docker_hub() {
@@ -76,31 +87,55 @@ impl Host {
             tokens: Mutex::default(),
             limit: Semaphore::new(CONNECTIONS),
         };
-        // No credentials are sent before it is clear how the registry is spoken to. Plain HTTP
-        // comes first where it is allowed: it costs no certificates, and a server that speaks TLS
-        // refuses it at once.
-        if may_be_plain && certificates.is_none() {
-            match host.ping().await {
-                // What a server that speaks TLS says to plain HTTP.
-                Err(RegistryError::Status { status, .. }) if status == StatusCode::BAD_REQUEST => {}
-                Err(RegistryError::Unreachable { why, .. }) if !why.is_connect() => {}
-                result => return result.map(|()| host),
-            }
-        }
         let failed = |source| RegistryError::Client {
             registry: registry.clone(),
             source,
         };
-        host.client = match certificates {
-            Some((roots, identity)) => http
-                .with_certificates(roots, identity)
-                .await
-                .map_err(failed)?,
-            None => http.tls().await.map_err(failed)?.clone(),
-        };
-        host.base = format!("https://{address}");
+        // No credentials are sent before it is clear how the registry is spoken to.
+        match (certificates, trust) {
+            // On this machine plain HTTP comes first: it costs no certificates, and a server that
+            // speaks TLS refuses it at once.
+            (None, Trust::Loopback) => match host.ping().await {
+                // What a server that speaks TLS says to plain HTTP.
+                Err(RegistryError::Status { status, .. }) if status == StatusCode::BAD_REQUEST => {}
+                Err(RegistryError::Unreachable { why, .. }) if !why.is_connect() => {}
+                result => return result.map(|()| host),
+            },
+            // As the engine does it: TLS that nobody checks, else none.
+            (None, Trust::Insecure) => {
+                host.use_tls(http.unverified().await.map_err(failed)?.clone());
+                let tls = host.ping().await;
+                if !matches!(tls, Err(RegistryError::Unreachable { .. })) {
+                    return tls.map(|()| host);
+                }
+                host.client = http.plain().clone();
+                host.base = format!("http://{address}");
+                return match (host.ping().await, tls) {
+                    (Ok(()), _) => Ok(host),
+                    // Where neither answers, the failure of TLS says more.
+                    (Err(_), Err(error)) | (Err(error), Ok(())) => Err(error),
+                };
+            }
+            (Some((roots, identity)), _) => {
+                host.use_tls(
+                    http.with_certificates(roots, identity)
+                        .await
+                        .map_err(failed)?,
+                );
+                return host.ping().await.map(|()| host);
+            }
+            (None, Trust::Verified) => {}
+        }
+        host.use_tls(http.tls().await.map_err(failed)?.clone());
         host.ping().await?;
         Ok(host)
+    }
+
+    fn use_tls(&mut self, client: Client) {
+        self.client = client;
+        if let Some(address) = self.base.strip_prefix("http://") {
+            self.base = format!("https://{address}");
+        }
     }
 
     /// Asks whether there is a registry, and what it asks for.
@@ -239,7 +274,7 @@ impl Host {
         };
         let mut url: reqwest::Url = realm
             .parse()
-            .map_err(|_| failed(realm, "is no URL".to_owned()))?;
+            .map_err(|_| failed(&shown(realm), "is no URL".to_owned()))?;
         let server = match url.port() {
             Some(port) => format!("{}:{port}", url.host_str().unwrap_or_default()),
             None => url.host_str().unwrap_or_default().to_owned(),
@@ -482,3 +517,66 @@ fn read(path: &Path) -> Result<Vec<u8>, RegistryError> {
 }
 
 const PEM: &[u8] = b"-----BEGIN ";
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::client::http::Proxies;
+    use crate::image::ImageRepository;
+
+    /// Answers plain HTTP, and drops a connection that begins with TLS.
+    fn plain_server() -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        std::thread::spawn(move || {
+            for connection in listener.incoming() {
+                let mut connection = connection.unwrap();
+                let mut first = [0; 1];
+                if connection.read_exact(&mut first).is_ok() && first == *b"G" {
+                    let answer =
+                        b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+                    _ = connection.write_all(answer);
+                }
+            }
+        });
+        address
+    }
+
+    async fn find(address: &str, trust: Trust) -> Result<Host, RegistryError> {
+        let repository: ImageRepository = format!("{address}/x").parse().unwrap();
+        let registry = repository.registry().unwrap();
+        let http = Http::new(&Proxies::default()).unwrap();
+        Host::find(&http, &RegistrySettings::default(), registry, None, trust).await
+    }
+
+    #[tokio::test]
+    async fn plain_http_is_spoken_only_where_it_may_be() {
+        let address = plain_server();
+        for trust in [Trust::Loopback, Trust::Insecure] {
+            let host = find(&address, trust)
+                .await
+                .unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(host.base, format!("http://{address}"), "{trust:?}");
+        }
+        assert!(find(&address, Trust::Verified).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_listed_registry_that_nobody_is_behind_fails_by_tls() {
+        let closed = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let error = find(&closed.to_string(), Trust::Insecure)
+            .await
+            .err()
+            .unwrap();
+        assert!(
+            matches!(error, RegistryError::Unreachable { .. }),
+            "{error}"
+        );
+    }
+}

@@ -10,10 +10,12 @@ mod auth;
 mod credentials;
 mod error;
 mod host;
+mod insecure;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::{Method, StatusCode};
@@ -25,13 +27,17 @@ pub use error::RegistryError;
 
 use crate::client::http::Http;
 use crate::image::{Digest, ImageReference, Registry, Tag};
-use host::{Access, Host};
+use host::{Access, Host, Trust};
+use insecure::InsecureRegistries;
 
 /// The kinds of manifests that are understood: Docker's schema 2 and OCI's, single and by platform.
 const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, \
      application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, \
      application/vnd.docker.distribution.manifest.v2+json";
+
+/// How long a credential helper may take, which may ask somebody for a password.
+const HELPER_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A manifest larger than this is none: registries refuse more than 4 MiB.
 const MAX_MANIFEST: usize = 8 * 1024 * 1024;
@@ -62,7 +68,7 @@ struct Shared {
     http: Http,
     settings: RegistrySettings,
     /// The registries that the engine talks to without TLS.
-    insecure: HashSet<String>,
+    insecure: InsecureRegistries,
     hosts: Cells<Result<Host, Arc<RegistryError>>>,
     credentials: Cells<Option<Credentials>>,
 }
@@ -87,7 +93,7 @@ impl RegistryClient {
         settings: RegistrySettings,
         insecure: impl IntoIterator<Item = String>,
     ) -> Self {
-        let insecure = insecure.into_iter().collect();
+        let insecure = InsecureRegistries::new(insecure);
         Self {
             shared: Arc::new(Shared {
                 http,
@@ -218,9 +224,17 @@ impl RegistryClient {
             let folder = self.shared.settings.docker_config.clone();
             let registry = registry.clone();
             // A credential helper is a process, and may ask a keychain.
-            tokio::task::spawn_blocking(move || credentials::find(folder.as_deref(), &registry))
-                .await
-                .unwrap_or(Ok(None))
+            let asked = registry.clone();
+            let find =
+                tokio::task::spawn_blocking(move || credentials::find(folder.as_deref(), &asked));
+            match tokio::time::timeout(HELPER_TIMEOUT, find).await {
+                Ok(found) => found.unwrap_or(Ok(None)),
+                Err(_) => Err(RegistryError::Helper {
+                    helper: "docker-credential-…".to_owned(),
+                    registry,
+                    what: format!("gave no answer within {} s", HELPER_TIMEOUT.as_secs()),
+                }),
+            }
         };
         cell.get_or_try_init(find).await.cloned()
     }
@@ -243,14 +257,19 @@ impl RegistryClient {
 
     async fn find_host(&self, registry: &Registry) -> Result<Host, RegistryError> {
         let credentials = self.credentials(registry).await?;
-        let may_be_plain =
-            registry.is_loopback() || self.shared.insecure.contains(registry.as_str());
+        let trust = if registry.is_loopback() {
+            Trust::Loopback
+        } else if self.shared.insecure.contains(registry) {
+            Trust::Insecure
+        } else {
+            Trust::Verified
+        };
         Host::find(
             &self.shared.http,
             &self.shared.settings,
             registry,
             credentials,
-            may_be_plain,
+            trust,
         )
         .await
     }

@@ -21,6 +21,7 @@ pub const CASES: &[Case] = cases![
     interrupt_ends_an_image_build,
     second_interrupt_ends_at_once,
     interrupt_counts_more_than_a_failure,
+    interrupt_ends_a_run_whose_messages_nobody_reads,
     killed_run_is_simply_run_again,
     second_run_waits_for_the_first,
     waiting_run_can_be_interrupted,
@@ -105,6 +106,30 @@ fn interrupt_counts_more_than_a_failure(t: &Context) {
 }
 
 /// Kills `xp` at the beginning of each phase, or in the middle of it, each time with a new commit.
+fn interrupt_ends_a_run_whose_messages_nobody_reads(t: &Context) {
+    let _app = App::with_scripts(t, "", &["yes"]);
+    // A pipe that somebody holds open and does not read, as a pager does that shows its first page.
+    let script =
+        "mkfifo pipe; sleep 1000 < pipe > /dev/null 2>&1 & echo $! > reader; exec xp build 2> pipe";
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_xp"));
+    let folder = program.parent().expect("a folder").display();
+    let running = t
+        .program("sh", ["-c", script])
+        .env("PATH", format!("{folder}:/usr/bin:/bin"))
+        .spawn();
+    wait_until("the build runs", || !t.containers().is_empty());
+    let begun = Instant::now();
+    // The first one stops the work, as far as it can be stopped; the second one ends it.
+    running.signal(Signal::INT);
+    std::thread::sleep(Duration::from_millis(500));
+    running.signal(Signal::INT);
+    let output = running.wait();
+    assert_eq!(output.status.code(), Some(130), "{output}");
+    assert!(begun.elapsed() < PROMPT, "{output}");
+    process::succeed(std::process::Command::new("kill").arg(t.read("reader").trim()));
+    assert_nothing_left(t);
+}
+
 fn killed_run_is_simply_run_again(t: &Context) {
     let app = App::new(t, &[], "");
     let registry = t.registry_prefix(t.registry());

@@ -1,0 +1,95 @@
+//! The registries that the engine talks to without TLS, or without checking it.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+
+use crate::image::Registry;
+
+/// Hosts and networks, as the engine lists them.
+#[derive(Debug, Default)]
+pub(super) struct InsecureRegistries {
+    hosts: HashSet<String>,
+    networks: Vec<(IpAddr, u32)>,
+}
+
+impl InsecureRegistries {
+    /// Takes hosts such as `registry.example.com:5000`, and networks such as `10.0.0.0/8`.
+    pub fn new(listed: impl IntoIterator<Item = String>) -> Self {
+        let mut insecure = Self::default();
+        for item in listed {
+            match item
+                .split_once('/')
+                .map(|(address, bits)| (address.parse(), bits.parse()))
+            {
+                Some((Ok(address), Ok(bits))) => insecure.networks.push((address, bits)),
+                _ => _ = insecure.hosts.insert(item),
+            }
+        }
+        insecure
+    }
+
+    /// Tells whether a registry is listed, by its name with the port or without, or by its address.
+    pub fn contains(&self, registry: &Registry) -> bool {
+        let address: Option<IpAddr> = registry.host().parse().ok();
+        self.hosts.contains(registry.as_str())
+            || self.hosts.contains(registry.host())
+            || address
+                .is_some_and(|address| self.networks.iter().any(|network| is_in(address, *network)))
+    }
+}
+
+fn is_in(address: IpAddr, (network, bits): (IpAddr, u32)) -> bool {
+    match (address, network) {
+        (IpAddr::V4(address), IpAddr::V4(network)) => {
+            let shift = 32_u32.saturating_sub(bits);
+            address.to_bits().checked_shr(shift) == network.to_bits().checked_shr(shift)
+        }
+        (IpAddr::V6(address), IpAddr::V6(network)) => {
+            let shift = 128_u32.saturating_sub(bits);
+            address.to_bits().checked_shr(shift) == network.to_bits().checked_shr(shift)
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::ImageRepository;
+
+    #[test]
+    fn hosts_and_networks_are_known() {
+        let listed = [
+            "r.example.com:5000",
+            "10.0.0.0/8",
+            "fd00::/8",
+            "192.168.1.7/32",
+            "s.example.com",
+        ];
+        let insecure = InsecureRegistries::new(listed.map(str::to_owned));
+        let contains = |name: &str| {
+            let repository: ImageRepository = format!("{name}/x").parse().unwrap();
+            insecure.contains(repository.registry().unwrap())
+        };
+        for name in [
+            "r.example.com:5000",
+            "10.1.2.3:5000",
+            "10.9.9.9",
+            "[fd12::1]:5000",
+            "192.168.1.7:80",
+            "s.example.com:443",
+        ] {
+            assert!(contains(name), "{name}");
+        }
+        for name in [
+            "r.example.com",
+            "r.example.com:5001",
+            "11.1.2.3:5000",
+            "[fe80::1]:5000",
+            "192.168.1.8:80",
+            "t.example.com",
+        ] {
+            assert!(!contains(name), "{name}");
+        }
+    }
+}
