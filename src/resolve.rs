@@ -58,7 +58,7 @@ pub enum ResolveError {
     },
     /// The remote has no such branch, tag or reference.
     #[error(
-        "{} cannot be resolved: {url} has no {reference}{}",
+        "{} cannot be resolved: {url} has no branch or tag `{reference}`{}",
         Services(services),
         Near(near)
     )]

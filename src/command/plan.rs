@@ -4,6 +4,7 @@ use super::session::Session;
 use super::stages;
 use crate::cli::PlanArgs;
 use crate::error::Failure;
+use crate::report::columns;
 
 /// Prints what `xp build` would do, and changes nothing.
 pub async fn run(session: &Session, args: &PlanArgs) -> Result<(), Failure> {
@@ -11,5 +12,7 @@ pub async fn run(session: &Session, args: &PlanArgs) -> Result<(), Failure> {
         .unless_interrupted(stages::plan(session, args))
         .await?;
     session.reporter.finish();
-    super::print(&decided.plan.display(&session.manifest.folder).to_string())
+    let columns = columns(std::io::stdout());
+    let text = decided.plan.display(&session.manifest.folder, columns);
+    super::print(&text.to_string())
 }

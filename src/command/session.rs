@@ -49,6 +49,14 @@ impl Session {
             manifest.folder.join(relative)
         });
         let layout = Layout::new(cache_dir);
+        for folder in [manifest.folder.as_path(), layout.root()] {
+            if folder.to_str().is_none() {
+                return Err(Failure::usage(format!(
+                    "the name of the folder {} is not UTF-8, and the engine could not be told of it",
+                    folder.display()
+                )));
+            }
+        }
         let reporter = Reporter::new(settings.report, layout.logs());
         let events = reporter.events();
         let cancel = CancellationToken::new();

@@ -29,7 +29,10 @@ pub struct Planned {
 
 /// Returns the selected services.
 pub fn select(session: &Session, selection: &Selection) -> Result<BTreeSet<ServiceName>, Failure> {
-    let patterns: Vec<&String> = selection.names.iter().chain(&selection.services).collect();
+    // In a list, a space after a comma is no part of a name.
+    let listed = selection.services.iter().map(|name| name.trim());
+    let named = selection.names.iter().map(String::as_str);
+    let patterns: Vec<&str> = named.chain(listed).collect();
     Ok(session.manifest.select(&patterns)?)
 }
 

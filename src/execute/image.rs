@@ -49,6 +49,7 @@ pub async fn build(
         });
     };
     let build = ImageBuild {
+        root: &step.root,
         context: &step.context,
         dockerfile: &step.dockerfile,
         target: step.target.as_deref(),

@@ -93,6 +93,7 @@ impl FolderBuilder {
             Decision::Build => {
                 let newest_name = newest.clone().map(|tag| image.repository().tagged(tag));
                 let mut steps = vec![Step::Image(Box::new(ImageStep {
+                    root: self.folder.clone(),
                     context: self.folder.clone(),
                     dockerfile: self.folder.join("Dockerfile"),
                     target: None,
@@ -275,6 +276,7 @@ impl Decided<'_> {
             (recipe::LABEL_VERSION.to_owned(), version),
         ]);
         steps.push(Step::Image(Box::new(ImageStep {
+            root: root.clone(),
             context: below(&service.docker.context),
             dockerfile: below(&service.docker.file),
             target: service.docker.target.clone(),

@@ -3,14 +3,14 @@
 use std::fmt;
 use std::path::Path;
 
-use super::table::aligned;
+use super::table::fitted;
 use super::{Plan, UnitPlan};
 
 impl Plan {
     /// Returns the plan as a table, and the steps of each unit below it, with paths relative to the
-    /// manifest's folder.
-    pub fn display(&self, folder: &Path) -> impl fmt::Display {
-        let mut text = self.table();
+    /// manifest's folder. The table is fitted to a terminal's columns where there is one.
+    pub fn display(&self, folder: &Path, columns: Option<usize>) -> impl fmt::Display {
+        let mut text = self.table(columns);
         for unit in self.work() {
             text.push('\n');
             text.push_str(&steps(unit, folder));
@@ -21,14 +21,14 @@ impl Plan {
         text
     }
 
-    fn table(&self) -> String {
+    fn table(&self, columns: Option<usize>) -> String {
         let heading = ["SERVICE", "COMMIT", "DECISION", "WHY", "IMAGE"]
             .map(str::to_owned)
             .to_vec();
         let rows: Vec<_> = std::iter::once(heading)
             .chain(self.units.iter().map(row))
             .collect();
-        aligned(&rows)
+        fitted(rows, columns)
     }
 }
 

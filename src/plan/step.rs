@@ -123,6 +123,8 @@ pub struct ScriptStep {
 /// See [`Step::Image`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct ImageStep {
+    /// The folder of the service's or the builder's files; nothing outside of it is read.
+    pub root: PathBuf,
     /// The folder whose files the Dockerfile may copy.
     pub context: PathBuf,
     /// The Dockerfile; it may lie outside the context.

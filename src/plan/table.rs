@@ -28,14 +28,57 @@ pub fn aligned(rows: &[Vec<String>]) -> String {
     text
 }
 
+/// Returns the rows as [`aligned`] does; in a terminal that has too few columns for it the last cell,
+/// an image, has a line of its own.
+pub fn fitted(mut rows: Vec<Vec<String>>, columns: Option<usize>) -> String {
+    let table = aligned(&rows);
+    let widest = table.lines().map(|line| line.chars().count()).max();
+    if columns.is_none() || widest <= columns {
+        return table;
+    }
+    let images: Vec<String> = rows.iter_mut().filter_map(Vec::pop).collect();
+    let table = aligned(&rows);
+    let mut lines = table.lines().zip(images);
+    let heading = lines.next().map_or("", |(heading, _)| heading);
+    let rest = lines.map(|(line, image)| format!("{line}\n  {image}\n"));
+    std::iter::once(format!("{heading}\n"))
+        .chain(rest)
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn cells_are_aligned() {
         let rows = [
             vec!["A".to_owned(), "B".to_owned()],
             vec!["long".to_owned(), "x".to_owned()],
         ];
-        assert_eq!(super::aligned(&rows), "A     B\nlong  x\n");
+        assert_eq!(aligned(&rows), "A     B\nlong  x\n");
+    }
+
+    #[test]
+    fn images_have_lines_of_their_own_in_a_narrow_terminal() {
+        let row = |cells: [&str; 6]| cells.map(str::to_owned).to_vec();
+        let rows = vec![
+            row(["SERVICE", "COMMIT", "RESULT", "TIME", "WHY", "IMAGE"]),
+            row([
+                "app",
+                "12345678",
+                "built",
+                "1.2s",
+                "new",
+                "example.com/app:1",
+            ]),
+        ];
+        let wide = "SERVICE  COMMIT    RESULT  TIME  WHY  IMAGE\n\
+                    app      12345678  built   1.2s  new  example.com/app:1\n";
+        assert_eq!(fitted(rows.clone(), None), wide);
+        assert_eq!(fitted(rows.clone(), Some(55)), wide);
+        let narrow = "SERVICE  COMMIT    RESULT  TIME  WHY\n\
+                      app      12345678  built   1.2s  new\n  example.com/app:1\n";
+        assert_eq!(fitted(rows, Some(54)), narrow);
     }
 }

@@ -464,7 +464,7 @@ fn a_commit_without_a_branch_has_no_branch_tag() {
 fn the_plan_shows_every_step_and_no_value() {
     let text = Platform::new()
         .plan(&["back"])
-        .display(Path::new("/p"))
+        .display(Path::new("/p"), None)
         .to_string();
     for part in [
         "SERVICE",

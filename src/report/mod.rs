@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 pub use summary::{failures, summary};
+pub use terminal::columns;
 pub use text::paint;
 
 use crate::event::{Event, Events, FailedStep, Outcome, Unit};

@@ -6,7 +6,7 @@ use super::Ended;
 use super::terminal::columns;
 use super::text::{elapsed, shortened};
 use crate::event::{FailedStep, Outcome, Unit};
-use crate::plan::table::aligned;
+use crate::plan::table::fitted;
 use crate::plan::{Decision, Plan, UnitPlan};
 
 /// The longest line of a log that is shown below a failure; the log file has all of it.
@@ -37,26 +37,8 @@ pub fn summary(plan: &Plan, ended: &[(Unit, Ended)]) -> Summary {
         .collect();
     Summary {
         failures,
-        table: table(rows, columns(std::io::stdout())),
+        table: fitted(rows, columns(std::io::stdout())),
     }
-}
-
-/// Returns the table; in a terminal too narrow for it each image, the last column, has a line of its
-/// own.
-fn table(mut rows: Vec<Vec<String>>, columns: Option<usize>) -> String {
-    let table = aligned(&rows);
-    let widest = table.lines().map(|line| line.chars().count()).max();
-    if columns.is_none() || widest <= columns {
-        return table;
-    }
-    let images: Vec<String> = rows.iter_mut().filter_map(Vec::pop).collect();
-    let table = aligned(&rows);
-    let mut lines = table.lines().zip(images);
-    let heading = lines.next().map_or("", |(heading, _)| heading);
-    let rest = lines.map(|(line, image)| format!("{line}\n  {image}\n"));
-    std::iter::once(format!("{heading}\n"))
-        .chain(rest)
-        .collect()
 }
 
 /// Returns the failures with the end of their logs.
@@ -132,33 +114,5 @@ pub fn outcome_line(ended: &Ended) -> String {
         }
         Outcome::Blocked(needed) => format!("not started: {needed} failed"),
         Outcome::Stopped => format!("stopped after {took}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn images_have_lines_of_their_own_in_a_narrow_terminal() {
-        let row = |cells: [&str; 6]| cells.map(str::to_owned).to_vec();
-        let rows = vec![
-            row(["SERVICE", "COMMIT", "RESULT", "TIME", "WHY", "IMAGE"]),
-            row([
-                "app",
-                "12345678",
-                "built",
-                "1.2s",
-                "new",
-                "example.com/app:1",
-            ]),
-        ];
-        let wide = "SERVICE  COMMIT    RESULT  TIME  WHY  IMAGE\n\
-                    app      12345678  built   1.2s  new  example.com/app:1\n";
-        assert_eq!(table(rows.clone(), None), wide);
-        assert_eq!(table(rows.clone(), Some(55)), wide);
-        let narrow = "SERVICE  COMMIT    RESULT  TIME  WHY\n\
-                      app      12345678  built   1.2s  new\n  example.com/app:1\n";
-        assert_eq!(table(rows, Some(54)), narrow);
     }
 }

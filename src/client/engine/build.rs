@@ -19,6 +19,8 @@ use crate::image::{ImageReference, Registry};
 /// What is built.
 #[derive(Debug)]
 pub struct ImageBuild<'a> {
+    /// The folder that nothing outside of is read.
+    pub root: &'a Path,
     /// The folder whose files the Dockerfile may copy.
     pub context: &'a Path,
     /// The Dockerfile.
@@ -52,7 +54,7 @@ impl Engine {
         output: &(dyn Fn(Bytes) + Send + Sync),
         progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<(), EngineError> {
-        let context = Context::open(build.context, build.dockerfile)?;
+        let context = Context::open(build.root, build.context, build.dockerfile)?;
         let to_map = |map: &BTreeMap<String, String>| -> HashMap<String, String> {
             map.iter()
                 .map(|(name, value)| (name.clone(), value.clone()))
@@ -130,11 +132,7 @@ impl Engine {
                 Ok(message) => log.write(message, output),
                 Err(error) => {
                     if let Ok(source) = context_failure.try_recv() {
-                        return Err(EngineError::Refused {
-                            action,
-                            message: source.to_string(),
-                            status: None,
-                        });
+                        return Err(EngineError::ContextFile(source.to_string()));
                     }
                     return Err(EngineError::new(action, error));
                 }

@@ -15,6 +15,9 @@ use super::dockerignore::{Dockerignore, InvalidPattern};
 /// The name under which a Dockerfile that lies outside the context is sent.
 const OUTSIDE_DOCKERFILE: &str = ".dockerfile.xp";
 
+/// The largest `.dockerignore` that is read, in bytes: each of its lines is held against each file.
+const LARGEST_IGNORE_FILE: u64 = 64 * 1024;
+
 /// How much of the archive waits between the thread that reads files and the connection.
 const BUFFER: usize = 256 * 1024;
 
@@ -37,6 +40,12 @@ pub enum ContextError {
     /// The context is no folder.
     #[error("the build context {} is not a folder", .0.display())]
     NoFolder(PathBuf),
+    /// A link leads to a place outside.
+    #[error("{} leads out of the service's files by a symbolic link, or nowhere", .0.display())]
+    LeadsOut(PathBuf),
+    /// A `.dockerignore` is too large.
+    #[error("{} is larger than {} KiB", .0.display(), LARGEST_IGNORE_FILE / 1024)]
+    LargeIgnore(PathBuf),
     /// A file could not be read.
     #[error("{} could not be read", path.display())]
     Unreadable {
@@ -59,37 +68,60 @@ impl Context {
     /// Opens a context: checks that it and its Dockerfile exist, and reads the `.dockerignore`,
     /// the one named after the Dockerfile where there is one.
     ///
+    /// Nothing outside `root` is read: a link that leads out of it, committed or made by a script, would
+    /// bring files of this machine into the image.
+    ///
     /// # Errors
     ///
     /// See [`ContextError`].
-    pub fn open(folder: &Path, dockerfile: &Path) -> Result<Self, ContextError> {
+    pub fn open(root: &Path, folder: &Path, dockerfile: &Path) -> Result<Self, ContextError> {
         if !folder.is_dir() {
             return Err(ContextError::NoFolder(folder.to_owned()));
         }
         if !dockerfile.is_file() {
-            return Err(ContextError::NoDockerfile(dockerfile.to_owned()));
+            return Err(match fs::symlink_metadata(dockerfile) {
+                Ok(found) if found.is_symlink() => ContextError::LeadsOut(dockerfile.to_owned()),
+                _ => ContextError::NoDockerfile(dockerfile.to_owned()),
+            });
         }
-        let name = match dockerfile.strip_prefix(folder) {
-            Ok(relative) => relative.to_string_lossy().into_owned(),
+        let root = real(root)?;
+        let (real_folder, real_dockerfile) = (within(&root, folder)?, within(&root, dockerfile)?);
+        let name = match real(dockerfile.parent().unwrap_or(dockerfile))?.strip_prefix(&real_folder)
+        {
+            Ok(parent) => {
+                let file = dockerfile.file_name().unwrap_or_default();
+                parent.join(file).to_string_lossy().into_owned()
+            }
             Err(_) => OUTSIDE_DOCKERFILE.to_owned(),
         };
         let mut own = dockerfile.as_os_str().to_owned();
         own.push(".dockerignore");
         let mut ignore = Dockerignore::default();
-        for path in [PathBuf::from(own), folder.join(".dockerignore")] {
-            match fs::read(&path) {
-                Ok(bytes) => {
-                    ignore = Dockerignore::parse(&String::from_utf8_lossy(&bytes))
-                        .map_err(|source| ContextError::Ignore { path, source })?;
-                    break;
-                }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        for path in [PathBuf::from(own), real_folder.join(".dockerignore")] {
+            match fs::symlink_metadata(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(source) => return Err(ContextError::Unreadable { path, source }),
+                Ok(_) => {}
             }
+            let unreadable = |source| ContextError::Unreadable {
+                path: path.clone(),
+                source,
+            };
+            let file = File::open(within(&root, &path)?).map_err(unreadable)?;
+            let mut bytes = Vec::new();
+            file.take(LARGEST_IGNORE_FILE + 1)
+                .read_to_end(&mut bytes)
+                .map_err(unreadable)?;
+            if bytes.len() as u64 > LARGEST_IGNORE_FILE {
+                return Err(ContextError::LargeIgnore(path));
+            }
+            ignore = Dockerignore::parse(&String::from_utf8_lossy(&bytes))
+                .map_err(|source| ContextError::Ignore { path, source })?;
+            break;
         }
         Ok(Self {
-            folder: folder.to_owned(),
-            dockerfile: dockerfile.to_owned(),
+            folder: real_folder,
+            dockerfile: real_dockerfile,
             name,
             ignore,
         })
@@ -166,6 +198,27 @@ impl Context {
             )?;
         }
         archive.into_inner()?.flush()
+    }
+}
+
+/// Returns a path without links.
+fn real(path: &Path) -> Result<PathBuf, ContextError> {
+    fs::canonicalize(path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => ContextError::LeadsOut(path.to_owned()),
+        _ => ContextError::Unreadable {
+            path: path.to_owned(),
+            source,
+        },
+    })
+}
+
+/// Returns a path without links, which has to lie within `root`.
+fn within(root: &Path, path: &Path) -> Result<PathBuf, ContextError> {
+    let found = real(path)?;
+    if found.starts_with(root) {
+        Ok(found)
+    } else {
+        Err(ContextError::LeadsOut(path.to_owned()))
     }
 }
 
@@ -265,7 +318,12 @@ mod tests {
         fs::write(folder.path().join("run"), "x").unwrap();
         fs::set_permissions(folder.path().join("run"), fs::Permissions::from_mode(0o750)).unwrap();
         symlink("../outside/nowhere", folder.path().join("link")).unwrap();
-        let context = Context::open(folder.path(), &folder.path().join("Dockerfile")).unwrap();
+        let context = Context::open(
+            folder.path(),
+            folder.path(),
+            &folder.path().join("Dockerfile"),
+        )
+        .unwrap();
         let entries = entries(&context);
         assert_eq!(entries[&long].2, b"long");
         assert_eq!(entries["run"].0, 0o750);
@@ -285,22 +343,72 @@ mod tests {
         write(".dockerignore", "*\n!dist/**\n");
         write("dist/app", "x");
         write("secret", "x");
-        let context =
-            Context::open(folder.path(), &folder.path().join("docker/Dockerfile")).unwrap();
+        let context = Context::open(
+            folder.path(),
+            folder.path(),
+            &folder.path().join("docker/Dockerfile"),
+        )
+        .unwrap();
         let names: Vec<_> = entries(&context).into_keys().collect();
         assert_eq!(names, ["dist/app", "docker/Dockerfile"]);
 
         write("docker/Dockerfile.dockerignore", "dist\n");
-        let context =
-            Context::open(folder.path(), &folder.path().join("docker/Dockerfile")).unwrap();
+        let context = Context::open(
+            folder.path(),
+            folder.path(),
+            &folder.path().join("docker/Dockerfile"),
+        )
+        .unwrap();
         assert!(entries(&context).contains_key("secret"));
         assert!(!entries(&context).contains_key("dist/app"));
     }
 
     #[test]
+    fn nothing_outside_is_read() {
+        let outside = tempfile::tempdir().unwrap();
+        for name in ["Dockerfile", "key", "ignore"] {
+            fs::write(outside.path().join(name), "FROM scratch").unwrap();
+        }
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name);
+        fs::write(path("Dockerfile"), "FROM scratch").unwrap();
+        symlink(outside.path(), path("out")).unwrap();
+        symlink(outside.path().join("Dockerfile"), path("linked")).unwrap();
+        symlink("/nowhere", path("broken")).unwrap();
+        symlink("Dockerfile", path("inside")).unwrap();
+        let open =
+            |context: &str, file: &str| Context::open(root.path(), &path(context), &path(file));
+        for (context, file) in [
+            ("out", "Dockerfile"),
+            ("", "out/Dockerfile"),
+            ("", "linked"),
+            ("", "broken"),
+        ] {
+            let error = open(context, file).unwrap_err();
+            assert!(
+                matches!(error, ContextError::LeadsOut(_)),
+                "{context} {file}: {error}"
+            );
+        }
+        assert_eq!(open("", "inside").unwrap().dockerfile(), "inside");
+        symlink(outside.path().join("ignore"), path(".dockerignore")).unwrap();
+        let error = open("", "Dockerfile").unwrap_err();
+        assert!(matches!(error, ContextError::LeadsOut(_)), "{error}");
+        fs::remove_file(path(".dockerignore")).unwrap();
+        fs::write(path(".dockerignore"), "x\n".repeat(100_000)).unwrap();
+        let error = open("", "Dockerfile").unwrap_err();
+        assert!(matches!(error, ContextError::LargeIgnore(_)), "{error}");
+    }
+
+    #[test]
     fn a_missing_dockerfile_is_named() {
         let folder = tempfile::tempdir().unwrap();
-        let error = Context::open(folder.path(), &folder.path().join("Dockerfile")).unwrap_err();
+        let error = Context::open(
+            folder.path(),
+            folder.path(),
+            &folder.path().join("Dockerfile"),
+        )
+        .unwrap_err();
         assert!(error.to_string().contains("no Dockerfile at"), "{error}");
     }
 }

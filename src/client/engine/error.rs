@@ -62,6 +62,9 @@ pub enum EngineError {
     /// A container ended though its work was not done.
     #[error("the builder container ended while its script ran")]
     ContainerGone,
+    /// A file of the build context cannot be read.
+    #[error("the build context cannot be sent: {0}")]
+    ContextFile(String),
     /// The build context cannot be sent.
     #[error(transparent)]
     Context(#[from] ContextError),
@@ -88,7 +91,7 @@ impl EngineError {
             },
             error => Self::Broken {
                 action,
-                source: Box::new(error),
+                source: innermost(&error).into(),
             },
         }
     }
@@ -116,6 +119,15 @@ fn tidy(message: &str) -> String {
     message.to_owned()
 }
 
+/// Returns the last cause: what stands before it are the layers of the HTTP library.
+pub(super) fn innermost(error: &(dyn StdError + 'static)) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
+
 impl Diagnostic for EngineError {
     fn exit(&self) -> Exit {
         match self {
@@ -125,6 +137,7 @@ impl Diagnostic for EngineError {
             Self::Refused { .. }
             | Self::NoShell { .. }
             | Self::ContainerGone
+            | Self::ContextFile(_)
             | Self::Context(_) => Exit::ServiceFailed,
         }
     }
@@ -154,6 +167,15 @@ impl Diagnostic for EngineError {
             }
             Self::Refused { message, .. } if message.starts_with("unsupported: ") => {
                 "the registry may be in read-only mode".to_owned()
+            }
+            Self::Broken { .. } => {
+                "the engine may have stopped: start it, and run xp again".to_owned()
+            }
+            Self::ContextFile(_) => {
+                "where a script left it so, change its mode at the end of the script, or name it in .dockerignore".to_owned()
+            }
+            Self::Refused { message, .. } if message.contains("bind source path does not exist") => {
+                "the engine does not see this machine's folders: is it remote, or does xp run in a container?".to_owned()
             }
             Self::Refused { message, .. } if message.contains("no space left on device") => {
                 "free some space, for instance with `docker system prune`".to_owned()

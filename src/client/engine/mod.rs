@@ -56,7 +56,7 @@ impl Engine {
         let address = settings.address.clone();
         let unreachable = |error: bollard::errors::Error| EngineError::Unreachable {
             address: address.clone(),
-            source: Box::new(error),
+            source: error::innermost(&error).into(),
         };
         let docker = open(settings)?
             .negotiate_version()
@@ -155,7 +155,7 @@ fn open(settings: &EngineSettings) -> Result<Docker, EngineError> {
     };
     let docker = docker.map_err(|error| EngineError::Unreachable {
         address: address.to_owned(),
-        source: Box::new(error),
+        source: error::innermost(&error).into(),
     })?;
     Ok(docker.with_request_modifier(encode_credentials_for_urls))
 }

@@ -6,10 +6,14 @@ use std::path::PathBuf;
 ///
 /// # Errors
 ///
-/// An absolute path, `~`, and every `..`, even one that would come back: it is not worth
-/// the doubt.
+/// An absolute path, `~`, a folder of git's own, where a file could become a hook, and every `..`, even one
+/// that would come back: it is not worth the doubt.
 pub(super) fn within_folder(text: &str) -> Result<PathBuf, String> {
-    parts_within(text).map(|parts| parts.iter().collect())
+    let parts = parts_within(text)?;
+    if parts.iter().any(|part| part.eq_ignore_ascii_case(".git")) {
+        return Err(format!("`{text}` lies in a folder of git's own"));
+    }
+    Ok(parts.iter().collect())
 }
 
 /// Does the same for a path that stays a text, such as a Dockerfile's.

@@ -17,6 +17,7 @@ pub const CASES: &[Case] = cases![
     fail_fast_stops_everything,
     so_many_jobs_run_at_once,
     unreachable_engine_is_said,
+    a_folder_with_other_files_is_no_cache_folder,
 ];
 
 fn build_makes_an_image_once(t: &Context) {
@@ -277,4 +278,20 @@ fn image_id(t: &Context, image: &str) -> String {
 fn sha1_of(t: &Context, text: &str) -> String {
     let sum = t.program("sha1sum", []).stdin(text).success();
     sum.stdout
+}
+
+fn a_folder_with_other_files_is_no_cache_folder(t: &Context) {
+    let app = App::new(t, &[], "");
+    t.write("mine/build/app/thesis.txt", "precious");
+    for folder in ["mine", "."] {
+        let folder = t.dir().join(folder);
+        app.build()
+            .env("XP_CACHE_DIR", &folder)
+            .failure(2)
+            .stderr_contains("holds files that xp did not make");
+    }
+    assert_eq!(t.read("mine/build/app/thesis.txt"), "precious");
+    app.build()
+        .env("XP_CACHE_DIR", t.dir().join("new"))
+        .success();
 }

@@ -125,12 +125,18 @@ fn a_reference_that_does_not_exist_is_an_error_with_near_matches(t: &Context) {
     remote.branch("feature/TASK-981");
     let abbreviated = &commit[..10];
     for (reference, message) in [
-        ("origin/mastre", "has no origin/mastre (similar: master)"),
-        ("task-981", "has no task-981 (similar: feature/TASK-981)"),
-        ("v1.1", "has no v1.1 (similar: v1.0)"),
+        (
+            "origin/mastre",
+            "has no branch or tag `origin/mastre` (similar: master)",
+        ),
+        (
+            "task-981",
+            "has no branch or tag `task-981` (similar: feature/TASK-981)",
+        ),
+        ("v1.1", "has no branch or tag `v1.1` (similar: v1.0)"),
         (
             "refs/heads/mastre",
-            "has no refs/heads/mastre (similar: master)",
+            "has no branch or tag `refs/heads/mastre` (similar: master)",
         ),
         (
             abbreviated,
@@ -143,7 +149,7 @@ fn a_reference_that_does_not_exist_is_an_error_with_near_matches(t: &Context) {
                 t.xp([command])
                     .failure(3)
                     .stderr_contains(&format!(
-                        "error: zbackend cannot be resolved: {url} has no {reference}"
+                        "error: zbackend cannot be resolved: {url} has no branch or tag `{reference}`"
                     ))
                     .stderr_contains(message);
             }
@@ -289,7 +295,9 @@ fn a_deleted_branch_is_an_error_until_the_manifest_changes(t: &Context) {
     t.xp(["build"]).success();
     t.assert_built("zbackend", &feature);
     remote.delete_branch("feature");
-    t.xp(["build"]).failure(3).stderr_contains("has no feature");
+    t.xp(["build"])
+        .failure(3)
+        .stderr_contains("has no branch or tag `feature`");
     assert_eq!(t.git("src/zbackend", &["rev-parse", "HEAD"]), feature);
 
     t.platform(&service("master"));

@@ -13,6 +13,7 @@ pub const CASES: &[Case] = cases![
     dockerfile_outside_the_context,
     only_the_commit_reaches_the_image,
     missing_dockerfile_is_said,
+    nothing_of_this_machine_reaches_the_image_by_a_link,
     failing_instruction_is_a_failure,
     large_context_needs_little_memory,
 ];
@@ -203,6 +204,31 @@ fn missing_dockerfile_is_said(t: &Context) {
     app.build()
         .failure(1)
         .stderr_contains("no-folder is not a folder");
+}
+
+fn nothing_of_this_machine_reaches_the_image_by_a_link(t: &Context) {
+    let secret = t.folder().join("secret");
+    std::fs::create_dir(&secret).expect("a folder");
+    std::fs::write(secret.join("key"), "canary").expect("a file");
+    let app = App::new(t, &[], "");
+    let keys = |docker: &str| {
+        let script = format!("rm -rf files; ln -s {} files", secret.display());
+        format!(
+            "dockerBuilder: {{ image: {}, network: none }}\nscripts: {{ build: [ '{script}' ] }}\n\
+             docker: {{ image: {}, {docker} }}",
+            t.engine().busybox(),
+            app.image(),
+        )
+    };
+    for docker in ["context: files, file: Dockerfile", "file: files/key"] {
+        app.set_keys(&keys(docker));
+        for builder in BUILDERS {
+            let output = with(builder, app.build()).failure(1);
+            let output = output.stderr_contains("leads out of the service's files");
+            assert!(!output.stderr.contains("canary"), "{output}");
+            assert_eq!(t.engine().image(&format!("{}:master", app.image())), None);
+        }
+    }
 }
 
 fn failing_instruction_is_a_failure(t: &Context) {
