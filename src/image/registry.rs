@@ -3,8 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::name::{InvalidImageName, invalid};
-use super::repository::check_path;
+use super::name::{InvalidImageName, check_path, invalid};
 
 /// The host, and where named the port, of a registry.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

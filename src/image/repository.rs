@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::name::{InvalidImageName, invalid};
+use super::name::{InvalidImageName, check_path, invalid};
 use super::registry::parse_registry;
 use super::{ImageReference, Registry, RegistryPrefix, Tag};
 
@@ -90,53 +90,6 @@ fn split_registry(text: &str) -> (Option<&str>, &str) {
         }
         _ => (None, text),
     }
-}
-
-/// Checks the path of a repository; `text` is the whole name, for the error.
-pub(super) fn check_path(text: &str, path: &str) -> Result<(), InvalidImageName> {
-    const WHAT: &str = "an image name";
-    if path.is_empty() {
-        return invalid(text, WHAT, "it names no repository");
-    }
-    if text.len() > 255 {
-        return invalid(text, WHAT, "it is longer than 255 characters");
-    }
-    if path.chars().any(|c| c.is_ascii_uppercase()) {
-        return invalid(text, WHAT, "upper-case letters are not allowed");
-    }
-    for part in path.split('/') {
-        if part.is_empty() {
-            return invalid(text, WHAT, "it has an empty part between slashes");
-        }
-        if !part
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c))
-        {
-            return invalid(
-                text,
-                WHAT,
-                "only lower-case letters, digits, `.`, `_`, `-` and `/` are allowed",
-            );
-        }
-        let is_separator = |c: char| "._-".contains(c);
-        if part.starts_with(is_separator) || part.ends_with(is_separator) {
-            return invalid(text, WHAT, "a part starts or ends with `.`, `_` or `-`");
-        }
-        let separators = part
-            .split(|c: char| !is_separator(c))
-            .filter(|run| !run.is_empty());
-        if !separators
-            .into_iter()
-            .all(|run| matches!(run, "." | "_" | "__") || run.chars().all(|c| c == '-'))
-        {
-            return invalid(
-                text,
-                WHAT,
-                "between letters stand `.`, `_`, `__` or dashes, not mixed",
-            );
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -129,6 +129,11 @@ impl Engine {
             };
             let Some(message) = message else { break };
             match message {
+                // The client library makes an error of it only where it has a message.
+                Ok(BuildInfo {
+                    error_detail: Some(detail),
+                    ..
+                }) => return Err(EngineError::refused(action, detail)),
                 Ok(message) => log.write(message, output),
                 Err(error) => {
                     if let Ok(source) = context_failure.try_recv() {

@@ -96,6 +96,16 @@ impl EngineError {
         }
     }
 
+    /// Makes an error of one that stood inside a stream, which may lack a reason.
+    pub(super) fn refused(action: impl Into<String>, detail: bollard::models::ErrorDetail) -> Self {
+        let reason = detail.message.as_deref().map(tidy);
+        Self::Refused {
+            action: action.into(),
+            message: reason.unwrap_or_else(|| "it gave no reason".to_owned()),
+            status: None,
+        }
+    }
+
     /// Returns the status of the engine's answer, where it refused.
     pub fn status(&self) -> Option<u16> {
         match self {

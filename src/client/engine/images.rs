@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 
 use bollard::auth::DockerCredentials;
-use bollard::models::ProgressDetail;
+use bollard::models::{ErrorDetail, ProgressDetail};
 use bollard::query_parameters::{
     CreateImageOptionsBuilder, ListImagesOptionsBuilder, PushImageOptionsBuilder,
     TagImageOptionsBuilder,
 };
-use futures_util::StreamExt as _;
+use futures_util::{Stream, StreamExt as _};
 
 use super::{Engine, EngineError};
 use crate::client::registry::Credentials;
@@ -130,31 +130,19 @@ impl Engine {
         };
         options = options.tag(tag);
         let engine = self.patient();
-        let mut stream =
-            Box::pin(engine.create_image(Some(options.build()), None, credentials.map(to_engine)));
-        let mut transfer = Transfer::default();
-        while let Some(message) = stream.next().await {
-            let message =
-                message.map_err(|error| EngineError::new(format!("pull {image}"), error))?;
-            if let Some(detail) = message.error_detail {
-                return Err(EngineError::Refused {
-                    action: format!("pull {image}"),
-                    message: detail
-                        .message
-                        .unwrap_or_else(|| "it gave no reason".to_owned()),
-                    status: None,
-                });
-            }
-            if let Some(seconds) = transfer.retrying(message.status.as_deref()) {
-                (watcher.retrying)(seconds);
-            }
-            if message.status.as_deref() == Some("Downloading")
-                && let Some((done, total)) = transfer.update(message.id, message.progress_detail)
-            {
-                (watcher.progress)(done, total);
-            }
-        }
-        Ok(())
+        let messages = engine.create_image(Some(options.build()), None, credentials.map(to_engine));
+        let messages = messages.map(|message| {
+            message.map(|message| Message {
+                // What is unpacked was counted when it came.
+                layer: message
+                    .id
+                    .filter(|_| message.status.as_deref() == Some("Downloading")),
+                status: message.status,
+                detail: message.progress_detail,
+                refusal: message.error_detail,
+            })
+        });
+        follow(format!("pull {image}"), messages, watcher).await
     }
 
     /// Pushes an image.
@@ -173,39 +161,58 @@ impl Engine {
             options = options.tag(tag.as_str());
         }
         let engine = self.patient();
-        let mut stream = Box::pin(engine.push_image(
+        let messages = engine.push_image(
             &image.repository().to_string(),
             Some(options.build()),
             credentials.map(to_engine),
-        ));
-        let mut transfer = Transfer::default();
-        while let Some(message) = stream.next().await {
-            let message =
-                message.map_err(|error| EngineError::new(format!("push {image}"), error))?;
-            if let Some(detail) = message.error_detail {
-                return Err(EngineError::Refused {
-                    action: format!("push {image}"),
-                    message: detail
-                        .message
-                        .unwrap_or_else(|| "it gave no reason".to_owned()),
-                    status: None,
-                });
-            }
-            if let Some(seconds) = transfer.retrying(message.status.as_deref()) {
-                (watcher.retrying)(seconds);
-            }
-            // The client library leaves out which layer is meant; layers differ by their size.
-            let layer = message
-                .progress_detail
-                .as_ref()
-                .and_then(|detail| detail.total)
-                .map(|total| total.to_string());
-            if let Some((done, total)) = transfer.update(layer, message.progress_detail) {
-                (watcher.progress)(done, total);
-            }
-        }
-        Ok(())
+        );
+        let messages = messages.map(|message| {
+            message.map(|message| Message {
+                // The client library leaves out which layer is meant; layers differ by their size.
+                layer: message
+                    .progress_detail
+                    .as_ref()
+                    .and_then(|detail| detail.total)
+                    .map(|total| total.to_string()),
+                status: message.status,
+                detail: message.progress_detail,
+                refusal: message.error_detail,
+            })
+        });
+        follow(format!("push {image}"), messages, watcher).await
     }
+}
+
+/// What the engine says of a push or a pull.
+struct Message {
+    /// Which layer it is about.
+    layer: Option<String>,
+    status: Option<String>,
+    detail: Option<ProgressDetail>,
+    refusal: Option<ErrorDetail>,
+}
+
+/// Follows a push or a pull to its end; the status of the answer says nothing of it.
+async fn follow(
+    action: String,
+    messages: impl Stream<Item = Result<Message, bollard::errors::Error>>,
+    watcher: Watcher<'_>,
+) -> Result<(), EngineError> {
+    let mut messages = std::pin::pin!(messages);
+    let mut transfer = Transfer::default();
+    while let Some(message) = messages.next().await {
+        let message = message.map_err(|error| EngineError::new(&action, error))?;
+        if let Some(detail) = message.refusal {
+            return Err(EngineError::refused(action, detail));
+        }
+        if let Some(seconds) = transfer.retrying(message.status.as_deref()) {
+            (watcher.retrying)(seconds);
+        }
+        if let Some((done, total)) = transfer.update(message.layer, message.detail) {
+            (watcher.progress)(done, total);
+        }
+    }
+    Ok(())
 }
 
 /// Credentials as the engine takes them.

@@ -7,6 +7,7 @@
 //! why a token was refused.
 
 mod auth;
+mod certificates;
 mod credentials;
 mod error;
 mod host;
