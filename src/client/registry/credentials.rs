@@ -58,11 +58,7 @@ pub(super) fn find(
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(configuration(error.to_string())),
     };
-    let server = match registry.is_docker_hub() {
-        // The name under which `docker login` has always kept it.
-        true => "https://index.docker.io/v1/",
-        false => registry.as_str(),
-    };
+    let server = server_of(registry);
     let helper = || helper_name(&bytes, server);
     match docker_credential::get_credential_from_reader(bytes.as_slice(), server) {
         Ok(DockerCredential::UsernamePassword(user, password)) => {
@@ -105,6 +101,21 @@ pub(super) fn find(
         }),
         Err(error) => Err(configuration(error.to_string())),
     }
+}
+
+/// Returns the name by which Docker's configuration calls a registry.
+fn server_of(registry: &Registry) -> &str {
+    match registry.is_docker_hub() {
+        // The name under which `docker login` has always kept it.
+        true => "https://index.docker.io/v1/",
+        false => registry.as_str(),
+    }
+}
+
+/// Returns the credential helper of a registry, for an error.
+pub(super) fn helper_of(folder: Option<&Path>, registry: &Registry) -> String {
+    let configuration = folder.and_then(|folder| fs::read(folder.join("config.json")).ok());
+    helper_name(&configuration.unwrap_or_default(), server_of(registry))
 }
 
 /// Returns the program that Docker's configuration names for a registry.

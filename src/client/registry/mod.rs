@@ -70,14 +70,16 @@ struct Shared {
     settings: RegistrySettings,
     /// The registries that the engine talks to without TLS.
     insecure: InsecureRegistries,
-    hosts: Cells<Result<Host, Arc<RegistryError>>>,
+    hosts: Cells<Arc<Host>>,
     credentials: Cells<Option<Credentials>>,
 }
 
-/// Something by registry, found out once however many ask for it.
-type Cells<T> = Mutex<HashMap<Registry, Arc<OnceCell<T>>>>;
+/// Something by registry, or why it is not known: found out once, however many ask for it.
+type Cells<T> = Mutex<HashMap<Registry, Arc<Cell<T>>>>;
 
-fn cell<T>(cells: &Cells<T>, registry: &Registry) -> Arc<OnceCell<T>> {
+type Cell<T> = OnceCell<Result<T, Arc<RegistryError>>>;
+
+fn cell<T>(cells: &Cells<T>, registry: &Registry) -> Arc<Cell<T>> {
     let mut cells = cells.lock().unwrap_or_else(PoisonError::into_inner);
     cells
         .entry(registry.clone())
@@ -222,27 +224,31 @@ impl RegistryClient {
     ) -> Result<Option<Credentials>, RegistryError> {
         let cell = cell(&self.shared.credentials, registry);
         let find = || async {
-            let folder = self.shared.settings.docker_config.clone();
+            let settings_folder = self.shared.settings.docker_config.clone();
+            let folder = settings_folder.clone();
             let registry = registry.clone();
             // A credential helper is a process, and may ask a keychain.
             let asked = registry.clone();
             let find =
                 tokio::task::spawn_blocking(move || credentials::find(folder.as_deref(), &asked));
-            match tokio::time::timeout(HELPER_TIMEOUT, find).await {
+            let found = match tokio::time::timeout(HELPER_TIMEOUT, find).await {
                 Ok(found) => found.unwrap_or(Ok(None)),
                 Err(_) => Err(RegistryError::Helper {
-                    helper: "docker-credential-…".to_owned(),
+                    helper: credentials::helper_of(settings_folder.as_deref(), &registry),
                     registry,
                     what: format!("gave no answer within {} s", HELPER_TIMEOUT.as_secs()),
                 }),
-            }
+            };
+            found.map_err(Arc::new)
         };
-        cell.get_or_try_init(find).await.cloned()
+        // A failure is kept too: a helper that asks somebody for a password asks once.
+        let found = cell.get_or_init(find).await;
+        found.clone().map_err(RegistryError::Known)
     }
 
     /// Returns the registry of an image. A failure is kept: with many images it would otherwise be
     /// waited for once an image.
-    async fn host(&self, image: &ImageReference) -> Result<HostGuard, RegistryError> {
+    async fn host(&self, image: &ImageReference) -> Result<Arc<Host>, RegistryError> {
         let Some(registry) = image.repository().registry() else {
             return Err(RegistryError::NoRegistry(Box::new(image.clone())));
         };
@@ -250,13 +256,10 @@ impl RegistryClient {
         let found = cell
             .get_or_init(|| async { self.find_host(registry).await.map_err(Arc::new) })
             .await;
-        match found {
-            Ok(_) => Ok(HostGuard(cell)),
-            Err(error) => Err(RegistryError::Known(error.clone())),
-        }
+        found.clone().map_err(RegistryError::Known)
     }
 
-    async fn find_host(&self, registry: &Registry) -> Result<Host, RegistryError> {
+    async fn find_host(&self, registry: &Registry) -> Result<Arc<Host>, RegistryError> {
         let credentials = self.credentials(registry).await?;
         let trust = if registry.is_loopback() {
             Trust::Loopback
@@ -273,6 +276,7 @@ impl RegistryClient {
             trust,
         )
         .await
+        .map(Arc::new)
     }
 }
 
@@ -280,19 +284,4 @@ fn sha256(bytes: &[u8]) -> String {
     let digest = Sha256::digest(bytes);
     let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{hex}")
-}
-
-/// A host that was found; keeps its cell alive.
-struct HostGuard(Arc<OnceCell<Result<Host, Arc<RegistryError>>>>);
-
-impl std::ops::Deref for HostGuard {
-    type Target = Host;
-
-    fn deref(&self) -> &Host {
-        match self.0.get() {
-            Some(Ok(host)) => host,
-            // `host()` makes a guard only of a cell that holds one.
-            _ => unreachable!("a host guard holds a host"),
-        }
-    }
 }
