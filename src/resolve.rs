@@ -31,6 +31,8 @@ pub struct Request {
 pub struct Resolution {
     /// The commit, and the full name of the reference.
     pub reference: ResolvedReference,
+    /// Whether it is the branch of `--branch`.
+    pub is_preferred: bool,
 }
 
 /// Everything that went wrong, in the order of the services.
@@ -156,7 +158,11 @@ pub async fn resolve(
                     commit: *commit,
                     name: None,
                 };
-                resolved.insert(request.service, Resolution { reference });
+                let resolution = Resolution {
+                    reference,
+                    is_preferred: false,
+                };
+                resolved.insert(request.service, resolution);
             }
             _ => remotes
                 .entry(remote_key(&request.url))
@@ -267,7 +273,10 @@ fn choose(refs: &RemoteRefs, request: &Request) -> Option<Resolution> {
                     commit,
                     name: Some(name),
                 };
-                return Some(Resolution { reference });
+                return Some(Resolution {
+                    reference,
+                    is_preferred: true,
+                });
             }
         }
     }
@@ -287,7 +296,10 @@ fn choose(refs: &RemoteRefs, request: &Request) -> Option<Resolution> {
             })
         })?,
     };
-    Some(Resolution { reference })
+    Some(Resolution {
+        reference,
+        is_preferred: false,
+    })
 }
 
 /// Returns the names most like what was asked for: the same in another case or folder first.

@@ -16,7 +16,7 @@ use crate::inspect;
 use crate::manifest::{ManifestError, ServiceName};
 use crate::plan::{BuilderState, Decided, Draft, Inventory, Options, Plan};
 use crate::resolve::{self, Request};
-use crate::source::ResolvedReference;
+use crate::source::{Origin, ServiceSource};
 
 /// A plan, and the clients with which it was made.
 pub struct Planned {
@@ -42,7 +42,7 @@ pub async fn resolve(
     git: &GitClient,
     services: &BTreeSet<ServiceName>,
     references: &References,
-) -> Result<BTreeMap<ServiceName, ResolvedReference>, Failure> {
+) -> Result<BTreeMap<ServiceName, ServiceSource>, Failure> {
     let mut own = BTreeMap::new();
     for (name, reference) in &references.references {
         session.manifest.select(&[name.as_str()])?;
@@ -83,7 +83,15 @@ pub async fn resolve(
     let mut sources = BTreeMap::new();
     for name in services {
         if let Some(resolution) = found.remove(name.as_str()) {
-            sources.insert(name.clone(), resolution.reference);
+            let origin = match own.contains_key(name) {
+                true => Origin::Reference,
+                false if resolution.is_preferred => Origin::Branch,
+                false => Origin::Manifest,
+            };
+            sources.insert(
+                name.clone(),
+                ServiceSource::of(resolution.reference, origin),
+            );
         }
     }
     Ok(sources)

@@ -29,7 +29,7 @@ pub async fn run(session: &Session, args: &SyncArgs) -> Result<(), Failure> {
     let git = session.git()?;
     let resolved = stages::resolve(session, &git, &selected, &args.references);
     let mut steps = Vec::new();
-    for (name, resolved) in session.unless_interrupted(resolved).await? {
+    for (name, source) in session.unless_interrupted(resolved).await? {
         let Some(service) = session.manifest.services.get(&name) else {
             continue;
         };
@@ -39,7 +39,7 @@ pub async fn run(session: &Session, args: &SyncArgs) -> Result<(), Failure> {
             SyncStep {
                 dir,
                 remote: service.git.remote.clone(),
-                resolved,
+                resolved: source.tip,
             },
         ));
     }

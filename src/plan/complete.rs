@@ -223,12 +223,12 @@ impl Decided<'_> {
         steps.push(Step::Sync(SyncStep {
             dir: dir.clone(),
             remote: service.git.remote.clone(),
-            resolved: source.clone(),
+            resolved: source.tip.clone(),
         }));
         steps.push(Step::Export(ExportStep {
             dir,
             commit,
-            branch: source.branch().map(str::to_owned),
+            branch: source.tip.branch().map(str::to_owned),
             remote: service.git.remote.clone(),
             export: export.clone(),
             git_dir: layout.git_dir(&service.name),

@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Options;
 use crate::image::{ImageReference, Tag};
 use crate::manifest::{Manifest, ManifestError, Service, ServiceName, Template, Values};
-use crate::source::ResolvedReference;
+use crate::source::ServiceSource;
 
 /// A service that the plan may be about.
 #[derive(Debug)]
 pub(super) struct Candidate<'a> {
     pub service: &'a Service,
     pub selected: bool,
-    pub source: &'a ResolvedReference,
+    pub source: &'a ServiceSource,
     /// The image by its commit.
     pub image: ImageReference,
     /// The further tags: the branch's, the manifest's, the command line's.
@@ -23,7 +23,7 @@ pub(super) struct Candidate<'a> {
 pub struct Draft<'a> {
     pub(super) manifest: &'a Manifest,
     pub(super) options: &'a Options,
-    pub(super) sources: &'a BTreeMap<ServiceName, ResolvedReference>,
+    pub(super) sources: &'a BTreeMap<ServiceName, ServiceSource>,
     pub(super) env: &'a dyn Fn(&str) -> Option<String>,
     /// Each after those that it needs.
     pub(super) candidates: Vec<Candidate<'a>>,
@@ -40,7 +40,7 @@ impl<'a> Draft<'a> {
     pub fn new(
         manifest: &'a Manifest,
         selected: &BTreeSet<ServiceName>,
-        sources: &'a BTreeMap<ServiceName, ResolvedReference>,
+        sources: &'a BTreeMap<ServiceName, ServiceSource>,
         options: &'a Options,
         env: &'a dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, ManifestError> {
@@ -70,7 +70,7 @@ impl<'a> Draft<'a> {
     fn candidate(
         &self,
         service: &'a Service,
-        source: &'a ResolvedReference,
+        source: &'a ServiceSource,
         selected: bool,
     ) -> Result<Candidate<'a>, ManifestError> {
         let repository = &service.docker.image;
@@ -101,7 +101,7 @@ impl<'a> Draft<'a> {
         &self,
         template: &Template,
         service: &Service,
-        source: &ResolvedReference,
+        source: &ServiceSource,
     ) -> Result<String, ManifestError> {
         self.with_values(service, source, |values| {
             self.manifest.render(template, values)
@@ -112,7 +112,7 @@ impl<'a> Draft<'a> {
     fn with_values<T>(
         &self,
         service: &Service,
-        source: &ResolvedReference,
+        source: &ServiceSource,
         use_values: impl FnOnce(&Values<'_>) -> T,
     ) -> T {
         let services = |name: &ServiceName| {

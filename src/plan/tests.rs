@@ -8,7 +8,7 @@ use crate::event::Phase;
 use crate::image::{Digest, EngineImage};
 use crate::manifest::{Manifest, ServiceName, parse};
 use crate::recipe::ContentHasher;
-use crate::source::ResolvedReference;
+use crate::source::{Origin, ResolvedReference, ServiceSource};
 
 const MANIFEST: &str = "
 registry: r.example.com/x
@@ -35,7 +35,7 @@ services:
 /// A platform of which everything about the outside is told by the test.
 struct Platform {
     manifest: Manifest,
-    sources: BTreeMap<ServiceName, ResolvedReference>,
+    sources: BTreeMap<ServiceName, ServiceSource>,
     inventory: Inventory,
     options: Options,
     builder_in_registry: bool,
@@ -65,9 +65,12 @@ impl Platform {
     fn of(text: &str) -> Self {
         let manifest =
             parse(text, Path::new("/p/x-platform.yml")).unwrap_or_else(|error| panic!("{error}"));
-        let source = |service: &ServiceName| ResolvedReference {
-            commit: commit(service.as_str()),
-            name: Some("refs/heads/master".to_owned()),
+        let source = |service: &ServiceName| {
+            let tip = ResolvedReference {
+                commit: commit(service.as_str()),
+                name: Some("refs/heads/master".to_owned()),
+            };
+            ServiceSource::of(tip, Origin::Manifest)
         };
         let sources = manifest
             .services
@@ -451,7 +454,7 @@ fn steps_know_all_that_they_need() {
 #[test]
 fn a_commit_without_a_branch_has_no_branch_tag() {
     let mut platform = Platform::new();
-    platform.sources.get_mut(&name("front")).unwrap().name = None;
+    platform.sources.get_mut(&name("front")).unwrap().tip.name = None;
     let plan = platform.plan(&["front"]);
     assert!(
         shown(&plan)[0].ends_with("[sync export image push]"),

@@ -4,8 +4,10 @@
 
 mod commit;
 mod reference;
+mod service;
 mod url;
 
 pub use commit::{CommitId, InvalidCommitId};
 pub use reference::{GitReference, InvalidRefName, RefName, ResolvedReference};
+pub use service::{Origin, ServiceSource};
 pub use url::{GitScheme, GitUrl, InvalidGitUrl};

@@ -1,0 +1,42 @@
+//! What is built of a service.
+
+use super::{CommitId, ResolvedReference};
+
+/// What is built of a service this time, and who said so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceSource {
+    /// What the reference stands for in the remote: what the working copy follows.
+    pub tip: ResolvedReference,
+    /// What is built: the tip, or with `git.path` the last commit that touched the path.
+    pub commit: CommitId,
+    /// Who named the reference.
+    pub origin: Origin,
+}
+
+/// Who named the reference of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// The manifest's `git.reference`, or the remote's default branch.
+    Manifest,
+    /// `--branch`, whose branch the repository has.
+    Branch,
+    /// `--reference`
+    Reference,
+}
+
+impl ServiceSource {
+    /// Returns the source that is a reference's own commit.
+    pub fn of(tip: ResolvedReference, origin: Origin) -> Self {
+        let commit = tip.commit;
+        Self {
+            tip,
+            commit,
+            origin,
+        }
+    }
+
+    /// Returns the branch's or tag's short name, as [`ResolvedReference::short_name`].
+    pub fn short_name(&self) -> Option<&str> {
+        self.tip.short_name()
+    }
+}
