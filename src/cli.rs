@@ -65,6 +65,8 @@ pub enum Command {
     Plan(PlanArgs),
     /// Clone, fetch and fast-forward working copies; never touch your own work
     Sync(SyncArgs),
+    /// Show what changed between two locks, with the commits
+    Diff(DiffArgs),
     /// List or build the builder images
     #[command(subcommand)]
     Builder(BuilderCommand),
@@ -162,6 +164,37 @@ pub struct SyncArgs {
     /// How much at once
     #[command(flatten)]
     pub jobs: Jobs,
+}
+
+/// Arguments of `xp diff`
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// The lock before: a file, or a git revision of this platform [default: HEAD]
+    #[arg(value_name = "A")]
+    pub from: Option<String>,
+    /// The lock after: a file, or a git revision of this platform [default: x-platform.lock]
+    #[arg(value_name = "B")]
+    pub to: Option<String>,
+    /// How the changes are shown
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: ChangesFormat,
+    /// Fetch nothing: list the commits that the working copies have
+    #[arg(long)]
+    pub no_fetch: bool,
+    /// The lock; else x-platform.lock beside the manifest
+    #[arg(long, value_name = "FILE")]
+    pub lock_file: Option<PathBuf>,
+}
+
+/// How changes are shown
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ChangesFormat {
+    /// Lines
+    Text,
+    /// Release notes
+    Markdown,
+    /// For programs
+    Json,
 }
 
 /// The commands of `xp builder`

@@ -18,6 +18,7 @@
 //! | [`source`] | git URLs, references, commits | be impure |
 //! | [`image`] | registries, repositories, tags, digests | be impure |
 //! | [`recipe`] | the inputs of a build and their digests | be impure |
+//! | [`lock`] | `x-platform.lock`: its format, what it takes to meet one, what changed between two | be impure, but for its file |
 //! | [`plan`] | inventory and manifest to steps; how they are shown | be impure |
 //! | [`event`] | what happened, as data | be impure |
 //! | [`error`] | exit codes, causes, hints | be impure |
@@ -46,6 +47,7 @@ pub mod event;
 pub mod execute;
 pub mod image;
 pub mod inspect;
+pub mod lock;
 pub mod manifest;
 pub mod plan;
 pub mod recipe;

@@ -1,6 +1,7 @@
 //! The stages that commands share: resolve, inspect, plan.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +14,7 @@ use crate::error::{Exit, Failure};
 use crate::event::Event;
 use crate::execute::{Context, Sources};
 use crate::inspect;
+use crate::lock::{InvalidLock, LOCK};
 use crate::manifest::{ManifestError, ServiceName};
 use crate::plan::{BuilderState, Decided, Draft, Inventory, Options, Plan};
 use crate::resolve::{self, Request};
@@ -219,6 +221,19 @@ pub fn context(
 
 /// Shows a manifest's error in the colours that were asked for.
 pub fn manifest_failure(session: &Session, error: &ManifestError) -> Failure {
+    Failure::rendered(Exit::Usage, error.render(session.settings.report.color))
+}
+
+/// Returns where the lock is.
+pub fn lock_file(session: &Session, named: Option<&Path>) -> PathBuf {
+    match named {
+        Some(file) => session.settings.directory.join(file),
+        None => session.manifest.folder.join(LOCK),
+    }
+}
+
+/// Shows a lock's error in the colours that were asked for.
+pub fn lock_failure(session: &Session, error: &InvalidLock) -> Failure {
     Failure::rendered(Exit::Usage, error.render(session.settings.report.color))
 }
 

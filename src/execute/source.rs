@@ -23,11 +23,11 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What bringing a commit's files takes.
 pub struct Sources {
-    git: GitClient,
+    pub(super) git: GitClient,
     events: Events,
-    cancel: CancellationToken,
+    pub(super) cancel: CancellationToken,
     /// For clones that are not complete yet.
-    staging_dir: PathBuf,
+    pub(super) staging_dir: PathBuf,
     /// The working copies that are in use: services of one remote may share one.
     in_use: Mutex<HashMap<PathBuf, Arc<tokio::sync::Mutex<()>>>>,
     /// Held while files are checked out, which keeps a processor busy: more at once is not faster.
@@ -54,7 +54,7 @@ impl Sources {
         }
     }
 
-    async fn lock(&self, dir: &Path) -> tokio::sync::OwnedMutexGuard<()> {
+    pub(super) async fn lock(&self, dir: &Path) -> tokio::sync::OwnedMutexGuard<()> {
         let lock = {
             let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
             in_use.entry(dir.to_owned()).or_default().clone()
@@ -148,7 +148,7 @@ pub async fn run_export(
 }
 
 /// Goes on with a panic of a blocking thread, which is a mistake in xp.
-fn joined<T>(result: Result<T, tokio::task::JoinError>) -> T {
+pub(super) fn joined<T>(result: Result<T, tokio::task::JoinError>) -> T {
     match result {
         Ok(value) => value,
         Err(error) => std::panic::resume_unwind(error.into_panic()),

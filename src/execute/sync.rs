@@ -252,6 +252,35 @@ pub fn sync(
     }))
 }
 
+/// Makes sure that a commit is in the object store, and leaves every file as it is; where there is no
+/// working copy, it is cloned. Blocks.
+///
+/// # Errors
+///
+/// As for [`sync`].
+pub fn bring(
+    client: &GitClient,
+    request: &SyncRequest<'_>,
+    watch: &Watch<'_>,
+) -> Result<(), SyncError> {
+    let dir = request.dir.to_owned();
+    let working_copy = match WorkingCopy::open(request.dir)? {
+        Opened::Nothing => {
+            staging::remove_stale(request.staging_dir);
+            return clone_anew(client, request, watch).map(drop);
+        }
+        Opened::OtherFiles => return Err(SyncError::OtherFiles { dir }),
+        Opened::NoFolder => return Err(SyncError::NoFolder { dir }),
+        Opened::WorkingCopy(working_copy) => working_copy,
+    };
+    if working_copy.has_commit(request.resolved.commit) {
+        return Ok(());
+    }
+    let remote = working_copy.remote_of(client, request.url);
+    let tracking = Tracking::of(&working_copy, remote, request.resolved);
+    bring_commit(client, &working_copy, &tracking, request, watch)
+}
+
 /// Where the remote's branches are kept in a working copy.
 struct Tracking {
     /// The remote's name in the configuration; none where only the manifest knows its URL.

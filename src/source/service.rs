@@ -22,6 +22,8 @@ pub enum Origin {
     Branch,
     /// `--reference`
     Reference,
+    /// The lock.
+    Lock,
 }
 
 impl ServiceSource {

@@ -17,7 +17,7 @@ pub(super) fn within_folder(text: &str) -> Result<PathBuf, String> {
 }
 
 /// Does the same for a path that stays a text, such as a Dockerfile's.
-pub(super) fn within_context(text: &str) -> Result<String, String> {
+pub(crate) fn within_context(text: &str) -> Result<String, String> {
     parts_within(text).map(|parts| parts.join("/"))
 }
 

@@ -1,0 +1,330 @@
+//! Whether a manifest and the registries can give what a lock names.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use super::{Lock, LockedService};
+use crate::error::{Diagnostic, Exit};
+use crate::image::{Digest, ImageReference, ImageRepository};
+use crate::manifest::{Manifest, ServiceName};
+use crate::plan::Presence;
+use crate::source::{GitUrl, Origin, ServiceSource};
+
+/// A lock that the manifest does not go with.
+#[derive(Debug, thiserror::Error)]
+pub struct UnmetLock {
+    file: String,
+    problems: Vec<(ServiceName, Unmet)>,
+}
+
+/// Why a lock cannot be met for one service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unmet {
+    /// The lock does not name it.
+    NotLocked,
+    /// The manifest does not name it.
+    NotInManifest,
+    /// The remotes differ.
+    Remote {
+        /// The lock's.
+        locked: GitUrl,
+        /// The manifest's.
+        manifest: GitUrl,
+    },
+    /// The folders of a shared repository differ.
+    Path {
+        /// The lock's.
+        locked: Option<String>,
+        /// The manifest's.
+        manifest: Option<String>,
+    },
+    /// The images' repositories differ.
+    Image {
+        /// The lock's.
+        locked: ImageRepository,
+        /// The manifest's.
+        manifest: ImageRepository,
+    },
+}
+
+impl fmt::Display for Unmet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let differ = |f: &mut fmt::Formatter<'_>,
+                      what: &str,
+                      locked: &dyn fmt::Display,
+                      manifest: &dyn fmt::Display| {
+            write!(
+                f,
+                "its {what} is {locked} in the lock, and {manifest} in the manifest"
+            )
+        };
+        let path = |path: &Option<String>| match path {
+            Some(path) => format!("`{path}`"),
+            None => "none".to_owned(),
+        };
+        match self {
+            Self::NotLocked => f.write_str("the lock does not name it"),
+            Self::NotInManifest => f.write_str("the manifest does not name it"),
+            Self::Remote { locked, manifest } => differ(f, "remote", locked, manifest),
+            Self::Path { locked, manifest } => {
+                differ(f, "`git.path`", &path(locked), &path(manifest))
+            }
+            Self::Image { locked, manifest } => differ(f, "image", locked, manifest),
+        }
+    }
+}
+
+impl fmt::Display for UnmetLock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} cannot be met", self.file)?;
+        for (service, problem) in &self.problems {
+            write!(f, "\n  {service}: {problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Diagnostic for UnmetLock {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+
+    fn hints(&self) -> Vec<String> {
+        let all_not_locked = self
+            .problems
+            .iter()
+            .all(|(_, problem)| *problem == Unmet::NotLocked);
+        if all_not_locked {
+            let names: Vec<&str> = self
+                .problems
+                .iter()
+                .map(|(name, _)| name.as_str())
+                .collect();
+            return vec![format!(
+                "`xp lock {}` adds what is missing",
+                names.join(" ")
+            )];
+        }
+        vec![
+            "take the manifest that belongs to the lock, such as that of the same commit, or lock anew by `xp lock`"
+                .to_owned(),
+        ]
+    }
+}
+
+impl Lock {
+    /// Returns what is built of each service: what the lock says, and nothing else.
+    ///
+    /// `whole` says that all services of the manifest are meant: then none may be left over in the lock.
+    /// `file` is how errors call the lock.
+    ///
+    /// # Errors
+    ///
+    /// Every service about which manifest and lock disagree.
+    pub fn sources(
+        &self,
+        file: &str,
+        manifest: &Manifest,
+        services: &BTreeSet<ServiceName>,
+        whole: bool,
+    ) -> Result<BTreeMap<ServiceName, ServiceSource>, UnmetLock> {
+        let mut problems = Vec::new();
+        let mut sources = BTreeMap::new();
+        for name in services {
+            let Some(service) = manifest.services.get(name) else {
+                continue;
+            };
+            let Some(locked) = self.services.get(name) else {
+                problems.push((name.clone(), Unmet::NotLocked));
+                continue;
+            };
+            let remote = service.git.remote.stripped();
+            if locked.remote != remote {
+                let problem = Unmet::Remote {
+                    locked: locked.remote.clone(),
+                    manifest: remote,
+                };
+                problems.push((name.clone(), problem));
+            }
+            if locked.path != service.git.path {
+                let problem = Unmet::Path {
+                    locked: locked.path.clone(),
+                    manifest: service.git.path.clone(),
+                };
+                problems.push((name.clone(), problem));
+            }
+            if locked.image != service.docker.image {
+                let problem = Unmet::Image {
+                    locked: locked.image.clone(),
+                    manifest: service.docker.image.clone(),
+                };
+                problems.push((name.clone(), problem));
+            }
+            sources.insert(
+                name.clone(),
+                ServiceSource::of(locked.resolved(), Origin::Lock),
+            );
+        }
+        if whole {
+            let known = |name: &&ServiceName| manifest.services.contains_key(*name);
+            let left_over = self.services.keys().filter(|name| !known(name));
+            problems.extend(left_over.map(|name| (name.clone(), Unmet::NotInManifest)));
+        }
+        if problems.is_empty() {
+            return Ok(sources);
+        }
+        problems.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Err(UnmetLock {
+            file: file.to_owned(),
+            problems,
+        })
+    }
+
+    /// Returns the images of these services that registries do not have as they were locked, by their
+    /// digests: whether they are there at all is worth a second question.
+    pub fn lost<'l>(
+        &'l self,
+        services: &'l BTreeSet<ServiceName>,
+        registry: &'l BTreeMap<ImageReference, Presence>,
+    ) -> impl Iterator<Item = ImageReference> + 'l {
+        self.deviations(services, registry)
+            .map(|(_, locked, digest, _)| locked.image.pinned(digest.clone()))
+    }
+
+    /// Holds the images of these services against what registries have.
+    ///
+    /// `registry` says what they have for each image, and for each one that [`Lock::lost`] names.
+    ///
+    /// # Errors
+    ///
+    /// Every image whose tag is gone, or has another digest now.
+    pub fn check_images(
+        &self,
+        file: &str,
+        services: &BTreeSet<ServiceName>,
+        registry: &BTreeMap<ImageReference, Presence>,
+    ) -> Result<(), LostImages> {
+        let problems = self
+            .deviations(services, registry)
+            .map(|(name, locked, digest, found)| {
+                let pinned = locked.image.pinned(digest.clone());
+                ImageProblem {
+                    service: name.clone(),
+                    image: locked.image(),
+                    locked: digest.clone(),
+                    found: found.cloned(),
+                    is_kept: matches!(registry.get(&pinned), Some(Presence::Present(_))),
+                }
+            });
+        let problems: Vec<ImageProblem> = problems.collect();
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(LostImages {
+            file: file.to_owned(),
+            problems,
+        })
+    }
+
+    /// Returns each service whose image has another digest than the lock's, with what there is.
+    fn deviations<'l>(
+        &'l self,
+        services: &'l BTreeSet<ServiceName>,
+        registry: &'l BTreeMap<ImageReference, Presence>,
+    ) -> impl Iterator<
+        Item = (
+            &'l ServiceName,
+            &'l LockedService,
+            &'l Digest,
+            Option<&'l Digest>,
+        ),
+    > {
+        services.iter().filter_map(move |name| {
+            let locked = self.services.get(name)?;
+            let digest = locked.digest.as_ref()?;
+            let found = match registry.get(&locked.image())? {
+                Presence::Present(found) if found == digest => return None,
+                Presence::Present(found) => Some(found),
+                Presence::Absent => None,
+                // That is an error of its own, with the registry's reason.
+                Presence::Unknown(_) => return None,
+            };
+            Some((name, locked, digest, found))
+        })
+    }
+}
+
+/// Images that registries do not have as they were locked.
+#[derive(Debug, thiserror::Error)]
+pub struct LostImages {
+    file: String,
+    problems: Vec<ImageProblem>,
+}
+
+/// An image that a registry does not have as it was locked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageProblem {
+    service: ServiceName,
+    image: ImageReference,
+    locked: Digest,
+    /// What the tag has now; none where it is gone.
+    found: Option<Digest>,
+    /// Whether the registry has the locked digest still.
+    is_kept: bool,
+}
+
+impl fmt::Display for ImageProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            service,
+            image,
+            locked,
+            ..
+        } = self;
+        match &self.found {
+            Some(found) => write!(
+                f,
+                "{service}: {image} is {found} in the registry, and {locked} in the lock"
+            )?,
+            None => write!(f, "{service}: the registry has no {image}")?,
+        }
+        match (&self.found, self.is_kept) {
+            (Some(_), true) => f.write_str(", which the registry has still"),
+            (Some(_), false) => f.write_str(", which the registry has no longer"),
+            (None, true) => write!(f, ", but the locked {locked} is there"),
+            (None, false) => write!(f, ", and not the locked {locked} either"),
+        }
+    }
+}
+
+impl fmt::Display for LostImages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} cannot be met: its images are not there as they were locked",
+            self.file
+        )?;
+        for problem in &self.problems {
+            write!(f, "\n  {problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Diagnostic for LostImages {
+    fn exit(&self) -> Exit {
+        Exit::Outside
+    }
+
+    fn hints(&self) -> Vec<String> {
+        let mut hints = Vec::new();
+        if self.problems.iter().any(|problem| problem.is_kept) {
+            hints.push("where the locked image is there still, set its tag back to it".to_owned());
+        }
+        hints.push(
+            "building again gives images with other digests: without the old ones, run `xp build` and lock anew by `xp lock`"
+                .to_owned(),
+        );
+        hints
+    }
+}
