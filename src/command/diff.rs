@@ -5,7 +5,7 @@ use std::path::Path;
 use futures_util::StreamExt as _;
 
 use super::session::Session;
-use super::stages;
+use super::{locked, stages};
 use crate::cli::{ChangesFormat, DiffArgs};
 use crate::client::git::{RevisionError, file_at};
 use crate::error::{Exit, Failure, chain};
@@ -19,7 +19,7 @@ const AT_ONCE: usize = 16;
 
 /// Prints what changed between two locks.
 pub async fn run(session: &Session, args: &DiffArgs) -> Result<(), Failure> {
-    let file = stages::lock_file(session, args.lock_file.as_deref());
+    let file = locked::lock_file(session, args.lock_file.as_deref());
     let (from, to) = match (&args.from, &args.to) {
         (None, _) => (
             at_revision(session, &file, "HEAD")?,
@@ -80,7 +80,7 @@ fn named(session: &Session, lock: &Path, argument: &str) -> Result<Named, Failur
 }
 
 fn in_file(session: &Session, file: &Path) -> Result<Named, Failure> {
-    let found = LockFile::load(file).map_err(|error| stages::lock_failure(session, &error))?;
+    let found = LockFile::load(file).map_err(|error| locked::lock_failure(session, &error))?;
     let folder = &session.manifest.folder;
     let name = file.strip_prefix(folder).unwrap_or(file);
     Ok((name.display().to_string(), found.lock))
@@ -101,7 +101,7 @@ fn read(session: &Session, name: &str, content: Vec<u8>) -> Result<Named, Failur
     let lock = String::from_utf8(content)
         .map_err(|_| Failure::usage(format!("{name} is not UTF-8, so it is no lock")))
         .and_then(|text| {
-            parse(&text, name).map_err(|error| stages::lock_failure(session, &error))
+            parse(&text, name).map_err(|error| locked::lock_failure(session, &error))
         })?;
     Ok((name.to_owned(), lock))
 }

@@ -3,6 +3,7 @@
 mod build;
 mod builder;
 mod diff;
+mod locked;
 mod plan;
 mod schema;
 mod session;

@@ -48,7 +48,7 @@ impl ImageRepository {
     }
 
     /// Returns the reference of one digest.
-    pub fn pinned(&self, digest: Digest) -> ImageReference {
+    pub fn with_digest(&self, digest: Digest) -> ImageReference {
         ImageReference::of_digest(self.clone(), digest)
     }
 }

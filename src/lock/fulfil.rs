@@ -188,7 +188,7 @@ impl Lock {
         registry: &'l BTreeMap<ImageReference, Presence>,
     ) -> impl Iterator<Item = ImageReference> + 'l {
         self.deviations(services, registry)
-            .map(|(_, locked, digest, _)| locked.image.pinned(digest.clone()))
+            .map(|(_, locked, digest, _)| locked.image.with_digest(digest.clone()))
     }
 
     /// Holds the images of these services against what registries have.
@@ -207,7 +207,7 @@ impl Lock {
         let problems = self
             .deviations(services, registry)
             .map(|(name, locked, digest, found)| {
-                let pinned = locked.image.pinned(digest.clone());
+                let pinned = locked.image.with_digest(digest.clone());
                 ImageProblem {
                     service: name.clone(),
                     image: locked.image(),

@@ -224,7 +224,7 @@ error: unknown key `comit` in `services.a`
             "must be a mapping, not a list",
         ),
         ("    name: ", "     name: ", "this is not YAML"),
-        ("    name: ", "\tname: ", "indent with spaces"),
+        ("    name: ", "\tname: ", "found a tab"),
     ] {
         assert!(TEXT.contains(from), "{from}");
         let error = refused(&TEXT.replacen(from, to, 1));
