@@ -65,6 +65,8 @@ pub enum Command {
     Plan(PlanArgs),
     /// Clone, fetch and fast-forward working copies; never touch your own work
     Sync(SyncArgs),
+    /// Write down the commits and images that belong together
+    Lock(LockArgs),
     /// Show what changed between two locks, with the commits
     Diff(DiffArgs),
     /// List or build the builder images
@@ -96,11 +98,22 @@ pub struct References {
     pub references: Vec<(ServiceName, GitReference)>,
 }
 
+/// What is taken from the lock
+#[derive(Debug, Args)]
+pub struct LockedArgs {
+    /// Take commits and images from the lock, and fail where they cannot be had
+    #[arg(long, conflicts_with_all = ["branch", "references"])]
+    pub locked: bool,
+    /// The lock; else x-platform.lock beside the manifest
+    #[arg(long, value_name = "FILE", requires = "locked")]
+    pub lock_file: Option<PathBuf>,
+}
+
 /// What to do with images
 #[derive(Debug, Args)]
 pub struct ImageArgs {
     /// Build the selected services even where their images exist
-    #[arg(long)]
+    #[arg(long, conflicts_with = "locked")]
     pub force: bool,
     /// Do not pull what the registry has and the engine has not
     #[arg(long)]
@@ -128,6 +141,9 @@ pub struct PlanArgs {
     /// Which commits
     #[command(flatten)]
     pub references: References,
+    /// What is taken from the lock
+    #[command(flatten)]
+    pub locked: LockedArgs,
     /// What to do with images
     #[command(flatten)]
     pub images: ImageArgs,
@@ -164,9 +180,32 @@ pub struct SyncArgs {
     /// Which commits
     #[command(flatten)]
     pub references: References,
+    /// What is taken from the lock
+    #[command(flatten)]
+    pub locked: LockedArgs,
     /// How much at once
     #[command(flatten)]
     pub jobs: Jobs,
+}
+
+/// Arguments of `xp lock`
+#[derive(Debug, Args)]
+pub struct LockArgs {
+    /// Which services
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Which commits
+    #[command(flatten)]
+    pub references: References,
+    /// Write nothing; fail where the lock is out of date
+    #[arg(long)]
+    pub check: bool,
+    /// Lock images that were built without `scripts.test` as well
+    #[arg(long)]
+    pub no_test: bool,
+    /// The lock; else x-platform.lock beside the manifest
+    #[arg(long, value_name = "FILE")]
+    pub lock_file: Option<PathBuf>,
 }
 
 /// Arguments of `xp diff`

@@ -3,6 +3,7 @@
 mod build;
 mod builder;
 mod diff;
+mod lock;
 mod locked;
 mod plan;
 mod schema;
@@ -68,6 +69,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             Command::Build(args) => build::run(&session, &args).await,
             Command::Plan(args) => plan::run(&session, &args).await,
             Command::Sync(args) => sync::run(&session, &args).await,
+            Command::Lock(args) => lock::run(&session, &args).await,
             Command::Diff(args) => diff::run(&session, &args).await,
             Command::Builder(command) => builder::run(&session, &command).await,
             Command::Schema => Ok(()),

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tokio_util::sync::CancellationToken;
 
+use super::locked::Locked;
 use super::session::Session;
 use crate::cli::{PlanArgs, References, Selection};
 use crate::client::engine::{Engine, EngineFacts};
@@ -99,7 +100,10 @@ pub async fn resolve(
 
 /// Refuses keys of the manifest that this version does not carry out: to ignore them would build the
 /// wrong commit, or leave files out of the image.
-fn refuse_unsupported(session: &Session, services: &BTreeSet<ServiceName>) -> Result<(), Failure> {
+pub fn refuse_unsupported(
+    session: &Session,
+    services: &BTreeSet<ServiceName>,
+) -> Result<(), Failure> {
     for (name, service) in &session.manifest.services {
         let key = match &service.git {
             git if git.path.is_some() => "git.path",
@@ -121,11 +125,15 @@ pub async fn plan(session: &Session, args: &PlanArgs) -> Result<Planned, Failure
     let selected = select(session, &args.selection)?;
     let concerned = session.manifest.closure(&selected);
     refuse_unsupported(session, &concerned)?;
+    let locked = Locked::read(session, &args.locked)?;
     let git = session.git()?;
-    let (sources, engine) = tokio::join!(
-        resolve(session, &git, &concerned, &args.references),
-        session.engine()
-    );
+    let sources = async {
+        match &locked {
+            Some(locked) => locked.sources(session, &concerned),
+            None => resolve(session, &git, &concerned, &args.references).await,
+        }
+    };
+    let (sources, engine) = tokio::join!(sources, session.engine());
     // A manifest or a remote that is wrong is said before an engine that does not run.
     let (sources, (engine, facts)) = (sources?, engine?);
     let registry = session.registry(&facts);
@@ -135,6 +143,8 @@ pub async fn plan(session: &Session, args: &PlanArgs) -> Result<Planned, Failure
         push: !args.images.no_push,
         test: !args.images.no_test,
         trust_commit: args.images.trust_commit,
+        moving_tags: locked.is_none(),
+        pinned: locked.as_ref().map(Locked::pinned).unwrap_or_default(),
         tags: args.images.tags.clone(),
     };
     let variable = |name: &str| session.variable(name);
@@ -142,6 +152,11 @@ pub async fn plan(session: &Session, args: &PlanArgs) -> Result<Planned, Failure
         .map_err(|error| manifest_failure(session, &error))?;
     let folders = folders(session, &draft)?;
     let inventory = inventory(session, &draft, &engine, &registry).await?;
+    if let Some(locked) = &locked {
+        locked
+            .check(session, &registry, &draft, &inventory, &folders)
+            .await?;
+    }
     let decided = draft
         .decide(inventory, folders)
         .map_err(|error| plan_failure(session, error))?;
@@ -159,7 +174,7 @@ pub async fn plan(session: &Session, args: &PlanArgs) -> Result<Planned, Failure
 }
 
 /// Reads the folders of the builders that services' scripts run in.
-fn folders(session: &Session, draft: &Draft<'_>) -> Result<Folders, Failure> {
+pub fn folders(session: &Session, draft: &Draft<'_>) -> Result<Folders, Failure> {
     let names = draft.builder_folders().into_iter();
     let folders = names.map(|name| inspect::folder_builder(&session.manifest, &name));
     Ok(folders.collect::<Result<_, _>>()?)

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use history::{HistoryError, HistoryRequest, history};
 pub use scheduler::run;
-pub use source::{Sources, sync_working_copy};
+pub use source::{Sources, check_out_working_copy, sync_working_copy};
 pub use stop::Stop;
 
 use crate::client::engine::{Engine, EngineFacts};

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::state::UnitState;
 use super::stop::{StepError, Stop};
-use super::sync::{SyncError, SyncOutcome, SyncRequest, sync};
+use super::sync::{SyncError, SyncOutcome, SyncRequest, check_out_locked, sync};
 use crate::client::git::{
     Export, GitClient, GitErrorKind, Opened, Progress, Watch, WorkingCopy, export,
 };
@@ -83,6 +83,26 @@ pub async fn sync_working_copy(
     sources: &Sources,
     unit: &Unit,
     step: &SyncStep,
+) -> Result<SyncOutcome, Stop> {
+    synced(sources, unit, step, sync).await
+}
+
+/// Checks a locked commit out where that is safe, and returns what was done.
+pub async fn check_out_working_copy(
+    sources: &Sources,
+    unit: &Unit,
+    step: &SyncStep,
+) -> Result<SyncOutcome, Stop> {
+    synced(sources, unit, step, check_out_locked).await
+}
+
+type Syncs = fn(&GitClient, &SyncRequest<'_>, &Watch<'_>) -> Result<SyncOutcome, SyncError>;
+
+async fn synced(
+    sources: &Sources,
+    unit: &Unit,
+    step: &SyncStep,
+    sync: Syncs,
 ) -> Result<SyncOutcome, Stop> {
     let _lock = sources.lock(&step.dir).await;
     let (client, staging_dir) = (sources.git.clone(), sources.staging_dir.clone());

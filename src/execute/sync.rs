@@ -10,7 +10,10 @@
 //! detached; a merge, rebase or the like under way; files that cannot be written. Where the remote's history was rewritten, a
 //! branch without commits of its own (it stands where the remote's branch once stood) follows,
 //! and `refs/xp/before-rewrite/<branch>` keeps the old commits; any other branch stays.
+//!
+//! A locked commit is checked out without a branch ([`check_out_locked`]), under the same rule.
 
+mod locked;
 mod staging;
 #[cfg(test)]
 mod tests;
@@ -26,6 +29,7 @@ use crate::client::git::{
 };
 use crate::error::{Diagnostic, Exit, chain};
 use crate::source::{CommitId, GitUrl, ResolvedReference};
+pub use locked::check_out_locked;
 use staging::Staging;
 
 /// A working copy, and what it should have.
@@ -517,12 +521,33 @@ fn how_to_move(
                             remote: remote.clone(),
                         }
                     }
+                    (Some(wanted), Some(remote)) => {
+                        back_to_branch(working_copy, wanted, remote, resolved.commit)
+                            .unwrap_or(Move::Detached)
+                    }
                     _ => Move::Detached,
                 },
             ))
         }
         (Head::Detached(_) | Head::Unborn, ..) => Err(Reason::Detached),
     }
+}
+
+/// Returns how `HEAD` goes back to the branch that it was taken off, where that branch follows the
+/// wanted one and has no commits of its own.
+fn back_to_branch(
+    working_copy: &WorkingCopy,
+    branch: &str,
+    remote: &str,
+    to: CommitId,
+) -> Option<Move> {
+    let from = working_copy.reference(&format!("refs/heads/{branch}"))?;
+    let is_free = working_copy.branch_follows(branch, Some(remote), branch)
+        && working_copy.is_ancestor(from, to).unwrap_or(false);
+    is_free.then(|| Move::Return {
+        name: branch.to_owned(),
+        from,
+    })
 }
 
 /// How a branch stands to a commit that it cannot be fast-forwarded to.

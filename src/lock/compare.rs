@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::{Lock, LockedService};
 use crate::manifest::ServiceName;
+use crate::plan::table::aligned;
 
 /// What two locks say about one service, where that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub enum Aspect {
     Image,
     /// `digest`
     Digest,
+    /// `recipe`
+    Recipe,
     /// `builder`
     Builder,
 }
@@ -59,6 +62,7 @@ impl Aspect {
             Self::Commit => "commit",
             Self::Image => "image",
             Self::Digest => "digest",
+            Self::Recipe => "recipe",
             Self::Builder => "builder",
         }
     }
@@ -96,6 +100,67 @@ impl Lock {
     }
 }
 
+impl Lock {
+    /// Returns a table of what another lock says differently: a line a service, and one for the rest;
+    /// nothing where they say the same.
+    pub fn difference_table(&self, other: &Self) -> String {
+        let differences = self.compare(other);
+        if differences.is_empty() {
+            return String::new();
+        }
+        let mut rows = vec![
+            ["SERVICE", "CHANGE", "COMMIT", "WHAT"]
+                .map(str::to_owned)
+                .to_vec(),
+        ];
+        rows.extend(differences.iter().map(Difference::row));
+        let known = |it: &&Difference<'_>| !matches!(it.kind, Kind::Added(_));
+        let unchanged = self.services.len() - differences.iter().filter(known).count();
+        let rest = match unchanged {
+            0 => String::new(),
+            1 => "1 service is as it was\n".to_owned(),
+            count => format!("{count} services are as they were\n"),
+        };
+        aligned(&rows) + &rest
+    }
+}
+
+impl Difference<'_> {
+    fn row(&self) -> Vec<String> {
+        let (word, commit, what) = match &self.kind {
+            Kind::Added(to) => ("added", to.commit.short(), String::new()),
+            Kind::Removed(from) => ("removed", from.commit.short(), String::new()),
+            Kind::Changed { from, to } => {
+                let (word, commit) = match from.commit == to.commit {
+                    true => ("changed", to.commit.short()),
+                    false => {
+                        let range = format!("{}..{}", from.commit.short(), to.commit.short());
+                        ("moved", range)
+                    }
+                };
+                let aspects = from.differing_beside_the_commit(to);
+                let texts = aspects.iter().map(|aspect| aspect.told(from, to));
+                (word, commit, texts.collect::<Vec<_>>().join(", "))
+            }
+        };
+        vec![self.service.to_string(), word.to_owned(), commit, what]
+    }
+}
+
+impl Aspect {
+    /// Says what became of a part, as far as it is short enough.
+    fn told(self, from: &LockedService, to: &LockedService) -> String {
+        match self {
+            Self::Reference if from.reference != to.reference => {
+                format!("reference {} to {}", from.reference, to.reference)
+            }
+            Self::Digest if to.digest.is_none() => "no image in the registry".to_owned(),
+            Self::Image => format!("image {} to {}", from.image, to.image),
+            _ => self.as_str().to_owned(),
+        }
+    }
+}
+
 impl LockedService {
     /// Returns the parts that another entry has differently.
     pub fn differing(&self, other: &Self) -> Vec<Aspect> {
@@ -109,6 +174,7 @@ impl LockedService {
             (Aspect::Commit, self.commit != other.commit),
             (Aspect::Image, self.image != other.image),
             (Aspect::Digest, self.digest != other.digest),
+            (Aspect::Recipe, self.recipe != other.recipe),
             (Aspect::Builder, self.builder != other.builder),
         ];
         parts

@@ -7,7 +7,8 @@ use super::{Lock, LockedService};
 use crate::error::{Diagnostic, Exit};
 use crate::image::{Digest, ImageReference, ImageRepository};
 use crate::manifest::{Manifest, ServiceName};
-use crate::plan::Presence;
+use crate::plan::{Compared, Presence, TESTS};
+use crate::recipe::{Change, Recipe, Standing};
 use crate::source::{GitUrl, Origin, ServiceSource};
 
 /// A lock that the manifest does not go with.
@@ -37,6 +38,11 @@ pub enum Unmet {
         locked: Option<String>,
         /// The manifest's.
         manifest: Option<String>,
+    },
+    /// The build has other inputs than when the image was locked.
+    Recipe {
+        /// Those that changed, where that is known.
+        changed: Vec<Change>,
     },
     /// The images' repositories differ.
     Image {
@@ -70,6 +76,14 @@ impl fmt::Display for Unmet {
                 differ(f, "`git.path`", &path(locked), &path(manifest))
             }
             Self::Image { locked, manifest } => differ(f, "image", locked, manifest),
+            Self::Recipe { changed } => {
+                f.write_str("its build has other inputs than the locked one")?;
+                let changed: Vec<String> = changed.iter().map(ToString::to_string).collect();
+                match changed.is_empty() {
+                    true => Ok(()),
+                    false => write!(f, ": {}", changed.join(", ")),
+                }
+            }
         }
     }
 }
@@ -174,6 +188,49 @@ impl Lock {
             return Ok(sources);
         }
         problems.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Err(UnmetLock {
+            file: file.to_owned(),
+            problems,
+        })
+    }
+
+    /// Holds what the images of these services would be built from today against what was locked.
+    ///
+    /// # Errors
+    ///
+    /// Every service whose build has other inputs now.
+    pub fn check_recipes(
+        &self,
+        file: &str,
+        services: &BTreeSet<ServiceName>,
+        today: &Compared,
+    ) -> Result<(), UnmetLock> {
+        let mut problems = Vec::new();
+        for name in services {
+            let (Some(locked), Some(recipe)) = (self.services.get(name), today.recipes.get(name))
+            else {
+                continue;
+            };
+            // An image may have been locked without its tests.
+            let is_locked = |recipe: &Recipe| recipe.digest() == locked.recipe;
+            if is_locked(recipe) || is_locked(&recipe.without(TESTS)) {
+                continue;
+            }
+            let comparison = today.comparisons.get(name);
+            let standing = comparison.and_then(|comparison| {
+                // Only the locked image itself can tell what it was locked with.
+                let is_locked = comparison.digest == locked.digest;
+                is_locked.then(|| comparison.registry.standing()).flatten()
+            });
+            let changed = match standing {
+                Some(Standing::Stale(changes)) => changes.clone(),
+                _ => Vec::new(),
+            };
+            problems.push((name.clone(), Unmet::Recipe { changed }));
+        }
+        if problems.is_empty() {
+            return Ok(());
+        }
         Err(UnmetLock {
             file: file.to_owned(),
             problems,

@@ -57,6 +57,7 @@ fn locked(locked: &LockedService) -> Value {
         "commit": locked.commit,
         "image": locked.image().to_string(),
         "digest": locked.digest.as_ref().map(ToString::to_string),
+        "recipe": locked.recipe.as_str(),
         "builder": locked.builder.as_ref().map(ToString::to_string),
     })
 }

@@ -16,6 +16,7 @@ mod render;
 #[cfg(test)]
 mod tests;
 mod text;
+mod unlocked;
 
 use std::collections::BTreeMap;
 
@@ -24,9 +25,11 @@ pub use self::compare::{Aspect, Difference, Kind};
 pub use self::file::{FileError, LockFile};
 pub use self::fulfil::{ImageProblem, LostImages, Unmet, UnmetLock};
 pub use self::parse::{InvalidLock, parse};
+pub use self::unlocked::{Unlockable, Unlocked};
 
 use crate::image::{Digest, ImageReference, ImageRepository, Tag};
 use crate::manifest::ServiceName;
+use crate::recipe::InputDigest;
 use crate::source::{CommitId, GitReference, GitUrl, RefName, ResolvedReference};
 
 /// The name of the lock, beside the manifest, where no other is given.
@@ -61,6 +64,8 @@ pub struct LockedService {
     pub image: ImageRepository,
     /// The digest of the image in its registry; none where it has no registry.
     pub digest: Option<Digest>,
+    /// What stands for every input of the build but the commit and the tests.
+    pub recipe: InputDigest,
     /// The image that the scripts run in; none where there are no scripts.
     pub builder: Option<ImageReference>,
 }

@@ -17,6 +17,7 @@ use crate::manifest::error::Problem;
 use crate::manifest::node::{Kind, Node};
 use crate::manifest::span::Span;
 use crate::manifest::yaml;
+use crate::recipe::InputDigest;
 use crate::source::{CommitId, GitUrl, RefName};
 
 /// How to get a lock that is whole again.
@@ -200,6 +201,8 @@ fn service(cx: &mut Context, value: &Value) -> Option<LockedService> {
         .as_ref()
         .and_then(|it| it.parse::<ImageReference>(cx));
     let digest = fields.take("digest").map(|it| it.parse(cx));
+    let recipe = required(cx, &mut fields, "recipe", value);
+    let recipe = recipe.and_then(|it| it.parse_with(cx, self::recipe));
     let builder = fields.take("builder").map(|it| it.parse(cx));
     fields.finish(cx);
     if let (Some(commit), Some(image), Some(value)) = (commit, &image, &image_value) {
@@ -222,6 +225,7 @@ fn service(cx: &mut Context, value: &Value) -> Option<LockedService> {
         commit: commit?,
         image: image?.repository().clone(),
         digest: optional(digest)?,
+        recipe: recipe?,
         builder: optional(builder)?,
     })
 }
@@ -266,6 +270,10 @@ fn full_name(text: &str) -> Result<RefName, String> {
         ));
     }
     Ok(name)
+}
+
+fn recipe(text: &str) -> Result<InputDigest, String> {
+    InputDigest::parse(text).ok_or_else(|| format!("`{text}` is no digest of a recipe"))
 }
 
 fn display(error: impl fmt::Display) -> String {

@@ -34,6 +34,7 @@ impl Lock {
             line("commit", Some(&service.commit));
             line("image", Some(&service.image()));
             line("digest", display(service.digest.as_ref()));
+            line("recipe", Some(&service.recipe));
             line("builder", display(service.builder.as_ref()));
         }
         text

@@ -23,6 +23,7 @@ fn service(name: &str, digit: char) -> LockedService {
         commit: commit(digit),
         image: format!("harbour.example.com/x/{name}").parse().unwrap(),
         digest: Some(digest(digit)),
+        recipe: InputDigest::parse("0123456789").unwrap(),
         builder: Some("harbour.example.com/x/builders/go:abc".parse().unwrap()),
     }
 }
@@ -49,12 +50,14 @@ services:
     commit: cccccccccccccccccccccccccccccccccccccccc
     image: harbour.example.com/x/a:cccccccccccccccccccccccccccccccccccccccc
     digest: sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc
+    recipe: \"0123456789\"
     builder: harbour.example.com/x/builders/go:abc
   \"no\":
     remote: /srv/no.git
     reference: HEAD
     commit: \"1111111111111111111111111111111111111111\"
     image: no:1111111111111111111111111111111111111111
+    recipe: \"0123456789\"
 ";
 
 fn example() -> Lock {
@@ -183,6 +186,7 @@ error: unknown key `comit` in `services.a`
     );
     for (from, to, message) in [
         ("commit: ccc", "commit: xcc", "is not a full SHA-1"),
+        ("recipe: \"0", "recipe: \"x", "is no digest of a recipe"),
         (
             "digest: sha256:cccc",
             "digest: sha256:Xccc",

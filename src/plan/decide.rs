@@ -51,9 +51,16 @@ impl<'a> Draft<'a> {
     pub fn decide(self, inventory: Inventory, folders: Folders) -> Result<Decided<'a>, PlanError> {
         UnknownImages::check(&inventory.registry)?;
         let Compared {
-            comparisons,
+            mut comparisons,
             mut recipes,
         } = self.compare(&inventory, &folders)?;
+        for (name, digest) in &self.options.pinned {
+            if let Some(comparison) = comparisons.get_mut(name)
+                && comparison.digest.as_ref() == Some(digest)
+            {
+                comparison.registry = Sighting::Found(Standing::Verified);
+            }
+        }
         let mut verdicts = BTreeMap::new();
         let mut obstacles = Obstacles::default();
         let mut built = BTreeSet::new();

@@ -71,6 +71,12 @@ impl<'a> Draft<'a> {
         Ok(draft)
     }
 
+    /// Returns the services that the plan may be about.
+    pub fn services(&self) -> BTreeSet<ServiceName> {
+        let names = self.candidates.iter().map(|it| it.service.name.clone());
+        names.collect()
+    }
+
     fn candidate(
         &self,
         service: &'a Service,
@@ -79,14 +85,13 @@ impl<'a> Draft<'a> {
     ) -> Result<Candidate<'a>, ManifestError> {
         let repository = &service.docker.image;
         let commit_tag = Tag::from_commit(source.commit);
-        let mut tags: Vec<Tag> = source
-            .short_name()
-            .map(Tag::from_branch)
-            .into_iter()
-            .collect();
-        for template in &service.docker.tags {
-            let render = |values: &Values<'_>| self.manifest.render_tag(template, values);
-            tags.push(self.with_values(service, source, render)?);
+        let mut tags: Vec<Tag> = Vec::new();
+        if self.options.moving_tags {
+            tags.extend(source.short_name().map(Tag::from_branch));
+            for template in &service.docker.tags {
+                let render = |values: &Values<'_>| self.manifest.render_tag(template, values);
+                tags.push(self.with_values(service, source, render)?);
+            }
         }
         tags.extend(self.options.tags.iter().cloned());
         let mut seen = BTreeSet::from([commit_tag.clone()]);

@@ -22,6 +22,7 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -32,11 +33,12 @@ pub use draft::Draft;
 pub use error::{PlanError, UnknownImages, UnreadableRecipes};
 pub use inventory::{Inventory, Presence, Refusal};
 pub use layout::Layout;
-pub use recipe::Folders;
+pub use recipe::{Folders, TESTS};
 pub use step::{ContainerStep, ExportStep, ImageStep, ScriptStep, Step, SyncStep};
 
 use crate::event::Unit;
-use crate::image::{ImageReference, Tag};
+use crate::image::{Digest, ImageReference, Tag};
+use crate::manifest::ServiceName;
 use crate::recipe::{Change, Recipe};
 use crate::source::CommitId;
 
@@ -53,6 +55,10 @@ pub struct Options {
     pub test: bool,
     /// Take what is tagged with the commit, whatever it was built from.
     pub trust_commit: bool,
+    /// Set the tags that move: the branch's, and those of the manifest.
+    pub moving_tags: bool,
+    /// Images that count as they are, by the digests that a lock names.
+    pub pinned: BTreeMap<ServiceName, Digest>,
     /// Further tags for each image.
     pub tags: Vec<Tag>,
 }
@@ -65,6 +71,8 @@ impl Default for Options {
             push: true,
             test: true,
             trust_commit: false,
+            moving_tags: true,
+            pinned: BTreeMap::new(),
             tags: Vec::new(),
         }
     }

@@ -12,7 +12,7 @@ use crate::manifest::{
 use crate::recipe::Recipe;
 
 /// The input that `--no-test` leaves out.
-pub(super) const TESTS: &str = "scripts.test";
+pub const TESTS: &str = "scripts.test";
 
 /// The builders that are made from folders, by unit.
 pub type Folders = BTreeMap<Unit, FolderBuilder>;

@@ -37,6 +37,18 @@ impl ServiceSource {
         }
     }
 
+    /// Returns what the working copy is brought up to date with: a locked commit stands for itself, as
+    /// its branch may be somewhere else by now.
+    pub fn followed(&self) -> ResolvedReference {
+        match self.origin {
+            Origin::Lock => ResolvedReference {
+                commit: self.commit,
+                name: None,
+            },
+            _ => self.tip.clone(),
+        }
+    }
+
     /// Returns the branch's or tag's short name, as [`ResolvedReference::short_name`].
     pub fn short_name(&self) -> Option<&str> {
         self.tip.short_name()
