@@ -15,6 +15,8 @@ mod git_transports;
 mod git_user_work;
 mod image_build;
 mod interrupt;
+mod lock;
+mod lock_diff;
 mod manifest;
 mod plan;
 mod publish;
@@ -45,6 +47,8 @@ pub fn all() -> Vec<Case> {
         git_user_work::CASES,
         image_build::CASES,
         interrupt::CASES,
+        lock::CASES,
+        lock_diff::CASES,
         manifest::CASES,
         plan::CASES,
         publish::CASES,
