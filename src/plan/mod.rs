@@ -139,10 +139,16 @@ impl Plan {
         self.units.iter().filter(|unit| !unit.steps.is_empty())
     }
 
-    /// Tells whether anything is built, or changed in a registry or by a tag; what is only pulled is
-    /// there already.
+    /// Tells whether anything is built, pushed or tagged; what is only pulled exists already.
     pub fn makes_something(&self) -> bool {
-        self.work().any(|unit| unit.decision != Decision::Pull)
+        let makes = |step: &Step| {
+            matches!(
+                step,
+                Step::Image(_) | Step::Push { .. } | Step::RegistryTag { .. }
+            )
+        };
+        self.work()
+            .any(|unit| unit.decision == Decision::Tag || unit.steps.iter().any(makes))
     }
 
     /// Tells whether there is nothing to do.
