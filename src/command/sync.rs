@@ -1,6 +1,8 @@
 //! `xp sync`
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,6 +20,7 @@ use crate::execute::{Sources, Stop, check_out_working_copy, sync_working_copy};
 use crate::plan::SyncStep;
 use crate::plan::table::aligned;
 use crate::report::{failures, paint};
+use crate::source::CommitId;
 
 /// How many working copies at once where no number is given; the client limits each host's share.
 const JOBS: usize = 16;
@@ -54,9 +57,13 @@ pub async fn run(session: &Session, args: &SyncArgs) -> Result<(), Failure> {
         units: steps.iter().map(|(unit, _)| unit.clone()).collect(),
     });
     let sources = Arc::new(stages::sources(session, git, session.cancel.clone()));
-    let work = steps
-        .into_iter()
-        .map(|(unit, step)| sync_one(session, sources.clone(), unit, step, locked.is_some()));
+    let locked = locked.map(|_| by_working_copy(&steps));
+    let work = steps.into_iter().map(|(unit, step)| {
+        let commits = locked
+            .as_ref()
+            .map(|commits| commits.get(&step.dir).cloned().unwrap_or_default());
+        sync_one(session, sources.clone(), unit, step, commits)
+    });
     let jobs = args.jobs.jobs.map_or(JOBS, usize::from);
     let mut rows: Vec<Vec<String>> = futures_util::stream::iter(work)
         .buffer_unordered(jobs)
@@ -72,21 +79,32 @@ pub async fn run(session: &Session, args: &SyncArgs) -> Result<(), Failure> {
     conclude(session, &rows)
 }
 
+/// Returns what is wanted of each working copy: services of one remote may share one.
+fn by_working_copy(steps: &[(Unit, SyncStep)]) -> BTreeMap<PathBuf, Vec<CommitId>> {
+    let mut commits: BTreeMap<PathBuf, Vec<CommitId>> = BTreeMap::new();
+    for (_, step) in steps {
+        let wanted = commits.entry(step.dir.clone()).or_default();
+        wanted.push(step.resolved.commit);
+    }
+    commits
+}
+
 /// Brings one working copy up to date, and returns its row of the closing table.
 async fn sync_one(
     session: &Session,
     sources: Arc<Sources>,
     unit: Unit,
     step: SyncStep,
-    is_locked: bool,
+    locked: Option<Vec<CommitId>>,
 ) -> Vec<String> {
     let start = Instant::now();
     let (events, phase) = (&session.events, Phase::Sync);
+    let is_locked = locked.is_some();
     events.emit(Event::UnitStarted { unit: unit.clone() });
     let result = if session.cancel.is_cancelled() {
         Err(Stop::Cancelled)
-    } else if is_locked {
-        check_out_working_copy(&sources, &unit, &step).await
+    } else if let Some(commits) = locked {
+        check_out_working_copy(&sources, &unit, &step, commits).await
     } else {
         sync_working_copy(&sources, &unit, &step).await
     };

@@ -6,7 +6,7 @@ use thiserror::Error;
 use tokio::task::spawn_blocking;
 
 use super::source::{Sources, joined};
-use super::sync::{SyncError, SyncRequest, bring};
+use super::sync::{SyncError, SyncRequest, fetch_missing};
 use crate::client::git::{GitError, Opened, Watch, WorkingCopy};
 use crate::source::{CommitId, CommitSummary, GitUrl, ResolvedReference};
 
@@ -75,8 +75,8 @@ pub async fn history(
                 url: &request.remote,
                 resolved,
             };
-            bring(&client, &reference(&request.to), &watch)?;
-            bring(&client, &reference(&request.from), &watch)?;
+            fetch_missing(&client, &reference(&request.to), &watch)?;
+            fetch_missing(&client, &reference(&request.from), &watch)?;
         }
         read(&request)
     });

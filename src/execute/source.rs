@@ -17,6 +17,7 @@ use crate::client::git::{
 };
 use crate::event::{Event, Events, Phase, Unit};
 use crate::plan::{ExportStep, SyncStep};
+use crate::source::CommitId;
 
 /// Progress is told at most so often, as git reports every object.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
@@ -87,22 +88,27 @@ pub async fn sync_working_copy(
     synced(sources, unit, step, sync).await
 }
 
-/// Checks a locked commit out where that is safe, and returns what was done.
+/// Checks a locked commit out where that is safe, and returns what was done. `others` are those of the
+/// other services in the working copy.
 pub async fn check_out_working_copy(
     sources: &Sources,
     unit: &Unit,
     step: &SyncStep,
+    others: Vec<CommitId>,
 ) -> Result<SyncOutcome, Stop> {
-    synced(sources, unit, step, check_out_locked).await
+    let check_out = move |client: &GitClient, request: &SyncRequest<'_>, watch: &Watch<'_>| {
+        check_out_locked(client, request, &others, watch)
+    };
+    synced(sources, unit, step, check_out).await
 }
-
-type Syncs = fn(&GitClient, &SyncRequest<'_>, &Watch<'_>) -> Result<SyncOutcome, SyncError>;
 
 async fn synced(
     sources: &Sources,
     unit: &Unit,
     step: &SyncStep,
-    sync: Syncs,
+    sync: impl FnOnce(&GitClient, &SyncRequest<'_>, &Watch<'_>) -> Result<SyncOutcome, SyncError>
+    + Send
+    + 'static,
 ) -> Result<SyncOutcome, Stop> {
     let _lock = sources.lock(&step.dir).await;
     let (client, staging_dir) = (sources.git.clone(), sources.staging_dir.clone());

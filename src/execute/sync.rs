@@ -262,7 +262,7 @@ pub fn sync(
 /// # Errors
 ///
 /// As for [`sync`].
-pub fn bring(
+pub fn fetch_missing(
     client: &GitClient,
     request: &SyncRequest<'_>,
     watch: &Watch<'_>,

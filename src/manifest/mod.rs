@@ -16,6 +16,7 @@ pub(crate) mod document;
 pub(crate) mod error;
 pub(crate) mod file;
 mod graph;
+mod locate;
 mod name;
 pub(crate) mod node;
 mod render;

@@ -1,6 +1,6 @@
 //! A locked commit in a working copy.
 
-use super::{Reason, SyncError, SyncOutcome, SyncRequest, Tracking, bring};
+use super::{Reason, SyncError, SyncOutcome, SyncRequest, Tracking, fetch_missing};
 use crate::client::git::{GitClient, GitError, Head, Move, NotMoved, Opened, Watch, WorkingCopy};
 use crate::source::{CommitId, ResolvedReference};
 
@@ -8,40 +8,66 @@ use crate::source::{CommitId, ResolvedReference};
 /// where nothing of the user's can be lost: from the branch that the commit was locked on, if that has no
 /// commits of its own, and from where xp detached `HEAD` before. The branch stays where it is. Blocks.
 ///
+/// `others` are the locked commits of the other services in the same working copy: what is checked out is
+/// the one with all others in its history, whose files are those of all of them.
+///
 /// # Errors
 ///
 /// As for [`super::sync`].
 pub fn check_out_locked(
     client: &GitClient,
     request: &SyncRequest<'_>,
+    others: &[CommitId],
     watch: &Watch<'_>,
 ) -> Result<SyncOutcome, SyncError> {
-    let bare = ResolvedReference {
-        commit: request.resolved.commit,
-        name: None,
-    };
-    // Its branch may be somewhere else by now, so it is asked for by itself.
-    let by_itself = SyncRequest {
-        resolved: &bare,
-        ..*request
-    };
     let is_new = matches!(WorkingCopy::open(request.dir)?, Opened::Nothing);
-    bring(client, &by_itself, watch)?;
-    if is_new {
-        return Ok(SyncOutcome::Cloned);
+    let own = request.resolved.commit;
+    let commits: Vec<CommitId> = std::iter::once(own).chain(others.iter().copied()).collect();
+    for commit in &commits {
+        // Its branch may be somewhere else by now, so it is asked for by itself.
+        let bare = ResolvedReference {
+            commit: *commit,
+            name: None,
+        };
+        let by_itself = SyncRequest {
+            resolved: &bare,
+            ..*request
+        };
+        fetch_missing(client, &by_itself, watch)?;
     }
     let Opened::WorkingCopy(working_copy) = WorkingCopy::open(request.dir)? else {
         let dir = request.dir.to_owned();
         return Err(SyncError::OtherFiles { dir });
     };
+    let Some(to) = newest(&working_copy, &commits)? else {
+        let why = "services in it are locked at commits of different histories";
+        return Ok(SyncOutcome::LeftAlone(Reason::Failed(why.to_owned())));
+    };
     let remote = working_copy.remote_of(client, request.url);
     let tracking = Tracking::of(&working_copy, remote, request.resolved);
-    Ok(check_out(
-        &working_copy,
-        &tracking,
-        request.resolved,
-        watch,
-    )?)
+    let target = ResolvedReference {
+        commit: to,
+        name: request.resolved.name.clone(),
+    };
+    let outcome = check_out(&working_copy, &tracking, &target, watch)?;
+    Ok(match outcome {
+        SyncOutcome::LeftAlone(_) => outcome,
+        _ if is_new => SyncOutcome::Cloned,
+        _ => outcome,
+    })
+}
+
+/// Returns the commit that has all the others in its history.
+fn newest(working_copy: &WorkingCopy, commits: &[CommitId]) -> Result<Option<CommitId>, GitError> {
+    'commits: for commit in commits {
+        for other in commits {
+            if !working_copy.is_ancestor(*other, *commit)? {
+                continue 'commits;
+            }
+        }
+        return Ok(Some(*commit));
+    }
+    Ok(None)
 }
 
 fn check_out(

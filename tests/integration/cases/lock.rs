@@ -23,6 +23,7 @@ pub const CASES: &[Case] = cases![
     a_damaged_lock_is_told_and_kept,
     locks_of_two_users_are_the_same,
     working_copies_follow_the_lock_and_come_back,
+    services_of_one_working_copy_are_locked_together,
     a_lock_that_cannot_be_written_leaves_the_old_one,
 ];
 
@@ -602,6 +603,40 @@ fn working_copies_follow_the_lock_and_come_back(t: &Context) {
         t.xp(["build", "--locked"]).success();
         assert_eq!(Snapshot::of(&backend), before, "{reason}");
     }
+}
+
+fn services_of_one_working_copy_are_locked_together(t: &Context) {
+    let repository = small::repository(t, "shared");
+    let services: String = ["one", "two"]
+        .map(|name| {
+            let service = small::service(t, name, &repository.url_http(), "", "");
+            service.replace(&format!("dir: src/{name}"), "dir: src/shared")
+        })
+        .concat();
+    small::manifest(t, "", &services);
+    t.xp(["lock"]).success();
+    let first = repository.head();
+    let second = repository.commit(&[("content", "2")], "Second");
+    t.xp(["lock", "two"]).success();
+    repository.commit(&[("content", "3")], "Third");
+    let user = User::new(t, "shared");
+    // The later one, which has what the earlier one had.
+    for result in ["cloned", "up to date"] {
+        t.xp(["sync", "--locked"]).success().stdout_contains(result);
+        assert_eq!(user.head(), second);
+    }
+    t.xp(["sync", "--locked", "one"]).success();
+    assert_eq!(user.head(), first);
+    repository.git(&["switch", "--quiet", "--orphan", "other"]);
+    repository.commit(
+        &[("Dockerfile", small::DOCKERFILE), ("content", "4")],
+        "Other",
+    );
+    t.xp(["lock", "one", "--branch", "other"]).success();
+    t.xp(["sync", "--locked"])
+        .failure(1)
+        .stderr_contains("services in it are locked at commits of different histories");
+    t.xp(["build", "--locked"]).success();
 }
 
 fn a_lock_that_cannot_be_written_leaves_the_old_one(t: &Context) {

@@ -20,11 +20,13 @@ mod lock_diff;
 mod manifest;
 mod plan;
 mod publish;
+mod recipe;
 mod refusals;
 mod requests;
 mod scripts;
 mod small;
 mod terminal;
+mod why;
 mod world;
 
 use crate::case::Case;
@@ -52,10 +54,12 @@ pub fn all() -> Vec<Case> {
         manifest::CASES,
         plan::CASES,
         publish::CASES,
+        recipe::CASES,
         refusals::CASES,
         requests::CASES,
         scripts::CASES,
         terminal::CASES,
+        why::CASES,
         world::CASES,
     ]
     .concat()
