@@ -255,6 +255,9 @@ pub struct LockArgs {
     /// Lock images that were built without `scripts.test` as well
     #[arg(long)]
     pub no_test: bool,
+    /// Lock what is tagged with the commit, whatever else it was built from
+    #[arg(long)]
+    pub trust_commit: bool,
     /// The lock; else x-platform.lock beside the manifest
     #[arg(long, value_name = "FILE")]
     pub lock_file: Option<PathBuf>,

@@ -1,5 +1,6 @@
 //! `xp diff`
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use futures_util::StreamExt as _;
@@ -8,7 +9,7 @@ use super::session::Session;
 use super::{locked, stages};
 use crate::cli::{ChangesFormat, DiffArgs};
 use crate::client::git::{RevisionError, file_at};
-use crate::error::{Exit, Failure, chain};
+use crate::error::{Failure, chain};
 use crate::event::Event;
 use crate::execute::lock::lock;
 use crate::execute::{HistoryRequest, Sources, history};
@@ -29,7 +30,7 @@ pub async fn run(session: &Session, args: &DiffArgs) -> Result<(), Failure> {
         (Some(from), Some(to)) => (named(session, &file, from)?, named(session, &file, to)?),
     };
     let mut changes = Changes::between((&from.0, &from.1), (&to.0, &to.1));
-    fill_in(session, &mut changes, !args.no_fetch).await?;
+    let hints = fill_in(session, &mut changes, !args.no_fetch).await?;
     session.reporter.finish();
     let text = match args.format {
         ChangesFormat::Text => changes.text(),
@@ -44,7 +45,7 @@ pub async fn run(session: &Session, args: &DiffArgs) -> Result<(), Failure> {
     if args.no_fetch {
         return Ok(());
     }
-    complete(&changes)
+    complete(&changes, hints)
 }
 
 /// A lock and how it is called.
@@ -106,18 +107,22 @@ fn read(session: &Session, name: &str, content: Vec<u8>) -> Result<Named, Failur
     Ok((name.to_owned(), lock))
 }
 
-/// Finds the commits between, in the working copies; what is missing there is fetched.
-async fn fill_in(session: &Session, changes: &mut Changes, fetch: bool) -> Result<(), Failure> {
-    if changes
-        .services
-        .iter()
-        .all(|change| change.moved().is_none())
-    {
-        return Ok(());
+/// Finds the commits between, in the working copies; what is missing there is fetched. Returns what a
+/// person can do about those that are not known.
+async fn fill_in(
+    session: &Session,
+    changes: &mut Changes,
+    fetch: bool,
+) -> Result<BTreeSet<String>, Failure> {
+    let moved = |change: &&ServiceChange| change.moved().is_some();
+    if changes.services.iter().filter(moved).count() == 0 {
+        return Ok(BTreeSet::new());
     }
     let git = session.git()?;
     let sources = stages::sources(session, git, session.cancel.clone());
-    let unknown = look(session, &sources, &mut changes.services, false).await?;
+    let mut hints = look(session, &sources, &mut changes.services, false).await?;
+    let is_unknown = |change: &&ServiceChange| matches!(change.history, History::Unknown(_));
+    let unknown = changes.services.iter().filter(is_unknown).count();
     if unknown > 0 && fetch {
         // Only now, so that a look at what is here waits for no build.
         let locked = async { Ok(lock(&session.layout.lock(), &session.events).await?) };
@@ -126,66 +131,68 @@ async fn fill_in(session: &Session, changes: &mut Changes, fetch: bool) -> Resul
         session.events.emit(Event::StageStarted(what));
         let looked = look(session, &sources, &mut changes.services, true).await;
         session.events.emit(Event::StageFinished);
-        looked?;
+        hints = looked?;
     }
-    Ok(())
+    Ok(hints)
 }
 
-/// Looks for the histories that are not known yet, and returns how many still are not.
+/// Looks for the histories that are not known yet, and returns what helps where they still are not.
 async fn look(
     session: &Session,
     sources: &Sources,
     changes: &mut [ServiceChange],
     fetch: bool,
-) -> Result<usize, Failure> {
-    let wanted = changes.iter_mut().filter(|change| {
-        change.moved().is_some() && !matches!(change.history, History::Known { .. })
-    });
+) -> Result<BTreeSet<String>, Failure> {
+    let wanted = changes
+        .iter_mut()
+        .filter(|change| !matches!(change.history, History::Known { .. }));
     let looks = wanted.map(|change| async move {
-        change.history = find(session, sources, change, fetch).await;
-        usize::from(matches!(change.history, History::Unknown(_)))
+        let (history, hint) = find(session, sources, change, fetch).await;
+        change.history = history;
+        hint
     });
     let looks: Vec<_> = looks.collect();
     let all = async {
-        let counts: Vec<usize> = futures_util::stream::iter(looks)
-            .buffer_unordered(AT_ONCE)
-            .collect()
-            .await;
-        Ok(counts.into_iter().sum())
+        let looked = futures_util::stream::iter(looks).buffer_unordered(AT_ONCE);
+        let hints: Vec<Option<String>> = looked.collect().await;
+        Ok(hints.into_iter().flatten().collect())
     };
     session.unless_interrupted(all).await
 }
 
+/// Finds one history; where it cannot be had, why, and what helps.
 async fn find(
     session: &Session,
     sources: &Sources,
     change: &ServiceChange,
     fetch: bool,
-) -> History {
+) -> (History, Option<String>) {
     let Some((from, to)) = change.moved() else {
-        return History::None;
+        return (History::None, None);
     };
     let Some(service) = session.manifest.services.get(&change.service) else {
-        return History::Unknown(
-            "the manifest does not name it, so its working copy is not known".to_owned(),
-        );
+        let why = "the manifest does not name it, so its working copy is not known";
+        return (History::Unknown(why.to_owned()), None);
     };
     let request = HistoryRequest {
         dir: session.manifest.folder.join(&service.dir),
         remote: service.git.remote.clone(),
-        path: to.path.clone(),
+        paths: to.path.iter().cloned().collect(),
         from: from.resolved(),
         to: to.resolved(),
         fetch,
     };
     match history(sources, request).await {
-        Ok((added, dropped)) => History::Known { added, dropped },
-        Err(error) => History::Unknown(chain(&error).replace("\n  cause: ", ": ")),
+        Ok((added, dropped)) => (History::Known { added, dropped }, None),
+        Err(error) => {
+            let why = chain(&error).replace("\n  cause: ", ": ");
+            (History::Unknown(why), error.hint())
+        }
     }
 }
 
 /// Returns an error where commits are not known: what is printed would be taken for all there is.
-fn complete(changes: &Changes) -> Result<(), Failure> {
+fn complete(changes: &Changes, hints: BTreeSet<String>) -> Result<(), Failure> {
     let unknown = changes
         .services
         .iter()
@@ -197,11 +204,12 @@ fn complete(changes: &Changes) -> Result<(), Failure> {
     if unknown.is_empty() {
         return Ok(());
     }
-    Err(Failure::rendered(
-        Exit::Outside,
-        format!(
-            "error: not all commits between the two locks are known{}\nhint: `--no-fetch` takes what is here as enough",
-            unknown.concat()
-        ),
-    ))
+    let enough = "`--no-fetch` takes what is here as enough".to_owned();
+    let hints = hints.into_iter().chain([enough]);
+    let hints: Vec<String> = hints.map(|hint| format!("\nhint: {hint}")).collect();
+    Err(Failure::outside(format!(
+        "not all commits between the two locks are known{}{}",
+        unknown.concat(),
+        hints.concat()
+    )))
 }

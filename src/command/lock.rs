@@ -14,7 +14,7 @@ use crate::image::ImageReference;
 use crate::inspect;
 use crate::lock::{Lock, LockFile, LockedService, Unlockable, Unlocked};
 use crate::manifest::{BuilderImage, Service, ServiceName};
-use crate::plan::{Decided, Draft, Folders, Inventory, Options, TESTS};
+use crate::plan::{Compared, Draft, Folders, Inventory, Options, TESTS, UnknownImages};
 use crate::source::{GitReference, Origin, ServiceSource};
 
 /// Writes the lock, or tells whether it is up to date.
@@ -107,9 +107,16 @@ async fn fresh(
     let facts = session.engine().await.map(|(_, facts)| facts);
     let registry = session.registry(&facts.unwrap_or_default());
     let inventory = in_registries(session, &draft, &registry).await?;
-    let decided = draft
-        .decide(inventory, folders.clone())
-        .map_err(|error| stages::plan_failure(session, error))?;
+    let today = draft
+        .compare(&inventory, &folders)
+        .map_err(|error| stages::manifest_failure(session, &error))?;
+    UnknownImages::check(&inventory.registry)?;
+    if !args.trust_commit {
+        // Here, too, what cannot be told of an image is an error.
+        draft
+            .decide(inventory, folders.clone())
+            .map_err(|error| stages::plan_failure(session, error))?;
+    }
 
     let mut entries = BTreeMap::new();
     let mut unlockable = Vec::new();
@@ -118,10 +125,11 @@ async fn fresh(
             continue;
         };
         let asked = asked_for(service, source, &args.references);
-        let entry = entry(service, source, asked, &decided, &folders, args.no_test);
+        let entry = entry(service, source, asked, &today, &folders, args.no_test);
         entries.extend(entry.map(|entry| (name.clone(), entry)));
-        let comparison = decided.comparisons.get(name);
+        let comparison = today.comparisons.get(name);
         let problem = comparison.and_then(|comparison| Unlockable::of(&comparison.registry));
+        let problem = problem.filter(|it| !args.trust_commit || *it == Unlockable::Missing);
         unlockable.extend(problem.map(|problem| (name.clone(), problem)));
     }
     let lock = match whole {
@@ -168,12 +176,12 @@ fn entry(
     service: &Service,
     source: &ServiceSource,
     reference: GitReference,
-    decided: &Decided<'_>,
+    today: &Compared,
     folders: &Folders,
     no_test: bool,
 ) -> Option<LockedService> {
-    let recipe = decided.recipes.get(&service.name)?;
-    let comparison = decided.comparisons.get(&service.name)?;
+    let recipe = today.recipes.get(&service.name)?;
+    let comparison = today.comparisons.get(&service.name)?;
     Some(LockedService {
         remote: service.git.remote.stripped(),
         reference,

@@ -17,8 +17,8 @@ pub struct HistoryRequest {
     pub dir: PathBuf,
     /// Where it is cloned from.
     pub remote: GitUrl,
-    /// The folder that is the service, where it is not the whole repository.
-    pub path: Option<String>,
+    /// The folders that are the service, where it is not the whole repository.
+    pub paths: Vec<String>,
     /// The commit before.
     pub from: ResolvedReference,
     /// The commit after.
@@ -41,12 +41,30 @@ pub enum HistoryError {
         /// What it lacks.
         commit: CommitId,
     },
+    /// The working copy is a shallow clone.
+    #[error("{} is a shallow clone, without the commits between", .0.display())]
+    Shallow(PathBuf),
     /// The remote does not give the commits out.
     #[error(transparent)]
     Sync(#[from] SyncError),
     /// The working copy cannot be read.
     #[error(transparent)]
     Git(#[from] GitError),
+}
+
+impl HistoryError {
+    /// Returns what a person can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoWorkingCopy(_) | Self::Missing { .. } => None,
+            Self::Shallow(dir) => Some(format!(
+                "`git -C {} fetch --unshallow` fetches the rest",
+                dir.display()
+            )),
+            Self::Sync(error) => error.hint().map(str::to_owned),
+            Self::Git(error) => error.hint().map(str::to_owned),
+        }
+    }
 }
 
 /// Returns the commits that came, and those that went, the newest first.
@@ -75,12 +93,28 @@ pub async fn history(
                 url: &request.remote,
                 resolved,
             };
-            fetch_missing(&client, &reference(&request.to), &watch)?;
-            fetch_missing(&client, &reference(&request.from), &watch)?;
+            for resolved in [&request.to, &request.from] {
+                fetch_missing(&client, &reference(resolved), &watch)
+                    .map_err(|error| explained(error, &request))?;
+            }
         }
         read(&request)
     });
     joined(read.await)
+}
+
+/// Names the reason where the remote is not to blame.
+fn explained(error: SyncError, request: &HistoryRequest) -> HistoryError {
+    let is_shallow = || match WorkingCopy::open(&request.dir) {
+        Ok(Opened::WorkingCopy(working_copy)) => working_copy.holds_a_part_only(),
+        _ => false,
+    };
+    match error {
+        SyncError::MissingCommit { .. } if is_shallow() => {
+            HistoryError::Shallow(request.dir.clone())
+        }
+        error => error.into(),
+    }
 }
 
 fn read(
@@ -97,8 +131,7 @@ fn read(
         let dir = request.dir.clone();
         return Err(HistoryError::Missing { dir, commit });
     }
-    let path = request.path.as_deref();
-    let added = working_copy.commits_between(from, to, path)?;
-    let dropped = working_copy.commits_between(to, from, path)?;
+    let added = working_copy.commits_between(from, to, &request.paths)?;
+    let dropped = working_copy.commits_between(to, from, &request.paths)?;
     Ok((added, dropped))
 }

@@ -54,11 +54,9 @@ impl<'a> Draft<'a> {
             mut comparisons,
             mut recipes,
         } = self.compare(&inventory, &folders)?;
-        for (name, digest) in &self.options.pinned {
-            if let Some(comparison) = comparisons.get_mut(name)
-                && comparison.digest.as_ref() == Some(digest)
-            {
-                comparison.registry = Sighting::Found(Standing::Verified);
+        for candidate in &self.candidates {
+            if let Some(comparison) = comparisons.get_mut(&candidate.service.name) {
+                self.pin(candidate, comparison, &inventory);
             }
         }
         let mut verdicts = BTreeMap::new();
@@ -104,6 +102,23 @@ impl<'a> Draft<'a> {
             recipes,
             verdicts,
         })
+    }
+
+    /// Lets a pinned image count as it is, and no other one of the same commit.
+    fn pin(&self, candidate: &Candidate<'_>, comparison: &mut Comparison, inventory: &Inventory) {
+        let pinned = self.options.pinned.get(&candidate.service.name);
+        let Some(digest) = pinned.filter(|digest| comparison.digest.as_ref() == Some(*digest))
+        else {
+            return;
+        };
+        let by_digest = candidate.image.repository().with_digest(digest.clone());
+        let id = |image| inventory.in_engine(image).map(|image| &image.id);
+        let pinned_id = id(&by_digest);
+        comparison.registry = Sighting::Found(Standing::Verified);
+        comparison.engine = match pinned_id.is_some() && pinned_id == id(&candidate.image) {
+            true => Sighting::Found(Standing::Verified),
+            false => Sighting::Absent,
+        };
     }
 
     /// Chooses by what exists, and what it was built from.

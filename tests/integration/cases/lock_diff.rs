@@ -15,6 +15,8 @@ pub const CASES: &[Case] = cases![
     steps_back_and_rewritten_histories_are_told_as_such,
     commits_that_cannot_be_had_are_said_to_be_missing,
     hostile_commits_are_harmless,
+    commits_of_a_path_alone_are_listed,
+    a_shallow_clone_is_not_taken_for_the_whole,
 ];
 
 /// Writes a manifest of these services, whose images stay in the engine.
@@ -333,4 +335,69 @@ fn hostile_commits_are_harmless(t: &Context) {
             );
         }
     }
+}
+
+fn commits_of_a_path_alone_are_listed(t: &Context) {
+    let repository = small::repository(t, "zbackend");
+    platform(t, &[("zbackend", &repository)]);
+    let first = repository.commit(&[("one/file", "1"), ("two/file", "1")], "Begin");
+    lock_as(t, "1.lock");
+    repository.commit(&[("one/file", "2")], "One");
+    repository.commit(&[("two/file", "2")], "Two");
+    repository.git(&["switch", "--quiet", "--create", "side", &first]);
+    repository.commit(&[("one/side", "x")], "One aside");
+    repository.switch("master");
+    repository.git(&["merge", "--quiet", "--no-ff", "--message", "Merge", "side"]);
+    repository.git(&["push", "--quiet", "origin", "master"]);
+    repository.commit(&[("two/file", "3")], "Two again");
+    lock_as(t, "2.lock");
+    for path in ["one", "two"] {
+        for name in ["1.lock", "2.lock"] {
+            let text = t.read(name);
+            let text = text.replace("    commit:", &format!("    path: {path}\n    commit:"));
+            t.write(&format!("{path}-{name}"), &text);
+        }
+        let (from, to) = (format!("{path}-1.lock"), format!("{path}-2.lock"));
+        let json = json(t, &from, &to);
+        let commits = json["services"]["zbackend"]["commits"]
+            .as_array()
+            .expect("commits")
+            .clone();
+        let listed: Vec<&str> = commits
+            .iter()
+            .filter_map(|it| it["commit"].as_str())
+            .collect();
+        let range = format!("{first}..master");
+        let git = repository.git(&["log", "--format=%H", &range, "--", path]);
+        assert_eq!(listed, git.lines().collect::<Vec<_>>(), "{path}");
+    }
+}
+
+fn a_shallow_clone_is_not_taken_for_the_whole(t: &Context) {
+    let service = small::repository(t, "zbackend");
+    platform(t, &[("zbackend", &service)]);
+    lock_as(t, "1.lock");
+    service.commit(&[("content", "2")], "Second");
+    service.commit(&[("content", "3")], "Third");
+    lock_as(t, "2.lock");
+    let url = service.url_http();
+    t.git("", &["clone", "--quiet", "--depth=1", &url, "src/zbackend"]);
+    let diff = || t.xp(["diff", "1.lock", "2.lock"]);
+    diff()
+        .failure(3)
+        .stdout_contains("commits unknown")
+        .stderr_contains("src/zbackend is a shallow clone");
+    // The older commit is here, and what lies between is not.
+    let [first, last] = ["HEAD~2", "HEAD"].map(|name| service.git(&["rev-parse", name]));
+    service.server_git(&["branch", "old", &first]);
+    t.git(
+        "src/zbackend",
+        &["fetch", "--quiet", "--depth=1", "origin", "old"],
+    );
+    diff()
+        .failure(3)
+        .stderr_contains(&format!("without the commits before {last}"))
+        .stderr_contains("fetch --unshallow` fetches the rest");
+    t.git("src/zbackend", &["fetch", "--quiet", "--unshallow"]);
+    diff().success().stdout_contains("2 commits");
 }
