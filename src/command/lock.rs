@@ -8,13 +8,12 @@ use super::stages;
 use crate::cli::{LockArgs, References};
 use crate::client::registry::RegistryClient;
 use crate::error::{Exit, Failure};
-use crate::event::{Event, Unit};
+use crate::event::Event;
 use crate::execute::lock::lock;
-use crate::image::ImageReference;
 use crate::inspect;
 use crate::lock::{Lock, LockFile, LockedService, Unlockable, Unlocked};
-use crate::manifest::{BuilderImage, Service, ServiceName};
-use crate::plan::{Compared, Draft, Folders, Inventory, Options, TESTS, UnknownImages};
+use crate::manifest::{Service, ServiceName};
+use crate::plan::{Draft, Inventory, Options, UnknownImages};
 use crate::source::{GitReference, Origin, ServiceSource};
 
 /// Writes the lock, or tells whether it is up to date.
@@ -125,7 +124,7 @@ async fn fresh(
             continue;
         };
         let asked = asked_for(service, source, &args.references);
-        let entry = entry(service, source, asked, &today, &folders, args.no_test);
+        let entry = LockedService::today(service, source, asked, &today, &folders, args.no_test);
         entries.extend(entry.map(|entry| (name.clone(), entry)));
         let comparison = today.comparisons.get(name);
         let problem = comparison.and_then(|comparison| Unlockable::of(&comparison.registry));
@@ -169,50 +168,5 @@ fn asked_for(service: &Service, source: &ServiceSource, references: &References)
         (Origin::Reference, Some((_, reference)), _) => reference.clone(),
         (Origin::Branch, _, Some(branch)) => GitReference::Named(branch.clone()),
         _ => service.git.reference.clone(),
-    }
-}
-
-fn entry(
-    service: &Service,
-    source: &ServiceSource,
-    reference: GitReference,
-    today: &Compared,
-    folders: &Folders,
-    no_test: bool,
-) -> Option<LockedService> {
-    let recipe = today.recipes.get(&service.name)?;
-    let comparison = today.comparisons.get(&service.name)?;
-    Some(LockedService {
-        remote: service.git.remote.stripped(),
-        reference,
-        name: source
-            .tip
-            .name
-            .as_deref()
-            .and_then(|name| name.parse().ok()),
-        path: service.git.path.clone(),
-        commit: source.commit,
-        image: service.docker.image.clone(),
-        digest: comparison.digest.clone(),
-        recipe: match no_test {
-            true => recipe.without(TESTS).digest(),
-            false => recipe.digest(),
-        },
-        builder: builder(service, folders),
-    })
-}
-
-/// Returns the image that the service's scripts run in.
-fn builder(service: &Service, folders: &Folders) -> Option<ImageReference> {
-    let builder = service
-        .builder
-        .as_ref()
-        .filter(|_| !service.scripts.is_empty())?;
-    match &builder.image {
-        BuilderImage::External(image) => Some(image.clone()),
-        BuilderImage::Folder(name) => {
-            let folder = folders.get(&Unit::Builder(name.clone()))?;
-            Some(folder.image.clone())
-        }
     }
 }

@@ -1,13 +1,16 @@
 //! `x-platform.lock`: a set of commits and images that belong together.
 //!
-//! `parse` and `render` are the file's format, [`compare`](Lock::compare) tells two locks apart, `fulfil`
-//! holds a manifest and what registries have against a lock, and `changes` is what `xp diff` shows. Only
-//! `file` looks at the file system.
+//! `parse` and `render` are the file's format, `entry` makes what `xp lock` writes,
+//! [`compare`](Lock::compare) tells two locks apart, `fulfil` and `images` hold a manifest and what
+//! registries have against a lock, and `changes` is what `xp diff` shows. Only `file` looks at the file
+//! system.
 
 mod changes;
 mod compare;
+mod entry;
 mod file;
 mod fulfil;
+mod images;
 mod json;
 mod markdown;
 mod parse;
@@ -23,7 +26,8 @@ use std::collections::BTreeMap;
 pub use self::changes::{Changes, History, ServiceChange};
 pub use self::compare::{Aspect, Difference, Kind};
 pub use self::file::{FileError, LockFile};
-pub use self::fulfil::{ImageProblem, LostImages, Unmet, UnmetLock};
+pub use self::fulfil::{Unmet, UnmetLock};
+pub use self::images::{ImageProblem, LostImages};
 pub use self::parse::{InvalidLock, parse};
 pub use self::unlocked::{Unlockable, Unlocked};
 
