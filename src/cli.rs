@@ -86,7 +86,7 @@ pub struct Selection {
 /// Which commits
 #[derive(Debug, Args)]
 pub struct References {
-    /// This branch where a repository has it, else what the manifest says
+    /// A topic train: this branch where a repository has it, else what the manifest says
     #[arg(long, value_name = "NAME")]
     pub branch: Option<RefName>,
     /// Another branch, tag or commit for one service; may be repeated

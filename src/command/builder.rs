@@ -94,6 +94,7 @@ async fn plan_update(session: &Session, names: &[String], push: bool) -> Result<
     Ok(Planned {
         plan: Plan {
             units: units.collect(),
+            train: None,
         },
         engine,
         facts,

@@ -112,6 +112,7 @@ impl FolderBuilder {
         UnitPlan {
             unit,
             commit: None,
+            source: None,
             image,
             decision,
             reason,
@@ -129,7 +130,10 @@ impl Decided<'_> {
     ///
     /// A build argument or a variable that cannot be rendered.
     pub fn complete(self, builders: &BuilderState, layout: &Layout) -> Result<Plan, ManifestError> {
-        let mut plan = Plan::default();
+        let mut plan = Plan {
+            train: self.draft.train(),
+            ..Plan::default()
+        };
         let push = self.draft.options.push;
         for unit in self.builders() {
             let unit_plan = match (&unit, builders.folders.get(&unit)) {
@@ -199,6 +203,7 @@ impl Decided<'_> {
         Ok(Some(UnitPlan {
             unit: Unit::Service(service.name.clone()),
             commit: Some(candidate.source.commit),
+            source: Some(candidate.source.clone()),
             image,
             decision: verdict.decision,
             reason: verdict.reason.clone(),
@@ -392,6 +397,7 @@ fn external_plan(image: &ImageReference, inventory: &Inventory) -> UnitPlan {
     UnitPlan {
         unit: Unit::External(image.clone()),
         commit: None,
+        source: None,
         image: image.clone(),
         decision,
         reason: reason.to_owned(),

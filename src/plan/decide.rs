@@ -132,6 +132,10 @@ impl<'a> Draft<'a> {
         let in_engine = inventory.in_engine(&candidate.image);
         let force = self.options.force && candidate.selected;
 
+        let wanted = match &candidate.variant {
+            None => "the commit".to_owned(),
+            Some(variant) => format!("the commit with {variant}"),
+        };
         let (mut decision, mut reason) = match (registry, in_registry, in_engine) {
             _ if force => (Decision::Build, "--force".to_owned()),
             (Some(_), Some(_), Some(_)) => {
@@ -149,12 +153,12 @@ impl<'a> Draft<'a> {
             (Some(_), None, Some(_)) => (Decision::Skip, "in the engine; --no-push".to_owned()),
             (Some(registry), None, None) => (
                 Decision::Build,
-                format!("neither {registry} nor the engine has the commit"),
+                format!("neither {registry} nor the engine has {wanted}"),
             ),
             (None, _, Some(_)) => (Decision::Skip, "in the engine".to_owned()),
             (None, _, None) => (
                 Decision::Build,
-                "the engine does not have the commit".to_owned(),
+                format!("the engine does not have {wanted}"),
             ),
         };
 

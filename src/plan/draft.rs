@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Options;
+use super::{Options, ServiceImage, Train, service_images};
 use crate::image::{ImageReference, Tag};
 use crate::manifest::{Manifest, ManifestError, Service, ServiceName, Template, Values};
-use crate::source::ServiceSource;
+use crate::source::{Origin, ServiceSource};
 
 /// A service that the plan may be about.
 #[derive(Debug)]
@@ -13,9 +13,11 @@ pub(super) struct Candidate<'a> {
     pub service: &'a Service,
     pub selected: bool,
     pub source: &'a ServiceSource,
-    /// The image by its commit.
+    /// The image by its commit, and by the variant where it is one.
     pub image: ImageReference,
-    /// The further tags: the branch's, the manifest's, the command line's.
+    /// What tells the image from the commit's usual one.
+    pub variant: Option<String>,
+    /// The further tags: the branch's, the train's, the manifest's, the command line's.
     pub tags: Vec<Tag>,
 }
 
@@ -25,6 +27,7 @@ pub struct Draft<'a> {
     pub(super) options: &'a Options,
     pub(super) sources: &'a BTreeMap<ServiceName, ServiceSource>,
     pub(super) env: &'a dyn Fn(&str) -> Option<String>,
+    images: BTreeMap<&'a ServiceName, ServiceImage>,
     /// Each after those that it needs.
     pub(super) candidates: Vec<Candidate<'a>>,
 }
@@ -49,6 +52,7 @@ impl<'a> Draft<'a> {
             options,
             sources,
             env,
+            images: service_images(manifest, sources),
             candidates: Vec::new(),
         };
         let concerned = manifest.closure(selected);
@@ -73,26 +77,60 @@ impl<'a> Draft<'a> {
         source: &'a ServiceSource,
         selected: bool,
     ) -> Result<Candidate<'a>, ManifestError> {
-        let repository = &service.docker.image;
-        let commit_tag = Tag::from_commit(source.commit);
-        let mut tags: Vec<Tag> = source
-            .short_name()
-            .map(Tag::from_branch)
-            .into_iter()
-            .collect();
+        let ServiceImage { image, variant } =
+            self.images.get(&service.name).cloned().unwrap_or_else(|| {
+                // Each service with a source has one.
+                let tag = Tag::from_commit(source.commit);
+                let image = service.docker.image.tagged(tag);
+                ServiceImage {
+                    image,
+                    variant: None,
+                }
+            });
+        // The branch's tag names what the branch's commit gives with the manifest's references.
+        let branch = variant.as_deref().or_else(|| source.short_name());
+        let mut tags: Vec<Tag> = branch.map(Tag::from_branch).into_iter().collect();
+        if selected {
+            // So that each image of the preview set is found by the train's name.
+            tags.extend(self.train_tag());
+        }
         for template in &service.docker.tags {
             let render = |values: &Values<'_>| self.manifest.render_tag(template, values);
-            tags.push(self.with_values(service, source, render)?);
+            let tag = self.with_values(service, source, render)?;
+            tags.push(match &variant {
+                // `${{ service.branch }}-latest` is a branch's tag too.
+                Some(variant) if template.names_source() => tag.with_variant(variant),
+                _ => tag,
+            });
         }
         tags.extend(self.options.tags.iter().cloned());
-        let mut seen = BTreeSet::from([commit_tag.clone()]);
+        let mut seen: BTreeSet<Tag> = image.tag().cloned().into_iter().collect();
         tags.retain(|tag| seen.insert(tag.clone()));
         Ok(Candidate {
             service,
             selected,
             source,
-            image: repository.tagged(commit_tag),
+            image,
+            variant,
             tags,
+        })
+    }
+
+    /// Returns the tag that all images of the preview set get.
+    fn train_tag(&self) -> Option<Tag> {
+        let branch = self.options.train.as_ref()?.as_str();
+        // `origin/x` means the branch `x`, as in the manifest.
+        let branch = branch.strip_prefix("origin/").unwrap_or(branch);
+        Some(Tag::from_branch(branch))
+    }
+
+    /// Returns the topic train, and how many services are on it.
+    pub(super) fn train(&self) -> Option<Train> {
+        let is_on_it = |candidate: &&Candidate<'_>| candidate.source.origin == Origin::Branch;
+        Some(Train {
+            branch: self.options.train.clone()?,
+            on_it: self.candidates.iter().filter(is_on_it).count(),
+            services: self.candidates.len(),
         })
     }
 
@@ -116,9 +154,8 @@ impl<'a> Draft<'a> {
         use_values: impl FnOnce(&Values<'_>) -> T,
     ) -> T {
         let services = |name: &ServiceName| {
-            let image = &self.manifest.services.get(name)?.docker.image;
-            let commit = self.sources.get(name)?.commit;
-            Some((image.tagged(Tag::from_commit(commit)).to_string(), commit))
+            let named = self.images.get(name)?;
+            Some((named.image.to_string(), self.sources.get(name)?.commit))
         };
         use_values(&Values {
             service: &service.name,

@@ -1,5 +1,7 @@
 //! The decision table, case by case, and the steps that follow from it.
 
+mod trains;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 

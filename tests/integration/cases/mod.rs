@@ -23,6 +23,7 @@ mod requests;
 mod scripts;
 mod small;
 mod terminal;
+mod trains;
 mod world;
 
 use crate::case::Case;
@@ -52,6 +53,7 @@ pub fn all() -> Vec<Case> {
         requests::CASES,
         scripts::CASES,
         terminal::CASES,
+        trains::CASES,
         world::CASES,
     ]
     .concat()
