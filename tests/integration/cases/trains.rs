@@ -84,11 +84,9 @@ impl<'t> Product<'t> {
     }
 
     fn digest(&self, service: &str, tag: &str) -> String {
-        let digest = self
-            .registry
+        self.registry
             .manifest_digest(&self.t.image(service), tag)
-            .unwrap_or_else(|| panic!("the registry has no {service}:{tag}"));
-        digest
+            .unwrap_or_else(|| panic!("the registry has no {service}:{tag}"))
     }
 
     /// Returns every tag of every service with what it points at.
