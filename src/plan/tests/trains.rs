@@ -205,7 +205,7 @@ fn a_variant_is_looked_for_by_its_own_name() {
     });
     assert_eq!(
         shown(&complete.plan(&["front"])),
-        ["front skip: in the registry and the engine []"]
+        ["front skip: in the registry and the engine, unverified []"]
     );
 }
 

@@ -189,6 +189,34 @@ fn a_train_that_goes_on_is_built_again(t: &Context) {
     );
     assert_eq!(product.read("front", "TASK-981", "/base"), "topic");
     assert_eq!(product.read("front", "TASK-981", "/front"), "more");
+    // The first one goes on: what needs it follows, under the same names.
+    product.commit_topic("base", "further");
+    let tags = product.tags("back");
+    let build = t.xp(["build", "--branch", "TASK-981"]).success();
+    build
+        .stdout_contains("needs.base")
+        .stdout_contains("needs.front");
+    assert_eq!(product.read("front", "TASK-981", "/base"), "further");
+    assert_eq!(product.tags("back"), tags);
+    assert_eq!(product.read("back", "TASK-981", "/base"), "further");
+    // It arrives: now the commit's own image is made with it.
+    for service in ["base", "front"] {
+        product.repositories[service].git(&["merge", "--quiet", "TASK-981"]);
+        product.repositories[service].git(&["push", "--quiet", "origin", "master"]);
+    }
+    t.xp(["build"]).success();
+    let back = product.head("back");
+    assert_eq!(product.read("back", &back, "/base"), "further");
+    assert_eq!(
+        product.digest("back", "master"),
+        product.digest("back", &back)
+    );
+    let build = t.xp(["build", "--branch", "TASK-981"]).success();
+    assert_eq!(build.stdout.matches("tagged").count(), 2, "{build}");
+    assert_eq!(
+        product.digest("back", "TASK-981"),
+        product.digest("back", &back)
+    );
 }
 
 fn a_reference_of_a_needed_service_makes_images_of_its_own(t: &Context) {
