@@ -63,6 +63,10 @@ pub enum Command {
     Build(BuildArgs),
     /// Show what `xp build` would do, and why; change nothing
     Plan(PlanArgs),
+    /// Show how each service stands: working copy, commit, image; change nothing
+    Status(StatusArgs),
+    /// Show which service needs which, and how each stands
+    Graph(GraphArgs),
     /// Clone, fetch and fast-forward working copies; never touch your own work
     Sync(SyncArgs),
     /// List or build the builder images
@@ -84,7 +88,7 @@ pub struct Selection {
 }
 
 /// Which commits
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct References {
     /// A topic train: this branch where a repository has it, else what the manifest says
     #[arg(long, value_name = "NAME")]
@@ -95,7 +99,7 @@ pub struct References {
 }
 
 /// What to do with images
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct ImageArgs {
     /// Build the selected services even where their images exist
     #[arg(long)]
@@ -151,6 +155,62 @@ pub struct Jobs {
     /// How many services at once [default: the number of processors; 16 for sync]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
+}
+
+/// Arguments of `xp status`
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Which services
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Which commits
+    #[command(flatten)]
+    pub references: References,
+    /// Ask no git remote and no registry: show what is known here
+    #[arg(long)]
+    pub offline: bool,
+    /// A table for people, or JSON for scripts
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub format: StatusFormat,
+}
+
+/// How a status is printed
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum StatusFormat {
+    /// A table
+    Table,
+    /// JSON, of a documented version
+    Json,
+}
+
+/// Arguments of `xp graph`
+#[derive(Debug, Args)]
+pub struct GraphArgs {
+    /// Which services; what they need comes along
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Which commits
+    #[command(flatten)]
+    pub references: References,
+    /// Show the graph alone, and ask no server
+    #[arg(long, conflicts_with_all = ["branch", "references"])]
+    pub no_state: bool,
+    /// How it is printed
+    #[arg(long, value_name = "FORMAT", default_value = "tree")]
+    pub format: GraphFormat,
+}
+
+/// How a graph is printed
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GraphFormat {
+    /// A tree of text
+    Tree,
+    /// The language of Graphviz
+    Dot,
+    /// The language of Mermaid
+    Mermaid,
+    /// JSON, of a documented version
+    Json,
 }
 
 /// Arguments of `xp sync`

@@ -29,6 +29,16 @@ pub struct Request {
     pub normal: Option<GitReference>,
 }
 
+impl Request {
+    /// Returns every reference that the remote is asked for.
+    pub fn wanted(&self) -> impl Iterator<Item = GitReference> {
+        let preferred = self.preferred_branch.clone().map(GitReference::Named);
+        std::iter::once(self.reference.clone())
+            .chain(preferred)
+            .chain(self.normal.clone())
+    }
+}
+
 /// What the reference of a service stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolution {
@@ -280,17 +290,7 @@ async fn resolve_remote(
     let Some(url) = requests.first().map(|request| request.url.clone()) else {
         return Default::default();
     };
-    let mut wanted: Vec<GitReference> = requests
-        .iter()
-        .map(|request| request.reference.clone())
-        .collect();
-    wanted.extend(
-        requests
-            .iter()
-            .filter_map(|request| request.preferred_branch.clone())
-            .map(GitReference::Named),
-    );
-    wanted.extend(requests.iter().filter_map(|request| request.normal.clone()));
+    let wanted: Vec<GitReference> = requests.iter().flat_map(Request::wanted).collect();
     let refs = match client.list_refs(&url, &wanted).await {
         Ok(refs) => refs,
         Err(cause) => {
@@ -347,8 +347,8 @@ impl Resolution {
     }
 }
 
-/// Chooses what a request stands for.
-pub(crate) fn choose(refs: &RemoteRefs, request: &Request) -> Option<Resolution> {
+/// Chooses what a request stands for among a remote's references; none where the remote lacks it.
+pub fn choose(refs: &RemoteRefs, request: &Request) -> Option<Resolution> {
     let commit_of = |reference| stands_for(refs, reference).map(|resolved| resolved.commit);
     if let Some(branch) = &request.preferred_branch
         && let Some(reference) = preferred(refs, branch)

@@ -51,57 +51,74 @@ impl<'a> Draft<'a> {
         options: &'a Options,
         env: &'a dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, ManifestError> {
-        let mut draft = Self {
-            manifest,
-            options,
-            sources,
-            env,
-            images: service_images(manifest, sources),
-            candidates: Vec::new(),
-        };
-        let concerned = manifest.closure(selected);
-        for name in manifest
-            .order()
-            .into_iter()
-            .filter(|name| concerned.contains(*name))
-        {
-            let (Some(service), Some(source)) = (manifest.services.get(name), sources.get(name))
-            else {
-                continue;
-            };
-            let candidate = draft.candidate(service, source, selected.contains(name))?;
-            draft.candidates.push(candidate);
+        let mut draft = Self::without_tags(manifest, selected, sources, options, env);
+        let tags = draft
+            .candidates
+            .iter()
+            .map(|candidate| draft.tags(candidate));
+        let tags = tags.collect::<Result<Vec<_>, _>>()?;
+        for (candidate, tags) in draft.candidates.iter_mut().zip(tags) {
+            candidate.tags = tags;
         }
         Ok(draft)
     }
 
-    fn candidate(
-        &self,
-        service: &'a Service,
-        source: &'a ServiceSource,
-        selected: bool,
-    ) -> Result<Candidate<'a>, ManifestError> {
-        let ServiceImage { image, variant } =
-            self.images.get(&service.name).cloned().unwrap_or_else(|| {
-                // Each service with a source has one.
-                let tag = Tag::from_commit(source.commit);
-                let image = service.docker.image.tagged(tag);
-                ServiceImage {
+    /// Drafts without the further tags: for what only looks, and may lack a variable that a tag names.
+    pub fn without_tags(
+        manifest: &'a Manifest,
+        selected: &BTreeSet<ServiceName>,
+        sources: &'a BTreeMap<ServiceName, ServiceSource>,
+        options: &'a Options,
+        env: &'a dyn Fn(&str) -> Option<String>,
+    ) -> Self {
+        let mut images = service_images(manifest, sources);
+        let concerned = manifest.closure(selected);
+        let order = manifest.order().into_iter();
+        let candidates = order
+            .filter(|name| concerned.contains(*name))
+            .filter_map(|name| {
+                let ServiceImage { image, variant } = images.get(name)?.clone();
+                Some(Candidate {
+                    service: manifest.services.get(name)?,
+                    selected: selected.contains(name),
+                    source: sources.get(name)?,
                     image,
-                    variant: None,
-                }
-            });
+                    variant,
+                    tags: Vec::new(),
+                })
+            })
+            .collect();
+        images.retain(|name, _| concerned.contains(*name));
+        Self {
+            manifest,
+            options,
+            sources,
+            env,
+            images,
+            candidates,
+        }
+    }
+
+    /// Returns an image's further tags: the branch's, the train's, the manifest's, the command line's.
+    fn tags(&self, candidate: &Candidate<'_>) -> Result<Vec<Tag>, ManifestError> {
+        let Candidate {
+            service,
+            source,
+            image,
+            variant,
+            ..
+        } = candidate;
         // The branch's tag names what the branch's commit gives with the manifest's references.
         let branch = variant.as_deref().or_else(|| source.short_name());
         let mut tags: Vec<Tag> = branch.map(Tag::from_branch).into_iter().collect();
-        if selected {
+        if candidate.selected {
             // So that each image of the preview set is found by the train's name.
             tags.extend(self.train_tag());
         }
         for template in &service.docker.tags {
             let render = |values: &Values<'_>| self.manifest.render_tag(template, values);
             let tag = self.with_values(service, source, render)?;
-            tags.push(match &variant {
+            tags.push(match variant {
                 // `${{ service.branch }}-latest` is a branch's tag too.
                 Some(variant) if template.names_source() => tag.with_variant(variant),
                 _ => tag,
@@ -110,14 +127,12 @@ impl<'a> Draft<'a> {
         tags.extend(self.options.tags.iter().cloned());
         let mut seen: BTreeSet<Tag> = image.tag().cloned().into_iter().collect();
         tags.retain(|tag| seen.insert(tag.clone()));
-        Ok(Candidate {
-            service,
-            selected,
-            source,
-            image,
-            variant,
-            tags,
-        })
+        Ok(tags)
+    }
+
+    /// Returns how a service's image is called.
+    pub fn image(&self, service: &ServiceName) -> Option<&ServiceImage> {
+        self.images.get(service)
     }
 
     /// Returns the tag that all images of the preview set get.

@@ -26,7 +26,7 @@ mod variant;
 use std::fmt;
 use std::time::Duration;
 
-pub use compare::{Compared, Comparison, Sighting};
+pub use compare::{Compared, Comparison, Sighting, Survey};
 pub use complete::FolderBuilder;
 pub use decide::Decided;
 pub use draft::Draft;

@@ -211,8 +211,7 @@ fn a_train_that_goes_on_is_built_again(t: &Context) {
         product.digest("back", "master"),
         product.digest("back", &back)
     );
-    let build = t.xp(["build", "--branch", "TASK-981"]).success();
-    assert_eq!(build.stdout.matches("tagged").count(), 2, "{build}");
+    t.xp(["build", "--branch", "TASK-981"]).success();
     assert_eq!(
         product.digest("back", "TASK-981"),
         product.digest("back", &back)
