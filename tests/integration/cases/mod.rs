@@ -13,6 +13,7 @@ mod git_ssh;
 mod git_sync;
 mod git_transports;
 mod git_user_work;
+mod graph;
 mod image_build;
 mod interrupt;
 mod manifest;
@@ -22,6 +23,7 @@ mod refusals;
 mod requests;
 mod scripts;
 mod small;
+mod status;
 mod terminal;
 mod trains;
 mod world;
@@ -44,6 +46,7 @@ pub fn all() -> Vec<Case> {
         git_sync::CASES,
         git_transports::CASES,
         git_user_work::CASES,
+        graph::CASES,
         image_build::CASES,
         interrupt::CASES,
         manifest::CASES,
@@ -52,6 +55,7 @@ pub fn all() -> Vec<Case> {
         refusals::CASES,
         requests::CASES,
         scripts::CASES,
+        status::CASES,
         terminal::CASES,
         trains::CASES,
         world::CASES,
