@@ -62,7 +62,9 @@ pub enum Command {
     /// Build, tag and push the images that do not exist yet
     Build(BuildArgs),
     /// Show what `xp build` would do, and why; change nothing
-    Plan(PlanArgs),
+    Plan(ShowPlanArgs),
+    /// Tell every input of a service's build, what the image that exists had, and what follows
+    Why(WhyArgs),
     /// Show how each service stands: working copy, commit, image; change nothing
     Status(StatusArgs),
     /// Show which service needs which, and how each stands
@@ -72,8 +74,12 @@ pub enum Command {
     /// List or build the builder images
     #[command(subcommand)]
     Builder(BuilderCommand),
-    /// Print the JSON Schema of the manifest
-    Schema,
+    /// Print the JSON Schema of the manifest, or of what xp prints
+    Schema {
+        /// Of what
+        #[arg(value_enum, default_value = "manifest")]
+        of: SchemaOf,
+    },
 }
 
 /// Which services
@@ -121,7 +127,53 @@ pub struct ImageArgs {
     pub tags: Vec<Tag>,
 }
 
+/// What a schema is of
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SchemaOf {
+    /// x-platform.yml
+    Manifest,
+    /// The output of `xp plan --format json`
+    Plan,
+}
+
+/// How a result is printed
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
 /// Arguments of `xp plan`
+#[derive(Debug, Args)]
+pub struct ShowPlanArgs {
+    /// What is planned
+    #[command(flatten)]
+    pub plan: PlanArgs,
+    /// How it is printed
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
+    pub format: Format,
+    /// Exit with 10 where something would be built, pushed or tagged
+    #[arg(long)]
+    pub exit_code: bool,
+}
+
+/// Arguments of `xp why`
+#[derive(Debug, Args)]
+pub struct WhyArgs {
+    /// The service
+    #[arg(value_name = "SERVICE")]
+    pub service: String,
+    /// Compare with another image of the service: a tag, a branch, a commit, a digest or a whole name
+    #[arg(long, value_name = "REF")]
+    pub against: Option<String>,
+    /// Which commit
+    #[command(flatten)]
+    pub references: References,
+}
+
+/// What is planned
 #[derive(Debug, Args)]
 pub struct PlanArgs {
     /// Which services
@@ -169,18 +221,9 @@ pub struct StatusArgs {
     /// Ask no git remote and no registry: show what is known here
     #[arg(long)]
     pub offline: bool,
-    /// A table for people, or JSON for scripts
-    #[arg(long, value_name = "FORMAT", default_value = "table")]
-    pub format: StatusFormat,
-}
-
-/// How a status is printed
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum StatusFormat {
-    /// A table
-    Table,
-    /// JSON, of a documented version
-    Json,
+    /// How it is printed
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
+    pub format: Format,
 }
 
 /// Arguments of `xp graph`
@@ -196,20 +239,20 @@ pub struct GraphArgs {
     #[arg(long, conflicts_with_all = ["branch", "references"])]
     pub no_state: bool,
     /// How it is printed
-    #[arg(long, value_name = "FORMAT", default_value = "tree")]
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     pub format: GraphFormat,
 }
 
 /// How a graph is printed
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum GraphFormat {
-    /// A tree of text
-    Tree,
+    /// A tree, for people
+    Text,
     /// The language of Graphviz
     Dot,
     /// The language of Mermaid
     Mermaid,
-    /// JSON, of a documented version
+    /// For programs
     Json,
 }
 

@@ -31,7 +31,7 @@ pub async fn run(session: &Session, args: &GraphArgs) -> Result<(), Failure> {
     let plan = planned.as_ref().map(|planned| &planned.plan);
     let graph = Graph::new(&session.manifest, &services, plan);
     super::print(&match args.format {
-        GraphFormat::Tree => graph.tree(),
+        GraphFormat::Text => graph.tree(),
         GraphFormat::Dot => graph.dot(),
         GraphFormat::Mermaid => graph.mermaid(),
         GraphFormat::Json => graph.json(),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::session::Session;
 use super::stages;
-use crate::cli::{References, StatusArgs, StatusFormat};
+use crate::cli::{Format, References, StatusArgs};
 use crate::client::engine::EngineFacts;
 use crate::client::git::GitClient;
 use crate::error::{Exit, Failure, render};
@@ -23,8 +23,8 @@ pub async fn run(session: &Session, args: &StatusArgs) -> Result<(), Failure> {
     let (status, problems) = session.unless_interrupted(status(session, args)).await?;
     session.reporter.finish();
     super::print(&match args.format {
-        StatusFormat::Table => status.table(columns(std::io::stdout())),
-        StatusFormat::Json => status.json(),
+        Format::Text => status.table(columns(std::io::stdout())),
+        Format::Json => status.json(),
     })?;
     problems.verdict()
 }
@@ -219,7 +219,7 @@ async fn images(
         problems: unrendered,
     } = draft.survey(&inventory, &folders);
     for error in unrendered {
-        let color = session.settings.report.color && args.format == StatusFormat::Table;
+        let color = session.settings.report.color && args.format == Format::Text;
         problems.add(Exit::Usage, error.render(color));
     }
     // What a service needs may be on the train, and decides how its image is called.

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Graph, Node};
 use crate::manifest::ServiceName;
 
-/// The version of the format: keys may be added, and none is renamed or removed without a new version.
+/// The version of the format. It grows by further keys without a new one.
 const VERSION: u64 = 1;
 
 impl Graph<'_> {

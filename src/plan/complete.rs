@@ -167,9 +167,7 @@ impl Decided<'_> {
             Decision::Pull => steps.push(Step::Pull {
                 image: image.clone(),
             }),
-            Decision::Push => steps.push(Step::Push {
-                image: image.clone(),
-            }),
+            Decision::Push => steps.push(self.push(candidate)),
             Decision::Skip | Decision::Tag => {}
         }
         if !verdict.engine_names.is_empty() {
@@ -288,11 +286,17 @@ impl Decided<'_> {
                 .collect(),
         })));
         if candidate.image.repository().registry().is_some() && draft.options.push {
-            steps.push(Step::Push {
-                image: candidate.image.clone(),
-            });
+            steps.push(self.push(candidate));
         }
         Ok(())
+    }
+
+    fn push(&self, candidate: &Candidate<'_>) -> Step {
+        let comparison = self.comparisons.get(&candidate.service.name);
+        Step::Push {
+            image: candidate.image.clone(),
+            replaces: comparison.and_then(|comparison| comparison.digest.clone()),
+        }
     }
 
     fn scripts(&self, candidate: &Candidate<'_>) -> Vec<Step> {
@@ -370,6 +374,7 @@ fn publish(image: &ImageReference, newest: Option<Tag>) -> Vec<Step> {
     vec![
         Step::Push {
             image: image.clone(),
+            replaces: None,
         },
         Step::RegistryTag {
             image: image.clone(),

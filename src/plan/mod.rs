@@ -12,6 +12,7 @@ mod compare;
 mod complete;
 mod decide;
 mod display;
+mod document;
 mod draft;
 mod error;
 mod inventory;
@@ -22,6 +23,7 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 mod variant;
+mod why;
 
 use std::fmt;
 use std::time::Duration;
@@ -29,6 +31,7 @@ use std::time::Duration;
 pub use compare::{Compared, Comparison, Sighting, Survey};
 pub use complete::FolderBuilder;
 pub use decide::Decided;
+pub use document::schema;
 pub use draft::Draft;
 pub use error::{PlanError, UnknownImages, UnreadableRecipes};
 pub use inventory::{Inventory, Presence, Refusal};
@@ -36,6 +39,7 @@ pub use layout::Layout;
 pub use recipe::Folders;
 pub use step::{ContainerStep, ExportStep, ImageStep, ScriptStep, Step, SyncStep};
 pub use variant::{ServiceImage, service_images};
+pub use why::Explanation;
 
 use crate::event::Unit;
 use crate::image::{ImageReference, Tag};
@@ -178,6 +182,18 @@ impl Plan {
     pub fn shows_references(&self) -> bool {
         let mut sources = self.units.iter().filter_map(|unit| unit.source.as_ref());
         self.train.is_some() || sources.any(|source| source.origin != Origin::Manifest)
+    }
+
+    /// Tells whether anything is built, pushed or tagged; what is only pulled exists already.
+    pub fn makes_something(&self) -> bool {
+        let makes = |step: &Step| {
+            matches!(
+                step,
+                Step::Image(_) | Step::Push { .. } | Step::RegistryTag { .. }
+            )
+        };
+        self.work()
+            .any(|unit| unit.decision == Decision::Tag || unit.steps.iter().any(makes))
     }
 
     /// Tells whether there is nothing to do.

@@ -27,6 +27,17 @@ pub enum Origin {
     Reference,
 }
 
+impl Origin {
+    /// Returns the word for it, as other programs get it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Manifest => "manifest",
+            Self::Branch => "branch",
+            Self::Reference => "reference",
+        }
+    }
+}
+
 impl ServiceSource {
     /// Returns the source that is a reference's own commit.
     pub fn of(tip: ResolvedReference, origin: Origin) -> Self {

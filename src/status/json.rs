@@ -2,10 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{ServiceStatus, Status, WorkingCopyStatus};
-use crate::source::Origin;
+use super::{ImageStatus, ServiceStatus, Status, WorkingCopyStatus};
 
-/// The version of the format: keys may be added, and none is renamed or removed without a new version.
+/// The version of the format. It grows by further keys without a new one.
 const VERSION: u64 = 1;
 
 impl Status {
@@ -23,21 +22,20 @@ impl Status {
 
 fn service(one: &ServiceStatus) -> Value {
     let source = one.source.as_ref();
-    let origin = |origin| match origin {
-        Origin::Manifest => "manifest",
-        Origin::Branch => "branch",
-        Origin::Reference => "reference",
-    };
     json!({
         "service": one.name.as_str(),
         "reference": source.and_then(|source| source.short_name()),
-        "origin": source.map(|source| origin(source.origin)),
+        "origin": source.map(|source| source.origin.as_str()),
         "commit": source.map(|source| source.commit),
         "image": one.image.as_ref().map(ToString::to_string),
-        "engine": one.engine.as_str(),
-        "registry": one.registry.as_str(),
+        "engine": word(one.engine),
+        "registry": word(one.registry),
         "workingCopy": working_copy(one),
     })
+}
+
+fn word(status: ImageStatus) -> String {
+    status.as_str().replace(' ', "-")
 }
 
 fn working_copy(one: &ServiceStatus) -> Value {

@@ -88,7 +88,7 @@ pub enum ImageStatus {
 }
 
 impl ImageStatus {
-    /// Returns the word for it, in the table and in JSON.
+    /// Returns the words for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Verified => "verified",

@@ -19,6 +19,7 @@ mod interrupt;
 mod manifest;
 mod plan;
 mod publish;
+mod recipe;
 mod refusals;
 mod requests;
 mod scripts;
@@ -26,6 +27,7 @@ mod small;
 mod status;
 mod terminal;
 mod trains;
+mod why;
 mod world;
 
 use crate::case::Case;
@@ -52,12 +54,14 @@ pub fn all() -> Vec<Case> {
         manifest::CASES,
         plan::CASES,
         publish::CASES,
+        recipe::CASES,
         refusals::CASES,
         requests::CASES,
         scripts::CASES,
         status::CASES,
         terminal::CASES,
         trains::CASES,
+        why::CASES,
         world::CASES,
     ]
     .concat()

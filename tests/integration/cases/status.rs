@@ -400,7 +400,7 @@ fn offline_asks_nobody(t: &Context) {
         ["zbackend", &commit[..8], "verified", "master"]
     );
     let json = json(&t.xp(["status", "--offline", "--format=json"]).success());
-    assert_eq!(json["services"][0]["registry"], "not asked");
+    assert_eq!(json["services"][0]["registry"], "not-asked");
     assert_eq!(registry.requests_since(of_registry), []);
     assert_eq!(repository.requests_since(GitServerKind::Open, of_git), []);
 

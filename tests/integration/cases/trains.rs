@@ -116,6 +116,15 @@ fn one_command_builds_a_coherent_preview_set(t: &Context) {
     let topic = product.commit_topic("base", "topic");
     let plan = t.xp(["plan", "--branch", "TASK-981"]).success();
     plan.stdout_contains("\nOn TASK-981: 1 of 4 services.\n");
+    let plan = t
+        .xp(["plan", "--branch", "TASK-981", "--format", "json"])
+        .success();
+    let plan: serde_json::Value = serde_json::from_str(&plan.stdout).expect("JSON");
+    let train = serde_json::json!({"branch": "TASK-981", "on_it": 1, "services": 4});
+    assert_eq!(plan["train"], train);
+    let units = plan["units"].as_array().expect("units").iter();
+    let origins: Vec<&str> = units.filter_map(|unit| unit["origin"].as_str()).collect();
+    assert_eq!(origins, ["branch", "manifest", "manifest", "manifest"]);
     let build = t.xp(["build", "--branch", "TASK-981"]).success();
     let build = build.stdout_contains("\nOn TASK-981: 1 of 4 services.\n");
     for (service, reference) in [("base", "TASK-981"), ("front", "master")] {
