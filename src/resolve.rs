@@ -46,8 +46,8 @@ pub struct Resolution {
     pub reference: ResolvedReference,
     /// Whether it is the branch of `--branch`.
     pub is_preferred: bool,
-    /// The commit that the manifest's reference stands for, where that is another reference and exists.
-    pub normal: Option<CommitId>,
+    /// What the manifest's reference stands for, where that is another reference and exists.
+    pub normal: Option<ResolvedReference>,
 }
 
 /// Everything that went wrong, in the order of the services.
@@ -349,20 +349,22 @@ impl Resolution {
 
 /// Chooses what a request stands for among a remote's references; none where the remote lacks it.
 pub fn choose(refs: &RemoteRefs, request: &Request) -> Option<Resolution> {
-    let commit_of = |reference| stands_for(refs, reference).map(|resolved| resolved.commit);
     if let Some(branch) = &request.preferred_branch
         && let Some(reference) = preferred(refs, branch)
     {
         return Some(Resolution {
             reference,
             is_preferred: true,
-            normal: commit_of(&request.reference),
+            normal: stands_for(refs, &request.reference),
         });
     }
     Some(Resolution {
         reference: stands_for(refs, &request.reference)?,
         is_preferred: false,
-        normal: request.normal.as_ref().and_then(commit_of),
+        normal: request
+            .normal
+            .as_ref()
+            .and_then(|normal| stands_for(refs, normal)),
     })
 }
 

@@ -16,7 +16,7 @@ use crate::inspect;
 use crate::manifest::{ManifestError, ServiceName};
 use crate::plan::{Draft, Folders, Inventory, Options, Plan, PlanError};
 use crate::resolve::{self, Request, Resolution, ResolveErrors};
-use crate::source::{Origin, ServiceSource};
+use crate::source::{GitReference, Origin, ServiceSource};
 
 /// A plan, and the clients with which it was made.
 pub struct Planned {
@@ -98,13 +98,16 @@ pub fn requests(
             Some(reference) => (reference, None),
             None => (usual.clone(), references.branch.clone()),
         };
-        // Those that need it have another image where it is not at the manifest's commit.
+        // Those that need it have another image where it is not at the manifest's commit. For a bare
+        // commit alone the remote is not asked otherwise.
         let is_needed = || {
             manifest
                 .dependents(name)
                 .any(|name| services.contains(name))
         };
-        let normal = (reference != *usual && is_needed()).then(|| usual.clone());
+        let is_commit = matches!(reference, GitReference::Commit(_));
+        let asks_for_both = reference != *usual && (!is_commit || is_needed());
+        let normal = asks_for_both.then(|| usual.clone());
         let request = Request {
             service: name.to_string(),
             url: service.git.remote.clone(),

@@ -219,7 +219,7 @@ impl Decided<'_> {
         steps.push(Step::Export(ExportStep {
             dir,
             commit,
-            branch: source.tip.branch().map(str::to_owned),
+            branch: source.built_as().branch().map(str::to_owned),
             remote: service.git.remote.clone(),
             export: export.clone(),
             git_dir: layout.git_dir(&service.name),
@@ -256,6 +256,7 @@ impl Decided<'_> {
             }
         };
         let version = source
+            .built_as()
             .short_name()
             .map_or_else(|| commit.to_string(), str::to_owned);
         let recipe = self.recipes.get(&service.name);
@@ -337,7 +338,11 @@ impl Decided<'_> {
             ("XP_COMMIT".to_owned(), source.commit.to_string()),
             (
                 "XP_BRANCH".to_owned(),
-                source.short_name().unwrap_or_default().to_owned(),
+                source
+                    .built_as()
+                    .short_name()
+                    .unwrap_or_default()
+                    .to_owned(),
             ),
             ("XP_IMAGE".to_owned(), candidate.image.to_string()),
         ]);

@@ -203,7 +203,7 @@ impl<'a> Draft<'a> {
         Values {
             service: &service.name,
             commit: source.commit,
-            branch: source.short_name(),
+            branch: source.built_as().short_name(),
             services,
             env: self.env,
         }

@@ -11,9 +11,9 @@ pub struct ServiceSource {
     pub commit: CommitId,
     /// Who named the reference.
     pub origin: Origin,
-    /// The commit that the manifest's own reference stands for, where something else is built instead;
-    /// none where it was not asked for, or does not exist.
-    pub normal: Option<CommitId>,
+    /// What the manifest's own reference stands for, where another one was named; none where it was not
+    /// asked for, or does not exist.
+    pub normal: Option<ResolvedReference>,
 }
 
 /// Who named the reference of a service.
@@ -54,7 +54,17 @@ impl ServiceSource {
     ///
     /// A branch that has no commit of its own yet makes no difference: what is built is the same.
     pub fn deviates(&self) -> bool {
-        self.origin != Origin::Manifest && self.normal != Some(self.tip.commit)
+        let normal = self.normal.as_ref().map(|normal| normal.commit);
+        self.origin != Origin::Manifest && normal != Some(self.tip.commit)
+    }
+
+    /// Returns the reference that the build is told of: the manifest's where it stands for the same
+    /// commit, so that the image is the same as well, whatever name the commit was asked for by.
+    pub fn built_as(&self) -> &ResolvedReference {
+        match &self.normal {
+            Some(normal) if !self.deviates() => normal,
+            _ => &self.tip,
+        }
     }
 
     /// Returns the branch's or tag's short name, as [`ResolvedReference::short_name`].
@@ -70,19 +80,23 @@ mod tests {
     #[test]
     fn a_service_deviates_by_its_commit() {
         let commit = |digit: &str| digit.repeat(40).parse::<CommitId>().unwrap();
-        let source = |origin, normal| {
-            let tip = ResolvedReference {
-                commit: commit("a"),
-                name: None,
-            };
-            ServiceSource {
-                normal,
-                ..ServiceSource::of(tip, origin)
-            }
+        let resolved = |commit, name: &str| ResolvedReference {
+            commit,
+            name: Some(format!("refs/heads/{name}")),
+        };
+        let source = |origin, normal: Option<CommitId>| ServiceSource {
+            normal: normal.map(|commit| resolved(commit, "master")),
+            ..ServiceSource::of(resolved(commit("a"), "topic"), origin)
         };
         assert!(!source(Origin::Manifest, None).deviates());
         assert!(!source(Origin::Branch, Some(commit("a"))).deviates());
         assert!(source(Origin::Branch, Some(commit("b"))).deviates());
         assert!(source(Origin::Reference, None).deviates());
+        let built_as = |normal| {
+            let source = source(Origin::Branch, normal);
+            source.built_as().short_name().map(str::to_owned)
+        };
+        assert_eq!(built_as(Some(commit("a"))).as_deref(), Some("master"));
+        assert_eq!(built_as(Some(commit("b"))).as_deref(), Some("topic"));
     }
 }

@@ -21,7 +21,7 @@ services:
   base:
     dir: src/base
     git: {remote: 'https://g.example.com/base.git'}
-    docker: {image: base}
+    docker: {image: base, args: {VERSION: '${{ service.branch }}'}}
   other:
     dir: src/other
     git: {remote: 'https://g.example.com/other.git'}
@@ -40,7 +40,7 @@ fn platform(deviating: &[(&str, Origin)]) -> Platform {
     for (service, origin) in deviating {
         let source = platform.sources.get_mut(&name(service)).unwrap();
         *source = ServiceSource {
-            normal: Some(source.commit),
+            normal: Some(source.tip.clone()),
             ..ServiceSource::of(
                 ResolvedReference {
                     commit: topic(),
@@ -149,10 +149,26 @@ fn a_service_of_the_train_that_needs_another_is_a_variant_too() {
 fn a_branch_without_commits_of_its_own_makes_no_variant() {
     let mut platform = platform(&[("base", Origin::Branch)]);
     let source = platform.sources.get_mut(&name("base")).unwrap();
-    source.normal = Some(source.tip.commit);
+    source.normal = Some(ResolvedReference {
+        commit: topic(),
+        name: Some("refs/heads/master".to_owned()),
+    });
     let tags = tags(&platform.plan(ALL));
     assert_eq!(tags["front"][0], commit("front").to_string());
     assert_eq!(tags["front"][1..3], ["master", "T"]);
+    // It is built as the manifest's branch, or it would be another image after all.
+    let version = |platform: &Platform| {
+        let plan = platform.plan(&["base"]);
+        let steps = &plan.units.last().unwrap().steps;
+        let image = steps.iter().find_map(|step| match step {
+            Step::Image(image) => Some(image),
+            _ => None,
+        });
+        image.unwrap().args["VERSION"].clone()
+    };
+    assert_eq!(version(&platform), "master");
+    platform.sources.get_mut(&name("base")).unwrap().normal = None;
+    assert_eq!(version(&platform), "T");
 }
 
 #[test]
