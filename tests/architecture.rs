@@ -105,6 +105,8 @@ const PURE: &[&str] = &[
     "plan/",
     "manifest/",
     "lock/",
+    "status/",
+    "graph/",
 ];
 
 /// The files of pure modules that look at the file system.

@@ -10,6 +10,7 @@ use crate::client::registry::RegistryClient;
 use crate::error::{Exit, Failure};
 use crate::event::Event;
 use crate::execute::lock::lock;
+use crate::image::ImageReference;
 use crate::inspect;
 use crate::lock::{Lock, LockFile, LockedService, Unlockable, Unlocked};
 use crate::manifest::{Service, ServiceName};
@@ -95,6 +96,11 @@ async fn fresh(
 
     let options = Options {
         test: !args.no_test,
+        pinned: old
+            .pinned()
+            .into_iter()
+            .filter(|(name, _)| kept.contains(name))
+            .collect(),
         moving_tags: false,
         ..Options::default()
     };
@@ -106,6 +112,10 @@ async fn fresh(
     let facts = session.engine().await.map(|(_, facts)| facts);
     let registry = session.registry(&facts.unwrap_or_default());
     let inventory = in_registries(session, &draft, &registry).await?;
+    let images: BTreeMap<ServiceName, ImageReference> = selected
+        .iter()
+        .filter_map(|name| Some((name.clone(), draft.image(name)?.image.clone())))
+        .collect();
     let today = draft
         .compare(&inventory, &folders)
         .map_err(|error| stages::manifest_failure(session, &error))?;
@@ -120,11 +130,23 @@ async fn fresh(
     let mut entries = BTreeMap::new();
     let mut unlockable = Vec::new();
     for name in &selected {
-        let (Some(service), Some(source)) = (manifest.services.get(name), sources.get(name)) else {
+        let (Some(service), Some(source), Some(image)) = (
+            manifest.services.get(name),
+            sources.get(name),
+            images.get(name),
+        ) else {
             continue;
         };
         let asked = asked_for(service, source, &args.references);
-        let entry = LockedService::today(service, source, asked, &today, &folders, args.no_test);
+        let entry = LockedService::today(
+            service,
+            source,
+            asked,
+            image.clone(),
+            &today,
+            &folders,
+            args.no_test,
+        );
         entries.extend(entry.map(|entry| (name.clone(), entry)));
         let comparison = today.comparisons.get(name);
         let problem = comparison.and_then(|comparison| Unlockable::of(&comparison.registry));

@@ -8,11 +8,10 @@ use super::stages;
 use crate::cli::LockedArgs;
 use crate::client::registry::RegistryClient;
 use crate::error::{Exit, Failure};
-use crate::image::Digest;
 use crate::inspect;
 use crate::lock::{InvalidLock, LOCK, Lock, LockFile};
 use crate::manifest::ServiceName;
-use crate::plan::{Draft, Folders, Inventory};
+use crate::plan::{Draft, Folders, Inventory, Pinned};
 use crate::source::ServiceSource;
 
 /// The lock that is to be met.
@@ -47,12 +46,9 @@ impl Locked {
         Ok(self.lock.sources(&self.name, manifest, services, whole)?)
     }
 
-    /// Returns the digest of each image that has one.
-    pub fn pinned(&self) -> BTreeMap<ServiceName, Digest> {
-        let services = self.lock.services.iter();
-        services
-            .filter_map(|(name, locked)| Some((name.clone(), locked.digest.clone()?)))
-            .collect()
+    /// Returns the image of each service.
+    pub fn pinned(&self) -> BTreeMap<ServiceName, Pinned> {
+        self.lock.pinned()
     }
 
     /// Makes sure that the images are as they were locked, and that their builds would be the same.

@@ -3,12 +3,14 @@
 mod build;
 mod builder;
 mod diff;
+mod graph;
 mod lock;
 mod locked;
 mod plan;
 mod schema;
 mod session;
 mod stages;
+mod status;
 mod sync;
 mod why;
 
@@ -70,6 +72,8 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             Command::Build(args) => build::run(&session, &args).await,
             Command::Plan(args) => plan::run(&session, &args).await,
             Command::Why(args) => why::run(&session, &args).await,
+            Command::Status(args) => status::run(&session, &args).await,
+            Command::Graph(args) => graph::run(&session, &args).await,
             Command::Sync(args) => sync::run(&session, &args).await,
             Command::Lock(args) => lock::run(&session, &args).await,
             Command::Diff(args) => diff::run(&session, &args).await,

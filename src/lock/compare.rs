@@ -155,13 +155,22 @@ impl Aspect {
                 format!("reference {} to {}", from.reference, to.reference)
             }
             Self::Digest if to.digest.is_none() => "no image in the registry".to_owned(),
-            Self::Image => format!("image {} to {}", from.image, to.image),
+            Self::Image => format!("image {} to {}", from.called(), to.called()),
             _ => self.as_str().to_owned(),
         }
     }
 }
 
 impl LockedService {
+    /// Returns how the image is called, but for the commit.
+    fn called(&self) -> String {
+        let repository = self.image.repository();
+        match self.variant() {
+            Some(variant) => format!("{repository} with {variant}"),
+            None => repository.to_string(),
+        }
+    }
+
     /// Returns the parts that another entry has differently.
     pub fn differing(&self, other: &Self) -> Vec<Aspect> {
         let parts = [
@@ -172,7 +181,11 @@ impl LockedService {
             ),
             (Aspect::Path, self.path != other.path),
             (Aspect::Commit, self.commit != other.commit),
-            (Aspect::Image, self.image != other.image),
+            (
+                Aspect::Image,
+                (self.image.repository(), self.variant())
+                    != (other.image.repository(), other.variant()),
+            ),
             (Aspect::Digest, self.digest != other.digest),
             (Aspect::Recipe, self.recipe != other.recipe),
             (Aspect::Builder, self.builder != other.builder),

@@ -9,25 +9,26 @@ use crate::source::{GitReference, ServiceSource};
 
 impl LockedService {
     /// Returns the entry of a service; none where nothing was found out about it. `reference` is what was
-    /// asked of its remote; with `no_test` its tests are no part of the recipe.
+    /// asked of its remote, `image` how its image is called; with `no_test` its tests are no part of the recipe.
     pub fn today(
         service: &Service,
         source: &ServiceSource,
         reference: GitReference,
+        image: ImageReference,
         today: &Compared,
         folders: &Folders,
         no_test: bool,
     ) -> Option<Self> {
         let recipe = today.recipes.get(&service.name)?;
         let comparison = today.comparisons.get(&service.name)?;
-        let name = source.tip.name.as_deref();
+        let name = source.built_as().name.as_deref();
         Some(Self {
             remote: service.git.remote.stripped(),
             reference,
             name: name.and_then(|name| name.parse().ok()),
             path: service.git.path.clone(),
             commit: source.commit,
-            image: service.docker.image.clone(),
+            image,
             digest: comparison.digest.clone(),
             recipe: match no_test {
                 true => recipe.without(TESTS).digest(),

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::Lock;
+use super::{Lock, LockedService};
 use crate::error::{Diagnostic, Exit};
 use crate::image::ImageRepository;
 use crate::manifest::{Manifest, ServiceName};
-use crate::plan::{Compared, TESTS};
+use crate::plan::{Compared, Pinned, TESTS};
 use crate::recipe::{Change, Recipe, Standing};
 use crate::source::{GitUrl, Origin, ServiceSource};
 
@@ -127,6 +127,15 @@ impl Diagnostic for UnmetLock {
 }
 
 impl Lock {
+    /// Returns the image of each service.
+    pub fn pinned(&self) -> BTreeMap<ServiceName, Pinned> {
+        let pinned = |(name, locked): (&ServiceName, &LockedService)| {
+            let (tag, digest) = (locked.image.tag()?.clone(), locked.digest.clone());
+            Some((name.clone(), Pinned { tag, digest }))
+        };
+        self.services.iter().filter_map(pinned).collect()
+    }
+
     /// Returns what is built of each service: what the lock says, and nothing else.
     ///
     /// `whole` says that all services of the manifest are meant: then none may be left over in the lock.
@@ -167,9 +176,9 @@ impl Lock {
                 };
                 problems.push((name.clone(), problem));
             }
-            if locked.image != service.docker.image {
+            if *locked.image.repository() != service.docker.image {
                 let problem = Unmet::Image {
-                    locked: locked.image.clone(),
+                    locked: locked.image.repository().clone(),
                     manifest: service.docker.image.clone(),
                 };
                 problems.push((name.clone(), problem));

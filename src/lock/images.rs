@@ -93,7 +93,7 @@ impl Lock {
         registry: &'l BTreeMap<ImageReference, Presence>,
     ) -> impl Iterator<Item = ImageReference> + 'l {
         self.deviations(services, registry)
-            .map(|(_, locked, digest, _)| locked.image.with_digest(digest.clone()))
+            .map(|(_, locked, digest, _)| locked.image.repository().with_digest(digest.clone()))
     }
 
     /// Holds the images of these services against what registries have.
@@ -112,10 +112,10 @@ impl Lock {
         let problems = self
             .deviations(services, registry)
             .map(|(name, locked, digest, found)| {
-                let pinned = locked.image.with_digest(digest.clone());
+                let pinned = locked.image.repository().with_digest(digest.clone());
                 ImageProblem {
                     service: name.clone(),
-                    image: locked.image(),
+                    image: locked.image.clone(),
                     locked: digest.clone(),
                     found: found.cloned(),
                     is_kept: matches!(registry.get(&pinned), Some(Presence::Present(_))),
@@ -147,7 +147,7 @@ impl Lock {
         services.iter().filter_map(move |name| {
             let locked = self.services.get(name)?;
             let digest = locked.digest.as_ref()?;
-            let found = match registry.get(&locked.image())? {
+            let found = match registry.get(&locked.image)? {
                 Presence::Present(found) if found == digest => return None,
                 Presence::Present(found) => Some(found),
                 Presence::Absent => None,

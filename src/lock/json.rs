@@ -55,7 +55,7 @@ fn locked(locked: &LockedService) -> Value {
         "name": locked.name.as_ref().map(RefName::as_str),
         "path": locked.path,
         "commit": locked.commit,
-        "image": locked.image().to_string(),
+        "image": locked.image.to_string(),
         "digest": locked.digest.as_ref().map(ToString::to_string),
         "recipe": locked.recipe.as_str(),
         "builder": locked.builder.as_ref().map(ToString::to_string),

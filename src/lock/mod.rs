@@ -31,7 +31,7 @@ pub use self::images::{ImageProblem, LostImages};
 pub use self::parse::{InvalidLock, parse};
 pub use self::unlocked::{Unlockable, Unlocked};
 
-use crate::image::{Digest, ImageReference, ImageRepository, Tag};
+use crate::image::{Digest, ImageReference};
 use crate::manifest::ServiceName;
 use crate::recipe::InputDigest;
 use crate::source::{CommitId, GitReference, GitUrl, RefName, ResolvedReference};
@@ -58,14 +58,14 @@ pub struct LockedService {
     pub remote: GitUrl,
     /// What was asked of the remote.
     pub reference: GitReference,
-    /// What that turned out to be, such as `refs/heads/master`; none for a bare commit.
+    /// What it was built as, such as `refs/heads/master`; none for a bare commit.
     pub name: Option<RefName>,
     /// The folder of a shared repository that is the service.
     pub path: Option<String>,
     /// The commit that is built; with `path` the last one that touched it.
     pub commit: CommitId,
-    /// The repository of the image, whose tag is the commit.
-    pub image: ImageRepository,
+    /// The image by its commit, and by the variant where it is one.
+    pub image: ImageReference,
     /// The digest of the image in its registry; none where it has no registry.
     pub digest: Option<Digest>,
     /// What stands for every input of the build but the commit and the tests.
@@ -75,9 +75,9 @@ pub struct LockedService {
 }
 
 impl LockedService {
-    /// Returns the image by its commit.
-    pub fn image(&self) -> ImageReference {
-        self.image.tagged(Tag::from_commit(self.commit))
+    /// Returns what tells the image from the commit's usual one.
+    pub fn variant(&self) -> Option<&str> {
+        self.image.tag()?.variant_of(self.commit)
     }
 
     /// Returns the commit under the name that its reference had.

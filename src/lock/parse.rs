@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::render::HEADER;
 use super::{Lock, LockedService, VERSION};
 use crate::error::{Diagnostic, Exit};
-use crate::image::ImageReference;
+use crate::image::{ImageReference, Tag};
 use crate::manifest::ManifestError as Report;
 use crate::manifest::ServiceName;
 use crate::manifest::decode::context::{Context, Fields, Value};
@@ -206,11 +206,12 @@ fn service(cx: &mut Context, value: &Value) -> Option<LockedService> {
     let builder = fields.take("builder").map(|it| it.parse(cx));
     fields.finish(cx);
     if let (Some(commit), Some(image), Some(value)) = (commit, &image, &image_value) {
-        let tag = image.tag().map(ToString::to_string);
-        if tag != Some(commit.to_string()) || image.digest().is_some() {
+        let belongs =
+            |tag: &Tag| *tag == Tag::from_commit(commit) || tag.variant_of(commit).is_some();
+        if !image.tag().is_some_and(belongs) || image.digest().is_some() {
             let span = value.node.span.first_line(cx.text);
             let message =
-                "`image` and `commit` do not go together: the image's tag must be the commit";
+                "`image` and `commit` do not go together: the image's tag begins with the commit";
             cx.report(
                 Problem::at(span, message)
                     .help("it was edited by hand; `xp lock` writes both, and what goes with them"),
@@ -223,7 +224,7 @@ fn service(cx: &mut Context, value: &Value) -> Option<LockedService> {
         name: optional(name)?,
         path: optional(path)?,
         commit: commit?,
-        image: image?.repository().clone(),
+        image: image?,
         digest: optional(digest)?,
         recipe: recipe?,
         builder: optional(builder)?,

@@ -32,7 +32,7 @@ impl Lock {
             line("name", display(service.name.as_ref()));
             line("path", display(service.path.as_ref()));
             line("commit", Some(&service.commit));
-            line("image", Some(&service.image()));
+            line("image", Some(&service.image));
             line("digest", display(service.digest.as_ref()));
             line("recipe", Some(&service.recipe));
             line("builder", display(service.builder.as_ref()));

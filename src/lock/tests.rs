@@ -21,11 +21,15 @@ fn service(name: &str, digit: char) -> LockedService {
         name: Some("refs/heads/master".parse().unwrap()),
         path: None,
         commit: commit(digit),
-        image: format!("harbour.example.com/x/{name}").parse().unwrap(),
+        image: image(&format!("harbour.example.com/x/{name}"), digit),
         digest: Some(digest(digit)),
         recipe: InputDigest::parse("0123456789").unwrap(),
         builder: Some("harbour.example.com/x/builders/go:abc".parse().unwrap()),
     }
+}
+
+fn image(repository: &str, digit: char) -> ImageReference {
+    format!("{repository}:{}", commit(digit)).parse().unwrap()
 }
 
 fn commit(digit: char) -> CommitId {
@@ -66,7 +70,7 @@ fn example() -> Lock {
         remote: "/srv/no.git".parse().unwrap(),
         reference: GitReference::DefaultBranch,
         name: None,
-        image: "no".parse().unwrap(),
+        image: image("no", '1'),
         digest: None,
         builder: None,
         ..service("no", '1')
@@ -127,11 +131,14 @@ fn whatever_is_written_is_read_again() {
     let mut lock = Lock::default();
     for (index, name) in names.iter().enumerate() {
         let pick = |length: usize| index % length;
+        let commit: CommitId = commits[pick(commits.len())].repeat(40).parse().unwrap();
+        let variant = ["", "-TASK-981", "-1.0"][pick(3)];
         let named = LockedService {
             remote: remotes[pick(remotes.len())].parse().unwrap(),
             reference: references[pick(references.len())].parse().unwrap(),
             path: paths[pick(paths.len())].map(str::to_owned),
-            commit: commits[pick(commits.len())].repeat(40).parse().unwrap(),
+            commit,
+            image: format!("h:5000/x:{commit}{variant}").parse().unwrap(),
             ..service("x", '2')
         };
         lock.services.insert(name.parse().unwrap(), named);
@@ -141,6 +148,7 @@ fn whatever_is_written_is_read_again() {
     exponent.replace_range(2..3, "e");
     let odd = LockedService {
         commit: exponent.parse().unwrap(),
+        image: format!("x:{exponent}").parse().unwrap(),
         ..service("x", '3')
     };
     lock.services.insert("z".parse().unwrap(), odd);
@@ -339,7 +347,7 @@ fn what_cannot_be_met_is_said_all_at_once() {
         .services
         .get_mut(&"b".parse::<ServiceName>().unwrap())
         .unwrap();
-    b.image = "other/b".parse().unwrap();
+    b.image = image("other/b", '1');
     b.path = Some("sub".to_owned());
     let all = names(&["a", "b"]);
     let error = lock
@@ -372,7 +380,11 @@ x-platform.lock cannot be met
 fn images_that_are_not_as_they_were_are_told() {
     let lock = lock(&["a", "b", "c", "d"]);
     let all = names(&["a", "b", "c", "d"]);
-    let image = |name: &str| lock.services[&name.parse::<ServiceName>().unwrap()].image();
+    let image = |name: &str| {
+        lock.services[&name.parse::<ServiceName>().unwrap()]
+            .image
+            .clone()
+    };
     let mut registry = BTreeMap::from([
         (image("a"), Presence::Present(digest('1'))),
         (image("b"), Presence::Present(digest('2'))),

@@ -107,7 +107,8 @@ impl<'a> Draft<'a> {
     /// Lets a pinned image count as it is, and no other one of the same commit.
     fn pin(&self, candidate: &Candidate<'_>, comparison: &mut Comparison, inventory: &Inventory) {
         let pinned = self.options.pinned.get(&candidate.service.name);
-        let Some(digest) = pinned.filter(|digest| comparison.digest.as_ref() == Some(*digest))
+        let digest = pinned.and_then(|pinned| pinned.digest.as_ref());
+        let Some(digest) = digest.filter(|digest| comparison.digest.as_ref() == Some(*digest))
         else {
             return;
         };
@@ -139,6 +140,10 @@ impl<'a> Draft<'a> {
             decision,
             reason: reason.to_owned(),
             changes: Vec::new(),
+        };
+        let wanted = match &candidate.variant {
+            None => "the commit".to_owned(),
+            Some(variant) => format!("the commit with {variant}"),
         };
         let chosen = match (registry, in_registry, in_engine) {
             (Some(_), Some(Standing::Stale(changes)), Some(Standing::Verified)) => Choice {
@@ -176,10 +181,10 @@ impl<'a> Draft<'a> {
             }
             (Some(_), None, Some(_)) => choice(Decision::Skip, "in the engine; --no-push"),
             (Some(registry), None, None) => {
-                Choice::build(format!("neither {registry} nor the engine has the commit"))
+                Choice::build(format!("neither {registry} nor the engine has {wanted}"))
             }
             (None, _, Some(_)) => choice(Decision::Skip, "in the engine"),
-            (None, _, None) => Choice::build("the engine does not have the commit".to_owned()),
+            (None, _, None) => Choice::build(format!("the engine does not have {wanted}")),
         };
         let is_unverified = in_registry.or(in_engine) == Some(&Standing::Unverified);
         Ok(if is_unverified {

@@ -1,6 +1,7 @@
 //! The decision table, case by case, and the steps that follow from it.
 
 mod recipes;
+mod trains;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -514,10 +515,11 @@ fn a_commit_without_a_branch_has_no_branch_tag() {
 #[test]
 fn a_pinned_image_counts_as_it_is_and_no_other_does() {
     let pinned = |content: &str| {
-        let digest = digest("front", content);
+        let digest = Some(digest("front", content));
+        let tag = Tag::from_commit(commit("front"));
         move |options: &mut Options| {
             options.moving_tags = false;
-            options.pinned.insert(name("front"), digest);
+            options.pinned.insert(name("front"), Pinned { tag, digest });
         }
     };
     let others = r#"{"version":1,"inputs":{}}"#;

@@ -11,6 +11,9 @@ pub struct ServiceSource {
     pub commit: CommitId,
     /// Who named the reference.
     pub origin: Origin,
+    /// What the manifest's own reference stands for, where another one was named; none where it was not
+    /// asked for, or does not exist.
+    pub normal: Option<ResolvedReference>,
 }
 
 /// Who named the reference of a service.
@@ -26,6 +29,18 @@ pub enum Origin {
     Lock,
 }
 
+impl Origin {
+    /// Returns the word for it, as other programs get it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Manifest => "manifest",
+            Self::Branch => "branch",
+            Self::Reference => "reference",
+            Self::Lock => "lock",
+        }
+    }
+}
+
 impl ServiceSource {
     /// Returns the source that is a reference's own commit.
     pub fn of(tip: ResolvedReference, origin: Origin) -> Self {
@@ -34,6 +49,28 @@ impl ServiceSource {
             tip,
             commit,
             origin,
+            normal: None,
+        }
+    }
+
+    /// Tells whether another commit is built than the one that the manifest's reference stands for.
+    ///
+    /// A branch that has no commit of its own yet makes no difference: what is built is the same. A lock
+    /// says itself how each image is called.
+    pub fn deviates(&self) -> bool {
+        let normal = self.normal.as_ref().map(|normal| normal.commit);
+        match self.origin {
+            Origin::Manifest | Origin::Lock => false,
+            Origin::Branch | Origin::Reference => normal != Some(self.tip.commit),
+        }
+    }
+
+    /// Returns the reference that the build is told of: the manifest's where it stands for the same
+    /// commit, so that the image is the same as well, whatever name the commit was asked for by.
+    pub fn built_as(&self) -> &ResolvedReference {
+        match &self.normal {
+            Some(normal) if !self.deviates() => normal,
+            _ => &self.tip,
         }
     }
 
@@ -52,5 +89,33 @@ impl ServiceSource {
     /// Returns the branch's or tag's short name, as [`ResolvedReference::short_name`].
     pub fn short_name(&self) -> Option<&str> {
         self.tip.short_name()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_deviates_by_its_commit() {
+        let commit = |digit: &str| digit.repeat(40).parse::<CommitId>().unwrap();
+        let resolved = |commit, name: &str| ResolvedReference {
+            commit,
+            name: Some(format!("refs/heads/{name}")),
+        };
+        let source = |origin, normal: Option<CommitId>| ServiceSource {
+            normal: normal.map(|commit| resolved(commit, "master")),
+            ..ServiceSource::of(resolved(commit("a"), "topic"), origin)
+        };
+        assert!(!source(Origin::Manifest, None).deviates());
+        assert!(!source(Origin::Branch, Some(commit("a"))).deviates());
+        assert!(source(Origin::Branch, Some(commit("b"))).deviates());
+        assert!(source(Origin::Reference, None).deviates());
+        let built_as = |normal| {
+            let source = source(Origin::Branch, normal);
+            source.built_as().short_name().map(str::to_owned)
+        };
+        assert_eq!(built_as(Some(commit("a"))).as_deref(), Some("master"));
+        assert_eq!(built_as(Some(commit("b"))).as_deref(), Some("topic"));
     }
 }

@@ -24,6 +24,7 @@ pub const CASES: &[Case] = cases![
     locks_of_two_users_are_the_same,
     working_copies_follow_the_lock_and_come_back,
     services_of_one_working_copy_are_locked_together,
+    a_topic_train_is_locked_by_the_names_of_its_images,
     a_lock_that_cannot_be_written_leaves_the_old_one,
 ];
 
@@ -644,6 +645,51 @@ fn services_of_one_working_copy_are_locked_together(t: &Context) {
     t.xp(["sync", "--locked"])
         .failure(1)
         .stderr_contains("services in it are locked at commits of different histories");
+    t.xp(["build", "--locked"]).success();
+}
+
+fn a_topic_train_is_locked_by_the_names_of_its_images(t: &Context) {
+    let registry = t.registry();
+    let (backend, frontend) = (
+        small::repository(t, "zbackend"),
+        small::repository(t, "zfrontend"),
+    );
+    let needs = "    needs: [zfrontend]\n";
+    let services = small::service(t, "zbackend", &backend.url_http(), "", needs)
+        + &small::service(t, "zfrontend", &frontend.url_http(), "", "");
+    small::manifest(t, registry.host(), &services);
+    t.xp(["build"]).success();
+    frontend.branch("TASK-981");
+    frontend.commit(&[("content", "2")], "Topic");
+    t.xp(["build", "--branch", "TASK-981"]).success();
+    t.xp(["lock", "--branch", "TASK-981"]).success();
+    let text = lock_text(t);
+    let commit = backend.head();
+    assert!(
+        text.contains(&format!("zbackend:{commit}-TASK-981\n")),
+        "{text}"
+    );
+    let digest = registry.manifest_digest(&t.image("zbackend"), &format!("{commit}-TASK-981"));
+    assert!(text.contains(&digest.expect("the train's image")), "{text}");
+    assert!(text.contains("    reference: TASK-981\n"), "{text}");
+    t.xp(["lock", "--check", "--branch", "TASK-981"]).success();
+    // The lock alone says how the images are called, and that they are as they were.
+    let build = t.xp(["build", "--locked"]).success();
+    assert!(build.row("zbackend").contains("skipped"), "{build}");
+    assert!(
+        build
+            .row("zbackend")
+            .contains(&format!("{commit}-TASK-981")),
+        "{build}"
+    );
+    assert!(build.row("zfrontend").contains("skipped"), "{build}");
+    // Without the train it is another set.
+    t.xp(["lock", "--check"])
+        .failure(1)
+        .stdout_contains("zbackend with TASK-981 to")
+        .stdout_contains("reference TASK-981 to origin/master");
+    t.xp(["lock"]).success();
+    assert!(!lock_text(t).contains("TASK-981"));
     t.xp(["build", "--locked"]).success();
 }
 
