@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::client::git::{
-    CloneRequest, Fetch, GitClient, GitError, GitErrorKind, Head, Move, NotMoved, Opened,
+    CloneRequest, Depth, Fetch, GitClient, GitError, GitErrorKind, Head, Move, NotMoved, Opened,
     OperationUnderWay, Tags, Watch, WorkingCopy, clone,
 };
 use crate::error::{Diagnostic, Exit, chain};
@@ -356,6 +356,7 @@ fn bring_commit(
         refspecs: &tracking.refspecs,
         tags,
         prune: false,
+        depth: Depth::Missing,
     };
     match working_copy.fetch(client, &all, watch) {
         // A branch `a` that is gone stands in the way of a new `a/b`.

@@ -22,6 +22,17 @@ pub struct Values<'a> {
     pub env: &'a dyn Fn(&str) -> Option<String>,
 }
 
+/// A path of a service's `git` that its repository does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrongPath {
+    /// `git.path`, or an item of `git.include`.
+    pub path: String,
+    /// What is wrong with it.
+    pub message: String,
+    /// What can be done about it.
+    pub help: Vec<String>,
+}
+
 impl Manifest {
     /// Returns a template's text with every placeholder replaced.
     ///
@@ -46,6 +57,26 @@ impl Manifest {
         } else {
             Err(ManifestError::new(&self.document, problems))
         }
+    }
+
+    /// Returns the error of paths of `git` that the repository does not have, each with its service,
+    /// what is wrong with it, and what helps.
+    pub fn wrong_paths(
+        &self,
+        wrong: impl IntoIterator<Item = (ServiceName, WrongPath)>,
+    ) -> ManifestError {
+        let problems = wrong.into_iter().map(|(service, wrong)| {
+            let span = self
+                .places
+                .get(&service)
+                .and_then(|places| places.paths.get(&wrong.path));
+            let problem = match span {
+                Some(span) => Problem::at(span.first_line(&self.document.text), wrong.message),
+                None => Problem::of_the_file(wrong.message),
+            };
+            wrong.help.into_iter().fold(problem, Problem::help)
+        });
+        ManifestError::new(&self.document, problems.collect())
     }
 
     /// Returns the tag that a template of `docker.tags` becomes.
