@@ -9,7 +9,7 @@ use crate::report::columns;
 /// Prints what `xp build` would do, and changes nothing.
 pub async fn run(session: &Session, args: &PlanArgs) -> Result<(), Failure> {
     let decided = session
-        .unless_interrupted(stages::plan(session, args))
+        .unless_interrupted(stages::plan(session, args, None))
         .await?;
     session.reporter.finish();
     let columns = columns(std::io::stdout());

@@ -11,7 +11,9 @@ use crate::client::git::GitClient;
 use crate::client::registry::RegistryClient;
 use crate::error::{Exit, Failure};
 use crate::event::Event;
+use crate::execute::lock::FolderLock;
 use crate::execute::{Context, Sources};
+use crate::history::{self, HistoryError, Part, Search};
 use crate::inspect;
 use crate::manifest::{ManifestError, ServiceName};
 use crate::plan::{BuilderState, Decided, Draft, Inventory, Options, Plan};
@@ -97,35 +99,65 @@ pub async fn resolve(
     Ok(sources)
 }
 
-/// Refuses keys of the manifest that this version does not carry out: to ignore them would build the
-/// wrong commit, or leave files out of the image.
-fn refuse_unsupported(session: &Session, services: &BTreeSet<ServiceName>) -> Result<(), Failure> {
-    for (name, service) in &session.manifest.services {
-        let key = match &service.git {
-            git if git.path.is_some() => "git.path",
-            git if git.submodules => "git.submodules",
-            _ => continue,
-        };
-        if services.contains(name) {
-            return Err(Failure::usage(format!(
-                "`{key}` of service `{name}` is not supported by this version of xp\n\
-                 hint: select other services, or give the service a repository of its own"
-            )));
+/// Finds what is built of each service with `git.path`: the last commit that touched its folders.
+async fn narrow(
+    session: &Session,
+    git: &GitClient,
+    mut sources: BTreeMap<ServiceName, ServiceSource>,
+    lock: Option<&FolderLock>,
+) -> Result<BTreeMap<ServiceName, ServiceSource>, Failure> {
+    let parts = sources.iter().filter_map(|(name, source)| {
+        let service = session.manifest.services.get(name)?;
+        service.git.path.as_ref()?;
+        Some(Part {
+            service: name.clone(),
+            remote: service.git.remote.clone(),
+            dir: session.manifest.folder.join(&service.dir),
+            tip: source.tip.clone(),
+            paths: service.git.paths(),
+        })
+    });
+    let search = Search {
+        client: git,
+        layout: &session.layout,
+        events: &session.events,
+        cancel: &session.cancel,
+        lock,
+    };
+    match history::last_touched(&search, parts.collect()).await {
+        Ok(commits) => {
+            for (name, commit) in commits {
+                if let Some(source) = sources.get_mut(&name) {
+                    source.commit = commit;
+                }
+            }
+            Ok(sources)
         }
+        Err(HistoryError::WrongPaths(wrong)) => Err(manifest_failure(
+            session,
+            &session.manifest.wrong_paths(wrong),
+        )),
+        Err(error) => Err(error.into()),
     }
-    Ok(())
 }
 
 /// Plans a build: everything that is decided without touching a file.
-pub async fn plan(session: &Session, args: &PlanArgs) -> Result<Planned, Failure> {
+///
+/// `lock` is that of `cacheDir`, where the caller holds it: an object store that lacks a history is
+/// written to under it alone.
+pub async fn plan(
+    session: &Session,
+    args: &PlanArgs,
+    lock: Option<&FolderLock>,
+) -> Result<Planned, Failure> {
     let selected = select(session, &args.selection)?;
     let concerned = session.manifest.closure(&selected);
-    refuse_unsupported(session, &concerned)?;
     let git = session.git()?;
-    let (sources, engine) = tokio::join!(
-        resolve(session, &git, &concerned, &args.references),
-        session.engine()
-    );
+    let sources = async {
+        let sources = resolve(session, &git, &concerned, &args.references).await?;
+        narrow(session, &git, sources, lock).await
+    };
+    let (sources, engine) = tokio::join!(sources, session.engine());
     // A manifest or a remote that is wrong is said before an engine that does not run.
     let (sources, (engine, facts)) = (sources?, engine?);
     let registry = session.registry(&facts);

@@ -25,10 +25,10 @@ pub struct FolderLock {
 /// The lock could not be taken.
 #[derive(Debug, Error)]
 pub enum LockError {
-    /// A file cannot be written.
-    #[error("{} cannot be locked", path.display())]
+    /// The folder or a file in it cannot be written.
+    #[error("{} cannot be written", path.display())]
     File {
-        /// The lock's file.
+        /// The folder, or the lock's file.
         path: PathBuf,
         /// Why.
         source: io::Error,
@@ -68,13 +68,7 @@ pub async fn lock(path: &Path, events: &Events) -> Result<FolderLock, LockError>
         source,
     };
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(failed)?;
-        if !is_own_or_empty(folder).map_err(failed)? {
-            return Err(LockError::Foreign(folder.to_owned()));
-        }
-        write_once(&folder.join(TAG), TAG_TEXT).map_err(failed)?;
-        // Keeps git from listing xp's own files in a platform's repository.
-        write_once(&folder.join(".gitignore"), "*\n").map_err(failed)?;
+        claim(folder)?;
     }
     let file = File::options()
         .create(true)
@@ -100,6 +94,25 @@ pub async fn lock(path: &Path, events: &Events) -> Result<FolderLock, LockError>
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
     }
+}
+
+/// Makes a folder xp's own, and marks it as such.
+///
+/// # Errors
+///
+/// It holds files that xp did not make, or cannot be written.
+pub fn claim(folder: &Path) -> Result<(), LockError> {
+    let failed = |source| LockError::File {
+        path: folder.to_owned(),
+        source,
+    };
+    fs::create_dir_all(folder).map_err(failed)?;
+    if !is_own_or_empty(folder).map_err(failed)? {
+        return Err(LockError::Foreign(folder.to_owned()));
+    }
+    write_once(&folder.join(TAG), TAG_TEXT).map_err(failed)?;
+    // Keeps git from listing xp's own files in a platform's repository.
+    write_once(&folder.join(".gitignore"), "*\n").map_err(failed)
 }
 
 /// Tells whether a folder is xp's: what is in it may be removed without asking.

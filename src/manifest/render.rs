@@ -3,6 +3,7 @@
 use super::Manifest;
 use super::error::{ManifestError, Problem};
 use super::name::ServiceName;
+use super::suggest;
 use super::template::{Part, Placeholder, Template};
 use crate::image::Tag;
 use crate::source::CommitId;
@@ -29,8 +30,10 @@ pub struct WrongPath {
     pub path: String,
     /// What is wrong with it.
     pub message: String,
+    /// What stands where it was looked for.
+    pub near: Vec<String>,
     /// What can be done about it.
-    pub help: Vec<String>,
+    pub help: Option<String>,
 }
 
 impl Manifest {
@@ -74,7 +77,10 @@ impl Manifest {
                 Some(span) => Problem::at(span.first_line(&self.document.text), wrong.message),
                 None => Problem::of_the_file(wrong.message),
             };
-            wrong.help.into_iter().fold(problem, Problem::help)
+            let near = wrong.near.iter().map(String::as_str);
+            problem
+                .maybe_help(suggest::hint(&wrong.path, "the folders there", near))
+                .maybe_help(wrong.help)
         });
         ManifestError::new(&self.document, problems.collect())
     }

@@ -224,10 +224,15 @@ impl Decided<'_> {
             dir: dir.clone(),
             remote: service.git.remote.clone(),
             resolved: source.tip.clone(),
+            commit,
         }));
         steps.push(Step::Export(ExportStep {
             dir,
             commit,
+            paths: service.git.paths(),
+            submodules: service.git.submodules,
+            modules: layout.modules(),
+            lfs: layout.lfs(),
             branch: source.tip.branch().map(str::to_owned),
             remote: service.git.remote.clone(),
             export: export.clone(),

@@ -8,12 +8,14 @@
 //! [`GitClient::list_refs`] is asynchronous. Everything about working copies blocks, and must be
 //! called from a thread that may block (`spawn_blocking`), not from a task.
 
+mod checkout;
 mod clone;
 mod configuration;
 mod credentials;
 mod error;
 mod export;
 mod fetch;
+mod git_modules;
 mod history;
 mod last_touched;
 mod lfs;
@@ -27,6 +29,7 @@ mod progress;
 mod remote_refs;
 mod shallow;
 mod state;
+mod submodules;
 mod transport;
 mod tree_difference;
 mod tree_paths;

@@ -129,6 +129,7 @@ impl World {
             staging_dir: &self.path("staging"),
             url,
             resolved,
+            commit: resolved.commit,
         };
         let progress = |_| {};
         let outcome = sync(
@@ -597,6 +598,9 @@ fn export_of(world: &World, commit: CommitId) -> Result<PathBuf, GitError> {
     let (files, git_dir) = (world.path("export"), world.path("export.git"));
     let what = Export {
         commit,
+        paths: &[],
+        submodules: None,
+        lfs: &world.path("lfs"),
         branch: Some("master"),
         url: &world.url(),
         files: &files,
@@ -604,6 +608,7 @@ fn export_of(world: &World, commit: CommitId) -> Result<PathBuf, GitError> {
     };
     let progress = |_| {};
     let exported = export(
+        &world.client,
         &copy,
         &what,
         &Watch {
