@@ -4,9 +4,10 @@
 //! It may put an answer off, and then fetches many files at once.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -57,12 +58,38 @@ pub(in crate::client::git) fn fetch(
     pointers: &[Pointer],
     watch: &Watch<'_>,
 ) -> Result<(), GitError> {
-    client.shared.runtime.block_on(async {
+    let link = Link::make(files)?;
+    let fetched = client.shared.runtime.block_on(async {
         tokio::select! {
             () = watch.cancel.cancelled() => Err(GitError::interrupted()),
             fetched = fetch_all(client, files, pointers) => fetched,
         }
-    })
+    });
+    drop(link);
+    fetched
+}
+
+/// The link by which `git-lfs` finds the folder that keeps its files, removed when it is dropped.
+///
+/// The setting `lfs.storage` would be taken for that of a remote on this machine, too.
+struct Link(PathBuf);
+
+impl Link {
+    fn make(files: &Files<'_>) -> Result<Self, GitError> {
+        let link = Self(files.git_dir.join("lfs"));
+        let made = fs::create_dir_all(files.storage)
+            .and_then(|()| symlink(absolute(files.storage), &link.0));
+        made.map_err(|cause| {
+            GitError::file(format!("cannot write {}", files.storage.display()), cause)
+        })?;
+        Ok(link)
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        _ = fs::remove_file(&self.0);
+    }
 }
 
 async fn fetch_all(
@@ -382,11 +409,9 @@ fn set_environment(command: &mut Command, client: &GitClient, files: &Files<'_>)
         GitScheme::File => format!("file://{}", absolute(url.path()).display()),
         _ => url.expose().to_owned(),
     };
-    let storage = absolute(files.storage).display().to_string();
     let own = [
         // In a variable, as it may hold a password.
         ("remote.origin.url", remote),
-        ("lfs.storage", storage),
         ("lfs.fetchinclude", String::new()),
         ("lfs.fetchexclude", String::new()),
     ];
@@ -436,7 +461,7 @@ fn not_started(cause: std::io::Error, pointers: &[Pointer]) -> GitError {
 
 fn hint(said: &str) -> &'static str {
     let says = |words: &[&str]| words.iter().any(|words| said.contains(words));
-    if says(&["\"git\": executable file not found", "exec: \"git\""]) {
+    if says(&["executable file not found"]) {
         return "git-lfs needs git itself: install it, such as by `apt-get install git`";
     }
     if says(&["not exist on the server", "404"]) {
@@ -456,7 +481,9 @@ fn last_words(stderr: &str) -> String {
     let lines: Vec<&str> = stderr
         .lines()
         .map(str::trim)
-        .filter(|line| !line.is_empty())
+        // Where git-lfs keeps its own log is gone when this is read.
+        .filter(|line| !line.is_empty() && !line.starts_with("Errors logged to"))
+        .filter(|line| !line.starts_with("Use `git lfs logs"))
         .collect();
     lines[lines.len().saturating_sub(4)..].join("; ")
 }
