@@ -1,6 +1,6 @@
 //! The stages that commands share: resolve, inspect, plan.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +16,7 @@ use crate::execute::{Context, Sources};
 use crate::history::{self, HistoryError, Part, Search};
 use crate::inspect;
 use crate::manifest::{ManifestError, ServiceName};
-use crate::plan::{BuilderState, Decided, Draft, Inventory, Options, Plan};
+use crate::plan::{Draft, Folders, Inventory, Options, Plan, PlanError};
 use crate::resolve::{self, Request};
 use crate::source::{Origin, ServiceSource};
 
@@ -141,15 +141,45 @@ async fn narrow(
     }
 }
 
-/// Plans a build: everything that is decided without touching a file.
+/// What is asked for, with the commits that it stands for, and the clients to look for images.
+pub struct Resolved {
+    selected: BTreeSet<ServiceName>,
+    sources: BTreeMap<ServiceName, ServiceSource>,
+    options: Options,
+    pub engine: Engine,
+    pub facts: EngineFacts,
+    pub registry: RegistryClient,
+    pub git: GitClient,
+}
+
+impl Resolved {
+    /// Drafts a plan.
+    pub fn draft<'a>(
+        &'a self,
+        session: &'a Session,
+        variable: &'a dyn Fn(&str) -> Option<String>,
+    ) -> Result<Draft<'a>, Failure> {
+        let (selected, sources) = (&self.selected, &self.sources);
+        Draft::new(
+            &session.manifest,
+            selected,
+            sources,
+            &self.options,
+            variable,
+        )
+        .map_err(|error| manifest_failure(session, &error))
+    }
+}
+
+/// Finds the commits of what is selected, and the engine meanwhile.
 ///
 /// `lock` is that of `cacheDir`, where the caller holds it: an object store that lacks a history is
 /// written to under it alone.
-pub async fn plan(
+pub async fn resolved(
     session: &Session,
     args: &PlanArgs,
     lock: Option<&FolderLock>,
-) -> Result<Planned, Failure> {
+) -> Result<Resolved, Failure> {
     let selected = select(session, &args.selection)?;
     let concerned = session.manifest.closure(&selected);
     let git = session.git()?;
@@ -166,26 +196,39 @@ pub async fn plan(
         pull: !args.images.no_pull,
         push: !args.images.no_push,
         test: !args.images.no_test,
+        trust_commit: args.images.trust_commit,
         tags: args.images.tags.clone(),
     };
+    Ok(Resolved {
+        selected,
+        sources,
+        options,
+        engine,
+        facts,
+        registry,
+        git,
+    })
+}
+
+/// Plans a build: everything that is decided without touching a file of a service.
+pub async fn plan(
+    session: &Session,
+    args: &PlanArgs,
+    lock: Option<&FolderLock>,
+) -> Result<Planned, Failure> {
+    let resolved = resolved(session, args, lock).await?;
     let variable = |name: &str| session.variable(name);
-    let draft = Draft::new(&session.manifest, &selected, &sources, &options, &variable)
-        .map_err(|error| manifest_failure(session, &error))?;
-    let images = draft.images();
-    session.events.emit(Event::StageStarted(format!(
-        "looking for {}",
-        many(images.len(), "image")
-    )));
-    let (found, in_engine) = tokio::join!(inspect::registries(&registry, images), engine.images());
-    session.events.emit(Event::StageFinished);
-    let decided = draft.decide(Inventory {
-        registry: found,
-        engine: in_engine?,
-    })?;
-    let builders = builders(session, &registry, &decided).await?;
-    let plan = decided
-        .complete(&builders, &session.layout)
-        .map_err(|error| manifest_failure(session, &error))?;
+    let draft = resolved.draft(session, &variable)?;
+    let folders = folders(session, &draft)?;
+    let inventory = inventory(session, &draft, &resolved).await?;
+    let plan = decide(session, draft, inventory, folders, &resolved.registry).await?;
+    let Resolved {
+        engine,
+        facts,
+        registry,
+        git,
+        ..
+    } = resolved;
     Ok(Planned {
         plan,
         engine,
@@ -195,25 +238,51 @@ pub async fn plan(
     })
 }
 
-/// Reads the folders of the builders that a plan takes, and looks for their images.
-async fn builders(
+/// Decides by what was found, and looks for the builder images that it takes.
+pub async fn decide(
     session: &Session,
+    draft: Draft<'_>,
+    inventory: Inventory,
+    folders: Folders,
     registry: &RegistryClient,
-    decided: &Decided<'_>,
-) -> Result<BuilderState, Failure> {
-    let mut state = BuilderState::default();
-    for name in decided.builder_folders() {
-        let (unit, folder) = inspect::folder_builder(&session.manifest, &name)?;
-        state.folders.insert(unit, folder);
-    }
-    let in_registries = state
-        .folders
-        .values()
-        .map(|folder| folder.image.clone())
-        .filter(|image| image.repository().registry().is_some());
-    state.registry = inspect::registries(registry, in_registries.collect()).await;
-    state.known()?;
-    Ok(state)
+) -> Result<Plan, Failure> {
+    let failure = |error| plan_failure(session, error);
+    let decided = draft.decide(inventory, folders).map_err(failure)?;
+    let builders = inspect::registries(registry, decided.builder_images()).await;
+    decided
+        .complete(&builders, &session.layout)
+        .map_err(failure)
+}
+
+/// Reads the folders of the builders that services' scripts run in.
+pub fn folders(session: &Session, draft: &Draft<'_>) -> Result<Folders, Failure> {
+    let names = draft.builder_folders().into_iter();
+    let folders = names.map(|name| inspect::folder_builder(&session.manifest, &name));
+    Ok(folders.collect::<Result<_, _>>()?)
+}
+
+/// Asks registries and engine what they have, and what it was built from.
+pub async fn inventory(
+    session: &Session,
+    draft: &Draft<'_>,
+    resolved: &Resolved,
+) -> Result<Inventory, Failure> {
+    let (engine, registry) = (&resolved.engine, &resolved.registry);
+    let images = draft.images();
+    session.events.emit(Event::StageStarted(format!(
+        "looking for {}",
+        many(images.len(), "image")
+    )));
+    let (found, in_engine) = tokio::join!(inspect::registries(registry, images), engine.images());
+    let mut inventory = Inventory {
+        registry: found,
+        labels: HashMap::new(),
+        engine: in_engine?,
+    };
+    let unlabelled = draft.unlabelled(&inventory);
+    inventory.labels = inspect::labels(registry, &session.layout, unlabelled).await;
+    session.events.emit(Event::StageFinished);
+    Ok(inventory)
 }
 
 /// Returns what working copies are brought up to date with.
@@ -252,6 +321,15 @@ pub fn context(
 /// Shows a manifest's error in the colours that were asked for.
 pub fn manifest_failure(session: &Session, error: &ManifestError) -> Failure {
     Failure::rendered(Exit::Usage, error.render(session.settings.report.color))
+}
+
+/// Shows an error of planning, a manifest's with its lines.
+pub fn plan_failure(session: &Session, error: PlanError) -> Failure {
+    match error {
+        PlanError::Manifest(error) => manifest_failure(session, &error),
+        PlanError::Unknown(error) => error.into(),
+        PlanError::Recipe(error) => error.into(),
+    }
 }
 
 /// Returns a count and its noun.

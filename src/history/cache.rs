@@ -6,11 +6,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::execute::lock::claim;
+use crate::cache::Facts;
 use crate::source::CommitId;
 
 /// The first line of each file; another one is not read.
@@ -24,53 +23,29 @@ pub(super) type Known = BTreeMap<Vec<String>, CommitId>;
 
 /// The folder with what is known.
 pub(super) struct Cache {
-    /// `cacheDir`
-    root: PathBuf,
+    facts: Facts,
     folder: PathBuf,
 }
 
 impl Cache {
     /// Returns what is kept in `folder`, below `root`.
     pub(super) fn new(root: &Path, folder: PathBuf) -> Self {
-        Self {
-            root: root.to_owned(),
-            folder,
-        }
+        let facts = Facts::new(root);
+        Self { facts, folder }
     }
 
     /// Returns what is known below a tip.
     pub(super) fn read(&self, tip: CommitId) -> Known {
-        fs::read_to_string(self.file(tip))
-            .ok()
-            .and_then(|text| parse(&text))
-            .unwrap_or_default()
+        let text = self.facts.read(&self.file(tip));
+        text.and_then(|text| parse(&text)).unwrap_or_default()
     }
 
     /// Keeps what is known below some tips.
     pub(super) fn write(&self, known: &BTreeMap<CommitId, Known>) {
-        // A folder of somebody else's is left alone; so is one that cannot be written.
-        if known.is_empty() || claim(&self.root).is_err() {
-            return;
-        }
-        if fs::create_dir_all(&self.folder).is_err() {
-            return;
-        }
         for (tip, known) in known {
-            self.write_one(*tip, known);
+            self.facts.write(&self.file(*tip), &render(known));
         }
         self.remove_oldest(KEPT.max(4 * known.len()));
-    }
-
-    fn write_one(&self, tip: CommitId, known: &Known) -> Option<()> {
-        let file = self.file(tip);
-        // Another xp may write at the same time: a name of its own, then one rename.
-        let half = file.with_extension(format!("{}.new", std::process::id()));
-        let mut output = fs::File::create(&half).ok()?;
-        let written = output.write_all(render(known).as_bytes());
-        if written.and_then(|()| fs::rename(&half, &file)).is_err() {
-            _ = fs::remove_file(&half);
-        }
-        Some(())
     }
 
     /// Removes what was written first, so that the folder does not grow for ever.

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::decide::{Decided, UnknownImages, builder_unit};
+use super::decide::{Decided, builder_unit};
 use super::draft::Candidate;
+use super::recipe::TESTS;
 use super::{
-    ContainerStep, Decision, ExportStep, ImageStep, Inventory, Layout, Plan, Presence, ScriptStep,
-    Step, SyncStep, UnitPlan,
+    ContainerStep, Decision, ExportStep, ImageStep, Inventory, Layout, Plan, PlanError, Presence,
+    ScriptStep, Step, SyncStep, UnitPlan, UnknownImages,
 };
 use crate::event::{Phase, Unit};
 use crate::image::{ImageReference, Tag};
@@ -28,26 +29,6 @@ pub struct FolderBuilder {
     pub image: ImageReference,
     /// The build arguments.
     pub args: BTreeMap<String, String>,
-}
-
-/// What was found of the builder images that a plan takes.
-#[derive(Debug, Clone, Default)]
-pub struct BuilderState {
-    /// Those made from folders, by unit.
-    pub folders: BTreeMap<Unit, FolderBuilder>,
-    /// What the registry has of them.
-    pub registry: BTreeMap<ImageReference, Presence>,
-}
-
-impl BuilderState {
-    /// Tells whether everything that was asked for is known.
-    ///
-    /// # Errors
-    ///
-    /// Where a registry could not tell whether it has an image.
-    pub fn known(&self) -> Result<(), UnknownImages> {
-        UnknownImages::check(&self.registry)
-    }
 }
 
 impl FolderBuilder {
@@ -115,6 +96,8 @@ impl FolderBuilder {
             image,
             decision,
             reason,
+            changes: Vec::new(),
+            recipe: None,
             after: Vec::new(),
             steps,
             timeout: None,
@@ -123,20 +106,25 @@ impl FolderBuilder {
 }
 
 impl Decided<'_> {
-    /// Completes the plan with what was found of the builder images.
+    /// Completes the plan with what registries have of [`Decided::builder_images`].
     ///
     /// # Errors
     ///
-    /// A build argument or a variable that cannot be rendered.
-    pub fn complete(self, builders: &BuilderState, layout: &Layout) -> Result<Plan, ManifestError> {
+    /// Where a registry could not tell, and a build argument or a variable that cannot be rendered.
+    pub fn complete(
+        self,
+        builders: &BTreeMap<ImageReference, Presence>,
+        layout: &Layout,
+    ) -> Result<Plan, PlanError> {
+        UnknownImages::check(builders)?;
         let mut plan = Plan::default();
         let push = self.draft.options.push;
         for unit in self.builders() {
-            let unit_plan = match (&unit, builders.folders.get(&unit)) {
+            let unit_plan = match (&unit, self.folders.get(&unit)) {
                 (_, Some(folder)) => folder.plan(
                     unit.clone(),
                     &self.inventory,
-                    builders.registry.get(&folder.image),
+                    builders.get(&folder.image),
                     false,
                     push,
                 ),
@@ -146,7 +134,7 @@ impl Decided<'_> {
             plan.units.push(unit_plan);
         }
         for candidate in &self.draft.candidates {
-            if let Some(unit_plan) = self.service_plan(candidate, &plan, builders, layout)? {
+            if let Some(unit_plan) = self.service_plan(candidate, &plan, layout)? {
                 plan.units.push(unit_plan);
             }
         }
@@ -157,7 +145,6 @@ impl Decided<'_> {
         &self,
         candidate: &Candidate<'_>,
         before: &Plan,
-        builders: &BuilderState,
         layout: &Layout,
     ) -> Result<Option<UnitPlan>, ManifestError> {
         let service = candidate.service;
@@ -171,14 +158,12 @@ impl Decided<'_> {
             Decision::Build => {
                 needed.extend(builder_unit(candidate));
                 needed.extend(service.needs.iter().cloned().map(Unit::Service));
-                self.build_steps(candidate, builders, layout, &mut steps)?;
+                self.build_steps(candidate, layout, &mut steps)?;
             }
             Decision::Pull => steps.push(Step::Pull {
                 image: image.clone(),
             }),
-            Decision::Push => steps.push(Step::Push {
-                image: image.clone(),
-            }),
+            Decision::Push => steps.push(self.push(candidate)),
             Decision::Skip | Decision::Tag => {}
         }
         if !verdict.engine_names.is_empty() {
@@ -202,6 +187,8 @@ impl Decided<'_> {
             image,
             decision: verdict.decision,
             reason: verdict.reason.clone(),
+            changes: verdict.changes.clone(),
+            recipe: self.recipes.get(&service.name).cloned(),
             after: needed,
             steps,
             timeout: service.timeout,
@@ -211,7 +198,6 @@ impl Decided<'_> {
     fn build_steps(
         &self,
         candidate: &Candidate<'_>,
-        builders: &BuilderState,
         layout: &Layout,
         steps: &mut Vec<Step>,
     ) -> Result<(), ManifestError> {
@@ -241,7 +227,7 @@ impl Decided<'_> {
         if let (Some(unit), Some(builder)) = (builder_unit(candidate), &service.builder) {
             let scripts = self.scripts(candidate);
             if !scripts.is_empty() {
-                let image = match (&unit, builders.folders.get(&unit)) {
+                let image = match (&unit, self.folders.get(&unit)) {
                     (_, Some(folder)) => folder.image.clone(),
                     (Unit::External(image), None) => image.clone(),
                     // Every folder builder of a build was inspected.
@@ -272,7 +258,13 @@ impl Decided<'_> {
         let version = source
             .short_name()
             .map_or_else(|| commit.to_string(), str::to_owned);
-        let labels = BTreeMap::from([
+        let recipe = self.recipes.get(&service.name);
+        let recipe = recipe.map(|recipe| match draft.options.test {
+            true => recipe.clone(),
+            // Whoever wants the tests run must not take it for an image that passed them.
+            false => recipe.without(TESTS),
+        });
+        let mut labels = BTreeMap::from([
             (recipe::LABEL_REVISION.to_owned(), commit.to_string()),
             (
                 recipe::LABEL_SOURCE.to_owned(),
@@ -280,6 +272,7 @@ impl Decided<'_> {
             ),
             (recipe::LABEL_VERSION.to_owned(), version),
         ]);
+        labels.extend(recipe.map(|recipe| (recipe::LABEL_RECIPE.to_owned(), recipe.to_string())));
         steps.push(Step::Image(Box::new(ImageStep {
             root: root.clone(),
             context: below(&service.docker.context),
@@ -293,11 +286,17 @@ impl Decided<'_> {
                 .collect(),
         })));
         if candidate.image.repository().registry().is_some() && draft.options.push {
-            steps.push(Step::Push {
-                image: candidate.image.clone(),
-            });
+            steps.push(self.push(candidate));
         }
         Ok(())
+    }
+
+    fn push(&self, candidate: &Candidate<'_>) -> Step {
+        let comparison = self.comparisons.get(&candidate.service.name);
+        Step::Push {
+            image: candidate.image.clone(),
+            replaces: comparison.and_then(|comparison| comparison.digest.clone()),
+        }
     }
 
     fn scripts(&self, candidate: &Candidate<'_>) -> Vec<Step> {
@@ -375,6 +374,7 @@ fn publish(image: &ImageReference, newest: Option<Tag>) -> Vec<Step> {
     vec![
         Step::Push {
             image: image.clone(),
+            replaces: None,
         },
         Step::RegistryTag {
             image: image.clone(),
@@ -400,6 +400,8 @@ fn external_plan(image: &ImageReference, inventory: &Inventory) -> UnitPlan {
         image: image.clone(),
         decision,
         reason: reason.to_owned(),
+        changes: Vec::new(),
+        recipe: None,
         after: Vec::new(),
         steps,
         timeout: None,

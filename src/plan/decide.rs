@@ -1,20 +1,24 @@
 //! The decision table: what is done with each service.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
+use super::compare::{Compared, Comparison, Sighting};
 use super::draft::{Candidate, Draft};
-use super::{Decision, Inventory, Presence, Refusal};
-use crate::error::{Diagnostic, Exit};
+use super::recipe::Folders;
+use super::{
+    Decision, Inventory, Options, PlanError, Presence, Refusal, UnknownImages, UnreadableRecipes,
+};
 use crate::event::Unit;
 use crate::image::{ImageReference, Tag};
-use crate::manifest::{BuilderImage, BuilderName, ServiceName};
+use crate::manifest::{BuilderImage, ServiceName};
+use crate::recipe::{Change, InvalidRecipe, Recipe, Standing};
 
 /// What is done with one service, and why.
 #[derive(Debug)]
 pub(super) struct Verdict {
     pub decision: Decision,
     pub reason: String,
+    pub changes: Vec<Change>,
     /// The tags that the registry lacks, or has at another image.
     pub registry_tags: Vec<Tag>,
     /// The names that the engine lacks, or has for another image.
@@ -25,83 +29,34 @@ pub(super) struct Verdict {
 pub struct Decided<'a> {
     pub(super) draft: Draft<'a>,
     pub(super) inventory: Inventory,
+    pub(super) folders: Folders,
+    /// How the image of each service stands to its recipe.
+    pub comparisons: BTreeMap<ServiceName, Comparison>,
+    /// What services are built from today: of all of them, with `--trust-commit` of the built ones.
+    pub recipes: BTreeMap<ServiceName, Recipe>,
     /// The services that the plan shows; those that nothing needs are left out.
     pub(super) verdicts: BTreeMap<ServiceName, Verdict>,
 }
 
-/// How many images are named for each reason.
-const NAMED_IMAGES: usize = 3;
-
-/// Images of which registries could not tell whether they exist, by what kept them from it.
-#[derive(Debug, thiserror::Error)]
-pub struct UnknownImages(BTreeMap<Refusal, Vec<ImageReference>>);
-
-impl fmt::Display for UnknownImages {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count: usize = self.0.values().map(Vec::len).sum();
-        let images = match count {
-            1 => "an image exists".to_owned(),
-            _ => format!("{count} images exist"),
-        };
-        // Only the registry's own not-found means that an image is missing.
-        write!(f, "it cannot be told whether {images}, so nothing is built")?;
-        // One reason stands for many images of the same registry.
-        for (refusal, images) in &self.0 {
-            write!(f, "\n  {}", refusal.why)?;
-            for image in images.iter().take(NAMED_IMAGES) {
-                write!(f, "\n    {image}")?;
-            }
-            if images.len() > NAMED_IMAGES {
-                write!(f, "\n    and {} more", images.len() - NAMED_IMAGES)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl UnknownImages {
-    /// Makes an error of the images that are neither present nor absent, where there is one.
-    pub(super) fn check(registry: &BTreeMap<ImageReference, Presence>) -> Result<(), Self> {
-        let mut unknown: BTreeMap<Refusal, Vec<ImageReference>> = BTreeMap::new();
-        for (image, presence) in registry {
-            if let Presence::Unknown(refusal) = presence {
-                let images = unknown.entry(refusal.clone()).or_default();
-                images.push(image.clone());
-            }
-        }
-        if unknown.is_empty() {
-            Ok(())
-        } else {
-            Err(Self(unknown))
-        }
-    }
-}
-
-impl Diagnostic for UnknownImages {
-    fn exit(&self) -> Exit {
-        Exit::Outside
-    }
-
-    fn hints(&self) -> Vec<String> {
-        let mut hints: Vec<String> = Vec::new();
-        for hint in self.0.keys().flat_map(|refusal| &refusal.hints) {
-            if !hints.contains(hint) {
-                hints.push(hint.clone());
-            }
-        }
-        hints
-    }
-}
+/// How many changed inputs a reason names.
+const NAMED_CHANGES: usize = 3;
 
 impl<'a> Draft<'a> {
     /// Decides what is done with each service.
     ///
     /// # Errors
     ///
-    /// Where a registry could not tell whether it has an image.
-    pub fn decide(self, inventory: Inventory) -> Result<Decided<'a>, UnknownImages> {
+    /// Where a registry could not tell whether it has an image, where it cannot be told what an image
+    /// was built from, and a build argument or a variable that cannot be rendered.
+    pub fn decide(self, inventory: Inventory, folders: Folders) -> Result<Decided<'a>, PlanError> {
         UnknownImages::check(&inventory.registry)?;
+        let Compared {
+            comparisons,
+            mut recipes,
+        } = self.compare(&inventory, &folders)?;
         let mut verdicts = BTreeMap::new();
+        let mut obstacles = Obstacles::default();
+        let mut built = BTreeSet::new();
         let mut needed_by_a_build: BTreeSet<&ServiceName> = BTreeSet::new();
         // From those that nothing else needs to those that many need: a service which was not
         // selected is of interest only where one that needs it is built.
@@ -110,53 +65,120 @@ impl<'a> Draft<'a> {
             if !candidate.selected && !needed_by_a_build.contains(name) {
                 continue;
             }
-            let verdict = self.verdict(candidate, &inventory);
-            if verdict.decision == Decision::Build {
+            let Some(comparison) = comparisons.get(name) else {
+                continue;
+            };
+            let verdict = match self.options.force && candidate.selected {
+                true => Ok(Choice::build("--force".to_owned())),
+                false => self.choose(candidate, comparison),
+            };
+            let choice = match verdict {
+                Ok(choice) => choice,
+                Err(obstacle) => {
+                    obstacles.add(&candidate.image, obstacle);
+                    continue;
+                }
+            };
+            if choice.decision == Decision::Build {
                 needed_by_a_build.extend(&candidate.service.needs);
+                built.insert(name.clone());
             }
-            verdicts.insert(name.clone(), verdict);
+            verdicts.insert(name.clone(), self.verdict(candidate, choice, &inventory));
+        }
+        obstacles.check()?;
+        if self.options.trust_commit {
+            recipes = self.recipes(&built, &folders)?;
         }
         Ok(Decided {
             draft: self,
             inventory,
+            folders,
+            comparisons,
+            recipes,
             verdicts,
         })
     }
 
-    fn verdict(&self, candidate: &Candidate<'_>, inventory: &Inventory) -> Verdict {
+    /// Chooses by what exists, and what it was built from.
+    fn choose(
+        &self,
+        candidate: &Candidate<'_>,
+        comparison: &Comparison,
+    ) -> Result<Choice, Obstacle> {
+        let Options { pull, push, .. } = *self.options;
+        let registry = candidate.image.repository().registry();
+        let in_registry = known(&comparison.registry)?;
+        // What the engine has matters less: the registry's image takes its place.
+        let in_engine = match (in_registry, known(&comparison.engine)) {
+            (Some(Standing::Verified | Standing::Unverified), Err(_)) => None,
+            (_, in_engine) => in_engine?,
+        };
+        let choice = |decision, reason: &str| Choice {
+            decision,
+            reason: reason.to_owned(),
+            changes: Vec::new(),
+        };
+        let chosen = match (registry, in_registry, in_engine) {
+            (Some(_), Some(Standing::Stale(changes)), Some(Standing::Verified)) => Choice {
+                decision: if push { Decision::Push } else { Decision::Skip },
+                reason: match push {
+                    true => format!("the registry's is older: {}", in_words(changes)),
+                    false => "in the engine; --no-push".to_owned(),
+                },
+                changes: changes.clone(),
+            },
+            (Some(_), Some(Standing::Stale(changes)), _)
+            | (Some(_) | None, None, Some(Standing::Stale(changes))) => Choice {
+                decision: Decision::Build,
+                reason: in_words(changes),
+                changes: changes.clone(),
+            },
+            (Some(_), Some(_), Some(Standing::Stale(changes))) if pull => Choice {
+                decision: Decision::Pull,
+                reason: format!(
+                    "in the registry; the engine's is older: {}",
+                    in_words(changes)
+                ),
+                changes: changes.clone(),
+            },
+            (Some(_), Some(_), Some(Standing::Stale(_))) => {
+                choice(Decision::Skip, "in the registry")
+            }
+            (Some(_), Some(_), Some(_)) => choice(Decision::Skip, "in the registry and the engine"),
+            (Some(_), Some(_), None) if pull => {
+                choice(Decision::Pull, "in the registry, not in the engine")
+            }
+            (Some(_), Some(_), None) => choice(Decision::Skip, "in the registry"),
+            (Some(_), None, Some(_)) if push => {
+                choice(Decision::Push, "in the engine, not in the registry")
+            }
+            (Some(_), None, Some(_)) => choice(Decision::Skip, "in the engine; --no-push"),
+            (Some(registry), None, None) => {
+                Choice::build(format!("neither {registry} nor the engine has the commit"))
+            }
+            (None, _, Some(_)) => choice(Decision::Skip, "in the engine"),
+            (None, _, None) => Choice::build("the engine does not have the commit".to_owned()),
+        };
+        let is_unverified = in_registry.or(in_engine) == Some(&Standing::Unverified);
+        Ok(if is_unverified {
+            chosen.unverified()
+        } else {
+            chosen
+        })
+    }
+
+    fn verdict(&self, candidate: &Candidate<'_>, choice: Choice, inventory: &Inventory) -> Verdict {
         let registry = candidate.image.repository().registry();
         let in_registry = match inventory.registry.get(&candidate.image) {
             Some(Presence::Present(digest)) => Some(digest),
             _ => None,
         };
         let in_engine = inventory.in_engine(&candidate.image);
-        let force = self.options.force && candidate.selected;
-
-        let (mut decision, mut reason) = match (registry, in_registry, in_engine) {
-            _ if force => (Decision::Build, "--force".to_owned()),
-            (Some(_), Some(_), Some(_)) => {
-                (Decision::Skip, "in the registry and the engine".to_owned())
-            }
-            (Some(_), Some(_), None) if self.options.pull => (
-                Decision::Pull,
-                "in the registry, not in the engine".to_owned(),
-            ),
-            (Some(_), Some(_), None) => (Decision::Skip, "in the registry".to_owned()),
-            (Some(_), None, Some(_)) if self.options.push => (
-                Decision::Push,
-                "in the engine, not in the registry".to_owned(),
-            ),
-            (Some(_), None, Some(_)) => (Decision::Skip, "in the engine; --no-push".to_owned()),
-            (Some(registry), None, None) => (
-                Decision::Build,
-                format!("neither {registry} nor the engine has the commit"),
-            ),
-            (None, _, Some(_)) => (Decision::Skip, "in the engine".to_owned()),
-            (None, _, None) => (
-                Decision::Build,
-                "the engine does not have the commit".to_owned(),
-            ),
-        };
+        let Choice {
+            mut decision,
+            mut reason,
+            changes,
+        } = choice;
 
         let registry_tags: Vec<Tag> = match (registry, decision) {
             (Some(_), _) if !self.options.push => Vec::new(),
@@ -204,9 +226,86 @@ impl<'a> Draft<'a> {
         Verdict {
             decision,
             reason,
+            changes,
             registry_tags,
             engine_names,
         }
+    }
+}
+
+/// What is done with a service's image, and why.
+struct Choice {
+    decision: Decision,
+    reason: String,
+    changes: Vec<Change>,
+}
+
+impl Choice {
+    fn build(reason: String) -> Self {
+        Self {
+            decision: Decision::Build,
+            reason,
+            changes: Vec::new(),
+        }
+    }
+
+    fn unverified(mut self) -> Self {
+        self.reason.push_str(", unverified");
+        self
+    }
+}
+
+/// Says which inputs changed.
+fn in_words(changes: &[Change]) -> String {
+    let named = changes.iter().take(NAMED_CHANGES).map(ToString::to_string);
+    let mut words = named.collect::<Vec<_>>().join(", ");
+    if changes.len() > NAMED_CHANGES {
+        words.push_str(&format!(" and {} more", changes.len() - NAMED_CHANGES));
+    }
+    words
+}
+
+/// What keeps a service from being decided.
+enum Obstacle {
+    Unknown(Refusal),
+    Recipe(InvalidRecipe),
+}
+
+/// Returns how an image stands, where it is there.
+fn known(sighting: &Sighting) -> Result<Option<&Standing>, Obstacle> {
+    match sighting {
+        Sighting::NotAsked | Sighting::Absent => Ok(None),
+        Sighting::Found(standing) => Ok(Some(standing)),
+        Sighting::Unknown(refusal) => Err(Obstacle::Unknown(refusal.clone())),
+        Sighting::Damaged(invalid) => Err(Obstacle::Recipe(invalid.clone())),
+    }
+}
+
+/// Everything that keeps services from being decided.
+#[derive(Default)]
+struct Obstacles {
+    unknown: BTreeMap<Refusal, Vec<ImageReference>>,
+    recipes: Vec<(ImageReference, InvalidRecipe)>,
+}
+
+impl Obstacles {
+    fn add(&mut self, image: &ImageReference, obstacle: Obstacle) {
+        match obstacle {
+            Obstacle::Unknown(refusal) => {
+                self.unknown.entry(refusal).or_default().push(image.clone());
+            }
+            Obstacle::Recipe(invalid) => self.recipes.push((image.clone(), invalid)),
+        }
+    }
+
+    fn check(self) -> Result<(), PlanError> {
+        if !self.unknown.is_empty() {
+            return Err(UnknownImages::new(self.unknown).into());
+        }
+        if !self.recipes.is_empty() {
+            return Err(UnreadableRecipes(self.recipes).into());
+        }
+        Ok(())
     }
 }
 
@@ -216,13 +315,14 @@ impl Decided<'_> {
         self.builds().filter_map(builder_unit).collect()
     }
 
-    /// Returns the builder folders among them.
-    pub fn builder_folders(&self) -> BTreeSet<BuilderName> {
-        let folder = |unit| match unit {
-            Unit::Builder(name) => Some(name),
-            _ => None,
-        };
-        self.builders().into_iter().filter_map(folder).collect()
+    /// Returns the images of those that are made from folders, as far as they belong to a registry.
+    pub fn builder_images(&self) -> Vec<ImageReference> {
+        let units = self.builders();
+        let folders = units.iter().filter_map(|unit| self.folders.get(unit));
+        folders
+            .map(|folder| folder.image.clone())
+            .filter(|image| image.repository().registry().is_some())
+            .collect()
     }
 
     fn builds(&self) -> impl Iterator<Item = &Candidate<'_>> {

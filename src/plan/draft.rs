@@ -3,9 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Options;
+use super::decide::builder_unit;
+use crate::event::Unit;
 use crate::image::{ImageReference, Tag};
-use crate::manifest::{Manifest, ManifestError, Service, ServiceName, Template, Values};
-use crate::source::ServiceSource;
+use crate::manifest::{
+    BuilderName, Manifest, ManifestError, Service, ServiceName, Template, Values,
+};
+use crate::source::{CommitId, ServiceSource};
 
 /// A service that the plan may be about.
 #[derive(Debug)]
@@ -108,6 +112,21 @@ impl<'a> Draft<'a> {
         })
     }
 
+    /// Renders a template for a recipe: where an image lies is no part of what it is, and the images
+    /// of needed services are inputs of their own.
+    pub(super) fn render_for_recipe(
+        &self,
+        template: &Template,
+        candidate: &Candidate<'_>,
+    ) -> Result<String, ManifestError> {
+        let services = |name: &ServiceName| {
+            let commit = self.sources.get(name)?.commit;
+            Some((format!("the image of {name}"), commit))
+        };
+        let values = self.values(candidate.service, candidate.source, &services);
+        self.manifest.render(template, &values)
+    }
+
     /// Calls `use_values` with what the placeholders of a service stand for.
     fn with_values<T>(
         &self,
@@ -120,13 +139,31 @@ impl<'a> Draft<'a> {
             let commit = self.sources.get(name)?.commit;
             Some((image.tagged(Tag::from_commit(commit)).to_string(), commit))
         };
-        use_values(&Values {
+        use_values(&self.values(service, source, &services))
+    }
+
+    fn values<'v>(
+        &'v self,
+        service: &'v Service,
+        source: &'v ServiceSource,
+        services: &'v dyn Fn(&ServiceName) -> Option<(String, CommitId)>,
+    ) -> Values<'v> {
+        Values {
             service: &service.name,
             commit: source.commit,
             branch: source.short_name(),
-            services: &services,
+            services,
             env: self.env,
-        })
+        }
+    }
+
+    /// Returns the builder folders that the services' scripts run in; their content is an input.
+    pub fn builder_folders(&self) -> BTreeSet<BuilderName> {
+        let folder = |candidate: &Candidate<'_>| match builder_unit(candidate) {
+            Some(Unit::Builder(name)) => Some(name),
+            _ => None,
+        };
+        self.candidates.iter().filter_map(folder).collect()
     }
 
     /// Returns the references that registries are asked for: of each service the commit's, and the

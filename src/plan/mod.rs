@@ -8,29 +8,40 @@
 //!
 //! `execute/` carries out the steps and chooses nothing; `xp plan` prints the same steps.
 
+mod compare;
 mod complete;
 mod decide;
 mod display;
+mod document;
 mod draft;
+mod error;
 mod inventory;
 mod layout;
+mod recipe;
 mod step;
 pub mod table;
 #[cfg(test)]
 mod tests;
+mod why;
 
 use std::fmt;
 use std::time::Duration;
 
-pub use complete::{BuilderState, FolderBuilder};
-pub use decide::{Decided, UnknownImages};
+pub use compare::{Compared, Comparison, Sighting};
+pub use complete::FolderBuilder;
+pub use decide::Decided;
+pub use document::schema;
 pub use draft::Draft;
+pub use error::{PlanError, UnknownImages, UnreadableRecipes};
 pub use inventory::{Inventory, Presence, Refusal};
 pub use layout::Layout;
+pub use recipe::Folders;
 pub use step::{ContainerStep, ExportStep, ImageStep, ScriptStep, Step, SyncStep};
+pub use why::Explanation;
 
 use crate::event::Unit;
 use crate::image::{ImageReference, Tag};
+use crate::recipe::{Change, Recipe};
 use crate::source::CommitId;
 
 /// What the command line asks for, beyond the selection of services.
@@ -44,6 +55,8 @@ pub struct Options {
     pub push: bool,
     /// Run `scripts.test`.
     pub test: bool,
+    /// Take what is tagged with the commit, whatever it was built from.
+    pub trust_commit: bool,
     /// Further tags for each image.
     pub tags: Vec<Tag>,
 }
@@ -55,6 +68,7 @@ impl Default for Options {
             pull: true,
             push: true,
             test: true,
+            trust_commit: false,
             tags: Vec::new(),
         }
     }
@@ -100,6 +114,10 @@ pub struct UnitPlan {
     pub decision: Decision,
     /// Why.
     pub reason: String,
+    /// The inputs of the build that are not what they were for the image that exists.
+    pub changes: Vec<Change>,
+    /// What the image of a service is built from today; none where nothing depends on it.
+    pub recipe: Option<Recipe>,
     /// The units of the plan that must be done first.
     pub after: Vec<Unit>,
     /// The steps, in order; none where everything is in place.
@@ -119,6 +137,18 @@ impl Plan {
     /// Returns the units that have steps.
     pub fn work(&self) -> impl Iterator<Item = &UnitPlan> {
         self.units.iter().filter(|unit| !unit.steps.is_empty())
+    }
+
+    /// Tells whether anything is built, pushed or tagged; what is only pulled exists already.
+    pub fn makes_something(&self) -> bool {
+        let makes = |step: &Step| {
+            matches!(
+                step,
+                Step::Image(_) | Step::Push { .. } | Step::RegistryTag { .. }
+            )
+        };
+        self.work()
+            .any(|unit| unit.decision == Decision::Tag || unit.steps.iter().any(makes))
     }
 
     /// Tells whether there is nothing to do.

@@ -1,0 +1,202 @@
+//! The inputs of a service's build, and the recipe that they make.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::FolderBuilder;
+use super::draft::{Candidate, Draft};
+use crate::event::Unit;
+use crate::manifest::{
+    BuilderImage, BuilderName, BuilderUser, ManifestError, ScriptLine, ServiceName, Template,
+};
+use crate::recipe::{ContentId, Recipe};
+use crate::source::CommitId;
+
+/// The input that `--no-test` leaves out.
+pub(super) const TESTS: &str = "scripts.test";
+
+/// The builders that are made from folders, by unit.
+pub type Folders = BTreeMap<Unit, FolderBuilder>;
+
+/// One input of a build. Its name is the key of the manifest that sets it.
+pub(super) struct Input<'a> {
+    pub name: String,
+    pub value: InputValue<'a>,
+}
+
+/// What is hashed of an input.
+pub(super) enum InputValue<'a> {
+    Text(Cow<'a, str>),
+    List(Vec<&'a str>),
+    /// A text with its placeholders replaced, which may be secret.
+    Rendered(String, &'a Template),
+    /// The content of a builder's folder.
+    Content(&'a BuilderName, ContentId),
+    /// A needed service: its commit, and what its own image is made from.
+    Needed(CommitId, Recipe),
+}
+
+impl<'a> Input<'a> {
+    fn text(name: impl Into<String>, value: impl Into<Cow<'a, str>>) -> Self {
+        Self {
+            name: name.into(),
+            value: InputValue::Text(value.into()),
+        }
+    }
+
+    pub fn add_to(&self, recipe: &mut Recipe) {
+        match &self.value {
+            InputValue::Text(text) => recipe.add(&self.name, text),
+            InputValue::Rendered(text, _) => recipe.add(&self.name, text),
+            InputValue::Content(_, content) => recipe.add(&self.name, &content.to_string()),
+            InputValue::Needed(commit, needed) => {
+                recipe.add(&self.name, &format!("{commit} {needed}"));
+            }
+            InputValue::List(items) => recipe.add_list(&self.name, items.iter().copied()),
+        }
+    }
+}
+
+impl Draft<'_> {
+    /// Returns the recipes of services and of all that they need.
+    ///
+    /// # Errors
+    ///
+    /// A build argument or a variable that cannot be rendered.
+    pub(super) fn recipes(
+        &self,
+        services: &BTreeSet<ServiceName>,
+        folders: &Folders,
+    ) -> Result<BTreeMap<ServiceName, Recipe>, ManifestError> {
+        let wanted = self.manifest.closure(services);
+        let mut recipes = BTreeMap::new();
+        // Each comes after those that it needs.
+        for candidate in &self.candidates {
+            let name = &candidate.service.name;
+            if wanted.contains(name) {
+                let mut recipe = Recipe::default();
+                for input in self.inputs(candidate, folders, &recipes)? {
+                    input.add_to(&mut recipe);
+                }
+                recipes.insert(name.clone(), recipe);
+            }
+        }
+        Ok(recipes)
+    }
+
+    /// Returns the inputs of a build beside the commit.
+    ///
+    /// What only says where and how fast a build runs is none: mounts, caches, the network, limits.
+    pub(super) fn inputs<'b>(
+        &'b self,
+        candidate: &'b Candidate<'_>,
+        folders: &Folders,
+        recipes: &BTreeMap<ServiceName, Recipe>,
+    ) -> Result<Vec<Input<'b>>, ManifestError> {
+        let service = candidate.service;
+        let mut inputs = Vec::new();
+        if let Some(path) = &service.git.path {
+            inputs.push(Input::text("git.path", path));
+        }
+        if !service.git.include.is_empty() {
+            let items = service.git.include.iter().map(String::as_str).collect();
+            inputs.push(Input {
+                name: "git.include".to_owned(),
+                value: InputValue::List(items),
+            });
+        }
+        // Only where they are there, as they are by themselves in no image that exists.
+        if service.git.submodules {
+            inputs.push(Input::text("git.submodules", "true"));
+        }
+        self.builder_inputs(candidate, folders, &mut inputs)?;
+        let scripts = &service.scripts;
+        for (name, lines) in [
+            ("scripts.prepare", &scripts.prepare),
+            ("scripts.build", &scripts.build),
+            (TESTS, &scripts.test),
+        ] {
+            if !lines.is_empty() {
+                let text = |line: &'b ScriptLine| line.text.as_str();
+                inputs.push(Input {
+                    name: name.to_owned(),
+                    value: InputValue::List(lines.iter().map(text).collect()),
+                });
+            }
+        }
+        inputs.push(Input::text("docker.file", &service.docker.file));
+        inputs.push(Input::text("docker.context", &service.docker.context));
+        if let Some(target) = &service.docker.target {
+            inputs.push(Input::text("docker.target", target));
+        }
+        for (name, template) in &service.docker.args {
+            inputs.push(self.template_input(format!("docker.args.{name}"), candidate, template)?);
+        }
+        for needed in &service.needs {
+            let commit = self.sources.get(needed).map(|source| source.commit);
+            let (Some(commit), Some(recipe)) = (commit, recipes.get(needed)) else {
+                continue;
+            };
+            inputs.push(Input {
+                name: format!("needs.{needed}"),
+                value: InputValue::Needed(commit, recipe.clone()),
+            });
+        }
+        Ok(inputs)
+    }
+
+    /// Adds what the scripts run in; without scripts no builder takes part.
+    fn builder_inputs<'b>(
+        &'b self,
+        candidate: &'b Candidate<'_>,
+        folders: &Folders,
+        inputs: &mut Vec<Input<'b>>,
+    ) -> Result<(), ManifestError> {
+        let service = candidate.service;
+        let Some(builder) = service
+            .builder
+            .as_ref()
+            .filter(|_| !service.scripts.is_empty())
+        else {
+            return Ok(());
+        };
+        match &builder.image {
+            BuilderImage::Folder(name) => {
+                let folder = folders.get(&Unit::Builder(name.clone()));
+                inputs.extend(folder.map(|folder| Input {
+                    name: "dockerBuilder.image".to_owned(),
+                    value: InputValue::Content(name, folder.content.clone()),
+                }));
+            }
+            BuilderImage::External(image) => {
+                inputs.push(Input::text("dockerBuilder.image", image.to_string()));
+            }
+        }
+        inputs.push(Input::text("dockerBuilder.workdir", &builder.workdir));
+        // The caller's own numbers differ from machine to machine.
+        let user = match builder.user {
+            BuilderUser::Caller => "caller".to_owned(),
+            BuilderUser::Root => "root".to_owned(),
+            BuilderUser::Ids { uid, gid } => format!("{uid}:{gid}"),
+        };
+        inputs.push(Input::text("dockerBuilder.user", user));
+        for (name, template) in &builder.env {
+            let name = format!("dockerBuilder.env.{name}");
+            inputs.push(self.template_input(name, candidate, template)?);
+        }
+        Ok(())
+    }
+
+    fn template_input<'b>(
+        &self,
+        name: String,
+        candidate: &Candidate<'_>,
+        template: &'b Template,
+    ) -> Result<Input<'b>, ManifestError> {
+        let rendered = self.render_for_recipe(template, candidate)?;
+        Ok(Input {
+            name,
+            value: InputValue::Rendered(rendered, template),
+        })
+    }
+}
