@@ -20,6 +20,8 @@
 //! | [`image`] | registries, repositories, tags, digests | be impure |
 //! | [`recipe`] | the inputs of a build and their digests | be impure |
 //! | [`plan`] | inventory and manifest to steps; how they are shown | be impure |
+//! | [`graph`] | which service needs which, as text and pictures, for `xp graph` | be impure |
+//! | [`status`] | how each service stands, for `xp status` | be impure |
 //! | [`event`] | what happened, as data | be impure |
 //! | [`error`] | exit codes, causes, hints | be impure |
 //! | [`resolve`] | remotes to commits | clone |
@@ -48,6 +50,7 @@ pub mod command;
 pub mod error;
 pub mod event;
 pub mod execute;
+pub mod graph;
 pub mod history;
 pub mod image;
 pub mod inspect;
@@ -58,5 +61,6 @@ pub mod report;
 pub mod resolve;
 pub mod settings;
 pub mod source;
+pub mod status;
 
 pub use command::run;

@@ -13,12 +13,12 @@ use crate::error::{Exit, Failure};
 use crate::event::Event;
 use crate::execute::lock::FolderLock;
 use crate::execute::{Context, Sources};
-use crate::history::{self, HistoryError, Part, Search};
+use crate::history::{self, Part, Reach, Search};
 use crate::inspect;
 use crate::manifest::{ManifestError, ServiceName};
 use crate::plan::{Draft, Folders, Inventory, Options, Plan, PlanError};
-use crate::resolve::{self, Request};
-use crate::source::{Origin, ServiceSource};
+use crate::resolve::{self, Request, Resolution, ResolveErrors};
+use crate::source::{CommitId, GitReference, Origin, ResolvedReference, ServiceSource};
 
 /// A plan, and the clients with which it was made.
 pub struct Planned {
@@ -45,9 +45,43 @@ pub async fn resolve(
     services: &BTreeSet<ServiceName>,
     references: &References,
 ) -> Result<BTreeMap<ServiceName, ServiceSource>, Failure> {
+    let requests = requests(session, services, references)?;
+    let remotes: BTreeSet<_> = requests.values().map(|request| &request.url).collect();
+    session.events.emit(Event::StageStarted(format!(
+        "resolving {} in {}",
+        many(requests.len(), "service"),
+        many(remotes.len(), "remote")
+    )));
+    let resolved = async {
+        let found = resolve::resolve(git, requests.values().cloned().collect()).await?;
+        if let Some(branch) = &references.branch
+            && !found.values().any(|resolution| resolution.is_preferred)
+            && requests
+                .values()
+                .any(|request| request.preferred_branch.is_some())
+        {
+            // What the selected services do not have may still be the branch of others.
+            let all = session.manifest.services.values();
+            let urls = all.map(|service| service.git.remote.clone());
+            resolve::find_branch(git, branch, urls).await?;
+        }
+        Ok::<_, ResolveErrors>(found)
+    };
+    let found = resolved.await;
+    session.events.emit(Event::StageFinished);
+    Ok(origins(session, &requests, found?))
+}
+
+/// Returns what each service asks of its remote.
+pub fn requests(
+    session: &Session,
+    services: &BTreeSet<ServiceName>,
+    references: &References,
+) -> Result<BTreeMap<ServiceName, Request>, Failure> {
+    let manifest = &session.manifest;
     let mut own = BTreeMap::new();
     for (name, reference) in &references.references {
-        session.manifest.select(&[name.as_str()])?;
+        manifest.select(&[name.as_str()])?;
         if !services.contains(name) {
             return Err(Failure::usage(format!(
                 "`--reference {name}={reference}` has no effect: `{name}` is not selected, nor needed by what is"
@@ -55,90 +89,118 @@ pub async fn resolve(
         }
         own.insert(name.clone(), reference.clone());
     }
-    let mut requests = Vec::new();
+    let mut requests = BTreeMap::new();
     for name in services {
-        let Some(service) = session.manifest.services.get(name) else {
+        let Some(service) = manifest.services.get(name) else {
             continue;
         };
-        let overruled = own.get(name);
-        requests.push(Request {
+        let usual = &service.git.reference;
+        // What was said for one service counts more than what was said for all.
+        let (reference, preferred_branch) = match own.remove(name) {
+            Some(reference) => (reference, None),
+            None => (usual.clone(), references.branch.clone()),
+        };
+        // Those that need it have another image where it is not at the manifest's commit. For a bare
+        // commit alone the remote is not asked otherwise.
+        let is_needed = || {
+            manifest
+                .dependents(name)
+                .any(|name| services.contains(name))
+        };
+        let is_commit = matches!(reference, GitReference::Commit(_));
+        let asks_for_both = reference != *usual && (!is_commit || is_needed());
+        let normal = asks_for_both.then(|| usual.clone());
+        let request = Request {
             service: name.to_string(),
             url: service.git.remote.clone(),
-            reference: overruled.unwrap_or(&service.git.reference).clone(),
-            // What was said for one service counts more than what was said for all.
-            preferred_branch: if overruled.is_none() {
-                references.branch.clone()
-            } else {
-                None
-            },
-        });
+            reference,
+            preferred_branch,
+            normal,
+        };
+        requests.insert(name.clone(), request);
     }
-    let remotes: BTreeSet<_> = requests.iter().map(|request| &request.url).collect();
-    session.events.emit(Event::StageStarted(format!(
-        "resolving {} in {}",
-        many(requests.len(), "service"),
-        many(remotes.len(), "remote")
-    )));
-    let found = resolve::resolve(git, requests).await;
-    session.events.emit(Event::StageFinished);
-    let mut found = found?;
-    let mut sources = BTreeMap::new();
-    for name in services {
-        if let Some(resolution) = found.remove(name.as_str()) {
-            let origin = match own.contains_key(name) {
-                true => Origin::Reference,
-                false if resolution.is_preferred => Origin::Branch,
-                false => Origin::Manifest,
-            };
-            sources.insert(
-                name.clone(),
-                ServiceSource::of(resolution.reference, origin),
-            );
-        }
-    }
-    Ok(sources)
+    Ok(requests)
+}
+
+/// Says of each service that was found who named its reference.
+pub fn origins(
+    session: &Session,
+    requests: &BTreeMap<ServiceName, Request>,
+    mut found: BTreeMap<String, Resolution>,
+) -> BTreeMap<ServiceName, ServiceSource> {
+    let usual = |name| Some(&session.manifest.services.get(name)?.git.reference);
+    let sources = requests.iter().filter_map(|(name, request)| {
+        let resolution = found.remove(name.as_str())?;
+        let origin = if resolution.is_preferred {
+            Origin::Branch
+        } else if usual(name) == Some(&request.reference) {
+            Origin::Manifest
+        } else {
+            Origin::Reference
+        };
+        let source = ServiceSource {
+            normal: resolution.normal,
+            ..ServiceSource::of(resolution.reference, origin)
+        };
+        Some((name.clone(), source))
+    });
+    sources.collect()
 }
 
 /// Finds what is built of each service with `git.path`: the last commit that touched its folders.
-async fn narrow(
+///
+/// What cannot be told within that reach is left out.
+pub async fn narrow(
     session: &Session,
     git: &GitClient,
-    mut sources: BTreeMap<ServiceName, ServiceSource>,
-    lock: Option<&FolderLock>,
+    sources: BTreeMap<ServiceName, ServiceSource>,
+    reach: Reach<'_>,
 ) -> Result<BTreeMap<ServiceName, ServiceSource>, Failure> {
-    let parts = sources.iter().filter_map(|(name, source)| {
-        let service = session.manifest.services.get(name)?;
-        service.git.path.as_ref()?;
-        Some(Part {
+    let mut parts = Vec::new();
+    for (name, source) in &sources {
+        let Some(service) = session.manifest.services.get(name) else {
+            continue;
+        };
+        if service.git.path.is_none() {
+            continue;
+        }
+        let part = |tip: &ResolvedReference, may_be_missing| Part {
             service: name.clone(),
             remote: service.git.remote.clone(),
             dir: session.manifest.folder.join(&service.dir),
-            tip: source.tip.clone(),
+            tip: tip.clone(),
             paths: service.git.paths(),
-        })
-    });
+            may_be_missing,
+        };
+        parts.push(part(&source.tip, false));
+        // A service that comes with a branch is not there otherwise.
+        parts.extend(source.normal.iter().map(|normal| part(normal, true)));
+    }
     let search = Search {
         client: git,
         layout: &session.layout,
         events: &session.events,
         cancel: &session.cancel,
-        lock,
+        reach,
     };
-    match history::last_touched(&search, parts.collect()).await {
-        Ok(commits) => {
-            for (name, commit) in commits {
-                if let Some(source) = sources.get_mut(&name) {
-                    source.commit = commit;
-                }
-            }
-            Ok(sources)
-        }
-        Err(HistoryError::WrongPaths(wrong)) => Err(manifest_failure(
-            session,
-            &session.manifest.wrong_paths(wrong),
-        )),
-        Err(error) => Err(error.into()),
+    let found = history::last_touched(&search, parts).await?;
+    if !found.wrong.is_empty() {
+        let error = session.manifest.wrong_paths(found.wrong);
+        return Err(manifest_failure(session, &error));
     }
+    let narrowed = sources.into_iter().filter_map(|(name, mut source)| {
+        let service = session.manifest.services.get(&name)?;
+        if service.git.path.is_some() {
+            let commit_of = |tip: CommitId| found.commits.get(&(name.clone(), tip)).copied();
+            source.commit = commit_of(source.tip.commit)?;
+            source.normal = source.normal.and_then(|normal| {
+                let commit = commit_of(normal.commit)?;
+                Some(ResolvedReference { commit, ..normal })
+            });
+        }
+        Some((name, source))
+    });
+    Ok(narrowed.collect())
 }
 
 /// What is asked for, with the commits that it stands for, and the clients to look for images.
@@ -185,7 +247,7 @@ pub async fn resolved(
     let git = session.git()?;
     let sources = async {
         let sources = resolve(session, &git, &concerned, &args.references).await?;
-        narrow(session, &git, sources, lock).await
+        narrow(session, &git, sources, Reach::Remotes(lock)).await
     };
     let (sources, engine) = tokio::join!(sources, session.engine());
     // A manifest or a remote that is wrong is said before an engine that does not run.
@@ -198,6 +260,7 @@ pub async fn resolved(
         test: !args.images.no_test,
         trust_commit: args.images.trust_commit,
         tags: args.images.tags.clone(),
+        train: args.references.branch.clone(),
     };
     Ok(Resolved {
         selected,

@@ -48,6 +48,26 @@ pub struct Part {
     pub tip: ResolvedReference,
     /// `git.path`, then `git.include`.
     pub paths: Vec<String>,
+    /// Whether the paths may be missing there, which then is no mistake.
+    pub may_be_missing: bool,
+}
+
+/// The commits that were found, by service and tip, and what is wrong with the manifest's paths.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// For each service and tip, the last commit that touched the service's paths.
+    pub commits: BTreeMap<(ServiceName, CommitId), CommitId>,
+    /// The paths that a tip does not have.
+    pub wrong: Vec<(ServiceName, WrongPath)>,
+}
+
+/// Where a history may come from.
+#[derive(Clone, Copy)]
+pub enum Reach<'a> {
+    /// From the remotes, where it is not here; with the lock of `cacheDir`, where the caller holds it.
+    Remotes(Option<&'a FolderLock>),
+    /// From what is here. What cannot be told from that is left out.
+    Here,
 }
 
 /// What finding commits takes.
@@ -60,16 +80,13 @@ pub struct Search<'a> {
     pub events: &'a Events,
     /// Set when everything is to stop.
     pub cancel: &'a CancellationToken,
-    /// The lock of `cacheDir`, where the caller holds it.
-    pub lock: Option<&'a FolderLock>,
+    /// Where a history may come from.
+    pub reach: Reach<'a>,
 }
 
 /// The commit of a service could not be found.
 #[derive(Debug, Error)]
 pub enum HistoryError {
-    /// Paths that are not in their repositories; the manifest is wrong.
-    #[error("{} wrong in `git.path` or `git.include`", .0.len())]
-    WrongPaths(Vec<(ServiceName, WrongPath)>),
     /// The working copy with the history could not be made or brought up to date.
     #[error("the history of {} cannot be read, which {} needs", remote, services.join(", "))]
     Sync {
@@ -92,7 +109,6 @@ pub enum HistoryError {
 impl Diagnostic for HistoryError {
     fn exit(&self) -> Exit {
         match self {
-            Self::WrongPaths(_) => Exit::Usage,
             Self::Sync { cause, .. } => cause.exit(),
             Self::Incomplete(_) => Exit::Outside,
             Self::Lock(error) => error.exit(),
@@ -101,7 +117,6 @@ impl Diagnostic for HistoryError {
 
     fn hints(&self) -> Vec<String> {
         match self {
-            Self::WrongPaths(_) => Vec::new(),
             Self::Sync { cause, .. } => cause.hints(),
             Self::Incomplete(dir) => vec![format!(
                 "`git -C {} fetch --unshallow` fetches the rest of a shallow clone",
@@ -116,23 +131,17 @@ impl Diagnostic for HistoryError {
 ///
 /// # Errors
 ///
-/// A path that the tip does not have, for all services at once; a remote or working copy that
-/// cannot be used; a history that is not complete.
-pub async fn last_touched(
-    search: &Search<'_>,
-    parts: Vec<Part>,
-) -> Result<BTreeMap<ServiceName, CommitId>, HistoryError> {
+/// A remote or working copy that cannot be used, and a history that is not complete.
+pub async fn last_touched(search: &Search<'_>, parts: Vec<Part>) -> Result<Found, HistoryError> {
     let cache = Cache::new(search.layout.root(), search.layout.history());
     let tips: BTreeSet<CommitId> = parts.iter().map(|part| part.tip.commit).collect();
     let mut known: BTreeMap<CommitId, Known> =
         tips.into_iter().map(|tip| (tip, cache.read(tip))).collect();
-    let commit_of = |known: &BTreeMap<CommitId, Known>, part: &Part| {
-        known.get(&part.tip.commit)?.get(&part.paths).copied()
-    };
-    let (mut found, mut remotes) = (BTreeMap::new(), BTreeMap::<String, Vec<Part>>::new());
+    let (mut found, mut remotes) = (Found::default(), BTreeMap::<String, Vec<Part>>::new());
     for part in parts {
-        match commit_of(&known, &part) {
-            Some(commit) => _ = found.insert(part.service, commit),
+        let known = known.get(&part.tip.commit);
+        match known.and_then(|known| known.get(&part.paths)) {
+            Some(commit) => found.add(part, *commit),
             None => remotes
                 .entry(remote_key(&part.remote))
                 .or_default()
@@ -143,24 +152,31 @@ pub async fn last_touched(
         return Ok(found);
     }
     let remotes = remotes.into_values().filter_map(Remote::of).collect();
-    let remotes = search.bring_objects(remotes).await?;
-    let mut wrong = Vec::new();
+    let looked = match search.reach {
+        Reach::Remotes(_) => {
+            let remotes = search.bring_objects(remotes).await?;
+            search.look(remotes).await?
+        }
+        Reach::Here => search.look_here(remotes).await,
+    };
     let mut new = BTreeSet::new();
-    for looked in search.look(remotes).await? {
+    for looked in looked {
         for (part, commit) in looked.found {
             new.insert(part.tip.commit);
             let known = known.entry(part.tip.commit).or_default();
-            known.insert(part.paths, commit);
-            found.insert(part.service, commit);
+            known.insert(part.paths.clone(), commit);
+            found.add(part, commit);
         }
-        wrong.extend(looked.wrong);
+        found.wrong.extend(looked.wrong);
     }
     known.retain(|tip, _| new.contains(tip));
     cache.write(&known);
-    if wrong.is_empty() {
-        Ok(found)
-    } else {
-        Err(HistoryError::WrongPaths(wrong))
+    Ok(found)
+}
+
+impl Found {
+    fn add(&mut self, part: Part, commit: CommitId) {
+        self.commits.insert((part.service, part.tip.commit), commit);
     }
 }
 
@@ -260,7 +276,7 @@ impl Remote {
         };
         let (mut parts, mut requests) = (Vec::new(), Vec::new());
         for part in &self.parts {
-            let is_one_of_many = looked.wrong.len() >= EXPLAINED;
+            let is_one_of_many = part.may_be_missing || looked.wrong.len() >= EXPLAINED;
             let wrong = paths::wrong_paths(copy, part, is_one_of_many, watch)?;
             if wrong.is_empty() {
                 requests.push(PathsAt {
@@ -269,8 +285,10 @@ impl Remote {
                 });
                 parts.push(part);
             }
-            let wrong = wrong.into_iter().map(|wrong| (part.service.clone(), wrong));
-            looked.wrong.extend(wrong);
+            if !part.may_be_missing {
+                let wrong = wrong.into_iter().map(|wrong| (part.service.clone(), wrong));
+                looked.wrong.extend(wrong);
+            }
         }
         for (part, touch) in parts.into_iter().zip(copy.last_touched(&requests, watch)?) {
             match touch {
@@ -321,6 +339,19 @@ impl Search<'_> {
             )));
         }
         Ok(remote)
+    }
+
+    /// Looks into the histories that are here. One that is not, or cannot be read, tells nothing.
+    async fn look_here(&self, remotes: Vec<Remote>) -> Vec<Looked> {
+        let mut all = Vec::new();
+        for mut remote in remotes {
+            let missing = remote.missing_tips();
+            remote.parts.retain(|part| !missing.contains(&part.tip));
+            if !remote.parts.is_empty() {
+                all.extend(self.look_once(remote).await.ok());
+            }
+        }
+        all
     }
 
     /// Looks into the histories, and fetches what shallow clones left out where that is needed.
@@ -420,9 +451,9 @@ impl Search<'_> {
 
     /// Takes the lock, unless the caller holds it.
     async fn lock(&self) -> Result<Option<FolderLock>, HistoryError> {
-        match self.lock {
-            Some(_) => Ok(None),
-            None => Ok(Some(lock(&self.layout.lock(), self.events).await?)),
+        match self.reach {
+            Reach::Remotes(Some(_)) | Reach::Here => Ok(None),
+            Reach::Remotes(None) => Ok(Some(lock(&self.layout.lock(), self.events).await?)),
         }
     }
 

@@ -93,6 +93,7 @@ impl FolderBuilder {
         UnitPlan {
             unit,
             commit: None,
+            source: None,
             image,
             decision,
             reason,
@@ -117,7 +118,10 @@ impl Decided<'_> {
         layout: &Layout,
     ) -> Result<Plan, PlanError> {
         UnknownImages::check(builders)?;
-        let mut plan = Plan::default();
+        let mut plan = Plan {
+            train: self.draft.train(),
+            ..Plan::default()
+        };
         let push = self.draft.options.push;
         for unit in self.builders() {
             let unit_plan = match (&unit, self.folders.get(&unit)) {
@@ -184,6 +188,7 @@ impl Decided<'_> {
         Ok(Some(UnitPlan {
             unit: Unit::Service(service.name.clone()),
             commit: Some(candidate.source.commit),
+            source: Some(candidate.source.clone()),
             image,
             decision: verdict.decision,
             reason: verdict.reason.clone(),
@@ -219,7 +224,7 @@ impl Decided<'_> {
             submodules: service.git.submodules,
             modules: layout.modules(),
             lfs: layout.lfs(),
-            branch: source.tip.branch().map(str::to_owned),
+            branch: source.built_as().branch().map(str::to_owned),
             remote: service.git.remote.clone(),
             export: export.clone(),
             git_dir: layout.git_dir(&service.name),
@@ -256,6 +261,7 @@ impl Decided<'_> {
             }
         };
         let version = source
+            .built_as()
             .short_name()
             .map_or_else(|| commit.to_string(), str::to_owned);
         let recipe = self.recipes.get(&service.name);
@@ -337,7 +343,11 @@ impl Decided<'_> {
             ("XP_COMMIT".to_owned(), source.commit.to_string()),
             (
                 "XP_BRANCH".to_owned(),
-                source.short_name().unwrap_or_default().to_owned(),
+                source
+                    .built_as()
+                    .short_name()
+                    .unwrap_or_default()
+                    .to_owned(),
             ),
             ("XP_IMAGE".to_owned(), candidate.image.to_string()),
         ]);
@@ -397,6 +407,7 @@ fn external_plan(image: &ImageReference, inventory: &Inventory) -> UnitPlan {
     UnitPlan {
         unit: Unit::External(image.clone()),
         commit: None,
+        source: None,
         image: image.clone(),
         decision,
         reason: reason.to_owned(),

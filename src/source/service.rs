@@ -11,6 +11,10 @@ pub struct ServiceSource {
     pub commit: CommitId,
     /// Who named the reference.
     pub origin: Origin,
+    /// What would be built by the manifest's own reference, where another one was named: its name, and with
+    /// `git.path` the last commit that touched the path from there. None where it was not asked for, or does
+    /// not exist.
+    pub normal: Option<ResolvedReference>,
 }
 
 /// Who named the reference of a service.
@@ -24,6 +28,17 @@ pub enum Origin {
     Reference,
 }
 
+impl Origin {
+    /// Returns the word for it, as other programs get it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Manifest => "manifest",
+            Self::Branch => "branch",
+            Self::Reference => "reference",
+        }
+    }
+}
+
 impl ServiceSource {
     /// Returns the source that is a reference's own commit.
     pub fn of(tip: ResolvedReference, origin: Origin) -> Self {
@@ -32,11 +47,62 @@ impl ServiceSource {
             tip,
             commit,
             origin,
+            normal: None,
+        }
+    }
+
+    /// Tells whether another commit is built than the one that the manifest's reference stands for.
+    ///
+    /// A branch that has no commit of its own yet makes no difference, nor one whose commits touch other
+    /// services of the repository: what is built is the same.
+    pub fn deviates(&self) -> bool {
+        let normal = self.normal.as_ref().map(|normal| normal.commit);
+        self.origin != Origin::Manifest && normal != Some(self.commit)
+    }
+
+    /// Returns the reference that the build is told of: the manifest's where it stands for the same
+    /// commit, so that the image is the same as well, whatever name the commit was asked for by.
+    pub fn built_as(&self) -> &ResolvedReference {
+        match &self.normal {
+            Some(normal) if !self.deviates() => normal,
+            _ => &self.tip,
         }
     }
 
     /// Returns the branch's or tag's short name, as [`ResolvedReference::short_name`].
     pub fn short_name(&self) -> Option<&str> {
         self.tip.short_name()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_deviates_by_its_commit() {
+        let commit = |digit: &str| digit.repeat(40).parse::<CommitId>().unwrap();
+        let resolved = |commit, name: &str| ResolvedReference {
+            commit,
+            name: Some(format!("refs/heads/{name}")),
+        };
+        let source = |origin, normal: Option<CommitId>| ServiceSource {
+            normal: normal.map(|commit| resolved(commit, "master")),
+            ..ServiceSource::of(resolved(commit("a"), "topic"), origin)
+        };
+        assert!(!source(Origin::Manifest, None).deviates());
+        assert!(!source(Origin::Branch, Some(commit("a"))).deviates());
+        assert!(source(Origin::Branch, Some(commit("b"))).deviates());
+        assert!(source(Origin::Reference, None).deviates());
+        // The branch has commits, and none of them touched the service.
+        let mut part = source(Origin::Branch, Some(commit("c")));
+        part.commit = commit("c");
+        assert!(!part.deviates());
+        let built_as = |normal| {
+            let source = source(Origin::Branch, normal);
+            source.built_as().short_name().map(str::to_owned)
+        };
+        assert_eq!(built_as(Some(commit("a"))).as_deref(), Some("master"));
+        assert_eq!(built_as(Some(commit("b"))).as_deref(), Some("topic"));
     }
 }

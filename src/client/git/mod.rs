@@ -17,6 +17,7 @@ mod export;
 mod fetch;
 mod git_modules;
 mod history;
+mod known_refs;
 mod last_touched;
 mod lfs;
 mod limits;
@@ -49,7 +50,7 @@ pub use last_touched::{LastTouch, PathsAt};
 pub use move_head::{Move, NotMoved};
 pub use progress::{Progress, ProgressPhase, Watch};
 pub use remote_refs::RemoteRefs;
-pub use state::{Changes, Head, OperationUnderWay};
+pub use state::{ChangeCounts, Changes, Head, OperationUnderWay};
 pub use tree_paths::PathKind;
 pub use working_copy::{Opened, WorkingCopy, same_repository};
 

@@ -22,6 +22,8 @@ pub const CASES: &[Case] = cases![
     a_shallow_working_copy_is_completed,
     a_working_copy_that_lost_the_history_gets_it_back,
     an_earlier_commit_can_be_named,
+    a_branch_that_touches_another_service_makes_no_difference,
+    a_status_tells_what_is_known_here,
 ];
 
 /// A repository with the services `a` and `b`, a library and files at its top.
@@ -396,4 +398,83 @@ fn an_earlier_commit_can_be_named(t: &Context) {
     git.args(["cat-file", "-t", &first])
         .current_dir(t.dir().join("src/mono"));
     assert_eq!(process::succeed(&mut git), "commit");
+}
+
+fn a_branch_that_touches_another_service_makes_no_difference(t: &Context) {
+    let remote = mono(t);
+    let first = remote.head();
+    let url = remote.url_http();
+    t.platform(&[service("a", &url, ""), service("b", &url, "")]);
+    t.xp(["build"]).success();
+    remote.branch("TASK-1");
+    let task = remote.commit(&[("services/a/file", "a2\n")], "On the branch");
+    // A service that comes with the branch.
+    let dockerfile = format!("FROM {}\nCOPY . /files\n", t.engine().busybox());
+    let new = remote.commit(&[("services/c/Dockerfile", &dockerfile)], "A new one");
+    remote.switch("master");
+    remote.commit(&[("README", "r2\n")], "Meanwhile");
+    t.platform(&[
+        service("a", &url, ""),
+        service("b", &url, ""),
+        service("c", &url, ""),
+    ]);
+    t.xp(["plan"])
+        .failure(2)
+        .stderr_contains("service `c`: there is no `services/c` in master");
+    let plan = t.xp(["plan", "--branch", "TASK-1"]).success().stdout;
+    let line = |name: &str| {
+        let line = plan
+            .lines()
+            .find(|line| line.starts_with(&format!("{name} ")));
+        line.unwrap_or_else(|| panic!("no {name} in {plan}"))
+            .to_owned()
+    };
+    for (name, commit, decision) in [
+        ("a", &task, "build"),
+        ("b", &first, "tag"),
+        ("c", &new, "build"),
+    ] {
+        let line = line(name);
+        assert!(
+            line.contains(&commit[..8]) && line.contains(decision),
+            "{line}"
+        );
+    }
+    // What is built for the branch is what is built for the manifest's reference: the same image.
+    t.xp(["build", "--branch", "TASK-1"]).success();
+    t.assert_built("a", &task);
+    t.assert_built("c", &new);
+    let id = |tag: &str| {
+        t.engine()
+            .image(&format!("{}:{tag}", t.image("b")))
+            .expect("an image")["Id"]
+            .clone()
+    };
+    assert_eq!(id("TASK-1"), id(&first));
+}
+
+fn a_status_tells_what_is_known_here(t: &Context) {
+    let remote = mono(t);
+    let first = remote.head();
+    remote.commit(&[("README", "r2\n")], "Second");
+    t.platform(&[service("a", &remote.url_http(), "")]);
+    // A status clones and fetches nothing.
+    t.xp(["status"])
+        .failure(3)
+        .stderr_contains("the last commit of a is not known here")
+        .stderr_contains("hint: `xp plan` or `xp sync` does");
+    assert!(!t.exists("src"));
+    t.xp(["build"]).success();
+    t.xp(["status"]).success().stdout_contains(&first[..8]);
+    t.xp(["status", "--offline"])
+        .success()
+        .stdout_contains(&first[..8]);
+    fs::remove_dir_all(t.dir().join(".xp/history")).expect("what is known");
+    t.xp(["status"]).success().stdout_contains(&first[..8]);
+    remote.commit(&[("README", "r3\n")], "Third");
+    t.xp(["status"])
+        .failure(3)
+        .stderr_contains("the last commit of a is not known here");
+    t.xp(["plan"]).success();
+    t.xp(["status"]).success().stdout_contains(&first[..8]);
 }

@@ -16,6 +16,7 @@ mod git_submodules;
 mod git_sync;
 mod git_transports;
 mod git_user_work;
+mod graph;
 mod image_build;
 mod interrupt;
 mod manifest;
@@ -26,7 +27,9 @@ mod refusals;
 mod requests;
 mod scripts;
 mod small;
+mod status;
 mod terminal;
+mod trains;
 mod why;
 mod world;
 
@@ -51,6 +54,7 @@ pub fn all() -> Vec<Case> {
         git_sync::CASES,
         git_transports::CASES,
         git_user_work::CASES,
+        graph::CASES,
         image_build::CASES,
         interrupt::CASES,
         manifest::CASES,
@@ -60,7 +64,9 @@ pub fn all() -> Vec<Case> {
         refusals::CASES,
         requests::CASES,
         scripts::CASES,
+        status::CASES,
         terminal::CASES,
+        trains::CASES,
         why::CASES,
         world::CASES,
     ]
