@@ -3,6 +3,7 @@
 //! ```text
 //! x-platform.yml ─ manifest ─▶ Manifest
 //!                  resolve  ─▶ commit of every service      one connection per git remote
+//!                  history  ─▶ last commit below `git.path` no connection where it is known
 //!                  inspect  ─▶ Inventory                    what registry and engine have
 //!                  plan     ─▶ Plan                         pure: decides everything
 //!                  execute  ─▶ how each unit ended          decides nothing
@@ -25,6 +26,7 @@
 //! | [`event`] | what happened, as data | be impure |
 //! | [`error`] | exit codes, causes, hints | be impure |
 //! | [`resolve`] | remotes to commits | clone |
+//! | [`history`] | references' commits to those that touched a service's own folders last | move a file of a working copy |
 //! | [`cache`] | the folder that is xp's own, and the facts kept in it | be needed: a fact that is not there is asked for again |
 //! | [`inspect`] | registry, engine and builder folders to an inventory | change anything |
 //! | [`execute`] | the steps of a plan, as soon as what they need is done | choose what is done |
@@ -50,6 +52,7 @@ pub mod error;
 pub mod event;
 pub mod execute;
 pub mod graph;
+pub mod history;
 pub mod image;
 pub mod inspect;
 pub mod lock;

@@ -24,7 +24,7 @@ pub async fn run(session: &Session, args: &GraphArgs) -> Result<(), Failure> {
                 locked: LockedArgs::default(),
                 images: ImageArgs::default(),
             };
-            let planned = stages::plan(session, &plan);
+            let planned = stages::plan(session, &plan, None);
             Some(session.unless_interrupted(planned).await?)
         }
     };

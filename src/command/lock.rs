@@ -9,7 +9,8 @@ use crate::cli::{LockArgs, References};
 use crate::client::registry::RegistryClient;
 use crate::error::{Exit, Failure};
 use crate::event::Event;
-use crate::execute::lock::lock;
+use crate::execute::lock::{FolderLock, lock};
+use crate::history::Reach;
 use crate::image::ImageReference;
 use crate::inspect;
 use crate::lock::{Lock, LockFile, LockedService, Unlockable, Unlocked};
@@ -24,17 +25,17 @@ pub async fn run(session: &Session, args: &LockArgs) -> Result<(), Failure> {
     if args.check {
         let file = LockFile::load(&path).map_err(|error| lock_failure(session, &error))?;
         let (fresh, _) = session
-            .unless_interrupted(fresh(session, args, &file.lock))
+            .unless_interrupted(fresh(session, args, &file.lock, None))
             .await?;
         session.reporter.finish();
         return check(session, &name, &file.lock, &fresh);
     }
     // From reading to writing: two at once would each lose what the other one wrote.
     let locked = async { Ok(lock(&session.layout.lock(), &session.events).await?) };
-    let _lock = session.unless_interrupted(locked).await?;
+    let held = session.unless_interrupted(locked).await?;
     let file = LockFile::load_or_begin(&path).map_err(|error| lock_failure(session, &error))?;
     let (fresh, unlockable) = session
-        .unless_interrupted(fresh(session, args, &file.lock))
+        .unless_interrupted(fresh(session, args, &file.lock, Some(&held)))
         .await?;
     session.reporter.finish();
     if !unlockable.is_empty() {
@@ -80,18 +81,19 @@ async fn fresh(
     session: &Session,
     args: &LockArgs,
     old: &Lock,
+    lock: Option<&FolderLock>,
 ) -> Result<(Lock, Vec<(ServiceName, Unlockable)>), Failure> {
     let manifest = &session.manifest;
     let selected = stages::select(session, &args.selection)?;
     let whole = selected.len() == manifest.services.len();
     let concerned = manifest.closure(&selected);
-    stages::refuse_unsupported(session, &concerned)?;
     let is_kept =
         |name: &&ServiceName| !selected.contains(*name) && old.services.contains_key(*name);
     let kept: BTreeSet<ServiceName> = concerned.iter().filter(is_kept).cloned().collect();
     let asked: BTreeSet<ServiceName> = concerned.difference(&kept).cloned().collect();
     let git = session.git()?;
-    let mut sources = stages::resolve(session, &git, &asked, &args.references).await?;
+    let sources = stages::resolve(session, &git, &asked, &args.references).await?;
+    let mut sources = stages::narrow(session, &git, sources, Reach::Remotes(lock)).await?;
     sources.extend(old.sources("the lock", manifest, &kept, false)?);
 
     let options = Options {

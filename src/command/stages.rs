@@ -12,12 +12,14 @@ use crate::client::git::GitClient;
 use crate::client::registry::RegistryClient;
 use crate::error::{Exit, Failure};
 use crate::event::Event;
+use crate::execute::lock::FolderLock;
 use crate::execute::{Context, Sources};
+use crate::history::{self, Part, Reach, Search};
 use crate::inspect;
 use crate::manifest::{ManifestError, ServiceName};
 use crate::plan::{Draft, Folders, Inventory, Options, Plan, PlanError};
 use crate::resolve::{self, Request, Resolution, ResolveErrors};
-use crate::source::{GitReference, Origin, ServiceSource};
+use crate::source::{CommitId, GitReference, Origin, ResolvedReference, ServiceSource};
 
 /// A plan, and the clients with which it was made.
 pub struct Planned {
@@ -146,26 +148,60 @@ pub fn origins(
     sources.collect()
 }
 
-/// Refuses keys of the manifest that this version does not carry out: to ignore them would build the
-/// wrong commit, or leave files out of the image.
-pub fn refuse_unsupported(
+/// Finds what is built of each service with `git.path`: the last commit that touched its folders.
+///
+/// What cannot be told within that reach is left out.
+pub async fn narrow(
     session: &Session,
-    services: &BTreeSet<ServiceName>,
-) -> Result<(), Failure> {
-    for (name, service) in &session.manifest.services {
-        let key = match &service.git {
-            git if git.path.is_some() => "git.path",
-            git if git.submodules => "git.submodules",
-            _ => continue,
+    git: &GitClient,
+    sources: BTreeMap<ServiceName, ServiceSource>,
+    reach: Reach<'_>,
+) -> Result<BTreeMap<ServiceName, ServiceSource>, Failure> {
+    let mut parts = Vec::new();
+    for (name, source) in &sources {
+        let Some(service) = session.manifest.services.get(name) else {
+            continue;
         };
-        if services.contains(name) {
-            return Err(Failure::usage(format!(
-                "`{key}` of service `{name}` is not supported by this version of xp\n\
-                 hint: select other services, or give the service a repository of its own"
-            )));
+        if service.git.path.is_none() {
+            continue;
         }
+        let part = |tip: &ResolvedReference, may_be_missing| Part {
+            service: name.clone(),
+            remote: service.git.remote.clone(),
+            dir: session.manifest.folder.join(&service.dir),
+            tip: tip.clone(),
+            paths: service.git.paths(),
+            may_be_missing,
+        };
+        parts.push(part(&source.tip, false));
+        // A service that comes with a branch is not there otherwise.
+        parts.extend(source.normal.iter().map(|normal| part(normal, true)));
     }
-    Ok(())
+    let search = Search {
+        client: git,
+        layout: &session.layout,
+        events: &session.events,
+        cancel: &session.cancel,
+        reach,
+    };
+    let found = history::last_touched(&search, parts).await?;
+    if !found.wrong.is_empty() {
+        let error = session.manifest.wrong_paths(found.wrong);
+        return Err(manifest_failure(session, &error));
+    }
+    let narrowed = sources.into_iter().filter_map(|(name, mut source)| {
+        let service = session.manifest.services.get(&name)?;
+        if service.git.path.is_some() {
+            let commit_of = |tip: CommitId| found.commits.get(&(name.clone(), tip)).copied();
+            source.commit = commit_of(source.tip.commit)?;
+            source.normal = source.normal.and_then(|normal| {
+                let commit = commit_of(normal.commit)?;
+                Some(ResolvedReference { commit, ..normal })
+            });
+        }
+        Some((name, source))
+    });
+    Ok(narrowed.collect())
 }
 
 /// What is asked for, with the commits that it stands for, and the clients to look for images.
@@ -200,16 +236,25 @@ impl Resolved {
 }
 
 /// Finds the commits of what is selected, and the engine meanwhile.
-pub async fn resolved(session: &Session, args: &PlanArgs) -> Result<Resolved, Failure> {
+///
+/// `lock` is that of `cacheDir`, where the caller holds it: an object store that lacks a history is
+/// written to under it alone.
+pub async fn resolved(
+    session: &Session,
+    args: &PlanArgs,
+    lock: Option<&FolderLock>,
+) -> Result<Resolved, Failure> {
     let selected = select(session, &args.selection)?;
     let concerned = session.manifest.closure(&selected);
-    refuse_unsupported(session, &concerned)?;
     let locked = Locked::read(session, &args.locked)?;
     let git = session.git()?;
     let sources = async {
         match &locked {
             Some(locked) => locked.sources(session, &concerned),
-            None => resolve(session, &git, &concerned, &args.references).await,
+            None => {
+                let sources = resolve(session, &git, &concerned, &args.references).await?;
+                narrow(session, &git, sources, Reach::Remotes(lock)).await
+            }
         }
     };
     let (sources, engine) = tokio::join!(sources, session.engine());
@@ -239,9 +284,13 @@ pub async fn resolved(session: &Session, args: &PlanArgs) -> Result<Resolved, Fa
     })
 }
 
-/// Plans a build: everything that is decided without touching a file.
-pub async fn plan(session: &Session, args: &PlanArgs) -> Result<Planned, Failure> {
-    let resolved = resolved(session, args).await?;
+/// Plans a build: everything that is decided without touching a file of a service.
+pub async fn plan(
+    session: &Session,
+    args: &PlanArgs,
+    lock: Option<&FolderLock>,
+) -> Result<Planned, Failure> {
+    let resolved = resolved(session, args, lock).await?;
     let variable = |name: &str| session.variable(name);
     let draft = resolved.draft(session, &variable)?;
     let folders = folders(session, &draft)?;

@@ -49,6 +49,7 @@ pub async fn run(session: &Session, args: &SyncArgs) -> Result<(), Failure> {
             SyncStep {
                 dir,
                 remote: service.git.remote.clone(),
+                commit: source.tip.commit,
                 resolved: source.tip,
             },
         ));

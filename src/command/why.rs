@@ -26,7 +26,7 @@ async fn explain(session: &Session, args: &WhyArgs) -> Result<(), Failure> {
         locked: LockedArgs::default(),
         images: ImageArgs::default(),
     };
-    let resolved = stages::resolved(session, &plan_args).await?;
+    let resolved = stages::resolved(session, &plan_args, None).await?;
     let variable = |name: &str| session.variable(name);
     let draft = resolved.draft(session, &variable)?;
     let folders = stages::folders(session, &draft)?;

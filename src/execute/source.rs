@@ -22,6 +22,9 @@ use crate::source::CommitId;
 /// Progress is told at most so often, as git reports every object.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
+/// What was done to a working copy in this run.
+type Synced = Vec<(SyncStep, SyncOutcome)>;
+
 /// What bringing a commit's files takes.
 pub struct Sources {
     pub(super) git: GitClient,
@@ -30,7 +33,7 @@ pub struct Sources {
     /// For clones that are not complete yet.
     pub(super) staging_dir: PathBuf,
     /// The working copies that are in use: services of one remote may share one.
-    in_use: Mutex<HashMap<PathBuf, Arc<tokio::sync::Mutex<()>>>>,
+    in_use: Mutex<HashMap<PathBuf, Arc<tokio::sync::Mutex<Synced>>>>,
     /// Held while files are checked out, which keeps a processor busy: more at once is not faster.
     checking_out: Semaphore,
 }
@@ -55,7 +58,7 @@ impl Sources {
         }
     }
 
-    pub(super) async fn lock(&self, dir: &Path) -> tokio::sync::OwnedMutexGuard<()> {
+    pub(super) async fn lock(&self, dir: &Path) -> tokio::sync::OwnedMutexGuard<Synced> {
         let lock = {
             let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
             in_use.entry(dir.to_owned()).or_default().clone()
@@ -110,16 +113,22 @@ async fn synced(
     + Send
     + 'static,
 ) -> Result<SyncOutcome, Stop> {
-    let _lock = sources.lock(&step.dir).await;
+    let mut done_before = sources.lock(&step.dir).await;
+    // The services of one working copy mostly want the same of it.
+    if let Some((_, outcome)) = done_before.iter().find(|(done, _)| done == step) {
+        return Ok(outcome.clone());
+    }
+    let done = step.clone();
     let (client, staging_dir) = (sources.git.clone(), sources.staging_dir.clone());
     let (step, cancel) = (step.clone(), sources.cancel.clone());
     let progress = progress(sources.events.clone(), unit.clone());
-    let synced = spawn_blocking(move || {
+    let result = spawn_blocking(move || {
         let request = SyncRequest {
             dir: &step.dir,
             staging_dir: &staging_dir,
             url: &step.remote,
             resolved: &step.resolved,
+            commit: step.commit,
         };
         sync(
             &client,
@@ -130,11 +139,15 @@ async fn synced(
             },
         )
     });
-    match joined(synced.await) {
+    match joined(result.await) {
         Err(SyncError::Git(error)) if error.kind() == GitErrorKind::Cancelled => {
             Err(Stop::Cancelled)
         }
-        result => Ok(result.map_err(StepError::from)?),
+        result => {
+            let outcome = result.map_err(StepError::from)?;
+            done_before.push((done, outcome.clone()));
+            Ok(outcome)
+        }
     }
 }
 
@@ -147,6 +160,7 @@ pub async fn run_export(
     let _lock = sources.lock(&step.dir).await;
     let _permit = sources.checking_out.acquire().await;
     let (step, cancel) = (step.clone(), sources.cancel.clone());
+    let client = sources.git.clone();
     let exported = spawn_blocking(move || {
         let watch = Watch {
             progress: &|_| (),
@@ -157,12 +171,15 @@ pub async fn run_export(
         };
         let wanted = Export {
             commit: step.commit,
+            paths: &step.paths,
+            submodules: step.submodules.then_some(step.modules.as_path()),
+            lfs: &step.lfs,
             branch: step.branch.as_deref(),
             url: &step.remote,
             files: &step.export,
             git_dir: &step.git_dir,
         };
-        let exported = export(&working_copy, &wanted, &watch)?;
+        let exported = export(&client, &working_copy, &wanted, &watch)?;
         let facts = working_copy.commit_facts(step.commit)?;
         Ok((exported, facts))
     });

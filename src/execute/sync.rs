@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::client::git::{
-    CloneRequest, Fetch, GitClient, GitError, GitErrorKind, Head, Move, NotMoved, Opened,
+    CloneRequest, Depth, Fetch, GitClient, GitError, GitErrorKind, Head, Move, NotMoved, Opened,
     OperationUnderWay, Tags, Watch, WorkingCopy, clone,
 };
 use crate::error::{Diagnostic, Exit, chain};
@@ -43,6 +43,8 @@ pub struct SyncRequest<'a> {
     pub url: &'a GitUrl,
     /// What the manifest's reference stands for in the remote.
     pub resolved: &'a ResolvedReference,
+    /// What is built of it: its commit, or an earlier one.
+    pub commit: CommitId,
 }
 
 /// What was done to a working copy.
@@ -231,10 +233,47 @@ pub fn sync(
     request: &SyncRequest<'_>,
     watch: &Watch<'_>,
 ) -> Result<SyncOutcome, SyncError> {
+    let Some((working_copy, tracking, before)) = bring(client, request, watch)? else {
+        return Ok(SyncOutcome::Cloned);
+    };
+    // The commit is in the object store, which is all that a build needs: what fails now, such as
+    // writing a file of another user, concerns the working copy alone.
+    let moved = finish_interrupted_move(&working_copy, &tracking, request.resolved, watch)
+        .and_then(|()| advance(&working_copy, &tracking, before, request.resolved, watch));
+    Ok(moved.unwrap_or_else(|error| {
+        let why = chain(&error).replace("\n  cause", "");
+        SyncOutcome::LeftAlone(Reason::Failed(why))
+    }))
+}
+
+/// Brings a commit into the object store as [`sync`] does, and moves no file of a working copy that
+/// is there. Returns whether it was cloned.
+///
+/// # Errors
+///
+/// As for [`sync`].
+pub fn fetch_objects(
+    client: &GitClient,
+    request: &SyncRequest<'_>,
+    watch: &Watch<'_>,
+) -> Result<bool, SyncError> {
+    Ok(bring(client, request, watch)?.is_none())
+}
+
+/// Brings the commits into the object store; returns nothing where there was none, and it was
+/// cloned, files and all.
+fn bring(
+    client: &GitClient,
+    request: &SyncRequest<'_>,
+    watch: &Watch<'_>,
+) -> Result<Option<(WorkingCopy, Tracking, Option<CommitId>)>, SyncError> {
     staging::remove_stale(request.staging_dir);
     let dir = request.dir.to_owned();
     let working_copy = match WorkingCopy::open(request.dir)? {
-        Opened::Nothing => return clone_anew(client, request, watch),
+        Opened::Nothing => {
+            clone_anew(client, request, watch)?;
+            return Ok(None);
+        }
         Opened::OtherFiles => return Err(SyncError::OtherFiles { dir }),
         Opened::NoFolder => return Err(SyncError::NoFolder { dir }),
         Opened::WorkingCopy(working_copy) => working_copy,
@@ -246,18 +285,57 @@ pub fn sync(
     let tracking = Tracking::of(&working_copy, remote, request.resolved);
     let before = tracking.commit(&working_copy);
     bring_commit(client, &working_copy, &tracking, request, watch)?;
-    // The commit is in the object store, which is all that a build needs: what fails now, such as
-    // writing a file of another user, concerns the working copy alone.
-    let moved = finish_interrupted_move(&working_copy, &tracking, request.resolved, watch)
-        .and_then(|()| advance(&working_copy, &tracking, before, request.resolved, watch));
-    Ok(moved.unwrap_or_else(|error| {
-        let why = chain(&error).replace("\n  cause", "");
-        SyncOutcome::LeftAlone(Reason::Failed(why))
-    }))
+    bring_earlier_commit(client, &working_copy, &tracking, request, watch)?;
+    Ok(Some((working_copy, tracking, before)))
 }
 
-/// Makes sure that a commit is in the object store, and leaves every file as it is; where there is no
-/// working copy, it is cloned. Blocks.
+/// Fetches what a shallow clone left out of the history of working copies, which is the user's wish
+/// until a service's commit turns out to be there.
+///
+/// # Errors
+///
+/// As for [`sync`]; where the remote is on this machine, with the command that does it.
+pub fn fetch_whole_history(
+    client: &GitClient,
+    request: &SyncRequest<'_>,
+    watch: &Watch<'_>,
+) -> Result<(), SyncError> {
+    let Opened::WorkingCopy(working_copy) = WorkingCopy::open(request.dir)? else {
+        let dir = request.dir.to_owned();
+        return Err(SyncError::OtherFiles { dir });
+    };
+    let remote = working_copy.remote_of(client, request.url);
+    let tracking = Tracking::of(&working_copy, remote, request.resolved);
+    Ok(working_copy.fetch_whole_history(client, request.url, &tracking.refspecs, watch)?)
+}
+
+/// Fetches the commit that is built where it is not in the history that is here.
+fn bring_earlier_commit(
+    client: &GitClient,
+    working_copy: &WorkingCopy,
+    tracking: &Tracking,
+    request: &SyncRequest<'_>,
+    watch: &Watch<'_>,
+) -> Result<(), SyncError> {
+    if working_copy.has_commit(request.commit) {
+        return Ok(());
+    }
+    if working_copy.is_shallow() {
+        working_copy.fetch_whole_history(client, request.url, &tracking.refspecs, watch)?;
+    }
+    if working_copy.has_commit(request.commit) {
+        return Ok(());
+    }
+    let by_sha = ResolvedReference {
+        commit: request.commit,
+        name: None,
+    };
+    working_copy
+        .fetch_commit(client, request.url, &by_sha, watch)
+        .map_err(|error| missing_or(request, error))
+}
+
+/// Makes sure that a commit is in the object store, as [`fetch_objects`] does; asks nobody where it is.
 ///
 /// # Errors
 ///
@@ -267,22 +345,27 @@ pub fn fetch_missing(
     request: &SyncRequest<'_>,
     watch: &Watch<'_>,
 ) -> Result<(), SyncError> {
-    let dir = request.dir.to_owned();
-    let working_copy = match WorkingCopy::open(request.dir)? {
-        Opened::Nothing => {
-            staging::remove_stale(request.staging_dir);
-            return clone_anew(client, request, watch).map(drop);
-        }
-        Opened::OtherFiles => return Err(SyncError::OtherFiles { dir }),
-        Opened::NoFolder => return Err(SyncError::NoFolder { dir }),
-        Opened::WorkingCopy(working_copy) => working_copy,
+    let working_copy = |dir| match WorkingCopy::open(dir)? {
+        Opened::WorkingCopy(working_copy) => Ok(Some(working_copy)),
+        _ => Ok::<_, GitError>(None),
     };
-    if working_copy.has_commit(request.resolved.commit) {
+    let has_commit = |working_copy: &WorkingCopy| working_copy.has_commit(request.commit);
+    if working_copy(request.dir)?.is_some_and(|it| has_commit(&it)) {
         return Ok(());
     }
-    let remote = working_copy.remote_of(client, request.url);
-    let tracking = Tracking::of(&working_copy, remote, request.resolved);
-    bring_commit(client, &working_copy, &tracking, request, watch)
+    let missing = match fetch_objects(client, request, watch) {
+        Err(error @ SyncError::MissingCommit { .. }) => error,
+        result => return result.map(drop),
+    };
+    // A plain git server gives no commit out by itself, but does give out a history that was cut off.
+    if !working_copy(request.dir)?.is_some_and(|it| it.is_shallow()) {
+        return Err(missing);
+    }
+    fetch_whole_history(client, request, watch)?;
+    match working_copy(request.dir)? {
+        Some(working_copy) if has_commit(&working_copy) => Ok(()),
+        _ => Err(missing),
+    }
 }
 
 /// Where the remote's branches are kept in a working copy.
@@ -346,7 +429,7 @@ fn clone_anew(
     client: &GitClient,
     request: &SyncRequest<'_>,
     watch: &Watch<'_>,
-) -> Result<SyncOutcome, SyncError> {
+) -> Result<(), SyncError> {
     let staging = Staging::for_dir(request.staging_dir, request.dir)?;
     let checkout = CloneRequest {
         url: request.url,
@@ -361,8 +444,7 @@ fn clone_anew(
     if watch.cancel.is_cancelled() {
         return Err(GitError::interrupted().into());
     }
-    staging.move_into_place(request.dir)?;
-    Ok(SyncOutcome::Cloned)
+    staging.move_into_place(request.dir)
 }
 
 /// Fetches what is missing: the remote's branches, else the commit itself.
@@ -389,6 +471,7 @@ fn bring_commit(
         refspecs: &tracking.refspecs,
         tags,
         prune: false,
+        depth: Depth::Missing,
     };
     match working_copy.fetch(client, &all, watch) {
         // A branch `a` that is gone stands in the way of a new `a/b`.

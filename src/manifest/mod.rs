@@ -38,7 +38,7 @@ use std::sync::Arc;
 pub use self::error::{ManifestError, ReportedProblem};
 pub use self::file::load;
 pub use self::name::{BuilderName, InvalidName, ServiceName};
-pub use self::render::Values;
+pub use self::render::{Values, WrongPath};
 pub use self::schema::schema;
 pub use self::select::UnknownServices;
 pub use self::service::{

@@ -215,10 +215,15 @@ impl Decided<'_> {
             dir: dir.clone(),
             remote: service.git.remote.clone(),
             resolved: source.followed(),
+            commit,
         }));
         steps.push(Step::Export(ExportStep {
             dir,
             commit,
+            paths: service.git.paths(),
+            submodules: service.git.submodules,
+            modules: layout.modules(),
+            lfs: layout.lfs(),
             branch: source.built_as().branch().map(str::to_owned),
             remote: service.git.remote.clone(),
             export: export.clone(),

@@ -109,6 +109,17 @@ impl Draft<'_> {
         if let Some(path) = &service.git.path {
             inputs.push(Input::text("git.path", path));
         }
+        if !service.git.include.is_empty() {
+            let items = service.git.include.iter().map(String::as_str).collect();
+            inputs.push(Input {
+                name: "git.include".to_owned(),
+                value: InputValue::List(items),
+            });
+        }
+        // Only where they are there, as they are by themselves in no image that exists.
+        if service.git.submodules {
+            inputs.push(Input::text("git.submodules", "true"));
+        }
         self.builder_inputs(candidate, folders, &mut inputs)?;
         let scripts = &service.scripts;
         for (name, lines) in [

@@ -11,8 +11,9 @@ pub struct ServiceSource {
     pub commit: CommitId,
     /// Who named the reference.
     pub origin: Origin,
-    /// What the manifest's own reference stands for, where another one was named; none where it was not
-    /// asked for, or does not exist.
+    /// What would be built by the manifest's own reference, where another one was named: its name, and with
+    /// `git.path` the last commit that touched the path from there. None where it was not asked for, or does
+    /// not exist.
     pub normal: Option<ResolvedReference>,
 }
 
@@ -55,13 +56,13 @@ impl ServiceSource {
 
     /// Tells whether another commit is built than the one that the manifest's reference stands for.
     ///
-    /// A branch that has no commit of its own yet makes no difference: what is built is the same. A lock
-    /// says itself how each image is called.
+    /// A branch that has no commit of its own yet makes no difference, nor one whose commits touch other
+    /// services of the repository: what is built is the same. A lock says itself how each image is called.
     pub fn deviates(&self) -> bool {
         let normal = self.normal.as_ref().map(|normal| normal.commit);
         match self.origin {
             Origin::Manifest | Origin::Lock => false,
-            Origin::Branch | Origin::Reference => normal != Some(self.tip.commit),
+            Origin::Branch | Origin::Reference => normal != Some(self.commit),
         }
     }
 
@@ -111,6 +112,10 @@ mod tests {
         assert!(!source(Origin::Branch, Some(commit("a"))).deviates());
         assert!(source(Origin::Branch, Some(commit("b"))).deviates());
         assert!(source(Origin::Reference, None).deviates());
+        // The branch has commits, and none of them touched the service.
+        let mut part = source(Origin::Branch, Some(commit("c")));
+        part.commit = commit("c");
+        assert!(!part.deviates());
         let built_as = |normal| {
             let source = source(Origin::Branch, normal);
             source.built_as().short_name().map(str::to_owned)

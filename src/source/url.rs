@@ -1,5 +1,7 @@
 //! URLs of git remotes.
 
+mod relative;
+
 use std::fmt;
 use std::str::FromStr;
 

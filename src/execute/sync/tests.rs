@@ -130,6 +130,7 @@ impl World {
             staging_dir: &self.path("staging"),
             url,
             resolved,
+            commit: resolved.commit,
         };
         let progress = |_| {};
         let outcome = sync(
@@ -598,6 +599,9 @@ fn export_of(world: &World, commit: CommitId) -> Result<PathBuf, GitError> {
     let (files, git_dir) = (world.path("export"), world.path("export.git"));
     let what = Export {
         commit,
+        paths: &[],
+        submodules: None,
+        lfs: &world.path("lfs"),
         branch: Some("master"),
         url: &world.url(),
         files: &files,
@@ -605,6 +609,7 @@ fn export_of(world: &World, commit: CommitId) -> Result<PathBuf, GitError> {
     };
     let progress = |_| {};
     let exported = export(
+        &world.client,
         &copy,
         &what,
         &Watch {

@@ -78,7 +78,7 @@ fn examples_and_defaults_of_the_schema_are_accepted() {
             let mut manifest = json!({ "services": {
                 "NAME": { "dir": "n", "git": { "remote": "https://h/n" }, "docker": { "image": "n" } },
                 "a": {
-                    "dir": "a", "git": { "remote": "https://h/a" }, "docker": { "image": "a" },
+                    "dir": "a", "git": { "remote": "https://h/a", "path": "p" }, "docker": { "image": "a" },
                     "dockerBuilder": { "image": "x" },
                 },
             } });
