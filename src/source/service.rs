@@ -1,6 +1,6 @@
 //! What is built of a service.
 
-use super::{CommitId, ResolvedReference};
+use super::{CommitId, ResolvedReference, TreeChanges, WorkingTree};
 
 /// What is built of a service this time, and who said so.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub struct ServiceSource {
     pub commit: CommitId,
     /// Who named the reference.
     pub origin: Origin,
+    /// The working copy that is built in place; none where the commit's own files are built.
+    pub local: Option<WorkingTree>,
 }
 
 /// Who named the reference of a service.
@@ -22,6 +24,8 @@ pub enum Origin {
     Branch,
     /// `--reference`
     Reference,
+    /// `--local`: what is checked out.
+    WorkingCopy,
 }
 
 impl ServiceSource {
@@ -32,7 +36,24 @@ impl ServiceSource {
             tip,
             commit,
             origin,
+            local: None,
         }
+    }
+
+    /// Returns the source that is a working copy as it stands. `tip` is its `HEAD`, and `commit` what
+    /// is built of it.
+    pub fn in_place(tip: ResolvedReference, commit: CommitId, tree: WorkingTree) -> Self {
+        Self {
+            tip,
+            commit,
+            origin: Origin::WorkingCopy,
+            local: Some(tree),
+        }
+    }
+
+    /// Returns what a working copy that is built in place has, and its commit has not.
+    pub fn changes(&self) -> Option<&TreeChanges> {
+        self.local.as_ref()?.changes.as_ref()
     }
 
     /// Returns the branch's or tag's short name, as [`ResolvedReference::short_name`].

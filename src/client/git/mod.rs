@@ -25,6 +25,7 @@ mod progress;
 mod remote_refs;
 mod state;
 mod transport;
+mod tree;
 mod working_copy;
 
 use std::path::PathBuf;
