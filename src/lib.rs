@@ -22,6 +22,7 @@
 //! | [`event`] | what happened, as data | be impure |
 //! | [`error`] | exit codes, causes, hints | be impure |
 //! | [`resolve`] | remotes to commits | clone |
+//! | [`local`] | working copies to what `--local` builds | change anything |
 //! | [`inspect`] | registry, engine and builder folders to an inventory | change anything |
 //! | [`execute`] | the steps of a plan, as soon as what they need is done | choose what is done |
 //! | [`report`] | bars, lines, log files, the closing table: the only place that draws | do work |
@@ -46,6 +47,7 @@ pub mod event;
 pub mod execute;
 pub mod image;
 pub mod inspect;
+pub mod local;
 pub mod manifest;
 pub mod plan;
 pub mod recipe;

@@ -20,6 +20,12 @@ pub const LABEL_SOURCE: &str = "org.opencontainers.image.source";
 pub const LABEL_CREATED: &str = "org.opencontainers.image.created";
 /// The label with the branch or tag that was built, or the commit where neither was named.
 pub const LABEL_VERSION: &str = "org.opencontainers.image.version";
+/// The label of an image that `--local` built, with the `cacheDir` of the xp that did. It may hold what
+/// no commit does, such as ignored files, and never takes the place of an image of the commit.
+///
+/// Not the label of builder containers: a container has the labels of its image, and xp removes what
+/// is left of its own.
+pub const LABEL_LOCAL: &str = "x-platform.local";
 
 /// The identity of a builder image: a SHA-1 over its folder and its build arguments.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -13,6 +13,7 @@ use crate::error::{Exit, Failure};
 use crate::event::Event;
 use crate::execute::{Context, Sources};
 use crate::inspect;
+use crate::local;
 use crate::manifest::{ManifestError, ServiceName};
 use crate::plan::{BuilderState, Decided, Draft, Inventory, Options, Plan};
 use crate::resolve::{self, Request};
@@ -71,6 +72,9 @@ pub async fn resolve(
             },
         });
     }
+    if requests.is_empty() {
+        return Ok(BTreeMap::new());
+    }
     let remotes: BTreeSet<_> = requests.iter().map(|request| &request.url).collect();
     session.events.emit(Event::StageStarted(format!(
         "resolving {} in {}",
@@ -97,6 +101,37 @@ pub async fn resolve(
     Ok(sources)
 }
 
+/// Looks at the working copies that are built in place.
+async fn in_place(
+    session: &Session,
+    args: &PlanArgs,
+    selected: &BTreeSet<ServiceName>,
+) -> Result<BTreeMap<ServiceName, ServiceSource>, Failure> {
+    const HINT: &str = "hint: check out what is to be built, or leave out `--local`; `--reference` is for \
+                        services that are needed, and not built in place";
+    if let Some(branch) = &args.references.branch {
+        return Err(Failure::usage(format!(
+            "`--branch {branch}` contradicts `--local`, which builds what is checked out\n{HINT}"
+        )));
+    }
+    let are_named = !(args.selection.names.is_empty() && args.selection.services.is_empty());
+    session.events.emit(Event::StageStarted(format!(
+        "looking at {}",
+        many(selected.len(), "service")
+    )));
+    let found = local::sources(&session.manifest, selected, are_named).await;
+    session.events.emit(Event::StageFinished);
+    let found = found?;
+    for (name, reference) in &args.references.references {
+        if found.contains_key(name) {
+            return Err(Failure::usage(format!(
+                "`--reference {name}={reference}` contradicts `--local`, which builds what is checked out of `{name}`\n{HINT}"
+            )));
+        }
+    }
+    Ok(found)
+}
+
 /// Refuses keys of the manifest that this version does not carry out: to ignore them would build the
 /// wrong commit, or leave files out of the image.
 fn refuse_unsupported(session: &Session, services: &BTreeSet<ServiceName>) -> Result<(), Failure> {
@@ -118,21 +153,31 @@ fn refuse_unsupported(session: &Session, services: &BTreeSet<ServiceName>) -> Re
 
 /// Plans a build: everything that is decided without touching a file.
 pub async fn plan(session: &Session, args: &PlanArgs) -> Result<Planned, Failure> {
-    let selected = select(session, &args.selection)?;
+    let mut selected = select(session, &args.selection)?;
+    let in_place = match args.local {
+        true => in_place(session, args, &selected).await?,
+        false => BTreeMap::new(),
+    };
+    if args.local {
+        selected = in_place.keys().cloned().collect();
+    }
     let concerned = session.manifest.closure(&selected);
     refuse_unsupported(session, &concerned)?;
     let git = session.git()?;
+    let is_remote = |name: &&ServiceName| !in_place.contains_key(*name);
+    let remote: BTreeSet<ServiceName> = concerned.iter().filter(is_remote).cloned().collect();
     let (sources, engine) = tokio::join!(
-        resolve(session, &git, &concerned, &args.references),
+        resolve(session, &git, &remote, &args.references),
         session.engine()
     );
     // A manifest or a remote that is wrong is said before an engine that does not run.
-    let (sources, (engine, facts)) = (sources?, engine?);
+    let (mut sources, (engine, facts)) = (sources?, engine?);
+    sources.extend(in_place);
     let registry = session.registry(&facts);
     let options = Options {
         force: args.images.force,
         pull: !args.images.no_pull,
-        push: !args.images.no_push,
+        push: !args.images.no_push && !args.local,
         test: !args.images.no_test,
         tags: args.images.tags.clone(),
     };

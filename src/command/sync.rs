@@ -40,6 +40,7 @@ pub async fn run(session: &Session, args: &SyncArgs) -> Result<(), Failure> {
                 dir,
                 remote: service.git.remote.clone(),
                 resolved: source.tip,
+                moves: true,
             },
         ));
     }

@@ -54,7 +54,8 @@ impl Sources {
         }
     }
 
-    async fn lock(&self, dir: &Path) -> tokio::sync::OwnedMutexGuard<()> {
+    /// Waits until nobody else works in a working copy, and keeps others from it.
+    pub async fn lock(&self, dir: &Path) -> tokio::sync::OwnedMutexGuard<()> {
         let lock = {
             let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
             in_use.entry(dir.to_owned()).or_default().clone()
@@ -94,6 +95,7 @@ pub async fn sync_working_copy(
             staging_dir: &staging_dir,
             url: &step.remote,
             resolved: &step.resolved,
+            moves: step.moves,
         };
         sync(
             &client,

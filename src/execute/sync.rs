@@ -39,6 +39,8 @@ pub struct SyncRequest<'a> {
     pub url: &'a GitUrl,
     /// What the manifest's reference stands for in the remote.
     pub resolved: &'a ResolvedReference,
+    /// Whether the files may be moved along.
+    pub moves: bool,
 }
 
 /// What was done to a working copy.
@@ -97,6 +99,8 @@ pub enum Reason {
     UnderWay(OperationUnderWay),
     /// Another git process works there, or left `.git/index.lock`.
     Locked,
+    /// Another service is built there by `--local`.
+    BuiltInPlace,
     /// It could not be looked at, or a file could not be written.
     Failed(String),
 }
@@ -127,6 +131,7 @@ impl fmt::Display for Reason {
             Self::OtherRemote => f.write_str("its branch follows a remote at another URL"),
             Self::Detached => f.write_str("a detached HEAD"),
             Self::UnderWay(operation) => write!(f, "a {} is under way", operation.name()),
+            Self::BuiltInPlace => f.write_str("another service is built there in place"),
             Self::Failed(why) => f.write_str(why),
             Self::Locked => f.write_str(
                 "`.git/index.lock` exists: another git process works there, or was killed",
@@ -242,6 +247,9 @@ pub fn sync(
     let tracking = Tracking::of(&working_copy, remote, request.resolved);
     let before = tracking.commit(&working_copy);
     bring_commit(client, &working_copy, &tracking, request, watch)?;
+    if !request.moves {
+        return Ok(SyncOutcome::LeftAlone(Reason::BuiltInPlace));
+    }
     // The commit is in the object store, which is all that a build needs: what fails now, such as
     // writing a file of another user, concerns the working copy alone.
     let moved = finish_interrupted_move(&working_copy, &tracking, request.resolved, watch)

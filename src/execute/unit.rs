@@ -18,6 +18,14 @@ pub async fn run_unit(context: &Context, plan: &UnitPlan) -> Outcome {
         running: None,
         deadline: None,
     };
+    // Services of one repository share a working copy, and scripts count on having it for themselves.
+    let _alone = match &plan.in_place {
+        None => None,
+        Some(dir) => tokio::select! {
+            alone = context.sources.lock(dir) => Some(alone),
+            () = context.cancel.cancelled() => return Outcome::Stopped,
+        },
+    };
     let mut outcome = Outcome::Done;
     for step in &plan.steps {
         if work.deadline.is_none() && matches!(step, Step::Container(_) | Step::Image(_)) {

@@ -5,14 +5,16 @@ use std::path::PathBuf;
 
 use super::decide::{Decided, UnknownImages, builder_unit};
 use super::draft::Candidate;
+use super::place::{Place, git_mounts};
 use super::{
-    ContainerStep, Decision, ExportStep, ImageStep, Inventory, Layout, Plan, Presence, ScriptStep,
-    Step, SyncStep, UnitPlan,
+    ContainerStep, Decision, ImageStep, Inventory, Layout, Plan, Presence, ScriptStep, Step,
+    UnitPlan,
 };
 use crate::event::{Phase, Unit};
 use crate::image::{ImageReference, Tag};
 use crate::manifest::{Builder, ManifestError, ScriptLine};
 use crate::recipe::{self, ContentId};
+use crate::source::ServiceSource;
 
 /// The tag that every build of a builder image moves.
 const NEWEST: &str = "newest";
@@ -95,10 +97,12 @@ impl FolderBuilder {
                 let mut steps = vec![Step::Image(Box::new(ImageStep {
                     root: self.folder.clone(),
                     context: self.folder.clone(),
+                    left_out: None,
                     dockerfile: self.folder.join("Dockerfile"),
                     target: None,
                     args: self.args.clone(),
                     labels: BTreeMap::new(),
+                    commit_time: None,
                     fresh: force,
                     names: std::iter::once(image.clone()).chain(newest_name).collect(),
                 }))];
@@ -118,6 +122,7 @@ impl FolderBuilder {
             after: Vec::new(),
             steps,
             timeout: None,
+            in_place: None,
         }
     }
 }
@@ -167,11 +172,14 @@ impl Decided<'_> {
         let image = candidate.image.clone();
         let mut needed: Vec<Unit> = Vec::new();
         let mut steps = Vec::new();
+        let mut in_place = None;
         match verdict.decision {
             Decision::Build => {
                 needed.extend(builder_unit(candidate));
                 needed.extend(service.needs.iter().cloned().map(Unit::Service));
-                self.build_steps(candidate, builders, layout, &mut steps)?;
+                let place = Place::of(candidate, &self.draft, layout, &mut steps);
+                self.build_steps(candidate, &place, builders, layout, &mut steps)?;
+                in_place = place.in_place.then_some(place.files);
             }
             Decision::Pull => steps.push(Step::Pull {
                 image: image.clone(),
@@ -205,34 +213,20 @@ impl Decided<'_> {
             after: needed,
             steps,
             timeout: service.timeout,
+            in_place,
         }))
     }
 
     fn build_steps(
         &self,
         candidate: &Candidate<'_>,
+        place: &Place,
         builders: &BuilderState,
         layout: &Layout,
         steps: &mut Vec<Step>,
     ) -> Result<(), ManifestError> {
         let draft = &self.draft;
         let (service, source) = (candidate.service, candidate.source);
-        let dir = draft.manifest.folder.join(&service.dir);
-        let commit = source.commit;
-        let export = layout.export(&service.name);
-        steps.push(Step::Sync(SyncStep {
-            dir: dir.clone(),
-            remote: service.git.remote.clone(),
-            resolved: source.tip.clone(),
-        }));
-        steps.push(Step::Export(ExportStep {
-            dir,
-            commit,
-            branch: source.tip.branch().map(str::to_owned),
-            remote: service.git.remote.clone(),
-            export: export.clone(),
-            git_dir: layout.git_dir(&service.name),
-        }));
         if let (Some(unit), Some(builder)) = (builder_unit(candidate), &service.builder) {
             let scripts = self.scripts(candidate);
             if !scripts.is_empty() {
@@ -243,7 +237,7 @@ impl Decided<'_> {
                     (_, None) => return Ok(()),
                 };
                 steps.push(Step::Container(Box::new(
-                    self.container(candidate, builder, image, layout)?,
+                    self.container(candidate, place, builder, image, layout)?,
                 )));
                 steps.extend(scripts);
             }
@@ -253,8 +247,8 @@ impl Decided<'_> {
             args.insert(name.clone(), draft.render(template, service, source)?);
         }
         let root = match &service.git.path {
-            Some(path) => export.join(path),
-            None => export,
+            Some(path) => place.files.join(path),
+            None => place.files.clone(),
         };
         // `join(".")` would show in what is printed.
         let below = |path: &str| {
@@ -264,30 +258,34 @@ impl Decided<'_> {
                 root.join(path)
             }
         };
-        let version = source
-            .short_name()
-            .map_or_else(|| commit.to_string(), str::to_owned);
-        let labels = BTreeMap::from([
-            (recipe::LABEL_REVISION.to_owned(), commit.to_string()),
+        let mut labels = BTreeMap::from([
+            (recipe::LABEL_REVISION.to_owned(), source.commit.to_string()),
             (
                 recipe::LABEL_SOURCE.to_owned(),
                 service.git.remote.without_credentials(),
             ),
-            (recipe::LABEL_VERSION.to_owned(), version),
+            (recipe::LABEL_VERSION.to_owned(), version(source)),
         ]);
+        if place.in_place {
+            let folder = layout.root().display().to_string();
+            labels.insert(recipe::LABEL_LOCAL.to_owned(), folder);
+        }
         steps.push(Step::Image(Box::new(ImageStep {
             root: root.clone(),
             context: below(&service.docker.context),
+            left_out: place.foreign.clone(),
             dockerfile: below(&service.docker.file),
             target: service.docker.target.clone(),
             args,
             labels,
+            commit_time: place.commit_time,
             fresh: false,
             names: std::iter::once(candidate.image.clone())
                 .chain(candidate.names())
                 .collect(),
         })));
-        if candidate.image.repository().registry().is_some() && draft.options.push {
+        let has_registry = candidate.image.repository().registry().is_some();
+        if has_registry && draft.options.push && !place.in_place {
             steps.push(Step::Push {
                 image: candidate.image.clone(),
             });
@@ -322,6 +320,7 @@ impl Decided<'_> {
     fn container(
         &self,
         candidate: &Candidate<'_>,
+        place: &Place,
         builder: &Builder,
         image: ImageReference,
         layout: &Layout,
@@ -337,6 +336,9 @@ impl Decided<'_> {
             ),
             ("XP_IMAGE".to_owned(), candidate.image.to_string()),
         ]);
+        if let Some(time) = place.commit_time {
+            env.insert("SOURCE_DATE_EPOCH".to_owned(), time.to_string());
+        }
         for (name, template) in &builder.env {
             env.insert(name.clone(), self.draft.render(template, service, source)?);
         }
@@ -347,8 +349,9 @@ impl Decided<'_> {
         let cache = |path: &String| (layout.cache(&service.name, path), path.clone());
         Ok(ContainerStep {
             image,
-            source: layout.export(&service.name),
-            git_dir: layout.git_dir(&service.name),
+            source: place.files.clone(),
+            in_place: place.in_place,
+            git: git_mounts(candidate, &builder.workdir, layout),
             workdir: builder.workdir.clone(),
             script_dir,
             env,
@@ -378,6 +381,18 @@ fn publish(image: &ImageReference, newest: Option<Tag>) -> Vec<Step> {
     ]
 }
 
+/// Returns the branch or tag that is built, or the commit where there is neither, and whether the
+/// working copy had changes.
+fn version(source: &ServiceSource) -> String {
+    let name = source
+        .short_name()
+        .map_or_else(|| source.commit.to_string(), str::to_owned);
+    match source.changes() {
+        Some(changes) => format!("{name}-dirty-{}", changes.digest),
+        None => name,
+    }
+}
+
 fn external_plan(image: &ImageReference, inventory: &Inventory) -> UnitPlan {
     let (decision, reason, steps) = match inventory.in_engine(image) {
         Some(_) => (Decision::Skip, "in the engine", Vec::new()),
@@ -398,5 +413,6 @@ fn external_plan(image: &ImageReference, inventory: &Inventory) -> UnitPlan {
         after: Vec::new(),
         steps,
         timeout: None,
+        in_place: None,
     }
 }

@@ -7,8 +7,9 @@ use super::draft::{Candidate, Draft};
 use super::{Decision, Inventory, Presence, Refusal};
 use crate::error::{Diagnostic, Exit};
 use crate::event::Unit;
-use crate::image::{ImageReference, Tag};
+use crate::image::{EngineImage, ImageReference, Tag};
 use crate::manifest::{BuilderImage, BuilderName, ServiceName};
+use crate::recipe::LABEL_LOCAL;
 
 /// What is done with one service, and why.
 #[derive(Debug)]
@@ -100,17 +101,21 @@ impl<'a> Draft<'a> {
     ///
     /// Where a registry could not tell whether it has an image.
     pub fn decide(self, inventory: Inventory) -> Result<Decided<'a>, UnknownImages> {
-        UnknownImages::check(&inventory.registry)?;
+        self.known(&inventory)?;
         let mut verdicts = BTreeMap::new();
         let mut needed_by_a_build: BTreeSet<&ServiceName> = BTreeSet::new();
         // From those that nothing else needs to those that many need: a service which was not
         // selected is of interest only where one that needs it is built.
         for candidate in self.candidates.iter().rev() {
             let name = &candidate.service.name;
-            if !candidate.selected && !needed_by_a_build.contains(name) {
+            let is_needed = needed_by_a_build.contains(name);
+            if !candidate.selected && !is_needed {
                 continue;
             }
-            let verdict = self.verdict(candidate, &inventory);
+            let verdict = match candidate.source.local {
+                Some(_) => self.local_verdict(candidate, &inventory),
+                None => self.verdict(candidate, is_needed, &inventory),
+            };
             if verdict.decision == Decision::Build {
                 needed_by_a_build.extend(&candidate.service.needs);
             }
@@ -123,21 +128,70 @@ impl<'a> Draft<'a> {
         })
     }
 
-    fn verdict(&self, candidate: &Candidate<'_>, inventory: &Inventory) -> Verdict {
+    /// Tells whether all is known that decides what is pushed.
+    ///
+    /// A registry that does not answer keeps nobody from building in place: nothing of that gets there.
+    fn known(&self, inventory: &Inventory) -> Result<(), UnknownImages> {
+        let mut asked = inventory.registry.clone();
+        for candidate in &self.candidates {
+            if candidate.source.local.is_some() {
+                asked.remove(&candidate.image);
+            }
+        }
+        UnknownImages::check(&asked)
+    }
+
+    /// Decides about a service that is built in place: nothing of it reaches a registry, and where the
+    /// working copy is clean, an image of the commit is as good as its own.
+    fn local_verdict(&self, candidate: &Candidate<'_>, inventory: &Inventory) -> Verdict {
+        let in_registry = matches!(
+            inventory.registry.get(&candidate.image),
+            Some(Presence::Present(_))
+        );
+        let in_engine = inventory.in_engine(&candidate.image);
+        let (decision, reason) = match (in_engine, candidate.source.changes()) {
+            _ if self.options.force => (Decision::Build, "--force".to_owned()),
+            (Some(_), _) => (Decision::Skip, "in the engine".to_owned()),
+            (None, Some(changes)) => (Decision::Build, format!("changed: {changes}")),
+            (None, None) if in_registry && self.options.pull => (
+                Decision::Pull,
+                "in the registry, not in the engine".to_owned(),
+            ),
+            (None, None) => (
+                Decision::Build,
+                "the engine does not have the commit".to_owned(),
+            ),
+        };
+        let engine_names = engine_names(candidate, decision, in_engine, inventory);
+        Verdict::new(decision, reason, Vec::new(), engine_names)
+    }
+
+    fn verdict(
+        &self,
+        candidate: &Candidate<'_>,
+        is_needed: bool,
+        inventory: &Inventory,
+    ) -> Verdict {
         let registry = candidate.image.repository().registry();
         let in_registry = match inventory.registry.get(&candidate.image) {
             Some(Presence::Present(digest)) => Some(digest),
             _ => None,
         };
-        let in_engine = inventory.in_engine(&candidate.image);
+        let (in_engine, local) = match inventory.in_engine(&candidate.image) {
+            // It may hold more than the commit, and is no image of it.
+            Some(image) if image.labels.contains_key(LABEL_LOCAL) => (None, true),
+            found => (found, false),
+        };
         let force = self.options.force && candidate.selected;
+        // What is built upon it would take what the engine has, whatever the registry has.
+        let pull = self.options.pull || local && is_needed;
 
-        let (mut decision, mut reason) = match (registry, in_registry, in_engine) {
+        let (decision, reason) = match (registry, in_registry, in_engine) {
             _ if force => (Decision::Build, "--force".to_owned()),
             (Some(_), Some(_), Some(_)) => {
                 (Decision::Skip, "in the registry and the engine".to_owned())
             }
-            (Some(_), Some(_), None) if self.options.pull => (
+            (Some(_), Some(_), None) if pull => (
                 Decision::Pull,
                 "in the registry, not in the engine".to_owned(),
             ),
@@ -176,37 +230,64 @@ impl<'a> Draft<'a> {
                     .collect()
             }
         };
-        let engine_names: Vec<ImageReference> = match (decision, in_engine) {
-            (Decision::Build, _) => Vec::new(),
-            (Decision::Pull, _) => candidate.names().collect(),
-            (_, None) => Vec::new(),
-            (_, Some(image)) => candidate
-                .names()
-                .filter(|name| {
-                    inventory
-                        .in_engine(name)
-                        .is_none_or(|named| named.id != image.id)
-                })
-                .collect(),
+        let engine_names = engine_names(candidate, decision, in_engine, inventory);
+        let reason = match local && matches!(decision, Decision::Build | Decision::Pull) && !force {
+            true => format!("{reason}; the engine's image was built by --local"),
+            false => reason,
         };
-        if decision == Decision::Skip && !(registry_tags.is_empty() && engine_names.is_empty()) {
-            decision = Decision::Tag;
-            let tags: BTreeSet<&str> = registry_tags
-                .iter()
-                .chain(engine_names.iter().filter_map(|name| name.tag()))
-                .map(Tag::as_str)
-                .collect();
-            reason = format!(
-                "{reason}; {} is elsewhere",
-                tags.into_iter().collect::<Vec<_>>().join(", ")
-            );
-        }
-        Verdict {
+        Verdict::new(decision, reason, registry_tags, engine_names)
+    }
+}
+
+impl Verdict {
+    /// Returns what is done, where tags that are elsewhere are something to be done.
+    fn new(
+        decision: Decision,
+        reason: String,
+        registry_tags: Vec<Tag>,
+        engine_names: Vec<ImageReference>,
+    ) -> Self {
+        let mut verdict = Self {
             decision,
             reason,
             registry_tags,
             engine_names,
+        };
+        let in_engine = verdict.engine_names.iter().filter_map(|name| name.tag());
+        let tags: BTreeSet<&str> = verdict
+            .registry_tags
+            .iter()
+            .chain(in_engine)
+            .map(Tag::as_str)
+            .collect();
+        if decision == Decision::Skip && !tags.is_empty() {
+            let tags: Vec<&str> = tags.into_iter().collect();
+            verdict.reason = format!("{}; {} is elsewhere", verdict.reason, tags.join(", "));
+            verdict.decision = Decision::Tag;
         }
+        verdict
+    }
+}
+
+/// Returns the names that the engine lacks after the decision was carried out, or has for another image.
+fn engine_names(
+    candidate: &Candidate<'_>,
+    decision: Decision,
+    in_engine: Option<&EngineImage>,
+    inventory: &Inventory,
+) -> Vec<ImageReference> {
+    let is_elsewhere = |image: &EngineImage, name: &ImageReference| {
+        let named = inventory.in_engine(name);
+        named.is_none_or(|named| named.id != image.id)
+    };
+    match (decision, in_engine) {
+        (Decision::Build, _) => Vec::new(),
+        (Decision::Pull, _) => candidate.names().collect(),
+        (_, None) => Vec::new(),
+        (_, Some(image)) => candidate
+            .names()
+            .filter(|name| is_elsewhere(image, name))
+            .collect(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Which services are concerned, and which references are to be looked for.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use super::Options;
 use crate::image::{ImageReference, Tag};
@@ -74,7 +75,7 @@ impl<'a> Draft<'a> {
         selected: bool,
     ) -> Result<Candidate<'a>, ManifestError> {
         let repository = &service.docker.image;
-        let commit_tag = Tag::from_commit(source.commit);
+        let commit_tag = Tag::from_source(source);
         let mut tags: Vec<Tag> = source
             .short_name()
             .map(Tag::from_branch)
@@ -94,6 +95,13 @@ impl<'a> Draft<'a> {
             image: repository.tagged(commit_tag),
             tags,
         })
+    }
+
+    /// Tells whether a working copy is built in place, perhaps for another service of its repository.
+    pub(super) fn is_built_in_place(&self, dir: &Path) -> bool {
+        self.candidates
+            .iter()
+            .any(|candidate| candidate.source.local.is_some() && candidate.service.dir == dir)
     }
 
     /// Renders a template of the manifest for a service.
@@ -117,8 +125,9 @@ impl<'a> Draft<'a> {
     ) -> T {
         let services = |name: &ServiceName| {
             let image = &self.manifest.services.get(name)?.docker.image;
-            let commit = self.sources.get(name)?.commit;
-            Some((image.tagged(Tag::from_commit(commit)).to_string(), commit))
+            let source = self.sources.get(name)?;
+            let image = image.tagged(Tag::from_source(source));
+            Some((image.to_string(), source.commit))
         };
         use_values(&Values {
             service: &service.name,
@@ -131,13 +140,20 @@ impl<'a> Draft<'a> {
 
     /// Returns the references that registries are asked for: of each service the commit's, and the
     /// further tags, since a branch may have moved to a commit that was built before.
+    ///
+    /// Of a service that is built in place the commit's alone may be of use, and nothing where it
+    /// differs from the commit: no registry has that.
     pub fn images(&self) -> Vec<ImageReference> {
-        let in_registry =
-            |candidate: &&Candidate<'_>| candidate.image.repository().registry().is_some();
-        let candidates = self.candidates.iter().filter(in_registry);
-        candidates
-            .flat_map(|candidate| std::iter::once(candidate.image.clone()).chain(candidate.names()))
-            .collect()
+        let wanted = |candidate: &Candidate<'_>| {
+            let image = candidate.image.clone();
+            let is_asked = image.repository().registry().is_some();
+            match candidate.source.local {
+                _ if !is_asked || candidate.source.changes().is_some() => Vec::new(),
+                Some(_) => vec![image],
+                None => std::iter::once(image).chain(candidate.names()).collect(),
+            }
+        };
+        self.candidates.iter().flat_map(wanted).collect()
     }
 }
 

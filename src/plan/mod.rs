@@ -14,12 +14,14 @@ mod display;
 mod draft;
 mod inventory;
 mod layout;
+mod place;
 mod step;
 pub mod table;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub use complete::{BuilderState, FolderBuilder};
@@ -106,6 +108,8 @@ pub struct UnitPlan {
     pub steps: Vec<Step>,
     /// For the scripts and the image build together.
     pub timeout: Option<Duration>,
+    /// The working copy that it is built in, where no other unit may work meanwhile.
+    pub in_place: Option<PathBuf>,
 }
 
 /// Everything that is to be done, each unit after those that it needs.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::event::Phase;
 use crate::image::{ImageReference, Tag};
 use crate::manifest::{BuilderUser, Mount};
-use crate::source::{CommitId, GitUrl, ResolvedReference};
+use crate::source::{CommitId, GitMount, GitUrl, ResolvedReference};
 
 /// One step of the work on a unit.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,6 +57,8 @@ pub struct SyncStep {
     pub remote: GitUrl,
     /// What is wanted of it.
     pub resolved: ResolvedReference,
+    /// Whether its files may be moved along: not where a service is built in place there.
+    pub moves: bool,
 }
 
 /// See [`Step::Export`].
@@ -83,8 +85,10 @@ pub struct ContainerStep {
     pub image: ImageReference,
     /// The folder mounted at `workdir`.
     pub source: PathBuf,
-    /// The git directory mounted, read-only, at `.git` below it.
-    pub git_dir: PathBuf,
+    /// Whether that is the working copy, and not an export.
+    pub in_place: bool,
+    /// What is mounted, read-only, so that git works there.
+    pub git: Vec<GitMount>,
     /// Where the source is mounted.
     pub workdir: String,
     /// Where the scripts run: `workdir`, or the service's folder below it.
@@ -127,6 +131,8 @@ pub struct ImageStep {
     pub root: PathBuf,
     /// The folder whose files the Dockerfile may copy.
     pub context: PathBuf,
+    /// A folder of xp's own in it, which is left out.
+    pub left_out: Option<PathBuf>,
     /// The Dockerfile; it may lie outside the context.
     pub dockerfile: PathBuf,
     /// The stage, the last one where there is none.
@@ -135,6 +141,8 @@ pub struct ImageStep {
     pub args: BTreeMap<String, String>,
     /// The labels, without those that are known only when the commit is there.
     pub labels: BTreeMap<String, String>,
+    /// The commit's time where no step before learns it, in seconds since 1970.
+    pub commit_time: Option<i64>,
     /// Whether nothing of the engine's build cache is used.
     pub fresh: bool,
     /// The names of the image, the first one by its commit or content.
@@ -178,7 +186,11 @@ impl Step {
                 format!("{} into {}", step.commit.short(), below(&step.export))
             }
             Self::Container(step) => {
-                format!("{} with the source at {}", step.image, step.workdir)
+                let source = match step.in_place {
+                    true => below(&step.source),
+                    false => "the source".to_owned(),
+                };
+                format!("{} with {source} at {}", step.image, step.workdir)
             }
             Self::Script(step) => step.text.trim_end().to_owned(),
             Self::Image(step) => {

@@ -129,6 +129,7 @@ impl World {
             staging_dir: &self.path("staging"),
             url,
             resolved,
+            moves: true,
         };
         let progress = |_| {};
         let outcome = sync(
