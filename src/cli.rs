@@ -106,6 +106,9 @@ pub struct ImageArgs {
     /// Push nothing
     #[arg(long)]
     pub no_push: bool,
+    /// Take an image by its commit alone, whatever else it was built from
+    #[arg(long)]
+    pub trust_commit: bool,
     /// Leave out `scripts.test`
     #[arg(long)]
     pub no_test: bool,

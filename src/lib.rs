@@ -23,6 +23,7 @@
 //! | [`error`] | exit codes, causes, hints | be impure |
 //! | [`resolve`] | remotes to commits | clone |
 //! | [`local`] | working copies to what `--local` builds | change anything |
+//! | [`cache`] | the folder that is xp's own, and the facts kept in it | be needed: a fact that is not there is asked for again |
 //! | [`inspect`] | registry, engine and builder folders to an inventory | change anything |
 //! | [`execute`] | the steps of a plan, as soon as what they need is done | choose what is done |
 //! | [`report`] | bars, lines, log files, the closing table: the only place that draws | do work |
@@ -39,6 +40,7 @@
 // What a user can reach ends in an error that says what to do, not in a panic.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
 
+pub mod cache;
 pub mod cli;
 pub mod client;
 pub mod command;

@@ -1,19 +1,16 @@
 //! `xp builder`
 
-use std::collections::BTreeMap;
-
 use super::build::carry_out;
 use super::session::Session;
 use super::stages::Planned;
 use crate::cli::BuilderCommand;
 use crate::error::Failure;
-use crate::event::Unit;
 use crate::execute::lock::lock;
 use crate::image::ImageReference;
 use crate::inspect;
 use crate::manifest::BuilderName;
 use crate::plan::table::aligned;
-use crate::plan::{BuilderState, FolderBuilder, Inventory, Plan, Presence};
+use crate::plan::{Folders, Inventory, Plan, Presence, UnknownImages};
 
 /// Runs a command of `xp builder`.
 pub async fn run(session: &Session, command: &BuilderCommand) -> Result<(), Failure> {
@@ -45,6 +42,7 @@ async fn list(session: &Session) -> Result<(), Failure> {
     let inventory = Inventory {
         registry: found,
         engine: in_engine?,
+        ..Inventory::default()
     };
     let mut rows = vec![
         ["BUILDER", "CONTENT", "ENGINE", "REGISTRY", "IMAGE"]
@@ -74,11 +72,7 @@ async fn list(session: &Session) -> Result<(), Failure> {
     session.reporter.finish();
     super::print(&aligned(&rows))?;
     // The table is printed all the same: what is known is worth showing.
-    BuilderState {
-        folders: BTreeMap::new(),
-        registry: inventory.registry,
-    }
-    .known()?;
+    UnknownImages::check(&inventory.registry)?;
     Ok(())
 }
 
@@ -103,7 +97,7 @@ async fn plan_update(session: &Session, names: &[String], push: bool) -> Result<
 }
 
 /// Reads the folders of the named builders; of all where none is named.
-fn folders(session: &Session, names: &[String]) -> Result<BTreeMap<Unit, FolderBuilder>, Failure> {
+fn folders(session: &Session, names: &[String]) -> Result<Folders, Failure> {
     let named = names
         .iter()
         // As the manifest writes it, too.
@@ -120,10 +114,10 @@ fn folders(session: &Session, names: &[String]) -> Result<BTreeMap<Unit, FolderB
     let read = names
         .iter()
         .map(|name| inspect::folder_builder(&session.manifest, name));
-    Ok(read.collect::<Result<BTreeMap<_, _>, _>>()?)
+    Ok(read.collect::<Result<_, _>>()?)
 }
 
-fn in_registries(folders: &BTreeMap<Unit, FolderBuilder>) -> Vec<ImageReference> {
+fn in_registries(folders: &Folders) -> Vec<ImageReference> {
     let images = folders.values().map(|folder| &folder.image);
     images
         .filter(|image| image.repository().registry().is_some())

@@ -1,6 +1,6 @@
 //! The stages that commands share: resolve, inspect, plan.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +15,7 @@ use crate::execute::{Context, Sources};
 use crate::inspect;
 use crate::local;
 use crate::manifest::{ManifestError, ServiceName};
-use crate::plan::{BuilderState, Decided, Draft, Inventory, Options, Plan};
+use crate::plan::{Draft, Folders, Inventory, Options, Plan, PlanError};
 use crate::resolve::{self, Request};
 use crate::source::{Origin, ServiceSource};
 
@@ -179,26 +179,21 @@ pub async fn plan(session: &Session, args: &PlanArgs) -> Result<Planned, Failure
         pull: !args.images.no_pull,
         push: !args.images.no_push && !args.local,
         test: !args.images.no_test,
+        trust_commit: args.images.trust_commit,
         tags: args.images.tags.clone(),
     };
     let variable = |name: &str| session.variable(name);
     let draft = Draft::new(&session.manifest, &selected, &sources, &options, &variable)
         .map_err(|error| manifest_failure(session, &error))?;
-    let images = draft.images();
-    session.events.emit(Event::StageStarted(format!(
-        "looking for {}",
-        many(images.len(), "image")
-    )));
-    let (found, in_engine) = tokio::join!(inspect::registries(&registry, images), engine.images());
-    session.events.emit(Event::StageFinished);
-    let decided = draft.decide(Inventory {
-        registry: found,
-        engine: in_engine?,
-    })?;
-    let builders = builders(session, &registry, &decided).await?;
+    let folders = folders(session, &draft)?;
+    let inventory = inventory(session, &draft, &engine, &registry).await?;
+    let decided = draft
+        .decide(inventory, folders)
+        .map_err(|error| plan_failure(session, error))?;
+    let builders = inspect::registries(&registry, decided.builder_images()).await;
     let plan = decided
         .complete(&builders, &session.layout)
-        .map_err(|error| manifest_failure(session, &error))?;
+        .map_err(|error| plan_failure(session, error))?;
     Ok(Planned {
         plan,
         engine,
@@ -208,25 +203,35 @@ pub async fn plan(session: &Session, args: &PlanArgs) -> Result<Planned, Failure
     })
 }
 
-/// Reads the folders of the builders that a plan takes, and looks for their images.
-async fn builders(
+/// Reads the folders of the builders that services' scripts run in.
+fn folders(session: &Session, draft: &Draft<'_>) -> Result<Folders, Failure> {
+    let names = draft.builder_folders().into_iter();
+    let folders = names.map(|name| inspect::folder_builder(&session.manifest, &name));
+    Ok(folders.collect::<Result<_, _>>()?)
+}
+
+/// Asks registries and engine what they have, and what it was built from.
+async fn inventory(
     session: &Session,
+    draft: &Draft<'_>,
+    engine: &Engine,
     registry: &RegistryClient,
-    decided: &Decided<'_>,
-) -> Result<BuilderState, Failure> {
-    let mut state = BuilderState::default();
-    for name in decided.builder_folders() {
-        let (unit, folder) = inspect::folder_builder(&session.manifest, &name)?;
-        state.folders.insert(unit, folder);
-    }
-    let in_registries = state
-        .folders
-        .values()
-        .map(|folder| folder.image.clone())
-        .filter(|image| image.repository().registry().is_some());
-    state.registry = inspect::registries(registry, in_registries.collect()).await;
-    state.known()?;
-    Ok(state)
+) -> Result<Inventory, Failure> {
+    let images = draft.images();
+    session.events.emit(Event::StageStarted(format!(
+        "looking for {}",
+        many(images.len(), "image")
+    )));
+    let (found, in_engine) = tokio::join!(inspect::registries(registry, images), engine.images());
+    let mut inventory = Inventory {
+        registry: found,
+        labels: HashMap::new(),
+        engine: in_engine?,
+    };
+    let unlabelled = draft.unlabelled(&inventory);
+    inventory.labels = inspect::labels(registry, &session.layout, unlabelled).await;
+    session.events.emit(Event::StageFinished);
+    Ok(inventory)
 }
 
 /// Returns what working copies are brought up to date with.
@@ -265,6 +270,15 @@ pub fn context(
 /// Shows a manifest's error in the colours that were asked for.
 pub fn manifest_failure(session: &Session, error: &ManifestError) -> Failure {
     Failure::rendered(Exit::Usage, error.render(session.settings.report.color))
+}
+
+/// Shows an error of planning, a manifest's with its lines.
+fn plan_failure(session: &Session, error: PlanError) -> Failure {
+    match error {
+        PlanError::Manifest(error) => manifest_failure(session, &error),
+        PlanError::Unknown(error) => error.into(),
+        PlanError::Recipe(error) => error.into(),
+    }
 }
 
 /// Returns a count and its noun.

@@ -1,20 +1,14 @@
 //! One xp at a time on a folder.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::cache::claim;
 use crate::error::{Diagnostic, Exit};
 use crate::event::{Event, Events};
-
-/// The file by which xp knows a folder as its own, and backup programs a cache
-/// (<https://bford.info/cachedir/>).
-const TAG: &str = "CACHEDIR.TAG";
-
-const TAG_TEXT: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
-    # This folder was made by xp, which removes and replaces what is in it.\n";
 
 /// Held while xp writes to a folder. The system releases it when xp ends, however it ends.
 #[derive(Debug)]
@@ -67,14 +61,10 @@ pub async fn lock(path: &Path, events: &Events) -> Result<FolderLock, LockError>
         path: path.to_owned(),
         source,
     };
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(failed)?;
-        if !is_own_or_empty(folder).map_err(failed)? {
-            return Err(LockError::Foreign(folder.to_owned()));
-        }
-        write_once(&folder.join(TAG), TAG_TEXT).map_err(failed)?;
-        // Keeps git from listing xp's own files in a platform's repository.
-        write_once(&folder.join(".gitignore"), "*\n").map_err(failed)?;
+    if let Some(folder) = path.parent()
+        && !claim(folder).map_err(failed)?
+    {
+        return Err(LockError::Foreign(folder.to_owned()));
     }
     let file = File::options()
         .create(true)
@@ -102,22 +92,10 @@ pub async fn lock(path: &Path, events: &Events) -> Result<FolderLock, LockError>
     }
 }
 
-/// Tells whether a folder is xp's: what is in it may be removed without asking.
-fn is_own_or_empty(folder: &Path) -> io::Result<bool> {
-    let is_tagged = fs::read_to_string(folder.join(TAG)).is_ok_and(|text| text == TAG_TEXT);
-    Ok(is_tagged || fs::read_dir(folder)?.next().is_none())
-}
-
-fn write_once(path: &Path, text: &str) -> io::Result<()> {
-    match File::options().create_new(true).write(true).open(path) {
-        Ok(mut file) => io::Write::write_all(&mut file, text.as_bytes()),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[tokio::test]

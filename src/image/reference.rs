@@ -24,6 +24,15 @@ impl ImageReference {
         }
     }
 
+    /// Returns the reference of one digest.
+    pub(super) fn of_digest(repository: ImageRepository, digest: Digest) -> Self {
+        Self {
+            repository,
+            tag: None,
+            digest: Some(digest),
+        }
+    }
+
     /// Returns the repository.
     pub fn repository(&self) -> &ImageRepository {
         &self.repository

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use super::name::{InvalidImageName, check_path, invalid};
 use super::registry::parse_registry;
-use super::{ImageReference, Registry, RegistryPrefix, Tag};
+use super::{Digest, ImageReference, Registry, RegistryPrefix, Tag};
 
 /// The repository of an image: a path, and the registry it lives in where it names one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -45,6 +45,11 @@ impl ImageRepository {
     /// Returns the reference of one tag.
     pub fn tagged(&self, tag: Tag) -> ImageReference {
         ImageReference::of_tag(self.clone(), tag)
+    }
+
+    /// Returns the reference of one digest.
+    pub fn with_digest(&self, digest: Digest) -> ImageReference {
+        ImageReference::of_digest(self.clone(), digest)
     }
 }
 

@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::decide::{Decided, UnknownImages, builder_unit};
+use super::decide::{Decided, builder_unit};
 use super::draft::Candidate;
 use super::place::{Place, git_mounts};
+use super::recipe::TESTS;
 use super::{
-    ContainerStep, Decision, ImageStep, Inventory, Layout, Plan, Presence, ScriptStep, Step,
-    UnitPlan,
+    ContainerStep, Decision, ImageStep, Inventory, Layout, Plan, PlanError, Presence, ScriptStep,
+    Step, UnitPlan, UnknownImages,
 };
 use crate::event::{Phase, Unit};
 use crate::image::{ImageReference, Tag};
 use crate::manifest::{Builder, ManifestError, ScriptLine};
-use crate::recipe::{self, ContentId};
+use crate::recipe::{self, ContentId, Recipe};
 use crate::source::ServiceSource;
 
 /// The tag that every build of a builder image moves.
@@ -30,26 +31,6 @@ pub struct FolderBuilder {
     pub image: ImageReference,
     /// The build arguments.
     pub args: BTreeMap<String, String>,
-}
-
-/// What was found of the builder images that a plan takes.
-#[derive(Debug, Clone, Default)]
-pub struct BuilderState {
-    /// Those made from folders, by unit.
-    pub folders: BTreeMap<Unit, FolderBuilder>,
-    /// What the registry has of them.
-    pub registry: BTreeMap<ImageReference, Presence>,
-}
-
-impl BuilderState {
-    /// Tells whether everything that was asked for is known.
-    ///
-    /// # Errors
-    ///
-    /// Where a registry could not tell whether it has an image.
-    pub fn known(&self) -> Result<(), UnknownImages> {
-        UnknownImages::check(&self.registry)
-    }
 }
 
 impl FolderBuilder {
@@ -119,6 +100,8 @@ impl FolderBuilder {
             image,
             decision,
             reason,
+            changes: Vec::new(),
+            recipe: None,
             after: Vec::new(),
             steps,
             timeout: None,
@@ -128,20 +111,25 @@ impl FolderBuilder {
 }
 
 impl Decided<'_> {
-    /// Completes the plan with what was found of the builder images.
+    /// Completes the plan with what registries have of [`Decided::builder_images`].
     ///
     /// # Errors
     ///
-    /// A build argument or a variable that cannot be rendered.
-    pub fn complete(self, builders: &BuilderState, layout: &Layout) -> Result<Plan, ManifestError> {
+    /// Where a registry could not tell, and a build argument or a variable that cannot be rendered.
+    pub fn complete(
+        self,
+        builders: &BTreeMap<ImageReference, Presence>,
+        layout: &Layout,
+    ) -> Result<Plan, PlanError> {
+        UnknownImages::check(builders)?;
         let mut plan = Plan::default();
         let push = self.draft.options.push;
         for unit in self.builders() {
-            let unit_plan = match (&unit, builders.folders.get(&unit)) {
+            let unit_plan = match (&unit, self.folders.get(&unit)) {
                 (_, Some(folder)) => folder.plan(
                     unit.clone(),
                     &self.inventory,
-                    builders.registry.get(&folder.image),
+                    builders.get(&folder.image),
                     false,
                     push,
                 ),
@@ -151,7 +139,7 @@ impl Decided<'_> {
             plan.units.push(unit_plan);
         }
         for candidate in &self.draft.candidates {
-            if let Some(unit_plan) = self.service_plan(candidate, &plan, builders, layout)? {
+            if let Some(unit_plan) = self.service_plan(candidate, &plan, layout)? {
                 plan.units.push(unit_plan);
             }
         }
@@ -162,7 +150,6 @@ impl Decided<'_> {
         &self,
         candidate: &Candidate<'_>,
         before: &Plan,
-        builders: &BuilderState,
         layout: &Layout,
     ) -> Result<Option<UnitPlan>, ManifestError> {
         let service = candidate.service;
@@ -178,7 +165,7 @@ impl Decided<'_> {
                 needed.extend(builder_unit(candidate));
                 needed.extend(service.needs.iter().cloned().map(Unit::Service));
                 let place = Place::of(candidate, &self.draft, layout, &mut steps);
-                self.build_steps(candidate, &place, builders, layout, &mut steps)?;
+                self.build_steps(candidate, &place, layout, &mut steps)?;
                 in_place = place.in_place.then_some(place.files);
             }
             Decision::Pull => steps.push(Step::Pull {
@@ -210,6 +197,8 @@ impl Decided<'_> {
             image,
             decision: verdict.decision,
             reason: verdict.reason.clone(),
+            changes: verdict.changes.clone(),
+            recipe: self.recipes.get(&service.name).cloned(),
             after: needed,
             steps,
             timeout: service.timeout,
@@ -221,7 +210,6 @@ impl Decided<'_> {
         &self,
         candidate: &Candidate<'_>,
         place: &Place,
-        builders: &BuilderState,
         layout: &Layout,
         steps: &mut Vec<Step>,
     ) -> Result<(), ManifestError> {
@@ -230,7 +218,7 @@ impl Decided<'_> {
         if let (Some(unit), Some(builder)) = (builder_unit(candidate), &service.builder) {
             let scripts = self.scripts(candidate);
             if !scripts.is_empty() {
-                let image = match (&unit, builders.folders.get(&unit)) {
+                let image = match (&unit, self.folders.get(&unit)) {
                     (_, Some(folder)) => folder.image.clone(),
                     (Unit::External(image), None) => image.clone(),
                     // Every folder builder of a build was inspected.
@@ -258,6 +246,12 @@ impl Decided<'_> {
                 root.join(path)
             }
         };
+        let recipe = self.recipes.get(&service.name);
+        let recipe = recipe.map(|recipe| match draft.options.test {
+            true => recipe.clone(),
+            // Whoever wants the tests run must not take it for an image that passed them.
+            false => recipe.without(TESTS),
+        });
         let mut labels = BTreeMap::from([
             (recipe::LABEL_REVISION.to_owned(), source.commit.to_string()),
             (
@@ -266,7 +260,12 @@ impl Decided<'_> {
             ),
             (recipe::LABEL_VERSION.to_owned(), version(source)),
         ]);
-        if place.in_place {
+        let recipe = match candidate.is_local {
+            true => recipe.map(Recipe::of_working_copy),
+            false => recipe,
+        };
+        labels.extend(recipe.map(|recipe| (recipe::LABEL_RECIPE.to_owned(), recipe.to_string())));
+        if candidate.is_local {
             let folder = layout.root().display().to_string();
             labels.insert(recipe::LABEL_LOCAL.to_owned(), folder);
         }
@@ -285,7 +284,7 @@ impl Decided<'_> {
                 .collect(),
         })));
         let has_registry = candidate.image.repository().registry().is_some();
-        if has_registry && draft.options.push && !place.in_place {
+        if has_registry && draft.options.push && !candidate.is_local {
             steps.push(Step::Push {
                 image: candidate.image.clone(),
             });
@@ -410,6 +409,8 @@ fn external_plan(image: &ImageReference, inventory: &Inventory) -> UnitPlan {
         image: image.clone(),
         decision,
         reason: reason.to_owned(),
+        changes: Vec::new(),
+        recipe: None,
         after: Vec::new(),
         steps,
         timeout: None,

@@ -1,21 +1,22 @@
 //! The decision table: what is done with each service.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
+use super::compare::{Compared, Comparison, Sighting};
 use super::draft::{Candidate, Draft};
-use super::{Decision, Inventory, Presence, Refusal};
-use crate::error::{Diagnostic, Exit};
+use super::recipe::Folders;
+use super::{Decision, Inventory, PlanError, Presence, Refusal, UnknownImages, UnreadableRecipes};
 use crate::event::Unit;
-use crate::image::{EngineImage, ImageReference, Tag};
-use crate::manifest::{BuilderImage, BuilderName, ServiceName};
-use crate::recipe::LABEL_LOCAL;
+use crate::image::{ImageReference, Tag};
+use crate::manifest::{BuilderImage, ServiceName};
+use crate::recipe::{Change, InvalidRecipe, Recipe, Standing};
 
 /// What is done with one service, and why.
 #[derive(Debug)]
 pub(super) struct Verdict {
     pub decision: Decision,
     pub reason: String,
+    pub changes: Vec<Change>,
     /// The tags that the registry lacks, or has at another image.
     pub registry_tags: Vec<Tag>,
     /// The names that the engine lacks, or has for another image.
@@ -26,83 +27,34 @@ pub(super) struct Verdict {
 pub struct Decided<'a> {
     pub(super) draft: Draft<'a>,
     pub(super) inventory: Inventory,
+    pub(super) folders: Folders,
+    /// How the image of each service stands to its recipe.
+    pub comparisons: BTreeMap<ServiceName, Comparison>,
+    /// What services are built from today: of all of them, with `--trust-commit` of the built ones.
+    pub recipes: BTreeMap<ServiceName, Recipe>,
     /// The services that the plan shows; those that nothing needs are left out.
     pub(super) verdicts: BTreeMap<ServiceName, Verdict>,
 }
 
-/// How many images are named for each reason.
-const NAMED_IMAGES: usize = 3;
-
-/// Images of which registries could not tell whether they exist, by what kept them from it.
-#[derive(Debug, thiserror::Error)]
-pub struct UnknownImages(BTreeMap<Refusal, Vec<ImageReference>>);
-
-impl fmt::Display for UnknownImages {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count: usize = self.0.values().map(Vec::len).sum();
-        let images = match count {
-            1 => "an image exists".to_owned(),
-            _ => format!("{count} images exist"),
-        };
-        // Only the registry's own not-found means that an image is missing.
-        write!(f, "it cannot be told whether {images}, so nothing is built")?;
-        // One reason stands for many images of the same registry.
-        for (refusal, images) in &self.0 {
-            write!(f, "\n  {}", refusal.why)?;
-            for image in images.iter().take(NAMED_IMAGES) {
-                write!(f, "\n    {image}")?;
-            }
-            if images.len() > NAMED_IMAGES {
-                write!(f, "\n    and {} more", images.len() - NAMED_IMAGES)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl UnknownImages {
-    /// Makes an error of the images that are neither present nor absent, where there is one.
-    pub(super) fn check(registry: &BTreeMap<ImageReference, Presence>) -> Result<(), Self> {
-        let mut unknown: BTreeMap<Refusal, Vec<ImageReference>> = BTreeMap::new();
-        for (image, presence) in registry {
-            if let Presence::Unknown(refusal) = presence {
-                let images = unknown.entry(refusal.clone()).or_default();
-                images.push(image.clone());
-            }
-        }
-        if unknown.is_empty() {
-            Ok(())
-        } else {
-            Err(Self(unknown))
-        }
-    }
-}
-
-impl Diagnostic for UnknownImages {
-    fn exit(&self) -> Exit {
-        Exit::Outside
-    }
-
-    fn hints(&self) -> Vec<String> {
-        let mut hints: Vec<String> = Vec::new();
-        for hint in self.0.keys().flat_map(|refusal| &refusal.hints) {
-            if !hints.contains(hint) {
-                hints.push(hint.clone());
-            }
-        }
-        hints
-    }
-}
+/// How many changed inputs a reason names.
+const NAMED_CHANGES: usize = 3;
 
 impl<'a> Draft<'a> {
     /// Decides what is done with each service.
     ///
     /// # Errors
     ///
-    /// Where a registry could not tell whether it has an image.
-    pub fn decide(self, inventory: Inventory) -> Result<Decided<'a>, UnknownImages> {
+    /// Where a registry could not tell whether it has an image, where it cannot be told what an image
+    /// was built from, and a build argument or a variable that cannot be rendered.
+    pub fn decide(self, inventory: Inventory, folders: Folders) -> Result<Decided<'a>, PlanError> {
         self.known(&inventory)?;
+        let Compared {
+            comparisons,
+            mut recipes,
+        } = self.compare(&inventory, &folders)?;
         let mut verdicts = BTreeMap::new();
+        let mut obstacles = Obstacles::default();
+        let mut built = BTreeSet::new();
         let mut needed_by_a_build: BTreeSet<&ServiceName> = BTreeSet::new();
         // From those that nothing else needs to those that many need: a service which was not
         // selected is of interest only where one that needs it is built.
@@ -112,18 +64,37 @@ impl<'a> Draft<'a> {
             if !candidate.selected && !is_needed {
                 continue;
             }
-            let verdict = match candidate.source.local {
-                Some(_) => self.local_verdict(candidate, &inventory),
-                None => self.verdict(candidate, is_needed, &inventory),
+            let Some(comparison) = comparisons.get(name) else {
+                continue;
             };
-            if verdict.decision == Decision::Build {
+            let verdict = match self.options.force && candidate.selected {
+                true => Ok(Choice::build("--force".to_owned())),
+                false => self.choose(candidate, is_needed, comparison),
+            };
+            let choice = match verdict {
+                Ok(choice) => choice,
+                Err(obstacle) => {
+                    obstacles.add(&candidate.image, obstacle);
+                    continue;
+                }
+            };
+            if choice.decision == Decision::Build {
                 needed_by_a_build.extend(&candidate.service.needs);
+                built.insert(name.clone());
             }
+            let verdict = self.verdict(candidate, choice, comparison, &inventory);
             verdicts.insert(name.clone(), verdict);
+        }
+        obstacles.check()?;
+        if self.options.trust_commit {
+            recipes = self.recipes(&built, &folders)?;
         }
         Ok(Decided {
             draft: self,
             inventory,
+            folders,
+            comparisons,
+            recipes,
             verdicts,
         })
     }
@@ -141,35 +112,112 @@ impl<'a> Draft<'a> {
         UnknownImages::check(&asked)
     }
 
-    /// Decides about a service that is built in place: nothing of it reaches a registry, and where the
-    /// working copy is clean, an image of the commit is as good as its own.
-    fn local_verdict(&self, candidate: &Candidate<'_>, inventory: &Inventory) -> Verdict {
-        let in_registry = matches!(
-            inventory.registry.get(&candidate.image),
-            Some(Presence::Present(_))
+    /// Chooses by what exists, and what it was built from.
+    ///
+    /// What is built in place reaches no registry, so a registry matters only where it has an image of
+    /// the commit, and the working copy is that commit.
+    fn choose(
+        &self,
+        candidate: &Candidate<'_>,
+        is_needed: bool,
+        comparison: &Comparison,
+    ) -> Result<Choice, Obstacle> {
+        let push = self.options.push && !candidate.is_local;
+        // What is built upon it takes what the engine has, be it another image than the registry's.
+        let is_other = matches!(
+            comparison.engine,
+            Sighting::OfWorkingCopy | Sighting::Found(Standing::Stale(_))
         );
-        let in_engine = inventory.in_engine(&candidate.image);
-        let (decision, reason) = match (in_engine, candidate.source.changes()) {
-            _ if self.options.force => (Decision::Build, "--force".to_owned()),
-            (Some(_), _) => (Decision::Skip, "in the engine".to_owned()),
-            (None, Some(changes)) => (Decision::Build, format!("changed: {changes}")),
-            (None, None) if in_registry && self.options.pull => (
-                Decision::Pull,
-                "in the registry, not in the engine".to_owned(),
-            ),
-            (None, None) => (
-                Decision::Build,
-                "the engine does not have the commit".to_owned(),
-            ),
+        let pull = self.options.pull || is_needed && is_other;
+        let (registry, in_registry) = match &candidate.source.local {
+            None => {
+                let registry = candidate.image.repository().registry();
+                (registry, known(&comparison.registry)?)
+            }
+            Some(_) => {
+                let standing = comparison.registry.standing();
+                let registry = candidate.image.repository().registry();
+                (registry.filter(|_| standing.is_some()), standing)
+            }
         };
-        let engine_names = engine_names(candidate, decision, in_engine, inventory);
-        Verdict::new(decision, reason, Vec::new(), engine_names)
+        // What the engine has matters less: the registry's image takes its place.
+        let in_engine = match (in_registry, known(&comparison.engine)) {
+            (Some(Standing::Verified | Standing::Unverified), Err(_)) => None,
+            (_, in_engine) => in_engine?,
+        };
+        let choice = |decision, reason: &str| Choice {
+            decision,
+            reason: reason.to_owned(),
+            changes: Vec::new(),
+        };
+        let chosen = match (registry, in_registry, in_engine) {
+            (Some(_), Some(Standing::Stale(changes)), Some(Standing::Verified)) => Choice {
+                decision: if push { Decision::Push } else { Decision::Skip },
+                reason: match push {
+                    true => format!("the registry's is older: {}", in_words(changes)),
+                    false => self.not_pushed(candidate),
+                },
+                changes: changes.clone(),
+            },
+            (Some(_), Some(Standing::Stale(changes)), _)
+            | (Some(_) | None, None, Some(Standing::Stale(changes))) => Choice {
+                decision: Decision::Build,
+                reason: in_words(changes),
+                changes: changes.clone(),
+            },
+            (Some(_), Some(_), Some(Standing::Stale(changes))) if pull => Choice {
+                decision: Decision::Pull,
+                reason: format!(
+                    "in the registry; the engine's is older: {}",
+                    in_words(changes)
+                ),
+                changes: changes.clone(),
+            },
+            (Some(_), Some(_), Some(Standing::Stale(_))) => {
+                choice(Decision::Skip, "in the registry")
+            }
+            (Some(_), Some(_), Some(_)) => choice(Decision::Skip, "in the registry and the engine"),
+            (Some(_), Some(_), None) if pull => {
+                choice(Decision::Pull, "in the registry, not in the engine")
+            }
+            (Some(_), Some(_), None) => choice(Decision::Skip, "in the registry"),
+            (Some(_), None, Some(_)) if push => {
+                choice(Decision::Push, "in the engine, not in the registry")
+            }
+            (Some(_), None, Some(_)) => choice(Decision::Skip, &self.not_pushed(candidate)),
+            (Some(registry), None, None) => {
+                Choice::build(format!("neither {registry} nor the engine has the commit"))
+            }
+            (None, _, Some(_)) => choice(Decision::Skip, "in the engine"),
+            (None, _, None) => Choice::build(match candidate.source.changes() {
+                Some(changes) => format!("changed: {changes}"),
+                None => "the engine does not have the commit".to_owned(),
+            }),
+        };
+        let chosen = match comparison.engine {
+            Sighting::OfWorkingCopy => chosen.instead_of_local(),
+            _ => chosen,
+        };
+        let is_unverified = in_registry.or(in_engine) == Some(&Standing::Unverified);
+        Ok(if is_unverified {
+            chosen.unverified()
+        } else {
+            chosen
+        })
+    }
+
+    fn not_pushed(&self, candidate: &Candidate<'_>) -> String {
+        match candidate.is_local {
+            true => "in the engine".to_owned(),
+            false => "in the engine; --no-push".to_owned(),
+        }
     }
 
     fn verdict(
         &self,
         candidate: &Candidate<'_>,
-        is_needed: bool,
+        choice: Choice,
+        comparison: &Comparison,
         inventory: &Inventory,
     ) -> Verdict {
         let registry = candidate.image.repository().registry();
@@ -177,43 +225,19 @@ impl<'a> Draft<'a> {
             Some(Presence::Present(digest)) => Some(digest),
             _ => None,
         };
-        let (in_engine, local) = match inventory.in_engine(&candidate.image) {
-            // It may hold more than the commit, and is no image of it.
-            Some(image) if image.labels.contains_key(LABEL_LOCAL) => (None, true),
-            found => (found, false),
+        let in_engine = match comparison.engine {
+            // No name of the commit's image belongs to it.
+            Sighting::OfWorkingCopy => None,
+            _ => inventory.in_engine(&candidate.image),
         };
-        let force = self.options.force && candidate.selected;
-        // What is built upon it would take what the engine has, whatever the registry has.
-        let pull = self.options.pull || local && is_needed;
-
-        let (decision, reason) = match (registry, in_registry, in_engine) {
-            _ if force => (Decision::Build, "--force".to_owned()),
-            (Some(_), Some(_), Some(_)) => {
-                (Decision::Skip, "in the registry and the engine".to_owned())
-            }
-            (Some(_), Some(_), None) if pull => (
-                Decision::Pull,
-                "in the registry, not in the engine".to_owned(),
-            ),
-            (Some(_), Some(_), None) => (Decision::Skip, "in the registry".to_owned()),
-            (Some(_), None, Some(_)) if self.options.push => (
-                Decision::Push,
-                "in the engine, not in the registry".to_owned(),
-            ),
-            (Some(_), None, Some(_)) => (Decision::Skip, "in the engine; --no-push".to_owned()),
-            (Some(registry), None, None) => (
-                Decision::Build,
-                format!("neither {registry} nor the engine has the commit"),
-            ),
-            (None, _, Some(_)) => (Decision::Skip, "in the engine".to_owned()),
-            (None, _, None) => (
-                Decision::Build,
-                "the engine does not have the commit".to_owned(),
-            ),
-        };
+        let Choice {
+            mut decision,
+            mut reason,
+            changes,
+        } = choice;
 
         let registry_tags: Vec<Tag> = match (registry, decision) {
-            (Some(_), _) if !self.options.push => Vec::new(),
+            (Some(_), _) if !self.options.push || candidate.is_local => Vec::new(),
             (None, _) => Vec::new(),
             (Some(_), Decision::Build | Decision::Push) => candidate.tags.clone(),
             (Some(_), _) => {
@@ -230,64 +254,123 @@ impl<'a> Draft<'a> {
                     .collect()
             }
         };
-        let engine_names = engine_names(candidate, decision, in_engine, inventory);
-        let reason = match local && matches!(decision, Decision::Build | Decision::Pull) && !force {
-            true => format!("{reason}; the engine's image was built by --local"),
-            false => reason,
+        let engine_names: Vec<ImageReference> = match (decision, in_engine) {
+            (Decision::Build, _) => Vec::new(),
+            (Decision::Pull, _) => candidate.names().collect(),
+            (_, None) => Vec::new(),
+            (_, Some(image)) => candidate
+                .names()
+                .filter(|name| {
+                    inventory
+                        .in_engine(name)
+                        .is_none_or(|named| named.id != image.id)
+                })
+                .collect(),
         };
-        Verdict::new(decision, reason, registry_tags, engine_names)
-    }
-}
-
-impl Verdict {
-    /// Returns what is done, where tags that are elsewhere are something to be done.
-    fn new(
-        decision: Decision,
-        reason: String,
-        registry_tags: Vec<Tag>,
-        engine_names: Vec<ImageReference>,
-    ) -> Self {
-        let mut verdict = Self {
+        if decision == Decision::Skip && !(registry_tags.is_empty() && engine_names.is_empty()) {
+            decision = Decision::Tag;
+            let tags: BTreeSet<&str> = registry_tags
+                .iter()
+                .chain(engine_names.iter().filter_map(|name| name.tag()))
+                .map(Tag::as_str)
+                .collect();
+            reason = format!(
+                "{reason}; {} is elsewhere",
+                tags.into_iter().collect::<Vec<_>>().join(", ")
+            );
+        }
+        Verdict {
             decision,
             reason,
+            changes,
             registry_tags,
             engine_names,
-        };
-        let in_engine = verdict.engine_names.iter().filter_map(|name| name.tag());
-        let tags: BTreeSet<&str> = verdict
-            .registry_tags
-            .iter()
-            .chain(in_engine)
-            .map(Tag::as_str)
-            .collect();
-        if decision == Decision::Skip && !tags.is_empty() {
-            let tags: Vec<&str> = tags.into_iter().collect();
-            verdict.reason = format!("{}; {} is elsewhere", verdict.reason, tags.join(", "));
-            verdict.decision = Decision::Tag;
         }
-        verdict
     }
 }
 
-/// Returns the names that the engine lacks after the decision was carried out, or has for another image.
-fn engine_names(
-    candidate: &Candidate<'_>,
+/// What is done with a service's image, and why.
+struct Choice {
     decision: Decision,
-    in_engine: Option<&EngineImage>,
-    inventory: &Inventory,
-) -> Vec<ImageReference> {
-    let is_elsewhere = |image: &EngineImage, name: &ImageReference| {
-        let named = inventory.in_engine(name);
-        named.is_none_or(|named| named.id != image.id)
-    };
-    match (decision, in_engine) {
-        (Decision::Build, _) => Vec::new(),
-        (Decision::Pull, _) => candidate.names().collect(),
-        (_, None) => Vec::new(),
-        (_, Some(image)) => candidate
-            .names()
-            .filter(|name| is_elsewhere(image, name))
-            .collect(),
+    reason: String,
+    changes: Vec<Change>,
+}
+
+impl Choice {
+    fn build(reason: String) -> Self {
+        Self {
+            decision: Decision::Build,
+            reason,
+            changes: Vec::new(),
+        }
+    }
+
+    /// Says why what the engine has does not count.
+    fn instead_of_local(mut self) -> Self {
+        if matches!(self.decision, Decision::Build | Decision::Pull) {
+            let why = "; the engine's image was built by --local";
+            self.reason.push_str(why);
+        }
+        self
+    }
+
+    fn unverified(mut self) -> Self {
+        self.reason.push_str(", unverified");
+        self
+    }
+}
+
+/// Says which inputs changed.
+fn in_words(changes: &[Change]) -> String {
+    let named = changes.iter().take(NAMED_CHANGES).map(ToString::to_string);
+    let mut words = named.collect::<Vec<_>>().join(", ");
+    if changes.len() > NAMED_CHANGES {
+        words.push_str(&format!(" and {} more", changes.len() - NAMED_CHANGES));
+    }
+    words
+}
+
+/// What keeps a service from being decided.
+enum Obstacle {
+    Unknown(Refusal),
+    Recipe(InvalidRecipe),
+}
+
+/// Returns how an image stands, where it is there.
+fn known(sighting: &Sighting) -> Result<Option<&Standing>, Obstacle> {
+    match sighting {
+        Sighting::NotAsked | Sighting::Absent | Sighting::OfWorkingCopy => Ok(None),
+        Sighting::Found(standing) => Ok(Some(standing)),
+        Sighting::Unknown(refusal) => Err(Obstacle::Unknown(refusal.clone())),
+        Sighting::Damaged(invalid) => Err(Obstacle::Recipe(invalid.clone())),
+    }
+}
+
+/// Everything that keeps services from being decided.
+#[derive(Default)]
+struct Obstacles {
+    unknown: BTreeMap<Refusal, Vec<ImageReference>>,
+    recipes: Vec<(ImageReference, InvalidRecipe)>,
+}
+
+impl Obstacles {
+    fn add(&mut self, image: &ImageReference, obstacle: Obstacle) {
+        match obstacle {
+            Obstacle::Unknown(refusal) => {
+                self.unknown.entry(refusal).or_default().push(image.clone());
+            }
+            Obstacle::Recipe(invalid) => self.recipes.push((image.clone(), invalid)),
+        }
+    }
+
+    fn check(self) -> Result<(), PlanError> {
+        if !self.unknown.is_empty() {
+            return Err(UnknownImages::new(self.unknown).into());
+        }
+        if !self.recipes.is_empty() {
+            return Err(UnreadableRecipes(self.recipes).into());
+        }
+        Ok(())
     }
 }
 
@@ -297,13 +380,19 @@ impl Decided<'_> {
         self.builds().filter_map(builder_unit).collect()
     }
 
-    /// Returns the builder folders among them.
-    pub fn builder_folders(&self) -> BTreeSet<BuilderName> {
-        let folder = |unit| match unit {
-            Unit::Builder(name) => Some(name),
-            _ => None,
+    /// Returns the images of those that are made from folders and have to be looked for in a registry:
+    /// where nothing is pushed, only what the engine lacks.
+    pub fn builder_images(&self) -> Vec<ImageReference> {
+        let units = self.builders();
+        let folders = units.iter().filter_map(|unit| self.folders.get(unit));
+        let is_wanted = |image: &ImageReference| {
+            let is_there = self.inventory.in_engine(image).is_some();
+            image.repository().registry().is_some() && (self.draft.options.push || !is_there)
         };
-        self.builders().into_iter().filter_map(folder).collect()
+        folders
+            .map(|folder| folder.image.clone())
+            .filter(is_wanted)
+            .collect()
     }
 
     fn builds(&self) -> impl Iterator<Item = &Candidate<'_>> {

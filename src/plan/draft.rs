@@ -4,9 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::Options;
+use super::decide::builder_unit;
+use crate::event::Unit;
 use crate::image::{ImageReference, Tag};
-use crate::manifest::{Manifest, ManifestError, Service, ServiceName, Template, Values};
-use crate::source::ServiceSource;
+use crate::manifest::{
+    BuilderName, Manifest, ManifestError, Service, ServiceName, Template, Values,
+};
+use crate::source::{CommitId, ServiceSource};
 
 /// A service that the plan may be about.
 #[derive(Debug)]
@@ -14,6 +18,8 @@ pub(super) struct Candidate<'a> {
     pub service: &'a Service,
     pub selected: bool,
     pub source: &'a ServiceSource,
+    /// Whether a working copy takes part: its own is built in place, or that of a service it needs.
+    pub is_local: bool,
     /// The image by its commit.
     pub image: ImageReference,
     /// The further tags: the branch's, the manifest's, the command line's.
@@ -88,8 +94,15 @@ impl<'a> Draft<'a> {
         tags.extend(self.options.tags.iter().cloned());
         let mut seen = BTreeSet::from([commit_tag.clone()]);
         tags.retain(|tag| seen.insert(tag.clone()));
+        // Those that it needs come before it.
+        let mut before = self
+            .candidates
+            .iter()
+            .filter(|candidate| candidate.is_local);
+        let needs_local = before.any(|candidate| service.needs.contains(&candidate.service.name));
         Ok(Candidate {
             service,
+            is_local: source.local.is_some() || needs_local,
             selected,
             source,
             image: repository.tagged(commit_tag),
@@ -116,6 +129,21 @@ impl<'a> Draft<'a> {
         })
     }
 
+    /// Renders a template for a recipe: where an image lies is no part of what it is, and the images
+    /// of needed services are inputs of their own.
+    pub(super) fn render_for_recipe(
+        &self,
+        template: &Template,
+        candidate: &Candidate<'_>,
+    ) -> Result<String, ManifestError> {
+        let services = |name: &ServiceName| {
+            let commit = self.sources.get(name)?.commit;
+            Some((format!("the image of {name}"), commit))
+        };
+        let values = self.values(candidate.service, candidate.source, &services);
+        self.manifest.render(template, &values)
+    }
+
     /// Calls `use_values` with what the placeholders of a service stand for.
     fn with_values<T>(
         &self,
@@ -129,13 +157,31 @@ impl<'a> Draft<'a> {
             let image = image.tagged(Tag::from_source(source));
             Some((image.to_string(), source.commit))
         };
-        use_values(&Values {
+        use_values(&self.values(service, source, &services))
+    }
+
+    fn values<'v>(
+        &'v self,
+        service: &'v Service,
+        source: &'v ServiceSource,
+        services: &'v dyn Fn(&ServiceName) -> Option<(String, CommitId)>,
+    ) -> Values<'v> {
+        Values {
             service: &service.name,
             commit: source.commit,
             branch: source.short_name(),
-            services: &services,
+            services,
             env: self.env,
-        })
+        }
+    }
+
+    /// Returns the builder folders that the services' scripts run in; their content is an input.
+    pub fn builder_folders(&self) -> BTreeSet<BuilderName> {
+        let folder = |candidate: &Candidate<'_>| match builder_unit(candidate) {
+            Some(Unit::Builder(name)) => Some(name),
+            _ => None,
+        };
+        self.candidates.iter().filter_map(folder).collect()
     }
 
     /// Returns the references that registries are asked for: of each service the commit's, and the

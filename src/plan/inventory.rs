@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::image::EngineImage;
-use crate::image::{Digest, ImageReference};
+use crate::image::{Digest, EngineImage, ImageReference, Labels};
 
 /// What a registry said about one reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +29,9 @@ pub struct Refusal {
 pub struct Inventory {
     /// What the registries said, by reference.
     pub registry: BTreeMap<ImageReference, Presence>,
+    /// The labels of images in registries, by digest, or why they cannot be had; those that the engine
+    /// has as well are not asked for.
+    pub labels: HashMap<Digest, Result<Labels, Refusal>>,
     /// The images of the engine, by reference as the engine writes it.
     pub engine: HashMap<String, EngineImage>,
 }

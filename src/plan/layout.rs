@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use sha1::{Digest as _, Sha1};
 
+use crate::image::Digest;
 use crate::manifest::ServiceName;
 
 /// The folders below `cacheDir`; nothing else is written by xp but the working copies.
@@ -68,6 +69,12 @@ impl Layout {
             .join("cache")
             .join(service.to_string())
             .join(format!("{}-{hash}", readable.trim_start_matches('.')))
+    }
+
+    /// Returns the file that keeps the labels of an image.
+    pub fn labels(&self, image: &Digest) -> PathBuf {
+        let name = image.as_str().replace(':', "-");
+        self.root.join("labels").join(format!("{name}.json"))
     }
 
     /// Returns the folder of all runs' logs.

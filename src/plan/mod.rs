@@ -8,13 +8,16 @@
 //!
 //! `execute/` carries out the steps and chooses nothing; `xp plan` prints the same steps.
 
+mod compare;
 mod complete;
 mod decide;
 mod display;
 mod draft;
+mod error;
 mod inventory;
 mod layout;
 mod place;
+mod recipe;
 mod step;
 pub mod table;
 #[cfg(test)]
@@ -24,15 +27,19 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use complete::{BuilderState, FolderBuilder};
-pub use decide::{Decided, UnknownImages};
+pub use compare::{Compared, Comparison, Sighting};
+pub use complete::FolderBuilder;
+pub use decide::Decided;
 pub use draft::Draft;
+pub use error::{PlanError, UnknownImages, UnreadableRecipes};
 pub use inventory::{Inventory, Presence, Refusal};
 pub use layout::Layout;
+pub use recipe::Folders;
 pub use step::{ContainerStep, ExportStep, ImageStep, ScriptStep, Step, SyncStep};
 
 use crate::event::Unit;
 use crate::image::{ImageReference, Tag};
+use crate::recipe::{Change, Recipe};
 use crate::source::CommitId;
 
 /// What the command line asks for, beyond the selection of services.
@@ -46,6 +53,8 @@ pub struct Options {
     pub push: bool,
     /// Run `scripts.test`.
     pub test: bool,
+    /// Take what is tagged with the commit, whatever it was built from.
+    pub trust_commit: bool,
     /// Further tags for each image.
     pub tags: Vec<Tag>,
 }
@@ -57,6 +66,7 @@ impl Default for Options {
             pull: true,
             push: true,
             test: true,
+            trust_commit: false,
             tags: Vec::new(),
         }
     }
@@ -102,6 +112,10 @@ pub struct UnitPlan {
     pub decision: Decision,
     /// Why.
     pub reason: String,
+    /// The inputs of the build that are not what they were for the image that exists.
+    pub changes: Vec<Change>,
+    /// What the image of a service is built from today; none where nothing depends on it.
+    pub recipe: Option<Recipe>,
     /// The units of the plan that must be done first.
     pub after: Vec<Unit>,
     /// The steps, in order; none where everything is in place.

@@ -1,13 +1,15 @@
 //! The decision table, case by case, and the steps that follow from it.
 
+mod recipes;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::event::Phase;
-use crate::image::{Digest, EngineImage};
+use crate::image::{Digest, EngineImage, Labels};
 use crate::manifest::{Manifest, ServiceName, parse};
-use crate::recipe::ContentHasher;
+use crate::recipe::{ContentHasher, LABEL_RECIPE};
 use crate::source::{Origin, ResolvedReference, ServiceSource};
 
 const MANIFEST: &str = "
@@ -39,6 +41,8 @@ struct Platform {
     inventory: Inventory,
     options: Options,
     builder_in_registry: bool,
+    dockerfile: &'static str,
+    labels: BTreeMap<ServiceName, Option<String>>,
 }
 
 fn name(text: &str) -> ServiceName {
@@ -53,8 +57,11 @@ fn commit(service: &str) -> CommitId {
     digit.repeat(40)[..40].parse().unwrap()
 }
 
-fn digest(text: &str) -> Digest {
-    format!("sha256:{}", text.repeat(64)).parse().unwrap()
+fn digest(service: &str, content: &str) -> Digest {
+    let service = service.bytes().next().unwrap();
+    format!("sha256:{service:02x}{}", content.repeat(62))
+        .parse()
+        .unwrap()
 }
 
 impl Platform {
@@ -84,6 +91,8 @@ impl Platform {
             inventory,
             options,
             builder_in_registry: false,
+            dockerfile: "FROM scratch",
+            labels: BTreeMap::new(),
         }
     }
 
@@ -108,8 +117,39 @@ impl Platform {
         let image = self.image(service, tag);
         self.inventory
             .registry
-            .insert(image, Presence::Present(digest(content)));
+            .insert(image, Presence::Present(digest(service, content)));
         self
+    }
+
+    /// Gives the images of a service another label than today's recipe, or none.
+    fn label(mut self, service: &str, label: Option<&str>) -> Self {
+        self.labels.insert(name(service), label.map(str::to_owned));
+        self
+    }
+
+    /// Returns the inventory with the labels: of each service today's recipe where nothing else was said.
+    fn inventory(&self, draft: &Draft<'_>, folders: &Folders) -> Inventory {
+        let mut inventory = self.inventory.clone();
+        let services: BTreeSet<_> = self.manifest.services.keys().cloned().collect();
+        let recipes = draft.recipes(&services, folders).unwrap();
+        for (service, recipe) in recipes {
+            let label = match self.labels.get(&service) {
+                Some(label) => label.clone(),
+                None => Some(recipe.to_string()),
+            };
+            let labels: Labels = label
+                .map(|label| (LABEL_RECIPE.to_owned(), label))
+                .into_iter()
+                .collect();
+            let image = self.image(service.as_str(), "");
+            if let Some(image) = inventory.engine.get_mut(&image.to_string()) {
+                image.labels = labels.clone();
+            }
+            if let Some(Presence::Present(digest)) = inventory.registry.get(&image) {
+                inventory.labels.insert(digest.clone(), Ok(labels));
+            }
+        }
+        inventory
     }
 
     fn engine(mut self, service: &str, tag: &str, content: &str) -> Self {
@@ -157,31 +197,39 @@ impl Platform {
             &self.options,
             &env,
         )?;
-        let decided = draft.decide(self.inventory.clone())?;
-        let mut builders = BuilderState::default();
-        for unit in decided.builders() {
-            let content = ContentHasher::new(&BTreeMap::new()).finish();
-            let repository: crate::image::ImageRepository = unit.to_string().parse().unwrap();
+        let folders = self.folders(&draft);
+        let inventory = self.inventory(&draft, &folders);
+        let decided = draft.decide(inventory, folders)?;
+        let presence = match self.builder_in_registry {
+            true => Presence::Present(digest("builder", "b")),
+            false => Presence::Absent,
+        };
+        let images = decided.builder_images().into_iter();
+        let builders = images.map(|image| (image, presence.clone())).collect();
+        Ok(decided.complete(&builders, &Layout::new(PathBuf::from("/p/.xp")))?)
+    }
+
+    fn folders(&self, draft: &Draft<'_>) -> Folders {
+        let names = draft.builder_folders().into_iter();
+        let folder = |name: crate::manifest::BuilderName| {
+            let mut hasher = ContentHasher::new(&BTreeMap::new());
+            let dockerfile = &mut self.dockerfile.as_bytes();
+            hasher.file("Dockerfile", false, dockerfile).unwrap();
+            let content = hasher.finish();
+            let repository: crate::image::ImageRepository =
+                format!("builders/{name}").parse().unwrap();
             let image = repository
                 .below(self.manifest.registry.as_ref())
                 .tagged(content.tag().unwrap());
-            let presence = match self.builder_in_registry {
-                true => Presence::Present(digest("b")),
-                false => Presence::Absent,
+            let builder = FolderBuilder {
+                folder: PathBuf::from("/p/builders/go"),
+                content,
+                image,
+                args: BTreeMap::new(),
             };
-            builders.registry.insert(image.clone(), presence);
-            let folder = PathBuf::from("/p/builders/go");
-            builders.folders.insert(
-                unit,
-                FolderBuilder {
-                    folder,
-                    content,
-                    image,
-                    args: BTreeMap::new(),
-                },
-            );
-        }
-        Ok(decided.complete(&builders, &Layout::new(PathBuf::from("/p/.xp")))?)
+            (Unit::Builder(name), builder)
+        };
+        names.map(folder).collect()
     }
 }
 

@@ -15,7 +15,7 @@ use super::credentials::Credentials;
 use super::error::{RegistryError, message_of, root, shown};
 use super::{MANIFEST_TYPES, RegistrySettings};
 use crate::client::http::Http;
-use crate::image::{ImageReference, Registry};
+use crate::image::{Digest, ImageReference, ImageRepository, Registry};
 
 /// How many requests are under way at once to one registry.
 const CONNECTIONS: usize = 32;
@@ -31,6 +31,32 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 pub(super) enum Access {
     Pull,
     Push,
+}
+
+/// What a request is about.
+#[derive(Clone, Copy)]
+pub(super) enum Resource<'a> {
+    /// The manifest of an image.
+    Manifest(&'a ImageReference),
+    /// A file that a manifest names.
+    Blob(&'a ImageRepository, &'a Digest),
+}
+
+impl<'a> Resource<'a> {
+    /// Returns the repository, and the path below it.
+    fn path(self) -> (&'a ImageRepository, String) {
+        match self {
+            Self::Manifest(image) => {
+                let reference = match (image.digest(), image.tag()) {
+                    (Some(digest), _) => digest.as_str(),
+                    (None, Some(tag)) => tag.as_str(),
+                    (None, None) => "latest",
+                };
+                (image.repository(), format!("manifests/{reference}"))
+            }
+            Self::Blob(repository, digest) => (repository, format!("blobs/{digest}")),
+        }
+    }
 }
 
 /// Tokens by repository and what they are for; each is fetched once, however many wait for it.
@@ -164,22 +190,18 @@ impl Host {
             .unwrap_or_else(PoisonError::into_inner) = challenge;
     }
 
-    /// Sends a request about a manifest; any answer that is worth reading is returned.
+    /// Sends a request; any answer that is worth reading is returned.
     pub async fn send(
         &self,
         method: Method,
-        image: &ImageReference,
+        resource: Resource<'_>,
         access: Access,
         body: Option<(&str, Bytes)>,
     ) -> Result<Response, RegistryError> {
         let _permit = self.limit.acquire().await;
-        let path = self.repository(image);
-        let reference = match (image.digest(), image.tag()) {
-            (Some(digest), _) => digest.as_str(),
-            (None, Some(tag)) => tag.as_str(),
-            (None, None) => "latest",
-        };
-        let url = format!("{}/v2/{path}/manifests/{reference}", self.base);
+        let (repository, name) = resource.path();
+        let path = self.repository(repository);
+        let url = format!("{}/v2/{path}/{name}", self.base);
         let mut is_second = false;
         loop {
             let challenge = self.challenge();
@@ -228,8 +250,8 @@ impl Host {
     }
 
     /// Docker Hub keeps the images without a folder under `library`.
-    fn repository(&self, image: &ImageReference) -> String {
-        let path = image.repository().path();
+    fn repository(&self, repository: &ImageRepository) -> String {
+        let path = repository.path();
         if self.registry.is_docker_hub() && !path.contains('/') {
             format!("library/{path}")
         } else {
@@ -441,7 +463,7 @@ impl Host {
                 return Ok(body.freeze());
             };
             if body.len() + chunk.len() > limit {
-                return Err(self.unexpected("it is larger than a manifest may be"));
+                return Err(self.unexpected("it is larger than it may be"));
             }
             body.extend_from_slice(&chunk);
         }
@@ -467,7 +489,6 @@ mod tests {
 
     use super::*;
     use crate::client::http::Proxies;
-    use crate::image::ImageRepository;
 
     /// Answers plain HTTP, and drops a connection that begins with TLS.
     fn plain_server() -> String {

@@ -1,7 +1,7 @@
 //! Registries, by the OCI distribution protocol, on the HTTP client that git uses too.
 //!
-//! Only manifests are moved here: layers are pushed and pulled by the engine, which has them. That
-//! is three requests of the protocol, and they have to be exactly these: one HEAD an image, on the
+//! Only manifests are moved here, and the configurations with their labels read: layers are pushed and
+//! pulled by the engine, which has them. That is four requests of the protocol, and they have to be exactly these: one HEAD an image, on the
 //! connections of a shared client, with every answer but the registry's own not-found an error. The
 //! general client libraries ask `/v2/` before each request, make an HTTP client of their own and hide
 //! why a token was refused.
@@ -12,6 +12,7 @@ mod credentials;
 mod error;
 mod host;
 mod insecure;
+mod labels;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -28,7 +29,7 @@ pub use error::RegistryError;
 
 use crate::client::http::Http;
 use crate::image::{Digest, ImageReference, Registry, Tag};
-use host::{Access, Host, Trust};
+use host::{Access, Host, Resource, Trust};
 use insecure::InsecureRegistries;
 
 /// The kinds of manifests that are understood: Docker's schema 2 and OCI's, single and by platform.
@@ -115,7 +116,9 @@ impl RegistryClient {
     /// Everything but a clear answer of the registry itself.
     pub async fn digest(&self, image: &ImageReference) -> Result<Option<Digest>, RegistryError> {
         let host = self.host(image).await?;
-        let answer = host.send(Method::HEAD, image, Access::Pull, None).await?;
+        let answer = host
+            .send(Method::HEAD, Resource::Manifest(image), Access::Pull, None)
+            .await?;
         match answer.status() {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND
@@ -146,7 +149,9 @@ impl RegistryClient {
         host: &Host,
         image: &ImageReference,
     ) -> Result<Option<Digest>, RegistryError> {
-        let answer = host.send(Method::GET, image, Access::Pull, None).await?;
+        let answer = host
+            .send(Method::GET, Resource::Manifest(image), Access::Pull, None)
+            .await?;
         match answer.status() {
             StatusCode::NOT_FOUND => {}
             StatusCode::OK => {
@@ -168,7 +173,9 @@ impl RegistryClient {
         image: &ImageReference,
     ) -> Result<(ImageManifest, Digest), RegistryError> {
         let host = self.host(image).await?;
-        let answer = host.send(Method::GET, image, Access::Pull, None).await?;
+        let answer = host
+            .send(Method::GET, Resource::Manifest(image), Access::Pull, None)
+            .await?;
         if answer.status() != StatusCode::OK {
             return Err(host.refusal("GET", None, answer).await);
         }
@@ -205,7 +212,9 @@ impl RegistryClient {
         for tag in tags {
             let name = image.repository().tagged(tag.clone());
             let body = Some((manifest.media_type.as_str(), manifest.bytes.clone()));
-            let answer = host.send(Method::PUT, &name, Access::Push, body).await?;
+            let answer = host
+                .send(Method::PUT, Resource::Manifest(&name), Access::Push, body)
+                .await?;
             if !answer.status().is_success() {
                 return Err(host.refusal("PUT", Some(&name), answer).await);
             }

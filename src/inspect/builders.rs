@@ -1,6 +1,4 @@
-//! What the registries, the engine and the builder folders have.
-//!
-//! One HEAD a reference, all at once, and one request to the engine whatever it has.
+//! The folders of builders.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -8,41 +6,15 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use futures_util::StreamExt as _;
 use thiserror::Error;
 use walkdir::WalkDir;
 
-use crate::client::registry::RegistryClient;
-use crate::error::{Diagnostic, Exit, chain};
+use crate::error::{Diagnostic, Exit};
 use crate::event::Unit;
-use crate::image::{ImageReference, ImageRepository};
+use crate::image::ImageRepository;
 use crate::manifest::{BuilderName, Manifest};
-use crate::plan::{FolderBuilder, Presence, Refusal};
+use crate::plan::FolderBuilder;
 use crate::recipe::{ContentHasher, ContentId};
-
-/// How many references are asked for at once; each registry limits its own share.
-const AT_ONCE: usize = 256;
-
-/// Asks the registries for each reference once.
-///
-/// A reference about which a registry could not tell is [`Presence::Unknown`], never absent.
-pub async fn registries(
-    client: &RegistryClient,
-    images: Vec<ImageReference>,
-) -> BTreeMap<ImageReference, Presence> {
-    let asked = futures_util::stream::iter(images).map(|image| async move {
-        let presence = match client.digest(&image).await {
-            Ok(Some(digest)) => Presence::Present(digest),
-            Ok(None) => Presence::Absent,
-            Err(error) => Presence::Unknown(Refusal {
-                why: chain(&error).replace("\n  cause: ", ": "),
-                hints: error.hints(),
-            }),
-        };
-        (image, presence)
-    });
-    asked.buffer_unordered(AT_ONCE).collect().await
-}
 
 /// A builder folder that cannot be used.
 #[derive(Debug, Error)]

@@ -1,7 +1,4 @@
-//! The inputs of a build and their digests.
-//!
-//! Today: the content id of builder images, and the labels that an image carries. The recipe of a
-//! service's image, a digest for each input of its build, belongs here too. Pure.
+//! The identity of builder images.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,21 +8,6 @@ use std::str::FromStr;
 use sha1::{Digest as _, Sha1};
 
 use crate::image::Tag;
-
-/// The label with the commit that an image was built from.
-pub const LABEL_REVISION: &str = "org.opencontainers.image.revision";
-/// The label with the remote that the commit came from, without credentials.
-pub const LABEL_SOURCE: &str = "org.opencontainers.image.source";
-/// The label with the time of the commit, in RFC 3339: a rebuild of the same commit gets the same.
-pub const LABEL_CREATED: &str = "org.opencontainers.image.created";
-/// The label with the branch or tag that was built, or the commit where neither was named.
-pub const LABEL_VERSION: &str = "org.opencontainers.image.version";
-/// The label of an image that `--local` built, with the `cacheDir` of the xp that did. It may hold what
-/// no commit does, such as ignored files, and never takes the place of an image of the commit.
-///
-/// Not the label of builder containers: a container has the labels of its image, and xp removes what
-/// is left of its own.
-pub const LABEL_LOCAL: &str = "x-platform.local";
 
 /// The identity of a builder image: a SHA-1 over its folder and its build arguments.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,0 +1,111 @@
+//! The labels of an image, which its configuration holds.
+
+use reqwest::{Method, StatusCode};
+use serde::Deserialize;
+
+use super::host::{Access, Host, Resource};
+use super::{MAX_MANIFEST, RegistryClient, RegistryError, sha256};
+use crate::image::{Digest, ImageReference, Labels};
+
+/// What an image manifest, or an index of several, names.
+#[derive(Debug, Deserialize)]
+struct Manifest {
+    config: Option<Descriptor>,
+    manifests: Option<Vec<Descriptor>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Descriptor {
+    digest: String,
+    #[serde(default)]
+    platform: Option<Platform>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Platform {
+    #[serde(default)]
+    os: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Configuration {
+    #[serde(default)]
+    config: Option<ContainerConfiguration>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ContainerConfiguration {
+    #[serde(default, rename = "Labels")]
+    labels: Option<Labels>,
+}
+
+impl RegistryClient {
+    /// Returns the labels of an image that is named by its digest: two requests, and one more where
+    /// the image is there for several platforms. Then they are those of the first one, as xp labels
+    /// all of them alike.
+    ///
+    /// # Errors
+    ///
+    /// Everything but a clear answer of the registry itself.
+    pub async fn labels(&self, image: &ImageReference) -> Result<Labels, RegistryError> {
+        let host = self.host(image).await?;
+        let mut manifest = self.image_manifest(&host, image).await?;
+        if let Some(platforms) = manifest.manifests.take() {
+            // BuildKit lists what it knows of how an image was made as an image for no system.
+            let is_image = |descriptor: &Descriptor| {
+                let os = descriptor.platform.as_ref().map(|platform| &platform.os);
+                os.is_none_or(|os| os != "unknown")
+            };
+            let Some(first) = platforms.into_iter().find(is_image) else {
+                return Ok(Labels::new());
+            };
+            let one = image.repository().with_digest(digest(&host, &first)?);
+            manifest = self.image_manifest(&host, &one).await?;
+        }
+        // The first version of the format has no configuration.
+        let Some(descriptor) = manifest.config else {
+            return Ok(Labels::new());
+        };
+        let blob = digest(&host, &descriptor)?;
+        let resource = Resource::Blob(image.repository(), &blob);
+        let answer = host.send(Method::GET, resource, Access::Pull, None).await?;
+        if answer.status() != StatusCode::OK {
+            return Err(host
+                .refusal("GET of an image's configuration", None, answer)
+                .await);
+        }
+        let bytes = host.body(answer, MAX_MANIFEST).await?;
+        check(&host, &blob, &bytes)?;
+        let configuration: Configuration = serde_json::from_slice(&bytes)
+            .map_err(|_| host.unexpected("an image's configuration is none"))?;
+        let labels = configuration.config.and_then(|config| config.labels);
+        Ok(labels.unwrap_or_default())
+    }
+
+    async fn image_manifest(
+        &self,
+        host: &Host,
+        image: &ImageReference,
+    ) -> Result<Manifest, RegistryError> {
+        let (manifest, _) = self.manifest(image).await?;
+        if let Some(digest) = image.digest() {
+            check(host, digest, &manifest.bytes)?;
+        }
+        serde_json::from_slice(&manifest.bytes)
+            .map_err(|_| host.unexpected("an image's manifest is none"))
+    }
+}
+
+fn digest(host: &Host, descriptor: &Descriptor) -> Result<Digest, RegistryError> {
+    let digest = descriptor.digest.parse();
+    digest.map_err(|_| host.unexpected("a digest in an image's manifest is none"))
+}
+
+/// What was cut off on the way, or changed, must not be kept as a fact.
+fn check(host: &Host, digest: &Digest, bytes: &[u8]) -> Result<(), RegistryError> {
+    let is_sha256 = digest.as_str().starts_with("sha256:");
+    if is_sha256 && sha256(bytes) != digest.as_str() {
+        return Err(host.unexpected("what it sends has not the digest that was asked for"));
+    }
+    Ok(())
+}

@@ -1,0 +1,178 @@
+//! How the images that exist stand to today's inputs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::draft::{Candidate, Draft};
+use super::recipe::{Folders, TESTS};
+use super::{Inventory, Presence, Refusal};
+use crate::image::{Digest, ImageReference, Labels};
+use crate::manifest::{ManifestError, ServiceName};
+use crate::recipe::{InvalidRecipe, LABEL_RECIPE, Recipe, Standing};
+
+/// What was found of an image in one place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sighting {
+    /// It was not looked for: the image belongs to no registry.
+    NotAsked,
+    /// It is not there.
+    Absent,
+    /// It cannot be told whether it is there, or what it was built from.
+    Unknown(Refusal),
+    /// It is there, and its label cannot be read.
+    Damaged(InvalidRecipe),
+    /// It is there, and was built from a working copy by `--local`: it may hold what the commit does not.
+    OfWorkingCopy,
+    /// It is there.
+    Found(Standing),
+}
+
+impl Sighting {
+    /// Returns how the image stands to today's inputs, where it is there.
+    pub fn standing(&self) -> Option<&Standing> {
+        match self {
+            Self::Found(standing) => Some(standing),
+            _ => None,
+        }
+    }
+}
+
+/// A service's image by its commit, compared with what it would be built from today.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Comparison {
+    /// The image in the registry.
+    pub registry: Sighting,
+    /// The digest that the registry has it by.
+    pub digest: Option<Digest>,
+    /// The image in the engine.
+    pub engine: Sighting,
+}
+
+impl Draft<'_> {
+    /// Returns the images whose labels are still to be asked for, by their digests: those in registries
+    /// that the engine does not have as well.
+    pub fn unlabelled(&self, inventory: &Inventory) -> Vec<ImageReference> {
+        if self.options.trust_commit {
+            return Vec::new();
+        }
+        let unlabelled: BTreeSet<ImageReference> = self
+            .candidates
+            .iter()
+            .filter(|candidate| registry_labels(candidate, inventory).is_none())
+            .filter_map(|candidate| match inventory.registry.get(&candidate.image) {
+                Some(Presence::Present(digest)) => {
+                    Some(candidate.image.repository().with_digest(digest.clone()))
+                }
+                _ => None,
+            })
+            .collect();
+        unlabelled.into_iter().collect()
+    }
+
+    /// Compares the image of each service with its recipe. With `--trust-commit` nothing is compared,
+    /// and there are no recipes: what exists counts as verified.
+    ///
+    /// # Errors
+    ///
+    /// A build argument or a variable that cannot be rendered.
+    pub fn compare(
+        &self,
+        inventory: &Inventory,
+        folders: &Folders,
+    ) -> Result<Compared, ManifestError> {
+        let services = self
+            .candidates
+            .iter()
+            .map(|candidate| candidate.service.name.clone());
+        let recipes = match self.options.trust_commit {
+            true => BTreeMap::new(),
+            false => self.recipes(&services.collect(), folders)?,
+        };
+        let comparisons = self.candidates.iter().map(|candidate| {
+            let name = &candidate.service.name;
+            let comparison = self.comparison(candidate, recipes.get(name), inventory);
+            (name.clone(), comparison)
+        });
+        Ok(Compared {
+            comparisons: comparisons.collect(),
+            recipes,
+        })
+    }
+
+    fn comparison(
+        &self,
+        candidate: &Candidate<'_>,
+        recipe: Option<&Recipe>,
+        inventory: &Inventory,
+    ) -> Comparison {
+        let standing = |labels: Option<&Labels>| {
+            let label = labels.and_then(|labels| labels.get(LABEL_RECIPE));
+            let earlier = label.and_then(|label| label.parse::<Recipe>().ok());
+            let of_working_copy = earlier.is_some_and(|earlier| earlier.is_of_working_copy());
+            if of_working_copy && !candidate.is_local {
+                return Sighting::OfWorkingCopy;
+            }
+            let Some(recipe) = recipe.cloned() else {
+                return Sighting::Found(Standing::Verified);
+            };
+            // Whoever builds a working copy is content with an image of it, and with one of its commit.
+            let recipe = match of_working_copy {
+                true => recipe.of_working_copy(),
+                false => recipe,
+            };
+            let ignored = (!self.options.test).then_some(TESTS);
+            match Standing::of(label.map(String::as_str), &recipe, ignored) {
+                Ok(standing) => Sighting::Found(standing),
+                Err(invalid) => Sighting::Damaged(invalid),
+            }
+        };
+        let mut found = None;
+        let registry = match inventory.registry.get(&candidate.image) {
+            None => Sighting::NotAsked,
+            Some(Presence::Absent) => Sighting::Absent,
+            Some(Presence::Unknown(refusal)) => Sighting::Unknown(refusal.clone()),
+            Some(Presence::Present(digest)) => {
+                found = Some(digest.clone());
+                match (registry_labels(candidate, inventory), recipe) {
+                    (_, None) => standing(None),
+                    (Some(Ok(labels)), _) => standing(Some(labels)),
+                    (Some(Err(refusal)), _) => Sighting::Unknown(refusal.clone()),
+                    // Nobody asked for the labels: nothing is known against the image.
+                    (None, Some(_)) => Sighting::Found(Standing::Unverified),
+                }
+            }
+        };
+        let engine = match inventory.in_engine(&candidate.image) {
+            None => Sighting::Absent,
+            Some(image) => standing(Some(&image.labels)),
+        };
+        Comparison {
+            registry,
+            digest: found,
+            engine,
+        }
+    }
+}
+
+/// What comparing comes to.
+#[derive(Debug)]
+pub struct Compared {
+    /// How each service's image stands.
+    pub comparisons: BTreeMap<ServiceName, Comparison>,
+    /// What each would be built from today; empty with `--trust-commit`.
+    pub recipes: BTreeMap<ServiceName, Recipe>,
+}
+
+/// Returns the labels of the registry's image, or why they cannot be had; none where nobody asked.
+fn registry_labels<'i>(
+    candidate: &Candidate<'_>,
+    inventory: &'i Inventory,
+) -> Option<Result<&'i Labels, &'i Refusal>> {
+    let Some(Presence::Present(digest)) = inventory.registry.get(&candidate.image) else {
+        return None;
+    };
+    let by_digest = candidate.image.repository().with_digest(digest.clone());
+    let in_engine = inventory.in_engine(&by_digest);
+    in_engine
+        .map(|image| Ok(&image.labels))
+        .or_else(|| inventory.labels.get(digest).map(Result::as_ref))
+}

@@ -1,0 +1,133 @@
+//! Why nothing can be decided.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use thiserror::Error;
+
+use super::{Presence, Refusal};
+use crate::error::{Diagnostic, Exit};
+use crate::image::ImageReference;
+use crate::manifest::ManifestError;
+use crate::recipe::InvalidRecipe;
+
+/// Why nothing can be decided.
+#[derive(Debug, Error)]
+pub enum PlanError {
+    /// A build argument, a variable or a tag cannot be rendered.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// A registry could not tell whether it has an image.
+    #[error(transparent)]
+    Unknown(#[from] UnknownImages),
+    /// An image has a recipe that cannot be read.
+    #[error(transparent)]
+    Recipe(#[from] UnreadableRecipes),
+}
+
+/// How many images are named for each reason.
+const NAMED_IMAGES: usize = 3;
+
+/// Images of which registries could not tell whether they exist, by what kept them from it.
+#[derive(Debug, thiserror::Error)]
+pub struct UnknownImages(BTreeMap<Refusal, Vec<ImageReference>>);
+
+impl fmt::Display for UnknownImages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count: usize = self.0.values().map(Vec::len).sum();
+        let images = match count {
+            1 => "an image exists".to_owned(),
+            _ => format!("{count} images exist"),
+        };
+        // Only the registry's own not-found means that an image is missing.
+        write!(f, "it cannot be told whether {images}, so nothing is built")?;
+        // One reason stands for many images of the same registry.
+        for (refusal, images) in &self.0 {
+            write!(f, "\n  {}", refusal.why)?;
+            for image in images.iter().take(NAMED_IMAGES) {
+                write!(f, "\n    {image}")?;
+            }
+            if images.len() > NAMED_IMAGES {
+                write!(f, "\n    and {} more", images.len() - NAMED_IMAGES)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl UnknownImages {
+    /// Makes the error of images, by what kept them from being known.
+    pub(super) fn new(images: BTreeMap<Refusal, Vec<ImageReference>>) -> Self {
+        Self(images)
+    }
+
+    /// Makes an error of the images that are neither present nor absent, where there is one.
+    ///
+    /// # Errors
+    ///
+    /// Where a registry could not tell whether it has an image.
+    pub fn check(registry: &BTreeMap<ImageReference, Presence>) -> Result<(), Self> {
+        let mut unknown: BTreeMap<Refusal, Vec<ImageReference>> = BTreeMap::new();
+        for (image, presence) in registry {
+            if let Presence::Unknown(refusal) = presence {
+                let images = unknown.entry(refusal.clone()).or_default();
+                images.push(image.clone());
+            }
+        }
+        if unknown.is_empty() {
+            Ok(())
+        } else {
+            Err(Self(unknown))
+        }
+    }
+}
+
+impl Diagnostic for UnknownImages {
+    fn exit(&self) -> Exit {
+        Exit::Outside
+    }
+
+    fn hints(&self) -> Vec<String> {
+        let mut hints: Vec<String> = Vec::new();
+        for hint in self.0.keys().flat_map(|refusal| &refusal.hints) {
+            if !hints.contains(hint) {
+                hints.push(hint.clone());
+            }
+        }
+        hints
+    }
+}
+
+/// Images whose label `x-platform.recipe` cannot be read.
+#[derive(Debug, Error)]
+pub struct UnreadableRecipes(pub(super) Vec<(ImageReference, InvalidRecipe)>);
+
+impl fmt::Display for UnreadableRecipes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("it cannot be told what these were built from, so nothing is built")?;
+        for (image, invalid) in self.0.iter().take(NAMED_IMAGES) {
+            write!(f, "\n  {image}: {invalid}")?;
+        }
+        if self.0.len() > NAMED_IMAGES {
+            write!(f, "\n  and {} more", self.0.len() - NAMED_IMAGES)?;
+        }
+        Ok(())
+    }
+}
+
+impl Diagnostic for UnreadableRecipes {
+    fn exit(&self) -> Exit {
+        Exit::Outside
+    }
+
+    fn hints(&self) -> Vec<String> {
+        let is_later =
+            |(_, invalid): &(_, InvalidRecipe)| matches!(invalid, InvalidRecipe::Later(_));
+        let newer = self.0.iter().any(is_later);
+        let mut hints = Vec::new();
+        hints.extend(newer.then(|| "a newer xp reads it".to_owned()));
+        hints.push("`--trust-commit` takes an image by its commit alone".to_owned());
+        hints.push("`--force` builds the selected services again".to_owned());
+        hints
+    }
+}

@@ -1,0 +1,185 @@
+//! The inputs of a service's build, and the recipe that they make.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::FolderBuilder;
+use super::draft::{Candidate, Draft};
+use crate::event::Unit;
+use crate::image::Tag;
+use crate::manifest::{
+    BuilderImage, BuilderUser, ManifestError, ScriptLine, ServiceName, Template,
+};
+use crate::recipe::Recipe;
+
+/// The input that `--no-test` leaves out.
+pub(super) const TESTS: &str = "scripts.test";
+
+/// The builders that are made from folders, by unit.
+pub type Folders = BTreeMap<Unit, FolderBuilder>;
+
+/// One input of a build. Its name is the key of the manifest that sets it.
+pub(super) struct Input<'a> {
+    pub name: String,
+    pub value: InputValue<'a>,
+}
+
+/// What is hashed of an input.
+pub(super) enum InputValue<'a> {
+    Text(Cow<'a, str>),
+    List(Vec<&'a str>),
+    /// The content of a builder's folder.
+    Content(String),
+    /// A needed service: the tag of its source, and what its own image is made from.
+    Needed(String),
+}
+
+impl<'a> Input<'a> {
+    fn text(name: impl Into<String>, value: impl Into<Cow<'a, str>>) -> Self {
+        Self {
+            name: name.into(),
+            value: InputValue::Text(value.into()),
+        }
+    }
+
+    pub fn add_to(&self, recipe: &mut Recipe) {
+        match &self.value {
+            InputValue::Text(text) => recipe.add(&self.name, text),
+            InputValue::Content(text) | InputValue::Needed(text) => recipe.add(&self.name, text),
+            InputValue::List(items) => recipe.add_list(&self.name, items.iter().copied()),
+        }
+    }
+}
+
+impl Draft<'_> {
+    /// Returns the recipes of services and of all that they need.
+    ///
+    /// # Errors
+    ///
+    /// A build argument or a variable that cannot be rendered.
+    pub(super) fn recipes(
+        &self,
+        services: &BTreeSet<ServiceName>,
+        folders: &Folders,
+    ) -> Result<BTreeMap<ServiceName, Recipe>, ManifestError> {
+        let wanted = self.manifest.closure(services);
+        let mut recipes = BTreeMap::new();
+        // Each comes after those that it needs.
+        for candidate in &self.candidates {
+            let name = &candidate.service.name;
+            if wanted.contains(name) {
+                let mut recipe = Recipe::default();
+                for input in self.inputs(candidate, folders, &recipes)? {
+                    input.add_to(&mut recipe);
+                }
+                recipes.insert(name.clone(), recipe);
+            }
+        }
+        Ok(recipes)
+    }
+
+    /// Returns the inputs of a build beside the commit.
+    ///
+    /// What only says where and how fast a build runs is none: mounts, caches, the network, limits.
+    pub(super) fn inputs<'b>(
+        &'b self,
+        candidate: &'b Candidate<'_>,
+        folders: &Folders,
+        recipes: &BTreeMap<ServiceName, Recipe>,
+    ) -> Result<Vec<Input<'b>>, ManifestError> {
+        let service = candidate.service;
+        let mut inputs = Vec::new();
+        if let Some(path) = &service.git.path {
+            inputs.push(Input::text("git.path", path));
+        }
+        self.builder_inputs(candidate, folders, &mut inputs)?;
+        let scripts = &service.scripts;
+        for (name, lines) in [
+            ("scripts.prepare", &scripts.prepare),
+            ("scripts.build", &scripts.build),
+            (TESTS, &scripts.test),
+        ] {
+            if !lines.is_empty() {
+                let text = |line: &'b ScriptLine| line.text.as_str();
+                inputs.push(Input {
+                    name: name.to_owned(),
+                    value: InputValue::List(lines.iter().map(text).collect()),
+                });
+            }
+        }
+        inputs.push(Input::text("docker.file", &service.docker.file));
+        inputs.push(Input::text("docker.context", &service.docker.context));
+        if let Some(target) = &service.docker.target {
+            inputs.push(Input::text("docker.target", target));
+        }
+        for (name, template) in &service.docker.args {
+            inputs.push(self.template_input(format!("docker.args.{name}"), candidate, template)?);
+        }
+        for needed in &service.needs {
+            let tag = self.sources.get(needed).map(Tag::from_source);
+            let (Some(tag), Some(recipe)) = (tag, recipes.get(needed)) else {
+                continue;
+            };
+            inputs.push(Input {
+                name: format!("needs.{needed}"),
+                value: InputValue::Needed(format!("{tag} {recipe}")),
+            });
+        }
+        Ok(inputs)
+    }
+
+    /// Adds what the scripts run in; without scripts no builder takes part.
+    fn builder_inputs<'b>(
+        &'b self,
+        candidate: &'b Candidate<'_>,
+        folders: &Folders,
+        inputs: &mut Vec<Input<'b>>,
+    ) -> Result<(), ManifestError> {
+        let service = candidate.service;
+        let Some(builder) = service
+            .builder
+            .as_ref()
+            .filter(|_| !service.scripts.is_empty())
+        else {
+            return Ok(());
+        };
+        match &builder.image {
+            BuilderImage::Folder(name) => {
+                let folder = folders.get(&Unit::Builder(name.clone()));
+                inputs.extend(folder.map(|folder| Input {
+                    name: "dockerBuilder.image".to_owned(),
+                    value: InputValue::Content(folder.content.to_string()),
+                }));
+            }
+            BuilderImage::External(image) => {
+                inputs.push(Input::text("dockerBuilder.image", image.to_string()));
+            }
+        }
+        inputs.push(Input::text("dockerBuilder.workdir", &builder.workdir));
+        // The caller's own numbers differ from machine to machine.
+        let user = match builder.user {
+            BuilderUser::Caller => "caller".to_owned(),
+            BuilderUser::Root => "root".to_owned(),
+            BuilderUser::Ids { uid, gid } => format!("{uid}:{gid}"),
+        };
+        inputs.push(Input::text("dockerBuilder.user", user));
+        for (name, template) in &builder.env {
+            let name = format!("dockerBuilder.env.{name}");
+            inputs.push(self.template_input(name, candidate, template)?);
+        }
+        Ok(())
+    }
+
+    fn template_input<'b>(
+        &self,
+        name: String,
+        candidate: &Candidate<'_>,
+        template: &'b Template,
+    ) -> Result<Input<'b>, ManifestError> {
+        let value = self.render_for_recipe(template, candidate)?;
+        Ok(Input {
+            name,
+            value: InputValue::Text(value.into()),
+        })
+    }
+}

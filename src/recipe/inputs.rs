@@ -1,0 +1,361 @@
+//! The recipe of an image: a digest for each input of its build.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+
+use serde_json::{Map, Value, json};
+use sha1::{Digest as _, Sha1};
+use thiserror::Error;
+
+/// The version of the label's format, and of what the inputs are called and how they are hashed.
+const VERSION: u64 = 1;
+
+/// The input that tells a build of a working copy from one of a commit. What git ignores may be in its
+/// image, so it is never taken for the commit's.
+const SOURCE: &str = "source";
+
+/// How many digits of a SHA-1 tell whether an input changed.
+const DIGITS: usize = 10;
+
+/// The digest of one input: the first ten digits of a SHA-1.
+///
+/// They are enough to tell that an input changed, and too few to prove what it was.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InputDigest(String);
+
+impl InputDigest {
+    fn of(bytes: &[u8]) -> Self {
+        let digest = Sha1::digest(bytes);
+        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self(hex[..DIGITS].to_owned())
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        (text.len() == DIGITS && text.bytes().all(is_digit)).then(|| Self(text.to_owned()))
+    }
+
+    /// Returns the digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for InputDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// The inputs of a build, by the key of the manifest that sets them, and a digest of each.
+///
+/// Its text is what the label `x-platform.recipe` holds: JSON without spaces, sorted, so that equal
+/// inputs give equal labels.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recipe {
+    inputs: BTreeMap<String, InputDigest>,
+}
+
+impl Recipe {
+    /// Adds an input that is one text.
+    pub fn add(&mut self, name: impl Into<String>, value: &str) {
+        let digest = InputDigest::of(value.as_bytes());
+        self.inputs.insert(name.into(), digest);
+    }
+
+    /// Adds an input that is a list. The length of each item is part of what is hashed, so that no two
+    /// lists are taken for the same.
+    pub fn add_list<'a>(
+        &mut self,
+        name: impl Into<String>,
+        values: impl IntoIterator<Item = &'a str>,
+    ) {
+        let mut bytes = Vec::new();
+        for value in values {
+            bytes.extend((value.len() as u64).to_be_bytes());
+            bytes.extend(value.as_bytes());
+        }
+        self.inputs.insert(name.into(), InputDigest::of(&bytes));
+    }
+
+    /// Returns the recipe of the same build from a working copy, and not from a commit.
+    pub fn of_working_copy(mut self) -> Self {
+        self.add(SOURCE, "working copy");
+        self
+    }
+
+    /// Tells whether it is the recipe of a build from a working copy.
+    pub fn is_of_working_copy(&self) -> bool {
+        self.inputs.contains_key(SOURCE)
+    }
+
+    /// Returns the recipe without one input.
+    pub fn without(&self, name: &str) -> Self {
+        let mut inputs = self.inputs.clone();
+        inputs.remove(name);
+        Self { inputs }
+    }
+
+    /// Returns the inputs by name.
+    pub fn inputs(&self) -> impl Iterator<Item = (&str, &InputDigest)> {
+        self.inputs
+            .iter()
+            .map(|(name, digest)| (name.as_str(), digest))
+    }
+
+    /// Returns the digest of an input.
+    pub fn input(&self, name: &str) -> Option<&InputDigest> {
+        self.inputs.get(name)
+    }
+
+    /// Returns a digest of the whole, where one line has to stand for it.
+    pub fn digest(&self) -> InputDigest {
+        InputDigest::of(self.to_string().as_bytes())
+    }
+
+    /// Returns what changed since `earlier`, in the order of names.
+    pub fn changes_since(&self, earlier: &Self) -> Vec<Change> {
+        let names: BTreeSet<&String> = self.inputs.keys().chain(earlier.inputs.keys()).collect();
+        let change = |name: &String| {
+            let kind = match (earlier.inputs.get(name), self.inputs.get(name)) {
+                (Some(before), Some(now)) if before == now => return None,
+                (Some(_), Some(_)) => ChangeKind::Changed,
+                (None, _) => ChangeKind::Added,
+                (_, None) => ChangeKind::Removed,
+            };
+            let name = name.clone();
+            Some(Change { name, kind })
+        };
+        names.into_iter().filter_map(change).collect()
+    }
+}
+
+impl fmt::Display for Recipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inputs: Map<String, Value> = self
+            .inputs
+            .iter()
+            .map(|(name, digest)| (name.clone(), json!(digest.0)))
+            .collect();
+        write!(f, "{}", json!({ "version": VERSION, "inputs": inputs }))
+    }
+}
+
+impl FromStr for Recipe {
+    type Err = InvalidRecipe;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let garbage = |what: &str| InvalidRecipe::Garbage(what.to_owned());
+        let value: Value = serde_json::from_str(text).map_err(|_| garbage("it is not JSON"))?;
+        match value.get("version").map(Value::as_u64) {
+            Some(Some(VERSION)) => {}
+            Some(Some(version)) if version > VERSION => return Err(InvalidRecipe::Later(version)),
+            Some(_) => return Err(garbage("its version is none")),
+            None => return Err(garbage("it has no version")),
+        }
+        let Some(Value::Object(members)) = value.get("inputs") else {
+            return Err(garbage("it has no inputs"));
+        };
+        let mut inputs = BTreeMap::new();
+        for (name, digest) in members {
+            let digest = digest.as_str().and_then(InputDigest::parse);
+            let digest = digest
+                .ok_or_else(|| garbage(&format!("the digest of `{}` is none", shown(name))))?;
+            inputs.insert(name.clone(), digest);
+        }
+        Ok(Self { inputs })
+    }
+}
+
+/// Returns a name out of a label so that it can be printed: anybody may have written it.
+fn shown(name: &str) -> String {
+    name.chars().take(80).flat_map(char::escape_debug).collect()
+}
+
+/// A label that is no recipe of this version.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum InvalidRecipe {
+    /// It is damaged, or was written by something else.
+    #[error("its label `x-platform.recipe` is no recipe: {0}")]
+    Garbage(String),
+    /// It was written by a newer xp.
+    #[error("its recipe has format version {0}, and this xp reads {VERSION}")]
+    Later(u64),
+}
+
+/// An input that is not what it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    name: String,
+    kind: ChangeKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ChangeKind {
+    Changed,
+    Added,
+    Removed,
+}
+
+impl Change {
+    /// Returns the name of the input.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl fmt::Display for Change {
+    /// Says what happened to the input, such as `scripts.build changed`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verb = match self.kind {
+            ChangeKind::Changed => "changed",
+            ChangeKind::Added => "is new",
+            ChangeKind::Removed => "is gone",
+        };
+        write!(f, "{} {verb}", shown(&self.name))
+    }
+}
+
+/// How an image that exists stands to today's inputs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// It was built from the very same.
+    Verified,
+    /// It has no recipe: another tool built it, or an xp before recipes.
+    Unverified,
+    /// It was built from others.
+    Stale(Vec<Change>),
+}
+
+impl Standing {
+    /// Compares an image's label with today's recipe. The inputs of `ignored` are not compared.
+    ///
+    /// # Errors
+    ///
+    /// A label that is no recipe.
+    pub fn of(
+        label: Option<&str>,
+        today: &Recipe,
+        ignored: Option<&str>,
+    ) -> Result<Self, InvalidRecipe> {
+        let Some(label) = label else {
+            return Ok(Self::Unverified);
+        };
+        let mut changes = today.changes_since(&label.parse()?);
+        changes.retain(|change| Some(change.name()) != ignored);
+        Ok(if changes.is_empty() {
+            Self::Verified
+        } else {
+            Self::Stale(changes)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recipe(inputs: &[(&str, &str)]) -> Recipe {
+        let mut recipe = Recipe::default();
+        for (name, value) in inputs {
+            recipe.add(*name, value);
+        }
+        recipe
+    }
+
+    /// Images that exist carry this: a change of it makes every one of them stale.
+    #[test]
+    fn the_format_is_stable() {
+        let mut recipe = recipe(&[("docker.file", "Dockerfile"), ("docker.args.A", "")]);
+        recipe.add_list("scripts.build", ["make build", "make \"x\""]);
+        assert_eq!(
+            recipe.to_string(),
+            r#"{"version":1,"inputs":{"docker.args.A":"da39a3ee5e","docker.file":"6651ddff6e","scripts.build":"4160dabea3"}}"#
+        );
+        assert_eq!(recipe.to_string().parse::<Recipe>().unwrap(), recipe);
+        assert_eq!(recipe.digest().as_str().len(), DIGITS);
+    }
+
+    #[test]
+    fn lists_that_read_alike_differ() {
+        let list = |values: &[&str]| {
+            let mut recipe = Recipe::default();
+            recipe.add_list("x", values.iter().copied());
+            recipe
+        };
+        assert_ne!(list(&["ab", "c"]), list(&["a", "bc"]));
+        assert_ne!(list(&["a\nb"]), list(&["a", "b"]));
+        assert_ne!(list(&[]), list(&[""]));
+    }
+
+    #[test]
+    fn changes_are_told_by_name() {
+        let before = recipe(&[("a", "1"), ("b", "1"), ("c", "1")]);
+        let now = recipe(&[("a", "1"), ("b", "2"), ("d", "1")]);
+        let changes: Vec<String> = now
+            .changes_since(&before)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(changes, ["b changed", "c is gone", "d is new"]);
+        assert!(now.changes_since(&now).is_empty());
+    }
+
+    #[test]
+    fn a_working_copy_is_no_commit() {
+        let commit = recipe(&[("a", "1")]);
+        let local = commit.clone().of_working_copy();
+        assert!(local.is_of_working_copy() && !commit.is_of_working_copy());
+        let label = local.to_string();
+        assert_eq!(label.parse::<Recipe>(), Ok(local));
+        let standing = Standing::of(Some(&label), &commit, None).unwrap();
+        assert!(matches!(standing, Standing::Stale(_)), "{standing:?}");
+    }
+
+    #[test]
+    fn an_image_is_verified_unverified_or_stale() {
+        let now = recipe(&[("a", "1"), ("scripts.test", "x")]);
+        let standing = |label: Option<&str>| Standing::of(label, &now, None).unwrap();
+        assert_eq!(standing(Some(&now.to_string())), Standing::Verified);
+        assert_eq!(standing(None), Standing::Unverified);
+        let untested = now.without("scripts.test").to_string();
+        assert!(matches!(standing(Some(&untested)), Standing::Stale(_)));
+        assert_eq!(
+            Standing::of(Some(&untested), &now, Some("scripts.test")),
+            Ok(Standing::Verified)
+        );
+    }
+
+    #[test]
+    fn damaged_and_later_labels_are_told_apart() {
+        let error = |text: &str| text.parse::<Recipe>().unwrap_err();
+        assert_eq!(
+            error(r#"{"version":2,"inputs":[]}"#),
+            InvalidRecipe::Later(2)
+        );
+        for (text, what) in [
+            ("", "it is not JSON"),
+            ("{", "it is not JSON"),
+            ("[]", "it has no version"),
+            ("{}", "it has no version"),
+            (r#"{"version":"1"}"#, "its version is none"),
+            (r#"{"version":0}"#, "its version is none"),
+            (r#"{"version":1}"#, "it has no inputs"),
+            (
+                r#"{"version":1,"inputs":{"a\u001b[31m":"xyz"}}"#,
+                r"the digest of `a\u{1b}[31m` is none",
+            ),
+            (
+                r#"{"version":1,"inputs":{"a":"DA39A3EE5E"}}"#,
+                "the digest of `a` is none",
+            ),
+        ] {
+            assert_eq!(
+                error(text),
+                InvalidRecipe::Garbage(what.to_owned()),
+                "{text}"
+            );
+        }
+    }
+}
