@@ -15,6 +15,7 @@ mod git_transports;
 mod git_user_work;
 mod image_build;
 mod interrupt;
+mod local;
 mod manifest;
 mod plan;
 mod publish;
@@ -45,6 +46,7 @@ pub fn all() -> Vec<Case> {
         git_user_work::CASES,
         image_build::CASES,
         interrupt::CASES,
+        local::CASES,
         manifest::CASES,
         plan::CASES,
         publish::CASES,
