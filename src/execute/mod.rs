@@ -3,6 +3,7 @@
 mod bases;
 mod builder;
 mod image;
+mod in_place;
 pub mod lock;
 mod publish;
 mod scheduler;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::builder::Running;
 use super::state::UnitState;
 use super::stop::{StepError, Stop};
-use super::{Context, builder, image, publish, source};
+use super::{Context, builder, image, in_place, publish, source};
 use crate::event::{Event, Outcome, Unit};
 use crate::plan::{Step, UnitPlan};
 
@@ -18,12 +18,11 @@ pub async fn run_unit(context: &Context, plan: &UnitPlan) -> Outcome {
         running: None,
         deadline: None,
     };
-    // Services of one repository share a working copy, and scripts count on having it for themselves.
     let _alone = match &plan.in_place {
         None => None,
-        Some(dir) => tokio::select! {
-            alone = context.sources.lock(dir) => Some(alone),
-            () = context.cancel.cancelled() => return Outcome::Stopped,
+        Some(folder) => match in_place::alone(context, folder).await {
+            None => return Outcome::Stopped,
+            alone => alone,
         },
     };
     let mut outcome = Outcome::Done;
@@ -55,6 +54,9 @@ pub async fn run_unit(context: &Context, plan: &UnitPlan) -> Outcome {
         }
     }
     work.end_container().await;
+    if let (Outcome::Done, Some(folder)) = (&outcome, &plan.in_place) {
+        in_place::compare(context, &plan.unit, folder).await;
+    }
     outcome
 }
 

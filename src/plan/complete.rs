@@ -8,8 +8,8 @@ use super::draft::Candidate;
 use super::place::{Place, git_mounts};
 use super::recipe::TESTS;
 use super::{
-    ContainerStep, Decision, ImageStep, Inventory, Layout, Plan, PlanError, Presence, ScriptStep,
-    Step, UnitPlan, UnknownImages,
+    ContainerStep, Decision, ImageStep, InPlace, Inventory, Layout, Plan, PlanError, Presence,
+    ScriptStep, Step, UnitPlan, UnknownImages,
 };
 use crate::event::{Phase, Unit};
 use crate::image::{ImageReference, Tag};
@@ -166,7 +166,11 @@ impl Decided<'_> {
                 needed.extend(service.needs.iter().cloned().map(Unit::Service));
                 let place = Place::of(candidate, &self.draft, layout, &mut steps);
                 self.build_steps(candidate, &place, layout, &mut steps)?;
-                in_place = place.in_place.then_some(place.files);
+                in_place = place.in_place.then(|| InPlace {
+                    dir: place.files,
+                    path: service.git.path.clone(),
+                    changes: candidate.source.changes().map(|changes| changes.digest),
+                });
             }
             Decision::Pull => steps.push(Step::Pull {
                 image: image.clone(),

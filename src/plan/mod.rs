@@ -40,7 +40,7 @@ pub use step::{ContainerStep, ExportStep, ImageStep, ScriptStep, Step, SyncStep}
 use crate::event::Unit;
 use crate::image::{ImageReference, Tag};
 use crate::recipe::{Change, Recipe};
-use crate::source::CommitId;
+use crate::source::{CommitId, TreeDigest};
 
 /// What the command line asks for, beyond the selection of services.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,8 +122,19 @@ pub struct UnitPlan {
     pub steps: Vec<Step>,
     /// For the scripts and the image build together.
     pub timeout: Option<Duration>,
-    /// The working copy that it is built in, where no other unit may work meanwhile.
-    pub in_place: Option<PathBuf>,
+    /// The working copy that it is built in, if it is.
+    pub in_place: Option<InPlace>,
+}
+
+/// A working copy that a unit is built in; no other unit may work there meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InPlace {
+    /// The folder.
+    pub dir: PathBuf,
+    /// The folder below it that counts, where that is not the whole.
+    pub path: Option<String>,
+    /// What its image's tag says of its changes.
+    pub changes: Option<TreeDigest>,
 }
 
 /// Everything that is to be done, each unit after those that it needs.

@@ -32,6 +32,7 @@ pub const CASES: &[Case] = cases![
     mounts_leave_nothing_behind,
     files_belong_to_the_caller,
     a_kill_leaves_no_container,
+    a_working_copy_that_changes_meanwhile_is_said,
     services_of_one_working_copy_build_one_after_another,
     the_platform_itself_can_be_a_service,
     no_remote_and_no_registry_is_needed,
@@ -601,6 +602,21 @@ fn a_kill_leaves_no_container(t: &Context) {
     app.set_scripts("", &["cat file > out"]);
     let image = build(t);
     assert_eq!(t.engine().run(&image, ["cat", "/src/out"]).trim(), "2");
+}
+
+fn a_working_copy_that_changes_meanwhile_is_said(t: &Context) {
+    let (app, _user) = cloned(t);
+    let changed = "src/app changed while it was built, by a script or by you: it differs from its commit in made";
+    app.set_scripts("", &["echo made > made"]);
+    let first = t.xp(["build", "--local"]).success();
+    let first = first.stderr_contains(changed);
+    assert_eq!(built_image(&first, "app"), app.image_of_head());
+    // What the script makes is a change, and the same each time.
+    let second = t.xp(["build", "--local"]).success();
+    assert!(second.row("app").contains("changed: made"), "{second}");
+    assert!(!second.stderr.contains("changed while"), "{second}");
+    let third = t.xp(["build", "--local"]).success();
+    assert!(third.row("app").contains(" skipped "), "{third}");
 }
 
 fn services_of_one_working_copy_build_one_after_another(t: &Context) {
