@@ -62,14 +62,20 @@ pub enum Command {
     /// Build, tag and push the images that do not exist yet
     Build(BuildArgs),
     /// Show what `xp build` would do, and why; change nothing
-    Plan(PlanArgs),
+    Plan(ShowPlanArgs),
+    /// Tell every input of a service's build, what the image that exists had, and what follows
+    Why(WhyArgs),
     /// Clone, fetch and fast-forward working copies; never touch your own work
     Sync(SyncArgs),
     /// List or build the builder images
     #[command(subcommand)]
     Builder(BuilderCommand),
-    /// Print the JSON Schema of the manifest
-    Schema,
+    /// Print the JSON Schema of the manifest, or of what xp prints
+    Schema {
+        /// Of what
+        #[arg(value_enum, default_value = "manifest")]
+        of: SchemaOf,
+    },
 }
 
 /// Which services
@@ -84,7 +90,7 @@ pub struct Selection {
 }
 
 /// Which commits
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct References {
     /// This branch where a repository has it, else what the manifest says
     #[arg(long, value_name = "NAME")]
@@ -95,7 +101,7 @@ pub struct References {
 }
 
 /// What to do with images
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct ImageArgs {
     /// Build the selected services even where their images exist
     #[arg(long)]
@@ -117,7 +123,53 @@ pub struct ImageArgs {
     pub tags: Vec<Tag>,
 }
 
+/// What a schema is of
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SchemaOf {
+    /// x-platform.yml
+    Manifest,
+    /// The output of `xp plan --format json`
+    Plan,
+}
+
+/// How a result is printed
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
 /// Arguments of `xp plan`
+#[derive(Debug, Args)]
+pub struct ShowPlanArgs {
+    /// What is planned
+    #[command(flatten)]
+    pub plan: PlanArgs,
+    /// How it is printed
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
+    pub format: Format,
+    /// Exit with 10 where something would be built, pushed or tagged
+    #[arg(long)]
+    pub exit_code: bool,
+}
+
+/// Arguments of `xp why`
+#[derive(Debug, Args)]
+pub struct WhyArgs {
+    /// The service
+    #[arg(value_name = "SERVICE")]
+    pub service: String,
+    /// Compare with another image of the service: a tag, a branch, a commit, a digest or a whole name
+    #[arg(long, value_name = "REF")]
+    pub against: Option<String>,
+    /// Which commit
+    #[command(flatten)]
+    pub references: References,
+}
+
+/// What is planned
 #[derive(Debug, Args)]
 pub struct PlanArgs {
     /// Which services

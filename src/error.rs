@@ -16,6 +16,8 @@ pub enum Exit {
     Usage,
     /// 3: something outside is missing or refuses: the engine, a registry, a git remote.
     Outside,
+    /// 10: `--exit-code` was given, and there is something to build.
+    WorkToDo,
     /// 130: interrupted.
     Interrupted,
 }
@@ -28,6 +30,7 @@ impl Exit {
             Self::ServiceFailed => 1,
             Self::Usage => 2,
             Self::Outside => 3,
+            Self::WorkToDo => 10,
             Self::Interrupted => 130,
         }
     }

@@ -7,6 +7,7 @@ mod schema;
 mod session;
 mod stages;
 mod sync;
+mod why;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -47,8 +48,8 @@ pub fn run() -> ExitCode {
 }
 
 fn dispatch(cli: Cli) -> Result<(), Failure> {
-    if matches!(cli.command, Command::Schema) {
-        return schema::run();
+    if let Command::Schema { of } = cli.command {
+        return schema::run(of);
     }
     let settings = Settings::read(&cli.global)
         .map_err(|error| Failure::usage(format!("the current folder cannot be used: {error}")))?;
@@ -65,9 +66,10 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         let result = match cli.command {
             Command::Build(args) => build::run(&session, &args).await,
             Command::Plan(args) => plan::run(&session, &args).await,
+            Command::Why(args) => why::run(&session, &args).await,
             Command::Sync(args) => sync::run(&session, &args).await,
             Command::Builder(command) => builder::run(&session, &command).await,
-            Command::Schema => Ok(()),
+            Command::Schema { .. } => Ok(()),
         };
         // Whatever happened, the terminal is left as it was found.
         session.reporter.finish();
@@ -76,6 +78,11 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
     // A thread that still waits for a credential helper or a DNS answer must not hold up the end.
     runtime.shutdown_background();
     result.map_err(|failure| failure.map_message(|message| paint(&message, color)))
+}
+
+/// Prints a result for programs.
+fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
+    print(&format!("{value:#}\n"))
 }
 
 /// Prints a result; a reader that has gone away is no failure, a full disk is one.

@@ -2,17 +2,26 @@
 
 use super::session::Session;
 use super::stages;
-use crate::cli::PlanArgs;
-use crate::error::Failure;
+use crate::cli::{Format, ShowPlanArgs};
+use crate::error::{Exit, Failure};
 use crate::report::columns;
 
 /// Prints what `xp build` would do, and changes nothing.
-pub async fn run(session: &Session, args: &PlanArgs) -> Result<(), Failure> {
-    let decided = session
-        .unless_interrupted(stages::plan(session, args))
+pub async fn run(session: &Session, args: &ShowPlanArgs) -> Result<(), Failure> {
+    let planned = session
+        .unless_interrupted(stages::plan(session, &args.plan))
         .await?;
     session.reporter.finish();
-    let columns = columns(std::io::stdout());
-    let text = decided.plan.display(&session.manifest.folder, columns);
-    super::print(&text.to_string())
+    let (plan, folder) = (&planned.plan, &session.manifest.folder);
+    match args.format {
+        Format::Json => super::print_json(&plan.document(folder))?,
+        Format::Text => {
+            let text = plan.display(folder, columns(std::io::stdout()));
+            super::print(&text.to_string())?;
+        }
+    }
+    if args.exit_code && plan.makes_something() {
+        return Err(Failure::silent(Exit::WorkToDo));
+    }
+    Ok(())
 }

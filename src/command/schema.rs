@@ -1,11 +1,13 @@
 //! `xp schema`
 
+use crate::cli::SchemaOf;
 use crate::error::Failure;
-use crate::manifest;
+use crate::{manifest, plan};
 
-/// Prints the JSON Schema of the manifest.
-pub fn run() -> Result<(), Failure> {
-    let schema = manifest::schema();
-    let text = serde_json::to_string_pretty(&schema).unwrap_or_else(|_| schema.to_string());
-    super::print(&format!("{text}\n"))
+/// Prints a JSON Schema.
+pub fn run(of: SchemaOf) -> Result<(), Failure> {
+    super::print_json(&match of {
+        SchemaOf::Manifest => manifest::schema(),
+        SchemaOf::Plan => plan::schema(),
+    })
 }

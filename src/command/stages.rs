@@ -151,8 +151,38 @@ fn refuse_unsupported(session: &Session, services: &BTreeSet<ServiceName>) -> Re
     Ok(())
 }
 
-/// Plans a build: everything that is decided without touching a file.
-pub async fn plan(session: &Session, args: &PlanArgs) -> Result<Planned, Failure> {
+/// What is asked for, with the commits that it stands for, and the clients to look for images.
+pub struct Resolved {
+    selected: BTreeSet<ServiceName>,
+    sources: BTreeMap<ServiceName, ServiceSource>,
+    options: Options,
+    pub engine: Engine,
+    pub facts: EngineFacts,
+    pub registry: RegistryClient,
+    pub git: GitClient,
+}
+
+impl Resolved {
+    /// Drafts a plan.
+    pub fn draft<'a>(
+        &'a self,
+        session: &'a Session,
+        variable: &'a dyn Fn(&str) -> Option<String>,
+    ) -> Result<Draft<'a>, Failure> {
+        let (selected, sources) = (&self.selected, &self.sources);
+        Draft::new(
+            &session.manifest,
+            selected,
+            sources,
+            &self.options,
+            variable,
+        )
+        .map_err(|error| manifest_failure(session, &error))
+    }
+}
+
+/// Finds the commits of what is selected, and the engine meanwhile.
+pub async fn resolved(session: &Session, args: &PlanArgs) -> Result<Resolved, Failure> {
     let mut selected = select(session, &args.selection)?;
     let in_place = match args.local {
         true => in_place(session, args, &selected).await?,
@@ -182,18 +212,32 @@ pub async fn plan(session: &Session, args: &PlanArgs) -> Result<Planned, Failure
         trust_commit: args.images.trust_commit,
         tags: args.images.tags.clone(),
     };
+    Ok(Resolved {
+        selected,
+        sources,
+        options,
+        engine,
+        facts,
+        registry,
+        git,
+    })
+}
+
+/// Plans a build: everything that is decided without touching a file.
+pub async fn plan(session: &Session, args: &PlanArgs) -> Result<Planned, Failure> {
+    let resolved = resolved(session, args).await?;
     let variable = |name: &str| session.variable(name);
-    let draft = Draft::new(&session.manifest, &selected, &sources, &options, &variable)
-        .map_err(|error| manifest_failure(session, &error))?;
+    let draft = resolved.draft(session, &variable)?;
     let folders = folders(session, &draft)?;
-    let inventory = inventory(session, &draft, &engine, &registry).await?;
-    let decided = draft
-        .decide(inventory, folders)
-        .map_err(|error| plan_failure(session, error))?;
-    let builders = inspect::registries(&registry, decided.builder_images()).await;
-    let plan = decided
-        .complete(&builders, &session.layout)
-        .map_err(|error| plan_failure(session, error))?;
+    let inventory = inventory(session, &draft, &resolved).await?;
+    let plan = decide(session, draft, inventory, folders, &resolved.registry).await?;
+    let Resolved {
+        engine,
+        facts,
+        registry,
+        git,
+        ..
+    } = resolved;
     Ok(Planned {
         plan,
         engine,
@@ -203,20 +247,36 @@ pub async fn plan(session: &Session, args: &PlanArgs) -> Result<Planned, Failure
     })
 }
 
+/// Decides by what was found, and looks for the builder images that it takes.
+pub async fn decide(
+    session: &Session,
+    draft: Draft<'_>,
+    inventory: Inventory,
+    folders: Folders,
+    registry: &RegistryClient,
+) -> Result<Plan, Failure> {
+    let failure = |error| plan_failure(session, error);
+    let decided = draft.decide(inventory, folders).map_err(failure)?;
+    let builders = inspect::registries(registry, decided.builder_images()).await;
+    decided
+        .complete(&builders, &session.layout)
+        .map_err(failure)
+}
+
 /// Reads the folders of the builders that services' scripts run in.
-fn folders(session: &Session, draft: &Draft<'_>) -> Result<Folders, Failure> {
+pub fn folders(session: &Session, draft: &Draft<'_>) -> Result<Folders, Failure> {
     let names = draft.builder_folders().into_iter();
     let folders = names.map(|name| inspect::folder_builder(&session.manifest, &name));
     Ok(folders.collect::<Result<_, _>>()?)
 }
 
 /// Asks registries and engine what they have, and what it was built from.
-async fn inventory(
+pub async fn inventory(
     session: &Session,
     draft: &Draft<'_>,
-    engine: &Engine,
-    registry: &RegistryClient,
+    resolved: &Resolved,
 ) -> Result<Inventory, Failure> {
+    let (engine, registry) = (&resolved.engine, &resolved.registry);
     let images = draft.images();
     session.events.emit(Event::StageStarted(format!(
         "looking for {}",
@@ -273,7 +333,7 @@ pub fn manifest_failure(session: &Session, error: &ManifestError) -> Failure {
 }
 
 /// Shows an error of planning, a manifest's with its lines.
-fn plan_failure(session: &Session, error: PlanError) -> Failure {
+pub fn plan_failure(session: &Session, error: PlanError) -> Failure {
     match error {
         PlanError::Manifest(error) => manifest_failure(session, &error),
         PlanError::Unknown(error) => error.into(),

@@ -3,22 +3,27 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use thiserror::Error;
+
 use super::Context;
 use super::stop::{StepError, Stop};
 use crate::client::engine::{EngineError, Watcher};
 use crate::client::registry::Credentials;
-use crate::error::Diagnostic as _;
+use crate::error::{Diagnostic, Exit};
 use crate::event::{Event, Phase, Unit};
-use crate::image::{ImageReference, Registry, Tag};
+use crate::image::{Digest, ImageReference, Registry, Tag};
 
 /// How often a push or a pull is begun before its failure is final.
 const ATTEMPTS: u32 = 3;
 
 /// Which way an image goes.
 #[derive(Clone, Copy)]
-enum Direction {
+enum Direction<'a> {
     Pull,
-    Push,
+    /// The registry's image by that tag is replaced, where it has one.
+    Push {
+        replaces: Option<&'a Digest>,
+    },
 }
 
 /// Pulls an image into the engine.
@@ -27,8 +32,15 @@ pub async fn pull(context: &Context, unit: &Unit, image: &ImageReference) -> Res
 }
 
 /// Pushes an image of the engine; what the registry has already is not sent again.
-pub async fn push(context: &Context, unit: &Unit, image: &ImageReference) -> Result<(), Stop> {
-    transfer(context, unit, image, Direction::Push).await
+///
+/// `replaces` is what the registry has by the same tag.
+pub async fn push(
+    context: &Context,
+    unit: &Unit,
+    image: &ImageReference,
+    replaces: Option<&Digest>,
+) -> Result<(), Stop> {
+    transfer(context, unit, image, Direction::Push { replaces }).await
 }
 
 /// Gives an image of the engine further names.
@@ -92,7 +104,7 @@ async fn transfer(
     context: &Context,
     unit: &Unit,
     image: &ImageReference,
-    direction: Direction,
+    direction: Direction<'_>,
 ) -> Result<(), Stop> {
     let credentials = tokio::select! {
         found = credentials(context, image) => found?,
@@ -100,7 +112,7 @@ async fn transfer(
     };
     let phase = match direction {
         Direction::Pull => Phase::Pull,
-        Direction::Push => Phase::Push,
+        Direction::Push { .. } => Phase::Push,
     };
     let say = |line: String| {
         context.events.emit(Event::Output {
@@ -135,7 +147,7 @@ async fn transfer(
         let attempted = async {
             match direction {
                 Direction::Pull => context.engine.pull(image, credentials, watcher).await,
-                Direction::Push => context.engine.push(image, credentials, watcher).await,
+                Direction::Push { .. } => context.engine.push(image, credentials, watcher).await,
             }
         };
         let result = tokio::select! {
@@ -145,6 +157,18 @@ async fn transfer(
         let Err(error) = result else { return Ok(()) };
         let is_final = attempt == ATTEMPTS || engine_tried.load(Ordering::Relaxed);
         if is_final || !may_pass(&error) {
+            if let Direction::Push { replaces: Some(old) } = direction
+                && let Some(message) = refused_for_good(&error)
+                // Still the same: it was not somebody else who was faster.
+                && context.registry.digest(image).await.ok().flatten().as_ref() == Some(old)
+            {
+                let refused = NotOverwritten {
+                    image: image.clone(),
+                    message: message.to_owned(),
+                    hints: error.hints(),
+                };
+                return Err(StepError::from(refused).into());
+            }
             return Err(StepError::from(error).into());
         }
         let wait = Duration::from_secs(1 << attempt);
@@ -154,6 +178,50 @@ async fn transfer(
             () = context.cancel.cancelled() => return Err(Stop::Cancelled),
         }
     }
+}
+
+/// The registry has an image by the same tag, and keeps it.
+#[derive(Debug, Error)]
+#[error("the registry does not let {image} be overwritten: {message}")]
+struct NotOverwritten {
+    image: ImageReference,
+    message: String,
+    /// What would help where it was for lack of rights.
+    hints: Vec<String>,
+}
+
+impl Diagnostic for NotOverwritten {
+    fn exit(&self) -> Exit {
+        Exit::ServiceFailed
+    }
+
+    fn hints(&self) -> Vec<String> {
+        let ways_out = [
+            "`--trust-commit` goes on with the image that is there, whatever it was built from"
+                .to_owned(),
+            "or build under another tag: a new commit gets one, even an empty one".to_owned(),
+        ];
+        ways_out.into_iter().chain(self.hints.clone()).collect()
+    }
+}
+
+/// Returns what a registry said that refuses an image itself, and not whoever brings it.
+fn refused_for_good(error: &EngineError) -> Option<&str> {
+    let EngineError::Refused { message, .. } = error else {
+        return None;
+    };
+    let lower = message.to_lowercase();
+    let other = [
+        "unauthorized",
+        "authentication required",
+        "no basic auth",
+        "toomanyrequests",
+        "http status: 5",
+        "no such host",
+        "connection refused",
+        "timeout",
+    ];
+    (!other.iter().any(|word| lower.contains(word))).then_some(message)
 }
 
 /// A refusal for lack of rights, or of an image, does not pass by itself.
@@ -174,7 +242,7 @@ fn may_pass(error: &EngineError) -> bool {
         "gave http response",
         "x509",
     ];
-    error.exit() != crate::error::Exit::Outside
+    error.exit() != Exit::Outside
         && !matches!(status, Some(400..=499))
         && !lasting.iter().any(|word| message.contains(word))
 }

@@ -109,7 +109,9 @@ impl Work<'_> {
                 self.bounded(image::build(context, unit, step, &self.state))
                     .await
             }
-            Step::Push { image } => publish::push(context, unit, image).await,
+            Step::Push { image, replaces } => {
+                publish::push(context, unit, image, replaces.as_ref()).await
+            }
             Step::Pull { image } => publish::pull(context, unit, image).await,
             Step::EngineTag { image, names } => publish::tag_engine(context, image, names).await,
             Step::RegistryTag { image, tags } => publish::tag_registry(context, image, tags).await,

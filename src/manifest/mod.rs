@@ -14,6 +14,7 @@ mod document;
 mod error;
 mod file;
 mod graph;
+mod locate;
 mod name;
 mod node;
 mod render;

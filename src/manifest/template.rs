@@ -55,6 +55,11 @@ impl Template {
             .any(|part| matches!(part, Part::Placeholder(Placeholder::Environment(_), _)))
     }
 
+    /// Tells whether the text is nothing but placeholders, so that it gives no value away.
+    pub fn is_only_placeholders(&self) -> bool {
+        self.literals().next().is_none() && !self.parts.is_empty()
+    }
+
     /// Returns the parts that are not placeholders.
     pub(super) fn literals(&self) -> impl Iterator<Item = &str> {
         self.parts.iter().filter_map(|part| match part {

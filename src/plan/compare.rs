@@ -98,7 +98,7 @@ impl Draft<'_> {
         })
     }
 
-    fn comparison(
+    pub(super) fn comparison(
         &self,
         candidate: &Candidate<'_>,
         recipe: Option<&Recipe>,
@@ -162,8 +162,27 @@ pub struct Compared {
     pub recipes: BTreeMap<ServiceName, Recipe>,
 }
 
+impl Sighting {
+    /// Says what was found, such as `verified`.
+    pub(super) fn in_words(&self) -> String {
+        match self {
+            Self::NotAsked => "no registry".to_owned(),
+            Self::Absent => "absent".to_owned(),
+            Self::Unknown(refusal) => format!("unknown: {}", refusal.why),
+            Self::Damaged(invalid) => format!("unknown: {invalid}"),
+            Self::OfWorkingCopy => "built from a working copy by --local".to_owned(),
+            Self::Found(Standing::Verified) => "verified".to_owned(),
+            Self::Found(Standing::Unverified) => "unverified: it has no recipe".to_owned(),
+            Self::Found(Standing::Stale(changes)) => {
+                let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
+                format!("stale: {}", changes.join(", "))
+            }
+        }
+    }
+}
+
 /// Returns the labels of the registry's image, or why they cannot be had; none where nobody asked.
-fn registry_labels<'i>(
+pub(super) fn registry_labels<'i>(
     candidate: &Candidate<'_>,
     inventory: &'i Inventory,
 ) -> Option<Result<&'i Labels, &'i Refusal>> {

@@ -175,9 +175,7 @@ impl Decided<'_> {
             Decision::Pull => steps.push(Step::Pull {
                 image: image.clone(),
             }),
-            Decision::Push => steps.push(Step::Push {
-                image: image.clone(),
-            }),
+            Decision::Push => steps.push(self.push(candidate)),
             Decision::Skip | Decision::Tag => {}
         }
         if !verdict.engine_names.is_empty() {
@@ -202,7 +200,7 @@ impl Decided<'_> {
             decision: verdict.decision,
             reason: verdict.reason.clone(),
             changes: verdict.changes.clone(),
-            recipe: self.recipes.get(&service.name).cloned(),
+            recipe: self.recipe(candidate, verdict.decision),
             after: needed,
             steps,
             timeout: service.timeout,
@@ -250,9 +248,9 @@ impl Decided<'_> {
                 root.join(path)
             }
         };
-        let recipe = self.recipes.get(&service.name);
+        let recipe = self.recipe(candidate, Decision::Build);
         let recipe = recipe.map(|recipe| match draft.options.test {
-            true => recipe.clone(),
+            true => recipe,
             // Whoever wants the tests run must not take it for an image that passed them.
             false => recipe.without(TESTS),
         });
@@ -264,10 +262,6 @@ impl Decided<'_> {
             ),
             (recipe::LABEL_VERSION.to_owned(), version(source)),
         ]);
-        let recipe = match candidate.is_local {
-            true => recipe.map(Recipe::of_working_copy),
-            false => recipe,
-        };
         labels.extend(recipe.map(|recipe| (recipe::LABEL_RECIPE.to_owned(), recipe.to_string())));
         if candidate.is_local {
             let folder = layout.root().display().to_string();
@@ -289,11 +283,26 @@ impl Decided<'_> {
         })));
         let has_registry = candidate.image.repository().registry().is_some();
         if has_registry && draft.options.push && !candidate.is_local {
-            steps.push(Step::Push {
-                image: candidate.image.clone(),
-            });
+            steps.push(self.push(candidate));
         }
         Ok(())
+    }
+
+    /// Returns what the image of a service is built from.
+    fn recipe(&self, candidate: &Candidate<'_>, decision: Decision) -> Option<Recipe> {
+        let recipe = self.recipes.get(&candidate.service.name)?.clone();
+        Some(match decision {
+            Decision::Build if candidate.is_local => recipe.of_working_copy(),
+            _ => recipe,
+        })
+    }
+
+    fn push(&self, candidate: &Candidate<'_>) -> Step {
+        let comparison = self.comparisons.get(&candidate.service.name);
+        Step::Push {
+            image: candidate.image.clone(),
+            replaces: comparison.and_then(|comparison| comparison.digest.clone()),
+        }
     }
 
     fn scripts(&self, candidate: &Candidate<'_>) -> Vec<Step> {
@@ -376,6 +385,7 @@ fn publish(image: &ImageReference, newest: Option<Tag>) -> Vec<Step> {
     vec![
         Step::Push {
             image: image.clone(),
+            replaces: None,
         },
         Step::RegistryTag {
             image: image.clone(),

@@ -56,6 +56,11 @@ impl fmt::Display for UnknownImages {
 }
 
 impl UnknownImages {
+    /// Makes the error of one image.
+    pub fn of(image: &ImageReference, refusal: Refusal) -> Self {
+        Self(BTreeMap::from([(refusal, vec![image.clone()])]))
+    }
+
     /// Makes the error of images, by what kept them from being known.
     pub(super) fn new(images: BTreeMap<Refusal, Vec<ImageReference>>) -> Self {
         Self(images)

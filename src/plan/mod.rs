@@ -12,6 +12,7 @@ mod compare;
 mod complete;
 mod decide;
 mod display;
+mod document;
 mod draft;
 mod error;
 mod inventory;
@@ -22,6 +23,7 @@ mod step;
 pub mod table;
 #[cfg(test)]
 mod tests;
+mod why;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -30,12 +32,14 @@ use std::time::Duration;
 pub use compare::{Compared, Comparison, Sighting};
 pub use complete::FolderBuilder;
 pub use decide::Decided;
+pub use document::schema;
 pub use draft::Draft;
 pub use error::{PlanError, UnknownImages, UnreadableRecipes};
 pub use inventory::{Inventory, Presence, Refusal};
 pub use layout::Layout;
 pub use recipe::Folders;
 pub use step::{ContainerStep, ExportStep, ImageStep, ScriptStep, Step, SyncStep};
+pub use why::Explanation;
 
 use crate::event::Unit;
 use crate::image::{ImageReference, Tag};
@@ -148,6 +152,18 @@ impl Plan {
     /// Returns the units that have steps.
     pub fn work(&self) -> impl Iterator<Item = &UnitPlan> {
         self.units.iter().filter(|unit| !unit.steps.is_empty())
+    }
+
+    /// Tells whether anything is built, pushed or tagged; what is only pulled exists already.
+    pub fn makes_something(&self) -> bool {
+        let makes = |step: &Step| {
+            matches!(
+                step,
+                Step::Image(_) | Step::Push { .. } | Step::RegistryTag { .. }
+            )
+        };
+        self.work()
+            .any(|unit| unit.decision == Decision::Tag || unit.steps.iter().any(makes))
     }
 
     /// Tells whether there is nothing to do.

@@ -8,9 +8,9 @@ use super::draft::{Candidate, Draft};
 use crate::event::Unit;
 use crate::image::Tag;
 use crate::manifest::{
-    BuilderImage, BuilderUser, ManifestError, ScriptLine, ServiceName, Template,
+    BuilderImage, BuilderName, BuilderUser, ManifestError, ScriptLine, ServiceName, Template,
 };
-use crate::recipe::Recipe;
+use crate::recipe::{ContentId, Recipe};
 
 /// The input that `--no-test` leaves out.
 pub(super) const TESTS: &str = "scripts.test";
@@ -28,10 +28,12 @@ pub(super) struct Input<'a> {
 pub(super) enum InputValue<'a> {
     Text(Cow<'a, str>),
     List(Vec<&'a str>),
+    /// A text with its placeholders replaced, which may be secret.
+    Rendered(String, &'a Template),
     /// The content of a builder's folder.
-    Content(String),
+    Content(&'a BuilderName, ContentId),
     /// A needed service: the tag of its source, and what its own image is made from.
-    Needed(String),
+    Needed(Tag, Recipe),
 }
 
 impl<'a> Input<'a> {
@@ -45,7 +47,11 @@ impl<'a> Input<'a> {
     pub fn add_to(&self, recipe: &mut Recipe) {
         match &self.value {
             InputValue::Text(text) => recipe.add(&self.name, text),
-            InputValue::Content(text) | InputValue::Needed(text) => recipe.add(&self.name, text),
+            InputValue::Rendered(text, _) => recipe.add(&self.name, text),
+            InputValue::Content(_, content) => recipe.add(&self.name, &content.to_string()),
+            InputValue::Needed(tag, needed) => {
+                recipe.add(&self.name, &format!("{tag} {needed}"));
+            }
             InputValue::List(items) => recipe.add_list(&self.name, items.iter().copied()),
         }
     }
@@ -122,7 +128,7 @@ impl Draft<'_> {
             };
             inputs.push(Input {
                 name: format!("needs.{needed}"),
-                value: InputValue::Needed(format!("{tag} {recipe}")),
+                value: InputValue::Needed(tag, recipe.clone()),
             });
         }
         Ok(inputs)
@@ -148,7 +154,7 @@ impl Draft<'_> {
                 let folder = folders.get(&Unit::Builder(name.clone()));
                 inputs.extend(folder.map(|folder| Input {
                     name: "dockerBuilder.image".to_owned(),
-                    value: InputValue::Content(folder.content.to_string()),
+                    value: InputValue::Content(name, folder.content.clone()),
                 }));
             }
             BuilderImage::External(image) => {
@@ -176,10 +182,10 @@ impl Draft<'_> {
         candidate: &Candidate<'_>,
         template: &'b Template,
     ) -> Result<Input<'b>, ManifestError> {
-        let value = self.render_for_recipe(template, candidate)?;
+        let rendered = self.render_for_recipe(template, candidate)?;
         Ok(Input {
             name,
-            value: InputValue::Text(value.into()),
+            value: InputValue::Rendered(rendered, template),
         })
     }
 }

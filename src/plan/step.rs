@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::event::Phase;
-use crate::image::{ImageReference, Tag};
+use crate::image::{Digest, ImageReference, Tag};
 use crate::manifest::{BuilderUser, Mount};
 use crate::source::{CommitId, GitMount, GitUrl, ResolvedReference};
 
@@ -33,6 +33,8 @@ pub enum Step {
     Push {
         /// Which.
         image: ImageReference,
+        /// What the registry has by the same tag.
+        replaces: Option<Digest>,
     },
     /// Give an image of a registry further tags, without moving a layer.
     RegistryTag {
@@ -217,7 +219,7 @@ impl Step {
                 )
             }
             Self::RegistryTag { tags, .. } => format!("{} in the registry", join(tags)),
-            Self::Push { image } | Self::Pull { image } => image.to_string(),
+            Self::Push { image, .. } | Self::Pull { image } => image.to_string(),
         }
     }
 }

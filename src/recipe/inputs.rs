@@ -203,6 +203,15 @@ impl Change {
     pub fn name(&self) -> &str {
         &self.name
     }
+
+    /// Returns what happened to it: `changed`, `added` or `removed`.
+    pub fn verb(&self) -> &'static str {
+        match self.kind {
+            ChangeKind::Changed => "changed",
+            ChangeKind::Added => "added",
+            ChangeKind::Removed => "removed",
+        }
+    }
 }
 
 impl fmt::Display for Change {

@@ -169,6 +169,12 @@ impl Diagnostic for RegistryError {
                 };
                 format!("the registry limits the rate of requests: try again {when}")
             }
+            Self::Status {
+                request, status, ..
+            } if status.is_client_error() && request.starts_with("PUT ") => {
+                "does the registry forbid that tags move? Then let it except those of branches and `newest`"
+                    .to_owned()
+            }
             Self::Status { status, .. } if status.is_server_error() => {
                 "the registry itself fails, or a proxy before it: its own log tells why".to_owned()
             }

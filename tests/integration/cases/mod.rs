@@ -19,11 +19,13 @@ mod local;
 mod manifest;
 mod plan;
 mod publish;
+mod recipe;
 mod refusals;
 mod requests;
 mod scripts;
 mod small;
 mod terminal;
+mod why;
 mod world;
 
 use crate::case::Case;
@@ -50,10 +52,12 @@ pub fn all() -> Vec<Case> {
         manifest::CASES,
         plan::CASES,
         publish::CASES,
+        recipe::CASES,
         refusals::CASES,
         requests::CASES,
         scripts::CASES,
         terminal::CASES,
+        why::CASES,
         world::CASES,
     ]
     .concat()

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use serde_json::{Value, json};
+
 use crate::case::Case;
 use crate::cases::small;
 use crate::context::Context;
@@ -21,6 +23,8 @@ pub const CASES: &[Case] = cases![
     a_reference_of_one_service_counts_more,
     a_failure_is_said_once_more_at_the_end,
     wrong_usage_is_exit_code_2,
+    a_plan_for_programs_follows_its_schema,
+    the_exit_code_tells_whether_there_is_work,
 ];
 
 /// A frontend, and a backend that is built of it in a builder.
@@ -455,4 +459,78 @@ fn wrong_usage_is_exit_code_2(t: &Context) {
         let plan = t.xp(["plan"]).env("DOCKER_HOST", host).failure(code);
         plan.stderr_contains(said).stderr_contains("hint: ");
     }
+}
+
+/// Checks a document against the published schema, by a validator that is not ours.
+fn validate(t: &Context, document: &str) {
+    let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/schema/plan.schema.json");
+    t.write("document.json", document);
+    let program = "import json, sys, jsonschema\n\
+        schema = json.load(open(sys.argv[1]))\n\
+        jsonschema.Draft7Validator.check_schema(schema)\n\
+        jsonschema.Draft7Validator(schema).validate(json.load(open(sys.argv[2])))\n";
+    let validator = t.program("python3", ["-c", program, schema, "document.json"]);
+    validator.success();
+}
+
+fn a_plan_for_programs_follows_its_schema(t: &Context) {
+    let product = Product::new(t);
+    let json = || t.xp(["plan", "--format", "json"]).success().stdout;
+    let first = json();
+    validate(t, &first);
+    let plan: Value = serde_json::from_str(&first).expect("JSON");
+    assert_eq!(plan["version"], 1);
+    let counts = &plan["counts"];
+    assert_eq!(
+        (counts["build"].as_u64(), counts["skip"].as_u64()),
+        (Some(3), Some(0))
+    );
+    let kinds: Vec<&str> = plan["units"]
+        .as_array()
+        .expect("units")
+        .iter()
+        .filter_map(|unit| unit["kind"].as_str())
+        .collect();
+    assert_eq!(kinds, ["builder", "service", "service"]);
+    let backend = &plan["units"][2];
+    assert_eq!(backend["commit"], product.backend.head());
+    assert_eq!(backend["decision"], "build");
+    assert_eq!(backend["after"][1], "zfrontend");
+    assert!(backend["recipe"]["scripts.build"].is_string());
+    let texts = backend["steps"].as_array().expect("steps");
+    assert!(texts.iter().any(|step| step["text"] == "echo made > made"));
+    assert_eq!(first, json(), "the same each time");
+
+    t.xp(["build"]).success();
+    t.manifest(&t.read("x-platform.yml").replace("echo made >", "echo x >"));
+    let stale = json();
+    validate(t, &stale);
+    let plan: Value = serde_json::from_str(&stale).expect("JSON");
+    let backend = plan["units"].as_array().and_then(|units| units.last());
+    let changes = &backend.expect("a unit")["changes"];
+    assert_eq!(
+        *changes,
+        json!([{"input": "scripts.build", "change": "changed"}])
+    );
+}
+
+fn the_exit_code_tells_whether_there_is_work(t: &Context) {
+    let product = Product::new(t);
+    t.xp(["plan", "--exit-code"])
+        .failure(10)
+        .stdout_contains("build");
+    t.xp(["build"]).success();
+    t.xp(["plan", "--exit-code"]).success();
+    // What is only pulled exists.
+    let prefix = format!("{}/{}", product.registry.host(), t.image(""));
+    for image in t.engine().images_with_prefix(&prefix) {
+        t.engine().remove_image(&image);
+    }
+    t.xp(["plan", "--exit-code"])
+        .success()
+        .stdout_contains("pull");
+    t.xp(["plan", "--exit-code", "--tag", "nightly"])
+        .failure(10);
+    t.manifest("services: [");
+    t.xp(["plan", "--exit-code"]).failure(2);
 }

@@ -1,0 +1,145 @@
+//! `xp why`
+
+use super::session::Session;
+use super::stages::{self, Resolved};
+use crate::cli::{ImageArgs, PlanArgs, Selection, WhyArgs};
+use crate::error::{Exit, Failure};
+use crate::event::Unit;
+use crate::image::{ImageReference, ImageRepository, Labels, Tag};
+use crate::inspect;
+use crate::manifest::ServiceName;
+use crate::plan::{Inventory, Plan, Presence, UnknownImages};
+
+/// Tells every input of a service's build, what the image that exists had, and what follows.
+pub async fn run(session: &Session, args: &WhyArgs) -> Result<(), Failure> {
+    session.unless_interrupted(explain(session, args)).await
+}
+
+async fn explain(session: &Session, args: &WhyArgs) -> Result<(), Failure> {
+    let service = one_service(session, &args.service)?;
+    let plan_args = PlanArgs {
+        selection: Selection {
+            names: vec![service.to_string()],
+            services: Vec::new(),
+        },
+        references: args.references.clone(),
+        images: ImageArgs::default(),
+        local: false,
+    };
+    let resolved = stages::resolved(session, &plan_args).await?;
+    let variable = |name: &str| session.variable(name);
+    let draft = resolved.draft(session, &variable)?;
+    let folders = stages::folders(session, &draft)?;
+    let inventory = stages::inventory(session, &draft, &resolved).await?;
+    let against = match &args.against {
+        Some(text) => Some(other_image(session, &resolved, &inventory, &service, text).await?),
+        None => None,
+    };
+    let other = against.as_ref().map(|(image, labels)| (image, labels));
+    let explanation = draft
+        .explain(&service, &inventory, &folders, other)
+        .map_err(|error| stages::plan_failure(session, error))?;
+    let plan = stages::decide(session, draft, inventory, folders, &resolved.registry).await;
+    session.reporter.finish();
+    let conclusion = plan
+        .as_ref()
+        .ok()
+        .and_then(|plan| conclusion(plan, &service));
+    if let Some(explanation) = explanation {
+        super::print(&explanation.display(conclusion.as_deref()))?;
+    }
+    // What is known is shown, whatever keeps the rest from being known.
+    plan.map(|_| ())
+}
+
+/// Returns the one service that a name or a pattern means.
+fn one_service(session: &Session, name: &str) -> Result<ServiceName, Failure> {
+    let mut found = session.manifest.select(&[name])?.into_iter();
+    match (found.next(), found.next()) {
+        (Some(service), None) => Ok(service),
+        _ => Err(Failure::usage(format!(
+            "`{name}` stands for several services: name one of them"
+        ))),
+    }
+}
+
+fn conclusion(plan: &Plan, service: &ServiceName) -> Option<String> {
+    let unit = Unit::Service(service.clone());
+    let planned = plan.units.iter().find(|planned| planned.unit == unit)?;
+    Some(format!("{}: {}", planned.decision, planned.reason))
+}
+
+/// Finds another image of a service: by a tag, a branch, a digest, or its whole name.
+async fn other_image(
+    session: &Session,
+    resolved: &Resolved,
+    inventory: &Inventory,
+    service: &ServiceName,
+    text: &str,
+) -> Result<(ImageReference, Labels), Failure> {
+    let repository = session
+        .manifest
+        .services
+        .get(service)
+        .map(|service| &service.docker.image)
+        .ok_or_else(|| Failure::usage(format!("there is no service `{service}`")))?;
+    let mut asked = Vec::new();
+    for image in meant(repository, text) {
+        if let Some(labels) = labels(session, resolved, inventory, &image).await? {
+            return Ok((image, labels));
+        }
+        asked.push(image.to_string());
+    }
+    let message = match asked.as_slice() {
+        [] => format!("`{text}` is no tag, branch, digest or image"),
+        asked => format!("there is no image {}", asked.join(", nor ")),
+    };
+    Err(Failure::rendered(
+        Exit::Outside,
+        format!(
+            "error: {message}\nhint: `--against` takes a tag, a branch or a commit of \
+             {repository}, or the whole name of an image"
+        ),
+    ))
+}
+
+/// Returns the images that a text may mean, the likeliest first.
+fn meant(repository: &ImageRepository, text: &str) -> Vec<ImageReference> {
+    if let Ok(digest) = text.parse() {
+        return vec![repository.with_digest(digest)];
+    }
+    let mut images: Vec<ImageReference> = Vec::new();
+    images.extend(text.parse().ok().map(|tag: Tag| repository.tagged(tag)));
+    if !text.contains(':') {
+        let branch = text.strip_prefix("origin/").unwrap_or(text);
+        images.push(repository.tagged(Tag::from_branch(branch)));
+    }
+    let is_whole = |image: &ImageReference| image.tag().is_some() || image.digest().is_some();
+    images.extend(text.parse().ok().filter(is_whole));
+    images.dedup();
+    images
+}
+
+/// Returns the labels of an image where the registry has it, or else the engine.
+async fn labels(
+    session: &Session,
+    resolved: &Resolved,
+    inventory: &Inventory,
+    image: &ImageReference,
+) -> Result<Option<Labels>, Failure> {
+    if image.repository().registry().is_some() {
+        let found = inspect::registries(&resolved.registry, vec![image.clone()]).await;
+        UnknownImages::check(&found)?;
+        if let Some(Presence::Present(digest)) = found.get(image) {
+            let by_digest = image.repository().with_digest(digest.clone());
+            let wanted = vec![by_digest];
+            let found = inspect::labels(&resolved.registry, &session.layout, wanted).await;
+            return match found.into_values().next() {
+                Some(Ok(labels)) => Ok(Some(labels)),
+                Some(Err(refusal)) => Err(UnknownImages::of(image, refusal).into()),
+                None => Ok(None),
+            };
+        }
+    }
+    Ok(inventory.in_engine(image).map(|image| image.labels.clone()))
+}

@@ -1,0 +1,86 @@
+//! Where the manifest says something.
+
+use super::name::ServiceName;
+use super::node::{Kind, Node};
+use super::{Manifest, yaml};
+
+impl Manifest {
+    /// Returns the line, from one, in which a key of a service stands, such as `docker` and `file`:
+    /// its own, or that of the defaults; none where neither has it.
+    pub fn line_of(&self, service: &ServiceName, keys: &[&str]) -> Option<usize> {
+        // Read again, as only somebody who asks why needs it.
+        let root = yaml::read(&self.document.text, &mut Vec::new())?;
+        let mut node = value(value(&root, "services")?.0, service.as_str())?
+            .0
+            .clone();
+        if let Some((defaults, _)) = value(&root, "defaults") {
+            node = node.over(defaults);
+        }
+        let mut found = None;
+        for key in keys {
+            let (below, line) = value(&node, key).map(|(below, place)| {
+                let (line, _) = place.line_and_column(&self.document.text);
+                (below.clone(), line)
+            })?;
+            node = below;
+            found = Some(line);
+        }
+        found
+    }
+
+    /// Returns the line, from one, that makes a service need another one.
+    pub fn line_of_need(&self, service: &ServiceName, needed: &ServiceName) -> Option<usize> {
+        let place = self.places.get(service)?.needs.get(needed)?;
+        Some(place.line_and_column(&self.document.text).0)
+    }
+}
+
+fn value<'n>(node: &'n Node, key: &str) -> Option<(&'n Node, super::span::Span)> {
+    let Kind::Mapping(entries) = &node.kind else {
+        return None;
+    };
+    let entry = entries.iter().find(|entry| entry.key == key)?;
+    Some((&entry.value, entry.key_span))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::parse;
+
+    #[test]
+    fn lines_are_those_of_the_service_or_the_defaults() {
+        let text = "\
+defaults:
+  docker:
+    file: Containerfile
+services:
+  a:
+    dir: a
+    git: {remote: https://h/a.git}
+    docker: {image: a}
+    needs: [b]
+  b:
+    dir: b
+    git: {remote: https://h/b.git}
+    docker:
+      image: b
+      args:
+        X: '${{ services.c.image }}'
+  c: {dir: c, git: {remote: https://h/c.git}, docker: {image: c}}
+";
+        let manifest = parse(text, Path::new("x-platform.yml")).unwrap();
+        let line = |service: &str, keys: &[&str]| manifest.line_of(&service.parse().unwrap(), keys);
+        assert_eq!(line("a", &["docker", "image"]), Some(8));
+        assert_eq!(line("a", &["docker", "file"]), Some(3));
+        assert_eq!(line("b", &["docker", "args", "X"]), Some(16));
+        assert_eq!(line("b", &["docker", "target"]), None);
+        let need = |service: &str, needed: &str| {
+            manifest.line_of_need(&service.parse().unwrap(), &needed.parse().unwrap())
+        };
+        assert_eq!(need("a", "b"), Some(9));
+        assert_eq!(need("b", "c"), Some(16));
+        assert_eq!(need("c", "a"), None);
+    }
+}

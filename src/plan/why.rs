@@ -1,0 +1,280 @@
+//! Why a service is built or not: every input of its build, and what the image that exists had.
+
+use std::collections::BTreeSet;
+
+use super::compare::{Comparison, registry_labels};
+use super::draft::{Candidate, Draft};
+use super::recipe::{Folders, Input, InputValue};
+use super::table::aligned;
+use super::{Inventory, PlanError};
+use crate::image::{ImageReference, Labels};
+use crate::manifest::{Manifest, ServiceName};
+use crate::recipe::{InputDigest, LABEL_RECIPE, LABEL_REVISION, Recipe};
+use crate::source::Origin;
+
+/// The longest value that is shown, in characters.
+const LONGEST_VALUE: usize = 60;
+
+/// What is shown where there is nothing.
+const NOTHING: &str = "-";
+
+/// Everything that decides about one service.
+#[derive(Debug)]
+pub struct Explanation {
+    heading: Vec<(&'static str, String)>,
+    rows: Vec<Row>,
+    /// Whether there is an image with a recipe to compare with.
+    is_compared: bool,
+}
+
+/// One input: today, and of the image.
+#[derive(Debug)]
+struct Row {
+    name: String,
+    today: Option<String>,
+    image: Option<String>,
+    /// Where it is said.
+    from: String,
+    /// What it is, as far as it is no secret.
+    value: String,
+}
+
+/// The image that today's inputs are compared with.
+struct Other {
+    revision: Option<String>,
+    recipe: Option<Recipe>,
+}
+
+impl Other {
+    fn of(labels: Option<&Labels>) -> Self {
+        let label = |name| labels.and_then(|labels: &Labels| labels.get(name));
+        Self {
+            revision: label(LABEL_REVISION).cloned(),
+            // What is wrong with one that cannot be read is said beside the image.
+            recipe: label(LABEL_RECIPE).and_then(|text| text.parse().ok()),
+        }
+    }
+}
+
+impl Draft<'_> {
+    /// Explains a service by the image of its commit, or by another one, whose labels are given.
+    ///
+    /// # Errors
+    ///
+    /// A build argument or a variable that cannot be rendered.
+    pub fn explain(
+        &self,
+        service: &ServiceName,
+        inventory: &Inventory,
+        folders: &Folders,
+        against: Option<(&ImageReference, &Labels)>,
+    ) -> Result<Option<Explanation>, PlanError> {
+        let is_meant = |candidate: &&Candidate<'_>| candidate.service.name == *service;
+        let Some(candidate) = self.candidates.iter().find(is_meant) else {
+            return Ok(None);
+        };
+        let recipes = self.recipes(&BTreeSet::from([service.clone()]), folders)?;
+        let comparison = self.comparison(candidate, recipes.get(service), inventory);
+        let inputs = self.inputs(candidate, folders, &recipes)?;
+        let other = Other::of(match against {
+            Some((_, labels)) => Some(labels),
+            None => existing(candidate, inventory),
+        });
+        let mut rows = vec![self.commit_row(candidate, other.revision)];
+        let image_recipe = other.recipe.as_ref();
+        let digest_of_image = |name: &str| {
+            let digest = image_recipe.and_then(|recipe| recipe.input(name));
+            digest.map(ToString::to_string)
+        };
+        for input in &inputs {
+            let mut today = Recipe::default();
+            input.add_to(&mut today);
+            rows.push(Row {
+                name: input.name.clone(),
+                today: today.input(&input.name).map(ToString::to_string),
+                image: digest_of_image(&input.name),
+                from: self.place(candidate, input),
+                value: shown(&input.value),
+            });
+        }
+        let is_gone = |name: &str| inputs.iter().all(|input| input.name != name);
+        let of_image = image_recipe.into_iter().flat_map(Recipe::inputs);
+        rows.extend(
+            of_image
+                .filter(|(name, _)| is_gone(name))
+                .map(|(name, digest)| gone(name, digest)),
+        );
+        Ok(Some(Explanation {
+            heading: self.heading(candidate, &comparison, against.map(|(image, _)| image)),
+            rows,
+            is_compared: image_recipe.is_some(),
+        }))
+    }
+
+    fn heading(
+        &self,
+        candidate: &Candidate<'_>,
+        comparison: &Comparison,
+        against: Option<&ImageReference>,
+    ) -> Vec<(&'static str, String)> {
+        let mut heading = vec![
+            ("service", candidate.service.name.to_string()),
+            ("image", candidate.image.to_string()),
+            ("registry", comparison.registry.in_words()),
+            ("engine", comparison.engine.in_words()),
+        ];
+        heading.extend(against.map(|image| ("against", image.to_string())));
+        heading
+    }
+
+    fn commit_row(&self, candidate: &Candidate<'_>, revision: Option<String>) -> Row {
+        let source = candidate.source;
+        let asked = match source.origin {
+            Origin::Manifest => "git.reference",
+            Origin::Branch => "--branch",
+            Origin::Reference => "--reference",
+            Origin::WorkingCopy => "--local",
+        };
+        let reference = source.tip.name.as_deref().unwrap_or("a commit");
+        Row {
+            name: "commit".to_owned(),
+            today: Some(source.commit.short()),
+            image: revision.map(|revision| shortened(&revision, 8)),
+            from: match source.origin {
+                Origin::Manifest => self.line(candidate, &["git", "reference"]),
+                _ => asked.to_owned(),
+            },
+            value: format!("{reference} of {}", candidate.service.git.remote),
+        }
+    }
+
+    /// Returns where an input is said: a line of the manifest, a folder, a flag.
+    fn place(&self, candidate: &Candidate<'_>, input: &Input<'_>) -> String {
+        let name = input.name.as_str();
+        if let Some(needed) = name.strip_prefix("needs.") {
+            let needed = needed.parse().ok();
+            let line = needed.and_then(|needed: ServiceName| {
+                self.manifest.line_of_need(&candidate.service.name, &needed)
+            });
+            return in_file(self.manifest, line);
+        }
+        // The names of variables and arguments may hold dots.
+        for (prefix, keys) in [
+            ("docker.args.", ["docker", "args"]),
+            ("dockerBuilder.env.", ["dockerBuilder", "env"]),
+        ] {
+            if let Some(last) = name.strip_prefix(prefix) {
+                return self.line(candidate, &[keys[0], keys[1], last]);
+            }
+        }
+        let keys: Vec<&str> = name.split('.').collect();
+        self.line(candidate, &keys)
+    }
+
+    fn line(&self, candidate: &Candidate<'_>, keys: &[&str]) -> String {
+        in_file(
+            self.manifest,
+            self.manifest.line_of(&candidate.service.name, keys),
+        )
+    }
+}
+
+fn in_file(manifest: &Manifest, line: Option<usize>) -> String {
+    let file = manifest.file.file_name().unwrap_or_default();
+    match line {
+        Some(line) => format!("{}:{line}", file.display()),
+        None => "default".to_owned(),
+    }
+}
+
+/// Returns the labels of the image that exists: the registry's counts more.
+fn existing<'i>(candidate: &Candidate<'_>, inventory: &'i Inventory) -> Option<&'i Labels> {
+    let in_registry = registry_labels(candidate, inventory).and_then(Result::ok);
+    let in_engine = inventory.in_engine(&candidate.image);
+    in_registry.or(in_engine.map(|image| &image.labels))
+}
+
+fn gone(name: &str, digest: &InputDigest) -> Row {
+    Row {
+        name: name.chars().flat_map(char::escape_debug).collect(),
+        today: None,
+        image: Some(digest.to_string()),
+        from: NOTHING.to_owned(),
+        value: NOTHING.to_owned(),
+    }
+}
+
+/// Returns what an input is. Values of variables and build arguments are left out, as they may be
+/// secret; where they come from is none.
+fn shown(value: &InputValue<'_>) -> String {
+    match value {
+        InputValue::Text(text) => shortened(text, LONGEST_VALUE),
+        InputValue::Rendered(_, template) if template.is_only_placeholders() => {
+            shortened(template.as_written(), LONGEST_VALUE)
+        }
+        InputValue::Rendered(..) => "(not shown)".to_owned(),
+        InputValue::List(items) => {
+            let mut lines = items.iter().flat_map(|item| item.lines());
+            let first = shortened(lines.next().unwrap_or_default(), LONGEST_VALUE - 10);
+            match lines.count() {
+                0 => first,
+                1 => format!("{first} (+1 line)"),
+                more => format!("{first} (+{more} lines)"),
+            }
+        }
+        InputValue::Content(name, content) => {
+            format!("builders/{name}, content {}", content.short())
+        }
+        InputValue::Needed(tag, recipe) => {
+            let commit = shortened(tag.as_str(), 8);
+            format!("commit {commit}, recipe {}", recipe.digest())
+        }
+    }
+}
+
+fn shortened(text: &str, longest: usize) -> String {
+    let mut characters = text.chars().flat_map(char::escape_debug);
+    let start: String = characters.by_ref().take(longest).collect();
+    match characters.next() {
+        Some(_) if longest > 20 => format!("{start}…"),
+        _ => start,
+    }
+}
+
+impl Explanation {
+    /// Returns the explanation as text; `conclusion` is what follows from it.
+    pub fn display(&self, conclusion: Option<&str>) -> String {
+        let heading: Vec<Vec<String>> = self
+            .heading
+            .iter()
+            .map(|(name, value)| vec![(*name).to_owned(), value.clone()])
+            .collect();
+        let mut text = aligned(&heading);
+        text.push('\n');
+        let columns = ["  INPUT", "TODAY", "IMAGE", "FROM", "VALUE"];
+        let mut table = vec![columns.map(str::to_owned).to_vec()];
+        table.extend(self.rows.iter().map(|row| self.cells(row)));
+        text.push_str(&aligned(&table));
+        if let Some(conclusion) = conclusion {
+            text.push_str(&format!("\n{conclusion}\n"));
+        }
+        text
+    }
+
+    fn cells(&self, row: &Row) -> Vec<String> {
+        // Nothing differs from an image that says nothing.
+        let differs = match row.name.as_str() {
+            "commit" => row.image.is_some() && row.today != row.image,
+            _ => self.is_compared && row.today != row.image,
+        };
+        let mark = if differs { '*' } else { ' ' };
+        let or_nothing = |text: &Option<String>| text.clone().unwrap_or_else(|| NOTHING.to_owned());
+        vec![
+            format!("{mark} {}", row.name),
+            or_nothing(&row.today),
+            or_nothing(&row.image),
+            row.from.clone(),
+            row.value.clone(),
+        ]
+    }
+}
