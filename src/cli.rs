@@ -65,6 +65,10 @@ pub enum Command {
     Plan(ShowPlanArgs),
     /// Tell every input of a service's build, what the image that exists had, and what follows
     Why(WhyArgs),
+    /// Show how each service stands: working copy, commit, image; change nothing
+    Status(StatusArgs),
+    /// Show which service needs which, and how each stands
+    Graph(GraphArgs),
     /// Clone, fetch and fast-forward working copies; never touch your own work
     Sync(SyncArgs),
     /// List or build the builder images
@@ -92,7 +96,7 @@ pub struct Selection {
 /// Which commits
 #[derive(Debug, Clone, Args)]
 pub struct References {
-    /// This branch where a repository has it, else what the manifest says
+    /// A topic train: this branch where a repository has it, else what the manifest says
     #[arg(long, value_name = "NAME")]
     pub branch: Option<RefName>,
     /// Another branch, tag or commit for one service; may be repeated
@@ -206,6 +210,53 @@ pub struct Jobs {
     /// How many services at once [default: the number of processors; 16 for sync]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
+}
+
+/// Arguments of `xp status`
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Which services
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Which commits
+    #[command(flatten)]
+    pub references: References,
+    /// Ask no git remote and no registry: show what is known here
+    #[arg(long)]
+    pub offline: bool,
+    /// How it is printed
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+/// Arguments of `xp graph`
+#[derive(Debug, Args)]
+pub struct GraphArgs {
+    /// Which services; what they need comes along
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Which commits
+    #[command(flatten)]
+    pub references: References,
+    /// Show the graph alone, and ask no server
+    #[arg(long, conflicts_with_all = ["branch", "references"])]
+    pub no_state: bool,
+    /// How it is printed
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
+    pub format: GraphFormat,
+}
+
+/// How a graph is printed
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GraphFormat {
+    /// A tree, for people
+    Text,
+    /// The language of Graphviz
+    Dot,
+    /// The language of Mermaid
+    Mermaid,
+    /// For programs
+    Json,
 }
 
 /// Arguments of `xp sync`

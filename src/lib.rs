@@ -19,6 +19,8 @@
 //! | [`image`] | registries, repositories, tags, digests | be impure |
 //! | [`recipe`] | the inputs of a build and their digests | be impure |
 //! | [`plan`] | inventory and manifest to steps; how they are shown | be impure |
+//! | [`graph`] | which service needs which, as text and pictures, for `xp graph` | be impure |
+//! | [`status`] | how each service stands, for `xp status` | be impure |
 //! | [`event`] | what happened, as data | be impure |
 //! | [`error`] | exit codes, causes, hints | be impure |
 //! | [`resolve`] | remotes to commits | clone |
@@ -47,6 +49,7 @@ pub mod command;
 pub mod error;
 pub mod event;
 pub mod execute;
+pub mod graph;
 pub mod image;
 pub mod inspect;
 pub mod local;
@@ -57,5 +60,6 @@ pub mod report;
 pub mod resolve;
 pub mod settings;
 pub mod source;
+pub mod status;
 
 pub use command::run;

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::client::git::{GitClient, GitError, RemoteRefs};
 use crate::error::{Diagnostic, Exit, chain};
-use crate::source::{GitReference, GitUrl, RefName, ResolvedReference};
+use crate::source::{CommitId, GitReference, GitUrl, RefName, ResolvedReference};
 
 /// How many similar names an error shows.
 const NEAR_MATCHES: usize = 3;
@@ -24,6 +24,19 @@ pub struct Request {
     pub reference: GitReference,
     /// The branch of `--branch`, taken where the remote has it.
     pub preferred_branch: Option<RefName>,
+    /// The manifest's reference where `reference` is another one, and somebody wants to know whether
+    /// it stands for another commit.
+    pub normal: Option<GitReference>,
+}
+
+impl Request {
+    /// Returns every reference that the remote is asked for.
+    pub fn wanted(&self) -> impl Iterator<Item = GitReference> {
+        let preferred = self.preferred_branch.clone().map(GitReference::Named);
+        std::iter::once(self.reference.clone())
+            .chain(preferred)
+            .chain(self.normal.clone())
+    }
 }
 
 /// What the reference of a service stands for.
@@ -33,6 +46,8 @@ pub struct Resolution {
     pub reference: ResolvedReference,
     /// Whether it is the branch of `--branch`.
     pub is_preferred: bool,
+    /// What the manifest's reference stands for, where that is another reference and exists.
+    pub normal: Option<ResolvedReference>,
 }
 
 /// Everything that went wrong, in the order of the services.
@@ -74,6 +89,20 @@ pub enum ResolveError {
         /// Names that are similar.
         near: Vec<String>,
     },
+    /// No remote has the branch of `--branch`.
+    #[error(
+        "no repository of the manifest has a branch `{branch}`{}{}",
+        Near(near),
+        Unasked(unasked)
+    )]
+    NoSuchBranch {
+        /// The branch.
+        branch: RefName,
+        /// Names that are similar, in any of the remotes.
+        near: Vec<String>,
+        /// The remotes that could not be asked.
+        unasked: Vec<GitUrl>,
+    },
     /// The remote has no commit at all, or a `HEAD` that leads nowhere.
     #[error("{} cannot be resolved: the repository {url} {}", Services(services), if *.is_empty { "is empty" } else { "has no default branch" })]
     NoDefault {
@@ -98,6 +127,10 @@ impl ResolveError {
                 is_short_sha
                     .then(|| "if it is a commit, write all 40 digits of its SHA-1".to_owned())
             }
+            Self::NoSuchBranch { .. } => Some(
+                "`--branch` takes a branch where a repository has it; without the option, what the manifest says is taken"
+                    .to_owned(),
+            ),
             Self::NoDefault { is_empty: true, .. } => Some("push a first commit".to_owned()),
             Self::NoDefault {
                 is_empty: false, ..
@@ -137,10 +170,27 @@ impl fmt::Display for Near<'_> {
     }
 }
 
+struct Unasked<'a>(&'a [GitUrl]);
+
+impl fmt::Display for Unasked<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [] => Ok(()),
+            urls => {
+                let urls: Vec<String> = urls.iter().map(ToString::to_string).collect();
+                write!(
+                    f,
+                    "; not asked, as it cannot be reached: {}",
+                    urls.join(", ")
+                )
+            }
+        }
+    }
+}
+
 /// Finds the commit of every service, all remotes at once.
 ///
-/// A full SHA-1 without a preferred branch needs no connection, so nothing tells here whether the
-/// remote has it.
+/// A full SHA-1 alone needs no connection, so nothing tells here whether the remote has it.
 ///
 /// # Errors
 ///
@@ -149,20 +199,27 @@ pub async fn resolve(
     client: &GitClient,
     requests: Vec<Request>,
 ) -> Result<BTreeMap<String, Resolution>, ResolveErrors> {
+    let (resolved, errors) = resolve_each(client, requests).await;
+    if errors.is_empty() {
+        Ok(resolved)
+    } else {
+        Err(ResolveErrors(errors))
+    }
+}
+
+/// Finds what can be found, as [`resolve`] does, and returns what is wrong beside it.
+pub async fn resolve_each(
+    client: &GitClient,
+    requests: Vec<Request>,
+) -> (BTreeMap<String, Resolution>, Vec<ResolveError>) {
     let mut resolved = BTreeMap::new();
     let mut remotes: BTreeMap<String, Vec<Request>> = BTreeMap::new();
     for request in requests {
-        match (&request.reference, &request.preferred_branch) {
-            (GitReference::Commit(commit), None) => {
-                let reference = ResolvedReference {
-                    commit: *commit,
-                    name: None,
-                };
-                let resolution = Resolution {
-                    reference,
-                    is_preferred: false,
-                };
-                resolved.insert(request.service, resolution);
+        match &request.reference {
+            GitReference::Commit(commit)
+                if request.preferred_branch.is_none() && request.normal.is_none() =>
+            {
+                resolved.insert(request.service, Resolution::of_commit(*commit));
             }
             _ => remotes
                 .entry(remote_key(&request.url))
@@ -181,11 +238,43 @@ pub async fn resolve(
         resolved.extend(found);
         errors.extend(wrong);
     }
-    if errors.is_empty() {
-        Ok(resolved)
-    } else {
-        Err(ResolveErrors(errors))
+    (resolved, errors)
+}
+
+/// Makes sure that a branch is in one of these remotes at least: where none has it, its name is most
+/// likely misspelt.
+///
+/// # Errors
+///
+/// No remote has it; with similar names from all of them.
+pub async fn find_branch(
+    client: &GitClient,
+    branch: &RefName,
+    urls: impl IntoIterator<Item = GitUrl>,
+) -> Result<(), ResolveErrors> {
+    let mut remotes: BTreeMap<String, GitUrl> = BTreeMap::new();
+    for url in urls {
+        remotes.entry(remote_key(&url)).or_insert(url);
     }
+    let asked = join_all(remotes.into_values().map(|url| async move {
+        let listed = client.list_branches_and_tags(&url).await;
+        (url, listed)
+    }));
+    let (mut names, mut unasked) = (BTreeSet::new(), Vec::new());
+    for (url, listed) in asked.await {
+        match listed {
+            Ok(refs) if preferred(&refs, branch).is_some() => return Ok(()),
+            Ok(refs) => names.extend(refs.names().map(str::to_owned)),
+            Err(_) => unasked.push(url),
+        }
+    }
+    let branches = names.iter().map(String::as_str);
+    let branches = branches.filter(|name| name.starts_with("refs/heads/"));
+    Err(ResolveErrors(vec![ResolveError::NoSuchBranch {
+        branch: branch.clone(),
+        near: near_matches(branch.as_str(), branches),
+        unasked,
+    }]))
 }
 
 /// Spellings that lead to the same place with the same credentials share a connection.
@@ -201,16 +290,7 @@ async fn resolve_remote(
     let Some(url) = requests.first().map(|request| request.url.clone()) else {
         return Default::default();
     };
-    let mut wanted: Vec<GitReference> = requests
-        .iter()
-        .map(|request| request.reference.clone())
-        .collect();
-    wanted.extend(
-        requests
-            .iter()
-            .filter_map(|request| request.preferred_branch.clone())
-            .map(GitReference::Named),
-    );
+    let wanted: Vec<GitReference> = requests.iter().flat_map(Request::wanted).collect();
     let refs = match client.list_refs(&url, &wanted).await {
         Ok(refs) => refs,
         Err(cause) => {
@@ -257,49 +337,68 @@ async fn resolve_remote(
     (found, errors.collect())
 }
 
-/// Chooses what a request stands for.
-fn choose(refs: &RemoteRefs, request: &Request) -> Option<Resolution> {
-    if let Some(branch) = &request.preferred_branch {
-        let names = [
-            Some(format!("refs/heads/{branch}")),
-            branch
-                .as_str()
-                .strip_prefix("origin/")
-                .map(|branch| format!("refs/heads/{branch}")),
-        ];
-        for name in names.into_iter().flatten() {
-            if let Some(commit) = refs.commit(&name) {
-                let reference = ResolvedReference {
-                    commit,
-                    name: Some(name),
-                };
-                return Some(Resolution {
-                    reference,
-                    is_preferred: true,
-                });
-            }
+impl Resolution {
+    fn of_commit(commit: CommitId) -> Self {
+        Self {
+            reference: ResolvedReference { commit, name: None },
+            is_preferred: false,
+            normal: None,
         }
     }
-    let reference = match &request.reference {
-        GitReference::Commit(commit) => ResolvedReference {
+}
+
+/// Chooses what a request stands for among a remote's references; none where the remote lacks it.
+pub fn choose(refs: &RemoteRefs, request: &Request) -> Option<Resolution> {
+    if let Some(branch) = &request.preferred_branch
+        && let Some(reference) = preferred(refs, branch)
+    {
+        return Some(Resolution {
+            reference,
+            is_preferred: true,
+            normal: stands_for(refs, &request.reference),
+        });
+    }
+    Some(Resolution {
+        reference: stands_for(refs, &request.reference)?,
+        is_preferred: false,
+        normal: request
+            .normal
+            .as_ref()
+            .and_then(|normal| stands_for(refs, normal)),
+    })
+}
+
+/// Returns what `--branch` takes of a remote, where it has it.
+fn preferred(refs: &RemoteRefs, branch: &RefName) -> Option<ResolvedReference> {
+    let without_origin = branch.as_str().strip_prefix("origin/");
+    let branches = [Some(branch.as_str()), without_origin];
+    branches.into_iter().flatten().find_map(|branch| {
+        let name = format!("refs/heads/{branch}");
+        refs.commit(&name).map(|commit| ResolvedReference {
+            commit,
+            name: Some(name),
+        })
+    })
+}
+
+/// Returns what a reference stands for in a remote, where it has it.
+fn stands_for(refs: &RemoteRefs, reference: &GitReference) -> Option<ResolvedReference> {
+    match reference {
+        GitReference::Commit(commit) => Some(ResolvedReference {
             commit: *commit,
             name: None,
-        },
-        GitReference::DefaultBranch => ResolvedReference {
+        }),
+        GitReference::DefaultBranch => Some(ResolvedReference {
             commit: refs.commit("HEAD")?,
             name: refs.head().map(str::to_owned),
-        },
+        }),
         named => named.candidates().into_iter().find_map(|name| {
             refs.commit(&name).map(|commit| ResolvedReference {
                 commit,
                 name: Some(name),
             })
-        })?,
-    };
-    Some(Resolution {
-        reference,
-        is_preferred: false,
-    })
+        }),
+    }
 }
 
 /// Returns the names most like what was asked for: the same in another case or folder first.

@@ -97,7 +97,7 @@ const IMPURE: &[&str] = &[
 ];
 
 const PURE: &[&str] = &[
-    "source/", "image/", "recipe/", "event.rs", "error.rs", "plan/",
+    "source/", "image/", "recipe/", "event.rs", "error.rs", "plan/", "status/", "graph/",
 ];
 
 /// The files of the manifest module that look at the file system.

@@ -88,6 +88,7 @@ async fn plan_update(session: &Session, names: &[String], push: bool) -> Result<
     Ok(Planned {
         plan: Plan {
             units: units.collect(),
+            train: None,
         },
         engine,
         facts,

@@ -2,10 +2,12 @@
 
 mod build;
 mod builder;
+mod graph;
 mod plan;
 mod schema;
 mod session;
 mod stages;
+mod status;
 mod sync;
 mod why;
 
@@ -67,6 +69,8 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             Command::Build(args) => build::run(&session, &args).await,
             Command::Plan(args) => plan::run(&session, &args).await,
             Command::Why(args) => why::run(&session, &args).await,
+            Command::Status(args) => status::run(&session, &args).await,
+            Command::Graph(args) => graph::run(&session, &args).await,
             Command::Sync(args) => sync::run(&session, &args).await,
             Command::Builder(command) => builder::run(&session, &command).await,
             Command::Schema { .. } => Ok(()),

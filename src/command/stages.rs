@@ -16,8 +16,8 @@ use crate::inspect;
 use crate::local;
 use crate::manifest::{ManifestError, ServiceName};
 use crate::plan::{Draft, Folders, Inventory, Options, Plan, PlanError};
-use crate::resolve::{self, Request};
-use crate::source::{Origin, ServiceSource};
+use crate::resolve::{self, Request, Resolution, ResolveErrors};
+use crate::source::{GitReference, Origin, ServiceSource};
 
 /// A plan, and the clients with which it was made.
 pub struct Planned {
@@ -44,9 +44,46 @@ pub async fn resolve(
     services: &BTreeSet<ServiceName>,
     references: &References,
 ) -> Result<BTreeMap<ServiceName, ServiceSource>, Failure> {
+    let requests = requests(session, services, references)?;
+    if requests.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let remotes: BTreeSet<_> = requests.values().map(|request| &request.url).collect();
+    session.events.emit(Event::StageStarted(format!(
+        "resolving {} in {}",
+        many(requests.len(), "service"),
+        many(remotes.len(), "remote")
+    )));
+    let resolved = async {
+        let found = resolve::resolve(git, requests.values().cloned().collect()).await?;
+        if let Some(branch) = &references.branch
+            && !found.values().any(|resolution| resolution.is_preferred)
+            && requests
+                .values()
+                .any(|request| request.preferred_branch.is_some())
+        {
+            // What the selected services do not have may still be the branch of others.
+            let all = session.manifest.services.values();
+            let urls = all.map(|service| service.git.remote.clone());
+            resolve::find_branch(git, branch, urls).await?;
+        }
+        Ok::<_, ResolveErrors>(found)
+    };
+    let found = resolved.await;
+    session.events.emit(Event::StageFinished);
+    Ok(origins(session, &requests, found?))
+}
+
+/// Returns what each service asks of its remote.
+pub fn requests(
+    session: &Session,
+    services: &BTreeSet<ServiceName>,
+    references: &References,
+) -> Result<BTreeMap<ServiceName, Request>, Failure> {
+    let manifest = &session.manifest;
     let mut own = BTreeMap::new();
     for (name, reference) in &references.references {
-        session.manifest.select(&[name.as_str()])?;
+        manifest.select(&[name.as_str()])?;
         if !services.contains(name) {
             return Err(Failure::usage(format!(
                 "`--reference {name}={reference}` has no effect: `{name}` is not selected, nor needed by what is"
@@ -54,51 +91,62 @@ pub async fn resolve(
         }
         own.insert(name.clone(), reference.clone());
     }
-    let mut requests = Vec::new();
+    let mut requests = BTreeMap::new();
     for name in services {
-        let Some(service) = session.manifest.services.get(name) else {
+        let Some(service) = manifest.services.get(name) else {
             continue;
         };
-        let overruled = own.get(name);
-        requests.push(Request {
+        let usual = &service.git.reference;
+        // What was said for one service counts more than what was said for all.
+        let (reference, preferred_branch) = match own.remove(name) {
+            Some(reference) => (reference, None),
+            None => (usual.clone(), references.branch.clone()),
+        };
+        // Those that need it have another image where it is not at the manifest's commit. For a bare
+        // commit alone the remote is not asked otherwise.
+        let is_needed = || {
+            manifest
+                .dependents(name)
+                .any(|name| services.contains(name))
+        };
+        let is_commit = matches!(reference, GitReference::Commit(_));
+        let asks_for_both = reference != *usual && (!is_commit || is_needed());
+        let normal = asks_for_both.then(|| usual.clone());
+        let request = Request {
             service: name.to_string(),
             url: service.git.remote.clone(),
-            reference: overruled.unwrap_or(&service.git.reference).clone(),
-            // What was said for one service counts more than what was said for all.
-            preferred_branch: if overruled.is_none() {
-                references.branch.clone()
-            } else {
-                None
-            },
-        });
+            reference,
+            preferred_branch,
+            normal,
+        };
+        requests.insert(name.clone(), request);
     }
-    if requests.is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    let remotes: BTreeSet<_> = requests.iter().map(|request| &request.url).collect();
-    session.events.emit(Event::StageStarted(format!(
-        "resolving {} in {}",
-        many(requests.len(), "service"),
-        many(remotes.len(), "remote")
-    )));
-    let found = resolve::resolve(git, requests).await;
-    session.events.emit(Event::StageFinished);
-    let mut found = found?;
-    let mut sources = BTreeMap::new();
-    for name in services {
-        if let Some(resolution) = found.remove(name.as_str()) {
-            let origin = match own.contains_key(name) {
-                true => Origin::Reference,
-                false if resolution.is_preferred => Origin::Branch,
-                false => Origin::Manifest,
-            };
-            sources.insert(
-                name.clone(),
-                ServiceSource::of(resolution.reference, origin),
-            );
-        }
-    }
-    Ok(sources)
+    Ok(requests)
+}
+
+/// Says of each service that was found who named its reference.
+pub fn origins(
+    session: &Session,
+    requests: &BTreeMap<ServiceName, Request>,
+    mut found: BTreeMap<String, Resolution>,
+) -> BTreeMap<ServiceName, ServiceSource> {
+    let usual = |name| Some(&session.manifest.services.get(name)?.git.reference);
+    let sources = requests.iter().filter_map(|(name, request)| {
+        let resolution = found.remove(name.as_str())?;
+        let origin = if resolution.is_preferred {
+            Origin::Branch
+        } else if usual(name) == Some(&request.reference) {
+            Origin::Manifest
+        } else {
+            Origin::Reference
+        };
+        let source = ServiceSource {
+            normal: resolution.normal,
+            ..ServiceSource::of(resolution.reference, origin)
+        };
+        Some((name.clone(), source))
+    });
+    sources.collect()
 }
 
 /// Looks at the working copies that are built in place.
@@ -211,6 +259,7 @@ pub async fn resolved(session: &Session, args: &PlanArgs) -> Result<Resolved, Fa
         test: !args.images.no_test,
         trust_commit: args.images.trust_commit,
         tags: args.images.tags.clone(),
+        train: args.references.branch.clone(),
     };
     Ok(Resolved {
         selected,

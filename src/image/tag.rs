@@ -39,38 +39,44 @@ impl Tag {
     /// Every character outside `[A-Za-z0-9_.-]` becomes `-`. A name that is changed so gets `-` and
     /// eight digits of its SHA-1, so that `a/b` and `a-b` never share a tag.
     pub fn from_branch(branch: &str) -> Self {
-        let slug: String = branch
-            .chars()
-            .map(|c| {
-                if c.is_ascii_alphanumeric() || "_.-".contains(c) {
-                    c
-                } else {
-                    '-'
-                }
-            })
-            .collect();
-        if slug == branch
-            && let Ok(tag) = slug.parse()
-        {
-            return tag;
-        }
-        let hash: String = Sha1::digest(branch)
-            .iter()
-            .take(4)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        let room = Self::MAX_LENGTH - hash.len() - 1;
-        let mut slug: String = slug.chars().take(room).collect();
-        if slug.starts_with(['.', '-']) {
-            slug.replace_range(..1, "_");
-        }
-        Self(format!("{slug}-{hash}"))
+        Self(slug(branch, Self::MAX_LENGTH))
+    }
+
+    /// Returns the tag with `-` and a name after it, as [`Tag::from_branch`] writes names. Where both
+    /// together are too long, the end of the name gives way to a hash of it, and then that of the tag.
+    pub fn with_variant(&self, name: &str) -> Self {
+        // Half of the room is the name's, more where the tag leaves it.
+        let room = Self::MAX_LENGTH - 1;
+        let tag = slug(&self.0, room - name.len().min(room / 2));
+        let name = slug(name, room - tag.len());
+        Self(format!("{tag}-{name}"))
     }
 
     /// Returns the tag as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Returns a name in the characters of a tag, so many at most. One that had to be changed ends with eight
+/// digits of its SHA-1.
+fn slug(name: &str, room: usize) -> String {
+    let may_stand = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    let is_legal = !name.is_empty() && name.chars().all(may_stand) && !name.starts_with(['.', '-']);
+    if is_legal && name.len() <= room {
+        return name.to_owned();
+    }
+    let hash: String = Sha1::digest(name)
+        .iter()
+        .take(4)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let kept = name.chars().take(room - hash.len() - 1);
+    let mut slug: String = kept.map(|c| if may_stand(c) { c } else { '-' }).collect();
+    if slug.starts_with(['.', '-']) {
+        slug.replace_range(..1, "_");
+    }
+    format!("{slug}-{hash}")
 }
 
 impl fmt::Display for Tag {
@@ -122,5 +128,31 @@ mod tests {
             let tag = Tag::from_branch(odd);
             assert_eq!(tag.as_str().parse::<Tag>().as_ref(), Ok(&tag), "{odd}");
         }
+    }
+
+    #[test]
+    fn variants_are_legal_and_distinct() {
+        let commit = Tag("a".repeat(40));
+        let variant = |name: &str| commit.with_variant(name).to_string();
+        assert_eq!(variant("TASK-981"), format!("{}-TASK-981", "a".repeat(40)));
+        let names = [
+            "a/b".to_owned(),
+            "a-b".to_owned(),
+            "x".repeat(86),
+            "x".repeat(87),
+            "x".repeat(88),
+            "x".repeat(300),
+            "ü".to_owned(),
+        ];
+        let mut seen = std::collections::BTreeSet::new();
+        for name in &names {
+            let tag = variant(name);
+            assert!(tag.parse::<Tag>().is_ok(), "{tag}");
+            assert!(tag.starts_with(&"a".repeat(40)), "{tag}");
+            assert!(seen.insert(tag), "{name}");
+        }
+        let long = Tag("t".repeat(128)).with_variant(&"x".repeat(128));
+        assert!(long.as_str().parse::<Tag>().is_ok(), "{long}");
+        assert_ne!(long, Tag("t".repeat(127)).with_variant(&"x".repeat(128)));
     }
 }

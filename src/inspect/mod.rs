@@ -5,6 +5,7 @@
 
 mod builders;
 mod labels;
+mod working_copies;
 
 use std::collections::BTreeMap;
 
@@ -12,6 +13,7 @@ use futures_util::StreamExt as _;
 
 pub use builders::{BuilderError, builder_names, folder_builder};
 pub use labels::labels;
+pub use working_copies::{Found, compared, working_copies};
 
 use crate::client::registry::{RegistryClient, RegistryError};
 use crate::error::{Diagnostic as _, chain};

@@ -48,6 +48,16 @@ impl Template {
         })
     }
 
+    /// Tells whether the text names the service's own commit or branch.
+    pub fn names_source(&self) -> bool {
+        self.parts.iter().any(|part| {
+            matches!(
+                part,
+                Part::Placeholder(Placeholder::ServiceCommit | Placeholder::ServiceBranch, _)
+            )
+        })
+    }
+
     /// Tells whether the text depends on an environment variable.
     pub fn reads_environment(&self) -> bool {
         self.parts

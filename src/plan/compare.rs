@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::decide::builder_unit;
 use super::draft::{Candidate, Draft};
 use super::recipe::{Folders, TESTS};
 use super::{Inventory, Presence, Refusal};
+use crate::event::Unit;
 use crate::image::{Digest, ImageReference, Labels};
 use crate::manifest::{ManifestError, ServiceName};
 use crate::recipe::{InvalidRecipe, LABEL_RECIPE, Recipe, Standing};
@@ -98,6 +100,37 @@ impl Draft<'_> {
         })
     }
 
+    /// Compares as [`Draft::compare`] does, each service for itself: what cannot be rendered, and a builder
+    /// that cannot be read, concern only the services that take part in them.
+    pub fn survey(&self, inventory: &Inventory, folders: &Folders) -> Survey {
+        let (mut recipes, mut problems) = (BTreeMap::new(), Vec::new());
+        let mut comparisons = BTreeMap::new();
+        // Each comes after those that it needs.
+        for candidate in &self.candidates {
+            let name = &candidate.service.name;
+            let is_read = |unit: Unit| match unit {
+                Unit::Builder(_) => folders.contains_key(&unit),
+                _ => true,
+            };
+            let mut needs = candidate.service.needs.iter();
+            let is_known = needs.all(|need| recipes.contains_key(need))
+                && builder_unit(candidate).is_none_or(is_read);
+            if is_known {
+                match self.recipe(candidate, folders, &recipes) {
+                    Ok(recipe) => _ = recipes.insert(name.clone(), recipe),
+                    Err(problem) => problems.push(problem),
+                }
+            }
+            let recipe = recipes.get(name);
+            let comparison = self.comparison(candidate, recipe, inventory);
+            comparisons.insert(name.clone(), (comparison, recipe.is_some()));
+        }
+        Survey {
+            comparisons,
+            problems,
+        }
+    }
+
     pub(super) fn comparison(
         &self,
         candidate: &Candidate<'_>,
@@ -160,6 +193,16 @@ pub struct Compared {
     pub comparisons: BTreeMap<ServiceName, Comparison>,
     /// What each would be built from today; empty with `--trust-commit`.
     pub recipes: BTreeMap<ServiceName, Recipe>,
+}
+
+/// What can be told of images without all that a build needs.
+#[derive(Debug)]
+pub struct Survey {
+    /// How each service's image stands, and whether it was compared: without a recipe, what is there
+    /// counts as found, and nothing else is known of it.
+    pub comparisons: BTreeMap<ServiceName, (Comparison, bool)>,
+    /// Why some were not compared.
+    pub problems: Vec<ManifestError>,
 }
 
 impl Sighting {

@@ -97,6 +97,7 @@ impl FolderBuilder {
         UnitPlan {
             unit,
             commit: None,
+            source: None,
             image,
             decision,
             reason,
@@ -122,7 +123,10 @@ impl Decided<'_> {
         layout: &Layout,
     ) -> Result<Plan, PlanError> {
         UnknownImages::check(builders)?;
-        let mut plan = Plan::default();
+        let mut plan = Plan {
+            train: self.draft.train(),
+            ..Plan::default()
+        };
         let push = self.draft.options.push;
         for unit in self.builders() {
             let unit_plan = match (&unit, self.folders.get(&unit)) {
@@ -196,6 +200,7 @@ impl Decided<'_> {
         Ok(Some(UnitPlan {
             unit: Unit::Service(service.name.clone()),
             commit: Some(candidate.source.commit),
+            source: Some(candidate.source.clone()),
             image,
             decision: verdict.decision,
             reason: verdict.reason.clone(),
@@ -344,7 +349,11 @@ impl Decided<'_> {
             ("XP_COMMIT".to_owned(), source.commit.to_string()),
             (
                 "XP_BRANCH".to_owned(),
-                source.short_name().unwrap_or_default().to_owned(),
+                source
+                    .built_as()
+                    .short_name()
+                    .unwrap_or_default()
+                    .to_owned(),
             ),
             ("XP_IMAGE".to_owned(), candidate.image.to_string()),
         ]);
@@ -398,6 +407,7 @@ fn publish(image: &ImageReference, newest: Option<Tag>) -> Vec<Step> {
 /// working copy had changes.
 fn version(source: &ServiceSource) -> String {
     let name = source
+        .built_as()
         .short_name()
         .map_or_else(|| source.commit.to_string(), str::to_owned);
     match source.changes() {
@@ -420,6 +430,7 @@ fn external_plan(image: &ImageReference, inventory: &Inventory) -> UnitPlan {
     UnitPlan {
         unit: Unit::External(image.clone()),
         commit: None,
+        source: None,
         image: image.clone(),
         decision,
         reason: reason.to_owned(),

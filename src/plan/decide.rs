@@ -150,6 +150,10 @@ impl<'a> Draft<'a> {
             reason: reason.to_owned(),
             changes: Vec::new(),
         };
+        let wanted = match &candidate.variant {
+            None => "the commit".to_owned(),
+            Some(variant) => format!("the commit with {variant}"),
+        };
         let chosen = match (registry, in_registry, in_engine) {
             (Some(_), Some(Standing::Stale(changes)), Some(Standing::Verified)) => Choice {
                 decision: if push { Decision::Push } else { Decision::Skip },
@@ -186,12 +190,12 @@ impl<'a> Draft<'a> {
             }
             (Some(_), None, Some(_)) => choice(Decision::Skip, &self.not_pushed(candidate)),
             (Some(registry), None, None) => {
-                Choice::build(format!("neither {registry} nor the engine has the commit"))
+                Choice::build(format!("neither {registry} nor the engine has {wanted}"))
             }
             (None, _, Some(_)) => choice(Decision::Skip, "in the engine"),
             (None, _, None) => Choice::build(match candidate.source.changes() {
                 Some(changes) => format!("changed: {changes}"),
-                None => "the engine does not have the commit".to_owned(),
+                None => format!("the engine does not have {wanted}"),
             }),
         };
         let chosen = match comparison.engine {

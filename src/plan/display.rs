@@ -11,6 +11,9 @@ impl Plan {
     /// manifest's folder. The table is fitted to a terminal's columns where there is one.
     pub fn display(&self, folder: &Path, columns: Option<usize>) -> impl fmt::Display {
         let mut text = self.table(columns);
+        if let Some(train) = &self.train {
+            text.push_str(&format!("\n{train}\n"));
+        }
         for unit in self.work() {
             text.push('\n');
             text.push_str(&steps(unit, folder));
@@ -25,10 +28,24 @@ impl Plan {
         let heading = ["SERVICE", "COMMIT", "DECISION", "WHY", "IMAGE"]
             .map(str::to_owned)
             .to_vec();
-        let rows: Vec<_> = std::iter::once(heading)
-            .chain(self.units.iter().map(row))
-            .collect();
-        fitted(rows, columns)
+        let rows = std::iter::once(heading).chain(self.units.iter().map(row));
+        fitted(self.with_references(rows), columns)
+    }
+
+    /// Adds the column that says what each service is built from, after the service's, where that is not
+    /// all in the manifest.
+    pub fn with_references(&self, rows: impl IntoIterator<Item = Vec<String>>) -> Vec<Vec<String>> {
+        let mut rows: Vec<Vec<String>> = rows.into_iter().collect();
+        if self.shows_references() {
+            let references = self.units.iter().map(UnitPlan::reference);
+            for (row, cell) in rows
+                .iter_mut()
+                .zip(["REFERENCE"].into_iter().chain(references))
+            {
+                row.insert(1, cell.to_owned());
+            }
+        }
+        rows
     }
 }
 

@@ -25,6 +25,9 @@ struct Document {
     version: u64,
     /// How many units each decision is made for
     counts: Counts,
+    /// The topic train, with `--branch`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    train: Option<TrainDocument>,
     /// The builder images first, then the services, each after those that it needs
     units: Vec<UnitDocument>,
 }
@@ -39,6 +42,17 @@ struct Counts {
     build: u64,
 }
 
+/// A branch that some of the services have
+#[derive(Debug, Serialize, JsonSchema)]
+struct TrainDocument {
+    /// The branch
+    branch: String,
+    /// How many services are built from it
+    on_it: usize,
+    /// How many services there are, the needed ones included
+    services: usize,
+}
+
 /// A service, or an image that a service's scripts run in
 #[derive(Debug, Serialize, JsonSchema)]
 struct UnitDocument {
@@ -49,6 +63,12 @@ struct UnitDocument {
     /// The commit that is built, of a service
     #[serde(skip_serializing_if = "Option::is_none")]
     commit: Option<String>,
+    /// The short name of the branch or tag that a service is built from
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference: Option<String>,
+    /// Who named the reference
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<&'static str>,
     /// The image by its commit, or by its content
     image: String,
     /// What is done with it
@@ -128,6 +148,11 @@ impl Plan {
         json!(Document {
             version: VERSION,
             counts,
+            train: self.train.as_ref().map(|train| TrainDocument {
+                branch: train.branch.to_string(),
+                on_it: train.on_it,
+                services: train.services,
+            }),
             units: self
                 .units
                 .iter()
@@ -150,6 +175,7 @@ fn document(unit: &UnitPlan, folder: &Path) -> UnitDocument {
             .map(|(name, digest)| (name.to_owned(), digest.to_string()))
             .collect()
     };
+    let source = unit.source.as_ref();
     UnitDocument {
         name: unit.unit.to_string(),
         kind: match unit.unit {
@@ -158,6 +184,8 @@ fn document(unit: &UnitPlan, folder: &Path) -> UnitDocument {
             Unit::External(_) => Kind::ExternalBuilder,
         },
         commit: unit.commit.map(|commit| commit.to_string()),
+        reference: source.and_then(|source| source.short_name().map(str::to_owned)),
+        origin: source.map(|source| source.origin.as_str()),
         image: unit.image.to_string(),
         decision: match unit.decision {
             Decision::Skip => DecisionDocument::Skip,

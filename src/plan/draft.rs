@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::Options;
 use super::decide::builder_unit;
+use super::{Options, ServiceImage, Train, service_images};
 use crate::event::Unit;
 use crate::image::{ImageReference, Tag};
 use crate::manifest::{
     BuilderName, Manifest, ManifestError, Service, ServiceName, Template, Values,
 };
-use crate::source::{CommitId, ServiceSource};
+use crate::source::{CommitId, Origin, ServiceSource};
 
 /// A service that the plan may be about.
 #[derive(Debug)]
@@ -20,9 +20,11 @@ pub(super) struct Candidate<'a> {
     pub source: &'a ServiceSource,
     /// Whether a working copy takes part: its own is built in place, or that of a service it needs.
     pub is_local: bool,
-    /// The image by its commit.
+    /// The image by its commit, and by the variant where it is one.
     pub image: ImageReference,
-    /// The further tags: the branch's, the manifest's, the command line's.
+    /// What tells the image from the commit's usual one.
+    pub variant: Option<String>,
+    /// The further tags: the branch's, the train's, the manifest's, the command line's.
     pub tags: Vec<Tag>,
 }
 
@@ -32,6 +34,7 @@ pub struct Draft<'a> {
     pub(super) options: &'a Options,
     pub(super) sources: &'a BTreeMap<ServiceName, ServiceSource>,
     pub(super) env: &'a dyn Fn(&str) -> Option<String>,
+    images: BTreeMap<&'a ServiceName, ServiceImage>,
     /// Each after those that it needs.
     pub(super) candidates: Vec<Candidate<'a>>,
 }
@@ -51,62 +54,110 @@ impl<'a> Draft<'a> {
         options: &'a Options,
         env: &'a dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, ManifestError> {
-        let mut draft = Self {
-            manifest,
-            options,
-            sources,
-            env,
-            candidates: Vec::new(),
-        };
-        let concerned = manifest.closure(selected);
-        for name in manifest
-            .order()
-            .into_iter()
-            .filter(|name| concerned.contains(*name))
-        {
-            let (Some(service), Some(source)) = (manifest.services.get(name), sources.get(name))
-            else {
-                continue;
-            };
-            let candidate = draft.candidate(service, source, selected.contains(name))?;
-            draft.candidates.push(candidate);
+        let mut draft = Self::without_tags(manifest, selected, sources, options, env);
+        let tags = draft
+            .candidates
+            .iter()
+            .map(|candidate| draft.tags(candidate));
+        let tags = tags.collect::<Result<Vec<_>, _>>()?;
+        for (candidate, tags) in draft.candidates.iter_mut().zip(tags) {
+            candidate.tags = tags;
         }
         Ok(draft)
     }
 
-    fn candidate(
-        &self,
-        service: &'a Service,
-        source: &'a ServiceSource,
-        selected: bool,
-    ) -> Result<Candidate<'a>, ManifestError> {
-        let repository = &service.docker.image;
-        let commit_tag = Tag::from_source(source);
-        let mut tags: Vec<Tag> = source
-            .short_name()
-            .map(Tag::from_branch)
-            .into_iter()
+    /// Drafts without the further tags: for what only looks, and may lack a variable that a tag names.
+    pub fn without_tags(
+        manifest: &'a Manifest,
+        selected: &BTreeSet<ServiceName>,
+        sources: &'a BTreeMap<ServiceName, ServiceSource>,
+        options: &'a Options,
+        env: &'a dyn Fn(&str) -> Option<String>,
+    ) -> Self {
+        let mut images = service_images(manifest, sources);
+        let concerned = manifest.closure(selected);
+        let order = manifest.order().into_iter();
+        let candidates = order
+            .filter(|name| concerned.contains(*name))
+            .filter_map(|name| {
+                let ServiceImage {
+                    image,
+                    variant,
+                    is_local,
+                } = images.get(name)?.clone();
+                Some(Candidate {
+                    service: manifest.services.get(name)?,
+                    is_local,
+                    selected: selected.contains(name),
+                    source: sources.get(name)?,
+                    image,
+                    variant,
+                    tags: Vec::new(),
+                })
+            })
             .collect();
+        images.retain(|name, _| concerned.contains(*name));
+        Self {
+            manifest,
+            options,
+            sources,
+            env,
+            images,
+            candidates,
+        }
+    }
+
+    /// Returns an image's further tags: the branch's, the train's, the manifest's, the command line's.
+    fn tags(&self, candidate: &Candidate<'_>) -> Result<Vec<Tag>, ManifestError> {
+        let Candidate {
+            service,
+            source,
+            image,
+            variant,
+            ..
+        } = candidate;
+        // The branch's tag names what the branch's commit gives with the manifest's references.
+        let branch = variant.as_deref().or_else(|| source.short_name());
+        let mut tags: Vec<Tag> = branch.map(Tag::from_branch).into_iter().collect();
+        if candidate.selected {
+            // So that each image of the preview set is found by the train's name.
+            tags.extend(self.train_tag());
+        }
         for template in &service.docker.tags {
             let render = |values: &Values<'_>| self.manifest.render_tag(template, values);
-            tags.push(self.with_values(service, source, render)?);
+            let tag = self.with_values(service, source, render)?;
+            tags.push(match variant {
+                // `${{ service.branch }}-latest` is a branch's tag too.
+                Some(variant) if template.names_source() => tag.with_variant(variant),
+                _ => tag,
+            });
         }
         tags.extend(self.options.tags.iter().cloned());
-        let mut seen = BTreeSet::from([commit_tag.clone()]);
+        let mut seen: BTreeSet<Tag> = image.tag().cloned().into_iter().collect();
         tags.retain(|tag| seen.insert(tag.clone()));
-        // Those that it needs come before it.
-        let mut before = self
-            .candidates
-            .iter()
-            .filter(|candidate| candidate.is_local);
-        let needs_local = before.any(|candidate| service.needs.contains(&candidate.service.name));
-        Ok(Candidate {
-            service,
-            is_local: source.local.is_some() || needs_local,
-            selected,
-            source,
-            image: repository.tagged(commit_tag),
-            tags,
+        Ok(tags)
+    }
+
+    /// Returns how a service's image is called.
+    pub fn image(&self, service: &ServiceName) -> Option<&ServiceImage> {
+        self.images.get(service)
+    }
+
+    /// Returns the tag that all images of the preview set get.
+    fn train_tag(&self) -> Option<Tag> {
+        let branch = self.options.train.as_ref()?.as_str();
+        // `origin/x` means the branch `x`, as in the manifest.
+        let branch = branch.strip_prefix("origin/").unwrap_or(branch);
+        Some(Tag::from_branch(branch))
+    }
+
+    /// Returns the topic train, and how many services are on it.
+    pub(super) fn train(&self) -> Option<Train> {
+        let is_on_it = |candidate: &&Candidate<'_>| candidate.source.origin == Origin::Branch;
+        Some(Train {
+            branch: self.options.train.clone()?,
+            on_it: self.candidates.iter().filter(is_on_it).count(),
+            services: self.candidates.len(),
         })
     }
 
@@ -152,10 +203,8 @@ impl<'a> Draft<'a> {
         use_values: impl FnOnce(&Values<'_>) -> T,
     ) -> T {
         let services = |name: &ServiceName| {
-            let image = &self.manifest.services.get(name)?.docker.image;
-            let source = self.sources.get(name)?;
-            let image = image.tagged(Tag::from_source(source));
-            Some((image.to_string(), source.commit))
+            let named = self.images.get(name)?;
+            Some((named.image.to_string(), self.sources.get(name)?.commit))
         };
         use_values(&self.values(service, source, &services))
     }
@@ -169,7 +218,7 @@ impl<'a> Draft<'a> {
         Values {
             service: &service.name,
             commit: source.commit,
-            branch: source.short_name(),
+            branch: source.built_as().short_name(),
             services,
             env: self.env,
         }

@@ -23,13 +23,14 @@ mod step;
 pub mod table;
 #[cfg(test)]
 mod tests;
+mod variant;
 mod why;
 
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use compare::{Compared, Comparison, Sighting};
+pub use compare::{Compared, Comparison, Sighting, Survey};
 pub use complete::FolderBuilder;
 pub use decide::Decided;
 pub use document::schema;
@@ -39,12 +40,13 @@ pub use inventory::{Inventory, Presence, Refusal};
 pub use layout::Layout;
 pub use recipe::Folders;
 pub use step::{ContainerStep, ExportStep, ImageStep, ScriptStep, Step, SyncStep};
+pub use variant::{ServiceImage, service_images};
 pub use why::Explanation;
 
 use crate::event::Unit;
 use crate::image::{ImageReference, Tag};
 use crate::recipe::{Change, Recipe};
-use crate::source::{CommitId, TreeDigest};
+use crate::source::{CommitId, Origin, RefName, ServiceSource, TreeDigest};
 
 /// What the command line asks for, beyond the selection of services.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +63,8 @@ pub struct Options {
     pub trust_commit: bool,
     /// Further tags for each image.
     pub tags: Vec<Tag>,
+    /// The branch of `--branch`: the topic train whose images are wanted.
+    pub train: Option<RefName>,
 }
 
 impl Default for Options {
@@ -72,6 +76,7 @@ impl Default for Options {
             test: true,
             trust_commit: false,
             tags: Vec::new(),
+            train: None,
         }
     }
 }
@@ -110,6 +115,8 @@ pub struct UnitPlan {
     pub unit: Unit,
     /// The commit of a service; none for a builder image.
     pub commit: Option<CommitId>,
+    /// What a service is built from, and who said so; none for a builder image.
+    pub source: Option<ServiceSource>,
     /// The image by its commit, or by its content.
     pub image: ImageReference,
     /// What is done.
@@ -146,12 +153,50 @@ pub struct InPlace {
 pub struct Plan {
     /// The builder images first, then the services.
     pub units: Vec<UnitPlan>,
+    /// The topic train, where one was asked for.
+    pub train: Option<Train>,
+}
+
+/// A topic train: a branch that some of the services have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Train {
+    /// The branch.
+    pub branch: RefName,
+    /// How many services are built from it.
+    pub on_it: usize,
+    /// How many services there are, the needed ones included.
+    pub services: usize,
+}
+
+impl fmt::Display for Train {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            branch,
+            on_it,
+            services,
+        } = self;
+        write!(f, "On {branch}: {on_it} of {services} services.")
+    }
+}
+
+impl UnitPlan {
+    /// Returns the short name of the branch or tag that a service is built from; `-` where there is none.
+    pub fn reference(&self) -> &str {
+        let source = self.source.as_ref();
+        source.and_then(ServiceSource::short_name).unwrap_or("-")
+    }
 }
 
 impl Plan {
     /// Returns the units that have steps.
     pub fn work(&self) -> impl Iterator<Item = &UnitPlan> {
         self.units.iter().filter(|unit| !unit.steps.is_empty())
+    }
+
+    /// Tells whether a reader has to know what each service is built from: not all of it is in the manifest.
+    pub fn shows_references(&self) -> bool {
+        let mut sources = self.units.iter().filter_map(|unit| unit.source.as_ref());
+        self.train.is_some() || sources.any(|source| source.origin != Origin::Manifest)
     }
 
     /// Tells whether anything is built, pushed or tagged; what is only pulled exists already.

@@ -51,7 +51,7 @@ impl Place {
         steps.push(Step::Export(ExportStep {
             dir,
             commit: source.commit,
-            branch: source.tip.branch().map(str::to_owned),
+            branch: source.built_as().branch().map(str::to_owned),
             remote: service.git.remote.clone(),
             export: export.clone(),
             git_dir: layout.git_dir(&service.name),

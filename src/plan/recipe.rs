@@ -74,14 +74,25 @@ impl Draft<'_> {
         for candidate in &self.candidates {
             let name = &candidate.service.name;
             if wanted.contains(name) {
-                let mut recipe = Recipe::default();
-                for input in self.inputs(candidate, folders, &recipes)? {
-                    input.add_to(&mut recipe);
-                }
+                let recipe = self.recipe(candidate, folders, &recipes)?;
                 recipes.insert(name.clone(), recipe);
             }
         }
         Ok(recipes)
+    }
+
+    /// Returns the recipe of one service; `recipes` are those of all that it needs.
+    pub(super) fn recipe(
+        &self,
+        candidate: &Candidate<'_>,
+        folders: &Folders,
+        recipes: &BTreeMap<ServiceName, Recipe>,
+    ) -> Result<Recipe, ManifestError> {
+        let mut recipe = Recipe::default();
+        for input in self.inputs(candidate, folders, recipes)? {
+            input.add_to(&mut recipe);
+        }
+        Ok(recipe)
     }
 
     /// Returns the inputs of a build beside the commit.

@@ -2,6 +2,7 @@
 
 mod local;
 mod recipes;
+mod trains;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};

@@ -32,13 +32,13 @@ pub fn summary(plan: &Plan, ended: &[(Unit, Ended)]) -> Summary {
             .find(|(of, _)| of == unit)
             .map(|(_, ended)| ended)
     };
-    let rows: Vec<_> = std::iter::once(heading)
-        .chain(plan.units.iter().map(|unit| row(unit, of(&unit.unit))))
-        .collect();
-    Summary {
-        failures,
-        table: fitted(rows, columns(std::io::stdout())),
+    let rows = plan.units.iter().map(|unit| row(unit, of(&unit.unit)));
+    let rows = plan.with_references(std::iter::once(heading).chain(rows));
+    let mut table = fitted(rows, columns(std::io::stdout()));
+    if let Some(train) = &plan.train {
+        _ = write!(table, "\n{train}\n");
     }
+    Summary { failures, table }
 }
 
 /// Returns the failures with the end of their logs.

@@ -11,6 +11,9 @@ pub struct ServiceSource {
     pub commit: CommitId,
     /// Who named the reference.
     pub origin: Origin,
+    /// What the manifest's own reference stands for, where another one was named; none where it was not
+    /// asked for, or does not exist.
+    pub normal: Option<ResolvedReference>,
     /// The working copy that is built in place; none where the commit's own files are built.
     pub local: Option<WorkingTree>,
 }
@@ -28,6 +31,18 @@ pub enum Origin {
     WorkingCopy,
 }
 
+impl Origin {
+    /// Returns the word for it, as other programs get it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Manifest => "manifest",
+            Self::Branch => "branch",
+            Self::Reference => "reference",
+            Self::WorkingCopy => "working copy",
+        }
+    }
+}
+
 impl ServiceSource {
     /// Returns the source that is a reference's own commit.
     pub fn of(tip: ResolvedReference, origin: Origin) -> Self {
@@ -36,7 +51,25 @@ impl ServiceSource {
             tip,
             commit,
             origin,
+            normal: None,
             local: None,
+        }
+    }
+
+    /// Tells whether another commit is built than the one that the manifest's reference stands for.
+    ///
+    /// A branch that has no commit of its own yet makes no difference: what is built is the same.
+    pub fn deviates(&self) -> bool {
+        let normal = self.normal.as_ref().map(|normal| normal.commit);
+        self.origin != Origin::Manifest && normal != Some(self.tip.commit)
+    }
+
+    /// Returns the reference that the build is told of: the manifest's where it stands for the same
+    /// commit, so that the image is the same as well, whatever name the commit was asked for by.
+    pub fn built_as(&self) -> &ResolvedReference {
+        match &self.normal {
+            Some(normal) if !self.deviates() => normal,
+            _ => &self.tip,
         }
     }
 
@@ -47,6 +80,7 @@ impl ServiceSource {
             tip,
             commit,
             origin: Origin::WorkingCopy,
+            normal: None,
             local: Some(tree),
         }
     }
@@ -59,5 +93,33 @@ impl ServiceSource {
     /// Returns the branch's or tag's short name, as [`ResolvedReference::short_name`].
     pub fn short_name(&self) -> Option<&str> {
         self.tip.short_name()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_deviates_by_its_commit() {
+        let commit = |digit: &str| digit.repeat(40).parse::<CommitId>().unwrap();
+        let resolved = |commit, name: &str| ResolvedReference {
+            commit,
+            name: Some(format!("refs/heads/{name}")),
+        };
+        let source = |origin, normal: Option<CommitId>| ServiceSource {
+            normal: normal.map(|commit| resolved(commit, "master")),
+            ..ServiceSource::of(resolved(commit("a"), "topic"), origin)
+        };
+        assert!(!source(Origin::Manifest, None).deviates());
+        assert!(!source(Origin::Branch, Some(commit("a"))).deviates());
+        assert!(source(Origin::Branch, Some(commit("b"))).deviates());
+        assert!(source(Origin::Reference, None).deviates());
+        let built_as = |normal| {
+            let source = source(Origin::Branch, normal);
+            source.built_as().short_name().map(str::to_owned)
+        };
+        assert_eq!(built_as(Some(commit("a"))).as_deref(), Some("master"));
+        assert_eq!(built_as(Some(commit("b"))).as_deref(), Some("topic"));
     }
 }

@@ -15,6 +15,7 @@ mod error;
 mod export;
 mod fetch;
 mod history;
+mod known_refs;
 mod lfs;
 mod limits;
 mod list_refs;
@@ -41,7 +42,7 @@ pub use history::CommitFacts;
 pub use move_head::{Move, NotMoved};
 pub use progress::{Progress, ProgressPhase, Watch};
 pub use remote_refs::RemoteRefs;
-pub use state::{Changes, Head, OperationUnderWay};
+pub use state::{ChangeCounts, Changes, Head, OperationUnderWay};
 pub use working_copy::{Opened, WorkingCopy, same_repository};
 
 use crate::client::http::Http;

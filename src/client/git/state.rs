@@ -64,6 +64,15 @@ pub struct Changes {
     pub modified: Vec<String>,
 }
 
+/// How many paths are not as the commit has them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ChangeCounts {
+    /// Tracked files with changes, in the index or not, and those with conflicts.
+    pub modified: usize,
+    /// Files and folders that are neither tracked nor ignored.
+    pub untracked: usize,
+}
+
 impl WorkingCopy {
     /// Returns what is checked out.
     ///
@@ -150,6 +159,36 @@ impl WorkingCopy {
             }
         }
         Ok(changes)
+    }
+
+    /// Counts what is not as the commit has it; a folder without a tracked file counts once.
+    ///
+    /// Nothing is written, not even the index, which `git status` refreshes. Submodules do not count.
+    ///
+    /// # Errors
+    ///
+    /// The index or a file cannot be read.
+    pub fn count_changes(&self) -> Result<ChangeCounts, GitError> {
+        let mut options = StatusOptions::new();
+        options
+            .include_untracked(true)
+            .recurse_untracked_dirs(false)
+            .include_ignored(false)
+            .exclude_submodules(true)
+            .update_index(false);
+        let statuses = self
+            .repository
+            .statuses(Some(&mut options))
+            .map_err(|cause| self.failed("compare the files", cause))?;
+        let mut counts = ChangeCounts::default();
+        for entry in statuses.iter() {
+            match entry.status() {
+                Status::CURRENT => {}
+                Status::WT_NEW => counts.untracked += 1,
+                _ => counts.modified += 1,
+            }
+        }
+        Ok(counts)
     }
 
     /// Tells whether every difference to `HEAD` is what a move to a commit, broken off halfway, leaves

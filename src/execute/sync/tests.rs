@@ -110,6 +110,7 @@ impl World {
             url: self.url(),
             reference: reference.parse().unwrap(),
             preferred_branch: None,
+            normal: None,
         };
         self.runtime
             .block_on(resolve(&self.client, vec![request]))

@@ -331,6 +331,16 @@ fn what_is_built_upon_a_working_copy_is_marked() {
     );
     assert!(labels(&plan, "back").contains_key(LABEL_LOCAL));
     assert!(back.unwrap().in_place.is_none());
+    // It is called by another name than the commit's image, which may be there.
+    let image = back.unwrap().image.to_string();
+    assert!(image.ends_with("-local-changes"), "{image}");
+    let other = image_step(&plan, "other").names[0].to_string();
+    assert!(!other.contains("local-changes") && other.contains("-dirty-"));
+    // Upon a working copy without changes it is the commit's image, as far as names go.
+    let clean = in_place(in_place(Platform::of(&text), "front", &[]), "other", &["a"]);
+    let plan = clean.plan(&["front", "other"]);
+    assert_eq!(image_step(&plan, "back").names[0], clean.image("back", ""));
+    assert!(recipe_label(&plan, "back").contains("\"source\""));
 }
 
 #[test]

@@ -110,6 +110,10 @@ fn platform(t: &Context) {
         ],
         "Begin",
     );
+    // The topic that the pages speak of.
+    frontend.branch("TASK-981");
+    frontend.commit(&[("page", "hello, topic\n")], "Topic");
+    frontend.switch("master");
     for name in ["zbackend", "zfrontend"] {
         t.write(
             &format!("builders/{name}/Dockerfile"),

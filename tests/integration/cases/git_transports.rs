@@ -256,6 +256,9 @@ fn resolving_takes_one_request_a_remote(t: &Context) {
         remote.commit(&[], "First");
         remote.tag("v1");
         remote.branch("feature");
+        if n == 0 {
+            remote.branch("rare");
+        }
         for (name, reference) in [
             ("default", None),
             ("tag", Some("v1")),
@@ -278,7 +281,7 @@ fn resolving_takes_one_request_a_remote(t: &Context) {
     }
     t.platform(&services);
     let server = t.git_server(GitServerKind::Open);
-    for arguments in [&[][..], &["--branch", "feature"], &["--branch", "nowhere"]] {
+    for arguments in [&[][..], &["--branch", "feature"], &["--branch", "rare"]] {
         let mark = server.mark();
         let mut plan = t.xp(["plan"]);
         for argument in arguments {
@@ -295,5 +298,10 @@ fn resolving_takes_one_request_a_remote(t: &Context) {
             assert_eq!((request.method.as_str(), request.status), ("POST", 200));
         }
     }
+    // Only for a branch that nobody has, all branches are asked for.
+    let mark = server.mark();
+    t.xp(["plan", "--branch", "nowhere"]).failure(3);
+    let requests = t.own_requests(server.requests_since(mark));
+    assert_eq!(requests.len(), 10, "{requests:?}");
     assert!(!t.exists("src"), "nothing is cloned");
 }

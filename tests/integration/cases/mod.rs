@@ -13,6 +13,7 @@ mod git_ssh;
 mod git_sync;
 mod git_transports;
 mod git_user_work;
+mod graph;
 mod image_build;
 mod interrupt;
 mod local;
@@ -24,7 +25,9 @@ mod refusals;
 mod requests;
 mod scripts;
 mod small;
+mod status;
 mod terminal;
+mod trains;
 mod why;
 mod world;
 
@@ -46,6 +49,7 @@ pub fn all() -> Vec<Case> {
         git_sync::CASES,
         git_transports::CASES,
         git_user_work::CASES,
+        graph::CASES,
         image_build::CASES,
         interrupt::CASES,
         local::CASES,
@@ -56,7 +60,9 @@ pub fn all() -> Vec<Case> {
         refusals::CASES,
         requests::CASES,
         scripts::CASES,
+        status::CASES,
         terminal::CASES,
+        trains::CASES,
         why::CASES,
         world::CASES,
     ]

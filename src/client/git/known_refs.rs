@@ -1,0 +1,60 @@
+//! What a working copy knows of its remote without asking it.
+
+use super::{GitClient, RemoteRefs, WorkingCopy};
+use crate::source::{GitReference, GitUrl};
+
+impl WorkingCopy {
+    /// Returns what the last fetch brought of the wanted references of a remote, as the remote would
+    /// have answered then.
+    pub fn known_refs(
+        &self,
+        client: &GitClient,
+        url: &GitUrl,
+        wanted: &[GitReference],
+    ) -> RemoteRefs {
+        let remote = self.remote_of(client, url);
+        let mut refs = RemoteRefs::default();
+        for name in wanted.iter().flat_map(GitReference::candidates) {
+            let local = if name.starts_with("refs/tags/") {
+                Some(name.clone())
+            } else {
+                self.kept_at(remote.as_deref(), &name)
+            };
+            if let Some(commit) = local.and_then(|local| self.reference(&local)) {
+                refs.insert(&name, commit, None);
+            }
+        }
+        if let Some(remote) = &remote {
+            self.add_default_branch(remote, &mut refs);
+        }
+        refs
+    }
+
+    /// Returns where a branch of the remote, or another of its references, is kept.
+    fn kept_at(&self, remote: Option<&str>, name: &str) -> Option<String> {
+        let branch = name.strip_prefix("refs/heads/");
+        match (remote, branch) {
+            (Some(remote), branch) => self
+                .tracking_reference(remote, name)
+                .or_else(|| branch.map(|branch| format!("refs/remotes/{remote}/{branch}"))),
+            // Where the configuration names another remote, xp keeps what it fetches to itself.
+            (None, Some(branch)) => Some(format!("refs/xp/remotes/{branch}")),
+            (None, None) => None,
+        }
+    }
+
+    /// Adds what `refs/remotes/<remote>/HEAD` stands for, as `git clone` sets it.
+    fn add_default_branch(&self, remote: &str, refs: &mut RemoteRefs) {
+        let name = format!("refs/remotes/{remote}/HEAD");
+        let Ok(head) = self.repository.find_reference(&name) else {
+            return;
+        };
+        let target = head.symbolic_target().ok().flatten();
+        let branch =
+            target.and_then(|target| target.strip_prefix(&format!("refs/remotes/{remote}/")));
+        if let (Some(branch), Some(commit)) = (branch, self.reference(&name)) {
+            refs.insert("HEAD", commit, None);
+            refs.set_head(&format!("refs/heads/{branch}"));
+        }
+    }
+}

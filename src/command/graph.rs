@@ -1,0 +1,40 @@
+//! `xp graph`
+
+use super::session::Session;
+use super::stages;
+use crate::cli::{GraphArgs, GraphFormat, ImageArgs, PlanArgs, Selection};
+use crate::error::Failure;
+use crate::graph::Graph;
+
+/// Prints which service needs which, and what `xp build` would do with each.
+pub async fn run(session: &Session, args: &GraphArgs) -> Result<(), Failure> {
+    let services = stages::select(session, &args.selection)?;
+    let planned = match args.no_state {
+        true => None,
+        false => {
+            // All of them as if they were selected: what nobody builds now has a state as well.
+            let concerned = session.manifest.closure(&services);
+            let names = concerned.iter().map(ToString::to_string).collect();
+            let plan = PlanArgs {
+                selection: Selection {
+                    names,
+                    services: Vec::new(),
+                },
+                references: args.references.clone(),
+                images: ImageArgs::default(),
+                local: false,
+            };
+            let planned = stages::plan(session, &plan);
+            Some(session.unless_interrupted(planned).await?)
+        }
+    };
+    session.reporter.finish();
+    let plan = planned.as_ref().map(|planned| &planned.plan);
+    let graph = Graph::new(&session.manifest, &services, plan);
+    super::print(&match args.format {
+        GraphFormat::Text => graph.tree(),
+        GraphFormat::Dot => graph.dot(),
+        GraphFormat::Mermaid => graph.mermaid(),
+        GraphFormat::Json => graph.json(),
+    })
+}

@@ -1,0 +1,331 @@
+//! `xp status`
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::session::Session;
+use super::stages;
+use crate::cli::{Format, References, StatusArgs};
+use crate::client::engine::EngineFacts;
+use crate::client::git::GitClient;
+use crate::error::{Exit, Failure, render};
+use crate::event::{Event, Unit};
+use crate::image::{EngineImage, ImageReference};
+use crate::inspect::{self, Found};
+use crate::manifest::ServiceName;
+use crate::plan::{Draft, Folders, Inventory, Options, Refusal, Sighting, Survey};
+use crate::report::columns;
+use crate::resolve::{self, Request, ResolveErrors};
+use crate::source::ServiceSource;
+use crate::status::{ImageStatus, ServiceStatus, Status};
+
+/// Shows how each service stands. What cannot be told is said below, and hides nothing else.
+pub async fn run(session: &Session, args: &StatusArgs) -> Result<(), Failure> {
+    let (status, problems) = session.unless_interrupted(status(session, args)).await?;
+    session.reporter.finish();
+    super::print(&match args.format {
+        Format::Text => status.table(columns(std::io::stdout())),
+        Format::Json => status.json(),
+    })?;
+    problems.verdict()
+}
+
+async fn status(session: &Session, args: &StatusArgs) -> Result<(Status, Problems), Failure> {
+    let selected = stages::select(session, &args.selection)?;
+    // What a service needs is part of its image, so it is resolved as well.
+    let concerned = session.manifest.closure(&selected);
+    let requests = stages::requests(session, &concerned, &args.references)?;
+    let git = session.git()?;
+    let mut problems = Problems::default();
+    session.events.emit(Event::StageStarted(format!(
+        "looking at {}",
+        stages::many(selected.len(), "service")
+    )));
+    let wanted = requests.iter().filter_map(|(name, request)| {
+        let dir = &session.manifest.services.get(name)?.dir;
+        let dir = session.manifest.folder.join(dir);
+        Some((name.clone(), dir, request.clone()))
+    });
+    let copies = inspect::working_copies(&git, wanted);
+    let (copies, sources, images) = if args.offline {
+        let copies = copies.await;
+        let known = copies.iter().filter_map(|(name, found)| {
+            let known = found.known.clone()?;
+            Some((name.to_string(), known))
+        });
+        let sources = stages::origins(session, &requests, known.collect());
+        let engine = engine(session, &mut problems).await;
+        let images = images(session, args, &selected, &sources, engine, &mut problems).await;
+        (copies, sources, images)
+    } else {
+        let online = async {
+            let mut of_remotes = Problems::default();
+            let (sources, engine) = tokio::join!(
+                sources(session, &git, &requests, &args.references, &mut of_remotes),
+                engine(session, &mut problems)
+            );
+            let images = images(session, args, &selected, &sources, engine, &mut problems).await;
+            problems.add_before(of_remotes);
+            (sources, images)
+        };
+        let (copies, (sources, images)) = tokio::join!(copies, online);
+        (copies, sources, images)
+    };
+    for found in copies.values() {
+        problems.extend(
+            found
+                .problem
+                .iter()
+                .map(|error| (Exit::Outside, render(error))),
+        );
+    }
+    let status = assemble(session, &selected, copies, sources, images).await;
+    session.events.emit(Event::StageFinished);
+    let texts = problems.texts();
+    let texts = texts.map(|text| text.strip_prefix("error: ").unwrap_or(text).to_owned());
+    let status = Status {
+        services: status,
+        problems: texts.collect(),
+    };
+    Ok((status, problems))
+}
+
+/// Puts together what was found of each selected service.
+async fn assemble(
+    session: &Session,
+    selected: &BTreeSet<ServiceName>,
+    mut copies: BTreeMap<ServiceName, Found>,
+    sources: BTreeMap<ServiceName, ServiceSource>,
+    mut images: BTreeMap<ServiceName, ImagesFound>,
+) -> Vec<ServiceStatus> {
+    copies.retain(|name, _| selected.contains(name));
+    let tips = sources.iter();
+    let tips = tips.map(|(name, source)| (name.clone(), source.tip.clone()));
+    let mut copies = inspect::compared(copies, &tips.collect()).await;
+    let services = selected.iter().filter_map(|name| {
+        let found = images.remove(name).unwrap_or_default();
+        Some(ServiceStatus {
+            name: name.clone(),
+            dir: session.manifest.services.get(name)?.dir.clone(),
+            working_copy: copies.remove(name)?,
+            source: sources.get(name).cloned(),
+            image: found.image,
+            engine: found.engine,
+            registry: found.registry,
+        })
+    });
+    services.collect()
+}
+
+/// Asks the remotes, as far as they answer.
+async fn sources(
+    session: &Session,
+    git: &GitClient,
+    requests: &BTreeMap<ServiceName, Request>,
+    references: &References,
+    problems: &mut Problems,
+) -> BTreeMap<ServiceName, ServiceSource> {
+    let (found, errors) = resolve::resolve_each(git, requests.values().cloned().collect()).await;
+    let nobody_has_it = errors.is_empty() && !found.values().any(|one| one.is_preferred);
+    for error in errors {
+        problems.add(Exit::Outside, render(&ResolveErrors(vec![error])));
+    }
+    if let Some(branch) = references.branch.as_ref().filter(|_| nobody_has_it) {
+        let all = session.manifest.services.values();
+        let urls = all.map(|service| service.git.remote.clone());
+        if let Err(error) = resolve::find_branch(git, branch, urls).await {
+            problems.add(Exit::Outside, render(&error));
+        }
+    }
+    stages::origins(session, requests, found)
+}
+
+/// What the engine has, and what it says of itself.
+struct EngineState {
+    facts: EngineFacts,
+    /// None where it does not tell.
+    images: Option<HashMap<String, EngineImage>>,
+}
+
+async fn engine(session: &Session, problems: &mut Problems) -> EngineState {
+    let asked = async {
+        let (engine, facts) = session.engine().await?;
+        Ok::<_, Failure>((facts, engine.images().await?))
+    };
+    match asked.await {
+        Ok((facts, images)) => EngineState {
+            facts,
+            images: Some(images),
+        },
+        Err(failure) => {
+            problems.add(
+                failure.exit,
+                failure.message().unwrap_or_default().to_owned(),
+            );
+            EngineState {
+                facts: EngineFacts::default(),
+                images: None,
+            }
+        }
+    }
+}
+
+/// What was found of the image of a service.
+struct ImagesFound {
+    image: Option<ImageReference>,
+    engine: ImageStatus,
+    registry: ImageStatus,
+}
+
+impl Default for ImagesFound {
+    /// Without a commit, nothing can be told of its image.
+    fn default() -> Self {
+        Self {
+            image: None,
+            engine: ImageStatus::Unknown,
+            registry: ImageStatus::Unknown,
+        }
+    }
+}
+
+/// Looks for the images of the selected services, and compares what is there with today's inputs.
+async fn images(
+    session: &Session,
+    args: &StatusArgs,
+    selected: &BTreeSet<ServiceName>,
+    sources: &BTreeMap<ServiceName, ServiceSource>,
+    engine: EngineState,
+    problems: &mut Problems,
+) -> BTreeMap<ServiceName, ImagesFound> {
+    let options = Options::default();
+    let variable = |name: &str| session.variable(name);
+    let draft = Draft::without_tags(&session.manifest, selected, sources, &options, &variable);
+    let engine_answers = engine.images.is_some();
+    let mut inventory = Inventory {
+        engine: engine.images.unwrap_or_default(),
+        ..Inventory::default()
+    };
+    if !args.offline {
+        let registry = session.registry(&engine.facts);
+        let names = selected.iter().filter_map(|name| draft.image(name));
+        let images = names.map(|named| named.image.clone());
+        let images = images.filter(|image| image.repository().registry().is_some());
+        inventory.registry = inspect::registries(&registry, images.collect()).await;
+        let unlabelled = draft.unlabelled(&inventory);
+        inventory.labels = inspect::labels(&registry, &session.layout, unlabelled).await;
+    }
+    let folders = folders(session, &draft, problems);
+    let Survey {
+        comparisons,
+        problems: unrendered,
+    } = draft.survey(&inventory, &folders);
+    for error in unrendered {
+        let color = session.settings.report.color && args.format == Format::Text;
+        problems.add(Exit::Usage, error.render(color));
+    }
+    // What a service needs may be on the train, and decides how its image is called.
+    let asks_for_others =
+        args.references.branch.is_some() || !args.references.references.is_empty();
+    let is_certain = |name: &ServiceName| {
+        let mut needs = session.manifest.closure([name]).into_iter();
+        !asks_for_others || needs.all(|need| sources.contains_key(&need))
+    };
+    let mut refusals: BTreeMap<&Refusal, Vec<&ServiceName>> = BTreeMap::new();
+    let mut found = BTreeMap::new();
+    for name in selected.iter().filter(|name| is_certain(name)) {
+        let (Some(named), Some((comparison, is_compared))) =
+            (draft.image(name), comparisons.get(name))
+        else {
+            continue;
+        };
+        if let Sighting::Unknown(refusal) = &comparison.registry {
+            refusals.entry(refusal).or_default().push(name);
+        }
+        let has_registry = named.image.repository().registry().is_some();
+        let registry = match has_registry {
+            true => ImageStatus::of(&comparison.registry, *is_compared),
+            false => ImageStatus::NoRegistry,
+        };
+        let engine = match engine_answers {
+            true => ImageStatus::of(&comparison.engine, *is_compared),
+            false => ImageStatus::Unknown,
+        };
+        let image = Some(named.image.clone());
+        found.insert(
+            name.clone(),
+            ImagesFound {
+                image,
+                engine,
+                registry,
+            },
+        );
+    }
+    for (refusal, services) in refusals {
+        problems.add(Exit::Outside, refused(refusal, &services));
+    }
+    found
+}
+
+/// Reads the builders' folders, as far as they can be read.
+fn folders(session: &Session, draft: &Draft<'_>, problems: &mut Problems) -> Folders {
+    let mut folders: BTreeMap<Unit, _> = BTreeMap::new();
+    for name in draft.builder_folders() {
+        match inspect::folder_builder(&session.manifest, &name) {
+            Ok((unit, folder)) => _ = folders.insert(unit, folder),
+            Err(error) => problems.add(Exit::Usage, render(&error)),
+        }
+    }
+    folders
+}
+
+fn refused(refusal: &Refusal, services: &[&ServiceName]) -> String {
+    let names: Vec<&str> = services.iter().map(|name| name.as_str()).collect();
+    let images = match names.as_slice() {
+        [name] => format!("the image of {name}"),
+        names => format!("the images of {}", names.join(", ")),
+    };
+    let mut text = format!(
+        "error: {images} cannot be asked for\n  cause: {}",
+        refusal.why
+    );
+    for hint in &refusal.hints {
+        text.push_str(&format!("\nhint: {hint}"));
+    }
+    text
+}
+
+/// What could not be found out.
+#[derive(Default)]
+struct Problems(Vec<(Exit, String)>);
+
+impl Problems {
+    fn add(&mut self, exit: Exit, text: String) {
+        self.extend([(exit, text)]);
+    }
+
+    fn add_before(&mut self, others: Self) {
+        let mine = std::mem::replace(&mut self.0, others.0);
+        self.extend(mine);
+    }
+
+    /// One working copy may be that of many services, and is said once.
+    fn extend(&mut self, problems: impl IntoIterator<Item = (Exit, String)>) {
+        for problem in problems {
+            if !self.0.contains(&problem) {
+                self.0.push(problem);
+            }
+        }
+    }
+
+    fn texts(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(_, text)| text.as_str())
+    }
+
+    /// Returns the failure that says all of them.
+    fn verdict(self) -> Result<(), Failure> {
+        let Some(exit) = self.0.iter().map(|(exit, _)| *exit).max() else {
+            return Ok(());
+        };
+        let texts: Vec<&str> = self.texts().collect();
+        Err(Failure::rendered(exit, texts.join("\n")))
+    }
+}

@@ -1,0 +1,122 @@
+//! What is in the working copies, without changing anything in them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use futures_util::StreamExt as _;
+use tokio::task::spawn_blocking;
+
+use crate::client::git::{GitClient, GitError, Head, Opened, RemoteRefs, WorkingCopy};
+use crate::manifest::ServiceName;
+use crate::resolve::{Request, Resolution, choose};
+use crate::source::{CommitId, ResolvedReference};
+use crate::status::{Checkout, WorkingCopyStatus};
+
+/// How many working copies are looked at at once: reading files waits for the disk more than it computes.
+const AT_ONCE: usize = 32;
+
+/// A working copy that was looked at.
+pub struct Found {
+    /// What is in it, without what concerns the reference.
+    pub status: WorkingCopyStatus,
+    /// What the service's reference stood for when the remote was asked last.
+    pub known: Option<Resolution>,
+    /// Why it cannot be read.
+    pub problem: Option<GitError>,
+    working_copy: Option<WorkingCopy>,
+}
+
+/// Looks at the working copies, many at once, each on a thread that may block.
+pub async fn working_copies(
+    client: &GitClient,
+    wanted: impl IntoIterator<Item = (ServiceName, PathBuf, Request)>,
+) -> BTreeMap<ServiceName, Found> {
+    let looked_at = futures_util::stream::iter(wanted).map(|(name, dir, request)| async move {
+        let client = client.clone();
+        let found = spawn_blocking(move || look(&client, &dir, &request)).await;
+        found.ok().map(|found| (name, found))
+    });
+    let found = looked_at.buffer_unordered(AT_ONCE);
+    found.filter_map(std::future::ready).collect().await
+}
+
+/// Compares each working copy with what its service's reference points at now; where that is not known,
+/// or not here yet, with what it pointed at when the remote was asked last.
+pub async fn compared(
+    found: BTreeMap<ServiceName, Found>,
+    tips: &BTreeMap<ServiceName, ResolvedReference>,
+) -> BTreeMap<ServiceName, WorkingCopyStatus> {
+    let compared = futures_util::stream::iter(found).map(|(name, found)| async move {
+        let tip = tips.get(&name).map(|tip| tip.commit);
+        let status = spawn_blocking(move || found.compared_with(tip)).await;
+        status.ok().map(|status| (name, status))
+    });
+    let compared = compared.buffer_unordered(AT_ONCE);
+    compared.filter_map(std::future::ready).collect().await
+}
+
+fn look(client: &GitClient, dir: &Path, request: &Request) -> Found {
+    let bare = |status| Found {
+        status,
+        // A commit that the manifest names is known without a working copy.
+        known: choose(&RemoteRefs::default(), request),
+        problem: None,
+        working_copy: None,
+    };
+    let read = || match WorkingCopy::open(dir)? {
+        Opened::Nothing => Ok(bare(WorkingCopyStatus::Missing)),
+        Opened::OtherFiles | Opened::NoFolder => Ok(bare(WorkingCopyStatus::Foreign)),
+        Opened::WorkingCopy(working_copy) => {
+            let checkout = checkout(&working_copy)?;
+            let wanted: Vec<_> = request.wanted().collect();
+            let known = working_copy.known_refs(client, &request.url, &wanted);
+            Ok(Found {
+                status: WorkingCopyStatus::Present(checkout),
+                known: choose(&known, request),
+                problem: None,
+                working_copy: Some(working_copy),
+            })
+        }
+    };
+    read().unwrap_or_else(|error: GitError| Found {
+        problem: Some(error),
+        ..bare(WorkingCopyStatus::Unreadable)
+    })
+}
+
+fn checkout(working_copy: &WorkingCopy) -> Result<Checkout, GitError> {
+    let (branch, commit) = match working_copy.head()? {
+        Head::Branch { name, commit } => (Some(name), Some(commit)),
+        Head::Detached(commit) => (None, Some(commit)),
+        Head::Unborn => (None, None),
+    };
+    let changes = working_copy.count_changes()?;
+    let under_way = working_copy.operation_under_way();
+    Ok(Checkout {
+        branch,
+        commit,
+        ahead_and_behind: None,
+        is_fetched: true,
+        modified: changes.modified,
+        untracked: changes.untracked,
+        under_way: under_way.map(|operation| operation.name()),
+    })
+}
+
+impl Found {
+    fn compared_with(self, tip: Option<CommitId>) -> WorkingCopyStatus {
+        let mut status = self.status;
+        if let (WorkingCopyStatus::Present(checkout), Some(working_copy)) =
+            (&mut status, &self.working_copy)
+        {
+            let known = self.known.map(|known| known.reference.commit);
+            let is_here = |commit: &CommitId| working_copy.has_commit(*commit);
+            checkout.is_fetched = tip.as_ref().is_none_or(is_here);
+            let other = tip.filter(is_here).or(known);
+            if let (Some(commit), Some(other)) = (checkout.commit, other) {
+                checkout.ahead_and_behind = working_copy.ahead_and_behind(commit, other).ok();
+            }
+        }
+        status
+    }
+}

@@ -1,0 +1,240 @@
+//! Topic trains: what images are called that are made with something else than the manifest says.
+
+use super::*;
+
+/// `back` needs `front`, `front` needs `base`; `other` needs nothing.
+const CHAIN: &str = "
+registry: r.example.com/x
+services:
+  back:
+    dir: src/back
+    git: {remote: 'https://g.example.com/back.git', reference: origin/master}
+    docker:
+      image: back
+      args: {FRONT: '${{ services.front.image }}'}
+      tags: ['build-${{ env.N }}', '${{ service.branch }}-latest']
+  front:
+    dir: src/front
+    git: {remote: 'https://g.example.com/front.git'}
+    docker: {image: front, tags: ['v-${{ service.commit }}']}
+    needs: [base]
+  base:
+    dir: src/base
+    git: {remote: 'https://g.example.com/base.git'}
+    docker: {image: base, args: {VERSION: '${{ service.branch }}'}}
+  other:
+    dir: src/other
+    git: {remote: 'https://g.example.com/other.git'}
+    docker: {image: other}
+";
+
+const ALL: &[&str] = &["back", "front", "base", "other"];
+
+fn topic() -> CommitId {
+    "0123456789".repeat(4).parse().unwrap()
+}
+
+/// A platform with some services at another commit, which is the branch `T/1`'s or that of a reference.
+fn platform(deviating: &[(&str, Origin)]) -> Platform {
+    let mut platform = Platform::of(CHAIN);
+    for (service, origin) in deviating {
+        let source = platform.sources.get_mut(&name(service)).unwrap();
+        *source = ServiceSource {
+            normal: Some(source.tip.clone()),
+            ..ServiceSource::of(
+                ResolvedReference {
+                    commit: topic(),
+                    name: Some("refs/heads/T".to_owned()),
+                },
+                *origin,
+            )
+        };
+    }
+    platform.options(|options| {
+        let is_train = deviating
+            .iter()
+            .any(|(_, origin)| *origin == Origin::Branch);
+        options.train = is_train.then(|| "T".parse().unwrap());
+    })
+}
+
+/// The tag of the image, and its further tags, of each service of a plan.
+fn tags(plan: &Plan) -> BTreeMap<String, Vec<String>> {
+    let units = plan.units.iter().map(|unit| {
+        let names = unit.steps.iter().find_map(|step| match step {
+            Step::Image(image) => Some(&image.names),
+            _ => None,
+        });
+        let tags = names.unwrap().iter().map(|name| name.tag().unwrap());
+        (unit.unit.to_string(), tags.map(Tag::to_string).collect())
+    });
+    units.collect()
+}
+
+#[test]
+fn without_a_train_every_image_is_called_by_its_commit() {
+    let plan = platform(&[]).plan(ALL);
+    let back = commit("back").to_string();
+    assert_eq!(
+        tags(&plan)["back"],
+        [back.as_str(), "master", "build-7", "master-latest"]
+    );
+    assert_eq!(plan.train, None);
+    assert!(!plan.shows_references());
+}
+
+#[test]
+fn what_needs_a_service_of_the_train_is_a_variant() {
+    let plan = platform(&[("base", Origin::Branch)]).plan(ALL);
+    let tags = tags(&plan);
+    // On the train: its own commit, and nothing that it needs differs.
+    assert_eq!(tags["base"], [topic().to_string().as_str(), "T"]);
+    // Not on it, but made with it, directly or not: never the commit's tag, never the branch's.
+    let front = commit("front");
+    assert_eq!(
+        tags["front"],
+        [format!("{front}-T"), "T".to_owned(), format!("v-{front}-T")]
+    );
+    assert_eq!(
+        tags["back"],
+        [
+            format!("{}-T", commit("back")),
+            "T".to_owned(),
+            "build-7".to_owned(),
+            "master-latest-T".to_owned()
+        ]
+    );
+    // Not concerned: as ever, and part of the preview set.
+    let other = commit("other").to_string();
+    assert_eq!(tags["other"], [other.as_str(), "master", "T"]);
+    let train = plan.train.unwrap();
+    assert_eq!(train.to_string(), "On T: 1 of 4 services.");
+}
+
+#[test]
+fn the_image_of_a_needed_service_is_named_as_it_is() {
+    let plan = platform(&[("base", Origin::Branch)]).plan(ALL);
+    let back = plan
+        .units
+        .iter()
+        .find(|unit| unit.unit.to_string() == "back")
+        .unwrap();
+    let image = back.steps.iter().find_map(|step| match step {
+        Step::Image(image) => Some(image),
+        _ => None,
+    });
+    let image = image.unwrap();
+    assert_eq!(
+        image.args["FRONT"],
+        format!("r.example.com/x/front:{}-T", commit("front"))
+    );
+    // What it is built from is its own branch all the same.
+    assert_eq!(image.labels["org.opencontainers.image.version"], "master");
+    assert_eq!(
+        image.labels["org.opencontainers.image.revision"],
+        commit("back").to_string()
+    );
+}
+
+#[test]
+fn a_service_of_the_train_that_needs_another_is_a_variant_too() {
+    let plan = platform(&[("base", Origin::Branch), ("front", Origin::Branch)]).plan(ALL);
+    assert_eq!(
+        tags(&plan)["front"][..2],
+        [format!("{}-T", topic()), "T".to_owned()]
+    );
+}
+
+#[test]
+fn a_branch_without_commits_of_its_own_makes_no_variant() {
+    let mut platform = platform(&[("base", Origin::Branch)]);
+    let source = platform.sources.get_mut(&name("base")).unwrap();
+    source.normal = Some(ResolvedReference {
+        commit: topic(),
+        name: Some("refs/heads/master".to_owned()),
+    });
+    let tags = tags(&platform.plan(ALL));
+    assert_eq!(tags["front"][0], commit("front").to_string());
+    assert_eq!(tags["front"][1..3], ["master", "T"]);
+    // It is built as the manifest's branch, or it would be another image after all.
+    let version = |platform: &Platform| {
+        let plan = platform.plan(&["base"]);
+        let steps = &plan.units.last().unwrap().steps;
+        let image = steps.iter().find_map(|step| match step {
+            Step::Image(image) => Some(image),
+            _ => None,
+        });
+        image.unwrap().args["VERSION"].clone()
+    };
+    assert_eq!(version(&platform), "master");
+    platform.sources.get_mut(&name("base")).unwrap().normal = None;
+    assert_eq!(version(&platform), "T");
+}
+
+#[test]
+fn a_reference_of_one_service_makes_a_variant_by_its_name() {
+    let plan = platform(&[("base", Origin::Reference)]).plan(ALL);
+    let variant = Tag::from_branch("base=T").to_string();
+    assert!(variant.starts_with("base-T-"), "{variant}");
+    let one = tags(&plan);
+    assert_eq!(
+        one["front"][..2],
+        [format!("{}-{variant}", commit("front")), variant]
+    );
+    assert_eq!(one["other"][1..], ["master"]);
+    assert_eq!(plan.train, None);
+    assert!(plan.shows_references());
+    // Another reference, another image.
+    let both = platform(&[("base", Origin::Reference), ("front", Origin::Reference)]);
+    let both = tags(&both.plan(ALL));
+    assert_ne!(both["back"][0], one["back"][0]);
+    assert_ne!(both["front"][0], one["front"][0]);
+}
+
+#[test]
+fn the_trains_tag_is_for_the_selected_ones() {
+    let plan = platform(&[("base", Origin::Branch)]).plan(&["other"]);
+    assert_eq!(tags(&plan)["other"][1..], ["master", "T"]);
+    let plan = platform(&[("other", Origin::Branch)]).plan(&["front"]);
+    // `base` is built as `front` needs it.
+    assert_eq!(tags(&plan)["base"][1..], ["master"]);
+    assert_eq!(plan.train.unwrap().to_string(), "On T: 0 of 2 services.");
+}
+
+#[test]
+fn a_variant_is_looked_for_by_its_own_name() {
+    let usual = platform(&[("base", Origin::Branch)])
+        .complete("front")
+        .complete("other");
+    let plan = usual.plan(&["front"]);
+    assert_eq!(
+        shown(&plan)[1],
+        "front build: neither r.example.com nor the engine has the commit with T \
+         [sync export image push tag]"
+    );
+    let tag = format!("{}-T", commit("front"));
+    let v = format!("v-{tag}");
+    let complete = ["T", &tag, &v].into_iter().fold(usual, |platform, tag| {
+        platform
+            .registry("front", tag, "c")
+            .engine("front", tag, "c")
+    });
+    assert_eq!(
+        shown(&complete.plan(&["front"])),
+        ["front skip: in the registry and the engine, unverified []"]
+    );
+}
+
+#[test]
+fn the_plan_tells_what_each_service_is_built_from() {
+    let plan = platform(&[("base", Origin::Branch)]).plan(ALL);
+    let text = plan.display(Path::new("/p"), None).to_string();
+    let columns = |service: &str| {
+        let line = text.lines().find(|line| line.starts_with(service)).unwrap();
+        line.split_whitespace().take(2).collect::<Vec<_>>()
+    };
+    assert_eq!(columns("SERVICE"), ["SERVICE", "REFERENCE"]);
+    assert_eq!(columns("base"), ["base", "T"]);
+    assert_eq!(columns("other"), ["other", "master"]);
+    assert!(text.contains("\n\nOn T: 1 of 4 services.\n\n"), "{text}");
+}
