@@ -94,6 +94,7 @@ pub async fn history(
                     url: &request.remote,
                     resolved,
                     commit: resolved.commit,
+                    moves: false,
                 };
                 fetch_missing(&client, &wanted, &watch)
                     .map_err(|error| explained(error, &request))?;

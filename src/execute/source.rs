@@ -23,7 +23,10 @@ use crate::source::CommitId;
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What was done to a working copy in this run.
-pub(super) type Synced = Vec<(SyncStep, SyncOutcome)>;
+type Synced = Vec<(SyncStep, SyncOutcome)>;
+
+/// Held while a working copy is worked in.
+pub(super) type InUse = tokio::sync::OwnedMutexGuard<Synced>;
 
 /// What bringing a commit's files takes.
 pub struct Sources {
@@ -58,7 +61,8 @@ impl Sources {
         }
     }
 
-    pub(super) async fn lock(&self, dir: &Path) -> tokio::sync::OwnedMutexGuard<Synced> {
+    /// Waits until nobody else works in a working copy, and keeps others from it.
+    pub(super) async fn lock(&self, dir: &Path) -> InUse {
         let lock = {
             let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
             in_use.entry(dir.to_owned()).or_default().clone()
@@ -132,6 +136,7 @@ async fn synced(
             url: &step.remote,
             resolved: &step.resolved,
             commit: step.commit,
+            moves: step.moves,
         };
         sync(
             &client,

@@ -45,6 +45,8 @@ pub struct SyncRequest<'a> {
     pub resolved: &'a ResolvedReference,
     /// What is built of it: its commit, or an earlier one.
     pub commit: CommitId,
+    /// Whether the files may be moved along.
+    pub moves: bool,
 }
 
 /// What was done to a working copy.
@@ -103,6 +105,8 @@ pub enum Reason {
     UnderWay(OperationUnderWay),
     /// Another git process works there, or left `.git/index.lock`.
     Locked,
+    /// Another service is built there by `--local`.
+    BuiltInPlace,
     /// It could not be looked at, or a file could not be written.
     Failed(String),
 }
@@ -133,6 +137,7 @@ impl fmt::Display for Reason {
             Self::OtherRemote => f.write_str("its branch follows a remote at another URL"),
             Self::Detached => f.write_str("a detached HEAD"),
             Self::UnderWay(operation) => write!(f, "a {} is under way", operation.name()),
+            Self::BuiltInPlace => f.write_str("another service is built there in place"),
             Self::Failed(why) => f.write_str(why),
             Self::Locked => f.write_str(
                 "`.git/index.lock` exists: another git process works there, or was killed",
@@ -236,6 +241,9 @@ pub fn sync(
     let Some((working_copy, tracking, before)) = bring(client, request, watch)? else {
         return Ok(SyncOutcome::Cloned);
     };
+    if !request.moves {
+        return Ok(SyncOutcome::LeftAlone(Reason::BuiltInPlace));
+    }
     // The commit is in the object store, which is all that a build needs: what fails now, such as
     // writing a file of another user, concerns the working copy alone.
     let moved = finish_interrupted_move(&working_copy, &tracking, request.resolved, watch)
@@ -335,8 +343,8 @@ fn bring_earlier_commit(
         .map_err(|error| missing_or(request, error))
 }
 
-/// Makes sure that a commit is in the object store, and leaves every file as it is; where there is no
-/// working copy, it is cloned. Blocks.
+/// Makes sure that a commit is in the object store, as [`fetch_objects`] does; asks nobody where it is
+/// there already.
 ///
 /// # Errors
 ///
@@ -346,22 +354,10 @@ pub fn fetch_missing(
     request: &SyncRequest<'_>,
     watch: &Watch<'_>,
 ) -> Result<(), SyncError> {
-    let dir = request.dir.to_owned();
-    let working_copy = match WorkingCopy::open(request.dir)? {
-        Opened::Nothing => {
-            staging::remove_stale(request.staging_dir);
-            return clone_anew(client, request, watch).map(drop);
-        }
-        Opened::OtherFiles => return Err(SyncError::OtherFiles { dir }),
-        Opened::NoFolder => return Err(SyncError::NoFolder { dir }),
-        Opened::WorkingCopy(working_copy) => working_copy,
-    };
-    if working_copy.has_commit(request.resolved.commit) {
-        return Ok(());
+    match WorkingCopy::open(request.dir)? {
+        Opened::WorkingCopy(working_copy) if working_copy.has_commit(request.commit) => Ok(()),
+        _ => fetch_objects(client, request, watch).map(drop),
     }
-    let remote = working_copy.remote_of(client, request.url);
-    let tracking = Tracking::of(&working_copy, remote, request.resolved);
-    bring_commit(client, &working_copy, &tracking, request, watch)
 }
 
 /// Where the remote's branches are kept in a working copy.
