@@ -203,6 +203,9 @@ pub struct PlanArgs {
     /// What to do with images
     #[command(flatten)]
     pub images: ImageArgs,
+    /// Build working copies as they stand, in place, and push nothing
+    #[arg(long)]
+    pub local: bool,
 }
 
 /// Arguments of `xp build`

@@ -27,6 +27,7 @@
 //! | [`error`] | exit codes, causes, hints | be impure |
 //! | [`resolve`] | remotes to commits | clone |
 //! | [`history`] | references' commits to those that touched a service's own folders last | move a file of a working copy |
+//! | [`local`] | working copies to what `--local` builds | change anything |
 //! | [`cache`] | the folder that is xp's own, and the facts kept in it | be needed: a fact that is not there is asked for again |
 //! | [`inspect`] | registry, engine and builder folders to an inventory | change anything |
 //! | [`execute`] | the steps of a plan, as soon as what they need is done | choose what is done |
@@ -55,6 +56,7 @@ pub mod graph;
 pub mod history;
 pub mod image;
 pub mod inspect;
+pub mod local;
 pub mod lock;
 pub mod manifest;
 pub mod plan;

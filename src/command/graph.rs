@@ -23,6 +23,7 @@ pub async fn run(session: &Session, args: &GraphArgs) -> Result<(), Failure> {
                 references: args.references.clone(),
                 locked: LockedArgs::default(),
                 images: ImageArgs::default(),
+                local: false,
             };
             let planned = stages::plan(session, &plan, None);
             Some(session.unless_interrupted(planned).await?)

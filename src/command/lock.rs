@@ -32,10 +32,10 @@ pub async fn run(session: &Session, args: &LockArgs) -> Result<(), Failure> {
     }
     // From reading to writing: two at once would each lose what the other one wrote.
     let locked = async { Ok(lock(&session.layout.lock(), &session.events).await?) };
-    let held = session.unless_interrupted(locked).await?;
+    let folder_lock = session.unless_interrupted(locked).await?;
     let file = LockFile::load_or_begin(&path).map_err(|error| lock_failure(session, &error))?;
     let (fresh, unlockable) = session
-        .unless_interrupted(fresh(session, args, &file.lock, Some(&held)))
+        .unless_interrupted(fresh(session, args, &file.lock, Some(&folder_lock)))
         .await?;
     session.reporter.finish();
     if !unlockable.is_empty() {
@@ -81,7 +81,7 @@ async fn fresh(
     session: &Session,
     args: &LockArgs,
     old: &Lock,
-    lock: Option<&FolderLock>,
+    folder_lock: Option<&FolderLock>,
 ) -> Result<(Lock, Vec<(ServiceName, Unlockable)>), Failure> {
     let manifest = &session.manifest;
     let selected = stages::select(session, &args.selection)?;
@@ -93,7 +93,7 @@ async fn fresh(
     let asked: BTreeSet<ServiceName> = concerned.difference(&kept).cloned().collect();
     let git = session.git()?;
     let sources = stages::resolve(session, &git, &asked, &args.references).await?;
-    let mut sources = stages::narrow(session, &git, sources, Reach::Remotes(lock)).await?;
+    let mut sources = stages::narrow(session, &git, sources, Reach::Remotes(folder_lock)).await?;
     sources.extend(old.sources("the lock", manifest, &kept, false)?);
 
     let options = Options {

@@ -16,6 +16,7 @@ use crate::execute::lock::FolderLock;
 use crate::execute::{Context, Sources};
 use crate::history::{self, Part, Reach, Search};
 use crate::inspect;
+use crate::local;
 use crate::manifest::{ManifestError, ServiceName};
 use crate::plan::{Draft, Folders, Inventory, Options, Plan, PlanError};
 use crate::resolve::{self, Request, Resolution, ResolveErrors};
@@ -47,6 +48,9 @@ pub async fn resolve(
     references: &References,
 ) -> Result<BTreeMap<ServiceName, ServiceSource>, Failure> {
     let requests = requests(session, services, references)?;
+    if requests.is_empty() {
+        return Ok(BTreeMap::new());
+    }
     let remotes: BTreeSet<_> = requests.values().map(|request| &request.url).collect();
     session.events.emit(Event::StageStarted(format!(
         "resolving {} in {}",
@@ -148,6 +152,48 @@ pub fn origins(
     sources.collect()
 }
 
+/// Looks at the working copies that are built in place.
+async fn in_place(
+    session: &Session,
+    git: &GitClient,
+    args: &PlanArgs,
+    selected: &BTreeSet<ServiceName>,
+) -> Result<BTreeMap<ServiceName, ServiceSource>, Failure> {
+    const HINT: &str = "hint: check out what is to be built, or leave out `--local`; `--reference` is for \
+                        services that are needed, and not built in place";
+    if let Some(branch) = &args.references.branch {
+        return Err(Failure::usage(format!(
+            "`--branch {branch}` contradicts `--local`, which builds what is checked out\n{HINT}"
+        )));
+    }
+    let are_named = !(args.selection.names.is_empty() && args.selection.services.is_empty());
+    session.events.emit(Event::StageStarted(format!(
+        "looking at {}",
+        many(selected.len(), "service")
+    )));
+    let found = local::sources(&session.manifest, selected, are_named).await;
+    session.events.emit(Event::StageFinished);
+    let mut found = found?;
+    for (name, reference) in &args.references.references {
+        if found.contains_key(name) {
+            return Err(Failure::usage(format!(
+                "`--reference {name}={reference}` contradicts `--local`, which builds what is checked out of `{name}`\n{HINT}"
+            )));
+        }
+    }
+    let parts = found
+        .iter()
+        // A path that was never committed is built all the same.
+        .filter_map(|(name, source)| part(session, name, &source.tip, true));
+    let touched =
+        history::last_touched(&search(session, git, Reach::Here), parts.collect()).await?;
+    for (name, source) in &mut found {
+        let commit = touched.commits.get(&(name.clone(), source.tip.commit));
+        source.commit = commit.copied().unwrap_or(source.commit);
+    }
+    Ok(found)
+}
+
 /// Finds what is built of each service with `git.path`: the last commit that touched its folders.
 ///
 /// What cannot be told within that reach is left out.
@@ -159,32 +205,12 @@ pub async fn narrow(
 ) -> Result<BTreeMap<ServiceName, ServiceSource>, Failure> {
     let mut parts = Vec::new();
     for (name, source) in &sources {
-        let Some(service) = session.manifest.services.get(name) else {
-            continue;
-        };
-        if service.git.path.is_none() {
-            continue;
-        }
-        let part = |tip: &ResolvedReference, may_be_missing| Part {
-            service: name.clone(),
-            remote: service.git.remote.clone(),
-            dir: session.manifest.folder.join(&service.dir),
-            tip: tip.clone(),
-            paths: service.git.paths(),
-            may_be_missing,
-        };
-        parts.push(part(&source.tip, false));
+        parts.extend(part(session, name, &source.tip, false));
         // A service that comes with a branch is not there otherwise.
-        parts.extend(source.normal.iter().map(|normal| part(normal, true)));
+        let normal = source.normal.as_ref();
+        parts.extend(normal.and_then(|normal| part(session, name, normal, true)));
     }
-    let search = Search {
-        client: git,
-        layout: &session.layout,
-        events: &session.events,
-        cancel: &session.cancel,
-        reach,
-    };
-    let found = history::last_touched(&search, parts).await?;
+    let found = history::last_touched(&search(session, git, reach), parts).await?;
     if !found.wrong.is_empty() {
         let error = session.manifest.wrong_paths(found.wrong);
         return Err(manifest_failure(session, &error));
@@ -202,6 +228,35 @@ pub async fn narrow(
         Some((name, source))
     });
     Ok(narrowed.collect())
+}
+
+/// Returns what is looked for of a service in a history; nothing for a whole repository.
+fn part(
+    session: &Session,
+    name: &ServiceName,
+    tip: &ResolvedReference,
+    may_be_missing: bool,
+) -> Option<Part> {
+    let service = session.manifest.services.get(name)?;
+    service.git.path.as_ref()?;
+    Some(Part {
+        service: name.clone(),
+        remote: service.git.remote.clone(),
+        dir: session.manifest.folder.join(&service.dir),
+        tip: tip.clone(),
+        paths: service.git.paths(),
+        may_be_missing,
+    })
+}
+
+fn search<'s>(session: &'s Session, git: &'s GitClient, reach: Reach<'s>) -> Search<'s> {
+    Search {
+        client: git,
+        layout: &session.layout,
+        events: &session.events,
+        cancel: &session.cancel,
+        reach,
+    }
 }
 
 /// What is asked for, with the commits that it stands for, and the clients to look for images.
@@ -244,27 +299,37 @@ pub async fn resolved(
     args: &PlanArgs,
     lock: Option<&FolderLock>,
 ) -> Result<Resolved, Failure> {
-    let selected = select(session, &args.selection)?;
+    let mut selected = select(session, &args.selection)?;
+    let git = session.git()?;
+    let in_place = match args.local {
+        true => in_place(session, &git, args, &selected).await?,
+        false => BTreeMap::new(),
+    };
+    if args.local {
+        selected = in_place.keys().cloned().collect();
+    }
     let concerned = session.manifest.closure(&selected);
     let locked = Locked::read(session, &args.locked)?;
-    let git = session.git()?;
+    let is_remote = |name: &&ServiceName| !in_place.contains_key(*name);
+    let remote: BTreeSet<ServiceName> = concerned.iter().filter(is_remote).cloned().collect();
     let sources = async {
         match &locked {
-            Some(locked) => locked.sources(session, &concerned),
+            Some(locked) => locked.sources(session, &remote),
             None => {
-                let sources = resolve(session, &git, &concerned, &args.references).await?;
+                let sources = resolve(session, &git, &remote, &args.references).await?;
                 narrow(session, &git, sources, Reach::Remotes(lock)).await
             }
         }
     };
     let (sources, engine) = tokio::join!(sources, session.engine());
     // A manifest or a remote that is wrong is said before an engine that does not run.
-    let (sources, (engine, facts)) = (sources?, engine?);
+    let (mut sources, (engine, facts)) = (sources?, engine?);
+    sources.extend(in_place);
     let registry = session.registry(&facts);
     let options = Options {
         force: args.images.force,
         pull: !args.images.no_pull,
-        push: !args.images.no_push,
+        push: !args.images.no_push && !args.local,
         test: !args.images.no_test,
         trust_commit: args.images.trust_commit,
         moving_tags: locked.is_none(),

@@ -51,6 +51,7 @@ pub async fn run(session: &Session, args: &SyncArgs) -> Result<(), Failure> {
                 remote: service.git.remote.clone(),
                 commit: source.tip.commit,
                 resolved: source.tip,
+                moves: true,
             },
         ));
     }

@@ -25,6 +25,7 @@ async fn explain(session: &Session, args: &WhyArgs) -> Result<(), Failure> {
         references: args.references.clone(),
         locked: LockedArgs::default(),
         images: ImageArgs::default(),
+        local: false,
     };
     let resolved = stages::resolved(session, &plan_args, None).await?;
     let variable = |name: &str| session.variable(name);

@@ -22,7 +22,7 @@ const SSH_AGENT: &str = "/run/xp-ssh-agent.sock";
 pub struct Running {
     container: BuilderContainer,
     script_dir: String,
-    /// The folders that are there only to be mounted upon, the innermost last.
+    /// The folders and files that are there only to be mounted upon, the innermost last.
     mount_points: Vec<PathBuf>,
 }
 
@@ -87,32 +87,40 @@ impl Running {
     pub async fn end(self) {
         self.container.remove().await;
         // They are no part of the source, and must not reach the image.
-        for folder in self.mount_points.iter().rev() {
-            _ = fs::remove_dir(folder);
+        for path in self.mount_points.iter().rev() {
+            match fs::symlink_metadata(path) {
+                Ok(metadata) if metadata.is_dir() => _ = fs::remove_dir(path),
+                Ok(metadata) if metadata.len() == 0 => _ = fs::remove_file(path),
+                _ => {}
+            }
         }
     }
 }
 
-/// Makes the folders of the source that something is mounted upon, and returns those that were not
-/// there. The engine would make them too, but as root.
+/// Makes the folders and files of the source that something is mounted upon, and returns those that were
+/// not there. The engine would make them too, but as root.
 fn make_mount_points(step: &ContainerStep, binds: &[Bind]) -> Vec<PathBuf> {
     let workdir = step.workdir.trim_end_matches('/');
-    let below = binds
-        .iter()
-        .filter(|bind| Path::new(&bind.source).is_dir())
-        .filter_map(|bind| bind.target.strip_prefix(workdir)?.strip_prefix('/'))
-        // That is the git directory's, and mounted itself.
-        .filter(|target| !target.starts_with(".git/"));
+    let below = binds.iter().filter_map(|bind| {
+        let target = bind.target.strip_prefix(workdir)?.strip_prefix('/')?;
+        Some((target, Path::new(&bind.source).is_dir()))
+    });
     let mut made = Vec::new();
-    for target in below {
-        let mut folder = step.source.clone();
-        for part in target.split('/') {
-            folder.push(part);
-            match fs::symlink_metadata(&folder) {
+    // What is below `.git` is the git directory's, and mounted itself.
+    for (target, is_dir) in below.filter(|(target, _)| !target.starts_with(".git/")) {
+        let mut path = step.source.clone();
+        let mut parts = target.split('/').peekable();
+        while let Some(part) = parts.next() {
+            path.push(part);
+            let mut make = || match parts.peek().is_none() && !is_dir {
+                true => fs::File::create_new(&path).map(drop),
+                false => fs::create_dir(&path),
+            };
+            match fs::symlink_metadata(&path) {
                 Ok(metadata) if metadata.is_dir() => {}
                 // A link may lead anywhere; what it means in the container, the engine knows.
                 Ok(_) => break,
-                Err(_) if fs::create_dir(&folder).is_ok() => made.push(folder.clone()),
+                Err(_) if make().is_ok() => made.push(path.clone()),
                 Err(_) => break,
             }
         }
@@ -234,10 +242,10 @@ fn binds(context: &Context, step: &ContainerStep, state: &UnitState) -> Result<V
         read_only,
     };
     let workdir = step.workdir.trim_end_matches('/');
-    let mut binds = vec![
-        bind(&step.source, step.workdir.clone(), false),
-        bind(&step.git_dir, format!("{workdir}/.git"), true),
-    ];
+    let mut binds = vec![bind(&step.source, step.workdir.clone(), false)];
+    for git in &step.git {
+        binds.push(bind(&git.source, git.target.display().to_string(), true));
+    }
     if let Some(objects) = &state.objects {
         binds.push(bind(objects, format!("{workdir}/.git/objects"), true));
     }

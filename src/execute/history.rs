@@ -81,19 +81,20 @@ pub async fn history(
         };
         if request.fetch {
             for resolved in [&request.to, &request.from] {
-                let one = SyncRequest {
+                let wanted = SyncRequest {
                     dir: &request.dir,
                     staging_dir: &staging_dir,
                     url: &request.remote,
                     resolved,
                     commit: resolved.commit,
+                    moves: false,
                 };
-                fetch_missing(&client, &one, &watch)?;
+                fetch_missing(&client, &wanted, &watch)?;
                 // What is between may be missing though both ends are here.
                 if let Opened::WorkingCopy(working_copy) = WorkingCopy::open(&request.dir)?
                     && working_copy.is_shallow()
                 {
-                    fetch_whole_history(&client, &one, &watch)?;
+                    fetch_whole_history(&client, &wanted, &watch)?;
                 }
             }
         }

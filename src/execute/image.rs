@@ -23,7 +23,7 @@ pub async fn build(
         return Ok(());
     };
     let mut labels = step.labels.clone();
-    if let Some(time) = state.commit_time {
+    if let Some(time) = step.commit_time.or(state.commit_time) {
         labels.insert(LABEL_CREATED.to_owned(), rfc3339(time));
     }
     let dockerfile = std::fs::read(&step.dockerfile).unwrap_or_default();
@@ -51,6 +51,7 @@ pub async fn build(
     let build = ImageBuild {
         root: &step.root,
         context: &step.context,
+        left_out: step.left_out.as_deref(),
         dockerfile: &step.dockerfile,
         target: step.target.as_deref(),
         args: &step.args,

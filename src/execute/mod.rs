@@ -4,6 +4,7 @@ mod bases;
 mod builder;
 mod history;
 mod image;
+mod in_place;
 pub mod lock;
 mod publish;
 mod scheduler;

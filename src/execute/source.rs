@@ -25,6 +25,9 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 /// What was done to a working copy in this run.
 type Synced = Vec<(SyncStep, SyncOutcome)>;
 
+/// Held while a working copy is worked in.
+pub(super) type InUse = tokio::sync::OwnedMutexGuard<Synced>;
+
 /// What bringing a commit's files takes.
 pub struct Sources {
     pub(super) git: GitClient,
@@ -58,7 +61,8 @@ impl Sources {
         }
     }
 
-    pub(super) async fn lock(&self, dir: &Path) -> tokio::sync::OwnedMutexGuard<Synced> {
+    /// Waits until nobody else works in a working copy, and keeps others from it.
+    pub(super) async fn lock(&self, dir: &Path) -> InUse {
         let lock = {
             let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
             in_use.entry(dir.to_owned()).or_default().clone()
@@ -88,7 +92,14 @@ pub async fn sync_working_copy(
     unit: &Unit,
     step: &SyncStep,
 ) -> Result<SyncOutcome, Stop> {
-    synced(sources, unit, step, sync).await
+    let mut done = sources.lock(&step.dir).await;
+    // The services of one working copy mostly want the same of it.
+    if let Some((_, outcome)) = done.iter().find(|(earlier, _)| earlier == step) {
+        return Ok(outcome.clone());
+    }
+    let outcome = synced(sources, unit, step, sync).await?;
+    done.push((step.clone(), outcome.clone()));
+    Ok(outcome)
 }
 
 /// Checks a locked commit out where that is safe, and returns what was done. `others` are those of the
@@ -99,12 +110,14 @@ pub async fn check_out_working_copy(
     step: &SyncStep,
     others: Vec<CommitId>,
 ) -> Result<SyncOutcome, Stop> {
+    let _lock = sources.lock(&step.dir).await;
     let check_out = move |client: &GitClient, request: &SyncRequest<'_>, watch: &Watch<'_>| {
         check_out_locked(client, request, &others, watch)
     };
     synced(sources, unit, step, check_out).await
 }
 
+/// Works on a working copy on a thread that may block. Its lock is held.
 async fn synced(
     sources: &Sources,
     unit: &Unit,
@@ -113,12 +126,6 @@ async fn synced(
     + Send
     + 'static,
 ) -> Result<SyncOutcome, Stop> {
-    let mut done_before = sources.lock(&step.dir).await;
-    // The services of one working copy mostly want the same of it.
-    if let Some((_, outcome)) = done_before.iter().find(|(done, _)| done == step) {
-        return Ok(outcome.clone());
-    }
-    let done = step.clone();
     let (client, staging_dir) = (sources.git.clone(), sources.staging_dir.clone());
     let (step, cancel) = (step.clone(), sources.cancel.clone());
     let progress = progress(sources.events.clone(), unit.clone());
@@ -129,6 +136,7 @@ async fn synced(
             url: &step.remote,
             resolved: &step.resolved,
             commit: step.commit,
+            moves: step.moves,
         };
         sync(
             &client,
@@ -143,11 +151,7 @@ async fn synced(
         Err(SyncError::Git(error)) if error.kind() == GitErrorKind::Cancelled => {
             Err(Stop::Cancelled)
         }
-        result => {
-            let outcome = result.map_err(StepError::from)?;
-            done_before.push((done, outcome.clone()));
-            Ok(outcome)
-        }
+        result => Ok(result.map_err(StepError::from)?),
     }
 }
 

@@ -45,6 +45,8 @@ pub struct SyncRequest<'a> {
     pub resolved: &'a ResolvedReference,
     /// What is built of it: its commit, or an earlier one.
     pub commit: CommitId,
+    /// Whether the files may be moved along.
+    pub moves: bool,
 }
 
 /// What was done to a working copy.
@@ -103,6 +105,8 @@ pub enum Reason {
     UnderWay(OperationUnderWay),
     /// Another git process works there, or left `.git/index.lock`.
     Locked,
+    /// Another service is built there by `--local`.
+    BuiltInPlace,
     /// It could not be looked at, or a file could not be written.
     Failed(String),
 }
@@ -133,6 +137,7 @@ impl fmt::Display for Reason {
             Self::OtherRemote => f.write_str("its branch follows a remote at another URL"),
             Self::Detached => f.write_str("a detached HEAD"),
             Self::UnderWay(operation) => write!(f, "a {} is under way", operation.name()),
+            Self::BuiltInPlace => f.write_str("another service is built there in place"),
             Self::Failed(why) => f.write_str(why),
             Self::Locked => f.write_str(
                 "`.git/index.lock` exists: another git process works there, or was killed",
@@ -236,6 +241,9 @@ pub fn sync(
     let Some((working_copy, tracking, before)) = bring(client, request, watch)? else {
         return Ok(SyncOutcome::Cloned);
     };
+    if !request.moves {
+        return Ok(SyncOutcome::LeftAlone(Reason::BuiltInPlace));
+    }
     // The commit is in the object store, which is all that a build needs: what fails now, such as
     // writing a file of another user, concerns the working copy alone.
     let moved = finish_interrupted_move(&working_copy, &tracking, request.resolved, watch)
@@ -335,7 +343,8 @@ fn bring_earlier_commit(
         .map_err(|error| missing_or(request, error))
 }
 
-/// Makes sure that a commit is in the object store, as [`fetch_objects`] does; asks nobody where it is.
+/// Makes sure that a commit is in the object store, as [`fetch_objects`] does; asks nobody where it is
+/// there already.
 ///
 /// # Errors
 ///
@@ -345,25 +354,25 @@ pub fn fetch_missing(
     request: &SyncRequest<'_>,
     watch: &Watch<'_>,
 ) -> Result<(), SyncError> {
-    let working_copy = |dir| match WorkingCopy::open(dir)? {
-        Opened::WorkingCopy(working_copy) => Ok(Some(working_copy)),
-        _ => Ok::<_, GitError>(None),
-    };
     let has_commit = |working_copy: &WorkingCopy| working_copy.has_commit(request.commit);
-    if working_copy(request.dir)?.is_some_and(|it| has_commit(&it)) {
-        return Ok(());
+    match WorkingCopy::open(request.dir)? {
+        Opened::WorkingCopy(working_copy) if has_commit(&working_copy) => return Ok(()),
+        _ => {}
     }
     let missing = match fetch_objects(client, request, watch) {
         Err(error @ SyncError::MissingCommit { .. }) => error,
         result => return result.map(drop),
     };
     // A plain git server gives no commit out by itself, but does give out a history that was cut off.
-    if !working_copy(request.dir)?.is_some_and(|it| it.is_shallow()) {
-        return Err(missing);
-    }
-    fetch_whole_history(client, request, watch)?;
-    match working_copy(request.dir)? {
-        Some(working_copy) if has_commit(&working_copy) => Ok(()),
+    match WorkingCopy::open(request.dir)? {
+        Opened::WorkingCopy(working_copy) if working_copy.is_shallow() => {
+            fetch_whole_history(client, request, watch)?;
+            if has_commit(&working_copy) {
+                Ok(())
+            } else {
+                Err(missing)
+            }
+        }
         _ => Err(missing),
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::builder::Running;
 use super::state::UnitState;
 use super::stop::{StepError, Stop};
-use super::{Context, builder, image, publish, source};
+use super::{Context, builder, image, in_place, publish, source};
 use crate::event::{Event, Outcome, Unit};
 use crate::plan::{Step, UnitPlan};
 
@@ -17,6 +17,13 @@ pub async fn run_unit(context: &Context, plan: &UnitPlan) -> Outcome {
         state: UnitState::default(),
         running: None,
         deadline: None,
+    };
+    let _alone = match &plan.in_place {
+        None => None,
+        Some(folder) => match in_place::alone(context, folder).await {
+            None => return Outcome::Stopped,
+            alone => alone,
+        },
     };
     let mut outcome = Outcome::Done;
     for step in &plan.steps {
@@ -47,6 +54,9 @@ pub async fn run_unit(context: &Context, plan: &UnitPlan) -> Outcome {
         }
     }
     work.end_container().await;
+    if let (Outcome::Done, Some(folder)) = (&outcome, &plan.in_place) {
+        in_place::compare(context, &plan.unit, folder).await;
+    }
     outcome
 }
 

@@ -470,6 +470,7 @@ impl Remote {
             url: &self.url,
             resolved: tip,
             commit: tip.commit,
+            moves: false,
         }
     }
 }

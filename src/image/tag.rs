@@ -6,7 +6,7 @@ use std::str::FromStr;
 use sha1::{Digest as _, Sha1};
 
 use super::name::{InvalidImageName, invalid};
-use crate::source::CommitId;
+use crate::source::{CommitId, ServiceSource, TreeDigest};
 
 /// A tag of an image: at most 128 of `[A-Za-z0-9_.-]`, the first not `.` or `-`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,6 +19,19 @@ impl Tag {
     /// Returns the tag of a commit: its 40 digits.
     pub fn from_commit(commit: CommitId) -> Self {
         Self(commit.to_string())
+    }
+
+    /// Returns the tag of a working copy that differs from its commit: `<commit>-dirty-<digest>`.
+    pub fn from_changes(commit: CommitId, changes: TreeDigest) -> Self {
+        Self(format!("{commit}-dirty-{changes}"))
+    }
+
+    /// Returns the tag of what is built of a service.
+    pub fn from_source(source: &ServiceSource) -> Self {
+        match source.changes() {
+            Some(changes) => Self::from_changes(source.commit, changes.digest),
+            None => Self::from_commit(source.commit),
+        }
     }
 
     /// Returns the tag of a branch.

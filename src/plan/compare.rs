@@ -22,6 +22,8 @@ pub enum Sighting {
     Unknown(Refusal),
     /// It is there, and its label cannot be read.
     Damaged(InvalidRecipe),
+    /// It is there, and was built from a working copy by `--local`: it may hold what the commit does not.
+    OfWorkingCopy,
     /// It is there.
     Found(Standing),
 }
@@ -136,12 +138,22 @@ impl Draft<'_> {
         inventory: &Inventory,
     ) -> Comparison {
         let standing = |labels: Option<&Labels>| {
-            let Some(recipe) = recipe else {
+            let label = labels.and_then(|labels| labels.get(LABEL_RECIPE));
+            let earlier = label.and_then(|label| label.parse::<Recipe>().ok());
+            let of_working_copy = earlier.is_some_and(|earlier| earlier.is_of_working_copy());
+            if of_working_copy && !candidate.is_local {
+                return Sighting::OfWorkingCopy;
+            }
+            let Some(recipe) = recipe.cloned() else {
                 return Sighting::Found(Standing::Verified);
             };
-            let label = labels.and_then(|labels| labels.get(LABEL_RECIPE));
+            // Whoever builds a working copy is content with an image of it, and with one of its commit.
+            let recipe = match of_working_copy {
+                true => recipe.of_working_copy(),
+                false => recipe,
+            };
             let ignored = (!self.options.test).then_some(TESTS);
-            match Standing::of(label.map(String::as_str), recipe, ignored) {
+            match Standing::of(label.map(String::as_str), &recipe, ignored) {
                 Ok(standing) => Sighting::Found(standing),
                 Err(invalid) => Sighting::Damaged(invalid),
             }
@@ -201,6 +213,7 @@ impl Sighting {
             Self::Absent => "absent".to_owned(),
             Self::Unknown(refusal) => format!("unknown: {}", refusal.why),
             Self::Damaged(invalid) => format!("unknown: {invalid}"),
+            Self::OfWorkingCopy => "built from a working copy by --local".to_owned(),
             Self::Found(Standing::Verified) => "verified".to_owned(),
             Self::Found(Standing::Unverified) => "unverified: it has no recipe".to_owned(),
             Self::Found(Standing::Stale(changes)) => {

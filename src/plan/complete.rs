@@ -5,15 +5,17 @@ use std::path::PathBuf;
 
 use super::decide::{Decided, builder_unit};
 use super::draft::Candidate;
+use super::place::{Place, git_mounts};
 use super::recipe::TESTS;
 use super::{
-    ContainerStep, Decision, ExportStep, ImageStep, Inventory, Layout, Plan, PlanError, Presence,
-    ScriptStep, Step, SyncStep, UnitPlan, UnknownImages,
+    ContainerStep, Decision, ImageStep, InPlace, Inventory, Layout, Plan, PlanError, Presence,
+    ScriptStep, Step, UnitPlan, UnknownImages,
 };
 use crate::event::{Phase, Unit};
 use crate::image::{ImageReference, Tag};
 use crate::manifest::{Builder, ManifestError, ScriptLine};
-use crate::recipe::{self, ContentId};
+use crate::recipe::{self, ContentId, Recipe};
+use crate::source::ServiceSource;
 
 /// The tag that every build of a builder image moves.
 const NEWEST: &str = "newest";
@@ -76,10 +78,12 @@ impl FolderBuilder {
                 let mut steps = vec![Step::Image(Box::new(ImageStep {
                     root: self.folder.clone(),
                     context: self.folder.clone(),
+                    left_out: None,
                     dockerfile: self.folder.join("Dockerfile"),
                     target: None,
                     args: self.args.clone(),
                     labels: BTreeMap::new(),
+                    commit_time: None,
                     fresh: force,
                     names: std::iter::once(image.clone()).chain(newest_name).collect(),
                 }))];
@@ -102,6 +106,7 @@ impl FolderBuilder {
             after: Vec::new(),
             steps,
             timeout: None,
+            in_place: None,
         }
     }
 }
@@ -158,11 +163,18 @@ impl Decided<'_> {
         let image = candidate.image.clone();
         let mut needed: Vec<Unit> = Vec::new();
         let mut steps = Vec::new();
+        let mut in_place = None;
         match verdict.decision {
             Decision::Build => {
                 needed.extend(builder_unit(candidate));
                 needed.extend(service.needs.iter().cloned().map(Unit::Service));
-                self.build_steps(candidate, layout, &mut steps)?;
+                let place = Place::of(candidate, &self.draft, layout, &mut steps);
+                self.build_steps(candidate, &place, layout, &mut steps)?;
+                in_place = place.in_place.then(|| InPlace {
+                    dir: place.files,
+                    paths: service.git.paths(),
+                    changes: candidate.source.changes().map(|changes| changes.digest),
+                });
             }
             Decision::Pull => steps.push(Step::Pull {
                 image: image.clone(),
@@ -193,42 +205,23 @@ impl Decided<'_> {
             decision: verdict.decision,
             reason: verdict.reason.clone(),
             changes: verdict.changes.clone(),
-            recipe: self.recipes.get(&service.name).cloned(),
+            recipe: self.recipe(candidate, verdict.decision),
             after: needed,
             steps,
             timeout: service.timeout,
+            in_place,
         }))
     }
 
     fn build_steps(
         &self,
         candidate: &Candidate<'_>,
+        place: &Place,
         layout: &Layout,
         steps: &mut Vec<Step>,
     ) -> Result<(), ManifestError> {
         let draft = &self.draft;
         let (service, source) = (candidate.service, candidate.source);
-        let dir = draft.manifest.folder.join(&service.dir);
-        let commit = source.commit;
-        let export = layout.export(&service.name);
-        steps.push(Step::Sync(SyncStep {
-            dir: dir.clone(),
-            remote: service.git.remote.clone(),
-            resolved: source.followed(),
-            commit,
-        }));
-        steps.push(Step::Export(ExportStep {
-            dir,
-            commit,
-            paths: service.git.paths(),
-            submodules: service.git.submodules,
-            modules: layout.modules(),
-            lfs: layout.lfs(),
-            branch: source.built_as().branch().map(str::to_owned),
-            remote: service.git.remote.clone(),
-            export: export.clone(),
-            git_dir: layout.git_dir(&service.name),
-        }));
         if let (Some(unit), Some(builder)) = (builder_unit(candidate), &service.builder) {
             let scripts = self.scripts(candidate);
             if !scripts.is_empty() {
@@ -239,7 +232,7 @@ impl Decided<'_> {
                     (_, None) => return Ok(()),
                 };
                 steps.push(Step::Container(Box::new(
-                    self.container(candidate, builder, image, layout)?,
+                    self.container(candidate, place, builder, image, layout)?,
                 )));
                 steps.extend(scripts);
             }
@@ -249,8 +242,8 @@ impl Decided<'_> {
             args.insert(name.clone(), draft.render(template, service, source)?);
         }
         let root = match &service.git.path {
-            Some(path) => export.join(path),
-            None => export,
+            Some(path) => place.files.join(path),
+            None => place.files.clone(),
         };
         // `join(".")` would show in what is printed.
         let below = |path: &str| {
@@ -260,41 +253,53 @@ impl Decided<'_> {
                 root.join(path)
             }
         };
-        let version = source
-            .built_as()
-            .short_name()
-            .map_or_else(|| commit.to_string(), str::to_owned);
-        let recipe = self.recipes.get(&service.name);
+        let recipe = self.recipe(candidate, Decision::Build);
         let recipe = recipe.map(|recipe| match draft.options.test {
-            true => recipe.clone(),
+            true => recipe,
             // Whoever wants the tests run must not take it for an image that passed them.
             false => recipe.without(TESTS),
         });
         let mut labels = BTreeMap::from([
-            (recipe::LABEL_REVISION.to_owned(), commit.to_string()),
+            (recipe::LABEL_REVISION.to_owned(), source.commit.to_string()),
             (
                 recipe::LABEL_SOURCE.to_owned(),
                 service.git.remote.without_credentials(),
             ),
-            (recipe::LABEL_VERSION.to_owned(), version),
+            (recipe::LABEL_VERSION.to_owned(), version(source)),
         ]);
         labels.extend(recipe.map(|recipe| (recipe::LABEL_RECIPE.to_owned(), recipe.to_string())));
+        if candidate.is_local {
+            let folder = layout.root().display().to_string();
+            labels.insert(recipe::LABEL_LOCAL.to_owned(), folder);
+        }
         steps.push(Step::Image(Box::new(ImageStep {
             root: root.clone(),
             context: below(&service.docker.context),
+            left_out: place.foreign.clone(),
             dockerfile: below(&service.docker.file),
             target: service.docker.target.clone(),
             args,
             labels,
+            commit_time: place.commit_time,
             fresh: false,
             names: std::iter::once(candidate.image.clone())
                 .chain(candidate.names())
                 .collect(),
         })));
-        if candidate.image.repository().registry().is_some() && draft.options.push {
+        let has_registry = candidate.image.repository().registry().is_some();
+        if has_registry && draft.options.push && !candidate.is_local {
             steps.push(self.push(candidate));
         }
         Ok(())
+    }
+
+    /// Returns what the image of a service is built from.
+    fn recipe(&self, candidate: &Candidate<'_>, decision: Decision) -> Option<Recipe> {
+        let recipe = self.recipes.get(&candidate.service.name)?.clone();
+        Some(match decision {
+            Decision::Build if candidate.is_local => recipe.of_working_copy(),
+            _ => recipe,
+        })
     }
 
     fn push(&self, candidate: &Candidate<'_>) -> Step {
@@ -332,6 +337,7 @@ impl Decided<'_> {
     fn container(
         &self,
         candidate: &Candidate<'_>,
+        place: &Place,
         builder: &Builder,
         image: ImageReference,
         layout: &Layout,
@@ -351,6 +357,9 @@ impl Decided<'_> {
             ),
             ("XP_IMAGE".to_owned(), candidate.image.to_string()),
         ]);
+        if let Some(time) = place.commit_time {
+            env.insert("SOURCE_DATE_EPOCH".to_owned(), time.to_string());
+        }
         for (name, template) in &builder.env {
             env.insert(name.clone(), self.draft.render(template, service, source)?);
         }
@@ -361,8 +370,9 @@ impl Decided<'_> {
         let cache = |path: &String| (layout.cache(&service.name, path), path.clone());
         Ok(ContainerStep {
             image,
-            source: layout.export(&service.name),
-            git_dir: layout.git_dir(&service.name),
+            source: place.files.clone(),
+            in_place: place.in_place,
+            git: git_mounts(candidate, &builder.workdir, layout),
             workdir: builder.workdir.clone(),
             script_dir,
             env,
@@ -393,6 +403,19 @@ fn publish(image: &ImageReference, newest: Option<Tag>) -> Vec<Step> {
     ]
 }
 
+/// Returns the branch or tag that is built, or the commit where there is neither, and whether the
+/// working copy had changes.
+fn version(source: &ServiceSource) -> String {
+    let name = source
+        .built_as()
+        .short_name()
+        .map_or_else(|| source.commit.to_string(), str::to_owned);
+    match source.changes() {
+        Some(changes) => format!("{name}-dirty-{}", changes.digest),
+        None => name,
+    }
+}
+
 fn external_plan(image: &ImageReference, inventory: &Inventory) -> UnitPlan {
     let (decision, reason, steps) = match inventory.in_engine(image) {
         Some(_) => (Decision::Skip, "in the engine", Vec::new()),
@@ -416,5 +439,6 @@ fn external_plan(image: &ImageReference, inventory: &Inventory) -> UnitPlan {
         after: Vec::new(),
         steps,
         timeout: None,
+        in_place: None,
     }
 }

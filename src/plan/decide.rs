@@ -5,9 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::compare::{Compared, Comparison, Sighting};
 use super::draft::{Candidate, Draft};
 use super::recipe::Folders;
-use super::{
-    Decision, Inventory, Options, PlanError, Presence, Refusal, UnknownImages, UnreadableRecipes,
-};
+use super::{Decision, Inventory, PlanError, Presence, Refusal, UnknownImages, UnreadableRecipes};
 use crate::event::Unit;
 use crate::image::{ImageReference, Tag};
 use crate::manifest::{BuilderImage, ServiceName};
@@ -49,7 +47,7 @@ impl<'a> Draft<'a> {
     /// Where a registry could not tell whether it has an image, where it cannot be told what an image
     /// was built from, and a build argument or a variable that cannot be rendered.
     pub fn decide(self, inventory: Inventory, folders: Folders) -> Result<Decided<'a>, PlanError> {
-        UnknownImages::check(&inventory.registry)?;
+        self.known(&inventory)?;
         let Compared {
             mut comparisons,
             mut recipes,
@@ -67,7 +65,8 @@ impl<'a> Draft<'a> {
         // selected is of interest only where one that needs it is built.
         for candidate in self.candidates.iter().rev() {
             let name = &candidate.service.name;
-            if !candidate.selected && !needed_by_a_build.contains(name) {
+            let is_needed = needed_by_a_build.contains(name);
+            if !candidate.selected && !is_needed {
                 continue;
             }
             let Some(comparison) = comparisons.get(name) else {
@@ -75,7 +74,7 @@ impl<'a> Draft<'a> {
             };
             let verdict = match self.options.force && candidate.selected {
                 true => Ok(Choice::build("--force".to_owned())),
-                false => self.choose(candidate, comparison),
+                false => self.choose(candidate, is_needed, comparison),
             };
             let choice = match verdict {
                 Ok(choice) => choice,
@@ -88,7 +87,8 @@ impl<'a> Draft<'a> {
                 needed_by_a_build.extend(&candidate.service.needs);
                 built.insert(name.clone());
             }
-            verdicts.insert(name.clone(), self.verdict(candidate, choice, &inventory));
+            let verdict = self.verdict(candidate, choice, comparison, &inventory);
+            verdicts.insert(name.clone(), verdict);
         }
         obstacles.check()?;
         if self.options.trust_commit {
@@ -122,15 +122,47 @@ impl<'a> Draft<'a> {
         };
     }
 
+    /// Tells whether all is known that decides what is pushed.
+    ///
+    /// A registry that does not answer keeps nobody from building in place: nothing of that gets there.
+    fn known(&self, inventory: &Inventory) -> Result<(), UnknownImages> {
+        let mut asked = inventory.registry.clone();
+        for candidate in &self.candidates {
+            if candidate.source.local.is_some() {
+                asked.remove(&candidate.image);
+            }
+        }
+        UnknownImages::check(&asked)
+    }
+
     /// Chooses by what exists, and what it was built from.
+    ///
+    /// What is built in place reaches no registry, so a registry matters only where it has an image of
+    /// the commit, and the working copy is that commit.
     fn choose(
         &self,
         candidate: &Candidate<'_>,
+        is_needed: bool,
         comparison: &Comparison,
     ) -> Result<Choice, Obstacle> {
-        let Options { pull, push, .. } = *self.options;
-        let registry = candidate.image.repository().registry();
-        let in_registry = known(&comparison.registry)?;
+        let push = self.options.push && !candidate.is_local;
+        // What is built upon it takes what the engine has, be it another image than the registry's.
+        let is_other = matches!(
+            comparison.engine,
+            Sighting::OfWorkingCopy | Sighting::Found(Standing::Stale(_))
+        );
+        let pull = self.options.pull || is_needed && is_other;
+        let (registry, in_registry) = match &candidate.source.local {
+            None => {
+                let registry = candidate.image.repository().registry();
+                (registry, known(&comparison.registry)?)
+            }
+            Some(_) => {
+                let standing = comparison.registry.standing();
+                let registry = candidate.image.repository().registry();
+                (registry.filter(|_| standing.is_some()), standing)
+            }
+        };
         // What the engine has matters less: the registry's image takes its place.
         let in_engine = match (in_registry, known(&comparison.engine)) {
             (Some(Standing::Verified | Standing::Unverified), Err(_)) => None,
@@ -150,7 +182,7 @@ impl<'a> Draft<'a> {
                 decision: if push { Decision::Push } else { Decision::Skip },
                 reason: match push {
                     true => format!("the registry's is older: {}", in_words(changes)),
-                    false => "in the engine; --no-push".to_owned(),
+                    false => self.not_pushed(candidate),
                 },
                 changes: changes.clone(),
             },
@@ -179,12 +211,19 @@ impl<'a> Draft<'a> {
             (Some(_), None, Some(_)) if push => {
                 choice(Decision::Push, "in the engine, not in the registry")
             }
-            (Some(_), None, Some(_)) => choice(Decision::Skip, "in the engine; --no-push"),
+            (Some(_), None, Some(_)) => choice(Decision::Skip, &self.not_pushed(candidate)),
             (Some(registry), None, None) => {
                 Choice::build(format!("neither {registry} nor the engine has {wanted}"))
             }
             (None, _, Some(_)) => choice(Decision::Skip, "in the engine"),
-            (None, _, None) => Choice::build(format!("the engine does not have {wanted}")),
+            (None, _, None) => Choice::build(match candidate.source.changes() {
+                Some(changes) => format!("changed: {changes}"),
+                None => format!("the engine does not have {wanted}"),
+            }),
+        };
+        let chosen = match comparison.engine {
+            Sighting::OfWorkingCopy => chosen.instead_of_local(),
+            _ => chosen,
         };
         let is_unverified = in_registry.or(in_engine) == Some(&Standing::Unverified);
         Ok(if is_unverified {
@@ -194,13 +233,30 @@ impl<'a> Draft<'a> {
         })
     }
 
-    fn verdict(&self, candidate: &Candidate<'_>, choice: Choice, inventory: &Inventory) -> Verdict {
+    fn not_pushed(&self, candidate: &Candidate<'_>) -> String {
+        match candidate.is_local {
+            true => "in the engine".to_owned(),
+            false => "in the engine; --no-push".to_owned(),
+        }
+    }
+
+    fn verdict(
+        &self,
+        candidate: &Candidate<'_>,
+        choice: Choice,
+        comparison: &Comparison,
+        inventory: &Inventory,
+    ) -> Verdict {
         let registry = candidate.image.repository().registry();
         let in_registry = match inventory.registry.get(&candidate.image) {
             Some(Presence::Present(digest)) => Some(digest),
             _ => None,
         };
-        let in_engine = inventory.in_engine(&candidate.image);
+        let in_engine = match comparison.engine {
+            // No name of the commit's image belongs to it.
+            Sighting::OfWorkingCopy => None,
+            _ => inventory.in_engine(&candidate.image),
+        };
         let Choice {
             mut decision,
             mut reason,
@@ -208,7 +264,7 @@ impl<'a> Draft<'a> {
         } = choice;
 
         let registry_tags: Vec<Tag> = match (registry, decision) {
-            (Some(_), _) if !self.options.push => Vec::new(),
+            (Some(_), _) if !self.options.push || candidate.is_local => Vec::new(),
             (None, _) => Vec::new(),
             (Some(_), Decision::Build | Decision::Push) => candidate.tags.clone(),
             (Some(_), _) => {
@@ -276,6 +332,15 @@ impl Choice {
         }
     }
 
+    /// Says why what the engine has does not count.
+    fn instead_of_local(mut self) -> Self {
+        if matches!(self.decision, Decision::Build | Decision::Pull) {
+            let why = "; the engine's image was built by --local";
+            self.reason.push_str(why);
+        }
+        self
+    }
+
     fn unverified(mut self) -> Self {
         self.reason.push_str(", unverified");
         self
@@ -301,7 +366,7 @@ enum Obstacle {
 /// Returns how an image stands, where it is there.
 fn known(sighting: &Sighting) -> Result<Option<&Standing>, Obstacle> {
     match sighting {
-        Sighting::NotAsked | Sighting::Absent => Ok(None),
+        Sighting::NotAsked | Sighting::Absent | Sighting::OfWorkingCopy => Ok(None),
         Sighting::Found(standing) => Ok(Some(standing)),
         Sighting::Unknown(refusal) => Err(Obstacle::Unknown(refusal.clone())),
         Sighting::Damaged(invalid) => Err(Obstacle::Recipe(invalid.clone())),
@@ -342,13 +407,18 @@ impl Decided<'_> {
         self.builds().filter_map(builder_unit).collect()
     }
 
-    /// Returns the images of those that are made from folders, as far as they belong to a registry.
+    /// Returns the images of those that are made from folders and have to be looked for in a registry:
+    /// where nothing is pushed, only what the engine lacks.
     pub fn builder_images(&self) -> Vec<ImageReference> {
         let units = self.builders();
         let folders = units.iter().filter_map(|unit| self.folders.get(unit));
+        let is_wanted = |image: &ImageReference| {
+            let is_there = self.inventory.in_engine(image).is_some();
+            image.repository().registry().is_some() && (self.draft.options.push || !is_there)
+        };
         folders
             .map(|folder| folder.image.clone())
-            .filter(|image| image.repository().registry().is_some())
+            .filter(is_wanted)
             .collect()
     }
 

@@ -1,6 +1,7 @@
 //! Which services are concerned, and which references are to be looked for.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use super::decide::builder_unit;
 use super::{Options, ServiceImage, Train, service_images};
@@ -17,6 +18,8 @@ pub(super) struct Candidate<'a> {
     pub service: &'a Service,
     pub selected: bool,
     pub source: &'a ServiceSource,
+    /// Whether a working copy takes part: its own is built in place, or that of a service it needs.
+    pub is_local: bool,
     /// The image by its commit, and by the variant where it is one.
     pub image: ImageReference,
     /// What tells the image from the commit's usual one.
@@ -91,9 +94,14 @@ impl<'a> Draft<'a> {
         let candidates = order
             .filter(|name| concerned.contains(*name))
             .filter_map(|name| {
-                let ServiceImage { image, variant } = images.get(name)?.clone();
+                let ServiceImage {
+                    image,
+                    variant,
+                    is_local,
+                } = images.get(name)?.clone();
                 Some(Candidate {
                     service: manifest.services.get(name)?,
+                    is_local,
                     selected: selected.contains(name),
                     source: sources.get(name)?,
                     image,
@@ -176,6 +184,13 @@ impl<'a> Draft<'a> {
         })
     }
 
+    /// Tells whether a working copy is built in place, perhaps for another service of its repository.
+    pub(super) fn is_built_in_place(&self, dir: &Path) -> bool {
+        self.candidates
+            .iter()
+            .any(|candidate| candidate.source.local.is_some() && candidate.service.dir == dir)
+    }
+
     /// Renders a template of the manifest for a service.
     pub(super) fn render(
         &self,
@@ -243,13 +258,20 @@ impl<'a> Draft<'a> {
 
     /// Returns the references that registries are asked for: of each service the commit's, and the
     /// further tags, since a branch may have moved to a commit that was built before.
+    ///
+    /// Of a service that is built in place the commit's alone may be of use, and nothing where it
+    /// differs from the commit: no registry has that.
     pub fn images(&self) -> Vec<ImageReference> {
-        let in_registry =
-            |candidate: &&Candidate<'_>| candidate.image.repository().registry().is_some();
-        let candidates = self.candidates.iter().filter(in_registry);
-        candidates
-            .flat_map(|candidate| std::iter::once(candidate.image.clone()).chain(candidate.names()))
-            .collect()
+        let wanted = |candidate: &Candidate<'_>| {
+            let image = candidate.image.clone();
+            let is_asked = image.repository().registry().is_some();
+            match candidate.source.local {
+                _ if !is_asked || candidate.source.changes().is_some() => Vec::new(),
+                Some(_) => vec![image],
+                None => std::iter::once(image).chain(candidate.names()).collect(),
+            }
+        };
+        self.candidates.iter().flat_map(wanted).collect()
     }
 }
 

@@ -17,6 +17,7 @@ mod draft;
 mod error;
 mod inventory;
 mod layout;
+mod place;
 mod recipe;
 mod step;
 pub mod table;
@@ -27,6 +28,7 @@ mod why;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub use compare::{Compared, Comparison, Sighting, Survey};
@@ -46,7 +48,7 @@ use crate::event::Unit;
 use crate::image::{Digest, ImageReference, Tag};
 use crate::manifest::ServiceName;
 use crate::recipe::{Change, Recipe};
-use crate::source::{CommitId, Origin, RefName, ServiceSource};
+use crate::source::{CommitId, Origin, RefName, ServiceSource, TreeDigest};
 
 /// What the command line asks for, beyond the selection of services.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,6 +150,19 @@ pub struct UnitPlan {
     pub steps: Vec<Step>,
     /// For the scripts and the image build together.
     pub timeout: Option<Duration>,
+    /// The working copy that it is built in, if it is.
+    pub in_place: Option<InPlace>,
+}
+
+/// A working copy that a unit is built in; no other unit may work there meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InPlace {
+    /// The folder.
+    pub dir: PathBuf,
+    /// The folders and files below it that count; none where the whole does.
+    pub paths: Vec<String>,
+    /// What its image's tag says of its changes.
+    pub changes: Option<TreeDigest>,
 }
 
 /// Everything that is to be done, each unit after those that it needs.

@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::FolderBuilder;
 use super::draft::{Candidate, Draft};
 use crate::event::Unit;
+use crate::image::Tag;
 use crate::manifest::{
     BuilderImage, BuilderName, BuilderUser, ManifestError, ScriptLine, ServiceName, Template,
 };
 use crate::recipe::{ContentId, Recipe};
-use crate::source::CommitId;
 
 /// The input that `--no-test` leaves out.
 pub const TESTS: &str = "scripts.test";
@@ -32,8 +32,8 @@ pub(super) enum InputValue<'a> {
     Rendered(String, &'a Template),
     /// The content of a builder's folder.
     Content(&'a BuilderName, ContentId),
-    /// A needed service: its commit, and what its own image is made from.
-    Needed(CommitId, Recipe),
+    /// A needed service: the tag of its source, and what its own image is made from.
+    Needed(Tag, Recipe),
 }
 
 impl<'a> Input<'a> {
@@ -49,8 +49,8 @@ impl<'a> Input<'a> {
             InputValue::Text(text) => recipe.add(&self.name, text),
             InputValue::Rendered(text, _) => recipe.add(&self.name, text),
             InputValue::Content(_, content) => recipe.add(&self.name, &content.to_string()),
-            InputValue::Needed(commit, needed) => {
-                recipe.add(&self.name, &format!("{commit} {needed}"));
+            InputValue::Needed(tag, needed) => {
+                recipe.add(&self.name, &format!("{tag} {needed}"));
             }
             InputValue::List(items) => recipe.add_list(&self.name, items.iter().copied()),
         }
@@ -144,13 +144,13 @@ impl Draft<'_> {
             inputs.push(self.template_input(format!("docker.args.{name}"), candidate, template)?);
         }
         for needed in &service.needs {
-            let commit = self.sources.get(needed).map(|source| source.commit);
-            let (Some(commit), Some(recipe)) = (commit, recipes.get(needed)) else {
+            let tag = self.sources.get(needed).map(Tag::from_source);
+            let (Some(tag), Some(recipe)) = (tag, recipes.get(needed)) else {
                 continue;
             };
             inputs.push(Input {
                 name: format!("needs.{needed}"),
-                value: InputValue::Needed(commit, recipe.clone()),
+                value: InputValue::Needed(tag, recipe.clone()),
             });
         }
         Ok(inputs)

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::event::Phase;
 use crate::image::{Digest, ImageReference, Tag};
 use crate::manifest::{BuilderUser, Mount};
-use crate::source::{CommitId, GitUrl, ResolvedReference};
+use crate::source::{CommitId, GitMount, GitUrl, ResolvedReference};
 
 /// One step of the work on a unit.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,6 +61,8 @@ pub struct SyncStep {
     pub resolved: ResolvedReference,
     /// What is built: the same commit, or an earlier one.
     pub commit: CommitId,
+    /// Whether its files may be moved along: not where a service is built in place there.
+    pub moves: bool,
 }
 
 /// See [`Step::Export`].
@@ -95,8 +97,10 @@ pub struct ContainerStep {
     pub image: ImageReference,
     /// The folder mounted at `workdir`.
     pub source: PathBuf,
-    /// The git directory mounted, read-only, at `.git` below it.
-    pub git_dir: PathBuf,
+    /// Whether that is the working copy, and not an export.
+    pub in_place: bool,
+    /// What is mounted, read-only, so that git works there.
+    pub git: Vec<GitMount>,
     /// Where the source is mounted.
     pub workdir: String,
     /// Where the scripts run: `workdir`, or the service's folder below it.
@@ -139,6 +143,8 @@ pub struct ImageStep {
     pub root: PathBuf,
     /// The folder whose files the Dockerfile may copy.
     pub context: PathBuf,
+    /// A folder of xp's own in it, which is left out.
+    pub left_out: Option<PathBuf>,
     /// The Dockerfile; it may lie outside the context.
     pub dockerfile: PathBuf,
     /// The stage, the last one where there is none.
@@ -147,6 +153,8 @@ pub struct ImageStep {
     pub args: BTreeMap<String, String>,
     /// The labels, without those that are known only when the commit is there.
     pub labels: BTreeMap<String, String>,
+    /// The commit's time where no step before learns it, in seconds since 1970.
+    pub commit_time: Option<i64>,
     /// Whether nothing of the engine's build cache is used.
     pub fresh: bool,
     /// The names of the image, the first one by its commit or content.
@@ -197,7 +205,11 @@ impl Step {
                 format!("{words} into {}", below(&step.export))
             }
             Self::Container(step) => {
-                format!("{} with the source at {}", step.image, step.workdir)
+                let source = match step.in_place {
+                    true => below(&step.source),
+                    false => "the source".to_owned(),
+                };
+                format!("{} with {source} at {}", step.image, step.workdir)
             }
             Self::Script(step) => step.text.trim_end().to_owned(),
             Self::Image(step) => {

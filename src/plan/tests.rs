@@ -1,5 +1,6 @@
 //! The decision table, case by case, and the steps that follow from it.
 
+mod local;
 mod parts;
 mod recipes;
 mod trains;
@@ -103,7 +104,10 @@ impl Platform {
     }
 
     fn image(&self, service: &str, tag: &str) -> ImageReference {
-        let tag = if tag.is_empty() {
+        let changes = self.sources[&name(service)].changes();
+        let tag = if let (true, Some(changes)) = (tag.is_empty(), changes) {
+            Tag::from_changes(commit(service), changes.digest)
+        } else if tag.is_empty() {
             Tag::from_commit(commit(service))
         } else {
             tag.parse().unwrap()

@@ -20,6 +20,8 @@ pub struct ServiceImage {
     /// What tells it from the commit's usual image: the train's branch, or the references of the needed
     /// services; none for the usual one.
     pub variant: Option<String>,
+    /// Whether a working copy takes part: its own is built in place, or that of a service it needs.
+    pub is_local: bool,
 }
 
 /// Returns how the images of all services are called whose source is known.
@@ -29,7 +31,7 @@ pub fn service_images<'m>(
 ) -> BTreeMap<&'m ServiceName, ServiceImage> {
     // What each service needs, directly or not, that is not as the manifest says.
     let mut deviations: BTreeMap<&ServiceName, BTreeSet<String>> = BTreeMap::new();
-    let mut images = BTreeMap::new();
+    let mut images: BTreeMap<&ServiceName, ServiceImage> = BTreeMap::new();
     for name in manifest.order() {
         let Some(service) = manifest.services.get(name) else {
             continue;
@@ -41,14 +43,23 @@ pub fn service_images<'m>(
         }
         if let Some(source) = sources.get(name) {
             let parts: Vec<&str> = of_needs.iter().map(String::as_str).collect();
-            let variant = (!parts.is_empty()).then(|| parts.join("+"));
-            let commit = Tag::from_commit(source.commit);
+            // What is built in place is called by its own content: it takes no other image's place.
+            let is_variant = !parts.is_empty() && source.local.is_none();
+            let variant = is_variant.then(|| parts.join("+"));
+            let tag = Tag::from_source(source);
             let tag = match &variant {
-                Some(variant) => commit.with_variant(variant),
-                None => commit,
+                Some(variant) => tag.with_variant(variant),
+                None => tag,
             };
+            let is_local = |need| images.get(need).is_some_and(|image| image.is_local);
+            let is_local = source.local.is_some() || service.needs.iter().any(is_local);
             let image = service.docker.image.tagged(tag);
-            images.insert(name, ServiceImage { image, variant });
+            let named = ServiceImage {
+                image,
+                variant,
+                is_local,
+            };
+            images.insert(name, named);
         }
         deviations.insert(name, of_needs);
     }
@@ -57,9 +68,15 @@ pub fn service_images<'m>(
 
 /// Returns what is said of a needed service that is not at the manifest's commit.
 ///
+/// A working copy without changes is its commit; one with changes is told by what needs it, whatever
+/// the changes are.
+///
 /// All services of a train share its branch's name, so that their dependents are called alike. What
 /// `--reference` names concerns one service, and is told with it.
 fn deviation(name: &ServiceName, source: &ServiceSource) -> Option<String> {
+    if source.local.is_some() {
+        return source.changes().map(|_| "local-changes".to_owned());
+    }
     if !source.deviates() {
         return None;
     }

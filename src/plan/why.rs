@@ -134,6 +134,7 @@ impl Draft<'_> {
             Origin::Branch => "--branch",
             Origin::Reference => "--reference",
             Origin::Lock => "the lock",
+            Origin::WorkingCopy => "--local",
         };
         let reference = source.tip.name.as_deref().unwrap_or("a commit");
         Row {
@@ -225,8 +226,9 @@ fn shown(value: &InputValue<'_>) -> String {
         InputValue::Content(name, content) => {
             format!("builders/{name}, content {}", content.short())
         }
-        InputValue::Needed(commit, recipe) => {
-            format!("commit {}, recipe {}", commit.short(), recipe.digest())
+        InputValue::Needed(tag, recipe) => {
+            let commit = shortened(tag.as_str(), 8);
+            format!("commit {commit}, recipe {}", recipe.digest())
         }
     }
 }

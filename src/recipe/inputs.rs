@@ -11,6 +11,10 @@ use thiserror::Error;
 /// The version of the label's format, and of what the inputs are called and how they are hashed.
 const VERSION: u64 = 1;
 
+/// The input that tells a build of a working copy from one of a commit. What git ignores may be in its
+/// image, so it is never taken for the commit's.
+const SOURCE: &str = "source";
+
 /// How many digits of a SHA-1 tell whether an input changed.
 const DIGITS: usize = 10;
 
@@ -74,6 +78,17 @@ impl Recipe {
             bytes.extend(value.as_bytes());
         }
         self.inputs.insert(name.into(), InputDigest::of(&bytes));
+    }
+
+    /// Returns the recipe of the same build from a working copy, and not from a commit.
+    pub fn of_working_copy(mut self) -> Self {
+        self.add(SOURCE, "working copy");
+        self
+    }
+
+    /// Tells whether it is the recipe of a build from a working copy.
+    pub fn is_of_working_copy(&self) -> bool {
+        self.inputs.contains_key(SOURCE)
     }
 
     /// Returns the recipe without one input.
@@ -295,6 +310,17 @@ mod tests {
             .collect();
         assert_eq!(changes, ["b changed", "c is gone", "d is new"]);
         assert!(now.changes_since(&now).is_empty());
+    }
+
+    #[test]
+    fn a_working_copy_is_no_commit() {
+        let commit = recipe(&[("a", "1")]);
+        let local = commit.clone().of_working_copy();
+        assert!(local.is_of_working_copy() && !commit.is_of_working_copy());
+        let label = local.to_string();
+        assert_eq!(label.parse::<Recipe>(), Ok(local));
+        let standing = Standing::of(Some(&label), &commit, None).unwrap();
+        assert!(matches!(standing, Standing::Stale(_)), "{standing:?}");
     }
 
     #[test]

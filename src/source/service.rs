@@ -1,6 +1,6 @@
 //! What is built of a service.
 
-use super::{CommitId, ResolvedReference};
+use super::{CommitId, ResolvedReference, TreeChanges, WorkingTree};
 
 /// What is built of a service this time, and who said so.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct ServiceSource {
     /// `git.path` the last commit that touched the path from there. None where it was not asked for, or does
     /// not exist.
     pub normal: Option<ResolvedReference>,
+    /// The working copy that is built in place; none where the commit's own files are built.
+    pub local: Option<WorkingTree>,
 }
 
 /// Who named the reference of a service.
@@ -28,6 +30,8 @@ pub enum Origin {
     Reference,
     /// The lock.
     Lock,
+    /// `--local`: what is checked out.
+    WorkingCopy,
 }
 
 impl Origin {
@@ -38,6 +42,7 @@ impl Origin {
             Self::Branch => "branch",
             Self::Reference => "reference",
             Self::Lock => "lock",
+            Self::WorkingCopy => "working copy",
         }
     }
 }
@@ -51,17 +56,19 @@ impl ServiceSource {
             commit,
             origin,
             normal: None,
+            local: None,
         }
     }
 
     /// Tells whether another commit is built than the one that the manifest's reference stands for.
     ///
     /// A branch that has no commit of its own yet makes no difference, nor one whose commits touch other
-    /// services of the repository: what is built is the same. A lock says itself how each image is called.
+    /// services of the repository: what is built is the same. A lock says itself how each image is called, and a
+    /// working copy is told by its content.
     pub fn deviates(&self) -> bool {
         let normal = self.normal.as_ref().map(|normal| normal.commit);
         match self.origin {
-            Origin::Manifest | Origin::Lock => false,
+            Origin::Manifest | Origin::Lock | Origin::WorkingCopy => false,
             Origin::Branch | Origin::Reference => normal != Some(self.commit),
         }
     }
@@ -85,6 +92,19 @@ impl ServiceSource {
             },
             _ => self.tip.clone(),
         }
+    }
+
+    /// Returns the source that is a working copy as it stands; `tip` is its `HEAD`.
+    pub fn in_place(tip: ResolvedReference, tree: WorkingTree) -> Self {
+        Self {
+            local: Some(tree),
+            ..Self::of(tip, Origin::WorkingCopy)
+        }
+    }
+
+    /// Returns what a working copy that is built in place has, and its commit has not.
+    pub fn changes(&self) -> Option<&TreeChanges> {
+        self.local.as_ref()?.changes.as_ref()
     }
 
     /// Returns the branch's or tag's short name, as [`ResolvedReference::short_name`].

@@ -75,6 +75,8 @@ pub enum ImageStatus {
     Unverified,
     /// It is there, built from something else than today's inputs.
     Stale,
+    /// It is there, built from a working copy by `--local`.
+    Local,
     /// It is there; what it should be built from cannot be told.
     Present,
     /// It is not there.
@@ -94,6 +96,7 @@ impl ImageStatus {
             Self::Verified => "verified",
             Self::Unverified => "unverified",
             Self::Stale => "stale",
+            Self::Local => "local",
             Self::Present => "present",
             Self::Absent => "absent",
             Self::Unknown => "unknown",
@@ -110,6 +113,7 @@ impl ImageStatus {
             Sighting::Unknown(_) => Self::Unknown,
             // What wrote the label is not known, so neither is what the image was built from.
             Sighting::Damaged(_) => Self::Unverified,
+            Sighting::OfWorkingCopy => Self::Local,
             Sighting::Found(_) if !is_compared => Self::Present,
             Sighting::Found(Standing::Verified) => Self::Verified,
             Sighting::Found(Standing::Unverified) => Self::Unverified,

@@ -23,6 +23,8 @@ pub struct ImageBuild<'a> {
     pub root: &'a Path,
     /// The folder whose files the Dockerfile may copy.
     pub context: &'a Path,
+    /// A folder in it that is left out.
+    pub left_out: Option<&'a Path>,
     /// The Dockerfile.
     pub dockerfile: &'a Path,
     /// The stage; the last one where there is none.
@@ -54,7 +56,8 @@ impl Engine {
         output: &(dyn Fn(Bytes) + Send + Sync),
         progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<(), EngineError> {
-        let context = Context::open(build.root, build.context, build.dockerfile)?;
+        let context =
+            Context::open(build.root, build.context, build.dockerfile)?.without(build.left_out);
         let to_map = |map: &BTreeMap<String, String>| -> HashMap<String, String> {
             map.iter()
                 .map(|(name, value)| (name.clone(), value.clone()))

@@ -32,6 +32,12 @@ const GIVE_BACK_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long the engine may take to remove a container.
 const REMOVAL_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// The longest pause between two questions to the engine whether something has happened.
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
+/// How often the engine is asked whether a script that said its last has ended.
+const END_ATTEMPTS: u32 = 25;
+
 /// The size of the chunks in which a script's output is read.
 const OUTPUT_CAPACITY: usize = 64 * 1024;
 
@@ -249,12 +255,12 @@ impl BuilderContainer {
 
     /// Asks how a script ended. Its output may end a moment before the engine knows.
     async fn ended(&self, exec: &str) -> Result<ExecInspectResponse, bollard::errors::Error> {
-        for _ in 0..20 {
+        for attempt in 0..END_ATTEMPTS {
             let inspected = self.engine.docker.inspect_exec(exec).await?;
             if inspected.running != Some(true) {
                 return Ok(inspected);
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            pause(attempt).await;
         }
         self.engine.docker.inspect_exec(exec).await
     }
@@ -316,11 +322,19 @@ async fn remove(engine: &Engine, id: &str) {
 async fn wait_until_gone(engine: &Engine, id: &str, limit: Duration) {
     let gone = async {
         let options = || None::<bollard::query_parameters::InspectContainerOptions>;
+        let mut attempt = 0;
         while engine.docker.inspect_container(id, options()).await.is_ok() {
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            pause(attempt).await;
+            attempt += 1;
         }
     };
     _ = tokio::time::timeout(limit, gone).await;
+}
+
+/// Waits a moment before the engine is asked again: what it does takes milliseconds most often.
+async fn pause(attempt: u32) {
+    let pause = Duration::from_millis(2 << attempt.min(10));
+    tokio::time::sleep(pause.min(LONGEST_PAUSE)).await;
 }
 
 fn create_body(spec: &ContainerSpec) -> ContainerCreateBody {

@@ -29,6 +29,8 @@ pub struct Context {
     /// The Dockerfile's name in the archive.
     name: String,
     ignore: Dockerignore,
+    /// A folder in it that is no part of it.
+    left_out: Option<PathBuf>,
 }
 
 /// A context that cannot be sent.
@@ -124,7 +126,15 @@ impl Context {
             dockerfile: real_dockerfile,
             name,
             ignore,
+            left_out: None,
         })
+    }
+
+    /// Leaves a folder out, whatever the `.dockerignore` says.
+    pub fn without(mut self, folder: Option<&Path>) -> Self {
+        // One that does not exist need not be left out.
+        self.left_out = folder.and_then(|folder| fs::canonicalize(folder).ok());
+        self
     }
 
     /// Returns the Dockerfile's name in the archive.
@@ -170,6 +180,10 @@ impl Context {
                 .path()
                 .strip_prefix(&self.folder)
                 .map_err(io::Error::other)?;
+            if self.left_out.as_deref() == Some(entry.path()) {
+                entries.skip_current_dir();
+                continue;
+            }
             let name = relative.to_string_lossy();
             // The engine needs the Dockerfile even where it is ignored.
             let is_dockerfile = *name == *self.name;

@@ -34,6 +34,7 @@ mod shallow;
 mod state;
 mod submodules;
 mod transport;
+mod tree;
 mod tree_difference;
 mod tree_paths;
 mod working_copy;

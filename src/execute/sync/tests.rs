@@ -131,6 +131,7 @@ impl World {
             url,
             resolved,
             commit: resolved.commit,
+            moves: true,
         };
         let progress = |_| {};
         let outcome = sync(

@@ -308,7 +308,7 @@ fn an_image_built_without_tests_is_none_with_tests() {
     assert!(platform.plan(&["back"]).is_empty());
 }
 
-fn labels(plan: &Plan, service: &str) -> BTreeMap<String, String> {
+pub(super) fn labels(plan: &Plan, service: &str) -> BTreeMap<String, String> {
     let unit = Unit::Service(name(service));
     let planned = plan.units.iter().find(|planned| planned.unit == unit);
     let steps = planned.unwrap().steps.iter();

@@ -283,7 +283,7 @@ fn paths_with_a_colon_are_no_problem(t: &Context) {
 }
 
 /// Returns `xp`, run by a user who is not root and owns the test's folder, but may use the engine.
-fn as_stranger<const N: usize>(t: &Context, app: &App<'_>, arguments: [&str; N]) -> Xp {
+pub fn as_stranger<const N: usize>(t: &Context, app: &App<'_>, arguments: [&str; N]) -> Xp {
     for folder in [t.folder(), app.repository.path()] {
         let mut chown = Command::new("chown");
         process::succeed(chown.args(["-hR", "12345:12345"]).arg(folder));

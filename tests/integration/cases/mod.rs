@@ -19,6 +19,7 @@ mod git_user_work;
 mod graph;
 mod image_build;
 mod interrupt;
+mod local;
 mod lock;
 mod lock_diff;
 mod manifest;
@@ -59,6 +60,7 @@ pub fn all() -> Vec<Case> {
         graph::CASES,
         image_build::CASES,
         interrupt::CASES,
+        local::CASES,
         lock::CASES,
         lock_diff::CASES,
         manifest::CASES,

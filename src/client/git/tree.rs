@@ -1,0 +1,225 @@
+//! A working copy as it stands: what differs from its commit, and where git's own files are.
+//!
+//! Nothing is written, not even the times that the index remembers files by.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use git2::{ConfigLevel, Repository, StatusOptions};
+use sha1::{Digest as _, Sha1};
+
+use super::{GitError, WorkingCopy};
+use crate::source::{CommonDir, GitFolders, GitLink, TreeChanges, TreeHasher};
+
+/// How many paths that differ are named.
+const NAMED_PATHS: usize = 3;
+
+/// The submodules inside submodules that are looked into; git itself could not check out more.
+const DEEPEST: usize = 32;
+
+impl WorkingCopy {
+    /// Returns what differs from the commit of `HEAD`: modified, staged and deleted files, and
+    /// untracked ones that are not ignored. Submodules count by their own commit and differences.
+    ///
+    /// With `below`, only what lies in these folders and files counts.
+    ///
+    /// Git's own rules tell which files differ, and only those are read, so a large working copy
+    /// costs a `stat` for each of its files.
+    ///
+    /// # Errors
+    ///
+    /// The index or a file that differs cannot be read.
+    pub fn tree_changes(&self, below: &[String]) -> Result<Option<TreeChanges>, GitError> {
+        let (hasher, paths) = changes(&self.repository, &self.dir, below, 0)?;
+        if paths.is_empty() {
+            return Ok(None);
+        }
+        let named = paths.iter().take(NAMED_PATHS);
+        Ok(Some(TreeChanges {
+            digest: hasher.finish(),
+            count: paths.len(),
+            paths: named
+                .map(|path| String::from_utf8_lossy(path).into_owned())
+                .collect(),
+        }))
+    }
+
+    /// Returns where git's own files are.
+    ///
+    /// # Errors
+    ///
+    /// The `.git` of a worktree or a submodule cannot be read.
+    pub fn git_folders(&self) -> Result<GitFolders, GitError> {
+        let entry = self.dir.join(".git");
+        let link = if entry.is_dir() {
+            None
+        } else {
+            Some(self.git_link(&entry)?)
+        };
+        Ok(GitFolders {
+            entry,
+            link,
+            borrowed_objects: self.object_folders().into_iter().skip(1).collect(),
+        })
+    }
+
+    fn git_link(&self, entry: &Path) -> Result<GitLink, GitError> {
+        let named = read_path(entry, b"gitdir: ")?;
+        let git_dir = self.repository.path().to_owned();
+        let shared = git_dir.join("commondir");
+        let common = match shared.exists() {
+            true => Some(CommonDir {
+                named: read_path(&shared, b"")?,
+                dir: self.repository.commondir().to_owned(),
+            }),
+            false => None,
+        };
+        // Where git directories are shared, git does not ask them for a working copy.
+        let worktree = match &common {
+            None => self.configured_worktree(),
+            Some(_) => None,
+        };
+        Ok(GitLink {
+            dir: self.dir.clone(),
+            named,
+            git_dir: without_slash(&git_dir),
+            common: common.map(|common| CommonDir {
+                dir: without_slash(&common.dir),
+                ..common
+            }),
+            worktree,
+        })
+    }
+
+    fn configured_worktree(&self) -> Option<PathBuf> {
+        let configuration = self.repository.config().ok()?;
+        let own = configuration.open_level(ConfigLevel::Local).ok()?;
+        own.get_path("core.worktree").ok()
+    }
+}
+
+/// libgit2 writes folders with a slash at their end.
+fn without_slash(path: &Path) -> PathBuf {
+    path.components().collect()
+}
+
+/// Reads a file that names a path after a prefix.
+fn read_path(file: &Path, prefix: &[u8]) -> Result<PathBuf, GitError> {
+    let bytes = fs::read(file).map_err(|cause| cannot_read(file, cause))?;
+    let path = bytes.strip_prefix(prefix).unwrap_or(&bytes);
+    let end = path.iter().rposition(|byte| !b"\r\n".contains(byte));
+    let path = &path[..end.map_or(0, |end| end + 1)];
+    Ok(PathBuf::from(OsStr::from_bytes(path)))
+}
+
+/// Returns the digest of what differs in a repository, and the paths that do, in the order of their
+/// bytes.
+fn changes(
+    repository: &Repository,
+    dir: &Path,
+    below: &[String],
+    depth: usize,
+) -> Result<(TreeHasher, Vec<Vec<u8>>), GitError> {
+    let failed = |cause| {
+        GitError::local(
+            format!("cannot compare the files in {}", dir.display()),
+            cause,
+        )
+    };
+    let mut options = StatusOptions::new();
+    options
+        .include_untracked(true)
+        .recurse_untracked_dirs(true)
+        .include_ignored(false);
+    for path in below {
+        options.pathspec(path).disable_pathspec_match(true);
+    }
+    let statuses = repository.statuses(Some(&mut options)).map_err(failed)?;
+    let mut paths: Vec<Vec<u8>> = statuses
+        .iter()
+        // A repository inside, which git does not know, is listed as a folder.
+        .map(|entry| entry.path_bytes().to_owned())
+        .map(|path| {
+            path.strip_suffix(b"/")
+                .map(<[u8]>::to_owned)
+                .unwrap_or(path)
+        })
+        .collect();
+    paths.sort();
+    paths.dedup();
+    let mut hasher = TreeHasher::default();
+    for path in &paths {
+        add(&mut hasher, dir, path, depth)?;
+    }
+    Ok((hasher, paths))
+}
+
+/// Adds what is at a path of a working copy.
+fn add(hasher: &mut TreeHasher, dir: &Path, path: &[u8], depth: usize) -> Result<(), GitError> {
+    let file = dir.join(OsStr::from_bytes(path));
+    let metadata = match fs::symlink_metadata(&file) {
+        Ok(metadata) => metadata,
+        Err(cause) if is_missing(&cause) => {
+            hasher.removed(path);
+            return Ok(());
+        }
+        Err(cause) => return Err(cannot_read(&file, cause)),
+    };
+    let cannot_read = |cause| cannot_read(&file, cause);
+    if metadata.is_symlink() {
+        let target = fs::read_link(&file).map_err(cannot_read)?;
+        hasher.symlink(path, target.as_os_str().as_bytes());
+    } else if metadata.is_file() {
+        let executable = metadata.permissions().mode() & 0o100 != 0;
+        let content = content(&file).map_err(cannot_read)?;
+        hasher.file(path, executable, content);
+    } else if let (true, Ok(inner)) = (depth < DEEPEST, repository_at(&file, &metadata)) {
+        let head = inner.head().ok().and_then(|head| head.target());
+        let (inner, _) = changes(&inner, &file, &[], depth + 1)?;
+        hasher.repository(path, head.map(Into::into), inner);
+    } else {
+        // A folder at the place of a file: what is in it is listed by itself.
+        hasher.removed(path);
+    }
+    Ok(())
+}
+
+fn is_missing(cause: &io::Error) -> bool {
+    matches!(
+        cause.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+fn cannot_read(path: &Path, cause: io::Error) -> GitError {
+    GitError::file(format!("cannot read {}", path.display()), cause)
+}
+
+/// Opens a submodule, or another repository that lies in a working copy.
+fn repository_at(dir: &Path, metadata: &fs::Metadata) -> Result<Repository, git2::Error> {
+    if metadata.is_dir() && fs::symlink_metadata(dir.join(".git")).is_ok() {
+        Repository::open(dir)
+    } else {
+        Err(git2::Error::from_str("no repository of its own"))
+    }
+}
+
+/// Returns the SHA-1 of a file's content, as it is on disk: that is what a build reads.
+fn content(path: &Path) -> io::Result<[u8; 20]> {
+    let mut file = File::open(path)?;
+    let mut digest = Sha1::new();
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(digest.finalize().into()),
+            read => digest.update(&buffer[..read]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

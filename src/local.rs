@@ -1,0 +1,170 @@
+//! From working copies to what `--local` builds: what is checked out, and what differs from it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use futures_util::future::join_all;
+use thiserror::Error;
+use tokio::task::spawn_blocking;
+
+use crate::client::git::{GitError, Head, Opened, WorkingCopy};
+use crate::error::{Diagnostic, Exit};
+use crate::manifest::{Manifest, Service, ServiceName};
+use crate::source::{ResolvedReference, ServiceSource, WorkingTree};
+
+/// Working copies that cannot be built in place.
+#[derive(Debug, Error)]
+pub enum LocalError {
+    /// Services that were named have none.
+    #[error("--local builds working copies, and {} not there", missing(.0))]
+    Missing(Vec<(ServiceName, PathBuf)>),
+    /// No service has one.
+    #[error("--local builds working copies, and no service has one")]
+    None,
+    /// There is something else at the place of one.
+    #[error("`{service}` cannot be built in place: {} is no git repository", dir.display())]
+    OtherFiles {
+        /// The service.
+        service: ServiceName,
+        /// The folder, or the file.
+        dir: PathBuf,
+    },
+    /// Nothing was committed yet.
+    #[error("`{service}` cannot be built in place: {} has no commit yet", dir.display())]
+    NoCommit {
+        /// The service.
+        service: ServiceName,
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// It cannot be read.
+    #[error("`{service}` cannot be built in place")]
+    Git {
+        /// The service.
+        service: ServiceName,
+        /// Why not.
+        #[source]
+        cause: GitError,
+    },
+}
+
+fn missing(services: &[(ServiceName, PathBuf)]) -> String {
+    let shown = services
+        .iter()
+        .map(|(service, dir)| format!("that of `{service}` ({})", dir.display()));
+    let shown: Vec<String> = shown.collect();
+    let is = if services.len() == 1 { "is" } else { "are" };
+    format!("{} {is}", shown.join(", "))
+}
+
+impl Diagnostic for LocalError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Git { .. } => Exit::Outside,
+            _ => Exit::Usage,
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Missing(services) => {
+                let names: Vec<&str> = services.iter().map(|(name, _)| name.as_str()).collect();
+                vec![format!(
+                    "`xp sync {}` clones what is missing",
+                    names.join(" ")
+                )]
+            }
+            Self::None => vec!["`xp sync` clones them".to_owned()],
+            Self::OtherFiles { .. } => {
+                vec!["move it away, or give the service another `dir`".to_owned()]
+            }
+            Self::NoCommit { .. } => {
+                vec![
+                    "commit something: an image is tagged with a commit, and what differs from it"
+                        .to_owned(),
+                ]
+            }
+            Self::Git { cause, .. } => cause.hint().map(str::to_owned).into_iter().collect(),
+        }
+    }
+}
+
+/// Looks at the working copies of services, all at once.
+///
+/// Where the services were named, each of them must have one; else those that have none are left out.
+///
+/// # Errors
+///
+/// See [`LocalError`].
+pub async fn sources(
+    manifest: &Manifest,
+    services: &BTreeSet<ServiceName>,
+    are_named: bool,
+) -> Result<BTreeMap<ServiceName, ServiceSource>, LocalError> {
+    let looked_at = services.iter().filter_map(|name| {
+        let service = manifest.services.get(name)?.clone();
+        let dir = manifest.folder.join(&service.dir);
+        Some(spawn_blocking(move || {
+            let found = source(&service, &dir);
+            (service.name, service.dir, found)
+        }))
+    });
+    let (mut sources, mut missing) = (BTreeMap::new(), Vec::new());
+    for looked_at in join_all(looked_at).await {
+        // A panic is a mistake in xp, and goes on its way.
+        let (name, dir, found) =
+            looked_at.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        match found? {
+            Some(source) => {
+                sources.insert(name, source);
+            }
+            None => missing.push((name, dir)),
+        }
+    }
+    match (are_named && !missing.is_empty(), sources.is_empty()) {
+        (true, _) => Err(LocalError::Missing(missing)),
+        (false, true) => Err(LocalError::None),
+        (false, false) => Ok(sources),
+    }
+}
+
+/// Looks at the working copy of a service; none where there is nothing.
+fn source(service: &Service, dir: &Path) -> Result<Option<ServiceSource>, LocalError> {
+    let name = || service.name.clone();
+    let failed = |cause| LocalError::Git {
+        service: name(),
+        cause,
+    };
+    let working_copy = match WorkingCopy::open(dir).map_err(failed)? {
+        Opened::WorkingCopy(working_copy) => working_copy,
+        Opened::Nothing => return Ok(None),
+        Opened::OtherFiles | Opened::NoFolder => {
+            return Err(LocalError::OtherFiles {
+                service: name(),
+                dir: dir.to_owned(),
+            });
+        }
+    };
+    let tip = match working_copy.head().map_err(failed)? {
+        Head::Branch { name, commit } => ResolvedReference {
+            commit,
+            name: Some(format!("refs/heads/{name}")),
+        },
+        Head::Detached(commit) => ResolvedReference { commit, name: None },
+        Head::Unborn => {
+            return Err(LocalError::NoCommit {
+                service: name(),
+                dir: dir.to_owned(),
+            });
+        }
+    };
+    let facts = working_copy.commit_facts(tip.commit).map_err(failed)?;
+    let tree = WorkingTree {
+        changes: working_copy
+            .tree_changes(&service.git.paths())
+            .map_err(failed)?,
+        commit_time: facts.committer_time,
+        git: working_copy.git_folders().map_err(failed)?,
+    };
+    Ok(Some(ServiceSource::in_place(tip, tree)))
+}

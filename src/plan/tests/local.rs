@@ -1,0 +1,407 @@
+//! What `--local` builds: working copies, in place.
+
+use super::recipes::labels;
+use super::*;
+use crate::recipe::{LABEL_LOCAL, LABEL_VERSION, Recipe};
+use crate::source::{GitFolders, TreeChanges, TreeHasher, WorkingTree};
+
+/// Has a service built in place, with these files changed.
+fn in_place(mut platform: Platform, service: &str, changed: &[&str]) -> Platform {
+    platform.options.push = false;
+    let mut hasher = TreeHasher::default();
+    for path in changed {
+        hasher.file(path.as_bytes(), false, [1; 20]);
+    }
+    let changes = TreeChanges {
+        digest: hasher.finish(),
+        count: changed.len(),
+        paths: changed.iter().map(|path| (*path).to_owned()).collect(),
+    };
+    let dir = Path::new("/p").join(&platform.manifest.services[&name(service)].dir);
+    let tree = WorkingTree {
+        changes: (!changed.is_empty()).then_some(changes),
+        commit_time: 1_700_000_000,
+        git: GitFolders {
+            entry: dir.join(".git"),
+            link: None,
+            borrowed_objects: Vec::new(),
+        },
+    };
+    let source = platform.sources.get_mut(&name(service)).unwrap();
+    *source = ServiceSource::in_place(source.tip.clone(), tree);
+    platform
+}
+
+/// Returns the label of an image that a plan builds.
+fn recipe_label(plan: &Plan, service: &str) -> String {
+    labels(plan, service)[LABEL_RECIPE].clone()
+}
+
+fn step<'p, T>(plan: &'p Plan, service: &str, which: impl Fn(&'p Step) -> Option<T>) -> T {
+    let unit = Unit::Service(name(service));
+    let unit = plan.units.iter().find(|planned| planned.unit == unit);
+    unit.unwrap().steps.iter().find_map(which).unwrap()
+}
+
+fn image_step<'p>(plan: &'p Plan, service: &str) -> &'p ImageStep {
+    step(plan, service, |step| match step {
+        Step::Image(image) => Some(&**image),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_working_copy_is_built_where_it_is() {
+    let platform = in_place(Platform::new(), "back", &["main.go"]).complete("front");
+    let plan = platform.plan(&["back"]);
+    assert_eq!(
+        shown(&plan)[1..],
+        [
+            "front skip: in the registry and the engine []",
+            "back build: changed: main.go [container prepare build test image]"
+        ]
+    );
+    let back = &plan.units[2];
+    let folder = back.in_place.as_ref().unwrap();
+    assert_eq!(folder.dir, Path::new("/p/src/back"));
+    assert!(folder.changes.is_some() && folder.paths.is_empty());
+    let dirty = format!("{}-dirty-", commit("back"));
+    assert!(back.image.to_string().contains(&dirty), "{}", back.image);
+    let container = step(&plan, "back", |step| match step {
+        Step::Container(container) => Some(container),
+        _ => None,
+    });
+    assert_eq!(container.source, Path::new("/p/src/back"));
+    assert_eq!(container.git.len(), 1);
+    assert_eq!(container.git[0].source, Path::new("/p/src/back/.git"));
+    assert_eq!(container.git[0].target, Path::new("/go/src/back/.git"));
+    assert_eq!(container.env["XP_IMAGE"], back.image.to_string());
+    assert_eq!(container.env["XP_COMMIT"], commit("back").to_string());
+    assert_eq!(container.env["SOURCE_DATE_EPOCH"], "1700000000");
+    let image = image_step(&plan, "back");
+    assert_eq!(image.root, Path::new("/p/src/back"));
+    assert_eq!(image.commit_time, Some(1_700_000_000));
+    assert_eq!(image.names[0], back.image);
+    assert_eq!(image.names[1], platform.image("back", "master"));
+    assert_eq!(image.labels[LABEL_LOCAL], "/p/.xp");
+    let digest = back
+        .image
+        .to_string()
+        .split("-dirty-")
+        .last()
+        .unwrap()
+        .to_owned();
+    assert_eq!(
+        image.labels[LABEL_VERSION],
+        format!("master-dirty-{digest}")
+    );
+    let words = plan.display(Path::new("/p"), None).to_string();
+    assert!(
+        words.contains(" with src/back at /go/src/back\n"),
+        "{words}"
+    );
+    assert!(
+        words.contains("docker build --build-arg FRONT src/back\n"),
+        "{words}"
+    );
+}
+
+#[test]
+fn nothing_of_it_is_pushed_even_where_pushing_is_allowed() {
+    for changed in [&["a"][..], &[]] {
+        let mut platform = in_place(Platform::new(), "front", changed);
+        platform.options.push = true;
+        platform.options.tags = vec!["extra".parse().unwrap()];
+        let plan = platform.plan(&["front"]);
+        assert!(shown(&plan)[0].ends_with("[image]"), "{:?}", shown(&plan));
+        assert_eq!(image_step(&plan, "front").names.len(), 3);
+        let label = recipe_label(&plan, "front");
+        // What is there already is not pushed either, and neither are its tags.
+        let platform = platform
+            .engine("front", "", "a")
+            .label("front", Some(&label));
+        let plan = platform.plan(&["front"]);
+        assert_eq!(
+            shown(&plan),
+            ["front tag: in the engine; extra, master is elsewhere [tag]"]
+        );
+        assert!(matches!(plan.units[0].steps[0], Step::EngineTag { .. }));
+    }
+}
+
+#[test]
+fn registries_are_asked_for_the_commit_of_a_clean_working_copy_only() {
+    let asked = |platform: &Platform| {
+        let selected = BTreeSet::from([name("front")]);
+        let (options, env) = (&platform.options, |_: &str| None);
+        let draft = Draft::new(
+            &platform.manifest,
+            &selected,
+            &platform.sources,
+            options,
+            &env,
+        );
+        draft.unwrap().images()
+    };
+    assert_eq!(asked(&Platform::new()).len(), 2);
+    let clean = in_place(Platform::new(), "front", &[]);
+    assert_eq!(asked(&clean), [clean.image("front", "")]);
+    let dirty = in_place(Platform::new(), "front", &["a"]);
+    assert_eq!(asked(&dirty), []);
+}
+
+#[test]
+fn an_image_of_the_commit_is_good_for_a_clean_working_copy() {
+    let clean = || in_place(Platform::new(), "front", &[]);
+    assert_eq!(
+        shown(&clean().plan(&["front"])),
+        ["front build: the engine does not have the commit [image]"]
+    );
+    assert_eq!(
+        shown(&clean().complete("front").plan(&["front"])),
+        ["front skip: in the registry and the engine []"]
+    );
+    assert_eq!(
+        shown(&clean().registry("front", "", "a").plan(&["front"])),
+        ["front pull: in the registry, not in the engine [pull tag]"]
+    );
+    // And none for one with changes.
+    let dirty = in_place(Platform::new().complete("front"), "front", &["a"]);
+    assert!(shown(&dirty.plan(&["front"]))[0].starts_with("front build: changed: a"));
+}
+
+#[test]
+fn a_registry_that_does_not_answer_keeps_nobody_from_building_in_place() {
+    let mut platform = in_place(Platform::new(), "front", &[]);
+    let refusal = Refusal {
+        why: "unreachable".to_owned(),
+        hints: Vec::new(),
+    };
+    let image = platform.image("front", "");
+    let unknown = Presence::Unknown(refusal);
+    platform.inventory.registry.insert(image, unknown.clone());
+    assert_eq!(
+        shown(&platform.plan(&["front"])),
+        ["front build: the engine does not have the commit [image]"]
+    );
+    // For a service that is needed, and built from its commit, the rule is as ever.
+    let mut platform = in_place(Platform::new(), "back", &["a"]);
+    let image = platform.image("front", "");
+    platform.inventory.registry.insert(image, unknown);
+    let error = platform.try_plan(&["back"]).unwrap_err().to_string();
+    assert!(error.contains("unreachable"), "{error}");
+}
+
+#[test]
+fn an_image_of_a_working_copy_is_none_of_its_commit() {
+    let local = in_place(Platform::new(), "front", &[]).plan(&["front"]);
+    let label = recipe_label(&local, "front");
+    assert!(label.parse::<Recipe>().unwrap().is_of_working_copy());
+    let why = "the engine's image was built by --local";
+    let found = || {
+        let platform = Platform::new().engine("front", "", "local");
+        platform
+            .engine("front", "master", "local")
+            .label("front", Some(&label))
+    };
+    let commit = "neither r.example.com nor the engine has the commit";
+    assert_eq!(
+        shown(&found().plan(&["front"])),
+        [format!(
+            "front build: {commit}; {why} [sync export image push tag]"
+        )]
+    );
+    // Not even where the commit alone is trusted.
+    let trusting = found().options(|options| options.trust_commit = true);
+    assert!(shown(&trusting.plan(&["front"]))[0].starts_with("front build: "));
+    // Nor without a registry.
+    let mut engine_alone = Platform::local().engine("front", "", "local");
+    engine_alone = engine_alone.label("front", Some(&label));
+    assert_eq!(
+        shown(&engine_alone.plan(&["front"])),
+        [format!(
+            "front build: the engine does not have the commit; {why} [sync export image]"
+        )]
+    );
+    // The next local build is content with it.
+    let again = in_place(found(), "front", &[]);
+    assert_eq!(
+        shown(&again.plan(&["front"])),
+        ["front skip: in the engine []"]
+    );
+}
+
+#[test]
+fn the_registrys_image_takes_the_place_of_a_local_one() {
+    let local = in_place(Platform::new(), "front", &[]).plan(&["front"]);
+    let local = recipe_label(&local, "front");
+    // The registry has the commit's image, and the engine the working copy's.
+    let plan = |selected: &[&str], pull: bool| {
+        let platform = Platform::new()
+            .registry("front", "", "a")
+            .registry("front", "master", "a")
+            .engine("front", "", "local")
+            .engine("front", "master", "local");
+        let options = Options {
+            pull,
+            ..Options::default()
+        };
+        let env = |_: &str| Some("7".to_owned());
+        let selected = selected.iter().map(|service| name(service)).collect();
+        let draft = Draft::new(
+            &platform.manifest,
+            &selected,
+            &platform.sources,
+            &options,
+            &env,
+        );
+        let draft = draft.unwrap();
+        let folders = platform.folders(&draft);
+        let mut inventory = platform.inventory(&draft, &folders);
+        let image = platform.image("front", "").to_string();
+        let label = (LABEL_RECIPE.to_owned(), local.clone());
+        inventory.engine.get_mut(&image).unwrap().labels = [label].into();
+        let decided = draft.decide(inventory, folders).unwrap();
+        let builders = BTreeMap::new();
+        let plan = decided.complete(&builders, &Layout::new(PathBuf::from("/p/.xp")));
+        shown(&plan.unwrap())
+    };
+    let pull = "front pull: in the registry, not in the engine; \
+                the engine's image was built by --local [pull tag]";
+    assert_eq!(plan(&["front"], true), [pull]);
+    // A build upon it would take what the engine has.
+    assert_eq!(plan(&["back"], false)[1], pull);
+    // Its names are none of the commit's, so no tag is set to it.
+    assert_eq!(plan(&["front"], false), ["front skip: in the registry []"]);
+}
+
+#[test]
+fn services_take_each_others_local_images() {
+    let platform = in_place(Platform::new(), "front", &["page"]);
+    let platform = in_place(platform, "back", &[]);
+    let plan = platform.plan(&["back", "front"]);
+    let front = platform.image("front", "").to_string();
+    assert!(front.contains("-dirty-"));
+    assert_eq!(image_step(&plan, "back").args["FRONT"], front);
+    let first = recipe_label(&plan, "back");
+    // Another edit of the frontend makes the backend's image stale, though its own files are the same.
+    let platform = in_place(platform, "front", &["page", "style"])
+        .engine("back", "", "a")
+        .label("back", Some(&first));
+    let plan = platform.plan(&["back", "front"]);
+    assert_eq!(plan.units.last().unwrap().reason, "needs.front changed");
+    // And so is that image for a build of the commit.
+    let commit = Platform::new()
+        .engine("back", "", "a")
+        .label("back", Some(&first));
+    let plan = commit.plan(&["back"]);
+    assert!(
+        plan.units.last().unwrap().reason.contains("--local"),
+        "{:?}",
+        shown(&plan)
+    );
+}
+
+/// A service that is built from its commit, but upon a working copy, is as little the commit's.
+#[test]
+fn what_is_built_upon_a_working_copy_is_marked() {
+    let needs = "dir: src/other\n    needs: [back]";
+    let text = MANIFEST.replace("dir: src/other", needs);
+    let platform = in_place(Platform::of(&text), "front", &["page"]);
+    let platform = in_place(platform, "other", &["a"]);
+    let mut platform = platform;
+    platform.options.push = true;
+    let plan = platform.plan(&["front", "other"]);
+    let back = plan
+        .units
+        .iter()
+        .find(|unit| unit.unit == Unit::Service(name("back")));
+    let phases: Vec<_> = back.unwrap().steps.iter().map(Step::phase).collect();
+    assert_eq!(
+        phases[..2],
+        [Phase::Sync, Phase::Export],
+        "its own files are the commit's"
+    );
+    assert!(!phases.contains(&Phase::Push) && !phases.contains(&Phase::Tag));
+    assert!(
+        recipe_label(&plan, "back")
+            .parse::<Recipe>()
+            .unwrap()
+            .is_of_working_copy()
+    );
+    assert!(labels(&plan, "back").contains_key(LABEL_LOCAL));
+    assert!(back.unwrap().in_place.is_none());
+    // It is called by another name than the commit's image, which may be there.
+    let image = back.unwrap().image.to_string();
+    assert!(image.ends_with("-local-changes"), "{image}");
+    let other = image_step(&plan, "other").names[0].to_string();
+    assert!(!other.contains("local-changes") && other.contains("-dirty-"));
+    // Upon a working copy without changes it is the commit's image, as far as names go.
+    let clean = in_place(in_place(Platform::of(&text), "front", &[]), "other", &["a"]);
+    let plan = clean.plan(&["front", "other"]);
+    assert_eq!(image_step(&plan, "back").names[0], clean.image("back", ""));
+    assert!(recipe_label(&plan, "back").contains("\"source\""));
+}
+
+#[test]
+fn a_working_copy_that_is_built_in_place_is_not_moved() {
+    let text = MANIFEST.replace("dir: src/front", "dir: src/back").replace(
+        "https://g.example.com/front.git",
+        "https://g.example.com/back.git",
+    );
+    let moves = |platform: &Platform| {
+        let plan = platform.plan(&["back"]);
+        step(&plan, "front", |step| match step {
+            Step::Sync(sync) => Some(sync.moves),
+            _ => None,
+        })
+    };
+    assert!(moves(&Platform::of(&text)));
+    assert!(!moves(&in_place(Platform::of(&text), "back", &["a"])));
+}
+
+#[test]
+fn xps_own_files_stay_out_of_a_platform_that_is_a_service() {
+    let text = "services:\n  all:\n    dir: .\n    git: {remote: 'https://g.example.com/all.git'}\n    \
+                docker: {image: all}\n";
+    let plan = in_place(Platform::of(text), "all", &["a"]).plan(&["all"]);
+    let image = image_step(&plan, "all");
+    assert_eq!(image.context, Path::new("/p"));
+    assert_eq!(image.left_out.as_deref(), Some(Path::new("/p/.xp")));
+    let plan = in_place(Platform::new(), "front", &["a"]).plan(&["front"]);
+    assert_eq!(image_step(&plan, "front").left_out, None);
+}
+
+#[test]
+fn a_builder_that_the_engine_has_is_asked_for_only_to_be_pushed() {
+    let wanted = |push: bool| {
+        let mut platform = in_place(Platform::new(), "back", &["a"]);
+        platform.options.push = push;
+        let (selected, env) = (BTreeSet::from([name("back")]), |_: &str| {
+            Some("7".to_owned())
+        });
+        let options = &platform.options;
+        let draft = Draft::new(
+            &platform.manifest,
+            &selected,
+            &platform.sources,
+            options,
+            &env,
+        );
+        let draft = draft.unwrap();
+        let folders = platform.folders(&draft);
+        let mut inventory = platform.inventory(&draft, &folders);
+        let builder = folders.values().next().unwrap().image.to_string();
+        let found = EngineImage {
+            id: "b".to_owned(),
+            labels: Labels::new(),
+        };
+        inventory.engine.insert(builder, found);
+        draft
+            .decide(inventory, folders)
+            .unwrap()
+            .builder_images()
+            .len()
+    };
+    assert_eq!((wanted(true), wanted(false)), (1, 0));
+}
