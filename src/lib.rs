@@ -19,6 +19,7 @@
 //! | [`source`] | git URLs, references, commits | be impure |
 //! | [`image`] | registries, repositories, tags, digests | be impure |
 //! | [`recipe`] | the inputs of a build and their digests | be impure |
+//! | [`lock`] | `x-platform.lock`: its format, what it takes to meet one, what changed between two | be impure, but for its file |
 //! | [`plan`] | inventory and manifest to steps; how they are shown | be impure |
 //! | [`graph`] | which service needs which, as text and pictures, for `xp graph` | be impure |
 //! | [`status`] | how each service stands, for `xp status` | be impure |
@@ -54,6 +55,7 @@ pub mod graph;
 pub mod history;
 pub mod image;
 pub mod inspect;
+pub mod lock;
 pub mod manifest;
 pub mod plan;
 pub mod recipe;

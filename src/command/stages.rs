@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tokio_util::sync::CancellationToken;
 
+use super::locked::Locked;
 use super::session::Session;
 use crate::cli::{PlanArgs, References, Selection};
 use crate::client::engine::{Engine, EngineFacts};
@@ -207,6 +208,7 @@ pub async fn narrow(
 pub struct Resolved {
     selected: BTreeSet<ServiceName>,
     sources: BTreeMap<ServiceName, ServiceSource>,
+    locked: Option<Locked>,
     options: Options,
     pub engine: Engine,
     pub facts: EngineFacts,
@@ -244,10 +246,16 @@ pub async fn resolved(
 ) -> Result<Resolved, Failure> {
     let selected = select(session, &args.selection)?;
     let concerned = session.manifest.closure(&selected);
+    let locked = Locked::read(session, &args.locked)?;
     let git = session.git()?;
     let sources = async {
-        let sources = resolve(session, &git, &concerned, &args.references).await?;
-        narrow(session, &git, sources, Reach::Remotes(lock)).await
+        match &locked {
+            Some(locked) => locked.sources(session, &concerned),
+            None => {
+                let sources = resolve(session, &git, &concerned, &args.references).await?;
+                narrow(session, &git, sources, Reach::Remotes(lock)).await
+            }
+        }
     };
     let (sources, engine) = tokio::join!(sources, session.engine());
     // A manifest or a remote that is wrong is said before an engine that does not run.
@@ -259,12 +267,15 @@ pub async fn resolved(
         push: !args.images.no_push,
         test: !args.images.no_test,
         trust_commit: args.images.trust_commit,
+        moving_tags: locked.is_none(),
+        pinned: locked.as_ref().map(Locked::pinned).unwrap_or_default(),
         tags: args.images.tags.clone(),
         train: args.references.branch.clone(),
     };
     Ok(Resolved {
         selected,
         sources,
+        locked,
         options,
         engine,
         facts,
@@ -284,6 +295,11 @@ pub async fn plan(
     let draft = resolved.draft(session, &variable)?;
     let folders = folders(session, &draft)?;
     let inventory = inventory(session, &draft, &resolved).await?;
+    if let Some(locked) = &resolved.locked {
+        locked
+            .check(session, &resolved.registry, &draft, &inventory, &folders)
+            .await?;
+    }
     let plan = decide(session, draft, inventory, folders, &resolved.registry).await?;
     let Resolved {
         engine,

@@ -11,26 +11,27 @@ use tokio_util::sync::CancellationToken;
 
 use super::state::UnitState;
 use super::stop::{StepError, Stop};
-use super::sync::{SyncError, SyncOutcome, SyncRequest, sync};
+use super::sync::{SyncError, SyncOutcome, SyncRequest, check_out_locked, sync};
 use crate::client::git::{
     Export, GitClient, GitErrorKind, Opened, Progress, Watch, WorkingCopy, export,
 };
 use crate::event::{Event, Events, Phase, Unit};
 use crate::plan::{ExportStep, SyncStep};
+use crate::source::CommitId;
 
 /// Progress is told at most so often, as git reports every object.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What was done to a working copy in this run.
-type Synced = Vec<(SyncStep, SyncOutcome)>;
+pub(super) type Synced = Vec<(SyncStep, SyncOutcome)>;
 
 /// What bringing a commit's files takes.
 pub struct Sources {
-    git: GitClient,
+    pub(super) git: GitClient,
     events: Events,
-    cancel: CancellationToken,
+    pub(super) cancel: CancellationToken,
     /// For clones that are not complete yet.
-    staging_dir: PathBuf,
+    pub(super) staging_dir: PathBuf,
     /// The working copies that are in use: services of one remote may share one.
     in_use: Mutex<HashMap<PathBuf, Arc<tokio::sync::Mutex<Synced>>>>,
     /// Held while files are checked out, which keeps a processor busy: more at once is not faster.
@@ -57,7 +58,7 @@ impl Sources {
         }
     }
 
-    async fn lock(&self, dir: &Path) -> tokio::sync::OwnedMutexGuard<Synced> {
+    pub(super) async fn lock(&self, dir: &Path) -> tokio::sync::OwnedMutexGuard<Synced> {
         let lock = {
             let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
             in_use.entry(dir.to_owned()).or_default().clone()
@@ -87,12 +88,40 @@ pub async fn sync_working_copy(
     unit: &Unit,
     step: &SyncStep,
 ) -> Result<SyncOutcome, Stop> {
-    let mut synced = sources.lock(&step.dir).await;
+    let mut done = sources.lock(&step.dir).await;
     // The services of one working copy mostly want the same of it.
-    if let Some((_, outcome)) = synced.iter().find(|(done, _)| done == step) {
+    if let Some((_, outcome)) = done.iter().find(|(earlier, _)| earlier == step) {
         return Ok(outcome.clone());
     }
-    let done = step.clone();
+    let outcome = synced(sources, unit, step, sync).await?;
+    done.push((step.clone(), outcome.clone()));
+    Ok(outcome)
+}
+
+/// Checks a locked commit out where that is safe, and returns what was done. `others` are those of the
+/// other services in the working copy.
+pub async fn check_out_working_copy(
+    sources: &Sources,
+    unit: &Unit,
+    step: &SyncStep,
+    others: Vec<CommitId>,
+) -> Result<SyncOutcome, Stop> {
+    let _lock = sources.lock(&step.dir).await;
+    let check_out = move |client: &GitClient, request: &SyncRequest<'_>, watch: &Watch<'_>| {
+        check_out_locked(client, request, &others, watch)
+    };
+    synced(sources, unit, step, check_out).await
+}
+
+/// Works on a working copy on a thread that may block. Its lock is held.
+async fn synced(
+    sources: &Sources,
+    unit: &Unit,
+    step: &SyncStep,
+    sync: impl FnOnce(&GitClient, &SyncRequest<'_>, &Watch<'_>) -> Result<SyncOutcome, SyncError>
+    + Send
+    + 'static,
+) -> Result<SyncOutcome, Stop> {
     let (client, staging_dir) = (sources.git.clone(), sources.staging_dir.clone());
     let (step, cancel) = (step.clone(), sources.cancel.clone());
     let progress = progress(sources.events.clone(), unit.clone());
@@ -117,11 +146,7 @@ pub async fn sync_working_copy(
         Err(SyncError::Git(error)) if error.kind() == GitErrorKind::Cancelled => {
             Err(Stop::Cancelled)
         }
-        result => {
-            let outcome = result.map_err(StepError::from)?;
-            synced.push((done, outcome.clone()));
-            Ok(outcome)
-        }
+        result => Ok(result.map_err(StepError::from)?),
     }
 }
 
@@ -165,7 +190,7 @@ pub async fn run_export(
 }
 
 /// Goes on with a panic of a blocking thread, which is a mistake in xp.
-fn joined<T>(result: Result<T, tokio::task::JoinError>) -> T {
+pub(super) fn joined<T>(result: Result<T, tokio::task::JoinError>) -> T {
     match result {
         Ok(value) => value,
         Err(error) => std::panic::resume_unwind(error.into_panic()),

@@ -10,7 +10,10 @@
 //! detached; a merge, rebase or the like under way; files that cannot be written. Where the remote's history was rewritten, a
 //! branch without commits of its own (it stands where the remote's branch once stood) follows,
 //! and `refs/xp/before-rewrite/<branch>` keeps the old commits; any other branch stays.
+//!
+//! A locked commit is checked out without a branch ([`check_out_locked`]), under the same rule.
 
+mod locked;
 mod staging;
 #[cfg(test)]
 mod tests;
@@ -26,6 +29,7 @@ use crate::client::git::{
 };
 use crate::error::{Diagnostic, Exit, chain};
 use crate::source::{CommitId, GitUrl, ResolvedReference};
+pub use locked::check_out_locked;
 use staging::Staging;
 
 /// A working copy, and what it should have.
@@ -331,6 +335,35 @@ fn bring_earlier_commit(
         .map_err(|error| missing_or(request, error))
 }
 
+/// Makes sure that a commit is in the object store, and leaves every file as it is; where there is no
+/// working copy, it is cloned. Blocks.
+///
+/// # Errors
+///
+/// As for [`sync`].
+pub fn fetch_missing(
+    client: &GitClient,
+    request: &SyncRequest<'_>,
+    watch: &Watch<'_>,
+) -> Result<(), SyncError> {
+    let dir = request.dir.to_owned();
+    let working_copy = match WorkingCopy::open(request.dir)? {
+        Opened::Nothing => {
+            staging::remove_stale(request.staging_dir);
+            return clone_anew(client, request, watch).map(drop);
+        }
+        Opened::OtherFiles => return Err(SyncError::OtherFiles { dir }),
+        Opened::NoFolder => return Err(SyncError::NoFolder { dir }),
+        Opened::WorkingCopy(working_copy) => working_copy,
+    };
+    if working_copy.has_commit(request.resolved.commit) {
+        return Ok(());
+    }
+    let remote = working_copy.remote_of(client, request.url);
+    let tracking = Tracking::of(&working_copy, remote, request.resolved);
+    bring_commit(client, &working_copy, &tracking, request, watch)
+}
+
 /// Where the remote's branches are kept in a working copy.
 struct Tracking {
     /// The remote's name in the configuration; none where only the manifest knows its URL.
@@ -567,12 +600,33 @@ fn how_to_move(
                             remote: remote.clone(),
                         }
                     }
+                    (Some(wanted), Some(remote)) => {
+                        back_to_branch(working_copy, wanted, remote, resolved.commit)
+                            .unwrap_or(Move::Detached)
+                    }
                     _ => Move::Detached,
                 },
             ))
         }
         (Head::Detached(_) | Head::Unborn, ..) => Err(Reason::Detached),
     }
+}
+
+/// Returns how `HEAD` goes back to the branch that it was taken off, where that branch follows the
+/// wanted one and has no commits of its own.
+fn back_to_branch(
+    working_copy: &WorkingCopy,
+    branch: &str,
+    remote: &str,
+    to: CommitId,
+) -> Option<Move> {
+    let from = working_copy.reference(&format!("refs/heads/{branch}"))?;
+    let is_free = working_copy.branch_follows(branch, Some(remote), branch)
+        && working_copy.is_ancestor(from, to).unwrap_or(false);
+    is_free.then(|| Move::Return {
+        name: branch.to_owned(),
+        from,
+    })
 }
 
 /// How a branch stands to a commit that it cannot be fast-forwarded to.

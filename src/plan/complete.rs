@@ -214,7 +214,7 @@ impl Decided<'_> {
         steps.push(Step::Sync(SyncStep {
             dir: dir.clone(),
             remote: service.git.remote.clone(),
-            resolved: source.tip.clone(),
+            resolved: source.followed(),
             commit,
         }));
         steps.push(Step::Export(ExportStep {

@@ -13,7 +13,7 @@ use crate::recipe::{ContentId, Recipe};
 use crate::source::CommitId;
 
 /// The input that `--no-test` leaves out.
-pub(super) const TESTS: &str = "scripts.test";
+pub const TESTS: &str = "scripts.test";
 
 /// The builders that are made from folders, by unit.
 pub type Folders = BTreeMap<Unit, FolderBuilder>;

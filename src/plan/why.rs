@@ -133,6 +133,7 @@ impl Draft<'_> {
             Origin::Manifest => "git.reference",
             Origin::Branch => "--branch",
             Origin::Reference => "--reference",
+            Origin::Lock => "the lock",
         };
         let reference = source.tip.name.as_deref().unwrap_or("a commit");
         Row {

@@ -5,9 +5,11 @@
 mod commit;
 mod reference;
 mod service;
+mod summary;
 mod url;
 
 pub use commit::{CommitId, InvalidCommitId};
 pub use reference::{GitReference, InvalidRefName, RefName, ResolvedReference};
 pub use service::{Origin, ServiceSource};
+pub use summary::CommitSummary;
 pub use url::{GitScheme, GitUrl, InvalidGitUrl};

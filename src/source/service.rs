@@ -26,6 +26,8 @@ pub enum Origin {
     Branch,
     /// `--reference`
     Reference,
+    /// The lock.
+    Lock,
 }
 
 impl Origin {
@@ -35,6 +37,7 @@ impl Origin {
             Self::Manifest => "manifest",
             Self::Branch => "branch",
             Self::Reference => "reference",
+            Self::Lock => "lock",
         }
     }
 }
@@ -54,10 +57,13 @@ impl ServiceSource {
     /// Tells whether another commit is built than the one that the manifest's reference stands for.
     ///
     /// A branch that has no commit of its own yet makes no difference, nor one whose commits touch other
-    /// services of the repository: what is built is the same.
+    /// services of the repository: what is built is the same. A lock says itself how each image is called.
     pub fn deviates(&self) -> bool {
         let normal = self.normal.as_ref().map(|normal| normal.commit);
-        self.origin != Origin::Manifest && normal != Some(self.commit)
+        match self.origin {
+            Origin::Manifest | Origin::Lock => false,
+            Origin::Branch | Origin::Reference => normal != Some(self.commit),
+        }
     }
 
     /// Returns the reference that the build is told of: the manifest's where it stands for the same
@@ -66,6 +72,18 @@ impl ServiceSource {
         match &self.normal {
             Some(normal) if !self.deviates() => normal,
             _ => &self.tip,
+        }
+    }
+
+    /// Returns what the working copy is brought up to date with: a locked commit stands for itself, as
+    /// its branch may be somewhere else by now.
+    pub fn followed(&self) -> ResolvedReference {
+        match self.origin {
+            Origin::Lock => ResolvedReference {
+                commit: self.commit,
+                name: None,
+            },
+            _ => self.tip.clone(),
         }
     }
 

@@ -23,7 +23,7 @@ pub(super) fn within_repository(text: &str) -> Result<String, String> {
 }
 
 /// Does the same for a path that stays a text, such as a Dockerfile's, and may be git's own.
-pub(super) fn within_context(text: &str) -> Result<String, String> {
+pub(crate) fn within_context(text: &str) -> Result<String, String> {
     parts_within(text).map(|parts| parts.join("/"))
 }
 

@@ -40,7 +40,7 @@ version: 1
 builders: {}
 services: {a: {git: {}, docker: {}, dockerBuilder: {}, scripts: {}}}
 ";
-    let node = yaml::read(text, &mut Vec::new()).unwrap();
+    let node = yaml::read(text, "manifest", &mut Vec::new()).unwrap();
     let mut context = Context::new(text, Vec::new());
     decode::root(&mut context, &node);
     let schema = schema();

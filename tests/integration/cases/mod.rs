@@ -19,6 +19,8 @@ mod git_user_work;
 mod graph;
 mod image_build;
 mod interrupt;
+mod lock;
+mod lock_diff;
 mod manifest;
 mod plan;
 mod publish;
@@ -57,6 +59,8 @@ pub fn all() -> Vec<Case> {
         graph::CASES,
         image_build::CASES,
         interrupt::CASES,
+        lock::CASES,
+        lock_diff::CASES,
         manifest::CASES,
         plan::CASES,
         publish::CASES,
