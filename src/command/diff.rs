@@ -177,7 +177,11 @@ async fn find(
     let request = HistoryRequest {
         dir: session.manifest.folder.join(&service.dir),
         remote: service.git.remote.clone(),
-        paths: to.path.iter().cloned().collect(),
+        // Beside its folder, what the manifest says it is made of.
+        paths: match to.path == service.git.path {
+            true => service.git.paths(),
+            false => to.path.iter().cloned().collect(),
+        },
         from: from.resolved(),
         to: to.resolved(),
         fetch,

@@ -6,7 +6,7 @@ use thiserror::Error;
 use tokio::task::spawn_blocking;
 
 use super::source::{Sources, joined};
-use super::sync::{SyncError, SyncRequest, fetch_missing};
+use super::sync::{SyncError, SyncRequest, fetch_missing, fetch_whole_history};
 use crate::client::git::{GitError, Opened, Watch, WorkingCopy};
 use crate::source::{CommitId, CommitSummary, GitUrl, ResolvedReference};
 
@@ -41,9 +41,6 @@ pub enum HistoryError {
         /// What it lacks.
         commit: CommitId,
     },
-    /// The working copy is a shallow clone.
-    #[error("{} is a shallow clone, without the commits between", .0.display())]
-    Shallow(PathBuf),
     /// The remote does not give the commits out.
     #[error(transparent)]
     Sync(#[from] SyncError),
@@ -57,10 +54,6 @@ impl HistoryError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoWorkingCopy(_) | Self::Missing { .. } => None,
-            Self::Shallow(dir) => Some(format!(
-                "`git -C {} fetch --unshallow` fetches the rest",
-                dir.display()
-            )),
             Self::Sync(error) => error.hint().map(str::to_owned),
             Self::Git(error) => error.hint().map(str::to_owned),
         }
@@ -88,7 +81,7 @@ pub async fn history(
         };
         if request.fetch {
             for resolved in [&request.to, &request.from] {
-                let wanted = SyncRequest {
+                let one = SyncRequest {
                     dir: &request.dir,
                     staging_dir: &staging_dir,
                     url: &request.remote,
@@ -96,27 +89,18 @@ pub async fn history(
                     commit: resolved.commit,
                     moves: false,
                 };
-                fetch_missing(&client, &wanted, &watch)
-                    .map_err(|error| explained(error, &request))?;
+                fetch_missing(&client, &one, &watch)?;
+                // What is between may be missing though both ends are here.
+                if let Opened::WorkingCopy(working_copy) = WorkingCopy::open(&request.dir)?
+                    && working_copy.is_shallow()
+                {
+                    fetch_whole_history(&client, &one, &watch)?;
+                }
             }
         }
         read(&request)
     });
     joined(read.await)
-}
-
-/// Names the reason where the remote is not to blame.
-fn explained(error: SyncError, request: &HistoryRequest) -> HistoryError {
-    let is_shallow = || match WorkingCopy::open(&request.dir) {
-        Ok(Opened::WorkingCopy(working_copy)) => working_copy.holds_a_part_only(),
-        _ => false,
-    };
-    match error {
-        SyncError::MissingCommit { .. } if is_shallow() => {
-            HistoryError::Shallow(request.dir.clone())
-        }
-        error => error.into(),
-    }
 }
 
 fn read(

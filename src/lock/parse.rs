@@ -11,7 +11,7 @@ use crate::image::{ImageReference, Tag};
 use crate::manifest::ManifestError as Report;
 use crate::manifest::ServiceName;
 use crate::manifest::decode::context::{Context, Fields, Value};
-use crate::manifest::decode::path::within_context;
+use crate::manifest::decode::path::within_repository;
 use crate::manifest::document::Document;
 use crate::manifest::error::Problem;
 use crate::manifest::node::{Kind, Node};
@@ -193,7 +193,7 @@ fn service(cx: &mut Context, value: &Value) -> Option<LockedService> {
     let name = fields.take("name").map(|it| it.parse_with(cx, full_name));
     let path = fields
         .take("path")
-        .map(|it| it.parse_with(cx, within_context));
+        .map(|it| it.parse_with(cx, within_repository));
     let commit = required(cx, &mut fields, "commit", value);
     let commit: Option<CommitId> = commit.and_then(|it| it.parse(cx));
     let image_value = required(cx, &mut fields, "image", value);

@@ -1,22 +1,16 @@
 //! The commits between two commits.
 
-use std::collections::HashSet;
-use std::fs;
 use std::path::Path;
 
 use git2::{Commit, Oid, Repository, Sort};
 
 use super::error::GitErrorKind;
+use super::shallow::borders;
 use super::working_copy::oid;
 use super::{GitError, WorkingCopy};
 use crate::source::{CommitId, CommitSummary};
 
 impl WorkingCopy {
-    /// Tells whether it is a shallow clone, which holds only a part of the history.
-    pub fn holds_a_part_only(&self) -> bool {
-        !borders(&self.repository).is_empty()
-    }
-
     /// Returns the commits that lead to `to` and not to `from`, the newest first: those of `git log
     /// from..to`, in its order. With paths only those that touched one of them.
     ///
@@ -50,14 +44,6 @@ fn walk(repository: &Repository, from: Oid, to: Oid) -> Result<Vec<Oid>, git2::E
     walk.push(to)?;
     walk.hide(from)?;
     walk.collect()
-}
-
-/// Returns the commits whose parents a shallow clone leaves out.
-fn borders(repository: &Repository) -> HashSet<Oid> {
-    let text = fs::read_to_string(repository.commondir().join("shallow")).unwrap_or_default();
-    text.lines()
-        .filter_map(|line| Oid::from_str(line.trim()).ok())
-        .collect()
 }
 
 fn summaries(

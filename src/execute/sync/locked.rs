@@ -31,6 +31,7 @@ pub fn check_out_locked(
         };
         let by_itself = SyncRequest {
             resolved: &bare,
+            commit: *commit,
             ..*request
         };
         fetch_missing(client, &by_itself, watch)?;

@@ -17,7 +17,7 @@ pub(super) fn within_folder(text: &str) -> Result<PathBuf, String> {
 }
 
 /// Does the same for a path of a git repository.
-pub(super) fn within_repository(text: &str) -> Result<String, String> {
+pub(crate) fn within_repository(text: &str) -> Result<String, String> {
     within_folder(text)?;
     within_context(text)
 }

@@ -25,6 +25,7 @@ pub const CASES: &[Case] = cases![
     working_copies_follow_the_lock_and_come_back,
     services_of_one_working_copy_are_locked_together,
     a_topic_train_is_locked_by_the_names_of_its_images,
+    services_of_one_repository_are_locked_by_what_touched_them,
     a_lock_that_cannot_be_written_leaves_the_old_one,
 ];
 
@@ -691,6 +692,79 @@ fn a_topic_train_is_locked_by_the_names_of_its_images(t: &Context) {
     t.xp(["lock"]).success();
     assert!(!lock_text(t).contains("TASK-981"));
     t.xp(["build", "--locked"]).success();
+}
+
+fn services_of_one_repository_are_locked_by_what_touched_them(t: &Context) {
+    let repository = t.git_repo("mono");
+    let file = |name: &str, content: &str| (format!("{name}/content"), content.to_owned());
+    let commit = |name: &str, content: &str, message: &str| {
+        let (path, content) = file(name, content);
+        let dockerfile = format!("{name}/Dockerfile");
+        repository.commit(
+            &[(&path, &content), (&dockerfile, small::DOCKERFILE)],
+            message,
+        )
+    };
+    let one = commit("one", "1", "One");
+    let two = commit("two", "1", "Two");
+    let url = repository.url_http();
+    let service = |name: &str| {
+        format!(
+            "  {name}:\n    dir: src/mono\n    git: {{remote: '{url}', reference: origin/master, path: {name}}}\n    \
+             docker: {{image: {}}}\n",
+            t.image(name)
+        )
+    };
+    small::manifest(t, t.registry().host(), &(service("one") + &service("two")));
+    t.xp(["build"]).success();
+    t.xp(["lock"]).success();
+    let text = lock_text(t);
+    for part in [
+        format!("    path: one\n    commit: {one}\n"),
+        format!("    path: two\n    commit: {two}\n"),
+    ] {
+        assert!(text.contains(&part), "{part} is not in\n{text}");
+    }
+    // What touches neither makes no lock old, though the branch moved.
+    repository.commit(&[("README", "x")], "Neither");
+    t.xp(["lock", "--check"]).success();
+    let later = commit("one", "2", "One again");
+    t.xp(["build"]).success();
+    t.write("old.lock", &text);
+    t.xp(["lock"])
+        .success()
+        .stdout_contains(&format!(
+            "one      moved   {}..{}",
+            short(&one),
+            short(&later)
+        ))
+        .stdout_contains("1 service is as it was");
+    let diff = t.xp(["diff", "old.lock"]).success();
+    let diff = diff
+        .stdout_contains("1 commit\n")
+        .stdout_contains("One again");
+    assert!(!diff.stdout.contains("Neither"), "{diff}");
+
+    t.xp(["build", "--locked", "--lock-file", "old.lock"])
+        .success();
+    // The files of both, as they were: the later of the two commits has them.
+    t.xp(["sync", "--locked", "--lock-file", "old.lock"])
+        .success();
+    assert_eq!(t.git("src/mono", &["rev-parse", "HEAD"]), two);
+    t.xp(["sync", "--locked"]).success();
+    assert_eq!(t.git("src/mono", &["rev-parse", "HEAD"]), later);
+    // Another folder is another service.
+    let manifest = t.read("x-platform.yml");
+    t.manifest(
+        &manifest
+            .replace("path: two", "path: one/../two")
+            .replace("one/../", "./"),
+    );
+    t.xp(["build", "--locked"]).success();
+    t.manifest(&manifest.replace(", path: two", ""));
+    t.xp(["build", "--locked"])
+        .failure(2)
+        .stderr_contains("two: its `git.path` is `two` in the lock, and none in the manifest");
 }
 
 fn a_lock_that_cannot_be_written_leaves_the_old_one(t: &Context) {
