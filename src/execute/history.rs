@@ -81,7 +81,7 @@ pub async fn history(
         };
         if request.fetch {
             for resolved in [&request.to, &request.from] {
-                let wanted = SyncRequest {
+                let one = SyncRequest {
                     dir: &request.dir,
                     staging_dir: &staging_dir,
                     url: &request.remote,
@@ -89,12 +89,12 @@ pub async fn history(
                     commit: resolved.commit,
                     moves: false,
                 };
-                fetch_missing(&client, &wanted, &watch)?;
+                fetch_missing(&client, &one, &watch)?;
                 // What is between may be missing though both ends are here.
                 if let Opened::WorkingCopy(working_copy) = WorkingCopy::open(&request.dir)?
                     && working_copy.is_shallow()
                 {
-                    fetch_whole_history(&client, &wanted, &watch)?;
+                    fetch_whole_history(&client, &one, &watch)?;
                 }
             }
         }

@@ -9,6 +9,7 @@
 
 mod cache;
 mod paths;
+mod remote;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -18,22 +19,20 @@ use thiserror::Error;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use crate::client::git::{GitClient, GitError, LastTouch, Opened, PathsAt, Watch, WorkingCopy};
+use crate::client::git::{GitClient, Watch};
 use crate::error::{Diagnostic, Exit};
 use crate::event::{Event, Events};
 use crate::execute::lock::{FolderLock, LockError, lock};
-use crate::execute::sync::{SyncError, SyncRequest, fetch_objects, fetch_whole_history};
+use crate::execute::sync::{SyncError, fetch_objects, fetch_whole_history};
 use crate::manifest::{ServiceName, WrongPath};
 use crate::plan::Layout;
 use crate::resolve::remote_key;
 use crate::source::{CommitId, GitUrl, ResolvedReference};
 use cache::{Cache, Known};
+use remote::{Looked, Remote};
 
 /// How many remotes at once.
 const JOBS: usize = 16;
-
-/// For so many missing paths, the history is asked what became of them.
-const EXPLAINED: usize = 10;
 
 /// A service that is a part of its repository.
 #[derive(Debug, Clone)]
@@ -177,127 +176,6 @@ pub async fn last_touched(search: &Search<'_>, parts: Vec<Part>) -> Result<Found
 impl Found {
     fn add(&mut self, part: Part, commit: CommitId) {
         self.commits.insert((part.service, part.tip.commit), commit);
-    }
-}
-
-/// The services of one remote whose commits are not known.
-#[derive(Debug, Clone)]
-struct Remote {
-    url: GitUrl,
-    /// The working copy that is asked.
-    dir: PathBuf,
-    parts: Vec<Part>,
-}
-
-/// What was found for the services of one remote.
-#[derive(Default)]
-struct Looked {
-    found: Vec<(Part, CommitId)>,
-    wrong: Vec<(ServiceName, WrongPath)>,
-    /// The history that is here ends too early for some.
-    beyond_history: bool,
-    /// Of this working copy.
-    dir: PathBuf,
-}
-
-impl Remote {
-    /// Chooses the working copy: one that is there already, and has most of the tips.
-    fn of(parts: Vec<Part>) -> Option<Self> {
-        let url = parts.first()?.remote.clone();
-        let dirs: BTreeSet<&Path> = parts.iter().map(|part| part.dir.as_path()).collect();
-        let usefulness = |dir: &Path| match WorkingCopy::open(dir) {
-            Ok(Opened::WorkingCopy(copy)) => {
-                let has = |part: &&Part| copy.has_commit(part.tip.commit);
-                2 + parts.iter().filter(has).count()
-            }
-            Ok(Opened::Nothing) => 1,
-            _ => 0,
-        };
-        let best = dirs
-            .into_iter()
-            .rev()
-            .max_by_key(|dir| usefulness(dir))?
-            .to_owned();
-        Some(Self {
-            url,
-            dir: best,
-            parts,
-        })
-    }
-
-    /// Returns the tips that the working copy does not have.
-    fn missing_tips(&self) -> Vec<ResolvedReference> {
-        let opened = WorkingCopy::open(&self.dir);
-        let mut tips: Vec<ResolvedReference> = Vec::new();
-        for part in &self.parts {
-            let has = matches!(&opened, Ok(Opened::WorkingCopy(copy)) if copy.has_commit(part.tip.commit));
-            if !has && !tips.contains(&part.tip) {
-                tips.push(part.tip.clone());
-            }
-        }
-        tips
-    }
-
-    fn failed(&self, cause: impl Into<SyncError>) -> HistoryError {
-        let mut services: Vec<String> = self
-            .parts
-            .iter()
-            .take(4)
-            .map(|part| part.service.to_string())
-            .collect();
-        if self.parts.len() > 4 {
-            services[3] = format!("{} more", self.parts.len() - 3);
-        }
-        HistoryError::Sync {
-            remote: Box::new(self.url.clone()),
-            services,
-            cause: Box::new(cause.into()),
-        }
-    }
-
-    /// Looks for the commits of the services in the object store.
-    fn look(self, watch: &Watch<'_>) -> Result<Looked, HistoryError> {
-        let working_copy = match WorkingCopy::open(&self.dir) {
-            Ok(Opened::WorkingCopy(working_copy)) => working_copy,
-            Ok(_) => {
-                let dir = self.dir.clone();
-                return Err(self.failed(SyncError::OtherFiles { dir }));
-            }
-            Err(error) => return Err(self.failed(error)),
-        };
-        self.look_into(&working_copy, watch)
-            .map_err(|error| self.failed(error))
-    }
-
-    fn look_into(&self, copy: &WorkingCopy, watch: &Watch<'_>) -> Result<Looked, GitError> {
-        let mut looked = Looked {
-            dir: self.dir.clone(),
-            ..Looked::default()
-        };
-        let (mut parts, mut requests) = (Vec::new(), Vec::new());
-        for part in &self.parts {
-            let is_one_of_many = part.may_be_missing || looked.wrong.len() >= EXPLAINED;
-            let wrong = paths::wrong_paths(copy, part, is_one_of_many, watch)?;
-            if wrong.is_empty() {
-                requests.push(PathsAt {
-                    tip: part.tip.commit,
-                    paths: part.paths.clone(),
-                });
-                parts.push(part);
-            }
-            if !part.may_be_missing {
-                let wrong = wrong.into_iter().map(|wrong| (part.service.clone(), wrong));
-                looked.wrong.extend(wrong);
-            }
-        }
-        for (part, touch) in parts.into_iter().zip(copy.last_touched(&requests, watch)?) {
-            match touch {
-                LastTouch::Commit(commit) => looked.found.push((part.clone(), commit)),
-                // What is there was put there by some commit.
-                LastTouch::Never | LastTouch::BeyondHistory => looked.beyond_history = true,
-            }
-        }
-        Ok(looked)
     }
 }
 
@@ -459,19 +337,6 @@ impl Search<'_> {
 
     fn stage(&self, text: String) {
         self.events.emit(Event::StageStarted(text));
-    }
-}
-
-impl Remote {
-    fn request<'r>(&'r self, staging_dir: &'r Path, tip: &'r ResolvedReference) -> SyncRequest<'r> {
-        SyncRequest {
-            dir: &self.dir,
-            staging_dir,
-            url: &self.url,
-            resolved: tip,
-            commit: tip.commit,
-            moves: false,
-        }
     }
 }
 

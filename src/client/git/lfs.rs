@@ -3,7 +3,9 @@
 //! A build must not take a pointer for the file: every pointer that by its attributes stands for a file is
 //! replaced, and what comes is compared with the digest that the pointer names.
 
+mod failure;
 mod filter;
+mod surroundings;
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;

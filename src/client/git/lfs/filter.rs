@@ -4,10 +4,9 @@
 //! It may put an answer off, and then fetches many files at once.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,14 +16,16 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader, BufWriter};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
+use super::failure::{hint, last_words, not_started, without_secrets};
+use super::surroundings::{Storage, set_environment};
 use super::{Pointer, is_pointer};
 use crate::client::git::error::GitErrorKind;
 use crate::client::git::progress::Watch;
 use crate::client::git::{GitClient, GitError};
-use crate::source::{GitScheme, GitUrl};
+use crate::source::GitUrl;
 
 /// The program, as Debian's package of that name brings it.
-const PROGRAM: &str = "git-lfs";
+pub(super) const PROGRAM: &str = "git-lfs";
 
 /// What is kept of its last words.
 const LONGEST_STDERR: usize = 16 << 10;
@@ -58,38 +59,15 @@ pub(in crate::client::git) fn fetch(
     pointers: &[Pointer],
     watch: &Watch<'_>,
 ) -> Result<(), GitError> {
-    let link = Link::make(files)?;
+    let storage = Storage::link(files)?;
     let fetched = client.shared.runtime.block_on(async {
         tokio::select! {
             () = watch.cancel.cancelled() => Err(GitError::interrupted()),
             fetched = fetch_all(client, files, pointers) => fetched,
         }
     });
-    drop(link);
+    drop(storage);
     fetched
-}
-
-/// The link by which `git-lfs` finds the folder that keeps its files, removed when it is dropped.
-///
-/// The setting `lfs.storage` would be taken for that of a remote on this machine, too.
-struct Link(PathBuf);
-
-impl Link {
-    fn make(files: &Files<'_>) -> Result<Self, GitError> {
-        let link = Self(files.git_dir.join("lfs"));
-        let made = fs::create_dir_all(files.storage)
-            .and_then(|()| symlink(absolute(files.storage), &link.0));
-        made.map_err(|cause| {
-            GitError::file(format!("cannot write {}", files.storage.display()), cause)
-        })?;
-        Ok(link)
-    }
-}
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        _ = fs::remove_file(&self.0);
-    }
 }
 
 async fn fetch_all(
@@ -402,120 +380,7 @@ impl Process {
     }
 }
 
-/// Gives the program what git would give it, and nothing that makes it leave a file out.
-fn set_environment(command: &mut Command, client: &GitClient, files: &Files<'_>) {
-    let url = client.effective_url(files.url);
-    let remote = match url.scheme() {
-        GitScheme::File => format!("file://{}", absolute(url.path()).display()),
-        _ => url.expose().to_owned(),
-    };
-    let own = [
-        // In a variable, as it may hold a password.
-        ("remote.origin.url", remote),
-        ("lfs.fetchinclude", String::new()),
-        ("lfs.fetchexclude", String::new()),
-    ];
-    let own = own.map(|(name, value)| (name.to_owned(), value));
-    let settings = &client.shared.environment.configuration;
-    let mut count = 0;
-    for (name, value) in settings.iter().cloned().chain(own) {
-        command.env(format!("GIT_CONFIG_KEY_{count}"), name);
-        command.env(format!("GIT_CONFIG_VALUE_{count}"), value);
-        count += 1;
-    }
-    let objects: Vec<String> = files
-        .objects
-        .iter()
-        .map(|folder| folder.display().to_string())
-        .collect();
-    command
-        .env("GIT_CONFIG_COUNT", count.to_string())
-        .env("GIT_DIR", absolute(files.git_dir))
-        .env("GIT_WORK_TREE", absolute(files.work_tree))
-        .env("GIT_ALTERNATE_OBJECT_DIRECTORIES", objects.join(":"))
-        .env("GIT_TERMINAL_PROMPT", "0")
-        .env("LANGUAGE", "en")
-        .env_remove("GIT_OBJECT_DIRECTORY")
-        .env_remove("GIT_INDEX_FILE")
-        .env_remove("GIT_COMMON_DIR")
-        // Set on many CI runners, to save what a build does need.
-        .env_remove("GIT_LFS_SKIP_SMUDGE");
-}
-
-fn absolute(path: impl AsRef<Path>) -> PathBuf {
-    let path = path.as_ref();
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
-}
-
-fn not_started(cause: std::io::Error, pointers: &[Pointer]) -> GitError {
-    let first = pointers.first().map(name).unwrap_or_default();
-    let more = match pointers.len() {
-        0 | 1 => String::new(),
-        count => format!(" and {} more", count - 1),
-    };
-    let what = format!("`{first}`{more} is in Git LFS, and `{PROGRAM}` cannot be run");
-    GitError::new(GitErrorKind::Local, what)
-        .because(cause)
-        .with_hint("install git-lfs, such as by `apt-get install git-lfs`: without it, the image would get pointers instead of files")
-}
-
-fn hint(said: &str) -> &'static str {
-    let says = |words: &[&str]| words.iter().any(|words| said.contains(words));
-    if says(&["executable file not found"]) {
-        return "git-lfs needs git itself: install it, such as by `apt-get install git`";
-    }
-    if says(&["not exist on the server", "404"]) {
-        return "whoever committed it has not pushed it: `git lfs push --all origin` does";
-    }
-    if says(&["401", "403", "redentials", "uthentication", "uthorization"]) {
-        return "git-lfs asks for the login as git does: `~/.netrc`, a credential helper, or the URL";
-    }
-    "`git lfs fetch` in a working copy must work without a question"
-}
-
-fn name(pointer: &Pointer) -> String {
+/// Returns a file's path for people.
+pub(super) fn name(pointer: &Pointer) -> String {
     pointer.path.to_string_lossy().into_owned()
-}
-
-fn last_words(stderr: &str) -> String {
-    let lines: Vec<&str> = stderr
-        .lines()
-        .map(str::trim)
-        // Where git-lfs keeps its own log is gone when this is read.
-        .filter(|line| !line.is_empty() && !line.starts_with("Errors logged to"))
-        .filter(|line| !line.starts_with("Use `git lfs logs"))
-        .collect();
-    lines[lines.len().saturating_sub(4)..].join("; ")
-}
-
-/// Leaves out of what the program said what must not be shown.
-fn without_secrets(url: &GitUrl, said: &str) -> String {
-    let text = url.expose();
-    let credentials = text
-        .split_once("://")
-        .and_then(|(_, rest)| rest.split('/').next()?.rsplit_once('@'))
-        .map(|(credentials, _)| credentials)
-        .filter(|_| url.password().is_some() || url.has_secret_user());
-    let secret_user = url.user().filter(|_| url.has_secret_user());
-    [credentials, url.password(), secret_user]
-        .into_iter()
-        .flatten()
-        .filter(|secret| !secret.is_empty())
-        .fold(said.to_owned(), |said, secret| said.replace(secret, "***"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_the_program_says_hides_secrets() {
-        let url: GitUrl = "https://bob:s%40cret@h/x".parse().unwrap();
-        let said = without_secrets(&url, "batch: https://bob:s%40cret@h/x/info/lfs s@cret");
-        assert!(!said.contains("cret"), "{said}");
-        let url: GitUrl = "https://T0KEN@h/x".parse().unwrap();
-        assert_eq!(without_secrets(&url, "T0KEN@h"), "***@h");
-        let url: GitUrl = "https://bob@h/x".parse().unwrap();
-        assert!(!without_secrets(&url, "https://bob@h/x").contains("bob"));
-    }
 }
