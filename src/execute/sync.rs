@@ -354,9 +354,26 @@ pub fn fetch_missing(
     request: &SyncRequest<'_>,
     watch: &Watch<'_>,
 ) -> Result<(), SyncError> {
+    let has_commit = |working_copy: &WorkingCopy| working_copy.has_commit(request.commit);
     match WorkingCopy::open(request.dir)? {
-        Opened::WorkingCopy(working_copy) if working_copy.has_commit(request.commit) => Ok(()),
-        _ => fetch_objects(client, request, watch).map(drop),
+        Opened::WorkingCopy(working_copy) if has_commit(&working_copy) => return Ok(()),
+        _ => {}
+    }
+    let missing = match fetch_objects(client, request, watch) {
+        Err(error @ SyncError::MissingCommit { .. }) => error,
+        result => return result.map(drop),
+    };
+    // A plain git server gives no commit out by itself, but does give out a history that was cut off.
+    match WorkingCopy::open(request.dir)? {
+        Opened::WorkingCopy(working_copy) if working_copy.is_shallow() => {
+            fetch_whole_history(client, request, watch)?;
+            if has_commit(&working_copy) {
+                Ok(())
+            } else {
+                Err(missing)
+            }
+        }
+        _ => Err(missing),
     }
 }
 

@@ -1,5 +1,7 @@
 //! What changed between two locks.
 
+use std::fs;
+
 use serde_json::Value;
 
 use crate::case::Case;
@@ -404,7 +406,20 @@ fn a_shallow_clone_is_not_taken_for_the_whole(t: &Context) {
         .stderr_contains("is a shallow clone")
         .stderr_contains("fetch --unshallow` fetches the rest");
     platform(t, &[("zbackend", &service)]);
-    t.xp(["diff", "1.lock", "2.lock"])
-        .success()
-        .stdout_contains("2 commits");
+    let whole = || t.xp(["diff", "1.lock", "2.lock"]).success();
+    whole().stdout_contains("2 commits");
+
+    service.server_git(&["branch", "-D", "old"]);
+    // Neither is the older commit here, and the server gives none out by its id.
+    fs::remove_dir_all(t.dir().join("src")).expect("the working copies");
+    t.git("", &["clone", "--quiet", "--depth=1", &url, "src/zbackend"]);
+    whole().stdout_contains("2 commits");
+    let status = || t.git("src/zbackend", &["status", "--porcelain", "--branch"]);
+    assert_eq!(status(), "## master...origin/master");
+    fs::remove_dir_all(t.dir().join("src")).expect("the working copies");
+    t.git("", &["clone", "--quiet", "--depth=1", &url, "src/zbackend"]);
+    t.xp(["sync", "--locked", "--lock-file", "1.lock"])
+        .success();
+    assert_eq!(t.git("src/zbackend", &["rev-parse", "HEAD"]), first);
+    assert_eq!(status(), "## HEAD (no branch)");
 }
