@@ -71,6 +71,10 @@ pub enum Command {
     Graph(GraphArgs),
     /// Clone, fetch and fast-forward working copies; never touch your own work
     Sync(SyncArgs),
+    /// Write down the commits and images that belong together
+    Lock(LockArgs),
+    /// Show what changed between two locks, with the commits
+    Diff(DiffArgs),
     /// List or build the builder images
     #[command(subcommand)]
     Builder(BuilderCommand),
@@ -104,11 +108,22 @@ pub struct References {
     pub references: Vec<(ServiceName, GitReference)>,
 }
 
+/// What is taken from the lock
+#[derive(Debug, Default, Args)]
+pub struct LockedArgs {
+    /// Take commits and images from the lock, and fail where they cannot be had
+    #[arg(long, conflicts_with_all = ["branch", "references"])]
+    pub locked: bool,
+    /// The lock; else x-platform.lock beside the manifest
+    #[arg(long, value_name = "FILE", requires = "locked")]
+    pub lock_file: Option<PathBuf>,
+}
+
 /// What to do with images
 #[derive(Debug, Default, Args)]
 pub struct ImageArgs {
     /// Build the selected services even where their images exist
-    #[arg(long)]
+    #[arg(long, conflicts_with = "locked")]
     pub force: bool,
     /// Do not pull what the registry has and the engine has not
     #[arg(long)]
@@ -182,11 +197,14 @@ pub struct PlanArgs {
     /// Which commits
     #[command(flatten)]
     pub references: References,
+    /// What is taken from the lock
+    #[command(flatten)]
+    pub locked: LockedArgs,
     /// What to do with images
     #[command(flatten)]
     pub images: ImageArgs,
     /// Build working copies as they stand, in place, and push nothing
-    #[arg(long)]
+    #[arg(long, conflicts_with = "locked")]
     pub local: bool,
 }
 
@@ -268,9 +286,66 @@ pub struct SyncArgs {
     /// Which commits
     #[command(flatten)]
     pub references: References,
+    /// What is taken from the lock
+    #[command(flatten)]
+    pub locked: LockedArgs,
     /// How much at once
     #[command(flatten)]
     pub jobs: Jobs,
+}
+
+/// Arguments of `xp lock`
+#[derive(Debug, Args)]
+pub struct LockArgs {
+    /// Which services
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Which commits
+    #[command(flatten)]
+    pub references: References,
+    /// Write nothing; fail where the lock is out of date
+    #[arg(long)]
+    pub check: bool,
+    /// Lock images that were built without `scripts.test` as well
+    #[arg(long)]
+    pub no_test: bool,
+    /// Lock what is tagged with the commit, whatever else it was built from
+    #[arg(long)]
+    pub trust_commit: bool,
+    /// The lock; else x-platform.lock beside the manifest
+    #[arg(long, value_name = "FILE")]
+    pub lock_file: Option<PathBuf>,
+}
+
+/// Arguments of `xp diff`
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// The lock before: a file, or a git revision of this platform [default: HEAD]
+    #[arg(value_name = "A")]
+    pub from: Option<String>,
+    /// The lock after: a file, or a git revision of this platform [default: x-platform.lock]
+    #[arg(value_name = "B")]
+    pub to: Option<String>,
+    /// How the changes are shown
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: ChangesFormat,
+    /// Fetch nothing: list the commits that the working copies have
+    #[arg(long)]
+    pub no_fetch: bool,
+    /// The lock; else x-platform.lock beside the manifest
+    #[arg(long, value_name = "FILE")]
+    pub lock_file: Option<PathBuf>,
+}
+
+/// How changes are shown
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ChangesFormat {
+    /// Lines
+    Text,
+    /// Release notes
+    Markdown,
+    /// For programs
+    Json,
 }
 
 /// The commands of `xp builder`

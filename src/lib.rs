@@ -3,6 +3,7 @@
 //! ```text
 //! x-platform.yml ─ manifest ─▶ Manifest
 //!                  resolve  ─▶ commit of every service      one connection per git remote
+//!                  history  ─▶ last commit below `git.path` no connection where it is known
 //!                  inspect  ─▶ Inventory                    what registry and engine have
 //!                  plan     ─▶ Plan                         pure: decides everything
 //!                  execute  ─▶ how each unit ended          decides nothing
@@ -18,6 +19,7 @@
 //! | [`source`] | git URLs, references, commits | be impure |
 //! | [`image`] | registries, repositories, tags, digests | be impure |
 //! | [`recipe`] | the inputs of a build and their digests | be impure |
+//! | [`lock`] | `x-platform.lock`: its format, what it takes to meet one, what changed between two | be impure, but for its file |
 //! | [`plan`] | inventory and manifest to steps; how they are shown | be impure |
 //! | [`graph`] | which service needs which, as text and pictures, for `xp graph` | be impure |
 //! | [`status`] | how each service stands, for `xp status` | be impure |
@@ -25,6 +27,7 @@
 //! | [`error`] | exit codes, causes, hints | be impure |
 //! | [`resolve`] | remotes to commits | clone |
 //! | [`local`] | working copies to what `--local` builds | change anything |
+//! | [`history`] | references' commits to those that touched a service's own folders last | move a file of a working copy |
 //! | [`cache`] | the folder that is xp's own, and the facts kept in it | be needed: a fact that is not there is asked for again |
 //! | [`inspect`] | registry, engine and builder folders to an inventory | change anything |
 //! | [`execute`] | the steps of a plan, as soon as what they need is done | choose what is done |
@@ -50,9 +53,11 @@ pub mod error;
 pub mod event;
 pub mod execute;
 pub mod graph;
+pub mod history;
 pub mod image;
 pub mod inspect;
 pub mod local;
+pub mod lock;
 pub mod manifest;
 pub mod plan;
 pub mod recipe;

@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 use crate::client::git::{GitError, Head, Opened, WorkingCopy};
 use crate::error::{Diagnostic, Exit};
 use crate::manifest::{Manifest, Service, ServiceName};
-use crate::source::{CommitId, ResolvedReference, ServiceSource, WorkingTree};
+use crate::source::{ResolvedReference, ServiceSource, WorkingTree};
 
 /// Working copies that cannot be built in place.
 #[derive(Debug, Error)]
@@ -158,11 +158,11 @@ fn source(service: &Service, dir: &Path) -> Result<Option<ServiceSource>, LocalE
             });
         }
     };
-    let commit = commit_of(service, &tip);
+    let commit = tip.commit;
     let facts = working_copy.commit_facts(commit).map_err(failed)?;
     let tree = WorkingTree {
         changes: working_copy
-            .tree_changes(service.git.path.as_deref())
+            .tree_changes(&service.git.paths())
             .map_err(failed)?,
         commit_time: facts.committer_time,
         git: working_copy.git_folders().map_err(failed)?,
@@ -170,7 +170,42 @@ fn source(service: &Service, dir: &Path) -> Result<Option<ServiceSource>, LocalE
     Ok(Some(ServiceSource::in_place(tip, commit, tree)))
 }
 
-/// Returns the commit that the image of a working copy is tagged with: what is checked out.
-fn commit_of(_service: &Service, tip: &ResolvedReference) -> CommitId {
-    tip.commit
+/// Takes the time of the commit that is built, where that is an earlier one than what is checked out: the
+/// last one that touched `git.path`.
+///
+/// # Errors
+///
+/// See [`LocalError`].
+pub async fn at_their_commits(
+    manifest: &Manifest,
+    mut sources: BTreeMap<ServiceName, ServiceSource>,
+) -> Result<BTreeMap<ServiceName, ServiceSource>, LocalError> {
+    for (name, source) in &mut sources {
+        let (commit, Some(service)) = (source.commit, manifest.services.get(name)) else {
+            continue;
+        };
+        let Some(tree) = source
+            .local
+            .as_mut()
+            .filter(|_| commit != source.tip.commit)
+        else {
+            continue;
+        };
+        let dir = manifest.folder.join(&service.dir);
+        let found = spawn_blocking(move || match WorkingCopy::open(&dir)? {
+            Opened::WorkingCopy(working_copy) => working_copy.commit_facts(commit).map(Some),
+            _ => Ok(None),
+        });
+        let found = found
+            .await
+            .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        let failed = |cause| LocalError::Git {
+            service: name.clone(),
+            cause,
+        };
+        if let Some(facts) = found.map_err(failed)? {
+            tree.commit_time = facts.committer_time;
+        }
+    }
+    Ok(sources)
 }

@@ -278,7 +278,7 @@ pub async fn find_branch(
 }
 
 /// Spellings that lead to the same place with the same credentials share a connection.
-fn remote_key(url: &GitUrl) -> String {
+pub(crate) fn remote_key(url: &GitUrl) -> String {
     let text = url.expose().trim_end_matches('/');
     text.strip_suffix(".git").unwrap_or(text).to_owned()
 }

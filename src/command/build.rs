@@ -8,17 +8,17 @@ use super::stages::{self, Planned};
 use crate::cli::BuildArgs;
 use crate::error::Failure;
 use crate::event::Unit;
-use crate::execute::lock::lock;
+use crate::execute::lock;
 use crate::execute::{self, LABEL_FOLDER};
 use crate::plan::Plan;
 use crate::report::{Ended, paint, summary};
 
 /// Builds what does not exist yet.
 pub async fn run(session: &Session, args: &BuildArgs) -> Result<(), Failure> {
-    let locked = async { Ok(lock(&session.layout.lock(), &session.events).await?) };
-    let _lock = session.unless_interrupted(locked).await?;
+    let locked = async { Ok(lock::lock(&session.layout.lock(), &session.events).await?) };
+    let lock = session.unless_interrupted(locked).await?;
     let planned = session
-        .unless_interrupted(stages::plan(session, &args.plan))
+        .unless_interrupted(stages::plan(session, &args.plan, Some(&lock)))
         .await?;
     carry_out(session, planned, args.jobs.jobs, args.fail_fast).await
 }

@@ -2,7 +2,7 @@
 
 use super::session::Session;
 use super::stages;
-use crate::cli::{GraphArgs, GraphFormat, ImageArgs, PlanArgs, Selection};
+use crate::cli::{GraphArgs, GraphFormat, ImageArgs, LockedArgs, PlanArgs, Selection};
 use crate::error::Failure;
 use crate::graph::Graph;
 
@@ -21,10 +21,11 @@ pub async fn run(session: &Session, args: &GraphArgs) -> Result<(), Failure> {
                     services: Vec::new(),
                 },
                 references: args.references.clone(),
+                locked: LockedArgs::default(),
                 images: ImageArgs::default(),
                 local: false,
             };
-            let planned = stages::plan(session, &plan);
+            let planned = stages::plan(session, &plan, None);
             Some(session.unless_interrupted(planned).await?)
         }
     };

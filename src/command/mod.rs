@@ -2,7 +2,11 @@
 
 mod build;
 mod builder;
+mod diff;
 mod graph;
+mod in_place;
+mod lock;
+mod locked;
 mod plan;
 mod schema;
 mod session;
@@ -72,6 +76,8 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             Command::Status(args) => status::run(&session, &args).await,
             Command::Graph(args) => graph::run(&session, &args).await,
             Command::Sync(args) => sync::run(&session, &args).await,
+            Command::Lock(args) => lock::run(&session, &args).await,
+            Command::Diff(args) => diff::run(&session, &args).await,
             Command::Builder(command) => builder::run(&session, &command).await,
             Command::Schema { .. } => Ok(()),
         };

@@ -9,7 +9,7 @@ use crate::report::columns;
 /// Prints what `xp build` would do, and changes nothing.
 pub async fn run(session: &Session, args: &ShowPlanArgs) -> Result<(), Failure> {
     let planned = session
-        .unless_interrupted(stages::plan(session, &args.plan))
+        .unless_interrupted(stages::plan(session, &args.plan, None))
         .await?;
     session.reporter.finish();
     let (plan, folder) = (&planned.plan, &session.manifest.folder);

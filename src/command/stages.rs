@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tokio_util::sync::CancellationToken;
 
+use super::in_place;
+use super::locked::Locked;
 use super::session::Session;
 use crate::cli::{PlanArgs, References, Selection};
 use crate::client::engine::{Engine, EngineFacts};
@@ -11,13 +13,14 @@ use crate::client::git::GitClient;
 use crate::client::registry::RegistryClient;
 use crate::error::{Exit, Failure};
 use crate::event::Event;
+use crate::execute::lock::FolderLock;
 use crate::execute::{Context, Sources};
+use crate::history::{self, Part, Reach, Search};
 use crate::inspect;
-use crate::local;
 use crate::manifest::{ManifestError, ServiceName};
 use crate::plan::{Draft, Folders, Inventory, Options, Plan, PlanError};
 use crate::resolve::{self, Request, Resolution, ResolveErrors};
-use crate::source::{GitReference, Origin, ServiceSource};
+use crate::source::{CommitId, GitReference, Origin, ResolvedReference, ServiceSource};
 
 /// A plan, and the clients with which it was made.
 pub struct Planned {
@@ -149,60 +152,67 @@ pub fn origins(
     sources.collect()
 }
 
-/// Looks at the working copies that are built in place.
-async fn in_place(
+/// Finds what is built of each service with `git.path`: the last commit that touched its folders.
+///
+/// What cannot be told within that reach is left out.
+pub async fn narrow(
     session: &Session,
-    args: &PlanArgs,
-    selected: &BTreeSet<ServiceName>,
+    git: &GitClient,
+    sources: BTreeMap<ServiceName, ServiceSource>,
+    reach: Reach<'_>,
 ) -> Result<BTreeMap<ServiceName, ServiceSource>, Failure> {
-    const HINT: &str = "hint: check out what is to be built, or leave out `--local`; `--reference` is for \
-                        services that are needed, and not built in place";
-    if let Some(branch) = &args.references.branch {
-        return Err(Failure::usage(format!(
-            "`--branch {branch}` contradicts `--local`, which builds what is checked out\n{HINT}"
-        )));
-    }
-    let are_named = !(args.selection.names.is_empty() && args.selection.services.is_empty());
-    session.events.emit(Event::StageStarted(format!(
-        "looking at {}",
-        many(selected.len(), "service")
-    )));
-    let found = local::sources(&session.manifest, selected, are_named).await;
-    session.events.emit(Event::StageFinished);
-    let found = found?;
-    for (name, reference) in &args.references.references {
-        if found.contains_key(name) {
-            return Err(Failure::usage(format!(
-                "`--reference {name}={reference}` contradicts `--local`, which builds what is checked out of `{name}`\n{HINT}"
-            )));
-        }
-    }
-    Ok(found)
-}
-
-/// Refuses keys of the manifest that this version does not carry out: to ignore them would build the
-/// wrong commit, or leave files out of the image.
-fn refuse_unsupported(session: &Session, services: &BTreeSet<ServiceName>) -> Result<(), Failure> {
-    for (name, service) in &session.manifest.services {
-        let key = match &service.git {
-            git if git.path.is_some() => "git.path",
-            git if git.submodules => "git.submodules",
-            _ => continue,
+    let mut parts = Vec::new();
+    for (name, source) in &sources {
+        let Some(service) = session.manifest.services.get(name) else {
+            continue;
         };
-        if services.contains(name) {
-            return Err(Failure::usage(format!(
-                "`{key}` of service `{name}` is not supported by this version of xp\n\
-                 hint: select other services, or give the service a repository of its own"
-            )));
+        if service.git.path.is_none() {
+            continue;
         }
+        let part = |tip: &ResolvedReference, may_be_missing| Part {
+            service: name.clone(),
+            remote: service.git.remote.clone(),
+            dir: session.manifest.folder.join(&service.dir),
+            tip: tip.clone(),
+            paths: service.git.paths(),
+            may_be_missing,
+        };
+        parts.push(part(&source.tip, false));
+        // A service that comes with a branch is not there otherwise.
+        parts.extend(source.normal.iter().map(|normal| part(normal, true)));
     }
-    Ok(())
+    let search = Search {
+        client: git,
+        layout: &session.layout,
+        events: &session.events,
+        cancel: &session.cancel,
+        reach,
+    };
+    let found = history::last_touched(&search, parts).await?;
+    if !found.wrong.is_empty() {
+        let error = session.manifest.wrong_paths(found.wrong);
+        return Err(manifest_failure(session, &error));
+    }
+    let narrowed = sources.into_iter().filter_map(|(name, mut source)| {
+        let service = session.manifest.services.get(&name)?;
+        if service.git.path.is_some() {
+            let commit_of = |tip: CommitId| found.commits.get(&(name.clone(), tip)).copied();
+            source.commit = commit_of(source.tip.commit)?;
+            source.normal = source.normal.and_then(|normal| {
+                let commit = commit_of(normal.commit)?;
+                Some(ResolvedReference { commit, ..normal })
+            });
+        }
+        Some((name, source))
+    });
+    Ok(narrowed.collect())
 }
 
 /// What is asked for, with the commits that it stands for, and the clients to look for images.
 pub struct Resolved {
     selected: BTreeSet<ServiceName>,
     sources: BTreeMap<ServiceName, ServiceSource>,
+    locked: Option<Locked>,
     options: Options,
     pub engine: Engine,
     pub facts: EngineFacts,
@@ -230,24 +240,37 @@ impl Resolved {
 }
 
 /// Finds the commits of what is selected, and the engine meanwhile.
-pub async fn resolved(session: &Session, args: &PlanArgs) -> Result<Resolved, Failure> {
+///
+/// `lock` is that of `cacheDir`, where the caller holds it: an object store that lacks a history is
+/// written to under it alone.
+pub async fn resolved(
+    session: &Session,
+    args: &PlanArgs,
+    lock: Option<&FolderLock>,
+) -> Result<Resolved, Failure> {
+    let git = session.git()?;
     let mut selected = select(session, &args.selection)?;
     let in_place = match args.local {
-        true => in_place(session, args, &selected).await?,
+        true => in_place::sources(session, args, &git, &selected, lock).await?,
         false => BTreeMap::new(),
     };
     if args.local {
         selected = in_place.keys().cloned().collect();
     }
     let concerned = session.manifest.closure(&selected);
-    refuse_unsupported(session, &concerned)?;
-    let git = session.git()?;
+    let locked = Locked::read(session, &args.locked)?;
     let is_remote = |name: &&ServiceName| !in_place.contains_key(*name);
     let remote: BTreeSet<ServiceName> = concerned.iter().filter(is_remote).cloned().collect();
-    let (sources, engine) = tokio::join!(
-        resolve(session, &git, &remote, &args.references),
-        session.engine()
-    );
+    let sources = async {
+        match &locked {
+            Some(locked) => locked.sources(session, &concerned),
+            None => {
+                let sources = resolve(session, &git, &remote, &args.references).await?;
+                narrow(session, &git, sources, Reach::Remotes(lock)).await
+            }
+        }
+    };
+    let (sources, engine) = tokio::join!(sources, session.engine());
     // A manifest or a remote that is wrong is said before an engine that does not run.
     let (mut sources, (engine, facts)) = (sources?, engine?);
     sources.extend(in_place);
@@ -258,12 +281,15 @@ pub async fn resolved(session: &Session, args: &PlanArgs) -> Result<Resolved, Fa
         push: !args.images.no_push && !args.local,
         test: !args.images.no_test,
         trust_commit: args.images.trust_commit,
+        moving_tags: locked.is_none(),
+        pinned: locked.as_ref().map(Locked::pinned).unwrap_or_default(),
         tags: args.images.tags.clone(),
         train: args.references.branch.clone(),
     };
     Ok(Resolved {
         selected,
         sources,
+        locked,
         options,
         engine,
         facts,
@@ -272,13 +298,22 @@ pub async fn resolved(session: &Session, args: &PlanArgs) -> Result<Resolved, Fa
     })
 }
 
-/// Plans a build: everything that is decided without touching a file.
-pub async fn plan(session: &Session, args: &PlanArgs) -> Result<Planned, Failure> {
-    let resolved = resolved(session, args).await?;
+/// Plans a build: everything that is decided without touching a file of a service.
+pub async fn plan(
+    session: &Session,
+    args: &PlanArgs,
+    lock: Option<&FolderLock>,
+) -> Result<Planned, Failure> {
+    let resolved = resolved(session, args, lock).await?;
     let variable = |name: &str| session.variable(name);
     let draft = resolved.draft(session, &variable)?;
     let folders = folders(session, &draft)?;
     let inventory = inventory(session, &draft, &resolved).await?;
+    if let Some(locked) = &resolved.locked {
+        locked
+            .check(session, &resolved.registry, &draft, &inventory, &folders)
+            .await?;
+    }
     let plan = decide(session, draft, inventory, folders, &resolved.registry).await?;
     let Resolved {
         engine,

@@ -9,6 +9,7 @@ use crate::client::engine::EngineFacts;
 use crate::client::git::GitClient;
 use crate::error::{Exit, Failure, render};
 use crate::event::{Event, Unit};
+use crate::history::Reach;
 use crate::image::{EngineImage, ImageReference};
 use crate::inspect::{self, Found};
 use crate::manifest::ServiceName;
@@ -53,6 +54,7 @@ async fn status(session: &Session, args: &StatusArgs) -> Result<(Status, Problem
             Some((name.to_string(), known))
         });
         let sources = stages::origins(session, &requests, known.collect());
+        let sources = built(session, &git, sources, &mut problems).await;
         let engine = engine(session, &mut problems).await;
         let images = images(session, args, &selected, &sources, engine, &mut problems).await;
         (copies, sources, images)
@@ -63,6 +65,7 @@ async fn status(session: &Session, args: &StatusArgs) -> Result<(Status, Problem
                 sources(session, &git, &requests, &args.references, &mut of_remotes),
                 engine(session, &mut problems)
             );
+            let sources = built(session, &git, sources, &mut of_remotes).await;
             let images = images(session, args, &selected, &sources, engine, &mut problems).await;
             problems.add_before(of_remotes);
             (sources, images)
@@ -137,6 +140,41 @@ async fn sources(
         }
     }
     stages::origins(session, requests, found)
+}
+
+/// Finds what is built of services with `git.path`, as far as the histories that are here tell.
+async fn built(
+    session: &Session,
+    git: &GitClient,
+    sources: BTreeMap<ServiceName, ServiceSource>,
+    problems: &mut Problems,
+) -> BTreeMap<ServiceName, ServiceSource> {
+    let all: Vec<ServiceName> = sources.keys().cloned().collect();
+    let whole = sources.clone().into_iter().filter(|(name, _)| {
+        let service = session.manifest.services.get(name);
+        service.is_some_and(|service| service.git.path.is_none())
+    });
+    let whole: BTreeMap<ServiceName, ServiceSource> = whole.collect();
+    match stages::narrow(session, git, sources, Reach::Here).await {
+        Ok(narrowed) => {
+            let unknown = all.iter().filter(|name| !narrowed.contains_key(*name));
+            let unknown: Vec<&str> = unknown.map(ServiceName::as_str).collect();
+            if !unknown.is_empty() {
+                let text = format!(
+                    "error: the last commit of {} is not known here: the history has to be fetched\n\
+                     hint: `xp plan` or `xp sync` does",
+                    unknown.join(", ")
+                );
+                problems.add(Exit::Outside, text);
+            }
+            narrowed
+        }
+        Err(failure) => {
+            let text = failure.message().unwrap_or_default().to_owned();
+            problems.add(failure.exit, text);
+            whole
+        }
+    }
 }
 
 /// What the engine has, and what it says of itself.

@@ -1,22 +1,26 @@
 //! `xp sync`
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::StreamExt as _;
 
+use super::locked::Locked;
 use super::session::Session;
 use super::stages;
 use crate::cli::SyncArgs;
 use crate::error::Failure;
-use crate::event::{Event, Outcome, Phase, Unit};
+use crate::event::{Event, FailedStep, Outcome, Phase, Unit};
 use crate::execute::lock::lock;
-use crate::execute::sync::SyncOutcome;
-use crate::execute::{Sources, Stop, sync_working_copy};
+use crate::execute::sync::{Reason, SyncOutcome};
+use crate::execute::{Sources, Stop, check_out_working_copy, sync_working_copy};
 use crate::plan::SyncStep;
 use crate::plan::table::aligned;
 use crate::report::{failures, paint};
+use crate::source::CommitId;
 
 /// How many working copies at once where no number is given; the client limits each host's share.
 const JOBS: usize = 16;
@@ -27,9 +31,15 @@ pub async fn run(session: &Session, args: &SyncArgs) -> Result<(), Failure> {
     let _lock = session.unless_interrupted(locked).await?;
     let selected = stages::select(session, &args.selection)?;
     let git = session.git()?;
-    let resolved = stages::resolve(session, &git, &selected, &args.references);
+    let locked = Locked::read(session, &args.locked)?;
+    let sources = async {
+        match &locked {
+            Some(locked) => locked.sources(session, &selected),
+            None => stages::resolve(session, &git, &selected, &args.references).await,
+        }
+    };
     let mut steps = Vec::new();
-    for (name, source) in session.unless_interrupted(resolved).await? {
+    for (name, source) in session.unless_interrupted(sources).await? {
         let Some(service) = session.manifest.services.get(&name) else {
             continue;
         };
@@ -39,6 +49,7 @@ pub async fn run(session: &Session, args: &SyncArgs) -> Result<(), Failure> {
             SyncStep {
                 dir,
                 remote: service.git.remote.clone(),
+                commit: source.tip.commit,
                 resolved: source.tip,
                 moves: true,
             },
@@ -48,9 +59,13 @@ pub async fn run(session: &Session, args: &SyncArgs) -> Result<(), Failure> {
         units: steps.iter().map(|(unit, _)| unit.clone()).collect(),
     });
     let sources = Arc::new(stages::sources(session, git, session.cancel.clone()));
-    let work = steps
-        .into_iter()
-        .map(|(unit, step)| sync_one(session, sources.clone(), unit, step));
+    let locked = locked.map(|_| by_working_copy(&steps));
+    let work = steps.into_iter().map(|(unit, step)| {
+        let commits = locked
+            .as_ref()
+            .map(|commits| commits.get(&step.dir).cloned().unwrap_or_default());
+        sync_one(session, sources.clone(), unit, step, commits)
+    });
     let jobs = args.jobs.jobs.map_or(JOBS, usize::from);
     let mut rows: Vec<Vec<String>> = futures_util::stream::iter(work)
         .buffer_unordered(jobs)
@@ -66,22 +81,40 @@ pub async fn run(session: &Session, args: &SyncArgs) -> Result<(), Failure> {
     conclude(session, &rows)
 }
 
+/// Returns what is wanted of each working copy: services of one remote may share one.
+fn by_working_copy(steps: &[(Unit, SyncStep)]) -> BTreeMap<PathBuf, Vec<CommitId>> {
+    let mut commits: BTreeMap<PathBuf, Vec<CommitId>> = BTreeMap::new();
+    for (_, step) in steps {
+        let wanted = commits.entry(step.dir.clone()).or_default();
+        wanted.push(step.resolved.commit);
+    }
+    commits
+}
+
 /// Brings one working copy up to date, and returns its row of the closing table.
 async fn sync_one(
     session: &Session,
     sources: Arc<Sources>,
     unit: Unit,
     step: SyncStep,
+    locked: Option<Vec<CommitId>>,
 ) -> Vec<String> {
     let start = Instant::now();
     let (events, phase) = (&session.events, Phase::Sync);
+    let is_locked = locked.is_some();
     events.emit(Event::UnitStarted { unit: unit.clone() });
     let result = if session.cancel.is_cancelled() {
         Err(Stop::Cancelled)
+    } else if let Some(commits) = locked {
+        check_out_working_copy(&sources, &unit, &step, commits).await
     } else {
         sync_working_copy(&sources, &unit, &step).await
     };
     let (text, outcome) = match result {
+        Ok(SyncOutcome::LeftAlone(reason)) if is_locked => {
+            let what = format!("fetched, left as it is: {reason}");
+            (what, Outcome::Failed(not_checked_out(&step, &reason)))
+        }
         Ok(outcome) => (result_text(&outcome), Outcome::Done),
         Err(Stop::Cancelled) => ("stopped".to_owned(), Outcome::Stopped),
         // Ctrl-C reaches what xp has started as well, such as ssh, whose end is no failure then.
@@ -105,6 +138,23 @@ async fn sync_one(
         text,
         dir.display().to_string(),
     ]
+}
+
+/// The commit is there, the files are not: what is locked is not what is seen.
+fn not_checked_out(step: &SyncStep, reason: &Reason) -> FailedStep {
+    FailedStep {
+        phase: Phase::Sync,
+        message: format!(
+            "{} is not at the locked commit {}: {reason}",
+            step.dir.display(),
+            step.resolved.commit.short()
+        ),
+        hints: vec![
+            "xp leaves your work as it is: bring it to safety, and run this again; `xp build --locked` needs no files"
+                .to_owned(),
+        ],
+        outside: false,
+    }
 }
 
 fn result_text(outcome: &SyncOutcome) -> String {

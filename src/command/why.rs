@@ -2,7 +2,7 @@
 
 use super::session::Session;
 use super::stages::{self, Resolved};
-use crate::cli::{ImageArgs, PlanArgs, Selection, WhyArgs};
+use crate::cli::{ImageArgs, LockedArgs, PlanArgs, Selection, WhyArgs};
 use crate::error::{Exit, Failure};
 use crate::event::Unit;
 use crate::image::{ImageReference, ImageRepository, Labels, Tag};
@@ -23,10 +23,11 @@ async fn explain(session: &Session, args: &WhyArgs) -> Result<(), Failure> {
             services: Vec::new(),
         },
         references: args.references.clone(),
+        locked: LockedArgs::default(),
         images: ImageArgs::default(),
         local: false,
     };
-    let resolved = stages::resolved(session, &plan_args).await?;
+    let resolved = stages::resolved(session, &plan_args, None).await?;
     let variable = |name: &str| session.variable(name);
     let draft = resolved.draft(session, &variable)?;
     let folders = stages::folders(session, &draft)?;

@@ -4,6 +4,7 @@ use tokio::sync::OwnedMutexGuard;
 use tokio::task::spawn_blocking;
 
 use super::Context;
+use super::source::Synced;
 use crate::client::git::{GitError, Opened, WorkingCopy};
 use crate::event::{Event, Unit};
 use crate::plan::InPlace;
@@ -12,7 +13,7 @@ use crate::source::TreeChanges;
 /// Waits until no other unit works in the working copy; none where everything is to stop.
 ///
 /// Services of one repository share it, and scripts count on having it for themselves.
-pub async fn alone(context: &Context, in_place: &InPlace) -> Option<OwnedMutexGuard<()>> {
+pub async fn alone(context: &Context, in_place: &InPlace) -> Option<OwnedMutexGuard<Synced>> {
     tokio::select! {
         alone = context.sources.lock(&in_place.dir) => Some(alone),
         () = context.cancel.cancelled() => None,
@@ -43,7 +44,7 @@ pub async fn compare(context: &Context, unit: &Unit, in_place: &InPlace) {
 
 fn changes(in_place: &InPlace) -> Result<Option<TreeChanges>, GitError> {
     match WorkingCopy::open(&in_place.dir)? {
-        Opened::WorkingCopy(working_copy) => working_copy.tree_changes(in_place.path.as_deref()),
+        Opened::WorkingCopy(working_copy) => working_copy.tree_changes(&in_place.paths),
         _ => Ok(None),
     }
 }

@@ -2,6 +2,7 @@
 
 mod bases;
 mod builder;
+mod history;
 mod image;
 mod in_place;
 pub mod lock;
@@ -17,8 +18,9 @@ use std::path::PathBuf;
 
 use tokio_util::sync::CancellationToken;
 
+pub use history::{HistoryError, HistoryRequest, history};
 pub use scheduler::run;
-pub use source::{Sources, sync_working_copy};
+pub use source::{Sources, check_out_working_copy, sync_working_copy};
 pub use stop::Stop;
 
 use crate::client::engine::{Engine, EngineFacts};

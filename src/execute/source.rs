@@ -11,25 +11,29 @@ use tokio_util::sync::CancellationToken;
 
 use super::state::UnitState;
 use super::stop::{StepError, Stop};
-use super::sync::{SyncError, SyncOutcome, SyncRequest, sync};
+use super::sync::{SyncError, SyncOutcome, SyncRequest, check_out_locked, sync};
 use crate::client::git::{
     Export, GitClient, GitErrorKind, Opened, Progress, Watch, WorkingCopy, export,
 };
 use crate::event::{Event, Events, Phase, Unit};
 use crate::plan::{ExportStep, SyncStep};
+use crate::source::CommitId;
 
 /// Progress is told at most so often, as git reports every object.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
+/// What was done to a working copy in this run.
+pub(super) type Synced = Vec<(SyncStep, SyncOutcome)>;
+
 /// What bringing a commit's files takes.
 pub struct Sources {
-    git: GitClient,
+    pub(super) git: GitClient,
     events: Events,
-    cancel: CancellationToken,
+    pub(super) cancel: CancellationToken,
     /// For clones that are not complete yet.
-    staging_dir: PathBuf,
+    pub(super) staging_dir: PathBuf,
     /// The working copies that are in use: services of one remote may share one.
-    in_use: Mutex<HashMap<PathBuf, Arc<tokio::sync::Mutex<()>>>>,
+    in_use: Mutex<HashMap<PathBuf, Arc<tokio::sync::Mutex<Synced>>>>,
     /// Held while files are checked out, which keeps a processor busy: more at once is not faster.
     checking_out: Semaphore,
 }
@@ -55,7 +59,7 @@ impl Sources {
     }
 
     /// Waits until nobody else works in a working copy, and keeps others from it.
-    pub async fn lock(&self, dir: &Path) -> tokio::sync::OwnedMutexGuard<()> {
+    pub(super) async fn lock(&self, dir: &Path) -> tokio::sync::OwnedMutexGuard<Synced> {
         let lock = {
             let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
             in_use.entry(dir.to_owned()).or_default().clone()
@@ -85,16 +89,50 @@ pub async fn sync_working_copy(
     unit: &Unit,
     step: &SyncStep,
 ) -> Result<SyncOutcome, Stop> {
+    let mut done = sources.lock(&step.dir).await;
+    // The services of one working copy mostly want the same of it.
+    if let Some((_, outcome)) = done.iter().find(|(earlier, _)| earlier == step) {
+        return Ok(outcome.clone());
+    }
+    let outcome = synced(sources, unit, step, sync).await?;
+    done.push((step.clone(), outcome.clone()));
+    Ok(outcome)
+}
+
+/// Checks a locked commit out where that is safe, and returns what was done. `others` are those of the
+/// other services in the working copy.
+pub async fn check_out_working_copy(
+    sources: &Sources,
+    unit: &Unit,
+    step: &SyncStep,
+    others: Vec<CommitId>,
+) -> Result<SyncOutcome, Stop> {
     let _lock = sources.lock(&step.dir).await;
+    let check_out = move |client: &GitClient, request: &SyncRequest<'_>, watch: &Watch<'_>| {
+        check_out_locked(client, request, &others, watch)
+    };
+    synced(sources, unit, step, check_out).await
+}
+
+/// Works on a working copy on a thread that may block. Its lock is held.
+async fn synced(
+    sources: &Sources,
+    unit: &Unit,
+    step: &SyncStep,
+    sync: impl FnOnce(&GitClient, &SyncRequest<'_>, &Watch<'_>) -> Result<SyncOutcome, SyncError>
+    + Send
+    + 'static,
+) -> Result<SyncOutcome, Stop> {
     let (client, staging_dir) = (sources.git.clone(), sources.staging_dir.clone());
     let (step, cancel) = (step.clone(), sources.cancel.clone());
     let progress = progress(sources.events.clone(), unit.clone());
-    let synced = spawn_blocking(move || {
+    let result = spawn_blocking(move || {
         let request = SyncRequest {
             dir: &step.dir,
             staging_dir: &staging_dir,
             url: &step.remote,
             resolved: &step.resolved,
+            commit: step.commit,
             moves: step.moves,
         };
         sync(
@@ -106,7 +144,7 @@ pub async fn sync_working_copy(
             },
         )
     });
-    match joined(synced.await) {
+    match joined(result.await) {
         Err(SyncError::Git(error)) if error.kind() == GitErrorKind::Cancelled => {
             Err(Stop::Cancelled)
         }
@@ -123,6 +161,7 @@ pub async fn run_export(
     let _lock = sources.lock(&step.dir).await;
     let _permit = sources.checking_out.acquire().await;
     let (step, cancel) = (step.clone(), sources.cancel.clone());
+    let client = sources.git.clone();
     let exported = spawn_blocking(move || {
         let watch = Watch {
             progress: &|_| (),
@@ -133,12 +172,15 @@ pub async fn run_export(
         };
         let wanted = Export {
             commit: step.commit,
+            paths: &step.paths,
+            submodules: step.submodules.then_some(step.modules.as_path()),
+            lfs: &step.lfs,
             branch: step.branch.as_deref(),
             url: &step.remote,
             files: &step.export,
             git_dir: &step.git_dir,
         };
-        let exported = export(&working_copy, &wanted, &watch)?;
+        let exported = export(&client, &working_copy, &wanted, &watch)?;
         let facts = working_copy.commit_facts(step.commit)?;
         Ok((exported, facts))
     });
@@ -150,7 +192,7 @@ pub async fn run_export(
 }
 
 /// Goes on with a panic of a blocking thread, which is a mistake in xp.
-fn joined<T>(result: Result<T, tokio::task::JoinError>) -> T {
+pub(super) fn joined<T>(result: Result<T, tokio::task::JoinError>) -> T {
     match result {
         Ok(value) => value,
         Err(error) => std::panic::resume_unwind(error.into_panic()),

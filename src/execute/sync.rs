@@ -10,7 +10,10 @@
 //! detached; a merge, rebase or the like under way; files that cannot be written. Where the remote's history was rewritten, a
 //! branch without commits of its own (it stands where the remote's branch once stood) follows,
 //! and `refs/xp/before-rewrite/<branch>` keeps the old commits; any other branch stays.
+//!
+//! A locked commit is checked out without a branch ([`check_out_locked`]), under the same rule.
 
+mod locked;
 mod staging;
 #[cfg(test)]
 mod tests;
@@ -21,11 +24,12 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::client::git::{
-    CloneRequest, Fetch, GitClient, GitError, GitErrorKind, Head, Move, NotMoved, Opened,
+    CloneRequest, Depth, Fetch, GitClient, GitError, GitErrorKind, Head, Move, NotMoved, Opened,
     OperationUnderWay, Tags, Watch, WorkingCopy, clone,
 };
 use crate::error::{Diagnostic, Exit, chain};
 use crate::source::{CommitId, GitUrl, ResolvedReference};
+pub use locked::check_out_locked;
 use staging::Staging;
 
 /// A working copy, and what it should have.
@@ -39,6 +43,8 @@ pub struct SyncRequest<'a> {
     pub url: &'a GitUrl,
     /// What the manifest's reference stands for in the remote.
     pub resolved: &'a ResolvedReference,
+    /// What is built of it: its commit, or an earlier one.
+    pub commit: CommitId,
     /// Whether the files may be moved along.
     pub moves: bool,
 }
@@ -232,21 +238,9 @@ pub fn sync(
     request: &SyncRequest<'_>,
     watch: &Watch<'_>,
 ) -> Result<SyncOutcome, SyncError> {
-    staging::remove_stale(request.staging_dir);
-    let dir = request.dir.to_owned();
-    let working_copy = match WorkingCopy::open(request.dir)? {
-        Opened::Nothing => return clone_anew(client, request, watch),
-        Opened::OtherFiles => return Err(SyncError::OtherFiles { dir }),
-        Opened::NoFolder => return Err(SyncError::NoFolder { dir }),
-        Opened::WorkingCopy(working_copy) => working_copy,
+    let Some((working_copy, tracking, before)) = bring(client, request, watch)? else {
+        return Ok(SyncOutcome::Cloned);
     };
-    if working_copy.head()? == Head::Unborn {
-        return Err(SyncError::NoCommits { dir });
-    }
-    let remote = working_copy.remote_of(client, request.url);
-    let tracking = Tracking::of(&working_copy, remote, request.resolved);
-    let before = tracking.commit(&working_copy);
-    bring_commit(client, &working_copy, &tracking, request, watch)?;
     if !request.moves {
         return Ok(SyncOutcome::LeftAlone(Reason::BuiltInPlace));
     }
@@ -258,6 +252,124 @@ pub fn sync(
         let why = chain(&error).replace("\n  cause", "");
         SyncOutcome::LeftAlone(Reason::Failed(why))
     }))
+}
+
+/// Brings a commit into the object store as [`sync`] does, and moves no file of a working copy that
+/// is there. Returns whether it was cloned.
+///
+/// # Errors
+///
+/// As for [`sync`].
+pub fn fetch_objects(
+    client: &GitClient,
+    request: &SyncRequest<'_>,
+    watch: &Watch<'_>,
+) -> Result<bool, SyncError> {
+    Ok(bring(client, request, watch)?.is_none())
+}
+
+/// Brings the commits into the object store; returns nothing where there was none, and it was
+/// cloned, files and all.
+fn bring(
+    client: &GitClient,
+    request: &SyncRequest<'_>,
+    watch: &Watch<'_>,
+) -> Result<Option<(WorkingCopy, Tracking, Option<CommitId>)>, SyncError> {
+    staging::remove_stale(request.staging_dir);
+    let dir = request.dir.to_owned();
+    let working_copy = match WorkingCopy::open(request.dir)? {
+        Opened::Nothing => {
+            clone_anew(client, request, watch)?;
+            return Ok(None);
+        }
+        Opened::OtherFiles => return Err(SyncError::OtherFiles { dir }),
+        Opened::NoFolder => return Err(SyncError::NoFolder { dir }),
+        Opened::WorkingCopy(working_copy) => working_copy,
+    };
+    if working_copy.head()? == Head::Unborn {
+        return Err(SyncError::NoCommits { dir });
+    }
+    let remote = working_copy.remote_of(client, request.url);
+    let tracking = Tracking::of(&working_copy, remote, request.resolved);
+    let before = tracking.commit(&working_copy);
+    bring_commit(client, &working_copy, &tracking, request, watch)?;
+    bring_earlier_commit(client, &working_copy, &tracking, request, watch)?;
+    Ok(Some((working_copy, tracking, before)))
+}
+
+/// Fetches what a shallow clone left out of the history of working copies, which is the user's wish
+/// until a service's commit turns out to be there.
+///
+/// # Errors
+///
+/// As for [`sync`]; where the remote is on this machine, with the command that does it.
+pub fn fetch_whole_history(
+    client: &GitClient,
+    request: &SyncRequest<'_>,
+    watch: &Watch<'_>,
+) -> Result<(), SyncError> {
+    let Opened::WorkingCopy(working_copy) = WorkingCopy::open(request.dir)? else {
+        let dir = request.dir.to_owned();
+        return Err(SyncError::OtherFiles { dir });
+    };
+    let remote = working_copy.remote_of(client, request.url);
+    let tracking = Tracking::of(&working_copy, remote, request.resolved);
+    Ok(working_copy.fetch_whole_history(client, request.url, &tracking.refspecs, watch)?)
+}
+
+/// Fetches the commit that is built where it is not in the history that is here.
+fn bring_earlier_commit(
+    client: &GitClient,
+    working_copy: &WorkingCopy,
+    tracking: &Tracking,
+    request: &SyncRequest<'_>,
+    watch: &Watch<'_>,
+) -> Result<(), SyncError> {
+    if working_copy.has_commit(request.commit) {
+        return Ok(());
+    }
+    if working_copy.is_shallow() {
+        working_copy.fetch_whole_history(client, request.url, &tracking.refspecs, watch)?;
+    }
+    if working_copy.has_commit(request.commit) {
+        return Ok(());
+    }
+    let by_sha = ResolvedReference {
+        commit: request.commit,
+        name: None,
+    };
+    working_copy
+        .fetch_commit(client, request.url, &by_sha, watch)
+        .map_err(|error| missing_or(request, error))
+}
+
+/// Makes sure that a commit is in the object store, and leaves every file as it is; where there is no
+/// working copy, it is cloned. Blocks.
+///
+/// # Errors
+///
+/// As for [`sync`].
+pub fn fetch_missing(
+    client: &GitClient,
+    request: &SyncRequest<'_>,
+    watch: &Watch<'_>,
+) -> Result<(), SyncError> {
+    let dir = request.dir.to_owned();
+    let working_copy = match WorkingCopy::open(request.dir)? {
+        Opened::Nothing => {
+            staging::remove_stale(request.staging_dir);
+            return clone_anew(client, request, watch).map(drop);
+        }
+        Opened::OtherFiles => return Err(SyncError::OtherFiles { dir }),
+        Opened::NoFolder => return Err(SyncError::NoFolder { dir }),
+        Opened::WorkingCopy(working_copy) => working_copy,
+    };
+    if working_copy.has_commit(request.resolved.commit) {
+        return Ok(());
+    }
+    let remote = working_copy.remote_of(client, request.url);
+    let tracking = Tracking::of(&working_copy, remote, request.resolved);
+    bring_commit(client, &working_copy, &tracking, request, watch)
 }
 
 /// Where the remote's branches are kept in a working copy.
@@ -321,7 +433,7 @@ fn clone_anew(
     client: &GitClient,
     request: &SyncRequest<'_>,
     watch: &Watch<'_>,
-) -> Result<SyncOutcome, SyncError> {
+) -> Result<(), SyncError> {
     let staging = Staging::for_dir(request.staging_dir, request.dir)?;
     let checkout = CloneRequest {
         url: request.url,
@@ -336,8 +448,7 @@ fn clone_anew(
     if watch.cancel.is_cancelled() {
         return Err(GitError::interrupted().into());
     }
-    staging.move_into_place(request.dir)?;
-    Ok(SyncOutcome::Cloned)
+    staging.move_into_place(request.dir)
 }
 
 /// Fetches what is missing: the remote's branches, else the commit itself.
@@ -364,6 +475,7 @@ fn bring_commit(
         refspecs: &tracking.refspecs,
         tags,
         prune: false,
+        depth: Depth::Missing,
     };
     match working_copy.fetch(client, &all, watch) {
         // A branch `a` that is gone stands in the way of a new `a/b`.
@@ -496,12 +608,33 @@ fn how_to_move(
                             remote: remote.clone(),
                         }
                     }
+                    (Some(wanted), Some(remote)) => {
+                        back_to_branch(working_copy, wanted, remote, resolved.commit)
+                            .unwrap_or(Move::Detached)
+                    }
                     _ => Move::Detached,
                 },
             ))
         }
         (Head::Detached(_) | Head::Unborn, ..) => Err(Reason::Detached),
     }
+}
+
+/// Returns how `HEAD` goes back to the branch that it was taken off, where that branch follows the
+/// wanted one and has no commits of its own.
+fn back_to_branch(
+    working_copy: &WorkingCopy,
+    branch: &str,
+    remote: &str,
+    to: CommitId,
+) -> Option<Move> {
+    let from = working_copy.reference(&format!("refs/heads/{branch}"))?;
+    let is_free = working_copy.branch_follows(branch, Some(remote), branch)
+        && working_copy.is_ancestor(from, to).unwrap_or(false);
+    is_free.then(|| Move::Return {
+        name: branch.to_owned(),
+        from,
+    })
 }
 
 /// How a branch stands to a commit that it cannot be fast-forwarded to.

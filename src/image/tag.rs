@@ -52,6 +52,11 @@ impl Tag {
         Self(format!("{tag}-{name}"))
     }
 
+    /// Returns what stands after a commit and `-`; none for the tag of the commit itself, or of another one.
+    pub fn variant_of(&self, commit: CommitId) -> Option<&str> {
+        self.0.strip_prefix(&commit.to_string())?.strip_prefix('-')
+    }
+
     /// Returns the tag as text.
     pub fn as_str(&self) -> &str {
         &self.0

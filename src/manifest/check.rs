@@ -64,7 +64,9 @@ fn images(services: &[Decoded], registry: Option<&RegistryPrefix>, problems: &mu
 }
 
 fn working_copies(services: &[Decoded], cache_dir: &Path, problems: &mut Vec<Problem>) {
-    for (index, later) in services.iter().enumerate() {
+    // The many services of one working copy are compared with others by the first of them.
+    let mut distinct: Vec<&Decoded> = Vec::new();
+    for later in services {
         let dir = &later.service.dir;
         let name = &later.service.name;
         if is_within(dir, cache_dir) {
@@ -74,12 +76,14 @@ fn working_copies(services: &[Decoded], cache_dir: &Path, problems: &mut Vec<Pro
             );
             problems.push(Problem::at(later.places.dir, message));
         }
-        for earlier in &services[..index] {
+        let mut is_distinct = true;
+        for earlier in &distinct {
             let other = &earlier.service.dir;
             let same_remote = earlier.service.git.remote == later.service.git.remote;
             let first = &earlier.service.name;
             let problem = if dir == other {
                 if same_remote {
+                    is_distinct = false;
                     continue;
                 }
                 let message = format!(
@@ -111,6 +115,9 @@ fn working_copies(services: &[Decoded], cache_dir: &Path, problems: &mut Vec<Pro
             } else {
                 problem.related(earlier.places.dir, format!("service `{first}`"))
             });
+        }
+        if is_distinct {
+            distinct.push(later);
         }
     }
 }

@@ -20,7 +20,8 @@ const MAX_SIZE: u64 = 10 << 20;
 pub fn load(file: &Path) -> Result<Manifest, ManifestError> {
     let shown = file.display().to_string();
     let failed = |problem| ManifestError::unreadable(shown.clone(), problem);
-    let text = read(file).map_err(failed)?;
+    let missing = "run xp in a folder with an x-platform.yml or below it, or name the file by `-f`";
+    let text = read(file, "manifest", missing).map_err(failed)?;
     let mut manifest = parse(&text, file)?;
     let folder = folder_of(file).map_err(|error| {
         failed(Problem::of_the_file(format!(
@@ -35,13 +36,18 @@ pub fn load(file: &Path) -> Result<Manifest, ManifestError> {
     Ok(manifest)
 }
 
-fn read(file: &Path) -> Result<String, Problem> {
+/// Reads a text file, which errors call `what`; `missing` is the hint where there is none.
+pub(crate) fn read(file: &Path, what: &str, missing: &str) -> Result<String, Problem> {
+    let is_a_folder = || {
+        let message = format!("the {what} is a folder");
+        Problem::of_the_file(message).help("name the file in it")
+    };
     let cannot = |error: &io::Error| match error.kind() {
-        io::ErrorKind::NotFound => Problem::of_the_file("there is no such manifest").help(
-            "run xp in a folder with an x-platform.yml or below it, or name the file by `-f`",
-        ),
+        io::ErrorKind::NotFound => {
+            Problem::of_the_file(format!("there is no such {what}")).help(missing)
+        }
         io::ErrorKind::IsADirectory => is_a_folder(),
-        _ => Problem::of_the_file(format!("cannot read the manifest: {error}")),
+        _ => Problem::of_the_file(format!("cannot read the {what}: {error}")),
     };
     let mut bytes = Vec::new();
     let opened = File::open(file).map_err(|error| cannot(&error))?;
@@ -55,19 +61,15 @@ fn read(file: &Path) -> Result<String, Problem> {
         .map_err(|error| cannot(&error))?;
     if bytes.len() as u64 > MAX_SIZE {
         let message = format!(
-            "the manifest is larger than {} MiB; is it the right file?",
+            "the {what} is larger than {} MiB; is it the right file?",
             MAX_SIZE >> 20
         );
         return Err(Problem::of_the_file(message));
     }
-    decode(bytes)
+    decode(bytes, what)
 }
 
-fn is_a_folder() -> Problem {
-    Problem::of_the_file("the manifest is a folder").help("name the x-platform.yml in it")
-}
-
-fn decode(bytes: Vec<u8>) -> Result<String, Problem> {
+pub(crate) fn decode(bytes: Vec<u8>, what: &str) -> Result<String, Problem> {
     let utf16 = bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]);
     String::from_utf8(bytes).map_err(|error| {
         let offset = error.utf8_error().valid_up_to();
@@ -76,7 +78,7 @@ fn decode(bytes: Vec<u8>) -> Result<String, Problem> {
             .filter(|byte| **byte == b'\n')
             .count()
             + 1;
-        let message = format!("the manifest is not UTF-8: byte {offset}, in line {line}");
+        let message = format!("the {what} is not UTF-8: byte {offset}, in line {line}");
         let help = if utf16 {
             "it looks like UTF-16; save it as UTF-8"
         } else {

@@ -9,7 +9,7 @@ impl Manifest {
     /// its own, or that of the defaults; none where neither has it.
     pub fn line_of(&self, service: &ServiceName, keys: &[&str]) -> Option<usize> {
         // Read again, as only somebody who asks why needs it.
-        let root = yaml::read(&self.document.text, &mut Vec::new())?;
+        let root = yaml::read(&self.document.text, "manifest", &mut Vec::new())?;
         let mut node = value(value(&root, "services")?.0, service.as_str())?
             .0
             .clone();

@@ -7,27 +7,29 @@
 //! The steps: `yaml` makes a tree of `node`s with their places, `decode` takes it apart
 //! key by key, `check` compares services with each other. Only `file` and one function of
 //! `check` look at the file system, and nothing here knows the environment, the clock or a client.
+//!
+//! `crate::lock` reads its file by the same tree, the same decoder and the same reports.
 
 mod check;
-mod decode;
-mod document;
-mod error;
-mod file;
+pub(crate) mod decode;
+pub(crate) mod document;
+pub(crate) mod error;
+pub(crate) mod file;
 mod graph;
 mod locate;
 mod name;
-mod node;
+pub(crate) mod node;
 mod render;
 mod schema;
 mod select;
 mod service;
 mod shape;
-mod span;
-mod suggest;
+pub(crate) mod span;
+pub(crate) mod suggest;
 mod template;
 #[cfg(test)]
 mod tests;
-mod yaml;
+pub(crate) mod yaml;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -36,7 +38,7 @@ use std::sync::Arc;
 pub use self::error::{ManifestError, ReportedProblem};
 pub use self::file::load;
 pub use self::name::{BuilderName, InvalidName, ServiceName};
-pub use self::render::Values;
+pub use self::render::{Values, WrongPath};
 pub use self::schema::schema;
 pub use self::select::UnknownServices;
 pub use self::service::{
@@ -107,7 +109,7 @@ pub fn parse(text: &str, file: &Path) -> Result<Manifest, ManifestError> {
     };
     let document = Arc::new(document);
     let mut problems = Vec::new();
-    let node = yaml::read(text, &mut problems);
+    let node = yaml::read(text, "manifest", &mut problems);
     let node =
         match node {
             Some(node) if !matches!(node.kind, Kind::Null) => node,

@@ -3,6 +3,7 @@
 use super::Manifest;
 use super::error::{ManifestError, Problem};
 use super::name::ServiceName;
+use super::suggest;
 use super::template::{Part, Placeholder, Template};
 use crate::image::Tag;
 use crate::source::CommitId;
@@ -20,6 +21,19 @@ pub struct Values<'a> {
     pub services: &'a dyn Fn(&ServiceName) -> Option<(String, CommitId)>,
     /// `env.NAME`
     pub env: &'a dyn Fn(&str) -> Option<String>,
+}
+
+/// A path of a service's `git` that its repository does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrongPath {
+    /// `git.path`, or an item of `git.include`.
+    pub path: String,
+    /// What is wrong with it.
+    pub message: String,
+    /// What stands where it was looked for.
+    pub near: Vec<String>,
+    /// What can be done about it.
+    pub help: Option<String>,
 }
 
 impl Manifest {
@@ -46,6 +60,29 @@ impl Manifest {
         } else {
             Err(ManifestError::new(&self.document, problems))
         }
+    }
+
+    /// Returns the error of paths of `git` that the repository does not have, each with its service,
+    /// what is wrong with it, and what helps.
+    pub fn wrong_paths(
+        &self,
+        wrong: impl IntoIterator<Item = (ServiceName, WrongPath)>,
+    ) -> ManifestError {
+        let problems = wrong.into_iter().map(|(service, wrong)| {
+            let span = self
+                .places
+                .get(&service)
+                .and_then(|places| places.paths.get(&wrong.path));
+            let problem = match span {
+                Some(span) => Problem::at(span.first_line(&self.document.text), wrong.message),
+                None => Problem::of_the_file(wrong.message),
+            };
+            let near = wrong.near.iter().map(String::as_str);
+            problem
+                .maybe_help(suggest::hint(&wrong.path, "the folders there", near))
+                .maybe_help(wrong.help)
+        });
+        ManifestError::new(&self.document, problems.collect())
     }
 
     /// Returns the tag that a template of `docker.tags` becomes.

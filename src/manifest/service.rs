@@ -40,8 +40,18 @@ pub struct Git {
     pub reference: GitReference,
     /// The folder of a shared repository that is the service, without `..`.
     pub path: Option<String>,
+    /// Further folders and files of the repository that the build sees, sorted; none without `path`.
+    pub include: Vec<String>,
     /// Whether submodules are checked out too.
     pub submodules: bool,
+}
+
+impl Git {
+    /// Returns the folders and files that the service is made of, `path` first; none for the whole
+    /// repository.
+    pub fn paths(&self) -> Vec<String> {
+        self.path.iter().chain(&self.include).cloned().collect()
+    }
 }
 
 /// The container that a service's scripts run in.

@@ -79,6 +79,9 @@ struct Git {
     /// A folder of a shared repository. The service's commit is the last one that touched it.
     #[schemars(example = &"services/zbackend")]
     path: Option<String>,
+    /// Further folders and files of the repository that the build sees. They count for the service's commit, too.
+    #[schemars(extend("examples" = [["libs/common", "go.mod"]]))]
+    include: Option<Vec<String>>,
     /// Whether submodules are checked out too.
     #[schemars(extend("default" = false))]
     submodules: Option<bool>,

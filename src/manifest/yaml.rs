@@ -20,11 +20,11 @@ const MAX_DEPTH: usize = 32;
 /// anchors to save typing, a thousandth.
 const MAX_COPIED: usize = 4 << 20;
 
-/// Reads the only document of a text.
+/// Reads the only document of a text, which errors call `what`: the manifest, or a lock.
 ///
 /// Problems that leave a tree (duplicate keys, tags) are added to `problems`. Returns none where
 /// the text is no YAML, or has no document or several.
-pub(crate) fn read(text: &str, problems: &mut Vec<Problem>) -> Option<Node> {
+pub(crate) fn read(text: &str, what: &'static str, problems: &mut Vec<Problem>) -> Option<Node> {
     let options = serde_saphyr::granit_parser::options! {
         flow_nesting_limit: MAX_DEPTH,
         block_nesting_limit: MAX_DEPTH,
@@ -33,6 +33,7 @@ pub(crate) fn read(text: &str, problems: &mut Vec<Problem>) -> Option<Node> {
     let parser = Parser::new_from_str_with_options(text, options);
     let mut reader = Reader {
         text,
+        what,
         parser,
         anchors: HashMap::new(),
         copied: 0,
@@ -52,6 +53,7 @@ type Fatal = Box<Problem>;
 
 struct Reader<'t, 'p> {
     text: &'t str,
+    what: &'static str,
     parser: Parser<'t, StrInput<'t>>,
     anchors: HashMap<usize, Node>,
     copied: usize,
@@ -66,8 +68,8 @@ impl<'t> Reader<'t, '_> {
             match event {
                 Event::StreamEnd => return Ok(document),
                 Event::DocumentStart(..) if document.is_some() => {
-                    let problem = Problem::at(span, "the manifest has more than one YAML document")
-                        .label("the second one starts here");
+                    let message = format!("the {} has more than one YAML document", self.what);
+                    let problem = Problem::at(span, message).label("the second one starts here");
                     return Err(Box::new(problem.help("remove the `---` between them")));
                 }
                 Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
@@ -82,7 +84,7 @@ impl<'t> Reader<'t, '_> {
                 let range = span.byte_range().unwrap_or_default();
                 Ok((event, Span::new(range.start, range.end)))
             }
-            Some(Err(error)) => Err(Box::new(syntax_problem(&error, self.text))),
+            Some(Err(error)) => Err(Box::new(syntax_problem(&error, self.text, self.what))),
             // The parser ends with StreamEnd; this keeps a broken one from looping for ever.
             None => Ok((Event::StreamEnd, Span::default())),
         }
@@ -241,14 +243,14 @@ impl<'t> Reader<'t, '_> {
     }
 }
 
-fn syntax_problem(error: &ScanError, text: &str) -> Problem {
+fn syntax_problem(error: &ScanError, text: &str, what: &str) -> Problem {
     let start = error.marker().byte_offset().unwrap_or(0).min(text.len());
     let rest = text.get(start..).unwrap_or("");
     let next = rest.chars().next().filter(|c| !"\r\n".contains(*c));
     let span = Span::new(start, start + next.map_or(0, char::len_utf8));
     match error.kind() {
         ErrorKind::RecursionLimitExceeded => {
-            let message = format!("the manifest is nested more than {MAX_DEPTH} levels deep");
+            let message = format!("the {what} is nested more than {MAX_DEPTH} levels deep");
             return Problem::at(span, message);
         }
         ErrorKind::UnknownAnchor => {

@@ -172,7 +172,7 @@ impl Decided<'_> {
                 self.build_steps(candidate, &place, layout, &mut steps)?;
                 in_place = place.in_place.then(|| InPlace {
                     dir: place.files,
-                    path: service.git.path.clone(),
+                    paths: service.git.paths(),
                     changes: candidate.source.changes().map(|changes| changes.digest),
                 });
             }

@@ -49,9 +49,14 @@ impl<'a> Draft<'a> {
     pub fn decide(self, inventory: Inventory, folders: Folders) -> Result<Decided<'a>, PlanError> {
         self.known(&inventory)?;
         let Compared {
-            comparisons,
+            mut comparisons,
             mut recipes,
         } = self.compare(&inventory, &folders)?;
+        for candidate in &self.candidates {
+            if let Some(comparison) = comparisons.get_mut(&candidate.service.name) {
+                self.pin(candidate, comparison, &inventory);
+            }
+        }
         let mut verdicts = BTreeMap::new();
         let mut obstacles = Obstacles::default();
         let mut built = BTreeSet::new();
@@ -110,6 +115,24 @@ impl<'a> Draft<'a> {
             }
         }
         UnknownImages::check(&asked)
+    }
+
+    /// Lets a pinned image count as it is, and no other one of the same commit.
+    fn pin(&self, candidate: &Candidate<'_>, comparison: &mut Comparison, inventory: &Inventory) {
+        let pinned = self.options.pinned.get(&candidate.service.name);
+        let digest = pinned.and_then(|pinned| pinned.digest.as_ref());
+        let Some(digest) = digest.filter(|digest| comparison.digest.as_ref() == Some(*digest))
+        else {
+            return;
+        };
+        let by_digest = candidate.image.repository().with_digest(digest.clone());
+        let id = |image| inventory.in_engine(image).map(|image| &image.id);
+        let pinned_id = id(&by_digest);
+        comparison.registry = Sighting::Found(Standing::Verified);
+        comparison.engine = match pinned_id.is_some() && pinned_id == id(&candidate.image) {
+            true => Sighting::Found(Standing::Verified),
+            false => Sighting::Absent,
+        };
     }
 
     /// Chooses by what exists, and what it was built from.

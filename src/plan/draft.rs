@@ -66,6 +66,12 @@ impl<'a> Draft<'a> {
         Ok(draft)
     }
 
+    /// Returns the services that the plan may be about.
+    pub fn services(&self) -> BTreeSet<ServiceName> {
+        let names = self.candidates.iter().map(|it| it.service.name.clone());
+        names.collect()
+    }
+
     /// Drafts without the further tags: for what only looks, and may lack a variable that a tag names.
     pub fn without_tags(
         manifest: &'a Manifest,
@@ -75,6 +81,14 @@ impl<'a> Draft<'a> {
         env: &'a dyn Fn(&str) -> Option<String>,
     ) -> Self {
         let mut images = service_images(manifest, sources);
+        for (name, pinned) in &options.pinned {
+            if let Some(image) = images.get_mut(name)
+                && let Some(commit) = sources.get(name).map(|source| source.commit)
+            {
+                image.variant = pinned.tag.variant_of(commit).map(str::to_owned);
+                image.image = image.image.repository().tagged(pinned.tag.clone());
+            }
+        }
         let concerned = manifest.closure(selected);
         let order = manifest.order().into_iter();
         let candidates = order
@@ -116,6 +130,9 @@ impl<'a> Draft<'a> {
             variant,
             ..
         } = candidate;
+        if !self.options.moving_tags {
+            return Ok(self.distinct(image, self.options.tags.iter().cloned()));
+        }
         // The branch's tag names what the branch's commit gives with the manifest's references.
         let branch = variant.as_deref().or_else(|| source.short_name());
         let mut tags: Vec<Tag> = branch.map(Tag::from_branch).into_iter().collect();
@@ -133,9 +150,15 @@ impl<'a> Draft<'a> {
             });
         }
         tags.extend(self.options.tags.iter().cloned());
+        Ok(self.distinct(image, tags))
+    }
+
+    /// Returns each tag once, and not that of the image itself.
+    fn distinct(&self, image: &ImageReference, tags: impl IntoIterator<Item = Tag>) -> Vec<Tag> {
         let mut seen: BTreeSet<Tag> = image.tag().cloned().into_iter().collect();
+        let mut tags: Vec<Tag> = tags.into_iter().collect();
         tags.retain(|tag| seen.insert(tag.clone()));
-        Ok(tags)
+        tags
     }
 
     /// Returns how a service's image is called.

@@ -44,6 +44,21 @@ impl Layout {
         self.root.join("clone")
     }
 
+    /// Returns the folder with what is known of histories: which commit touched which paths last.
+    pub fn history(&self) -> PathBuf {
+        self.root.join("history")
+    }
+
+    /// Returns the folder with the objects of submodules, a repository each.
+    pub fn modules(&self) -> PathBuf {
+        self.root.join("modules")
+    }
+
+    /// Returns the folder with the files of Git LFS.
+    pub fn lfs(&self) -> PathBuf {
+        self.root.join("lfs")
+    }
+
     /// Returns the folder that persists a path of a service's builder between builds.
     pub fn cache(&self, service: &ServiceName, path: &str) -> PathBuf {
         let last = path

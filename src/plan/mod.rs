@@ -26,6 +26,7 @@ mod tests;
 mod variant;
 mod why;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -38,13 +39,14 @@ pub use draft::Draft;
 pub use error::{PlanError, UnknownImages, UnreadableRecipes};
 pub use inventory::{Inventory, Presence, Refusal};
 pub use layout::Layout;
-pub use recipe::Folders;
+pub use recipe::{Folders, TESTS};
 pub use step::{ContainerStep, ExportStep, ImageStep, ScriptStep, Step, SyncStep};
 pub use variant::{ServiceImage, service_images};
 pub use why::Explanation;
 
 use crate::event::Unit;
-use crate::image::{ImageReference, Tag};
+use crate::image::{Digest, ImageReference, Tag};
+use crate::manifest::ServiceName;
 use crate::recipe::{Change, Recipe};
 use crate::source::{CommitId, Origin, RefName, ServiceSource, TreeDigest};
 
@@ -61,10 +63,23 @@ pub struct Options {
     pub test: bool,
     /// Take what is tagged with the commit, whatever it was built from.
     pub trust_commit: bool,
+    /// Set the tags that move: the branch's, and those of the manifest.
+    pub moving_tags: bool,
+    /// Images that count as they are, by the digests that a lock names.
+    pub pinned: BTreeMap<ServiceName, Pinned>,
     /// Further tags for each image.
     pub tags: Vec<Tag>,
     /// The branch of `--branch`: the topic train whose images are wanted.
     pub train: Option<RefName>,
+}
+
+/// An image that a lock names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pinned {
+    /// Its tag: the commit's, or that of a variant.
+    pub tag: Tag,
+    /// What the tag has to name in the registry; none where the image has no registry.
+    pub digest: Option<Digest>,
 }
 
 impl Default for Options {
@@ -75,6 +90,8 @@ impl Default for Options {
             push: true,
             test: true,
             trust_commit: false,
+            moving_tags: true,
+            pinned: BTreeMap::new(),
             tags: Vec::new(),
             train: None,
         }
@@ -142,8 +159,8 @@ pub struct UnitPlan {
 pub struct InPlace {
     /// The folder.
     pub dir: PathBuf,
-    /// The folder below it that counts, where that is not the whole.
-    pub path: Option<String>,
+    /// The folders and files below it that count, where that is not the whole.
+    pub paths: Vec<String>,
     /// What its image's tag says of its changes.
     pub changes: Option<TreeDigest>,
 }

@@ -45,12 +45,17 @@ impl Place {
         steps.push(Step::Sync(SyncStep {
             dir: dir.clone(),
             remote: service.git.remote.clone(),
-            resolved: source.tip.clone(),
+            resolved: source.followed(),
+            commit: source.commit,
             moves: !draft.is_built_in_place(&service.dir),
         }));
         steps.push(Step::Export(ExportStep {
             dir,
             commit: source.commit,
+            paths: service.git.paths(),
+            submodules: service.git.submodules,
+            modules: layout.modules(),
+            lfs: layout.lfs(),
             branch: source.built_as().branch().map(str::to_owned),
             remote: service.git.remote.clone(),
             export: export.clone(),

@@ -13,7 +13,7 @@ use crate::manifest::{
 use crate::recipe::{ContentId, Recipe};
 
 /// The input that `--no-test` leaves out.
-pub(super) const TESTS: &str = "scripts.test";
+pub const TESTS: &str = "scripts.test";
 
 /// The builders that are made from folders, by unit.
 pub type Folders = BTreeMap<Unit, FolderBuilder>;
@@ -108,6 +108,17 @@ impl Draft<'_> {
         let mut inputs = Vec::new();
         if let Some(path) = &service.git.path {
             inputs.push(Input::text("git.path", path));
+        }
+        if !service.git.include.is_empty() {
+            let items = service.git.include.iter().map(String::as_str).collect();
+            inputs.push(Input {
+                name: "git.include".to_owned(),
+                value: InputValue::List(items),
+            });
+        }
+        // Only where they are there, as they are by themselves in no image that exists.
+        if service.git.submodules {
+            inputs.push(Input::text("git.submodules", "true"));
         }
         self.builder_inputs(candidate, folders, &mut inputs)?;
         let scripts = &service.scripts;

@@ -51,7 +51,7 @@ pub enum Step {
 }
 
 /// See [`Step::Sync`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyncStep {
     /// The working copy.
     pub dir: PathBuf,
@@ -59,6 +59,8 @@ pub struct SyncStep {
     pub remote: GitUrl,
     /// What is wanted of it.
     pub resolved: ResolvedReference,
+    /// What is built: the same commit, or an earlier one.
+    pub commit: CommitId,
     /// Whether its files may be moved along: not where a service is built in place there.
     pub moves: bool,
 }
@@ -70,6 +72,14 @@ pub struct ExportStep {
     pub dir: PathBuf,
     /// The commit.
     pub commit: CommitId,
+    /// The folders and files of it that the build sees; none for all.
+    pub paths: Vec<String>,
+    /// Whether submodules are checked out too.
+    pub submodules: bool,
+    /// The folder that keeps the objects of submodules.
+    pub modules: PathBuf,
+    /// The folder that keeps the files of Git LFS.
+    pub lfs: PathBuf,
     /// The branch that it is built from.
     pub branch: Option<String>,
     /// The remote, which a script may ask for.
@@ -185,7 +195,14 @@ impl Step {
                 format!("{name} of {}", step.remote)
             }
             Self::Export(step) => {
-                format!("{} into {}", step.commit.short(), below(&step.export))
+                let mut words = step.commit.short();
+                if !step.paths.is_empty() {
+                    words.push_str(&format!(", {} alone,", step.paths.join(", ")));
+                }
+                if step.submodules {
+                    words.push_str(" with submodules");
+                }
+                format!("{words} into {}", below(&step.export))
             }
             Self::Container(step) => {
                 let source = match step.in_place {

@@ -1,6 +1,7 @@
 //! The decision table, case by case, and the steps that follow from it.
 
 mod local;
+mod parts;
 mod recipes;
 mod trains;
 
@@ -514,6 +515,66 @@ fn a_commit_without_a_branch_has_no_branch_tag() {
         "{:?}",
         shown(&plan)
     );
+}
+
+#[test]
+fn a_pinned_image_counts_as_it_is_and_no_other_does() {
+    let pinned = |content: &str| {
+        let digest = Some(digest("front", content));
+        let tag = Tag::from_commit(commit("front"));
+        move |options: &mut Options| {
+            options.moving_tags = false;
+            options.pinned.insert(name("front"), Pinned { tag, digest });
+        }
+    };
+    let others = r#"{"version":1,"inputs":{}}"#;
+    let platform = || {
+        Platform::new()
+            .complete("front")
+            .label("front", Some(others))
+    };
+    assert!(shown(&platform().plan(&["front"]))[0].starts_with("front build: "));
+    // The engine's may be another build of the same commit.
+    let locked = platform().options(pinned("a"));
+    assert_eq!(
+        shown(&locked.plan(&["front"])),
+        ["front pull: in the registry, not in the engine [pull]"]
+    );
+    let mut here = platform().options(pinned("a"));
+    let by_digest = here
+        .image("front", "")
+        .repository()
+        .with_digest(digest("front", "a"));
+    let id = here.image("front", "").to_string();
+    let image = here.inventory.engine[&id].clone();
+    here.inventory.engine.insert(by_digest.to_string(), image);
+    assert_eq!(
+        shown(&here.plan(&["front"])),
+        ["front skip: in the registry and the engine []"]
+    );
+    // Another digest is another image.
+    let other = platform().options(pinned("b"));
+    assert!(shown(&other.plan(&["front"]))[0].starts_with("front build: "));
+}
+
+#[test]
+fn a_locked_commit_moves_no_tag_and_follows_no_branch() {
+    let mut platform = Platform::new().options(|options| options.moving_tags = false);
+    platform.sources.get_mut(&name("back")).unwrap().origin = Origin::Lock;
+    let plan = platform.plan(&["back"]);
+    let back = &plan.units[plan.units.len() - 1];
+    let phases: Vec<_> = back.steps.iter().map(|step| step.phase()).collect();
+    assert!(!phases.contains(&Phase::Tag), "{phases:?}");
+    for step in &back.steps {
+        match step {
+            Step::Sync(step) => assert_eq!(step.resolved.name, None),
+            // The build sees what it saw when it was locked.
+            Step::Export(step) => assert_eq!(step.branch.as_deref(), Some("master")),
+            Step::Container(step) => assert_eq!(step.env["XP_BRANCH"], "master"),
+            Step::Image(step) => assert_eq!(step.names.len(), 1),
+            _ => {}
+        }
+    }
 }
 
 #[test]

@@ -134,6 +134,7 @@ impl Draft<'_> {
             Origin::Branch => "--branch",
             Origin::Reference => "--reference",
             Origin::WorkingCopy => "--local",
+            Origin::Lock => "the lock",
         };
         let reference = source.tip.name.as_deref().unwrap_or("a commit");
         Row {

@@ -31,7 +31,8 @@ impl InputDigest {
         Self(hex[..DIGITS].to_owned())
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    /// Reads what [`InputDigest::as_str`] returns.
+    pub fn parse(text: &str) -> Option<Self> {
         let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         (text.len() == DIGITS && text.bytes().all(is_digit)).then(|| Self(text.to_owned()))
     }

@@ -6,6 +6,7 @@ mod commit;
 mod git_folders;
 mod reference;
 mod service;
+mod summary;
 mod tree;
 mod url;
 
@@ -13,5 +14,6 @@ pub use commit::{CommitId, InvalidCommitId};
 pub use git_folders::{CommonDir, GitFolders, GitLink, GitMount};
 pub use reference::{GitReference, InvalidRefName, RefName, ResolvedReference};
 pub use service::{Origin, ServiceSource};
+pub use summary::CommitSummary;
 pub use tree::{TreeChanges, TreeDigest, TreeHasher, WorkingTree};
 pub use url::{GitScheme, GitUrl, InvalidGitUrl};

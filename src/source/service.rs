@@ -11,8 +11,9 @@ pub struct ServiceSource {
     pub commit: CommitId,
     /// Who named the reference.
     pub origin: Origin,
-    /// What the manifest's own reference stands for, where another one was named; none where it was not
-    /// asked for, or does not exist.
+    /// What would be built by the manifest's own reference, where another one was named: its name, and with
+    /// `git.path` the last commit that touched the path from there. None where it was not asked for, or does
+    /// not exist.
     pub normal: Option<ResolvedReference>,
     /// The working copy that is built in place; none where the commit's own files are built.
     pub local: Option<WorkingTree>,
@@ -29,6 +30,8 @@ pub enum Origin {
     Reference,
     /// `--local`: what is checked out.
     WorkingCopy,
+    /// The lock.
+    Lock,
 }
 
 impl Origin {
@@ -39,6 +42,7 @@ impl Origin {
             Self::Branch => "branch",
             Self::Reference => "reference",
             Self::WorkingCopy => "working copy",
+            Self::Lock => "lock",
         }
     }
 }
@@ -58,10 +62,14 @@ impl ServiceSource {
 
     /// Tells whether another commit is built than the one that the manifest's reference stands for.
     ///
-    /// A branch that has no commit of its own yet makes no difference: what is built is the same.
+    /// A branch that has no commit of its own yet makes no difference, nor one whose commits touch other
+    /// services of the repository: what is built is the same. A lock says itself how each image is called.
     pub fn deviates(&self) -> bool {
         let normal = self.normal.as_ref().map(|normal| normal.commit);
-        self.origin != Origin::Manifest && normal != Some(self.tip.commit)
+        match self.origin {
+            Origin::Manifest | Origin::Lock | Origin::WorkingCopy => false,
+            Origin::Branch | Origin::Reference => normal != Some(self.commit),
+        }
     }
 
     /// Returns the reference that the build is told of: the manifest's where it stands for the same
@@ -90,6 +98,18 @@ impl ServiceSource {
         self.local.as_ref()?.changes.as_ref()
     }
 
+    /// Returns what the working copy is brought up to date with: a locked commit stands for itself, as
+    /// its branch may be somewhere else by now.
+    pub fn followed(&self) -> ResolvedReference {
+        match self.origin {
+            Origin::Lock => ResolvedReference {
+                commit: self.commit,
+                name: None,
+            },
+            _ => self.tip.clone(),
+        }
+    }
+
     /// Returns the branch's or tag's short name, as [`ResolvedReference::short_name`].
     pub fn short_name(&self) -> Option<&str> {
         self.tip.short_name()
@@ -115,6 +135,10 @@ mod tests {
         assert!(!source(Origin::Branch, Some(commit("a"))).deviates());
         assert!(source(Origin::Branch, Some(commit("b"))).deviates());
         assert!(source(Origin::Reference, None).deviates());
+        // The branch has commits, and none of them touched the service.
+        let mut part = source(Origin::Branch, Some(commit("c")));
+        part.commit = commit("c");
+        assert!(!part.deviates());
         let built_as = |normal| {
             let source = source(Origin::Branch, normal);
             source.built_as().short_name().map(str::to_owned)

@@ -1,5 +1,7 @@
 //! URLs of git remotes.
 
+mod relative;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -115,6 +117,36 @@ impl GitUrl {
                 format!("{}{}", self.origin(), self.path.trim_end_matches('/'))
             }
             GitScheme::Ssh | GitScheme::File => self.to_string(),
+        }
+    }
+
+    /// Returns the URL without a password, and for http(s) without a user, for a file that others read.
+    pub fn stripped(&self) -> Self {
+        let user = match self.scheme {
+            // Part of the address: `git@host` is not `bob@host`.
+            GitScheme::Ssh => self.user.clone(),
+            _ => None,
+        };
+        let text = match self.text.split_once("://") {
+            Some((scheme, rest)) if self.user.is_some() => {
+                let authority = rest.split('/').next().unwrap_or(rest);
+                let start = authority.rfind('@').map_or(0, |at| at + 1);
+                // As it was written, with its percent signs.
+                let written = authority.split([':', '@']).next().unwrap_or("");
+                match user.as_deref() {
+                    Some(user) if !user.is_empty() => {
+                        format!("{scheme}://{written}@{}", &rest[start..])
+                    }
+                    _ => format!("{scheme}://{}", &rest[start..]),
+                }
+            }
+            _ => self.text.clone(),
+        };
+        Self {
+            text,
+            user: user.filter(|user| !user.is_empty()),
+            password: None,
+            ..self.clone()
         }
     }
 }
@@ -430,6 +462,27 @@ mod tests {
             "https://:***@h.example.com/x.git"
         );
         assert_eq!(url("ssh://git@h/x").to_string(), "ssh://git@h/x");
+    }
+
+    #[test]
+    fn a_stripped_url_leads_to_the_same_place_without_credentials() {
+        for (written, stripped) in [
+            (
+                "https://bob:s3cret@h:1/x%20y.git/",
+                "https://h:1/x%20y.git/",
+            ),
+            ("https://T0KEN@h/a@b.git", "https://h/a@b.git"),
+            ("ssh://g%40t:s3cret@h:22/x", "ssh://g%40t@h:22/x"),
+            ("ssh://:s3cret@h/x", "ssh://h/x"),
+            ("git://bob@h/x", "git://h/x"),
+            ("git@h:x/y.git", "git@h:x/y.git"),
+            ("https://h/x", "https://h/x"),
+            ("/srv/x", "/srv/x"),
+        ] {
+            let url = url(written).stripped();
+            assert_eq!(url.expose(), stripped);
+            assert_eq!(url, stripped.parse().unwrap());
+        }
     }
 
     #[test]

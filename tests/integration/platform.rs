@@ -1,6 +1,7 @@
 //! Manifests of many services that differ in little, and what was built of them.
 
 use std::fmt::Write as _;
+use std::fs;
 use std::process::Command;
 
 use serde_json::Value;
@@ -15,6 +16,8 @@ pub struct Service {
     remote: String,
     reference: Option<String>,
     dir: String,
+    /// Further keys of `git`.
+    git: String,
     /// What follows, as lines of the service's mapping.
     more: String,
 }
@@ -27,6 +30,7 @@ impl Service {
             remote: remote.into(),
             reference: None,
             dir: format!("src/{name}"),
+            git: String::new(),
             more: String::new(),
         }
     }
@@ -34,6 +38,12 @@ impl Service {
     /// Sets `git.reference`.
     pub fn reference(mut self, reference: &str) -> Self {
         self.reference = Some(reference.to_owned());
+        self
+    }
+
+    /// Adds keys of `git`, such as `path: services/zbackend`.
+    pub fn git(mut self, keys: &str) -> Self {
+        _ = write!(self.git, ", {keys}");
         self
     }
 
@@ -61,6 +71,7 @@ impl Context {
                 remote,
                 reference,
                 dir,
+                git,
                 more,
             } = service;
             let reference = reference
@@ -68,7 +79,7 @@ impl Context {
                 .map(|reference| format!(", reference: {reference:?}"))
                 .unwrap_or_default();
             _ = writeln!(text, "  {name}:\n    dir: {dir}");
-            _ = writeln!(text, "    git: {{remote: {remote:?}{reference}}}");
+            _ = writeln!(text, "    git: {{remote: {remote:?}{reference}{git}}}");
             _ = writeln!(
                 text,
                 "    docker: {{image: {:?}}}\n{more}",
@@ -85,6 +96,29 @@ impl Context {
         let dockerfile = format!("FROM {}\nCOPY . /files\n", self.engine().busybox());
         repository.commit(&[("Dockerfile", &dockerfile), ("file", "1\n")], "First");
         repository
+    }
+
+    /// Writes a builder that has the machine's own git.
+    pub fn git_builder(&self) -> String {
+        let dockerfile = format!("FROM {}\nCOPY root /\n", self.engine().busybox());
+        let builder = self.builder("git", &dockerfile, &[]);
+        let root = self.dir().join(&builder).join("root");
+        let git = process::succeed(Command::new("sh").args(["-c", "command -v git"]));
+        let libraries = process::succeed(Command::new("ldd").arg(&git));
+        let paths = libraries
+            .split_whitespace()
+            .filter(|word| word.starts_with('/'));
+        for path in paths.chain(["/bin/git"]) {
+            let from = if path == "/bin/git" {
+                git.as_str()
+            } else {
+                path
+            };
+            let to = root.join(path.trim_start_matches('/'));
+            fs::create_dir_all(to.parent().expect("a folder")).expect("a folder of the builder");
+            fs::copy(from, &to).unwrap_or_else(|error| panic!("{from}: {error}"));
+        }
+        builder
     }
 
     /// Demands that the engine has an image of a service that is tagged with a commit and says that

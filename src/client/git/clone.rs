@@ -6,7 +6,7 @@ use git2::build::CheckoutBuilder;
 use git2::{ErrorCode, Repository, RepositoryInitOptions};
 
 use super::error::GitErrorKind;
-use super::fetch::{Fetch, Tags, copy_commit, fetch};
+use super::fetch::{Depth, Fetch, Tags, copy_commit, fetch};
 use super::progress::Watch;
 use super::working_copy::oid;
 use super::{GitClient, GitError, WorkingCopy};
@@ -52,6 +52,7 @@ pub fn clone(
         refspecs: &branches,
         tags: Tags::All,
         prune: false,
+        depth: Depth::Missing,
     };
     let default_branch = fetch(client, &repository, &all, watch)?;
     let working_copy = WorkingCopy {
@@ -97,6 +98,7 @@ impl WorkingCopy {
                 refspecs: &refspecs,
                 tags: Tags::None,
                 prune: false,
+                depth: Depth::Missing,
             };
             match self.fetch(client, &by_name, watch) {
                 // It was deleted since it was resolved.
@@ -129,6 +131,7 @@ impl WorkingCopy {
             refspecs: &refspecs,
             tags: Tags::None,
             prune: false,
+            depth: Depth::Missing,
         };
         match self.fetch(client, &by_sha, watch) {
             // What libgit2 says of a server that gives out references only.
@@ -158,6 +161,7 @@ impl WorkingCopy {
             refspecs: &refspecs,
             tags: Tags::None,
             prune: false,
+            depth: Depth::Missing,
         };
         let result = self.fetch(client, &everything, watch);
         if let Ok(references) = self.repository.references_glob("refs/xp/everything/*") {

@@ -127,6 +127,17 @@ impl GitError {
         self
     }
 
+    /// Tells of what greater thing this is a part; kind and hint stay.
+    pub(super) fn within(self, what: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            kind: self.kind,
+            hint: self.hint.clone(),
+            transient: self.transient,
+            cause: Some(Cause(Arc::new(self))),
+        }
+    }
+
     /// Makes the error for a remote that no connection can be made to.
     pub(super) fn unreachable(url: &GitUrl) -> Self {
         Self::new(

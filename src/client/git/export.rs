@@ -5,14 +5,14 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use git2::build::CheckoutBuilder;
-use git2::{ErrorCode, Index, ObjectType, Repository};
+use git2::{ErrorCode, ObjectType};
 use walkdir::WalkDir;
 
+use super::checkout::{Checkout, CheckoutError, check_out};
 use super::error::GitErrorKind;
 use super::progress::Watch;
-use super::working_copy::oid;
-use super::{GitError, WorkingCopy, lfs};
+use super::submodules::{Submodules, check_out_all};
+use super::{GitClient, GitError, WorkingCopy};
 use crate::source::{CommitId, GitUrl};
 
 /// What to export, and where to.
@@ -20,6 +20,12 @@ use crate::source::{CommitId, GitUrl};
 pub struct Export<'a> {
     /// The commit.
     pub commit: CommitId,
+    /// The folders and files of it that are written, in the repository's layout; none for all.
+    pub paths: &'a [String],
+    /// The folder that keeps the objects of submodules, where they are checked out too.
+    pub submodules: Option<&'a Path>,
+    /// The folder that keeps the files of Git LFS.
+    pub lfs: &'a Path,
     /// The branch it was found on, which `refs/heads` then has.
     pub branch: Option<&'a str>,
     /// The remote's URL, for builds that ask `git remote`; its secrets are left out.
@@ -42,15 +48,17 @@ pub struct Exported {
 /// Makes a folder exactly equal to a commit, and a git directory beside it that goes with it.
 ///
 /// The user's own git configuration plays no part: no line ends are changed but those that the
-/// commit's `.gitattributes` ask for, no filter programs run, and modes are 755 and 644 whatever
-/// the umask. The index in the git directory matches the files, so that `git describe --dirty`
-/// calls them clean.
+/// commit's `.gitattributes` ask for, no filter programs run but that of Git LFS, and modes are 755 and 644
+/// whatever the umask. The index in the git directory matches the files, so that `git describe --dirty`
+/// calls them clean, those that are left out included.
 ///
 /// # Errors
 ///
-/// The commit is not in the object store, holds a path that no checkout may have (such as
-/// `.git/hooks/x` or `../x`) or a file of Git LFS, or a file cannot be written or removed.
+/// The commit is not in the object store or holds a path that no checkout may have (such as
+/// `.git/hooks/x` or `../x`), a submodule or a file of Git LFS cannot be fetched, or a file cannot
+/// be written or removed.
 pub fn export(
+    client: &GitClient,
     source: &WorkingCopy,
     export: &Export<'_>,
     watch: &Watch<'_>,
@@ -63,70 +71,54 @@ pub fn export(
     };
     fs::create_dir_all(export.files).map_err(cannot_write(export.files))?;
     write_git_dir(source, export)?;
-    let mut folders = source.object_folders().into_iter();
+    let folders = source.object_folders();
+    let checkout = Checkout {
+        commit: export.commit,
+        paths: export.paths,
+        files: export.files,
+        git_dir: export.git_dir,
+        objects: &folders,
+        url: export.url,
+        lfs: export.lfs,
+    };
+    let checked_out = check_out(client, &checkout, watch).map_err(|error| match error {
+        CheckoutError::Git(cause) => failed(source, export, cause),
+        CheckoutError::Other(error) => error,
+    })?;
+    if let Some(store) = export.submodules {
+        let submodules = Submodules {
+            files: export.files,
+            url: export.url,
+            scratch: &export.git_dir.join("xp-submodules"),
+            store,
+            lfs: export.lfs,
+        };
+        check_out_all(client, &submodules, &checked_out, watch)?;
+    }
+    let mut folders = folders.into_iter();
     let objects = folders
         .next()
         .unwrap_or_else(|| source.repository.commondir().join("objects"));
-    let borrowed_objects: Vec<PathBuf> = folders.collect();
-
-    let failed = |cause: git2::Error| {
-        let what = format!(
-            "cannot export {} from {}",
-            export.commit,
-            source.dir.display()
-        );
-        match cause.code() {
-            ErrorCode::NotFound if !source.has_commit(export.commit) => {
-                GitError::local(what, cause).with_hint("`xp sync` fetches it")
-            }
-            ErrorCode::NotFound => GitError::local(what, cause).with_hint(
-                "the working copy lacks objects, as a partial clone does: clone it anew",
-            ),
-            _ => GitError::local(what, cause),
-        }
-    };
-    let repository = Repository::open(export.git_dir).map_err(failed)?;
-    let mut index = read_index(&repository, export, &objects, &borrowed_objects).map_err(failed)?;
-    if let Some(path) = lfs::first_pointer(&repository, &index).map_err(failed)? {
-        return Err(lfs::not_supported(export.commit, &path));
-    }
-    check_out(&repository, &mut index, watch).map_err(failed)?;
-    normalize_modes(&repository, export.files)?;
     Ok(Exported {
         objects,
-        borrowed_objects,
+        borrowed_objects: folders.collect(),
     })
 }
 
-/// Reads the commit into the index, before any file is written: attributes are then known for every
-/// file, whatever the order of writing.
-fn read_index(
-    repository: &Repository,
-    export: &Export<'_>,
-    objects: &Path,
-    borrowed: &[PathBuf],
-) -> Result<Index, git2::Error> {
-    let odb = repository.odb()?;
-    for folder in std::iter::once(objects).chain(borrowed.iter().map(PathBuf::as_path)) {
-        odb.add_disk_alternate(&folder.to_string_lossy())?;
+fn failed(source: &WorkingCopy, export: &Export<'_>, cause: git2::Error) -> GitError {
+    let what = format!(
+        "cannot export {} from {}",
+        export.commit,
+        source.dir.display()
+    );
+    match cause.code() {
+        ErrorCode::NotFound if !source.has_commit(export.commit) => {
+            GitError::local(what, cause).with_hint("`xp sync` fetches it")
+        }
+        ErrorCode::NotFound => GitError::local(what, cause)
+            .with_hint("the working copy lacks objects, as a partial clone does: clone it anew"),
+        _ => GitError::local(what, cause),
     }
-    repository.set_workdir(export.files, false)?;
-    let mut index = repository.index()?;
-    index.read_tree(&repository.find_commit(oid(export.commit)?)?.tree()?)?;
-    Ok(index)
-}
-
-fn check_out(
-    repository: &Repository,
-    index: &mut Index,
-    watch: &Watch<'_>,
-) -> Result<(), git2::Error> {
-    let mut options = CheckoutBuilder::new();
-    options
-        .force()
-        .progress(|_, done, total| watch.checkout(done, total));
-    repository.checkout_index(Some(index), Some(&mut options))?;
-    index.write()
 }
 
 /// Writes `HEAD`, the references and a minimal configuration; `objects` stays empty.
@@ -152,15 +144,17 @@ fn write_git_dir(source: &WorkingCopy, export: &Export<'_>) -> Result<(), GitErr
     }
 }
 
+/// What makes git leave files as they are, whatever the user's own configuration says.
+pub(super) const EMPTY_CONFIG: &str = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n\tlogallrefupdates = false\n\
+    \tautocrlf = false\n\teol = lf\n\tignoreCase = false\n\tsymlinks = true\n\tattributesFile = /dev/null\n\
+    [gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n";
+
 fn config(url: &GitUrl) -> String {
     let url = super::clone::without_secrets(url)
         .replace('\\', "\\\\")
         .replace('"', "\\\"");
     format!(
-        "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n\tlogallrefupdates = false\n\
-         \tautocrlf = false\n\teol = lf\n\tignoreCase = false\n\tsymlinks = true\n\tattributesFile = /dev/null\n\
-         [gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n\
-         [remote \"origin\"]\n\turl = \"{url}\"\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n"
+        "{EMPTY_CONFIG}[remote \"origin\"]\n\turl = \"{url}\"\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n"
     )
 }
 
@@ -202,54 +196,6 @@ fn packed_refs(source: &WorkingCopy, export: &Export<'_>) -> Result<String, GitE
     let mut text = "# pack-refs with: peeled fully-peeled sorted \n".to_owned();
     text.extend(lines.into_iter().map(|(_, line)| line));
     Ok(text)
-}
-
-/// Gives files and folders the modes that git has for them, where the umask took something away or left too much.
-fn normalize_modes(repository: &Repository, files: &Path) -> Result<(), GitError> {
-    let failed = |path: &Path, cause: io::Error| {
-        GitError::file(format!("cannot set the mode of {}", path.display()), cause)
-    };
-    let mut changed = Vec::new();
-    for entry in WalkDir::new(files) {
-        let entry = entry.map_err(|cause| failed(files, cause.into()))?;
-        if entry.file_type().is_symlink() {
-            continue;
-        }
-        let mode = entry
-            .metadata()
-            .map_err(|cause| failed(entry.path(), cause.into()))?
-            .permissions()
-            .mode();
-        let wanted = if entry.file_type().is_dir() || mode & 0o100 != 0 {
-            0o755
-        } else {
-            0o644
-        };
-        if mode & 0o7777 != wanted {
-            fs::set_permissions(entry.path(), fs::Permissions::from_mode(wanted))
-                .map_err(|cause| failed(entry.path(), cause))?;
-            if entry.file_type().is_file() {
-                changed.push(entry.into_path());
-            }
-        }
-    }
-    if changed.is_empty() {
-        return Ok(());
-    }
-    // The change of mode changed the times that the index remembers the files by.
-    let refresh = || -> Result<(), git2::Error> {
-        let mut index = repository.index()?;
-        for path in &changed {
-            index.add_path(path.strip_prefix(files).unwrap_or(path))?;
-        }
-        index.write()
-    };
-    refresh().map_err(|cause| {
-        GitError::local(
-            format!("cannot write the index of {}", files.display()),
-            cause,
-        )
-    })
 }
 
 /// Removes a file, a symlink (not what it points at) or a folder with all that is in it; nothing

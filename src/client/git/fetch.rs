@@ -23,6 +23,18 @@ pub struct Fetch<'a> {
     pub tags: Tags,
     /// Whether to remove references that the remote has no longer.
     pub prune: bool,
+    /// How much of the history.
+    pub depth: Depth,
+}
+
+/// How much of the history comes with a fetch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Depth {
+    /// What is not here yet; a shallow clone stays one.
+    #[default]
+    Missing,
+    /// All of it, of a shallow clone too.
+    Whole,
 }
 
 /// Which tags come along with a fetch.
@@ -122,6 +134,10 @@ fn fetch_once(
         .remote_callbacks(callbacks)
         .prune(FetchPrune::Off)
         .download_tags(tags);
+    if fetch.depth == Depth::Whole {
+        // What libgit2 takes for `--unshallow`.
+        options.depth(i32::MAX);
+    }
     remote.download(fetch.refspecs, Some(&mut options))?;
     if fetch.prune {
         // Before the new references are written: an old `a` is in the way of a new `a/b`.

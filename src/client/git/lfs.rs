@@ -1,4 +1,9 @@
-//! Git LFS, which is not supported yet: a build must not take a pointer for the file.
+//! Git LFS: files of which git has only a pointer, and which the `git-lfs` program fetches.
+//!
+//! A build must not take a pointer for the file: every pointer that by its attributes stands for a file is
+//! replaced, and what comes is compared with the digest that the pointer names.
+
+mod filter;
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -6,9 +11,9 @@ use std::path::Path;
 
 use git2::{AttrCheckFlags, AttrValue, Index, ObjectType, Repository};
 
-use super::GitError;
-use super::error::GitErrorKind;
-use crate::source::CommitId;
+use super::checkout::is_wanted;
+
+pub(super) use filter::{Files, fetch};
 
 /// How each pointer begins, whatever its version.
 const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
@@ -16,37 +21,47 @@ const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 /// No pointer is longer, by the specification of Git LFS.
 const LONGEST_POINTER: usize = 1024;
 
-/// Returns the first file of an index that is a pointer, and by its attributes stands for a file of
+/// A file of Git LFS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Pointer {
+    /// The file's path in the repository.
+    pub(super) path: std::ffi::OsString,
+    /// The pointer itself, which is what git has.
+    pub(super) text: Vec<u8>,
+    /// The SHA-256 of the file, and its size; none where an extension of Git LFS changes the file
+    /// once more, so that it cannot be compared.
+    pub(super) expected: Option<(String, u64)>,
+}
+
+/// Returns the wanted files of an index that are pointers, and by their attributes stand for files of
 /// Git LFS.
 ///
 /// A file that looks like a pointer but has no `filter=lfs` is meant as it is; so is one with the
 /// attribute that was committed without Git LFS.
-pub(super) fn first_pointer(
+pub(super) fn pointers(
     repository: &Repository,
     index: &Index,
-) -> Result<Option<String>, git2::Error> {
+    wanted: &[String],
+) -> Result<Vec<Pointer>, git2::Error> {
+    let mut found = Vec::new();
     if !has_lfs_attributes(repository, index)? {
-        return Ok(None);
+        return Ok(found);
     }
-    for entry in index.iter() {
+    for entry in index.iter().filter(|entry| is_wanted(&entry.path, wanted)) {
+        let Some(text) = pointer_text(repository, entry.id)? else {
+            continue;
+        };
         let path = Path::new(OsStr::from_bytes(&entry.path));
         let filter = repository.get_attr_bytes(path, "filter", AttrCheckFlags::INDEX_ONLY)?;
-        if AttrValue::from_bytes(filter) == AttrValue::String("lfs")
-            && is_pointer(repository, entry.id)?
-        {
-            return Ok(Some(path.display().to_string()));
+        if AttrValue::from_bytes(filter) == AttrValue::String("lfs") && !is_link(entry.mode) {
+            found.push(Pointer {
+                path: path.into(),
+                expected: expected(&text),
+                text,
+            });
         }
     }
-    Ok(None)
-}
-
-/// Makes the error for a commit with such a file.
-pub(super) fn not_supported(commit: CommitId, path: &str) -> GitError {
-    GitError::new(
-        GitErrorKind::Local,
-        format!("{commit} has `{path}` in Git LFS, which is not supported yet"),
-    )
-    .with_hint("commit the file itself, or let a script of the service fetch it from elsewhere")
+    Ok(found)
 }
 
 /// Most repositories have none, and their files need not be looked at one by one.
@@ -67,11 +82,51 @@ fn is_link(mode: u32) -> bool {
     mode & 0o170_000 == 0o120_000
 }
 
-fn is_pointer(repository: &Repository, id: git2::Oid) -> Result<bool, git2::Error> {
+fn pointer_text(repository: &Repository, id: git2::Oid) -> Result<Option<Vec<u8>>, git2::Error> {
     // A submodule's commit is not here.
     let Ok((size, ObjectType::Blob)) = repository.odb()?.read_header(id) else {
-        return Ok(false);
+        return Ok(None);
     };
-    let is_short = size <= LONGEST_POINTER;
-    Ok(is_short && repository.find_blob(id)?.content().starts_with(POINTER))
+    if size > LONGEST_POINTER {
+        return Ok(None);
+    }
+    let blob = repository.find_blob(id)?;
+    Ok(is_pointer(blob.content()).then(|| blob.content().to_vec()))
+}
+
+/// Tells whether a file begins as every pointer does.
+fn is_pointer(content: &[u8]) -> bool {
+    content.starts_with(POINTER)
+}
+
+/// Returns the digest and the size that a pointer names.
+fn expected(pointer: &[u8]) -> Option<(String, u64)> {
+    let text = std::str::from_utf8(pointer).ok()?;
+    let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key));
+    if text.lines().any(|line| line.starts_with("ext-")) {
+        return None;
+    }
+    let digest = value("oid sha256:")?;
+    Some((digest.to_owned(), value("size ")?.trim().parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pointer_names_digest_and_size() {
+        let digest = "4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393";
+        let pointer = |more: &str| {
+            format!(
+                "version https://git-lfs.github.com/spec/v1\n{more}oid sha256:{digest}\nsize 12345\n"
+            )
+        };
+        assert_eq!(
+            expected(pointer("").as_bytes()),
+            Some((digest.to_owned(), 12345))
+        );
+        assert_eq!(expected(pointer("ext-0-foo sha256:12\n").as_bytes()), None);
+        assert!(is_pointer(pointer("").as_bytes()) && !is_pointer(b"version 1"));
+    }
 }

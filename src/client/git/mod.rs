@@ -8,25 +8,35 @@
 //! [`GitClient::list_refs`] is asynchronous. Everything about working copies blocks, and must be
 //! called from a thread that may block (`spawn_blocking`), not from a task.
 
+mod checkout;
 mod clone;
 mod configuration;
 mod credentials;
 mod error;
 mod export;
 mod fetch;
+mod git_modules;
 mod history;
 mod known_refs;
+mod last_touched;
 mod lfs;
 mod limits;
 mod list_refs;
+mod log;
 mod move_head;
 mod netrc;
+mod path_trie;
 mod pkt_line;
 mod progress;
 mod remote_refs;
+mod revision;
+mod shallow;
 mod state;
+mod submodules;
 mod transport;
 mod tree;
+mod tree_difference;
+mod tree_paths;
 mod working_copy;
 
 use std::path::PathBuf;
@@ -37,12 +47,15 @@ use tokio::runtime::Handle;
 pub use clone::{CloneRequest, clone};
 pub use error::{GitError, GitErrorKind};
 pub use export::{Export, Exported, export, remove_tree};
-pub use fetch::{Fetch, Tags};
+pub use fetch::{Depth, Fetch, Tags};
 pub use history::CommitFacts;
+pub use last_touched::{LastTouch, PathsAt};
 pub use move_head::{Move, NotMoved};
 pub use progress::{Progress, ProgressPhase, Watch};
 pub use remote_refs::RemoteRefs;
+pub use revision::{FileAt, RevisionError, file_at};
 pub use state::{ChangeCounts, Changes, Head, OperationUnderWay};
+pub use tree_paths::PathKind;
 pub use working_copy::{Opened, WorkingCopy, same_repository};
 
 use crate::client::http::Http;

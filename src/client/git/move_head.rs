@@ -31,6 +31,13 @@ pub enum Move {
         /// The remote's name in the configuration.
         remote: String,
     },
+    /// A branch that `HEAD` was taken off, brought along to the commit.
+    Return {
+        /// Its short name.
+        name: String,
+        /// The commit that it must stand at now.
+        from: CommitId,
+    },
     /// No branch.
     Detached,
 }
@@ -224,6 +231,17 @@ impl WorkingCopy {
                     "xp: follow the remote",
                 )?;
                 Ok(())
+            }
+            Move::Return { name, from } => {
+                let name = format!("refs/heads/{name}");
+                self.repository.reference_matching(
+                    &name,
+                    to,
+                    true,
+                    oid(*from)?,
+                    "xp: follow the remote",
+                )?;
+                self.repository.set_head(&name)
             }
             Move::NewBranch { name, remote } => {
                 let full = format!("refs/heads/{name}");

@@ -25,7 +25,7 @@ impl WorkingCopy {
     /// Returns what differs from the commit of `HEAD`: modified, staged and deleted files, and
     /// untracked ones that are not ignored. Submodules count by their own commit and differences.
     ///
-    /// With `path`, only what lies below that folder counts.
+    /// With `below`, only these folders and files count.
     ///
     /// Git's own rules tell which files differ, and only those are read, so a large working copy
     /// costs a `stat` for each of its files.
@@ -33,8 +33,8 @@ impl WorkingCopy {
     /// # Errors
     ///
     /// The index or a file that differs cannot be read.
-    pub fn tree_changes(&self, path: Option<&str>) -> Result<Option<TreeChanges>, GitError> {
-        let (hasher, paths) = changes(&self.repository, &self.dir, path, 0)?;
+    pub fn tree_changes(&self, below: &[String]) -> Result<Option<TreeChanges>, GitError> {
+        let (hasher, paths) = changes(&self.repository, &self.dir, below, 0)?;
         if paths.is_empty() {
             return Ok(None);
         }
@@ -121,7 +121,7 @@ fn read_path(file: &Path, prefix: &[u8]) -> Result<PathBuf, GitError> {
 fn changes(
     repository: &Repository,
     dir: &Path,
-    below: Option<&str>,
+    below: &[String],
     depth: usize,
 ) -> Result<(TreeHasher, Vec<Vec<u8>>), GitError> {
     let failed = |cause| {
@@ -135,8 +135,9 @@ fn changes(
         .include_untracked(true)
         .recurse_untracked_dirs(true)
         .include_ignored(false);
-    if let Some(below) = below {
-        options.pathspec(below).disable_pathspec_match(true);
+    options.disable_pathspec_match(true);
+    for path in below {
+        options.pathspec(path.as_str());
     }
     let statuses = repository.statuses(Some(&mut options)).map_err(failed)?;
     let mut paths: Vec<Vec<u8>> = statuses
@@ -179,7 +180,7 @@ fn add(hasher: &mut TreeHasher, dir: &Path, path: &[u8], depth: usize) -> Result
         hasher.file(path, executable, content);
     } else if let (true, Ok(inner)) = (depth < DEEPEST, repository_at(&file, &metadata)) {
         let head = inner.head().ok().and_then(|head| head.target());
-        let (inner, _) = changes(&inner, &file, None, depth + 1)?;
+        let (inner, _) = changes(&inner, &file, &[], depth + 1)?;
         hasher.repository(path, head.map(Into::into), inner);
     } else {
         // A folder at the place of a file: what is in it is listed by itself.

@@ -130,6 +130,7 @@ impl World {
             staging_dir: &self.path("staging"),
             url,
             resolved,
+            commit: resolved.commit,
             moves: true,
         };
         let progress = |_| {};
@@ -599,6 +600,9 @@ fn export_of(world: &World, commit: CommitId) -> Result<PathBuf, GitError> {
     let (files, git_dir) = (world.path("export"), world.path("export.git"));
     let what = Export {
         commit,
+        paths: &[],
+        submodules: None,
+        lfs: &world.path("lfs"),
         branch: Some("master"),
         url: &world.url(),
         files: &files,
@@ -606,6 +610,7 @@ fn export_of(world: &World, commit: CommitId) -> Result<PathBuf, GitError> {
     };
     let progress = |_| {};
     let exported = export(
+        &world.client,
         &copy,
         &what,
         &Watch {

@@ -3,7 +3,7 @@
 mod builder;
 pub(crate) mod context;
 mod docker;
-mod path;
+pub(crate) mod path;
 mod quantity;
 mod service;
 

@@ -16,8 +16,14 @@ pub(super) fn within_folder(text: &str) -> Result<PathBuf, String> {
     Ok(parts.iter().collect())
 }
 
-/// Does the same for a path that stays a text, such as a Dockerfile's.
-pub(super) fn within_context(text: &str) -> Result<String, String> {
+/// Does the same for a path of a git repository.
+pub(super) fn within_repository(text: &str) -> Result<String, String> {
+    within_folder(text)?;
+    within_context(text)
+}
+
+/// Does the same for a path that stays a text, such as a Dockerfile's, and may be git's own.
+pub(crate) fn within_context(text: &str) -> Result<String, String> {
     parts_within(text).map(|parts| parts.join("/"))
 }
 

@@ -1,17 +1,18 @@
 //! One service, or the partial one in `defaults`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::super::error::Problem;
 use super::super::name::ServiceName;
+use super::super::node::Kind;
 use super::super::service::{Git, ScriptLine, Scripts, Service};
 use super::super::span::Span;
 use super::super::suggest;
 use super::builder::builder;
 use super::context::{Context, Value};
 use super::docker::docker;
-use super::path::{within_context, within_folder};
+use super::path::{within_folder, within_repository};
 use super::quantity;
 use crate::image::RegistryPrefix;
 use crate::source::{GitReference, GitUrl};
@@ -29,6 +30,8 @@ pub(crate) struct Places {
     pub dir: Span,
     pub image: Span,
     pub needs: BTreeMap<ServiceName, Span>,
+    /// `git.path` and the items of `git.include`.
+    pub paths: BTreeMap<String, Span>,
 }
 
 /// Decodes `defaults`, in which any key may be missing.
@@ -65,7 +68,9 @@ fn decode(
     let dir = dir.and_then(|value| Some((value.parse_with(cx, within_folder)?, value.place())));
 
     let git_value = fields.take("git");
-    let git = git_value.as_ref().and_then(|value| git(cx, value));
+    let git = git_value
+        .as_ref()
+        .and_then(|value| git(cx, value, name.is_some()));
     require(git_value.is_some(), "git", None);
     if let (Some(value), Some(git)) = (&git_value, &git) {
         require(git.has_remote, "git.remote", Some(value.key_span));
@@ -145,6 +150,7 @@ fn decode(
             dir: dir_place,
             image: image_place,
             needs: needs.clone(),
+            paths: git.path_places,
         },
         service: Service {
             name: name.clone(),
@@ -153,6 +159,7 @@ fn decode(
                 remote: git.remote?,
                 reference: git.reference,
                 path: git.path,
+                include: git.include,
                 submodules: git.submodules,
             },
             builder: builder.and_then(super::builder::DecodedBuilder::complete),
@@ -185,24 +192,55 @@ struct DecodedGit {
     remote: Option<GitUrl>,
     reference: GitReference,
     path: Option<String>,
+    include: Vec<String>,
+    path_places: BTreeMap<String, Span>,
     submodules: bool,
 }
 
-fn git(cx: &mut Context, value: &Value) -> Option<DecodedGit> {
+/// Decodes `git`; `is_complete` where nothing is merged into it any more.
+fn git(cx: &mut Context, value: &Value, is_complete: bool) -> Option<DecodedGit> {
     let mut fields = value.fields(cx)?;
     let remote = fields.take("remote");
+    let reference = fields.take("reference");
+    let path_value = fields.take("path");
+    let include_value = fields.take("include");
+    let mut path_places = BTreeMap::new();
+    let path = path_value
+        .as_ref()
+        .and_then(|value| Some((value.parse_with(cx, within_repository)?, value.place())))
+        // The whole repository is what no path means.
+        .filter(|(path, _)| path != ".");
+    let include = include_value
+        .as_ref()
+        .map(|value| include(cx, value, &mut path_places))
+        .unwrap_or_default();
+    if let Some((path, place)) = &path {
+        path_places.insert(path.clone(), *place);
+    } else if let Some(value) = &include_value
+        && is_complete
+        && path_value.as_ref().is_none_or(is_whole_repository)
+    {
+        cx.report(
+            Problem::at(
+                value.key_span,
+                "`git.include` has no effect without `git.path`",
+            )
+            .help("the build of a service without `git.path` sees the whole repository"),
+        );
+    }
+    let path = path.map(|(path, _)| path);
     let decoded = DecodedGit {
         has_remote: remote.is_some(),
         remote: remote.and_then(|value| value.parse(cx)),
-        reference: fields
-            .take("reference")
+        reference: reference
             .and_then(|value| value.parse(cx))
             .unwrap_or(GitReference::DefaultBranch),
-        path: fields
-            .take("path")
-            .and_then(|value| value.parse_with(cx, within_context))
-            // The whole repository is what no path means.
-            .filter(|path| path != "."),
+        include: include
+            .into_iter()
+            .filter(|item| Some(item) != path.as_ref())
+            .collect(),
+        path,
+        path_places,
         submodules: fields
             .take("submodules")
             .and_then(|value| value.boolean(cx))
@@ -210,6 +248,38 @@ fn git(cx: &mut Context, value: &Value) -> Option<DecodedGit> {
     };
     fields.finish(cx);
     Some(decoded)
+}
+
+/// Tells whether a path is the repository's own folder: one that is wrong was reported already.
+fn is_whole_repository(path: &Value) -> bool {
+    matches!(&path.node.kind, Kind::Scalar { text, .. } if within_repository(text).as_deref() == Ok("."))
+}
+
+/// Decodes `git.include`, and notes where each item stands.
+fn include(
+    cx: &mut Context,
+    value: &Value,
+    places: &mut BTreeMap<String, Span>,
+) -> BTreeSet<String> {
+    let mut items = BTreeSet::new();
+    for item in value.items(cx) {
+        let Some(path) = item.parse_with(cx, within_repository) else {
+            continue;
+        };
+        if path == "." {
+            cx.report(
+                Problem::at(
+                    item.place(),
+                    "an item of `git.include` is the whole repository",
+                )
+                .help("leave out `git.path`, and the build sees the whole repository"),
+            );
+            continue;
+        }
+        places.insert(path.clone(), item.place());
+        items.insert(path);
+    }
+    items
 }
 
 fn scripts(cx: &mut Context, value: &Value) -> Scripts {

@@ -71,7 +71,7 @@ services:
     docker: {image: base}
   back:
     dir: ./src//back/
-    git: {remote: 'file:///srv/back', reference: 1.10, path: ./svc/back/, submodules: true}
+    git: {remote: 'file:///srv/back', reference: 1.10, path: ./svc/back/, include: [libs//x, go.mod, ./libs/x, svc/back], submodules: true}
     timeout: 1h30m
     needs: [base]
     dockerBuilder:
@@ -124,6 +124,8 @@ services:
     assert_eq!(back.dir, Path::new("src/back"));
     assert_eq!(back.git.reference.to_string(), "1.10");
     assert_eq!(back.git.path.as_deref(), Some("svc/back"));
+    assert_eq!(back.git.include, ["go.mod", "libs/x"]);
+    assert_eq!(back.git.paths(), ["svc/back", "go.mod", "libs/x"]);
     assert!(back.git.submodules);
     assert_eq!(back.timeout, Some(Duration::from_secs(5400)));
     assert_eq!(back.needs, ["base", "front"].map(name).into());

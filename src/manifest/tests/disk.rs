@@ -71,7 +71,7 @@ fn a_file_that_cannot_be_read_is_refused() {
     assert!(error.to_string().contains(&missing.display().to_string()));
     assert_eq!(
         short(&load(folder.path()).unwrap_err()),
-        ["the manifest is a folder (name the x-platform.yml in it)"]
+        ["the manifest is a folder (name the file in it)"]
     );
     // The memory of a process cannot be read at 0, by nobody: a permission would not stop root.
     let error = load(Path::new("/proc/self/mem")).unwrap_err().to_string();

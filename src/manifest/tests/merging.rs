@@ -37,7 +37,7 @@ impl Trees {
 
 fn tree(text: &str) -> Node {
     let mut problems = Vec::new();
-    let node = yaml::read(text, &mut problems);
+    let node = yaml::read(text, "manifest", &mut problems);
     assert!(problems.is_empty(), "{text}");
     node.unwrap()
 }

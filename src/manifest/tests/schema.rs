@@ -40,7 +40,7 @@ version: 1
 builders: {}
 services: {a: {git: {}, docker: {}, dockerBuilder: {}, scripts: {}}}
 ";
-    let node = yaml::read(text, &mut Vec::new()).unwrap();
+    let node = yaml::read(text, "manifest", &mut Vec::new()).unwrap();
     let mut context = Context::new(text, Vec::new());
     decode::root(&mut context, &node);
     let schema = schema();
@@ -78,7 +78,7 @@ fn examples_and_defaults_of_the_schema_are_accepted() {
             let mut manifest = json!({ "services": {
                 "NAME": { "dir": "n", "git": { "remote": "https://h/n" }, "docker": { "image": "n" } },
                 "a": {
-                    "dir": "a", "git": { "remote": "https://h/a" }, "docker": { "image": "a" },
+                    "dir": "a", "git": { "remote": "https://h/a", "path": "p" }, "docker": { "image": "a" },
                     "dockerBuilder": { "image": "x" },
                 },
             } });

@@ -114,6 +114,29 @@ fn remotes_and_references() {
         ["4:40 `../a` contains `..`, which may leave the folder"]
     );
     assert_eq!(
+        git("path: a/.git/x"),
+        ["4:40 `a/.git/x` lies in a folder of git's own"]
+    );
+    let alone = "4:34 `git.include` has no effect without `git.path` (the build of a service without `git.path` sees the whole repository)";
+    assert_eq!(git("include: [a]"), [alone]);
+    assert_eq!(git("include: [a], path: ."), [alone]);
+    assert_eq!(
+        git("include: [.], path: a"),
+        [
+            "4:44 an item of `git.include` is the whole repository (leave out `git.path`, and the build sees the whole repository)"
+        ]
+    );
+    assert_eq!(
+        git("include: [../b], path: a"),
+        ["4:44 `../b` contains `..`, which may leave the folder"]
+    );
+    assert_eq!(
+        git("include: libs, path: a"),
+        [
+            "4:43 `git.include` must be a list, not a text (write it as a list with one item: `- libs`)"
+        ]
+    );
+    assert_eq!(
         git("reference: 'release/${{ env.X }}'"),
         [
             "4:45 `git.reference` takes no `${{ … }}` (placeholders are replaced in `docker.args`, `docker.tags` and `dockerBuilder.env`)"

@@ -64,7 +64,7 @@ fn a_working_copy_is_built_where_it_is() {
     let back = &plan.units[2];
     let folder = back.in_place.as_ref().unwrap();
     assert_eq!(folder.dir, Path::new("/p/src/back"));
-    assert!(folder.changes.is_some() && folder.path.is_none());
+    assert!(folder.changes.is_some() && folder.paths.is_empty());
     let dirty = format!("{}-dirty-", commit("back"));
     assert!(back.image.to_string().contains(&dirty), "{}", back.image);
     let container = step(&plan, "back", |step| match step {

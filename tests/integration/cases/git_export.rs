@@ -18,7 +18,6 @@ pub const CASES: &[Case] = cases![
     what_a_build_left_is_gone_the_next_time,
     git_works_in_the_builder,
     a_commit_without_files_is_built,
-    files_of_git_lfs_are_refused,
 ];
 
 /// Prints what distinguishes one tree of files from another, in the same words on every system.
@@ -140,29 +139,6 @@ fn what_a_build_left_is_gone_the_next_time(t: &Context) {
     );
 }
 
-/// Writes a builder that has the machine's own git.
-fn git_builder(t: &Context) -> String {
-    let dockerfile = format!("FROM {}\nCOPY root /\n", t.engine().busybox());
-    let builder = t.builder("git", &dockerfile, &[]);
-    let root = t.dir().join(&builder).join("root");
-    let git = process::succeed(Command::new("sh").args(["-c", "command -v git"]));
-    let libraries = process::succeed(Command::new("ldd").arg(&git));
-    let paths = libraries
-        .split_whitespace()
-        .filter(|word| word.starts_with('/'));
-    for path in paths.chain(["/bin/git"]) {
-        let from = if path == "/bin/git" {
-            git.as_str()
-        } else {
-            path
-        };
-        let to = root.join(path.trim_start_matches('/'));
-        fs::create_dir_all(to.parent().expect("a folder")).expect("a folder of the builder");
-        fs::copy(from, &to).unwrap_or_else(|error| panic!("{from}: {error}"));
-    }
-    builder
-}
-
 fn git_works_in_the_builder(t: &Context) {
     let remote = t.built_repo("zbackend");
     remote.annotated_tag("v1.0", "One");
@@ -172,7 +148,7 @@ fn git_works_in_the_builder(t: &Context) {
         ("x.dos", "1\n"),
     ];
     let commit = remote.commit(&files, "Second");
-    let builder = git_builder(t);
+    let builder = t.git_builder();
     let script = "{ git describe --dirty; git status --porcelain --ignored; git rev-parse HEAD master origin/master; \
         git log --format=%s; git branch --show-current; git remote get-url origin; \
         git diff --stat HEAD~ HEAD | tail -1; git fsck --connectivity-only; \
@@ -247,45 +223,4 @@ fn a_commit_without_files_is_built(t: &Context) {
     let image = t.assert_built("zbackend", &commit);
     assert_eq!(image["Config"]["Labels"]["made"], "here");
     assert_eq!(t.git("src/zbackend", &["status", "--porcelain"]), "");
-}
-
-fn files_of_git_lfs_are_refused(t: &Context) {
-    let pointer = "version https://git-lfs.github.com/spec/v1\n\
-        oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393\n\
-        size 12345\n";
-    let remote = t.built_repo("zbackend");
-    t.platform(&[Service::new("zbackend", remote.url_http())]);
-    let attributes = "*.bin filter=lfs diff=lfs merge=lfs -text\n";
-    for files in [
-        &[
-            (".gitattributes", attributes),
-            ("assets/a logo.bin", pointer),
-        ][..],
-        &[
-            ("assets/.gitattributes", "[attr]large filter=lfs\n"),
-            (".gitattributes", "[attr]large filter=lfs\nassets/* large\n"),
-        ],
-    ] {
-        let commit = remote.commit(files, "Large files");
-        t.xp(["build"])
-            .failure(3)
-            .stderr_contains(&format!(
-                "error: zbackend: export: {commit} has `assets/a logo.bin` in Git LFS, which is not supported yet"
-            ))
-            .stderr_contains("hint: commit the file itself");
-        assert_eq!(
-            t.engine()
-                .image(&format!("{}:{commit}", t.image("zbackend"))),
-            None
-        );
-    }
-    // A file with the attribute that was committed as it is, and a pointer without the attribute.
-    let files = [
-        (".gitattributes", attributes),
-        ("assets/.gitattributes", "* -filter\n"),
-        ("real.bin", "the file itself"),
-    ];
-    let commit = remote.commit(&files, "No large files");
-    t.xp(["build"]).success();
-    t.assert_built("zbackend", &commit);
 }

@@ -7,9 +7,12 @@ mod decisions;
 mod docs;
 mod engine_alone;
 mod git_export;
+mod git_lfs;
 mod git_logins;
+mod git_paths;
 mod git_references;
 mod git_ssh;
+mod git_submodules;
 mod git_sync;
 mod git_transports;
 mod git_user_work;
@@ -17,6 +20,8 @@ mod graph;
 mod image_build;
 mod interrupt;
 mod local;
+mod lock;
+mod lock_diff;
 mod manifest;
 mod plan;
 mod publish;
@@ -43,9 +48,12 @@ pub fn all() -> Vec<Case> {
         docs::CASES,
         engine_alone::CASES,
         git_export::CASES,
+        git_lfs::CASES,
         git_logins::CASES,
+        git_paths::CASES,
         git_references::CASES,
         git_ssh::CASES,
+        git_submodules::CASES,
         git_sync::CASES,
         git_transports::CASES,
         git_user_work::CASES,
@@ -53,6 +61,8 @@ pub fn all() -> Vec<Case> {
         image_build::CASES,
         interrupt::CASES,
         local::CASES,
+        lock::CASES,
+        lock_diff::CASES,
         manifest::CASES,
         plan::CASES,
         publish::CASES,

@@ -148,6 +148,16 @@ impl Registry {
         fs::remove_dir_all(self.tag(repository, tag)).expect("the tag exists");
     }
 
+    /// Makes the registry forget an image, by its digest.
+    #[track_caller]
+    pub fn delete_manifest(&self, repository: &str, digest: &str) {
+        let hex = digest.strip_prefix("sha256:").expect("a SHA-256 digest");
+        let revisions = self
+            .repository(repository)
+            .join("_manifests/revisions/sha256");
+        fs::remove_dir_all(revisions.join(hex)).expect("the image exists");
+    }
+
     /// Returns this moment, for [`Registry::requests_since`].
     pub fn mark(&self) -> Mark {
         self.log.mark()

@@ -65,7 +65,7 @@ impl World {
     }
 
     fn changes(&self, name: &str) -> Option<TreeChanges> {
-        self.open(name).tree_changes(None).unwrap()
+        self.open(name).tree_changes(&[]).unwrap()
     }
 
     /// Returns the digest of `copy`, or `clean`.
@@ -165,8 +165,13 @@ fn every_kind_of_change_counts() {
 fn only_what_lies_below_a_path_counts() {
     let world = World::new();
     world.write("copy/file", "2\n");
-    let below = |path: &str| world.open("copy").tree_changes(Some(path)).unwrap();
+    let all = |paths: &[&str]| {
+        let paths: Vec<String> = paths.iter().map(|path| (*path).to_owned()).collect();
+        world.open("copy").tree_changes(&paths).unwrap()
+    };
+    let below = |path: &str| all(&[path]);
     assert_eq!(below("folder"), None);
+    assert_eq!(all(&["folder", "file"]).unwrap().paths, ["file"]);
     world.write("copy/folder/[x]", "");
     assert_eq!(below("folder").unwrap().paths, ["folder/[x]"]);
     world.write("copy/folder-2/y", "");

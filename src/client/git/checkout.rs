@@ -1,0 +1,275 @@
+//! Checking a commit out into an empty folder, with an index that goes with it.
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use git2::build::CheckoutBuilder;
+use git2::{Index, IndexEntry, IndexEntryExtendedFlag, IndexEntryFlag, IndexTime, Repository};
+use walkdir::WalkDir;
+
+use super::lfs::{self, Files};
+use super::progress::Watch;
+use super::working_copy::oid;
+use super::{GitClient, GitError};
+use crate::source::{CommitId, GitUrl};
+
+/// What is checked out, and where.
+#[derive(Clone, Copy)]
+pub(super) struct Checkout<'a> {
+    pub(super) commit: CommitId,
+    /// The folders and files that are written; none for all.
+    pub(super) paths: &'a [String],
+    /// The empty folder for the files.
+    pub(super) files: &'a Path,
+    /// A folder with a `HEAD`, a configuration and no objects.
+    pub(super) git_dir: &'a Path,
+    /// The folders with the objects.
+    pub(super) objects: &'a [PathBuf],
+    /// The remote, which files of Git LFS come from.
+    pub(super) url: &'a GitUrl,
+    /// The folder that keeps the files of Git LFS.
+    pub(super) lfs: &'a Path,
+}
+
+/// A submodule of what was checked out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Gitlink {
+    /// Its folder in the repository.
+    pub(super) path: String,
+    pub(super) commit: CommitId,
+}
+
+/// What a caller has to know of what was checked out.
+pub(super) struct CheckedOut {
+    /// The submodules, whose folders are empty.
+    pub(super) gitlinks: Vec<Gitlink>,
+    /// The text of `.gitmodules`.
+    pub(super) modules: Option<Vec<u8>>,
+}
+
+/// Why a checkout failed: git's own errors are told by the caller, who knows for what it was done.
+pub(super) enum CheckoutError {
+    Git(git2::Error),
+    Other(GitError),
+}
+
+impl From<git2::Error> for CheckoutError {
+    fn from(error: git2::Error) -> Self {
+        Self::Git(error)
+    }
+}
+
+impl From<GitError> for CheckoutError {
+    fn from(error: GitError) -> Self {
+        Self::Other(error)
+    }
+}
+
+/// Writes the files of a commit. What lies outside of the paths is marked in the index as not
+/// checked out (`skip-worktree`), so that git does not take it for deleted.
+pub(super) fn check_out(
+    client: &GitClient,
+    checkout: &Checkout<'_>,
+    watch: &Watch<'_>,
+) -> Result<CheckedOut, CheckoutError> {
+    let repository = Repository::open(checkout.git_dir)?;
+    let odb = repository.odb()?;
+    for folder in checkout.objects {
+        odb.add_disk_alternate(&folder.to_string_lossy())?;
+    }
+    repository.set_workdir(checkout.files, false)?;
+    // The whole commit is read into the index before any file is written: attributes are then known
+    // for every file, whatever the order of writing, and whether their own file is written or not.
+    let mut index = repository.index()?;
+    index.read_tree(&repository.find_commit(oid(checkout.commit)?)?.tree()?)?;
+    let large = lfs::pointers(&repository, &index, checkout.paths)?;
+    write_files(&repository, &mut index, checkout.paths, watch)?;
+    skip_others(&mut index, checkout.paths)?;
+    // On disk, as git-lfs reads its own settings from there.
+    index.write()?;
+    if !large.is_empty() {
+        let files = Files {
+            git_dir: checkout.git_dir,
+            work_tree: checkout.files,
+            objects: checkout.objects,
+            url: checkout.url,
+            storage: checkout.lfs,
+        };
+        lfs::fetch(client, &files, &large, watch)?;
+    }
+    let changed = normalize_modes(checkout.files)?;
+    for path in changed {
+        refresh(&mut index, checkout.files, &path, false)?;
+    }
+    for pointer in &large {
+        // The content is another one than git has, and only git-lfs could tell that it is right.
+        refresh(&mut index, checkout.files, Path::new(&pointer.path), true)?;
+    }
+    index.write()?;
+    Ok(CheckedOut {
+        gitlinks: gitlinks(&index, checkout.paths),
+        modules: modules(&repository, &index)?,
+    })
+}
+
+/// Tells whether a path is one of those that are wanted, or lies below one.
+pub(super) fn is_wanted(path: &[u8], wanted: &[String]) -> bool {
+    wanted.is_empty()
+        || wanted.iter().any(|wanted| {
+            path.strip_prefix(wanted.as_bytes())
+                .is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+        })
+}
+
+fn write_files(
+    repository: &Repository,
+    index: &mut Index,
+    paths: &[String],
+    watch: &Watch<'_>,
+) -> Result<(), git2::Error> {
+    let mut options = CheckoutBuilder::new();
+    options
+        .force()
+        .progress(|_, done, total| watch.checkout(done, total));
+    if !paths.is_empty() {
+        // As they are written: `*` and `[` are letters like others.
+        options.disable_pathspec_match(true);
+        for path in paths {
+            options.path(path);
+        }
+    }
+    repository.checkout_index(Some(index), Some(&mut options))
+}
+
+fn skip_others(index: &mut Index, paths: &[String]) -> Result<(), git2::Error> {
+    if paths.is_empty() {
+        return Ok(());
+    }
+    let others: Vec<IndexEntry> = index
+        .iter()
+        .filter(|entry| !is_wanted(&entry.path, paths))
+        .collect();
+    for mut entry in others {
+        entry.flags_extended |= IndexEntryExtendedFlag::SKIP_WORKTREE.bits();
+        index.add(&entry)?;
+    }
+    Ok(())
+}
+
+/// Gives files and folders the modes that git has for them, where the umask took something away or
+/// left too much. Returns the files that were changed, relative to the folder.
+fn normalize_modes(files: &Path) -> Result<Vec<PathBuf>, GitError> {
+    let failed = |path: &Path, cause: io::Error| {
+        GitError::file(format!("cannot set the mode of {}", path.display()), cause)
+    };
+    let mut changed = Vec::new();
+    for entry in WalkDir::new(files) {
+        let entry = entry.map_err(|cause| failed(files, cause.into()))?;
+        if entry.file_type().is_symlink() {
+            continue;
+        }
+        let mode = entry
+            .metadata()
+            .map_err(|cause| failed(entry.path(), cause.into()))?
+            .permissions()
+            .mode();
+        let wanted = if entry.file_type().is_dir() || mode & 0o100 != 0 {
+            0o755
+        } else {
+            0o644
+        };
+        if mode & 0o7777 != wanted {
+            fs::set_permissions(entry.path(), fs::Permissions::from_mode(wanted))
+                .map_err(|cause| failed(entry.path(), cause))?;
+            if entry.file_type().is_file() {
+                let path = entry.path();
+                changed.push(path.strip_prefix(files).unwrap_or(path).to_owned());
+            }
+        }
+    }
+    Ok(changed)
+}
+
+/// Makes the index know a file as it is now: a change of mode changed the times that git knows it by.
+fn refresh(
+    index: &mut Index,
+    files: &Path,
+    path: &Path,
+    assume_unchanged: bool,
+) -> Result<(), CheckoutError> {
+    let Some(mut entry) = index.get_path(path, 0) else {
+        return Ok(());
+    };
+    let file = files.join(path);
+    let metadata = fs::symlink_metadata(&file)
+        .map_err(|cause| GitError::file(format!("cannot read {}", file.display()), cause))?;
+    take_metadata(&mut entry, &metadata);
+    if assume_unchanged {
+        entry.flags |= IndexEntryFlag::VALID.bits();
+    }
+    Ok(index.add(&entry)?)
+}
+
+/// The index has 32 bits for each of these, and git compares no more.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the index keeps the low 32 bits"
+)]
+fn take_metadata(entry: &mut IndexEntry, metadata: &Metadata) {
+    entry.ctime = IndexTime::new(metadata.ctime() as i32, metadata.ctime_nsec() as u32);
+    entry.mtime = IndexTime::new(metadata.mtime() as i32, metadata.mtime_nsec() as u32);
+    entry.dev = metadata.dev() as u32;
+    entry.ino = metadata.ino() as u32;
+    entry.uid = metadata.uid();
+    entry.gid = metadata.gid();
+    entry.file_size = metadata.size() as u32;
+}
+
+fn gitlinks(index: &Index, paths: &[String]) -> Vec<Gitlink> {
+    index
+        .iter()
+        .filter(|entry| entry.mode == 0o160_000 && is_wanted(&entry.path, paths))
+        .map(|entry| Gitlink {
+            path: String::from_utf8_lossy(&entry.path).into_owned(),
+            commit: entry.id.into(),
+        })
+        .collect()
+}
+
+fn modules(repository: &Repository, index: &Index) -> Result<Option<Vec<u8>>, git2::Error> {
+    let name = Path::new(std::ffi::OsStr::from_bytes(b".gitmodules"));
+    match index.get_path(name, 0) {
+        // A link would lead anywhere.
+        Some(entry) if entry.mode & 0o170_000 == 0o100_000 => {
+            Ok(Some(repository.find_blob(entry.id)?.content().to_vec()))
+        }
+        _ => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_names_are_wanted() {
+        let wanted = ["services/a".to_owned(), "go.mod".to_owned()];
+        for path in ["services/a", "services/a/x/y", "go.mod"] {
+            assert!(is_wanted(path.as_bytes(), &wanted), "{path}");
+        }
+        for path in [
+            "services/ab",
+            "services",
+            "services/b/x",
+            "go.modx",
+            "x/go.mod",
+        ] {
+            assert!(!is_wanted(path.as_bytes(), &wanted), "{path}");
+        }
+        assert!(is_wanted(b"x", &[]));
+    }
+}

@@ -1,0 +1,383 @@
+//! Each answer is compared with git's own.
+
+use std::path::Path;
+use std::process::Command;
+
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::client::git::Opened;
+
+/// A repository whose history the git command makes, so that git's own answer can be compared.
+struct History {
+    folder: tempfile::TempDir,
+    clock: std::cell::Cell<u64>,
+}
+
+impl History {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = std::cell::Cell::new(1_700_000_000);
+        let history = Self { folder, clock };
+        history.git(&["init", "-q", "-b", "master", "."]);
+        history
+    }
+
+    fn git(&self, arguments: &[&str]) -> String {
+        self.try_git(arguments)
+            .unwrap_or_else(|text| panic!("{arguments:?}: {text}"))
+    }
+
+    fn try_git(&self, arguments: &[&str]) -> Result<String, String> {
+        let time = format!("{} +0000", self.clock.get());
+        self.clock.set(self.clock.get() + 1);
+        let output = Command::new("git")
+            .current_dir(self.folder.path())
+            .args(arguments)
+            .env("GIT_AUTHOR_DATE", &time)
+            .env("GIT_COMMITTER_DATE", &time)
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_AUTHOR_NAME", "T")
+            .env("GIT_AUTHOR_EMAIL", "t@example.com")
+            .env("GIT_COMMITTER_NAME", "T")
+            .env("GIT_COMMITTER_EMAIL", "t@example.com")
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        match output.status.success() {
+            true => Ok(text),
+            false => Err(format!("{text}{}", String::from_utf8_lossy(&output.stderr))),
+        }
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::create_dir_all(self.path(name).parent().unwrap()).unwrap();
+        std::fs::write(self.path(name), text).unwrap();
+    }
+
+    fn commit(&self, message: &str) -> CommitId {
+        self.git(&["add", "--all"]);
+        self.git(&["commit", "-q", "--allow-empty", "-m", message]);
+        self.head()
+    }
+
+    fn head(&self) -> CommitId {
+        self.git(&["rev-parse", "HEAD"]).parse().unwrap()
+    }
+
+    fn ask(&self, requests: &[PathsAt]) -> Vec<LastTouch> {
+        let Opened::WorkingCopy(working_copy) = WorkingCopy::open(self.folder.path()).unwrap()
+        else {
+            panic!("no working copy")
+        };
+        let watch = Watch {
+            progress: &|_| (),
+            cancel: &CancellationToken::new(),
+        };
+        working_copy.last_touched(requests, &watch).unwrap()
+    }
+
+    /// Compares all sets at all commits, in one walk and each alone, with what git says.
+    fn check(&self, tips: &[&str], sets: &[&[&str]]) {
+        let mut requests = Vec::new();
+        let mut expected = Vec::new();
+        for tip in tips {
+            let tip = self.git(&["rev-parse", tip]);
+            for set in sets {
+                requests.push(PathsAt {
+                    tip: tip.parse().unwrap(),
+                    paths: set.iter().map(|path| (*path).to_owned()).collect(),
+                });
+                let log = [&["log", "-1", "--format=%H", &tip, "--"][..], set].concat();
+                let said = self.git(&log);
+                expected.push(match said.as_str() {
+                    "" => LastTouch::Never,
+                    commit => LastTouch::Commit(commit.parse().unwrap()),
+                });
+            }
+        }
+        let found = self.ask(&requests);
+        for (number, request) in requests.iter().enumerate() {
+            assert_eq!(found[number], expected[number], "{request:?}");
+        }
+        for (request, expected) in requests.iter().zip(&expected) {
+            assert_eq!(
+                self.ask(std::slice::from_ref(request))[0],
+                *expected,
+                "{request:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_straight_history_with_every_kind_of_change() {
+    let history = History::new();
+    history.write("a/one", "1");
+    history.write("b/one", "1");
+    history.write("b.txt", "1");
+    history.write("deep/x/y/file", "1");
+    history.commit("begin");
+    let touched = |message: &str, change: &dyn Fn()| {
+        change();
+        history.commit(message);
+    };
+    touched("change", &|| history.write("a/one", "2"));
+    touched("beside", &|| history.write("b.txt", "2"));
+    touched("rename into", &|| {
+        history.git(&["mv", "b/one", "a/two"]);
+    });
+    touched("delete", &|| {
+        history.git(&["rm", "-rq", "a"]);
+    });
+    touched("nothing", &|| ());
+    touched("again", &|| history.write("a/one", "2"));
+    touched("mode", &|| {
+        history.git(&["update-index", "--chmod=+x", "a/one"]);
+        history.git(&["commit", "-q", "-m", "mode alone"]);
+        history.git(&["checkout", "-q", "--", "."]);
+    });
+    touched("file for a folder", &|| {
+        history.git(&["rm", "-rq", "deep"]);
+        history.write("deep", "a file");
+    });
+    touched("folder for a file", &|| {
+        std::fs::remove_file(history.path("deep")).unwrap();
+        history.write("deep/x/y/file", "1");
+    });
+    touched("a submodule comes", &|| {
+        let id = history.git(&["rev-parse", "HEAD~2"]);
+        let entry = format!("160000,{id},a/sub");
+        history.git(&["update-index", "--add", "--cacheinfo", &entry]);
+        history.git(&["commit", "-q", "-m", "submodule"]);
+        std::fs::create_dir_all(history.path("a/sub")).unwrap();
+    });
+    touched("a link", &|| {
+        std::os::unix::fs::symlink("a", history.path("link")).unwrap();
+    });
+    let sets: &[&[&str]] = &[
+        &["a"],
+        &["b"],
+        &["b.txt"],
+        &["deep"],
+        &["deep/x"],
+        &["deep/x/y/file"],
+        &["a", "b.txt"],
+        &["a/sub"],
+        &["a/one"],
+        &["link"],
+        &["nowhere"],
+        &["a", "nowhere"],
+        &["b", "deep/x"],
+    ];
+    let count: usize = history
+        .git(&["rev-list", "--count", "HEAD"])
+        .parse()
+        .unwrap();
+    let tips: Vec<String> = (0..count).map(|n| format!("HEAD~{n}")).collect();
+    let tips: Vec<&str> = tips.iter().map(String::as_str).collect();
+    history.check(&tips, sets);
+}
+
+#[test]
+fn merges_of_every_kind() {
+    let history = History::new();
+    for folder in ["a", "b", "c", "shared/lib"] {
+        history.write(&format!("{folder}/file"), "1");
+    }
+    history.commit("begin");
+    for (branch, folder) in [("one", "a"), ("two", "b"), ("three", "c")] {
+        history.git(&["switch", "-q", "-c", branch, "master"]);
+        history.write(&format!("{folder}/file"), branch);
+        history.commit(branch);
+    }
+    history.git(&["switch", "-q", "master"]);
+    history.git(&["merge", "-q", "--no-ff", "-m", "merge", "one"]);
+    history.git(&["merge", "-q", "--no-ff", "-m", "octopus", "two", "three"]);
+    history.check(
+        &["HEAD"],
+        &[&["a"], &["b"], &["c"], &["a", "b"], &["shared"]],
+    );
+
+    // An evil merge changes what no parent has.
+    history.git(&["switch", "-q", "-c", "four"]);
+    history.write("a/file", "four");
+    history.commit("four");
+    history.git(&["switch", "-q", "master"]);
+    history.write("b/file", "five");
+    history.commit("five");
+    history.git(&["merge", "-q", "--no-ff", "--no-commit", "four"]);
+    history.write("shared/lib/file", "evil");
+    let evil = history.commit("evil merge");
+    let answer = history.ask(&[PathsAt {
+        tip: evil,
+        paths: vec!["shared".to_owned()],
+    }]);
+    assert_eq!(answer, [LastTouch::Commit(evil)]);
+
+    // The same change on both sides, and a merge that takes one side's files whatever they are.
+    history.git(&["switch", "-q", "-c", "six"]);
+    history.write("c/file", "same");
+    history.commit("six");
+    history.git(&["switch", "-q", "master"]);
+    history.write("c/file", "same");
+    history.commit("seven");
+    history.write("a/file", "lost");
+    history.commit("eight");
+    history.git(&["merge", "-q", "--no-ff", "-s", "ours", "-m", "ours", "six"]);
+    history.git(&["switch", "-q", "-c", "nine", "six"]);
+    history.git(&[
+        "merge",
+        "-q",
+        "--no-ff",
+        "-s",
+        "ours",
+        "-m",
+        "other ours",
+        "master",
+    ]);
+    // A path that a branch without a common commit brought.
+    history.git(&["switch", "-q", "--orphan", "elsewhere"]);
+    history.write("d/file", "1");
+    history.commit("a second root");
+    history.git(&["switch", "-q", "master"]);
+    history.git(&[
+        "merge",
+        "-q",
+        "--allow-unrelated-histories",
+        "-m",
+        "roots",
+        "elsewhere",
+    ]);
+    let sets: &[&[&str]] = &[
+        &["a"],
+        &["b"],
+        &["c"],
+        &["d"],
+        &["a", "b"],
+        &["a", "c"],
+        &["b", "c", "d"],
+        &["shared/lib"],
+        &["shared", "a"],
+        &["nowhere"],
+    ];
+    history.check(
+        &["master", "nine", "six", "elsewhere", "master~1", "master^2"],
+        sets,
+    );
+}
+
+/// A small generator of numbers that are the same in every run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        ((self.0 >> 33) as usize) % limit
+    }
+}
+
+#[test]
+fn generated_histories_with_clocks_that_go_wrong() {
+    for seed in 1..=4 {
+        let mut numbers = Numbers(seed);
+        let history = History::new();
+        // `fast-import` makes a history of any shape in one process.
+        let mut text = String::new();
+        let commits = 120;
+        for number in 1..=commits {
+            let time = 1_600_000_000 + numbers.below(5000);
+            text.push_str(&format!(
+                "commit refs/heads/c{number}\nmark :{number}\ncommitter T <t@example.com> {time} +0000\ndata 1\nx\n"
+            ));
+            if number > 1 {
+                let mut parents = vec![number - 1 - numbers.below(3.min(number - 1))];
+                for _ in 0..[0, 0, 1, 1, 2][numbers.below(5)] {
+                    let other = 1 + numbers.below(number - 1);
+                    if !parents.contains(&other) {
+                        parents.push(other);
+                    }
+                }
+                for (index, parent) in parents.iter().enumerate() {
+                    let word = if index == 0 { "from" } else { "merge" };
+                    text.push_str(&format!("{word} :{parent}\n"));
+                }
+            }
+            for _ in 0..numbers.below(3) {
+                let folder = ["a", "b", "c/d", "c/e", "f"][numbers.below(5)];
+                let name = ["x", "y", "z/w"][numbers.below(3)];
+                if numbers.below(4) == 0 {
+                    text.push_str(&format!("D {folder}\n"));
+                } else {
+                    let mode = ["100644", "100755"][numbers.below(2)];
+                    let content = numbers.below(3);
+                    text.push_str(&format!(
+                        "M {mode} inline {folder}/{name}\ndata 1\n{content}\n"
+                    ));
+                }
+            }
+        }
+        std::fs::write(history.path("stream"), text).unwrap();
+        let import = format!(
+            "git fast-import --quiet <'{}'",
+            history.path("stream").display()
+        );
+        let mut shell = Command::new("sh");
+        let imported = shell.args(["-c", &import]).current_dir(history.path(""));
+        let imported = imported.status().unwrap();
+        assert!(imported.success());
+        history.git(&["symbolic-ref", "HEAD", &format!("refs/heads/c{commits}")]);
+        let tips: Vec<String> = (0..6).map(|n| format!("c{}", commits - n * 7)).collect();
+        let tips: Vec<&str> = tips.iter().map(String::as_str).collect();
+        let sets: &[&[&str]] = &[
+            &["a"],
+            &["b"],
+            &["c"],
+            &["c/d"],
+            &["c/e"],
+            &["f"],
+            &["a", "b"],
+            &["c/d", "f"],
+            &["a/z"],
+            &["a", "c/e", "f"],
+        ];
+        history.check(&tips, sets);
+    }
+}
+
+#[test]
+fn the_border_of_a_shallow_clone_is_no_answer() {
+    let history = History::new();
+    history.write("a/file", "1");
+    history.write("b/file", "1");
+    history.commit("begin");
+    history.write("b/file", "2");
+    let second = history.commit("second");
+    let shallow = History::new();
+    let url = format!("file://{}", history.folder.path().display());
+    shallow.git(&["fetch", "-q", "--depth=2", &url, "HEAD"]);
+    shallow.git(&["reset", "-q", "--hard", "FETCH_HEAD"]);
+    let at = |paths: &str| PathsAt {
+        tip: second,
+        paths: vec![paths.to_owned()],
+    };
+    let all = [at("b"), at("a")];
+    let answers = shallow.ask(&all);
+    assert_eq!(answers[0], LastTouch::Commit(second));
+    assert!(
+        matches!(answers[1], LastTouch::Commit(_)),
+        "the first commit is there"
+    );
+
+    shallow.git(&["fetch", "-q", "--depth=1", &url, "HEAD"]);
+    shallow.git(&["reset", "-q", "--hard", "FETCH_HEAD"]);
+    assert!(Path::new(&shallow.path(".git/shallow")).exists());
+    assert_eq!(shallow.ask(&all), [LastTouch::BeyondHistory; 2]);
+}

@@ -1,0 +1,116 @@
+//! Files as a revision has them.
+
+use std::path::{Path, PathBuf};
+
+use git2::{ErrorCode, ObjectType, Repository};
+use thiserror::Error;
+
+use super::GitError;
+use crate::error::{Diagnostic, Exit};
+
+/// A file of a revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileAt {
+    /// `revision:path`, as git writes it.
+    pub name: String,
+    /// What it holds.
+    pub content: Vec<u8>,
+}
+
+/// A file of a revision cannot be had.
+#[derive(Debug, Error)]
+pub enum RevisionError {
+    /// There is no repository.
+    #[error("{} is in no git repository", .0.display())]
+    NoRepository(PathBuf),
+    /// The repository knows no such revision.
+    #[error("there is no revision `{revision}` in {}", repository.display())]
+    NoRevision {
+        /// What was asked for.
+        revision: String,
+        /// The repository's folder.
+        repository: PathBuf,
+    },
+    /// The revision does not have the file.
+    #[error("`{revision}` has no {path}")]
+    NoFile {
+        /// The revision.
+        revision: String,
+        /// The file, relative to the repository.
+        path: String,
+    },
+    /// Git failed.
+    #[error(transparent)]
+    Git(#[from] GitError),
+}
+
+impl Diagnostic for RevisionError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Git(error) => error.exit(),
+            _ => Exit::Usage,
+        }
+    }
+}
+
+/// Reads a file as it is in a revision of the repository that it lies in. The file need not exist now.
+///
+/// # Errors
+///
+/// There is no repository, no such revision, or the revision does not have the file.
+pub fn file_at(file: &Path, revision: &str) -> Result<FileAt, RevisionError> {
+    let folder = file.parent().unwrap_or(Path::new("."));
+    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    let failed = |what: &str, cause| {
+        let what = format!("cannot {what} in {}", folder.display());
+        RevisionError::from(GitError::local(what, cause))
+    };
+    let repository = Repository::discover(&folder).map_err(|cause| match cause.code() {
+        ErrorCode::NotFound => RevisionError::NoRepository(folder.clone()),
+        ErrorCode::Owner => {
+            let what = format!("cannot open the git repository of {}", folder.display());
+            let hint = "it belongs to another user; `git config --global --add safe.directory <folder>` trusts it";
+            GitError::local(what, cause).with_hint(hint).into()
+        }
+        _ => failed("open the git repository", cause),
+    })?;
+    let top = repository.workdir().and_then(|top| top.canonicalize().ok());
+    let relative = top.as_deref().and_then(|top| folder.strip_prefix(top).ok());
+    let (Some(top), Some(relative)) = (&top, relative) else {
+        return Err(RevisionError::NoRepository(folder));
+    };
+    let path = relative.join(file.file_name().unwrap_or_default());
+    let no_revision = || RevisionError::NoRevision {
+        revision: revision.to_owned(),
+        repository: top.clone(),
+    };
+    let commit = repository
+        .revparse_single(revision)
+        .and_then(|object| object.peel_to_commit())
+        .map_err(|cause| match cause.code() {
+            ErrorCode::NotFound
+            | ErrorCode::InvalidSpec
+            | ErrorCode::Ambiguous
+            | ErrorCode::Peel
+            | ErrorCode::UnbornBranch => no_revision(),
+            _ => failed("read a revision", cause),
+        })?;
+    let no_file = || RevisionError::NoFile {
+        revision: revision.to_owned(),
+        path: path.display().to_string(),
+    };
+    let tree = commit
+        .tree()
+        .map_err(|cause| failed("read a revision", cause))?;
+    let entry = tree.get_path(&path).map_err(|_| no_file())?;
+    if entry.kind() != Some(ObjectType::Blob) {
+        return Err(no_file());
+    }
+    let blob = repository
+        .find_blob(entry.id())
+        .map_err(|cause| failed("read a file of a revision", cause))?;
+    Ok(FileAt {
+        name: format!("{revision}:{}", path.display()),
+        content: blob.content().to_owned(),
+    })
+}

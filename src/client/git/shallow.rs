@@ -1,0 +1,64 @@
+//! Clones with a part of the history.
+
+use std::collections::HashSet;
+use std::fs;
+
+use git2::{Oid, Repository};
+
+use super::fetch::{Depth, Fetch, Tags};
+use super::progress::Watch;
+use super::{GitClient, GitError, WorkingCopy};
+use crate::source::{GitScheme, GitUrl};
+
+/// Returns the commits whose parents a shallow clone leaves out.
+pub(super) fn borders(repository: &Repository) -> HashSet<Oid> {
+    let text = fs::read_to_string(repository.commondir().join("shallow")).unwrap_or_default();
+    text.lines()
+        .filter_map(|line| Oid::from_str(line.trim()).ok())
+        .collect()
+}
+
+impl WorkingCopy {
+    /// Tells whether it holds only a part of the history.
+    pub fn is_shallow(&self) -> bool {
+        !borders(&self.repository).is_empty()
+    }
+
+    /// Fetches what a shallow clone left out, as `git fetch --unshallow` does.
+    ///
+    /// # Errors
+    ///
+    /// As for [`WorkingCopy::fetch`]; always for a remote on this machine, which libgit2 copies
+    /// from without asking it for a part.
+    pub fn fetch_whole_history(
+        &self,
+        client: &GitClient,
+        url: &GitUrl,
+        refspecs: &[String],
+        watch: &Watch<'_>,
+    ) -> Result<(), GitError> {
+        let hint = || {
+            format!(
+                "`git -C {} fetch --unshallow` fetches the rest",
+                self.dir.display()
+            )
+        };
+        if client.effective_url(url).scheme() == GitScheme::File {
+            let what = format!("{} is a shallow clone", self.dir.display());
+            return Err(GitError::new(super::GitErrorKind::Local, what).with_hint(hint()));
+        }
+        let fetch = Fetch {
+            url,
+            refspecs,
+            tags: Tags::None,
+            prune: false,
+            depth: Depth::Whole,
+        };
+        self.fetch(client, &fetch, watch)?;
+        if self.is_shallow() {
+            let what = format!("{} is still a shallow clone", self.dir.display());
+            return Err(GitError::new(super::GitErrorKind::Local, what).with_hint(hint()));
+        }
+        Ok(())
+    }
+}

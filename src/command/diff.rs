@@ -1,0 +1,215 @@
+//! `xp diff`
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use futures_util::StreamExt as _;
+
+use super::session::Session;
+use super::{locked, stages};
+use crate::cli::{ChangesFormat, DiffArgs};
+use crate::client::git::{RevisionError, file_at};
+use crate::error::{Failure, chain};
+use crate::event::Event;
+use crate::execute::lock::lock;
+use crate::execute::{HistoryRequest, Sources, history};
+use crate::lock::{Changes, History, Lock, LockFile, ServiceChange, parse};
+
+/// How many histories at once.
+const AT_ONCE: usize = 16;
+
+/// Prints what changed between two locks.
+pub async fn run(session: &Session, args: &DiffArgs) -> Result<(), Failure> {
+    let file = locked::lock_file(session, args.lock_file.as_deref());
+    let (from, to) = match (&args.from, &args.to) {
+        (None, _) => (
+            at_revision(session, &file, "HEAD")?,
+            in_file(session, &file)?,
+        ),
+        (Some(from), None) => (named(session, &file, from)?, in_file(session, &file)?),
+        (Some(from), Some(to)) => (named(session, &file, from)?, named(session, &file, to)?),
+    };
+    let mut changes = Changes::between((&from.0, &from.1), (&to.0, &to.1));
+    let hints = fill_in(session, &mut changes, !args.no_fetch).await?;
+    session.reporter.finish();
+    let text = match args.format {
+        ChangesFormat::Text => changes.text(),
+        ChangesFormat::Markdown => changes.markdown(),
+        ChangesFormat::Json => {
+            let json = changes.json();
+            let text = serde_json::to_string_pretty(&json).unwrap_or_else(|_| json.to_string());
+            format!("{text}\n")
+        }
+    };
+    super::print(&text)?;
+    if args.no_fetch {
+        return Ok(());
+    }
+    complete(&changes, hints)
+}
+
+/// A lock and how it is called.
+type Named = (String, Lock);
+
+/// Reads the lock that an argument names: a file where there is one, else a revision.
+fn named(session: &Session, lock: &Path, argument: &str) -> Result<Named, Failure> {
+    let file = session.settings.directory.join(argument);
+    if file.is_file() {
+        return in_file(session, &file);
+    }
+    match file_at(lock, argument) {
+        Ok(found) => read(session, &found.name, found.content),
+        Err(RevisionError::NoRevision { repository, .. }) => {
+            let hint = match argument.split_once("..") {
+                Some((from, to)) => {
+                    format!("\nhint: write two revisions as two arguments: `xp diff {from} {to}`")
+                }
+                None => String::new(),
+            };
+            Err(Failure::usage(format!(
+                "`{argument}` is neither a file nor a revision: there is no {}, and {} has no such branch, tag or commit{hint}",
+                file.display(),
+                repository.display()
+            )))
+        }
+        Err(error @ RevisionError::NoRepository(_)) => Err(Failure::usage(format!(
+            "there is no file {}, and `{argument}` can be no revision: {error}",
+            file.display()
+        ))),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn in_file(session: &Session, file: &Path) -> Result<Named, Failure> {
+    let found = LockFile::load(file).map_err(|error| locked::lock_failure(session, &error))?;
+    let folder = &session.manifest.folder;
+    let name = file.strip_prefix(folder).unwrap_or(file);
+    Ok((name.display().to_string(), found.lock))
+}
+
+fn at_revision(session: &Session, lock: &Path, revision: &str) -> Result<Named, Failure> {
+    let found = file_at(lock, revision).map_err(|error| {
+        let hint = "name what to compare: `xp diff A B`, each a file or a revision of this repository that has the lock";
+        match error {
+            RevisionError::Git(error) => error.into(),
+            error => Failure::usage(format!("there is nothing to compare with: {error}\nhint: {hint}")),
+        }
+    })?;
+    read(session, &found.name, found.content)
+}
+
+fn read(session: &Session, name: &str, content: Vec<u8>) -> Result<Named, Failure> {
+    let lock = String::from_utf8(content)
+        .map_err(|_| Failure::usage(format!("{name} is not UTF-8, so it is no lock")))
+        .and_then(|text| {
+            parse(&text, name).map_err(|error| locked::lock_failure(session, &error))
+        })?;
+    Ok((name.to_owned(), lock))
+}
+
+/// Finds the commits between, in the working copies; what is missing there is fetched. Returns what a
+/// person can do about those that are not known.
+async fn fill_in(
+    session: &Session,
+    changes: &mut Changes,
+    fetch: bool,
+) -> Result<BTreeSet<String>, Failure> {
+    let moved = |change: &&ServiceChange| change.moved().is_some();
+    if changes.services.iter().filter(moved).count() == 0 {
+        return Ok(BTreeSet::new());
+    }
+    let git = session.git()?;
+    let sources = stages::sources(session, git, session.cancel.clone());
+    let mut hints = look(session, &sources, &mut changes.services, false).await?;
+    let is_unknown = |change: &&ServiceChange| matches!(change.history, History::Unknown(_));
+    let unknown = changes.services.iter().filter(is_unknown).count();
+    if unknown > 0 && fetch {
+        // Only now, so that a look at what is here waits for no build.
+        let locked = async { Ok(lock(&session.layout.lock(), &session.events).await?) };
+        let _lock = session.unless_interrupted(locked).await?;
+        let what = format!("fetching commits of {}", stages::many(unknown, "service"));
+        session.events.emit(Event::StageStarted(what));
+        let looked = look(session, &sources, &mut changes.services, true).await;
+        session.events.emit(Event::StageFinished);
+        hints = looked?;
+    }
+    Ok(hints)
+}
+
+/// Looks for the histories that are not known yet, and returns what helps where they still are not.
+async fn look(
+    session: &Session,
+    sources: &Sources,
+    changes: &mut [ServiceChange],
+    fetch: bool,
+) -> Result<BTreeSet<String>, Failure> {
+    let wanted = changes
+        .iter_mut()
+        .filter(|change| !matches!(change.history, History::Known { .. }));
+    let looks = wanted.map(|change| async move {
+        let (history, hint) = find(session, sources, change, fetch).await;
+        change.history = history;
+        hint
+    });
+    let looks: Vec<_> = looks.collect();
+    let all = async {
+        let looked = futures_util::stream::iter(looks).buffer_unordered(AT_ONCE);
+        let hints: Vec<Option<String>> = looked.collect().await;
+        Ok(hints.into_iter().flatten().collect())
+    };
+    session.unless_interrupted(all).await
+}
+
+/// Finds one history; where it cannot be had, why, and what helps.
+async fn find(
+    session: &Session,
+    sources: &Sources,
+    change: &ServiceChange,
+    fetch: bool,
+) -> (History, Option<String>) {
+    let Some((from, to)) = change.moved() else {
+        return (History::None, None);
+    };
+    let Some(service) = session.manifest.services.get(&change.service) else {
+        let why = "the manifest does not name it, so its working copy is not known";
+        return (History::Unknown(why.to_owned()), None);
+    };
+    let request = HistoryRequest {
+        dir: session.manifest.folder.join(&service.dir),
+        remote: service.git.remote.clone(),
+        paths: to.path.iter().cloned().collect(),
+        from: from.resolved(),
+        to: to.resolved(),
+        fetch,
+    };
+    match history(sources, request).await {
+        Ok((added, dropped)) => (History::Known { added, dropped }, None),
+        Err(error) => {
+            let why = chain(&error).replace("\n  cause: ", ": ");
+            (History::Unknown(why), error.hint())
+        }
+    }
+}
+
+/// Returns an error where commits are not known: what is printed would be taken for all there is.
+fn complete(changes: &Changes, hints: BTreeSet<String>) -> Result<(), Failure> {
+    let unknown = changes
+        .services
+        .iter()
+        .filter_map(|change| match &change.history {
+            History::Unknown(why) => Some(format!("\n  {}: {why}", change.service)),
+            _ => None,
+        });
+    let unknown: Vec<String> = unknown.collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let enough = "`--no-fetch` takes what is here as enough".to_owned();
+    let hints = hints.into_iter().chain([enough]);
+    let hints: Vec<String> = hints.map(|hint| format!("\nhint: {hint}")).collect();
+    Err(Failure::outside(format!(
+        "not all commits between the two locks are known{}{}",
+        unknown.concat(),
+        hints.concat()
+    )))
+}

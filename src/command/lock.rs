@@ -1,0 +1,196 @@
+//! `xp lock`
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::locked::{lock_failure, lock_file, lock_name};
+use super::session::Session;
+use super::stages;
+use crate::cli::{LockArgs, References};
+use crate::client::registry::RegistryClient;
+use crate::error::{Exit, Failure};
+use crate::event::Event;
+use crate::execute::lock::{FolderLock, lock};
+use crate::history::Reach;
+use crate::image::ImageReference;
+use crate::inspect;
+use crate::lock::{Lock, LockFile, LockedService, Unlockable, Unlocked};
+use crate::manifest::{Service, ServiceName};
+use crate::plan::{Draft, Inventory, Options, UnknownImages};
+use crate::source::{GitReference, Origin, ServiceSource};
+
+/// Writes the lock, or tells whether it is up to date.
+pub async fn run(session: &Session, args: &LockArgs) -> Result<(), Failure> {
+    let path = lock_file(session, args.lock_file.as_deref());
+    let name = lock_name(session, &path);
+    if args.check {
+        let file = LockFile::load(&path).map_err(|error| lock_failure(session, &error))?;
+        let (fresh, _) = session
+            .unless_interrupted(fresh(session, args, &file.lock, None))
+            .await?;
+        session.reporter.finish();
+        return check(session, &name, &file.lock, &fresh);
+    }
+    // From reading to writing: two at once would each lose what the other one wrote.
+    let locked = async { Ok(lock(&session.layout.lock(), &session.events).await?) };
+    let folder_lock = session.unless_interrupted(locked).await?;
+    let file = LockFile::load_or_begin(&path).map_err(|error| lock_failure(session, &error))?;
+    let (fresh, unlockable) = session
+        .unless_interrupted(fresh(session, args, &file.lock, Some(&folder_lock)))
+        .await?;
+    session.reporter.finish();
+    if !unlockable.is_empty() {
+        return Err(Unlocked::new(unlockable).into());
+    }
+    let is_new = !file.exists();
+    let is_written = file.replace(&fresh)?;
+    if session.settings.report.quiet {
+        return Ok(());
+    }
+    let table = file.lock.difference_table(&fresh);
+    let count = stages::many(fresh.services.len(), "service");
+    let end = match (is_new, is_written) {
+        (true, _) => format!("{name} is new, with {count}\n"),
+        (false, true) => format!("{name} is written, with {count}\n"),
+        (false, false) => format!("{name} is up to date, with {count}\n"),
+    };
+    super::print(&format!("{table}{end}"))
+}
+
+fn check(session: &Session, name: &str, old: &Lock, fresh: &Lock) -> Result<(), Failure> {
+    let table = old.difference_table(fresh);
+    if table.is_empty() {
+        if session.settings.report.quiet {
+            return Ok(());
+        }
+        let count = stages::many(fresh.services.len(), "service");
+        return super::print(&format!("{name} is up to date, with {count}\n"));
+    }
+    super::print(&table)?;
+    Err(Failure::rendered(
+        Exit::ServiceFailed,
+        format!(
+            "error: {name} is out of date\nhint: `xp lock` updates it, once `xp build` has built what is missing"
+        ),
+    ))
+}
+
+/// Returns the lock as it would be today, and the services whose images cannot be locked.
+///
+/// Services that are not selected are taken as the lock has them, so that a set stays one.
+async fn fresh(
+    session: &Session,
+    args: &LockArgs,
+    old: &Lock,
+    folder_lock: Option<&FolderLock>,
+) -> Result<(Lock, Vec<(ServiceName, Unlockable)>), Failure> {
+    let manifest = &session.manifest;
+    let selected = stages::select(session, &args.selection)?;
+    let whole = selected.len() == manifest.services.len();
+    let concerned = manifest.closure(&selected);
+    let is_kept =
+        |name: &&ServiceName| !selected.contains(*name) && old.services.contains_key(*name);
+    let kept: BTreeSet<ServiceName> = concerned.iter().filter(is_kept).cloned().collect();
+    let asked: BTreeSet<ServiceName> = concerned.difference(&kept).cloned().collect();
+    let git = session.git()?;
+    let sources = stages::resolve(session, &git, &asked, &args.references).await?;
+    let mut sources = stages::narrow(session, &git, sources, Reach::Remotes(folder_lock)).await?;
+    sources.extend(old.sources("the lock", manifest, &kept, false)?);
+
+    let options = Options {
+        test: !args.no_test,
+        pinned: old
+            .pinned()
+            .into_iter()
+            .filter(|(name, _)| kept.contains(name))
+            .collect(),
+        moving_tags: false,
+        ..Options::default()
+    };
+    let variable = |name: &str| session.variable(name);
+    let draft = Draft::new(manifest, &selected, &sources, &options, &variable)
+        .map_err(|error| stages::manifest_failure(session, &error))?;
+    let folders = stages::folders(session, &draft)?;
+    // Without an engine a lock can be written all the same: it knows only which registries are insecure.
+    let facts = session.engine().await.map(|(_, facts)| facts);
+    let registry = session.registry(&facts.unwrap_or_default());
+    let inventory = in_registries(session, &draft, &registry).await?;
+    let images: BTreeMap<ServiceName, ImageReference> = selected
+        .iter()
+        .filter_map(|name| Some((name.clone(), draft.image(name)?.image.clone())))
+        .collect();
+    let today = draft
+        .compare(&inventory, &folders)
+        .map_err(|error| stages::manifest_failure(session, &error))?;
+    UnknownImages::check(&inventory.registry)?;
+    if !args.trust_commit {
+        // Here, too, what cannot be told of an image is an error.
+        draft
+            .decide(inventory, folders.clone())
+            .map_err(|error| stages::plan_failure(session, error))?;
+    }
+
+    let mut entries = BTreeMap::new();
+    let mut unlockable = Vec::new();
+    for name in &selected {
+        let (Some(service), Some(source), Some(image)) = (
+            manifest.services.get(name),
+            sources.get(name),
+            images.get(name),
+        ) else {
+            continue;
+        };
+        let asked = asked_for(service, source, &args.references);
+        let entry = LockedService::today(
+            service,
+            source,
+            asked,
+            image.clone(),
+            &today,
+            &folders,
+            args.no_test,
+        );
+        entries.extend(entry.map(|entry| (name.clone(), entry)));
+        let comparison = today.comparisons.get(name);
+        let problem = comparison.and_then(|comparison| Unlockable::of(&comparison.registry));
+        let problem = problem.filter(|it| !args.trust_commit || *it == Unlockable::Missing);
+        unlockable.extend(problem.map(|problem| (name.clone(), problem)));
+    }
+    let lock = match whole {
+        true => old.replaced_by(entries),
+        false => old.with(entries),
+    };
+    Ok((lock, unlockable))
+}
+
+/// Asks the registries alone: what only the engine has cannot be deployed.
+async fn in_registries(
+    session: &Session,
+    draft: &Draft<'_>,
+    registry: &RegistryClient,
+) -> Result<Inventory, Failure> {
+    let images = draft.images();
+    let what = format!("looking for {}", stages::many(images.len(), "image"));
+    session.events.emit(Event::StageStarted(what));
+    let mut inventory = Inventory {
+        registry: inspect::registries(registry, images).await,
+        labels: HashMap::new(),
+        engine: HashMap::new(),
+    };
+    let unlabelled = draft.unlabelled(&inventory);
+    inventory.labels = inspect::labels(registry, &session.layout, unlabelled).await;
+    session.events.emit(Event::StageFinished);
+    Ok(inventory)
+}
+
+/// Returns what was asked of the service's remote.
+fn asked_for(service: &Service, source: &ServiceSource, references: &References) -> GitReference {
+    let own = references
+        .references
+        .iter()
+        .find(|(name, _)| *name == service.name);
+    match (source.origin, own, &references.branch) {
+        (Origin::Reference, Some((_, reference)), _) => reference.clone(),
+        (Origin::Branch, _, Some(branch)) => GitReference::Named(branch.clone()),
+        _ => service.git.reference.clone(),
+    }
+}

@@ -1,0 +1,484 @@
+//! From what references stand for to what is built: for a service with `git.path`, the last commit
+//! that touched its folders.
+//!
+//! What is known is kept by the tip's commit, and then nothing is opened or fetched. Else the tip has to
+//! be in the object store of a working copy. That is what even `xp plan` needs: a working copy that is there gets
+//! the objects, as by `git fetch`, and none of its files moves; one that is not there is cloned as `xp sync`
+//! does, because there is no other object store. Both are done under the run's lock, and once a
+//! remote: where its services have several working copies, one of them is asked.
+
+mod cache;
+mod paths;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use futures_util::StreamExt as _;
+use thiserror::Error;
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
+
+use crate::client::git::{GitClient, GitError, LastTouch, Opened, PathsAt, Watch, WorkingCopy};
+use crate::error::{Diagnostic, Exit};
+use crate::event::{Event, Events};
+use crate::execute::lock::{FolderLock, LockError, lock};
+use crate::execute::sync::{SyncError, SyncRequest, fetch_objects, fetch_whole_history};
+use crate::manifest::{ServiceName, WrongPath};
+use crate::plan::Layout;
+use crate::resolve::remote_key;
+use crate::source::{CommitId, GitUrl, ResolvedReference};
+use cache::{Cache, Known};
+
+/// How many remotes at once.
+const JOBS: usize = 16;
+
+/// For so many missing paths, the history is asked what became of them.
+const EXPLAINED: usize = 10;
+
+/// A service that is a part of its repository.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// The service.
+    pub service: ServiceName,
+    /// Its remote.
+    pub remote: GitUrl,
+    /// Its working copy.
+    pub dir: PathBuf,
+    /// What its reference stands for.
+    pub tip: ResolvedReference,
+    /// `git.path`, then `git.include`.
+    pub paths: Vec<String>,
+    /// Whether the paths may be missing there, which then is no mistake.
+    pub may_be_missing: bool,
+}
+
+/// The commits that were found, by service and tip, and what is wrong with the manifest's paths.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// For each service and tip, the last commit that touched the service's paths.
+    pub commits: BTreeMap<(ServiceName, CommitId), CommitId>,
+    /// The paths that a tip does not have.
+    pub wrong: Vec<(ServiceName, WrongPath)>,
+}
+
+/// Where a history may come from.
+#[derive(Clone, Copy)]
+pub enum Reach<'a> {
+    /// From the remotes, where it is not here; with the lock of `cacheDir`, where the caller holds it.
+    Remotes(Option<&'a FolderLock>),
+    /// From what is here. What cannot be told from that is left out.
+    Here,
+}
+
+/// What finding commits takes.
+pub struct Search<'a> {
+    /// The git remotes and the working copies.
+    pub client: &'a GitClient,
+    /// Where xp's own files are.
+    pub layout: &'a Layout,
+    /// Where events go.
+    pub events: &'a Events,
+    /// Set when everything is to stop.
+    pub cancel: &'a CancellationToken,
+    /// Where a history may come from.
+    pub reach: Reach<'a>,
+}
+
+/// The commit of a service could not be found.
+#[derive(Debug, Error)]
+pub enum HistoryError {
+    /// The working copy with the history could not be made or brought up to date.
+    #[error("the history of {} cannot be read, which {} needs", remote, services.join(", "))]
+    Sync {
+        /// The remote.
+        remote: Box<GitUrl>,
+        /// The services on it, the first few of them.
+        services: Vec<String>,
+        /// Why.
+        #[source]
+        cause: Box<SyncError>,
+    },
+    /// A history that ends before the commit that is looked for.
+    #[error("the history in {} is not complete", .0.display())]
+    Incomplete(PathBuf),
+    /// Another xp's lock could not be taken.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+}
+
+impl Diagnostic for HistoryError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Sync { cause, .. } => cause.exit(),
+            Self::Incomplete(_) => Exit::Outside,
+            Self::Lock(error) => error.exit(),
+        }
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Sync { cause, .. } => cause.hints(),
+            Self::Incomplete(dir) => vec![format!(
+                "`git -C {} fetch --unshallow` fetches the rest of a shallow clone",
+                dir.display()
+            )],
+            Self::Lock(error) => error.hints(),
+        }
+    }
+}
+
+/// Finds for each service the last commit that touched its paths.
+///
+/// # Errors
+///
+/// A remote or working copy that cannot be used, and a history that is not complete.
+pub async fn last_touched(search: &Search<'_>, parts: Vec<Part>) -> Result<Found, HistoryError> {
+    let cache = Cache::new(search.layout.root(), search.layout.history());
+    let tips: BTreeSet<CommitId> = parts.iter().map(|part| part.tip.commit).collect();
+    let mut known: BTreeMap<CommitId, Known> =
+        tips.into_iter().map(|tip| (tip, cache.read(tip))).collect();
+    let (mut found, mut remotes) = (Found::default(), BTreeMap::<String, Vec<Part>>::new());
+    for part in parts {
+        let known = known.get(&part.tip.commit);
+        match known.and_then(|known| known.get(&part.paths)) {
+            Some(commit) => found.add(part, *commit),
+            None => remotes
+                .entry(remote_key(&part.remote))
+                .or_default()
+                .push(part),
+        }
+    }
+    if remotes.is_empty() {
+        return Ok(found);
+    }
+    let remotes = remotes.into_values().filter_map(Remote::of).collect();
+    let looked = match search.reach {
+        Reach::Remotes(_) => {
+            let remotes = search.bring_objects(remotes).await?;
+            search.look(remotes).await?
+        }
+        Reach::Here => search.look_here(remotes).await,
+    };
+    let mut new = BTreeSet::new();
+    for looked in looked {
+        for (part, commit) in looked.found {
+            new.insert(part.tip.commit);
+            let known = known.entry(part.tip.commit).or_default();
+            known.insert(part.paths.clone(), commit);
+            found.add(part, commit);
+        }
+        found.wrong.extend(looked.wrong);
+    }
+    known.retain(|tip, _| new.contains(tip));
+    cache.write(&known);
+    Ok(found)
+}
+
+impl Found {
+    fn add(&mut self, part: Part, commit: CommitId) {
+        self.commits.insert((part.service, part.tip.commit), commit);
+    }
+}
+
+/// The services of one remote whose commits are not known.
+#[derive(Debug, Clone)]
+struct Remote {
+    url: GitUrl,
+    /// The working copy that is asked.
+    dir: PathBuf,
+    parts: Vec<Part>,
+}
+
+/// What was found for the services of one remote.
+#[derive(Default)]
+struct Looked {
+    found: Vec<(Part, CommitId)>,
+    wrong: Vec<(ServiceName, WrongPath)>,
+    /// The history that is here ends too early for some.
+    beyond_history: bool,
+    /// Of this working copy.
+    dir: PathBuf,
+}
+
+impl Remote {
+    /// Chooses the working copy: one that is there already, and has most of the tips.
+    fn of(parts: Vec<Part>) -> Option<Self> {
+        let url = parts.first()?.remote.clone();
+        let dirs: BTreeSet<&Path> = parts.iter().map(|part| part.dir.as_path()).collect();
+        let usefulness = |dir: &Path| match WorkingCopy::open(dir) {
+            Ok(Opened::WorkingCopy(copy)) => {
+                let has = |part: &&Part| copy.has_commit(part.tip.commit);
+                2 + parts.iter().filter(has).count()
+            }
+            Ok(Opened::Nothing) => 1,
+            _ => 0,
+        };
+        let best = dirs
+            .into_iter()
+            .rev()
+            .max_by_key(|dir| usefulness(dir))?
+            .to_owned();
+        Some(Self {
+            url,
+            dir: best,
+            parts,
+        })
+    }
+
+    /// Returns the tips that the working copy does not have.
+    fn missing_tips(&self) -> Vec<ResolvedReference> {
+        let opened = WorkingCopy::open(&self.dir);
+        let mut tips: Vec<ResolvedReference> = Vec::new();
+        for part in &self.parts {
+            let has = matches!(&opened, Ok(Opened::WorkingCopy(copy)) if copy.has_commit(part.tip.commit));
+            if !has && !tips.contains(&part.tip) {
+                tips.push(part.tip.clone());
+            }
+        }
+        tips
+    }
+
+    fn failed(&self, cause: impl Into<SyncError>) -> HistoryError {
+        let mut services: Vec<String> = self
+            .parts
+            .iter()
+            .take(4)
+            .map(|part| part.service.to_string())
+            .collect();
+        if self.parts.len() > 4 {
+            services[3] = format!("{} more", self.parts.len() - 3);
+        }
+        HistoryError::Sync {
+            remote: Box::new(self.url.clone()),
+            services,
+            cause: Box::new(cause.into()),
+        }
+    }
+
+    /// Looks for the commits of the services in the object store.
+    fn look(self, watch: &Watch<'_>) -> Result<Looked, HistoryError> {
+        let working_copy = match WorkingCopy::open(&self.dir) {
+            Ok(Opened::WorkingCopy(working_copy)) => working_copy,
+            Ok(_) => {
+                let dir = self.dir.clone();
+                return Err(self.failed(SyncError::OtherFiles { dir }));
+            }
+            Err(error) => return Err(self.failed(error)),
+        };
+        self.look_into(&working_copy, watch)
+            .map_err(|error| self.failed(error))
+    }
+
+    fn look_into(&self, copy: &WorkingCopy, watch: &Watch<'_>) -> Result<Looked, GitError> {
+        let mut looked = Looked {
+            dir: self.dir.clone(),
+            ..Looked::default()
+        };
+        let (mut parts, mut requests) = (Vec::new(), Vec::new());
+        for part in &self.parts {
+            let is_one_of_many = part.may_be_missing || looked.wrong.len() >= EXPLAINED;
+            let wrong = paths::wrong_paths(copy, part, is_one_of_many, watch)?;
+            if wrong.is_empty() {
+                requests.push(PathsAt {
+                    tip: part.tip.commit,
+                    paths: part.paths.clone(),
+                });
+                parts.push(part);
+            }
+            if !part.may_be_missing {
+                let wrong = wrong.into_iter().map(|wrong| (part.service.clone(), wrong));
+                looked.wrong.extend(wrong);
+            }
+        }
+        for (part, touch) in parts.into_iter().zip(copy.last_touched(&requests, watch)?) {
+            match touch {
+                LastTouch::Commit(commit) => looked.found.push((part.clone(), commit)),
+                // What is there was put there by some commit.
+                LastTouch::Never | LastTouch::BeyondHistory => looked.beyond_history = true,
+            }
+        }
+        Ok(looked)
+    }
+}
+
+impl Search<'_> {
+    /// Sees to it that each remote's working copy has the tips.
+    async fn bring_objects(&self, remotes: Vec<Remote>) -> Result<Vec<Remote>, HistoryError> {
+        let (complete, incomplete): (Vec<Remote>, Vec<Remote>) = remotes
+            .into_iter()
+            .partition(|remote| remote.missing_tips().is_empty());
+        if incomplete.is_empty() {
+            return Ok(complete);
+        }
+        let _lock = self.lock().await?;
+        let count = incomplete.len();
+        let plural = if count == 1 { "" } else { "s" };
+        self.stage(format!("fetching the history of {count} remote{plural}"));
+        let fetched = self.each(&incomplete, |remote| self.fetch(remote)).await;
+        self.events.emit(Event::StageFinished);
+        Ok([complete, fetched?].concat())
+    }
+
+    async fn fetch(&self, remote: Remote) -> Result<Remote, HistoryError> {
+        let (remote, cloned) = self
+            .blocking(remote, |client, staging_dir, remote, watch| {
+                let mut cloned = false;
+                // Another xp may have fetched while this one waited for the lock.
+                for tip in remote.missing_tips() {
+                    let request = remote.request(staging_dir, &tip);
+                    cloned |= fetch_objects(client, &request, watch)?;
+                }
+                Ok(cloned)
+            })
+            .await?;
+        if cloned {
+            self.events.emit(Event::Note(format!(
+                "cloned {} into {}: its history tells which commit touched each service last",
+                remote.url,
+                remote.dir.display()
+            )));
+        }
+        Ok(remote)
+    }
+
+    /// Looks into the histories that are here. One that is not, or cannot be read, tells nothing.
+    async fn look_here(&self, remotes: Vec<Remote>) -> Vec<Looked> {
+        let mut all = Vec::new();
+        for mut remote in remotes {
+            let missing = remote.missing_tips();
+            remote.parts.retain(|part| !missing.contains(&part.tip));
+            if !remote.parts.is_empty() {
+                all.extend(self.look_once(remote).await.ok());
+            }
+        }
+        all
+    }
+
+    /// Looks into the histories, and fetches what shallow clones left out where that is needed.
+    async fn look(&self, remotes: Vec<Remote>) -> Result<Vec<Looked>, HistoryError> {
+        self.stage("reading histories".to_owned());
+        let looked = self.each(&remotes, |remote| self.look_once(remote)).await;
+        self.events.emit(Event::StageFinished);
+        let (ended, complete): (Vec<_>, Vec<_>) = looked?
+            .into_iter()
+            .zip(&remotes)
+            .partition(|(looked, _)| looked.beyond_history);
+        let mut all: Vec<Looked> = complete.into_iter().map(|(looked, _)| looked).collect();
+        if ended.is_empty() {
+            return Ok(all);
+        }
+        let shallow: Vec<Remote> = ended
+            .into_iter()
+            .map(|(_, remote)| remote.clone())
+            .collect();
+        self.stage("fetching what shallow clones left out".to_owned());
+        let completed = {
+            let _lock = self.lock().await?;
+            self.each(&shallow, |remote| self.complete(remote)).await
+        };
+        self.events.emit(Event::StageFinished);
+        for looked in completed? {
+            if looked.beyond_history {
+                return Err(HistoryError::Incomplete(looked.dir));
+            }
+            all.push(looked);
+        }
+        Ok(all)
+    }
+
+    /// Does the same for each remote, some at once.
+    async fn each<T, W: Future<Output = Result<T, HistoryError>>>(
+        &self,
+        remotes: &[Remote],
+        work: impl Fn(Remote) -> W,
+    ) -> Result<Vec<T>, HistoryError> {
+        let work = remotes.iter().cloned().map(work);
+        let done: Vec<Result<T, HistoryError>> = futures_util::stream::iter(work)
+            .buffered(JOBS)
+            .collect()
+            .await;
+        done.into_iter().collect()
+    }
+
+    /// Fetches the whole history of a shallow clone, and looks again.
+    async fn complete(&self, remote: Remote) -> Result<Looked, HistoryError> {
+        let (remote, ()) = self
+            .blocking(remote, |client, staging_dir, remote, watch| {
+                match remote.parts.first() {
+                    Some(part) => {
+                        let request = remote.request(staging_dir, &part.tip);
+                        fetch_whole_history(client, &request, watch)
+                    }
+                    None => Ok(()),
+                }
+            })
+            .await?;
+        self.look_once(remote).await
+    }
+
+    async fn look_once(&self, remote: Remote) -> Result<Looked, HistoryError> {
+        let cancel = self.cancel.clone();
+        let looked = spawn_blocking(move || {
+            remote.look(&Watch {
+                progress: &|_| (),
+                cancel: &cancel,
+            })
+        });
+        joined(looked.await)
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        remote: Remote,
+        work: impl FnOnce(&GitClient, &Path, &Remote, &Watch<'_>) -> Result<T, SyncError>
+        + Send
+        + 'static,
+    ) -> Result<(Remote, T), HistoryError> {
+        let (client, cancel) = (self.client.clone(), self.cancel.clone());
+        let staging_dir = self.layout.clones();
+        let done = spawn_blocking(move || {
+            let watch = Watch {
+                progress: &|_| (),
+                cancel: &cancel,
+            };
+            match work(&client, &staging_dir, &remote, &watch) {
+                Ok(value) => Ok((remote, value)),
+                Err(error) => Err(remote.failed(error)),
+            }
+        });
+        joined(done.await)
+    }
+
+    /// Takes the lock, unless the caller holds it.
+    async fn lock(&self) -> Result<Option<FolderLock>, HistoryError> {
+        match self.reach {
+            Reach::Remotes(Some(_)) | Reach::Here => Ok(None),
+            Reach::Remotes(None) => Ok(Some(lock(&self.layout.lock(), self.events).await?)),
+        }
+    }
+
+    fn stage(&self, text: String) {
+        self.events.emit(Event::StageStarted(text));
+    }
+}
+
+impl Remote {
+    fn request<'r>(&'r self, staging_dir: &'r Path, tip: &'r ResolvedReference) -> SyncRequest<'r> {
+        SyncRequest {
+            dir: &self.dir,
+            staging_dir,
+            url: &self.url,
+            resolved: tip,
+            commit: tip.commit,
+            moves: false,
+        }
+    }
+}
+
+/// Goes on with a panic of a blocking thread, which is a mistake in xp.
+fn joined<T>(result: Result<T, tokio::task::JoinError>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}

@@ -1,0 +1,82 @@
+//! Whether a commit has what `git.path` and `git.include` name.
+
+use super::Part;
+use crate::client::git::{GitError, LastTouch, PathKind, PathsAt, Watch, WorkingCopy};
+use crate::manifest::WrongPath;
+
+/// Returns what is wrong with the paths of a service at its tip.
+pub(super) fn wrong_paths(
+    copy: &WorkingCopy,
+    part: &Part,
+    is_one_of_many: bool,
+    watch: &Watch<'_>,
+) -> Result<Vec<WrongPath>, GitError> {
+    let mut wrong = Vec::new();
+    for (index, path) in part.paths.iter().enumerate() {
+        let is_service = index == 0;
+        match copy.path_kind(part.tip.commit, path)? {
+            Some(PathKind::Folder) => {}
+            Some(_) if !is_service => {}
+            Some(kind) => wrong.push(no_folder(part, path, kind)),
+            None => wrong.push(missing(copy, part, path, is_one_of_many, watch)?),
+        }
+    }
+    Ok(wrong)
+}
+
+fn missing(
+    copy: &WorkingCopy,
+    part: &Part,
+    path: &str,
+    is_one_of_many: bool,
+    watch: &Watch<'_>,
+) -> Result<WrongPath, GitError> {
+    let tip = part.tip.commit;
+    let (service, remote) = (&part.service, &part.remote);
+    let request = PathsAt {
+        tip,
+        paths: vec![path.to_owned()],
+    };
+    let gone = match is_one_of_many {
+        true => Vec::new(),
+        false => copy.last_touched(&[request], watch)?,
+    };
+    let help = match gone.first() {
+        Some(LastTouch::Commit(commit)) => {
+            let summary = copy.summary(*commit).unwrap_or_default();
+            Some(format!(
+                "commit {} removed it: {summary}; `--reference {service}=…` builds an earlier one",
+                commit.short()
+            ))
+        }
+        _ => None,
+    };
+    let reference = match part.tip.short_name() {
+        Some(name) => format!("{name} ({})", tip.short()),
+        None => tip.short(),
+    };
+    Ok(WrongPath {
+        message: format!("service `{service}`: there is no `{path}` in {reference} of {remote}"),
+        near: copy.folders_beside(tip, path),
+        help,
+        path: path.to_owned(),
+    })
+}
+
+fn no_folder(part: &Part, path: &str, kind: PathKind) -> WrongPath {
+    let service = &part.service;
+    let (what, help) = match kind {
+        PathKind::Submodule => (
+            "a submodule",
+            Some("give the service the submodule's own repository as its `git.remote`"),
+        ),
+        PathKind::Link => ("a symbolic link", Some("name the folder that it leads to")),
+        PathKind::File | PathKind::Folder => ("a file", None),
+    };
+    WrongPath {
+        message: format!("service `{service}`: `{path}` is {what}, and `git.path` names a folder"),
+        near: Vec::new(),
+        help: help.map(str::to_owned),
+        path: path.to_owned(),
+    }
+}

@@ -1,0 +1,53 @@
+//! What a lock says of a service today.
+
+use super::LockedService;
+use crate::event::Unit;
+use crate::image::ImageReference;
+use crate::manifest::{BuilderImage, Service};
+use crate::plan::{Compared, Folders, TESTS};
+use crate::source::{GitReference, ServiceSource};
+
+impl LockedService {
+    /// Returns the entry of a service; none where nothing was found out about it. `reference` is what was
+    /// asked of its remote, `image` how its image is called; with `no_test` its tests are no part of the recipe.
+    pub fn today(
+        service: &Service,
+        source: &ServiceSource,
+        reference: GitReference,
+        image: ImageReference,
+        today: &Compared,
+        folders: &Folders,
+        no_test: bool,
+    ) -> Option<Self> {
+        let recipe = today.recipes.get(&service.name)?;
+        let comparison = today.comparisons.get(&service.name)?;
+        let name = source.built_as().name.as_deref();
+        Some(Self {
+            remote: service.git.remote.stripped(),
+            reference,
+            name: name.and_then(|name| name.parse().ok()),
+            path: service.git.path.clone(),
+            commit: source.commit,
+            image,
+            digest: comparison.digest.clone(),
+            recipe: match no_test {
+                true => recipe.without(TESTS).digest(),
+                false => recipe.digest(),
+            },
+            builder: builder(service, folders),
+        })
+    }
+}
+
+/// Returns the image that the service's scripts run in.
+fn builder(service: &Service, folders: &Folders) -> Option<ImageReference> {
+    let has_scripts = !service.scripts.is_empty();
+    let builder = service.builder.as_ref().filter(|_| has_scripts)?;
+    match &builder.image {
+        BuilderImage::External(image) => Some(image.clone()),
+        BuilderImage::Folder(name) => {
+            let folder = folders.get(&Unit::Builder(name.clone()))?;
+            Some(folder.image.clone())
+        }
+    }
+}

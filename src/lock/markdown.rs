@@ -1,0 +1,72 @@
+//! Changes as release notes.
+
+use std::fmt::Write as _;
+
+use super::LockedService;
+use super::changes::{Changes, History, ServiceChange};
+use super::plain::markdown;
+use super::text::date;
+use crate::source::CommitSummary;
+
+impl Changes {
+    /// Returns the changes as Markdown: a section a service, with a list of its commits.
+    pub fn markdown(&self) -> String {
+        if self.services.is_empty() {
+            return "No service changed.\n".to_owned();
+        }
+        let sections: Vec<String> = self.services.iter().map(section).collect();
+        sections.join("\n")
+    }
+}
+
+fn section(change: &ServiceChange) -> String {
+    let mut text = format!("## {}\n\n", markdown(change.service.as_str()));
+    let mut sentence = match (&change.from, &change.to) {
+        (None, Some(to)) => format!("Added, at {}", place(to)),
+        (Some(from), None) => format!("Removed; it was at {}", place(from)),
+        _ if change.moved().is_some() => format!("`{}`", change.range()),
+        _ => format!("Still at `{}`", change.range()),
+    };
+    if let Some(distance) = change.distance() {
+        _ = write!(sentence, ", {distance}");
+    }
+    let aspects: Vec<&str> = change
+        .aspects()
+        .iter()
+        .map(|aspect| aspect.as_str())
+        .collect();
+    if !aspects.is_empty() {
+        _ = write!(sentence, "; changed: {}", aspects.join(", "));
+    }
+    _ = writeln!(text, "{sentence}");
+    match &change.history {
+        History::None => {}
+        History::Unknown(why) => _ = writeln!(text, "\n{}", markdown(why)),
+        History::Known { added, dropped } => {
+            text += &list("", added);
+            text += &list("No longer included:\n\n", dropped);
+        }
+    }
+    text
+}
+
+fn place(locked: &LockedService) -> String {
+    let reference = markdown(&locked.reference.to_string());
+    format!("`{}` of {reference}", locked.commit.short())
+}
+
+fn list(title: &str, commits: &[CommitSummary]) -> String {
+    if commits.is_empty() {
+        return String::new();
+    }
+    let items = commits.iter().map(|commit| {
+        format!(
+            "- {} (`{}`, {}, {})\n",
+            markdown(&commit.subject),
+            commit.commit.short(),
+            markdown(&commit.author),
+            date(commit)
+        )
+    });
+    format!("\n{title}{}", items.collect::<String>())
+}

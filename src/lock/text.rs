@@ -1,0 +1,80 @@
+//! Changes as lines for a terminal.
+
+use std::fmt::Write as _;
+
+use time::macros::format_description;
+use time::{OffsetDateTime, UtcOffset};
+
+use super::changes::{Changes, History, ServiceChange};
+use super::plain::plain;
+use crate::plan::table::aligned;
+use crate::source::CommitSummary;
+
+impl Changes {
+    /// Returns the changes as lines: a line a service, and below it a line a commit.
+    pub fn text(&self) -> String {
+        if self.services.is_empty() {
+            return format!("{} and {} say the same\n", self.from, self.to);
+        }
+        let rows: Vec<Vec<String>> = self.services.iter().map(row).collect();
+        let mut text = String::new();
+        for (row, change) in aligned(&rows).lines().zip(&self.services) {
+            _ = writeln!(text, "{row}");
+            match &change.history {
+                History::None => {}
+                History::Unknown(why) => _ = writeln!(text, "  {}", plain(why)),
+                History::Known { added, dropped } => {
+                    let sign = if dropped.is_empty() { "" } else { "+ " };
+                    text += &commits(added, sign);
+                    text += &commits(dropped, "- ");
+                }
+            }
+        }
+        if self.unchanged > 0 {
+            let plural = if self.unchanged == 1 { "" } else { "s" };
+            _ = writeln!(text, "{} service{plural} unchanged", self.unchanged);
+        }
+        text
+    }
+}
+
+fn row(change: &ServiceChange) -> Vec<String> {
+    let aspects: Vec<String> = change.aspects().iter().map(ToString::to_string).collect();
+    let mut notes: Vec<String> = change.distance().into_iter().collect();
+    notes.extend(Some(aspects.join(", ")).filter(|aspects| !aspects.is_empty()));
+    vec![
+        change.service.to_string(),
+        change.word().to_owned(),
+        change.range(),
+        notes.join("; "),
+    ]
+}
+
+fn commits(commits: &[CommitSummary], sign: &str) -> String {
+    let rows: Vec<Vec<String>> = commits
+        .iter()
+        .map(|commit| {
+            vec![
+                format!("  {sign}{}", commit.commit.short()),
+                date(commit),
+                plain(&commit.author),
+                plain(&commit.subject),
+            ]
+        })
+        .collect();
+    aligned(&rows)
+}
+
+/// Returns the day on which a commit was written, where its author was.
+pub(super) fn date(commit: &CommitSummary) -> String {
+    let format = format_description!("[year]-[month]-[day]");
+    let written = local_time(commit).and_then(|time| time.format(format).ok());
+    written.unwrap_or_else(|| "?".to_owned())
+}
+
+/// Returns when a commit was written; none for a time that no calendar has.
+pub(super) fn local_time(commit: &CommitSummary) -> Option<OffsetDateTime> {
+    let offset = UtcOffset::from_whole_seconds(commit.offset_minutes.checked_mul(60)?).ok()?;
+    let time = OffsetDateTime::from_unix_timestamp(commit.time).ok()?;
+    time.checked_to_offset(offset)
+}

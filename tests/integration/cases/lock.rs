@@ -1,0 +1,717 @@
+//! The lock: written, checked, and met or not.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use crate::case::Case;
+use crate::cases::small;
+use crate::context::Context;
+use crate::repository::GitRepository;
+use crate::working_copy::{Snapshot, User};
+use crate::world::{GitServerKind, Registry};
+
+pub const CASES: &[Case] = cases![
+    a_lock_says_what_belongs_together,
+    a_branch_that_moves_makes_the_lock_old,
+    services_are_locked_one_by_one,
+    what_is_not_built_is_not_locked,
+    a_locked_build_takes_the_old_commit_and_moves_no_branch,
+    a_locked_build_asks_no_git_remote,
+    a_lock_that_cannot_be_met_says_why,
+    an_image_that_was_replaced_or_lost_is_told,
+    images_without_tests_are_locked_only_when_asked,
+    a_damaged_lock_is_told_and_kept,
+    locks_of_two_users_are_the_same,
+    working_copies_follow_the_lock_and_come_back,
+    services_of_one_working_copy_are_locked_together,
+    a_topic_train_is_locked_by_the_names_of_its_images,
+    a_lock_that_cannot_be_written_leaves_the_old_one,
+];
+
+/// Services `zbackend`, which has scripts, and `zfrontend`, in the shared registry.
+struct Product<'t> {
+    t: &'t Context,
+    registry: &'t Registry,
+    backend: GitRepository,
+    frontend: GitRepository,
+    builder: String,
+}
+
+impl<'t> Product<'t> {
+    fn new(t: &'t Context) -> Self {
+        let base = format!("FROM {}\n", t.engine().busybox());
+        let product = Self {
+            t,
+            registry: t.registry(),
+            backend: small::repository(t, "zbackend"),
+            frontend: small::repository(t, "zfrontend"),
+            builder: t.builder("go", &base, &[]),
+        };
+        product.manifest("true", "");
+        product
+    }
+
+    /// Writes the manifest, with that line in the script of the backend, and that in its tests.
+    fn manifest(&self, build: &str, test: &str) {
+        let test = match test {
+            "" => String::new(),
+            line => format!(", test: ['{line}']"),
+        };
+        let more = format!(
+            "    dockerBuilder: {{image: {}}}\n    scripts: {{build: ['{build}']{test}}}\n",
+            self.builder
+        );
+        let backend = small::service(self.t, "zbackend", &self.backend.url_http(), "", &more);
+        let frontend = small::service(self.t, "zfrontend", &self.frontend.url_http(), "", "");
+        small::manifest(self.t, self.registry.host(), &(backend + &frontend));
+    }
+
+    /// Builds everything and locks it.
+    fn locked(t: &'t Context) -> Self {
+        let product = Self::new(t);
+        t.xp(["build"]).success();
+        t.xp(["lock"]).success();
+        product
+    }
+
+    fn digest(&self, name: &str, tag: &str) -> String {
+        let digest = self.registry.manifest_digest(&self.t.image(name), tag);
+        digest.unwrap_or_else(|| panic!("the registry has no {name}:{tag}"))
+    }
+}
+
+fn lock_text(t: &Context) -> String {
+    t.read("x-platform.lock")
+}
+
+fn short(commit: &str) -> &str {
+    &commit[..8]
+}
+
+fn a_lock_says_what_belongs_together(t: &Context) {
+    let product = Product::new(t);
+    t.xp(["build"]).success();
+    let (backend, frontend) = (product.backend.head(), product.frontend.head());
+    let output = t.xp(["lock"]).success();
+    output
+        .stdout_contains("zbackend   added   ")
+        .stdout_contains("x-platform.lock is new, with 2 services");
+    let text = lock_text(t);
+    let image = |name: &str| format!("{}/{}", product.registry.host(), t.image(name));
+    for line in [
+        "version: 1\nservices:\n  zbackend:\n".to_owned(),
+        format!("    remote: {}\n", product.backend.url_http()),
+        "    reference: origin/master\n    name: refs/heads/master\n".to_owned(),
+        format!("    image: {}:", image("zbackend")),
+        format!("    digest: {}\n", product.digest("zbackend", &backend)),
+        format!("    digest: {}\n", product.digest("zfrontend", &frontend)),
+        format!(
+            "    builder: {}/{}:",
+            product.registry.host(),
+            product.builder
+        ),
+        "    recipe: ".to_owned(),
+        backend,
+        frontend,
+    ] {
+        assert!(text.contains(&line), "{line} is not in\n{text}");
+    }
+    // Nothing changed: the same bytes, and not even written.
+    let path = t.dir().join("x-platform.lock");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).unwrap();
+    let before = fs::metadata(&path).unwrap().modified().unwrap();
+    t.xp(["lock"])
+        .success()
+        .stdout_contains("x-platform.lock is up to date, with 2 services");
+    assert_eq!(lock_text(t), text);
+    assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), before);
+    // No engine is needed for that.
+    t.xp(["lock", "--check"])
+        .env("DOCKER_HOST", "unix:///nowhere")
+        .success()
+        .stdout_contains("x-platform.lock is up to date");
+    assert!(!t.exists(".x-platform.lock.new"));
+}
+
+fn a_branch_that_moves_makes_the_lock_old(t: &Context) {
+    let product = Product::locked(t);
+    let text = lock_text(t);
+    let old = product.backend.head();
+    let new = product.backend.commit(&[("content", "2")], "Second");
+    let check = t.xp(["lock", "--check"]).failure(1);
+    let range = format!("{}..{}", short(&old), short(&new));
+    let check = check
+        .stdout_contains(&range)
+        .stdout_contains("no image in the registry")
+        .stderr_contains("x-platform.lock is out of date")
+        .stderr_contains("hint: `xp lock`");
+    assert!(!check.stdout.contains("zfrontend"), "{check}");
+    assert_eq!(lock_text(t), text, "a check writes nothing");
+
+    // A lock of what is not built could not be deployed.
+    let refused = t.xp(["lock"]).failure(1);
+    refused
+        .stderr_contains("zbackend: the registry has none of its commit")
+        .stderr_contains("`xp build` builds and pushes them");
+    assert_eq!(lock_text(t), text);
+
+    t.xp(["build"]).success();
+    let lock = t.xp(["lock"]).success();
+    lock.stdout_contains(&format!("zbackend  moved   {range}"))
+        .stdout_contains("1 service is as it was")
+        .stdout_contains("x-platform.lock is written");
+    let now = lock_text(t);
+    assert!(now.contains(&new) && !now.contains(&old), "{now}");
+    t.xp(["lock", "--check"]).success();
+
+    // What the manifest no longer has leaves the lock.
+    let backend = small::service(t, "zbackend", &product.backend.url_http(), "", "");
+    small::manifest(t, product.registry.host(), &backend);
+    t.xp(["build"]).success();
+    t.xp(["lock", "--check"])
+        .failure(1)
+        .stdout_contains("zfrontend  removed")
+        .stdout_contains("recipe");
+    t.xp(["lock"]).success();
+    assert!(!lock_text(t).contains("zfrontend"));
+}
+
+fn services_are_locked_one_by_one(t: &Context) {
+    let product = Product::new(t);
+    t.xp(["build"]).success();
+    t.xp(["lock", "zfrontend"])
+        .success()
+        .stdout_contains("is new, with 1 service");
+    // The manifest has more than the lock.
+    t.xp(["build", "--locked"])
+        .failure(2)
+        .stderr_contains("zbackend: the lock does not name it")
+        .stderr_contains("hint: `xp lock zbackend` adds what is missing");
+    t.xp(["build", "--locked", "zfrontend"]).success();
+    t.xp(["lock", "--check", "zfrontend"]).success();
+    t.xp(["lock", "--check"])
+        .failure(1)
+        .stdout_contains("zbackend  added");
+    t.xp(["lock"]).success();
+
+    let text = lock_text(t);
+    let (backend, frontend) = (product.backend.head(), product.frontend.head());
+    let new_backend = product.backend.commit(&[("content", "2")], "Second");
+    let new_frontend = product.frontend.commit(&[("content", "2")], "Second");
+    t.xp(["build"]).success();
+    let (old_digest, new_digest) = (
+        product.digest("zbackend", &backend),
+        product.digest("zbackend", &new_backend),
+    );
+    t.xp(["lock", "--services", "zbackend"]).success();
+    let expected = text
+        .replace(&backend, &new_backend)
+        .replace(&old_digest, &new_digest);
+    assert_eq!(lock_text(t), expected, "the other entry stays as it is");
+    assert!(!expected.contains(&new_frontend) && expected.contains(&frontend));
+
+    // Other references, as for a build.
+    product.backend.branch("topic");
+    let topic = product.backend.commit(&[("content", "3")], "Third");
+    t.xp(["build", "--branch", "topic"]).success();
+    t.xp(["lock", "zbackend", "--branch", "topic"])
+        .success()
+        .stdout_contains("reference origin/master to topic");
+    let text = lock_text(t);
+    assert!(
+        text.contains(&topic) && text.contains("reference: topic\n"),
+        "{text}"
+    );
+    assert!(text.contains("name: refs/heads/topic\n"), "{text}");
+    t.xp(["lock", "nothing"]).failure(2);
+}
+
+fn what_is_not_built_is_not_locked(t: &Context) {
+    let product = Product::new(t);
+    t.xp(["lock"])
+        .failure(1)
+        .stderr_contains("2 images are not built yet, so nothing is locked")
+        .stderr_contains("zfrontend: the registry has none of its commit");
+    assert!(!t.exists("x-platform.lock"));
+    // What only the engine has cannot be deployed either.
+    t.xp(["build", "--no-push"]).success();
+    t.xp(["lock"]).failure(1);
+    t.xp(["build"]).success();
+    product.manifest("true; true", "");
+    t.xp(["lock"])
+        .failure(1)
+        .stderr_contains("zbackend: the registry's was built before scripts.build changed");
+    assert!(!t.exists("x-platform.lock"));
+    t.xp(["lock", "--trust-commit"]).success();
+    t.xp(["lock", "--check"]).success();
+    let build = t.xp(["build", "--locked"]).success();
+    assert!(build.row("zbackend").contains("skipped"), "{build}");
+    fs::remove_file(t.dir().join("x-platform.lock")).expect("the lock");
+
+    // Without a registry there is no digest, and the commits are what is pinned.
+    let frontend = small::service(t, "zfrontend", &product.frontend.url_http(), "", "");
+    small::manifest(t, "", &frontend);
+    t.xp(["lock"]).success();
+    let text = lock_text(t);
+    assert!(
+        !text.contains("digest:") && text.contains(&product.frontend.head()),
+        "{text}"
+    );
+    t.xp(["lock", "--check"]).success();
+    t.xp(["build", "--locked"]).success();
+}
+
+fn a_locked_build_takes_the_old_commit_and_moves_no_branch(t: &Context) {
+    let frontend = small::repository(t, "zfrontend");
+    let old = frontend.head();
+    let service = small::service(t, "zfrontend", &frontend.url_http(), "", "");
+    small::manifest(t, "", &service);
+    t.xp(["lock"]).success();
+    let new = frontend.commit(&[("content", "2")], "Second");
+    t.xp(["build"]).success();
+    let name = |tag: &str| format!("{}:{tag}", t.image("zfrontend"));
+    let id = |tag: &str| {
+        t.engine()
+            .image(&name(tag))
+            .map(|image| image["Id"].clone())
+    };
+    let branch = id("master");
+    assert_eq!(branch, id(&new));
+    assert!(id(&old).is_none());
+
+    let build = t.xp(["build", "--locked"]).success();
+    assert!(build.row("zfrontend").contains(short(&old)), "{build}");
+    let image = t.assert_built("zfrontend", &old);
+    let labels = &image["Config"]["Labels"];
+    // As it would have been built then.
+    assert_eq!(labels["org.opencontainers.image.version"], "master");
+    assert_eq!(id("master"), branch, "the branch is further on");
+    assert_ne!(id(&old), id(&new));
+    t.xp(["plan", "--locked"])
+        .success()
+        .stdout_contains("Nothing to do");
+    // Tags that are asked for are set.
+    t.xp(["build", "--locked", "--tag", "release-1"]).success();
+    assert_eq!(id("release-1"), id(&old));
+    // The old image is that of the old build: building the branch again leaves it.
+    t.xp(["build"]).success();
+    assert_eq!(id("master"), branch);
+}
+
+fn a_locked_build_asks_no_git_remote(t: &Context) {
+    let product = Product::locked(t);
+    product.backend.commit(&[("content", "2")], "Second");
+    fs::remove_dir_all(t.dir().join("src")).expect("the working copies");
+    let marks = t.git_server(GitServerKind::Open).mark();
+    t.xp(["build", "--locked"])
+        .success()
+        .stdout_contains("in the registry and the engine");
+    let requests = product.backend.requests_since(GitServerKind::Open, marks);
+    assert!(requests.is_empty(), "{requests:?}");
+    assert!(!t.exists("src"));
+    for arguments in [
+        ["build", "--locked", "--branch=x"],
+        ["plan", "--locked", "--reference=zbackend=x"],
+        ["build", "--locked", "--force"],
+        ["sync", "--locked", "--branch=x"],
+        ["build", "--lock-file=x", "zbackend"],
+    ] {
+        t.xp(arguments).failure(2);
+    }
+}
+
+fn a_lock_that_cannot_be_met_says_why(t: &Context) {
+    let product = Product::locked(t);
+    let text = lock_text(t);
+    // The script changed since.
+    product.manifest("echo changed", "");
+    for command in ["build", "plan"] {
+        t.xp([command, "--locked"])
+            .failure(2)
+            .stderr_contains("x-platform.lock cannot be met")
+            .stderr_contains(
+                "zbackend: its build has other inputs than the locked one: scripts.build changed",
+            );
+    }
+    t.xp(["build", "--locked", "zfrontend"]).success();
+    t.xp(["lock", "--check"])
+        .failure(1)
+        .stdout_contains("zbackend  changed")
+        .stdout_contains("recipe");
+    product.manifest("true", "");
+    t.xp(["build", "--locked"]).success();
+    // So did the builder.
+    t.write(&format!("{}/more", product.builder), "x");
+    t.xp(["build", "--locked"])
+        .failure(2)
+        .stderr_contains("dockerBuilder.image changed");
+    fs::remove_file(t.dir().join(&product.builder).join("more")).unwrap();
+
+    // Another remote, and a service that is gone.
+    let moved = small::service(t, "zbackend", &product.frontend.url_http(), "", "");
+    small::manifest(t, product.registry.host(), &moved);
+    t.xp(["sync", "--locked"])
+        .failure(2)
+        .stderr_contains("zbackend: its remote is")
+        .stderr_contains("zfrontend: the manifest does not name it");
+    assert!(!product.t.exists("src/zfrontend/.git/refs/xp/head"));
+    // Another registry.
+    small::manifest(
+        t,
+        "",
+        &small::service(t, "zfrontend", &product.frontend.url_http(), "", ""),
+    );
+    t.xp(["build", "--locked"])
+        .failure(2)
+        .stderr_contains("zfrontend: its image is");
+    assert_eq!(lock_text(t), text);
+    t.xp(["build", "--locked", "--lock-file", "missing"])
+        .failure(2)
+        .stderr_contains("there is no such lock")
+        .stderr_contains("`xp lock` writes one");
+}
+
+fn an_image_that_was_replaced_or_lost_is_told(t: &Context) {
+    let product = Product::locked(t);
+    let commit = product.frontend.head();
+    let image = t.image("zfrontend");
+    let locked = product.digest("zfrontend", &commit);
+    let text = lock_text(t);
+
+    // Somebody pushed another image under the commit's tag.
+    let other = format!("{}/{}:master", product.registry.host(), t.image("zbackend"));
+    let tag = format!("{}/{image}:{commit}", product.registry.host());
+    t.engine().docker(["tag", &other, &tag]);
+    t.engine().docker(["push", &tag]);
+    let replaced = product.digest("zfrontend", &commit);
+    assert_ne!(replaced, locked);
+    // The engine's copy counts as little as the registry's.
+    for command in ["build", "plan"] {
+        t.xp([command, "--locked"])
+            .failure(3)
+            .stderr_contains(&format!(
+                "zfrontend: {tag} is {replaced} in the registry, and {locked} in the lock, which the registry has still"
+            ))
+            .stderr_contains("set its tag back");
+    }
+    t.xp(["lock", "--check"])
+        .failure(1)
+        .stdout_contains("zfrontend  changed");
+    assert_eq!(
+        product.digest("zfrontend", &commit),
+        replaced,
+        "nothing was pushed"
+    );
+
+    // The tag is gone, then the image.
+    product.registry.delete_tag(&image, &commit);
+    t.xp(["build", "--locked"])
+        .failure(3)
+        .stderr_contains(&format!(
+            "the registry has no {tag}, but the locked {locked} is there"
+        ));
+    product.registry.delete_manifest(&image, &locked);
+    t.xp(["build", "--locked"])
+        .failure(3)
+        .stderr_contains("and not the locked sha256:")
+        .stderr_contains("building again gives images with other digests");
+    assert!(product.registry.manifest_digest(&image, &commit).is_none());
+    assert_eq!(lock_text(t), text);
+    // What is not concerned can be had.
+    t.xp(["build", "--locked", "zbackend"]).success();
+    // A registry that cannot tell is no registry without the image.
+    t.manifest(&t.read("x-platform.yml").replace(
+        product.registry.host(),
+        &format!("127.0.0.1:{}", t.closed_port()),
+    ));
+    let broken = text.replace(product.registry.host(), "127.0.0.1:1");
+    t.write("x-platform.lock", &broken);
+    t.xp(["lock", "--check"]).failure(3);
+}
+
+fn images_without_tests_are_locked_only_when_asked(t: &Context) {
+    let product = Product::new(t);
+    product.manifest("true", "true");
+    t.xp(["build", "--no-test"]).success();
+    t.xp(["lock"])
+        .failure(1)
+        .stderr_contains("zbackend: the registry's was built before scripts.test")
+        .stderr_contains("hint: `--no-test` locks what was built without tests");
+    t.xp(["lock", "--no-test"]).success();
+    let commit = product.backend.head();
+    let before = product.digest("zbackend", &commit);
+    // The lock names the very image, so nothing is built for the tests' sake.
+    t.xp(["build", "--locked"])
+        .success()
+        .stdout_contains("skipped");
+    assert_eq!(product.digest("zbackend", &commit), before);
+}
+
+fn a_damaged_lock_is_told_and_kept(t: &Context) {
+    let product = Product::locked(t);
+    let text = lock_text(t);
+    let commit = product.backend.head();
+    let damages = [
+        ("", "the lock is empty"),
+        (
+            &text.replace("version: 1", "version: 7"),
+            "was written by a newer xp",
+        ),
+        (
+            &text.replace("  zfrontend:", "<<<<<<< HEAD\n  zfrontend:"),
+            "merge conflict",
+        ),
+        (
+            &text.replacen(&commit, &"0".repeat(40), 1),
+            "do not go together",
+        ),
+        (
+            &text.replacen("digest: sha256:", "digest: ", 1),
+            "is not a digest",
+        ),
+        (
+            &text.replacen("    remote:", "    remot:", 1),
+            "did you mean `remote`?",
+        ),
+        (&text[..text.len() / 2], "x-platform.lock:"),
+    ];
+    for (damaged, message) in damages {
+        t.write("x-platform.lock", damaged);
+        for arguments in [
+            &["lock"][..],
+            &["lock", "--check"],
+            &["lock", "zbackend"],
+            &["build", "--locked"],
+            &["sync", "--locked"],
+            &["diff", "x-platform.lock", "x-platform.lock"],
+        ] {
+            let mut xp = t.xp([]);
+            for argument in arguments {
+                xp = xp.arg(argument);
+            }
+            let output = xp.failure(2);
+            output
+                .stderr_contains(message)
+                .stderr_contains("x-platform.lock");
+            assert_eq!(lock_text(t), damaged, "{arguments:?}");
+        }
+    }
+    // A comment of a person's would be lost.
+    let commented = text.replace("  zfrontend:", "  # frozen until May\n  zfrontend:");
+    t.write("x-platform.lock", &commented);
+    t.xp(["build", "--locked"]).success();
+    product.backend.commit(&[("content", "2")], "Second");
+    t.xp(["build"]).success();
+    t.xp(["lock"])
+        .failure(2)
+        .stderr_contains("has a comment, which would be lost")
+        .stderr_contains("line 14");
+    assert_eq!(lock_text(t), commented);
+}
+
+fn locks_of_two_users_are_the_same(t: &Context) {
+    let product = Product::locked(t);
+    let text = lock_text(t);
+    // Another folder, another home, another user in the URL: that of the machine, and no secret.
+    let other = t.folder().join("other");
+    fs::create_dir_all(&other).unwrap();
+    let login = product.backend.url_http_login();
+    let manifest = t.read("x-platform.yml");
+    fs::write(other.join("x-platform.yml"), &manifest).unwrap();
+    let builder = other.join(&product.builder);
+    fs::create_dir_all(&builder).unwrap();
+    let dockerfile = t.read(&format!("{}/Dockerfile", product.builder));
+    fs::write(builder.join("Dockerfile"), dockerfile).unwrap();
+    t.xp(["lock"]).dir(&other).env("HOME", &other).success();
+    assert_eq!(
+        fs::read_to_string(other.join("x-platform.lock")).unwrap(),
+        text
+    );
+
+    let with_login = manifest.replace(&product.backend.url_http(), &login);
+    assert_ne!(with_login, manifest);
+    t.manifest(&with_login);
+    t.xp(["lock"]).success();
+    let locked = lock_text(t);
+    assert!(!locked.contains(crate::world::PASSWORD), "{locked}");
+    assert!(
+        locked.contains(&product.backend.url_http_auth()),
+        "{locked}"
+    );
+    t.xp(["build", "--locked"]).success();
+}
+
+fn working_copies_follow_the_lock_and_come_back(t: &Context) {
+    let product = Product::locked(t);
+    let (old_backend, old_frontend) = (product.backend.head(), product.frontend.head());
+    let new_backend = product.backend.commit(&[("content", "2")], "Second");
+    let new_frontend = product.frontend.commit(&[("content", "2")], "Second");
+    t.xp(["sync"]).success();
+    let (backend, frontend) = (User::new(t, "zbackend"), User::new(t, "zfrontend"));
+    assert_eq!(backend.head(), new_backend);
+
+    t.xp(["sync", "--locked"])
+        .success()
+        .stdout_contains("moved from");
+    assert_eq!(
+        (backend.head(), frontend.head()),
+        (old_backend.clone(), old_frontend)
+    );
+    assert_eq!(
+        backend.git(&["rev-parse", "master"]),
+        new_backend,
+        "the branch stays"
+    );
+    assert_eq!(backend.git(&["status", "--porcelain"]), "");
+    t.xp(["sync", "--locked"])
+        .success()
+        .stdout_contains("up to date");
+    // And back to the branch.
+    t.xp(["sync"]).success();
+    for user in [&backend, &frontend] {
+        assert_eq!(user.git(&["symbolic-ref", "HEAD"]), "refs/heads/master");
+        assert_eq!(user.git(&["status", "--porcelain"]), "");
+    }
+    assert_eq!(frontend.head(), new_frontend);
+
+    // A working copy that is made for the lock, without a branch; then with one.
+    fs::remove_dir_all(&backend.dir).unwrap();
+    t.xp(["sync", "--locked"])
+        .success()
+        .stdout_contains("cloned");
+    assert_eq!(backend.head(), old_backend);
+    t.xp(["sync"]).success();
+    assert_eq!(backend.git(&["symbolic-ref", "HEAD"]), "refs/heads/master");
+    assert_eq!(backend.head(), new_backend);
+
+    // Work of the user's stays, the lock is not met, and a build does not care.
+    type Work = fn(&User);
+    let works: [(&str, Work); 4] = [
+        ("modified files: content", |user| {
+            user.write("content", "mine")
+        }),
+        ("1 commit not pushed", |user| {
+            user.git(&["checkout", "--quiet", "content"]);
+            user.commit("mine", "x");
+        }),
+        ("branch `mine` is checked out", |user| {
+            _ = user.git(&["switch", "--quiet", "--create", "mine"]);
+        }),
+        ("a detached HEAD", |user| {
+            _ = user.git(&["checkout", "--quiet", "--detach", "mine"]);
+        }),
+    ];
+    for (reason, work) in works {
+        work(&backend);
+        let before = Snapshot::of(&backend);
+        let output = t.xp(["sync", "--locked"]).failure(1);
+        output
+            .stdout_contains(reason)
+            .stderr_contains("is not at the locked commit");
+        assert_eq!(Snapshot::of(&backend), before, "{reason}");
+        t.xp(["build", "--locked"]).success();
+        assert_eq!(Snapshot::of(&backend), before, "{reason}");
+    }
+}
+
+fn services_of_one_working_copy_are_locked_together(t: &Context) {
+    let repository = small::repository(t, "shared");
+    let services: String = ["one", "two"]
+        .map(|name| {
+            let service = small::service(t, name, &repository.url_http(), "", "");
+            service.replace(&format!("dir: src/{name}"), "dir: src/shared")
+        })
+        .concat();
+    small::manifest(t, "", &services);
+    t.xp(["lock"]).success();
+    let first = repository.head();
+    let second = repository.commit(&[("content", "2")], "Second");
+    t.xp(["lock", "two"]).success();
+    repository.commit(&[("content", "3")], "Third");
+    let user = User::new(t, "shared");
+    // The later one, which has what the earlier one had.
+    for result in ["cloned", "up to date"] {
+        t.xp(["sync", "--locked"]).success().stdout_contains(result);
+        assert_eq!(user.head(), second);
+    }
+    t.xp(["sync", "--locked", "one"]).success();
+    assert_eq!(user.head(), first);
+    repository.git(&["switch", "--quiet", "--orphan", "other"]);
+    repository.commit(
+        &[("Dockerfile", small::DOCKERFILE), ("content", "4")],
+        "Other",
+    );
+    t.xp(["lock", "one", "--branch", "other"]).success();
+    t.xp(["sync", "--locked"])
+        .failure(1)
+        .stderr_contains("services in it are locked at commits of different histories");
+    t.xp(["build", "--locked"]).success();
+}
+
+fn a_topic_train_is_locked_by_the_names_of_its_images(t: &Context) {
+    let registry = t.registry();
+    let (backend, frontend) = (
+        small::repository(t, "zbackend"),
+        small::repository(t, "zfrontend"),
+    );
+    let needs = "    needs: [zfrontend]\n";
+    let services = small::service(t, "zbackend", &backend.url_http(), "", needs)
+        + &small::service(t, "zfrontend", &frontend.url_http(), "", "");
+    small::manifest(t, registry.host(), &services);
+    t.xp(["build"]).success();
+    frontend.branch("TASK-981");
+    frontend.commit(&[("content", "2")], "Topic");
+    t.xp(["build", "--branch", "TASK-981"]).success();
+    t.xp(["lock", "--branch", "TASK-981"]).success();
+    let text = lock_text(t);
+    let commit = backend.head();
+    assert!(
+        text.contains(&format!("zbackend:{commit}-TASK-981\n")),
+        "{text}"
+    );
+    let digest = registry.manifest_digest(&t.image("zbackend"), &format!("{commit}-TASK-981"));
+    assert!(text.contains(&digest.expect("the train's image")), "{text}");
+    assert!(text.contains("    reference: TASK-981\n"), "{text}");
+    t.xp(["lock", "--check", "--branch", "TASK-981"]).success();
+    // The lock alone says how the images are called, and that they are as they were.
+    let build = t.xp(["build", "--locked"]).success();
+    assert!(build.row("zbackend").contains("skipped"), "{build}");
+    assert!(
+        build
+            .row("zbackend")
+            .contains(&format!("{commit}-TASK-981")),
+        "{build}"
+    );
+    assert!(build.row("zfrontend").contains("skipped"), "{build}");
+    // Without the train it is another set.
+    t.xp(["lock", "--check"])
+        .failure(1)
+        .stdout_contains("zbackend with TASK-981 to")
+        .stdout_contains("reference TASK-981 to origin/master");
+    t.xp(["lock"]).success();
+    assert!(!lock_text(t).contains("TASK-981"));
+    t.xp(["build", "--locked"]).success();
+}
+
+fn a_lock_that_cannot_be_written_leaves_the_old_one(t: &Context) {
+    let product = Product::locked(t);
+    let text = lock_text(t);
+    product.backend.commit(&[("content", "2")], "Second");
+    t.xp(["build"]).success();
+    // In the way of the new file, and no file of xp's.
+    fs::create_dir_all(t.dir().join(".x-platform.lock.new/mine")).unwrap();
+    t.xp(["lock"])
+        .failure(3)
+        .stderr_contains("x-platform.lock cannot be written");
+    assert_eq!(lock_text(t), text);
+    assert!(t.exists(".x-platform.lock.new/mine"));
+    // Elsewhere it can.
+    t.xp(["lock", "--lock-file", "release.lock"]).success();
+    assert_eq!(lock_text(t), text);
+    t.xp(["lock", "--check", "--lock-file", "release.lock"])
+        .success();
+    t.xp(["build", "--locked", "--lock-file", "release.lock"])
+        .success();
+    t.xp(["lock", "--lock-file", "missing/release.lock"])
+        .failure(3);
+}
