@@ -204,7 +204,7 @@ pub struct PlanArgs {
     #[command(flatten)]
     pub images: ImageArgs,
     /// Build working copies as they stand, in place, and push nothing
-    #[arg(long)]
+    #[arg(long, conflicts_with = "locked")]
     pub local: bool,
 }
 

@@ -168,3 +168,43 @@ fn source(service: &Service, dir: &Path) -> Result<Option<ServiceSource>, LocalE
     };
     Ok(Some(ServiceSource::in_place(tip, tree)))
 }
+
+/// Takes the time of the commit that is built, where that is an earlier one than what is checked out: the
+/// last one that touched `git.path`.
+///
+/// # Errors
+///
+/// See [`LocalError`].
+pub async fn at_their_commits(
+    manifest: &Manifest,
+    mut sources: BTreeMap<ServiceName, ServiceSource>,
+) -> Result<BTreeMap<ServiceName, ServiceSource>, LocalError> {
+    for (name, source) in &mut sources {
+        let (commit, Some(service)) = (source.commit, manifest.services.get(name)) else {
+            continue;
+        };
+        let Some(tree) = source
+            .local
+            .as_mut()
+            .filter(|_| commit != source.tip.commit)
+        else {
+            continue;
+        };
+        let dir = manifest.folder.join(&service.dir);
+        let found = spawn_blocking(move || match WorkingCopy::open(&dir)? {
+            Opened::WorkingCopy(working_copy) => working_copy.commit_facts(commit).map(Some),
+            _ => Ok(None),
+        });
+        let found = found
+            .await
+            .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        let failed = |cause| LocalError::Git {
+            service: name.clone(),
+            cause,
+        };
+        if let Some(facts) = found.map_err(failed)? {
+            tree.commit_time = facts.committer_time;
+        }
+    }
+    Ok(sources)
+}

@@ -4,6 +4,7 @@ mod build;
 mod builder;
 mod diff;
 mod graph;
+mod in_place;
 mod lock;
 mod locked;
 mod plan;

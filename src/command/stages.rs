@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tokio_util::sync::CancellationToken;
 
+use super::in_place;
 use super::locked::Locked;
 use super::session::Session;
 use crate::cli::{PlanArgs, References, Selection};
@@ -16,7 +17,6 @@ use crate::execute::lock::FolderLock;
 use crate::execute::{Context, Sources};
 use crate::history::{self, Part, Reach, Search};
 use crate::inspect;
-use crate::local;
 use crate::manifest::{ManifestError, ServiceName};
 use crate::plan::{Draft, Folders, Inventory, Options, Plan, PlanError};
 use crate::resolve::{self, Request, Resolution, ResolveErrors};
@@ -152,48 +152,6 @@ pub fn origins(
     sources.collect()
 }
 
-/// Looks at the working copies that are built in place.
-async fn in_place(
-    session: &Session,
-    git: &GitClient,
-    args: &PlanArgs,
-    selected: &BTreeSet<ServiceName>,
-) -> Result<BTreeMap<ServiceName, ServiceSource>, Failure> {
-    const HINT: &str = "hint: check out what is to be built, or leave out `--local`; `--reference` is for \
-                        services that are needed, and not built in place";
-    if let Some(branch) = &args.references.branch {
-        return Err(Failure::usage(format!(
-            "`--branch {branch}` contradicts `--local`, which builds what is checked out\n{HINT}"
-        )));
-    }
-    let are_named = !(args.selection.names.is_empty() && args.selection.services.is_empty());
-    session.events.emit(Event::StageStarted(format!(
-        "looking at {}",
-        many(selected.len(), "service")
-    )));
-    let found = local::sources(&session.manifest, selected, are_named).await;
-    session.events.emit(Event::StageFinished);
-    let mut found = found?;
-    for (name, reference) in &args.references.references {
-        if found.contains_key(name) {
-            return Err(Failure::usage(format!(
-                "`--reference {name}={reference}` contradicts `--local`, which builds what is checked out of `{name}`\n{HINT}"
-            )));
-        }
-    }
-    let parts = found
-        .iter()
-        // A path that was never committed is built all the same.
-        .filter_map(|(name, source)| part(session, name, &source.tip, true));
-    let touched =
-        history::last_touched(&search(session, git, Reach::Here), parts.collect()).await?;
-    for (name, source) in &mut found {
-        let commit = touched.commits.get(&(name.clone(), source.tip.commit));
-        source.commit = commit.copied().unwrap_or(source.commit);
-    }
-    Ok(found)
-}
-
 /// Finds what is built of each service with `git.path`: the last commit that touched its folders.
 ///
 /// What cannot be told within that reach is left out.
@@ -205,12 +163,32 @@ pub async fn narrow(
 ) -> Result<BTreeMap<ServiceName, ServiceSource>, Failure> {
     let mut parts = Vec::new();
     for (name, source) in &sources {
-        parts.extend(part(session, name, &source.tip, false));
+        let Some(service) = session.manifest.services.get(name) else {
+            continue;
+        };
+        if service.git.path.is_none() {
+            continue;
+        }
+        let part = |tip: &ResolvedReference, may_be_missing| Part {
+            service: name.clone(),
+            remote: service.git.remote.clone(),
+            dir: session.manifest.folder.join(&service.dir),
+            tip: tip.clone(),
+            paths: service.git.paths(),
+            may_be_missing,
+        };
+        parts.push(part(&source.tip, false));
         // A service that comes with a branch is not there otherwise.
-        let normal = source.normal.as_ref();
-        parts.extend(normal.and_then(|normal| part(session, name, normal, true)));
+        parts.extend(source.normal.iter().map(|normal| part(normal, true)));
     }
-    let found = history::last_touched(&search(session, git, reach), parts).await?;
+    let search = Search {
+        client: git,
+        layout: &session.layout,
+        events: &session.events,
+        cancel: &session.cancel,
+        reach,
+    };
+    let found = history::last_touched(&search, parts).await?;
     if !found.wrong.is_empty() {
         let error = session.manifest.wrong_paths(found.wrong);
         return Err(manifest_failure(session, &error));
@@ -228,35 +206,6 @@ pub async fn narrow(
         Some((name, source))
     });
     Ok(narrowed.collect())
-}
-
-/// Returns what is looked for of a service in a history; nothing for a whole repository.
-fn part(
-    session: &Session,
-    name: &ServiceName,
-    tip: &ResolvedReference,
-    may_be_missing: bool,
-) -> Option<Part> {
-    let service = session.manifest.services.get(name)?;
-    service.git.path.as_ref()?;
-    Some(Part {
-        service: name.clone(),
-        remote: service.git.remote.clone(),
-        dir: session.manifest.folder.join(&service.dir),
-        tip: tip.clone(),
-        paths: service.git.paths(),
-        may_be_missing,
-    })
-}
-
-fn search<'s>(session: &'s Session, git: &'s GitClient, reach: Reach<'s>) -> Search<'s> {
-    Search {
-        client: git,
-        layout: &session.layout,
-        events: &session.events,
-        cancel: &session.cancel,
-        reach,
-    }
 }
 
 /// What is asked for, with the commits that it stands for, and the clients to look for images.
@@ -299,10 +248,10 @@ pub async fn resolved(
     args: &PlanArgs,
     lock: Option<&FolderLock>,
 ) -> Result<Resolved, Failure> {
-    let mut selected = select(session, &args.selection)?;
     let git = session.git()?;
+    let mut selected = select(session, &args.selection)?;
     let in_place = match args.local {
-        true => in_place(session, &git, args, &selected).await?,
+        true => in_place::sources(session, args, &git, &selected, lock).await?,
         false => BTreeMap::new(),
     };
     if args.local {
@@ -314,7 +263,7 @@ pub async fn resolved(
     let remote: BTreeSet<ServiceName> = concerned.iter().filter(is_remote).cloned().collect();
     let sources = async {
         match &locked {
-            Some(locked) => locked.sources(session, &remote),
+            Some(locked) => locked.sources(session, &concerned),
             None => {
                 let sources = resolve(session, &git, &remote, &args.references).await?;
                 narrow(session, &git, sources, Reach::Remotes(lock)).await

@@ -25,7 +25,7 @@ impl WorkingCopy {
     /// Returns what differs from the commit of `HEAD`: modified, staged and deleted files, and
     /// untracked ones that are not ignored. Submodules count by their own commit and differences.
     ///
-    /// With `below`, only what lies in these folders and files counts.
+    /// With `below`, only these folders and files count.
     ///
     /// Git's own rules tell which files differ, and only those are read, so a large working copy
     /// costs a `stat` for each of its files.
@@ -135,8 +135,9 @@ fn changes(
         .include_untracked(true)
         .recurse_untracked_dirs(true)
         .include_ignored(false);
+    options.disable_pathspec_match(true);
     for path in below {
-        options.pathspec(path).disable_pathspec_match(true);
+        options.pathspec(path.as_str());
     }
     let statuses = repository.statuses(Some(&mut options)).map_err(failed)?;
     let mut paths: Vec<Vec<u8>> = statuses

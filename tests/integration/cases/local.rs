@@ -34,6 +34,7 @@ pub const CASES: &[Case] = cases![
     a_kill_leaves_no_container,
     a_working_copy_that_changes_meanwhile_is_said,
     services_of_one_working_copy_build_one_after_another,
+    parts_of_a_repository_count_alone,
     the_platform_itself_can_be_a_service,
     no_remote_and_no_registry_is_needed,
     what_cannot_be_built_in_place_is_said,
@@ -656,6 +657,51 @@ fn services_of_one_working_copy_build_one_after_another(t: &Context) {
     );
     assert_eq!(t.git("src/shared", &["rev-parse", "HEAD"]), commit);
     built.stderr_contains("another service is built there in place");
+}
+
+fn parts_of_a_repository_count_alone(t: &Context) {
+    let repository = t.git_repo("shared");
+    let dockerfile = format!("FROM {}\nCOPY . /src\n", t.engine().busybox());
+    let (one, two) = (
+        ("one/Dockerfile", dockerfile.as_str()),
+        ("two/Dockerfile", dockerfile.as_str()),
+    );
+    let first = repository.commit(&[one, (".gitignore", "out\n")], "One");
+    let second = repository.commit(&[two], "Two");
+    let service = |name: &str| {
+        format!(
+            "  {name}:\n    dir: src/shared\n    git: {{ remote: '{}', path: {name} }}\n    docker: {{ image: {} }}\n    \
+             dockerBuilder: {{ image: {}, network: none, workdir: /work }}\n    \
+             scripts: {{ build: [ 'pwd > out; echo $SOURCE_DATE_EPOCH >> out' ] }}\n",
+            repository.url_file(),
+            t.image(name),
+            t.engine().busybox()
+        )
+    };
+    t.manifest(&format!("services:\n{}{}", service("one"), service("two")));
+    t.xp(["sync"]).success();
+    let built = t.xp(["build", "--local"]).success();
+    assert_eq!(
+        built_image(&built, "one"),
+        format!("{}:{first}", t.image("one"))
+    );
+    assert_eq!(
+        built_image(&built, "two"),
+        format!("{}:{second}", t.image("two"))
+    );
+    let time = repository.git(&["log", "-1", "--format=%ct", &first]);
+    assert_eq!(t.read("src/shared/one/out"), format!("/work/one\n{time}\n"));
+    // A change of the one, and a commit that nobody else has, are nothing to the other.
+    let user = User::new(t, "shared");
+    user.commit("two/file", "mine");
+    user.write("two/file", "changed");
+    let built = t.xp(["build", "--local"]).success();
+    assert!(built.row("one").contains(" skipped "), "{built}");
+    let two = format!("{}:{}-dirty-", t.image("two"), user.head());
+    assert!(built_image(&built, "two").starts_with(&two), "{built}");
+    t.xp(["plan", "--local", "--locked"])
+        .failure(2)
+        .stderr_contains("cannot be used with");
 }
 
 fn the_platform_itself_can_be_a_service(t: &Context) {

@@ -1,0 +1,60 @@
+//! What `--local` builds, for `xp build` and `xp plan`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use super::session::Session;
+use super::stages::{many, narrow};
+use crate::cli::PlanArgs;
+use crate::client::git::GitClient;
+use crate::error::Failure;
+use crate::event::Event;
+use crate::execute::lock::FolderLock;
+use crate::history::Reach;
+use crate::local;
+use crate::manifest::ServiceName;
+use crate::source::ServiceSource;
+
+/// Looks at the working copies that are built in place.
+pub async fn sources(
+    session: &Session,
+    args: &PlanArgs,
+    git: &GitClient,
+    selected: &BTreeSet<ServiceName>,
+    lock: Option<&FolderLock>,
+) -> Result<BTreeMap<ServiceName, ServiceSource>, Failure> {
+    const HINT: &str = "hint: check out what is to be built, or leave out `--local`; `--reference` is for \
+                        services that are needed, and not built in place";
+    if let Some(branch) = &args.references.branch {
+        return Err(Failure::usage(format!(
+            "`--branch {branch}` contradicts `--local`, which builds what is checked out\n{HINT}"
+        )));
+    }
+    let are_named = !(args.selection.names.is_empty() && args.selection.services.is_empty());
+    session.events.emit(Event::StageStarted(format!(
+        "looking at {}",
+        many(selected.len(), "service")
+    )));
+    let found = local::sources(&session.manifest, selected, are_named).await;
+    session.events.emit(Event::StageFinished);
+    let found = found?;
+    for (name, reference) in &args.references.references {
+        if found.contains_key(name) {
+            return Err(Failure::usage(format!(
+                "`--reference {name}={reference}` contradicts `--local`, which builds what is checked out of `{name}`\n{HINT}"
+            )));
+        }
+    }
+    // Each working copy by itself: one may have commits that another one and the remote do not have.
+    let mut by_dir: BTreeMap<PathBuf, BTreeMap<ServiceName, ServiceSource>> = BTreeMap::new();
+    for (name, source) in found {
+        let service = session.manifest.services.get(&name);
+        let dir = service.map_or_else(PathBuf::new, |service| service.dir.clone());
+        by_dir.entry(dir).or_default().insert(name, source);
+    }
+    let mut narrowed = BTreeMap::new();
+    for found in by_dir.into_values() {
+        narrowed.extend(narrow(session, git, found, Reach::Remotes(lock)).await?);
+    }
+    Ok(local::at_their_commits(&session.manifest, narrowed).await?)
+}
