@@ -12,7 +12,7 @@ use crate::client::git::{RevisionError, file_at};
 use crate::error::{Failure, chain};
 use crate::event::Event;
 use crate::execute::lock::lock;
-use crate::execute::{HistoryRequest, Sources, history};
+use crate::execute::{CommitsRequest, Sources, commits_between};
 use crate::lock::{Changes, History, Lock, LockFile, ServiceChange, parse};
 
 /// How many histories at once.
@@ -174,7 +174,7 @@ async fn find(
         let why = "the manifest does not name it, so its working copy is not known";
         return (History::Unknown(why.to_owned()), None);
     };
-    let request = HistoryRequest {
+    let request = CommitsRequest {
         dir: session.manifest.folder.join(&service.dir),
         remote: service.git.remote.clone(),
         // Beside its folder, what the manifest says it is made of.
@@ -186,7 +186,7 @@ async fn find(
         to: to.resolved(),
         fetch,
     };
-    match history(sources, request).await {
+    match commits_between(sources, request).await {
         Ok((added, dropped)) => (History::Known { added, dropped }, None),
         Err(error) => {
             let why = chain(&error).replace("\n  cause: ", ": ");

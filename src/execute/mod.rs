@@ -2,7 +2,7 @@
 
 mod bases;
 mod builder;
-mod history;
+mod commits;
 mod image;
 mod in_place;
 pub mod lock;
@@ -18,7 +18,7 @@ use std::path::PathBuf;
 
 use tokio_util::sync::CancellationToken;
 
-pub use history::{HistoryError, HistoryRequest, history};
+pub use commits::{CommitsError, CommitsRequest, commits_between};
 pub use scheduler::run;
 pub use source::{Sources, check_out_working_copy, sync_working_copy};
 pub use stop::Stop;

@@ -1,6 +1,7 @@
 //! A locked commit in a working copy.
 
-use super::{Reason, SyncError, SyncOutcome, SyncRequest, Tracking, fetch_missing};
+use super::objects::{Tracking, fetch_missing};
+use super::{Reason, SyncError, SyncOutcome, SyncRequest};
 use crate::client::git::{GitClient, GitError, Head, Move, NotMoved, Opened, Watch, WorkingCopy};
 use crate::source::{CommitId, ResolvedReference};
 

@@ -11,7 +11,10 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::client::git::{Environment, Export, export, remove_tree};
+use crate::client::git::{
+    Environment, Export, GitError, GitErrorKind, Opened, OperationUnderWay, WorkingCopy, export,
+    remove_tree,
+};
 use crate::client::http::{Http, Proxies};
 use crate::resolve::{Request, resolve};
 

@@ -12,7 +12,7 @@ use crate::source::{CommitId, CommitSummary, GitUrl, ResolvedReference};
 
 /// Two commits of a service, and where they are.
 #[derive(Debug, Clone)]
-pub struct HistoryRequest {
+pub struct CommitsRequest {
     /// The working copy.
     pub dir: PathBuf,
     /// Where it is cloned from.
@@ -29,7 +29,7 @@ pub struct HistoryRequest {
 
 /// The commits between are not known.
 #[derive(Debug, Error)]
-pub enum HistoryError {
+pub enum CommitsError {
     /// There is no working copy, and none was to be made.
     #[error("there is no working copy {}", .0.display())]
     NoWorkingCopy(PathBuf),
@@ -49,7 +49,7 @@ pub enum HistoryError {
     Git(#[from] GitError),
 }
 
-impl HistoryError {
+impl CommitsError {
     /// Returns what a person can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -67,10 +67,10 @@ impl HistoryError {
 /// # Errors
 ///
 /// The commits cannot be had.
-pub async fn history(
+pub async fn commits_between(
     sources: &Sources,
-    request: HistoryRequest,
-) -> Result<(Vec<CommitSummary>, Vec<CommitSummary>), HistoryError> {
+    request: CommitsRequest,
+) -> Result<(Vec<CommitSummary>, Vec<CommitSummary>), CommitsError> {
     let _lock = sources.lock(&request.dir).await;
     let (client, staging_dir) = (sources.git.clone(), sources.staging_dir.clone());
     let cancel = sources.cancel.clone();
@@ -104,10 +104,10 @@ pub async fn history(
 }
 
 fn read(
-    request: &HistoryRequest,
-) -> Result<(Vec<CommitSummary>, Vec<CommitSummary>), HistoryError> {
+    request: &CommitsRequest,
+) -> Result<(Vec<CommitSummary>, Vec<CommitSummary>), CommitsError> {
     let Opened::WorkingCopy(working_copy) = WorkingCopy::open(&request.dir)? else {
-        return Err(HistoryError::NoWorkingCopy(request.dir.clone()));
+        return Err(CommitsError::NoWorkingCopy(request.dir.clone()));
     };
     let (from, to) = (request.from.commit, request.to.commit);
     if let Some(commit) = [to, from]
@@ -115,7 +115,7 @@ fn read(
         .find(|commit| !working_copy.has_commit(*commit))
     {
         let dir = request.dir.clone();
-        return Err(HistoryError::Missing { dir, commit });
+        return Err(CommitsError::Missing { dir, commit });
     }
     let added = working_copy.commits_between(from, to, &request.paths)?;
     let dropped = working_copy.commits_between(to, from, &request.paths)?;
