@@ -8,6 +8,7 @@
 //!
 //! `execute/` carries out the steps and chooses nothing; `xp plan` prints the same steps.
 
+mod builder;
 mod compare;
 mod complete;
 mod decide;
@@ -31,8 +32,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use builder::FolderBuilder;
 pub use compare::{Compared, Comparison, Sighting, Survey};
-pub use complete::FolderBuilder;
 pub use decide::Decided;
 pub use document::schema;
 pub use draft::Draft;
