@@ -5,6 +5,7 @@ use std::path::Path;
 
 use futures_util::StreamExt as _;
 
+use super::many;
 use super::session::Session;
 use super::{locked, stages};
 use crate::cli::{ChangesFormat, DiffArgs};
@@ -127,7 +128,7 @@ async fn fill_in(
         // Only now, so that a look at what is here waits for no build.
         let locked = async { Ok(lock(&session.layout.lock(), &session.events).await?) };
         let _lock = session.unless_interrupted(locked).await?;
-        let what = format!("fetching commits of {}", stages::many(unknown, "service"));
+        let what = format!("fetching commits of {}", many(unknown, "service"));
         session.events.emit(Event::StageStarted(what));
         let looked = look(session, &sources, &mut changes.services, true).await;
         session.events.emit(Event::StageFinished);

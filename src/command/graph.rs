@@ -1,5 +1,6 @@
 //! `xp graph`
 
+use super::commits;
 use super::session::Session;
 use super::stages;
 use crate::cli::{GraphArgs, GraphFormat, ImageArgs, LockedArgs, PlanArgs, Selection};
@@ -8,7 +9,7 @@ use crate::graph::Graph;
 
 /// Prints which service needs which, and what `xp build` would do with each.
 pub async fn run(session: &Session, args: &GraphArgs) -> Result<(), Failure> {
-    let services = stages::select(session, &args.selection)?;
+    let services = commits::select(session, &args.selection)?;
     let planned = match args.no_state {
         true => None,
         false => {

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use super::commits::narrow;
+use super::many;
 use super::session::Session;
-use super::stages::{many, narrow};
 use crate::cli::PlanArgs;
 use crate::client::git::GitClient;
 use crate::error::Failure;

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::commits;
+use super::failure::{manifest_failure, plan_failure};
 use super::locked::{lock_failure, lock_file, lock_name};
+use super::many;
 use super::session::Session;
 use super::stages;
 use crate::cli::{LockArgs, References};
@@ -47,7 +50,7 @@ pub async fn run(session: &Session, args: &LockArgs) -> Result<(), Failure> {
         return Ok(());
     }
     let table = file.lock.difference_table(&fresh);
-    let count = stages::many(fresh.services.len(), "service");
+    let count = many(fresh.services.len(), "service");
     let end = match (is_new, is_written) {
         (true, _) => format!("{name} is new, with {count}\n"),
         (false, true) => format!("{name} is written, with {count}\n"),
@@ -62,7 +65,7 @@ fn check(session: &Session, name: &str, old: &Lock, fresh: &Lock) -> Result<(), 
         if session.settings.report.quiet {
             return Ok(());
         }
-        let count = stages::many(fresh.services.len(), "service");
+        let count = many(fresh.services.len(), "service");
         return super::print(&format!("{name} is up to date, with {count}\n"));
     }
     super::print(&table)?;
@@ -84,7 +87,7 @@ async fn fresh(
     folder_lock: Option<&FolderLock>,
 ) -> Result<(Lock, Vec<(ServiceName, Unlockable)>), Failure> {
     let manifest = &session.manifest;
-    let selected = stages::select(session, &args.selection)?;
+    let selected = commits::select(session, &args.selection)?;
     let whole = selected.len() == manifest.services.len();
     let concerned = manifest.closure(&selected);
     let is_kept =
@@ -92,8 +95,8 @@ async fn fresh(
     let kept: BTreeSet<ServiceName> = concerned.iter().filter(is_kept).cloned().collect();
     let asked: BTreeSet<ServiceName> = concerned.difference(&kept).cloned().collect();
     let git = session.git()?;
-    let sources = stages::resolve(session, &git, &asked, &args.references).await?;
-    let mut sources = stages::narrow(session, &git, sources, Reach::Remotes(folder_lock)).await?;
+    let sources = commits::resolve(session, &git, &asked, &args.references).await?;
+    let mut sources = commits::narrow(session, &git, sources, Reach::Remotes(folder_lock)).await?;
     sources.extend(old.sources("the lock", manifest, &kept, false)?);
 
     let options = Options {
@@ -108,7 +111,7 @@ async fn fresh(
     };
     let variable = |name: &str| session.variable(name);
     let draft = Draft::new(manifest, &selected, &sources, &options, &variable)
-        .map_err(|error| stages::manifest_failure(session, &error))?;
+        .map_err(|error| manifest_failure(session, &error))?;
     let folders = stages::folders(session, &draft)?;
     // Without an engine a lock can be written all the same: it knows only which registries are insecure.
     let facts = session.engine().await.map(|(_, facts)| facts);
@@ -120,13 +123,13 @@ async fn fresh(
         .collect();
     let today = draft
         .compare(&inventory, &folders)
-        .map_err(|error| stages::manifest_failure(session, &error))?;
+        .map_err(|error| manifest_failure(session, &error))?;
     UnknownImages::check(&inventory.registry)?;
     if !args.trust_commit {
         // Here, too, what cannot be told of an image is an error.
         draft
             .decide(inventory, folders.clone())
-            .map_err(|error| stages::plan_failure(session, error))?;
+            .map_err(|error| plan_failure(session, error))?;
     }
 
     let mut entries = BTreeMap::new();
@@ -169,7 +172,7 @@ async fn in_registries(
     registry: &RegistryClient,
 ) -> Result<Inventory, Failure> {
     let images = draft.images();
-    let what = format!("looking for {}", stages::many(images.len(), "image"));
+    let what = format!("looking for {}", many(images.len(), "image"));
     session.events.emit(Event::StageStarted(what));
     let mut inventory = Inventory {
         registry: inspect::registries(registry, images).await,

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::failure::manifest_failure;
 use super::session::Session;
-use super::stages;
 use crate::cli::LockedArgs;
 use crate::client::registry::RegistryClient;
 use crate::error::{Exit, Failure};
@@ -69,7 +69,7 @@ impl Locked {
         }
         let today = draft
             .compare(inventory, folders)
-            .map_err(|error| stages::manifest_failure(session, &error))?;
+            .map_err(|error| manifest_failure(session, &error))?;
         Ok(self.lock.check_recipes(&self.name, &services, &today)?)
     }
 }

@@ -2,7 +2,9 @@
 
 mod build;
 mod builder;
+mod commits;
 mod diff;
+mod failure;
 mod graph;
 mod in_place;
 mod lock;
@@ -107,4 +109,10 @@ fn print(text: &str) -> Result<(), Failure> {
         )),
         _ => Ok(()),
     }
+}
+
+/// Returns a count and its noun.
+fn many(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
 }

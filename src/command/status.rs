@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::commits;
+use super::many;
 use super::session::Session;
-use super::stages;
 use crate::cli::{Format, References, StatusArgs};
 use crate::client::engine::EngineFacts;
 use crate::client::git::GitClient;
@@ -31,15 +32,15 @@ pub async fn run(session: &Session, args: &StatusArgs) -> Result<(), Failure> {
 }
 
 async fn status(session: &Session, args: &StatusArgs) -> Result<(Status, Problems), Failure> {
-    let selected = stages::select(session, &args.selection)?;
+    let selected = commits::select(session, &args.selection)?;
     // What a service needs is part of its image, so it is resolved as well.
     let concerned = session.manifest.closure(&selected);
-    let requests = stages::requests(session, &concerned, &args.references)?;
+    let requests = commits::requests(session, &concerned, &args.references)?;
     let git = session.git()?;
     let mut problems = Problems::default();
     session.events.emit(Event::StageStarted(format!(
         "looking at {}",
-        stages::many(selected.len(), "service")
+        many(selected.len(), "service")
     )));
     let wanted = requests.iter().filter_map(|(name, request)| {
         let dir = &session.manifest.services.get(name)?.dir;
@@ -53,7 +54,7 @@ async fn status(session: &Session, args: &StatusArgs) -> Result<(Status, Problem
             let known = found.known.clone()?;
             Some((name.to_string(), known))
         });
-        let sources = stages::origins(session, &requests, known.collect());
+        let sources = commits::origins(session, &requests, known.collect());
         let sources = built(session, &git, sources, &mut problems).await;
         let engine = engine(session, &mut problems).await;
         let images = images(session, args, &selected, &sources, engine, &mut problems).await;
@@ -139,7 +140,7 @@ async fn sources(
             problems.add(Exit::Outside, render(&error));
         }
     }
-    stages::origins(session, requests, found)
+    commits::origins(session, requests, found)
 }
 
 /// Finds what is built of services with `git.path`, as far as the histories that are here tell.
@@ -155,7 +156,7 @@ async fn built(
         service.is_some_and(|service| service.git.path.is_none())
     });
     let whole: BTreeMap<ServiceName, ServiceSource> = whole.collect();
-    match stages::narrow(session, git, sources, Reach::Here).await {
+    match commits::narrow(session, git, sources, Reach::Here).await {
         Ok(narrowed) => {
             let unknown = all.iter().filter(|name| !narrowed.contains_key(*name));
             let unknown: Vec<&str> = unknown.map(ServiceName::as_str).collect();

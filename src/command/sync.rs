@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use futures_util::StreamExt as _;
 
+use super::commits;
 use super::locked::Locked;
 use super::session::Session;
 use super::stages;
@@ -29,13 +30,13 @@ const JOBS: usize = 16;
 pub async fn run(session: &Session, args: &SyncArgs) -> Result<(), Failure> {
     let locked = async { Ok(lock(&session.layout.lock(), &session.events).await?) };
     let _lock = session.unless_interrupted(locked).await?;
-    let selected = stages::select(session, &args.selection)?;
+    let selected = commits::select(session, &args.selection)?;
     let git = session.git()?;
     let locked = Locked::read(session, &args.locked)?;
     let sources = async {
         match &locked {
             Some(locked) => locked.sources(session, &selected),
-            None => stages::resolve(session, &git, &selected, &args.references).await,
+            None => commits::resolve(session, &git, &selected, &args.references).await,
         }
     };
     let mut steps = Vec::new();

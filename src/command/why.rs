@@ -1,5 +1,6 @@
 //! `xp why`
 
+use super::failure::plan_failure;
 use super::session::Session;
 use super::stages::{self, Resolved};
 use crate::cli::{ImageArgs, LockedArgs, PlanArgs, Selection, WhyArgs};
@@ -39,7 +40,7 @@ async fn explain(session: &Session, args: &WhyArgs) -> Result<(), Failure> {
     let other = against.as_ref().map(|(image, labels)| (image, labels));
     let explanation = draft
         .explain(&service, &inventory, &folders, other)
-        .map_err(|error| stages::plan_failure(session, error))?;
+        .map_err(|error| plan_failure(session, error))?;
     let plan = stages::decide(session, draft, inventory, folders, &resolved.registry).await;
     session.reporter.finish();
     let conclusion = plan
