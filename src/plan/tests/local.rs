@@ -232,6 +232,34 @@ fn an_image_of_a_working_copy_is_none_of_its_commit() {
 }
 
 #[test]
+fn an_image_of_a_working_copy_that_was_pushed_by_hand_is_replaced_and_not_locked() {
+    let local = in_place(Platform::new(), "front", &[]).plan(&["front"]);
+    let label = recipe_label(&local, "front");
+    let platform = Platform::new().registry("front", "", "a");
+    let platform = platform.label("front", Some(&label));
+    assert_eq!(
+        shown(&platform.plan(&["front"])),
+        [
+            "front build: neither r.example.com nor the engine has the commit; \
+              the registry's image was built by --local [sync export image push tag]"
+        ]
+    );
+    let selected = [name("front")].into();
+    let env = |_: &str| None;
+    let (sources, options) = (&platform.sources, &platform.options);
+    let draft = Draft::new(&platform.manifest, &selected, sources, options, &env).unwrap();
+    let folders = platform.folders(&draft);
+    let env = |_: &str| Some("7".to_owned());
+    let all = platform.manifest.services.keys().cloned().collect();
+    let whole = Draft::new(&platform.manifest, &all, sources, options, &env).unwrap();
+    let inventory = platform.inventory(&whole, &platform.folders(&whole));
+    let compared = draft.compare(&inventory, &folders).unwrap();
+    let sighting = &compared.comparisons[&name("front")].registry;
+    let problem = crate::lock::Unlockable::of(sighting);
+    assert_eq!(problem, Some(crate::lock::Unlockable::OfWorkingCopy));
+}
+
+#[test]
 fn the_registrys_image_takes_the_place_of_a_local_one() {
     let local = in_place(Platform::new(), "front", &[]).plan(&["front"]);
     let local = recipe_label(&local, "front");
