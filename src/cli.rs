@@ -13,7 +13,7 @@ use crate::source::{GitReference, RefName};
 #[command(name = "xp", version, max_term_width = 100)]
 #[command(
     after_help = "Exit codes: 0 done, 1 a service failed, 2 wrong usage or manifest, \
-    3 something outside is missing or refuses, 130 interrupted"
+    3 something outside is missing or refuses, 10 there is work (`plan --exit-code`), 130 interrupted"
 )]
 pub struct Cli {
     /// Global options

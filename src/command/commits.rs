@@ -75,7 +75,13 @@ pub fn requests(
                 "`--reference {name}={reference}` has no effect: `{name}` is not selected, nor needed by what is"
             )));
         }
-        own.insert(name.clone(), reference.clone());
+        if let Some(other) = own.insert(name.clone(), reference.clone())
+            && other != *reference
+        {
+            return Err(Failure::usage(format!(
+                "`--reference {name}={other}` contradicts `--reference {name}={reference}`"
+            )));
+        }
     }
     let mut requests = BTreeMap::new();
     for name in services {

@@ -37,13 +37,11 @@ pub async fn run(session: &Session, args: &LockArgs) -> Result<(), Failure> {
     let locked = async { Ok(lock(&session.layout.lock(), &session.events).await?) };
     let folder_lock = session.unless_interrupted(locked).await?;
     let file = LockFile::load_or_begin(&path).map_err(|error| lock_failure(session, &error))?;
-    let (fresh, unlockable) = session
+    let (fresh, is_built) = session
         .unless_interrupted(fresh(session, args, &file.lock, Some(&folder_lock)))
         .await?;
     session.reporter.finish();
-    if !unlockable.is_empty() {
-        return Err(Unlocked::new(unlockable).into());
-    }
+    is_built?;
     let is_new = !file.exists();
     let is_written = file.replace(&fresh)?;
     if session.settings.report.quiet {
@@ -77,7 +75,7 @@ fn check(session: &Session, name: &str, old: &Lock, fresh: &Lock) -> Result<(), 
     ))
 }
 
-/// Returns the lock as it would be today, and the services whose images cannot be locked.
+/// Returns the lock as it would be today, and whether all its images can be locked.
 ///
 /// Services that are not selected are taken as the lock has them, so that a set stays one.
 async fn fresh(
@@ -85,7 +83,7 @@ async fn fresh(
     args: &LockArgs,
     old: &Lock,
     folder_lock: Option<&FolderLock>,
-) -> Result<(Lock, Vec<(ServiceName, Unlockable)>), Failure> {
+) -> Result<(Lock, Result<(), Unlocked>), Failure> {
     let manifest = &session.manifest;
     let selected = commits::select(session, &args.selection)?;
     let whole = selected.len() == manifest.services.len();
@@ -155,14 +153,15 @@ async fn fresh(
         entries.extend(entry.map(|entry| (name.clone(), entry)));
         let comparison = today.comparisons.get(name);
         let problem = comparison.and_then(|comparison| Unlockable::of(&comparison.registry));
-        let problem = problem.filter(|it| !args.trust_commit || *it == Unlockable::Missing);
+        let is_trusted = |it: &Unlockable| args.trust_commit && matches!(it, Unlockable::Stale(_));
+        let problem = problem.filter(|it| !is_trusted(it));
         unlockable.extend(problem.map(|problem| (name.clone(), problem)));
     }
     let lock = match whole {
         true => old.replaced_by(entries),
         false => old.with(entries),
     };
-    Ok((lock, unlockable))
+    Ok((lock, Unlocked::check(unlockable, kept)))
 }
 
 /// Asks the registries alone: what only the engine has cannot be deployed.

@@ -73,6 +73,17 @@ pub async fn resolved(
     args: &PlanArgs,
     lock: Option<&FolderLock>,
 ) -> Result<Resolved, Failure> {
+    if let Some(tag) = args
+        .images
+        .tags
+        .iter()
+        .find(|it| it.named_commit().is_some())
+    {
+        return Err(Failure::usage(format!(
+            "`--tag {tag}` would take the place of a commit's image, which has that tag\n\
+             hint: put something before it, such as `--tag build-{tag}`"
+        )));
+    }
     let git = session.git()?;
     let mut selected = select(session, &args.selection)?;
     let in_place = match args.local {

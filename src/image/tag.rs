@@ -37,9 +37,26 @@ impl Tag {
     /// Returns the tag of a branch.
     ///
     /// Every character outside `[A-Za-z0-9_.-]` becomes `-`. A name that is changed so gets `-` and
-    /// eight digits of its SHA-1, so that `a/b` and `a-b` never share a tag.
+    /// eight digits of its SHA-1, so that `a/b` and `a-b` never share a tag. A name that begins as the tag
+    /// of a commit's image does, such as `<commit>-x`, is changed too: whoever may push a branch could
+    /// otherwise put its image in the place of that one.
     pub fn from_branch(branch: &str) -> Self {
-        Self(slug(branch, Self::MAX_LENGTH))
+        let tag = Self(slug(branch, Self::MAX_LENGTH));
+        if tag.named_commit().is_none() {
+            return tag;
+        }
+        let tag = hashed_slug(branch, Self::MAX_LENGTH);
+        Self(format!("_{}", &tag[1..]))
+    }
+
+    /// Returns the commit whose image the tag names, in the way of [`Tag::from_source`] or of a variant;
+    /// none for every other tag.
+    pub fn named_commit(&self) -> Option<CommitId> {
+        let (commit, rest) = self.0.split_at_checked(40)?;
+        let is_end = rest.is_empty() || rest.starts_with('-');
+        // A commit is written in small letters.
+        let commit = commit.parse().ok().filter(|_| is_end);
+        commit.filter(|it: &CommitId| self.0.starts_with(&it.to_string()))
     }
 
     /// Returns the tag with `-` and a name after it, as [`Tag::from_branch`] writes names. Where both
@@ -71,6 +88,12 @@ fn slug(name: &str, room: usize) -> String {
     if is_legal && name.len() <= room {
         return name.to_owned();
     }
+    hashed_slug(name, room)
+}
+
+/// Returns a name as [`slug`] does one that has to be changed.
+fn hashed_slug(name: &str, room: usize) -> String {
+    let may_stand = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
     let hash: String = Sha1::digest(name)
         .iter()
         .take(4)
@@ -133,6 +156,25 @@ mod tests {
             let tag = Tag::from_branch(odd);
             assert_eq!(tag.as_str().parse::<Tag>().as_ref(), Ok(&tag), "{odd}");
         }
+    }
+
+    #[test]
+    fn no_branch_takes_the_place_of_a_commit() {
+        let commit = "0123456789".repeat(4);
+        let names = ["", "-TASK-981", "/x", "-dirty-01234567"].map(|end| format!("{commit}{end}"));
+        let mut seen = std::collections::BTreeSet::new();
+        for name in &names {
+            let tag = Tag::from_branch(name);
+            assert_eq!(tag.named_commit(), None, "{tag}");
+            assert!(tag.as_str().parse::<Tag>().is_ok(), "{tag}");
+            assert!(tag.as_str().starts_with("_123"), "{tag}");
+            assert!(seen.insert(tag), "{name}");
+        }
+        for name in [format!("{commit}0"), "A".repeat(40), format!("{commit}.1")] {
+            assert_eq!(Tag::from_branch(&name).as_str(), name);
+        }
+        let tag: Tag = names[1].parse().unwrap();
+        assert_eq!(tag.named_commit(), Some(commit.parse().unwrap()));
     }
 
     #[test]

@@ -201,6 +201,13 @@ fn service(cx: &mut Context, value: &Value) -> Option<LockedService> {
         .as_ref()
         .and_then(|it| it.parse::<ImageReference>(cx));
     let digest = fields.take("digest").map(|it| it.parse(cx));
+    let has_registry = |image: &ImageReference| image.repository().registry().is_some();
+    if digest.is_none() && image.as_ref().is_some_and(has_registry) {
+        // Whatever the tag names by then would be taken for what was locked.
+        let name = value.path.trim_start_matches("services.");
+        let message = format!("service `{name}` has no `digest`, and its image is in a registry");
+        cx.report(Problem::at(value.key_span, message).help(RESTORE));
+    }
     let recipe = required(cx, &mut fields, "recipe", value);
     let recipe = recipe.and_then(|it| it.parse_with(cx, self::recipe));
     let builder = fields.take("builder").map(|it| it.parse(cx));

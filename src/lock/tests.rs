@@ -206,6 +206,11 @@ error: unknown key `comit` in `services.a`
             "`services.a.digest` has no value",
         ),
         (
+            "    digest: sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc\n",
+            "",
+            "service `a` has no `digest`, and its image is in a registry",
+        ),
+        (
             "reference: origin/master",
             "reference: a..b",
             "it contains `..`",

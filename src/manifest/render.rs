@@ -89,15 +89,25 @@ impl Manifest {
     ///
     /// # Errors
     ///
-    /// As [`Manifest::render`], and a text that is not a legal tag.
+    /// As [`Manifest::render`], and a text that is not a legal tag, or that of another commit's image.
     pub fn render_tag(&self, template: &Template, values: &Values) -> Result<Tag, ManifestError> {
         let text = self.render(template, values)?;
-        text.parse().map_err(|error| {
+        let failed = |message: String| {
             let span = template.span.first_line(&self.document.text);
-            let problem =
-                Problem::at(span, format!("{error}")).label("with its placeholders replaced");
-            ManifestError::new(&self.document, vec![problem])
-        })
+            Problem::at(span, message).label("with its placeholders replaced")
+        };
+        let failure = |problem| ManifestError::new(&self.document, vec![problem]);
+        let tag: Tag = text
+            .parse()
+            .map_err(|error| failure(failed(format!("{error}"))))?;
+        match tag.named_commit() {
+            Some(commit) if commit != values.commit => {
+                let message = format!("the tag `{tag}` is that of the image of another commit");
+                let help = "put something before the commit, such as `from-`";
+                Err(failure(failed(message).help(help)))
+            }
+            _ => Ok(tag),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use super::{Inventory, Presence, Refusal};
 use crate::event::Unit;
 use crate::image::{Digest, ImageReference, Labels};
 use crate::manifest::{ManifestError, ServiceName};
-use crate::recipe::{InvalidRecipe, LABEL_RECIPE, Recipe, Standing};
+use crate::recipe::{Change, InvalidRecipe, LABEL_RECIPE, LABEL_REVISION, Recipe, Standing};
 
 /// What was found of an image in one place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,6 +154,10 @@ impl Draft<'_> {
             };
             let ignored = (!self.options.test).then_some(TESTS);
             match Standing::of(label.map(String::as_str), &recipe, ignored) {
+                // Somebody gave the commit's tag to another image of the service.
+                Ok(Standing::Verified) if is_of_another_commit(candidate, labels) => {
+                    Sighting::Found(Standing::Stale(vec![Change::of_commit()]))
+                }
                 Ok(standing) => Sighting::Found(standing),
                 Err(invalid) => Sighting::Damaged(invalid),
             }
@@ -222,6 +226,12 @@ impl Sighting {
             }
         }
     }
+}
+
+/// Tells whether an image with a recipe names another commit than that of its tag.
+fn is_of_another_commit(candidate: &Candidate<'_>, labels: Option<&Labels>) -> bool {
+    let revision = labels.and_then(|labels| labels.get(LABEL_REVISION));
+    revision.is_some_and(|revision| *revision != candidate.source.commit.to_string())
 }
 
 /// Returns the labels of the registry's image, or why they cannot be had; none where nobody asked.

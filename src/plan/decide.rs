@@ -221,6 +221,10 @@ impl<'a> Draft<'a> {
                 None => format!("the engine does not have {wanted}"),
             }),
         };
+        let chosen = match &comparison.registry {
+            Sighting::OfWorkingCopy => chosen.instead_of_pushed(),
+            _ => chosen,
+        };
         let chosen = match comparison.engine {
             Sighting::OfWorkingCopy => chosen.instead_of_local(),
             _ => chosen,
@@ -302,7 +306,7 @@ impl<'a> Draft<'a> {
                 .map(Tag::as_str)
                 .collect();
             reason = format!(
-                "{reason}; {} is elsewhere",
+                "{reason}; to set: {}",
                 tags.into_iter().collect::<Vec<_>>().join(", ")
             );
         }
@@ -330,6 +334,15 @@ impl Choice {
             reason,
             changes: Vec::new(),
         }
+    }
+
+    /// Says why what the registry has does not count: somebody pushed it by hand.
+    fn instead_of_pushed(mut self) -> Self {
+        if matches!(self.decision, Decision::Build | Decision::Push) {
+            let why = "; the registry's image was built by --local";
+            self.reason.push_str(why);
+        }
+        self
     }
 
     /// Says why what the engine has does not count.

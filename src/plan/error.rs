@@ -40,7 +40,10 @@ impl fmt::Display for UnknownImages {
             _ => format!("{count} images exist"),
         };
         // Only the registry's own not-found means that an image is missing.
-        write!(f, "it cannot be told whether {images}, so nothing is built")?;
+        write!(
+            f,
+            "it cannot be told whether {images}, so nothing is decided"
+        )?;
         // One reason stands for many images of the same registry.
         for (refusal, images) in &self.0 {
             write!(f, "\n  {}", refusal.why)?;
@@ -109,7 +112,7 @@ pub struct UnreadableRecipes(pub(super) Vec<(ImageReference, InvalidRecipe)>);
 
 impl fmt::Display for UnreadableRecipes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("it cannot be told what these were built from, so nothing is built")?;
+        f.write_str("it cannot be told what these were built from, so nothing is decided")?;
         for (image, invalid) in self.0.iter().take(NAMED_IMAGES) {
             write!(f, "\n  {image}: {invalid}")?;
         }

@@ -372,7 +372,7 @@ fn a_tag_that_points_elsewhere_is_set() {
     let plan = platform.plan(&["front"]);
     assert_eq!(
         shown(&plan),
-        ["front tag: in the registry and the engine; master is elsewhere [tag]"]
+        ["front tag: in the registry and the engine; to set: master [tag]"]
     );
     assert!(
         matches!(&plan.units[0].steps[0], Step::RegistryTag { tags, .. } if tags[0].as_str() == "master")
@@ -393,7 +393,7 @@ fn a_tag_of_the_command_line_is_set_too() {
     let plan = platform.plan(&["front"]);
     assert_eq!(
         shown(&plan),
-        ["front tag: in the registry and the engine; v1 is elsewhere [tag tag]"]
+        ["front tag: in the registry and the engine; to set: v1 [tag tag]"]
     );
 }
 
@@ -409,7 +409,7 @@ fn without_a_registry_the_engine_decides() {
         .engine("front", "master", "old");
     assert_eq!(
         shown(&platform.plan(&["front"])),
-        ["front tag: in the engine; master is elsewhere [tag]"]
+        ["front tag: in the engine; to set: master [tag]"]
     );
     let platform = platform.engine("front", "master", "a");
     assert!(platform.plan(&["front"]).is_empty());

@@ -43,8 +43,8 @@ pub fn service_images<'m>(
         }
         if let Some(source) = sources.get(name) {
             let parts: Vec<&str> = of_needs.iter().map(String::as_str).collect();
-            // What is built in place is called by its own content: it takes no other image's place.
-            let is_variant = !parts.is_empty() && source.local.is_none();
+            // A working copy with changes is called by its own content: it takes no other image's place.
+            let is_variant = !parts.is_empty() && source.changes().is_none();
             let variant = is_variant.then(|| parts.join("+"));
             let tag = Tag::from_source(source);
             let tag = match &variant {

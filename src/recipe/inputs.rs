@@ -200,6 +200,14 @@ enum ChangeKind {
 }
 
 impl Change {
+    /// Returns the change of the commit itself, which is no part of a recipe.
+    pub fn of_commit() -> Self {
+        Self {
+            name: "commit".to_owned(),
+            kind: ChangeKind::Changed,
+        }
+    }
+
     /// Returns the name of the input.
     pub fn name(&self) -> &str {
         &self.name

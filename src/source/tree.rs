@@ -30,7 +30,11 @@ pub struct TreeChanges {
 
 impl fmt::Display for TreeChanges {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.paths.join(", "))?;
+        for (index, path) in self.paths.iter().enumerate() {
+            let comma = if index > 0 { ", " } else { "" };
+            // A file's name may hold anything, and reaches a terminal.
+            write!(f, "{comma}{}", path.escape_debug())?;
+        }
         match self.count.saturating_sub(self.paths.len()) {
             0 => Ok(()),
             more => write!(f, " and {more} more"),

@@ -123,7 +123,7 @@ fn nothing_of_it_is_pushed_even_where_pushing_is_allowed() {
         let plan = platform.plan(&["front"]);
         assert_eq!(
             shown(&plan),
-            ["front tag: in the engine; extra, master is elsewhere [tag]"]
+            ["front tag: in the engine; to set: extra, master [tag]"]
         );
         assert!(matches!(plan.units[0].steps[0], Step::EngineTag { .. }));
     }
@@ -232,6 +232,34 @@ fn an_image_of_a_working_copy_is_none_of_its_commit() {
 }
 
 #[test]
+fn an_image_of_a_working_copy_that_was_pushed_by_hand_is_replaced_and_not_locked() {
+    let local = in_place(Platform::new(), "front", &[]).plan(&["front"]);
+    let label = recipe_label(&local, "front");
+    let platform = Platform::new().registry("front", "", "a");
+    let platform = platform.label("front", Some(&label));
+    assert_eq!(
+        shown(&platform.plan(&["front"])),
+        [
+            "front build: neither r.example.com nor the engine has the commit; \
+              the registry's image was built by --local [sync export image push tag]"
+        ]
+    );
+    let selected = [name("front")].into();
+    let env = |_: &str| None;
+    let (sources, options) = (&platform.sources, &platform.options);
+    let draft = Draft::new(&platform.manifest, &selected, sources, options, &env).unwrap();
+    let folders = platform.folders(&draft);
+    let env = |_: &str| Some("7".to_owned());
+    let all = platform.manifest.services.keys().cloned().collect();
+    let whole = Draft::new(&platform.manifest, &all, sources, options, &env).unwrap();
+    let inventory = platform.inventory(&whole, &platform.folders(&whole));
+    let compared = draft.compare(&inventory, &folders).unwrap();
+    let sighting = &compared.comparisons[&name("front")].registry;
+    let problem = crate::lock::Unlockable::of(sighting);
+    assert_eq!(problem, Some(crate::lock::Unlockable::OfWorkingCopy));
+}
+
+#[test]
 fn the_registrys_image_takes_the_place_of_a_local_one() {
     let local = in_place(Platform::new(), "front", &[]).plan(&["front"]);
     let local = recipe_label(&local, "front");
@@ -284,13 +312,11 @@ fn services_take_each_others_local_images() {
     assert!(front.contains("-dirty-"));
     assert_eq!(image_step(&plan, "back").args["FRONT"], front);
     let first = recipe_label(&plan, "back");
-    // Another edit of the frontend makes the backend's image stale, though its own files are the same.
-    let platform = in_place(platform, "front", &["page", "style"])
-        .engine("back", "", "a")
-        .label("back", Some(&first));
-    let plan = platform.plan(&["back", "front"]);
-    assert_eq!(plan.units.last().unwrap().reason, "needs.front changed");
-    // And so is that image for a build of the commit.
+    // Its own files are those of the commit, and it is another image all the same.
+    let back = plan.units.last().unwrap();
+    let tag = format!("{}-local-changes", commit("back"));
+    assert_eq!(back.image.tag().unwrap().as_str(), tag);
+    // Under the commit's tag it would be none for a build of the commit.
     let commit = Platform::new()
         .engine("back", "", "a")
         .label("back", Some(&first));

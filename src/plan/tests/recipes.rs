@@ -1,7 +1,7 @@
 //! Images that were built from other inputs than today's.
 
 use super::*;
-use crate::recipe::Recipe;
+use crate::recipe::{LABEL_REVISION, Recipe};
 
 fn everywhere() -> Platform {
     Platform::new()
@@ -317,4 +317,40 @@ pub(super) fn labels(plan: &Plan, service: &str) -> BTreeMap<String, String> {
         _ => None,
     });
     { image }.next_back().unwrap()
+}
+
+/// A tag can be set to anything by anybody who may push: the image itself says what it was built from.
+#[test]
+fn an_image_of_another_commit_is_stale() {
+    let platform = everywhere();
+    let today = recipe(&platform, "front").to_string();
+    let selected = BTreeSet::from([name("front")]);
+    let (options, env) = (Options::default(), |_: &str| None);
+    let decided = |revision: CommitId| {
+        let draft = Draft::new(
+            &platform.manifest,
+            &selected,
+            &platform.sources,
+            &options,
+            &env,
+        )
+        .unwrap();
+        let labels: Labels = [
+            (LABEL_RECIPE.to_owned(), today.clone()),
+            (LABEL_REVISION.to_owned(), revision.to_string()),
+        ]
+        .into();
+        let mut inventory = platform.inventory(&draft, &Folders::new());
+        inventory
+            .labels
+            .insert(digest("front", "a"), Ok(labels.clone()));
+        let image = platform.image("front", "").to_string();
+        inventory.engine.get_mut(&image).unwrap().labels = labels;
+        let decided = draft.decide(inventory, Folders::new()).unwrap();
+        let layout = Layout::new(PathBuf::from("/p/.xp"));
+        shown(&decided.complete(&BTreeMap::new(), &layout).unwrap()).remove(0)
+    };
+    assert!(decided(commit("front")).starts_with("front skip: "));
+    let other = decided(commit("back"));
+    assert!(other.starts_with("front build: commit changed"), "{other}");
 }

@@ -25,6 +25,8 @@ pub const CASES: &[Case] = cases![
     a_branch_with_a_slash_has_a_tag_of_its_own,
     a_tag_is_built_under_its_name,
     images_of_other_tools_are_hits_whatever_their_format,
+    no_tag_takes_the_place_of_a_commits_image,
+    one_service_has_one_reference,
 ];
 
 /// One service in the shared registry.
@@ -408,4 +410,51 @@ fn images_of_other_tools_are_hits_whatever_their_format(t: &Context) {
         plan.stdout_contains("Nothing to do");
     }
     assert!(!t.exists("src"), "nothing was built");
+}
+
+fn no_tag_takes_the_place_of_a_commits_image(t: &Context) {
+    let registry = t.registry();
+    let repository = small::repository(t, "one");
+    let first = repository.head();
+    let manifest = |tags: &str| {
+        let services = small::service(t, "one", &repository.url_http(), tags, "");
+        small::manifest(t, registry.host(), &services);
+    };
+    manifest("");
+    t.xp(["build"]).success();
+    let image = t.image("one");
+    let digest = registry.manifest_digest(&image, &first);
+    // Whoever may push a branch may give it such a name.
+    let variant = format!("{first}-TASK-981");
+    repository.branch(&variant);
+    repository.commit(&[("content", "2")], "Second");
+    let branch = format!("one={variant}");
+    t.xp(["build", "--reference", &branch]).success();
+    assert_eq!(registry.manifest_digest(&image, &variant), None);
+    assert_eq!(registry.manifest_digest(&image, &first), digest);
+    t.xp(["build", "--reference", &branch, "--tag", &first])
+        .failure(2)
+        .stderr_contains("would take the place of a commit's image")
+        .stderr_contains("hint: put something before it");
+    manifest(", tags: ['${{ env.OTHER }}']");
+    t.xp(["build", "--reference", &branch])
+        .env("OTHER", &first)
+        .failure(2)
+        .stderr_contains("is that of the image of another commit");
+    // Its own commit's is no other one.
+    t.xp(["build"]).env("OTHER", &first).success();
+    assert_eq!(registry.manifest_digest(&image, &first), digest);
+}
+
+fn one_service_has_one_reference(t: &Context) {
+    let repository = small::repository(t, "one");
+    repository.branch("topic");
+    let services = small::service(t, "one", &repository.url_http(), "", "");
+    small::manifest(t, t.registry().host(), &services);
+    let (master, topic) = ("one=master", "one=topic");
+    t.xp(["plan", "--reference", master, "--reference", topic])
+        .failure(2)
+        .stderr_contains("`--reference one=master` contradicts `--reference one=topic`");
+    t.xp(["plan", "--reference", topic, "--reference", topic])
+        .success();
 }

@@ -27,6 +27,8 @@ pub const CASES: &[Case] = cases![
     a_topic_train_is_locked_by_the_names_of_its_images,
     services_of_one_repository_are_locked_by_what_touched_them,
     a_lock_that_cannot_be_written_leaves_the_old_one,
+    what_was_built_together_is_locked_together,
+    an_image_of_a_working_copy_is_not_locked,
 ];
 
 /// Services `zbackend`, which has scripts, and `zfrontend`, in the shared registry.
@@ -788,4 +790,57 @@ fn a_lock_that_cannot_be_written_leaves_the_old_one(t: &Context) {
         .success();
     t.xp(["lock", "--lock-file", "missing/release.lock"])
         .failure(3);
+}
+
+fn what_was_built_together_is_locked_together(t: &Context) {
+    let registry = t.registry();
+    let backend = small::repository(t, "zbackend");
+    let frontend = small::repository(t, "zfrontend");
+    let needs = "    needs: [zfrontend]\n";
+    let services = small::service(t, "zbackend", &backend.url_http(), "", needs)
+        + &small::service(t, "zfrontend", &frontend.url_http(), "", "");
+    small::manifest(t, registry.host(), &services);
+    t.xp(["build"]).success();
+    t.xp(["lock"]).success();
+    frontend.commit(&[("content", "2")], "Second");
+    backend.commit(&[("content", "2")], "Second");
+    t.xp(["build"]).success();
+    let old = lock_text(t);
+    // The backend's image has the new frontend in it, and the lock has the old one.
+    t.xp(["lock", "zbackend"])
+        .failure(1)
+        .stderr_contains("needs.zfrontend changed")
+        .stderr_contains("`xp lock zbackend zfrontend` locks together what was built together");
+    assert_eq!(lock_text(t), old);
+    t.xp(["lock", "zbackend", "zfrontend"]).success();
+    t.xp(["build", "--locked"]).success();
+}
+
+fn an_image_of_a_working_copy_is_not_locked(t: &Context) {
+    let registry = t.registry();
+    let frontend = small::repository(t, "zfrontend");
+    let services = small::service(t, "zfrontend", &frontend.url_http(), "", "");
+    small::manifest(t, registry.host(), &services);
+    t.xp(["sync"]).success();
+    t.xp(["build", "--local"]).success();
+    let image = format!(
+        "{}/{}:{}",
+        registry.host(),
+        t.image("zfrontend"),
+        frontend.head()
+    );
+    t.engine().docker(["push", "--quiet", &image]);
+    // The commit is what is trusted, and it is not what the image is made of.
+    let refused = "the registry's was built from a working copy by --local";
+    t.xp(["lock"]).failure(1).stderr_contains(refused);
+    // The commit is what is trusted, and it is not what the image is made of.
+    t.xp(["lock", "--trust-commit"])
+        .failure(1)
+        .stderr_contains(refused);
+    t.xp(["plan"])
+        .success()
+        .stdout_contains("the registry's image was built by --local");
+    t.xp(["build"]).success();
+    t.xp(["plan", "--exit-code"]).success();
+    t.xp(["lock"]).success();
 }

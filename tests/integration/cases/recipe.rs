@@ -318,7 +318,7 @@ fn labels_that_cannot_be_had_stop_the_run(t: &Context) {
         let build = t.xp(["build", "--no-pull"]).failure(3);
         build
             .stderr_contains(&status.to_string())
-            .stderr_contains("nothing is built");
+            .stderr_contains("nothing is decided");
         t.xp(["build", "--no-pull", "--trust-commit"]).success();
     }
 }
