@@ -101,26 +101,31 @@ pub async fn sources(
     services: &BTreeSet<ServiceName>,
     are_named: bool,
 ) -> Result<BTreeMap<ServiceName, ServiceSource>, LocalError> {
-    let looked_at = services.iter().filter_map(|name| {
-        let service = manifest.services.get(name)?.clone();
+    // Many services may share a working copy, whose index is read once.
+    let mut by_dir: BTreeMap<PathBuf, Vec<Service>> = BTreeMap::new();
+    for service in services
+        .iter()
+        .filter_map(|name| manifest.services.get(name))
+    {
         let dir = manifest.folder.join(&service.dir);
-        Some(spawn_blocking(move || {
-            let found = source(&service, &dir);
-            (service.name, service.dir, found)
-        }))
-    });
+        by_dir.entry(dir).or_default().push(service.clone());
+    }
+    let looked_at = by_dir
+        .into_iter()
+        .map(|(dir, services)| spawn_blocking(move || in_one_working_copy(services, &dir)));
     let (mut sources, mut missing) = (BTreeMap::new(), Vec::new());
     for looked_at in join_all(looked_at).await {
         // A panic is a mistake in xp, and goes on its way.
-        let (name, dir, found) =
+        let looked_at =
             looked_at.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-        match found? {
-            Some(source) => {
-                sources.insert(name, source);
+        for (service, source) in looked_at? {
+            match source {
+                Some(source) => _ = sources.insert(service.name, source),
+                None => missing.push((service.name, service.dir)),
             }
-            None => missing.push((name, dir)),
         }
     }
+    missing.sort();
     match (are_named && !missing.is_empty(), sources.is_empty()) {
         (true, _) => Err(LocalError::Missing(missing)),
         (false, true) => Err(LocalError::None),
@@ -128,14 +133,37 @@ pub async fn sources(
     }
 }
 
+/// Looks at the working copy of some services; none for each where there is nothing.
+fn in_one_working_copy(
+    services: Vec<Service>,
+    dir: &Path,
+) -> Result<Vec<(Service, Option<ServiceSource>)>, LocalError> {
+    let Some(first) = services.first() else {
+        return Ok(Vec::new());
+    };
+    let opened = WorkingCopy::open(dir).map_err(|cause| LocalError::Git {
+        service: first.name.clone(),
+        cause,
+    })?;
+    let looked_at = services.into_iter().map(|service| {
+        let found = source(&service, dir, &opened)?;
+        Ok((service, found))
+    });
+    looked_at.collect()
+}
+
 /// Looks at the working copy of a service; none where there is nothing.
-fn source(service: &Service, dir: &Path) -> Result<Option<ServiceSource>, LocalError> {
+fn source(
+    service: &Service,
+    dir: &Path,
+    opened: &Opened,
+) -> Result<Option<ServiceSource>, LocalError> {
     let name = || service.name.clone();
     let failed = |cause| LocalError::Git {
         service: name(),
         cause,
     };
-    let working_copy = match WorkingCopy::open(dir).map_err(failed)? {
+    let working_copy = match opened {
         Opened::WorkingCopy(working_copy) => working_copy,
         Opened::Nothing => return Ok(None),
         Opened::OtherFiles | Opened::NoFolder => {

@@ -216,7 +216,7 @@ impl Decided<'_> {
         }
     }
 
-    fn scripts(&self, candidate: &Candidate<'_>) -> Vec<Step> {
+    pub(super) fn scripts(&self, candidate: &Candidate<'_>) -> Vec<Step> {
         let scripts = &candidate.service.scripts;
         let test: &[ScriptLine] = if self.draft.options.test {
             &scripts.test

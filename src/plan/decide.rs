@@ -417,7 +417,9 @@ impl Obstacles {
 impl Decided<'_> {
     /// Returns the builder images that the builds' scripts run in, each once.
     pub fn builders(&self) -> BTreeSet<Unit> {
-        self.builds().filter_map(builder_unit).collect()
+        // With `--no-test`, those of services that have nothing but tests run none.
+        let builds = self.builds().filter(|it| !self.scripts(it).is_empty());
+        builds.filter_map(builder_unit).collect()
     }
 
     /// Returns the images of those that are made from folders and have to be looked for in a registry:

@@ -442,6 +442,20 @@ fn a_builder_comes_from_the_registry_where_it_can() {
 }
 
 #[test]
+fn a_builder_is_made_for_scripts_that_run() {
+    let only_tests = MANIFEST.replace("prepare: [make deps], build: [make build], ", "");
+    let platform = || Platform::of(&only_tests).complete("front");
+    assert!(shown(&platform().plan(&["back"]))[0].starts_with("builders/go build: "));
+    let untested = platform().options(|options| options.test = false);
+    let plan = shown(&untested.plan(&["back"]));
+    assert!(plan.iter().any(|it| it.starts_with("back build: ")));
+    assert!(
+        !plan.iter().any(|it| it.starts_with("builders/")),
+        "{plan:?}"
+    );
+}
+
+#[test]
 fn a_builder_that_was_never_pushed_is_pushed_with_the_next_build() {
     let mut platform = Platform::new().complete("front");
     let image = platform.plan(&["back"]).units[0].image.to_string();
