@@ -26,9 +26,19 @@ enum Direction<'a> {
     },
 }
 
-/// Pulls an image into the engine.
-pub async fn pull(context: &Context, unit: &Unit, image: &ImageReference) -> Result<(), Stop> {
-    transfer(context, unit, image, Direction::Pull).await
+/// Pulls an image into the engine: with a digest that very one, whatever its tag names by now.
+pub async fn pull(
+    context: &Context,
+    unit: &Unit,
+    image: &ImageReference,
+    digest: Option<&Digest>,
+) -> Result<(), Stop> {
+    let Some(digest) = digest else {
+        return transfer(context, unit, image, Direction::Pull).await;
+    };
+    let found = image.repository().with_digest(digest.clone());
+    transfer(context, unit, &found, Direction::Pull).await?;
+    tag_engine(context, &found, std::slice::from_ref(image)).await
 }
 
 /// Pushes an image of the engine; what the registry has already is not sent again.

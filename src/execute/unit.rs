@@ -112,7 +112,9 @@ impl Work<'_> {
             Step::Push { image, replaces } => {
                 publish::push(context, unit, image, replaces.as_ref()).await
             }
-            Step::Pull { image } => publish::pull(context, unit, image).await,
+            Step::Pull { image, digest } => {
+                publish::pull(context, unit, image, digest.as_ref()).await
+            }
             Step::EngineTag { image, names } => publish::tag_engine(context, image, names).await,
             Step::RegistryTag { image, tags } => publish::tag_registry(context, image, tags).await,
         }

@@ -62,6 +62,7 @@ impl FolderBuilder {
         let steps = match decision {
             Decision::Pull => vec![Step::Pull {
                 image: image.clone(),
+                digest: None,
             }],
             Decision::Push => publish(&image, newest),
             Decision::Build => {
@@ -125,6 +126,7 @@ pub(super) fn external_plan(image: &ImageReference, inventory: &Inventory) -> Un
             "not in the engine",
             vec![Step::Pull {
                 image: image.clone(),
+                digest: None,
             }],
         ),
     };

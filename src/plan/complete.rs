@@ -12,7 +12,7 @@ use super::{
     Step, UnitPlan, UnknownImages,
 };
 use crate::event::{Phase, Unit};
-use crate::image::ImageReference;
+use crate::image::{Digest, ImageReference};
 use crate::manifest::{Builder, ManifestError, ScriptLine};
 use crate::recipe::{self, Recipe};
 use crate::source::ServiceSource;
@@ -84,6 +84,7 @@ impl Decided<'_> {
             }
             Decision::Pull => steps.push(Step::Pull {
                 image: image.clone(),
+                digest: self.digest(candidate),
             }),
             Decision::Push => steps.push(self.push(candidate)),
             Decision::Skip | Decision::Tag => {}
@@ -209,11 +210,16 @@ impl Decided<'_> {
     }
 
     fn push(&self, candidate: &Candidate<'_>) -> Step {
-        let comparison = self.comparisons.get(&candidate.service.name);
         Step::Push {
             image: candidate.image.clone(),
-            replaces: comparison.and_then(|comparison| comparison.digest.clone()),
+            replaces: self.digest(candidate),
         }
+    }
+
+    /// Returns what the registry has by the image's name.
+    fn digest(&self, candidate: &Candidate<'_>) -> Option<Digest> {
+        let comparison = self.comparisons.get(&candidate.service.name)?;
+        comparison.digest.clone()
     }
 
     pub(super) fn scripts(&self, candidate: &Candidate<'_>) -> Vec<Step> {

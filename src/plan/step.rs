@@ -47,6 +47,8 @@ pub enum Step {
     Pull {
         /// Which.
         image: ImageReference,
+        /// What was found and compared; none where the name is all that is known.
+        digest: Option<Digest>,
     },
 }
 
@@ -236,7 +238,7 @@ impl Step {
                 )
             }
             Self::RegistryTag { tags, .. } => format!("{} in the registry", join(tags)),
-            Self::Push { image, .. } | Self::Pull { image } => image.to_string(),
+            Self::Push { image, .. } | Self::Pull { image, .. } => image.to_string(),
         }
     }
 }

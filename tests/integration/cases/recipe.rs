@@ -23,6 +23,7 @@ pub const CASES: &[Case] = cases![
     a_label_that_cannot_be_read_stops_the_run,
     labels_that_cannot_be_had_stop_the_run,
     an_answer_that_was_damaged_on_the_way_is_not_believed,
+    what_was_compared_is_pulled_whatever_its_tag_names_by_then,
     an_untested_image_is_built_again_for_its_tests,
     a_tag_that_may_not_be_overwritten_is_said_as_such,
     skopeo_shows_the_labels_and_tags,
@@ -337,6 +338,29 @@ fn an_answer_that_was_damaged_on_the_way_is_not_believed(t: &Context) {
     let build = t.xp(["build", "--no-pull"]).failure(3);
     build.stderr_contains("has not the digest that was asked for");
     assert!(!t.exists(".xp/labels"), "it is not kept");
+}
+
+fn what_was_compared_is_pulled_whatever_its_tag_names_by_then(t: &Context) {
+    let repository = small::repository(t, "zbackend");
+    small::platform(t, t.registry().host(), &[("zbackend", &repository)]);
+    t.xp(["build"]).success();
+    let commit = repository.head();
+    let by_tag = format!("/manifests/{commit}");
+    let gateway = Gateway::before(t.registry().host(), move |incoming| {
+        // The engine asks by HEAD first, as xp does; only the way to what it names differs.
+        match incoming.method == "GET" && incoming.path.ends_with(&by_tag) {
+            true => Reply::status(500),
+            false => Reply::Forward,
+        }
+    });
+    small::platform(t, gateway.host(), &[("zbackend", &repository)]);
+    let pull = t.xp(["build"]).success();
+    assert!(pull.row("zbackend").contains("pulled"), "{pull}");
+    let image = format!("{}/{}", gateway.host(), t.image("zbackend"));
+    for tag in [commit.as_str(), "master"] {
+        assert!(t.engine().image(&format!("{image}:{tag}")).is_some());
+    }
+    t.xp(["plan"]).success().stdout_contains("Nothing to do");
 }
 
 fn an_untested_image_is_built_again_for_its_tests(t: &Context) {
