@@ -121,10 +121,7 @@ impl ResolveError {
         match self {
             Self::Remote { cause, .. } => cause.hint().map(str::to_owned),
             Self::NoSuchReference { reference, .. } => {
-                let text = reference.to_string();
-                let is_short_sha = (7..40).contains(&text.len())
-                    && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-                is_short_sha
+                CommitId::is_shortened(&reference.to_string())
                     .then(|| "if it is a commit, write all 40 digits of its SHA-1".to_owned())
             }
             Self::NoSuchBranch { .. } => Some(

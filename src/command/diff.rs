@@ -60,6 +60,13 @@ fn named(session: &Session, lock: &Path, argument: &str) -> Result<Named, Failur
     }
     match file_at(lock, argument) {
         Ok(found) => read(session, &found.name, found.content),
+        Err(RevisionError::NoRevision { .. } | RevisionError::NoRepository(_)) if file.is_dir() => {
+            let name = lock.file_name().unwrap_or_default();
+            Err(Failure::usage(format!(
+                "`{argument}` is a folder, where a lock or a revision is expected\nhint: name the lock in it, such as `{}`",
+                Path::new(argument).join(name).display()
+            )))
+        }
         Err(RevisionError::NoRevision { repository, .. }) => {
             let hint = match argument.split_once("..") {
                 Some((from, to)) => {

@@ -11,7 +11,7 @@ use crate::client::git::GitClient;
 use crate::error::{Exit, Failure, render};
 use crate::event::{Event, Unit};
 use crate::history::Reach;
-use crate::image::{EngineImage, ImageReference};
+use crate::image::{EngineImage, ImageReference, ImageRepository};
 use crate::inspect::{self, Found};
 use crate::manifest::ServiceName;
 use crate::plan::{Draft, Folders, Inventory, Options, Refusal, Sighting, Survey};
@@ -55,6 +55,14 @@ async fn status(session: &Session, args: &StatusArgs) -> Result<(Status, Problem
             Some((name.to_string(), known))
         });
         let sources = commits::origins(session, &requests, known.collect());
+        let unknown = requests.keys().filter(|name| {
+            // Why a working copy cannot be read is said already.
+            let is_read = |found: &Found| found.problem.is_none();
+            !sources.contains_key(*name) && copies.get(*name).is_some_and(is_read)
+        });
+        if let Some(text) = not_fetched(unknown) {
+            problems.add(Exit::Outside, text);
+        }
         let sources = built(session, &git, sources, &mut problems).await;
         let engine = engine(session, &mut problems).await;
         let images = images(session, args, &selected, &sources, engine, &mut problems).await;
@@ -82,7 +90,7 @@ async fn status(session: &Session, args: &StatusArgs) -> Result<(Status, Problem
                 .map(|error| (Exit::Outside, render(error))),
         );
     }
-    let status = assemble(session, &selected, copies, sources, images).await;
+    let status = assemble(session, args, &selected, copies, sources, images).await;
     session.events.emit(Event::StageFinished);
     let texts = problems.texts();
     let texts = texts.map(|text| text.strip_prefix("error: ").unwrap_or(text).to_owned());
@@ -96,6 +104,7 @@ async fn status(session: &Session, args: &StatusArgs) -> Result<(Status, Problem
 /// Puts together what was found of each selected service.
 async fn assemble(
     session: &Session,
+    args: &StatusArgs,
     selected: &BTreeSet<ServiceName>,
     mut copies: BTreeMap<ServiceName, Found>,
     sources: BTreeMap<ServiceName, ServiceSource>,
@@ -106,10 +115,12 @@ async fn assemble(
     let tips = tips.map(|(name, source)| (name.clone(), source.tip.clone()));
     let mut copies = inspect::compared(copies, &tips.collect()).await;
     let services = selected.iter().filter_map(|name| {
-        let found = images.remove(name).unwrap_or_default();
+        let service = session.manifest.services.get(name)?;
+        let unknown = || ImagesFound::unknown(&service.docker.image, args.offline);
+        let found = images.remove(name).unwrap_or_else(unknown);
         Some(ServiceStatus {
             name: name.clone(),
-            dir: session.manifest.services.get(name)?.dir.clone(),
+            dir: service.dir.clone(),
             working_copy: copies.remove(name)?,
             source: sources.get(name).cloned(),
             image: found.image,
@@ -215,13 +226,17 @@ struct ImagesFound {
     registry: ImageStatus,
 }
 
-impl Default for ImagesFound {
-    /// Without a commit, nothing can be told of its image.
-    fn default() -> Self {
+impl ImagesFound {
+    /// Without a commit, nothing can be told of its image but where nobody looks for it.
+    fn unknown(repository: &ImageRepository, offline: bool) -> Self {
         Self {
             image: None,
             engine: ImageStatus::Unknown,
-            registry: ImageStatus::Unknown,
+            registry: match repository.registry() {
+                None => ImageStatus::NoRegistry,
+                Some(_) if offline => ImageStatus::NotAsked,
+                Some(_) => ImageStatus::Unknown,
+            },
         }
     }
 }
@@ -314,6 +329,20 @@ fn folders(session: &Session, draft: &Draft<'_>, problems: &mut Problems) -> Fol
         }
     }
     folders
+}
+
+/// Returns the problem of services whose commit no working copy knows, where there are any.
+fn not_fetched<'n>(services: impl Iterator<Item = &'n ServiceName>) -> Option<String> {
+    let names: Vec<&str> = services.map(ServiceName::as_str).collect();
+    let commits = match names.as_slice() {
+        [] => return None,
+        [name] => format!("the commit of {name} is"),
+        names => format!("the commits of {} are", names.join(", ")),
+    };
+    Some(format!(
+        "error: {commits} not known here: what is asked for was not fetched yet, and `--offline` asks no remote\n\
+         hint: `xp sync` fetches; without `--offline` the remotes are asked"
+    ))
 }
 
 fn refused(refusal: &Refusal, services: &[&ServiceName]) -> String {

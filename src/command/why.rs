@@ -10,6 +10,8 @@ use crate::image::{ImageReference, ImageRepository, Labels, Tag};
 use crate::inspect;
 use crate::manifest::ServiceName;
 use crate::plan::{Inventory, Plan, Presence, UnknownImages};
+use crate::report::columns;
+use crate::source::CommitId;
 
 /// Tells every input of a service's build, what the image that exists had, and what follows.
 pub async fn run(session: &Session, args: &WhyArgs) -> Result<(), Failure> {
@@ -18,6 +20,15 @@ pub async fn run(session: &Session, args: &WhyArgs) -> Result<(), Failure> {
 
 async fn explain(session: &Session, args: &WhyArgs) -> Result<(), Failure> {
     let service = one_service(session, &args.service)?;
+    if args
+        .against
+        .as_deref()
+        .is_some_and(|text| text.trim().is_empty())
+    {
+        return Err(Failure::usage(
+            "`--against` is empty\nhint: it takes a tag, a branch, a commit, a digest, or the whole name of an image",
+        ));
+    }
     let plan_args = PlanArgs {
         selection: Selection {
             names: vec![service.to_string()],
@@ -48,7 +59,7 @@ async fn explain(session: &Session, args: &WhyArgs) -> Result<(), Failure> {
         .ok()
         .and_then(|plan| conclusion(plan, &service));
     if let Some(explanation) = explanation {
-        super::print(&explanation.display(conclusion.as_deref()))?;
+        super::print(&explanation.display(conclusion.as_deref(), columns(std::io::stdout())))?;
     }
     // What is known is shown, whatever keeps the rest from being known.
     plan.map(|_| ())
@@ -96,10 +107,14 @@ async fn other_image(
         [] => format!("`{text}` is no tag, branch, digest or image"),
         asked => format!("there is no image {}", asked.join(", nor ")),
     };
+    let hint = match CommitId::is_shortened(text) {
+        true => "\nhint: if it is a commit, write all 40 digits of its SHA-1",
+        false => "",
+    };
     Err(Failure::rendered(
         Exit::Outside,
         format!(
-            "error: {message}\nhint: `--against` takes a tag, a branch or a commit of \
+            "error: {message}{hint}\nhint: `--against` takes a tag, a branch, a commit or a digest of \
              {repository}, or the whole name of an image"
         ),
     ))

@@ -52,6 +52,18 @@ impl fmt::Display for ImageProblem {
     }
 }
 
+impl ImageProblem {
+    /// Returns a line with what sets the tag back; it takes an image for many platforms as a
+    /// whole, and fails rather than changing a byte of it, so that its digest stays.
+    fn command(&self) -> String {
+        let pinned = self.image.repository().with_digest(self.locked.clone());
+        format!(
+            "\n  `skopeo copy --all --preserve-digests docker://{pinned} docker://{}`",
+            self.image
+        )
+    }
+}
+
 impl fmt::Display for LostImages {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -73,8 +85,13 @@ impl Diagnostic for LostImages {
 
     fn hints(&self) -> Vec<String> {
         let mut hints = Vec::new();
-        if self.problems.iter().any(|problem| problem.is_kept) {
-            hints.push("where the locked image is there still, set its tag back to it".to_owned());
+        let kept = self.problems.iter().filter(|problem| problem.is_kept);
+        let commands: Vec<String> = kept.map(ImageProblem::command).collect();
+        if !commands.is_empty() {
+            hints.push(format!(
+                "where the locked image is there still, set its tag back to it:{}",
+                commands.concat()
+            ));
         }
         hints.push(
             "building again gives images with other digests: without the old ones, run `xp build` and lock anew by `xp lock`"

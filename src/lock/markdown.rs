@@ -62,11 +62,42 @@ fn list(title: &str, commits: &[CommitSummary]) -> String {
     let items = commits.iter().map(|commit| {
         format!(
             "- {} (`{}`, {}, {})\n",
-            markdown(&commit.subject),
+            subject(commit),
             commit.commit.short(),
             markdown(&commit.author),
             date(commit)
         )
     });
     format!("\n{title}{}", items.collect::<String>())
+}
+
+fn subject(commit: &CommitSummary) -> String {
+    match markdown(&commit.subject) {
+        subject if subject.trim().is_empty() => "(no subject)".to_owned(),
+        subject => subject,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_without_a_subject_is_an_item_all_the_same() {
+        let mut commit = CommitSummary {
+            commit: "a".repeat(40).parse().unwrap(),
+            author: "@all".to_owned(),
+            time: 0,
+            offset_minutes: 0,
+            is_merge: false,
+            subject: String::new(),
+        };
+        let rest = "(`aaaaaaaa`, @\u{200b}all, 1970-01-01)\n";
+        assert_eq!(
+            list("", std::slice::from_ref(&commit)),
+            format!("\n- (no subject) {rest}")
+        );
+        commit.subject = "Ask @x".to_owned();
+        assert_eq!(list("", &[commit]), format!("\n- Ask @\u{200b}x {rest}"));
+    }
 }

@@ -27,6 +27,9 @@ fn is_format_character(c: char) -> bool {
 }
 
 /// Returns a text as [`plain`] does, with what Markdown, or HTML in it, would take for its own escaped.
+///
+/// No one is called by an `@`: git servers look for names once the escapes are gone, so a space without
+/// width parts the two.
 pub(super) fn markdown(text: &str) -> String {
     let mut escaped = String::new();
     for c in plain(text).chars() {
@@ -34,6 +37,7 @@ pub(super) fn markdown(text: &str) -> String {
             '&' => escaped.push_str("&amp;"),
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
+            '@' => escaped.push_str("@\u{200b}"),
             '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' | '!' | '#' | '$' => {
                 escaped.extend(['\\', c]);
             }
@@ -56,6 +60,10 @@ mod tests {
         assert_eq!(
             markdown("<img src=x> `a|b` [x](y) **b** #1 \\ &lt;"),
             "&lt;img src=x&gt; \\`a\\|b\\` \\[x\\](y) \\*\\*b\\*\\* \\#1 \\\\ &amp;lt;"
+        );
+        assert_eq!(
+            markdown("for @x, @@y"),
+            "for @\u{200b}x, @\u{200b}@\u{200b}y"
         );
     }
 }

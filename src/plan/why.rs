@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::compare::{Comparison, registry_labels};
 use super::draft::{Candidate, Draft};
 use super::recipe::{Folders, Input, InputValue};
-use super::table::aligned;
+use super::table::{aligned, fitted};
 use super::{Inventory, PlanError};
 use crate::image::{ImageReference, Labels};
 use crate::manifest::{Manifest, ServiceName};
@@ -120,9 +120,11 @@ impl Draft<'_> {
         let mut heading = vec![
             ("service", candidate.service.name.to_string()),
             ("image", candidate.image.to_string()),
-            ("registry", comparison.registry.in_words()),
-            ("engine", comparison.engine.in_words()),
         ];
+        if candidate.image.repository().registry().is_some() {
+            heading.push(("registry", comparison.registry.in_words()));
+        }
+        heading.push(("engine", comparison.engine.in_words()));
         heading.extend(against.map(|image| ("against", image.to_string())));
         heading
     }
@@ -243,8 +245,9 @@ fn shortened(text: &str, longest: usize) -> String {
 }
 
 impl Explanation {
-    /// Returns the explanation as text; `conclusion` is what follows from it.
-    pub fn display(&self, conclusion: Option<&str>) -> String {
+    /// Returns the explanation as text, fitted to a terminal's columns where there is one;
+    /// `conclusion` is what follows from it.
+    pub fn display(&self, conclusion: Option<&str>, columns: Option<usize>) -> String {
         let heading: Vec<Vec<String>> = self
             .heading
             .iter()
@@ -252,10 +255,10 @@ impl Explanation {
             .collect();
         let mut text = aligned(&heading);
         text.push('\n');
-        let columns = ["  INPUT", "TODAY", "IMAGE", "FROM", "VALUE"];
-        let mut table = vec![columns.map(str::to_owned).to_vec()];
+        let names = ["  INPUT", "TODAY", "IMAGE", "FROM", "VALUE"];
+        let mut table = vec![names.map(str::to_owned).to_vec()];
         table.extend(self.rows.iter().map(|row| self.cells(row)));
-        text.push_str(&aligned(&table));
+        text.push_str(&narrowed(table, columns));
         if let Some(conclusion) = conclusion {
             text.push_str(&format!("\n{conclusion}\n"));
         }
@@ -277,5 +280,84 @@ impl Explanation {
             row.from.clone(),
             row.value.clone(),
         ]
+    }
+}
+
+/// Returns the table with each value on a line of its own where the terminal is too narrow; in one
+/// that is still too narrow, with where it is said before it.
+fn narrowed(mut rows: Vec<Vec<String>>, columns: Option<usize>) -> String {
+    let fits = |row: &str| columns.is_none_or(|columns| row.chars().count() <= columns);
+    let without_values: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| row.iter().take(4).cloned().collect())
+        .collect();
+    if !aligned(&without_values).lines().all(fits) {
+        for row in &mut rows {
+            let from_and_value = row.split_off(3).join("  ");
+            row.push(from_and_value);
+        }
+    }
+    fitted(rows, columns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_narrow_terminal_gets_values_below() {
+        let row = |name: &str, from: &str, value: &str| Row {
+            name: name.to_owned(),
+            today: Some("12345678".to_owned()),
+            image: None,
+            from: from.to_owned(),
+            value: value.to_owned(),
+        };
+        let explanation = Explanation {
+            heading: vec![("service", "zback".to_owned())],
+            rows: vec![
+                row("commit", "x.yml:5", "master of a"),
+                row("docker.file", "default", "Dockerfile"),
+            ],
+            is_compared: false,
+        };
+        let shown = |columns| explanation.display(Some("build: new"), columns);
+        let wide = "\
+service  zback
+
+  INPUT        TODAY     IMAGE  FROM     VALUE
+  commit       12345678  -      x.yml:5  master of a
+  docker.file  12345678  -      default  Dockerfile
+
+build: new
+";
+        assert_eq!((shown(None), shown(Some(52))), (wide.into(), wide.into()));
+        let below = "\
+service  zback
+
+  INPUT        TODAY     IMAGE  FROM
+  commit       12345678  -      x.yml:5
+  master of a
+  docker.file  12345678  -      default
+  Dockerfile
+
+build: new
+";
+        assert_eq!(
+            (shown(Some(51)), shown(Some(39))),
+            (below.into(), below.into())
+        );
+        let both_below = "\
+service  zback
+
+  INPUT        TODAY     IMAGE
+  commit       12345678  -
+  x.yml:5  master of a
+  docker.file  12345678  -
+  default  Dockerfile
+
+build: new
+";
+        assert_eq!(shown(Some(38)), both_below);
     }
 }

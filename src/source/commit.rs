@@ -24,6 +24,11 @@ impl CommitId {
     pub fn short(&self) -> String {
         self.to_string()[..8].to_owned()
     }
+
+    /// Tells whether a text may be the first digits of a commit: enough of them, and not all.
+    pub fn is_shortened(text: &str) -> bool {
+        (7..40).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    }
 }
 
 impl fmt::Display for CommitId {
@@ -84,5 +89,12 @@ mod tests {
         ] {
             assert!(wrong.parse::<CommitId>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_few_digits_may_be_a_commit_in_short() {
+        let is = CommitId::is_shortened;
+        assert!(is("102e3ad3") && is(&"a".repeat(39)));
+        assert!(!is("102e3a") && !is(&"a".repeat(40)) && !is("102e3adx"));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use git2::{ErrorCode, ObjectType, Repository};
+use git2::{ErrorClass, ErrorCode, ObjectType, Repository};
 use thiserror::Error;
 
 use super::GitError;
@@ -55,6 +55,8 @@ impl Diagnostic for RevisionError {
 
 /// Reads a file as it is in a revision of the repository that it lies in. The file need not exist now.
 ///
+/// A revision may name another file of the repository with it, as git writes it: `revision:path`.
+///
 /// # Errors
 ///
 /// There is no repository, no such revision, or the revision does not have the file.
@@ -84,17 +86,33 @@ pub fn file_at(file: &Path, revision: &str) -> Result<FileAt, RevisionError> {
         revision: revision.to_owned(),
         repository: top.clone(),
     };
-    let commit = repository
-        .revparse_single(revision)
-        .and_then(|object| object.peel_to_commit())
-        .map_err(|cause| match cause.code() {
+    let refused = |cause: git2::Error| match (cause.code(), cause.class()) {
+        (
             ErrorCode::NotFound
             | ErrorCode::InvalidSpec
             | ErrorCode::Ambiguous
             | ErrorCode::Peel
-            | ErrorCode::UnbornBranch => no_revision(),
-            _ => failed("read a revision", cause),
-        })?;
+            | ErrorCode::UnbornBranch,
+            _,
+        )
+        // What has no code of its own: a spelling that stands for nothing.
+        | (_, ErrorClass::Invalid | ErrorClass::Regex) => match revision.split_once(':') {
+            Some((commit, path)) if is_commit(&repository, commit) => RevisionError::NoFile {
+                revision: commit.to_owned(),
+                path: path.to_owned(),
+            },
+            _ => no_revision(),
+        },
+        _ => failed("read a revision", cause),
+    };
+    let object = repository.revparse_single(revision).map_err(refused)?;
+    if let Some(blob) = object.as_blob() {
+        return Ok(FileAt {
+            name: revision.to_owned(),
+            content: blob.content().to_owned(),
+        });
+    }
+    let commit = object.peel_to_commit().map_err(refused)?;
     let no_file = || RevisionError::NoFile {
         revision: revision.to_owned(),
         path: path.display().to_string(),
@@ -113,4 +131,9 @@ pub fn file_at(file: &Path, revision: &str) -> Result<FileAt, RevisionError> {
         name: format!("{revision}:{}", path.display()),
         content: blob.content().to_owned(),
     })
+}
+
+fn is_commit(repository: &Repository, revision: &str) -> bool {
+    let object = repository.revparse_single(revision);
+    object.is_ok_and(|object| object.peel_to_commit().is_ok())
 }

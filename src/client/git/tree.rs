@@ -2,6 +2,8 @@
 //!
 //! Nothing is written, not even the times that the index remembers files by.
 
+mod unwatched;
+
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -9,9 +11,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use git2::{ConfigLevel, Repository, StatusOptions};
+use git2::{ConfigLevel, Repository, Status, StatusOptions};
 use sha1::{Digest as _, Sha1};
 
+use self::unwatched::{is_left_out, unwatched_changes};
 use super::{GitError, WorkingCopy};
 use crate::source::{CommonDir, GitFolders, GitLink, TreeChanges, TreeHasher};
 
@@ -28,7 +31,8 @@ impl WorkingCopy {
     /// With `below`, only these folders and files count.
     ///
     /// Git's own rules tell which files differ, and only those are read, so a large working copy
-    /// costs a `stat` for each of its files.
+    /// costs a `stat` for each of its files. Files that git was told not to look at, by
+    /// `git update-index --assume-unchanged` or `--skip-worktree`, are read as well.
     ///
     /// # Errors
     ///
@@ -140,8 +144,10 @@ fn changes(
         options.pathspec(path.as_str());
     }
     let statuses = repository.statuses(Some(&mut options)).map_err(failed)?;
+    let index = repository.index().map_err(failed)?;
     let mut paths: Vec<Vec<u8>> = statuses
         .iter()
+        .filter(|entry| entry.status() != Status::WT_DELETED || !is_left_out(&index, entry))
         // A repository inside, which git does not know, is listed as a folder.
         .map(|entry| entry.path_bytes().to_owned())
         .map(|path| {
@@ -150,6 +156,7 @@ fn changes(
                 .unwrap_or(path)
         })
         .collect();
+    paths.extend(unwatched_changes(repository, &index, dir, below).map_err(failed)?);
     paths.sort();
     paths.dedup();
     let mut hasher = TreeHasher::default();

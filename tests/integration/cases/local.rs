@@ -19,6 +19,7 @@ use crate::world::{GitServerKind, Mark, Registry, RegistryKind, Request};
 pub const CASES: &[Case] = cases![
     the_tag_follows_the_content,
     ignored_files_are_built_and_change_no_tag,
+    files_that_git_does_not_look_at_are_built,
     a_second_build_does_nothing,
     nothing_reaches_the_registry,
     a_later_build_of_the_commit_is_pristine,
@@ -123,6 +124,25 @@ fn ignored_files_are_built_and_change_no_tag(t: &Context) {
     assert!(image.contains("-dirty-"));
     let list = t.engine().run(&image, ["ls", "-A", "/src"]);
     assert!(!list.contains(".env") && !list.contains(".git\n"), "{list}");
+}
+
+fn files_that_git_does_not_look_at_are_built(t: &Context) {
+    let (app, user) = cloned(t);
+    assert_eq!(build(t), app.image_of_head());
+    for (mark, content) in [("--skip-worktree", "2"), ("--assume-unchanged", "3")] {
+        user.write("file", "1\n");
+        user.git(&["update-index", mark, "file"]);
+        user.write("file", &format!("{content}\n"));
+        assert_eq!(user.git(&["status", "--porcelain"]), "", "{mark}");
+        let image = build(t);
+        assert!(image.contains("-dirty-"), "{mark}: {image}");
+        let built = t.engine().run(&image, ["cat", "/src/out"]);
+        assert_eq!(built.trim(), content, "{mark}");
+        t.xp(["plan", "--local"])
+            .success()
+            .stdout_contains("Nothing to do.");
+        user.git(&["update-index", "--no-skip-worktree", "file"]);
+    }
 }
 
 fn a_second_build_does_nothing(t: &Context) {

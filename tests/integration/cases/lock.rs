@@ -383,7 +383,8 @@ fn an_image_that_was_replaced_or_lost_is_told(t: &Context) {
 
     // Somebody pushed another image under the commit's tag.
     let other = format!("{}/{}:master", product.registry.host(), t.image("zbackend"));
-    let tag = format!("{}/{image}:{commit}", product.registry.host());
+    let repository = format!("{}/{image}", product.registry.host());
+    let tag = format!("{repository}:{commit}");
     t.engine().docker(["tag", &other, &tag]);
     t.engine().docker(["push", &tag]);
     let replaced = product.digest("zfrontend", &commit);
@@ -395,7 +396,10 @@ fn an_image_that_was_replaced_or_lost_is_told(t: &Context) {
             .stderr_contains(&format!(
                 "zfrontend: {tag} is {replaced} in the registry, and {locked} in the lock, which the registry has still"
             ))
-            .stderr_contains("set its tag back");
+            .stderr_contains("set its tag back")
+            .stderr_contains(&format!(
+                "`skopeo copy --all --preserve-digests docker://{repository}@{locked} docker://{tag}`"
+            ));
     }
     t.xp(["lock", "--check"])
         .failure(1)

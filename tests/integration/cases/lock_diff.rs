@@ -194,6 +194,25 @@ fn revisions_of_the_platform_are_compared(t: &Context) {
     t.xp(["diff", "HEAD~9"])
         .failure(2)
         .stderr_contains("no such branch, tag or commit");
+    for argument in [":(", ":", "HEAD^{/[}", "^"] {
+        t.xp(["diff", argument])
+            .failure(2)
+            .stderr_contains(&format!("`{argument}` is neither a file nor a revision"));
+    }
+    t.xp(["diff", "."])
+        .failure(2)
+        .stderr_contains("`.` is a folder")
+        .stderr_contains("hint: name the lock in it, such as `./x-platform.lock`");
+    // The names that it prints are names that it takes.
+    t.xp(["diff", "v1.0:x-platform.lock", "HEAD~1:x-platform.lock"])
+        .success()
+        .stdout_contains(&format!("{}..{}", short(&first), short(&second)));
+    t.xp(["diff", "HEAD:old/x-platform.lock"])
+        .failure(2)
+        .stderr_contains("`HEAD` has no old/x-platform.lock");
+    t.xp(["diff", "HEAD:x-platform.yml"])
+        .failure(2)
+        .stderr_contains("HEAD:x-platform.yml");
     t.xp(["diff", "HEAD~2"]).success();
     // A damaged one is shown as it is there.
     t.write("x-platform.lock", "version: 1\n");

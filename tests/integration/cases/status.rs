@@ -28,6 +28,7 @@ pub const CASES: &[Case] = cases![
     a_variable_that_is_not_set_concerns_its_service,
     offline_asks_nobody,
     offline_knows_what_was_fetched,
+    what_offline_does_not_know_is_said,
     json_is_for_scripts,
 ];
 
@@ -321,7 +322,7 @@ fn a_registry_that_refuses_hides_nothing_else(t: &Context) {
     status
         .stderr_contains("error: the images of zbackend, zfrontend cannot be asked for")
         .stderr_contains(gateway.host());
-    t.xp(["status", "--offline"]).success();
+    t.xp(["status", "--offline", "zbackend"]).success();
 }
 
 fn an_engine_that_does_not_run_hides_nothing_else(t: &Context) {
@@ -441,18 +442,19 @@ fn offline_knows_what_was_fetched(t: &Context) {
     ];
     small::manifest(t, "", &services.concat());
     let commit = |output: &Output, service: &str| cells(output, service)[1].clone();
-    let status = t.xp(["status", "--offline"]).success();
+    let status = t.xp(["status", "--offline"]).failure(3);
     assert_eq!(commit(&status, "branch"), "?");
     assert_eq!(commit(&status, "commit"), first[..8]);
     for name in ["default", "branch", "tag", "commit"] {
         t.xp(["sync", name]).success();
     }
     repository.commit(&[("content", "2")], "Second");
-    let status = t.xp(["status", "--offline"]).success();
+    let status = t.xp(["status", "--offline"]).failure(3);
     for name in ["default", "branch", "tag", "commit"] {
         assert_eq!(commit(&status, name), first[..8], "{name}");
     }
     assert_eq!(commit(&status, "nowhere"), "?");
+    status.stderr_contains("the commit of nowhere is not known here");
     let train = t.xp(["status", "--offline", "branch", "--branch", "TASK-981"]);
     let train = train.success();
     assert_eq!(cells(&train, "branch")[1..3], ["TASK-981", &topic[..8]]);
@@ -472,6 +474,43 @@ fn offline_knows_what_was_fetched(t: &Context) {
         cells(&status, "branch")[1..],
         [&second[..8], "-", "master -1"]
     );
+}
+
+fn what_offline_does_not_know_is_said(t: &Context) {
+    let registry = t.registry().host();
+    let (backend, frontend) = (
+        small::repository(t, "zbackend"),
+        small::repository(t, "zfrontend"),
+    );
+    let services = [("zbackend", &backend), ("zfrontend", &frontend)];
+    for host in ["", registry] {
+        small::platform(t, host, &services);
+        t.xp(["sync", "zbackend"]).success();
+        let status = t.xp(["status", "--offline"]).failure(3);
+        assert_eq!(
+            cells(&status, "zfrontend"),
+            ["zfrontend", "?", "?", "missing"]
+        );
+        assert_eq!(cells(&status, "zbackend")[1], backend.head()[..8]);
+        assert!(!status.stdout.contains("REGISTRY"), "{status}");
+        status
+            .stderr_contains("error: the commit of zfrontend is not known here")
+            .stderr_contains("hint: `xp sync` fetches");
+        let all = t.xp(["status", "--offline", "--format", "json"]).failure(3);
+        let one = &json(&all)["services"][1];
+        let word = if host.is_empty() {
+            "no-registry"
+        } else {
+            "not-asked"
+        };
+        assert_eq!(
+            (&one["service"], &one["registry"]),
+            (&"zfrontend".into(), &word.into())
+        );
+        t.xp(["status", "--offline", "zbackend"]).success();
+    }
+    t.xp(["sync"]).success();
+    t.xp(["status", "--offline"]).success();
 }
 
 fn json_is_for_scripts(t: &Context) {

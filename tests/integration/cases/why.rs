@@ -10,6 +10,7 @@ pub const CASES: &[Case] = cases![
     a_service_that_does_not_exist_yet_is_explained_too,
     another_image_of_the_service_is_compared,
     an_image_that_nobody_has_is_refused,
+    an_image_of_no_registry_is_looked_for_in_the_engine_alone,
     no_value_that_may_be_secret_is_shown,
     one_service_is_explained,
 ];
@@ -135,7 +136,7 @@ fn every_input_is_told_with_its_place(t: &Context) {
 fn a_service_that_does_not_exist_yet_is_explained_too(t: &Context) {
     let product = Product::new(t);
     let output = product.why(&[]).success().stdout;
-    assert!(output.contains("registry  absent\n"), "{output}");
+    assert!(output.contains("\nregistry  absent\n"), "{output}");
     assert_eq!(cells(&output, "docker.file ")[3], "-");
     assert!(!output.contains("\n* "), "{output}");
     let conclusion = format!(
@@ -171,9 +172,27 @@ fn an_image_that_nobody_has_is_refused(t: &Context) {
     nowhere
         .stderr_contains("there is no image")
         .stderr_contains(":nightly")
-        .stderr_contains("takes a tag, a branch or a commit");
+        .stderr_contains("takes a tag, a branch, a commit or a digest of")
+        .does_not_contain("40 digits");
+    let short = product.why(&["--against", &product.backend.head()[..8]]);
+    short
+        .failure(3)
+        .stderr_contains("hint: if it is a commit, write all 40 digits of its SHA-1");
+    product
+        .why(&["--against", ""])
+        .failure(2)
+        .stderr_contains("`--against` is empty");
     let wrong = product.why(&["--against", "a b:c"]).failure(3);
     wrong.stderr_contains("`a b:c` is no tag, branch, digest or image");
+}
+
+fn an_image_of_no_registry_is_looked_for_in_the_engine_alone(t: &Context) {
+    let repository = small::repository(t, "zbackend");
+    small::platform(t, "", &[("zbackend", &repository)]);
+    t.xp(["why", "zbackend"])
+        .success()
+        .stdout_contains("\nengine   absent\n")
+        .does_not_contain("registry ");
 }
 
 fn no_value_that_may_be_secret_is_shown(t: &Context) {

@@ -162,6 +162,68 @@ fn every_kind_of_change_counts() {
 }
 
 #[test]
+fn files_that_git_does_not_look_at_count() {
+    let world = World::new();
+    for mark in ["assume-unchanged", "skip-worktree"] {
+        world.git("copy", &["update-index", &format!("--{mark}"), "file"]);
+        world.git(
+            "copy",
+            &["update-index", &format!("--{mark}"), "folder/run"],
+        );
+        assert_eq!(world.digest(), "clean", "{mark}");
+        let run = world.path("copy/folder/run");
+        let mut digests = Vec::new();
+        // As long as before, and at once: no time and no size need tell.
+        for text in ["2\n", "3\n"] {
+            world.write("copy/file", text);
+            assert_eq!(world.git("copy", &["status", "--porcelain"]), "", "{mark}");
+            assert_eq!(world.changes("copy").unwrap().paths, ["file"], "{mark}");
+            digests.push(world.digest());
+        }
+        let below = |path: &str| world.open("copy").tree_changes(&[path.to_owned()]).unwrap();
+        assert_eq!(below("folder"), None, "{mark}");
+        assert_eq!(below("file").unwrap().paths, ["file"], "{mark}");
+        world.write("copy/file", "1\n");
+        assert_eq!(world.digest(), "clean", "{mark}");
+        fs::set_permissions(&run, fs::Permissions::from_mode(0o755)).unwrap();
+        digests.push(world.digest());
+        fs::remove_file(&run).unwrap();
+        symlink("../file", &run).unwrap();
+        digests.push(world.digest());
+        fs::remove_file(&run).unwrap();
+        // A sparse checkout leaves files out.
+        match mark {
+            "skip-worktree" => assert_eq!(world.digest(), "clean"),
+            _ => digests.push(world.digest()),
+        }
+        world.write("copy/folder/run", "#!/bin/sh\n");
+        assert_eq!(world.digest(), "clean", "{mark}");
+        digests.push("clean".to_owned());
+        let count = digests.len();
+        digests.sort();
+        digests.dedup();
+        assert_eq!(digests.len(), count, "{mark}");
+        world.git("copy", &["update-index", &format!("--no-{mark}"), "file"]);
+        world.git(
+            "copy",
+            &["update-index", &format!("--no-{mark}"), "folder/run"],
+        );
+    }
+}
+
+#[test]
+fn line_ends_that_git_changes_are_no_difference() {
+    let world = World::new();
+    world.write("copy/.gitattributes", "text eol=crlf\n");
+    world.write("copy/text", "one\r\ntwo\r\n");
+    world.commit("copy");
+    world.git("copy", &["update-index", "--assume-unchanged", "text"]);
+    assert_eq!(world.digest(), "clean");
+    world.write("copy/text", "one\r\nTWO\r\n");
+    assert_eq!(world.changes("copy").unwrap().paths, ["text"]);
+}
+
+#[test]
 fn only_what_lies_below_a_path_counts() {
     let world = World::new();
     world.write("copy/file", "2\n");
