@@ -630,13 +630,24 @@ fn services_of_one_working_copy_are_locked_together(t: &Context) {
     t.xp(["lock", "two"]).success();
     repository.commit(&[("content", "3")], "Third");
     let user = User::new(t, "shared");
-    // The later one, which has what the earlier one had.
-    for result in ["cloned", "up to date"] {
-        t.xp(["sync", "--locked"]).success().stdout_contains(result);
+    // One checkout cannot be two commits: the later one is there, and the earlier one is told.
+    for _ in 0..2 {
+        let output = t.xp(["sync", "--locked"]).failure(1);
+        let both = format!(
+            "no locked commit has the locked files of both `one` ({}) and `two` ({})",
+            short(&first),
+            short(&second)
+        );
+        assert!(!output.row("two").contains(&both), "{output}");
+        assert!(output.row("one").contains(&both), "{output}");
+        output.stderr_contains("hint: `xp lock one two` locks them together");
         assert_eq!(user.head(), second);
     }
     t.xp(["sync", "--locked", "one"]).success();
     assert_eq!(user.head(), first);
+    t.xp(["lock", "one", "two"]).success();
+    t.xp(["sync", "--locked"]).success();
+    assert_eq!(user.head(), repository.head());
     repository.git(&["switch", "--quiet", "--orphan", "other"]);
     repository.commit(
         &[("Dockerfile", small::DOCKERFILE), ("content", "4")],
@@ -645,7 +656,9 @@ fn services_of_one_working_copy_are_locked_together(t: &Context) {
     t.xp(["lock", "one", "--branch", "other"]).success();
     t.xp(["sync", "--locked"])
         .failure(1)
-        .stderr_contains("services in it are locked at commits of different histories");
+        .stderr_contains("no locked commit has the locked files of both `one`")
+        .stderr_contains("hint: `xp lock one two` locks them together")
+        .does_not_contain("is not at the locked commit");
     t.xp(["build", "--locked"]).success();
 }
 
@@ -753,6 +766,38 @@ fn services_of_one_repository_are_locked_by_what_touched_them(t: &Context) {
     assert_eq!(t.git("src/mono", &["rev-parse", "HEAD"]), two);
     t.xp(["sync", "--locked"]).success();
     assert_eq!(t.git("src/mono", &["rev-parse", "HEAD"]), later);
+    // One was locked anew and the other one was not, and the commit of the one has new files of both.
+    let newer_two = commit("two", "2", "Two again");
+    let newer_one = commit("one", "3", "One once more");
+    t.xp(["build"]).success();
+    t.xp(["lock", "one"]).success();
+    for is_new in [false, true] {
+        if is_new {
+            fs::remove_dir_all(t.dir().join("src/mono")).expect("the working copy");
+        }
+        let output = t.xp(["sync", "--locked"]).failure(1);
+        assert!(
+            output.row("two").contains("no locked commit has"),
+            "{output}"
+        );
+        assert!(
+            !output.row("one").contains("no locked commit has"),
+            "{output}"
+        );
+        output
+            .stderr_contains(&format!(
+                "both `one` ({}) and `two` ({})",
+                short(&newer_one),
+                short(&two)
+            ))
+            .stderr_contains("hint: `xp lock one two` locks them together");
+    }
+    t.xp(["sync", "--locked", "two"]).success();
+    assert_eq!(t.git("src/mono", &["rev-parse", "HEAD"]), two);
+    t.xp(["lock", "two"]).success();
+    assert!(lock_text(t).contains(&newer_two));
+    t.xp(["sync", "--locked"]).success();
+    assert_eq!(t.git("src/mono", &["rev-parse", "HEAD"]), newer_one);
     // Another folder is another service.
     let manifest = t.read("x-platform.yml");
     t.manifest(
