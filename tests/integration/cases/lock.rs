@@ -145,7 +145,7 @@ fn a_branch_that_moves_makes_the_lock_old(t: &Context) {
         .stdout_contains(&range)
         .stdout_contains("no image in the registry")
         .stderr_contains("x-platform.lock is out of date")
-        .stderr_contains("hint: `xp lock`");
+        .stderr_contains("hint: `xp lock` updates it, once `xp build` has built what is missing");
     assert!(!check.stdout.contains("zfrontend"), "{check}");
     assert_eq!(lock_text(t), text, "a check writes nothing");
 
@@ -157,6 +157,12 @@ fn a_branch_that_moves_makes_the_lock_old(t: &Context) {
     assert_eq!(lock_text(t), text);
 
     t.xp(["build"]).success();
+    let check = t.xp(["lock", "--check"]).failure(1);
+    let check = check.stderr_contains("hint: `xp lock` updates it");
+    assert!(
+        !check.stderr.contains("once"),
+        "nothing is missing: {check}"
+    );
     let lock = t.xp(["lock"]).success();
     lock.stdout_contains(&format!("zbackend  moved   {range}"))
         .stdout_contains("1 service is as it was")
@@ -239,9 +245,9 @@ fn what_is_not_built_is_not_locked(t: &Context) {
     t.xp(["lock"]).failure(1);
     t.xp(["build"]).success();
     product.manifest("true; true", "");
-    t.xp(["lock"])
-        .failure(1)
-        .stderr_contains("zbackend: the registry's was built before scripts.build changed");
+    t.xp(["lock"]).failure(1).stderr_contains(
+        "zbackend: the registry's was built from other inputs: scripts.build changed",
+    );
     assert!(!t.exists("x-platform.lock"));
     t.xp(["lock", "--trust-commit"]).success();
     t.xp(["lock", "--check"]).success();
@@ -436,7 +442,9 @@ fn images_without_tests_are_locked_only_when_asked(t: &Context) {
     t.xp(["build", "--no-test"]).success();
     t.xp(["lock"])
         .failure(1)
-        .stderr_contains("zbackend: the registry's was built before scripts.test")
+        .stderr_contains(
+            "zbackend: the registry's was built from other inputs: scripts.test is new\n",
+        )
         .stderr_contains("hint: `--no-test` locks what was built without tests");
     t.xp(["lock", "--no-test"]).success();
     let commit = product.backend.head();
@@ -674,7 +682,22 @@ fn a_topic_train_is_locked_by_the_names_of_its_images(t: &Context) {
     small::manifest(t, registry.host(), &services);
     t.xp(["build"]).success();
     frontend.branch("TASK-981");
-    frontend.commit(&[("content", "2")], "Topic");
+    let topic = frontend.commit(&[("content", "2")], "Topic");
+    // The commit's usual image is there, and the train's is not.
+    for (option, value, variant) in [
+        ("--branch", "TASK-981", "TASK-981"),
+        ("--reference", "zfrontend=TASK-981", "zfrontend=TASK-981"),
+    ] {
+        t.xp(["lock", option, value])
+            .failure(1)
+            .stderr_contains(&format!(
+                "zbackend: the registry has none of its commit with {variant}\n"
+            ))
+            .stderr_contains("zfrontend: the registry has none of its commit\n")
+            .stderr_contains(&format!(
+                "hint: `xp build {option} {value}` builds and pushes them"
+            ));
+    }
     t.xp(["build", "--branch", "TASK-981"]).success();
     t.xp(["lock", "--branch", "TASK-981"]).success();
     let text = lock_text(t);
@@ -705,6 +728,22 @@ fn a_topic_train_is_locked_by_the_names_of_its_images(t: &Context) {
     t.xp(["lock"]).success();
     assert!(!lock_text(t).contains("TASK-981"));
     t.xp(["build", "--locked"]).success();
+
+    // What was locked stays behind, and the image of what needs it was built with the new one.
+    let before = lock_text(t);
+    frontend.switch("master");
+    frontend.commit(&[("content", "3")], "Second");
+    t.xp(["build"]).success();
+    let refused = t.xp(["lock", "zbackend"]).failure(1);
+    let refused = refused
+        .stderr_contains(
+            "zbackend: the registry's was built with another `zfrontend` than the locked one",
+        )
+        .stderr_contains("hint: `xp lock zbackend zfrontend` locks them together");
+    assert!(!refused.stderr.contains("xp build"), "{refused}");
+    assert_eq!(lock_text(t), before);
+    t.xp(["lock", "zbackend", "zfrontend"]).success();
+    assert!(!lock_text(t).contains(&topic));
 }
 
 fn services_of_one_repository_are_locked_by_what_touched_them(t: &Context) {
