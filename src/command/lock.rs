@@ -14,11 +14,10 @@ use crate::error::{Exit, Failure};
 use crate::event::Event;
 use crate::execute::lock::{FolderLock, lock};
 use crate::history::Reach;
-use crate::image::ImageReference;
 use crate::inspect;
 use crate::lock::{Lock, LockFile, LockedService, Unlockable, Unlocked};
 use crate::manifest::{Service, ServiceName};
-use crate::plan::{Draft, Inventory, Options, UnknownImages};
+use crate::plan::{Draft, Inventory, Options, ServiceImage, UnknownImages};
 use crate::source::{GitReference, Origin, ServiceSource};
 
 /// Writes the lock, or tells whether it is up to date.
@@ -27,21 +26,23 @@ pub async fn run(session: &Session, args: &LockArgs) -> Result<(), Failure> {
     let name = lock_name(session, &path);
     if args.check {
         let file = LockFile::load(&path).map_err(|error| lock_failure(session, &error))?;
-        let (fresh, _) = session
+        let (fresh, unlocked) = session
             .unless_interrupted(fresh(session, args, &file.lock, None))
             .await?;
         session.reporter.finish();
-        return check(session, &name, &file.lock, &fresh);
+        return check(session, &name, &file.lock, &fresh, &unlocked);
     }
     // From reading to writing: two at once would each lose what the other one wrote.
     let locked = async { Ok(lock(&session.layout.lock(), &session.events).await?) };
     let folder_lock = session.unless_interrupted(locked).await?;
     let file = LockFile::load_or_begin(&path).map_err(|error| lock_failure(session, &error))?;
-    let (fresh, is_built) = session
+    let (fresh, unlocked) = session
         .unless_interrupted(fresh(session, args, &file.lock, Some(&folder_lock)))
         .await?;
     session.reporter.finish();
-    is_built?;
+    if !unlocked.is_empty() {
+        return Err(unlocked.into());
+    }
     let is_new = !file.exists();
     let is_written = file.replace(&fresh)?;
     if session.settings.report.quiet {
@@ -57,7 +58,13 @@ pub async fn run(session: &Session, args: &LockArgs) -> Result<(), Failure> {
     super::print(&format!("{table}{end}"))
 }
 
-fn check(session: &Session, name: &str, old: &Lock, fresh: &Lock) -> Result<(), Failure> {
+fn check(
+    session: &Session,
+    name: &str,
+    old: &Lock,
+    fresh: &Lock,
+    unlocked: &Unlocked,
+) -> Result<(), Failure> {
     let table = old.difference_table(fresh);
     if table.is_empty() {
         if session.settings.report.quiet {
@@ -69,13 +76,11 @@ fn check(session: &Session, name: &str, old: &Lock, fresh: &Lock) -> Result<(), 
     super::print(&table)?;
     Err(Failure::rendered(
         Exit::ServiceFailed,
-        format!(
-            "error: {name} is out of date\nhint: `xp lock` updates it, once `xp build` has built what is missing"
-        ),
+        format!("error: {name} is out of date\nhint: {}", unlocked.update()),
     ))
 }
 
-/// Returns the lock as it would be today, and whether all its images can be locked.
+/// Returns the lock as it would be today, and the images that cannot be locked.
 ///
 /// Services that are not selected are taken as the lock has them, so that a set stays one.
 async fn fresh(
@@ -83,7 +88,7 @@ async fn fresh(
     args: &LockArgs,
     old: &Lock,
     folder_lock: Option<&FolderLock>,
-) -> Result<(Lock, Result<(), Unlocked>), Failure> {
+) -> Result<(Lock, Unlocked), Failure> {
     let manifest = &session.manifest;
     let selected = commits::select(session, &args.selection)?;
     let whole = selected.len() == manifest.services.len();
@@ -115,9 +120,9 @@ async fn fresh(
     let facts = session.engine().await.map(|(_, facts)| facts);
     let registry = session.registry(&facts.unwrap_or_default());
     let inventory = in_registries(session, &draft, &registry).await?;
-    let images: BTreeMap<ServiceName, ImageReference> = selected
+    let images: BTreeMap<ServiceName, ServiceImage> = selected
         .iter()
-        .filter_map(|name| Some((name.clone(), draft.image(name)?.image.clone())))
+        .filter_map(|name| Some((name.clone(), draft.image(name)?.clone())))
         .collect();
     let today = draft
         .compare(&inventory, &folders)
@@ -145,15 +150,19 @@ async fn fresh(
             service,
             source,
             asked,
-            image.clone(),
+            image.image.clone(),
             &today,
             &folders,
             args.no_test,
         );
         entries.extend(entry.map(|entry| (name.clone(), entry)));
         let comparison = today.comparisons.get(name);
-        let problem = comparison.and_then(|comparison| Unlockable::of(&comparison.registry));
-        let is_trusted = |it: &Unlockable| args.trust_commit && matches!(it, Unlockable::Stale(_));
+        let variant = image.variant.as_deref();
+        let problem =
+            comparison.and_then(|comparison| Unlockable::of(&comparison.registry, variant, &kept));
+        let is_trusted = |it: &Unlockable| {
+            args.trust_commit && matches!(it, Unlockable::Stale(_) | Unlockable::Apart(_))
+        };
         let problem = problem.filter(|it| !is_trusted(it));
         unlockable.extend(problem.map(|problem| (name.clone(), problem)));
     }
@@ -161,7 +170,19 @@ async fn fresh(
         true => old.replaced_by(entries),
         false => old.with(entries),
     };
-    Ok((lock, Unlocked::check(unlockable, kept)))
+    Ok((
+        lock,
+        Unlocked::new(unlockable, options_of(&args.references)),
+    ))
+}
+
+/// Returns what chooses other commits, as a command takes it.
+fn options_of(references: &References) -> Vec<String> {
+    let branch = references.branch.iter();
+    let branch = branch.map(|branch| format!("--branch {branch}"));
+    let own = references.references.iter();
+    let own = own.map(|(name, reference)| format!("--reference {name}={reference}"));
+    branch.chain(own).collect()
 }
 
 /// Asks the registries alone: what only the engine has cannot be deployed.

@@ -16,12 +16,11 @@ use crate::cli::SyncArgs;
 use crate::error::Failure;
 use crate::event::{Event, FailedStep, Outcome, Phase, Unit};
 use crate::execute::lock::lock;
-use crate::execute::sync::{Reason, SyncOutcome};
+use crate::execute::sync::{LockedCommit, Reason, SyncOutcome};
 use crate::execute::{Sources, Stop, check_out_working_copy, sync_working_copy};
 use crate::plan::SyncStep;
 use crate::plan::table::aligned;
 use crate::report::{failures, paint};
-use crate::source::CommitId;
 
 /// How many working copies at once where no number is given; the client limits each host's share.
 const JOBS: usize = 16;
@@ -39,12 +38,21 @@ pub async fn run(session: &Session, args: &SyncArgs) -> Result<(), Failure> {
             None => commits::resolve(session, &git, &selected, &args.references).await,
         }
     };
-    let mut steps = Vec::new();
+    let (mut steps, mut locked_commits) = (Vec::new(), Vec::new());
     for (name, source) in session.unless_interrupted(sources).await? {
         let Some(service) = session.manifest.services.get(&name) else {
             continue;
         };
         let dir = session.manifest.folder.join(&service.dir);
+        locked_commits.push(LockedCommit {
+            service: name.clone(),
+            commit: source.tip.commit,
+            // Below a path, other commits than its own have the service's files as well.
+            paths: match service.git.path {
+                Some(_) => service.git.paths(),
+                None => Vec::new(),
+            },
+        });
         steps.push((
             Unit::Service(name),
             SyncStep {
@@ -60,13 +68,17 @@ pub async fn run(session: &Session, args: &SyncArgs) -> Result<(), Failure> {
         units: steps.iter().map(|(unit, _)| unit.clone()).collect(),
     });
     let sources = Arc::new(stages::sources(session, git, session.cancel.clone()));
-    let locked = locked.map(|_| by_working_copy(&steps));
-    let work = steps.into_iter().map(|(unit, step)| {
-        let commits = locked
-            .as_ref()
-            .map(|commits| commits.get(&step.dir).cloned().unwrap_or_default());
-        sync_one(session, sources.clone(), unit, step, commits)
-    });
+    let locked = locked.map(|_| by_working_copy(&steps, &locked_commits));
+    let work = steps
+        .into_iter()
+        .zip(locked_commits)
+        .map(|((unit, step), own)| {
+            let locked = locked.as_ref().map(|all| {
+                let all = all.get(&step.dir).cloned().unwrap_or_default();
+                (own, all)
+            });
+            sync_one(session, sources.clone(), unit, step, locked)
+        });
     let jobs = args.jobs.jobs.map_or(JOBS, usize::from);
     let mut rows: Vec<Vec<String>> = futures_util::stream::iter(work)
         .buffer_unordered(jobs)
@@ -83,13 +95,16 @@ pub async fn run(session: &Session, args: &SyncArgs) -> Result<(), Failure> {
 }
 
 /// Returns what is wanted of each working copy: services of one remote may share one.
-fn by_working_copy(steps: &[(Unit, SyncStep)]) -> BTreeMap<PathBuf, Vec<CommitId>> {
-    let mut commits: BTreeMap<PathBuf, Vec<CommitId>> = BTreeMap::new();
-    for (_, step) in steps {
-        let wanted = commits.entry(step.dir.clone()).or_default();
-        wanted.push(step.resolved.commit);
+fn by_working_copy(
+    steps: &[(Unit, SyncStep)],
+    locked: &[LockedCommit],
+) -> BTreeMap<PathBuf, Vec<LockedCommit>> {
+    let mut wanted: BTreeMap<PathBuf, Vec<LockedCommit>> = BTreeMap::new();
+    for ((_, step), locked) in steps.iter().zip(locked) {
+        let of_dir = wanted.entry(step.dir.clone()).or_default();
+        of_dir.push(locked.clone());
     }
-    commits
+    wanted
 }
 
 /// Brings one working copy up to date, and returns its row of the closing table.
@@ -98,7 +113,7 @@ async fn sync_one(
     sources: Arc<Sources>,
     unit: Unit,
     step: SyncStep,
-    locked: Option<Vec<CommitId>>,
+    locked: Option<(LockedCommit, Vec<LockedCommit>)>,
 ) -> Vec<String> {
     let start = Instant::now();
     let (events, phase) = (&session.events, Phase::Sync);
@@ -106,14 +121,17 @@ async fn sync_one(
     events.emit(Event::UnitStarted { unit: unit.clone() });
     let result = if session.cancel.is_cancelled() {
         Err(Stop::Cancelled)
-    } else if let Some(commits) = locked {
-        check_out_working_copy(&sources, &unit, &step, commits).await
+    } else if let Some((own, all)) = locked {
+        check_out_working_copy(&sources, &unit, &step, own, all).await
     } else {
         sync_working_copy(&sources, &unit, &step).await
     };
     let (text, outcome) = match result {
         Ok(SyncOutcome::LeftAlone(reason)) if is_locked => {
-            let what = format!("fetched, left as it is: {reason}");
+            let what = match reason {
+                Reason::LockedApart(_) => reason.to_string(),
+                _ => format!("fetched, left as it is: {reason}"),
+            };
             (what, Outcome::Failed(not_checked_out(&step, &reason)))
         }
         Ok(outcome) => (result_text(&outcome), Outcome::Done),
@@ -143,6 +161,16 @@ async fn sync_one(
 
 /// The commit is there, the files are not: what is locked is not what is seen.
 fn not_checked_out(step: &SyncStep, reason: &Reason) -> FailedStep {
+    if let Reason::LockedApart([(one, _), (other, _)]) = reason {
+        return FailedStep {
+            phase: Phase::Sync,
+            message: format!("{}: {reason}", step.dir.display()),
+            hints: vec![format!(
+                "`xp lock {one} {other}` locks them together; services that follow different branches take a `dir` each"
+            )],
+            outside: false,
+        };
+    }
     FailedStep {
         phase: Phase::Sync,
         message: format!(

@@ -11,13 +11,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::state::UnitState;
 use super::stop::{StepError, Stop};
-use super::sync::{SyncError, SyncOutcome, SyncRequest, check_out_locked, sync};
+use super::sync::{LockedCommit, SyncError, SyncOutcome, SyncRequest, check_out_locked, sync};
 use crate::client::git::{
     Export, GitClient, GitErrorKind, Opened, Progress, Watch, WorkingCopy, export,
 };
 use crate::event::{Event, Events, Phase, Unit};
 use crate::plan::{ExportStep, SyncStep};
-use crate::source::CommitId;
 
 /// Progress is told at most so often, as git reports every object.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
@@ -102,17 +101,18 @@ pub async fn sync_working_copy(
     Ok(outcome)
 }
 
-/// Checks a locked commit out where that is safe, and returns what was done. `others` are those of the
-/// other services in the working copy.
+/// Checks a locked commit out where that is safe, and returns what was done. `all` is what is locked of
+/// every service in the working copy.
 pub async fn check_out_working_copy(
     sources: &Sources,
     unit: &Unit,
     step: &SyncStep,
-    others: Vec<CommitId>,
+    own: LockedCommit,
+    all: Vec<LockedCommit>,
 ) -> Result<SyncOutcome, Stop> {
     let _lock = sources.lock(&step.dir).await;
     let check_out = move |client: &GitClient, request: &SyncRequest<'_>, watch: &Watch<'_>| {
-        check_out_locked(client, request, &others, watch)
+        check_out_locked(client, request, &own, &all, watch)
     };
     synced(sources, unit, step, check_out).await
 }

@@ -23,7 +23,7 @@ mod tests;
 
 use std::path::Path;
 
-pub use locked::check_out_locked;
+pub use locked::{LockedCommit, check_out_locked};
 pub use objects::{fetch_missing, fetch_objects, fetch_whole_history};
 pub use outcome::{Reason, SyncError, SyncOutcome};
 

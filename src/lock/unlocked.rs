@@ -5,89 +5,152 @@ use std::fmt;
 
 use crate::error::{Diagnostic, Exit};
 use crate::manifest::ServiceName;
-use crate::plan::Sighting;
+use crate::plan::{Sighting, TESTS};
 use crate::recipe::{Change, Standing};
 
 /// Why an image cannot be locked: a lock that cannot be deployed is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unlockable {
     /// The registry does not have it.
-    Missing,
+    Missing {
+        /// What tells it from the commit's usual image, where it is another one.
+        variant: Option<String>,
+    },
     /// The registry's was built from other inputs than today's.
     Stale(Vec<Change>),
     /// The registry's was built from a working copy, and may hold what the commit does not.
     OfWorkingCopy,
+    /// The registry's was built with other commits or builds of these services, which stay as they are
+    /// locked.
+    Apart(BTreeSet<ServiceName>),
 }
 
 impl Unlockable {
     /// Returns why an image cannot be locked, by what was found of it in its registry.
-    pub fn of(sighting: &Sighting) -> Option<Self> {
+    ///
+    /// `variant` is how the image is told from the commit's usual one, `kept` are the services that are
+    /// taken as they are locked.
+    pub fn of(
+        sighting: &Sighting,
+        variant: Option<&str>,
+        kept: &BTreeSet<ServiceName>,
+    ) -> Option<Self> {
         match sighting {
-            Sighting::Absent => Some(Self::Missing),
-            Sighting::Found(Standing::Stale(changes)) => Some(Self::Stale(changes.clone())),
+            Sighting::Absent => Some(Self::Missing {
+                variant: variant.map(str::to_owned),
+            }),
+            Sighting::Found(Standing::Stale(changes)) => {
+                let kept_need = |change: &Change| {
+                    let need = change.name().strip_prefix("needs.")?;
+                    kept.iter().find(|name| name.as_str() == need).cloned()
+                };
+                let apart: Option<BTreeSet<ServiceName>> = changes.iter().map(kept_need).collect();
+                Some(match apart {
+                    Some(apart) if !apart.is_empty() => Self::Apart(apart),
+                    _ => Self::Stale(changes.clone()),
+                })
+            }
             Sighting::OfWorkingCopy => Some(Self::OfWorkingCopy),
             Sighting::NotAsked | Sighting::Found(_) => None,
             // What could not be told was an error before.
             Sighting::Unknown(_) | Sighting::Damaged(_) => None,
         }
     }
+
+    fn is_to_be_built(&self) -> bool {
+        !matches!(self, Self::Apart(_))
+    }
+
+    fn lacks_only_tests(&self) -> bool {
+        match self {
+            Self::Stale(changes) => changes.iter().all(|change| change.name() == TESTS),
+            Self::Missing { .. } | Self::Apart(_) | Self::OfWorkingCopy => false,
+        }
+    }
 }
 
-/// The images that are to be built before there can be a lock.
+/// The images without which there cannot be a lock.
 #[derive(Debug, thiserror::Error)]
 pub struct Unlocked {
     services: Vec<(ServiceName, Unlockable)>,
-    kept: BTreeSet<ServiceName>,
+    /// The options by which the commits were chosen, as a command takes them.
+    options: Vec<String>,
 }
 
 impl Unlocked {
-    /// Makes the error of these services; none where there are none. `kept` are the services that are
-    /// taken as the lock has them.
-    ///
-    /// # Errors
-    ///
-    /// Where there are services.
-    pub fn check(
-        services: Vec<(ServiceName, Unlockable)>,
-        kept: BTreeSet<ServiceName>,
-    ) -> Result<(), Self> {
-        match services.is_empty() {
-            true => Ok(()),
-            false => Err(Self { services, kept }),
+    /// Makes the error of these services, whose commits were chosen by these options of the command line,
+    /// such as `--branch TASK-981`.
+    pub fn new(services: Vec<(ServiceName, Unlockable)>, options: Vec<String>) -> Self {
+        Self { services, options }
+    }
+
+    /// Tells whether every image can be locked.
+    pub fn is_empty(&self) -> bool {
+        self.services.is_empty()
+    }
+
+    /// Returns what brings a lock that differs up to date.
+    pub fn update(&self) -> String {
+        let lock = self.command("lock", &BTreeSet::new());
+        if self.is_any_to_be_built() {
+            let build = self.command("build", &BTreeSet::new());
+            return format!("`{lock}` updates it, once `{build}` has built what is missing");
+        }
+        let together = self.together();
+        match together.is_empty() {
+            true => format!("`{lock}` updates it"),
+            false => format!("`{}` updates it", self.command("lock", &together)),
         }
     }
 
-    /// Returns the services whose images were built with another version of a kept service than the
-    /// lock's, and those kept services: no build helps, as it takes what is there today.
-    fn apart(&self) -> BTreeSet<&ServiceName> {
-        let mut apart = BTreeSet::new();
+    fn is_any_to_be_built(&self) -> bool {
+        let mut problems = self.services.iter().map(|(_, problem)| problem);
+        problems.any(Unlockable::is_to_be_built)
+    }
+
+    /// Returns the services that go only with others than the locked ones, and those others.
+    fn together(&self) -> BTreeSet<&ServiceName> {
+        let mut together = BTreeSet::new();
         for (service, problem) in &self.services {
-            let Unlockable::Stale(changes) = problem else {
-                continue;
-            };
-            let needs = changes
-                .iter()
-                .filter_map(|change| change.name().strip_prefix("needs."));
-            let kept = needs.filter_map(|need| self.kept.iter().find(|kept| kept.as_str() == need));
-            for need in kept {
-                apart.extend([service, need]);
+            if let Unlockable::Apart(needs) = problem {
+                together.insert(service);
+                together.extend(needs);
             }
         }
-        apart
+        together
+    }
+
+    fn command(&self, name: &str, services: &BTreeSet<&ServiceName>) -> String {
+        let services = services.iter().map(|service| service.to_string());
+        let words = ["xp".to_owned(), name.to_owned()].into_iter();
+        let words: Vec<String> = words
+            .chain(services)
+            .chain(self.options.iter().cloned())
+            .collect();
+        words.join(" ")
     }
 }
 
 impl fmt::Display for Unlocked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let images = match self.services.len() {
-            1 => "an image is".to_owned(),
-            count => format!("{count} images are"),
+        let (image, verb) = match self.services.len() {
+            1 => ("an image".to_owned(), "is"),
+            count => (format!("{count} images"), "are"),
         };
-        write!(f, "{images} not built yet, so nothing is locked")?;
+        match self.is_any_to_be_built() {
+            true => write!(f, "{image} {verb} not built yet, so nothing is locked")?,
+            false => write!(
+                f,
+                "{image} {verb} built with others than the locked ones, so nothing is locked"
+            )?,
+        }
         for (service, problem) in &self.services {
             match problem {
-                Unlockable::Missing => {
-                    write!(f, "\n  {service}: the registry has none of its commit")?
+                Unlockable::Missing { variant } => {
+                    write!(f, "\n  {service}: the registry has none of its commit")?;
+                    if let Some(variant) = variant {
+                        write!(f, " with {variant}")?;
+                    }
                 }
                 Unlockable::OfWorkingCopy => write!(
                     f,
@@ -98,7 +161,15 @@ impl fmt::Display for Unlocked {
                     let changes = changes.join(", ");
                     write!(
                         f,
-                        "\n  {service}: the registry's was built before {changes}"
+                        "\n  {service}: the registry's was built from other inputs: {changes}"
+                    )?;
+                }
+                Unlockable::Apart(needs) => {
+                    let needs: Vec<String> = needs.iter().map(|need| format!("`{need}`")).collect();
+                    let needs = needs.join(", ");
+                    write!(
+                        f,
+                        "\n  {service}: the registry's was built with another {needs} than the locked one"
                     )?;
                 }
             }
@@ -113,24 +184,97 @@ impl Diagnostic for Unlocked {
     }
 
     fn hints(&self) -> Vec<String> {
-        let only_tests = self.services.iter().all(|(_, problem)| match problem {
-            Unlockable::Missing | Unlockable::OfWorkingCopy => false,
-            Unlockable::Stale(changes) => changes
-                .iter()
-                .all(|change| change.name() == crate::plan::TESTS),
-        });
-        let mut hints = vec!["`xp build` builds and pushes them".to_owned()];
-        let apart: Vec<&str> = self.apart().into_iter().map(ServiceName::as_str).collect();
-        hints.extend((!apart.is_empty()).then(|| {
-            format!(
-                "a service that is needed and not selected stays as the lock has it: \
-                 `xp lock {}` locks together what was built together",
-                apart.join(" ")
-            )
-        }));
-        hints.extend(
-            only_tests.then(|| "`--no-test` locks what was built without tests".to_owned()),
-        );
+        let mut hints = Vec::new();
+        if self.is_any_to_be_built() {
+            let build = self.command("build", &BTreeSet::new());
+            hints.push(format!("`{build}` builds and pushes them"));
+        }
+        let together = self.together();
+        if !together.is_empty() {
+            let lock = self.command("lock", &together);
+            hints.push(format!("`{lock}` locks them together"));
+        }
+        let mut problems = self.services.iter().map(|(_, problem)| problem);
+        if problems.all(Unlockable::lacks_only_tests) {
+            hints.push("`--no-test` locks what was built without tests".to_owned());
+        }
         hints
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recipe::Recipe;
+
+    fn recipe(inputs: &[&str]) -> Recipe {
+        let inputs: Vec<String> = inputs
+            .iter()
+            .map(|name| format!(r#""{name}":"0123456789""#))
+            .collect();
+        let text = format!(r#"{{"version":1,"inputs":{{{}}}}}"#, inputs.join(","));
+        text.parse().unwrap()
+    }
+
+    fn problem(new_inputs: &[&str], kept: &[&str]) -> Option<Unlockable> {
+        let changes = recipe(new_inputs).changes_since(&recipe(&[]));
+        let kept = kept.iter().map(|name| name.parse().unwrap()).collect();
+        Unlockable::of(&Sighting::Found(Standing::Stale(changes)), None, &kept)
+    }
+
+    fn unlocked(problem: Option<Unlockable>) -> Unlocked {
+        let service = ("back".parse().unwrap(), problem.unwrap());
+        Unlocked::new(vec![service], vec!["--branch topic".to_owned()])
+    }
+
+    #[test]
+    fn what_stays_as_it_is_locked_is_locked_together() {
+        let error = unlocked(problem(&["needs.front"], &["front", "other"]));
+        assert_eq!(
+            error.to_string(),
+            "an image is built with others than the locked ones, so nothing is locked\n  \
+             back: the registry's was built with another `front` than the locked one"
+        );
+        assert_eq!(
+            error.hints(),
+            ["`xp lock back front --branch topic` locks them together"]
+        );
+        assert_eq!(
+            error.update(),
+            "`xp lock back front --branch topic` updates it"
+        );
+    }
+
+    #[test]
+    fn what_changed_otherwise_is_to_be_built() {
+        for (inputs, kept) in [
+            (["needs.front", "scripts.build"], ["front"]),
+            (["needs.front", "needs.other"], ["front"]),
+        ] {
+            let error = unlocked(problem(&inputs, &kept));
+            let text = error.to_string();
+            let reason = "built from other inputs: needs.front is new, ";
+            assert!(text.contains(reason), "{text}");
+            assert_eq!(
+                error.hints(),
+                ["`xp build --branch topic` builds and pushes them"]
+            );
+        }
+        assert_eq!(unlocked(problem(&[TESTS], &[])).hints().len(), 2);
+    }
+
+    #[test]
+    fn a_missing_image_is_called_as_it_would_be() {
+        let missing = |variant| Unlockable::of(&Sighting::Absent, variant, &BTreeSet::new());
+        let text = |variant| unlocked(missing(variant)).to_string();
+        assert!(text(None).ends_with("back: the registry has none of its commit"));
+        assert!(text(Some("topic")).ends_with("has none of its commit with topic"));
+        assert_eq!(
+            unlocked(missing(None)).update(),
+            "`xp lock --branch topic` updates it, once `xp build --branch topic` has built what is missing"
+        );
+        let nothing = Unlocked::new(Vec::new(), Vec::new());
+        assert!(nothing.is_empty());
+        assert_eq!(nothing.update(), "`xp lock` updates it");
     }
 }

@@ -1,16 +1,31 @@
 //! A locked commit in a working copy.
 
-use super::objects::{Tracking, fetch_missing};
+use super::objects::{Tracking, fetch_missing, fetch_whole_history};
 use super::{Reason, SyncError, SyncOutcome, SyncRequest};
-use crate::client::git::{GitClient, GitError, Head, Move, NotMoved, Opened, Watch, WorkingCopy};
+use crate::client::git::{
+    GitClient, GitError, Head, LastTouch, Move, NotMoved, Opened, PathsAt, Watch, WorkingCopy,
+};
+use crate::manifest::ServiceName;
 use crate::source::{CommitId, ResolvedReference};
+
+/// What a lock says of one of the services in a working copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockedCommit {
+    /// The service.
+    pub service: ServiceName,
+    /// Its commit.
+    pub commit: CommitId,
+    /// The folders and files that are the service; none where it is the whole repository.
+    pub paths: Vec<String>,
+}
 
 /// Makes sure that a commit is in the working copy's object store, and checks it out without a branch
 /// where nothing of the user's can be lost: from the branch that the commit was locked on, if that has no
 /// commits of its own, and from where xp detached `HEAD` before. The branch stays where it is. Blocks.
 ///
-/// `others` are the locked commits of the other services in the same working copy: what is checked out is
-/// the one with all others in its history, whose files are those of all of them.
+/// `all` is what is locked of every service in the same working copy, `own` included. What is checked out
+/// is the commit with all others in its history; a service whose files are other ones there than at its
+/// own commit is left out of it, which [`Reason::LockedApart`] tells.
 ///
 /// # Errors
 ///
@@ -18,33 +33,37 @@ use crate::source::{CommitId, ResolvedReference};
 pub fn check_out_locked(
     client: &GitClient,
     request: &SyncRequest<'_>,
-    others: &[CommitId],
+    own: &LockedCommit,
+    all: &[LockedCommit],
     watch: &Watch<'_>,
 ) -> Result<SyncOutcome, SyncError> {
     let is_new = matches!(WorkingCopy::open(request.dir)?, Opened::Nothing);
-    let own = request.resolved.commit;
-    let commits: Vec<CommitId> = std::iter::once(own).chain(others.iter().copied()).collect();
-    for commit in &commits {
+    for commit in std::iter::once(own.commit).chain(all.iter().map(|locked| locked.commit)) {
         // Its branch may be somewhere else by now, so it is asked for by itself.
-        let bare = ResolvedReference {
-            commit: *commit,
-            name: None,
-        };
+        let bare = ResolvedReference { commit, name: None };
         let by_itself = SyncRequest {
             resolved: &bare,
-            commit: *commit,
+            commit,
             ..*request
         };
         fetch_missing(client, &by_itself, watch)?;
+    }
+    // How the commits stand to each other cannot be told where the history ends between them.
+    if all.iter().any(|locked| locked.commit != own.commit)
+        && let Opened::WorkingCopy(working_copy) = WorkingCopy::open(request.dir)?
+        && working_copy.is_shallow()
+    {
+        fetch_whole_history(client, request, watch)?;
     }
     let Opened::WorkingCopy(working_copy) = WorkingCopy::open(request.dir)? else {
         let dir = request.dir.to_owned();
         return Err(SyncError::OtherFiles { dir });
     };
-    let Some(to) = newest(&working_copy, &commits)? else {
-        let why = "services in it are locked at commits of different histories";
-        return Ok(SyncOutcome::LeftAlone(Reason::Failed(why.to_owned())));
+    let newest = match newest(&working_copy, own, all)? {
+        Ok(newest) => newest,
+        Err(reason) => return Ok(SyncOutcome::LeftAlone(reason)),
     };
+    let to = newest.commit;
     let remote = working_copy.remote_of(client, request.url);
     let tracking = Tracking::of(&working_copy, remote, request.resolved);
     let target = ResolvedReference {
@@ -54,22 +73,54 @@ pub fn check_out_locked(
     let outcome = check_out(&working_copy, &tracking, &target, watch)?;
     Ok(match outcome {
         SyncOutcome::LeftAlone(_) => outcome,
+        _ if !has_files_of(&working_copy, to, own, watch)? => {
+            SyncOutcome::LeftAlone(apart(own, newest))
+        }
         _ if is_new => SyncOutcome::Cloned,
         _ => outcome,
     })
 }
 
-/// Returns the commit that has all the others in its history.
-fn newest(working_copy: &WorkingCopy, commits: &[CommitId]) -> Result<Option<CommitId>, GitError> {
-    'commits: for commit in commits {
-        for other in commits {
-            if !working_copy.is_ancestor(*other, *commit)? {
-                continue 'commits;
-            }
+/// Returns the service whose commit has all the others in its history, or which two stand in the way of one.
+fn newest<'l>(
+    working_copy: &WorkingCopy,
+    own: &'l LockedCommit,
+    all: &'l [LockedCommit],
+) -> Result<Result<&'l LockedCommit, Reason>, GitError> {
+    let mut newest = own;
+    for other in all {
+        if working_copy.is_ancestor(newest.commit, other.commit)? {
+            newest = other;
+        } else if !working_copy.is_ancestor(other.commit, newest.commit)? {
+            return Ok(Err(apart(newest, other)));
         }
-        return Ok(Some(*commit));
     }
-    Ok(None)
+    Ok(Ok(newest))
+}
+
+/// Tells whether the files of a service are those of its locked commit in another one that has it in its
+/// history.
+fn has_files_of(
+    working_copy: &WorkingCopy,
+    checked_out: CommitId,
+    own: &LockedCommit,
+    watch: &Watch<'_>,
+) -> Result<bool, GitError> {
+    if checked_out == own.commit || own.paths.is_empty() {
+        return Ok(checked_out == own.commit);
+    }
+    let paths = PathsAt {
+        tip: checked_out,
+        paths: own.paths.clone(),
+    };
+    let touched = working_copy.last_touched(&[paths], watch)?;
+    Ok(touched == [LastTouch::Commit(own.commit)])
+}
+
+fn apart(one: &LockedCommit, other: &LockedCommit) -> Reason {
+    let mut services = [one, other].map(|locked| (locked.service.clone(), locked.commit));
+    services.sort();
+    Reason::LockedApart(services)
 }
 
 fn check_out(

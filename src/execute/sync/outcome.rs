@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::client::git::{GitError, OperationUnderWay};
 use crate::error::{Diagnostic, Exit};
+use crate::manifest::ServiceName;
 use crate::source::{CommitId, GitUrl};
 
 /// What was done to a working copy.
@@ -67,6 +68,8 @@ pub enum Reason {
     Locked,
     /// Another service is built there by `--local`.
     BuiltInPlace,
+    /// No locked commit has the locked files of both of these services.
+    LockedApart([(ServiceName, CommitId); 2]),
     /// It could not be looked at, or a file could not be written.
     Failed(String),
 }
@@ -98,6 +101,12 @@ impl fmt::Display for Reason {
             Self::Detached => f.write_str("a detached HEAD"),
             Self::UnderWay(operation) => write!(f, "a {} is under way", operation.name()),
             Self::BuiltInPlace => f.write_str("another service is built there in place"),
+            Self::LockedApart([(one, at_one), (other, at_other)]) => write!(
+                f,
+                "no locked commit has the locked files of both `{one}` ({}) and `{other}` ({})",
+                at_one.short(),
+                at_other.short()
+            ),
             Self::Failed(why) => f.write_str(why),
             Self::Locked => f.write_str(
                 "`.git/index.lock` exists: another git process works there, or was killed",

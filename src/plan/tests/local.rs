@@ -255,7 +255,7 @@ fn an_image_of_a_working_copy_that_was_pushed_by_hand_is_replaced_and_not_locked
     let inventory = platform.inventory(&whole, &platform.folders(&whole));
     let compared = draft.compare(&inventory, &folders).unwrap();
     let sighting = &compared.comparisons[&name("front")].registry;
-    let problem = crate::lock::Unlockable::of(sighting);
+    let problem = crate::lock::Unlockable::of(sighting, None, &BTreeSet::new());
     assert_eq!(problem, Some(crate::lock::Unlockable::OfWorkingCopy));
 }
 

@@ -27,7 +27,6 @@ pub const CASES: &[Case] = cases![
     a_topic_train_is_locked_by_the_names_of_its_images,
     services_of_one_repository_are_locked_by_what_touched_them,
     a_lock_that_cannot_be_written_leaves_the_old_one,
-    what_was_built_together_is_locked_together,
     an_image_of_a_working_copy_is_not_locked,
 ];
 
@@ -147,7 +146,7 @@ fn a_branch_that_moves_makes_the_lock_old(t: &Context) {
         .stdout_contains(&range)
         .stdout_contains("no image in the registry")
         .stderr_contains("x-platform.lock is out of date")
-        .stderr_contains("hint: `xp lock`");
+        .stderr_contains("hint: `xp lock` updates it, once `xp build` has built what is missing");
     assert!(!check.stdout.contains("zfrontend"), "{check}");
     assert_eq!(lock_text(t), text, "a check writes nothing");
 
@@ -159,6 +158,12 @@ fn a_branch_that_moves_makes_the_lock_old(t: &Context) {
     assert_eq!(lock_text(t), text);
 
     t.xp(["build"]).success();
+    let check = t.xp(["lock", "--check"]).failure(1);
+    let check = check.stderr_contains("hint: `xp lock` updates it");
+    assert!(
+        !check.stderr.contains("once"),
+        "nothing is missing: {check}"
+    );
     let lock = t.xp(["lock"]).success();
     lock.stdout_contains(&format!("zbackend  moved   {range}"))
         .stdout_contains("1 service is as it was")
@@ -241,9 +246,9 @@ fn what_is_not_built_is_not_locked(t: &Context) {
     t.xp(["lock"]).failure(1);
     t.xp(["build"]).success();
     product.manifest("true; true", "");
-    t.xp(["lock"])
-        .failure(1)
-        .stderr_contains("zbackend: the registry's was built before scripts.build changed");
+    t.xp(["lock"]).failure(1).stderr_contains(
+        "zbackend: the registry's was built from other inputs: scripts.build changed",
+    );
     assert!(!t.exists("x-platform.lock"));
     t.xp(["lock", "--trust-commit"]).success();
     t.xp(["lock", "--check"]).success();
@@ -442,7 +447,9 @@ fn images_without_tests_are_locked_only_when_asked(t: &Context) {
     t.xp(["build", "--no-test"]).success();
     t.xp(["lock"])
         .failure(1)
-        .stderr_contains("zbackend: the registry's was built before scripts.test")
+        .stderr_contains(
+            "zbackend: the registry's was built from other inputs: scripts.test is new\n",
+        )
         .stderr_contains("hint: `--no-test` locks what was built without tests");
     t.xp(["lock", "--no-test"]).success();
     let commit = product.backend.head();
@@ -636,13 +643,24 @@ fn services_of_one_working_copy_are_locked_together(t: &Context) {
     t.xp(["lock", "two"]).success();
     repository.commit(&[("content", "3")], "Third");
     let user = User::new(t, "shared");
-    // The later one, which has what the earlier one had.
-    for result in ["cloned", "up to date"] {
-        t.xp(["sync", "--locked"]).success().stdout_contains(result);
+    // One checkout cannot be two commits: the later one is there, and the earlier one is told.
+    for _ in 0..2 {
+        let output = t.xp(["sync", "--locked"]).failure(1);
+        let both = format!(
+            "no locked commit has the locked files of both `one` ({}) and `two` ({})",
+            short(&first),
+            short(&second)
+        );
+        assert!(!output.row("two").contains(&both), "{output}");
+        assert!(output.row("one").contains(&both), "{output}");
+        output.stderr_contains("hint: `xp lock one two` locks them together");
         assert_eq!(user.head(), second);
     }
     t.xp(["sync", "--locked", "one"]).success();
     assert_eq!(user.head(), first);
+    t.xp(["lock", "one", "two"]).success();
+    t.xp(["sync", "--locked"]).success();
+    assert_eq!(user.head(), repository.head());
     repository.git(&["switch", "--quiet", "--orphan", "other"]);
     repository.commit(
         &[("Dockerfile", small::DOCKERFILE), ("content", "4")],
@@ -651,7 +669,9 @@ fn services_of_one_working_copy_are_locked_together(t: &Context) {
     t.xp(["lock", "one", "--branch", "other"]).success();
     t.xp(["sync", "--locked"])
         .failure(1)
-        .stderr_contains("services in it are locked at commits of different histories");
+        .stderr_contains("no locked commit has the locked files of both `one`")
+        .stderr_contains("hint: `xp lock one two` locks them together")
+        .does_not_contain("is not at the locked commit");
     t.xp(["build", "--locked"]).success();
 }
 
@@ -667,7 +687,22 @@ fn a_topic_train_is_locked_by_the_names_of_its_images(t: &Context) {
     small::manifest(t, registry.host(), &services);
     t.xp(["build"]).success();
     frontend.branch("TASK-981");
-    frontend.commit(&[("content", "2")], "Topic");
+    let topic = frontend.commit(&[("content", "2")], "Topic");
+    // The commit's usual image is there, and the train's is not.
+    for (option, value, variant) in [
+        ("--branch", "TASK-981", "TASK-981"),
+        ("--reference", "zfrontend=TASK-981", "zfrontend=TASK-981"),
+    ] {
+        t.xp(["lock", option, value])
+            .failure(1)
+            .stderr_contains(&format!(
+                "zbackend: the registry has none of its commit with {variant}\n"
+            ))
+            .stderr_contains("zfrontend: the registry has none of its commit\n")
+            .stderr_contains(&format!(
+                "hint: `xp build {option} {value}` builds and pushes them"
+            ));
+    }
     t.xp(["build", "--branch", "TASK-981"]).success();
     t.xp(["lock", "--branch", "TASK-981"]).success();
     let text = lock_text(t);
@@ -698,6 +733,22 @@ fn a_topic_train_is_locked_by_the_names_of_its_images(t: &Context) {
     t.xp(["lock"]).success();
     assert!(!lock_text(t).contains("TASK-981"));
     t.xp(["build", "--locked"]).success();
+
+    // What was locked stays behind, and the image of what needs it was built with the new one.
+    let before = lock_text(t);
+    frontend.switch("master");
+    frontend.commit(&[("content", "3")], "Second");
+    t.xp(["build"]).success();
+    let refused = t.xp(["lock", "zbackend"]).failure(1);
+    let refused = refused
+        .stderr_contains(
+            "zbackend: the registry's was built with another `zfrontend` than the locked one",
+        )
+        .stderr_contains("hint: `xp lock zbackend zfrontend` locks them together");
+    assert!(!refused.stderr.contains("xp build"), "{refused}");
+    assert_eq!(lock_text(t), before);
+    t.xp(["lock", "zbackend", "zfrontend"]).success();
+    assert!(!lock_text(t).contains(&topic));
 }
 
 fn services_of_one_repository_are_locked_by_what_touched_them(t: &Context) {
@@ -759,6 +810,38 @@ fn services_of_one_repository_are_locked_by_what_touched_them(t: &Context) {
     assert_eq!(t.git("src/mono", &["rev-parse", "HEAD"]), two);
     t.xp(["sync", "--locked"]).success();
     assert_eq!(t.git("src/mono", &["rev-parse", "HEAD"]), later);
+    // One was locked anew and the other one was not, and the commit of the one has new files of both.
+    let newer_two = commit("two", "2", "Two again");
+    let newer_one = commit("one", "3", "One once more");
+    t.xp(["build"]).success();
+    t.xp(["lock", "one"]).success();
+    for is_new in [false, true] {
+        if is_new {
+            fs::remove_dir_all(t.dir().join("src/mono")).expect("the working copy");
+        }
+        let output = t.xp(["sync", "--locked"]).failure(1);
+        assert!(
+            output.row("two").contains("no locked commit has"),
+            "{output}"
+        );
+        assert!(
+            !output.row("one").contains("no locked commit has"),
+            "{output}"
+        );
+        output
+            .stderr_contains(&format!(
+                "both `one` ({}) and `two` ({})",
+                short(&newer_one),
+                short(&two)
+            ))
+            .stderr_contains("hint: `xp lock one two` locks them together");
+    }
+    t.xp(["sync", "--locked", "two"]).success();
+    assert_eq!(t.git("src/mono", &["rev-parse", "HEAD"]), two);
+    t.xp(["lock", "two"]).success();
+    assert!(lock_text(t).contains(&newer_two));
+    t.xp(["sync", "--locked"]).success();
+    assert_eq!(t.git("src/mono", &["rev-parse", "HEAD"]), newer_one);
     // Another folder is another service.
     let manifest = t.read("x-platform.yml");
     t.manifest(
@@ -794,30 +877,6 @@ fn a_lock_that_cannot_be_written_leaves_the_old_one(t: &Context) {
         .success();
     t.xp(["lock", "--lock-file", "missing/release.lock"])
         .failure(3);
-}
-
-fn what_was_built_together_is_locked_together(t: &Context) {
-    let registry = t.registry();
-    let backend = small::repository(t, "zbackend");
-    let frontend = small::repository(t, "zfrontend");
-    let needs = "    needs: [zfrontend]\n";
-    let services = small::service(t, "zbackend", &backend.url_http(), "", needs)
-        + &small::service(t, "zfrontend", &frontend.url_http(), "", "");
-    small::manifest(t, registry.host(), &services);
-    t.xp(["build"]).success();
-    t.xp(["lock"]).success();
-    frontend.commit(&[("content", "2")], "Second");
-    backend.commit(&[("content", "2")], "Second");
-    t.xp(["build"]).success();
-    let old = lock_text(t);
-    // The backend's image has the new frontend in it, and the lock has the old one.
-    t.xp(["lock", "zbackend"])
-        .failure(1)
-        .stderr_contains("needs.zfrontend changed")
-        .stderr_contains("`xp lock zbackend zfrontend` locks together what was built together");
-    assert_eq!(lock_text(t), old);
-    t.xp(["lock", "zbackend", "zfrontend"]).success();
-    t.xp(["build", "--locked"]).success();
 }
 
 fn an_image_of_a_working_copy_is_not_locked(t: &Context) {

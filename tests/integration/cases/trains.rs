@@ -245,6 +245,9 @@ fn a_reference_of_a_needed_service_makes_images_of_its_own(t: &Context) {
     let variant = tags.iter().find(|tag| tag.starts_with(&commit));
     let variant = variant.expect("an image of its own");
     assert_eq!(product.read("front", variant, "/base"), "topic");
+    // The same name without the commit, in place of the branch's tag.
+    let moving = variant.replace(&format!("{}-", product.head("front")), "");
+    assert!(tags.contains(&moving), "{tags:?}");
     assert_eq!(
         product.tags("other").len(),
         2,
