@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::compare::{Compared, Comparison, Sighting};
 use super::draft::{Candidate, Draft};
+use super::obstacle::{Obstacle, Obstacles, known};
 use super::recipe::Folders;
-use super::{Decision, Inventory, PlanError, Presence, Refusal, UnknownImages, UnreadableRecipes};
+use super::{Decision, Inventory, PlanError, Presence, UnknownImages};
 use crate::event::Unit;
 use crate::image::{ImageReference, Tag};
 use crate::manifest::{BuilderImage, ServiceName};
-use crate::recipe::{Change, InvalidRecipe, Recipe, Standing};
+use crate::recipe::{Change, Recipe, Standing};
 
 /// What is done with one service, and why.
 #[derive(Debug)]
@@ -368,50 +369,6 @@ fn in_words(changes: &[Change]) -> String {
         words.push_str(&format!(" and {} more", changes.len() - NAMED_CHANGES));
     }
     words
-}
-
-/// What keeps a service from being decided.
-enum Obstacle {
-    Unknown(Refusal),
-    Recipe(InvalidRecipe),
-}
-
-/// Returns how an image stands, where it is there.
-fn known(sighting: &Sighting) -> Result<Option<&Standing>, Obstacle> {
-    match sighting {
-        Sighting::NotAsked | Sighting::Absent | Sighting::OfWorkingCopy => Ok(None),
-        Sighting::Found(standing) => Ok(Some(standing)),
-        Sighting::Unknown(refusal) => Err(Obstacle::Unknown(refusal.clone())),
-        Sighting::Damaged(invalid) => Err(Obstacle::Recipe(invalid.clone())),
-    }
-}
-
-/// Everything that keeps services from being decided.
-#[derive(Default)]
-struct Obstacles {
-    unknown: BTreeMap<Refusal, Vec<ImageReference>>,
-    recipes: Vec<(ImageReference, InvalidRecipe)>,
-}
-
-impl Obstacles {
-    fn add(&mut self, image: &ImageReference, obstacle: Obstacle) {
-        match obstacle {
-            Obstacle::Unknown(refusal) => {
-                self.unknown.entry(refusal).or_default().push(image.clone());
-            }
-            Obstacle::Recipe(invalid) => self.recipes.push((image.clone(), invalid)),
-        }
-    }
-
-    fn check(self) -> Result<(), PlanError> {
-        if !self.unknown.is_empty() {
-            return Err(UnknownImages::new(self.unknown).into());
-        }
-        if !self.recipes.is_empty() {
-            return Err(UnreadableRecipes(self.recipes).into());
-        }
-        Ok(())
-    }
 }
 
 impl Decided<'_> {

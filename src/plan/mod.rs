@@ -18,6 +18,7 @@ mod draft;
 mod error;
 mod inventory;
 mod layout;
+mod obstacle;
 mod place;
 mod recipe;
 mod step;
