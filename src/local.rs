@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use thiserror::Error;
 use tokio::task::spawn_blocking;
 
-use crate::client::git::{GitError, Head, Opened, WorkingCopy};
+use crate::client::git::{GitError, Head, Opened, WorkingCopy, joined};
 use crate::error::{Diagnostic, Exit};
 use crate::manifest::{Manifest, Service, ServiceName};
 use crate::source::{ResolvedReference, ServiceSource, WorkingTree};
@@ -115,10 +115,7 @@ pub async fn sources(
         .map(|(dir, services)| spawn_blocking(move || in_one_working_copy(services, &dir)));
     let (mut sources, mut missing) = (BTreeMap::new(), Vec::new());
     for looked_at in join_all(looked_at).await {
-        // A panic is a mistake in xp, and goes on its way.
-        let looked_at =
-            looked_at.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-        for (service, source) in looked_at? {
+        for (service, source) in joined(looked_at)? {
             match source {
                 Some(source) => _ = sources.insert(service.name, source),
                 None => missing.push((service.name, service.dir)),
@@ -223,9 +220,7 @@ pub async fn at_their_commits(
             Opened::WorkingCopy(working_copy) => working_copy.commit_facts(commit).map(Some),
             _ => Ok(None),
         });
-        let found = found
-            .await
-            .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        let found = joined(found.await);
         let failed = |cause| LocalError::Git {
             service: name.clone(),
             cause,

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use thiserror::Error;
 use tokio::task::spawn_blocking;
 
-use super::source::{Sources, joined};
+use super::source::Sources;
 use super::sync::{SyncError, SyncRequest, fetch_missing, fetch_whole_history};
-use crate::client::git::{GitError, Opened, Watch, WorkingCopy};
+use crate::client::git::{GitError, Opened, Watch, WorkingCopy, joined};
 use crate::source::{CommitId, CommitSummary, GitUrl, ResolvedReference};
 
 /// Two commits of a service, and where they are.

@@ -13,7 +13,7 @@ use super::state::UnitState;
 use super::stop::{StepError, Stop};
 use super::sync::{LockedCommit, SyncError, SyncOutcome, SyncRequest, check_out_locked, sync};
 use crate::client::git::{
-    Export, GitClient, GitErrorKind, Opened, Progress, Watch, WorkingCopy, export,
+    Export, GitClient, GitErrorKind, Opened, Progress, Watch, WorkingCopy, export, joined,
 };
 use crate::event::{Event, Events, Phase, Unit};
 use crate::plan::{ExportStep, SyncStep};
@@ -192,14 +192,6 @@ pub async fn run_export(
     state.objects = Some(exported.objects);
     state.borrowed_objects = exported.borrowed_objects;
     Ok(())
-}
-
-/// Goes on with a panic of a blocking thread, which is a mistake in xp.
-pub(super) fn joined<T>(result: Result<T, tokio::task::JoinError>) -> T {
-    match result {
-        Ok(value) => value,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
 }
 
 fn progress(events: Events, unit: Unit) -> impl Fn(Progress) {

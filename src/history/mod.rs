@@ -19,7 +19,7 @@ use thiserror::Error;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use crate::client::git::{GitClient, Watch};
+use crate::client::git::{GitClient, Watch, joined};
 use crate::error::{Diagnostic, Exit};
 use crate::event::{Event, Events};
 use crate::execute::lock::{FolderLock, LockError, lock};
@@ -337,13 +337,5 @@ impl Search<'_> {
 
     fn stage(&self, text: String) {
         self.events.emit(Event::StageStarted(text));
-    }
-}
-
-/// Goes on with a panic of a blocking thread, which is a mistake in xp.
-fn joined<T>(result: Result<T, tokio::task::JoinError>) -> T {
-    match result {
-        Ok(value) => value,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }

@@ -182,7 +182,7 @@ impl<'a> Draft<'a> {
             (Some(_), Some(Standing::Stale(changes)), Some(Standing::Verified)) => Choice {
                 decision: if push { Decision::Push } else { Decision::Skip },
                 reason: match push {
-                    true => format!("the registry's is older: {}", in_words(changes)),
+                    true => format!("the registry's is another: {}", in_words(changes)),
                     false => self.not_pushed(candidate),
                 },
                 changes: changes.clone(),
@@ -196,7 +196,7 @@ impl<'a> Draft<'a> {
             (Some(_), Some(_), Some(Standing::Stale(changes))) if pull => Choice {
                 decision: Decision::Pull,
                 reason: format!(
-                    "in the registry; the engine's is older: {}",
+                    "in the registry; the engine's is another: {}",
                     in_words(changes)
                 ),
                 changes: changes.clone(),

@@ -200,7 +200,7 @@ fn an_engine_that_has_todays_image_spares_the_build() {
     assert_eq!(
         decided(&options, &today),
         [
-            "front push: the registry's is older: docker.context is new, docker.file is new \
+            "front push: the registry's is another: docker.context is new, docker.file is new \
              [push tag tag]"
         ]
     );
@@ -240,7 +240,8 @@ fn an_engine_with_an_older_image_takes_the_registrys() {
     let plan = decided.complete(&BTreeMap::new(), &Layout::new(PathBuf::from("/p/.xp")));
     let shown = shown(&plan.unwrap());
     assert!(
-        shown[0].starts_with("front pull: in the registry; the engine's is older: docker.context"),
+        shown[0]
+            .starts_with("front pull: in the registry; the engine's is another: docker.context"),
         "{shown:?}"
     );
 }
