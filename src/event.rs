@@ -107,6 +107,10 @@ pub struct FailedStep {
     pub hints: Vec<String>,
     /// Whether something outside (engine, registry, git remote) was missing or refused.
     pub outside: bool,
+    /// The line of the manifest that the step comes from, counted from 1.
+    pub line: Option<usize>,
+    /// A shell command that repeats the step by hand.
+    pub by_hand: Option<String>,
 }
 
 /// Something that happened.

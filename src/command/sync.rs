@@ -169,6 +169,8 @@ fn not_checked_out(step: &SyncStep, reason: &Reason) -> FailedStep {
                 "`xp lock {one} {other}` locks them together; services that follow different branches take a `dir` each"
             )],
             outside: false,
+            line: None,
+            by_hand: None,
         };
     }
     FailedStep {
@@ -183,6 +185,8 @@ fn not_checked_out(step: &SyncStep, reason: &Reason) -> FailedStep {
                 .to_owned(),
         ],
         outside: false,
+        line: None,
+        by_hand: None,
     }
 }
 

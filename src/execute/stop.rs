@@ -17,6 +17,7 @@ pub struct StepError {
     message: String,
     hints: Vec<String>,
     outside: bool,
+    line: Option<usize>,
 }
 
 impl StepError {
@@ -34,6 +35,8 @@ impl StepError {
             message: self.message,
             hints: self.hints,
             outside,
+            line: self.line,
+            by_hand: None,
         }
     }
 
@@ -43,6 +46,7 @@ impl StepError {
             message: message.into(),
             hints: Vec::new(),
             outside: false,
+            line: None,
         }
     }
 
@@ -55,6 +59,7 @@ impl StepError {
         let mut error = Self::plain(format!(
             "`{first}{more}` exited with {code} (line {line} of the manifest)"
         ));
+        error.line = Some(line);
         match code {
             126 => error
                 .hints
@@ -77,6 +82,7 @@ impl<E: Diagnostic> From<E> for StepError {
             message: chain(&error),
             hints: error.hints(),
             outside: error.exit() == Exit::Outside,
+            line: None,
         }
     }
 }
