@@ -7,6 +7,7 @@ mod diff;
 mod failure;
 mod graph;
 mod in_place;
+mod init;
 mod lock;
 mod locked;
 mod plan;
@@ -16,6 +17,7 @@ mod stages;
 mod status;
 mod sync;
 mod why;
+mod write;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -70,6 +72,9 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         .map_err(|error| Failure::outside(format!("no threads can be started: {error}")))?;
     let color = settings.report.color;
     let result = runtime.block_on(async {
+        if let Command::Init(args) = &cli.command {
+            return init::run(&settings, args).await;
+        }
         let session = Session::open(settings)?;
         let result = match cli.command {
             Command::Build(args) => build::run(&session, &args).await,
@@ -81,7 +86,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             Command::Lock(args) => lock::run(&session, &args).await,
             Command::Diff(args) => diff::run(&session, &args).await,
             Command::Builder(command) => builder::run(&session, &command).await,
-            Command::Schema { .. } => Ok(()),
+            Command::Init(_) | Command::Schema { .. } => Ok(()),
         };
         // Whatever happened, the terminal is left as it was found.
         session.reporter.finish();

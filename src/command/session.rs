@@ -18,7 +18,7 @@ use crate::report::{Ended, Reporter};
 use crate::settings::Settings;
 
 /// The name of the manifest where none is given.
-const MANIFEST: &str = "x-platform.yml";
+pub const MANIFEST: &str = "x-platform.yml";
 
 /// What every command has.
 pub struct Session {
@@ -155,7 +155,7 @@ fn find_manifest(directory: &Path) -> Result<PathBuf, Failure> {
     found.ok_or_else(|| {
         Failure::usage(format!(
             "there is no {MANIFEST} in {} or a folder above\n\
-             hint: `-f FILE` names another manifest; x-platform.yml.example shows what belongs in one",
+             hint: `xp init` writes one from what is here; `-f FILE` names another",
             directory.display()
         ))
     })

@@ -3,6 +3,7 @@
 mod bars;
 mod lines;
 mod logs;
+mod question;
 mod summary;
 mod terminal;
 mod text;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+pub use question::{ask, say};
 pub use summary::{failures, summary};
 pub use terminal::columns;
 pub use text::paint;

@@ -33,6 +33,7 @@ mod revision;
 mod shallow;
 mod state;
 mod submodules;
+mod survey;
 mod transport;
 mod tree;
 mod tree_difference;
@@ -55,6 +56,7 @@ pub use progress::{Progress, ProgressPhase, Watch};
 pub use remote_refs::RemoteRefs;
 pub use revision::{FileAt, RevisionError, file_at};
 pub use state::{ChangeCounts, Changes, Head, OperationUnderWay};
+pub use survey::ConfiguredRemote;
 pub use tree_paths::PathKind;
 pub use working_copy::{Opened, WorkingCopy, same_repository};
 
