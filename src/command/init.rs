@@ -12,9 +12,9 @@ use crate::client::git::joined;
 use crate::discover;
 use crate::error::{Exit, Failure};
 use crate::image::RegistryPrefix;
-use crate::init::{self, Draft, Folder, InitError, MARK, Rendered, Source, Wishes};
+use crate::init::{self, Draft, Folder, InitError, MARK, Marked, Rendered, Source, Wishes};
 use crate::manifest::DEFAULT_CACHE_DIR;
-use crate::report::{ask, paint, say};
+use crate::report::{ask, paint, say, shortened};
 use crate::settings::Settings;
 
 /// From so many services on, it is asked which.
@@ -22,6 +22,9 @@ const MANY_SERVICES: usize = 9;
 
 /// How many marked places are listed.
 const SHOWN_MARKS: usize = 10;
+
+/// How much of each.
+const SHOWN_TEXT: usize = 90;
 
 /// Writes a manifest from what is in the folder.
 pub async fn run(settings: &Settings, args: &InitArgs) -> Result<(), Failure> {
@@ -277,9 +280,8 @@ fn done(target: &Target, draft: &Draft, rendered: &Rendered, kept: Option<&Path>
             count => format!("{count} places are"),
         };
         lines.push(format!("{places} marked {MARK}, which xp could not know:"));
-        for line in rendered.marked.iter().take(SHOWN_MARKS) {
-            let text = rendered.text.lines().nth(line - 1).unwrap_or_default();
-            let text = text.split_once(": ").map_or(text, |(_, text)| text);
+        for Marked { line, text } in rendered.marked.iter().take(SHOWN_MARKS) {
+            let text = shortened(text, SHOWN_TEXT);
             lines.push(format!("  {}:{line}  {text}", target.shown));
         }
         if rendered.marked.len() > SHOWN_MARKS {

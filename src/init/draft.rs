@@ -74,7 +74,7 @@ pub struct Service {
 }
 
 /// A build argument.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Argument {
     /// Its name.
     pub name: String,
@@ -82,6 +82,8 @@ pub struct Argument {
     pub value: Option<String>,
     /// What there is to say of it.
     pub remark: Option<String>,
+    /// What the value may be where it is not known.
+    pub suggested: Option<String>,
 }
 
 /// Scripts, and the builder image that they run in.

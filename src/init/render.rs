@@ -13,8 +13,17 @@ const WIDTH: usize = 100;
 pub struct Rendered {
     /// The text.
     pub text: String,
-    /// The lines with [`MARK`], from one.
-    pub marked: Vec<usize>,
+    /// What is marked by [`MARK`], in the order of the lines.
+    pub marked: Vec<Marked>,
+}
+
+/// A place that is marked.
+#[derive(Debug)]
+pub struct Marked {
+    /// The line, from one.
+    pub line: usize,
+    /// What is to be seen to.
+    pub text: String,
 }
 
 /// Writes a draft.
@@ -133,19 +142,28 @@ fn args(page: &mut Page, args: &[Argument]) {
     }
     // A key without a value would be an error.
     let is_empty = args.iter().all(|arg| arg.value.is_none());
-    page.line(3, if is_empty { "# args:" } else { "args:" });
-    for arg in args {
+    if !is_empty {
+        page.line(3, "args:");
+    }
+    for (index, arg) in args.iter().enumerate() {
         let name = scalar(&arg.name);
-        match (&arg.value, &arg.remark) {
-            (Some(value), remark) => {
+        let remark = arg.remark.as_deref();
+        let suggested = arg.suggested.as_deref().unwrap_or_default();
+        match &arg.value {
+            Some(value) => {
                 if let Some(remark) = remark {
                     page.comment(4, remark);
                 }
                 page.line(4, &format!("{name}: {}", scalar(value)));
             }
-            (None, remark) => {
-                page.todo(4, remark.as_deref().unwrap_or("give it a value"));
-                page.line(4, &format!("# {name}: \"\""));
+            None => {
+                let depth = if is_empty { 3 } else { 4 };
+                page.todo(depth, remark.unwrap_or("give it a value"));
+                if is_empty && index == 0 {
+                    page.line(3, "# args:");
+                }
+                let indent = if is_empty { "  " } else { "" };
+                page.line(depth, &format!("# {indent}{name}: {}", scalar(suggested)));
             }
         }
     }
@@ -175,7 +193,7 @@ fn scripts(page: &mut Page, scripts: &Scripts) {
 struct Page {
     text: String,
     lines: usize,
-    marked: Vec<usize>,
+    marked: Vec<Marked>,
 }
 
 impl Page {
@@ -202,17 +220,16 @@ impl Page {
     }
 
     fn todo(&mut self, depth: usize, text: &str) {
-        self.marked.push(self.lines + 1);
+        self.marked.push(Marked {
+            line: self.lines + 1,
+            text: one_line(text),
+        });
         self.comment(depth, &format!("{MARK}: {text}"));
     }
 
     /// Writes a comment, in as many lines as it takes.
     fn comment(&mut self, depth: usize, text: &str) {
-        // Names of other tools' files may have line ends in them, which would end the comment.
-        let text: String = text
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect();
+        let text = one_line(text);
         let room = WIDTH - 2 * depth - 2;
         let mut line = String::new();
         for word in text.split(' ').filter(|word| !word.is_empty()) {
@@ -227,6 +244,12 @@ impl Page {
         }
         self.line(depth, &format!("# {line}"));
     }
+}
+
+/// Returns a text without line ends, which would end a comment; names in other tools' files may have some.
+fn one_line(text: &str) -> String {
+    let is_space = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    text.replace(is_space, " ")
 }
 
 /// Returns a text as YAML has it, in quotes where it would be taken for something else without.
@@ -344,8 +367,7 @@ mod tests {
             image: "api".to_owned(),
             args: vec![Argument {
                 name: "KEY".to_owned(),
-                value: None,
-                remark: None,
+                ..Argument::default()
             }],
             scripts: Some(Scripts {
                 builder: "builders/api".to_owned(),
@@ -372,8 +394,9 @@ mod tests {
         let rendered = render(&draft);
         let lines: Vec<&str> = rendered.text.lines().collect();
         assert_eq!(rendered.marked.len(), 4);
-        for line in &rendered.marked {
-            assert!(lines[line - 1].contains("# TODO: "), "{}", rendered.text);
+        for marked in &rendered.marked {
+            let line = lines[marked.line - 1];
+            assert!(line.contains("# TODO: "), "{}", rendered.text);
         }
         let counted = lines.iter().filter(|line| line.contains("TODO: ")).count();
         assert_eq!(counted, 4);

@@ -8,8 +8,9 @@ use super::compose::known_image;
 use super::dockerfile::{self, Needs};
 use super::draft::{Argument, Draft, Key, LeftOut, Registry, Scripts, Service};
 use super::interpolate::UNSET;
+use super::names::{distinct, image_name, service_name};
 use super::place::Place;
-use super::{Read, Wishes, names, path, toolchain};
+use super::{Read, Wishes, path, toolchain};
 use crate::image::ImageRepository;
 
 /// Something that is built from a repository.
@@ -128,9 +129,9 @@ fn service(
         .iter()
         // An artifact of Skaffold is called by its image.
         .map(|name| repository_of(path::last(name)))
-        .filter_map(names::service_name)
+        .filter_map(service_name)
         .collect();
-    service.name = names::distinct(&legal, taken);
+    service.name = distinct(&legal, taken);
     let called = candidate
         .build
         .as_ref()
@@ -313,9 +314,9 @@ fn images(made: &mut [Made], wishes: &Wishes) -> Registry {
         };
         let candidates: Vec<String> = [&own, &service.name]
             .into_iter()
-            .filter_map(|name| names::image_name(name))
+            .filter_map(|name| image_name(name))
             .collect();
-        service.image = names::distinct(&candidates, &mut taken);
+        service.image = distinct(&candidates, &mut taken);
         if let Some(source) = source {
             let written = source.replace(UNSET, "…");
             let file = candidate
@@ -368,6 +369,7 @@ fn connect(made: &mut [Made]) {
         }
         by_image.insert(made.service.image.clone(), name);
     }
+    let names: Vec<String> = made.iter().map(|made| made.service.name.clone()).collect();
     let mut inferred = Vec::new();
     for made in made.iter_mut() {
         let Made {
@@ -402,11 +404,20 @@ fn connect(made: &mut [Made]) {
                 ),
             }
         }
+        // `FRONTEND` or `FRONTEND_IMAGE` most likely means the service `frontend`.
+        let suggested = |name: &str| {
+            let name = name.to_ascii_lowercase().replace('_', "-");
+            let meant = name.strip_suffix("-image").unwrap_or(&name);
+            let mut services = names.iter().filter(|known| **known != service.name);
+            let meant = services.find(|known| known.to_ascii_lowercase() == meant)?;
+            Some(format!("${{{{ services.{meant}.image }}}}"))
+        };
         for name in &needs.arguments {
             if service.args.iter().all(|arg| arg.name != *name) {
                 service.args.push(Argument {
                     name: name.clone(),
                     value: None,
+                    suggested: suggested(name),
                     remark: Some(format!(
                         "the Dockerfile starts from ${{{name}}}, which has no default; for the image of another \
                          service write `${{{{ services.NAME.image }}}}`"
@@ -496,6 +507,7 @@ fn argument(
         name,
         value,
         remark,
+        suggested: None,
     })
 }
 

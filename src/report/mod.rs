@@ -15,7 +15,7 @@ use std::time::Duration;
 pub use question::{ask, say};
 pub use summary::{failures, summary};
 pub use terminal::columns;
-pub use text::paint;
+pub use text::{paint, shortened};
 
 use crate::event::{Event, Events, FailedStep, Outcome, Unit};
 use bars::Bars;
