@@ -23,7 +23,10 @@ const MANY_SERVICES: usize = 9;
 /// How many marked places are listed.
 const SHOWN_MARKS: usize = 10;
 
-/// How much of each.
+/// How much is shown of all services' names.
+const SHOWN_NAMES: usize = 300;
+
+/// How much of each marked place.
 const SHOWN_TEXT: usize = 90;
 
 /// Writes a manifest from what is in the folder.
@@ -42,7 +45,13 @@ pub async fn run(settings: &Settings, args: &InitArgs) -> Result<(), Failure> {
     let read = discover::reader(&target.folder);
     let failed = |error: InitError| match error {
         InitError::Source(error) => {
-            Failure::rendered(Exit::Usage, error.render(settings.report.color))
+            let mut message = error.render(settings.report.color);
+            if args.from.is_none() {
+                message.push_str(
+                    "\nhint: `--from FILE` takes one source alone, and `--from .` the working copies alone",
+                );
+            }
+            Failure::rendered(Exit::Usage, message)
         }
         other => other.into(),
     };
@@ -68,8 +77,17 @@ pub async fn run(settings: &Settings, args: &InitArgs) -> Result<(), Failure> {
         },
     }
     let mut draft = init::draft(&folder, &wishes, &read).map_err(failed)?;
+    if !settings.report.quiet {
+        say(&found(&folder, &wishes.sources));
+    }
     if settings.can_ask && !args.yes && !settings.report.quiet {
-        say(&found(&folder, &wishes.sources, &draft));
+        let names = draft.services.iter().map(|service| service.name.as_str());
+        let names: Vec<&str> = names.collect();
+        say(&format!(
+            "{}: {}",
+            many(names.len(), "service"),
+            shortened(&names.join(", "), SHOWN_NAMES)
+        ));
         question(settings, &draft, &mut wishes).await?;
         draft = init::draft(&folder, &wishes, &read).map_err(failed)?;
     }
@@ -229,33 +247,18 @@ async fn answer(question: &'static str, default: &str, color: bool) -> Result<St
     }
 }
 
-/// Returns what was found, in a line or two.
-fn found(folder: &Folder, sources: &[Source], draft: &Draft) -> String {
+/// Returns what was found, in a line.
+fn found(folder: &Folder, sources: &[Source]) -> String {
     let mut parts: Vec<String> = sources
         .iter()
         .map(|source| source.file().to_owned())
         .collect();
-    let count = folder.repositories.len();
-    if count > 0 {
-        let noun = if count == 1 {
-            "git repository"
-        } else {
-            "git repositories"
-        };
-        parts.push(format!("{count} {noun}"));
+    match folder.repositories.len() {
+        0 => {}
+        1 => parts.push("1 git repository".to_owned()),
+        count => parts.push(format!("{count} git repositories")),
     }
-    let names: Vec<&str> = draft
-        .services
-        .iter()
-        .map(|service| service.name.as_str())
-        .collect();
-    format!(
-        "Found {} in {}\n{}: {}",
-        parts.join(", "),
-        folder.name,
-        many(names.len(), "service"),
-        names.join(", ")
-    )
+    format!("Found {} in {}", init::listed(&parts), folder.name)
 }
 
 /// Returns what was done, what is left to do, and how it goes on.

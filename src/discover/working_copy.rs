@@ -141,7 +141,10 @@ fn dockerfiles_on_disk(dir: &Path) -> Vec<String> {
         .into_iter();
     let entries = entries.filter_entry(|entry| {
         let name = entry.file_name().to_string_lossy();
-        entry.depth() == 0 || !(name.starts_with('.') || name == "node_modules")
+        let is_other = name.starts_with('.')
+            || name == "node_modules"
+            || entry.path().join(".git").symlink_metadata().is_ok();
+        entry.depth() == 0 || !is_other
     });
     let files = entries.filter_map(Result::ok).filter_map(|entry| {
         let path = entry.path().strip_prefix(dir).ok()?.to_str()?;

@@ -263,6 +263,7 @@ impl<'f> Found<'f> {
     }
 
     fn dockerfiles_of(&mut self, index: usize, place: &Place<'f>, read: &Read<'_>) {
+        let shown = place.shown(&self.folder.name);
         let Some(local) = place.local else {
             let file = "Dockerfile".to_owned();
             let names = vec![place.name(&self.folder.name)];
@@ -272,11 +273,11 @@ impl<'f> Found<'f> {
         };
         if !local.has_commit {
             let why = "it has no commit yet";
-            return self.leave_out(true, place.dir.clone(), why);
+            return self.leave_out(true, shown, why);
         }
         let Some(files) = &local.files else {
             let why = "it has too many files to look for a Dockerfile: add the service by hand";
-            return self.leave_out(true, place.dir.clone(), why);
+            return self.leave_out(true, shown, why);
         };
         let all: Vec<&String> = files
             .iter()
@@ -300,7 +301,7 @@ impl<'f> Found<'f> {
             // The platform's own repository most often has none.
             let todo = !local.new_dockerfiles.is_empty();
             if place.dir != "." || todo {
-                self.leave_out(todo, place.dir.clone(), why);
+                self.leave_out(todo, shown, why);
             }
             return;
         }
@@ -314,7 +315,7 @@ impl<'f> Found<'f> {
         }
         if !beside.is_empty() && place.dir != "." {
             let why = "they are most likely no services";
-            self.leave_out(false, format!("{} of {}", some(&beside), place.dir), why);
+            self.leave_out(false, format!("{} of {shown}", some(&beside)), why);
         }
     }
 

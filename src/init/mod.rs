@@ -37,7 +37,7 @@ use thiserror::Error;
 pub use self::build::Build;
 pub use self::draft::Draft;
 pub use self::project::Projects;
-pub use self::render::{MARK, Marked, Rendered};
+pub use self::render::{MARK, Marked, Rendered, listed};
 pub use self::repository::{Folder, Repository};
 pub use self::sources::{Source, detect, source_of};
 

@@ -146,6 +146,12 @@ impl<'f> Place<'f> {
             .map(|branch| format!("origin/{branch}"));
     }
 
+    fn is_of_the_same_remote(&self, local: &Repository) -> bool {
+        let own = local.remote.as_ref().map(GitUrl::expose);
+        own.zip(self.url())
+            .is_some_and(|(own, named)| same_remote(own, named))
+    }
+
     fn reference(&self, service: &mut Service) {
         let named = self
             .project
@@ -156,8 +162,9 @@ impl<'f> Place<'f> {
                 let branches = local.map_or(&[][..], |local| &local.remote_branches);
                 named_reference(named, branches)
             }
-            (None, Some(local)) => tracked_reference(local),
-            (None, None) => (None, None),
+            // The branches of another remote, such as a fork, say nothing of this one.
+            (None, Some(local)) if self.is_of_the_same_remote(local) => tracked_reference(local),
+            (None, _) => (None, None),
         };
         service.reference = reference;
         if let Some(todo) = todo {

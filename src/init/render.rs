@@ -296,7 +296,7 @@ fn scalar(text: &str) -> String {
 }
 
 /// Returns `a`, `a and b`, or `a, b and c`.
-pub(super) fn listed(items: &[String]) -> String {
+pub fn listed(items: &[String]) -> String {
     match items {
         [] => String::new(),
         [one] => one.clone(),

@@ -18,6 +18,7 @@ mod git_transports;
 mod git_user_work;
 mod graph;
 mod image_build;
+mod init;
 mod interrupt;
 mod local;
 mod lock;
@@ -59,6 +60,7 @@ pub fn all() -> Vec<Case> {
         git_user_work::CASES,
         graph::CASES,
         image_build::CASES,
+        init::CASES,
         interrupt::CASES,
         local::CASES,
         lock::CASES,
