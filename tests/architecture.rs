@@ -100,6 +100,8 @@ const PURE: &[&str] = &[
     "source/",
     "image/",
     "recipe/",
+    "shell.rs",
+    "record/",
     "event.rs",
     "error.rs",
     "plan/",

@@ -14,6 +14,7 @@ use crate::error::{Exit, Failure, chain};
 use crate::event::{Event, Events, Outcome, Unit};
 use crate::manifest::{self, DEFAULT_CACHE_DIR, Manifest};
 use crate::plan::Layout;
+use crate::record::Happened;
 use crate::report::{Ended, Reporter};
 use crate::settings::Settings;
 
@@ -57,7 +58,12 @@ impl Session {
                 )));
             }
         }
-        let reporter = Reporter::new(settings.report, layout.logs());
+        let started = Happened::Started {
+            xp: env!("CARGO_PKG_VERSION").to_owned(),
+            command: settings.command_line.clone(),
+            manifest: file.display().to_string(),
+        };
+        let reporter = Reporter::new(settings.report, layout.logs(), started);
         let events = reporter.events();
         let cancel = CancellationToken::new();
         listen(cancel.clone(), events.clone())?;
