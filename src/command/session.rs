@@ -53,7 +53,7 @@ impl Session {
         for folder in [manifest.folder.as_path(), layout.root()] {
             if folder.to_str().is_none() {
                 return Err(Failure::usage(format!(
-                    "the name of the folder {} is not UTF-8, and the engine could not be told of it",
+                    "the name of the folder {} is not UTF-8, and the engine cannot be told of it",
                     folder.display()
                 )));
             }
