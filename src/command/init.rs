@@ -282,7 +282,7 @@ fn done(target: &Target, draft: &Draft, rendered: &Rendered, kept: Option<&Path>
             1 => "1 place is".to_owned(),
             count => format!("{count} places are"),
         };
-        lines.push(format!("{places} marked {MARK}, which xp could not know:"));
+        lines.push(format!("{places} marked {MARK}, which xp cannot know:"));
         for Marked { line, text } in rendered.marked.iter().take(SHOWN_MARKS) {
             let text = shortened(text, SHOWN_TEXT);
             lines.push(format!("  {}:{line}  {text}", target.shown));

@@ -37,7 +37,7 @@ pub(super) fn render(draft: &Draft) -> Rendered {
     };
     page.comment(
         0,
-        &format!("Written by `xp init`{sources}. What it could not know is marked `{MARK}`."),
+        &format!("Written by `xp init`{sources}. What it cannot know is marked `{MARK}`."),
     );
     page.gap();
     page.line(0, "version: 1");
