@@ -1,24 +1,20 @@
 //! `xp init`
 
-use std::fs;
-use std::path::{Path, PathBuf};
+mod questions;
+mod target;
 
-use tokio::signal;
+use std::path::Path;
 
-use super::session::MANIFEST;
 use super::{many, print, write};
 use crate::cli::InitArgs;
 use crate::client::git::joined;
 use crate::discover;
 use crate::error::{Exit, Failure};
-use crate::image::RegistryPrefix;
 use crate::init::{self, Draft, Folder, InitError, MARK, Marked, Rendered, Source, Wishes};
 use crate::manifest::DEFAULT_CACHE_DIR;
-use crate::report::{ask, paint, say, shortened};
+use crate::report::{paint, say, shortened};
 use crate::settings::Settings;
-
-/// From so many services on, it is asked which.
-const MANY_SERVICES: usize = 9;
+use target::{Inside, Target};
 
 /// How many marked places are listed.
 const SHOWN_MARKS: usize = 10;
@@ -88,7 +84,7 @@ pub async fn run(settings: &Settings, args: &InitArgs) -> Result<(), Failure> {
             many(names.len(), "service"),
             shortened(&names.join(", "), SHOWN_NAMES)
         ));
-        question(settings, &draft, &mut wishes).await?;
+        questions::ask_for(settings, &draft, &mut wishes).await?;
         draft = init::draft(&folder, &wishes, &read).map_err(failed)?;
     }
     let rendered = init::render(&draft).map_err(failed)?;
@@ -104,147 +100,6 @@ pub async fn run(settings: &Settings, args: &InitArgs) -> Result<(), Failure> {
         say(&paint(&done, settings.report.color));
     }
     Ok(())
-}
-
-/// Where the manifest goes.
-struct Target {
-    /// The folder that it is in, or would be in.
-    folder: PathBuf,
-    /// The file; none for standard output.
-    file: Option<PathBuf>,
-    /// How messages call the file.
-    shown: String,
-}
-
-/// Something in the folder.
-enum Inside {
-    File(String),
-    Folder(String),
-}
-
-impl Target {
-    fn new(settings: &Settings, args: &InitArgs) -> Result<Self, Failure> {
-        let is_printed = args.dry_run || args.output.as_deref() == Some(Path::new("-"));
-        let named = args.output.as_ref().filter(|_| !is_printed);
-        let named = named.or(settings.file.as_ref()).cloned();
-        let shown = named.unwrap_or_else(|| PathBuf::from(MANIFEST));
-        let file = settings.directory.join(&shown);
-        let folder = file.parent().unwrap_or(Path::new("/"));
-        let folder = folder.canonicalize().map_err(|error| {
-            Failure::usage(format!("there is no folder {}: {error}", folder.display()))
-        })?;
-        if folder.to_str().is_none() {
-            let shown = folder.display();
-            let message = format!("the name of the folder {shown} is not UTF-8");
-            return Err(Failure::usage(message));
-        }
-        let shown = shown.display().to_string();
-        // Said before anything is asked.
-        if !is_printed && !args.force && fs::symlink_metadata(&file).is_ok() {
-            return Err(Failure::usage(format!(
-                "{shown} is there already, and is left as it is\n\
-                 hint: `--dry-run` prints what would be written; `--force` writes it, and keeps the old one as \
-                 {shown}.old"
-            )));
-        }
-        let file = file.file_name().map(|name| folder.join(name));
-        Ok(Self {
-            file: file.filter(|_| !is_printed),
-            folder,
-            shown,
-        })
-    }
-
-    /// Returns the path of a file or folder from the manifest's folder on.
-    fn inside(&self, path: &Path) -> Result<Inside, Failure> {
-        let full = path.canonicalize().map_err(|error| {
-            Failure::usage(format!("{} cannot be read: {error}", path.display()))
-        })?;
-        let inside = full.strip_prefix(&self.folder).ok().and_then(Path::to_str);
-        let Some(inside) = inside else {
-            return Err(Failure::usage(format!(
-                "{} is not in {}, and working copies stay in the manifest's folder\n\
-                 hint: `-C DIR` makes the manifest for a folder that holds both",
-                full.display(),
-                self.folder.display()
-            )));
-        };
-        Ok(match full.is_dir() {
-            true => Inside::Folder(inside.to_owned()),
-            false => Inside::File(inside.to_owned()),
-        })
-    }
-}
-
-/// Asks what only a person can know.
-async fn question(settings: &Settings, draft: &Draft, wishes: &mut Wishes) -> Result<(), Failure> {
-    let color = settings.report.color;
-    if wishes.registry.is_none() {
-        let suggested = draft.suggested_registry();
-        let (question, default) = match suggested {
-            Some(prefix) => ("Push images to which registry? (`-` for none)", prefix),
-            None => (
-                "Push images to which registry, such as harbour.example.com/x?",
-                "none",
-            ),
-        };
-        loop {
-            let answer = answer(question, default, color).await?;
-            let prefix = match answer.as_str() {
-                "-" | "none" => break,
-                "" => suggested.unwrap_or_default(),
-                prefix => prefix,
-            };
-            if prefix.is_empty() {
-                break;
-            }
-            match prefix.parse::<RegistryPrefix>() {
-                Ok(prefix) => {
-                    wishes.registry = Some(prefix);
-                    break;
-                }
-                Err(error) => say(&paint(&format!("error: {error}"), color)),
-            }
-        }
-    }
-    if wishes.services.is_empty() && draft.services.len() >= MANY_SERVICES {
-        loop {
-            let answer = answer("Which services? Names or patterns", "all", color).await?;
-            if matches!(answer.as_str(), "" | "all") {
-                break;
-            }
-            let patterns = answer
-                .split([',', ' '])
-                .filter(|pattern| !pattern.is_empty());
-            let patterns: Vec<String> = patterns.map(str::to_owned).collect();
-            match draft.check_patterns(&patterns) {
-                Ok(()) => {
-                    wishes.services = patterns;
-                    break;
-                }
-                Err(error) => say(&paint(&crate::error::render(&error), color)),
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Waits for an answer; Ctrl-C and the end of the input write nothing.
-async fn answer(question: &'static str, default: &str, color: bool) -> Result<String, Failure> {
-    let default = default.to_owned();
-    let line = tokio::task::spawn_blocking(move || ask(question, &default, color));
-    let line = tokio::select! {
-        line = line => joined(line),
-        _ = signal::ctrl_c() => Ok(None),
-    };
-    match line {
-        Ok(Some(line)) => Ok(line),
-        Ok(None) => {
-            say("\nNothing was written");
-            Err(Failure::silent(Exit::Interrupted))
-        }
-        Err(error) => Err(Failure::outside(format!("no answer can be read: {error}"))),
-    }
 }
 
 /// Returns what was found, in a line.

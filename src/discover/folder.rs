@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use crate::init::join_path;
+
 /// How many folders deep working copies are looked for.
 const MAX_DEPTH: usize = 5;
 
@@ -48,9 +50,11 @@ pub(super) fn working_copies(root: &Path, own_files: &Path) -> io::Result<Found>
             if !entry.file_type().is_ok_and(|kind| kind.is_dir()) || entry.path() == own_files {
                 continue;
             }
-            let Ok(name) = entry.file_name().into_string() else {
+            let name = entry.file_name().into_string().ok();
+            let Some(name) = name.filter(|name| join_path(".", name).is_some()) else {
                 let shown = entry.path().display().to_string();
-                found.1.push((shown, "its name is not UTF-8".to_owned()));
+                let why = "its name cannot stand in a manifest";
+                found.1.push((shown, why.to_owned()));
                 continue;
             };
             if name.starts_with('.') || NEVER.contains(&name.as_str()) {
@@ -94,6 +98,7 @@ mod tests {
             "node_modules/x/.git",
             ".xp/build/x/.git",
             "plain",
+            "back\\slash/.git",
         ] {
             fs::create_dir_all(root.join(dir)).unwrap();
         }
@@ -102,7 +107,8 @@ mod tests {
         std::os::unix::fs::symlink(root.join("api"), root.join("link")).unwrap();
         let (dirs, unreadable) = working_copies(root, &root.join(".xp")).unwrap();
         assert_eq!(dirs, [".", "a/b/c/d/e", "api", "linked"]);
-        assert_eq!(unreadable, []);
+        assert_eq!(unreadable.len(), 1);
+        assert!(unreadable[0].0.contains("slash"), "{unreadable:?}");
         assert!(working_copies(&root.join("gone"), root).is_err());
     }
 }

@@ -1,9 +1,12 @@
 //! Paths of files and folders from the platform's folder on, by their text alone.
 
 /// Returns where a path leads that is written in a folder: from the platform's folder on, without
-/// `.` and `..`, and `.` for that folder itself. Returns none where it leads out.
+/// `.` and `..`, and `.` for that folder itself. Returns none where it leads out, or cannot stand in a
+/// manifest.
 pub fn join(folder: &str, written: &str) -> Option<String> {
-    if written.starts_with(['/', '~']) || written.contains('\\') {
+    let is_at_home = written == "~" || written.starts_with("~/");
+    let is_odd = |c: char| c == '\\' || c.is_control();
+    if written.starts_with('/') || is_at_home || written.contains(is_odd) {
         return None;
     }
     let mut parts: Vec<&str> = Vec::new();
@@ -72,6 +75,9 @@ mod tests {
             ("deploy", "../..", None),
             (".", "/srv", None),
             (".", "~/x", None),
+            (".", "~x", Some("~x")),
+            (".", "a\\b", None),
+            (".", "a\nb", None),
         ] {
             assert_eq!(join(folder, written).as_deref(), path, "{folder} {written}");
         }

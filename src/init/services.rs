@@ -1,17 +1,17 @@
 //! What is built, to services of a manifest.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod connect;
+mod images;
 
-use super::build::{Build, Value, repository_of};
+use std::collections::BTreeSet;
+
+use super::build::{Build, repository_of};
 use super::combine::Found;
-use super::compose::known_image;
 use super::dockerfile::{self, Needs};
-use super::draft::{Argument, Draft, Key, LeftOut, Registry, Scripts, Service};
-use super::interpolate::UNSET;
-use super::names::{distinct, image_name, service_name};
+use super::draft::{Draft, Key, LeftOut, Scripts, Service};
+use super::names::{distinct, service_name};
 use super::place::Place;
 use super::{Read, Wishes, path, toolchain};
-use crate::image::ImageRepository;
 
 /// Something that is built from a repository.
 pub(super) struct Candidate {
@@ -77,6 +77,7 @@ impl Candidate {
 struct Made {
     candidate: Candidate,
     service: Service,
+    /// What its Dockerfile needs.
     needs: Needs,
 }
 
@@ -91,8 +92,8 @@ pub(super) fn services(found: &mut Found<'_>, wishes: &Wishes, read: &Read<'_>) 
             Err((what, why)) => found.leave_out(true, what, why),
         }
     }
-    let registry = images(&mut made, wishes);
-    connect(&mut made);
+    let registry = images::name(&mut made, wishes);
+    connect::connect(&mut made);
     let mut services: Vec<Service> = made.into_iter().map(|made| made.service).collect();
     separate(&mut services);
     services.sort_by(|one, other| one.name.cmp(&other.name));
@@ -191,7 +192,17 @@ fn layout(service: &mut Service, candidate: &Candidate, place: &Place<'_>) {
     let context = from(&candidate.context);
     service.file = (file != "Dockerfile").then_some(file);
     service.context = (context != ".").then_some(context);
-    service.target = candidate.target.clone();
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    match &candidate.target {
+        Some(target)
+            if !target.starts_with(|c: char| c.is_ascii_alphanumeric())
+                || !target.chars().all(is_part) =>
+        {
+            let todo = format!("`{target}` cannot name a stage of a Dockerfile, and is left out");
+            service.todo(Key::File, todo);
+        }
+        target => service.target = target.clone(),
+    }
     let is_whole = folder == ".";
     service.path = (!is_whole).then_some(folder);
     let folder = path::parent(&candidate.file);
@@ -267,248 +278,6 @@ fn scripts(
         false => scripts,
     };
     service.scripts = Some(scripts);
-}
-
-/// Names the images, and tells which registry the sources name.
-fn images(made: &mut [Made], wishes: &Wishes) -> Registry {
-    let named: Vec<Option<ImageRepository>> = made
-        .iter()
-        .map(|made| {
-            let image = made.candidate.build.as_ref()?.image.as_deref()?;
-            known_image(image)?.parse().ok()
-        })
-        .collect();
-    let prefixes: BTreeSet<(String, String)> = named
-        .iter()
-        .flatten()
-        .filter_map(|image| {
-            let folder = path::parent(image.path()).to_owned();
-            Some((image.registry()?.to_string(), folder))
-        })
-        .collect();
-    let hosts: BTreeSet<&String> = prefixes.iter().map(|(host, _)| host).collect();
-    let common = match (hosts.first(), hosts.len()) {
-        (Some(host), 1) => {
-            let mut folders = prefixes.iter().map(|(_, folder)| folder.clone());
-            let first = folders.next().unwrap_or_default();
-            let folder = folders.fold(first, |one, other| path::common(&one, &other));
-            Some(((*host).clone(), folder))
-        }
-        _ => None,
-    };
-    let mut taken = BTreeSet::new();
-    for (made, named) in made.iter_mut().zip(&named) {
-        let Made {
-            service, candidate, ..
-        } = made;
-        let source = candidate
-            .build
-            .as_ref()
-            .and_then(|build| build.image.as_deref());
-        let own = match (named, &common) {
-            (None, _) => service.name.clone(),
-            (Some(image), Some((_, folder))) if image.registry().is_some() => {
-                path::below(image.path(), folder).unwrap_or_else(|| image.path().to_owned())
-            }
-            (Some(image), _) => image.path().to_owned(),
-        };
-        let candidates: Vec<String> = [&own, &service.name]
-            .into_iter()
-            .filter_map(|name| image_name(name))
-            .collect();
-        service.image = distinct(&candidates, &mut taken);
-        if let Some(source) = source {
-            let written = source.replace(UNSET, "…");
-            let file = candidate
-                .build
-                .as_ref()
-                .map_or("", |build| build.file.as_str());
-            let is_elsewhere = common.is_none()
-                && named
-                    .as_ref()
-                    .is_some_and(|image| image.registry().is_some());
-            if is_elsewhere {
-                service.todo(
-                    Key::Image,
-                    format!("{file} calls it {written}: the services have several registries"),
-                );
-            } else if service.image != own {
-                service.remark(Key::Image, format!("{file} calls it {written}"));
-            }
-        } else if service.image != own {
-            service.remark(
-                Key::Image,
-                format!("{own} is no legal name of an image, or there already"),
-            );
-        }
-    }
-    match (&wishes.registry, common) {
-        (Some(given), _) => Registry::Given(given.clone()),
-        (None, Some((host, folder))) => Registry::Suggested(match folder.as_str() {
-            "." => host,
-            folder => format!("{host}/{folder}"),
-        }),
-        (None, None) => Registry::Unknown,
-    }
-}
-
-/// Sets arguments and needs, by the names that services have now.
-fn connect(made: &mut [Made]) {
-    let mut by_source: BTreeMap<(String, String), String> = BTreeMap::new();
-    let mut by_image: BTreeMap<String, String> = BTreeMap::new();
-    for made in made.iter() {
-        let name = made.service.name.clone();
-        if let Some(build) = &made.candidate.build {
-            by_source.insert((build.file.clone(), build.name.clone()), name.clone());
-            if let Some(image) = build.image.as_deref().and_then(known_image) {
-                by_image.insert(image.to_owned(), name.clone());
-            }
-        }
-        for same in &made.candidate.same {
-            by_source.insert(same.clone(), name.clone());
-        }
-        by_image.insert(made.service.image.clone(), name);
-    }
-    let names: Vec<String> = made.iter().map(|made| made.service.name.clone()).collect();
-    let mut inferred = Vec::new();
-    for made in made.iter_mut() {
-        let Made {
-            candidate,
-            service,
-            needs,
-        } = made;
-        let build = candidate.build.take();
-        let file = build
-            .as_ref()
-            .map(|build| build.file.clone())
-            .unwrap_or_default();
-        let known = |name: &str| {
-            let mut found = by_source.iter().filter(|((_, known), _)| known == name);
-            // Of two tools' services with one name, the one of the same tool.
-            by_source
-                .get(&(file.clone(), name.to_owned()))
-                .or_else(|| found.next().map(|(_, service)| service))
-                .cloned()
-        };
-        for (name, value) in build.iter().flat_map(|build| build.args.clone()) {
-            let argument = argument(name, value, &known, service);
-            service.args.extend(argument);
-        }
-        for need in build.iter().flat_map(|build| &build.needs) {
-            match known(need) {
-                Some(other) if other == service.name => {}
-                Some(other) => service.needs.push(other),
-                None => service.todo(
-                    Key::File,
-                    format!("it needs {need}, which is no service here"),
-                ),
-            }
-        }
-        // `FRONTEND` or `FRONTEND_IMAGE` most likely means the service `frontend`.
-        let suggested = |name: &str| {
-            let name = name.to_ascii_lowercase().replace('_', "-");
-            let meant = name.strip_suffix("-image").unwrap_or(&name);
-            let mut services = names.iter().filter(|known| **known != service.name);
-            let meant = services.find(|known| known.to_ascii_lowercase() == meant)?;
-            Some(format!("${{{{ services.{meant}.image }}}}"))
-        };
-        for name in &needs.arguments {
-            if service.args.iter().all(|arg| arg.name != *name) {
-                service.args.push(Argument {
-                    name: name.clone(),
-                    value: None,
-                    suggested: suggested(name),
-                    remark: Some(format!(
-                        "the Dockerfile starts from ${{{name}}}, which has no default; for the image of another \
-                         service write `${{{{ services.NAME.image }}}}`"
-                    )),
-                });
-            }
-        }
-        for image in &needs.images {
-            let Some(other) = by_image
-                .get(repository_of(image))
-                .filter(|other| **other != service.name)
-            else {
-                continue;
-            };
-            inferred.push((service.name.clone(), other.clone()));
-            service.todo(
-                Key::File,
-                format!(
-                    "its Dockerfile takes {image}, the image of {other}, by a tag that xp does not set: let it \
-                     begin with `ARG BASE`, write `FROM ${{BASE}}`, and here `args: {{BASE: '${{{{ services.{other}.image }}}}'}}`"
-                ),
-            );
-        }
-        service.needs.sort();
-        service.needs.dedup();
-    }
-    for (name, other) in inferred {
-        // What a Dockerfile says by a tag is no reason for a circle.
-        if !reaches(made, &other, &name)
-            && let Some(made) = made.iter_mut().find(|made| made.service.name == name)
-            && !made.service.needs.contains(&other)
-        {
-            made.service.needs.push(other);
-        }
-    }
-}
-
-/// Tells whether a service needs another, directly or not.
-fn reaches(made: &[Made], from: &str, to: &str) -> bool {
-    let mut seen = BTreeSet::new();
-    let mut waiting = vec![from.to_owned()];
-    while let Some(name) = waiting.pop() {
-        if name == to {
-            return true;
-        }
-        if !seen.insert(name.clone()) {
-            continue;
-        }
-        let service = made.iter().find(|made| made.service.name == name);
-        waiting.extend(
-            service
-                .map(|made| made.service.all_needs())
-                .unwrap_or_default(),
-        );
-    }
-    false
-}
-
-fn argument(
-    name: String,
-    value: Value,
-    known: &dyn Fn(&str) -> Option<String>,
-    service: &mut Service,
-) -> Option<Argument> {
-    let is_first = |c: char| c.is_ascii_alphabetic() || c == '_';
-    if !name.starts_with(is_first) || !name.chars().all(|c| is_first(c) || c.is_ascii_digit()) {
-        service.todo(
-            Key::File,
-            format!("`{name}` cannot name a build argument, and is left out"),
-        );
-        return None;
-    }
-    let (value, remark) = match value {
-        Value::Text(text, remark) => (Some(text), remark),
-        Value::Unknown(why) => (None, Some(why)),
-        Value::ImageOf(other) => match known(&other) {
-            Some(other) => (Some(format!("${{{{ services.{other}.image }}}}")), None),
-            None => (
-                None,
-                Some(format!(
-                    "it is the image {other}, of which there is no service here"
-                )),
-            ),
-        },
-    };
-    Some(Argument {
-        name,
-        value,
-        remark,
-        suggested: None,
-    })
 }
 
 /// Gives working copies that others lie in a folder of their own: none may be inside another.
