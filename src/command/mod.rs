@@ -3,12 +3,14 @@
 mod build;
 mod builder;
 mod commits;
+mod completions;
 mod diff;
 mod failure;
 mod graph;
 mod in_place;
 mod lock;
 mod locked;
+mod man;
 mod plan;
 mod schema;
 mod session;
@@ -20,9 +22,7 @@ mod why;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
-use crate::cli::{Cli, Command};
+use crate::cli::{self, Cli, Command};
 use crate::error::{Exit, Failure};
 use crate::report::paint;
 use crate::settings::Settings;
@@ -30,7 +30,7 @@ use session::Session;
 
 /// Runs the command that the process's arguments name.
 pub fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are no errors, and go to standard output.
@@ -56,8 +56,15 @@ pub fn run() -> ExitCode {
 }
 
 fn dispatch(cli: Cli) -> Result<(), Failure> {
-    if let Command::Schema { of } = cli.command {
-        return schema::run(of);
+    // What needs no manifest, and no server.
+    match &cli.command {
+        Command::Schema { of } => return schema::run(*of),
+        Command::Completions { shell } => return completions::script(*shell),
+        Command::Man(args) => return man::run(args),
+        Command::Complete { shell, typed } => {
+            return completions::answer(&cli.global, *shell, typed);
+        }
+        _ => {}
     }
     let settings = Settings::read(&cli.global)
         .map_err(|error| Failure::usage(format!("the current folder cannot be used: {error}")))?;
@@ -81,7 +88,10 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             Command::Lock(args) => lock::run(&session, &args).await,
             Command::Diff(args) => diff::run(&session, &args).await,
             Command::Builder(command) => builder::run(&session, &command).await,
-            Command::Schema { .. } => Ok(()),
+            Command::Schema { .. }
+            | Command::Completions { .. }
+            | Command::Man(_)
+            | Command::Complete { .. } => Ok(()),
         };
         // Whatever happened, the terminal is left as it was found.
         session.reporter.finish();
