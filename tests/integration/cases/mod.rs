@@ -2,6 +2,7 @@
 
 mod builder;
 mod builder_images;
+mod completions;
 mod credentials;
 mod decisions;
 mod docs;
@@ -17,6 +18,7 @@ mod git_sync;
 mod git_transports;
 mod git_user_work;
 mod graph;
+mod help;
 mod image_build;
 mod interrupt;
 mod local;
@@ -43,6 +45,7 @@ pub fn all() -> Vec<Case> {
     [
         builder::CASES,
         builder_images::CASES,
+        completions::CASES,
         credentials::CASES,
         decisions::CASES,
         docs::CASES,
@@ -58,6 +61,7 @@ pub fn all() -> Vec<Case> {
         git_transports::CASES,
         git_user_work::CASES,
         graph::CASES,
+        help::CASES,
         image_build::CASES,
         interrupt::CASES,
         local::CASES,
