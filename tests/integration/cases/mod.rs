@@ -6,6 +6,7 @@ mod completions;
 mod credentials;
 mod decisions;
 mod docs;
+mod editor;
 mod engine_alone;
 mod git_export;
 mod git_lfs;
@@ -49,6 +50,7 @@ pub fn all() -> Vec<Case> {
         credentials::CASES,
         decisions::CASES,
         docs::CASES,
+        editor::CASES,
         engine_alone::CASES,
         git_export::CASES,
         git_lfs::CASES,
