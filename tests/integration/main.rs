@@ -20,6 +20,7 @@ mod platform;
 mod printed;
 mod process;
 mod repository;
+mod schema;
 mod services;
 mod terminal;
 mod wait;

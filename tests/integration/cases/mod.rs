@@ -8,6 +8,7 @@ mod decisions;
 mod docs;
 mod editor;
 mod engine_alone;
+mod events;
 mod git_export;
 mod git_lfs;
 mod git_logins;
@@ -25,6 +26,7 @@ mod interrupt;
 mod local;
 mod lock;
 mod lock_diff;
+mod logs;
 mod manifest;
 mod plan;
 mod publish;
@@ -52,6 +54,7 @@ pub fn all() -> Vec<Case> {
         docs::CASES,
         editor::CASES,
         engine_alone::CASES,
+        events::CASES,
         git_export::CASES,
         git_lfs::CASES,
         git_logins::CASES,
@@ -69,6 +72,7 @@ pub fn all() -> Vec<Case> {
         local::CASES,
         lock::CASES,
         lock_diff::CASES,
+        logs::CASES,
         manifest::CASES,
         plan::CASES,
         publish::CASES,
