@@ -324,11 +324,11 @@ pub struct Jobs {
 /// Arguments of `xp logs`
 #[derive(Debug, Args)]
 pub struct LogsArgs {
-    /// Services and builders, by name or by a pattern such as 'z*'; all where none is named
+    /// Services and builders, by name or pattern ('z*'); all where none is named
     #[arg(value_name = "SERVICE")]
     pub names: Vec<String>,
     /// Which run, by its number; else the last one that has such a log
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "RUN")]
     pub run: Option<u64>,
     /// Only of this phase, such as `build`, `test` or `image`
     #[arg(long, value_name = "PHASE")]
@@ -342,6 +342,7 @@ pub struct LogsArgs {
         id = "file",
         long = "file",
         value_name = "FILE",
+        value_hint = ValueHint::FilePath,
         help_heading = "Global options"
     )]
     pub file: Option<PathBuf>,

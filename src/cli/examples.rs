@@ -146,6 +146,21 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "xp logs",
+        &[
+            ("xp logs zbackend", "Show the last logs of a service"),
+            (
+                "xp logs zbackend --phase test",
+                "Show those of one phase, as they are",
+            ),
+            (
+                "xp logs -f",
+                "Follow the run that is under way in another terminal",
+            ),
+            ("xp logs --list", "List the runs that are kept"),
+        ],
+    ),
+    (
         "xp builder",
         &[
             (

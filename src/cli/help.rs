@@ -46,13 +46,26 @@ fn below(command: Command, path: &str, globals: &[Arg]) -> Command {
                 return subcommand;
             }
             let path = format!("{path} {name}");
-            let subcommand = subcommand
-                // What is there already is not propagated, and keeps its own place in the help.
-                .args(globals)
+            let subcommand = with_globals(subcommand, globals)
                 .after_help(format!("`{path} --help` tells all, with examples."))
                 .after_long_help(long(&path, &[]));
             below(subcommand, &path, globals)
         })
+    })
+}
+
+/// Adds the global options, out of the short help; what is there already is not propagated. Where a
+/// command has one in a form of its own, only the short help is told.
+fn with_globals(command: Command, globals: &[Arg]) -> Command {
+    globals.iter().fold(command, |command, global| {
+        let is_there = command
+            .get_arguments()
+            .any(|arg| arg.get_id() == global.get_id());
+        if is_there {
+            command.mut_arg(global.get_id(), |arg| arg.hide_short_help(true))
+        } else {
+            command.arg(global)
+        }
     })
 }
 

@@ -7,12 +7,25 @@ use std::path::{Path, PathBuf};
 use super::Candidate;
 use super::place::{Kind, Place};
 use crate::client::git::{Opened, RefNames, WorkingCopy};
+use crate::event::Phase;
 use crate::manifest::{self, DEFAULT_CACHE_DIR, Manifest, Service};
 use crate::plan::Layout;
+use crate::runs::{Run, Runs};
 use crate::settings::Settings;
 
 /// How many services a description names before it counts them.
 const NAMED: usize = 3;
+
+/// The phases that have logs worth reading, in their order.
+const PHASES: &[Phase] = &[
+    Phase::Sync,
+    Phase::Prepare,
+    Phase::Build,
+    Phase::Test,
+    Phase::Image,
+    Phase::Pull,
+    Phase::Push,
+];
 
 /// Finds what can stand at a place; nothing where that cannot be found out.
 pub fn find(place: &Place, settings: Settings) -> Vec<Candidate> {
@@ -21,6 +34,9 @@ pub fn find(place: &Place, settings: Settings) -> Vec<Candidate> {
     }
     if matches!(place.kind, Kind::File | Kind::Folder | Kind::Free) {
         return Vec::new();
+    }
+    if place.kind == Kind::Phase {
+        return PHASES.iter().map(phase).collect();
     }
     let Some(manifest) = read_manifest(place, &settings) else {
         return Vec::new();
@@ -35,10 +51,17 @@ pub fn find(place: &Place, settings: Settings) -> Vec<Candidate> {
         Kind::Branch => references(&manifest, false),
         Kind::Reference => references(&manifest, true),
         Kind::Run => runs(&manifest, &settings),
-        Kind::Words(_) | Kind::File | Kind::Folder | Kind::Free => Vec::new(),
+        Kind::Words(_) | Kind::Phase | Kind::File | Kind::Folder | Kind::Free => Vec::new(),
     };
     found.retain(|candidate| !place.given.contains(&candidate.text));
     found
+}
+
+fn phase(phase: &Phase) -> Candidate {
+    Candidate {
+        text: phase.as_str().to_owned(),
+        about: String::new(),
+    }
 }
 
 fn read_manifest(place: &Place, settings: &Settings) -> Option<Manifest> {
@@ -150,14 +173,10 @@ fn runs(manifest: &Manifest, settings: &Settings) -> Vec<Candidate> {
     let relative = relative.unwrap_or_else(|| PathBuf::from(DEFAULT_CACHE_DIR));
     let root = settings.cache_dir.clone();
     let layout = Layout::new(root.unwrap_or_else(|| manifest.folder.join(relative)));
-    let entries = fs::read_dir(layout.logs()).into_iter().flatten().flatten();
-    let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-    let names = folders.filter_map(|entry| entry.file_name().into_string().ok());
-    let mut names: Vec<String> = names.collect();
-    names.sort_unstable_by(|one, other| other.cmp(one));
-    let candidate = |text: String| Candidate {
-        text,
-        about: String::new(),
+    let runs = Runs::new(layout.logs()).list().unwrap_or_default();
+    let candidate = |run: &Run| Candidate {
+        text: run.number.to_string(),
+        about: run.record().command,
     };
-    names.into_iter().map(candidate).collect()
+    runs.iter().rev().map(candidate).collect()
 }

@@ -44,6 +44,8 @@ pub enum Kind {
     Reference,
     /// A run of the past, by its logs.
     Run,
+    /// A phase of a service's work.
+    Phase,
     /// A file.
     File,
     /// A folder.
@@ -68,6 +70,7 @@ impl Kind {
             "BRANCH" => Self::Branch,
             "REF" => Self::Reference,
             "RUN" => Self::Run,
+            "PHASE" => Self::Phase,
             _ => Self::Free,
         }
     }
@@ -415,6 +418,9 @@ mod tests {
             ("xp why ", Kind::Service),
             ("xp why a --against ", Kind::Reference),
             ("xp builder update ", Kind::Builder),
+            ("xp logs --run ", Kind::Run),
+            ("xp logs --phase ", Kind::Phase),
+            ("xp logs -f ", Kind::Service),
             ("xp -C ", Kind::Folder),
             ("xp -f ", Kind::File),
             ("xp lock --lock-file ", Kind::File),
