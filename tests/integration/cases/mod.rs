@@ -2,6 +2,7 @@
 
 mod builder;
 mod builder_images;
+mod ci;
 mod completions;
 mod credentials;
 mod decisions;
@@ -48,6 +49,7 @@ pub fn all() -> Vec<Case> {
     [
         builder::CASES,
         builder_images::CASES,
+        ci::CASES,
         completions::CASES,
         credentials::CASES,
         decisions::CASES,
