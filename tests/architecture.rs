@@ -59,7 +59,7 @@ const OWNERS: &[Owner] = &[
     },
     Owner {
         words: &["clap"],
-        owners: &["cli.rs", "cli/", "completion/place.rs", "man/"],
+        owners: &["cli.rs", "cli/", "completion/", "man/"],
         why: "cli defines the command line; completion and manual pages read its definition",
     },
     Owner {

@@ -1,7 +1,7 @@
 //! Completion of a command line that is being typed, for `xp completions`.
 //!
 //! A shell's script asks `xp` itself at each press of the key, so that services, builders, branches and
-//! runs are those of the platform at hand. [`line`] reads what was typed, [`place`] finds in the
+//! runs are those of the platform at hand. [`line`] reads what was typed, [`place`] and [`reader`] find in the
 //! definition of the command line what may stand there, [`candidates`] looks for values on this
 //! machine, [`answer`] writes them as each shell takes them.
 //!
@@ -12,6 +12,7 @@ mod answer;
 mod candidates;
 mod line;
 mod place;
+mod reader;
 
 use std::sync::mpsc;
 use std::thread;
