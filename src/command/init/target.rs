@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::super::session::MANIFEST;
 use crate::cli::InitArgs;
 use crate::error::Failure;
+use crate::manifest::DEFAULT_NAME;
 use crate::settings::Settings;
 
 /// Where the manifest goes.
@@ -30,7 +30,7 @@ impl Target {
         let is_printed = args.dry_run || args.output.as_deref() == Some(Path::new("-"));
         let named = args.output.as_ref().filter(|_| !is_printed);
         let named = named.or(settings.file.as_ref()).cloned();
-        let shown = named.unwrap_or_else(|| PathBuf::from(MANIFEST));
+        let shown = named.unwrap_or_else(|| PathBuf::from(DEFAULT_NAME));
         let file = settings.directory.join(&shown);
         let folder = file.parent().unwrap_or(Path::new("/"));
         let folder = folder.canonicalize().map_err(|error| {
