@@ -25,6 +25,8 @@ pub struct Settings {
     pub cache_dir: Option<PathBuf>,
     /// How events are shown.
     pub report: report::Settings,
+    /// Whether somebody is there to answer questions.
+    pub can_ask: bool,
     /// Where the engine is.
     pub engine: EngineSettings,
     /// Where credentials and certificates of registries are.
@@ -103,6 +105,7 @@ impl Settings {
             directory,
             file: global.file.clone(),
             cache_dir: get("XP_CACHE_DIR").map(|path| here.join(path)),
+            can_ask: terminal && std::io::stdin().is_terminal() && get("CI").is_none(),
             report: report::Settings {
                 style,
                 color,

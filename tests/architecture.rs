@@ -109,6 +109,7 @@ const PURE: &[&str] = &[
     "lock/",
     "status/",
     "graph/",
+    "init/",
 ];
 
 /// The files of pure modules that look at the file system.

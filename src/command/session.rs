@@ -154,7 +154,7 @@ fn find_manifest(directory: &Path) -> Result<PathBuf, Failure> {
     manifest::find(directory).ok_or_else(|| {
         Failure::usage(format!(
             "there is no {DEFAULT_NAME} in {} or a folder above\n\
-             hint: `-f FILE` names another manifest; x-platform.yml.example shows what belongs in one",
+             hint: `xp init` writes one from what is here; `-f FILE` names another",
             directory.display()
         ))
     })

@@ -4,6 +4,7 @@ mod bars;
 mod journal;
 mod lines;
 mod logs;
+mod question;
 mod replay;
 mod summary;
 mod terminal;
@@ -14,10 +15,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+pub use question::{ask, say};
 pub use replay::Replay;
 pub use summary::{failures, summary};
 pub use terminal::columns;
-pub use text::{elapsed, paint};
+pub use text::{elapsed, paint, shortened};
 
 use crate::error::Exit;
 use crate::event::{Event, Events, FailedStep, Outcome, Unit};

@@ -23,6 +23,7 @@ mod git_user_work;
 mod graph;
 mod help;
 mod image_build;
+mod init;
 mod interrupt;
 mod local;
 mod lock;
@@ -70,6 +71,7 @@ pub fn all() -> Vec<Case> {
         graph::CASES,
         help::CASES,
         image_build::CASES,
+        init::CASES,
         interrupt::CASES,
         local::CASES,
         lock::CASES,
