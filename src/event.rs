@@ -82,6 +82,19 @@ impl fmt::Display for Phase {
     }
 }
 
+/// What a transfer counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Counted {
+    /// Bytes of layers, or of a build's context.
+    Bytes,
+    /// Objects that git receives.
+    Objects,
+    /// Objects that git received as differences, and makes whole.
+    Deltas,
+    /// Files that are checked out or fetched.
+    Files,
+}
+
 /// How the work on a unit ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -158,10 +171,14 @@ pub enum Event {
         unit: Unit,
         /// In which phase.
         phase: Phase,
-        /// Bytes, or objects of a git transfer.
+        /// What `done` and `total` count.
+        counted: Counted,
+        /// How much of it is done.
         done: u64,
         /// Zero where it is not known.
         total: u64,
+        /// The bytes that were moved so far; the same as `done` where bytes are counted.
+        bytes: u64,
     },
     /// A step ended well.
     StepFinished {

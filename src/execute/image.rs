@@ -8,7 +8,7 @@ use super::publish::{credentials_of, tag_engine};
 use super::state::UnitState;
 use super::stop::{StepError, Stop};
 use crate::client::engine::ImageBuild;
-use crate::event::{Event, Phase, Unit};
+use crate::event::{Counted, Event, Phase, Unit};
 use crate::plan::ImageStep;
 use crate::recipe::LABEL_CREATED;
 
@@ -44,8 +44,10 @@ pub async fn build(
         context.events.emit(Event::Progress {
             unit: unit.clone(),
             phase: Phase::Image,
+            counted: Counted::Bytes,
             done,
             total: 0,
+            bytes: done,
         });
     };
     let build = ImageBuild {

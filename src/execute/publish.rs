@@ -10,7 +10,7 @@ use super::stop::{StepError, Stop};
 use crate::client::engine::{EngineError, Watcher};
 use crate::client::registry::Credentials;
 use crate::error::{Diagnostic, Exit};
-use crate::event::{Event, Phase, Unit};
+use crate::event::{Counted, Event, Phase, Unit};
 use crate::image::{Digest, ImageReference, Registry, Tag};
 
 /// How often a push or a pull is begun before its failure is final.
@@ -135,8 +135,10 @@ async fn transfer(
         context.events.emit(Event::Progress {
             unit: unit.clone(),
             phase,
+            counted: Counted::Bytes,
             done,
             total,
+            bytes: done,
         });
     };
     // The engine tries a layer five times within a minute. What fails then fails for long.
