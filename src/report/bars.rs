@@ -195,8 +195,9 @@ impl Bars {
             row.splitter = LineSplitter::default();
         }
         let lines = row.splitter.push(seen);
-        if let Some(line) = lines.iter().rev().find(|line| !line.trim().is_empty()) {
-            row.detail = Detail::Line(line.clone());
+        let ended = lines.iter().rev().find(|line| !line.trim().is_empty());
+        if let Some(line) = row.splitter.unfinished().or_else(|| ended.cloned()) {
+            row.detail = Detail::Line(line);
         }
         if verbose {
             for line in lines {

@@ -198,13 +198,22 @@ impl State {
             self.logs.close(&unit);
             // Both are told again at the end, where a CI system reads them as it reads everything.
             let ci = self.settings.ci;
-            let tail = tail
-                .iter()
-                .map(|line| ci.without_commands(line).into_owned());
+            let harmless = |text: &str| ci.without_commands(text).into_owned();
             let ended = Ended {
-                outcome,
+                outcome: match outcome {
+                    Outcome::Failed(step) => Outcome::Failed(FailedStep {
+                        message: step
+                            .message
+                            .lines()
+                            .map(harmless)
+                            .collect::<Vec<_>>()
+                            .join("\n"),
+                        ..step
+                    }),
+                    other => other,
+                },
                 elapsed,
-                tail: tail.collect(),
+                tail: tail.iter().map(|line| harmless(line)).collect(),
                 log,
             };
             match &mut self.view {

@@ -20,7 +20,8 @@ const END: &str = "\x1b[?2026l";
 const NO_WRAP: &str = "\x1b[?7l";
 const WRAP: &str = "\x1b[?7h";
 const WIPE_REST_OF_ROW: &str = "\x1b[K";
-const WIPE_BELOW: &str = "\x1b[J";
+const WIPE_ROW: &str = "\x1b[2K";
+const DOWN: &str = "\x1b[1B";
 
 /// The rows, and what is to be printed above them.
 #[derive(Debug, Default)]
@@ -63,13 +64,16 @@ impl Screen {
             return String::new();
         }
         let mut change = BEGIN.to_owned();
-        match self.rows_above_cursor(size) {
-            0 => {}
-            up => _ = write!(change, "\x1b[{up}A"),
-        }
+        let above_cursor = self.rows_above_cursor(size);
+        up(&mut change, above_cursor);
         change.push('\r');
-        if resized || !self.above.is_empty() {
-            change.push_str(WIPE_BELOW);
+        if resized || !self.above.is_empty() || rows.len() < self.rows.len() {
+            // Row by row: terminals keep what is wiped from the top of the screen downwards as history.
+            for number in 0..=above_cursor {
+                change.push_str(if number > 0 { DOWN } else { "" });
+                change.push_str(WIPE_ROW);
+            }
+            up(&mut change, above_cursor);
         }
         change.push_str(&std::mem::take(&mut self.above));
         change.push_str(NO_WRAP);
@@ -80,7 +84,6 @@ impl Screen {
             change.push_str(row);
             change.push_str(WIPE_REST_OF_ROW);
         }
-        change.push_str(WIPE_BELOW);
         change.push_str(WRAP);
         change.push_str(END);
         (self.rows, self.columns) = (rows, size.columns);
@@ -94,6 +97,12 @@ impl Screen {
         let height = |row: &String| visible_width(row).div_ceil(size.columns.max(1)).max(1);
         let rows: usize = self.rows.iter().map(height).sum();
         rows.saturating_sub(1).min(size.rows.saturating_sub(1))
+    }
+}
+
+fn up(change: &mut String, rows: usize) {
+    if rows > 0 {
+        _ = write!(change, "\x1b[{rows}A");
     }
 }
 
@@ -186,8 +195,9 @@ mod tests {
         };
         // Each of them stands in two rows now.
         let change = screen.change(narrow, vec!["new".to_owned()]);
+        assert_eq!(change.matches(WIPE_ROW).count(), 4, "{change:?}");
         assert!(
-            change.starts_with("\x1b[?2026h\x1b[3A\r\x1b[J"),
+            change.starts_with("\x1b[?2026h\x1b[3A\r\x1b[2K"),
             "{change:?}"
         );
         // There is no row above the first.

@@ -118,6 +118,7 @@ pub fn outcome_line(ended: &Ended, color: bool) -> String {
             )
         }
         Outcome::Blocked(needed) => format!("not started: {needed} failed"),
+        Outcome::Stopped if ended.elapsed.is_zero() => "not started".to_owned(),
         Outcome::Stopped => format!("stopped after {took}"),
     }
 }

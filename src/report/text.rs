@@ -27,6 +27,7 @@ impl LineSplitter {
                 Some(content) => (content, true),
                 None => (part, false),
             };
+            let content = self.without_overwritten(content);
             if !self.dropping {
                 let room = LONGEST_LINE.saturating_sub(self.rest.len());
                 self.rest
@@ -40,7 +41,23 @@ impl LineSplitter {
         lines
     }
 
-    /// Returns the line that has no end yet.
+    /// Forgets what the program writes over, so that a progress bar may go on for however long.
+    fn without_overwritten<'a>(&mut self, content: &'a [u8]) -> &'a [u8] {
+        let written = content.strip_suffix(b"\r").unwrap_or(content);
+        let last = written.iter().rposition(|byte| *byte == b'\r');
+        let begins_anew = self.rest.last() == Some(&b'\r') && !written.is_empty();
+        if begins_anew || last.is_some() {
+            *self = Self::default();
+        }
+        &content[last.map_or(0, |at| at + 1)..]
+    }
+
+    /// Returns what is there of a line that has no end yet, and may still go on.
+    pub fn unfinished(&self) -> Option<String> {
+        Some(clean(&self.rest)).filter(|line| !line.trim().is_empty())
+    }
+
+    /// Returns the line that has no end yet, and begins the next one.
     pub fn flush(&mut self) -> Option<String> {
         if self.rest.is_empty() && !self.dropping {
             return None;
@@ -245,6 +262,19 @@ mod tests {
         assert_eq!(lines.len(), 2);
         assert!(lines[0].ends_with(" …") && lines[0].len() < LONGEST_LINE + 10);
         assert_eq!(lines[1], "next");
+    }
+
+    #[test]
+    fn a_progress_bar_is_seen_before_its_line_ends() {
+        let mut splitter = LineSplitter::default();
+        for percent in 0..=100 {
+            assert!(splitter.push(b"loading ....................\r").is_empty());
+            splitter.push(format!("{percent}%").as_bytes());
+            assert!(splitter.rest.len() < 100);
+            assert_eq!(splitter.unfinished(), Some(format!("{percent}%")));
+        }
+        assert_eq!(splitter.push(b"\r\n"), ["100%"]);
+        assert_eq!(splitter.unfinished(), None);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod builder;
 mod builder_images;
+mod ci;
 mod credentials;
 mod decisions;
 mod docs;
@@ -43,6 +44,7 @@ pub fn all() -> Vec<Case> {
     [
         builder::CASES,
         builder_images::CASES,
+        ci::CASES,
         credentials::CASES,
         decisions::CASES,
         docs::CASES,
