@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use crate::image::ImageReference;
 use crate::manifest::{BuilderName, ServiceName};
+use crate::record::{Measure, PlanDocument};
 
 /// What is worked on: a service, or an image that a service's scripts run in.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -82,19 +83,6 @@ impl fmt::Display for Phase {
     }
 }
 
-/// What a transfer counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Counted {
-    /// Bytes of layers, or of a build's context.
-    Bytes,
-    /// Objects that git receives.
-    Objects,
-    /// Objects that git received as differences, and makes whole.
-    Deltas,
-    /// Files that are checked out or fetched.
-    Files,
-}
-
 /// How the work on a unit ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -137,10 +125,14 @@ pub enum Event {
     StageStarted(String),
     /// The stage that began last is over.
     StageFinished,
+    /// Everything is decided, and is carried out now.
+    Planned(Arc<PlanDocument>),
     /// Work begins on so many units.
     RunStarted {
         /// The units that have steps.
         units: Vec<Unit>,
+        /// How many are worked on at once.
+        jobs: usize,
     },
     /// Work on a unit begins.
     UnitStarted {
@@ -172,7 +164,7 @@ pub enum Event {
         /// In which phase.
         phase: Phase,
         /// What `done` and `total` count.
-        counted: Counted,
+        measure: Measure,
         /// How much of it is done.
         done: u64,
         /// Zero where it is not known.

@@ -8,9 +8,10 @@ use super::publish::{credentials_of, tag_engine};
 use super::state::UnitState;
 use super::stop::{StepError, Stop};
 use crate::client::engine::ImageBuild;
-use crate::event::{Counted, Event, Phase, Unit};
+use crate::event::{Event, Phase, Unit};
 use crate::plan::ImageStep;
 use crate::recipe::LABEL_CREATED;
+use crate::record::Measure;
 
 /// Builds an image, and gives it all its names.
 pub async fn build(
@@ -44,7 +45,7 @@ pub async fn build(
         context.events.emit(Event::Progress {
             unit: unit.clone(),
             phase: Phase::Image,
-            counted: Counted::Bytes,
+            measure: Measure::Bytes,
             done,
             total: 0,
             bytes: done,

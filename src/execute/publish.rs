@@ -10,8 +10,9 @@ use super::stop::{StepError, Stop};
 use crate::client::engine::{EngineError, Watcher};
 use crate::client::registry::Credentials;
 use crate::error::{Diagnostic, Exit};
-use crate::event::{Counted, Event, Phase, Unit};
+use crate::event::{Event, Phase, Unit};
 use crate::image::{Digest, ImageReference, Registry, Tag};
+use crate::record::Measure;
 
 /// How often a push or a pull is begun before its failure is final.
 const ATTEMPTS: u32 = 3;
@@ -135,7 +136,7 @@ async fn transfer(
         context.events.emit(Event::Progress {
             unit: unit.clone(),
             phase,
-            counted: Counted::Bytes,
+            measure: Measure::Bytes,
             done,
             total,
             bytes: done,

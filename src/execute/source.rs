@@ -16,8 +16,9 @@ use crate::client::git::{
     Export, GitClient, GitErrorKind, Opened, Progress, ProgressPhase, Watch, WorkingCopy, export,
     joined,
 };
-use crate::event::{Counted, Event, Events, Phase, Unit};
+use crate::event::{Event, Events, Phase, Unit};
 use crate::plan::{ExportStep, SyncStep};
+use crate::record::Measure;
 
 /// Progress is told at most so often, as git reports every object.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
@@ -209,10 +210,10 @@ fn progress(events: Events, unit: Unit, phase: Phase) -> impl Fn(Progress) {
         events.emit(Event::Progress {
             unit: unit.clone(),
             phase,
-            counted: match progress.phase {
-                ProgressPhase::Receiving => Counted::Objects,
-                ProgressPhase::Resolving => Counted::Deltas,
-                ProgressPhase::CheckingOut | ProgressPhase::FetchingFiles => Counted::Files,
+            measure: match progress.phase {
+                ProgressPhase::Receiving => Measure::Objects,
+                ProgressPhase::Resolving => Measure::Deltas,
+                ProgressPhase::CheckingOut | ProgressPhase::FetchingFiles => Measure::Files,
             },
             done: progress.done as u64,
             total: progress.total as u64,

@@ -38,6 +38,7 @@ pub struct Bars {
 struct Run {
     started: Instant,
     units: usize,
+    jobs: usize,
     done: usize,
     failed: usize,
     longest_name: usize,
@@ -78,12 +79,13 @@ impl Bars {
                 self.stage = Some((first_line(text), Instant::now()));
             }
             Event::StageFinished => self.stage = None,
-            Event::RunStarted { units } => {
+            Event::RunStarted { units, jobs } => {
                 self.keep_keys_quiet();
                 let names = units.iter().map(|unit| width(&unit.to_string()));
                 self.run = Some(Run {
                     started: Instant::now(),
                     units: units.len(),
+                    jobs: *jobs,
                     done: 0,
                     failed: 0,
                     longest_name: names.max().unwrap_or(0),
@@ -114,7 +116,7 @@ impl Bars {
             Event::Progress {
                 unit,
                 phase,
-                counted,
+                measure,
                 done,
                 total,
                 bytes,
@@ -122,17 +124,17 @@ impl Bars {
                 if let Some(row) = self.row(unit) {
                     row.phase = Some(*phase);
                     if !matches!(row.detail, Detail::Transfer(_)) {
-                        row.detail = Detail::Transfer(Transfer::new(*counted));
+                        row.detail = Detail::Transfer(Transfer::new(*measure));
                     }
                     if let Detail::Transfer(transfer) = &mut row.detail {
-                        transfer.update(Instant::now(), *counted, *done, *total, *bytes);
+                        transfer.update(Instant::now(), *measure, *done, *total, *bytes);
                     }
                 }
                 if let (Phase::Push, Some(run)) = (phase, &mut self.run) {
                     run.pushing.insert(unit.clone(), *bytes);
                 }
             }
-            Event::StepFinished { .. } => {}
+            Event::Planned(_) | Event::StepFinished { .. } => {}
             Event::UnitFinished { unit, outcome, .. } => {
                 let is_of =
                     |place: &&mut Option<Row>| place.as_ref().is_some_and(|row| row.unit == *unit);
@@ -292,7 +294,7 @@ impl Run {
         // The least important first.
         let mut parts = [
             (pushed > 0).then(|| format!("{} pushed", bytes(pushed))),
-            (running > 0).then(|| format!("{running} running")),
+            (running > 0).then(|| format!("{running} of {} jobs", self.jobs)),
             (self.failed > 0).then(|| format!("{} failed", self.failed)),
         ];
         for left_out in 0..=parts.len() {
@@ -328,7 +330,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::event::{Counted, FailedStep};
+    use crate::event::FailedStep;
+    use crate::record::Measure;
     use crate::report::Style;
 
     const SIZE: Size = Size {
@@ -343,6 +346,7 @@ mod tests {
         });
         bars.take(&Event::RunStarted {
             units: (0..units).map(unit).collect(),
+            jobs: 4,
         });
         bars
     }
@@ -403,7 +407,7 @@ mod tests {
         let low = rows(&bars, low);
         assert_eq!(low.len(), 5);
         assert_eq!(low[3], "  … and 97 more");
-        assert_eq!(low[4], "0 of 300 done, 100 running, 12s");
+        assert_eq!(low[4], "0 of 300 done, 100 of 4 jobs, 12s");
         for (columns, terminal_rows) in [(1, 1), (2, 2), (10, 3), (40, 4), (0, 0)] {
             let size = Size {
                 columns,
@@ -418,13 +422,13 @@ mod tests {
         let mut bars = bars(300);
         start(&mut bars, 0);
         start(&mut bars, 1);
-        for (number, bytes) in [(0, 3 << 20), (1, 1 << 20)] {
+        for (number, bytes) in [(0, 3_000_000), (1, 1_000_000)] {
             bars.take(&Event::Progress {
                 unit: unit(number),
                 phase: Phase::Push,
-                counted: Counted::Bytes,
+                measure: Measure::Bytes,
                 done: bytes,
-                total: 4 << 20,
+                total: 4_000_000,
                 bytes,
             });
         }
@@ -440,9 +444,9 @@ mod tests {
         let footer = |columns| rows(&bars, Size { columns, rows: 24 }).pop().unwrap();
         assert_eq!(
             footer(80),
-            "1 of 300 done, 1 failed, 1 running, 4.0 MiB pushed, 12s"
+            "1 of 300 done, 1 failed, 1 of 4 jobs, 4.0 MB pushed, 12s"
         );
-        assert_eq!(footer(45), "1 of 300 done, 1 failed, 1 running, 12s");
+        assert_eq!(footer(45), "1 of 300 done, 1 failed, 1 of 4 jobs, 12s");
         assert_eq!(footer(32), "1 of 300 done, 1 failed, 12s");
         assert_eq!(footer(20), "1 of 300 done, 12s");
         assert_eq!(footer(15), "1 of 300 done");

@@ -96,15 +96,15 @@ impl Lines {
             }
             Event::Progress {
                 unit,
-                counted,
+                measure,
                 done,
                 total,
                 bytes,
                 ..
             } => {
                 if let Some(running) = self.running.get_mut(unit) {
-                    let transfer = running.transfer.get_or_insert(Transfer::new(*counted));
-                    transfer.update(Instant::now(), *counted, *done, *total, *bytes);
+                    let transfer = running.transfer.get_or_insert(Transfer::new(*measure));
+                    transfer.update(Instant::now(), *measure, *done, *total, *bytes);
                 }
             }
             Event::StepFinished {
@@ -133,7 +133,10 @@ impl Lines {
                 }
             }
             Event::StageStarted(text) if self.settings.verbose => self.say(text),
-            Event::StageStarted(_) | Event::StageFinished | Event::RunStarted { .. } => {}
+            Event::StageStarted(_)
+            | Event::StageFinished
+            | Event::Planned(_)
+            | Event::RunStarted { .. } => {}
         }
     }
 
@@ -279,7 +282,8 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
-    use crate::event::{Counted, FailedStep};
+    use crate::event::FailedStep;
+    use crate::record::Measure;
     use crate::report::Ci;
 
     #[derive(Clone, Default)]
@@ -385,10 +389,10 @@ mod tests {
         log.lines.draw(&Event::Progress {
             unit: unit(),
             phase: Phase::Push,
-            counted: Counted::Bytes,
-            done: 1 << 20,
-            total: 4 << 20,
-            bytes: 1 << 20,
+            measure: Measure::Bytes,
+            done: 1_000_000,
+            total: 4_000_000,
+            bytes: 1_000_000,
         });
         log.text();
         let now = Instant::now();
@@ -397,7 +401,7 @@ mod tests {
         log.lines.tick(now + Duration::from_secs(61));
         let text = log.text();
         assert!(text.starts_with("app | build: goes on for 1m0"), "{text}");
-        assert!(text.ends_with("s, 1.0 of 4.0 MiB\n"), "{text}");
+        assert!(text.ends_with("s, 1.0 of 4.0 MB\n"), "{text}");
         log.lines.tick(now + Duration::from_secs(100));
         assert_eq!(log.text(), "");
     }

@@ -3,8 +3,10 @@
 mod bars;
 mod ci;
 mod groups;
+mod journal;
 mod lines;
 mod logs;
+mod replay;
 mod row;
 mod screen;
 mod spool;
@@ -13,17 +15,22 @@ mod terminal;
 mod text;
 mod transfer;
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 pub use ci::{Ci, Level, Problem};
+pub use replay::Replay;
 pub use summary::{failures, summary};
 pub use terminal::columns;
-pub use text::paint;
+pub use text::{elapsed, paint};
 
+use crate::error::Exit;
 use crate::event::{Event, Events, FailedStep, Outcome, Unit};
+use crate::record::Happened;
 use bars::Bars;
+use journal::{Journal, happened};
 use lines::Lines;
 use logs::Logs;
 
@@ -38,6 +45,8 @@ pub enum Style {
     /// A line each, for everything else.
     #[default]
     Lines,
+    /// A line of JSON each on standard output, for other programs.
+    Json,
 }
 
 /// What stands before each line of a service's output.
@@ -55,7 +64,7 @@ pub enum LogPrefix {
 /// What a report is to show.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Settings {
-    /// Bars or lines.
+    /// Bars, lines or JSON.
     pub style: Style,
     /// Whether colours are used.
     pub color: bool,
@@ -80,6 +89,13 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// Returns whether a table closes a run.
+    pub fn closes_with_table(&self) -> bool {
+        !self.quiet && self.style != Style::Json
+    }
+}
+
 /// How the work on a unit ended, for the closing table.
 #[derive(Debug, Clone)]
 pub struct Ended {
@@ -91,6 +107,20 @@ pub struct Ended {
     pub tail: Vec<String>,
     /// The file with the whole of it.
     pub log: Option<PathBuf>,
+}
+
+impl Ended {
+    /// Returns the same without anything that a CI system would take for a command: it is told again at
+    /// the end, where everything is read.
+    fn without_commands(mut self, ci: Ci) -> Self {
+        let harmless = |text: &str| ci.without_commands(text).into_owned();
+        if let Outcome::Failed(step) = &mut self.outcome {
+            let lines: Vec<String> = step.message.lines().map(harmless).collect();
+            step.message = lines.join("\n");
+        }
+        self.tail = self.tail.iter().map(|line| harmless(line)).collect();
+        self
+    }
 }
 
 /// Draws the events of a run, and writes its logs.
@@ -105,28 +135,33 @@ struct State {
     settings: Settings,
     view: View,
     logs: Logs,
+    journal: Journal,
     ended: Vec<(Unit, Ended)>,
 }
 
 enum View {
     Bars(Bars),
     Lines(Lines),
+    Json,
 }
 
 impl Reporter {
-    /// Returns a reporter; `manifest` is the file that annotations name, and `logs` the folder of all
-    /// runs' logs, in which this run gets its own.
-    pub fn new(settings: Settings, manifest: &Path, logs: PathBuf) -> Self {
+    /// Returns a reporter; `manifest` is the file that annotations name, `logs` the folder of all runs'
+    /// logs, in which this run gets its own, and `started` what its record begins with.
+    pub fn new(settings: Settings, manifest: &Path, logs: PathBuf, started: Happened) -> Self {
         let view = match settings.style {
+            Style::Json => View::Json,
             Style::Bars if !settings.quiet => View::Bars(Bars::new(settings.clone())),
             _ => View::Lines(Lines::new(settings.clone(), manifest, logs.clone())),
         };
-        let state = State {
+        let mut state = State {
             settings,
             view,
             logs: Logs::new(logs),
+            journal: Journal::new(),
             ended: Vec::new(),
         };
+        state.note_down(started);
         let state = Arc::new(Mutex::new(state));
         let ticking = Arc::downgrade(&state);
         // The one thread that draws, whatever the number of services.
@@ -145,12 +180,20 @@ impl Reporter {
         })
     }
 
+    /// Writes down how the command ends, after which nothing happens.
+    pub fn conclude(&self, exit: Exit, message: Option<&str>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let logs = state.logs.run_folder();
+        state.note_down(finished(exit, message, logs));
+    }
+
     /// Takes the bars away, and returns how each unit ended.
     pub fn finish(&self) -> Vec<(Unit, Ended)> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut state.view {
             View::Bars(bars) => bars.clear(),
             View::Lines(lines) => lines.finish(),
+            View::Json => {}
         }
         state.logs.close_all();
         std::mem::take(&mut state.ended)
@@ -174,6 +217,7 @@ fn tick(state: &Weak<Mutex<State>>) {
         match &mut state.view {
             View::Bars(bars) => bars.tick(),
             View::Lines(lines) => lines.tick(Instant::now()),
+            View::Json => {}
         }
     }
 }
@@ -181,46 +225,57 @@ fn tick(state: &Weak<Mutex<State>>) {
 impl State {
     fn draw(&mut self, event: Event) {
         if let Some(problem) = self.logs.write(&event) {
-            let warning = Event::Warning(problem);
-            self.show(&warning);
+            self.show(&Event::Warning(problem));
+        }
+        let ended = self.ended_by(&event);
+        if let View::Json = self.view {
+            print(&self.journal.streamed(&event).concat());
+        }
+        if let Some(happened) = happened(&event, ended.as_ref()) {
+            self.note_down(happened);
         }
         self.show(&event);
-        if let Event::UnitFinished {
+        if let (Event::UnitFinished { unit, .. }, Some(ended)) = (event, ended) {
+            self.logs.close(&unit);
+            let ended = ended.without_commands(self.settings.ci);
+            match &mut self.view {
+                View::Lines(lines) => lines.ended(&unit, &ended),
+                View::Bars(bars) => bars.ended(&unit, &ended),
+                View::Json => {}
+            }
+            self.ended.push((unit, ended));
+        }
+    }
+
+    fn ended_by(&mut self, event: &Event) -> Option<Ended> {
+        let Event::UnitFinished {
             unit,
             outcome,
             elapsed,
         } = event
-        {
-            let (mut tail, mut log) = (Vec::new(), None);
-            if let Outcome::Failed(FailedStep { phase, .. }) = &outcome {
-                (tail, log) = self.logs.tail(&unit, *phase);
-            }
-            self.logs.close(&unit);
-            // Both are told again at the end, where a CI system reads them as it reads everything.
-            let ci = self.settings.ci;
-            let harmless = |text: &str| ci.without_commands(text).into_owned();
-            let ended = Ended {
-                outcome: match outcome {
-                    Outcome::Failed(step) => Outcome::Failed(FailedStep {
-                        message: step
-                            .message
-                            .lines()
-                            .map(harmless)
-                            .collect::<Vec<_>>()
-                            .join("\n"),
-                        ..step
-                    }),
-                    other => other,
-                },
-                elapsed,
-                tail: tail.iter().map(|line| harmless(line)).collect(),
-                log,
-            };
-            match &mut self.view {
-                View::Lines(lines) => lines.ended(&unit, &ended),
-                View::Bars(bars) => bars.ended(&unit, &ended),
-            }
-            self.ended.push((unit, ended));
+        else {
+            return None;
+        };
+        let (mut tail, mut log) = (Vec::new(), None);
+        if let Outcome::Failed(FailedStep { phase, .. }) = outcome {
+            (tail, log) = self.logs.tail(unit, *phase);
+        }
+        Some(Ended {
+            outcome: outcome.clone(),
+            elapsed: *elapsed,
+            tail,
+            log,
+        })
+    }
+
+    /// Writes a line of the record, and prints it where that was asked for.
+    fn note_down(&mut self, happened: Happened) {
+        let line = self.journal.line(happened);
+        if let View::Json = self.view {
+            print(&line);
+        }
+        if let Some(problem) = self.logs.record(&line) {
+            self.show(&Event::Warning(problem));
         }
     }
 
@@ -228,6 +283,35 @@ impl State {
         match &mut self.view {
             View::Bars(bars) => bars.take(event),
             View::Lines(lines) => lines.draw(event),
+            View::Json => {}
         }
     }
+}
+
+/// Prints, as a command without a manifest must, that it has ended.
+pub fn print_finished(exit: Exit, message: Option<&str>) {
+    print(&Journal::new().line(finished(exit, message, None)));
+}
+
+fn finished(exit: Exit, message: Option<&str>, logs: Option<PathBuf>) -> Happened {
+    let without_colours = |message: &str| {
+        let lines: Vec<String> = message
+            .lines()
+            .map(|it| text::clean(it.as_bytes()))
+            .collect();
+        lines.join("\n")
+    };
+    Happened::Finished {
+        exit: exit.code(),
+        message: message.map(without_colours),
+        logs: logs.map(|logs| logs.display().to_string()),
+    }
+}
+
+/// Prints a line of JSON. A reader that has gone away is no reason to stop building.
+fn print(line: &str) {
+    let mut output = std::io::stdout().lock();
+    _ = output
+        .write_all(line.as_bytes())
+        .and_then(|()| output.flush());
 }

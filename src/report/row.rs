@@ -137,7 +137,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::event::Counted;
+    use crate::record::Measure;
 
     fn row(name: &str, detail: Detail) -> Row {
         Row {
@@ -205,8 +205,8 @@ mod tests {
 
     #[test]
     fn a_narrow_terminal_shows_how_far_a_transfer_is() {
-        let mut push = Transfer::new(Counted::Bytes);
-        push.update(Instant::now(), Counted::Bytes, 37, 100, 37);
+        let mut push = Transfer::new(Measure::Bytes);
+        push.update(Instant::now(), Measure::Bytes, 37, 100, 37);
         let mut row = row("zbackend", Detail::Transfer(push));
         row.phase = Some(Phase::Push);
         assert_eq!(shown(&row, 36), "zbackend  push 37%   3m05s");

@@ -58,7 +58,7 @@ impl Spool {
         if self.lost > 0 {
             writeln!(
                 output,
-                "… {} bytes are left out here, as they could not be kept on the disk",
+                "… {} bytes are left out here, as the disk did not take them",
                 self.lost
             )?;
         }

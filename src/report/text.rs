@@ -115,27 +115,27 @@ pub fn first_line(text: &str) -> String {
     }
 }
 
-/// Returns a number of bytes as people read it: `512 B`, `45.2 MiB`.
+/// Returns a number of bytes as people read it: `512 B`, `45.2 MB`.
 pub fn bytes(count: u64) -> String {
     let unit = unit_of(count);
     format!("{} {}", in_unit(count, unit), UNITS[unit])
 }
 
-/// Returns a part of a number of bytes and the whole: `0.4 of 45.2 MiB`.
+/// Returns a part of a number of bytes and the whole: `0.4 of 45.2 MB`.
 pub fn bytes_of(part: u64, whole: u64) -> String {
     let unit = unit_of(whole);
     let (part, whole) = (in_unit(part, unit), in_unit(whole, unit));
     format!("{part} of {whole} {}", UNITS[unit])
 }
 
-const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
 
 /// Returns the largest unit of which there is at least one, once it is rounded.
 fn unit_of(count: u64) -> usize {
     let mut value = count as f64;
     let mut unit = 0;
-    while value >= if unit == 0 { 1024.0 } else { 1023.95 } && unit + 1 < UNITS.len() {
-        value /= 1024.0;
+    while value >= if unit == 0 { 1000.0 } else { 999.95 } && unit + 1 < UNITS.len() {
+        value /= 1000.0;
         unit += 1;
     }
     unit
@@ -144,7 +144,7 @@ fn unit_of(count: u64) -> usize {
 fn in_unit(count: u64, unit: usize) -> String {
     match unit {
         0 => count.to_string(),
-        _ => format!("{:.1}", count as f64 / 1024f64.powi(unit as i32)),
+        _ => format!("{:.1}", count as f64 / 1000f64.powi(unit as i32)),
     }
 }
 
@@ -298,11 +298,11 @@ mod tests {
     #[test]
     fn bytes_are_told_in_a_unit_that_fits() {
         assert_eq!(bytes(0), "0 B");
-        assert_eq!(bytes(1023), "1023 B");
-        assert_eq!(bytes(1536), "1.5 KiB");
-        assert_eq!(bytes(1024 * 1024 - 1), "1.0 MiB");
-        assert_eq!(bytes(u64::MAX), "16777216.0 TiB");
-        assert_eq!(bytes_of(100_000, 45 << 20), "0.1 of 45.0 MiB");
+        assert_eq!(bytes(999), "999 B");
+        assert_eq!(bytes(1500), "1.5 kB");
+        assert_eq!(bytes(999_999), "1.0 MB");
+        assert_eq!(bytes(u64::MAX), "18446744.1 TB");
+        assert_eq!(bytes_of(100_000, 45_000_000), "0.1 of 45.0 MB");
     }
 
     #[test]

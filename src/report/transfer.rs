@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::text::{bytes, bytes_of, width};
-use crate::event::Counted;
+use crate::record::Measure;
 
 /// Over how long the rate is taken: it follows the network, and can still be read.
 const RATE_WINDOW: Duration = Duration::from_secs(4);
@@ -18,7 +18,7 @@ const WIDEST_BAR: usize = 24;
 /// A transfer that goes on.
 #[derive(Debug)]
 pub struct Transfer {
-    counted: Counted,
+    measure: Measure,
     done: u64,
     total: u64,
     bytes: u64,
@@ -28,9 +28,9 @@ pub struct Transfer {
 
 impl Transfer {
     /// Returns a transfer of which nothing is known yet.
-    pub fn new(counted: Counted) -> Self {
+    pub fn new(measure: Measure) -> Self {
         Self {
-            counted,
+            measure,
             done: 0,
             total: 0,
             bytes: 0,
@@ -39,12 +39,12 @@ impl Transfer {
     }
 
     /// Takes how far it is.
-    pub fn update(&mut self, now: Instant, counted: Counted, done: u64, total: u64, bytes: u64) {
+    pub fn update(&mut self, now: Instant, measure: Measure, done: u64, total: u64, bytes: u64) {
         if bytes < self.bytes {
             // It begins again.
             self.samples.clear();
         }
-        (self.counted, self.done, self.total, self.bytes) = (counted, done, total, bytes);
+        (self.measure, self.done, self.total, self.bytes) = (measure, done, total, bytes);
         self.samples.push_back((now, bytes));
         // One that is older than the window stays, to measure from.
         while self
@@ -91,12 +91,12 @@ impl Transfer {
             0 => text,
             moved => format!("{text}, {}", bytes(moved)),
         };
-        match self.counted {
-            Counted::Bytes if total == 0 => bytes(done),
-            Counted::Bytes => bytes_of(done.min(total), total),
-            Counted::Objects => with_bytes(counted("objects")),
-            Counted::Deltas => counted("deltas"),
-            Counted::Files => with_bytes(counted("files")),
+        match self.measure {
+            Measure::Bytes if total == 0 => bytes(done),
+            Measure::Bytes => bytes_of(done.min(total), total),
+            Measure::Objects => with_bytes(counted("objects")),
+            Measure::Deltas => counted("deltas"),
+            Measure::Files => with_bytes(counted("files")),
         }
     }
 
@@ -104,7 +104,7 @@ impl Transfer {
     fn rate(&self, now: Instant) -> Option<u64> {
         let ((from, before), (_, after)) = (self.samples.front()?, self.samples.back()?);
         let took = now.duration_since(*from);
-        let is_moving = matches!(self.counted, Counted::Bytes | Counted::Objects);
+        let is_moving = matches!(self.measure, Measure::Bytes | Measure::Objects);
         if !is_moving || took < RATE_MINIMUM || self.samples.len() < 2 {
             return None;
         }
@@ -122,25 +122,25 @@ impl Transfer {
 mod tests {
     use super::*;
 
-    const MIB: u64 = 1 << 20;
+    const MB: u64 = 1_000_000;
 
     #[test]
     fn what_there_is_room_for_is_shown() {
         let start = Instant::now();
-        let mut push = Transfer::new(Counted::Bytes);
-        push.update(start, Counted::Bytes, 10 * MIB, 40 * MIB, 10 * MIB);
+        let mut push = Transfer::new(Measure::Bytes);
+        push.update(start, Measure::Bytes, 10 * MB, 40 * MB, 10 * MB);
         let now = start + Duration::from_secs(2);
-        push.update(now, Counted::Bytes, 20 * MIB, 40 * MIB, 20 * MIB);
+        push.update(now, Measure::Bytes, 20 * MB, 40 * MB, 20 * MB);
         assert_eq!(
             push.text(now, 80),
-            "━━━━━━━━━━━━────────────  20.0 of 40.0 MiB  5.0 MiB/s"
+            "━━━━━━━━━━━━────────────  20.0 of 40.0 MB  5.0 MB/s"
         );
         assert_eq!(
             push.text(now, 40),
-            "━━━━━──────  20.0 of 40.0 MiB  5.0 MiB/s"
+            "━━━━━━───────  20.0 of 40.0 MB  5.0 MB/s"
         );
-        assert_eq!(push.text(now, 30), "20.0 of 40.0 MiB  5.0 MiB/s");
-        assert_eq!(push.text(now, 20), "20.0 of 40.0 MiB");
+        assert_eq!(push.text(now, 30), "20.0 of 40.0 MB  5.0 MB/s");
+        assert_eq!(push.text(now, 20), "20.0 of 40.0 MB");
         assert_eq!(push.text(now, 10), "50%");
         assert_eq!(push.text(now, 1), "");
     }
@@ -148,31 +148,31 @@ mod tests {
     #[test]
     fn the_rate_is_that_of_the_last_seconds() {
         let start = Instant::now();
-        let mut pull = Transfer::new(Counted::Bytes);
+        let mut pull = Transfer::new(Measure::Bytes);
         for second in 0..10 {
             let bytes = if second < 5 {
-                second * 100 * MIB
+                second * 100 * MB
             } else {
-                400 * MIB
+                400 * MB
             };
             let now = start + Duration::from_secs(second);
-            pull.update(now, Counted::Bytes, bytes, 1000 * MIB, bytes);
+            pull.update(now, Measure::Bytes, bytes, 1000 * MB, bytes);
         }
         assert_eq!(pull.rate(start + Duration::from_secs(9)), Some(0));
         // It begins again from the first byte.
-        pull.update(start + Duration::from_secs(10), Counted::Bytes, 0, MIB, 0);
+        pull.update(start + Duration::from_secs(10), Measure::Bytes, 0, MB, 0);
         assert_eq!(pull.rate(start + Duration::from_secs(11)), None);
     }
 
     #[test]
     fn clones_show_objects_and_bytes() {
         let now = Instant::now();
-        let mut clone = Transfer::new(Counted::Objects);
-        clone.update(now, Counted::Objects, 120, 300, 3 * MIB);
-        assert_eq!(clone.amounts(), "120 of 300 objects, 3.0 MiB");
-        clone.update(now, Counted::Deltas, 5, 90, 7 * MIB);
+        let mut clone = Transfer::new(Measure::Objects);
+        clone.update(now, Measure::Objects, 120, 300, 3 * MB);
+        assert_eq!(clone.amounts(), "120 of 300 objects, 3.0 MB");
+        clone.update(now, Measure::Deltas, 5, 90, 7 * MB);
         assert_eq!(clone.amounts(), "5 of 90 deltas");
-        clone.update(now, Counted::Files, 5, 0, 0);
+        clone.update(now, Measure::Files, 5, 0, 0);
         assert_eq!(clone.amounts(), "5 files");
         assert_eq!(clone.percent(), None);
     }

@@ -107,7 +107,7 @@ fn bars_fit_a_narrow_terminal(t: &Context) {
     assert!(has(" a-service-with-a-n…  build  "), "{screen:?}");
     assert!(has(" another-service-wi…  build  "), "{screen:?}");
     let sum = &screen[2];
-    assert!(sum.starts_with("0 of 2 done, 2 running, "), "{screen:?}");
+    assert!(sum.starts_with("0 of 2 done, 2 of 2 jobs, "), "{screen:?}");
 
     // A wider one shows more at once, and a low one what it has room for.
     terminal.resize(120, 24);
@@ -201,8 +201,8 @@ fn transfers_are_told_in_bytes(t: &Context) {
     wait_until("the push shows its bytes", || {
         let written = terminal.written();
         // All of the blob, and the layer below it.
-        let bar = written.contains("━━") && written.contains(" of 59.");
-        bar && written.contains(" MiB/s") && written.contains(" MiB pushed, ")
+        let bar = written.contains("━━") && written.contains(" of 6");
+        bar && written.contains(" MB/s") && written.contains(" MB pushed, ")
     });
     let (status, screen) = terminal.wait();
     assert!(status.success(), "{screen}");
@@ -221,7 +221,7 @@ fn wide_characters_and_escapes_keep_their_place(t: &Context) {
     let rows: Vec<&str> = screen.lines().collect();
     assert_eq!(rows.len(), 2, "{screen}");
     assert!(rows[0].contains(" app  build  "), "{screen}");
-    assert!(rows[1].starts_with("0 of 1 done, 1 running, "), "{screen}");
+    assert!(rows[1].starts_with("0 of 1 done, 1 of "), "{screen}");
     let written = terminal.written();
     assert!(!written.contains("\u{1b}[2J") && !written.contains("title\u{7}"));
     fs::write(t.dir().join(".xp/build/app/go"), "").expect("it runs");
