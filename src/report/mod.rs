@@ -211,7 +211,12 @@ impl Reporter {
 /// Draws what moves, as long as there is a reporter.
 fn tick(state: &Weak<Mutex<State>>) {
     loop {
+        let before = Instant::now();
         std::thread::sleep(TICK);
+        if before.elapsed() > 5 * TICK {
+            // Perhaps Ctrl-Z was pressed, and the terminal is another one now: that is told first.
+            std::thread::sleep(TICK / 2);
+        }
         let Some(state) = state.upgrade() else { return };
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut state.view {
