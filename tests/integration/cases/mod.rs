@@ -2,7 +2,7 @@
 
 mod builder;
 mod builder_images;
-mod ci;
+mod plain_lines;
 mod credentials;
 mod decisions;
 mod docs;
@@ -46,7 +46,7 @@ pub fn all() -> Vec<Case> {
     [
         builder::CASES,
         builder_images::CASES,
-        ci::CASES,
+        plain_lines::CASES,
         credentials::CASES,
         decisions::CASES,
         docs::CASES,
