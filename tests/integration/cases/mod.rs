@@ -2,10 +2,12 @@
 
 mod builder;
 mod builder_images;
-mod plain_lines;
+mod ci;
+mod completions;
 mod credentials;
 mod decisions;
 mod docs;
+mod editor;
 mod engine_alone;
 mod events;
 mod git_export;
@@ -19,6 +21,7 @@ mod git_sync;
 mod git_transports;
 mod git_user_work;
 mod graph;
+mod help;
 mod image_build;
 mod interrupt;
 mod local;
@@ -26,6 +29,7 @@ mod lock;
 mod lock_diff;
 mod logs;
 mod manifest;
+mod plain_lines;
 mod plan;
 mod publish;
 mod recipe;
@@ -46,10 +50,12 @@ pub fn all() -> Vec<Case> {
     [
         builder::CASES,
         builder_images::CASES,
-        plain_lines::CASES,
+        ci::CASES,
+        completions::CASES,
         credentials::CASES,
         decisions::CASES,
         docs::CASES,
+        editor::CASES,
         engine_alone::CASES,
         events::CASES,
         git_export::CASES,
@@ -63,6 +69,7 @@ pub fn all() -> Vec<Case> {
         git_transports::CASES,
         git_user_work::CASES,
         graph::CASES,
+        help::CASES,
         image_build::CASES,
         interrupt::CASES,
         local::CASES,
@@ -70,6 +77,7 @@ pub fn all() -> Vec<Case> {
         lock_diff::CASES,
         logs::CASES,
         manifest::CASES,
+        plain_lines::CASES,
         plan::CASES,
         publish::CASES,
         recipe::CASES,
