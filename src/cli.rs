@@ -47,9 +47,23 @@ pub struct Global {
     /// Say only what failed
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// Say more: the output of every step
+    /// Say more: the output of every step, with times where it is plain lines
     #[arg(short, long, global = true)]
     pub verbose: bool,
+    /// What stands before each line of a service's output [default: service; time with -v in plain lines]
+    #[arg(long, value_name = "WHAT", global = true)]
+    pub log_prefix: Option<LogPrefixChoice>,
+}
+
+/// What stands before each line of a service's output
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogPrefixChoice {
+    /// The service's name
+    Service,
+    /// The time in UTC, and the service's name
+    Time,
+    /// Nothing
+    None,
 }
 
 /// When to use colours

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
-use crate::cli::{ColorChoice, Global};
+use crate::cli::{ColorChoice, Global, LogPrefixChoice};
 use crate::client::engine::EngineSettings;
 use crate::client::git;
 use crate::client::http::Proxies;
 use crate::client::registry::RegistrySettings;
-use crate::report::{self, Style};
+use crate::report::{self, Ci, LogPrefix, Style};
 use crate::shell;
 
 /// Everything that xp takes from its surroundings.
@@ -90,6 +90,29 @@ impl Settings {
         } else {
             Style::Lines
         };
+        let log_prefix = match global.log_prefix {
+            Some(LogPrefixChoice::Service) => LogPrefix::Service,
+            Some(LogPrefixChoice::Time) => LogPrefix::Time,
+            Some(LogPrefixChoice::None) => LogPrefix::None,
+            None if global.verbose && style == Style::Lines => LogPrefix::Time,
+            None => LogPrefix::Service,
+        };
+        let is_true = |name: &str| get(name).as_deref() == Some("true");
+        let ci = if style == Style::Bars {
+            Ci::Plain
+        } else if is_true("GITHUB_ACTIONS") {
+            Ci::GitHub
+        } else if is_true("GITLAB_CI") {
+            Ci::GitLab
+        } else if get("TEAMCITY_VERSION").is_some() {
+            Ci::TeamCity
+        } else {
+            Ci::Plain
+        };
+        let workspace = match ci {
+            Ci::GitHub => get("GITHUB_WORKSPACE").map(PathBuf::from),
+            _ => None,
+        };
         let tls = get("DOCKER_TLS_VERIFY").and_then(|_| {
             get("DOCKER_CERT_PATH")
                 .map(PathBuf::from)
@@ -111,6 +134,9 @@ impl Settings {
                 color,
                 quiet: global.quiet,
                 verbose: global.verbose,
+                log_prefix,
+                ci,
+                workspace,
             },
             engine: EngineSettings {
                 address: get("DOCKER_HOST")

@@ -32,7 +32,7 @@ const OWNERS: &[Owner] = &[
         why: "registries are reached through client::registry",
     },
     Owner {
-        words: &["indicatif"],
+        words: &["\\x1b", "unicode_width"],
         owners: &["report/"],
         why: "report alone draws",
     },

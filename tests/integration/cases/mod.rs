@@ -30,6 +30,7 @@ mod lock;
 mod lock_diff;
 mod logs;
 mod manifest;
+mod plain_lines;
 mod plan;
 mod publish;
 mod recipe;
@@ -78,6 +79,7 @@ pub fn all() -> Vec<Case> {
         lock_diff::CASES,
         logs::CASES,
         manifest::CASES,
+        plain_lines::CASES,
         plan::CASES,
         publish::CASES,
         recipe::CASES,
