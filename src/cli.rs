@@ -47,11 +47,11 @@ pub struct Global {
     /// Say only what failed
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// Say more: the output of every step, with times where it is plain lines
+    /// Say more: the output of every step, and times
     #[arg(short, long, global = true)]
     pub verbose: bool,
-    /// What stands before each line of a service's output [default: service; time with -v in plain lines]
-    #[arg(long, value_name = "WHAT", global = true)]
+    /// What stands before a line of output [default: service; with -v: time, where there are no bars]
+    #[arg(long, value_name = "WHAT", global = true, hide_short_help = true)]
     pub log_prefix: Option<LogPrefixChoice>,
 }
 
