@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Args, FromArgMatches as _, Parser, Subcommand, ValueEnum, ValueHint};
 
-use crate::image::Tag;
+use crate::image::{RegistryPrefix, Tag};
 use crate::manifest::ServiceName;
 use crate::source::{GitReference, RefName};
 
@@ -47,9 +47,23 @@ pub struct Global {
     /// Say only what failed
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// Say more: the output of every step
+    /// Say more: the output of every step, with times where it is plain lines
     #[arg(short, long, global = true)]
     pub verbose: bool,
+    /// What stands before each line of a service's output [default: service; time with -v in plain lines]
+    #[arg(long, value_name = "WHAT", global = true)]
+    pub log_prefix: Option<LogPrefixChoice>,
+}
+
+/// What stands before each line of a service's output
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogPrefixChoice {
+    /// The service's name
+    Service,
+    /// The time in UTC, and the service's name
+    Time,
+    /// Nothing
+    None,
 }
 
 /// When to use colours
@@ -66,6 +80,8 @@ pub enum ColorChoice {
 /// The commands
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a manifest from what is here: working copies, compose files, manifests of other tools
+    Init(InitArgs),
     /// Build, tag and push the images that do not exist yet
     Build(BuildArgs),
     /// Show what `xp build` would do, and why; change nothing
@@ -146,6 +162,33 @@ impl Command {
         };
         told.format == Format::Json
     }
+}
+
+/// Arguments of `xp init`
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// Which services, and what they need
+    #[command(flatten)]
+    pub selection: Selection,
+    /// One source alone: a compose file, skaffold.yaml, .gitmodules, west.yml, a manifest of repo, or a
+    /// folder of working copies
+    #[arg(long, value_name = "FILE")]
+    pub from: Option<PathBuf>,
+    /// Where images are pushed, such as harbour.example.com/x
+    #[arg(long, value_name = "PREFIX")]
+    pub registry: Option<RegistryPrefix>,
+    /// Where to write it, `-` for standard output [default: x-platform.yml]
+    #[arg(short, long, value_name = "FILE", conflicts_with = "dry_run")]
+    pub output: Option<PathBuf>,
+    /// Print it, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Write it although there is one, which is kept as x-platform.yml.old
+    #[arg(long)]
+    pub force: bool,
+    /// Ask nothing
+    #[arg(short, long)]
+    pub yes: bool,
 }
 
 /// Which services

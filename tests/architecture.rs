@@ -32,7 +32,7 @@ const OWNERS: &[Owner] = &[
         why: "registries are reached through client::registry",
     },
     Owner {
-        words: &["indicatif"],
+        words: &["\\x1b", "unicode_width"],
         owners: &["report/"],
         why: "report alone draws",
     },
@@ -109,6 +109,7 @@ const PURE: &[&str] = &[
     "lock/",
     "status/",
     "graph/",
+    "init/",
 ];
 
 /// The files of pure modules that look at the file system.

@@ -8,6 +8,7 @@ mod diff;
 mod failure;
 mod graph;
 mod in_place;
+mod init;
 mod lock;
 mod locked;
 mod logs;
@@ -19,6 +20,7 @@ mod stages;
 mod status;
 mod sync;
 mod why;
+mod write;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -82,6 +84,9 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         .map_err(|error| Failure::outside(format!("no threads can be started: {error}")))?;
     let color = settings.report.color;
     let result = runtime.block_on(async {
+        if let Command::Init(args) = &cli.command {
+            return init::run(&settings, args).await;
+        }
         let session = Session::open(settings).inspect_err(|failure| {
             if prints_events {
                 print_finished(failure.exit, failure.message());
@@ -98,7 +103,8 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             Command::Diff(args) => diff::run(&session, &args).await,
             Command::Logs(args) => logs::run(&session, &args).await,
             Command::Builder(command) => builder::run(&session, &command).await,
-            Command::Schema { .. }
+            Command::Init(_)
+            | Command::Schema { .. }
             | Command::Completions { .. }
             | Command::Man(_)
             | Command::Complete { .. } => Ok(()),

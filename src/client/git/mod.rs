@@ -34,6 +34,7 @@ mod revision;
 mod shallow;
 mod state;
 mod submodules;
+mod survey;
 mod transport;
 mod tree;
 mod tree_difference;
@@ -57,6 +58,7 @@ pub use ref_names::RefNames;
 pub use remote_refs::RemoteRefs;
 pub use revision::{FileAt, RevisionError, file_at};
 pub use state::{ChangeCounts, Changes, Head, OperationUnderWay};
+pub use survey::ConfiguredRemote;
 pub use tree_paths::PathKind;
 pub use working_copy::{Opened, WorkingCopy, same_repository};
 

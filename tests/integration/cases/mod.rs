@@ -23,12 +23,14 @@ mod git_user_work;
 mod graph;
 mod help;
 mod image_build;
+mod init;
 mod interrupt;
 mod local;
 mod lock;
 mod lock_diff;
 mod logs;
 mod manifest;
+mod plain_lines;
 mod plan;
 mod publish;
 mod recipe;
@@ -70,12 +72,14 @@ pub fn all() -> Vec<Case> {
         graph::CASES,
         help::CASES,
         image_build::CASES,
+        init::CASES,
         interrupt::CASES,
         local::CASES,
         lock::CASES,
         lock_diff::CASES,
         logs::CASES,
         manifest::CASES,
+        plain_lines::CASES,
         plan::CASES,
         publish::CASES,
         recipe::CASES,
