@@ -23,6 +23,7 @@
 //! | [`plan`] | inventory and manifest to steps; how they are shown | be impure |
 //! | [`graph`] | which service needs which, as text and pictures, for `xp graph` | be impure |
 //! | [`status`] | how each service stands, for `xp status` | be impure |
+//! | [`doctor`] | what is wrong around a platform, and what to do about it, for `xp doctor` | be impure |
 //! | [`event`] | what happened, as data | be impure |
 //! | [`error`] | exit codes, causes, hints | be impure |
 //! | [`resolve`] | remotes to commits | clone |
@@ -30,6 +31,7 @@
 //! | [`local`] | working copies to what `--local` builds | change anything |
 //! | [`cache`] | the folder that is xp's own, and the facts kept in it | be needed: a fact that is not there is asked for again |
 //! | [`inspect`] | registry, engine and builder folders to an inventory | change anything |
+//! | [`examine`] | this machine, engine, registries, remotes and working copies to the facts that [`doctor`] judges | judge, or leave anything behind |
 //! | [`execute`] | the steps of a plan, as soon as what they need is done | choose what is done |
 //! | [`report`] | bars, lines, log files, the closing table: the only place that draws | do work |
 //! | [`client`] | git (git2), the engine (bollard), registries (reqwest): nothing else names those crates | know of services |
@@ -49,8 +51,10 @@ pub mod cache;
 pub mod cli;
 pub mod client;
 pub mod command;
+pub mod doctor;
 pub mod error;
 pub mod event;
+pub mod examine;
 pub mod execute;
 pub mod graph;
 pub mod history;

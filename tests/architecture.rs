@@ -107,6 +107,7 @@ const PURE: &[&str] = &[
     "lock/",
     "status/",
     "graph/",
+    "doctor/",
 ];
 
 /// The files of pure modules that look at the file system.

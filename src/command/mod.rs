@@ -4,6 +4,7 @@ mod build;
 mod builder;
 mod commits;
 mod diff;
+mod doctor;
 mod failure;
 mod graph;
 mod in_place;
@@ -70,6 +71,10 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         .map_err(|error| Failure::outside(format!("no threads can be started: {error}")))?;
     let color = settings.report.color;
     let result = runtime.block_on(async {
+        if let Command::Doctor(args) = &cli.command {
+            // It has something to say where there is no manifest to open a session with.
+            return doctor::run(&settings, args).await;
+        }
         let session = Session::open(settings)?;
         let result = match cli.command {
             Command::Build(args) => build::run(&session, &args).await,
@@ -81,7 +86,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             Command::Lock(args) => lock::run(&session, &args).await,
             Command::Diff(args) => diff::run(&session, &args).await,
             Command::Builder(command) => builder::run(&session, &command).await,
-            Command::Schema { .. } => Ok(()),
+            Command::Doctor(_) | Command::Schema { .. } => Ok(()),
         };
         // Whatever happened, the terminal is left as it was found.
         session.reporter.finish();

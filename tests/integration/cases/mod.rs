@@ -5,6 +5,8 @@ mod builder_images;
 mod credentials;
 mod decisions;
 mod docs;
+mod doctor;
+mod doctor_registry;
 mod engine_alone;
 mod git_export;
 mod git_lfs;
@@ -46,6 +48,8 @@ pub fn all() -> Vec<Case> {
         credentials::CASES,
         decisions::CASES,
         docs::CASES,
+        doctor::CASES,
+        doctor_registry::CASES,
         engine_alone::CASES,
         git_export::CASES,
         git_lfs::CASES,
