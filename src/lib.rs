@@ -7,7 +7,7 @@
 //!                  inspect  ─▶ Inventory                    what registry and engine have
 //!                  plan     ─▶ Plan                         pure: decides everything
 //!                  execute  ─▶ how each unit ended          decides nothing
-//!                  report   ─▶ terminal, log files
+//!                  report   ─▶ terminal, log files, lines of JSON
 //! ```
 //!
 //! | module | for | must not |
@@ -25,6 +25,8 @@
 //! | [`status`] | how each service stands, for `xp status` | be impure |
 //! | [`doctor`] | what is wrong around a platform, and what to do about it, for `xp doctor` | be impure |
 //! | [`event`] | what happened, as data | be impure |
+//! | [`record`] | what other programs are told: events and plans as JSON | be impure |
+//! | [`shell`] | words as a shell takes them | be impure |
 //! | [`error`] | exit codes, causes, hints | be impure |
 //! | [`resolve`] | remotes to commits | clone |
 //! | [`history`] | references' commits to those that touched a service's own folders last | move a file of a working copy |
@@ -32,6 +34,7 @@
 //! | [`cache`] | the folder that is xp's own, and the facts kept in it | be needed: a fact that is not there is asked for again |
 //! | [`inspect`] | registry, engine and builder folders to an inventory | change anything |
 //! | [`examine`] | this machine, engine, registries, remotes and working copies to the facts that [`doctor`] judges | judge, or leave anything behind |
+//! | [`runs`] | the folders of past runs: their records and logs | draw, or know what a run means |
 //! | [`execute`] | the steps of a plan, as soon as what they need is done | choose what is done |
 //! | [`report`] | bars, lines, log files, the closing table: the only place that draws | do work |
 //! | [`client`] | git (git2), the engine (bollard), registries (reqwest): nothing else names those crates | know of services |
@@ -65,9 +68,12 @@ pub mod lock;
 pub mod manifest;
 pub mod plan;
 pub mod recipe;
+pub mod record;
 pub mod report;
 pub mod resolve;
+pub mod runs;
 pub mod settings;
+pub mod shell;
 pub mod source;
 pub mod status;
 

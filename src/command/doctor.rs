@@ -15,6 +15,7 @@ use crate::error::{Exit, Failure, chain};
 use crate::event::{Event, Events};
 use crate::examine::{Platform, Surroundings, Waiting};
 use crate::manifest::{self, Manifest, ManifestError};
+use crate::record::Happened;
 use crate::report::Reporter;
 use crate::settings::Settings;
 
@@ -28,8 +29,13 @@ pub async fn run(settings: &Settings, args: &DoctorArgs) -> Result<(), Failure> 
         Some(manifest) => selected(facts, manifest, &args.selection)?,
         None => facts,
     };
-    // Nothing is written, so that no folder of logs is made.
-    let reporter = Reporter::new(settings.report, PathBuf::new());
+    let started = Happened::Started {
+        xp: env!("CARGO_PKG_VERSION").to_owned(),
+        command: settings.command_line.clone(),
+        manifest: String::new(),
+    };
+    // A folder of logs is made by a run that has something to do, and this is none.
+    let reporter = Reporter::new(settings.report, PathBuf::new(), started);
     let cancel = CancellationToken::new();
     let events = reporter.events();
     listen(cancel.clone(), events.clone())?;

@@ -10,6 +10,7 @@ mod graph;
 mod in_place;
 mod lock;
 mod locked;
+mod logs;
 mod plan;
 mod schema;
 mod session;
@@ -25,7 +26,7 @@ use clap::Parser as _;
 
 use crate::cli::{Cli, Command};
 use crate::error::{Exit, Failure};
-use crate::report::paint;
+use crate::report::{Style, paint, print_finished};
 use crate::settings::Settings;
 use session::Session;
 
@@ -60,8 +61,12 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
     if let Command::Schema { of } = cli.command {
         return schema::run(of);
     }
-    let settings = Settings::read(&cli.global)
+    let prints_events = cli.command.prints_events();
+    let mut settings = Settings::read(&cli.global)
         .map_err(|error| Failure::usage(format!("the current folder cannot be used: {error}")))?;
+    if prints_events {
+        settings.report.style = Style::Json;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(
             std::thread::available_parallelism().map_or(2, |count| count.get().clamp(2, 8)),
@@ -75,7 +80,11 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             // It has something to say where there is no manifest to open a session with.
             return doctor::run(&settings, args).await;
         }
-        let session = Session::open(settings)?;
+        let session = Session::open(settings).inspect_err(|failure| {
+            if prints_events {
+                print_finished(failure.exit, failure.message());
+            }
+        })?;
         let result = match cli.command {
             Command::Build(args) => build::run(&session, &args).await,
             Command::Plan(args) => plan::run(&session, &args).await,
@@ -85,11 +94,17 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             Command::Sync(args) => sync::run(&session, &args).await,
             Command::Lock(args) => lock::run(&session, &args).await,
             Command::Diff(args) => diff::run(&session, &args).await,
+            Command::Logs(args) => logs::run(&session, &args).await,
             Command::Builder(command) => builder::run(&session, &command).await,
             Command::Doctor(_) | Command::Schema { .. } => Ok(()),
         };
         // Whatever happened, the terminal is left as it was found.
         session.reporter.finish();
+        let failure = result.as_ref().err();
+        let exit = failure.map_or(Exit::Done, |failure| failure.exit);
+        session
+            .reporter
+            .conclude(exit, failure.and_then(Failure::message));
         result
     });
     // A thread that still waits for a credential helper or a DNS answer must not hold up the end.

@@ -151,7 +151,7 @@ fn rights(facts: &RegistryFacts) -> Vec<Finding> {
         {
             findings.push(
                 Finding::warning(format!(
-                    "the upload that was opened to ask whether {} takes pushes could not be cancelled",
+                    "the upload that was opened to ask whether {} takes pushes cannot be cancelled",
                     repository.name
                 ))
                 .because(why.clone())

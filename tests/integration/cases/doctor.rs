@@ -13,6 +13,7 @@ use crate::context::Context;
 use crate::output::Output;
 use crate::platform::Service;
 use crate::process;
+use crate::schema::assert_follows;
 use crate::working_copy::User;
 use crate::xp::Xp;
 
@@ -52,14 +53,7 @@ impl Findings {
 
     #[track_caller]
     fn read(t: &Context, output: &Output) -> Self {
-        let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/schema/doctor.schema.json");
-        t.write("../document.json", &output.stdout);
-        let program = "import json, sys, jsonschema\n\
-            schema = json.load(open(sys.argv[1]))\n\
-            jsonschema.Draft7Validator.check_schema(schema)\n\
-            jsonschema.Draft7Validator(schema).validate(json.load(open(sys.argv[2])))\n";
-        t.program("python3", ["-c", program, schema, "../document.json"])
-            .success();
+        assert_follows(t, "doctor", &output.stdout);
         Self(serde_json::from_str(&output.stdout).expect("JSON"))
     }
 

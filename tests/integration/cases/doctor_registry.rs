@@ -292,7 +292,7 @@ fn an_upload_that_cannot_be_cancelled_is_a_warning(t: &Context) {
     platform(t, gateway.host());
     let findings = Findings::of(t, t.xp(["doctor"]), 0);
     let warning = findings.only("registry", "warning");
-    says(warning, "could not be cancelled");
+    says(warning, "cannot be cancelled");
     says(warning, "405");
 }
 

@@ -8,6 +8,7 @@ mod docs;
 mod doctor;
 mod doctor_registry;
 mod engine_alone;
+mod events;
 mod git_export;
 mod git_lfs;
 mod git_logins;
@@ -24,6 +25,7 @@ mod interrupt;
 mod local;
 mod lock;
 mod lock_diff;
+mod logs;
 mod manifest;
 mod plan;
 mod publish;
@@ -51,6 +53,7 @@ pub fn all() -> Vec<Case> {
         doctor::CASES,
         doctor_registry::CASES,
         engine_alone::CASES,
+        events::CASES,
         git_export::CASES,
         git_lfs::CASES,
         git_logins::CASES,
@@ -67,6 +70,7 @@ pub fn all() -> Vec<Case> {
         local::CASES,
         lock::CASES,
         lock_diff::CASES,
+        logs::CASES,
         manifest::CASES,
         plan::CASES,
         publish::CASES,
