@@ -228,7 +228,10 @@ impl Checkup {
 
 /// Returns a count and its noun.
 fn many(count: usize, noun: &str) -> String {
-    match (count, noun.strip_suffix('y')) {
+    // Of a copy there are copies, of a key there are keys.
+    let stem = noun.strip_suffix('y');
+    let stem = stem.filter(|stem| !stem.ends_with(['a', 'e', 'o', 'u']));
+    match (count, stem) {
         (1, _) => format!("1 {noun}"),
         (_, Some(stem)) => format!("{count} {stem}ies"),
         (_, None) => format!("{count} {noun}s"),

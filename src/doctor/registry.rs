@@ -69,7 +69,7 @@ pub fn registry(facts: &RegistryFacts) -> Section {
             });
         }
         (Ok(who), Some(Ok(address))) => {
-            let name = who.as_deref().unwrap_or("nobody in particular");
+            let name = who.as_deref().unwrap_or("anonymous users");
             findings.push(Finding::ok(format!(
                 "{address} answers; credentials: {}",
                 credentials(facts)

@@ -82,8 +82,9 @@ impl Finding {
             text.push_str(&format!("    cause: {}\n", indented(cause)));
         }
         // Of what is well, whom it concerns is no news.
-        if self.severity >= Severity::Warning && !self.concerns.is_empty() {
-            text.push_str(&format!("    concerns: {}\n", few(&self.concerns)));
+        let concerns = few(&self.concerns);
+        if self.severity >= Severity::Warning && !names(&self.what, &concerns) {
+            text.push_str(&format!("    concerns: {concerns}\n"));
         }
         for fix in &self.fixes {
             let word = painted("fix", "1;36", color);
@@ -91,6 +92,16 @@ impl Finding {
         }
         text
     }
+}
+
+/// Tells whether a text has a name in it already, and not as a part of another one.
+fn names(text: &str, name: &str) -> bool {
+    let is_part = |c: char| c.is_alphanumeric() || "-_./".contains(c);
+    text.match_indices(name).any(|(at, _)| {
+        let before = text[..at].chars().next_back();
+        let after = text[at + name.len()..].chars().next();
+        !before.is_some_and(is_part) && !after.is_some_and(is_part)
+    })
 }
 
 /// Returns a text whose further lines stand below the first.

@@ -36,7 +36,7 @@ use crate::settings::Settings;
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long the end of a checkup waits for uploads to be cancelled.
-const CLOSING: Duration = Duration::from_secs(10);
+const CLOSING: Duration = Duration::from_secs(5);
 
 /// What is examined.
 pub struct Surroundings<'a> {

@@ -92,7 +92,7 @@ type Answer = (Vec<(String, String)>, Vec<Trouble>);
 
 async fn ask(platform: &Platform<'_>, services: &[&Service]) -> Result<Answer, GitError> {
     let is_commit = |service: &&Service| matches!(service.git.reference, GitReference::Commit(_));
-    if services.iter().all(|service| is_commit(&service)) {
+    if services.iter().all(is_commit) {
         // A bare commit needs no question, but whether it could be fetched is worth one.
         platform.git.list_refs(&services[0].git.remote, &[]).await?;
     }

@@ -117,7 +117,7 @@ fn what_is_well_takes_a_line(t: &Context) {
     let fresh = fresh
         .stdout_contains("x-platform.yml, 1 service\n")
         .stdout_contains("BuildKit")
-        .stdout_contains("nobody in particular may push to 2 repositories\n")
+        .stdout_contains("anonymous users may push to 2 repositories\n")
         .stdout_contains("1 remote, 1 reference\n")
         .stdout_contains("1 builder image, 1 to be built first\n")
         .stdout_contains("1 to be cloned when needed\n");
