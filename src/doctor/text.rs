@@ -83,7 +83,8 @@ impl Finding {
         }
         // Of what is well, whom it concerns is no news.
         let concerns = few(&self.concerns);
-        if self.severity >= Severity::Warning && !names(&self.what, &concerns) {
+        let is_news = !concerns.is_empty() && !names(&self.what, &concerns);
+        if self.severity >= Severity::Warning && is_news {
             text.push_str(&format!("    concerns: {concerns}\n"));
         }
         for fix in &self.fixes {
