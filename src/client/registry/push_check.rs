@@ -68,8 +68,15 @@ async fn open_and_cancel(
 ) -> Result<PushCheck, RegistryError> {
     let uploads = Resource::Uploads(repository);
     let opened = host.send(Method::POST, uploads, Access::Push, None).await?;
-    if !opened.status().is_success() {
-        return Err(refusal(host, repository, opened).await);
+    match opened.status() {
+        // The second one is what some registries answer in its place.
+        StatusCode::ACCEPTED | StatusCode::CREATED => {}
+        status if status.is_success() => {
+            let what =
+                format!("it answers the opening of an upload with {status}, as no registry does");
+            return Err(host.unexpected(&what));
+        }
+        _ => return Err(refusal(host, repository, opened).await),
     }
     let location = opened.headers().get(LOCATION);
     let location = location.and_then(|location| location.to_str().ok());
@@ -102,7 +109,20 @@ async fn cancel(host: &Host, repository: &ImageRepository, upload: &Url) -> Resu
         // Another server gets no credentials: the address itself is what lets somebody upload.
         let answer = host.client.delete(upload.clone()).send().await;
         let failed = |error: reqwest::Error| super::error::root(&error.without_url());
-        answer.map_err(failed)?.status()
+        let status = answer.map_err(failed).map(|answer| answer.status());
+        // A proxy that does not tell the registry by which address it is asked is found by this.
+        let elsewhere = |why: &dyn std::fmt::Display| {
+            let origin = upload.origin().ascii_serialization();
+            format!(
+                "the registry is asked at {}, and says that the upload is at {origin}, which answers: {why}",
+                host.base
+            )
+        };
+        match status {
+            Err(why) => return Err(elsewhere(&why)),
+            Ok(status) if status.is_success() || status == StatusCode::NOT_FOUND => status,
+            Ok(status) => return Err(elsewhere(&status)),
+        }
     };
     // Where it is gone already, nothing is left either.
     if status.is_success() || status == StatusCode::NOT_FOUND {

@@ -26,6 +26,8 @@ pub const CASES: &[Case] = cases![
     an_upload_is_cancelled_with_a_token_to_delete,
     an_upload_is_cancelled_wherever_it_is,
     an_upload_that_cannot_be_cancelled_is_a_warning,
+    a_registry_that_names_another_address_is_told,
+    a_page_that_answers_everything_is_no_consent,
     a_registry_that_is_down_is_told_once,
     an_unknown_authority_is_told,
     a_slow_registry_holds_up_no_other,
@@ -294,6 +296,38 @@ fn an_upload_that_cannot_be_cancelled_is_a_warning(t: &Context) {
     let warning = findings.only("registry", "warning");
     says(warning, "cannot be cancelled");
     says(warning, "405");
+}
+
+fn a_registry_that_names_another_address_is_told(t: &Context) {
+    // As a registry behind a proxy does that is not told how it is asked.
+    let inside = Gateway::alone(|_| Reply::status(401));
+    let place = format!("http://{}/v2/upload/1", inside.host());
+    let gateway = refusing(t, move || {
+        Reply::Answer(202, vec![("Location", place.clone())], String::new())
+    });
+    platform(t, gateway.host());
+    let findings = Findings::of(t, t.xp(["doctor"]), 0);
+    let warning = findings.only("registry", "warning");
+    says(
+        warning,
+        &format!(
+            "asked at http://{}, and says that the upload is at http://{}, which answers: 401",
+            gateway.host(),
+            inside.host()
+        ),
+    );
+}
+
+fn a_page_that_answers_everything_is_no_consent(t: &Context) {
+    let gateway = refusing(t, || {
+        Reply::Answer(200, Vec::new(), "<html>Welcome</html>".to_owned())
+    });
+    platform(t, gateway.host());
+    let findings = Findings::of(t, t.xp(["doctor"]), 3);
+    says(
+        findings.only("registry", "error"),
+        "answers the opening of an upload with 200 OK",
+    );
 }
 
 fn a_registry_that_is_down_is_told_once(t: &Context) {
