@@ -15,6 +15,8 @@
 //! | [`cli`] | clap definitions; their doc comments are the help text | do anything |
 //! | [`settings`] | flags and environment to [`settings::Settings`], read once | be bypassed: nothing else reads the environment |
 //! | [`command`] | one file a subcommand: it wires the stages | decide, draw bars, name a client's crate |
+//! | [`completion`] | what a shell offers for a line that is being typed | ask a server, show an error |
+//! | [`man`] | the manual pages, from the command line's definition | do anything |
 //! | [`manifest`] | `x-platform.yml` to [`manifest::Manifest`]: validation, placeholders, schema | know the environment, the clock or a client |
 //! | [`source`] | git URLs, references, commits | be impure |
 //! | [`image`] | registries, repositories, tags, digests | be impure |
@@ -54,6 +56,7 @@ pub mod cache;
 pub mod cli;
 pub mod client;
 pub mod command;
+pub mod completion;
 pub mod doctor;
 pub mod error;
 pub mod event;
@@ -65,6 +68,7 @@ pub mod image;
 pub mod inspect;
 pub mod local;
 pub mod lock;
+pub mod man;
 pub mod manifest;
 pub mod plan;
 pub mod recipe;

@@ -59,8 +59,8 @@ const OWNERS: &[Owner] = &[
     },
     Owner {
         words: &["clap"],
-        owners: &["cli.rs", "command/mod.rs"],
-        why: "cli.rs defines the command line",
+        owners: &["cli.rs", "cli/", "completion/", "man/"],
+        why: "cli defines the command line; completion and manual pages read its definition",
     },
     Owner {
         words: &["unsafe {", "unsafe fn", "unsafe impl"],

@@ -3,6 +3,7 @@
 mod build;
 mod builder;
 mod commits;
+mod completions;
 mod diff;
 mod doctor;
 mod failure;
@@ -11,6 +12,7 @@ mod in_place;
 mod lock;
 mod locked;
 mod logs;
+mod man;
 mod plan;
 mod schema;
 mod session;
@@ -22,9 +24,7 @@ mod why;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
-use crate::cli::{Cli, Command};
+use crate::cli::{self, Cli, Command};
 use crate::error::{Exit, Failure};
 use crate::report::{Style, paint, print_finished};
 use crate::settings::Settings;
@@ -32,7 +32,7 @@ use session::Session;
 
 /// Runs the command that the process's arguments name.
 pub fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are no errors, and go to standard output.
@@ -58,8 +58,15 @@ pub fn run() -> ExitCode {
 }
 
 fn dispatch(cli: Cli) -> Result<(), Failure> {
-    if let Command::Schema { of } = cli.command {
-        return schema::run(of);
+    // What needs no manifest, and no server.
+    match &cli.command {
+        Command::Schema { of } => return schema::run(*of),
+        Command::Completions { shell } => return completions::script(*shell),
+        Command::Man(args) => return man::run(args),
+        Command::Complete { shell, typed } => {
+            return completions::answer(&cli.global, *shell, typed);
+        }
+        _ => {}
     }
     let prints_events = cli.command.prints_events();
     let mut settings = Settings::read(&cli.global)
@@ -96,7 +103,11 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             Command::Diff(args) => diff::run(&session, &args).await,
             Command::Logs(args) => logs::run(&session, &args).await,
             Command::Builder(command) => builder::run(&session, &command).await,
-            Command::Doctor(_) | Command::Schema { .. } => Ok(()),
+            Command::Doctor(_)
+            | Command::Schema { .. }
+            | Command::Completions { .. }
+            | Command::Man(_)
+            | Command::Complete { .. } => Ok(()),
         };
         // Whatever happened, the terminal is left as it was found.
         session.reporter.finish();

@@ -12,14 +12,11 @@ use crate::client::http::Http;
 use crate::client::registry::RegistryClient;
 use crate::error::{Exit, Failure, chain};
 use crate::event::{Event, Events, Outcome, Unit};
-use crate::manifest::{self, DEFAULT_CACHE_DIR, Manifest};
+use crate::manifest::{self, DEFAULT_CACHE_DIR, DEFAULT_NAME, Manifest};
 use crate::plan::Layout;
 use crate::record::Happened;
 use crate::report::{Ended, Reporter};
 use crate::settings::Settings;
-
-/// The name of the manifest where none is given.
-const MANIFEST: &str = "x-platform.yml";
 
 /// What every command has.
 pub struct Session {
@@ -163,13 +160,9 @@ fn find_manifest(directory: &Path) -> Result<PathBuf, Failure> {
             directory.display()
         )));
     }
-    let found = directory
-        .ancestors()
-        .map(|folder| folder.join(MANIFEST))
-        .find(|file| file.is_file());
-    found.ok_or_else(|| {
+    manifest::find(directory).ok_or_else(|| {
         Failure::usage(format!(
-            "there is no {MANIFEST} in {} or a folder above\n\
+            "there is no {DEFAULT_NAME} in {} or a folder above\n\
              hint: `-f FILE` names another manifest; x-platform.yml.example shows what belongs in one",
             directory.display()
         ))

@@ -14,6 +14,7 @@ mod app;
 mod case;
 mod cases;
 mod context;
+mod language_server;
 mod output;
 mod platform;
 mod printed;

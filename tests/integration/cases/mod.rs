@@ -2,11 +2,14 @@
 
 mod builder;
 mod builder_images;
+mod ci;
+mod completions;
 mod credentials;
 mod decisions;
 mod docs;
 mod doctor;
 mod doctor_registry;
+mod editor;
 mod engine_alone;
 mod events;
 mod git_export;
@@ -20,6 +23,7 @@ mod git_sync;
 mod git_transports;
 mod git_user_work;
 mod graph;
+mod help;
 mod image_build;
 mod interrupt;
 mod local;
@@ -47,11 +51,14 @@ pub fn all() -> Vec<Case> {
     [
         builder::CASES,
         builder_images::CASES,
+        ci::CASES,
+        completions::CASES,
         credentials::CASES,
         decisions::CASES,
         docs::CASES,
         doctor::CASES,
         doctor_registry::CASES,
+        editor::CASES,
         engine_alone::CASES,
         events::CASES,
         git_export::CASES,
@@ -65,6 +72,7 @@ pub fn all() -> Vec<Case> {
         git_transports::CASES,
         git_user_work::CASES,
         graph::CASES,
+        help::CASES,
         image_build::CASES,
         interrupt::CASES,
         local::CASES,
