@@ -76,7 +76,7 @@ pub enum Command {
     Status(StatusArgs),
     /// Show which service needs which, and how each stands
     Graph(GraphArgs),
-    /// Check everything that a build takes: engine, registries, git remotes, folders
+    /// Check what a build takes: engine, registries, remotes, folders
     Doctor(DoctorArgs),
     /// Clone, fetch and fast-forward working copies; never touch your own work
     Sync(SyncArgs),
