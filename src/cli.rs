@@ -92,6 +92,8 @@ pub enum Command {
     Status(StatusArgs),
     /// Show which service needs which, and how each stands
     Graph(GraphArgs),
+    /// Check what a build takes: engine, registries, remotes, folders
+    Doctor(DoctorArgs),
     /// Clone, fetch and fast-forward working copies; never touch your own work
     Sync(SyncArgs),
     /// Write down the commits and images that belong together
@@ -201,6 +203,16 @@ pub struct Selection {
     pub services: Vec<String>,
 }
 
+impl Selection {
+    /// Returns the names and patterns, however they were given.
+    pub fn patterns(&self) -> Vec<&str> {
+        // In a list, a space after a comma is no part of a name.
+        let listed = self.services.iter().map(|name| name.trim());
+        let named = self.names.iter().map(String::as_str);
+        named.chain(listed).collect()
+    }
+}
+
 /// Which commits
 #[derive(Debug, Clone, Args)]
 pub struct References {
@@ -263,6 +275,8 @@ pub enum SchemaOf {
     Manifest,
     /// The output of `xp plan --format json`
     Plan,
+    /// The output of `xp doctor --format json`
+    Doctor,
     /// A line of the output of `xp build --format json`
     Events,
 }
@@ -408,6 +422,23 @@ pub struct StatusArgs {
     /// Ask no git remote and no registry: show what is known here
     #[arg(long)]
     pub offline: bool,
+    /// How it is printed
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+/// Arguments of `xp doctor`
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Which services; what they need comes along
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Ask no git remote and no registry
+    #[arg(long)]
+    pub offline: bool,
+    /// How long each answer may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub timeout: u64,
     /// How it is printed
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     pub format: Format,

@@ -110,6 +110,7 @@ const PURE: &[&str] = &[
     "status/",
     "graph/",
     "init/",
+    "doctor/",
 ];
 
 /// The files of pure modules that look at the file system.

@@ -123,6 +123,20 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "xp doctor",
+        &[
+            ("xp doctor", "Check everything that a build takes"),
+            (
+                "xp doctor -v zbackend",
+                "Show all that was looked at for a service",
+            ),
+            (
+                "xp doctor --format json",
+                "Print the findings for a program",
+            ),
+        ],
+    ),
+    (
         "xp sync",
         &[
             (

@@ -5,6 +5,7 @@ mod builder;
 mod commits;
 mod completions;
 mod diff;
+mod doctor;
 mod failure;
 mod graph;
 mod in_place;
@@ -87,6 +88,10 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         if let Command::Init(args) = &cli.command {
             return init::run(&settings, args).await;
         }
+        if let Command::Doctor(args) = &cli.command {
+            // It has something to say where there is no manifest to open a session with.
+            return doctor::run(&settings, args).await;
+        }
         let session = Session::open(settings).inspect_err(|failure| {
             if prints_events {
                 print_finished(failure.exit, failure.message());
@@ -104,6 +109,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             Command::Logs(args) => logs::run(&session, &args).await,
             Command::Builder(command) => builder::run(&session, &command).await,
             Command::Init(_)
+            | Command::Doctor(_)
             | Command::Schema { .. }
             | Command::Completions { .. }
             | Command::Man(_)

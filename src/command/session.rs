@@ -34,20 +34,10 @@ pub struct Session {
 impl Session {
     /// Reads the manifest, and begins to listen for Ctrl-C.
     pub fn open(settings: Settings) -> Result<Self, Failure> {
-        let file = match &settings.file {
-            Some(file) => settings.directory.join(file),
-            None => find_manifest(&settings.directory)?,
-        };
+        let file = manifest_file(&settings)?;
         let manifest =
             manifest::load(&file).map_err(|error| shown_with_lines(&settings, &error))?;
-        let cache_dir = settings.cache_dir.clone().unwrap_or_else(|| {
-            let relative = manifest
-                .cache_dir
-                .clone()
-                .unwrap_or_else(|| PathBuf::from(DEFAULT_CACHE_DIR));
-            manifest.folder.join(relative)
-        });
-        let layout = Layout::new(cache_dir);
+        let layout = Layout::new(cache_dir(&settings, &manifest));
         for folder in [manifest.folder.as_path(), layout.root()] {
             if folder.to_str().is_none() {
                 return Err(Failure::usage(format!(
@@ -144,6 +134,25 @@ impl Session {
     }
 }
 
+/// Returns the manifest that was named, or the one that is found.
+pub(super) fn manifest_file(settings: &Settings) -> Result<PathBuf, Failure> {
+    match &settings.file {
+        Some(file) => Ok(settings.directory.join(file)),
+        None => find_manifest(&settings.directory),
+    }
+}
+
+/// Returns the folder that is xp's own.
+pub(super) fn cache_dir(settings: &Settings, manifest: &Manifest) -> PathBuf {
+    settings.cache_dir.clone().unwrap_or_else(|| {
+        let relative = manifest
+            .cache_dir
+            .clone()
+            .unwrap_or_else(|| PathBuf::from(DEFAULT_CACHE_DIR));
+        manifest.folder.join(relative)
+    })
+}
+
 /// Looks for the manifest here and in the folders above, as git looks for its repository.
 fn find_manifest(directory: &Path) -> Result<PathBuf, Failure> {
     if !directory.is_dir() {
@@ -166,7 +175,11 @@ fn find_manifest(directory: &Path) -> Result<PathBuf, Failure> {
 ///
 /// On a thread and a runtime of its own: all other threads may wait for a terminal or a pipe that
 /// nobody reads.
-fn listen(cancel: CancellationToken, events: Events, reporter: Reporter) -> Result<(), Failure> {
+pub(super) fn listen(
+    cancel: CancellationToken,
+    events: Events,
+    reporter: Reporter,
+) -> Result<(), Failure> {
     let failed =
         |error: std::io::Error| Failure::outside(format!("signals cannot be received: {error}"));
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -165,6 +165,7 @@ impl Diagnostic for EngineError {
             Self::Address(_) => {
                 "write DOCKER_HOST as unix:///path/docker.sock or tcp://host:port".to_owned()
             }
+            Self::TooOld { .. } => "update it: Docker Engine 20.10 and later will do".to_owned(),
             Self::NoShell { .. } => "use an image with a shell, such as one based on debian or alpine".to_owned(),
             Self::ContainerGone => {
                 "it was removed, ran out of memory (`dockerBuilder.memory`), or the engine was restarted".to_owned()
@@ -192,7 +193,11 @@ impl Diagnostic for EngineError {
             }
             _ => return Vec::new(),
         };
-        vec![hint]
+        match self {
+            // It looks for other sockets, and for what keeps the user from this one.
+            Self::Unreachable { .. } => vec![hint, "`xp doctor` looks for the reason".to_owned()],
+            _ => vec![hint],
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod build;
 mod container;
 mod context;
+mod describe;
 mod dockerignore;
 mod error;
 mod images;
@@ -10,11 +11,13 @@ mod images;
 use std::path::Path;
 use std::time::Duration;
 
+use bollard::models::SystemInfo;
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
 
 pub use build::ImageBuild;
 pub use container::{Bind, BuilderContainer, ContainerSpec, CreatedContainer};
 pub use context::ContextError;
+pub use describe::EngineDescription;
 pub use error::EngineError;
 pub use images::Watcher;
 
@@ -99,22 +102,7 @@ impl Engine {
             .info()
             .await
             .map_err(|error| EngineError::new("describe itself", error))?;
-        let registries = info.registry_config.unwrap_or_default();
-        let hosts = registries.index_configs.unwrap_or_default().into_iter();
-        let hosts = hosts
-            .filter(|(_, index)| index.secure == Some(false))
-            .map(|(host, _)| host);
-        let networks = registries.insecure_registry_cidrs.unwrap_or_default();
-        let insecure = hosts.chain(networks).collect();
-        let rootless = info
-            .security_options
-            .iter()
-            .flatten()
-            .any(|option| option.contains("rootless"));
-        Ok(EngineFacts {
-            insecure_registries: insecure,
-            rootless,
-        })
+        Ok(EngineFacts::of(&info))
     }
 
     fn patient(&self) -> Docker {
@@ -130,6 +118,29 @@ pub struct EngineFacts {
     pub insecure_registries: Vec<String>,
     /// Whether its root is the user that runs it.
     pub rootless: bool,
+}
+
+impl EngineFacts {
+    fn of(info: &SystemInfo) -> Self {
+        let registries = info.registry_config.iter();
+        let hosts = registries
+            .clone()
+            .flat_map(|config| config.index_configs.iter().flatten())
+            .filter(|(_, index)| index.secure == Some(false))
+            .map(|(host, _)| host.clone());
+        let networks = registries
+            .flat_map(|config| config.insecure_registry_cidrs.iter().flatten())
+            .cloned();
+        let rootless = info
+            .security_options
+            .iter()
+            .flatten()
+            .any(|option| option.contains("rootless"));
+        Self {
+            insecure_registries: hosts.chain(networks).collect(),
+            rootless,
+        }
+    }
 }
 
 fn open(settings: &EngineSettings) -> Result<Docker, EngineError> {

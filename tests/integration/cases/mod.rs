@@ -7,6 +7,8 @@ mod completions;
 mod credentials;
 mod decisions;
 mod docs;
+mod doctor;
+mod doctor_registry;
 mod editor;
 mod engine_alone;
 mod events;
@@ -56,6 +58,8 @@ pub fn all() -> Vec<Case> {
         credentials::CASES,
         decisions::CASES,
         docs::CASES,
+        doctor::CASES,
+        doctor_registry::CASES,
         editor::CASES,
         engine_alone::CASES,
         events::CASES,
