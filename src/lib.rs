@@ -31,6 +31,8 @@
 //! | [`cache`] | the folder that is xp's own, and the facts kept in it | be needed: a fact that is not there is asked for again |
 //! | [`inspect`] | registry, engine and builder folders to an inventory | change anything |
 //! | [`execute`] | the steps of a plan, as soon as what they need is done | choose what is done |
+//! | [`console`] | the caller's terminal, streams and signals, tied to a program in a container | know of services |
+//! | [`shell_word`] | texts as words of a shell | be impure |
 //! | [`report`] | bars, lines, log files, the closing table: the only place that draws | do work |
 //! | [`client`] | git (git2), the engine (bollard), registries (reqwest): nothing else names those crates | know of services |
 //!
@@ -49,6 +51,7 @@ pub mod cache;
 pub mod cli;
 pub mod client;
 pub mod command;
+pub mod console;
 pub mod error;
 pub mod event;
 pub mod execute;
@@ -64,6 +67,7 @@ pub mod recipe;
 pub mod report;
 pub mod resolve;
 pub mod settings;
+pub mod shell_word;
 pub mod source;
 pub mod status;
 

@@ -6,16 +6,20 @@ mod commits;
 mod diff;
 mod failure;
 mod graph;
+mod here;
 mod in_place;
 mod lock;
 mod locked;
 mod plan;
+mod run;
 mod schema;
 mod session;
+mod shell;
 mod stages;
 mod status;
 mod sync;
 mod why;
+mod workbench;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -80,6 +84,8 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             Command::Sync(args) => sync::run(&session, &args).await,
             Command::Lock(args) => lock::run(&session, &args).await,
             Command::Diff(args) => diff::run(&session, &args).await,
+            Command::Run(args) => run::run(&session, &args).await,
+            Command::Shell(args) => shell::run(&session, &args).await,
             Command::Builder(command) => builder::run(&session, &command).await,
             Command::Schema { .. } => Ok(()),
         };

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -29,6 +31,8 @@ pub struct Session {
     pub events: Events,
     /// Set by Ctrl-C.
     pub cancel: CancellationToken,
+    /// Set where signals are no longer xp's own.
+    hands_signals_over: Arc<AtomicBool>,
     http: Http,
 }
 
@@ -60,7 +64,8 @@ impl Session {
         let reporter = Reporter::new(settings.report, layout.logs());
         let events = reporter.events();
         let cancel = CancellationToken::new();
-        listen(cancel.clone(), events.clone())?;
+        let hands_signals_over = Arc::new(AtomicBool::new(false));
+        listen(cancel.clone(), events.clone(), hands_signals_over.clone())?;
         let http = Http::new(&settings.proxies).map_err(|error| Failure::usage(chain(&error)))?;
         Ok(Self {
             settings,
@@ -69,8 +74,14 @@ impl Session {
             reporter,
             events,
             cancel,
+            hands_signals_over,
             http,
         })
+    }
+
+    /// Has signals no longer stop xp: from now on they are those of a program that xp runs.
+    pub fn hand_signals_over(&self) {
+        self.hands_signals_over.store(true, Ordering::Relaxed);
     }
 
     /// Connects to the engine, and asks what it says of itself.
@@ -165,7 +176,11 @@ fn find_manifest(directory: &Path) -> Result<PathBuf, Failure> {
 ///
 /// On a thread and a runtime of its own: all other threads may wait for a terminal or a pipe that
 /// nobody reads.
-fn listen(cancel: CancellationToken, events: Events) -> Result<(), Failure> {
+fn listen(
+    cancel: CancellationToken,
+    events: Events,
+    hands_over: Arc<AtomicBool>,
+) -> Result<(), Failure> {
     let failed =
         |error: std::io::Error| Failure::outside(format!("signals cannot be received: {error}"));
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -183,6 +198,9 @@ fn listen(cancel: CancellationToken, events: Events) -> Result<(), Failure> {
                 tokio::select! {
                     _ = interrupt.recv() => {}
                     _ = terminate.recv() => {}
+                }
+                if hands_over.load(Ordering::Relaxed) {
+                    continue;
                 }
                 if cancel.is_cancelled() {
                     // Containers hang on a connection of this process, so they end with it.

@@ -21,8 +21,8 @@ pub struct StepError {
 }
 
 impl StepError {
-    /// Returns the failure of a step of that phase.
-    pub fn in_phase(self, phase: Phase) -> FailedStep {
+    /// Returns the failure of a step of that phase, which that command repeats.
+    pub fn in_phase(self, phase: Phase, by_hand: Option<String>) -> FailedStep {
         let outside = match phase {
             // A push belongs to the service, whoever refuses it.
             Phase::Push | Phase::Tag => false,
@@ -36,7 +36,7 @@ impl StepError {
             hints: self.hints,
             outside,
             line: self.line,
-            by_hand: None,
+            by_hand,
         }
     }
 

@@ -92,6 +92,11 @@ impl Layout {
         self.root.join("labels").join(format!("{name}.json"))
     }
 
+    /// Returns the folder with a file for each session of `xp run` and `xp shell` that is open.
+    pub fn sessions(&self) -> PathBuf {
+        self.root.join("sessions")
+    }
+
     /// Returns the folder of all runs' logs.
     pub fn logs(&self) -> PathBuf {
         self.root.join("logs")

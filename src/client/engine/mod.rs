@@ -6,6 +6,7 @@ mod context;
 mod dockerignore;
 mod error;
 mod images;
+mod program;
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,10 +14,13 @@ use std::time::Duration;
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
 
 pub use build::ImageBuild;
-pub use container::{Bind, BuilderContainer, ContainerSpec, CreatedContainer};
+pub use container::{Bind, BuilderContainer, ContainerSpec, CreatedContainer, HOME};
 pub use context::ContextError;
 pub use error::EngineError;
 pub use images::Watcher;
+pub use program::{
+    Addressee, Printed, Program, ProgramInput, ProgramOutput, ProgramSpec, TerminalSize,
+};
 
 /// The oldest API that has all that xp uses: Docker 20.10.
 const OLDEST_API: (usize, usize) = (1, 41);

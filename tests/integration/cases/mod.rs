@@ -2,6 +2,7 @@
 
 mod builder;
 mod builder_images;
+mod by_hand;
 mod credentials;
 mod decisions;
 mod docs;
@@ -28,6 +29,8 @@ mod publish;
 mod recipe;
 mod refusals;
 mod requests;
+mod run;
+mod run_terminal;
 mod scripts;
 mod small;
 mod status;
@@ -43,6 +46,7 @@ pub fn all() -> Vec<Case> {
     [
         builder::CASES,
         builder_images::CASES,
+        by_hand::CASES,
         credentials::CASES,
         decisions::CASES,
         docs::CASES,
@@ -69,6 +73,8 @@ pub fn all() -> Vec<Case> {
         recipe::CASES,
         refusals::CASES,
         requests::CASES,
+        run::CASES,
+        run_terminal::CASES,
         scripts::CASES,
         status::CASES,
         terminal::CASES,
