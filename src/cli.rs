@@ -79,6 +79,8 @@ pub enum Command {
     Run(RunArgs),
     /// Open a shell in a service's builder container, on the working copy
     Shell(ShellArgs),
+    /// Show the logs of a run
+    Logs(LogsArgs),
     /// List or build the builder images
     #[command(subcommand)]
     Builder(BuilderCommand),
@@ -88,6 +90,19 @@ pub enum Command {
         #[arg(value_enum, default_value = "manifest")]
         of: SchemaOf,
     },
+}
+
+impl Command {
+    /// Whether events are printed, a line of JSON each.
+    pub fn prints_events(&self) -> bool {
+        let told = match self {
+            Self::Build(args) => args.told,
+            Self::Sync(args) => args.told,
+            Self::Builder(BuilderCommand::Update { told, .. }) => *told,
+            _ => return false,
+        };
+        told.format == Format::Json
+    }
 }
 
 /// Which services
@@ -153,6 +168,8 @@ pub enum SchemaOf {
     Manifest,
     /// The output of `xp plan --format json`
     Plan,
+    /// A line of the output of `xp build --format json`
+    Events,
 }
 
 /// How a result is printed
@@ -224,6 +241,17 @@ pub struct BuildArgs {
     /// Stop everything at the first failure, not only what depends on it
     #[arg(long)]
     pub fail_fast: bool,
+    /// How what happens is told
+    #[command(flatten)]
+    pub told: Told,
+}
+
+/// How what happens is told
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Told {
+    /// How what happens is told: `json` prints an event a line
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
+    pub format: Format,
 }
 
 /// How much at once
@@ -232,6 +260,38 @@ pub struct Jobs {
     /// How many services at once [default: the number of processors; 16 for sync]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
+}
+
+/// Arguments of `xp logs`
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// Services and builders, by name or by a pattern such as 'z*'; all where none is named
+    #[arg(value_name = "SERVICE")]
+    pub names: Vec<String>,
+    /// Which run, by its number; else the last one that has such a log
+    #[arg(long, value_name = "N")]
+    pub run: Option<u64>,
+    /// Only of this phase, such as `build`, `test` or `image`
+    #[arg(long, value_name = "PHASE")]
+    pub phase: Option<String>,
+    /// Go on with what the run that is under way writes
+    #[arg(short = 'f', long, conflicts_with = "run")]
+    pub follow: bool,
+    /// The manifest; else x-platform.yml here or in a folder above
+    // The global option without its short form, which everybody expects to follow logs.
+    #[arg(
+        id = "file",
+        long = "file",
+        value_name = "FILE",
+        help_heading = "Global options"
+    )]
+    pub file: Option<PathBuf>,
+    /// Print the names of the files
+    #[arg(long, conflicts_with = "follow")]
+    pub path: bool,
+    /// List the runs that are kept
+    #[arg(long, conflicts_with_all = ["names", "run", "phase", "follow", "path"])]
+    pub list: bool,
 }
 
 /// Arguments of `xp status`
@@ -296,6 +356,9 @@ pub struct SyncArgs {
     /// How much at once
     #[command(flatten)]
     pub jobs: Jobs,
+    /// How what happens is told
+    #[command(flatten)]
+    pub told: Told,
 }
 
 /// Arguments of `xp run`
@@ -418,6 +481,9 @@ pub enum BuilderCommand {
         /// Push nothing
         #[arg(long)]
         no_push: bool,
+        /// How what happens is told
+        #[command(flatten)]
+        told: Told,
     },
 }
 
@@ -450,6 +516,18 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn logs_are_followed_by_the_short_option_of_the_manifest() {
+        let cli = Cli::try_parse_from(["xp", "-f", "a.yml", "logs", "-f", "zbackend"]).unwrap();
+        assert_eq!(cli.global.file, Some("a.yml".into()));
+        let cli = Cli::try_parse_from(["xp", "logs", "-f", "--file", "a.yml"]).unwrap();
+        assert_eq!(cli.global.file, Some("a.yml".into()));
+        let Command::Logs(logs) = cli.command else {
+            panic!("not logs")
+        };
+        assert!(logs.follow && logs.names.is_empty());
     }
 
     #[test]

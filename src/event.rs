@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use crate::image::ImageReference;
 use crate::manifest::{BuilderName, ServiceName};
+use crate::record::PlanDocument;
 
 /// What is worked on: a service, or an image that a service's scripts run in.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -124,10 +125,14 @@ pub enum Event {
     StageStarted(String),
     /// The stage that began last is over.
     StageFinished,
+    /// Everything is decided, and is carried out now.
+    Planned(Arc<PlanDocument>),
     /// Work begins on so many units.
     RunStarted {
         /// The units that have steps.
         units: Vec<Unit>,
+        /// How many are worked on at once.
+        jobs: usize,
     },
     /// Work on a unit begins.
     UnitStarted {

@@ -7,7 +7,7 @@
 //!                  inspect  ─▶ Inventory                    what registry and engine have
 //!                  plan     ─▶ Plan                         pure: decides everything
 //!                  execute  ─▶ how each unit ended          decides nothing
-//!                  report   ─▶ terminal, log files
+//!                  report   ─▶ terminal, log files, lines of JSON
 //! ```
 //!
 //! | module | for | must not |
@@ -24,15 +24,17 @@
 //! | [`graph`] | which service needs which, as text and pictures, for `xp graph` | be impure |
 //! | [`status`] | how each service stands, for `xp status` | be impure |
 //! | [`event`] | what happened, as data | be impure |
+//! | [`record`] | what other programs are told: events and plans as JSON | be impure |
+//! | [`shell`] | words as a shell takes them | be impure |
 //! | [`error`] | exit codes, causes, hints | be impure |
 //! | [`resolve`] | remotes to commits | clone |
 //! | [`history`] | references' commits to those that touched a service's own folders last | move a file of a working copy |
 //! | [`local`] | working copies to what `--local` builds | change anything |
 //! | [`cache`] | the folder that is xp's own, and the facts kept in it | be needed: a fact that is not there is asked for again |
 //! | [`inspect`] | registry, engine and builder folders to an inventory | change anything |
+//! | [`runs`] | the folders of past runs: their records and logs | draw, or know what a run means |
 //! | [`execute`] | the steps of a plan, as soon as what they need is done | choose what is done |
 //! | [`console`] | the caller's terminal, streams and signals, tied to a program in a container | know of services |
-//! | [`shell_word`] | texts as words of a shell | be impure |
 //! | [`report`] | bars, lines, log files, the closing table: the only place that draws | do work |
 //! | [`client`] | git (git2), the engine (bollard), registries (reqwest): nothing else names those crates | know of services |
 //!
@@ -64,10 +66,12 @@ pub mod lock;
 pub mod manifest;
 pub mod plan;
 pub mod recipe;
+pub mod record;
 pub mod report;
 pub mod resolve;
+pub mod runs;
 pub mod settings;
-pub mod shell_word;
+pub mod shell;
 pub mod source;
 pub mod status;
 

@@ -10,10 +10,13 @@ use crate::client::git;
 use crate::client::http::Proxies;
 use crate::client::registry::RegistrySettings;
 use crate::report::{self, Style};
+use crate::shell;
 
 /// Everything that xp takes from its surroundings.
 #[derive(Clone)]
 pub struct Settings {
+    /// The command line, as a shell would take it.
+    pub command_line: String,
     /// The folder that the command runs in.
     pub directory: PathBuf,
     /// The manifest that was named.
@@ -96,6 +99,7 @@ impl Settings {
             .collect();
         certificates.push(PathBuf::from("/etc/docker/certs.d"));
         Ok(Self {
+            command_line: command_line(),
             directory,
             file: global.file.clone(),
             cache_dir: get("XP_CACHE_DIR").map(|path| here.join(path)),
@@ -138,6 +142,15 @@ impl Settings {
             variables,
         })
     }
+}
+
+fn command_line() -> String {
+    let arguments = std::env::args_os().skip(1);
+    let words = arguments.map(|word| shell::quoted(&word.to_string_lossy()).into_owned());
+    std::iter::once("xp".to_owned())
+        .chain(words)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// Returns the settings of git that stand in the environment, as CI systems put them there.

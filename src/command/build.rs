@@ -7,7 +7,7 @@ use super::session::Session;
 use super::stages::{self, Planned};
 use crate::cli::BuildArgs;
 use crate::error::Failure;
-use crate::event::Unit;
+use crate::event::{Event, Unit};
 use crate::execute::lock;
 use crate::execute::session::remove_leftovers;
 use crate::execute::{self, LABEL_FOLDER};
@@ -38,6 +38,8 @@ pub async fn carry_out(
         registry,
         git,
     } = planned;
+    let document = plan.document(&session.manifest.folder);
+    session.events.emit(Event::Planned(Arc::new(document)));
     if !plan.is_empty() {
         // The lock is held: whatever container of this folder is left belongs to a run that was killed.
         let folder = session.layout.root().display().to_string();
@@ -58,7 +60,7 @@ fn conclude(session: &Session, plan: &Plan, ended: &[(Unit, Ended)]) -> Result<(
         let failures = paint(&summary.failures, session.settings.report.color);
         _ = writeln!(std::io::stderr().lock(), "{failures}");
     }
-    if !session.settings.report.quiet {
+    if session.settings.report.closes_with_table() {
         super::print(&summary.table)?;
     }
     session.verdict(ended)

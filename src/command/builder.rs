@@ -20,6 +20,7 @@ pub async fn run(session: &Session, command: &BuilderCommand) -> Result<(), Fail
             names,
             jobs,
             no_push,
+            ..
         } => {
             let locked = async { Ok(lock(&session.layout.lock(), &session.events).await?) };
             let _lock = session.unless_interrupted(locked).await?;

@@ -10,6 +10,7 @@ mod here;
 mod in_place;
 mod lock;
 mod locked;
+mod logs;
 mod plan;
 mod run;
 mod schema;
@@ -28,7 +29,7 @@ use clap::Parser as _;
 
 use crate::cli::{Cli, Command};
 use crate::error::{Exit, Failure};
-use crate::report::paint;
+use crate::report::{Style, paint, print_finished};
 use crate::settings::Settings;
 use session::Session;
 
@@ -63,8 +64,12 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
     if let Command::Schema { of } = cli.command {
         return schema::run(of);
     }
-    let settings = Settings::read(&cli.global)
+    let prints_events = cli.command.prints_events();
+    let mut settings = Settings::read(&cli.global)
         .map_err(|error| Failure::usage(format!("the current folder cannot be used: {error}")))?;
+    if prints_events {
+        settings.report.style = Style::Json;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(
             std::thread::available_parallelism().map_or(2, |count| count.get().clamp(2, 8)),
@@ -74,7 +79,11 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         .map_err(|error| Failure::outside(format!("no threads can be started: {error}")))?;
     let color = settings.report.color;
     let result = runtime.block_on(async {
-        let session = Session::open(settings)?;
+        let session = Session::open(settings).inspect_err(|failure| {
+            if prints_events {
+                print_finished(failure.exit, failure.message());
+            }
+        })?;
         let result = match cli.command {
             Command::Build(args) => build::run(&session, &args).await,
             Command::Plan(args) => plan::run(&session, &args).await,
@@ -86,11 +95,17 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             Command::Diff(args) => diff::run(&session, &args).await,
             Command::Run(args) => run::run(&session, &args).await,
             Command::Shell(args) => shell::run(&session, &args).await,
+            Command::Logs(args) => logs::run(&session, &args).await,
             Command::Builder(command) => builder::run(&session, &command).await,
             Command::Schema { .. } => Ok(()),
         };
         // Whatever happened, the terminal is left as it was found.
         session.reporter.finish();
+        let failure = result.as_ref().err();
+        let exit = failure.map_or(Exit::Done, |failure| failure.exit);
+        session
+            .reporter
+            .conclude(exit, failure.and_then(Failure::message));
         result
     });
     // A thread that still waits for a credential helper or a DNS answer must not hold up the end.

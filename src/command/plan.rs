@@ -14,7 +14,7 @@ pub async fn run(session: &Session, args: &ShowPlanArgs) -> Result<(), Failure> 
     session.reporter.finish();
     let (plan, folder) = (&planned.plan, &session.manifest.folder);
     match args.format {
-        Format::Json => super::print_json(&plan.document(folder))?,
+        Format::Json => super::print_json(&serde_json::json!(plan.document(folder)))?,
         Format::Text => {
             let text = plan.display(folder, columns(std::io::stdout()));
             super::print(&text.to_string())?;

@@ -16,6 +16,7 @@ use crate::error::{Exit, Failure, chain};
 use crate::event::{Event, Events, Outcome, Unit};
 use crate::manifest::{self, DEFAULT_CACHE_DIR, Manifest};
 use crate::plan::Layout;
+use crate::record::Happened;
 use crate::report::{Ended, Reporter};
 use crate::settings::Settings;
 
@@ -56,12 +57,17 @@ impl Session {
         for folder in [manifest.folder.as_path(), layout.root()] {
             if folder.to_str().is_none() {
                 return Err(Failure::usage(format!(
-                    "the name of the folder {} is not UTF-8, and the engine could not be told of it",
+                    "the name of the folder {} is not UTF-8, and the engine cannot be told of it",
                     folder.display()
                 )));
             }
         }
-        let reporter = Reporter::new(settings.report, layout.logs());
+        let started = Happened::Started {
+            xp: env!("CARGO_PKG_VERSION").to_owned(),
+            command: settings.command_line.clone(),
+            manifest: file.display().to_string(),
+        };
+        let reporter = Reporter::new(settings.report, layout.logs(), started);
         let events = reporter.events();
         let cancel = CancellationToken::new();
         let hands_signals_over = Arc::new(AtomicBool::new(false));

@@ -64,8 +64,10 @@ pub async fn run(session: &Session, args: &SyncArgs) -> Result<(), Failure> {
             },
         ));
     }
+    let jobs = args.jobs.jobs.map_or(JOBS, usize::from);
     session.events.emit(Event::RunStarted {
         units: steps.iter().map(|(unit, _)| unit.clone()).collect(),
+        jobs,
     });
     let sources = Arc::new(stages::sources(session, git, session.cancel.clone()));
     let locked = locked.map(|_| by_working_copy(&steps, &locked_commits));
@@ -79,7 +81,6 @@ pub async fn run(session: &Session, args: &SyncArgs) -> Result<(), Failure> {
             });
             sync_one(session, sources.clone(), unit, step, locked)
         });
-    let jobs = args.jobs.jobs.map_or(JOBS, usize::from);
     let mut rows: Vec<Vec<String>> = futures_util::stream::iter(work)
         .buffer_unordered(jobs)
         .collect()
@@ -212,7 +213,7 @@ fn conclude(session: &Session, rows: &[Vec<String>]) -> Result<(), Failure> {
     let ended = session.reporter.finish();
     let failures = paint(&failures(&ended), session.settings.report.color);
     _ = write!(std::io::stderr().lock(), "{failures}");
-    if !session.settings.report.quiet {
+    if session.settings.report.closes_with_table() {
         super::print(&aligned(rows))?;
     }
     session.verdict(&ended)

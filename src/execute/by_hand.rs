@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::client::engine::{Bind, ContainerSpec, HOME};
 use crate::plan::{ImageStep, ScriptStep};
-use crate::shell_word::shell_word;
+use crate::shell::quoted;
 
 /// Where a script ran.
 pub struct Place<'a> {
@@ -38,7 +38,7 @@ pub fn script(place: &Place<'_>, step: &ScriptStep) -> Option<String> {
     words.push(format!("--user {uid}:{gid}"));
     words.extend(spec.groups.iter().map(|id| format!("--group-add {id}")));
     if let Some(network) = &spec.network {
-        words.push(format!("--network {}", shell_word(network)));
+        words.push(format!("--network {}", quoted(network)));
     }
     words.extend(spec.memory.map(|bytes| format!("--memory {bytes}")));
     words.extend(spec.nano_cpus.map(|cpus| format!("--cpus {}", decimal(cpus))));
@@ -54,18 +54,18 @@ pub fn script(place: &Place<'_>, step: &ScriptStep) -> Option<String> {
     }
     words.extend(spec.env.iter().map(|(name, value)| {
         let hidden = place.env_by_hand.get(name).cloned();
-        format!("--env {name}={}", hidden.unwrap_or_else(|| shell_word(value)))
+        format!("--env {name}={}", hidden.unwrap_or_else(|| quoted(value).into_owned()))
     }));
-    words.push(format!("--workdir {}", shell_word(place.dir)));
-    words.push(shell_word(&spec.image.to_string()));
+    words.push(format!("--workdir {}", quoted(place.dir)));
+    words.push(quoted(&spec.image.to_string()).into_owned());
     match is_owner {
-        true => words.push(format!("-ec {}", shell_word(&step.text))),
+        true => words.push(format!("-ec {}", quoted(&step.text))),
         false => {
             let owner = format!("{}:{}", spec.owner.0, spec.owner.1);
-            let written: Vec<String> = spec.written.iter().map(|path| shell_word(path)).collect();
+            let written: Vec<_> = spec.written.iter().map(|path| quoted(path)).collect();
             let give_back = format!("chown -hR {owner} {}", written.join(" "));
-            let run = format!("trap {} EXIT; /bin/sh -ec \"$0\"", shell_word(&give_back));
-            words.push(format!("-c {} {}", shell_word(&run), shell_word(&step.text)));
+            let run = format!("trap {} EXIT; /bin/sh -ec \"$0\"", quoted(&give_back));
+            words.push(format!("-c {} {}", quoted(&run), quoted(&step.text)));
         }
     }
     let command = words.join(" ");
@@ -77,17 +77,17 @@ pub fn script(place: &Place<'_>, step: &ScriptStep) -> Option<String> {
 
 /// Returns the command that builds an image from the same files, with the same arguments.
 pub fn image(step: &ImageStep) -> String {
-    let path = |path: &Path| shell_word(&path.display().to_string());
+    let path = |path: &Path| quoted(&path.display().to_string()).into_owned();
     let mut words = vec!["docker build".to_owned()];
     if step.dockerfile != step.context.join("Dockerfile") {
         words.push(format!("--file {}", path(&step.dockerfile)));
     }
     words.extend(step.fresh.then(|| "--no-cache".to_owned()));
     let target = step.target.as_deref();
-    words.extend(target.map(|target| format!("--target {}", shell_word(target))));
+    words.extend(target.map(|target| format!("--target {}", quoted(target))));
     words.extend(step.args.iter().map(|(name, value)| {
         let hidden = step.args_by_hand.get(name).cloned();
-        format!("--build-arg {name}={}", hidden.unwrap_or_else(|| shell_word(value)))
+        format!("--build-arg {name}={}", hidden.unwrap_or_else(|| quoted(value).into_owned()))
     }));
     words.push(path(&step.context));
     words.join(" ")
@@ -100,7 +100,7 @@ fn made_first(mount_points: &[PathBuf]) -> Option<String> {
     let parents = mount_points.iter().filter_map(|point| point.parent());
     let mut parents: Vec<String> = parents
         .filter(|parent| made(parent))
-        .map(|parent| shell_word(&parent.display().to_string()))
+        .map(|parent| quoted(&parent.display().to_string()).into_owned())
         .collect();
     parents.dedup();
     (!parents.is_empty()).then(|| format!("mkdir -p {}", parents.join(" ")))
@@ -115,10 +115,10 @@ fn mount(bind: &Bind, ssh_agent: Option<&Path>) -> String {
     let target = field(format!("dst={}", bind.target));
     let mode = if bind.read_only { ",readonly" } else { "" };
     if ssh_agent.is_some_and(|agent| agent.display().to_string() == bind.source) {
-        return format!("type=bind,src=\"${{SSH_AUTH_SOCK?}}\",{}{mode}", shell_word(&target));
+        return format!("type=bind,src=\"${{SSH_AUTH_SOCK?}}\",{}{mode}", quoted(&target));
     }
     let source = field(format!("src={}", bind.source));
-    shell_word(&format!("type=bind,{source},{target}{mode}"))
+    quoted(&format!("type=bind,{source},{target}{mode}")).into_owned()
 }
 
 /// Returns billionths as a decimal number.

@@ -24,6 +24,7 @@ pub async fn run(context: Arc<Context>, plan: &Plan) {
     let order: Vec<Unit> = plan.work().map(|unit| unit.unit.clone()).collect();
     context.events.emit(Event::RunStarted {
         units: order.clone(),
+        jobs: context.jobs,
     });
     let mut done: BTreeSet<Unit> = BTreeSet::new();
     let mut failed: BTreeSet<Unit> = BTreeSet::new();

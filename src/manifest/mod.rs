@@ -21,7 +21,7 @@ mod name;
 pub(crate) mod node;
 mod render;
 mod schema;
-mod select;
+pub(crate) mod select;
 mod service;
 mod shape;
 pub(crate) mod span;

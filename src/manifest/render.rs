@@ -6,7 +6,7 @@ use super::name::ServiceName;
 use super::suggest;
 use super::template::{Part, Placeholder, Template};
 use crate::image::Tag;
-use crate::shell_word::shell_word;
+use crate::shell::quoted;
 use crate::source::CommitId;
 
 /// What the placeholders of one service stand for.
@@ -61,7 +61,7 @@ impl Manifest {
     ) -> Result<String, ManifestError> {
         self.render_parts(template, values, |placeholder, value| match placeholder {
             Some(Placeholder::Environment(name)) => format!("\"${{{name}?}}\""),
-            _ => shell_word(value),
+            _ => quoted(value).into_owned(),
         })
     }
 
@@ -145,7 +145,7 @@ fn value_of(placeholder: &Placeholder, values: &Values) -> Result<String, (Strin
         let message = format!("the commit of service `{name}` is not known here");
         (
             message,
-            "this is a mistake in xp: please report it".to_owned(),
+            "this is a mistake in xp, worth a report".to_owned(),
         )
     };
     match placeholder {

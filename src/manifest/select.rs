@@ -81,7 +81,7 @@ fn quoted(patterns: &[String]) -> String {
 }
 
 /// Tells whether a name matches a pattern, in time linear in the name for each `*`.
-fn matches(pattern: &str, name: &str) -> bool {
+pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name): (Vec<char>, Vec<char>) =
         (pattern.chars().collect(), name.chars().collect());
     let (mut p, mut n) = (0, 0);

@@ -37,7 +37,6 @@ use std::time::Duration;
 pub use builder::FolderBuilder;
 pub use compare::{Compared, Comparison, Sighting, Survey};
 pub use decide::Decided;
-pub use document::schema;
 pub use draft::Draft;
 pub use error::{PlanError, UnknownImages, UnreadableRecipes};
 pub use inventory::{Inventory, Presence, Refusal};

@@ -72,7 +72,7 @@ impl Bars {
                     self.screen.remove(&bar);
                 }
             }
-            Event::RunStarted { units } => {
+            Event::RunStarted { units, .. } => {
                 self.name_width = units
                     .iter()
                     .map(|unit| unit.to_string().chars().count())
@@ -130,7 +130,7 @@ impl Bars {
                     running.bar.set_message(progress(*phase, *done, *total));
                 }
             }
-            Event::StepFinished { .. } => {}
+            Event::Planned(_) | Event::StepFinished { .. } => {}
             Event::UnitFinished { unit, .. } => {
                 if let Some(running) = self.running.remove(unit) {
                     running.bar.finish_and_clear();

@@ -78,6 +78,7 @@ impl Lines {
             Event::StageStarted(text) if self.settings.verbose => print(text),
             Event::StageStarted(_)
             | Event::StageFinished
+            | Event::Planned(_)
             | Event::RunStarted { .. }
             | Event::UnitStarted { .. }
             | Event::Progress { .. } => {}

@@ -1,30 +1,34 @@
-//! Log files: the whole output of every step, byte for byte.
+//! Log files: the whole output of every step, byte for byte, and the record of the run.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::PathBuf;
 
 use super::text::{LineSplitter, clean, last_lines};
 use crate::event::{Event, Phase, Unit};
-
-/// How many runs' logs are kept.
-const KEPT_RUNS: usize = 20;
+use crate::runs::{Run, Runs};
 
 /// How many of a step's last lines are shown when it fails.
 const TAIL_LINES: usize = 20;
 
-/// The logs of one run: `<logs>/<run>/<unit>/<phase>.log`.
+/// The logs and the record of one run.
+///
+/// Everything is written at once, so that another process can follow it, and nothing is lost when
+/// this one is killed.
 pub struct Logs {
-    folder: PathBuf,
-    run: Option<PathBuf>,
+    runs: Runs,
+    run: Option<Run>,
+    record: Option<File>,
+    /// Lines of the record from before the run had its folder.
+    waiting: String,
     open: HashMap<(Unit, Phase), Log>,
     failed: bool,
 }
 
 struct Log {
     path: PathBuf,
-    file: BufWriter<File>,
+    file: File,
     splitter: LineSplitter,
     tail: VecDeque<String>,
     /// How many lines of the tail are the title of a step that printed nothing yet.
@@ -44,8 +48,10 @@ impl Logs {
     /// Returns the logs of a run that has none yet.
     pub fn new(folder: PathBuf) -> Self {
         Self {
-            folder,
+            runs: Runs::new(folder),
             run: None,
+            record: None,
+            waiting: String::new(),
             open: HashMap::new(),
             failed: false,
         }
@@ -54,27 +60,39 @@ impl Logs {
     /// Writes what belongs into a log; returns a problem, once, and goes on without it.
     pub fn write(&mut self, event: &Event) -> Option<String> {
         let result = match event {
+            // From here on there is something to keep.
+            Event::Planned(_) | Event::RunStarted { .. } => self.run().map(drop),
             Event::StepStarted { unit, phase, title } => self.begin_step(unit, *phase, title),
             Event::Output { unit, phase, bytes } => self.append(unit, *phase, bytes),
-            Event::StepFinished { unit, phase, .. } => {
-                match self.open.get_mut(&(unit.clone(), *phase)) {
-                    Some(log) => log.file.flush(),
-                    None => Ok(()),
-                }
-            }
             _ => Ok(()),
         };
-        match result {
-            Ok(()) => None,
-            Err(_) if self.failed => None,
-            Err(error) => {
-                self.failed = true;
-                Some(format!(
-                    "the logs in {} cannot be written: {error}",
-                    self.folder.display()
-                ))
+        self.problem(result)
+    }
+
+    /// Writes a line of the record; returns a problem, once, and goes on without it.
+    pub fn record(&mut self, line: &str) -> Option<String> {
+        let result = match &mut self.record {
+            Some(record) => record.write_all(line.as_bytes()),
+            None => {
+                self.waiting.push_str(line);
+                Ok(())
             }
+        };
+        self.problem(result)
+    }
+
+    /// Returns the folder of this run, where it has one.
+    pub fn run_folder(&self) -> Option<PathBuf> {
+        self.run.as_ref().map(|run| run.folder.clone())
+    }
+
+    fn problem(&mut self, result: std::io::Result<()>) -> Option<String> {
+        let error = result.err()?;
+        if std::mem::replace(&mut self.failed, true) {
+            return None;
         }
+        let folder = self.runs.folder().display();
+        Some(format!("the logs in {folder} cannot be written: {error}"))
     }
 
     /// Writes a step's title, on a line of its own whatever the step before it printed last.
@@ -109,14 +127,14 @@ impl Logs {
     fn log(&mut self, unit: &Unit, phase: Phase) -> std::io::Result<&mut Log> {
         let key = (unit.clone(), phase);
         if !self.open.contains_key(&key) {
-            let run = self.run()?;
-            let folder = run.join(unit.to_string().replace(['/', ':', '@'], "_"));
-            fs::create_dir_all(&folder)?;
-            let path = folder.join(format!("{phase}.log"));
+            let path = self.run()?.log(&unit.to_string(), phase.as_str());
+            if let Some(folder) = path.parent() {
+                fs::create_dir_all(folder)?;
+            }
             let file = File::options().create(true).append(true).open(&path)?;
             let log = Log {
                 path,
-                file: BufWriter::with_capacity(64 * 1024, file),
+                file,
                 splitter: LineSplitter::default(),
                 tail: VecDeque::new(),
                 title_lines: 0,
@@ -132,7 +150,6 @@ impl Logs {
         let Some(log) = self.open.get_mut(&(unit.clone(), phase)) else {
             return (Vec::new(), None);
         };
-        _ = log.file.flush();
         if let Some(line) = log.splitter.flush() {
             log.push(line);
         }
@@ -144,7 +161,6 @@ impl Logs {
 
     /// Closes the logs of a unit, of which no more is heard.
     pub fn close(&mut self, unit: &Unit) {
-        // Dropping a file writes what is still in memory.
         self.open.retain(|(of, _), _| of != unit);
     }
 
@@ -153,39 +169,22 @@ impl Logs {
         self.open.clear();
     }
 
-    /// Returns the folder of this run, made at its first line: a run that does nothing leaves none.
-    fn run(&mut self) -> std::io::Result<PathBuf> {
-        if let Some(run) = &self.run {
-            return Ok(run.clone());
-        }
-        fs::create_dir_all(&self.folder)?;
-        let mut runs = runs(&self.folder)?;
-        let mut number = runs.last().map_or(1, |last| last + 1);
-        let run = loop {
-            let run = self.folder.join(number.to_string());
-            match fs::create_dir(&run) {
-                Ok(()) => break run,
-                // Another xp on this folder was faster.
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
-                Err(error) => return Err(error),
+    /// Returns this run, whose folder is made when there is something to keep.
+    fn run(&mut self) -> std::io::Result<&Run> {
+        let run = match self.run.take() {
+            Some(run) => run,
+            None => {
+                let run = self.runs.begin()?;
+                let mut record = File::create(run.record_file())?;
+                // Tells others that the run goes on. Where the file system has no locks, it seems over.
+                _ = record.try_lock();
+                record.write_all(std::mem::take(&mut self.waiting).as_bytes())?;
+                self.record = Some(record);
+                run
             }
         };
-        while runs.len() >= KEPT_RUNS {
-            _ = fs::remove_dir_all(self.folder.join(runs.remove(0).to_string()));
-        }
-        self.run = Some(run.clone());
-        Ok(run)
+        Ok(self.run.insert(run))
     }
-}
-
-/// Returns the numbers of the runs that have logs, the oldest first.
-fn runs(folder: &Path) -> std::io::Result<Vec<u64>> {
-    let mut runs: Vec<u64> = fs::read_dir(folder)?
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .collect();
-    runs.sort_unstable();
-    Ok(runs)
 }
 
 #[cfg(test)]
@@ -223,18 +222,6 @@ mod tests {
             path.display()
         );
         assert!(fs::read(path).unwrap().starts_with(b"\xff\x1b[31m first\n"));
-    }
-
-    #[test]
-    fn old_runs_are_removed_and_numbers_never_used_again() {
-        let folder = tempfile::tempdir().unwrap();
-        for _ in 0..KEPT_RUNS + 5 {
-            let mut logs = Logs::new(folder.path().to_owned());
-            logs.write(&output(b"x"));
-        }
-        let runs = runs(folder.path()).unwrap();
-        assert_eq!(runs.len(), KEPT_RUNS);
-        assert_eq!(runs.last(), Some(&(KEPT_RUNS as u64 + 5)));
     }
 
     #[test]

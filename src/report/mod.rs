@@ -1,22 +1,29 @@
 //! What people and files get to see of the events: the only place that draws.
 
 mod bars;
+mod journal;
 mod lines;
 mod logs;
+mod replay;
 mod summary;
 mod terminal;
 mod text;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+pub use replay::Replay;
 pub use summary::{failures, summary};
 pub use terminal::columns;
-pub use text::paint;
+pub use text::{elapsed, paint};
 
+use crate::error::Exit;
 use crate::event::{Event, Events, FailedStep, Outcome, Unit};
+use crate::record::Happened;
 use bars::Bars;
+use journal::{Journal, happened};
 use lines::Lines;
 use logs::Logs;
 
@@ -27,12 +34,14 @@ pub enum Style {
     Bars,
     /// A line each, for everything else.
     Lines,
+    /// A line of JSON each on standard output, for other programs.
+    Json,
 }
 
 /// What a report is to show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// Bars or lines.
+    /// Bars, lines or JSON.
     pub style: Style,
     /// Whether colours are used.
     pub color: bool,
@@ -40,6 +49,13 @@ pub struct Settings {
     pub quiet: bool,
     /// Whether the output of every step is shown.
     pub verbose: bool,
+}
+
+impl Settings {
+    /// Returns whether a table closes a run.
+    pub fn closes_with_table(&self) -> bool {
+        !self.quiet && self.style != Style::Json
+    }
 }
 
 /// How the work on a unit ended, for the closing table.
@@ -67,27 +83,33 @@ struct State {
     settings: Settings,
     view: View,
     logs: Logs,
+    journal: Journal,
     ended: Vec<(Unit, Ended)>,
 }
 
 enum View {
     Bars(Bars),
     Lines(Lines),
+    Json,
 }
 
 impl Reporter {
-    /// Returns a reporter; `logs` is the folder of all runs' logs, in which this run gets its own.
-    pub fn new(settings: Settings, logs: PathBuf) -> Self {
+    /// Returns a reporter; `logs` is the folder of all runs' logs, in which this run gets its own, and
+    /// `started` what its record begins with.
+    pub fn new(settings: Settings, logs: PathBuf, started: Happened) -> Self {
         let view = match settings.style {
+            Style::Json => View::Json,
             Style::Bars if !settings.quiet => View::Bars(Bars::new(settings)),
             _ => View::Lines(Lines::new(settings)),
         };
-        let state = State {
+        let mut state = State {
             settings,
             view,
             logs: Logs::new(logs),
+            journal: Journal::new(),
             ended: Vec::new(),
         };
+        state.note_down(started);
         Self {
             state: Arc::new(Mutex::new(state)),
         }
@@ -104,6 +126,13 @@ impl Reporter {
         })
     }
 
+    /// Writes down how the command ends, after which nothing happens.
+    pub fn conclude(&self, exit: Exit, message: Option<&str>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let logs = state.logs.run_folder();
+        state.note_down(finished(exit, message, logs));
+    }
+
     /// Takes the bars away, and returns how each unit ended.
     pub fn finish(&self) -> Vec<(Unit, Ended)> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -118,34 +147,56 @@ impl Reporter {
 impl State {
     fn draw(&mut self, event: Event) {
         if let Some(problem) = self.logs.write(&event) {
-            let warning = Event::Warning(problem);
-            self.show(&warning);
+            self.show(&Event::Warning(problem));
+        }
+        let ended = self.ended_by(&event);
+        if let View::Json = self.view {
+            print(&self.journal.streamed(&event).concat());
+        }
+        if let Some(happened) = happened(&event, ended.as_ref()) {
+            self.note_down(happened);
         }
         self.show(&event);
-        if let Event::UnitFinished {
+        if let (Event::UnitFinished { unit, .. }, Some(ended)) = (event, ended) {
+            self.logs.close(&unit);
+            match &mut self.view {
+                View::Lines(lines) if !self.settings.quiet => lines.ended(&unit, &ended),
+                View::Bars(bars) => bars.ended(&unit, &ended),
+                View::Lines(_) | View::Json => {}
+            }
+            self.ended.push((unit, ended));
+        }
+    }
+
+    fn ended_by(&mut self, event: &Event) -> Option<Ended> {
+        let Event::UnitFinished {
             unit,
             outcome,
             elapsed,
         } = event
-        {
-            let (mut tail, mut log) = (Vec::new(), None);
-            if let Outcome::Failed(FailedStep { phase, .. }) = &outcome {
-                (tail, log) = self.logs.tail(&unit, *phase);
-            }
-            self.logs.close(&unit);
-            let ended = Ended {
-                outcome,
-                elapsed,
-                tail,
-                log,
-            };
-            if let (View::Lines(lines), false) = (&self.view, self.settings.quiet) {
-                lines.ended(&unit, &ended);
-            }
-            if let View::Bars(bars) = &mut self.view {
-                bars.ended(&unit, &ended);
-            }
-            self.ended.push((unit, ended));
+        else {
+            return None;
+        };
+        let (mut tail, mut log) = (Vec::new(), None);
+        if let Outcome::Failed(FailedStep { phase, .. }) = outcome {
+            (tail, log) = self.logs.tail(unit, *phase);
+        }
+        Some(Ended {
+            outcome: outcome.clone(),
+            elapsed: *elapsed,
+            tail,
+            log,
+        })
+    }
+
+    /// Writes a line of the record, and prints it where that was asked for.
+    fn note_down(&mut self, happened: Happened) {
+        let line = self.journal.line(happened);
+        if let View::Json = self.view {
+            print(&line);
+        }
+        if let Some(problem) = self.logs.record(&line) {
+            self.show(&Event::Warning(problem));
         }
     }
 
@@ -153,6 +204,35 @@ impl State {
         match &mut self.view {
             View::Bars(bars) => bars.draw(event),
             View::Lines(lines) => lines.draw(event),
+            View::Json => {}
         }
     }
+}
+
+/// Prints, as a command without a manifest must, that it has ended.
+pub fn print_finished(exit: Exit, message: Option<&str>) {
+    print(&Journal::new().line(finished(exit, message, None)));
+}
+
+fn finished(exit: Exit, message: Option<&str>, logs: Option<PathBuf>) -> Happened {
+    let without_colours = |message: &str| {
+        let lines: Vec<String> = message
+            .lines()
+            .map(|it| text::clean(it.as_bytes()))
+            .collect();
+        lines.join("\n")
+    };
+    Happened::Finished {
+        exit: exit.code(),
+        message: message.map(without_colours),
+        logs: logs.map(|logs| logs.display().to_string()),
+    }
+}
+
+/// Prints a line of JSON. A reader that has gone away is no reason to stop building.
+fn print(line: &str) {
+    let mut output = std::io::stdout().lock();
+    _ = output
+        .write_all(line.as_bytes())
+        .and_then(|()| output.flush());
 }

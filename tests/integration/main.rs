@@ -19,6 +19,7 @@ mod platform;
 mod printed;
 mod process;
 mod repository;
+mod schema;
 mod services;
 mod terminal;
 mod wait;

@@ -19,7 +19,7 @@ use tokio::sync::Mutex;
 
 use super::{Engine, EngineError};
 use crate::image::ImageReference;
-use crate::shell_word::shell_word;
+use crate::shell::quoted;
 
 /// The folder that is `HOME` for everybody but root.
 pub const HOME: &str = "/home/xp";
@@ -433,7 +433,7 @@ fn home_folders(spec: &ContainerSpec) -> Vec<String> {
             continue;
         };
         let ends = below.match_indices('/').map(|(end, _)| &below[..end]);
-        folders.extend(ends.map(|folder| shell_word(&format!("{HOME}/{folder}"))));
+        folders.extend(ends.map(|folder| quoted(&format!("{HOME}/{folder}")).into_owned()));
     }
     folders
 }
@@ -441,8 +441,8 @@ fn home_folders(spec: &ContainerSpec) -> Vec<String> {
 /// Returns a shell line that gives folders to a user. Links are not followed, and what is mounted
 /// read-only stays.
 fn chown(paths: &[String], (uid, gid): (u32, u32)) -> String {
-    let quoted: Vec<String> = paths.iter().map(|path| shell_word(path)).collect();
-    format!("chown -hR {uid}:{gid} {}\n", quoted.join(" "))
+    let paths: Vec<_> = paths.iter().map(|path| quoted(path)).collect();
+    format!("chown -hR {uid}:{gid} {}\n", paths.join(" "))
 }
 
 fn not_started(spec: &ContainerSpec, error: bollard::errors::Error) -> EngineError {

@@ -7,6 +7,7 @@ mod credentials;
 mod decisions;
 mod docs;
 mod engine_alone;
+mod events;
 mod git_export;
 mod git_lfs;
 mod git_logins;
@@ -23,6 +24,7 @@ mod interrupt;
 mod local;
 mod lock;
 mod lock_diff;
+mod logs;
 mod manifest;
 mod plan;
 mod publish;
@@ -51,6 +53,7 @@ pub fn all() -> Vec<Case> {
         decisions::CASES,
         docs::CASES,
         engine_alone::CASES,
+        events::CASES,
         git_export::CASES,
         git_lfs::CASES,
         git_logins::CASES,
@@ -67,6 +70,7 @@ pub fn all() -> Vec<Case> {
         local::CASES,
         lock::CASES,
         lock_diff::CASES,
+        logs::CASES,
         manifest::CASES,
         plan::CASES,
         publish::CASES,

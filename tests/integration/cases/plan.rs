@@ -8,6 +8,7 @@ use crate::case::Case;
 use crate::cases::small;
 use crate::context::Context;
 use crate::repository::GitRepository;
+use crate::schema;
 use crate::world::Registry;
 
 pub const CASES: &[Case] = cases![
@@ -420,7 +421,7 @@ fn a_failure_is_said_once_more_at_the_end(t: &Context) {
     let build = t.xp(["build"]).failure(1);
     let (_, end) = build.stderr.split_once("\n\nerror: ").expect("an end");
     assert!(
-        end.starts_with("zbackend: image: the engine could not build the image: "),
+        end.starts_with("zbackend: image: the engine cannot build the image: "),
         "{build}"
     );
     assert!(end.contains("the end of its log:\n"), "{build}");
@@ -435,7 +436,7 @@ fn a_failure_is_said_once_more_at_the_end(t: &Context) {
     let build = build
         .stdout_contains("FAILED")
         .stdout_contains("image failed");
-    assert!(!build.stdout.contains("could not build"), "{build}");
+    assert!(!build.stdout.contains("cannot build"), "{build}");
     build.does_not_contain("canary");
 }
 
@@ -465,23 +466,11 @@ fn wrong_usage_is_exit_code_2(t: &Context) {
     }
 }
 
-/// Checks a document against the published schema, by a validator that is not ours.
-fn validate(t: &Context, document: &str) {
-    let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/schema/plan.schema.json");
-    t.write("document.json", document);
-    let program = "import json, sys, jsonschema\n\
-        schema = json.load(open(sys.argv[1]))\n\
-        jsonschema.Draft7Validator.check_schema(schema)\n\
-        jsonschema.Draft7Validator(schema).validate(json.load(open(sys.argv[2])))\n";
-    let validator = t.program("python3", ["-c", program, schema, "document.json"]);
-    validator.success();
-}
-
 fn a_plan_for_programs_follows_its_schema(t: &Context) {
     let product = Product::new(t);
     let json = || t.xp(["plan", "--format", "json"]).success().stdout;
     let first = json();
-    validate(t, &first);
+    schema::assert_follows(t, "plan", &first);
     let plan: Value = serde_json::from_str(&first).expect("JSON");
     assert_eq!(plan["version"], 1);
     let counts = &plan["counts"];
@@ -508,7 +497,7 @@ fn a_plan_for_programs_follows_its_schema(t: &Context) {
     t.xp(["build"]).success();
     t.manifest(&t.read("x-platform.yml").replace("echo made >", "echo x >"));
     let stale = json();
-    validate(t, &stale);
+    schema::assert_follows(t, "plan", &stale);
     let plan: Value = serde_json::from_str(&stale).expect("JSON");
     let backend = plan["units"].as_array().and_then(|units| units.last());
     let changes = &backend.expect("a unit")["changes"];

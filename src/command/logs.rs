@@ -1,0 +1,235 @@
+//! `xp logs`
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::session::Session;
+use crate::cli::LogsArgs;
+use crate::error::{Exit, Failure};
+use crate::manifest::select::matches;
+use crate::manifest::suggest;
+use crate::plan::table::aligned;
+use crate::record::{OutcomeDocument, RunRecord, UnitRecord};
+use crate::report::{Replay, elapsed};
+use crate::runs::{Run, Runs};
+
+/// How often a run that is under way is looked at.
+const POLL: Duration = Duration::from_millis(100);
+
+/// Prints logs, or lists the runs that have some.
+pub async fn run(session: &Session, args: &LogsArgs) -> Result<(), Failure> {
+    let all = Runs::new(session.layout.logs());
+    let unreadable = |error| {
+        let folder = all.folder().display();
+        Failure::outside(format!("the logs in {folder} cannot be read: {error}"))
+    };
+    let runs = all.list().map_err(unreadable)?;
+    if runs.is_empty() {
+        return Err(Failure::usage(format!(
+            "there is no run in {}\nhint: `xp build` makes one",
+            all.folder().display()
+        )));
+    }
+    if args.list {
+        return super::print(&list(&runs));
+    }
+    let wanted = Wanted { args };
+    let shown = match runs.last() {
+        // What goes on may have no log yet.
+        Some(last) if args.follow && last.is_running() => follow(session, &wanted, last).await?,
+        _ => wanted.print(&wanted.find(&runs)?),
+    };
+    match shown {
+        // Whoever read has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        shown => {
+            shown.map_err(|error| Failure::outside(format!("the logs cannot be shown: {error}")))
+        }
+    }
+}
+
+/// Which logs are asked for.
+struct Wanted<'a> {
+    args: &'a LogsArgs,
+}
+
+/// A log that is asked for.
+struct Log {
+    run: u64,
+    unit: String,
+    phase: String,
+    file: PathBuf,
+}
+
+impl Wanted<'_> {
+    /// Returns the logs of a run that are asked for and there.
+    fn logs(&self, run: &Run, record: &RunRecord) -> Vec<Log> {
+        let (names, wanted) = (&self.args.names, self.args.phase.as_deref());
+        let logs = record.logs().into_iter().filter(|(unit, phase)| {
+            (names.is_empty() || names.iter().any(|pattern| matches(pattern, unit)))
+                && wanted.is_none_or(|wanted| wanted == *phase)
+        });
+        let logs = logs.map(|(unit, phase)| Log {
+            run: run.number,
+            unit: unit.to_owned(),
+            phase: phase.to_owned(),
+            file: run.log(unit, phase),
+        });
+        logs.filter(|log| log.file.is_file()).collect()
+    }
+
+    /// Returns what is asked for: of the run that was named; or else of the last run that had something
+    /// to do; or for services that were named, of the last run of each: what was built last week is asked
+    /// for today, too.
+    fn find(&self, runs: &[Run]) -> Result<Vec<Log>, Failure> {
+        let (runs, none) = match self.args.run {
+            None => (runs, "no run that is kept has a".to_owned()),
+            Some(number) => (named(runs, number)?, format!("run {number} has no")),
+        };
+        let records: Vec<RunRecord> = runs.iter().map(Run::record).collect();
+        if let Some(failure) = self.unknown(&records, &none) {
+            return Err(failure);
+        }
+        let mut found: Vec<Log> = Vec::new();
+        for (run, record) in runs.iter().zip(&records).rev() {
+            let mut logs = self.logs(run, record);
+            logs.retain(|log| !found.iter().any(|newer| newer.unit == log.unit));
+            found.splice(..0, logs);
+            if self.args.names.is_empty() && !found.is_empty() {
+                break;
+            }
+        }
+        match found.is_empty() {
+            false => Ok(found),
+            true if self.args.names.is_empty() && self.args.phase.is_none() => Err(Failure::usage(
+                format!("{none} log: there was nothing to do"),
+            )),
+            true => Err(Failure::usage(format!(
+                "{none} log of both\nhint: `xp logs` shows all logs of the last run"
+            ))),
+        }
+    }
+
+    /// Returns the failure that tells of a name or phase that nothing has.
+    fn unknown(&self, records: &[RunRecord], none: &str) -> Option<Failure> {
+        let logs: Vec<(&str, &str)> = records.iter().flat_map(RunRecord::logs).collect();
+        let units: BTreeSet<&str> = logs.iter().map(|(unit, _)| *unit).collect();
+        let phases: BTreeSet<&str> = logs.iter().map(|(_, phase)| *phase).collect();
+        let mut names = self.args.names.iter().map(String::as_str);
+        let name = names.find(|name| !units.iter().any(|unit| matches(name, unit)));
+        let phase = self
+            .args
+            .phase
+            .as_deref()
+            .filter(|phase| !phases.contains(phase));
+        let (wrong, what, known) = match (name, phase) {
+            (Some(name), _) => (name, "what has logs", units),
+            (None, Some(phase)) => (phase, "the phases", phases),
+            (None, None) => return None,
+        };
+        let hint = suggest::hint(wrong, what, known.iter().copied());
+        let hint = hint.map_or_else(String::new, |hint| format!("\nhint: {hint}"));
+        Some(Failure::usage(format!("{none} log of `{wrong}`{hint}")))
+    }
+
+    fn print(&self, logs: &[Log]) -> io::Result<()> {
+        let replay = Replay::default();
+        let is_of_one_run = logs.iter().all(|log| log.run == logs[0].run);
+        for (index, log) in logs.iter().enumerate() {
+            if self.args.path {
+                replay.heading(&log.file.display().to_string())?;
+                continue;
+            }
+            // One log is printed as it is.
+            if logs.len() > 1 {
+                let empty = if index == 0 { "" } else { "\n" };
+                let run = match is_of_one_run {
+                    true => String::new(),
+                    false => format!(" (run {})", log.run),
+                };
+                replay.heading(&format!("{empty}==> {} {}{run} <==", log.unit, log.phase))?;
+            }
+            replay.whole(&log.file)?;
+        }
+        Ok(())
+    }
+}
+
+fn named(runs: &[Run], number: u64) -> Result<&[Run], Failure> {
+    let run = runs.iter().find(|run| run.number == number);
+    run.map(std::slice::from_ref).ok_or_else(|| {
+        let kept: Vec<String> = runs.iter().map(|run| run.number.to_string()).collect();
+        Failure::usage(format!(
+            "there is no run {number}, or not any more\n\
+             hint: those that are kept: {}; `xp logs --list` tells more of them",
+            kept.join(", ")
+        ))
+    })
+}
+
+/// Prints what a run writes until it is over.
+async fn follow(
+    session: &Session,
+    wanted: &Wanted<'_>,
+    run: &Run,
+) -> Result<io::Result<()>, Failure> {
+    let mut replay = Replay::default();
+    loop {
+        // Asked before reading: what was written up to the end is read once more after it.
+        let is_over = !run.is_running();
+        for log in wanted.logs(run, &run.record()) {
+            let prefix = format!("{} | ", log.unit);
+            if let Err(error) = replay.added(log.file, &prefix, is_over) {
+                return Ok(Err(error));
+            }
+        }
+        if is_over {
+            return Ok(Ok(()));
+        }
+        let pause = async {
+            tokio::time::sleep(POLL).await;
+            Ok(())
+        };
+        session.unless_interrupted(pause).await?;
+    }
+}
+
+fn list(runs: &[Run]) -> String {
+    let mut rows = vec![
+        ["RUN", "BEGUN", "TIME", "RESULT", "COMMAND"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    rows.extend(runs.iter().rev().map(|run| {
+        let record = run.record();
+        vec![
+            run.number.to_string(),
+            // Without the fraction of the second.
+            record
+                .time
+                .split('.')
+                .next()
+                .map_or_else(String::new, |time| format!("{time}Z")),
+            elapsed(Duration::from_secs_f64(record.seconds)),
+            result(run, &record),
+            record.command,
+        ]
+    }));
+    aligned(&rows)
+}
+
+fn result(run: &Run, record: &RunRecord) -> String {
+    let failed: Vec<&str> = record.failed().map(|unit| unit.name.as_str()).collect();
+    let is_done = |unit: &&UnitRecord| unit.outcome == Some(OutcomeDocument::Done);
+    match record.exit {
+        None if run.is_running() => "running".to_owned(),
+        None => "killed".to_owned(),
+        Some(code) if code == Exit::Interrupted.code() => "interrupted".to_owned(),
+        _ if !failed.is_empty() => format!("failed: {}", failed.join(", ")),
+        Some(0) if record.units.is_empty() => "nothing to do".to_owned(),
+        Some(0) => format!("done: {}", record.units.iter().filter(is_done).count()),
+        Some(code) => format!("failed with {code}"),
+    }
+}

@@ -1,0 +1,247 @@
+//! A whole run, put together from its lines.
+
+use super::{FailureDocument, Happened, Line, OutcomeDocument, PlanDocument};
+
+/// What `run.jsonl` tells of a run; of one that was killed, as far as it came.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RunRecord {
+    /// When it began: RFC 3339, UTC.
+    pub time: String,
+    /// The version of xp.
+    pub xp: String,
+    /// The command line.
+    pub command: String,
+    /// The manifest's file.
+    pub manifest: String,
+    /// What was decided; a run that only syncs has no plan.
+    pub plan: Option<PlanDocument>,
+    /// How many units were worked on at once.
+    pub jobs: Option<usize>,
+    /// The units that were begun, or ended without being begun, in that order.
+    pub units: Vec<UnitRecord>,
+    /// Notes and warnings.
+    pub notes: Vec<String>,
+    /// Seconds from the beginning to the last line.
+    pub seconds: f64,
+    /// The exit code; none while it runs, and of a run that was killed.
+    pub exit: Option<u8>,
+    /// What was wrong, where it was no unit that failed.
+    pub message: Option<String>,
+}
+
+/// The work on one unit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UnitRecord {
+    /// Its name.
+    pub name: String,
+    /// Seconds from the beginning of the run to its own.
+    pub start: f64,
+    /// Seconds from the beginning of the run to its end; none where that was not told.
+    pub end: Option<f64>,
+    /// How it ended; none where that was not told.
+    pub outcome: Option<OutcomeDocument>,
+    /// The unit that it needs, and that failed.
+    pub blocked_by: Option<String>,
+    /// What failed.
+    pub failure: Option<FailureDocument>,
+    /// Its steps, in order.
+    pub steps: Vec<StepRecord>,
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepRecord {
+    /// Its phase.
+    pub phase: String,
+    /// What was done, in words.
+    pub title: String,
+    /// Seconds from the beginning of the run to its own.
+    pub start: f64,
+    /// Seconds from the beginning of the run to its end; none where that was not told.
+    pub end: Option<f64>,
+    /// Whether it ended well.
+    pub done: bool,
+}
+
+impl RunRecord {
+    /// Reads the lines of a run, passing over what is no line of a known version: the last one of a
+    /// run that was killed may be torn.
+    pub fn read(text: &str) -> Self {
+        let mut run = Self::default();
+        for line in text.lines() {
+            if let Ok(line) = serde_json::from_str::<Line>(line) {
+                run.add(line);
+            }
+        }
+        run
+    }
+
+    /// Returns the unit of that name, where it was begun or ended.
+    pub fn unit(&self, name: &str) -> Option<&UnitRecord> {
+        self.units.iter().find(|unit| unit.name == name)
+    }
+
+    /// Returns the logs that its steps wrote, each once and in order: unit and phase.
+    pub fn logs(&self) -> Vec<(&str, &str)> {
+        let mut logs = Vec::new();
+        for unit in &self.units {
+            for step in &unit.steps {
+                let log = (unit.name.as_str(), step.phase.as_str());
+                if !logs.contains(&log) {
+                    logs.push(log);
+                }
+            }
+        }
+        logs
+    }
+
+    /// Returns the units that failed.
+    pub fn failed(&self) -> impl Iterator<Item = &UnitRecord> {
+        self.units
+            .iter()
+            .filter(|unit| unit.outcome == Some(OutcomeDocument::Failed))
+    }
+
+    fn add(&mut self, line: Line) {
+        let at = line.elapsed;
+        self.seconds = self.seconds.max(at);
+        match line.event {
+            Happened::Started {
+                xp,
+                command,
+                manifest,
+            } => {
+                (self.time, self.xp) = (line.time, xp);
+                (self.command, self.manifest) = (command, manifest);
+            }
+            Happened::Planned { plan } => self.plan = Some(plan),
+            Happened::WorkStarted { jobs, .. } => self.jobs = Some(jobs),
+            Happened::UnitStarted { unit } => _ = self.begun(unit, at),
+            Happened::StepStarted { unit, phase, title } => {
+                self.begun(unit, at).steps.push(StepRecord {
+                    phase,
+                    title,
+                    start: at,
+                    end: None,
+                    done: false,
+                });
+            }
+            Happened::StepFinished { unit, .. } => {
+                if let Some(step) = self.begun(unit, at).steps.last_mut() {
+                    step.end = Some(at);
+                    step.done = true;
+                }
+            }
+            Happened::UnitFinished {
+                unit,
+                outcome,
+                blocked_by,
+                failure,
+                ..
+            } => {
+                let unit = self.begun(unit, at);
+                unit.end = Some(at);
+                unit.outcome = Some(outcome);
+                unit.blocked_by = blocked_by;
+                unit.failure = failure;
+                // A step that failed is told with its unit.
+                if let Some(step) = unit.steps.last_mut() {
+                    step.end.get_or_insert(at);
+                }
+            }
+            Happened::Note { text } | Happened::Warning { text } => self.notes.push(text),
+            Happened::Finished { exit, message, .. } => {
+                self.exit = Some(exit);
+                self.message = message;
+            }
+            Happened::StageStarted { .. }
+            | Happened::StageFinished
+            | Happened::Output { .. }
+            | Happened::Progress { .. }
+            | Happened::Interrupted
+            | Happened::Unknown => {}
+        }
+    }
+
+    fn begun(&mut self, name: String, at: f64) -> &mut UnitRecord {
+        let index = match self.units.iter().position(|unit| unit.name == name) {
+            Some(index) => index,
+            None => {
+                self.units.push(UnitRecord {
+                    name,
+                    start: at,
+                    end: None,
+                    outcome: None,
+                    blocked_by: None,
+                    failure: None,
+                    steps: Vec::new(),
+                });
+                self.units.len() - 1
+            }
+        };
+        &mut self.units[index]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(elapsed: f64, event: &str) -> String {
+        format!(r#"{{"version":1,"time":"2026-01-01T00:00:00.000Z","elapsed":{elapsed},{event}}}"#)
+    }
+
+    #[test]
+    fn a_run_is_put_together_from_its_lines() {
+        let text = [
+            line(
+                0.0,
+                r#""event":"started","xp":"0.1.0","command":"xp build","manifest":"x-platform.yml""#,
+            ),
+            line(0.5, r#""event":"unit-started","unit":"a""#),
+            line(
+                0.5,
+                r#""event":"step-started","unit":"a","phase":"build","title":"make""#,
+            ),
+            line(
+                2.0,
+                r#""event":"step-finished","unit":"a","phase":"build","seconds":1.5"#,
+            ),
+            line(
+                2.0,
+                r#""event":"step-started","unit":"a","phase":"test","title":"make test""#,
+            ),
+            line(
+                3.0,
+                r#""event":"unit-finished","unit":"a","outcome":"failed","seconds":2.5,
+                "failure":{"phase":"test","message":"no","hints":[],"outside":false,"tail":["x"]}"#,
+            )
+            .replace('\n', ""),
+            line(
+                3.0,
+                r#""event":"unit-finished","unit":"b","outcome":"blocked","seconds":0,"blocked_by":"a""#,
+            ),
+            line(3.1, r#""event":"finished","exit":1"#),
+        ];
+        let run = RunRecord::read(&text.join("\n"));
+        assert_eq!((run.command.as_str(), run.exit), ("xp build", Some(1)));
+        assert_eq!(run.seconds, 3.1);
+        let a = run.unit("a").unwrap();
+        assert_eq!(a.outcome, Some(OutcomeDocument::Failed));
+        assert_eq!(a.failure.as_ref().unwrap().tail, ["x"]);
+        let steps: Vec<_> = a.steps.iter().map(|it| (it.end, it.done)).collect();
+        assert_eq!(steps, [(Some(2.0), true), (Some(3.0), false)]);
+        assert_eq!(run.unit("b").unwrap().blocked_by.as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn torn_lines_and_events_of_later_versions_are_passed_over() {
+        let text = [
+            line(1.0, r#""event":"danced","with":"wolves""#),
+            line(2.0, r#""event":"note","text":"x","more":1"#),
+            r#"{"version":1,"time":"2026-01-01T0"#.to_owned(),
+        ];
+        let run = RunRecord::read(&text.join("\n"));
+        assert_eq!((run.notes.len(), run.exit, run.seconds), (1, None, 2.0));
+    }
+}

@@ -1,0 +1,216 @@
+//! The runs that are kept: a folder each, with a record and the logs.
+//!
+//! `<cacheDir>/logs/<run>/run.jsonl` and `<cacheDir>/logs/<run>/<unit>/<phase>.log`. Runs are numbered, and a
+//! number is not used again while a later one is there.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::record::RunRecord;
+
+/// How many runs are kept.
+pub const KEPT_RUNS: usize = 20;
+
+/// How many bytes of runs are kept, the last one not counted: 1 GiB.
+pub const KEPT_BYTES: u64 = 1 << 30;
+
+/// The record's file in a run's folder.
+const RECORD: &str = "run.jsonl";
+
+/// The folder of all runs.
+#[derive(Debug, Clone)]
+pub struct Runs {
+    folder: PathBuf,
+}
+
+/// One run that is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// Its number.
+    pub number: u64,
+    /// Its folder.
+    pub folder: PathBuf,
+}
+
+impl Runs {
+    /// Returns the runs of a folder, which need not be there.
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    /// Returns the folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Returns the runs, the oldest first.
+    ///
+    /// # Errors
+    ///
+    /// Where the folder is there and cannot be read.
+    pub fn list(&self) -> io::Result<Vec<Run>> {
+        let entries = match fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut runs: Vec<Run> = entries
+            .flatten()
+            .filter_map(|entry| {
+                let number = entry.file_name().to_str()?.parse().ok()?;
+                Some(Run {
+                    number,
+                    folder: entry.path(),
+                })
+            })
+            .collect();
+        runs.sort_unstable_by_key(|run| run.number);
+        Ok(runs)
+    }
+
+    /// Makes the folder of a new run, and removes old ones.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be made.
+    pub fn begin(&self) -> io::Result<Run> {
+        fs::create_dir_all(&self.folder)?;
+        let before = self.list()?;
+        let mut number = before.last().map_or(1, |last| last.number + 1);
+        let run = loop {
+            let folder = self.folder.join(number.to_string());
+            match fs::create_dir(&folder) {
+                Ok(()) => break Run { number, folder },
+                // Another xp on this folder was faster.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
+                Err(error) => return Err(error),
+            }
+        };
+        remove_old(before);
+        Ok(run)
+    }
+}
+
+impl Run {
+    /// Returns the file of the record.
+    pub fn record_file(&self) -> PathBuf {
+        self.folder.join(RECORD)
+    }
+
+    /// Reads the record; an empty one where there is none.
+    pub fn record(&self) -> RunRecord {
+        let text = fs::read(self.record_file()).unwrap_or_default();
+        RunRecord::read(&String::from_utf8_lossy(&text))
+    }
+
+    /// Whether an xp is at work on it: one holds the record's lock until it ends, however it ends.
+    pub fn is_running(&self) -> bool {
+        File::open(self.record_file())
+            .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
+    /// Returns the folder of a unit's logs.
+    pub fn unit_folder(&self, unit: &str) -> PathBuf {
+        self.folder.join(unit.replace(['/', ':', '@'], "_"))
+    }
+
+    /// Returns the log of a phase, which need not be there.
+    pub fn log(&self, unit: &str, phase: &str) -> PathBuf {
+        self.unit_folder(unit).join(format!("{phase}.log"))
+    }
+
+    /// Whether nothing was done in it: it has no log of any unit.
+    pub fn is_idle(&self) -> bool {
+        fs::read_dir(&self.folder)
+            .is_ok_and(|entries| entries.flatten().all(|entry| entry.file_name() == RECORD))
+    }
+}
+
+/// Removes runs, the oldest first, until the rest is no more than is kept, the new one included. Of
+/// those that had nothing to do only the last is kept: it must not push out one that failed.
+fn remove_old(runs: Vec<Run>) {
+    let last = runs.last().map(|run| run.number);
+    let (idle, mut kept): (Vec<Run>, Vec<Run>) = runs
+        .into_iter()
+        .partition(|run| Some(run.number) != last && run.is_idle());
+    for run in idle {
+        remove(&run);
+    }
+    let mut bytes: u64 = kept.iter().map(|run| size(&run.folder)).sum();
+    // The last one is what somebody is about to look at, however large.
+    while kept.len() > 1 && (kept.len() >= KEPT_RUNS || bytes > KEPT_BYTES) {
+        let oldest = kept.remove(0);
+        bytes -= size(&oldest.folder);
+        remove(&oldest);
+    }
+}
+
+/// A run that cannot be removed is tried again by the next one.
+fn remove(run: &Run) {
+    _ = fs::remove_dir_all(&run.folder);
+}
+
+fn size(folder: &Path) -> u64 {
+    walkdir::WalkDir::new(folder)
+        .into_iter()
+        .filter_map(|entry| entry.ok()?.metadata().ok())
+        .filter(|metadata| metadata.is_file())
+        .map(|metadata| metadata.len())
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn work(run: &Run) {
+        fs::create_dir(run.folder.join("a")).unwrap();
+        fs::write(run.folder.join("a/build.log"), "x").unwrap();
+    }
+
+    fn numbers(runs: &Runs) -> Vec<u64> {
+        runs.list().unwrap().iter().map(|run| run.number).collect()
+    }
+
+    #[test]
+    fn old_runs_are_removed_and_numbers_never_used_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let runs = Runs::new(folder.path().join("logs"));
+        assert!(numbers(&runs).is_empty());
+        for _ in 0..KEPT_RUNS + 5 {
+            work(&runs.begin().unwrap());
+        }
+        let kept = numbers(&runs);
+        assert_eq!(kept.len(), KEPT_RUNS);
+        assert_eq!(kept.last(), Some(&(KEPT_RUNS as u64 + 5)));
+    }
+
+    #[test]
+    fn of_runs_with_nothing_to_do_the_last_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let runs = Runs::new(folder.path().to_owned());
+        work(&runs.begin().unwrap());
+        for _ in 0..2 * KEPT_RUNS {
+            fs::write(runs.begin().unwrap().record_file(), "{}").unwrap();
+        }
+        let last = 1 + 2 * KEPT_RUNS as u64;
+        // The one before is removed by the next.
+        assert_eq!(numbers(&runs), [1, last - 1, last]);
+    }
+
+    #[test]
+    fn runs_beyond_the_size_are_removed_but_not_the_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let runs = Runs::new(folder.path().to_owned());
+        for _ in 0..3 {
+            let run = runs.begin().unwrap();
+            work(&run);
+            // Sparse: it takes no space.
+            let log = File::create(run.folder.join("a/test.log")).unwrap();
+            log.set_len(KEPT_BYTES / 2 + 1).unwrap();
+        }
+        assert_eq!(numbers(&runs), [2, 3]);
+        runs.begin().unwrap();
+        assert_eq!(numbers(&runs), [3, 4]);
+    }
+}

@@ -1,0 +1,160 @@
+//! `xp logs`.
+
+use std::fs;
+
+use crate::app::App;
+use crate::case::Case;
+use crate::context::Context;
+use crate::services::Services;
+
+pub const CASES: &[Case] = cases![
+    logs_of_the_last_run_are_shown,
+    the_run_that_has_the_log_is_taken,
+    a_run_is_followed_until_it_ends,
+    runs_are_listed_with_how_they_ended,
+    what_no_run_has_is_an_error_with_a_way_on,
+    a_terminal_is_shown_no_control_characters,
+];
+
+fn logs_of_the_last_run_are_shown(t: &Context) {
+    let services = Services::new(t, &["a", "b"]);
+    services.manifest(&[
+        ("a", services.scripts("printf 'x\\\\033[31my'")),
+        ("b", services.scripts("echo of b")),
+    ]);
+    t.xp(["build", "--jobs", "1"]).success();
+    let all = t.xp(["logs"]).success();
+    assert_eq!(all.stderr, "");
+    for heading in ["==> a build <==", "==> a image <==", "==> b build <=="] {
+        assert!(all.stdout.contains(heading), "{all}");
+    }
+    let one = t.xp(["logs", "a", "--phase", "build"]).success();
+    let file = fs::read_to_string(t.dir().join(".xp/logs/1/a/build.log")).expect("a log");
+    assert_eq!(one.stdout, file, "as it is, without a heading");
+    assert!(one.stdout.contains("x\x1b[31my"), "byte for byte");
+    let of_b = t.xp(["logs", "[b]", "b*"]).failure(2);
+    of_b.stderr_contains("has a log of `[b]`");
+    let of_b = t.xp(["logs", "b*"]).success();
+    assert!(of_b.stdout.contains("of b") && !of_b.stdout.contains("==> a"));
+    let paths = t.xp(["logs", "b", "--phase", "build", "--path"]).success();
+    assert_eq!(
+        paths.stdout,
+        format!("{}\n", t.dir().join(".xp/logs/1/b/build.log").display())
+    );
+}
+
+fn the_run_that_has_the_log_is_taken(t: &Context) {
+    let services = Services::new(t, &["a", "b"]);
+    services.manifest(&[
+        ("a", services.scripts("echo of a")),
+        ("b", services.scripts("echo of b")),
+    ]);
+    t.xp(["build", "a"]).success();
+    t.xp(["build", "b"]).success();
+    // Nothing to do: neither of those before is forgotten.
+    t.xp(["build"]).success();
+    let of_a = t.xp(["logs", "a"]).success();
+    assert!(of_a.stdout.contains("of a"), "{of_a}");
+    let last = t.xp(["logs"]).success();
+    assert!(
+        last.stdout.contains("of b") && !last.stdout.contains("of a"),
+        "{last}"
+    );
+    // Of each the last, whenever that was.
+    let both = t.xp(["logs", "a", "b", "--phase", "build"]).success();
+    assert!(
+        both.stdout
+            .contains("==> a build (run 1) <==\n$ echo of a\nof a\n\n==> b build (run 2)"),
+        "{both}"
+    );
+    let first = t.xp(["logs", "--run", "1", "--phase", "build"]).success();
+    assert!(first.stdout.ends_with("of a\n"), "{first}");
+}
+
+fn a_run_is_followed_until_it_ends(t: &Context) {
+    let app = App::with_scripts(
+        t,
+        "",
+        &["echo begun; until [ -e go ]; do sleep 0.1; done; printf unfinished"],
+    );
+    let mut build = app.build().spawn();
+    build.wait_for_output("app | begun");
+    let mut logs = t.xp(["logs", "app", "-f"]).spawn();
+    logs.wait_for_output("app | begun");
+    let listed = t.xp(["logs", "--list"]).success();
+    assert!(listed.row("1").contains(" running "), "{listed}");
+    fs::write(app.export("go"), "").expect("the export can be written");
+    let (build, logs) = (build.wait(), logs.wait());
+    assert!(
+        build.status.success() && logs.status.success(),
+        "{build}\n{logs}"
+    );
+    assert!(logs.stdout.contains("\napp | unfinished\n"), "{logs}");
+
+    // One that is over is shown to its end, and one that was killed ends too.
+    let over = t.xp(["logs", "-f"]).success();
+    assert!(over.stdout.contains("unfinished"), "{over}");
+    app.repository.commit(&[("x", "")], "Again");
+    let mut build = app.build().spawn();
+    build.wait_for_output("app | begun");
+    let mut logs = t.xp(["logs", "-f"]).spawn();
+    logs.wait_for_output("app | begun");
+    build.kill();
+    let logs = logs.wait();
+    assert!(logs.status.success(), "{logs}");
+}
+
+fn runs_are_listed_with_how_they_ended(t: &Context) {
+    let app = App::with_scripts(t, "", &["echo begun; until [ -e go ]; do sleep 0.1; done"]);
+    let mut build = app.build().spawn();
+    build.wait_for_output("app | begun");
+    build.kill();
+    app.set_scripts("", &["false"]);
+    app.build().failure(1);
+    app.set_scripts("", &["true"]);
+    app.build().success();
+    app.build().success();
+    let listed = t.xp(["logs", "--list"]).success();
+    for (run, result) in [
+        ("1", " killed "),
+        ("2", " failed: app "),
+        ("3", " done: 1 "),
+        ("4", " nothing to do "),
+    ] {
+        assert!(listed.row(run).contains(result), "{listed}");
+        assert!(listed.row(run).ends_with(" xp build"), "{listed}");
+    }
+}
+
+fn what_no_run_has_is_an_error_with_a_way_on(t: &Context) {
+    let app = App::with_scripts(t, "", &["true"]);
+    t.xp(["logs"])
+        .failure(2)
+        .stderr_contains("there is no run in ")
+        .stderr_contains("hint: `xp build` makes one");
+    app.build().success();
+    t.xp(["logs", "ap"])
+        .failure(2)
+        .stderr_contains("no run that is kept has a log of `ap`")
+        .stderr_contains("hint: did you mean `app`?");
+    t.xp(["logs", "--phase", "tests"])
+        .failure(2)
+        .stderr_contains("has a log of `tests`")
+        .stderr_contains("the phases: `build`, `container`");
+    t.xp(["logs", "--run", "7"])
+        .failure(2)
+        .stderr_contains("there is no run 7")
+        .stderr_contains("those that are kept: 1");
+}
+
+fn a_terminal_is_shown_no_control_characters(t: &Context) {
+    App::with_scripts(t, "", &["printf 'red \\033[31m\\033]0;title\\007 end\\n'"]);
+    t.xp(["build"]).success();
+    let terminal = t
+        .xp(["logs", "app", "--phase", "build"])
+        .in_terminal(100, 20);
+    let (status, written) = terminal.wait();
+    assert!(status.success());
+    assert!(written.contains("red  end"), "{written:?}");
+    assert!(!written.contains('\x1b'), "{written:?}");
+}
