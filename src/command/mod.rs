@@ -4,6 +4,7 @@ mod build;
 mod builder;
 mod commits;
 mod diff;
+mod failed;
 mod failure;
 mod graph;
 mod here;

@@ -1,8 +1,8 @@
 //! `xp run`
 
+use super::here;
 use super::session::Session;
 use super::workbench::{self, Task};
-use super::here;
 use crate::cli::RunArgs;
 use crate::error::Failure;
 

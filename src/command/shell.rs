@@ -1,8 +1,8 @@
 //! `xp shell`
 
-use super::here;
 use super::session::Session;
 use super::workbench::{self, Task};
+use super::{failed, here};
 use crate::cli::ShellArgs;
 use crate::console::Connection;
 use crate::error::Failure;
@@ -15,11 +15,23 @@ const BEST_SHELL: &str = "command -v bash > /dev/null 2>&1 && exec bash; exec /b
 pub async fn run(session: &Session, args: &ShellArgs) -> Result<(), Failure> {
     let named = args.service.as_deref();
     let service = here::service(session, named, "xp shell SERVICE")?;
-    let bench = workbench::on_working_copy(session, service);
-    let bench = session.unless_interrupted(bench).await?;
-    let dir = here::in_container(session, service, &bench.step.workdir);
-    let dir = dir.unwrap_or_else(|| bench.step.script_dir.clone());
     let connection = workbench::connection(&args.surroundings);
+    let (bench, dir) = match args.failed {
+        true => {
+            let failed = failed::last(session, service)?;
+            let bench = failed.workbench(session, service);
+            let bench = session.unless_interrupted(bench).await?;
+            failed.say(session, service, &bench.step);
+            (bench, None)
+        }
+        false => {
+            let bench = workbench::on_working_copy(session, service);
+            let bench = session.unless_interrupted(bench).await?;
+            let dir = here::in_container(session, service, &bench.step.workdir);
+            (bench, dir)
+        }
+    };
+    let dir = dir.unwrap_or_else(|| bench.step.script_dir.clone());
     let task = task(session, &service.name, dir, connection);
     workbench::carry_out(session, service, bench, task, &args.surroundings).await
 }

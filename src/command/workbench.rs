@@ -12,7 +12,7 @@ use crate::cli::Surroundings;
 use crate::client::engine::{Engine, EngineFacts, ProgramSpec};
 use crate::console::{Connection, attach};
 use crate::error::{Exit, Failure};
-use crate::event::{Event, Phase, Unit};
+use crate::event::{Phase, Unit};
 use crate::execute::session::Session as Container;
 use crate::execute::{self, Context, Stop, UnitState, lock};
 use crate::history::Reach;
@@ -87,7 +87,7 @@ pub fn folders(session: &Session, builder: &Builder) -> Result<Folders, Failure>
 }
 
 /// Looks at the working copy of a service, and at those of the services that its variables name.
-async fn sources(
+pub async fn sources(
     session: &Session,
     service: &Service,
 ) -> Result<BTreeMap<ServiceName, ServiceSource>, Failure> {
@@ -101,7 +101,12 @@ async fn sources(
     if let Some(missing) = named.iter().find(|name| !found.contains_key(*name)) {
         return Err(no_working_copy(service, missing));
     }
-    if session.manifest.services.values().all(|it| it.git.path.is_none()) {
+    if session
+        .manifest
+        .services
+        .values()
+        .all(|it| it.git.path.is_none())
+    {
         return Ok(found);
     }
     // A history that is not here is not fetched: then the checked out commit stands for the folder's.
@@ -134,7 +139,9 @@ pub async fn with_image(
     let context = |engine, facts| -> Result<Context, Failure> {
         let registry = session.registry(&facts);
         let git = session.git()?;
-        Ok(stages::context(session, engine, facts, registry, git, None, false))
+        Ok(stages::context(
+            session, engine, facts, registry, git, None, false,
+        ))
     };
     let Some(name) = builder_image(image, folders) else {
         return context(engine, facts);
@@ -209,7 +216,11 @@ pub async fn carry_out(
         Stop::Cancelled => Failure::silent(Exit::Interrupted),
         Stop::Failed(error) => {
             let failed = error.in_phase(Phase::Container, None);
-            let exit = if failed.outside { Exit::Outside } else { Exit::ServiceFailed };
+            let exit = if failed.outside {
+                Exit::Outside
+            } else {
+                Exit::ServiceFailed
+            };
             let hints = failed.hints.iter().map(|hint| format!("\nhint: {hint}"));
             let hints: String = hints.collect();
             Failure::rendered(exit, format!("error: {unit}: {}{hints}", failed.message))
@@ -244,7 +255,9 @@ fn no_program(command: &[String], image: &str) -> String {
         true => format!("a line of the shell takes one: `-- sh -c '{name}'`"),
         false => "what the builder image has, its Dockerfile says".to_owned(),
     };
-    format!("error: there is no program `{name}` in {image}, or it may not be executed\nhint: {hint}")
+    format!(
+        "error: there is no program `{name}` in {image}, or it may not be executed\nhint: {hint}"
+    )
 }
 
 /// Returns the variables of a program, the caller's last: those of the manifest are the container's own.
@@ -255,8 +268,9 @@ fn variables(
     surroundings: &Surroundings,
 ) -> Result<Vec<(String, String)>, Failure> {
     let usual = usual.into_iter();
-    let mut variables: Vec<(String, String)> =
-        usual.filter(|(name, _)| !step.env.contains_key(name)).collect();
+    let mut variables: Vec<(String, String)> = usual
+        .filter(|(name, _)| !step.env.contains_key(name))
+        .collect();
     for (name, value) in &surroundings.env {
         let value = value.clone().or_else(|| session.variable(name));
         let Some(value) = value else {
@@ -278,9 +292,4 @@ pub fn terminal_variables(session: &Session, connection: Connection) -> Vec<(Str
     let names = ["TERM", "COLORTERM", "LANG", "NO_COLOR"];
     let found = names.map(|name| Some((name.to_owned(), session.variable(name)?)));
     found.into_iter().flatten().collect()
-}
-
-/// Says something before a session; it is no output of the program.
-pub fn say(session: &Session, text: String) {
-    session.events.emit(Event::Note(text));
 }

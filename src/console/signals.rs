@@ -47,9 +47,7 @@ pub fn listen() -> io::Result<mpsc::UnboundedReceiver<Request>> {
     let ignored = ignored();
     for (signal, request) in REQUESTS {
         let number = signal.as_raw();
-        if *request == Request::Suspend && !can_be_resumed()
-            || ignored & (1 << (number - 1)) != 0
-        {
+        if *request == Request::Suspend && !can_be_resumed() || ignored & (1 << (number - 1)) != 0 {
             continue;
         }
         let mut stream = unix::signal(SignalKind::from_raw(number))?;

@@ -41,7 +41,10 @@ pub fn script(place: &Place<'_>, step: &ScriptStep) -> Option<String> {
         words.push(format!("--network {}", quoted(network)));
     }
     words.extend(spec.memory.map(|bytes| format!("--memory {bytes}")));
-    words.extend(spec.nano_cpus.map(|cpus| format!("--cpus {}", decimal(cpus))));
+    words.extend(
+        spec.nano_cpus
+            .map(|cpus| format!("--cpus {}", decimal(cpus))),
+    );
     if uid != 0 {
         // A home that may be written, as that of a build.
         words.push(format!("--tmpfs {HOME}:exec,mode=1777"));
@@ -54,7 +57,10 @@ pub fn script(place: &Place<'_>, step: &ScriptStep) -> Option<String> {
     }
     words.extend(spec.env.iter().map(|(name, value)| {
         let hidden = place.env_by_hand.get(name).cloned();
-        format!("--env {name}={}", hidden.unwrap_or_else(|| quoted(value).into_owned()))
+        format!(
+            "--env {name}={}",
+            hidden.unwrap_or_else(|| quoted(value).into_owned())
+        )
     }));
     words.push(format!("--workdir {}", quoted(place.dir)));
     words.push(quoted(&spec.image.to_string()).into_owned());
@@ -87,7 +93,10 @@ pub fn image(step: &ImageStep) -> String {
     words.extend(target.map(|target| format!("--target {}", quoted(target))));
     words.extend(step.args.iter().map(|(name, value)| {
         let hidden = step.args_by_hand.get(name).cloned();
-        format!("--build-arg {name}={}", hidden.unwrap_or_else(|| quoted(value).into_owned()))
+        format!(
+            "--build-arg {name}={}",
+            hidden.unwrap_or_else(|| quoted(value).into_owned())
+        )
     }));
     words.push(path(&step.context));
     words.join(" ")
@@ -115,7 +124,10 @@ fn mount(bind: &Bind, ssh_agent: Option<&Path>) -> String {
     let target = field(format!("dst={}", bind.target));
     let mode = if bind.read_only { ",readonly" } else { "" };
     if ssh_agent.is_some_and(|agent| agent.display().to_string() == bind.source) {
-        return format!("type=bind,src=\"${{SSH_AUTH_SOCK?}}\",{}{mode}", quoted(&target));
+        return format!(
+            "type=bind,src=\"${{SSH_AUTH_SOCK?}}\",{}{mode}",
+            quoted(&target)
+        );
     }
     let source = field(format!("src={}", bind.source));
     quoted(&format!("type=bind,{source},{target}{mode}")).into_owned()
@@ -212,6 +224,9 @@ mod tests {
     fn folders_that_hold_mount_points_are_made_by_the_caller() {
         let points = ["/p/.git", "/p/web", "/p/web/node_modules"].map(PathBuf::from);
         let command = by_hand(&spec(), &points).unwrap();
-        assert!(command.starts_with("mkdir -p /p/web && docker run "), "{command}");
+        assert!(
+            command.starts_with("mkdir -p /p/web && docker run "),
+            "{command}"
+        );
     }
 }

@@ -70,7 +70,11 @@ impl Session {
 ///
 /// Where the engine does not answer.
 pub async fn remove_leftovers(engine: &Engine, layout: &Layout) -> Result<(), EngineError> {
-    for entry in fs::read_dir(layout.sessions()).into_iter().flatten().flatten() {
+    for entry in fs::read_dir(layout.sessions())
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
         let path = entry.path();
         // Held until the file is gone, so that no new session takes the name meanwhile.
         let Some(_mark) = Mark::take(&path).ok().flatten() else {

@@ -34,7 +34,8 @@ impl Draft<'_> {
         let builder = candidate.and_then(|it| it.service.builder.as_ref());
         if !builder.is_some_and(|builder| builder.env.contains_key(CI)) {
             step.env.remove(CI);
-            step.env.extend((self.env)(CI).map(|value| (CI.to_owned(), value)));
+            step.env
+                .extend((self.env)(CI).map(|value| (CI.to_owned(), value)));
         }
         Ok(Some(step))
     }

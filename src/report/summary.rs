@@ -101,8 +101,13 @@ fn failure(unit: &Unit, step: &FailedStep, ended: &Ended) -> String {
     for hint in &step.hints {
         _ = writeln!(text, "hint: {hint}");
     }
-    if let (Unit::Service(service), Phase::Prepare | Phase::Build | Phase::Test) = (unit, step.phase) {
-        _ = writeln!(text, "hint: `xp shell --failed {service}` opens a shell there");
+    if let (Unit::Service(service), Phase::Prepare | Phase::Build | Phase::Test) =
+        (unit, step.phase)
+    {
+        _ = writeln!(
+            text,
+            "hint: `xp shell --failed {service}` opens a shell there"
+        );
     }
     text
 }

@@ -255,7 +255,10 @@ impl BuilderContainer {
     }
 
     /// Asks how a script ended. Its output may end a moment before the engine knows.
-    pub(super) async fn ended(&self, exec: &str) -> Result<ExecInspectResponse, bollard::errors::Error> {
+    pub(super) async fn ended(
+        &self,
+        exec: &str,
+    ) -> Result<ExecInspectResponse, bollard::errors::Error> {
         for attempt in 0..END_ATTEMPTS {
             let inspected = self.engine.docker.inspect_exec(exec).await?;
             if inspected.running != Some(true) {
@@ -268,11 +271,7 @@ impl BuilderContainer {
 
     /// Ends the container and waits until it is gone.
     pub async fn remove(self) {
-        _ = self
-            .input
-            .into_inner()
-            .shutdown()
-            .await;
+        _ = self.input.into_inner().shutdown().await;
         if self.gives_back {
             // The shell does its last work, and the engine then removes the container.
             wait_until_gone(&self.engine, &self.id, GIVE_BACK_TIMEOUT).await;
@@ -414,7 +413,9 @@ known=; while IFS=: read -r name _ id _; do [ "$id" = {gid} ] && known=1; done <
         // What is mounted belongs to the caller, and this user has to write to it.
         script.push_str(&chown(&spec.written, spec.user));
     }
-    script.push_str(&format!("echo {READY}\nwhile read -r signal process; do kill \"-$signal\" \"$process\"; done\n"));
+    script.push_str(&format!(
+        "echo {READY}\nwhile read -r signal process; do kill \"-$signal\" \"$process\"; done\n"
+    ));
     if spec.gives_back() {
         // No script may write behind the back of what follows: all processes but this one end.
         script.push_str("kill -9 -1\n");

@@ -94,10 +94,7 @@ impl Engine {
     /// # Errors
     ///
     /// Where the engine does not answer.
-    pub async fn image(
-        &self,
-        name: &ImageReference,
-    ) -> Result<Option<EngineImage>, EngineError> {
+    pub async fn image(&self, name: &ImageReference) -> Result<Option<EngineImage>, EngineError> {
         match self.docker.inspect_image(&name.to_string()).await {
             Ok(image) => Ok(Some(EngineImage {
                 id: image.id.unwrap_or_default(),

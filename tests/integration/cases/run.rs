@@ -68,7 +68,9 @@ fn input_reaches_its_end(t: &Context) {
     let text = format!("\0\u{1}\u{4}\n{}", "long ".repeat(100_000));
     let output = run(t, "cat").stdin(&text).success();
     assert_eq!(output.stdout, text);
-    let output = run(t, "read line; echo \"[$line]\"; wc -c").stdin("one\nrest\n").success();
+    let output = run(t, "read line; echo \"[$line]\"; wc -c")
+        .stdin("one\nrest\n")
+        .success();
     assert_eq!(output.stdout, "[one]\n5\n");
     // No input is an empty one.
     assert_eq!(run(t, "wc -c").success().stdout, "0\n");
@@ -101,14 +103,20 @@ fn what_cannot_be_run_is_said(t: &Context) {
     );
     let output = t.xp(["run", "app", "--", "cd /; it's"]).failure(127);
     output.stderr_contains("hint: a line of the shell takes one: `-- sh -c '");
-    let output = t.xp(["run", "app", "--workdir", "/no where", "--", "true"]).failure(126);
+    let output = t
+        .xp(["run", "app", "--workdir", "/no where", "--", "true"])
+        .failure(126);
     output.stderr_contains("error: there is no folder /no where in the container");
     let output = t.xp(["run", "app"]).failure(2);
     output.stderr_contains("`xp shell app` opens a shell");
-    let output = t.xp(["run", "app", "--env", "NONE", "--", "true"]).failure(2);
+    let output = t
+        .xp(["run", "app", "--env", "NONE", "--", "true"])
+        .failure(2);
     output.stderr_contains("you have no variable of that name");
     let output = t.xp(["run", "ap", "--", "true"]).failure(2);
-    output.stderr_contains("there is no service `ap`").stderr_contains("did you mean `app`");
+    output
+        .stderr_contains("there is no service `ap`")
+        .stderr_contains("did you mean `app`");
     assert!(t.containers().is_empty());
 }
 
@@ -119,7 +127,10 @@ fn interrupts_reach_the_program_and_what_it_started(t: &Context) {
     running.signal(Signal::INT);
     let output = running.wait();
     assert_eq!(output.status.code(), Some(130), "{output}");
-    assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("begun\n", ""));
+    assert_eq!(
+        (output.stdout.as_str(), output.stderr.as_str()),
+        ("begun\n", "")
+    );
 
     // One that goes on is let go on.
     let script = "trap 'echo caught' INT; echo begun; until [ -e go ]; do sleep 0.1; done; echo over; exit 5";
@@ -182,7 +193,9 @@ fn suspension_stops_the_program_too(t: &Context) {
     synced(t, "");
     let xp = env!("CARGO_BIN_EXE_xp");
     // A shell that waits for it, in the same session, could continue it.
-    let script = format!("{xp} run app -- sh -c 'i=0; while :; do i=$((i+1)); echo $i > beat; sleep 0.05; done' & echo $! > pid; wait $!");
+    let script = format!(
+        "{xp} run app -- sh -c 'i=0; while :; do i=$((i+1)); echo $i > beat; sleep 0.05; done' & echo $! > pid; wait $!"
+    );
     let running = t.program("sh", ["-c", &script]).spawn();
     let beat = || fs::read_to_string(t.dir().join("src/app/beat")).unwrap_or_default();
     wait_until("it runs", || !beat().is_empty());
@@ -233,7 +246,12 @@ fn caches_are_those_of_builds(t: &Context) {
     let keys = "cache: [ /cache, /workspace/node_modules ]";
     let app = App::with_scripts(t, keys, &["echo built > /cache/file"]);
     app.build().success();
-    assert_eq!(run(t, "cat /cache/file; touch node_modules/x").success().stdout, "built\n");
+    assert_eq!(
+        run(t, "cat /cache/file; touch node_modules/x")
+            .success()
+            .stdout,
+        "built\n"
+    );
     assert_eq!(run(t, "ls node_modules").success().stdout, "x\n");
     // What was there only to be mounted upon is gone.
     assert!(!t.exists("src/app/node_modules"));
@@ -246,11 +264,14 @@ fn caches_are_those_of_builds(t: &Context) {
 fn variables_are_those_of_builds(t: &Context) {
     let keys = "env: { A: manifest, TOKEN: \"${{ env.SECRET }}\" }";
     let app = synced(t, keys);
-    let script = "echo $XP_SERVICE $XP_COMMIT $XP_BRANCH $XP_IMAGE; echo $A $TOKEN $B $OWN [$CI] [$TERM]";
+    let script =
+        "echo $XP_SERVICE $XP_COMMIT $XP_BRANCH $XP_IMAGE; echo $A $TOKEN $B $OWN [$CI] [$TERM]";
     let image = format!("{}:{}", app.image(), app.repository.head());
     let head = app.repository.head();
     let output = t
-        .xp(["run", "app", "-e", "B=b=c", "--env", "OWN", "--", "sh", "-c", script])
+        .xp([
+            "run", "app", "-e", "B=b=c", "--env", "OWN", "--", "sh", "-c", script,
+        ])
         .env("OWN", "mine")
         .env("SECRET", "s3cret")
         .env("TERM", "xterm")
@@ -261,7 +282,16 @@ fn variables_are_those_of_builds(t: &Context) {
     output.stderr_contains("the environment variable `SECRET` is not set");
     // The caller's word is the last one, and CI is what it is for the caller.
     let output = t
-        .xp(["run", "app", "-e", "A=caller", "--", "sh", "-c", "echo $A $CI"])
+        .xp([
+            "run",
+            "app",
+            "-e",
+            "A=caller",
+            "--",
+            "sh",
+            "-c",
+            "echo $A $CI",
+        ])
         .env("SECRET", "")
         .env("CI", "1")
         .success();
@@ -270,7 +300,8 @@ fn variables_are_those_of_builds(t: &Context) {
 
 fn the_current_folder_is_that_of_the_container(t: &Context) {
     let app = App::with_scripts(t, "workdir: /go/src/app", &["true"]);
-    app.repository.commit(&[("cmd/tool/main.go", "")], "Add a tool");
+    app.repository
+        .commit(&[("cmd/tool/main.go", "")], "Add a tool");
     t.xp(["sync"]).success();
     let pwd = |dir: &str| {
         let xp = t.xp(["run", "app", "--", "pwd"]).dir(t.dir().join(dir));
@@ -281,7 +312,18 @@ fn the_current_folder_is_that_of_the_container(t: &Context) {
     assert_eq!(pwd("."), "/go/src/app\n");
     let output = t.xp(["run", "app", "-w", "cmd", "--", "pwd"]).success();
     assert_eq!(output.stdout, "/go/src/app/cmd\n");
-    let output = t.xp(["-C", "src/app/cmd", "run", "app", "--workdir", "/tmp", "--", "pwd"]).success();
+    let output = t
+        .xp([
+            "-C",
+            "src/app/cmd",
+            "run",
+            "app",
+            "--workdir",
+            "/tmp",
+            "--",
+            "pwd",
+        ])
+        .success();
     assert_eq!(output.stdout, "/tmp\n");
 }
 
@@ -295,10 +337,15 @@ fn the_current_folder_names_the_service(t: &Context) {
     let output = t.xp(show).dir(t.dir().join("src/front/deep")).success();
     assert_eq!(output.stdout, "front\n/workspace/deep\n");
     let output = t.xp(show).failure(2);
-    output.stderr_contains("lies in none's folder").stderr_contains("hint: write `xp run SERVICE -- …`");
+    output
+        .stderr_contains("lies in none's folder")
+        .stderr_contains("hint: write `xp run SERVICE -- …`");
     // Two services of one folder are told apart by nobody.
     let manifest = t.read("x-platform.yml").replace("src/front", "src/back");
-    let manifest = manifest.replace(&platform.repository("front").url_file(), &platform.repository("back").url_file());
+    let manifest = manifest.replace(
+        &platform.repository("front").url_file(),
+        &platform.repository("back").url_file(),
+    );
     t.manifest(&manifest);
     let output = t.xp(show).dir(t.dir().join("src/back")).failure(2);
     output.stderr_contains("is the folder of several: `back`, `front`");
@@ -311,7 +358,11 @@ fn nothing_but_the_engine_is_asked(t: &Context) {
     app.set_keys(&format!(
         "dockerBuilder: {{ image: {builder}, network: none }}\nscripts: {{ build: [ \"true\" ] }}\ndocker: {{ image: app }}"
     ));
-    let manifest = format!("registry: {}\n{}", t.registry_prefix(&registry), t.read("x-platform.yml"));
+    let manifest = format!(
+        "registry: {}\n{}",
+        t.registry_prefix(&registry),
+        t.read("x-platform.yml")
+    );
     t.manifest(&manifest);
     app.build().success();
     // Neither of them could answer.
@@ -325,13 +376,19 @@ fn a_missing_builder_image_is_made(t: &Context) {
     let app = App::new(t, &[], "");
     let dockerfile = format!("FROM {}\nRUN echo made > /made\n", t.engine().busybox());
     let builder = t.builder("tools", &dockerfile, &[]);
-    app.set_keys(&format!("dockerBuilder: {{ image: {builder}, network: none }}"));
+    app.set_keys(&format!(
+        "dockerBuilder: {{ image: {builder}, network: none }}"
+    ));
     t.xp(["sync"]).success();
     let output = run(t, "cat /made").success();
     assert_eq!(output.stdout, "made\n", "progress goes to standard error");
     let output = output.stderr_contains("image: ");
     assert!(output.stderr.contains(&builder), "{output}");
-    assert_eq!(run(t, "cat /made").success().stderr, "", "the next one says nothing");
+    assert_eq!(
+        run(t, "cat /made").success().stderr,
+        "",
+        "the next one says nothing"
+    );
 }
 
 fn a_failing_builder_image_is_told(t: &Context) {
@@ -347,19 +404,32 @@ fn a_failing_builder_image_is_told(t: &Context) {
 
 fn builds_go_on_beside_it(t: &Context) {
     let app = synced(t, "");
-    let mut running = run(t, "echo begun; until [ -e go ]; do sleep 0.1; done; echo over").spawn();
+    let mut running = run(
+        t,
+        "echo begun; until [ -e go ]; do sleep 0.1; done; echo over",
+    )
+    .spawn();
     running.wait_for_output("begun");
     let output = app.build().success();
     assert!(!output.stderr.contains("waiting"), "{output}");
     assert!(output.row("app").contains(" built "), "{output}");
-    assert_eq!(t.containers().len(), 1, "the build has not taken it for a leftover");
+    assert_eq!(
+        t.containers().len(),
+        1,
+        "the build has not taken it for a leftover"
+    );
     let second = run(t, "echo second").success();
     assert_eq!(second.stdout, "second\n");
     fs::write(t.dir().join("src/app/go"), "").expect("the working copy can be written");
     let output = running.wait();
-    assert!(output.status.success() && output.stdout == "begun\nover\n", "{output}");
+    assert!(
+        output.status.success() && output.stdout == "begun\nover\n",
+        "{output}"
+    );
     assert!(t.containers().is_empty());
-    let left = fs::read_dir(t.dir().join(".xp/sessions")).expect("the folder").count();
+    let left = fs::read_dir(t.dir().join(".xp/sessions"))
+        .expect("the folder")
+        .count();
     assert_eq!(left, 0);
 }
 
@@ -404,7 +474,9 @@ fn what_is_missing_is_said(t: &Context) {
     output.stderr_contains("error: the container engine at tcp://127.0.0.1:");
     app.set_keys("");
     let output = run(t, "true").failure(2);
-    output.stderr_contains("error: `app` has no `dockerBuilder`").stderr_contains("\nhint: ");
+    output
+        .stderr_contains("error: `app` has no `dockerBuilder`")
+        .stderr_contains("\nhint: ");
     app.set_keys("dockerBuilder: { image: builders/none }");
     let output = run(t, "true").failure(2);
     output.stderr_contains("error: there is no builder `none`");

@@ -43,18 +43,24 @@ fn keys_reach_the_program(t: &Context) {
     synced(t);
     // Each key as it is typed: Ctrl-C, Ctrl-Z, Ctrl-P, Ctrl-D.
     let script = "stty raw -echo; echo ready; dd bs=1 count=4 2> /dev/null | od -An -tx1";
-    let mut terminal = t.xp(["run", "app", "--", "sh", "-c", script]).in_terminal(80, 24);
+    let mut terminal = t
+        .xp(["run", "app", "--", "sh", "-c", script])
+        .in_terminal(80, 24);
     terminal.wait_for("ready");
     terminal.type_keys("\x03\x1a\x10\x04");
     terminal.wait_for("03 1a 10 04");
     assert!(terminal.wait().0.success());
 
-    let mut terminal = t.xp(["run", "app", "--", "sh", "-c", "echo ready; sleep 1000"]).in_terminal(80, 24);
+    let mut terminal = t
+        .xp(["run", "app", "--", "sh", "-c", "echo ready; sleep 1000"])
+        .in_terminal(80, 24);
     terminal.wait_for("ready");
     terminal.type_keys("\x03");
     assert_eq!(terminal.wait().0.code(), Some(130));
 
-    let mut terminal = t.xp(["run", "app", "--", "sh", "-c", "echo ready; cat"]).in_terminal(80, 24);
+    let mut terminal = t
+        .xp(["run", "app", "--", "sh", "-c", "echo ready; cat"])
+        .in_terminal(80, 24);
     terminal.wait_for("ready");
     terminal.type_keys("line\r\x04");
     let (status, screen) = terminal.wait();
@@ -66,7 +72,9 @@ fn the_terminal_is_left_as_it_was(t: &Context) {
     synced(t);
     let xp = env!("CARGO_BIN_EXE_xp");
     let after = |command: &str, keys: &str| {
-        let script = format!("stty -g > before; {command}; echo code $?; stty -g > after; cmp before after && echo same");
+        let script = format!(
+            "stty -g > before; {command}; echo code $?; stty -g > after; cmp before after && echo same"
+        );
         let mut terminal = t.program("sh", ["-c", &script]).in_terminal(100, 24);
         if !keys.is_empty() {
             terminal.wait_for("ready");
@@ -101,14 +109,19 @@ fn the_terminal_is_left_as_it_was(t: &Context) {
         volume.display()
     );
     let screen = after(&meanwhile(&remove), "");
-    assert!(screen.contains("error: ") || screen.contains("code 137"), "{screen}");
+    assert!(
+        screen.contains("error: ") || screen.contains("code 137"),
+        "{screen}"
+    );
     assert!(t.containers().is_empty());
 }
 
 fn a_closed_terminal_ends_the_program(t: &Context) {
     synced(t);
     let script = "trap '' HUP; echo ready; sleep 1000";
-    let terminal = t.xp(["run", "app", "--", "sh", "-c", script]).in_terminal(80, 24);
+    let terminal = t
+        .xp(["run", "app", "--", "sh", "-c", script])
+        .in_terminal(80, 24);
     terminal.wait_for("ready");
     assert_eq!(t.containers().len(), 1);
     terminal.close();
@@ -118,8 +131,17 @@ fn a_closed_terminal_ends_the_program(t: &Context) {
 fn a_terminal_is_had_only_at_both_ends(t: &Context) {
     synced(t);
     let xp = env!("CARGO_BIN_EXE_xp");
-    let run = |options: &str| format!("{xp} run app {options} -- sh -c 'test -t 0 && echo in; test -t 1 && echo out; echo end'");
-    let screen = |script: String| t.program("sh", ["-c", &script]).in_terminal(80, 24).wait().1;
+    let run = |options: &str| {
+        format!(
+            "{xp} run app {options} -- sh -c 'test -t 0 && echo in; test -t 1 && echo out; echo end'"
+        )
+    };
+    let screen = |script: String| {
+        t.program("sh", ["-c", &script])
+            .in_terminal(80, 24)
+            .wait()
+            .1
+    };
     assert_eq!(screen(run("")).trim(), "in\nout\nend");
     assert_eq!(screen(format!("{} | cat", run(""))).trim(), "end");
     assert_eq!(screen(format!("echo | {}", run(""))).trim(), "end");
@@ -127,7 +149,10 @@ fn a_terminal_is_had_only_at_both_ends(t: &Context) {
     let output = t.program("sh", ["-c", &run("--terminal")]).success();
     assert_eq!(output.stdout, "in\r\nout\r\nend\r\n");
     // Its input has an end, too.
-    let output = t.xp(["run", "-t", "app", "--", "cat"]).stdin("x\n").success();
+    let output = t
+        .xp(["run", "-t", "app", "--", "cat"])
+        .stdin("x\n")
+        .success();
     assert_eq!(output.stdout, "x\r\nx\r\n");
 }
 
@@ -148,7 +173,10 @@ fn a_shell_says_where_it_is(t: &Context) {
     assert_eq!(status.code(), Some(6));
     assert_eq!(t.read("src/app/made"), "made\n");
     assert!(t.containers().is_empty());
-    let terminal = t.xp(["shell"]).dir(t.dir().join("src/app")).in_terminal(80, 24);
+    let terminal = t
+        .xp(["shell"])
+        .dir(t.dir().join("src/app"))
+        .in_terminal(80, 24);
     terminal.wait_for("app:/workspace$ ");
     drop(terminal);
     wait_until("the container is gone", || t.containers().is_empty());
@@ -157,5 +185,8 @@ fn a_shell_says_where_it_is(t: &Context) {
 fn a_shell_takes_its_input_from_a_pipe(t: &Context) {
     synced(t);
     let output = t.xp(["shell", "app"]).stdin("pwd\nexit 5\n").failure(5);
-    assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("/workspace\n", ""));
+    assert_eq!(
+        (output.stdout.as_str(), output.stderr.as_str()),
+        ("/workspace\n", "")
+    );
 }
