@@ -47,7 +47,7 @@ pub async fn attach(
         signals,
         writing: tokio::spawn(write_output(output)),
     };
-    let code = tied.to_its_end().await;
+    let code = tied.follow().await;
     reading.abort();
     code
 }
@@ -61,7 +61,7 @@ struct Tied<'a> {
 }
 
 impl Tied<'_> {
-    async fn to_its_end(&mut self) -> Result<i64, EngineError> {
+    async fn follow(&mut self) -> Result<i64, EngineError> {
         loop {
             tokio::select! {
                 written = &mut self.writing => return match joined(written)? {

@@ -7,6 +7,7 @@ mod dockerignore;
 mod error;
 mod images;
 mod program;
+mod raw;
 
 use std::path::Path;
 use std::time::Duration;
@@ -48,6 +49,7 @@ pub struct Engine {
     docker: Docker,
     address: String,
     buildkit: bool,
+    uses_tls: bool,
 }
 
 impl Engine {
@@ -84,6 +86,7 @@ impl Engine {
             docker,
             address,
             buildkit: settings.buildkit && !is_podman,
+            uses_tls: settings.tls.is_some(),
         })
     }
 

@@ -119,23 +119,7 @@ impl BuilderContainer {
             .create_exec(&self.id, config)
             .await
             .map_err(&failed)?;
-        let start = StartExecOptions {
-            detach: false,
-            tty: spec.terminal.is_some(),
-            output_capacity: Some(OUTPUT_CAPACITY),
-        };
-        let StartExecResults::Attached { output, mut input } = engine
-            .start_exec(&exec.id, Some(start))
-            .await
-            .map_err(&failed)?
-        else {
-            return Err(EngineError::ContainerGone);
-        };
-        let chunks = output.filter_map({
-            let failed = program_error(&name);
-            move |chunk| std::future::ready(printed(chunk.map_err(&failed)).transpose())
-        });
-        let mut chunks: ProgramOutput = Box::pin(chunks);
+        let (mut input, mut chunks) = self.connect(&exec.id, &name, spec).await?;
         let (process, mut rest) = first_line(&mut chunks, Bytes::new()).await?;
         if process.parse::<u32>().is_err() {
             // What the engine itself says where it cannot start a process.
@@ -157,6 +141,36 @@ impl BuilderContainer {
         let rest = (!rest.is_empty()).then_some(Ok(Printed::Output(rest)));
         let output = futures_util::stream::iter(rest).chain(chunks);
         Ok((program, input, Box::pin(output)))
+    }
+
+    /// Starts a prepared program, tied to a connection.
+    async fn connect(
+        &self,
+        exec: &str,
+        name: &str,
+        spec: &ProgramSpec,
+    ) -> Result<(ProgramInput, ProgramOutput), EngineError> {
+        if spec.terminal.is_some() {
+            let action = format!("run `{name}`");
+            if let Some((input, shown)) = self.engine.start_in_terminal(exec, &action).await? {
+                return Ok((input, Box::pin(shown.map(|it| it.map(Printed::Output)))));
+            }
+        }
+        let start = StartExecOptions {
+            detach: false,
+            tty: spec.terminal.is_some(),
+            output_capacity: Some(OUTPUT_CAPACITY),
+        };
+        let started = self.engine.patient().start_exec(exec, Some(start)).await;
+        let StartExecResults::Attached { output, input } = started.map_err(program_error(name))?
+        else {
+            return Err(EngineError::ContainerGone);
+        };
+        let failed = program_error(name);
+        let chunks = output.filter_map(move |chunk| {
+            std::future::ready(printed(chunk.map_err(&failed)).transpose())
+        });
+        Ok((input, Box::pin(chunks)))
     }
 
     /// Sends a signal, named such as `TERM`; one that does not arrive has nobody to arrive at.

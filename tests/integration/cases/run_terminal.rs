@@ -8,6 +8,7 @@ use crate::wait::wait_until;
 pub const CASES: &[Case] = cases![
     programs_have_a_terminal,
     keys_reach_the_program,
+    any_byte_is_shown,
     the_terminal_is_left_as_it_was,
     a_closed_terminal_ends_the_program,
     a_terminal_is_had_only_at_both_ends,
@@ -66,6 +67,20 @@ fn keys_reach_the_program(t: &Context) {
     let (status, screen) = terminal.wait();
     assert!(status.success());
     assert_eq!(screen.trim(), "ready\nline\nline");
+}
+
+fn any_byte_is_shown(t: &Context) {
+    synced(t);
+    // Each piece by itself, as a piece is what a connection might take for something else.
+    let script = "for byte in 0 1 2 377; do printf \"\\\\$byte\"; sleep 0.3; done; echo end";
+    let mut terminal = t
+        .xp(["run", "app", "--", "sh", "-c", script])
+        .in_terminal(80, 24);
+    terminal.wait_for("end");
+    let written = terminal.written();
+    assert!(written.contains("\0\u{1}\u{2}\u{fffd}end"), "{written:?}");
+    terminal.type_keys("");
+    assert!(terminal.wait().0.success());
 }
 
 fn the_terminal_is_left_as_it_was(t: &Context) {
