@@ -108,8 +108,12 @@ impl Failed {
     ) -> Result<Workbench, Failure> {
         let builder = workbench::builder(service)?;
         let folders = workbench::folders(session, builder)?;
-        let (found, engine) = tokio::join!(self.found(session, service), session.engine());
-        let ((sources, options, state), (engine, facts)) = (found?, engine?);
+        let looked_at = async {
+            let (found, engine) = tokio::join!(self.found(session, service), session.engine());
+            Ok((found?, engine?))
+        };
+        let (found, (engine, facts)) = session.unless_interrupted(looked_at).await?;
+        let (sources, options, state) = found;
         let step = self.step(session, service, &folders, &sources, &options)?;
         if !step.source.is_dir() {
             return Err(Failure::usage(format!(

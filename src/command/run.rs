@@ -17,8 +17,7 @@ pub async fn run(session: &Session, args: &RunArgs) -> Result<(), Failure> {
         )));
     }
     let service = here::service(session, named, "xp run SERVICE -- …")?;
-    let bench = workbench::on_working_copy(session, service);
-    let bench = session.unless_interrupted(bench).await?;
+    let bench = workbench::on_working_copy(session, service).await?;
     let connection = workbench::connection(&args.surroundings);
     let dir = here::in_container(session, service, &bench.step.workdir);
     let task = Task {

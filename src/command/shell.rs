@@ -19,14 +19,12 @@ pub async fn run(session: &Session, args: &ShellArgs) -> Result<(), Failure> {
     let (bench, dir) = match args.failed {
         true => {
             let failed = failed::last(session, service)?;
-            let bench = failed.workbench(session, service);
-            let bench = session.unless_interrupted(bench).await?;
+            let bench = failed.workbench(session, service).await?;
             failed.say(session, service, &bench.step);
             (bench, None)
         }
         false => {
-            let bench = workbench::on_working_copy(session, service);
-            let bench = session.unless_interrupted(bench).await?;
+            let bench = workbench::on_working_copy(session, service).await?;
             let dir = here::in_container(session, service, &bench.step.workdir);
             (bench, dir)
         }

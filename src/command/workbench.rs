@@ -10,7 +10,7 @@ use super::session::Session;
 use super::stages;
 use crate::cli::Surroundings;
 use crate::client::engine::{Engine, EngineFacts, ProgramSpec};
-use crate::console::{Connection, attach};
+use crate::console::{Connection, Signals, attach};
 use crate::error::{Exit, Failure};
 use crate::event::{Phase, Unit};
 use crate::execute::session::Session as Container;
@@ -19,7 +19,9 @@ use crate::history::Reach;
 use crate::inspect;
 use crate::local::{self, LocalError};
 use crate::manifest::{Builder, BuilderImage, Service, ServiceName};
-use crate::plan::{ContainerStep, Draft, Folders, Inventory, Options, builder_image, builder_plan};
+use crate::plan::{
+    ContainerStep, Draft, Folders, Inventory, Options, UnknownImages, builder_image, builder_plan,
+};
 use crate::report::{failures, paint};
 use crate::source::ServiceSource;
 
@@ -56,9 +58,12 @@ pub fn builder(service: &Service) -> Result<&Builder, Failure> {
 pub async fn on_working_copy(session: &Session, service: &Service) -> Result<Workbench, Failure> {
     let builder = builder(service)?;
     let folders = folders(session, builder)?;
-    let (sources, engine) = tokio::join!(sources(session, service), session.engine());
-    // What is wrong here is said before an engine that does not run.
-    let (sources, (engine, facts)) = (sources?, engine?);
+    let looked_at = async {
+        let (sources, engine) = tokio::join!(sources(session, service), session.engine());
+        // What is wrong here is said before an engine that does not run.
+        Ok((sources?, engine?))
+    };
+    let (sources, (engine, facts)) = session.unless_interrupted(looked_at).await?;
     let selected = BTreeSet::from([service.name.clone()]);
     let options = Options::default();
     let variable = |name: &str| session.variable(name);
@@ -146,19 +151,24 @@ pub async fn with_image(
     let Some(name) = builder_image(image, folders) else {
         return context(engine, facts);
     };
-    if engine.image(&name).await?.is_some() {
+    let looked_for = async { Ok(engine.image(&name).await?) };
+    if session.unless_interrupted(looked_for).await?.is_some() {
         return context(engine, facts);
     }
-    // As a build would do it, and not beside one that does it.
-    let _lock = lock::lock(&session.layout.lock(), &session.events).await?;
-    let is_folder = matches!(image, BuilderImage::Folder(_));
-    let asked = (is_folder && name.repository().registry().is_some()).then(|| name.clone());
-    let found = inspect::registries(&session.registry(&facts), Vec::from_iter(asked)).await;
-    crate::plan::UnknownImages::check(&found)?;
-    let inventory = Inventory {
-        engine: engine.images().await?,
-        ..Inventory::default()
+    let looked_for = async {
+        // As a build would do it, and not beside one that does it.
+        let lock = lock::lock(&session.layout.lock(), &session.events).await?;
+        let is_folder = matches!(image, BuilderImage::Folder(_));
+        let asked = (is_folder && name.repository().registry().is_some()).then(|| name.clone());
+        let found = inspect::registries(&session.registry(&facts), Vec::from_iter(asked)).await;
+        UnknownImages::check(&found)?;
+        let inventory = Inventory {
+            engine: engine.images().await?,
+            ..Inventory::default()
+        };
+        Ok((lock, found, inventory))
     };
+    let (_lock, found, inventory) = session.unless_interrupted(looked_for).await?;
     let plan = builder_plan(image, folders, &inventory, found.get(&name));
     let context = Arc::new(context(engine, facts)?);
     execute::run(context.clone(), &plan).await;
@@ -228,12 +238,22 @@ pub async fn carry_out(
     })?;
     // Nothing of xp's own stands in the terminal from here on, and signals are the program's.
     session.reporter.finish();
-    session.hand_signals_over();
-    let code = async {
-        let started = container.container().start_program(&spec).await?;
-        attach(container.container(), started, task.connection).await
+    let code = match Signals::listen() {
+        Ok(mut signals) => {
+            session.hand_signals_over();
+            let running = container.container();
+            tokio::select! {
+                started = running.start_program(&spec) => match started {
+                    Ok(started) => attach(running, started, signals, task.connection).await.map_err(Failure::from),
+                    Err(error) => Err(error.into()),
+                },
+                code = signals.ending() => Ok(code.into()),
+            }
+        }
+        Err(error) => Err(Failure::outside(format!(
+            "signals cannot be received: {error}"
+        ))),
     };
-    let code = code.await;
     container.end().await;
     match u8::try_from(code?).unwrap_or(u8::MAX) {
         0 => Ok(()),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::task::{JoinError, JoinHandle};
 
 use super::raw::Raw;
-use super::signals::{self, Request};
+use super::signals::{Request, Signals, stop_here};
 use super::streams::{Ended, drain, read_input, write_output};
 use super::{Connection, size};
 use crate::client::engine::{
@@ -30,10 +30,10 @@ const CANNOT_WRITE: i64 = 1;
 pub async fn attach(
     container: &BuilderContainer,
     started: (Program, ProgramInput, ProgramOutput),
+    signals: Signals,
     connection: Connection,
 ) -> Result<i64, EngineError> {
     let (program, input, output) = started;
-    let signals = signals::listen().map_err(EngineError::Signals)?;
     let raw = connection.terminal().map(|_| Raw::begin());
     let reads = match connection {
         Connection::Terminal(_) => true,
@@ -56,7 +56,7 @@ struct Tied<'a> {
     container: &'a BuilderContainer,
     program: Program,
     raw: Option<Raw>,
-    signals: tokio::sync::mpsc::UnboundedReceiver<Request>,
+    signals: Signals,
     writing: JoinHandle<Result<Ended, EngineError>>,
 }
 
@@ -72,7 +72,7 @@ impl Tied<'_> {
                         Err(EngineError::Output(error))
                     }
                 },
-                Some(request) = self.signals.recv() => match request {
+                Some(request) = self.signals.next() => match request {
                     Request::PassOn(signal, addressee) => self.signal(signal, addressee).await,
                     Request::Resize => self.resize().await,
                     Request::Suspend => self.suspend().await,
@@ -119,7 +119,7 @@ impl Tied<'_> {
         if let Some(raw) = &self.raw {
             raw.pause();
         }
-        signals::stop_here();
+        stop_here();
         if let Some(raw) = &self.raw {
             raw.again();
         }

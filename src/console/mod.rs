@@ -15,6 +15,7 @@ use rustix::process::getpgrp;
 use rustix::termios::{tcgetpgrp, tcgetwinsize};
 
 pub use end::attach;
+pub use signals::Signals;
 
 use crate::client::engine::TerminalSize;
 

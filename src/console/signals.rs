@@ -34,29 +34,55 @@ const REQUESTS: &[(Signal, Request)] = &[
     (Signal::TSTP, Request::Suspend),
 ];
 
-/// Begins to listen; returns the requests as they come.
-///
-/// A signal that xp was started to ignore, as by `nohup`, is ignored on. Ctrl-C is not: xp itself
-/// listens for it already.
-///
-/// # Errors
-///
-/// Where the system refuses.
-pub fn listen() -> io::Result<mpsc::UnboundedReceiver<Request>> {
-    let (sender, requests) = mpsc::unbounded_channel();
-    let ignored = ignored();
-    for (signal, request) in REQUESTS {
-        let number = signal.as_raw();
-        if *request == Request::Suspend && !can_be_resumed() || ignored & (1 << (number - 1)) != 0 {
-            continue;
+/// The signals, as requests.
+pub struct Signals(mpsc::UnboundedReceiver<Request>);
+
+impl Signals {
+    /// Begins to listen.
+    ///
+    /// A signal that xp was started to ignore, as by `nohup`, is ignored on. Ctrl-C is not: xp itself
+    /// listens for it already.
+    ///
+    /// # Errors
+    ///
+    /// Where the system refuses.
+    pub fn listen() -> io::Result<Self> {
+        let (sender, requests) = mpsc::unbounded_channel();
+        let ignored = ignored();
+        for (signal, request) in REQUESTS {
+            let number = signal.as_raw();
+            if *request == Request::Suspend && !can_be_resumed()
+                || ignored & (1 << (number - 1)) != 0
+            {
+                continue;
+            }
+            let mut stream = unix::signal(SignalKind::from_raw(number))?;
+            let sender = sender.clone();
+            tokio::spawn(async move {
+                while stream.recv().await.is_some() && sender.send(*request).is_ok() {}
+            });
         }
-        let mut stream = unix::signal(SignalKind::from_raw(number))?;
-        let sender = sender.clone();
-        tokio::spawn(async move {
-            while stream.recv().await.is_some() && sender.send(*request).is_ok() {}
-        });
+        Ok(Self(requests))
     }
-    Ok(requests)
+
+    /// Waits for the next one; none where nothing is listened for.
+    pub(super) async fn next(&mut self) -> Option<Request> {
+        self.0.recv().await
+    }
+
+    /// Waits for one that ends a program which does not handle it, and returns its exit code then.
+    pub async fn ending(&mut self) -> u8 {
+        while let Some(request) = self.next().await {
+            match request {
+                Request::PassOn("INT", _) => return 130,
+                Request::PassOn("QUIT", _) => return 131,
+                Request::PassOn("TERM", _) => return 143,
+                Request::HangUp => return 129,
+                _ => {}
+            }
+        }
+        std::future::pending().await
+    }
 }
 
 /// Stops this process until it is continued.

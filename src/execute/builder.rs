@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::mark::Mark;
 use super::state::UnitState;
 use super::stop::{StepError, Stop};
 use super::{Context, LABEL_FOLDER, LABEL_SERVICE, by_hand};
@@ -24,6 +25,8 @@ pub struct Running {
     script_dir: String,
     /// The folders and files that are there only to be mounted upon, the innermost last.
     mount_points: Vec<PathBuf>,
+    /// Says that the container runs, where others may work on the same files.
+    mark: Option<Mark>,
     /// What the container was started with.
     spec: ContainerSpec,
     env_by_hand: BTreeMap<String, String>,
@@ -42,7 +45,11 @@ pub async fn start(
         (LABEL_FOLDER.to_owned(), folder),
         (LABEL_SERVICE.to_owned(), unit.to_string()),
     ]);
-    begin(context, step, state, labels, stopped).await
+    let mark = match step.in_place {
+        true => Some(Mark::new(&context.layout)?),
+        false => None,
+    };
+    begin(context, step, state, labels, mark, stopped).await
 }
 
 /// Starts a container with these labels, unless `stopped` comes first.
@@ -51,6 +58,7 @@ pub async fn begin(
     step: &ContainerStep,
     state: &UnitState,
     labels: HashMap<String, String>,
+    mark: Option<Mark>,
     stopped: impl Future<Output = Stop>,
 ) -> Result<Running, Stop> {
     let spec = spec(context, step, state, labels)?;
@@ -68,6 +76,7 @@ pub async fn begin(
             container,
             script_dir: step.script_dir.clone(),
             mount_points,
+            mark,
             env_by_hand: step.env_by_hand.clone(),
             spec,
         }),
@@ -125,10 +134,14 @@ impl Running {
     pub async fn end(self) {
         self.container.remove().await;
         // They are no part of the source, and must not reach the image.
-        for path in self.mount_points.iter().rev() {
-            match fs::symlink_metadata(path) {
-                Ok(metadata) if metadata.is_dir() => _ = fs::remove_dir(path),
-                Ok(metadata) if metadata.len() == 0 => _ = fs::remove_file(path),
+        let removed = match &self.mark {
+            Some(mark) => mark.to_be_removed(&self.mount_points),
+            None => self.mount_points.iter().rev().cloned().collect(),
+        };
+        for path in removed {
+            match fs::symlink_metadata(&path) {
+                Ok(metadata) if metadata.is_dir() => _ = fs::remove_dir(&path),
+                Ok(metadata) if metadata.len() == 0 => _ = fs::remove_file(&path),
                 _ => {}
             }
         }

@@ -7,6 +7,7 @@ mod commits;
 mod image;
 mod in_place;
 pub mod lock;
+mod mark;
 mod publish;
 mod scheduler;
 pub mod session;

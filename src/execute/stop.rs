@@ -13,6 +13,7 @@ pub enum Stop {
 }
 
 /// What failed in a step.
+#[derive(Debug)]
 pub struct StepError {
     message: String,
     hints: Vec<String>,

@@ -92,7 +92,7 @@ impl Layout {
         self.root.join("labels").join(format!("{name}.json"))
     }
 
-    /// Returns the folder with a file for each session of `xp run` and `xp shell` that is open.
+    /// Returns the folder with a file for each container that works on a working copy, such as that of `xp shell`.
     pub fn sessions(&self) -> PathBuf {
         self.root.join("sessions")
     }

@@ -65,9 +65,6 @@ pub enum EngineError {
     /// The engine could not start a program in a container.
     #[error("the program could not be started in the builder container: {0}")]
     NotStarted(String),
-    /// Signals cannot be received.
-    #[error("signals cannot be received")]
-    Signals(#[source] std::io::Error),
     /// What a program printed cannot be written.
     #[error("what the program printed cannot be written")]
     Output(#[source] std::io::Error),
@@ -153,7 +150,6 @@ impl Diagnostic for EngineError {
             Self::Unreachable { .. }
             | Self::TooOld { .. }
             | Self::Broken { .. }
-            | Self::Signals(_)
             | Self::Output(_) => Exit::Outside,
             Self::Address(_) => Exit::Usage,
             Self::Refused { message, .. } if is_access(message) => Exit::Outside,

@@ -36,7 +36,9 @@ pub const CASES: &[Case] = cases![
     a_missing_builder_image_is_made,
     a_failing_builder_image_is_told,
     builds_go_on_beside_it,
+    what_one_has_mounted_another_leaves,
     a_killed_one_leaves_nothing,
+    an_interrupt_ends_the_making_of_an_image,
     what_a_killed_one_left_is_removed,
     what_is_missing_is_said,
 ];
@@ -431,6 +433,45 @@ fn builds_go_on_beside_it(t: &Context) {
         .expect("the folder")
         .count();
     assert_eq!(left, 0);
+}
+
+fn what_one_has_mounted_another_leaves(t: &Context) {
+    let app = App::with_scripts(t, "cache: [ /workspace/node_modules ]", &["true"]);
+    t.xp(["sync"]).success();
+    let wait = |name: &str| {
+        format!("echo begun; until [ -e {name} ]; do sleep 0.1; done; ls node_modules")
+    };
+    let go = |name: &str| fs::write(t.dir().join("src/app").join(name), "").expect("a file");
+    let mut first = run(t, &format!("touch node_modules/kept; {}", wait("one"))).spawn();
+    first.wait_for_output("begun");
+    let mut second = run(t, &wait("two")).spawn();
+    second.wait_for_output("begun");
+    go("one");
+    assert_eq!(first.wait().stdout, "begun\nkept\n");
+    app.build().arg("--local").success();
+    go("two");
+    // The folder that the first one made is there as long as anybody has something mounted upon it.
+    assert_eq!(second.wait().stdout, "begun\nkept\n");
+    assert!(!t.exists("src/app/node_modules"));
+}
+
+fn an_interrupt_ends_the_making_of_an_image(t: &Context) {
+    let app = App::new(t, &[], "");
+    let dockerfile = format!(
+        "FROM {}\nRUN echo begun; sleep 1000\n",
+        t.engine().busybox()
+    );
+    let builder = t.builder("tools", &dockerfile, &[]);
+    app.set_keys(&format!(
+        "dockerBuilder: {{ image: {builder}, network: none }}"
+    ));
+    t.xp(["sync"]).success();
+    let mut running = run(t, "true").spawn();
+    running.wait_for_output("| begun\n");
+    running.signal(Signal::INT);
+    let output = running.wait();
+    assert_eq!(output.status.code(), Some(130), "{output}");
+    assert!(t.containers().is_empty());
 }
 
 fn a_killed_one_leaves_nothing(t: &Context) {
