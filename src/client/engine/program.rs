@@ -120,7 +120,8 @@ impl BuilderContainer {
             .await
             .map_err(&failed)?;
         let (mut input, mut chunks) = self.connect(&exec.id, &name, spec).await?;
-        let (process, mut rest) = first_line(&mut chunks, Bytes::new()).await?;
+        let mut early = Vec::new();
+        let (process, mut rest) = first_line(&mut chunks, Bytes::new(), &mut early).await?;
         if process.parse::<u32>().is_err() {
             // What the engine itself says where it cannot start a process.
             return Err(EngineError::NotStarted(process));
@@ -136,10 +137,11 @@ impl BuilderContainer {
             _ = input.write_all(b"\n").await;
             _ = input.flush().await;
             // A terminal shows what is typed.
-            (_, rest) = first_line(&mut chunks, rest).await?;
+            (_, rest) = first_line(&mut chunks, rest, &mut early).await?;
         }
-        let rest = (!rest.is_empty()).then_some(Ok(Printed::Output(rest)));
-        let output = futures_util::stream::iter(rest).chain(chunks);
+        early.extend((!rest.is_empty()).then_some(Printed::Output(rest)));
+        let early = futures_util::stream::iter(early.into_iter().map(Ok));
+        let output = early.chain(chunks);
         Ok((program, input, Box::pin(output)))
     }
 
@@ -232,10 +234,12 @@ fn printed(chunk: Result<LogOutput, EngineError>) -> Result<Option<Printed>, Eng
     })
 }
 
-/// Reads the first line, and returns what was read after it as well.
+/// Reads the first line of the output, and returns what was read after it as well. `early` gets what
+/// stands on standard error meanwhile: two streams have no common order.
 async fn first_line(
     chunks: &mut ProgramOutput,
     read: Bytes,
+    early: &mut Vec<Printed>,
 ) -> Result<(String, Bytes), EngineError> {
     let mut read = Vec::from(read);
     loop {
@@ -244,11 +248,10 @@ async fn first_line(
             return Ok((line, Bytes::from(read.split_off(end + 1))));
         }
         match chunks.next().await {
-            Some(chunk) => {
-                if let Printed::Output(bytes) = chunk? {
-                    read.extend_from_slice(&bytes);
-                }
-            }
+            Some(chunk) => match chunk? {
+                Printed::Output(bytes) => read.extend_from_slice(&bytes),
+                error @ Printed::Error(_) => early.push(error),
+            },
             None if read.is_empty() => return Err(EngineError::ContainerGone),
             None => {
                 let said = String::from_utf8_lossy(&read).trim().to_owned();
