@@ -100,6 +100,10 @@ pub enum Command {
     Lock(LockArgs),
     /// Show what changed between two locks, with the commits
     Diff(DiffArgs),
+    /// Run a command in a service's builder container, on the working copy
+    Run(RunArgs),
+    /// Open a shell in a service's builder container, on the working copy
+    Shell(ShellArgs),
     /// Show the logs of a run
     Logs(LogsArgs),
     /// List or build the builder images
@@ -494,6 +498,56 @@ pub struct SyncArgs {
     pub told: Told,
 }
 
+/// Arguments of `xp run`
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "xp run [OPTIONS] [SERVICE] -- COMMAND...",
+    after_help = "Exit code: the command's own, 128 and the signal's number where a signal ended it"
+)]
+pub struct RunArgs {
+    /// The service; else the one whose folder is the current one, or holds it
+    #[arg(value_name = "SERVICE")]
+    pub service: Option<String>,
+    /// The command and its arguments
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+    /// In which surroundings
+    #[command(flatten)]
+    pub surroundings: Surroundings,
+}
+
+/// Arguments of `xp shell`
+#[derive(Debug, Args)]
+#[command(after_help = "Exit code: the shell's own")]
+pub struct ShellArgs {
+    /// The service; else the one whose folder is the current one, or holds it
+    #[arg(value_name = "SERVICE")]
+    pub service: Option<String>,
+    /// Where the service's last build failed: its files, variables and folder
+    #[arg(long)]
+    pub failed: bool,
+    /// In which surroundings
+    #[command(flatten)]
+    pub surroundings: Surroundings,
+}
+
+/// The surroundings of a command in a container
+#[derive(Debug, Args)]
+pub struct Surroundings {
+    /// Set a variable, or hand on your own; may be repeated
+    #[arg(short, long, value_name = "NAME[=VALUE]", value_parser = variable)]
+    pub env: Vec<(String, Option<String>)>,
+    /// The folder of the container to start in [default: that of your current folder, or of the scripts]
+    #[arg(short, long, value_name = "DIR")]
+    pub workdir: Option<String>,
+    /// Have a terminal in the container, whatever standard input and output are
+    #[arg(short, long)]
+    pub terminal: bool,
+    /// Have no terminal in the container
+    #[arg(short = 'T', long, conflicts_with = "terminal")]
+    pub no_terminal: bool,
+}
+
 /// Arguments of `xp lock`
 #[derive(Debug, Args)]
 pub struct LockArgs {
@@ -589,6 +643,17 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Err
     let mut definition = command();
     let matches = definition.try_get_matches_from_mut(words)?;
     Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut definition))
+}
+
+fn variable(text: &str) -> Result<(String, Option<String>), String> {
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, Some(value.to_owned())),
+        None => (text, None),
+    };
+    match name.is_empty() {
+        true => Err("write NAME or NAME=VALUE".to_owned()),
+        false => Ok((name.to_owned(), value)),
+    }
 }
 
 fn service_reference(text: &str) -> Result<(ServiceName, GitReference), String> {

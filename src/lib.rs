@@ -40,6 +40,7 @@
 //! | [`examine`] | this machine, engine, registries, remotes and working copies to the facts that [`doctor`] judges | judge, or leave anything behind |
 //! | [`runs`] | the folders of past runs: their records and logs | draw, or know what a run means |
 //! | [`execute`] | the steps of a plan, as soon as what they need is done | choose what is done |
+//! | [`console`] | the caller's terminal, streams and signals, tied to a program in a container | know of services |
 //! | [`report`] | bars, lines, log files, the closing table: the only place that draws | do work |
 //! | [`client`] | git (git2), the engine (bollard), registries (reqwest): nothing else names those crates | know of services |
 //!
@@ -59,6 +60,7 @@ pub mod cli;
 pub mod client;
 pub mod command;
 pub mod completion;
+pub mod console;
 pub mod discover;
 pub mod doctor;
 pub mod error;

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -44,7 +45,12 @@ pub async fn run(settings: &Settings, args: &DoctorArgs) -> Result<(), Failure> 
     );
     let cancel = CancellationToken::new();
     let events = reporter.events();
-    listen(cancel.clone(), events.clone(), reporter.clone())?;
+    listen(
+        cancel.clone(),
+        events.clone(),
+        reporter.clone(),
+        Arc::default(),
+    )?;
     let surroundings = surroundings(settings, manifest.as_ref(), args)?;
     let checkup = tokio::select! {
         // In this order, so that it is known at once who is waited for.

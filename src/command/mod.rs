@@ -6,8 +6,10 @@ mod commits;
 mod completions;
 mod diff;
 mod doctor;
+mod failed;
 mod failure;
 mod graph;
+mod here;
 mod in_place;
 mod init;
 mod lock;
@@ -15,12 +17,15 @@ mod locked;
 mod logs;
 mod man;
 mod plan;
+mod run;
 mod schema;
 mod session;
+mod shell;
 mod stages;
 mod status;
 mod sync;
 mod why;
+mod workbench;
 mod write;
 
 use std::io::Write as _;
@@ -106,6 +111,8 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             Command::Sync(args) => sync::run(&session, &args).await,
             Command::Lock(args) => lock::run(&session, &args).await,
             Command::Diff(args) => diff::run(&session, &args).await,
+            Command::Run(args) => run::run(&session, &args).await,
+            Command::Shell(args) => shell::run(&session, &args).await,
             Command::Logs(args) => logs::run(&session, &args).await,
             Command::Builder(command) => builder::run(&session, &command).await,
             Command::Init(_)

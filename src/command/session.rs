@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -28,6 +30,8 @@ pub struct Session {
     pub events: Events,
     /// Set by Ctrl-C.
     pub cancel: CancellationToken,
+    /// Set where signals are no longer xp's own.
+    hands_signals_over: Arc<AtomicBool>,
     http: Http,
 }
 
@@ -54,7 +58,13 @@ impl Session {
         let reporter = Reporter::new(settings.report.clone(), &file, layout.logs(), started);
         let events = reporter.events();
         let cancel = CancellationToken::new();
-        listen(cancel.clone(), events.clone(), reporter.clone())?;
+        let hands_signals_over = Arc::new(AtomicBool::new(false));
+        listen(
+            cancel.clone(),
+            events.clone(),
+            reporter.clone(),
+            hands_signals_over.clone(),
+        )?;
         let http = Http::new(&settings.proxies).map_err(|error| Failure::usage(chain(&error)))?;
         Ok(Self {
             settings,
@@ -63,8 +73,14 @@ impl Session {
             reporter,
             events,
             cancel,
+            hands_signals_over,
             http,
         })
+    }
+
+    /// Has signals no longer stop xp: from now on they are those of a program that xp runs.
+    pub fn hand_signals_over(&self) {
+        self.hands_signals_over.store(true, Ordering::Relaxed);
     }
 
     /// Connects to the engine, and asks what it says of itself.
@@ -179,6 +195,7 @@ pub(super) fn listen(
     cancel: CancellationToken,
     events: Events,
     reporter: Reporter,
+    hands_over: Arc<AtomicBool>,
 ) -> Result<(), Failure> {
     let failed =
         |error: std::io::Error| Failure::outside(format!("signals cannot be received: {error}"));
@@ -207,6 +224,9 @@ pub(super) fn listen(
                         std::thread::spawn(move || reporter.resume());
                         continue;
                     }
+                }
+                if hands_over.load(Ordering::Relaxed) {
+                    continue;
                 }
                 if cancel.is_cancelled() {
                     // Containers hang on a connection of this process, so they end with it.

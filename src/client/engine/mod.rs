@@ -7,6 +7,8 @@ mod describe;
 mod dockerignore;
 mod error;
 mod images;
+mod program;
+mod raw;
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,11 +17,14 @@ use bollard::models::SystemInfo;
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
 
 pub use build::ImageBuild;
-pub use container::{Bind, BuilderContainer, ContainerSpec, CreatedContainer};
+pub use container::{Bind, BuilderContainer, ContainerSpec, CreatedContainer, HOME};
 pub use context::ContextError;
 pub use describe::EngineDescription;
 pub use error::EngineError;
 pub use images::Watcher;
+pub use program::{
+    Addressee, Printed, Program, ProgramInput, ProgramOutput, ProgramSpec, TerminalSize,
+};
 
 /// The oldest API that has all that xp uses: Docker 20.10.
 const OLDEST_API: (usize, usize) = (1, 41);
@@ -47,6 +52,7 @@ pub struct Engine {
     docker: Docker,
     address: String,
     buildkit: bool,
+    uses_tls: bool,
 }
 
 impl Engine {
@@ -83,6 +89,7 @@ impl Engine {
             docker,
             address,
             buildkit: settings.buildkit && !is_podman,
+            uses_tls: settings.tls.is_some(),
         })
     }
 

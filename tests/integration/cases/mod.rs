@@ -2,6 +2,7 @@
 
 mod builder;
 mod builder_images;
+mod by_hand;
 mod ci;
 mod completions;
 mod credentials;
@@ -38,6 +39,8 @@ mod publish;
 mod recipe;
 mod refusals;
 mod requests;
+mod run;
+mod run_terminal;
 mod scripts;
 mod small;
 mod status;
@@ -53,6 +56,7 @@ pub fn all() -> Vec<Case> {
     [
         builder::CASES,
         builder_images::CASES,
+        by_hand::CASES,
         ci::CASES,
         completions::CASES,
         credentials::CASES,
@@ -89,6 +93,8 @@ pub fn all() -> Vec<Case> {
         recipe::CASES,
         refusals::CASES,
         requests::CASES,
+        run::CASES,
+        run_terminal::CASES,
         scripts::CASES,
         status::CASES,
         terminal::CASES,
