@@ -25,6 +25,7 @@
 //! | [`status`] | how each service stands, for `xp status` | be impure |
 //! | [`event`] | what happened, as data | be impure |
 //! | [`record`] | what other programs are told: events and plans as JSON | be impure |
+//! | [`timeline`] | when the units of a run were worked on, its critical path, how long each took before | be impure |
 //! | [`shell`] | words as a shell takes them | be impure |
 //! | [`error`] | exit codes, causes, hints | be impure |
 //! | [`resolve`] | remotes to commits | clone |
@@ -72,5 +73,6 @@ pub mod settings;
 pub mod shell;
 pub mod source;
 pub mod status;
+pub mod timeline;
 
 pub use command::run;

@@ -109,6 +109,7 @@ const PURE: &[&str] = &[
     "lock/",
     "status/",
     "graph/",
+    "timeline/",
 ];
 
 /// The files of pure modules that look at the file system.

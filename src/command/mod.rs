@@ -11,6 +11,8 @@ mod lock;
 mod locked;
 mod logs;
 mod plan;
+mod report;
+mod runs;
 mod schema;
 mod session;
 mod stages;
@@ -90,6 +92,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             Command::Lock(args) => lock::run(&session, &args).await,
             Command::Diff(args) => diff::run(&session, &args).await,
             Command::Logs(args) => logs::run(&session, &args).await,
+            Command::Report(args) => report::run(&session, &args),
             Command::Builder(command) => builder::run(&session, &command).await,
             Command::Schema { .. } => Ok(()),
         };

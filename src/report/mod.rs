@@ -1,6 +1,7 @@
 //! What people and files get to see of the events: the only place that draws.
 
 mod bars;
+mod document;
 mod journal;
 mod lines;
 mod logs;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+pub use document::{RunReport, RunState};
 pub use replay::Replay;
 pub use summary::{failures, summary};
 pub use terminal::columns;
