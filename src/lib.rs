@@ -7,7 +7,7 @@
 //!                  inspect  ─▶ Inventory                    what registry and engine have
 //!                  plan     ─▶ Plan                         pure: decides everything
 //!                  execute  ─▶ how each unit ended          decides nothing
-//!                  report   ─▶ terminal, log files, lines of JSON
+//!                  report   ─▶ terminal, log files, lines of JSON, pages of past runs
 //! ```
 //!
 //! | module | for | must not |
@@ -35,7 +35,7 @@
 //! | [`inspect`] | registry, engine and builder folders to an inventory | change anything |
 //! | [`runs`] | the folders of past runs: their records and logs | draw, or know what a run means |
 //! | [`execute`] | the steps of a plan, as soon as what they need is done | choose what is done |
-//! | [`report`] | bars, lines, log files, the closing table: the only place that draws | do work |
+//! | [`report`] | bars, lines, log files, the closing table, pages of past runs: the only place that draws | do work |
 //! | [`client`] | git (git2), the engine (bollard), registries (reqwest): nothing else names those crates | know of services |
 //!
 //! "Pure" means: no client, no async runtime, no clock, no environment, no file system. The test

@@ -112,7 +112,7 @@ impl ReportedUnit<'_> {
                 let failed = format!("{} failed", phase.unwrap_or("a step"));
                 match planned {
                     "" => failed,
-                    _ => format!("{failed}; it was to be made: {planned}"),
+                    _ => format!("{failed}; built because: {planned}"),
                 }
             }
             (_, Some(work)) if self.plan.is_none() => {

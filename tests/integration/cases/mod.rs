@@ -29,6 +29,8 @@ mod plan;
 mod publish;
 mod recipe;
 mod refusals;
+mod report;
+mod report_page;
 mod requests;
 mod scripts;
 mod small;
@@ -72,6 +74,8 @@ pub fn all() -> Vec<Case> {
         publish::CASES,
         recipe::CASES,
         refusals::CASES,
+        report::CASES,
+        report_page::CASES,
         requests::CASES,
         scripts::CASES,
         status::CASES,

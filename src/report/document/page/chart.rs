@@ -20,6 +20,9 @@ const MARKS: f64 = 8.0;
 /// How much of a step's title is told with its bar.
 const TITLE: usize = 200;
 
+/// How many units of the critical path are named below the timeline: the last ones.
+const LINKS: usize = 40;
+
 /// From which part of the width on a bar has a word in it.
 const ROOM: f64 = 2.5;
 
@@ -285,15 +288,11 @@ impl Chart<'_> {
     /// Adds the critical path in words.
     fn path(&self, html: &mut String) {
         let timeline = &self.report.timeline;
-        let Some(first) = timeline.path.first() else {
+        if timeline.path.is_empty() {
             return;
-        };
-        let length = timeline.work_end() - timeline.spans[first.unit].start;
-        put!(
-            html,
-            "<p class=\"soft\" style=\"margin-top:1rem\">◆ The critical path took {} of {}: what the end of the run waited for.</p>\n<ol class=\"path\">",
-            time(length),
-            time(timeline.end)
+        }
+        html.push_str(
+            "<p class=\"path-text\">◆ The critical path, which the end of the run waited for:</p>\n<ol class=\"path\">",
         );
         if timeline.work_start > 0.0 {
             put!(
@@ -302,20 +301,45 @@ impl Chart<'_> {
                 time(timeline.work_start)
             );
         }
-        for link in &timeline.path {
+        let left_out = timeline.path.len().saturating_sub(LINKS);
+        if left_out > 0 {
+            put!(html, "<li><small>{left_out} more</small></li>");
+        }
+        for link in &timeline.path[left_out..] {
             let span = &timeline.spans[link.unit];
             let cause = match link.cause {
-                Cause::Job => " <small>when a job was free</small>",
+                Cause::Job => "<small>when a job was free:</small> ",
                 Cause::Start | Cause::Needs => "",
             };
             put!(
                 html,
-                "<li><span class=\"link\">{} <small>{}</small></span>{cause}</li>",
+                "<li>{cause}<span class=\"link\">{} <small>{}{}</small></span></li>",
                 Escaped(&span.unit),
-                time(span.seconds())
+                time(span.seconds()),
+                Escaped(&self.longest_phase(&span.unit))
             );
         }
         html.push_str("</ol>\n");
+    }
+
+    /// Returns the phase that took most of a unit's time, where there are several.
+    fn longest_phase(&self, unit: &str) -> String {
+        let Some(work) = self.report.record.unit(unit) else {
+            return String::new();
+        };
+        let phases = work.phases();
+        let took = |phase: &str| {
+            let steps = work.steps.iter().filter(|step| step.phase == phase);
+            steps
+                .map(|step| step.end.unwrap_or_else(|| self.report.end(work)) - step.start)
+                .sum::<f64>()
+        };
+        let times = phases.iter().map(|phase| (*phase, took(phase)));
+        let longest = times.max_by(|a, b| a.1.total_cmp(&b.1));
+        match longest.filter(|_| phases.len() > 1) {
+            Some((phase, seconds)) => format!(", {phase} {}", time(seconds)),
+            None => String::new(),
+        }
     }
 }
 

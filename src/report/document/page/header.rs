@@ -24,18 +24,16 @@ pub fn header(html: &mut String, report: &RunReport<'_>) {
         capital(report.state.as_str()),
         Escaped(&record.command),
     );
-    fact(html, "Began", &began(&record.time), None);
+    fact(html, "Began", &began(&record.time), Some("UTC"));
     took(html, report);
     let (counts, more) = counts(report);
     fact(html, "Units", &counts, more.as_deref());
     if let Some(parallelism) = report.timeline.parallelism() {
         let jobs = report.timeline.jobs;
         let of = jobs.map_or_else(String::new, |jobs| format!(" of {jobs}"));
-        let least = format!(
-            "with any number: {} at least",
-            time(report.timeline.least())
-        );
-        let at_once = format!("{parallelism:.1}{of} on average");
+        let least = time(report.timeline.least());
+        let least = format!("on average; with any number it takes {least} at least");
+        let at_once = format!("{parallelism:.1}{of}");
         fact(html, "Jobs at once", &at_once, Some(&least));
     }
     if let Some(train) = record.plan.as_ref().and_then(|plan| plan.train.as_ref()) {
@@ -112,7 +110,7 @@ fn began(when: &str) -> String {
     let seconds = when.split(['.', 'Z']).next().unwrap_or_default();
     let readable = seconds.replace('T', " ");
     format!(
-        "<time datetime=\"{}\">{} UTC</time>",
+        "<time datetime=\"{}\">{}</time>",
         OnOneLine(when),
         Escaped(&readable)
     )

@@ -20,7 +20,7 @@ pub fn units(html: &mut String, report: &RunReport<'_>, logs: &[LogEnd]) {
     html.push_str(
         "<div class=\"table\" tabindex=\"0\" role=\"group\" aria-labelledby=\"h-units\"><table>\n<thead><tr>\
          <th scope=\"col\">Unit</th><th scope=\"col\">Result</th><th scope=\"col\">Time</th>\
-         <th scope=\"col\">Beside earlier runs</th><th scope=\"col\">Why</th><th scope=\"col\">Commit</th>\
+         <th scope=\"col\">Beside earlier runs</th><th scope=\"col\">Why</th><th scope=\"col\">Commit, image</th>\
          <th scope=\"col\" class=\"logs\">Logs</th></tr></thead>\n<tbody>\n",
     );
     let mut logs = logs.iter().peekable();
@@ -69,18 +69,12 @@ fn row(
             html.push_str("</td>");
         }
     }
-    put!(html, "<td class=\"why\">{}", Escaped(&unit.why()));
-    details(html, unit);
-    html.push_str("</td><td>");
-    if let Some(commit) = unit.plan.and_then(|plan| plan.commit.as_deref()) {
-        let short: String = commit.chars().take(8).collect();
-        put!(
-            html,
-            "<code title=\"{}\">{}</code>",
-            OnOneLine(commit),
-            Escaped(&short)
-        );
-    }
+    put!(
+        html,
+        "<td class=\"why\">{}</td><td class=\"image\">",
+        Escaped(&unit.why())
+    );
+    image(html, unit);
     html.push_str("</td><td class=\"logs\">");
     for phase in phases {
         put!(
@@ -130,17 +124,21 @@ fn beside(html: &mut String, comparison: &Comparison, seconds: f64) {
     );
 }
 
-/// Adds what only some want to know: the image, and the inputs that changed.
-fn details(html: &mut String, unit: &ReportedUnit<'_>) {
+/// Adds the commit, or of a builder its content, which opens to the image and the inputs that changed.
+fn image(html: &mut String, unit: &ReportedUnit<'_>) {
     let Some(plan) = unit.plan else { return };
-    let changes = match plan.changes.len() {
-        0 => String::new(),
-        1 => ", 1 input that changed".to_owned(),
-        count => format!(", {count} inputs that changed"),
-    };
+    let tag = plan.image.rsplit(':').next().unwrap_or_default();
+    let short: String = plan
+        .commit
+        .as_deref()
+        .unwrap_or(tag)
+        .chars()
+        .take(8)
+        .collect();
     put!(
         html,
-        "<details><summary>image{changes}</summary><dl><dt>image</dt><dd><code>{}</code></dd>",
+        "<details><summary><code>{}</code></summary><dl><dt>image</dt><dd><code>{}</code></dd>",
+        Escaped(&short),
         Escaped(&plan.image)
     );
     if let Some(reference) = &plan.reference {
