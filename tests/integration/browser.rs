@@ -36,10 +36,12 @@ impl Browser {
             "-c",
             "exec chromium --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run \
              --disable-background-networking --remote-debugging-pipe --user-data-dir=\"$1\" \
+             --window-size=\"$2\" \
              3<&0 4>&1 </dev/null >/dev/null 2>\"$1.log\"",
             "sh",
         ]);
         command.arg(folder.join("browser")).env("HOME", folder);
+        command.arg(format!("{width},{height}"));
         let mut process = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -67,10 +69,7 @@ impl Browser {
             session: None,
             events: Vec::new(),
         };
-        let target = browser.call(
-            "Target.createTarget",
-            json!({"url": "about:blank", "width": width, "height": height}),
-        );
+        let target = browser.call("Target.createTarget", json!({"url": "about:blank"}));
         let attached = browser.call(
             "Target.attachToTarget",
             json!({"targetId": target["targetId"], "flatten": true}),
@@ -212,14 +211,23 @@ impl Browser {
     #[track_caller]
     fn point(&mut self, selector: &str) -> (f64, f64) {
         let selector = json!(selector);
-        let point = self.value(&format!(
-            "(async () => {{ const it = document.querySelector({selector});
+        let place = format!(
+            "(() => {{ const it = document.querySelector({selector});
                 if (!it) return null;
                 it.scrollIntoView({{block: 'center', behavior: 'instant'}});
-                await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
                 const box = it.getBoundingClientRect();
                 return [box.x + Math.min(box.width / 2, 20), box.y + box.height / 2]; }})()"
-        ));
+        );
+        // What comes into view may be laid out only then, and move.
+        let mut point = self.value(&place);
+        loop {
+            thread::sleep(Duration::from_millis(50));
+            let now = self.value(&place);
+            if now == point {
+                break;
+            }
+            point = now;
+        }
         let number = |index: usize| {
             point[index]
                 .as_f64()

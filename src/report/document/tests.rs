@@ -128,7 +128,7 @@ fn a_page_tells_failures_first_and_what_they_kept_back() {
     let html = RunReport::new(&run, &record, None, &[]).html();
     let at = |text: &str| html.find(text).unwrap_or_else(|| panic!("no {text}"));
     assert!(at("<h3>bad: test</h3>") < at("id=\"timeline\""));
-    assert!(at("<b>not begun because of it</b>blocked") < at("id=\"timeline\""));
+    assert!(at("<b>not begun</b>blocked") < at("id=\"timeline\""));
     assert!(at("id=\"timeline\"") < at("id=\"units\""));
     assert!(html.contains("data-unit=\"bad\" data-result=\"failed\" data-critical"));
     assert!(html.contains("1 failed") && html.contains("1 blocked") && html.contains("1 built"));

@@ -23,9 +23,6 @@ const TITLE: usize = 200;
 /// How many units of the critical path are named below the timeline: the last ones.
 const LINKS: usize = 40;
 
-/// From which part of the width on a bar has a word in it.
-const ROOM: f64 = 2.5;
-
 /// The phases that look alike, and what they are together.
 const LEGEND: &[(&str, &str)] = &[
     ("sync", "sources"),
@@ -268,20 +265,12 @@ impl Chart<'_> {
             Some(id) => ("a", format!(" href=\"#{id}\"")),
             None => ("span", String::new()),
         };
-        // The word is for the eye where there is room, and for the ear always.
-        let (small, word) = match width >= ROOM {
-            true => ("", Escaped(bar.word).to_string()),
-            false => (" small", String::new()),
-        };
-        let label = match word.is_empty() && bar.link.is_some() {
-            true => format!(" aria-label=\"{}\"", OnOneLine(bar.word)),
-            false => String::new(),
-        };
         put!(
             html,
-            "<{element}{link} class=\"bar {}{small}\"{label} style=\"left:{left:.3}%;width:{width:.3}%\" title=\"{}\">{word}</{element}>",
+            "<{element}{link} class=\"bar {}\" style=\"left:{left:.3}%;width:{width:.3}%\" title=\"{}\">{}</{element}>",
             bar.classes,
-            OnOneLine(bar.title)
+            OnOneLine(bar.title),
+            Escaped(bar.word)
         );
     }
 

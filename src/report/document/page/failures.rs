@@ -101,7 +101,7 @@ fn one(
         };
         put!(
             html,
-            "<li><b>not begun because of it</b>{}{more}</li>",
+            "<li><b>not begun</b>{}{more}</li>",
             Escaped(&names.join(", "))
         );
     }
