@@ -32,9 +32,13 @@ pub fn header(html: &mut String, report: &RunReport<'_>) {
         let jobs = report.timeline.jobs;
         let of = jobs.map_or_else(String::new, |jobs| format!(" of {jobs}"));
         let least = time(report.timeline.least());
-        let least = format!("on average; with any number it takes {least} at least");
+        let more = match report.state {
+            RunState::Done => format!("on average; with any number it takes {least} at least"),
+            // What was not done would have taken its time as well.
+            _ => "on average".to_owned(),
+        };
         let at_once = format!("{parallelism:.1}{of}");
-        fact(html, "Jobs at once", &at_once, Some(&least));
+        fact(html, "Jobs at once", &at_once, Some(&more));
     }
     if let Some(train) = record.plan.as_ref().and_then(|plan| plan.train.as_ref()) {
         let on_it = format!("{} of {} services", train.on_it, train.services);
