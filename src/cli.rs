@@ -1,19 +1,26 @@
 //! The command line. The doc comments are the help text.
 
+mod examples;
+mod help;
+
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, FromArgMatches as _, Parser, Subcommand, ValueEnum, ValueHint};
 
-use crate::image::Tag;
+use crate::image::{RegistryPrefix, Tag};
 use crate::manifest::ServiceName;
 use crate::source::{GitReference, RefName};
 
+pub use help::EXIT_CODES;
+
 /// Build the container images of a product whose services live in many git repositories
 #[derive(Debug, Parser)]
-#[command(name = "xp", version, max_term_width = 100)]
 #[command(
-    after_help = "Exit codes: 0 done, 1 a service failed, 2 wrong usage or manifest, \
-    3 something outside is missing or refuses, 10 there is work (`plan --exit-code`), 130 interrupted"
+    name = "xp",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true
 )]
 pub struct Cli {
     /// Global options
@@ -29,10 +36,10 @@ pub struct Cli {
 #[command(next_help_heading = "Global options")]
 pub struct Global {
     /// Run as if started in this folder
-    #[arg(short = 'C', value_name = "DIR", global = true)]
+    #[arg(short = 'C', value_name = "DIR", value_hint = ValueHint::DirPath, global = true)]
     pub directory: Option<PathBuf>,
     /// The manifest; else x-platform.yml here or in a folder above
-    #[arg(short = 'f', long = "file", value_name = "FILE", global = true)]
+    #[arg(short = 'f', long = "file", value_name = "FILE", value_hint = ValueHint::FilePath, global = true)]
     pub file: Option<PathBuf>,
     /// When to use colours
     #[arg(long, value_name = "WHEN", default_value = "auto", global = true)]
@@ -40,9 +47,23 @@ pub struct Global {
     /// Say only what failed
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// Say more: the output of every step
+    /// Say more: the output of every step, with times where it is plain lines
     #[arg(short, long, global = true)]
     pub verbose: bool,
+    /// What stands before each line of a service's output [default: service; time with -v in plain lines]
+    #[arg(long, value_name = "WHAT", global = true)]
+    pub log_prefix: Option<LogPrefixChoice>,
+}
+
+/// What stands before each line of a service's output
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogPrefixChoice {
+    /// The service's name
+    Service,
+    /// The time in UTC, and the service's name
+    Time,
+    /// Nothing
+    None,
 }
 
 /// When to use colours
@@ -59,6 +80,8 @@ pub enum ColorChoice {
 /// The commands
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a manifest from what is here: working copies, compose files, manifests of other tools
+    Init(InitArgs),
     /// Build, tag and push the images that do not exist yet
     Build(BuildArgs),
     /// Show what `xp build` would do, and why; change nothing
@@ -77,7 +100,7 @@ pub enum Command {
     Diff(DiffArgs),
     /// Show the logs of a run
     Logs(LogsArgs),
-    /// Make a page of a run: timeline, critical path, reasons and logs; or JUnit's XML
+    /// Make a page of a run: timeline, critical path, reasons, logs; or JUnit's XML
     Report(ReportArgs),
     /// List or build the builder images
     #[command(subcommand)]
@@ -88,6 +111,46 @@ pub enum Command {
         #[arg(value_enum, default_value = "manifest")]
         of: SchemaOf,
     },
+    /// Print the script that makes a shell complete xp
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Print a manual page, or write all of them
+    Man(ManArgs),
+    /// Answer a shell's script about a line that is being typed
+    #[command(name = "__complete", hide = true)]
+    Complete {
+        /// The shell
+        #[arg(value_enum)]
+        shell: Shell,
+        /// What was typed, in the way of the shell's script
+        #[arg(last = true)]
+        typed: Vec<OsString>,
+    },
+}
+
+/// A shell
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// bash
+    Bash,
+    /// zsh
+    Zsh,
+    /// fish
+    Fish,
+}
+
+/// Arguments of `xp man`
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// The command that the page is about, such as `build`; else xp itself
+    #[arg(value_name = "COMMAND", value_hint = ValueHint::Other, conflicts_with = "out")]
+    pub page: Vec<String>,
+    /// Write a file for each page to this folder
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub out: Option<PathBuf>,
 }
 
 impl Command {
@@ -103,10 +166,37 @@ impl Command {
     }
 }
 
+/// Arguments of `xp init`
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// Which services, and what they need
+    #[command(flatten)]
+    pub selection: Selection,
+    /// One source alone: a compose file, skaffold.yaml, .gitmodules, west.yml, a manifest of repo, or a
+    /// folder of working copies
+    #[arg(long, value_name = "FILE")]
+    pub from: Option<PathBuf>,
+    /// Where images are pushed, such as harbour.example.com/x
+    #[arg(long, value_name = "PREFIX")]
+    pub registry: Option<RegistryPrefix>,
+    /// Where to write it, `-` for standard output [default: x-platform.yml]
+    #[arg(short, long, value_name = "FILE", conflicts_with = "dry_run")]
+    pub output: Option<PathBuf>,
+    /// Print it, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Write it although there is one, which is kept as x-platform.yml.old
+    #[arg(long)]
+    pub force: bool,
+    /// Ask nothing
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
 /// Which services
 #[derive(Debug, Args)]
 pub struct Selection {
-    /// Services, by name or by a pattern such as 'z*'; all where none is named
+    /// Services, by name or pattern ('z*'); all where none is named
     #[arg(value_name = "SERVICE")]
     pub names: Vec<String>,
     /// Services, separated by commas
@@ -117,39 +207,49 @@ pub struct Selection {
 /// Which commits
 #[derive(Debug, Clone, Args)]
 pub struct References {
-    /// A topic train: this branch where a repository has it, else what the manifest says
-    #[arg(long, value_name = "NAME")]
+    /// A topic train: this branch where a repository has it
+    ///
+    /// Where a repository has no such branch, the service is built from what the manifest says.
+    #[arg(long, value_name = "BRANCH")]
     pub branch: Option<RefName>,
     /// Another branch, tag or commit for one service; may be repeated
-    #[arg(long = "reference", value_name = "SERVICE=REF", value_parser = service_reference)]
+    #[arg(
+        long = "reference", value_name = "SERVICE=REF", value_parser = service_reference,
+        hide_short_help = true
+    )]
     pub references: Vec<(ServiceName, GitReference)>,
 }
 
 /// What is taken from the lock
 #[derive(Debug, Default, Args)]
 pub struct LockedArgs {
-    /// Take commits and images from the lock, and fail where they cannot be had
+    /// Take commits and images from the lock, or fail
+    ///
+    /// Nothing else is taken where they cannot be had.
     #[arg(long, conflicts_with_all = ["branch", "references"])]
     pub locked: bool,
     /// The lock; else x-platform.lock beside the manifest
-    #[arg(long, value_name = "FILE", requires = "locked")]
+    #[arg(
+        long, value_name = "FILE", value_hint = ValueHint::FilePath,
+        requires = "locked", hide_short_help = true
+    )]
     pub lock_file: Option<PathBuf>,
 }
 
 /// What to do with images
 #[derive(Debug, Default, Args)]
 pub struct ImageArgs {
-    /// Build the selected services even where their images exist
+    /// Build what is selected even where its image exists
     #[arg(long, conflicts_with = "locked")]
     pub force: bool,
-    /// Do not pull what the registry has and the engine has not
+    /// Do not pull what the registry alone has
     #[arg(long)]
     pub no_pull: bool,
     /// Push nothing
     #[arg(long)]
     pub no_push: bool,
     /// Take an image by its commit alone, whatever else it was built from
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub trust_commit: bool,
     /// Leave out `scripts.test`
     #[arg(long)]
@@ -188,7 +288,9 @@ pub struct ShowPlanArgs {
     /// How it is printed
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     pub format: Format,
-    /// Exit with 10 where something would be built, pushed or tagged
+    /// Exit with 10 where there is work to do
+    ///
+    /// That is where something would be built, pushed or tagged.
     #[arg(long)]
     pub exit_code: bool,
 }
@@ -222,7 +324,9 @@ pub struct PlanArgs {
     /// What to do with images
     #[command(flatten)]
     pub images: ImageArgs,
-    /// Build working copies as they stand, in place, and push nothing
+    /// Build working copies as they stand; push nothing
+    ///
+    /// They are mounted in place, so that compilers stay incremental.
     #[arg(long, conflicts_with = "locked")]
     pub local: bool,
 }
@@ -237,7 +341,7 @@ pub struct BuildArgs {
     #[command(flatten)]
     pub jobs: Jobs,
     /// Stop everything at the first failure, not only what depends on it
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub fail_fast: bool,
     /// How what happens is told
     #[command(flatten)]
@@ -255,7 +359,9 @@ pub struct Told {
 /// How much at once
 #[derive(Debug, Args)]
 pub struct Jobs {
-    /// How many services at once [default: the number of processors; 16 for sync]
+    /// How many services at once
+    ///
+    /// By default as many as there are processors, and 16 for `xp sync`.
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
 }
@@ -263,11 +369,11 @@ pub struct Jobs {
 /// Arguments of `xp logs`
 #[derive(Debug, Args)]
 pub struct LogsArgs {
-    /// Services and builders, by name or by a pattern such as 'z*'; all where none is named
+    /// Services and builders, by name or pattern ('z*'); all where none is named
     #[arg(value_name = "SERVICE")]
     pub names: Vec<String>,
     /// Which run, by its number; else the last one that has such a log
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "RUN")]
     pub run: Option<u64>,
     /// Only of this phase, such as `build`, `test` or `image`
     #[arg(long, value_name = "PHASE")]
@@ -281,6 +387,7 @@ pub struct LogsArgs {
         id = "file",
         long = "file",
         value_name = "FILE",
+        value_hint = ValueHint::FilePath,
         help_heading = "Global options"
     )]
     pub file: Option<PathBuf>,
@@ -296,14 +403,16 @@ pub struct LogsArgs {
 #[derive(Debug, Args)]
 pub struct ReportArgs {
     /// Which run, by its number; else the last one
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "RUN")]
     pub run: Option<u64>,
     /// What is made
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "html")]
     pub format: ReportFormat,
-    /// Where it is written, `-` for standard output [default: for html a file beside the run's logs,
-    /// whose name is printed; for junit standard output]
-    #[arg(short, long, value_name = "FILE")]
+    /// Where it is written; `-` is standard output
+    ///
+    /// Without it a page goes into a file beside the logs of the run, and JUnit's XML to standard output.
+    /// The name of the file is printed.
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub output: Option<PathBuf>,
     /// Show the page in the browser
     #[arg(long)]
@@ -405,7 +514,7 @@ pub struct LockArgs {
     #[arg(long)]
     pub trust_commit: bool,
     /// The lock; else x-platform.lock beside the manifest
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub lock_file: Option<PathBuf>,
 }
 
@@ -413,10 +522,10 @@ pub struct LockArgs {
 #[derive(Debug, Args)]
 pub struct DiffArgs {
     /// The lock before: a file, or a git revision of this platform [default: HEAD]
-    #[arg(value_name = "A")]
+    #[arg(value_name = "A", value_hint = ValueHint::AnyPath)]
     pub from: Option<String>,
     /// The lock after: a file, or a git revision of this platform [default: x-platform.lock]
-    #[arg(value_name = "B")]
+    #[arg(value_name = "B", value_hint = ValueHint::AnyPath)]
     pub to: Option<String>,
     /// How the changes are shown
     #[arg(long, value_name = "FORMAT", default_value = "text")]
@@ -425,7 +534,7 @@ pub struct DiffArgs {
     #[arg(long)]
     pub no_fetch: bool,
     /// The lock; else x-platform.lock beside the manifest
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub lock_file: Option<PathBuf>,
 }
 
@@ -448,7 +557,7 @@ pub enum BuilderCommand {
     /// Build builder images again without the engine's cache, and push them
     Update {
         /// Builders, by the name of their folder; all where none is named
-        #[arg(value_name = "NAME")]
+        #[arg(value_name = "BUILDER")]
         names: Vec<String>,
         /// How much at once
         #[command(flatten)]
@@ -460,6 +569,27 @@ pub enum BuilderCommand {
         #[command(flatten)]
         told: Told,
     },
+}
+
+/// Returns the definition of the command line, with what the help of each command ends with.
+pub fn command() -> clap::Command {
+    help::complete(<Cli as clap::CommandFactory>::command())
+}
+
+/// Returns what help and manual page of a command tell by example: a command line, and what it is for.
+pub fn examples(command: &str) -> &'static [(&'static str, &'static str)] {
+    examples::of(command)
+}
+
+/// Reads a command line.
+///
+/// # Errors
+///
+/// It is wrong, or asks for help or the version.
+pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    let mut definition = command();
+    let matches = definition.try_get_matches_from_mut(words)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut definition))
 }
 
 fn service_reference(text: &str) -> Result<(ServiceName, GitReference), String> {

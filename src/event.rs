@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::image::ImageReference;
 use crate::manifest::{BuilderName, ServiceName};
-use crate::record::PlanDocument;
+use crate::record::{Measure, PlanDocument};
 
 /// What is worked on: a service, or an image that a service's scripts run in.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -163,10 +163,14 @@ pub enum Event {
         unit: Unit,
         /// In which phase.
         phase: Phase,
-        /// Bytes, or objects of a git transfer.
+        /// What `done` and `total` count.
+        measure: Measure,
+        /// How much of it is done.
         done: u64,
         /// Zero where it is not known.
         total: u64,
+        /// The bytes that were moved so far; the same as `done` where bytes are counted.
+        bytes: u64,
     },
     /// A step ended well.
     StepFinished {

@@ -15,6 +15,8 @@
 //! | [`cli`] | clap definitions; their doc comments are the help text | do anything |
 //! | [`settings`] | flags and environment to [`settings::Settings`], read once | be bypassed: nothing else reads the environment |
 //! | [`command`] | one file a subcommand: it wires the stages | decide, draw bars, name a client's crate |
+//! | [`completion`] | what a shell offers for a line that is being typed | ask a server, show an error |
+//! | [`man`] | the manual pages, from the command line's definition | do anything |
 //! | [`manifest`] | `x-platform.yml` to [`manifest::Manifest`]: validation, placeholders, schema | know the environment, the clock or a client |
 //! | [`source`] | git URLs, references, commits | be impure |
 //! | [`image`] | registries, repositories, tags, digests | be impure |
@@ -22,6 +24,7 @@
 //! | [`lock`] | `x-platform.lock`: its format, what it takes to meet one, what changed between two | be impure, but for its file |
 //! | [`plan`] | inventory and manifest to steps; how they are shown | be impure |
 //! | [`graph`] | which service needs which, as text and pictures, for `xp graph` | be impure |
+//! | [`init`] | what was found to the text of a manifest, for `xp init`: compose, Skaffold, submodules, west, repo | be impure |
 //! | [`status`] | how each service stands, for `xp status` | be impure |
 //! | [`event`] | what happened, as data | be impure |
 //! | [`record`] | what other programs are told: events and plans as JSON | be impure |
@@ -29,6 +32,7 @@
 //! | [`shell`] | words as a shell takes them | be impure |
 //! | [`error`] | exit codes, causes, hints | be impure |
 //! | [`resolve`] | remotes to commits | clone |
+//! | [`discover`] | a folder to what `xp init` makes a manifest of: its working copies and their files | change anything |
 //! | [`history`] | references' commits to those that touched a service's own folders last | move a file of a working copy |
 //! | [`local`] | working copies to what `--local` builds | change anything |
 //! | [`cache`] | the folder that is xp's own, and the facts kept in it | be needed: a fact that is not there is asked for again |
@@ -53,15 +57,19 @@ pub mod cache;
 pub mod cli;
 pub mod client;
 pub mod command;
+pub mod completion;
+pub mod discover;
 pub mod error;
 pub mod event;
 pub mod execute;
 pub mod graph;
 pub mod history;
 pub mod image;
+pub mod init;
 pub mod inspect;
 pub mod local;
 pub mod lock;
+pub mod man;
 pub mod manifest;
 pub mod plan;
 pub mod recipe;

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
-use crate::cli::{ColorChoice, Global};
+use crate::cli::{ColorChoice, Global, LogPrefixChoice};
 use crate::client::engine::EngineSettings;
 use crate::client::git;
 use crate::client::http::Proxies;
 use crate::client::registry::RegistrySettings;
-use crate::report::{self, Style};
+use crate::report::{self, Ci, LogPrefix, Style};
 use crate::shell;
 
 /// Everything that xp takes from its surroundings.
@@ -25,6 +25,8 @@ pub struct Settings {
     pub cache_dir: Option<PathBuf>,
     /// How events are shown.
     pub report: report::Settings,
+    /// Whether somebody is there to answer questions.
+    pub can_ask: bool,
     /// Where the engine is.
     pub engine: EngineSettings,
     /// Where credentials and certificates of registries are.
@@ -88,6 +90,29 @@ impl Settings {
         } else {
             Style::Lines
         };
+        let log_prefix = match global.log_prefix {
+            Some(LogPrefixChoice::Service) => LogPrefix::Service,
+            Some(LogPrefixChoice::Time) => LogPrefix::Time,
+            Some(LogPrefixChoice::None) => LogPrefix::None,
+            None if global.verbose && style == Style::Lines => LogPrefix::Time,
+            None => LogPrefix::Service,
+        };
+        let is_true = |name: &str| get(name).as_deref() == Some("true");
+        let ci = if style == Style::Bars {
+            Ci::Plain
+        } else if is_true("GITHUB_ACTIONS") {
+            Ci::GitHub
+        } else if is_true("GITLAB_CI") {
+            Ci::GitLab
+        } else if get("TEAMCITY_VERSION").is_some() {
+            Ci::TeamCity
+        } else {
+            Ci::Plain
+        };
+        let workspace = match ci {
+            Ci::GitHub => get("GITHUB_WORKSPACE").map(PathBuf::from),
+            _ => None,
+        };
         let tls = get("DOCKER_TLS_VERIFY").and_then(|_| {
             get("DOCKER_CERT_PATH")
                 .map(PathBuf::from)
@@ -103,11 +128,15 @@ impl Settings {
             directory,
             file: global.file.clone(),
             cache_dir: get("XP_CACHE_DIR").map(|path| here.join(path)),
+            can_ask: terminal && std::io::stdin().is_terminal() && get("CI").is_none(),
             report: report::Settings {
                 style,
                 color,
                 quiet: global.quiet,
                 verbose: global.verbose,
+                log_prefix,
+                ci,
+                workspace,
             },
             engine: EngineSettings {
                 address: get("DOCKER_HOST")

@@ -32,7 +32,7 @@ const OWNERS: &[Owner] = &[
         why: "registries are reached through client::registry",
     },
     Owner {
-        words: &["indicatif"],
+        words: &["\\x1b", "unicode_width"],
         owners: &["report/"],
         why: "report alone draws",
     },
@@ -59,8 +59,8 @@ const OWNERS: &[Owner] = &[
     },
     Owner {
         words: &["clap"],
-        owners: &["cli.rs", "command/mod.rs"],
-        why: "cli.rs defines the command line",
+        owners: &["cli.rs", "cli/", "completion/", "man/"],
+        why: "cli defines the command line; completion and manual pages read its definition",
     },
     Owner {
         words: &["unsafe {", "unsafe fn", "unsafe impl"],
@@ -110,6 +110,7 @@ const PURE: &[&str] = &[
     "status/",
     "graph/",
     "timeline/",
+    "init/",
 ];
 
 /// The files of pure modules that look at the file system.
@@ -182,6 +183,81 @@ fn an_identifier_that_exists_is_valid() {
             assert!(public_text.is_none(), "src/{path} has a public text");
         }
     }
+}
+
+/// Words that no message has; see docs/messages.md.
+const NOT_SAID: &[&str] = &[
+    "could not",
+    "couldn't",
+    "failed to",
+    "unable to",
+    "please",
+    "oops",
+    "sorry",
+    "successfully",
+];
+
+/// The files that look for such words in the messages of other programs.
+const QUOTES_OTHERS: &[&str] = &["client/git/", "client/engine/error.rs"];
+
+#[test]
+fn messages_have_one_voice() {
+    let mut broken = Vec::new();
+    for (path, code) in sources() {
+        for text in strings(&code) {
+            let lower = text.to_lowercase();
+            let others = QUOTES_OTHERS
+                .iter()
+                .any(|quoting| path.starts_with(quoting));
+            for word in NOT_SAID
+                .iter()
+                .filter(|word| !others && mentions(&lower, word))
+            {
+                broken.push(format!("src/{path} says \"{word}\": {text}"));
+            }
+        }
+        for text in code
+            .split("#[error(\"")
+            .skip(1)
+            .flat_map(|rest| strings(&format!("\"{rest}")).into_iter().next())
+        {
+            let begins_low = !text.starts_with(|c: char| c.is_uppercase());
+            if !begins_low || text.ends_with(['.', '!']) {
+                broken.push(format!(
+                    "src/{path} has an error that is written as a sentence: {text}"
+                ));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+}
+
+/// Returns the texts in quotation marks of some code.
+fn strings(code: &str) -> Vec<String> {
+    let (mut texts, mut text) = (Vec::new(), None::<String>);
+    let mut chars = code.chars().peekable();
+    while let Some(c) = chars.next() {
+        match (&mut text, c) {
+            (None, '"') => text = Some(String::new()),
+            // A quotation mark as a character is none around a text.
+            (None, '\'') if chars.next_if_eq(&'"').is_some() => {}
+            (None, '\'') if chars.next_if_eq(&'\\').is_some() => _ = chars.next(),
+            (None, _) => {}
+            (Some(_), '"') => texts.extend(text.take()),
+            (Some(text), '\\') => {
+                text.push(c);
+                text.extend(chars.next());
+            }
+            (Some(text), c) => text.push(c),
+        }
+    }
+    texts
+}
+
+#[test]
+fn texts_are_found() {
+    let code = r#"if c == '"' { f("a \" b", '\'', "c") }"#;
+    assert_eq!(strings(code), [r#"a \" b"#, "c"]);
 }
 
 #[test]

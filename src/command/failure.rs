@@ -1,13 +1,42 @@
 //! Errors that are shown with the lines of the manifest.
 
+use std::path::Path;
+
 use super::session::Session;
 use crate::error::{Exit, Failure};
 use crate::manifest::ManifestError;
 use crate::plan::PlanError;
+use crate::report::{Level, Problem};
+use crate::settings::Settings;
 
 /// Shows a manifest's error in the colours that were asked for.
 pub fn manifest_failure(session: &Session, error: &ManifestError) -> Failure {
-    Failure::rendered(Exit::Usage, error.render(session.settings.report.color))
+    shown_with_lines(&session.settings, error)
+}
+
+/// Shows a manifest's error, and has a CI system show each problem beside its line.
+pub fn shown_with_lines(settings: &Settings, error: &ManifestError) -> Failure {
+    let report = &settings.report;
+    let file = settings.directory.join(Path::new(error.path()));
+    let file = report.as_seen_from_the_repository(&file);
+    let annotations = error.problems().map(|problem| {
+        let help = problem.help().iter().map(String::as_str);
+        let message: Vec<&str> = [problem.message()].into_iter().chain(help).collect();
+        report.ci.problem(&Problem {
+            level: Level::Error,
+            file: Some(&file),
+            line: problem.position().map(|(line, _)| line),
+            title: "x-platform",
+            message: &message.join("\n"),
+        })
+    });
+    let annotations: String = annotations.collect();
+    let text = error.render(report.color);
+    let text = match annotations.trim_end() {
+        "" => text,
+        annotations => format!("{}\n{annotations}", text.trim_end()),
+    };
+    Failure::rendered(Exit::Usage, text)
 }
 
 /// Shows an error of planning, a manifest's with its lines.

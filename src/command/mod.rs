@@ -3,13 +3,16 @@
 mod build;
 mod builder;
 mod commits;
+mod completions;
 mod diff;
 mod failure;
 mod graph;
 mod in_place;
+mod init;
 mod lock;
 mod locked;
 mod logs;
+mod man;
 mod plan;
 mod report;
 mod runs;
@@ -19,13 +22,12 @@ mod stages;
 mod status;
 mod sync;
 mod why;
+mod write;
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
-use crate::cli::{Cli, Command};
+use crate::cli::{self, Cli, Command};
 use crate::error::{Exit, Failure};
 use crate::report::{Style, paint, print_finished};
 use crate::settings::Settings;
@@ -33,7 +35,7 @@ use session::Session;
 
 /// Runs the command that the process's arguments name.
 pub fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are no errors, and go to standard output.
@@ -59,8 +61,15 @@ pub fn run() -> ExitCode {
 }
 
 fn dispatch(cli: Cli) -> Result<(), Failure> {
-    if let Command::Schema { of } = cli.command {
-        return schema::run(of);
+    // What needs no manifest, and no server.
+    match &cli.command {
+        Command::Schema { of } => return schema::run(*of),
+        Command::Completions { shell } => return completions::script(*shell),
+        Command::Man(args) => return man::run(args),
+        Command::Complete { shell, typed } => {
+            return completions::answer(&cli.global, *shell, typed);
+        }
+        _ => {}
     }
     let prints_events = cli.command.prints_events();
     let mut settings = Settings::read(&cli.global)
@@ -77,6 +86,9 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         .map_err(|error| Failure::outside(format!("no threads can be started: {error}")))?;
     let color = settings.report.color;
     let result = runtime.block_on(async {
+        if let Command::Init(args) = &cli.command {
+            return init::run(&settings, args).await;
+        }
         let session = Session::open(settings).inspect_err(|failure| {
             if prints_events {
                 print_finished(failure.exit, failure.message());
@@ -94,7 +106,11 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             Command::Logs(args) => logs::run(&session, &args).await,
             Command::Report(args) => report::run(&session, &args),
             Command::Builder(command) => builder::run(&session, &command).await,
-            Command::Schema { .. } => Ok(()),
+            Command::Init(_)
+            | Command::Schema { .. }
+            | Command::Completions { .. }
+            | Command::Man(_)
+            | Command::Complete { .. } => Ok(()),
         };
         // Whatever happened, the terminal is left as it was found.
         session.reporter.finish();

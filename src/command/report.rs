@@ -1,7 +1,7 @@
 //! `xp report`
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -13,7 +13,7 @@ use super::session::Session;
 use crate::cli::{ReportArgs, ReportFormat};
 use crate::error::Failure;
 use crate::record::RunRecord;
-use crate::report::RunReport;
+use crate::report::{HTML_START, JUNIT_START, RunReport};
 use crate::runs::Run;
 
 /// The program that shows a file in the browser.
@@ -46,6 +46,7 @@ pub fn run(session: &Session, args: &ReportArgs) -> Result<(), Failure> {
     let Some(file) = output else {
         return super::print(&text);
     };
+    check_replaces_a_report(&file)?;
     write(&file, &text).map_err(|error| {
         let elsewhere = match args.output {
             None => "\nhint: `-o FILE` writes it elsewhere",
@@ -90,6 +91,26 @@ fn since(record: &RunRecord) -> f64 {
     begun.map_or(0.0, |begun| {
         (OffsetDateTime::now_utc() - begun).as_seconds_f64()
     })
+}
+
+/// A report of before is replaced; what is no report belongs to somebody.
+fn check_replaces_a_report(file: &Path) -> Result<(), Failure> {
+    let is_file = fs::metadata(file).is_ok_and(|there| there.is_file() && there.len() > 0);
+    if !is_file {
+        return Ok(());
+    }
+    let mut start = Vec::new();
+    let longest = HTML_START.len().max(JUNIT_START.len()) as u64;
+    let read = fs::File::open(file).and_then(|file| file.take(longest).read_to_end(&mut start));
+    let starts = [HTML_START, JUNIT_START];
+    if read.is_ok() && starts.iter().any(|it| start.starts_with(it.as_bytes())) {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "{} is there and is no report, so it is not replaced\n\
+         hint: remove it, or let `-o` name another file",
+        file.display()
+    )))
 }
 
 /// Writes a file beside its place, and moves it there: whoever looks sees the old one or the new one.

@@ -6,20 +6,18 @@ use std::process;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::failure::shown_with_lines;
 use crate::client::engine::{Engine, EngineFacts};
 use crate::client::git::GitClient;
 use crate::client::http::Http;
 use crate::client::registry::RegistryClient;
 use crate::error::{Exit, Failure, chain};
 use crate::event::{Event, Events, Outcome, Unit};
-use crate::manifest::{self, DEFAULT_CACHE_DIR, Manifest};
+use crate::manifest::{self, DEFAULT_CACHE_DIR, DEFAULT_NAME, Manifest};
 use crate::plan::Layout;
 use crate::record::Happened;
 use crate::report::{Ended, Reporter};
 use crate::settings::Settings;
-
-/// The name of the manifest where none is given.
-const MANIFEST: &str = "x-platform.yml";
 
 /// What every command has.
 pub struct Session {
@@ -40,8 +38,8 @@ impl Session {
             Some(file) => settings.directory.join(file),
             None => find_manifest(&settings.directory)?,
         };
-        let manifest = manifest::load(&file)
-            .map_err(|error| Failure::rendered(Exit::Usage, error.render(settings.report.color)))?;
+        let manifest =
+            manifest::load(&file).map_err(|error| shown_with_lines(&settings, &error))?;
         let cache_dir = settings.cache_dir.clone().unwrap_or_else(|| {
             let relative = manifest
                 .cache_dir
@@ -53,7 +51,7 @@ impl Session {
         for folder in [manifest.folder.as_path(), layout.root()] {
             if folder.to_str().is_none() {
                 return Err(Failure::usage(format!(
-                    "the name of the folder {} is not UTF-8, and the engine could not be told of it",
+                    "the name of the folder {} is not UTF-8, and the engine cannot be told of it",
                     folder.display()
                 )));
             }
@@ -63,10 +61,10 @@ impl Session {
             command: settings.command_line.clone(),
             manifest: file.display().to_string(),
         };
-        let reporter = Reporter::new(settings.report, layout.logs(), started);
+        let reporter = Reporter::new(settings.report.clone(), &file, layout.logs(), started);
         let events = reporter.events();
         let cancel = CancellationToken::new();
-        listen(cancel.clone(), events.clone())?;
+        listen(cancel.clone(), events.clone(), reporter.clone())?;
         let http = Http::new(&settings.proxies).map_err(|error| Failure::usage(chain(&error)))?;
         Ok(Self {
             settings,
@@ -154,34 +152,36 @@ fn find_manifest(directory: &Path) -> Result<PathBuf, Failure> {
             directory.display()
         )));
     }
-    let found = directory
-        .ancestors()
-        .map(|folder| folder.join(MANIFEST))
-        .find(|file| file.is_file());
-    found.ok_or_else(|| {
+    manifest::find(directory).ok_or_else(|| {
         Failure::usage(format!(
-            "there is no {MANIFEST} in {} or a folder above\n\
-             hint: `-f FILE` names another manifest; x-platform.yml.example shows what belongs in one",
+            "there is no {DEFAULT_NAME} in {} or a folder above\n\
+             hint: `xp init` writes one from what is here; `-f FILE` names another",
             directory.display()
         ))
     })
 }
 
 /// The first Ctrl-C, or SIGTERM, stops the work in an orderly way; the second ends the process at once.
+/// What is resumed after Ctrl-Z finds the terminal as somebody else left it.
 ///
 /// On a thread and a runtime of its own: all other threads may wait for a terminal or a pipe that
 /// nobody reads.
-fn listen(cancel: CancellationToken, events: Events) -> Result<(), Failure> {
+fn listen(cancel: CancellationToken, events: Events, reporter: Reporter) -> Result<(), Failure> {
     let failed =
         |error: std::io::Error| Failure::outside(format!("signals cannot be received: {error}"));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(failed)?;
-    let (mut interrupt, mut terminate) = {
+    let (mut interrupt, mut terminate, mut resume) = {
         let _entered = runtime.enter();
-        let interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-        (interrupt, signal(SignalKind::terminate()).map_err(failed)?)
+        let signal = |kind| signal(kind).map_err(failed);
+        let resumed = SignalKind::from_raw(rustix::process::Signal::CONT.as_raw());
+        (
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+            signal(resumed)?,
+        )
     };
     std::thread::spawn(move || {
         runtime.block_on(async {
@@ -189,6 +189,11 @@ fn listen(cancel: CancellationToken, events: Events) -> Result<(), Failure> {
                 tokio::select! {
                     _ = interrupt.recv() => {}
                     _ = terminate.recv() => {}
+                    _ = resume.recv() => {
+                        let reporter = reporter.clone();
+                        std::thread::spawn(move || reporter.resume());
+                        continue;
+                    }
                 }
                 if cancel.is_cancelled() {
                     // Containers hang on a connection of this process, so they end with it.

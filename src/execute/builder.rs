@@ -256,7 +256,7 @@ fn binds(context: &Context, step: &ContainerStep, state: &UnitState) -> Result<V
         // Made by the caller: the engine would make it as root.
         fs::create_dir_all(folder).map_err(|error| {
             StepError::plain(format!(
-                "the cache folder {} could not be made: {error}",
+                "the cache folder {} cannot be made: {error}",
                 folder.display()
             ))
         })?;

@@ -11,6 +11,7 @@ use crate::client::engine::ImageBuild;
 use crate::event::{Event, Phase, Unit};
 use crate::plan::ImageStep;
 use crate::recipe::LABEL_CREATED;
+use crate::record::Measure;
 
 /// Builds an image, and gives it all its names.
 pub async fn build(
@@ -44,8 +45,10 @@ pub async fn build(
         context.events.emit(Event::Progress {
             unit: unit.clone(),
             phase: Phase::Image,
+            measure: Measure::Bytes,
             done,
             total: 0,
+            bytes: done,
         });
     };
     let build = ImageBuild {

@@ -12,6 +12,7 @@ use crate::client::registry::Credentials;
 use crate::error::{Diagnostic, Exit};
 use crate::event::{Event, Phase, Unit};
 use crate::image::{Digest, ImageReference, Registry, Tag};
+use crate::record::Measure;
 
 /// How often a push or a pull is begun before its failure is final.
 const ATTEMPTS: u32 = 3;
@@ -135,8 +136,10 @@ async fn transfer(
         context.events.emit(Event::Progress {
             unit: unit.clone(),
             phase,
+            measure: Measure::Bytes,
             done,
             total,
+            bytes: done,
         });
     };
     // The engine tries a layer five times within a minute. What fails then fails for long.

@@ -13,10 +13,12 @@ use super::state::UnitState;
 use super::stop::{StepError, Stop};
 use super::sync::{LockedCommit, SyncError, SyncOutcome, SyncRequest, check_out_locked, sync};
 use crate::client::git::{
-    Export, GitClient, GitErrorKind, Opened, Progress, Watch, WorkingCopy, export, joined,
+    Export, GitClient, GitErrorKind, Opened, Progress, ProgressPhase, Watch, WorkingCopy, export,
+    joined,
 };
 use crate::event::{Event, Events, Phase, Unit};
 use crate::plan::{ExportStep, SyncStep};
+use crate::record::Measure;
 
 /// Progress is told at most so often, as git reports every object.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
@@ -128,7 +130,7 @@ async fn synced(
 ) -> Result<SyncOutcome, Stop> {
     let (client, staging_dir) = (sources.git.clone(), sources.staging_dir.clone());
     let (step, cancel) = (step.clone(), sources.cancel.clone());
-    let progress = progress(sources.events.clone(), unit.clone());
+    let progress = progress(sources.events.clone(), unit.clone(), Phase::Sync);
     let result = spawn_blocking(move || {
         let request = SyncRequest {
             dir: &step.dir,
@@ -158,6 +160,7 @@ async fn synced(
 /// Checks the commit out into its export.
 pub async fn run_export(
     sources: &Sources,
+    unit: &Unit,
     step: &ExportStep,
     state: &mut UnitState,
 ) -> Result<(), Stop> {
@@ -165,9 +168,11 @@ pub async fn run_export(
     let _permit = sources.checking_out.acquire().await;
     let (step, cancel) = (step.clone(), sources.cancel.clone());
     let client = sources.git.clone();
+    // Submodules and files of Git LFS may be fetched now.
+    let progress = progress(sources.events.clone(), unit.clone(), Phase::Export);
     let exported = spawn_blocking(move || {
         let watch = Watch {
-            progress: &|_| (),
+            progress: &progress,
             cancel: &cancel,
         };
         let Opened::WorkingCopy(working_copy) = WorkingCopy::open(&step.dir)? else {
@@ -194,7 +199,7 @@ pub async fn run_export(
     Ok(())
 }
 
-fn progress(events: Events, unit: Unit) -> impl Fn(Progress) {
+fn progress(events: Events, unit: Unit, phase: Phase) -> impl Fn(Progress) {
     let last = Mutex::new(None::<Instant>);
     move |progress| {
         let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -202,12 +207,17 @@ fn progress(events: Events, unit: Unit) -> impl Fn(Progress) {
             return;
         }
         *last = Some(Instant::now());
-        let (done, total) = (progress.done as u64, progress.total as u64);
         events.emit(Event::Progress {
             unit: unit.clone(),
-            phase: Phase::Sync,
-            done,
-            total,
+            phase,
+            measure: match progress.phase {
+                ProgressPhase::Receiving => Measure::Objects,
+                ProgressPhase::Resolving => Measure::Deltas,
+                ProgressPhase::CheckingOut | ProgressPhase::FetchingFiles => Measure::Files,
+            },
+            done: progress.done as u64,
+            total: progress.total as u64,
+            bytes: progress.bytes as u64,
         });
     }
 }

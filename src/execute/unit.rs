@@ -95,7 +95,9 @@ impl Work<'_> {
         match step {
             // These two run on a thread, and are told to stop by the token.
             Step::Sync(step) => source::run_sync(&context.sources, unit, step).await,
-            Step::Export(step) => source::run_export(&context.sources, step, &mut self.state).await,
+            Step::Export(step) => {
+                source::run_export(&context.sources, unit, step, &mut self.state).await
+            }
             Step::Container(step) => {
                 let started = builder::start(context, unit, step, &self.state, self.stopped());
                 self.running = Some(started.await?);

@@ -30,7 +30,7 @@ pub enum BuilderError {
         known: Vec<String>,
     },
     /// A file of it cannot be read.
-    #[error("{} could not be read", path.display())]
+    #[error("{} cannot be read", path.display())]
     Unreadable {
         /// Which.
         path: PathBuf,

@@ -47,6 +47,11 @@ impl ManifestError {
         }
     }
 
+    /// Returns the manifest's path, as the user named it.
+    pub fn path(&self) -> &str {
+        &self.document.path
+    }
+
     /// Returns the single problems, in the order of the manifest's lines.
     pub fn problems(&self) -> impl ExactSizeIterator<Item = ReportedProblem<'_>> {
         self.problems.iter().map(|problem| ReportedProblem {

@@ -36,7 +36,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use self::error::{ManifestError, ReportedProblem};
-pub use self::file::load;
+pub use self::file::{find, load};
 pub use self::name::{BuilderName, InvalidName, ServiceName};
 pub use self::render::{Values, WrongPath};
 pub use self::schema::schema;
@@ -55,6 +55,9 @@ use crate::image::RegistryPrefix;
 
 /// Where xp keeps its own files, beside the manifest, where nothing else is said.
 pub const DEFAULT_CACHE_DIR: &str = ".xp";
+
+/// The name of the manifest where none is given.
+pub const DEFAULT_NAME: &str = "x-platform.yml";
 
 /// A validated manifest.
 #[derive(Debug, Clone)]

@@ -117,7 +117,7 @@ fn value_of(placeholder: &Placeholder, values: &Values) -> Result<String, (Strin
         let message = format!("the commit of service `{name}` is not known here");
         (
             message,
-            "this is a mistake in xp: please report it".to_owned(),
+            "this is a mistake in xp, worth a report".to_owned(),
         )
     };
     match placeholder {

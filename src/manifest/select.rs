@@ -42,33 +42,38 @@ impl Manifest {
         if patterns.is_empty() {
             return Ok(self.services.keys().cloned().collect());
         }
-        let mut selected = BTreeSet::new();
-        let mut unknown: Vec<String> = Vec::new();
-        for pattern in patterns.iter().map(AsRef::as_ref) {
-            let before = unknown.len();
-            let mut matching = self
-                .services
-                .keys()
-                .filter(|name| matches(pattern, name.as_str()))
-                .peekable();
-            if matching.peek().is_none() && !unknown.iter().any(|known| known == pattern) {
-                unknown.push(pattern.to_owned());
-            }
-            if unknown.len() == before {
-                selected.extend(matching.cloned());
-            }
+        let names = self.services.keys().map(ServiceName::as_str);
+        let chosen = choose(names, patterns)?;
+        let is_chosen = |name: &&ServiceName| chosen.contains(name.as_str());
+        Ok(self.services.keys().filter(is_chosen).cloned().collect())
+    }
+}
+
+/// Returns the names that the patterns stand for; nothing where there is no pattern.
+///
+/// # Errors
+///
+/// Names all patterns that match nothing.
+pub(crate) fn choose<'n, P: AsRef<str>>(
+    names: impl Iterator<Item = &'n str> + Clone,
+    patterns: &[P],
+) -> Result<BTreeSet<&'n str>, UnknownServices> {
+    let mut chosen = BTreeSet::new();
+    let mut unknown: Vec<String> = Vec::new();
+    for pattern in patterns.iter().map(AsRef::as_ref) {
+        let matching = names.clone().filter(|name| matches(pattern, name));
+        let matching: Vec<&str> = matching.collect();
+        if matching.is_empty() && !unknown.iter().any(|known| known == pattern) {
+            unknown.push(pattern.to_owned());
         }
-        match unknown.first() {
-            None => Ok(selected),
-            Some(first) => {
-                let names = self.services.keys().map(ServiceName::as_str);
-                let help = suggest::hint(first, "the services", names);
-                Err(UnknownServices {
-                    patterns: unknown,
-                    help,
-                })
-            }
-        }
+        chosen.extend(matching);
+    }
+    match unknown.first() {
+        None => Ok(chosen),
+        Some(first) => Err(UnknownServices {
+            help: suggest::hint(first, "the services", names),
+            patterns: unknown.clone(),
+        }),
     }
 }
 

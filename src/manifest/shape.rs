@@ -12,6 +12,31 @@
 use std::collections::BTreeMap;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
+
+/// `1h30m`: units in this order, each once.
+const DURATION: &str = "^([0-9]+d *)?([0-9]+h *)?([0-9]+m *)?([0-9]+s *)?$";
+/// `512m`, `2GiB`, or a number of bytes.
+const MEMORY: &str = r"^[0-9]+(\.[0-9]+)? *[kKmMgGtT]?([iI]?[bB])?$";
+/// `1.5`
+const CPUS: &str = r"^[0-9]+(\.[0-9]+)?$";
+
+/// What an editor offers for a new service.
+fn new_service() -> Value {
+    json!({
+        "label": "service",
+        "description": "A service with a builder and scripts",
+        "body": {
+            "${1:name}": {
+                "dir": "src/${1:name}",
+                "git": { "remote": "${2:git@git.example.com:x/$1.git}", "reference": "origin/${3:main}" },
+                "dockerBuilder": { "image": "builders/${4:$1}" },
+                "docker": { "image": "${1:name}" },
+                "scripts": { "build": ["${5:make build}"], "test": ["${6:make test}"] },
+            },
+        },
+    })
+}
 
 /// The services of a product, and how each becomes a container image.
 #[derive(JsonSchema)]
@@ -31,7 +56,7 @@ pub(super) struct Manifest {
     /// A partial service, merged under each service: mappings merge, lists and scalars replace.
     defaults: Option<Service>,
     /// The services by name: a letter or digit, then letters, digits, `.`, `_` and `-`.
-    #[schemars(required, extend("minProperties" = 1, "propertyNames" = {"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"}))]
+    #[schemars(required, extend("minProperties" = 1, "defaultSnippets" = [new_service()], "propertyNames" = {"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", "patternErrorMessage": "A service's name has at most 63 letters, digits, ., _ and -, and begins with a letter or digit"}))]
     services: BTreeMap<String, Service>,
 }
 
@@ -42,7 +67,7 @@ struct Builders {
     #[schemars(extend("default" = "builders"))]
     dir: Option<String>,
     /// Build arguments for all builder images.
-    #[schemars(extend("examples" = [{"BASE": "debian:bookworm-slim"}], "propertyNames" = {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}))]
+    #[schemars(extend("examples" = [{"BASE": "debian:bookworm-slim"}], "propertyNames" = {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "patternErrorMessage": "A name has letters, digits and _, and begins with no digit"}))]
     args: Option<BTreeMap<String, Scalar>>,
 }
 
@@ -57,13 +82,14 @@ struct Service {
     /// The container that the scripts run in.
     docker_builder: Option<DockerBuilder>,
     /// The time that scripts and image build may take together. Without it there is no limit.
-    #[schemars(extend("examples" = ["30m", "1h30m", "90s"], "pattern" = "^[0-9dhms ]+$"))]
+    #[schemars(extend("examples" = ["30m", "1h30m", "90s"], "pattern" = DURATION, "patternErrorMessage" = "A duration such as 90s, 30m or 1h30m", "minLength" = 2))]
     timeout: Option<String>,
     /// The image: how it is built, and what it is called.
     docker: Option<Docker>,
     /// The scripts that make what the Dockerfile takes in.
     scripts: Option<Scripts>,
     /// Services whose image must exist first. Implied by `${{ services.… }}`.
+    #[schemars(extend("examples" = [["NAME"]]))]
     needs: Option<Vec<String>>,
 }
 
@@ -94,13 +120,13 @@ struct DockerBuilder {
     #[schemars(extend("examples" = ["builders/zbackend:newest", "golang:1.22"]))]
     image: Option<String>,
     /// Where the source is mounted.
-    #[schemars(extend("default" = "/workspace", "pattern" = "^/", "examples" = ["/go/src/x/zbackend"]))]
+    #[schemars(extend("default" = "/workspace", "pattern" = "^/", "patternErrorMessage" = "An absolute path in the container", "examples" = ["/go/src/x/zbackend"]))]
     workdir: Option<String>,
     /// Variables of the scripts. `${{ … }}` is replaced.
-    #[schemars(extend("examples" = [{"VERSION": "${{ service.commit }}"}], "propertyNames" = {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}))]
+    #[schemars(extend("examples" = [{"VERSION": "${{ service.commit }}"}], "propertyNames" = {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "patternErrorMessage": "A name has letters, digits and _, and begins with no digit"}))]
     env: Option<BTreeMap<String, Scalar>>,
     /// Who runs the scripts: `caller`, `root`, or user and group as numbers.
-    #[schemars(extend("default" = "caller", "examples" = ["root", "1000:1000"], "pattern" = "^(caller|root|[0-9]+:[0-9]+)$"))]
+    #[schemars(extend("default" = "caller", "examples" = ["root", "1000:1000"], "pattern" = "^(caller|root|[0-9]+:[0-9]+)$", "patternErrorMessage" = "caller, root, or numbers of user and group such as 1000:1000"))]
     user: Option<String>,
     /// The network mode. Without it, the engine's default.
     #[schemars(extend("examples" = ["host", "none"]))]
@@ -109,7 +135,7 @@ struct DockerBuilder {
     #[schemars(extend("examples" = [["/cache/go-build"]]), inner(regex(pattern = "^/")))]
     cache: Option<Vec<String>>,
     /// Bind mounts, `SRC:DST[:ro]`. `~` is the caller's home.
-    #[schemars(extend("examples" = [["~/.m2:/cache/m2", "/etc/ssl/certs:/etc/ssl/certs:ro"]]))]
+    #[schemars(extend("examples" = [["~/.m2:/cache/m2", "/etc/ssl/certs:/etc/ssl/certs:ro"]]), inner(regex(pattern = "^(~|~?/[^:]*):/[^:]+(:(ro|rw))?$")))]
     mounts: Option<Vec<String>>,
     /// Whether the ssh agent is forwarded.
     #[schemars(extend("default" = false))]
@@ -118,10 +144,10 @@ struct DockerBuilder {
     #[schemars(extend("default" = false))]
     socket: Option<bool>,
     /// The limit of memory, in powers of 1024. Without it there is none.
-    #[schemars(extend("examples" = ["512m", "2g"]))]
+    #[schemars(extend("examples" = ["512m", "2g"], "pattern" = MEMORY, "patternErrorMessage" = "An amount of memory such as 512m or 2g"))]
     memory: Option<Number>,
     /// The limit of processors. Without it there is none.
-    #[schemars(extend("examples" = [2, 0.5]))]
+    #[schemars(extend("examples" = [2, 0.5], "pattern" = CPUS, "patternErrorMessage" = "A number of processors such as 2 or 0.5"))]
     cpus: Option<Number>,
 }
 
@@ -141,7 +167,7 @@ struct Docker {
     #[schemars(example = &"runtime")]
     target: Option<String>,
     /// Build arguments. `${{ … }}` is replaced, and a service named there is built first.
-    #[schemars(extend("examples" = [{"FRONT": "${{ services.NAME.image }}"}], "propertyNames" = {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$"}))]
+    #[schemars(extend("examples" = [{"FRONT": "${{ services.NAME.image }}"}], "propertyNames" = {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "patternErrorMessage": "A name has letters, digits and _, and begins with no digit"}))]
     args: Option<BTreeMap<String, Scalar>>,
     /// Tags beside those of commit and branch. `${{ … }}` is replaced.
     #[schemars(extend("examples" = [["build-${{ env.BUILD_NUMBER }}"]]))]

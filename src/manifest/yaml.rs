@@ -25,22 +25,38 @@ const MAX_COPIED: usize = 4 << 20;
 /// Problems that leave a tree (duplicate keys, tags) are added to `problems`. Returns none where
 /// the text is no YAML, or has no document or several.
 pub(crate) fn read(text: &str, what: &'static str, problems: &mut Vec<Problem>) -> Option<Node> {
-    let options = serde_saphyr::granit_parser::options! {
-        flow_nesting_limit: MAX_DEPTH,
-        block_nesting_limit: MAX_DEPTH,
-        emit_comments: false,
-    };
-    let parser = Parser::new_from_str_with_options(text, options);
-    let mut reader = Reader {
-        text,
-        what,
-        parser,
-        anchors: HashMap::new(),
-        copied: 0,
-        problems,
-    };
-    match reader.document() {
+    match Reader::new(text, what, problems).document() {
         Ok(node) => node,
+        Err(problem) => {
+            problems.push(*problem);
+            None
+        }
+    }
+}
+
+/// The documents of a file that is another tool's.
+pub(crate) struct Foreign {
+    /// The documents that are not empty.
+    pub documents: Vec<Node>,
+    /// The tags that mean something to that tool alone, by where their nodes start.
+    pub tags: HashMap<usize, String>,
+}
+
+/// Reads all documents of another tool's file, whose tags are that tool's own business.
+///
+/// Returns none where the text is no YAML; what is wrong is added to `problems`.
+pub(crate) fn read_foreign(
+    text: &str,
+    what: &'static str,
+    problems: &mut Vec<Problem>,
+) -> Option<Foreign> {
+    let mut reader = Reader::new(text, what, problems);
+    reader.foreign_tags = Some(HashMap::new());
+    match reader.documents() {
+        Ok(documents) => Some(Foreign {
+            documents,
+            tags: reader.foreign_tags.unwrap_or_default(),
+        }),
         Err(problem) => {
             problems.push(*problem);
             None
@@ -57,10 +73,46 @@ struct Reader<'t, 'p> {
     parser: Parser<'t, StrInput<'t>>,
     anchors: HashMap<usize, Node>,
     copied: usize,
+    /// The unknown tags so far, where they are no mistake.
+    foreign_tags: Option<HashMap<usize, String>>,
     problems: &'p mut Vec<Problem>,
 }
 
-impl<'t> Reader<'t, '_> {
+impl<'t, 'p> Reader<'t, 'p> {
+    fn new(text: &'t str, what: &'static str, problems: &'p mut Vec<Problem>) -> Self {
+        let options = serde_saphyr::granit_parser::options! {
+            flow_nesting_limit: MAX_DEPTH,
+            block_nesting_limit: MAX_DEPTH,
+            emit_comments: false,
+        };
+        Self {
+            text,
+            what,
+            parser: Parser::new_from_str_with_options(text, options),
+            anchors: HashMap::new(),
+            copied: 0,
+            foreign_tags: None,
+            problems,
+        }
+    }
+
+    fn documents(&mut self) -> Result<Vec<Node>, Fatal> {
+        let mut documents = Vec::new();
+        loop {
+            let (event, span) = self.next()?;
+            match event {
+                Event::StreamEnd => return Ok(documents),
+                Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
+                event => {
+                    let node = self.node(event, span)?;
+                    if !matches!(node.kind, Kind::Null) {
+                        documents.push(node);
+                    }
+                }
+            }
+        }
+    }
+
     fn document(&mut self) -> Result<Option<Node>, Fatal> {
         let mut document = None;
         loop {
@@ -233,6 +285,10 @@ impl<'t> Reader<'t, '_> {
         let Some(tag) = tag else { return false };
         let is_text = tag.is_yaml_core_schema_tag("str") || tag.parts() == ("!", "");
         if !is_text && !tag.is_yaml_core_schema() {
+            if let Some(tags) = &mut self.foreign_tags {
+                tags.insert(span.start, tag.original().to_string());
+                return false;
+            }
             let message = format!("the YAML tag `{}` means nothing to xp", tag.original());
             self.problems.push(
                 Problem::at(span.first_line(self.text), message)

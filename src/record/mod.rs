@@ -107,6 +107,8 @@ pub enum Happened {
         total: Option<u64>,
         /// What is counted
         measure: Measure,
+        /// The bytes that were moved so far
+        bytes: u64,
     },
     /// A step ended well
     StepFinished {
@@ -167,8 +169,12 @@ pub enum Happened {
 pub enum Measure {
     /// Bytes
     Bytes,
-    /// Objects of git
+    /// Objects that git receives
     Objects,
+    /// Objects that git received as differences, and makes whole
+    Deltas,
+    /// Files that are checked out or fetched
+    Files,
 }
 
 /// How the work on a unit ended

@@ -1,236 +1,468 @@
-//! Live bars: a line for each running unit, with its phase, its last output and its time.
+//! Live rows: one for each running unit, and one with the sum.
+//!
+//! Nothing is drawn when something happens, but ten times a second: hundreds of services that print
+//! without end cost no more than one that waits.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::Instant;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use super::row::{Columns, Detail, Row};
+use super::screen::Screen;
+use super::terminal::{NoControlEcho, Size, size};
+use super::text::{
+    LineSplitter, bytes, elapsed, first_line, last_lines, padded, paint, shortened, width,
+};
+use super::transfer::Transfer;
+use super::{Ended, LogPrefix, Settings, summary};
+use crate::event::{Event, Outcome, Phase, Unit};
 
-use super::terminal::{NoControlEcho, columns};
-use super::text::{LineSplitter, last_lines, paint, shortened};
-use super::{Ended, Settings, summary};
-use crate::event::{Event, Phase, Unit};
+const SPINNER: [char; 10] = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
 
-/// How often a bar's clock is drawn anew.
-const TICK: Duration = Duration::from_millis(120);
+/// Names that scroll away are aligned up to this.
+const LONGEST_ALIGNED: usize = 26;
 
 /// Draws on the terminal that is standard error.
 pub struct Bars {
     settings: Settings,
-    screen: MultiProgress,
-    stage: Option<ProgressBar>,
-    footer: Option<ProgressBar>,
-    running: HashMap<Unit, Running>,
-    name_width: usize,
+    screen: Screen,
+    /// What is decided before work begins, and since when.
+    stage: Option<(String, Instant)>,
+    run: Option<Run>,
+    /// A unit that begins takes the place of one that has ended, so that the others stay in theirs.
+    running: Vec<Option<Row>>,
+    spins: usize,
     quiet_keys: Option<NoControlEcho>,
 }
 
-struct Running {
-    bar: ProgressBar,
-    phase: Option<Phase>,
-    splitter: LineSplitter,
+/// The sum of a run.
+struct Run {
+    started: Instant,
+    units: usize,
+    jobs: usize,
+    done: usize,
+    failed: usize,
+    longest_name: usize,
+    /// Bytes of pushes that are over, and of those that go on.
+    pushed: u64,
+    pushing: HashMap<Unit, u64>,
 }
 
 impl Bars {
     /// Returns the view.
     pub fn new(settings: Settings) -> Self {
-        // Drawn at most ten times a second: enough for the eye, and cheap.
-        let screen = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
         Self {
             settings,
-            screen,
+            screen: Screen::default(),
             stage: None,
-            footer: None,
-            running: HashMap::new(),
-            name_width: 0,
+            run: None,
+            running: Vec::new(),
+            spins: 0,
             quiet_keys: None,
         }
     }
 
-    /// Shows one event.
-    pub fn draw(&mut self, event: &Event) {
+    /// Takes in one event.
+    pub fn take(&mut self, event: &Event) {
         match event {
             Event::Note(text) => self.print(text),
             Event::Warning(text) => {
                 self.print(&paint(&format!("warning: {text}"), self.settings.color));
             }
             Event::Interrupted => {
+                self.print("interrupted: stopping what runs");
+                self.draw();
                 // From now on xp may end at any moment.
                 self.quiet_keys = None;
-                self.print("interrupted: stopping what runs");
             }
             Event::StageStarted(text) => {
-                if self.quiet_keys.is_none() {
-                    self.quiet_keys = NoControlEcho::begin();
+                self.keep_keys_quiet();
+                self.stage = Some((first_line(text), Instant::now()));
+            }
+            Event::StageFinished => self.stage = None,
+            Event::RunStarted { units, jobs } => {
+                self.keep_keys_quiet();
+                let names = units.iter().map(|unit| width(&unit.to_string()));
+                self.run = Some(Run {
+                    started: Instant::now(),
+                    units: units.len(),
+                    jobs: *jobs,
+                    done: 0,
+                    failed: 0,
+                    longest_name: names.max().unwrap_or(0),
+                    pushed: 0,
+                    pushing: HashMap::new(),
+                });
+            }
+            Event::UnitStarted { unit } => {
+                let row = Some(Row::new(unit.clone(), Instant::now()));
+                match self.running.iter_mut().find(|place| place.is_none()) {
+                    Some(place) => *place = row,
+                    None => self.running.push(row),
                 }
-                let bar = self.add(style("{spinner} {wide_msg}"));
-                bar.set_message(text.clone());
-                self.stage = Some(bar);
             }
-            Event::StageFinished => {
-                if let Some(bar) = self.stage.take() {
-                    bar.finish_and_clear();
-                    self.screen.remove(&bar);
-                }
-            }
-            Event::RunStarted { units, .. } => {
-                self.name_width = units
-                    .iter()
-                    .map(|unit| unit.to_string().chars().count())
-                    .max()
-                    .unwrap_or(0)
-                    .min(longest_name());
-                let footer = self.screen.add(ProgressBar::new(units.len() as u64));
-                footer.set_style(style("{pos} of {len} done, {elapsed}"));
-                footer.enable_steady_tick(TICK);
-                self.footer = Some(footer);
-            }
-            Event::UnitStarted { unit } => self.start(unit),
             Event::StepStarted { unit, phase, title } => {
-                if let Some(running) = self.running.get_mut(unit) {
-                    running.phase = Some(*phase);
-                    running.splitter = LineSplitter::default();
-                    running
-                        .bar
-                        .set_prefix(prefix(unit, *phase, self.name_width));
-                    running.bar.set_message(first_line(title));
+                if let Some(row) = self.row(unit) {
+                    row.phase = Some(*phase);
+                    row.splitter = LineSplitter::default();
+                    row.title = first_line(title);
+                    row.detail = Detail::Nothing;
                 }
+                self.end_push(unit);
                 if self.settings.verbose {
                     self.print(&format!("{unit} | {phase}: {}", first_line(title)));
                 }
             }
-            Event::Output { unit, bytes, .. } => {
-                let Some(running) = self.running.get_mut(unit) else {
-                    return;
-                };
-                // Without `--verbose` only the last line is ever seen.
-                let seen = match self.settings.verbose {
-                    true => bytes,
-                    false => last_lines(bytes, 10),
-                };
-                if seen.len() < bytes.len() {
-                    running.splitter = LineSplitter::default();
-                }
-                let lines = running.splitter.push(seen);
-                if let Some(line) = lines.iter().rev().find(|line| !line.trim().is_empty()) {
-                    running.bar.set_message(line.clone());
-                }
-                if self.settings.verbose {
-                    for line in lines {
-                        self.print(format!("{unit} | {line}").trim_end());
-                    }
-                }
-            }
+            Event::Output { unit, bytes, .. } => self.take_output(unit, bytes),
             Event::Progress {
                 unit,
                 phase,
+                measure,
                 done,
                 total,
+                bytes,
             } => {
-                if let Some(running) = self.running.get(unit) {
-                    running.bar.set_message(progress(*phase, *done, *total));
+                if let Some(row) = self.row(unit) {
+                    row.phase = Some(*phase);
+                    if !matches!(row.detail, Detail::Transfer(_)) {
+                        row.detail = Detail::Transfer(Transfer::new(*measure));
+                    }
+                    if let Detail::Transfer(transfer) = &mut row.detail {
+                        transfer.update(Instant::now(), *measure, *done, *total, *bytes);
+                    }
+                }
+                if let (Phase::Push, Some(run)) = (phase, &mut self.run) {
+                    run.pushing.insert(unit.clone(), *bytes);
                 }
             }
             Event::Planned(_) | Event::StepFinished { .. } => {}
-            Event::UnitFinished { unit, .. } => {
-                if let Some(running) = self.running.remove(unit) {
-                    running.bar.finish_and_clear();
-                    self.screen.remove(&running.bar);
+            Event::UnitFinished { unit, outcome, .. } => {
+                let is_of =
+                    |place: &&mut Option<Row>| place.as_ref().is_some_and(|row| row.unit == *unit);
+                if let Some(place) = self.running.iter_mut().find(is_of) {
+                    *place = None;
                 }
-                if let Some(footer) = &self.footer {
-                    footer.inc(1);
+                self.end_push(unit);
+                if let Some(run) = &mut self.run {
+                    run.done += 1;
+                    run.failed += usize::from(matches!(outcome, Outcome::Failed(_)));
                 }
             }
         }
     }
 
     /// Shows how a unit ended: a line that scrolls away.
-    pub fn ended(&self, unit: &Unit, ended: &Ended) {
-        self.print(&format!(
-            "{unit:<width$}  {}",
-            summary::outcome_line(ended),
-            width = self.name_width
-        ));
+    pub fn ended(&mut self, unit: &Unit, ended: &Ended) {
+        let longest = self.run.as_ref().map_or(0, |run| run.longest_name);
+        let name = unit.to_string();
+        let columns = longest.min(LONGEST_ALIGNED).max(width(&name));
+        let line = summary::outcome_line(ended, self.settings.color);
+        self.print(&format!("{}  {line}", padded(&name, columns)));
     }
 
-    /// Takes all bars away.
+    /// Shows what happened since this was called last, and that time goes on.
+    pub fn tick(&mut self) {
+        self.spins += 1;
+        // A place that nobody took in the meantime is given up.
+        self.running.retain(Option::is_some);
+        self.draw();
+    }
+
+    /// Draws everything anew: the terminal was somebody else's in between.
+    pub fn resume(&mut self) {
+        self.screen.forget();
+        if self.quiet_keys.take().is_some() {
+            self.keep_keys_quiet();
+        }
+    }
+
+    /// Takes all rows away.
     pub fn clear(&mut self) {
+        (self.stage, self.run) = (None, None);
+        self.running.clear();
+        self.draw();
         self.quiet_keys = None;
-        for running in self.running.values() {
-            running.bar.finish_and_clear();
-        }
-        for bar in [self.stage.take(), self.footer.take()]
-            .into_iter()
-            .flatten()
-        {
-            bar.finish_and_clear();
-        }
-        _ = self.screen.clear();
     }
 
-    fn start(&mut self, unit: &Unit) {
-        let bar = self.add(style("{spinner} {prefix} {elapsed:>4}  {wide_msg}"));
-        bar.set_prefix(name(unit, self.name_width));
-        self.running.insert(
-            unit.clone(),
-            Running {
-                bar,
-                phase: None,
-                splitter: LineSplitter::default(),
-            },
-        );
-    }
-
-    fn add(&self, style: ProgressStyle) -> ProgressBar {
-        let bar = ProgressBar::new_spinner().with_style(style);
-        let bar = match &self.footer {
-            Some(footer) => self.screen.insert_before(footer, bar),
-            None => self.screen.add(bar),
+    fn take_output(&mut self, unit: &Unit, bytes: &[u8]) {
+        let (verbose, prefix) = (self.settings.verbose, self.settings.log_prefix);
+        let Some(row) = self.row(unit) else {
+            return;
         };
-        bar.enable_steady_tick(TICK);
-        bar
+        // Without `--verbose` only the last line is ever seen.
+        let seen = match verbose {
+            true => bytes,
+            false => last_lines(bytes, 10),
+        };
+        if seen.len() < bytes.len() {
+            row.splitter = LineSplitter::default();
+        }
+        let lines = row.splitter.push(seen);
+        let ended = lines.iter().rev().find(|line| !line.trim().is_empty());
+        if let Some(line) = row.splitter.unfinished().or_else(|| ended.cloned()) {
+            row.detail = Detail::Line(line);
+        }
+        if verbose {
+            for line in lines {
+                self.print(prefix.before(unit, &line).trim_end());
+            }
+        }
     }
 
-    fn print(&self, line: &str) {
-        _ = self.screen.println(line);
+    fn draw(&mut self) {
+        let size = size(std::io::stderr());
+        let rows = self.rows(Instant::now(), size);
+        self.screen.draw(size, rows);
+    }
+
+    /// Returns the rows that fit the terminal, the sum last.
+    fn rows(&self, now: Instant, size: Size) -> Vec<String> {
+        let spinner = self.spinner();
+        // The last column stays empty: some terminals go on in the next row after it.
+        let fit =
+            |text: &str, taken: usize| shortened(text, size.columns.saturating_sub(1 + taken));
+        let mut rows = Vec::new();
+        if let Some((text, since)) = &self.stage {
+            let took = now.duration_since(*since);
+            let text = match took.as_secs() {
+                0..2 => text.clone(),
+                _ => format!("{text}, {}", elapsed(took)),
+            };
+            rows.push(format!("{spinner} {}", fit(&text, 2)));
+        }
+        let Some(run) = &self.run else {
+            return rows;
+        };
+        // One row is for what scrolls away, and one for the sum.
+        let places = size.rows.saturating_sub(2 + rows.len());
+        let running: Vec<&Row> = self.running.iter().flatten().collect();
+        let shown = match running.len() {
+            all if all <= places => all,
+            _ => places.saturating_sub(1),
+        };
+        let columns = Columns::new(size.columns, run.longest_name);
+        for row in &running[..shown] {
+            rows.push(format!("{spinner} {}", fit(&row.text(now, columns), 2)));
+        }
+        if shown < running.len() && places > 0 {
+            let more = format!("  … and {} more", running.len() - shown);
+            rows.push(fit(&more, 0));
+        }
+        rows.push(run.footer(now, running.len(), size.columns.saturating_sub(1)));
+        rows
+    }
+
+    fn spinner(&self) -> String {
+        let spinner = SPINNER[self.spins % SPINNER.len()];
+        match self.settings.color {
+            true => format!("\x1b[36m{spinner}\x1b[0m"),
+            false => spinner.to_string(),
+        }
+    }
+
+    fn row(&mut self, unit: &Unit) -> Option<&mut Row> {
+        self.running
+            .iter_mut()
+            .flatten()
+            .find(|row| row.unit == *unit)
+    }
+
+    fn end_push(&mut self, unit: &Unit) {
+        if let Some(run) = &mut self.run {
+            run.pushed += run.pushing.remove(unit).unwrap_or(0);
+        }
+    }
+
+    fn keep_keys_quiet(&mut self) {
+        if self.quiet_keys.is_none() {
+            self.quiet_keys = NoControlEcho::begin();
+        }
+    }
+
+    fn print(&mut self, text: &str) {
+        for line in text.lines() {
+            self.screen.print(line);
+        }
     }
 }
 
-fn style(template: &str) -> ProgressStyle {
-    // The templates are this file's own; a wrong one shows as a bar without style.
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
-}
-
-fn prefix(unit: &Unit, phase: Phase, width: usize) -> String {
-    format!("{}  {:<9}", name(unit, width), phase.as_str())
-}
-
-fn name(unit: &Unit, width: usize) -> String {
-    let name = shortened(&unit.to_string(), width);
-    format!("{name:<width$}")
-}
-
-/// Returns how long a name may be in a bar: what is printed wants its room as well.
-fn longest_name() -> usize {
-    columns(std::io::stderr()).unwrap_or(80) / 3
-}
-
-fn first_line(text: &str) -> String {
-    let mut lines = text.lines();
-    let first = lines.next().unwrap_or_default().to_owned();
-    if lines.next().is_some() {
-        format!("{first} …")
-    } else {
-        first
+impl Run {
+    /// Returns the sum; what matters least is left out where there is no room.
+    fn footer(&self, now: Instant, running: usize, columns: usize) -> String {
+        let pushed = self.pushed + self.pushing.values().sum::<u64>();
+        let done = format!("{} of {} done", self.done, self.units);
+        let time = elapsed(now.duration_since(self.started));
+        // The least important first.
+        let mut parts = [
+            (pushed > 0).then(|| format!("{} pushed", bytes(pushed))),
+            (running > 0).then(|| format!("{running} of {} jobs", self.jobs)),
+            (self.failed > 0).then(|| format!("{} failed", self.failed)),
+        ];
+        for left_out in 0..=parts.len() {
+            let between = parts.iter().rev().flatten();
+            let mut text = done.clone();
+            for part in between.chain([&time]) {
+                text.push_str(", ");
+                text.push_str(part);
+            }
+            if width(&text) <= columns {
+                return text;
+            }
+            if let Some(part) = parts.get_mut(left_out) {
+                *part = None;
+            }
+        }
+        shortened(&done, columns)
     }
 }
 
-fn progress(phase: Phase, done: u64, total: u64) -> String {
-    let amount = |value: u64| match phase {
-        Phase::Sync => format!("{value} objects"),
-        _ => indicatif::HumanBytes(value).to_string(),
+impl LogPrefix {
+    /// Returns a line of a unit's output as it stands above the rows, where time is shown anyway.
+    fn before(self, unit: &Unit, line: &str) -> String {
+        match self {
+            Self::None => line.to_owned(),
+            Self::Service | Self::Time => format!("{unit} | {line}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::event::FailedStep;
+    use crate::record::Measure;
+    use crate::report::Style;
+
+    const SIZE: Size = Size {
+        columns: 80,
+        rows: 24,
     };
-    match total {
-        0 => amount(done),
-        total => format!("{} of {}", amount(done), amount(total)),
+
+    fn bars(units: usize) -> Bars {
+        let mut bars = Bars::new(Settings {
+            style: Style::Bars,
+            ..Settings::default()
+        });
+        bars.take(&Event::RunStarted {
+            units: (0..units).map(unit).collect(),
+            jobs: 4,
+        });
+        bars
+    }
+
+    fn unit(number: usize) -> Unit {
+        Unit::Service(format!("s{number}").parse().unwrap())
+    }
+
+    fn start(bars: &mut Bars, number: usize) {
+        bars.take(&Event::UnitStarted { unit: unit(number) });
+    }
+
+    fn finish(bars: &mut Bars, number: usize, outcome: Outcome) {
+        bars.take(&Event::UnitFinished {
+            unit: unit(number),
+            outcome,
+            elapsed: Duration::ZERO,
+        });
+    }
+
+    fn rows(bars: &Bars, size: Size) -> Vec<String> {
+        let now = bars.run.as_ref().unwrap().started + Duration::from_secs(12);
+        let rows = bars.rows(now, size);
+        for row in &rows {
+            assert!(width(row) < size.columns.max(2), "{row:?}");
+        }
+        assert!(rows.len() <= size.rows.max(1), "{rows:#?}");
+        rows
+    }
+
+    /// Returns the units that have a row, from top to bottom.
+    fn shown(bars: &Bars) -> Vec<String> {
+        let rows = rows(bars, SIZE);
+        let name = |row: &String| row.split_whitespace().nth(1).unwrap_or_default().to_owned();
+        rows[..rows.len() - 1].iter().map(name).collect()
+    }
+
+    #[test]
+    fn others_stay_in_their_place_when_one_ends_and_one_begins() {
+        let mut bars = bars(9);
+        (0..3).for_each(|number| start(&mut bars, number));
+        finish(&mut bars, 1, Outcome::Done);
+        start(&mut bars, 3);
+        assert_eq!(shown(&bars), ["s0", "s3", "s2"]);
+        finish(&mut bars, 0, Outcome::Done);
+        bars.running.retain(Option::is_some);
+        assert_eq!(shown(&bars), ["s3", "s2"]);
+    }
+
+    #[test]
+    fn a_low_terminal_shows_the_sum_and_says_what_else_runs() {
+        let mut bars = bars(300);
+        (0..100).for_each(|number| start(&mut bars, number));
+        let low = Size {
+            columns: 40,
+            rows: 6,
+        };
+        let low = rows(&bars, low);
+        assert_eq!(low.len(), 5);
+        assert_eq!(low[3], "  … and 97 more");
+        assert_eq!(low[4], "0 of 300 done, 100 of 4 jobs, 12s");
+        for (columns, terminal_rows) in [(1, 1), (2, 2), (10, 3), (40, 4), (0, 0)] {
+            let size = Size {
+                columns,
+                rows: terminal_rows,
+            };
+            assert!(!rows(&bars, size).is_empty());
+        }
+    }
+
+    #[test]
+    fn the_sum_leaves_out_what_has_no_room() {
+        let mut bars = bars(300);
+        start(&mut bars, 0);
+        start(&mut bars, 1);
+        for (number, bytes) in [(0, 3_000_000), (1, 1_000_000)] {
+            bars.take(&Event::Progress {
+                unit: unit(number),
+                phase: Phase::Push,
+                measure: Measure::Bytes,
+                done: bytes,
+                total: 4_000_000,
+                bytes,
+            });
+        }
+        let failed = Outcome::Failed(FailedStep {
+            phase: Phase::Build,
+            message: "no".to_owned(),
+            hints: Vec::new(),
+            outside: false,
+            line: None,
+            by_hand: None,
+        });
+        finish(&mut bars, 1, failed);
+        let footer = |columns| rows(&bars, Size { columns, rows: 24 }).pop().unwrap();
+        assert_eq!(
+            footer(80),
+            "1 of 300 done, 1 failed, 1 of 4 jobs, 4.0 MB pushed, 12s"
+        );
+        assert_eq!(footer(45), "1 of 300 done, 1 failed, 1 of 4 jobs, 12s");
+        assert_eq!(footer(32), "1 of 300 done, 1 failed, 12s");
+        assert_eq!(footer(20), "1 of 300 done, 12s");
+        assert_eq!(footer(15), "1 of 300 done");
+    }
+
+    #[test]
+    fn output_cannot_move_the_cursor() {
+        let mut bars = bars(1);
+        start(&mut bars, 0);
+        bars.take(&Event::Output {
+            unit: unit(0),
+            phase: Phase::Build,
+            bytes: bytes::Bytes::from_static(b"\x1b[2J\x1b[5Aup\x08\x07\x0b\n"),
+        });
+        let row = &rows(&bars, SIZE)[0];
+        assert!(row.ends_with("  up"), "{row:?}");
+        assert!(!row.contains('\x1b'));
     }
 }

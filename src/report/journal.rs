@@ -9,7 +9,7 @@ use time::macros::format_description;
 use super::Ended;
 use super::text::LineSplitter;
 use crate::event::{Event, FailedStep, Outcome, Phase, Unit};
-use crate::record::{FailureDocument, Happened, Line, Measure, OutcomeDocument, VERSION};
+use crate::record::{FailureDocument, Happened, Line, OutcomeDocument, VERSION};
 
 /// How far apart the reports of one transfer are.
 const PROGRESS: Duration = Duration::from_millis(100);
@@ -48,8 +48,10 @@ impl Journal {
             Event::Progress {
                 unit,
                 phase,
+                measure,
                 done,
                 total,
+                bytes,
             } => {
                 let now = Instant::now();
                 let last = self.progress.insert(unit.clone(), now);
@@ -63,10 +65,8 @@ impl Journal {
                     phase: phase.to_string(),
                     done: *done,
                     total: Some(*total).filter(|total| *total > 0),
-                    measure: match phase {
-                        Phase::Sync => Measure::Objects,
-                        _ => Measure::Bytes,
-                    },
+                    measure: *measure,
+                    bytes: *bytes,
                 })]
             }
             _ => Vec::new(),

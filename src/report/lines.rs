@@ -1,56 +1,110 @@
-//! Plain lines with the unit's name before them, for pipes and CI.
+//! Plain lines, for pipes and CI: each says whose it is.
 
-use std::collections::HashMap;
-use std::io::Write as _;
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+use super::ci::{Level, Problem};
+use super::groups::Groups;
 use super::text::{LineSplitter, elapsed, paint};
-use super::{Ended, Settings, summary};
-use crate::event::{Event, Phase, Unit};
+use super::transfer::Transfer;
+use super::{Ended, LogPrefix, Settings, summary};
+use crate::event::{Event, Outcome, Phase, Unit};
+
+/// After so long without a line, one says that the work goes on: some CI systems take a silent
+/// job for one that hangs.
+const LONGEST_SILENCE: Duration = Duration::from_secs(60);
 
 /// Prints lines to standard error.
 pub struct Lines {
     settings: Settings,
+    /// The file that annotations name.
+    manifest: PathBuf,
+    groups: Groups,
     splitters: HashMap<(Unit, Phase), LineSplitter>,
+    /// What runs, for what is said of it in a long silence.
+    running: BTreeMap<Unit, Running>,
+}
+
+struct Running {
+    phase: Option<Phase>,
+    since: Instant,
+    heard: Instant,
+    transfer: Option<Transfer>,
 }
 
 impl Lines {
-    /// Returns the view.
-    pub fn new(settings: Settings) -> Self {
+    /// Returns the view; `folder` is for lines that cannot be printed yet.
+    pub fn new(settings: Settings, manifest: &Path, folder: PathBuf) -> Self {
+        Self::printing_to(Box::new(std::io::stderr()), settings, manifest, folder)
+    }
+
+    fn printing_to(
+        output: Box<dyn Write + Send>,
+        settings: Settings,
+        manifest: &Path,
+        folder: PathBuf,
+    ) -> Self {
         Self {
+            manifest: settings.as_seen_from_the_repository(manifest),
+            groups: Groups::new(settings.ci, output, folder),
             settings,
             splitters: HashMap::new(),
+            running: BTreeMap::new(),
         }
     }
 
     /// Shows one event.
     pub fn draw(&mut self, event: &Event) {
         match event {
-            Event::Warning(text) => {
-                print(&paint(&format!("warning: {text}"), self.settings.color));
-            }
+            Event::Warning(text) => self.warn(text),
             _ if self.settings.quiet => {}
-            Event::Note(text) => print(text),
-            Event::Interrupted => print("interrupted: stopping what runs"),
+            Event::Note(text) => self.say(text),
+            Event::Interrupted => self.say("interrupted: stopping what runs"),
+            Event::UnitStarted { unit } => {
+                let line = self.lines_about(unit, "begins");
+                self.groups.begin(unit, &line);
+                let now = Instant::now();
+                let running = Running {
+                    phase: None,
+                    since: now,
+                    heard: now,
+                    transfer: None,
+                };
+                self.running.insert(unit.clone(), running);
+            }
             Event::StepStarted { unit, phase, title } => {
+                self.hear(unit, Some(*phase));
                 // Further lines of a script stand below the first.
+                let mut text = String::new();
                 let mut before = format!("{phase}:");
                 for line in title.lines() {
-                    print(format!("{unit} | {before} {line}").trim_end());
+                    text.push_str(&self.lines_about(unit, &format!("{before} {line}")));
                     before = " ".repeat(before.len());
                 }
+                self.groups.print_of(unit, &text);
             }
             Event::Output { unit, phase, bytes } => {
+                self.hear(unit, None);
                 let splitter = self.splitters.entry((unit.clone(), *phase)).or_default();
-                // Written at once: a script may print millions of lines.
-                let mut text = String::new();
-                for line in splitter.push(bytes) {
-                    if !text.is_empty() {
-                        text.push('\n');
-                    }
-                    text.push_str(format!("{unit} | {line}").trim_end());
-                }
-                if !text.is_empty() {
-                    print(&text);
+                let lines = splitter.push(bytes);
+                self.print_output(unit, &lines);
+            }
+            Event::Progress {
+                unit,
+                measure,
+                done,
+                total,
+                bytes,
+                ..
+            } => {
+                if let Some(running) = self.running.get_mut(unit) {
+                    let transfer = running.transfer.get_or_insert(Transfer::new(*measure));
+                    transfer.update(Instant::now(), *measure, *done, *total, *bytes);
                 }
             }
             Event::StepFinished {
@@ -60,10 +114,13 @@ impl Lines {
             } => {
                 self.flush(unit, *phase);
                 if self.settings.verbose {
-                    print(&format!("{unit} | {phase}: done in {}", elapsed(*took)));
+                    let line = format!("{phase}: done in {}", elapsed(*took));
+                    let line = self.lines_about(unit, &line);
+                    self.groups.print_of(unit, &line);
                 }
             }
             Event::UnitFinished { unit, .. } => {
+                self.running.remove(unit);
                 let ended: Vec<Phase> = self
                     .splitters
                     .keys()
@@ -75,13 +132,114 @@ impl Lines {
                     self.splitters.remove(&(unit.clone(), phase));
                 }
             }
-            Event::StageStarted(text) if self.settings.verbose => print(text),
+            Event::StageStarted(text) if self.settings.verbose => self.say(text),
             Event::StageStarted(_)
             | Event::StageFinished
             | Event::Planned(_)
-            | Event::RunStarted { .. }
-            | Event::UnitStarted { .. }
-            | Event::Progress { .. } => {}
+            | Event::RunStarted { .. } => {}
+        }
+    }
+
+    /// Shows how a unit ended.
+    pub fn ended(&mut self, unit: &Unit, ended: &Ended) {
+        let mut problem = String::new();
+        if let Outcome::Failed(step) = &ended.outcome {
+            let message = [&step.message].into_iter().chain(&step.hints);
+            let message: Vec<&str> = message.map(String::as_str).collect();
+            problem = self.settings.ci.problem(&Problem {
+                level: Level::Error,
+                file: step.line.map(|_| self.manifest.as_path()),
+                line: step.line,
+                title: &format!("{unit}: {} failed", step.phase),
+                message: &message.join("\n"),
+            });
+        }
+        if self.settings.quiet {
+            return self.groups.print(&problem);
+        }
+        let line = self.lines_about(unit, &summary::outcome_line(ended, self.settings.color));
+        let failed = matches!(ended.outcome, Outcome::Failed(_));
+        self.groups.end(unit, failed, &line, &problem);
+    }
+
+    /// Says what still runs where nothing was heard for long.
+    pub fn tick(&mut self, now: Instant) {
+        let mut text = String::new();
+        for (unit, running) in &mut self.running {
+            if now.duration_since(running.heard) < LONGEST_SILENCE {
+                continue;
+            }
+            running.heard = now;
+            let phase = running.phase.map_or("", |phase| phase.as_str());
+            let took = elapsed(now.duration_since(running.since));
+            let amounts = match &running.transfer {
+                Some(transfer) => format!(", {}", transfer.amounts()),
+                None => String::new(),
+            };
+            let colon = if phase.is_empty() { "" } else { ": " };
+            text.push_str(&format!(
+                "{}{unit} | {phase}{colon}goes on for {took}{amounts}\n",
+                stamp(&self.settings)
+            ));
+        }
+        if !text.is_empty() {
+            self.groups.print(&text);
+        }
+    }
+
+    /// Closes what is open, and prints what waits.
+    pub fn finish(&mut self) {
+        self.groups.finish();
+    }
+
+    fn warn(&mut self, text: &str) {
+        self.say(&paint(&format!("warning: {text}"), self.settings.color));
+        let problem = self.settings.ci.problem(&Problem {
+            level: Level::Warning,
+            file: None,
+            line: None,
+            title: "xp",
+            message: text,
+        });
+        self.groups.print(&problem);
+    }
+
+    /// Prints a text of xp's own, of no unit.
+    fn say(&mut self, text: &str) {
+        let mut lines = String::new();
+        for line in text.lines() {
+            let line = self.settings.ci.without_commands(line);
+            lines.push_str(&format!("{}{line}\n", stamp(&self.settings)));
+        }
+        self.groups.print(&lines);
+    }
+
+    /// Returns a line of xp's own about a unit, which is named whatever `--log-prefix` says.
+    fn lines_about(&self, unit: &Unit, line: &str) -> String {
+        let line = self.settings.ci.without_commands(line);
+        let line = format!("{}{unit} | {line}", stamp(&self.settings));
+        format!("{}\n", line.trim_end())
+    }
+
+    /// Prints lines that a step printed. At once: a script may print millions of them.
+    fn print_output(&mut self, unit: &Unit, lines: &[String]) {
+        let before = match self.settings.log_prefix {
+            LogPrefix::None => String::new(),
+            LogPrefix::Service | LogPrefix::Time => format!("{}{unit} | ", stamp(&self.settings)),
+        };
+        let mut text = String::new();
+        for line in lines {
+            text.push_str(&before);
+            text.push_str(&self.settings.ci.without_commands(line));
+            text.truncate(
+                text.trim_end()
+                    .len()
+                    .max(text.rfind('\n').map_or(0, |end| end + 1)),
+            );
+            text.push('\n');
+        }
+        if !text.is_empty() {
+            self.groups.print_of(unit, &text);
         }
     }
 
@@ -91,17 +249,196 @@ impl Lines {
             .get_mut(&(unit.clone(), phase))
             .and_then(LineSplitter::flush);
         if let Some(line) = line {
-            print(format!("{unit} | {line}").trim_end());
+            self.print_output(unit, &[line]);
         }
     }
 
-    /// Shows how a unit ended.
-    pub fn ended(&self, unit: &Unit, ended: &Ended) {
-        print(&format!("{unit} | {}", summary::outcome_line(ended)));
+    /// Notes that a unit was heard of, and which phase it has begun.
+    fn hear(&mut self, unit: &Unit, begun: Option<Phase>) {
+        if let Some(running) = self.running.get_mut(unit) {
+            running.heard = Instant::now();
+            if begun.is_some() {
+                running.phase = begun;
+                running.since = running.heard;
+                running.transfer = None;
+            }
+        }
     }
 }
 
-fn print(line: &str) {
-    // A closed pipe is no reason to stop the work.
-    _ = writeln!(std::io::stderr().lock(), "{line}");
+/// Returns the time that stands before a line, where it does: in UTC, so that the lines of several
+/// machines can be put beside each other.
+fn stamp(settings: &Settings) -> String {
+    if settings.log_prefix != LogPrefix::Time {
+        return String::new();
+    }
+    let format =
+        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z ");
+    OffsetDateTime::now_utc().format(format).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::event::FailedStep;
+    use crate::record::Measure;
+    use crate::report::Ci;
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    struct Log {
+        lines: Lines,
+        output: Shared,
+    }
+
+    impl Log {
+        fn new(settings: Settings) -> Self {
+            let output = Shared::default();
+            let (manifest, folder) = (Path::new("/ws/product/x-platform.yml"), PathBuf::new());
+            let lines = Lines::printing_to(Box::new(output.clone()), settings, manifest, folder);
+            Self { lines, output }
+        }
+
+        fn text(&self) -> String {
+            String::from_utf8(std::mem::take(&mut self.output.0.lock().unwrap())).unwrap()
+        }
+
+        fn output(&mut self, bytes: &'static [u8]) {
+            self.lines.draw(&Event::Output {
+                unit: unit(),
+                phase: Phase::Build,
+                bytes: bytes::Bytes::from_static(bytes),
+            });
+        }
+
+        fn begin(&mut self) {
+            self.lines.draw(&Event::UnitStarted { unit: unit() });
+            self.lines.draw(&Event::StepStarted {
+                unit: unit(),
+                phase: Phase::Build,
+                title: "make".to_owned(),
+            });
+        }
+    }
+
+    fn unit() -> Unit {
+        Unit::Service("app".parse().unwrap())
+    }
+
+    fn prefixed(log_prefix: LogPrefix) -> Settings {
+        Settings {
+            log_prefix,
+            ..Settings::default()
+        }
+    }
+
+    #[test]
+    fn lines_say_whose_they_are() {
+        let mut log = Log::new(prefixed(LogPrefix::Service));
+        log.begin();
+        log.output(b"one\n\n  two  \nthr");
+        assert_eq!(
+            log.text(),
+            "app | build: make\napp | one\napp |\napp |   two\n"
+        );
+        log.output(b"ee\n");
+        assert_eq!(log.text(), "app | three\n");
+    }
+
+    #[test]
+    fn without_a_prefix_output_is_as_it_was_and_xp_is_still_known() {
+        let mut log = Log::new(prefixed(LogPrefix::None));
+        log.begin();
+        log.output(b"one\n\n  two\n");
+        assert_eq!(log.text(), "app | build: make\none\n\n  two\n");
+    }
+
+    #[test]
+    fn times_are_in_utc() {
+        let mut log = Log::new(prefixed(LogPrefix::Time));
+        log.begin();
+        log.output(b"one\n");
+        let text = log.text();
+        for line in text.lines() {
+            let (time, rest) = line.split_once(' ').unwrap();
+            assert!(rest.starts_with("app | "), "{line}");
+            let parsed =
+                OffsetDateTime::parse(time, &time::format_description::well_known::Rfc3339);
+            let age = OffsetDateTime::now_utc() - parsed.unwrap();
+            assert!(age < Duration::from_secs(60) && time.len() == 24, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_long_silence_is_broken() {
+        let mut log = Log::new(prefixed(LogPrefix::Service));
+        log.begin();
+        log.lines.draw(&Event::Progress {
+            unit: unit(),
+            phase: Phase::Push,
+            measure: Measure::Bytes,
+            done: 1_000_000,
+            total: 4_000_000,
+            bytes: 1_000_000,
+        });
+        log.text();
+        let now = Instant::now();
+        log.lines.tick(now + Duration::from_secs(59));
+        assert_eq!(log.text(), "");
+        log.lines.tick(now + Duration::from_secs(61));
+        let text = log.text();
+        assert!(text.starts_with("app | build: goes on for 1m0"), "{text}");
+        assert!(text.ends_with("s, 1.0 of 4.0 MB\n"), "{text}");
+        log.lines.tick(now + Duration::from_secs(100));
+        assert_eq!(log.text(), "");
+    }
+
+    #[test]
+    fn a_failure_is_annotated_where_the_manifest_has_its_line() {
+        let settings = Settings {
+            ci: Ci::GitHub,
+            workspace: Some(PathBuf::from("/ws")),
+            log_prefix: LogPrefix::None,
+            ..Settings::default()
+        };
+        let mut log = Log::new(settings);
+        log.begin();
+        log.output(b"::endgroup::\n");
+        let outcome = Outcome::Failed(FailedStep {
+            phase: Phase::Build,
+            message: "`make` exited with 2".to_owned(),
+            hints: vec!["look".to_owned()],
+            outside: false,
+            line: Some(7),
+            by_hand: None,
+        });
+        let ended = Ended {
+            outcome,
+            elapsed: Duration::from_secs(1),
+            tail: Vec::new(),
+            log: None,
+        };
+        log.lines.ended(&unit(), &ended);
+        log.lines.finish();
+        assert_eq!(
+            log.text(),
+            "::group::app\napp | build: make\n: :endgroup::\n::endgroup::\n\
+             app | FAILED after 1.0s: build: `make` exited with 2\n\
+             ::error file=product/x-platform.yml,line=7,title=app%3A build failed\
+             ::`make` exited with 2%0Alook\n"
+        );
+    }
 }

@@ -1,25 +1,34 @@
 //! What people and files get to see of the events: the only place that draws.
 
 mod bars;
+mod ci;
 mod document;
+mod groups;
 mod journal;
 mod lines;
 mod logs;
+mod question;
 mod replay;
+mod row;
+mod screen;
+mod spool;
 mod summary;
 mod terminal;
 mod text;
+mod transfer;
 
 use std::io::Write as _;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
-pub use document::{RunReport, RunState};
+pub use ci::{Ci, Level, Problem};
+pub use document::{HTML_START, JUNIT_START, RunReport, RunState};
+pub use question::{ask, say};
 pub use replay::Replay;
 pub use summary::{failures, summary};
 pub use terminal::columns;
-pub use text::{elapsed, paint};
+pub use text::{elapsed, paint, shortened};
 
 use crate::error::Exit;
 use crate::event::{Event, Events, FailedStep, Outcome, Unit};
@@ -29,19 +38,35 @@ use journal::{Journal, happened};
 use lines::Lines;
 use logs::Logs;
 
+/// How often live bars are drawn: often enough for the eye, and cheap.
+const TICK: Duration = Duration::from_millis(100);
+
 /// How events are shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Style {
     /// Live bars, for a terminal.
     Bars,
     /// A line each, for everything else.
+    #[default]
     Lines,
     /// A line of JSON each on standard output, for other programs.
     Json,
 }
 
+/// What stands before each line of a service's output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogPrefix {
+    /// The service's name.
+    #[default]
+    Service,
+    /// The time, and the service's name.
+    Time,
+    /// Nothing.
+    None,
+}
+
 /// What a report is to show.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Settings {
     /// Bars, lines or JSON.
     pub style: Style,
@@ -51,6 +76,21 @@ pub struct Settings {
     pub quiet: bool,
     /// Whether the output of every step is shown.
     pub verbose: bool,
+    /// What stands before each line of a service's output.
+    pub log_prefix: LogPrefix,
+    /// Who reads the lines.
+    pub ci: Ci,
+    /// The folder of the repository that the CI system has checked out.
+    pub workspace: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Returns a file's path as annotations name it: relative to the repository, where it lies there.
+    pub fn as_seen_from_the_repository(&self, file: &Path) -> PathBuf {
+        let workspace = self.workspace.as_deref();
+        let relative = workspace.and_then(|workspace| file.strip_prefix(workspace).ok());
+        relative.unwrap_or(file).to_owned()
+    }
 }
 
 impl Settings {
@@ -71,6 +111,20 @@ pub struct Ended {
     pub tail: Vec<String>,
     /// The file with the whole of it.
     pub log: Option<PathBuf>,
+}
+
+impl Ended {
+    /// Returns the same without anything that a CI system would take for a command: it is told again at
+    /// the end, where everything is read.
+    fn without_commands(mut self, ci: Ci) -> Self {
+        let harmless = |text: &str| ci.without_commands(text).into_owned();
+        if let Outcome::Failed(step) = &mut self.outcome {
+            let lines: Vec<String> = step.message.lines().map(harmless).collect();
+            step.message = lines.join("\n");
+        }
+        self.tail = self.tail.iter().map(|line| harmless(line)).collect();
+        self
+    }
 }
 
 /// Draws the events of a run, and writes its logs.
@@ -96,13 +150,13 @@ enum View {
 }
 
 impl Reporter {
-    /// Returns a reporter; `logs` is the folder of all runs' logs, in which this run gets its own, and
-    /// `started` what its record begins with.
-    pub fn new(settings: Settings, logs: PathBuf, started: Happened) -> Self {
+    /// Returns a reporter; `manifest` is the file that annotations name, `logs` the folder of all runs'
+    /// logs, in which this run gets its own, and `started` what its record begins with.
+    pub fn new(settings: Settings, manifest: &Path, logs: PathBuf, started: Happened) -> Self {
         let view = match settings.style {
             Style::Json => View::Json,
-            Style::Bars if !settings.quiet => View::Bars(Bars::new(settings)),
-            _ => View::Lines(Lines::new(settings)),
+            Style::Bars if !settings.quiet => View::Bars(Bars::new(settings.clone())),
+            _ => View::Lines(Lines::new(settings.clone(), manifest, logs.clone())),
         };
         let mut state = State {
             settings,
@@ -112,9 +166,11 @@ impl Reporter {
             ended: Vec::new(),
         };
         state.note_down(started);
-        Self {
-            state: Arc::new(Mutex::new(state)),
-        }
+        let state = Arc::new(Mutex::new(state));
+        let ticking = Arc::downgrade(&state);
+        // The one thread that draws, whatever the number of services.
+        std::thread::spawn(move || tick(&ticking));
+        Self { state }
     }
 
     /// Returns the sink that work emits its events to.
@@ -138,11 +194,40 @@ impl Reporter {
     /// Takes the bars away, and returns how each unit ended.
     pub fn finish(&self) -> Vec<(Unit, Ended)> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let View::Bars(bars) = &mut state.view {
-            bars.clear();
+        match &mut state.view {
+            View::Bars(bars) => bars.clear(),
+            View::Lines(lines) => lines.finish(),
+            View::Json => {}
         }
         state.logs.close_all();
         std::mem::take(&mut state.ended)
+    }
+
+    /// Takes the terminal back after the process was stopped by Ctrl-Z and goes on.
+    pub fn resume(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let View::Bars(bars) = &mut state.view {
+            bars.resume();
+        }
+    }
+}
+
+/// Draws what moves, as long as there is a reporter.
+fn tick(state: &Weak<Mutex<State>>) {
+    loop {
+        let before = Instant::now();
+        std::thread::sleep(TICK);
+        if before.elapsed() > 5 * TICK {
+            // Perhaps Ctrl-Z was pressed, and the terminal is another one now: that is told first.
+            std::thread::sleep(TICK / 2);
+        }
+        let Some(state) = state.upgrade() else { return };
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut state.view {
+            View::Bars(bars) => bars.tick(),
+            View::Lines(lines) => lines.tick(Instant::now()),
+            View::Json => {}
+        }
     }
 }
 
@@ -161,10 +246,11 @@ impl State {
         self.show(&event);
         if let (Event::UnitFinished { unit, .. }, Some(ended)) = (event, ended) {
             self.logs.close(&unit);
+            let ended = ended.without_commands(self.settings.ci);
             match &mut self.view {
-                View::Lines(lines) if !self.settings.quiet => lines.ended(&unit, &ended),
+                View::Lines(lines) => lines.ended(&unit, &ended),
                 View::Bars(bars) => bars.ended(&unit, &ended),
-                View::Lines(_) | View::Json => {}
+                View::Json => {}
             }
             self.ended.push((unit, ended));
         }
@@ -204,7 +290,7 @@ impl State {
 
     fn show(&mut self, event: &Event) {
         match &mut self.view {
-            View::Bars(bars) => bars.draw(event),
+            View::Bars(bars) => bars.take(event),
             View::Lines(lines) => lines.draw(event),
             View::Json => {}
         }

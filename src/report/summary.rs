@@ -101,18 +101,24 @@ fn failure(unit: &Unit, step: &FailedStep, ended: &Ended) -> String {
 }
 
 /// Returns how a unit ended, in one line.
-pub fn outcome_line(ended: &Ended) -> String {
+pub fn outcome_line(ended: &Ended, color: bool) -> String {
     let took = elapsed(ended.elapsed);
+    let painted = |word: &str, code: u8| match color {
+        true => format!("\x1b[{code}m{word}\x1b[0m"),
+        false => word.to_owned(),
+    };
     match &ended.outcome {
-        Outcome::Done => format!("done in {took}"),
+        Outcome::Done => format!("{} in {took}", painted("done", 32)),
         Outcome::Failed(step) => {
             format!(
-                "FAILED after {took}: {}: {}",
+                "{} after {took}: {}: {}",
+                painted("FAILED", 31),
                 step.phase,
                 step.message.lines().next().unwrap_or_default()
             )
         }
         Outcome::Blocked(needed) => format!("not started: {needed} failed"),
+        Outcome::Stopped if ended.elapsed.is_zero() => "not started".to_owned(),
         Outcome::Stopped => format!("stopped after {took}"),
     }
 }

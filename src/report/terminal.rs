@@ -1,4 +1,4 @@
-//! The terminal: how wide it is, and what it shows of keys.
+//! The terminal: how large it is, and what it shows of keys.
 
 use std::os::fd::AsFd;
 
@@ -6,6 +6,28 @@ use rustix::process::getpgrp;
 use rustix::termios::{
     LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr,
 };
+
+/// How large a terminal is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// How many columns it has.
+    pub columns: usize,
+    /// How many rows it has.
+    pub rows: usize,
+}
+
+/// Returns how large a terminal is; what does not know it is taken for one of the usual size.
+pub fn size(terminal: impl AsFd) -> Size {
+    let found = tcgetwinsize(terminal).ok();
+    let or = |found: Option<u16>, usual| match found {
+        None | Some(0) => usual,
+        Some(found) => usize::from(found),
+    };
+    Size {
+        columns: or(found.map(|size| size.ws_col), 80),
+        rows: or(found.map(|size| size.ws_row), 24),
+    }
+}
 
 /// Returns how many columns a terminal has; nothing for what is no terminal.
 pub fn columns(terminal: impl AsFd) -> Option<usize> {

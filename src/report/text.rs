@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
 /// The longest line that is shown; a log file has all of it.
 const LONGEST_LINE: usize = 4096;
 
@@ -25,6 +27,7 @@ impl LineSplitter {
                 Some(content) => (content, true),
                 None => (part, false),
             };
+            let content = self.without_overwritten(content);
             if !self.dropping {
                 let room = LONGEST_LINE.saturating_sub(self.rest.len());
                 self.rest
@@ -38,7 +41,23 @@ impl LineSplitter {
         lines
     }
 
-    /// Returns the line that has no end yet.
+    /// Forgets what the program writes over, so that a progress bar may go on for however long.
+    fn without_overwritten<'a>(&mut self, content: &'a [u8]) -> &'a [u8] {
+        let written = content.strip_suffix(b"\r").unwrap_or(content);
+        let last = written.iter().rposition(|byte| *byte == b'\r');
+        let begins_anew = self.rest.last() == Some(&b'\r') && !written.is_empty();
+        if begins_anew || last.is_some() {
+            *self = Self::default();
+        }
+        &content[last.map_or(0, |at| at + 1)..]
+    }
+
+    /// Returns what is there of a line that has no end yet, and may still go on.
+    pub fn unfinished(&self) -> Option<String> {
+        Some(clean(&self.rest)).filter(|line| !line.trim().is_empty())
+    }
+
+    /// Returns the line that has no end yet, and begins the next one.
     pub fn flush(&mut self) -> Option<String> {
         if self.rest.is_empty() && !self.dropping {
             return None;
@@ -52,13 +71,81 @@ impl LineSplitter {
     }
 }
 
-/// Returns a text of so many characters at most, and says by its end that it was longer.
-pub fn shortened(text: &str, length: usize) -> String {
-    if text.chars().count() <= length {
+/// Returns how many columns of a terminal a text takes: wide characters take two, combining ones none.
+pub fn width(text: &str) -> usize {
+    text.width()
+}
+
+/// Returns a text of so many columns at most, and says by its end that it was longer.
+pub fn shortened(text: &str, columns: usize) -> String {
+    if text.width() <= columns {
         return text.to_owned();
     }
-    let kept = text.chars().take(length.saturating_sub(1));
-    kept.chain(['…']).collect()
+    let mut kept = String::new();
+    let mut room = columns.saturating_sub(1);
+    for c in text.chars() {
+        let width = c.width().unwrap_or(0);
+        if width > room {
+            break;
+        }
+        room -= width;
+        kept.push(c);
+    }
+    if columns > 0 {
+        kept.push('…');
+    }
+    kept
+}
+
+/// Returns a text of exactly so many columns.
+pub fn padded(text: &str, columns: usize) -> String {
+    let mut padded = shortened(text, columns);
+    let missing = columns.saturating_sub(padded.width());
+    padded.extend(std::iter::repeat_n(' ', missing));
+    padded
+}
+
+/// Returns the first line of a text, and says by its end that there are more.
+pub fn first_line(text: &str) -> String {
+    let mut lines = text.lines();
+    let first = clean(lines.next().unwrap_or_default().as_bytes());
+    match lines.next() {
+        Some(_) => format!("{first} …"),
+        None => first,
+    }
+}
+
+/// Returns a number of bytes as people read it: `512 B`, `45.2 MB`.
+pub fn bytes(count: u64) -> String {
+    let unit = unit_of(count);
+    format!("{} {}", in_unit(count, unit), UNITS[unit])
+}
+
+/// Returns a part of a number of bytes and the whole: `0.4 of 45.2 MB`.
+pub fn bytes_of(part: u64, whole: u64) -> String {
+    let unit = unit_of(whole);
+    let (part, whole) = (in_unit(part, unit), in_unit(whole, unit));
+    format!("{part} of {whole} {}", UNITS[unit])
+}
+
+const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+
+/// Returns the largest unit of which there is at least one, once it is rounded.
+fn unit_of(count: u64) -> usize {
+    let mut value = count as f64;
+    let mut unit = 0;
+    while value >= if unit == 0 { 1000.0 } else { 999.95 } && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    unit
+}
+
+fn in_unit(count: u64, unit: usize) -> String {
+    match unit {
+        0 => count.to_string(),
+        _ => format!("{:.1}", count as f64 / 1000f64.powi(unit as i32)),
+    }
 }
 
 /// Returns the last so many lines of some output, and what follows them without a line end.
@@ -179,9 +266,44 @@ mod tests {
     }
 
     #[test]
+    fn a_progress_bar_is_seen_before_its_line_ends() {
+        let mut splitter = LineSplitter::default();
+        for percent in 0..=100 {
+            assert!(splitter.push(b"loading ....................\r").is_empty());
+            splitter.push(format!("{percent}%").as_bytes());
+            assert!(splitter.rest.len() < 100);
+            assert_eq!(splitter.unfinished(), Some(format!("{percent}%")));
+        }
+        assert_eq!(splitter.push(b"\r\n"), ["100%"]);
+        assert_eq!(splitter.unfinished(), None);
+    }
+
+    #[test]
     fn a_shortened_text_says_so() {
         assert_eq!(shortened("zbäckend", 8), "zbäckend");
         assert_eq!(shortened("zbäckend", 4), "zbä…");
+        assert_eq!(shortened("zbackend", 0), "");
+    }
+
+    #[test]
+    fn columns_are_counted_not_characters() {
+        assert_eq!(width("構築"), 4);
+        // The second half of a wide character does not fit.
+        assert_eq!(shortened("構築する", 6), "構築…");
+        assert_eq!(shortened("構築する", 4), "構…");
+        assert_eq!(padded("構築する", 4), "構… ");
+        assert_eq!(shortened("e\u{301}e\u{301}e", 3), "e\u{301}e\u{301}e");
+        assert_eq!(padded("e\u{301}", 3), "e\u{301}  ");
+    }
+
+    #[test]
+    fn bytes_are_told_in_a_unit_that_fits() {
+        assert_eq!(bytes(0), "0 B");
+        assert_eq!(bytes(999), "999 B");
+        assert_eq!(bytes(1500), "1.5 kB");
+        assert_eq!(bytes(999_999), "1.0 MB");
+        assert_eq!(bytes(u64::MAX), "18446744.1 TB");
+        assert_eq!(bytes_of(100_000, 45_000_000), "0.1 of 45.0 MB");
     }
 
     #[test]

@@ -99,17 +99,28 @@ impl Terminal {
     /// Waits until the screen shows that text.
     #[track_caller]
     pub fn wait_for(&self, text: &str) {
+        self.wait_until(|screen| screen.contains(text), text);
+    }
+
+    /// Waits until the screen does not show that text.
+    #[track_caller]
+    pub fn wait_until_gone(&self, text: &str) {
+        self.wait_until(|screen| !screen.contains(text), text);
+    }
+
+    #[track_caller]
+    fn wait_until(&self, is_reached: impl Fn(&str) -> bool, text: &str) {
         let mut content = self.shown.content.lock().expect("not poisoned");
         loop {
             let screen = content.screen.screen().contents();
-            if screen.contains(text) {
+            if is_reached(&screen) {
                 return;
             }
             let time = self.deadline.saturating_duration_since(Instant::now());
             let over = content.closed || time.is_zero();
             assert!(
                 !over,
-                "{text:?} is not on the screen of `{}`:\n{screen}",
+                "{text:?} is not as expected on the screen of `{}`:\n{screen}",
                 self.command
             );
             content = self

@@ -48,8 +48,8 @@ pub enum ContextError {
     /// A `.dockerignore` is too large.
     #[error("{} is larger than {} KiB", .0.display(), LARGEST_IGNORE_FILE / 1024)]
     LargeIgnore(PathBuf),
-    /// A file could not be read.
-    #[error("{} could not be read", path.display())]
+    /// A file cannot be read.
+    #[error("{} cannot be read", path.display())]
     Unreadable {
         /// Which file.
         path: PathBuf,
@@ -200,7 +200,7 @@ impl Context {
             append(&mut archive, entry.path(), relative).map_err(|error| {
                 io::Error::new(
                     error.kind(),
-                    format!("{} could not be read: {error}", entry.path().display()),
+                    format!("{} cannot be read: {error}", entry.path().display()),
                 )
             })?;
         }

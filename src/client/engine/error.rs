@@ -33,7 +33,7 @@ pub enum EngineError {
         found: String,
     },
     /// The engine refused a request.
-    #[error("the engine could not {action}: {message}")]
+    #[error("the engine cannot {action}: {message}")]
     Refused {
         /// What it was asked to do.
         action: String,

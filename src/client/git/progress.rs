@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 pub struct Progress {
     /// What is being done.
     pub phase: ProgressPhase,
-    /// Objects received, deltas resolved or files checked out.
+    /// Objects received, deltas resolved, files checked out or fetched.
     pub done: usize,
     /// How many there are in all.
     pub total: usize,
@@ -24,6 +24,8 @@ pub enum ProgressPhase {
     Resolving,
     /// Files are written.
     CheckingOut,
+    /// Files of Git LFS arrive.
+    FetchingFiles,
 }
 
 /// Where a blocking operation reports its progress, and what interrupts it.
@@ -68,6 +70,16 @@ impl Watch<'_> {
             done,
             total,
             bytes: 0,
+        });
+    }
+
+    /// Reports how many files of Git LFS came, and how large they are together.
+    pub(super) fn files(&self, done: usize, total: usize, bytes: u64) {
+        (self.progress)(Progress {
+            phase: ProgressPhase::FetchingFiles,
+            done,
+            total,
+            bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
         });
     }
 }

@@ -92,7 +92,7 @@ pub(super) fn find(
         Err(CredentialRetrievalError::HelperCommunicationError) => Err(RegistryError::Helper {
             helper: helper(),
             registry: registry.clone(),
-            what: "could not be run: is it installed and on the PATH?".to_owned(),
+            what: "cannot be run: is it installed and on the PATH?".to_owned(),
         }),
         Err(CredentialRetrievalError::MalformedHelperResponse) => Err(RegistryError::Helper {
             helper: helper(),

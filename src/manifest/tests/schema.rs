@@ -104,6 +104,77 @@ fn examples_and_defaults_of_the_schema_are_accepted() {
 }
 
 #[test]
+fn every_key_shows_by_default_or_example_what_it_takes() {
+    let schema = schema();
+    let mut found = Vec::new();
+    keys(&schema, "", &mut found);
+    for (path, property) in found {
+        let has_keys = property["properties"].is_object() || path == "services";
+        let shows = !property["examples"].is_null() || !property["default"].is_null();
+        assert!(
+            has_keys || shows,
+            "{path} has neither a default nor an example"
+        );
+    }
+}
+
+/// An editor underlines what xp would refuse, and nothing else.
+#[test]
+fn patterns_take_what_the_decoder_takes() {
+    let schema = schema();
+    let mut found = Vec::new();
+    keys(&schema, "", &mut found);
+    for (path, values) in [
+        (
+            "timeout",
+            &[
+                "30m", "1h30m", "1h 30m", "2d", "90s", "30m1h", "30", "m", "1.5h", "", "1 h",
+            ][..],
+        ),
+        (
+            "dockerBuilder.memory",
+            &[
+                "512m",
+                "2g",
+                "1.5GiB",
+                "2 Gb",
+                "104857600",
+                "2x",
+                "m",
+                "-1g",
+                "2gi",
+            ],
+        ),
+        (
+            "dockerBuilder.cpus",
+            &["2", "0.5", ".5", "2.", "two", "-1", "1e3"],
+        ),
+        (
+            "dockerBuilder.user",
+            &["caller", "root", "1:2", "me", "1", "a:b"],
+        ),
+        ("dockerBuilder.workdir", &["/a", "a"]),
+    ] {
+        let (_, property) = found.iter().find(|(known, _)| known == path).unwrap();
+        let pattern = regex::Regex::new(property["pattern"].as_str().unwrap()).unwrap();
+        let least = property["minLength"].as_u64().unwrap_or(0) as usize;
+        for value in values {
+            let mut service = json!({
+                "dir": "a", "git": { "remote": "https://h/a" }, "docker": { "image": "a" },
+                "dockerBuilder": { "image": "x" },
+            });
+            match path.split_once('.') {
+                Some((outer, inner)) => service[outer][inner] = json!(value),
+                None => service[path] = json!(value),
+            }
+            let text = json!({ "services": { "a": service } }).to_string();
+            let in_editor = value.len() >= least && pattern.is_match(value);
+            assert_eq!(in_editor, read(&text).is_ok(), "{path}: {value}");
+        }
+    }
+}
+
+#[test]
 fn the_committed_schema_is_the_generated_one() {
     let committed =
         std::fs::read_to_string(in_repository("schema/x-platform.schema.json")).unwrap();

@@ -44,7 +44,7 @@ pub fn junit(report: &RunReport<'_>) -> String {
         .collect();
     suites.extend(of_the_run(report));
     let all = Counts::of(suites.iter().flat_map(|suite| &suite.cases));
-    let mut xml = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
+    let mut xml = super::JUNIT_START.to_owned();
     put!(
         &mut xml,
         "<testsuites name=\"{}\" {} time=\"{:.3}\">\n",

@@ -12,6 +12,13 @@ use standing::Standing;
 
 pub use standing::RunState;
 
+/// What every page begins with, and nothing else does: a file that does not is not written over.
+pub const HTML_START: &str = "<!doctype html>\n<!-- Made by `xp report` -->\n";
+
+/// What every JUnit's XML of a run begins with, and nothing else does.
+pub const JUNIT_START: &str =
+    "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<!-- Made by `xp report` -->\n";
+
 /// What a document of a run is made from.
 pub struct RunReport<'a> {
     run: &'a Run,

@@ -92,7 +92,7 @@ fn root() -> PathBuf {
 }
 
 /// The sample platform's shape, with builders and scripts that take no time.
-fn platform(t: &Context) {
+pub(super) fn platform(t: &Context) {
     let base = t.engine().busybox();
     let backend = t.git_repo("zbackend");
     backend.commit(

@@ -135,7 +135,7 @@ fn the_build_sees_its_folders_alone(t: &Context) {
     let busybox = t.engine().busybox();
     let script = "pwd; cd ../..; find . -name .git -prune -o -type f -print | sort; echo made > services/a/made";
     t.platform(&[service("a", &url, ", include: [libs/common, go.mod]").script(busybox, script)]);
-    let output = t.xp(["build", "--verbose"]).success();
+    let output = t.xp(["build"]).success();
     let output = output.stderr_contains("/workspace/services/a\n");
     let seen: Vec<&str> = output
         .stderr

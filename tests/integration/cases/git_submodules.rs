@@ -21,7 +21,7 @@ pub const CASES: &[Case] = cases![
 
 impl GitRepository {
     /// Adds another repository as a submodule, by a URL of any kind, and commits it.
-    fn add_submodule(&self, path: &str, url: &str, commit: &str) -> String {
+    pub fn add_submodule(&self, path: &str, url: &str, commit: &str) -> String {
         let modules = self.clone_path().join(".gitmodules");
         let mut text = fs::read_to_string(&modules).unwrap_or_default();
         text.push_str(&format!(

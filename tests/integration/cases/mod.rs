@@ -2,9 +2,12 @@
 
 mod builder;
 mod builder_images;
+mod ci;
+mod completions;
 mod credentials;
 mod decisions;
 mod docs;
+mod editor;
 mod engine_alone;
 mod events;
 mod git_export;
@@ -18,13 +21,16 @@ mod git_sync;
 mod git_transports;
 mod git_user_work;
 mod graph;
+mod help;
 mod image_build;
+mod init;
 mod interrupt;
 mod local;
 mod lock;
 mod lock_diff;
 mod logs;
 mod manifest;
+mod plain_lines;
 mod plan;
 mod publish;
 mod recipe;
@@ -47,9 +53,12 @@ pub fn all() -> Vec<Case> {
     [
         builder::CASES,
         builder_images::CASES,
+        ci::CASES,
+        completions::CASES,
         credentials::CASES,
         decisions::CASES,
         docs::CASES,
+        editor::CASES,
         engine_alone::CASES,
         events::CASES,
         git_export::CASES,
@@ -63,13 +72,16 @@ pub fn all() -> Vec<Case> {
         git_transports::CASES,
         git_user_work::CASES,
         graph::CASES,
+        help::CASES,
         image_build::CASES,
+        init::CASES,
         interrupt::CASES,
         local::CASES,
         lock::CASES,
         lock_diff::CASES,
         logs::CASES,
         manifest::CASES,
+        plain_lines::CASES,
         plan::CASES,
         publish::CASES,
         recipe::CASES,

@@ -421,7 +421,7 @@ fn a_failure_is_said_once_more_at_the_end(t: &Context) {
     let build = t.xp(["build"]).failure(1);
     let (_, end) = build.stderr.split_once("\n\nerror: ").expect("an end");
     assert!(
-        end.starts_with("zbackend: image: the engine could not build the image: "),
+        end.starts_with("zbackend: image: the engine cannot build the image: "),
         "{build}"
     );
     assert!(end.contains("the end of its log:\n"), "{build}");
@@ -436,7 +436,7 @@ fn a_failure_is_said_once_more_at_the_end(t: &Context) {
     let build = build
         .stdout_contains("FAILED")
         .stdout_contains("image failed");
-    assert!(!build.stdout.contains("could not build"), "{build}");
+    assert!(!build.stdout.contains("cannot build"), "{build}");
     build.does_not_contain("canary");
 }
 

@@ -102,6 +102,12 @@ fn a_page_goes_where_it_is_wanted(t: &Context) {
     assert_eq!(entries.count(), 1, "nothing is left beside it");
     let printed = t.xp(["report", "--output", "-"]).success();
     assert!(printed.stdout.starts_with("<!doctype html>"));
+    // What is no report is somebody's.
+    let manifest = t.read("x-platform.yml");
+    t.xp(["report", "-o", "x-platform.yml"])
+        .failure(2)
+        .stderr_contains("x-platform.yml is there and is no report");
+    assert_eq!(t.read("x-platform.yml"), manifest);
     t.xp(["report", "-o", "out"])
         .failure(3)
         .stderr_contains("out cannot be written: Is a directory");

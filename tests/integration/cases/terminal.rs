@@ -11,6 +11,9 @@ use crate::wait::wait_until;
 pub const CASES: &[Case] = cases![
     bars_show_what_runs,
     bars_fit_a_narrow_terminal,
+    hundreds_of_services_fit_a_low_terminal,
+    transfers_are_told_in_bytes,
+    wide_characters_and_escapes_keep_their_place,
     interrupt_leaves_a_clean_screen,
     failure_is_shown_without_bars,
     nothing_to_do_is_just_the_table,
@@ -84,26 +87,45 @@ fn bars_fit_a_narrow_terminal(t: &Context) {
         "another-service-with-such-a-long-name-xx",
     ];
     let platform = Services::new(t, &names);
-    let wait = "i=0; until [ -e go ]; do i=$((i+1)); echo $i is the number of a long line; sleep 0.02; done";
+    let wait = "i=0; until [ -e go ]; do i=$((i+1)); echo $i is the number of a long line, 構築; sleep 0.02; done";
     platform.manifest(&names.map(|name| (name, platform.scripts(wait))));
     let terminal = t.xp(["build", "--jobs", "2"]).in_terminal(40, 24);
-    // After many lines there are still three rows: two bars and the sum.
-    wait_until("both bars show a line with a high number", || {
+    // However much they print, there are three rows: two services and the sum.
+    wait_until("both rows show their phase for a second", || {
         let screen = rows(&terminal.screen(), 40);
-        let numbers = screen
+        let building = screen
             .iter()
-            .filter_map(|row| row.split_whitespace().nth(4)?.parse().ok());
-        numbers.filter(|number: &u32| *number > 40).count() == 2
+            .filter(|row| row.contains("  build  ") && !row.contains(" 0."));
+        building.count() == 2
     });
     let screen = rows(&terminal.screen(), 40);
     assert_eq!(screen.len(), 3, "{screen:?}");
-    assert!(
-        screen[..2]
-            .iter()
-            .any(|row| row.contains("a-service-wi…  build ")),
-        "{screen:?}"
-    );
-    assert!(screen[2].starts_with("0 of 2 done, "), "{screen:?}");
+    let has = |start: &str| {
+        let mut rows = screen.iter();
+        rows.any(|row| row.contains(start) && row.ends_with('s'))
+    };
+    assert!(has(" a-service-with-a-n…  build  "), "{screen:?}");
+    assert!(has(" another-service-wi…  build  "), "{screen:?}");
+    let sum = &screen[2];
+    assert!(sum.starts_with("0 of 2 done, 2 of 2 jobs, "), "{screen:?}");
+
+    // A wider one shows more at once, and a low one what it has room for.
+    terminal.resize(120, 24);
+    wait_until("the last lines are shown", || {
+        let screen = rows(&terminal.screen(), 120);
+        names.iter().all(|name| {
+            let start = format!(" {name} ");
+            let found = screen.iter().find(|row| row.contains(&start));
+            found.is_some_and(|row| row.contains(" is the number of"))
+        })
+    });
+    terminal.resize(120, 3);
+    terminal.wait_for("  … and 2 more");
+    terminal.resize(120, 24);
+    wait_until("both have a row again", || {
+        let screen = terminal.screen();
+        screen.matches("  build  ").count() == 2 && screen.matches("0 of 2 done").count() == 1
+    });
     for name in names {
         fs::write(t.dir().join(format!(".xp/build/{name}/go")), "").expect("it runs");
     }
@@ -112,10 +134,42 @@ fn bars_fit_a_narrow_terminal(t: &Context) {
     assert_no_bars(&screen);
 }
 
+fn hundreds_of_services_fit_a_low_terminal(t: &Context) {
+    const SERVICES: usize = 200;
+    let repository = t.git_repo("shared");
+    repository.commit(&[("Dockerfile", "FROM scratch\n")], "Start");
+    let url = repository.url_file();
+    let services = (1..=SERVICES).map(|number| {
+        format!("  s{number}: {{ dir: src/s{number}, git: {{ remote: \"{url}\" }}, docker: {{ image: s{number} }} }}\n")
+    });
+    t.manifest(&format!("services:\n{}", services.collect::<String>()));
+    let terminal = t.xp(["sync", "--jobs", "50"]).in_terminal(60, 10);
+    wait_until("more run than there is room for", || {
+        let screen = terminal.screen();
+        let rows: Vec<&str> = screen.lines().map(str::trim_end).collect();
+        let more = |row: &&str| row.starts_with("  … and ") && row.ends_with(" more");
+        let last = rows.last().copied().unwrap_or_default();
+        rows.iter().any(more) && last.contains(" of 200 done, ")
+    });
+    wait_until("the sum follows", || {
+        let written = terminal.written();
+        let before = written.rsplit(" of 200 done").nth(1).unwrap_or_default();
+        let number = before.rsplit(|c: char| !c.is_ascii_digit()).next();
+        number.and_then(|number| number.parse().ok()) > Some(SERVICES / 2)
+    });
+    let written = terminal.written();
+    let (status, screen) = terminal.wait();
+    assert!(status.success(), "{screen}");
+    assert!(written.contains("done\u{1b}[0m in "), "{written}");
+    // The table follows, and no row of what ran is left.
+    assert_no_bars(&screen);
+    assert!(!screen.contains("of 200 done"), "{screen}");
+}
+
 fn interrupt_leaves_a_clean_screen(t: &Context) {
     let app = App::with_scripts(t, "", &["echo It is begun; sleep 1000"]);
     let mut terminal = app.build().in_terminal(80, 24);
-    terminal.wait_for("  It is begun");
+    terminal.wait_for(" │ It is begun");
     terminal.type_keys("\x03");
     let (status, screen) = terminal.wait();
     assert_eq!(status.code(), Some(130));
@@ -136,6 +190,44 @@ fn interrupt_leaves_a_clean_screen(t: &Context) {
         .1;
     let has = |setting: &str| after.split_whitespace().any(|word| word == setting);
     assert!(has("echoctl") && has("echo"), "{after}");
+}
+
+fn transfers_are_told_in_bytes(t: &Context) {
+    // Random bytes take their time, as nothing compresses them.
+    let app = App::with_scripts(t, "", &["head -c 60000000 /dev/urandom > blob"]);
+    let manifest = t.read("x-platform.yml");
+    t.manifest(&format!("registry: {}\n{manifest}", t.registry().host()));
+    let terminal = app.build().in_terminal(100, 24);
+    wait_until("the push shows its bytes", || {
+        let written = terminal.written();
+        // All of the blob, and the layer below it.
+        let bar = written.contains("━━") && written.contains(" of 6");
+        bar && written.contains(" MB/s") && written.contains(" MB pushed, ")
+    });
+    let (status, screen) = terminal.wait();
+    assert!(status.success(), "{screen}");
+    assert_no_bars(&screen);
+}
+
+fn wide_characters_and_escapes_keep_their_place(t: &Context) {
+    let wide = "構築する".repeat(6);
+    let script = format!(
+        "printf '\\033[2J\\033[9A\\033]0;title\\007\\010\\010{wide}\\n'; until [ -e go ]; do sleep 0.1; done"
+    );
+    let app = App::with_scripts(t, "", &[&script]);
+    let terminal = app.build().in_terminal(60, 10);
+    terminal.wait_for("  構築する構築する構築する構築する…");
+    let screen = terminal.screen();
+    let rows: Vec<&str> = screen.lines().collect();
+    assert_eq!(rows.len(), 2, "{screen}");
+    assert!(rows[0].contains(" app  build  "), "{screen}");
+    assert!(rows[1].starts_with("0 of 1 done, 1 of "), "{screen}");
+    let written = terminal.written();
+    assert!(!written.contains("\u{1b}[2J") && !written.contains("title\u{7}"));
+    fs::write(t.dir().join(".xp/build/app/go"), "").expect("it runs");
+    let (status, screen) = terminal.wait();
+    assert!(status.success());
+    assert_no_bars(&screen);
 }
 
 fn failure_is_shown_without_bars(t: &Context) {

@@ -63,7 +63,7 @@ pub(in crate::client::git) fn fetch(
     let fetched = client.shared.runtime.block_on(async {
         tokio::select! {
             () = watch.cancel.cancelled() => Err(GitError::interrupted()),
-            fetched = fetch_all(client, files, pointers) => fetched,
+            fetched = fetch_all(client, files, pointers, watch) => fetched,
         }
     });
     drop(storage);
@@ -74,9 +74,10 @@ async fn fetch_all(
     client: &GitClient,
     files: &Files<'_>,
     pointers: &[Pointer],
+    watch: &Watch<'_>,
 ) -> Result<(), GitError> {
     let mut process = Process::start(client, files, pointers)?;
-    let done = process.replace_all(files, pointers).await;
+    let done = process.replace_all(files, pointers, watch).await;
     match done {
         Ok(()) => {
             process.end().await;
@@ -161,7 +162,14 @@ impl Process {
         &mut self,
         files: &Files<'_>,
         pointers: &[Pointer],
+        watch: &Watch<'_>,
     ) -> Result<(), Failure> {
+        let (mut done, mut bytes) = (0, 0);
+        let mut came = |size: u64| {
+            (done, bytes) = (done + 1, bytes + size);
+            watch.files(done, pointers.len(), bytes);
+        };
+        watch.files(0, pointers.len(), 0);
         let first = pointers.first().map(name).unwrap_or_default();
         let can_delay = self.greet().await.ok_or(Failure::Broken(first.clone()))?;
         let mut delayed: BTreeMap<Vec<u8>, &Pointer> = BTreeMap::new();
@@ -171,7 +179,7 @@ impl Process {
                 .await
                 .ok_or_else(broken)?;
             match self.status().await.ok_or_else(broken)?.as_str() {
-                "success" => self.receive(files, pointer).await?,
+                "success" => came(self.receive(files, pointer).await?),
                 "delayed" => {
                     delayed.insert(pointer.path.as_bytes().to_vec(), pointer);
                 }
@@ -192,7 +200,7 @@ impl Process {
                 let broken = || Failure::Broken(name(pointer));
                 self.ask(pointer, false, b"").await.ok_or_else(broken)?;
                 match self.status().await.ok_or_else(broken)?.as_str() {
-                    "success" => self.receive(files, pointer).await?,
+                    "success" => came(self.receive(files, pointer).await?),
                     _ => return Err(broken()),
                 }
             }
@@ -252,8 +260,9 @@ impl Process {
         String::from_utf8(status.to_vec()).ok()
     }
 
-    /// Writes the file that comes in place of its pointer, and compares it with what was announced.
-    async fn receive(&mut self, files: &Files<'_>, pointer: &Pointer) -> Result<(), Failure> {
+    /// Writes the file that comes in place of its pointer, and compares it with what was announced;
+    /// returns its size.
+    async fn receive(&mut self, files: &Files<'_>, pointer: &Pointer) -> Result<u64, Failure> {
         let path = files.work_tree.join(&pointer.path);
         let cannot_write =
             |cause| GitError::file(format!("cannot write {}", path.display()), cause);
@@ -298,7 +307,7 @@ impl Process {
                 .because(format!("{size} bytes came, with the SHA-256 {found}"))
                 .into());
         }
-        Ok(())
+        Ok(size)
     }
 
     async fn send(&mut self, lines: &[&str]) -> Option<()> {

@@ -30,7 +30,7 @@ const SCRIPT: &str = include_str!("page.js");
 /// Returns the page.
 pub fn page(report: &RunReport<'_>) -> String {
     let logs = ends::read(report);
-    let mut html = String::from("<!doctype html>\n<html lang=\"en\">\n");
+    let mut html = format!("{}<html lang=\"en\">\n", super::HTML_START);
     head(&mut html, report);
     html.push_str("<body>\n");
     header::header(&mut html, report);

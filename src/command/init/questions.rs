@@ -1,0 +1,88 @@
+//! What is asked on a terminal.
+
+use tokio::signal;
+
+use crate::client::git::joined;
+use crate::error::{Exit, Failure, render};
+use crate::image::RegistryPrefix;
+use crate::init::{Draft, Wishes};
+use crate::report::{ask, paint, say};
+use crate::settings::Settings;
+
+/// From so many services on, it is asked which.
+const MANY_SERVICES: usize = 9;
+
+/// Asks what only a person can know.
+pub async fn ask_for(
+    settings: &Settings,
+    draft: &Draft,
+    wishes: &mut Wishes,
+) -> Result<(), Failure> {
+    let color = settings.report.color;
+    if wishes.registry.is_none() {
+        let suggested = draft.suggested_registry();
+        let (question, default) = match suggested {
+            Some(prefix) => ("Push images to which registry? (`-` for none)", prefix),
+            None => (
+                "Push images to which registry, such as harbour.example.com/x?",
+                "none",
+            ),
+        };
+        loop {
+            let answer = answer(question, default, color).await?;
+            let prefix = match answer.as_str() {
+                "-" | "none" => break,
+                "" => suggested.unwrap_or_default(),
+                prefix => prefix,
+            };
+            if prefix.is_empty() {
+                break;
+            }
+            match prefix.parse::<RegistryPrefix>() {
+                Ok(prefix) => {
+                    wishes.registry = Some(prefix);
+                    break;
+                }
+                Err(error) => say(&paint(&format!("error: {error}"), color)),
+            }
+        }
+    }
+    if wishes.services.is_empty() && draft.services.len() >= MANY_SERVICES {
+        loop {
+            let answer = answer("Which services? Names or patterns", "all", color).await?;
+            if matches!(answer.as_str(), "" | "all") {
+                break;
+            }
+            let patterns = answer
+                .split([',', ' '])
+                .filter(|pattern| !pattern.is_empty());
+            let patterns: Vec<String> = patterns.map(str::to_owned).collect();
+            match draft.check_patterns(&patterns) {
+                Ok(()) => {
+                    wishes.services = patterns;
+                    break;
+                }
+                Err(error) => say(&paint(&render(&error), color)),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Waits for an answer; Ctrl-C and the end of the input write nothing.
+async fn answer(question: &'static str, default: &str, color: bool) -> Result<String, Failure> {
+    let default = default.to_owned();
+    let line = tokio::task::spawn_blocking(move || ask(question, &default, color));
+    let line = tokio::select! {
+        line = line => joined(line),
+        _ = signal::ctrl_c() => Ok(None),
+    };
+    match line {
+        Ok(Some(line)) => Ok(line),
+        Ok(None) => {
+            say("\nNothing was written");
+            Err(Failure::silent(Exit::Interrupted))
+        }
+        Err(error) => Err(Failure::outside(format!("no answer can be read: {error}"))),
+    }
+}

@@ -1,0 +1,40 @@
+//! `xp man`
+
+use std::fs;
+use std::path::Path;
+
+use crate::cli::ManArgs;
+use crate::error::Failure;
+use crate::man;
+
+/// Prints one page, or writes all of them.
+pub fn run(args: &ManArgs) -> Result<(), Failure> {
+    let pages = man::pages();
+    if let Some(folder) = &args.out {
+        return write(folder, &pages);
+    }
+    let name = format!("xp {}", args.page.join(" "));
+    let name = name.trim().replace(' ', "-");
+    match pages.iter().find(|page| page.name == name) {
+        Some(page) => super::print(&page.text),
+        None => Err(Failure::usage(format!(
+            "there is no manual page `{name}`\nhint: `xp help` lists the commands"
+        ))),
+    }
+}
+
+fn write(folder: &Path, pages: &[man::Page]) -> Result<(), Failure> {
+    let failed = |path: &Path, error: std::io::Error| {
+        Failure::outside(format!("cannot write {}: {error}", path.display()))
+    };
+    fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
+    for page in pages {
+        let path = folder.join(format!("{}.1", page.name));
+        fs::write(&path, &page.text).map_err(|error| failed(&path, error))?;
+    }
+    super::print(&format!(
+        "wrote {} to {}\n",
+        super::many(pages.len(), "page"),
+        folder.display()
+    ))
+}

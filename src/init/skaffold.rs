@@ -1,0 +1,294 @@
+//! `skaffold.yaml`: the artifacts that Skaffold would build.
+
+use super::build::{Build, Context, Value};
+use super::yaml::{YamlFile, get};
+use super::{Read, path};
+use crate::manifest::ManifestError;
+use crate::manifest::node::Node;
+
+/// Files that require each other, at most.
+const MAX_FILES: usize = 200;
+
+/// Builders of Skaffold that take a Dockerfile.
+const DOCKERFILE: [&str; 2] = ["docker", "kaniko"];
+/// The others.
+const OTHER: [&str; 5] = ["bazel", "buildpacks", "custom", "jib", "ko"];
+
+/// Reads a Skaffold file, with those that it requires.
+///
+/// # Errors
+///
+/// A file that is missing, no YAML, or of another shape.
+pub fn read(file: &str, read: &Read<'_>) -> Result<Vec<Build>, ManifestError> {
+    let mut reader = Reader {
+        read,
+        done: Vec::new(),
+        builds: Vec::new(),
+    };
+    reader.file(file)?;
+    Ok(reader.builds)
+}
+
+struct Reader<'r> {
+    read: &'r Read<'r>,
+    done: Vec<String>,
+    builds: Vec<Build>,
+}
+
+impl Reader<'_> {
+    fn file(&mut self, file: &str) -> Result<(), ManifestError> {
+        // Files may require each other in a circle: Skaffold reads each once, too.
+        if self.done.iter().any(|done| done == file) {
+            return Ok(());
+        }
+        self.done.push(file.to_owned());
+        if self.done.len() > MAX_FILES {
+            let message =
+                format!("it is one of more than {MAX_FILES} files that require each other");
+            return Err(super::wrong_file(file, message));
+        }
+        let Some(text) = (self.read)(file)? else {
+            return Err(super::wrong_file(file, "there is no such file"));
+        };
+        let yaml = YamlFile::parse(file, &text)?;
+        for document in yaml.documents() {
+            yaml.mapping(document, "a document")?;
+            let version = yaml.text_of(document, "apiVersion")?;
+            if !version.is_some_and(|version| version.starts_with("skaffold/")) {
+                return Err(yaml.error_with(
+                    document,
+                    "this is no Skaffold file: its `apiVersion` is not `skaffold/…`",
+                    Some("name another file by `--from`"),
+                ));
+            }
+            for required in yaml.list_of(document, "requires")? {
+                if let Some(written) = yaml.text_of(required, "path")? {
+                    self.required(&yaml, file, required, written)?;
+                }
+            }
+            if let Some(build) = get(document, "build") {
+                self.artifacts(&yaml, file, build, None)?;
+            }
+            for profile in yaml.list_of(document, "profiles")? {
+                let name = yaml.text_of(profile, "name")?;
+                if let Some(build) = get(profile, "build") {
+                    self.artifacts(&yaml, file, build, name)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn required(
+        &mut self,
+        yaml: &YamlFile,
+        file: &str,
+        node: &Node,
+        written: &str,
+    ) -> Result<(), ManifestError> {
+        let Some(path) = path::join(path::parent(file), written) else {
+            let message = format!("`{written}` leads out of the platform's folder");
+            return Err(yaml.error(node, message));
+        };
+        // A folder stands for the file of that name in it.
+        if path.ends_with(".yaml") || path.ends_with(".yml") {
+            return self.file(&path);
+        }
+        self.file(&path::join(&path, "skaffold.yaml").unwrap_or(path))
+    }
+
+    fn artifacts(
+        &mut self,
+        yaml: &YamlFile,
+        file: &str,
+        build: &Node,
+        profile: Option<&str>,
+    ) -> Result<(), ManifestError> {
+        yaml.mapping(build, "`build`")?;
+        for artifact in yaml.list_of(build, "artifacts")? {
+            let Some(image) = yaml.text_of(artifact, "image")? else {
+                return Err(yaml.error(artifact, "an artifact has no `image`"));
+            };
+            // A profile most often says the same in another way.
+            if self.builds.iter().any(|build| build.name == image) {
+                continue;
+            }
+            let mut build = artifact_build(yaml, file, artifact, image)?;
+            if let Some(profile) = profile {
+                build.todos.push(format!(
+                    "only the profile `{profile}` of Skaffold builds it"
+                ));
+            }
+            self.builds.push(build);
+        }
+        Ok(())
+    }
+}
+
+fn artifact_build(
+    yaml: &YamlFile,
+    file: &str,
+    artifact: &Node,
+    image: &str,
+) -> Result<Build, ManifestError> {
+    let written = yaml.text_of(artifact, "context")?.unwrap_or(".");
+    let context = match path::join(path::parent(file), written) {
+        Some(folder) => Context::Folder(folder),
+        None => Context::None(format!(
+            "its folder, `{written}`, is outside of the platform's"
+        )),
+    };
+    let mut build = Build {
+        // Images are how artifacts name each other.
+        name: image.to_owned(),
+        file: file.to_owned(),
+        image: Some(image.to_owned()),
+        context,
+        dockerfile: None,
+        target: None,
+        args: Vec::new(),
+        needs: Vec::new(),
+        todos: Vec::new(),
+    };
+    if let Some(other) = OTHER.iter().find(|other| get(artifact, other).is_some()) {
+        build.context = Context::None(format!(
+            "Skaffold builds it by {other}, without a Dockerfile"
+        ));
+    }
+    let docker = DOCKERFILE.iter().find_map(|key| get(artifact, key));
+    if let Some(docker) = docker {
+        yaml.mapping(docker, "a builder")?;
+        build.dockerfile = yaml.text_of(docker, "dockerfile")?.map(str::to_owned);
+        build.target = yaml.text_of(docker, "target")?.map(str::to_owned);
+        if let Some(args) = get(docker, "buildArgs") {
+            for entry in yaml.mapping(args, "`buildArgs`")? {
+                let text = yaml.text(&entry.value, "a build argument")?;
+                build.args.push((entry.key.clone(), argument(text)));
+            }
+        }
+        for key in ["secrets", "ssh", "network", "addHost"] {
+            if get(docker, key).is_some() {
+                let todo = format!("Skaffold's `docker.{key}` is not taken over");
+                build.todos.push(todo);
+            }
+        }
+    }
+    for required in yaml.list_of(artifact, "requires")? {
+        let Some(image) = yaml.text_of(required, "image")? else {
+            return Err(yaml.error(required, "an item of `requires` has no `image`"));
+        };
+        match yaml.text_of(required, "alias")? {
+            Some(alias) => build
+                .args
+                .push((alias.to_owned(), Value::ImageOf(image.to_owned()))),
+            None => build.needs.push(image.to_owned()),
+        }
+    }
+    Ok(build)
+}
+
+fn argument(text: Option<&str>) -> Value {
+    match text {
+        Some(text) if text.contains("{{") => Value::Unknown(format!(
+            "Skaffold makes it by a template, `{text}`: `${{{{ env.NAME }}}}` stands for a variable here"
+        )),
+        Some(text) => Value::Text(text.to_owned(), None),
+        None => Value::Unknown("Skaffold takes it from the environment".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::files;
+    use super::*;
+
+    const FILE: &str = "\
+apiVersion: skaffold/v4beta11
+kind: Config
+metadata: {name: shop}
+requires:
+  - path: ../worker
+build:
+  artifacts:
+    - image: registry.example.com/shop/api
+      context: ../api
+      docker:
+        dockerfile: build/Dockerfile
+        target: runtime
+        buildArgs: {GO: '1.22', REV: '{{.REV}}'}
+      requires:
+        - {image: shop-base, alias: BASE}
+    - image: shop-base
+      context: ../base
+    - image: shop-java
+      jib: {}
+profiles:
+  - name: dev
+    build:
+      artifacts:
+        - {image: shop-base, context: ../elsewhere}
+        - {image: shop-debug, context: ../debug}
+---
+apiVersion: skaffold/v4beta11
+kind: Config
+build: {}
+";
+
+    #[test]
+    fn artifacts_of_all_documents_files_and_profiles_are_found() {
+        let required = "apiVersion: skaffold/v3\nbuild: {artifacts: [{image: w}]}\nrequires: [{path: ../k8s/skaffold.yaml}]\n";
+        let files = files(&[
+            ("k8s/skaffold.yaml", FILE),
+            ("worker/skaffold.yaml", required),
+        ]);
+        let builds = read("k8s/skaffold.yaml", &files).unwrap();
+        let names: Vec<&str> = builds.iter().map(|build| build.name.as_str()).collect();
+        assert_eq!(
+            names,
+            [
+                "w",
+                "registry.example.com/shop/api",
+                "shop-base",
+                "shop-java",
+                "shop-debug"
+            ]
+        );
+        let api = &builds[1];
+        assert_eq!(api.context, Context::Folder("api".to_owned()));
+        assert_eq!(api.dockerfile.as_deref(), Some("build/Dockerfile"));
+        assert_eq!(api.target.as_deref(), Some("runtime"));
+        assert_eq!(
+            api.args[0],
+            ("GO".to_owned(), Value::Text("1.22".to_owned(), None))
+        );
+        assert!(matches!(&api.args[1].1, Value::Unknown(_)));
+        assert_eq!(api.args[2].1, Value::ImageOf("shop-base".to_owned()));
+        assert_eq!(builds[2].context, Context::Folder("base".to_owned()));
+        assert!(matches!(&builds[3].context, Context::None(why) if why.contains("jib")));
+        assert!(builds[4].todos[0].contains("`dev`"));
+    }
+
+    #[test]
+    fn wrong_shapes_are_shown_with_their_lines() {
+        for (text, expected) in [
+            ("apiVersion: apps/v1\n", "no Skaffold file"),
+            ("apiVersion: skaffold/v4\nbuild: [x]\n", "must be a mapping"),
+            (
+                "apiVersion: skaffold/v4\nbuild:\n  artifacts: x\n",
+                "must be a list",
+            ),
+            (
+                "apiVersion: skaffold/v4\nrequires: [{path: ../..}]\n",
+                "leads out",
+            ),
+            (
+                "apiVersion: skaffold/v4\nrequires: [{path: gone}]\n",
+                "no such file",
+            ),
+        ] {
+            let files = files(&[("skaffold.yaml", text)]);
+            let error = read("skaffold.yaml", &files).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

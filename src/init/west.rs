@@ -1,0 +1,344 @@
+//! `west.yml`: the projects of a west workspace.
+
+use std::collections::BTreeMap;
+
+use super::project::{Project, Projects};
+use super::yaml::{YamlFile, get};
+use super::{Read, path};
+use crate::manifest::ManifestError;
+use crate::manifest::node::{Kind, Node};
+
+/// Manifests that import each other, at most.
+const MAX_FILES: usize = 200;
+
+/// Reads a west manifest, with those that it imports as far as they are here.
+///
+/// Working copies are where west puts them: from the platform's folder on.
+///
+/// # Errors
+///
+/// A file that is missing, no YAML, or of another shape, and manifests that import each other in a circle.
+pub fn read(file: &str, read: &Read<'_>) -> Result<Projects, ManifestError> {
+    let mut reader = Reader {
+        read,
+        opened: 0,
+        open: Vec::new(),
+        names: Vec::new(),
+        found: Projects::default(),
+    };
+    reader.file(file, &Filter::default())?;
+    Ok(reader.found)
+}
+
+struct Reader<'r> {
+    read: &'r Read<'r>,
+    opened: usize,
+    open: Vec<String>,
+    /// The projects so far: the first of a name counts.
+    names: Vec<String>,
+    found: Projects,
+}
+
+/// What of an imported manifest counts.
+#[derive(Clone, Default)]
+struct Filter {
+    prefix: Option<String>,
+    allowed: Vec<String>,
+    blocked: Vec<String>,
+}
+
+impl Filter {
+    fn takes(&self, name: &str) -> bool {
+        let is_in = |list: &[String]| list.iter().any(|known| known == name);
+        (self.allowed.is_empty() || is_in(&self.allowed)) && !is_in(&self.blocked)
+    }
+}
+
+impl Reader<'_> {
+    fn file(&mut self, file: &str, filter: &Filter) -> Result<(), ManifestError> {
+        self.opened += 1;
+        if self.opened > MAX_FILES {
+            let message = format!("it is one of more than {MAX_FILES} that import each other");
+            return Err(super::wrong_file(file, message));
+        }
+        let Some(text) = (self.read)(file)? else {
+            return Err(super::wrong_file(file, "there is no such file"));
+        };
+        let yaml = YamlFile::parse(file, &text)?;
+        let Some(manifest) = yaml.root()?.and_then(|root| get(root, "manifest")) else {
+            return Err(super::wrong_file(
+                file,
+                "this is no west manifest: it has no `manifest`",
+            ));
+        };
+        yaml.mapping(manifest, "`manifest`")?;
+        if self.open.iter().any(|open| open == file) {
+            return Err(yaml.error(manifest, format!("`{file}` imports itself")));
+        }
+        self.open.push(file.to_owned());
+        // West reads what the manifest's own repository imports first.
+        if let Some(import) = get(manifest, "self").and_then(|own| get(own, "import")) {
+            let folder = path::parent(file).to_owned();
+            for (written, filter) in imports(&yaml, import, filter)? {
+                let Some(path) = path::join(&folder, &written) else {
+                    let message = format!("`{written}` leads out of the platform's folder");
+                    return Err(yaml.error(import, message));
+                };
+                self.file(&path, &filter)?;
+            }
+        }
+        self.projects(&yaml, file, manifest, filter)?;
+        self.open.pop();
+        Ok(())
+    }
+
+    fn projects(
+        &mut self,
+        yaml: &YamlFile,
+        file: &str,
+        manifest: &Node,
+        filter: &Filter,
+    ) -> Result<(), ManifestError> {
+        let defaults = get(manifest, "defaults");
+        let default = |key| match defaults {
+            Some(defaults) => yaml.text_of(defaults, key),
+            None => Ok(None),
+        };
+        let (default_remote, default_revision) = (default("remote")?, default("revision")?);
+        let mut remotes = BTreeMap::new();
+        for remote in yaml.list_of(manifest, "remotes")? {
+            let pair = (
+                yaml.text_of(remote, "name")?,
+                yaml.text_of(remote, "url-base")?,
+            );
+            let (Some(name), Some(base)) = pair else {
+                return Err(yaml.error(remote, "a remote needs `name` and `url-base`"));
+            };
+            remotes.insert(name, base.trim_end_matches('/'));
+        }
+        let disabled: Vec<&str> = yaml
+            .texts_of(manifest, "group-filter")?
+            .into_iter()
+            .filter_map(|group| group.strip_prefix('-'))
+            .collect();
+        let mut waiting = Vec::new();
+        for node in yaml.list_of(manifest, "projects")? {
+            let Some(name) = yaml.text_of(node, "name")? else {
+                return Err(yaml.error(node, "a project has no `name`"));
+            };
+            if !filter.takes(name) || self.names.iter().any(|known| known == name) {
+                continue;
+            }
+            self.names.push(name.to_owned());
+            let below = filter.prefix.as_deref().unwrap_or(".");
+            let written = yaml.text_of(node, "path")?.unwrap_or(name);
+            let Some(dir) = path::join(below, written).filter(|dir| dir != ".") else {
+                let message = format!("`{written}` leads out of the platform's folder");
+                return Err(yaml.error(get(node, "path").unwrap_or(node), message));
+            };
+            let groups = yaml.texts_of(node, "groups")?;
+            if !groups.is_empty() && groups.iter().all(|group| disabled.contains(group)) {
+                let why = format!("{file} turns its group off: {}", groups.join(", "));
+                self.found.left_out.push((dir, why));
+                continue;
+            }
+            let remote = yaml.text_of(node, "remote")?.or(default_remote);
+            let url = match (yaml.text_of(node, "url")?, remote) {
+                (Some(url), _) => url.to_owned(),
+                (None, Some(remote)) => {
+                    let Some(base) = remotes.get(remote) else {
+                        let message = format!("project `{name}`: there is no remote `{remote}`");
+                        return Err(yaml.error(node, message));
+                    };
+                    let repository = yaml.text_of(node, "repo-path")?.unwrap_or(name);
+                    format!("{base}/{repository}")
+                }
+                (None, None) => {
+                    let message = format!("project `{name}` has neither `url` nor `remote`");
+                    return Err(yaml.error(node, message));
+                }
+            };
+            // West's own default is the branch `master`.
+            let revision = yaml.text_of(node, "revision")?.or(default_revision);
+            let project = Project {
+                dir: dir.clone(),
+                file: file.to_owned(),
+                remote: Some(url),
+                reference: Some(revision.unwrap_or("master").to_owned()),
+                todos: Vec::new(),
+            };
+            self.found.projects.push(project);
+            if let Some(import) = get(node, "import") {
+                waiting.push((dir, import));
+            }
+        }
+        for (dir, import) in waiting {
+            self.import_of_project(yaml, &dir, import, filter)?;
+        }
+        Ok(())
+    }
+
+    fn import_of_project(
+        &mut self,
+        yaml: &YamlFile,
+        dir: &str,
+        import: &Node,
+        filter: &Filter,
+    ) -> Result<(), ManifestError> {
+        for (written, filter) in imports(yaml, import, filter)? {
+            let Some(path) = path::join(dir, &written) else {
+                let message = format!("`{written}` leads out of the platform's folder");
+                return Err(yaml.error(import, message));
+            };
+            if (self.read)(&path)?.is_some() {
+                self.file(&path, &filter)?;
+            } else if let Some(project) = self
+                .found
+                .projects
+                .iter_mut()
+                .find(|project| project.dir == dir)
+            {
+                project.todos.push(format!(
+                    "west imports further projects from its `{written}`, which is not here: \
+                     `west update`, then `xp init --force` finds them"
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns the files that an `import` names, with what of them counts.
+fn imports(
+    yaml: &YamlFile,
+    import: &Node,
+    outer: &Filter,
+) -> Result<Vec<(String, Filter)>, ManifestError> {
+    match &import.kind {
+        Kind::Null => Ok(Vec::new()),
+        Kind::Scalar { text, .. } => Ok(match text.as_str() {
+            "false" => Vec::new(),
+            "true" => vec![("west.yml".to_owned(), outer.clone())],
+            file => vec![(file.to_owned(), outer.clone())],
+        }),
+        Kind::Sequence(items) => {
+            let mut all = Vec::new();
+            for item in items {
+                // A list within a list means nothing to west.
+                if !matches!(item.kind, Kind::Sequence(_)) {
+                    all.extend(imports(yaml, item, outer)?);
+                }
+            }
+            Ok(all)
+        }
+        Kind::Mapping(_) => {
+            let texts = |key| -> Result<Vec<String>, ManifestError> {
+                let texts = yaml.texts_of(import, key)?;
+                Ok(texts.into_iter().map(str::to_owned).collect())
+            };
+            let below = outer.prefix.as_deref().unwrap_or(".");
+            let prefix = match yaml.text_of(import, "path-prefix")? {
+                None => outer.prefix.clone(),
+                Some(prefix) => Some(path::join(below, prefix).ok_or_else(|| {
+                    yaml.error(
+                        import,
+                        format!("`{prefix}` leads out of the platform's folder"),
+                    )
+                })?),
+            };
+            let filter = Filter {
+                prefix,
+                allowed: texts("name-allowlist")?,
+                blocked: [outer.blocked.clone(), texts("name-blocklist")?].concat(),
+            };
+            let file = yaml.text_of(import, "file")?.unwrap_or("west.yml");
+            Ok(vec![(file.to_owned(), filter)])
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::files;
+    use super::*;
+
+    const FILE: &str = "\
+manifest:
+  version: '1.0'
+  defaults: {remote: house, revision: main}
+  group-filter: [-docs]
+  remotes:
+    - {name: house, url-base: 'https://git.example.com/x/'}
+    - {name: other, url-base: 'git@other.example.com:y'}
+  projects:
+    - name: api
+      path: services/api
+    - {name: web, remote: other, repo-path: frontends/web.git, revision: v1.2}
+    - {name: tool, url: 'https://elsewhere.example.com/tool', revision: 0123456}
+    - {name: handbook, groups: [docs]}
+    - name: libs
+      import:
+        path-prefix: third
+        name-blocklist: [junk]
+    - {name: gone, import: true}
+  self:
+    path: manifest
+    import: extra.yml
+";
+
+    #[test]
+    fn projects_are_found_with_those_of_imports() {
+        let imported = "manifest:\n  remotes: [{name: r, url-base: 'https://r'}]\n  projects: [{name: a, remote: r}, {name: junk, remote: r}, {name: api, remote: r}]\n";
+        let extra = "manifest:\n  projects: [{name: web, url: 'https://mine/web'}]\n";
+        let files = files(&[
+            ("manifest/west.yml", FILE),
+            ("manifest/extra.yml", extra),
+            ("libs/west.yml", imported),
+        ]);
+        let found = read("manifest/west.yml", &files).unwrap();
+        let shown: Vec<String> = found
+            .projects
+            .iter()
+            .map(|project| {
+                let remote = project.remote.as_deref().unwrap_or("-");
+                let reference = project.reference.as_deref().unwrap_or("-");
+                format!("{} {remote} {reference}", project.dir)
+            })
+            .collect();
+        assert_eq!(
+            shown,
+            [
+                "web https://mine/web master",
+                "services/api https://git.example.com/x/api main",
+                "tool https://elsewhere.example.com/tool 0123456",
+                "libs https://git.example.com/x/libs main",
+                "gone https://git.example.com/x/gone main",
+                "third/a https://r/a master",
+            ]
+        );
+        assert_eq!(found.left_out[0].0, "handbook");
+        assert!(found.projects[4].todos[0].contains("west update"));
+    }
+
+    #[test]
+    fn wrong_manifests_are_refused() {
+        for (text, expected) in [
+            ("a: 1\n", "no west manifest"),
+            ("manifest: {projects: x}\n", "must be a list"),
+            ("manifest: {projects: [{name: a}]}\n", "neither `url` nor"),
+            (
+                "manifest: {projects: [{name: a, remote: r}]}\n",
+                "no remote `r`",
+            ),
+            (
+                "manifest: {projects: [{name: a, url: h, path: ../a}]}\n",
+                "leads out",
+            ),
+            ("manifest: {self: {import: west.yml}}\n", "imports itself"),
+        ] {
+            let files = files(&[("west.yml", text)]);
+            let error = read("west.yml", &files).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! YAML files of other tools, and the errors that show their lines.
+
+use std::sync::Arc;
+
+use crate::manifest::ManifestError;
+use crate::manifest::document::Document;
+use crate::manifest::error::Problem;
+use crate::manifest::node::{Entry, Kind, Node};
+use crate::manifest::yaml::{Foreign, read_foreign};
+
+/// A file of another tool, with its text for errors.
+pub(super) struct YamlFile {
+    document: Arc<Document>,
+    foreign: Foreign,
+}
+
+impl YamlFile {
+    /// Parses a file, which errors call by its path.
+    pub fn parse(path: &str, text: &str) -> Result<Self, ManifestError> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let document = Arc::new(Document {
+            path: path.to_owned(),
+            text: text.to_owned(),
+        });
+        let mut problems = Vec::new();
+        match read_foreign(text, "file", &mut problems) {
+            Some(foreign) if problems.is_empty() => Ok(Self { document, foreign }),
+            _ => Err(ManifestError::new(&document, problems)),
+        }
+    }
+
+    /// Returns the documents that are not empty.
+    pub fn documents(&self) -> &[Node] {
+        &self.foreign.documents
+    }
+
+    /// Returns the first document, which must be a mapping; none where the file is empty.
+    pub fn root(&self) -> Result<Option<&Node>, ManifestError> {
+        match self.documents().first() {
+            None => Ok(None),
+            Some(root) => self.mapping(root, "the file").map(|_| Some(root)),
+        }
+    }
+
+    /// Returns the tag of a node that means something to that tool alone, such as `!reset`.
+    pub fn tag(&self, node: &Node) -> Option<&str> {
+        let tag = self.foreign.tags.get(&node.span.start)?;
+        Some(tag)
+    }
+
+    /// Makes the error of a node.
+    pub fn error(&self, node: &Node, message: impl Into<String>) -> ManifestError {
+        self.error_with(node, message, None)
+    }
+
+    /// Makes the error of a node, with what can be done about it.
+    pub fn error_with(
+        &self,
+        node: &Node,
+        message: impl Into<String>,
+        help: Option<&str>,
+    ) -> ManifestError {
+        let span = node.span.first_line(&self.document.text);
+        let problem = Problem::at(span, message).maybe_help(help);
+        ManifestError::new(&self.document, vec![problem])
+    }
+
+    /// Returns the entries of a mapping; nothing is an empty one.
+    pub fn mapping<'n>(&self, node: &'n Node, what: &str) -> Result<&'n [Entry], ManifestError> {
+        match &node.kind {
+            Kind::Mapping(entries) => Ok(entries),
+            Kind::Null => Ok(&[]),
+            _ => Err(self.error(
+                node,
+                format!("{what} must be a mapping, not {}", node.describe()),
+            )),
+        }
+    }
+
+    /// Returns the items of a list; nothing is an empty one.
+    pub fn list<'n>(&self, node: &'n Node, what: &str) -> Result<&'n [Node], ManifestError> {
+        match &node.kind {
+            Kind::Sequence(items) => Ok(items),
+            Kind::Null => Ok(&[]),
+            _ => Err(self.error(
+                node,
+                format!("{what} must be a list, not {}", node.describe()),
+            )),
+        }
+    }
+
+    /// Returns a text; nothing is none.
+    pub fn text<'n>(&self, node: &'n Node, what: &str) -> Result<Option<&'n str>, ManifestError> {
+        match &node.kind {
+            Kind::Scalar { text, .. } => Ok(Some(text)),
+            Kind::Null => Ok(None),
+            _ => Err(self.error(
+                node,
+                format!("{what} must be a text, not {}", node.describe()),
+            )),
+        }
+    }
+
+    /// Returns the text of a key of a mapping.
+    pub fn text_of<'n>(&self, node: &'n Node, key: &str) -> Result<Option<&'n str>, ManifestError> {
+        match get(node, key) {
+            Some(value) => self.text(value, &format!("`{key}`")),
+            None => Ok(None),
+        }
+    }
+
+    /// Returns the items below a key of a mapping.
+    pub fn list_of<'n>(&self, node: &'n Node, key: &str) -> Result<&'n [Node], ManifestError> {
+        match get(node, key) {
+            Some(value) => self.list(value, &format!("`{key}`")),
+            None => Ok(&[]),
+        }
+    }
+
+    /// Returns the texts of a list, or of a single text, below a key of a mapping.
+    pub fn texts_of<'n>(&self, node: &'n Node, key: &str) -> Result<Vec<&'n str>, ManifestError> {
+        let Some(value) = get(node, key) else {
+            return Ok(Vec::new());
+        };
+        let what = format!("`{key}`");
+        match &value.kind {
+            Kind::Scalar { text, .. } => Ok(vec![text]),
+            _ => {
+                let items = self.list(value, &what)?.iter();
+                let texts: Result<Vec<_>, _> = items.map(|item| self.text(item, &what)).collect();
+                Ok(texts?.into_iter().flatten().collect())
+            }
+        }
+    }
+}
+
+/// Returns the value of a key of a mapping.
+pub(super) fn get<'n>(node: &'n Node, key: &str) -> Option<&'n Node> {
+    match &node.kind {
+        Kind::Mapping(entries) => {
+            let entry = entries.iter().find(|entry| entry.key == key)?;
+            Some(&entry.value)
+        }
+        _ => None,
+    }
+}

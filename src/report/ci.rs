@@ -1,0 +1,264 @@
+//! What CI systems read in a log: groups that can be folded, and problems with file and line.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+/// The CI system whose log xp writes into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ci {
+    /// None, or one that reads nothing in its log.
+    #[default]
+    Plain,
+    /// GitHub Actions, and what runs its workflows elsewhere.
+    GitHub,
+    /// GitLab CI.
+    GitLab,
+    /// TeamCity.
+    TeamCity,
+}
+
+/// How grave a problem is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Something failed.
+    Error,
+    /// It deserves attention.
+    Warning,
+}
+
+/// A problem that a CI system shows beside its log.
+#[derive(Debug, Clone, Copy)]
+pub struct Problem<'a> {
+    /// How grave it is.
+    pub level: Level,
+    /// The file that it stems from, relative to the repository where it lies there.
+    pub file: Option<&'a Path>,
+    /// The line of the file, counted from 1.
+    pub line: Option<usize>,
+    /// What it is about, in a few words.
+    pub title: &'a str,
+    /// What is wrong; may have several lines.
+    pub message: &'a str,
+}
+
+impl Ci {
+    /// Tells whether lines of the log can be put into groups.
+    pub fn has_groups(self) -> bool {
+        self != Self::Plain
+    }
+
+    /// Returns the line that begins a group; `at` is in seconds since 1970.
+    pub fn open(self, name: &str, at: u64, is_folded: bool) -> String {
+        match self {
+            Self::Plain => String::new(),
+            Self::GitHub => format!("::group::{}\n", escaped_data(name)),
+            Self::GitLab => {
+                let folded = if is_folded { "[collapsed=true]" } else { "" };
+                let id = section(name);
+                format!("section_start:{at}:{id}{folded}\r\x1b[0K{name}\n")
+            }
+            Self::TeamCity => format!("##teamcity[blockOpened name='{}']\n", quoted(name)),
+        }
+    }
+
+    /// Returns the line that ends the group of that name.
+    pub fn close(self, name: &str, at: u64) -> String {
+        match self {
+            Self::Plain => String::new(),
+            Self::GitHub => "::endgroup::\n".to_owned(),
+            Self::GitLab => format!("section_end:{at}:{}\r\x1b[0K\n", section(name)),
+            Self::TeamCity => format!("##teamcity[blockClosed name='{}']\n", quoted(name)),
+        }
+    }
+
+    /// Returns the line that makes the CI system show a problem; nothing where it cannot.
+    pub fn problem(self, problem: &Problem<'_>) -> String {
+        let Problem {
+            level,
+            file,
+            line,
+            title,
+            message,
+        } = problem;
+        match self {
+            // GitLab takes problems from reports only, not from the log.
+            Self::Plain | Self::GitLab => String::new(),
+            Self::GitHub => {
+                let command = match level {
+                    Level::Error => "error",
+                    Level::Warning => "warning",
+                };
+                let file = file.map(|file| format!("file={}", escaped_property(file)));
+                let line = line.filter(|_| file.is_some());
+                let line = line.map(|line| format!("line={line}"));
+                let title = Some(format!("title={}", escaped_property(title)));
+                let properties: Vec<_> = [file, line, title].into_iter().flatten().collect();
+                let message = escaped_data(message);
+                format!("::{command} {}::{message}\n", properties.join(","))
+            }
+            Self::TeamCity => {
+                let place = match (file, line) {
+                    (Some(file), Some(line)) => format!("{}:{line}: ", file.display()),
+                    (Some(file), None) => format!("{}: ", file.display()),
+                    (None, _) => String::new(),
+                };
+                let text = quoted(&format!("{place}{title}: {message}"));
+                match level {
+                    Level::Error => format!("##teamcity[buildProblem description='{text}']\n"),
+                    Level::Warning => {
+                        format!("##teamcity[message text='{text}' status='WARNING']\n")
+                    }
+                }
+            }
+        }
+    }
+
+    /// Returns a line in which the CI system reads no command, whoever wrote it.
+    ///
+    /// What a script prints must neither end the group that it stands in nor report problems of its
+    /// own making. A space in the mark is enough; the log file has the line as it was.
+    pub fn without_commands(self, line: &str) -> Cow<'_, str> {
+        match self {
+            // Its marks need a carriage return and an escape, which no cleaned line has.
+            Self::Plain | Self::GitLab => Cow::Borrowed(line),
+            Self::GitHub => {
+                let is_space = |c: char| c.is_whitespace() || c.is_control() || c == '\u{feff}';
+                let text = line.trim_start_matches(is_space);
+                let indent = &line[..line.len() - text.len()];
+                let line = match text.strip_prefix("::") {
+                    Some(rest) => Cow::Owned(format!("{indent}: :{rest}")),
+                    None => Cow::Borrowed(line),
+                };
+                // The older form is read wherever it stands.
+                broken_mark(line, "##[", "## [")
+            }
+            Self::TeamCity => broken_mark(Cow::Borrowed(line), "##teamcity[", "## teamcity["),
+        }
+    }
+}
+
+fn broken_mark<'a>(line: Cow<'a, str>, mark: &str, broken: &str) -> Cow<'a, str> {
+    match line.contains(mark) {
+        true => Cow::Owned(line.replace(mark, broken)),
+        false => line,
+    }
+}
+
+/// Escapes what follows the second `::` of a command of GitHub's.
+fn escaped_data(text: &str) -> String {
+    text.replace('%', "%25")
+        .replace('\r', "%0D")
+        .replace('\n', "%0A")
+}
+
+/// Escapes the value of a property of a command of GitHub's.
+fn escaped_property(text: impl AsRef<Path>) -> String {
+    escaped_data(&text.as_ref().to_string_lossy())
+        .replace(':', "%3A")
+        .replace(',', "%2C")
+}
+
+/// Returns the name of a section of GitLab's, which has few characters to choose from.
+fn section(name: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    let plain = name
+        .chars()
+        .map(|c| if is_plain(c) { c } else { '_' })
+        .collect::<String>();
+    format!("xp_{plain}")
+}
+
+/// Escapes the value of a TeamCity service message.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '|' | '\'' | '[' | ']' => quoted.extend(['|', c]),
+            '\n' => quoted.push_str("|n"),
+            '\r' => quoted.push_str("|r"),
+            // Four digits are all that there is room for.
+            c if !c.is_ascii() && u32::from(c) <= 0xffff => {
+                quoted.push_str(&format!("|0x{:04x}", u32::from(c)));
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PROBLEM: Problem<'_> = Problem {
+        level: Level::Error,
+        file: None,
+        line: Some(12),
+        title: "zbackend: build, failed",
+        message: "100% of it\nfailed\r",
+    };
+
+    #[test]
+    fn groups_are_written_as_each_system_reads_them() {
+        assert_eq!(Ci::GitHub.open("a", 7, true), "::group::a\n");
+        assert_eq!(Ci::GitHub.close("a", 8), "::endgroup::\n");
+        assert_eq!(
+            Ci::GitLab.open("builders/a", 7, true),
+            "section_start:7:xp_builders_a[collapsed=true]\r\x1b[0Kbuilders/a\n"
+        );
+        assert_eq!(
+            Ci::GitLab.open("a", 7, false),
+            "section_start:7:xp_a\r\x1b[0Ka\n"
+        );
+        assert_eq!(
+            Ci::GitLab.close("builders/a", 8),
+            "section_end:8:xp_builders_a\r\x1b[0K\n"
+        );
+        assert_eq!(
+            Ci::TeamCity.open("a[1]", 7, true),
+            "##teamcity[blockOpened name='a|[1|]']\n"
+        );
+    }
+
+    #[test]
+    fn problems_are_escaped() {
+        assert_eq!(
+            Ci::GitHub.problem(&PROBLEM),
+            "::error title=zbackend%3A build%2C failed::100%25 of it%0Afailed%0D\n"
+        );
+        let placed = Problem {
+            file: Some(Path::new("a,b/x-platform.yml")),
+            level: Level::Warning,
+            ..PROBLEM
+        };
+        assert_eq!(
+            Ci::GitHub.problem(&placed),
+            "::warning file=a%2Cb/x-platform.yml,line=12,\
+             title=zbackend%3A build%2C failed::100%25 of it%0Afailed%0D\n"
+        );
+        assert_eq!(
+            Ci::TeamCity.problem(&Problem {
+                file: Some(Path::new("x.yml")),
+                message: "it's [no] “use” |",
+                ..PROBLEM
+            }),
+            "##teamcity[buildProblem description='x.yml:12: zbackend: build, failed: \
+             it|'s |[no|] |0x201cuse|0x201d ||']\n"
+        );
+        assert_eq!(Ci::GitLab.problem(&PROBLEM), "");
+    }
+
+    #[test]
+    fn no_command_of_a_script_is_left() {
+        let harmless = |line| Ci::GitHub.without_commands(line).into_owned();
+        assert_eq!(harmless("::endgroup::"), ": :endgroup::");
+        assert_eq!(harmless(" \u{feff}\t::error::x"), " \u{feff}\t: :error::x");
+        assert_eq!(harmless("x ##[error]y##[group]"), "x ## [error]y## [group]");
+        assert_eq!(harmless("std::vector"), "std::vector");
+        assert_eq!(
+            Ci::TeamCity.without_commands("x ##teamcity[x]"),
+            "x ## teamcity[x]"
+        );
+        assert_eq!(Ci::Plain.without_commands("::error::"), "::error::");
+    }
+}

@@ -1,0 +1,327 @@
+//! One group for each unit in a CI system's log.
+//!
+//! Groups can neither nest nor interleave. So one of the running units is *live*: its group is open, and
+//! its lines are printed as they come. What the others print waits, and becomes a group of its own when
+//! both they and the live one have ended. That others begin and end is told at once, in the open group.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::ci::Ci;
+use super::spool::Spool;
+use crate::event::Unit;
+
+/// Prints lines, in groups where the CI system has any.
+pub struct Groups {
+    ci: Ci,
+    output: Box<dyn Write + Send>,
+    /// For lines that wait and do not fit in memory.
+    folder: PathBuf,
+    /// Units that have begun and were not printed to their end, in the order of their beginning; the
+    /// live one is among them.
+    units: Vec<Group>,
+    live: Option<Unit>,
+}
+
+struct Group {
+    unit: Unit,
+    began: u64,
+    lines: Spool,
+    end: Option<End>,
+}
+
+struct End {
+    at: u64,
+    failed: bool,
+    /// The lines that follow the group.
+    closing: String,
+}
+
+impl Groups {
+    /// Returns what prints to `output`; `folder` is for lines that wait.
+    pub fn new(ci: Ci, output: Box<dyn Write + Send>, folder: PathBuf) -> Self {
+        Self {
+            ci,
+            output,
+            folder,
+            units: Vec::new(),
+            live: None,
+        }
+    }
+
+    /// Prints lines of xp's own now, wherever that is.
+    pub fn print(&mut self, lines: &str) {
+        write(&mut self.output, lines);
+    }
+
+    /// Begins a unit; `line` says so where another one is live.
+    pub fn begin(&mut self, unit: &Unit, line: &str) {
+        if !self.ci.has_groups() {
+            return;
+        }
+        self.units.push(Group {
+            unit: unit.clone(),
+            began: now(),
+            lines: Spool::default(),
+            end: None,
+        });
+        match self.live {
+            None => self.go_live(),
+            Some(_) => self.print(line),
+        }
+    }
+
+    /// Prints lines of a unit: now, or in its group later.
+    pub fn print_of(&mut self, unit: &Unit, lines: &str) {
+        if self.live.as_ref() != Some(unit)
+            && let Some(group) = self.units.iter_mut().find(|group| group.unit == *unit)
+        {
+            group.lines.push(lines, &self.folder);
+        } else {
+            write(&mut self.output, lines);
+        }
+    }
+
+    /// Ends a unit; `line` says how, and `problems` are the CI system's to read.
+    pub fn end(&mut self, unit: &Unit, failed: bool, line: &str, problems: &str) {
+        let closing = format!("{line}{problems}");
+        let end = End {
+            at: now(),
+            failed,
+            closing,
+        };
+        match &self.live {
+            None => return self.print(&end.closing),
+            Some(live) if live == unit => {}
+            // It is seen at once, and again below its own group.
+            Some(_) => write(&mut self.output, line),
+        }
+        match self.units.iter_mut().find(|group| group.unit == *unit) {
+            Some(group) => group.end = Some(end),
+            // It never began, such as one that needs what failed.
+            None => self.units.push(Group {
+                unit: unit.clone(),
+                began: end.at,
+                lines: Spool::default(),
+                end: Some(end),
+            }),
+        }
+        if self.live.as_ref() == Some(unit) {
+            self.close_live();
+            self.print_ended();
+            self.go_live();
+        }
+    }
+
+    /// Closes the open group, and prints whatever waits.
+    pub fn finish(&mut self) {
+        self.close_live();
+        self.print_ended();
+        while !self.units.is_empty() {
+            let group = self.units.remove(0);
+            self.print_whole(group);
+        }
+    }
+
+    /// Opens the group of the unit that has been running longest.
+    fn go_live(&mut self) {
+        let (ci, output) = (self.ci, &mut self.output);
+        let Some(group) = self.units.iter_mut().find(|group| group.end.is_none()) else {
+            return;
+        };
+        write(output, &ci.open(&group.unit.to_string(), group.began, true));
+        _ = std::mem::take(&mut group.lines).copy_to(output);
+        self.live = Some(group.unit.clone());
+    }
+
+    fn close_live(&mut self) {
+        let Some(unit) = self.live.take() else {
+            return;
+        };
+        write(&mut self.output, &self.ci.close(&unit.to_string(), now()));
+        if let Some(at) = self.units.iter().position(|group| group.unit == unit) {
+            let end = self.units.remove(at).end;
+            self.print(&end.map(|end| end.closing).unwrap_or_default());
+        }
+    }
+
+    fn print_ended(&mut self) {
+        let (mut ended, running): (Vec<_>, Vec<_>) = std::mem::take(&mut self.units)
+            .into_iter()
+            .partition(|group| group.end.is_some());
+        self.units = running;
+        ended.sort_by_key(|group| group.end.as_ref().map(|end| end.at));
+        for group in ended {
+            self.print_whole(group);
+        }
+    }
+
+    fn print_whole(&mut self, group: Group) {
+        let (ci, output) = (self.ci, &mut self.output);
+        let name = group.unit.to_string();
+        let (at, failed) = group
+            .end
+            .as_ref()
+            .map_or((now(), false), |end| (end.at, end.failed));
+        if !group.lines.is_empty() {
+            // What failed is what people look for: it is not folded.
+            write(output, &ci.open(&name, group.began, !failed));
+            _ = group.lines.copy_to(output);
+            write(output, &ci.close(&name, at));
+        }
+        write(
+            output,
+            &group.end.map(|end| end.closing).unwrap_or_default(),
+        );
+    }
+}
+
+fn write(output: &mut impl Write, text: &str) {
+    // A closed pipe is no reason to stop the work.
+    _ = output.write_all(text.as_bytes());
+}
+
+/// Returns the seconds since 1970.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    struct Log {
+        groups: Groups,
+        output: Shared,
+    }
+
+    impl Log {
+        fn new(ci: Ci) -> Self {
+            let output = Shared::default();
+            let folder = std::env::temp_dir();
+            let groups = Groups::new(ci, Box::new(output.clone()), folder);
+            Self { groups, output }
+        }
+
+        fn begin(&mut self, name: &str) {
+            self.groups.begin(&unit(name), &format!("{name} begins\n"));
+        }
+
+        fn print(&mut self, name: &str, line: &str) {
+            self.groups.print_of(&unit(name), &format!("{line}\n"));
+        }
+
+        fn end(&mut self, name: &str) {
+            let line = format!("{name} is done\n");
+            self.groups.end(&unit(name), false, &line, "");
+        }
+
+        fn text(self) -> String {
+            String::from_utf8(self.output.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    fn unit(name: &str) -> Unit {
+        Unit::Service(name.parse().unwrap())
+    }
+
+    #[test]
+    fn one_is_live_and_the_others_follow_in_groups_of_their_own() {
+        let mut log = Log::new(Ci::GitHub);
+        log.begin("a");
+        log.begin("b");
+        log.print("b", "b1");
+        log.print("a", "a1");
+        log.begin("c");
+        log.print("c", "c1");
+        log.end("b");
+        log.print("a", "a2");
+        log.end("a");
+        log.print("c", "c2");
+        log.end("c");
+        log.begin("d");
+        log.end("d");
+        log.groups.finish();
+        assert_eq!(
+            log.text(),
+            "::group::a\nb begins\na1\nc begins\nb is done\na2\n::endgroup::\na is done\n\
+             ::group::b\nb1\n::endgroup::\nb is done\n\
+             ::group::c\nc1\nc2\n::endgroup::\nc is done\n\
+             ::group::d\n::endgroup::\nd is done\n"
+        );
+    }
+
+    #[test]
+    fn what_never_began_has_no_group_and_stands_outside_of_others() {
+        let mut log = Log::new(Ci::GitHub);
+        log.begin("a");
+        log.end("b");
+        log.end("a");
+        log.end("c");
+        assert_eq!(
+            log.text(),
+            "::group::a\nb is done\n::endgroup::\na is done\nb is done\nc is done\n"
+        );
+    }
+
+    #[test]
+    fn nothing_is_kept_back_at_the_end_of_an_interrupted_run() {
+        let mut log = Log::new(Ci::GitHub);
+        log.begin("a");
+        log.begin("b");
+        log.print("b", "b1");
+        log.groups.finish();
+        assert_eq!(
+            log.text(),
+            "::group::a\nb begins\n::endgroup::\n::group::b\nb1\n::endgroup::\n"
+        );
+    }
+
+    #[test]
+    fn what_failed_is_not_folded_and_its_problem_is_told_once() {
+        let mut log = Log::new(Ci::GitLab);
+        log.begin("a");
+        log.begin("b");
+        log.print("b", "b1");
+        log.groups
+            .end(&unit("b"), true, "b failed\n", "a problem\n");
+        log.end("a");
+        let text = log.text();
+        let text: String = text.chars().filter(|c| !c.is_ascii_digit()).collect();
+        assert_eq!(
+            text,
+            "section_start::xp_a[collapsed=true]\r\x1b[Ka\nb begins\nb failed\n\
+             section_end::xp_a\r\x1b[K\na is done\n\
+             section_start::xp_b\r\x1b[Kb\nb\nsection_end::xp_b\r\x1b[K\nb failed\na problem\n"
+        );
+    }
+
+    #[test]
+    fn without_a_ci_system_lines_are_printed_as_they_come() {
+        let mut log = Log::new(Ci::Plain);
+        log.begin("a");
+        log.begin("b");
+        log.print("b", "b1");
+        log.print("a", "a1");
+        log.end("b");
+        log.end("a");
+        assert_eq!(log.text(), "b1\na1\nb is done\na is done\n");
+    }
+}

@@ -1,0 +1,179 @@
+//! How far a transfer is: a bar, amounts and a rate, as far as there is room.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::text::{bytes, bytes_of, width};
+use crate::record::Measure;
+
+/// Over how long the rate is taken: it follows the network, and can still be read.
+const RATE_WINDOW: Duration = Duration::from_secs(4);
+
+/// A rate of less time than this says nothing.
+const RATE_MINIMUM: Duration = Duration::from_millis(400);
+
+const NARROWEST_BAR: usize = 8;
+const WIDEST_BAR: usize = 24;
+
+/// A transfer that goes on.
+#[derive(Debug)]
+pub struct Transfer {
+    measure: Measure,
+    done: u64,
+    total: u64,
+    bytes: u64,
+    /// When how many bytes had been moved.
+    samples: VecDeque<(Instant, u64)>,
+}
+
+impl Transfer {
+    /// Returns a transfer of which nothing is known yet.
+    pub fn new(measure: Measure) -> Self {
+        Self {
+            measure,
+            done: 0,
+            total: 0,
+            bytes: 0,
+            samples: VecDeque::new(),
+        }
+    }
+
+    /// Takes how far it is.
+    pub fn update(&mut self, now: Instant, measure: Measure, done: u64, total: u64, bytes: u64) {
+        if bytes < self.bytes {
+            // It begins again.
+            self.samples.clear();
+        }
+        (self.measure, self.done, self.total, self.bytes) = (measure, done, total, bytes);
+        self.samples.push_back((now, bytes));
+        // One that is older than the window stays, to measure from.
+        while self
+            .samples
+            .get(1)
+            .is_some_and(|(at, _)| now.duration_since(*at) >= RATE_WINDOW)
+        {
+            self.samples.pop_front();
+        }
+    }
+
+    /// Returns the hundredths that are done, where the whole is known.
+    pub fn percent(&self) -> Option<u64> {
+        (self.total > 0).then(|| self.done.min(self.total) * 100 / self.total)
+    }
+
+    /// Returns what is shown of it in so many columns.
+    pub fn text(&self, now: Instant, columns: usize) -> String {
+        let amounts = self.amounts();
+        let with_rate = match self.rate(now) {
+            Some(rate) => format!("{amounts}  {}/s", bytes(rate)),
+            None => amounts.clone(),
+        };
+        let bar = columns.saturating_sub(width(&with_rate) + 2);
+        if self.total > 0 && bar >= NARROWEST_BAR {
+            return format!("{}  {with_rate}", self.bar(bar.min(WIDEST_BAR)));
+        }
+        let percent = self.percent().map(|percent| format!("{percent}%"));
+        [Some(with_rate), Some(amounts), percent]
+            .into_iter()
+            .flatten()
+            .find(|text| width(text) <= columns)
+            .unwrap_or_default()
+    }
+
+    /// Returns how much of how much.
+    pub fn amounts(&self) -> String {
+        let (done, total) = (self.done, self.total);
+        let counted = |noun: &str| match total {
+            0 => format!("{done} {noun}"),
+            _ => format!("{done} of {total} {noun}"),
+        };
+        let with_bytes = |text: String| match self.bytes {
+            0 => text,
+            moved => format!("{text}, {}", bytes(moved)),
+        };
+        match self.measure {
+            Measure::Bytes if total == 0 => bytes(done),
+            Measure::Bytes => bytes_of(done.min(total), total),
+            Measure::Objects => with_bytes(counted("objects")),
+            Measure::Deltas => counted("deltas"),
+            Measure::Files => with_bytes(counted("files")),
+        }
+    }
+
+    /// Returns the bytes a second, where bytes move and it can be told.
+    fn rate(&self, now: Instant) -> Option<u64> {
+        let ((from, before), (_, after)) = (self.samples.front()?, self.samples.back()?);
+        let took = now.duration_since(*from);
+        let is_moving = matches!(self.measure, Measure::Bytes | Measure::Objects);
+        if !is_moving || took < RATE_MINIMUM || self.samples.len() < 2 {
+            return None;
+        }
+        Some(((after - before) as f64 / took.as_secs_f64()) as u64)
+    }
+
+    fn bar(&self, columns: usize) -> String {
+        let done = self.done.min(self.total);
+        let full = (u128::from(done) * columns as u128 / u128::from(self.total.max(1))) as usize;
+        "━".repeat(full) + &"─".repeat(columns - full)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MB: u64 = 1_000_000;
+
+    #[test]
+    fn what_there_is_room_for_is_shown() {
+        let start = Instant::now();
+        let mut push = Transfer::new(Measure::Bytes);
+        push.update(start, Measure::Bytes, 10 * MB, 40 * MB, 10 * MB);
+        let now = start + Duration::from_secs(2);
+        push.update(now, Measure::Bytes, 20 * MB, 40 * MB, 20 * MB);
+        assert_eq!(
+            push.text(now, 80),
+            "━━━━━━━━━━━━────────────  20.0 of 40.0 MB  5.0 MB/s"
+        );
+        assert_eq!(
+            push.text(now, 40),
+            "━━━━━━───────  20.0 of 40.0 MB  5.0 MB/s"
+        );
+        assert_eq!(push.text(now, 30), "20.0 of 40.0 MB  5.0 MB/s");
+        assert_eq!(push.text(now, 20), "20.0 of 40.0 MB");
+        assert_eq!(push.text(now, 10), "50%");
+        assert_eq!(push.text(now, 1), "");
+    }
+
+    #[test]
+    fn the_rate_is_that_of_the_last_seconds() {
+        let start = Instant::now();
+        let mut pull = Transfer::new(Measure::Bytes);
+        for second in 0..10 {
+            let bytes = if second < 5 {
+                second * 100 * MB
+            } else {
+                400 * MB
+            };
+            let now = start + Duration::from_secs(second);
+            pull.update(now, Measure::Bytes, bytes, 1000 * MB, bytes);
+        }
+        assert_eq!(pull.rate(start + Duration::from_secs(9)), Some(0));
+        // It begins again from the first byte.
+        pull.update(start + Duration::from_secs(10), Measure::Bytes, 0, MB, 0);
+        assert_eq!(pull.rate(start + Duration::from_secs(11)), None);
+    }
+
+    #[test]
+    fn clones_show_objects_and_bytes() {
+        let now = Instant::now();
+        let mut clone = Transfer::new(Measure::Objects);
+        clone.update(now, Measure::Objects, 120, 300, 3 * MB);
+        assert_eq!(clone.amounts(), "120 of 300 objects, 3.0 MB");
+        clone.update(now, Measure::Deltas, 5, 90, 7 * MB);
+        assert_eq!(clone.amounts(), "5 of 90 deltas");
+        clone.update(now, Measure::Files, 5, 0, 0);
+        assert_eq!(clone.amounts(), "5 files");
+        assert_eq!(clone.percent(), None);
+    }
+}

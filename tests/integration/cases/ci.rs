@@ -1,0 +1,387 @@
+//! The pages about CI: their files are checked by the schemas of the CI systems, their shell lines by
+//! shellcheck, their `xp` lines by xp itself, and the matrices are run.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::docs;
+use crate::case::Case;
+use crate::context::Context;
+use crate::language_server::{LanguageServer, tool};
+use crate::output::Output;
+use crate::process;
+
+pub const CASES: &[Case] = cases![
+    files_are_those_of_the_systems,
+    xp_lines_are_read_by_xp,
+    shell_lines_are_sound,
+    a_matrix_builds_what_the_plan_names,
+    a_pipeline_is_made_of_the_plan,
+    what_is_cached_is_enough,
+];
+
+/// A block of code of a page.
+struct Block {
+    page: &'static str,
+    language: String,
+    text: String,
+}
+
+const PAGES: &[&str] = &[
+    "ci.md",
+    "ci-github.md",
+    "ci-gitlab.md",
+    "ci-jenkins.md",
+    "ci-teamcity.md",
+];
+
+fn blocks() -> Vec<Block> {
+    let mut blocks = Vec::new();
+    for page in PAGES {
+        let text = fs::read_to_string(root().join("docs").join(page)).expect("a page");
+        for (number, part) in text.split("```").enumerate() {
+            if let (1, Some((language, text))) = (number % 2, part.split_once('\n')) {
+                let (language, text) = (language.to_owned(), text.to_owned());
+                blocks.push(Block {
+                    page,
+                    language,
+                    text,
+                });
+            }
+        }
+    }
+    blocks
+}
+
+/// Returns the blocks of a language on a page; there is at least one.
+fn blocks_of(page: &str, language: &str) -> Vec<String> {
+    let blocks = blocks().into_iter();
+    let blocks = blocks.filter(|block| block.page == page && block.language == language);
+    let texts: Vec<String> = blocks.map(|block| block.text).collect();
+    assert!(!texts.is_empty(), "{page} has no {language}");
+    texts
+}
+
+fn yaml(text: &str) -> Value {
+    serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Checks a file by the schema of a CI system.
+fn problems(
+    server: &mut LanguageServer,
+    t: &Context,
+    schema: &str,
+    name: &str,
+    text: &str,
+) -> Vec<Value> {
+    let schema = tool(&format!(
+        "python/check_jsonschema/builtin_schemas/vendor/{schema}.json"
+    ));
+    let line = format!(
+        "# yaml-language-server: $schema=file://{}\n",
+        schema.display()
+    );
+    server.open(&t.dir().join(name), &format!("{line}{text}"))
+}
+
+fn files_are_those_of_the_systems(t: &Context) {
+    let mut server = LanguageServer::start(&t.dir());
+    for (page, schema, right, wrong) in [
+        ("ci-github.md", "github-workflows", "runs-on:", "runs_on:"),
+        ("ci-gitlab.md", "gitlab-ci", "stage:", "stag:"),
+    ] {
+        for (number, text) in blocks_of(page, "yaml").iter().enumerate() {
+            let found = problems(
+                &mut server,
+                t,
+                schema,
+                &format!("{schema}-{number}.yml"),
+                text,
+            );
+            assert!(found.is_empty(), "{page}: {found:#?}\n{text}");
+            // A schema that was not found would find nothing wrong with this either.
+            let text = text.replace(right, wrong).replace("script:", "scripts:");
+            let name = format!("{schema}-{number}-wrong.yml");
+            let found = problems(&mut server, t, schema, &name, &text);
+            assert!(!found.is_empty(), "{page}: {text}");
+        }
+    }
+}
+
+/// Returns the commands of a text that call xp, without what they are piped or redirected to.
+fn xp_lines(text: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (at, _) in text.match_indices("xp ") {
+        let before = text[..at].trim_end_matches(' ');
+        let begins =
+            before.is_empty() || before.ends_with(['\n', '\'', '"', '|', '&', ';', '(', '$']);
+        // In a list or after a key of YAML.
+        let begins =
+            begins || before.ends_with("\n-") || before.ends_with(" -") || before.ends_with("run:");
+        let command = &text[at..];
+        let words = ["plan", "build", "lock", "sync", "status", "report", "logs"];
+        let is_command = words.iter().any(|word| command[3..].starts_with(word));
+        if begins && is_command {
+            let end = command
+                .find(['\n', '>', '|', '&', ';', '\'', ')'])
+                .unwrap_or(command.len());
+            lines.push(command[..end].trim().to_owned());
+        }
+    }
+    lines
+}
+
+fn xp_lines_are_read_by_xp(_: &Context) {
+    for page in PAGES {
+        let mut count = 0;
+        for block in blocks().iter().filter(|block| block.page == *page) {
+            for line in xp_lines(&block.text) {
+                // What stands for a variable has a value by then.
+                let words = line.split_whitespace().map(|word| {
+                    let word = word
+                        .trim_matches(['"', ',', ']', '}'])
+                        .replace("\\(.name)", "x");
+                    let name = word
+                        .find(['$', '%'])
+                        .map_or(word.clone(), |at| format!("{}42", &word[..at]));
+                    OsString::from(name)
+                });
+                if let Err(error) = xp::cli::parse(words) {
+                    panic!("{page}: {line}\n{error}");
+                }
+                count += 1;
+            }
+        }
+        let least = if *page == "ci-teamcity.md" { 1 } else { 2 };
+        assert!(count >= least, "{page} has {count} lines that call xp");
+    }
+}
+
+/// Returns the scripts of a workflow or a pipeline.
+fn scripts(value: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    match value {
+        Value::Object(object) => {
+            for (key, value) in object {
+                match (key.as_str(), value) {
+                    ("run", Value::String(text)) => found.push(text.clone()),
+                    ("script" | "before_script" | "after_script", Value::Array(lines)) => {
+                        let lines: Vec<&str> = lines.iter().filter_map(Value::as_str).collect();
+                        found.push(lines.join("\n"));
+                    }
+                    (_, value) => found.extend(scripts(value)),
+                }
+            }
+        }
+        Value::Array(values) => found.extend(values.iter().flat_map(scripts)),
+        _ => {}
+    }
+    found
+}
+
+/// Returns what stands in single quotes after a word, as Jenkins takes commands.
+fn quoted_after(text: &str, word: &str) -> Vec<String> {
+    let parts = text.split(word).skip(1);
+    let scripts = parts.filter_map(|rest| rest.strip_prefix('\'')?.split('\'').next());
+    scripts.map(str::to_owned).collect()
+}
+
+fn shell_lines_are_sound(t: &Context) {
+    let mut all = Vec::new();
+    for block in blocks() {
+        all.extend(match block.language.as_str() {
+            "yaml" => scripts(&yaml(&block.text)),
+            "sh" => vec![block.text.clone()],
+            "groovy" => [
+                quoted_after(&block.text, "sh "),
+                quoted_after(&block.text, "script: "),
+            ]
+            .concat(),
+            _ => Vec::new(),
+        });
+    }
+    assert!(all.len() > 20, "{}", all.len());
+    for (number, script) in all.iter().enumerate() {
+        let path = format!("{number}.sh");
+        t.write(&path, script);
+        let shellcheck = t.program("shellcheck", ["--shell", "sh", "--severity", "info", &path]);
+        let output = shellcheck.run();
+        assert!(output.status.success(), "{script}\n{output}");
+    }
+}
+
+/// The platform of the pages, a service that needs nothing and that nothing needs, and the files that
+/// the pages tell to write.
+fn platform(t: &Context) {
+    docs::platform(t);
+    let manifest = t.read("x-platform.yml");
+    let (before, frontend) = manifest.split_once("  zfrontend:\n").expect("the service");
+    let other = frontend.replace("zfrontend}\n    scripts", "zother}\n    scripts");
+    let other = other
+        .replace("src/zfrontend", "src/zother")
+        .replace("{image: zfrontend}", "{image: zother}");
+    t.manifest(&format!(
+        "{before}  zfrontend:\n{frontend}  zother:\n{other}"
+    ));
+    t.write("ci/matrix.jq", &blocks_of("ci.md", "jq")[0]);
+    t.write("ci/pipeline.jq", &blocks_of("ci-gitlab.md", "jq")[0]);
+    t.write("ci/install-xp", "#!/bin/sh\n");
+}
+
+/// Runs a script of a job as its runner does, in a fresh folder with the platform's own files.
+fn job(t: &Context, name: &str, script: &str, variables: &[(&str, &str)]) -> Output {
+    let folder = t.dir().join(name);
+    if !folder.exists() {
+        fs::create_dir(&folder).expect("a folder");
+        for entry in ["x-platform.yml", "ci", "builders"] {
+            let (from, to) = (t.dir().join(entry), folder.join(entry));
+            process::succeed(
+                process::in_clean_environment("cp")
+                    .arg("-R")
+                    .arg(from)
+                    .arg(to),
+            );
+        }
+    }
+    let program = Path::new(env!("CARGO_BIN_EXE_xp"));
+    let path = format!(
+        "{}:/usr/bin:/bin",
+        program.parent().expect("a folder").display()
+    );
+    let mut shell = t.program("sh", ["-e", "-c", script]).dir(folder);
+    for (name, value) in variables {
+        shell = shell.env(name, value);
+    }
+    shell.env("PATH", path).success()
+}
+
+fn a_matrix_builds_what_the_plan_names(t: &Context) {
+    platform(t);
+    let workflow = yaml(&blocks_of("ci-github.md", "yaml")[1]);
+    let script_of = |job: &str| {
+        let scripts = scripts(&workflow["jobs"][job]);
+        let last = scripts.last().expect("a step that runs something");
+        last.clone()
+    };
+    let outputs = t.dir().join("outputs");
+    let plan = |name: &str| {
+        fs::write(&outputs, "").expect("a file");
+        job(
+            t,
+            name,
+            &script_of("plan"),
+            &[("GITHUB_OUTPUT", outputs.to_str().expect("UTF-8"))],
+        );
+        let text = fs::read_to_string(&outputs).expect("the outputs");
+        let services = text
+            .trim()
+            .strip_prefix("services=")
+            .expect("the output")
+            .to_owned();
+        serde_json::from_str::<Vec<String>>(&services).expect("a list")
+    };
+    // What zbackend needs is built with it.
+    let services = plan("plan");
+    assert_eq!(services, ["zbackend", "zother"]);
+    for service in &services {
+        let output = job(
+            t,
+            &format!("build-{service}"),
+            &script_of("build"),
+            &[("SERVICE", service)],
+        );
+        assert!(output.row(service).contains("built"), "{output}");
+    }
+    assert_eq!(plan("plan-again"), Vec::<String>::new());
+    let finish = job(
+        t,
+        "finish",
+        &script_of("finish"),
+        &[("GITHUB_RUN_NUMBER", "7")],
+    );
+    assert!(!finish.stdout.contains("built "), "{finish}");
+    let tags = t.registry().tags(&t.image("zother"));
+    assert!(tags.iter().any(|tag| tag == "build-7"), "{tags:?}");
+}
+
+fn a_pipeline_is_made_of_the_plan(t: &Context) {
+    platform(t);
+    let parent = yaml(&blocks_of("ci-gitlab.md", "yaml")[1]);
+    let plan = parent["plan"]["script"].as_array().expect("lines");
+    let plan: Vec<&str> = plan.iter().filter_map(Value::as_str).collect();
+    let make = |name: &str| {
+        job(t, name, &plan.join("\n"), &[]);
+        let text = t.read(&format!("{name}/pipeline.yml"));
+        (yaml(&text), text)
+    };
+    let (pipeline, text) = make("plan");
+    let mut server = LanguageServer::start(&t.dir());
+    let found = problems(&mut server, t, "gitlab-ci", "child.yml", &text);
+    assert!(found.is_empty(), "{found:#?}\n{text}");
+    assert_eq!(
+        pipeline["build zbackend"]["needs"],
+        json!(["build zfrontend"])
+    );
+    assert_eq!(pipeline["build zfrontend"]["needs"], json!([]));
+
+    // Each job builds its own service, and finds what it needs.
+    for service in ["zfrontend", "zother", "zbackend"] {
+        let script = pipeline[format!("build {service}")]["script"][0]
+            .as_str()
+            .expect("a line");
+        let output = job(t, service, script, &[]);
+        let built = output.stdout.lines().filter(|row| row.contains(" built "));
+        let services = built.filter(|row| !row.starts_with("builders/"));
+        assert_eq!(services.count(), 1, "{output}");
+        assert!(output.row(service).contains("built"), "{output}");
+    }
+    let (pipeline, text) = make("plan-again");
+    let jobs: Vec<&String> = pipeline.as_object().expect("a mapping").keys().collect();
+    assert_eq!(jobs, ["stages", "default", "finish"]);
+    let found = problems(&mut server, t, "gitlab-ci", "empty.yml", &text);
+    assert!(found.is_empty(), "{found:#?}\n{text}");
+}
+
+fn what_is_cached_is_enough(t: &Context) {
+    platform(t);
+    let workflow = yaml(&blocks_of("ci-github.md", "yaml")[0]);
+    let steps = workflow["jobs"]["build"]["steps"]
+        .as_array()
+        .expect("steps");
+    let cache = steps.iter().find_map(|step| {
+        step["with"]["path"]
+            .as_str()
+            .filter(|path| path.contains("labels"))
+    });
+    let github: Vec<&str> = cache.expect("the cache").lines().collect();
+    let pipeline = yaml(&blocks_of("ci-gitlab.md", "yaml")[0]);
+    let gitlab = pipeline["build"]["cache"]["paths"]
+        .as_array()
+        .expect("paths");
+    let gitlab: Vec<&str> = gitlab
+        .iter()
+        .filter_map(|path| Some(path.as_str()?.trim_end_matches('/')))
+        .collect();
+    assert_eq!(github, gitlab);
+
+    job(t, "first", "xp build", &[]);
+    job(t, "second", "true", &[]);
+    let (first, second) = (t.dir().join("first"), t.dir().join("second"));
+    fs::create_dir(second.join(".xp")).expect("a folder");
+    for path in github.iter().filter(|path| first.join(path).exists()) {
+        let mut copy = process::in_clean_environment("cp");
+        process::succeed(copy.arg("-R").arg(first.join(path)).arg(second.join(path)));
+    }
+    let skipped = job(t, "second", "xp build --no-pull", &[]);
+    assert!(skipped.row("zbackend").contains("skipped"), "{skipped}");
+    let built = job(t, "second", "xp build --force zbackend", &[]);
+    assert!(built.row("zbackend").contains("built"), "{built}");
+    assert!(!built.stderr.contains("warning"), "{built}");
+}

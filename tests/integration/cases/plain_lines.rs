@@ -1,0 +1,284 @@
+//! Plain lines, and what CI systems make of them.
+
+use crate::app::App;
+use crate::case::Case;
+use crate::context::Context;
+use crate::services::Services;
+use crate::xp::Xp;
+
+pub const CASES: &[Case] = cases![
+    github_gets_a_group_for_each_service,
+    github_is_told_where_it_failed,
+    github_runs_no_command_of_a_script,
+    github_is_told_of_a_wrong_manifest,
+    gitlab_gets_sections,
+    teamcity_gets_blocks,
+    others_get_plain_lines,
+    prefixes_are_chosen,
+];
+
+fn in_github(xp: Xp, t: &Context) -> Xp {
+    xp.env("CI", "true")
+        .env("GITHUB_ACTIONS", "true")
+        .env("GITHUB_WORKSPACE", t.dir())
+}
+
+/// Two services that run at the same time, each until the other has printed a line.
+fn two_at_once<'a>(t: &'a Context, names: &[&'a str; 2]) -> Services<'a> {
+    let platform = Services::new(t, names);
+    let shared = t.dir().join("shared");
+    std::fs::create_dir_all(&shared).expect("a folder");
+    let keys = |name: &str, other: &str| {
+        format!(
+            "dockerBuilder: {{ image: {}, network: none, mounts: ['{}:/shared'] }}\n    \
+             scripts: {{ build: [ \"for i in 1 2 3 4 5 6 7 8 9; do echo {name} $i; touch /shared/{name}$i; \
+             until [ -e /shared/{other}$i ]; do sleep 0.05; done; done\" ] }}",
+            t.engine().busybox(),
+            shared.display(),
+        )
+    };
+    platform.manifest(&[
+        (names[0], keys(names[0], names[1])),
+        (names[1], keys(names[1], names[0])),
+    ]);
+    platform
+}
+
+/// Returns the groups by name with their lines, and the lines outside of all.
+fn github_groups(text: &str) -> (Vec<(String, Vec<String>)>, Vec<String>) {
+    let (mut groups, mut outside) = (Vec::new(), Vec::new());
+    let mut open: Option<(String, Vec<String>)> = None;
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix("::group::") {
+            assert!(open.is_none(), "groups do not nest: {text}");
+            open = Some((name.to_owned(), Vec::new()));
+        } else if line == "::endgroup::" {
+            groups.push(open.take().expect("a group is open"));
+        } else {
+            match &mut open {
+                Some((_, lines)) => lines.push(line.to_owned()),
+                None => outside.push(line.to_owned()),
+            }
+        }
+    }
+    assert!(open.is_none(), "a group was left open: {text}");
+    (groups, outside)
+}
+
+fn github_gets_a_group_for_each_service(t: &Context) {
+    let names = ["front", "back"];
+    two_at_once(t, &names);
+    let output = in_github(t.xp(["build", "--jobs", "2"]), t).success();
+    let (groups, outside) = github_groups(&output.stderr);
+    assert_eq!(groups.len(), 2, "{output}");
+    for name in names {
+        let is_own = |line: &&String| line.starts_with(&format!("{name} | {name} "));
+        let (_, lines) = groups
+            .iter()
+            .find(|(group, _)| group == name)
+            .expect("a group of its name");
+        // In the order in which they were printed, and nowhere else.
+        let own: Vec<String> = (1..=9)
+            .map(|number| format!("{name} | {name} {number}"))
+            .collect();
+        assert_eq!(
+            lines.iter().filter(is_own).cloned().collect::<Vec<_>>(),
+            own,
+            "{output}"
+        );
+        let all = groups.iter().flat_map(|(_, lines)| lines).chain(&outside);
+        assert_eq!(all.filter(is_own).count(), 9, "{output}");
+        let end = format!("{name} | done in ");
+        let ends = outside.iter().filter(|line| line.starts_with(&end));
+        assert_eq!(ends.count(), 1, "{output}");
+    }
+    // In the first group it is said when the other one begins.
+    let second = &groups[1].0;
+    assert!(
+        groups[0].1.contains(&format!("{second} | begins")),
+        "{output}"
+    );
+}
+
+fn github_is_told_where_it_failed(t: &Context) {
+    let app = App::with_scripts(t, "", &["echo 100% of it; exit 3"]);
+    let output = in_github(app.build(), t).failure(1);
+    let line = t
+        .read("x-platform.yml")
+        .lines()
+        .position(|line| line.contains("100% of it"))
+        .expect("a line");
+    let annotation = format!(
+        "\n::error file=x-platform.yml,line={},title=app%3A build failed::\
+         `echo 100%25 of it; exit 3` exited with 3 ",
+        line + 1
+    );
+    let output = output.stderr_contains(&annotation);
+    let (groups, outside) = github_groups(&output.stderr);
+    assert_eq!(groups.len(), 1, "{output}");
+    // The end of its log is read without unfolding anything.
+    assert!(outside.contains(&"    100% of it".to_owned()), "{output}");
+    // `-q` leaves out the groups only.
+    let quiet = in_github(app.build().arg("-q"), t).failure(1);
+    let quiet = quiet.stderr_contains(annotation.trim_start());
+    assert!(!quiet.stderr.contains("::group::"), "{quiet}");
+}
+
+fn github_runs_no_command_of_a_script(t: &Context) {
+    let script = "echo '::endgroup::'; echo ' ::error::mine'; echo 'x ##[add-mask]y'; exit 3";
+    let app = App::with_scripts(t, "", &[script]);
+    let output = in_github(app.build().args(["--log-prefix", "none"]), t).failure(1);
+    let (groups, _) = github_groups(&output.stderr);
+    assert_eq!(groups.len(), 1, "{output}");
+    for line in [": :endgroup::", " : :error::mine", "x ## [add-mask]y"] {
+        assert!(groups[0].1.contains(&line.to_owned()), "{output}");
+    }
+    let commands = output.stderr.lines().map(str::trim_start);
+    let commands = commands.filter(|line| line.starts_with("::"));
+    let mut names: Vec<&str> = commands
+        .filter_map(|line| line[2..].split([':', ' ']).next())
+        .collect();
+    names.sort_unstable();
+    assert_eq!(names, ["endgroup", "error", "group"], "{output}");
+    let titles: Vec<&str> = output
+        .stderr
+        .lines()
+        .filter(|line| line.contains("##[") && !line.contains("`"))
+        .collect();
+    assert!(titles.is_empty(), "{output}");
+    // The log has what was printed.
+    let log = String::from_utf8(app.log(1, "build")).expect("text");
+    assert!(
+        log.contains("\n::endgroup::\n ::error::mine\nx ##[add-mask]y\n"),
+        "{log}"
+    );
+}
+
+fn github_is_told_of_a_wrong_manifest(t: &Context) {
+    t.manifest("services:\n  app:\n    dir: app\n    gti: {}\n");
+    in_github(t.xp(["plan"]), t)
+        .failure(2)
+        .stderr_contains("error: unknown key `gti`")
+        .stderr_contains(
+            "\n::error file=x-platform.yml,line=4,title=x-platform::unknown key `gti`",
+        );
+}
+
+fn gitlab_gets_sections(t: &Context) {
+    let names = ["front", "back"];
+    two_at_once(t, &names);
+    let output = t
+        .xp(["build", "--jobs", "2"])
+        .env("CI", "true")
+        .env("GITLAB_CI", "true")
+        .success();
+    let mut open = None;
+    let mut seen = Vec::new();
+    for line in output.stderr.lines() {
+        let (mark, rest) = line.split_once("\r\u{1b}[0K").unwrap_or((line, ""));
+        if let Some(start) = mark.strip_prefix("section_start:") {
+            assert_eq!(open, None, "{output}");
+            let (time, name) = start.split_once(':').expect("a time");
+            let name = name.strip_suffix("[collapsed=true]").expect("it is folded");
+            let time: u64 = time.parse().expect("a time");
+            assert!(time > 1_700_000_000, "{output}");
+            assert_eq!(name, format!("xp_{rest}"));
+            open = Some(name.to_owned());
+            seen.push(rest.to_owned());
+        } else if let Some(end) = mark.strip_prefix("section_end:") {
+            let name = end.split_once(':').map(|(_, name)| name.to_owned());
+            assert_eq!(open, name, "{output}");
+            open = None;
+        }
+    }
+    assert_eq!(open, None, "{output}");
+    seen.sort();
+    assert_eq!(seen, ["back", "front"], "{output}");
+}
+
+fn teamcity_gets_blocks(t: &Context) {
+    let app = App::with_scripts(
+        t,
+        "",
+        &["echo \"##teamcity[blockClosed name='app']\"; exit 3"],
+    );
+    let output = app.build().env("TEAMCITY_VERSION", "2025.03").failure(1);
+    let messages: Vec<&str> = output
+        .stderr
+        .lines()
+        .filter(|line| line.contains("##teamcity["))
+        .collect();
+    assert_eq!(
+        messages[..2],
+        [
+            "##teamcity[blockOpened name='app']",
+            "##teamcity[blockClosed name='app']"
+        ],
+        "{output}"
+    );
+    assert!(
+        messages[2].starts_with("##teamcity[buildProblem description='"),
+        "{output}"
+    );
+}
+
+fn others_get_plain_lines(t: &Context) {
+    let app = App::with_scripts(t, "", &["echo one; echo; printf two"]);
+    let output = app
+        .build()
+        .env("CI", "true")
+        .env("JENKINS_URL", "https://ci.example.com")
+        .success();
+    assert!(!output.stderr.contains("::"), "{output}");
+    let lines: Vec<&str> = output.stderr.lines().collect();
+    let at = lines
+        .iter()
+        .position(|line| *line == "app | one")
+        .expect("a line");
+    assert_eq!(
+        lines[at..at + 3],
+        ["app | one", "app |", "app | two"],
+        "{output}"
+    );
+    assert!(!output.stderr.contains('\u{1b}'), "{output}");
+}
+
+fn prefixes_are_chosen(t: &Context) {
+    let app = App::with_scripts(t, "", &["echo one"]);
+    let is_time = |word: &str| {
+        let shape: String = word
+            .chars()
+            .map(|c| if c.is_ascii_digit() { '0' } else { c })
+            .collect();
+        shape == "0000-00-00T00:00:00.000Z"
+    };
+    for arguments in [["--force", "-v"], ["--force", "--log-prefix=time"]] {
+        let output = app.build().args(arguments).success();
+        let mut own = output
+            .stderr
+            .lines()
+            .filter(|line| line.ends_with(" app | one"));
+        let time = own.next().and_then(|line| line.split(' ').next());
+        assert!(time.is_some_and(is_time), "{output}");
+        let all = output
+            .stderr
+            .lines()
+            .all(|line| line.split(' ').next().is_some_and(is_time));
+        assert!(all, "{output}");
+    }
+    for arguments in [
+        ["--force", "--log-prefix=none", "-v"],
+        ["--force", "--log-prefix=none", "--color=never"],
+    ] {
+        let output = app.build().args(arguments).success();
+        let lines: Vec<&str> = output.stderr.lines().collect();
+        assert!(lines.contains(&"one"), "{output}");
+        assert!(
+            lines.iter().any(|line| line.starts_with("app | done in ")),
+            "{output}"
+        );
+    }
+    t.xp(["plan", "--log-prefix", "never"])
+        .failure(2)
+        .stderr_contains("[possible values: service, time, none]");
+}
