@@ -106,6 +106,8 @@ pub enum Command {
     Shell(ShellArgs),
     /// Show the logs of a run
     Logs(LogsArgs),
+    /// Make a page of a run: timeline, critical path, reasons, logs; or JUnit's XML
+    Report(ReportArgs),
     /// List or build the builder images
     #[command(subcommand)]
     Builder(BuilderCommand),
@@ -412,6 +414,35 @@ pub struct LogsArgs {
     /// List the runs that are kept
     #[arg(long, conflicts_with_all = ["names", "run", "phase", "follow", "path"])]
     pub list: bool,
+}
+
+/// Arguments of `xp report`
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Which run, by its number; else the last one
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<u64>,
+    /// What is made
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "html")]
+    pub format: ReportFormat,
+    /// Where it is written; `-` is standard output
+    ///
+    /// Without it a page goes into a file beside the logs of the run, and JUnit's XML to standard output.
+    /// The name of the file is printed.
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+    /// Show the page in the browser
+    #[arg(long)]
+    pub open: bool,
+}
+
+/// What a report is
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// A page that needs no network
+    Html,
+    /// JUnit's XML, for the dashboards of CI systems
+    Junit,
 }
 
 /// Arguments of `xp status`

@@ -7,7 +7,7 @@
 //!                  inspect  ─▶ Inventory                    what registry and engine have
 //!                  plan     ─▶ Plan                         pure: decides everything
 //!                  execute  ─▶ how each unit ended          decides nothing
-//!                  report   ─▶ terminal, log files, lines of JSON
+//!                  report   ─▶ terminal, log files, lines of JSON, pages of past runs
 //! ```
 //!
 //! | module | for | must not |
@@ -29,6 +29,7 @@
 //! | [`doctor`] | what is wrong around a platform, and what to do about it, for `xp doctor` | be impure |
 //! | [`event`] | what happened, as data | be impure |
 //! | [`record`] | what other programs are told: events and plans as JSON | be impure |
+//! | [`timeline`] | when the units of a run were worked on, its critical path, how long each took before | be impure |
 //! | [`shell`] | words as a shell takes them | be impure |
 //! | [`error`] | exit codes, causes, hints | be impure |
 //! | [`resolve`] | remotes to commits | clone |
@@ -41,7 +42,7 @@
 //! | [`runs`] | the folders of past runs: their records and logs | draw, or know what a run means |
 //! | [`execute`] | the steps of a plan, as soon as what they need is done | choose what is done |
 //! | [`console`] | the caller's terminal, streams and signals, tied to a program in a container | know of services |
-//! | [`report`] | bars, lines, log files, the closing table: the only place that draws | do work |
+//! | [`report`] | bars, lines, log files, the closing table, pages of past runs: the only place that draws | do work |
 //! | [`client`] | git (git2), the engine (bollard), registries (reqwest): nothing else names those crates | know of services |
 //!
 //! "Pure" means: no client, no async runtime, no clock, no environment, no file system. The test
@@ -86,5 +87,6 @@ pub mod settings;
 pub mod shell;
 pub mod source;
 pub mod status;
+pub mod timeline;
 
 pub use command::run;

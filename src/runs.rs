@@ -119,10 +119,15 @@ impl Run {
         self.unit_folder(unit).join(format!("{phase}.log"))
     }
 
+    /// Returns where a report of it is written, unless it is to be elsewhere.
+    pub fn report_file(&self) -> PathBuf {
+        self.folder.join("report.html")
+    }
+
     /// Whether nothing was done in it: it has no log of any unit.
     pub fn is_idle(&self) -> bool {
-        fs::read_dir(&self.folder)
-            .is_ok_and(|entries| entries.flatten().all(|entry| entry.file_name() == RECORD))
+        let is_folder = |entry: fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+        fs::read_dir(&self.folder).is_ok_and(|entries| !entries.flatten().any(is_folder))
     }
 }
 

@@ -109,6 +109,7 @@ const PURE: &[&str] = &[
     "lock/",
     "status/",
     "graph/",
+    "timeline/",
     "init/",
     "doctor/",
 ];

@@ -194,6 +194,20 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "xp report",
+        &[
+            ("xp report --open", "Look at the last run in the browser"),
+            (
+                "xp report -o report.html",
+                "In CI: keep the page as an artefact",
+            ),
+            (
+                "xp report --format junit -o junit.xml",
+                "In CI: tell the dashboard how each phase went",
+            ),
+        ],
+    ),
+    (
         "xp builder",
         &[
             (

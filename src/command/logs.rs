@@ -5,33 +5,23 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::runs::{kept, named};
 use super::session::Session;
 use crate::cli::LogsArgs;
-use crate::error::{Exit, Failure};
+use crate::error::Failure;
 use crate::manifest::select::matches;
 use crate::manifest::suggest;
 use crate::plan::table::aligned;
 use crate::record::{OutcomeDocument, RunRecord, UnitRecord};
-use crate::report::{Replay, elapsed};
-use crate::runs::{Run, Runs};
+use crate::report::{Replay, RunState, elapsed};
+use crate::runs::Run;
 
 /// How often a run that is under way is looked at.
 const POLL: Duration = Duration::from_millis(100);
 
 /// Prints logs, or lists the runs that have some.
 pub async fn run(session: &Session, args: &LogsArgs) -> Result<(), Failure> {
-    let all = Runs::new(session.layout.logs());
-    let unreadable = |error| {
-        let folder = all.folder().display();
-        Failure::outside(format!("the logs in {folder} cannot be read: {error}"))
-    };
-    let runs = all.list().map_err(unreadable)?;
-    if runs.is_empty() {
-        return Err(Failure::usage(format!(
-            "there is no run in {}\nhint: `xp build` makes one",
-            all.folder().display()
-        )));
-    }
+    let runs = kept(session)?;
     if args.list {
         return super::print(&list(&runs));
     }
@@ -86,7 +76,10 @@ impl Wanted<'_> {
     fn find(&self, runs: &[Run]) -> Result<Vec<Log>, Failure> {
         let (runs, none) = match self.args.run {
             None => (runs, "no run that is kept has a".to_owned()),
-            Some(number) => (named(runs, number)?, format!("run {number} has no")),
+            Some(number) => (
+                std::slice::from_ref(named(runs, number)?),
+                format!("run {number} has no"),
+            ),
         };
         let records: Vec<RunRecord> = runs.iter().map(Run::record).collect();
         if let Some(failure) = self.unknown(&records, &none) {
@@ -157,18 +150,6 @@ impl Wanted<'_> {
     }
 }
 
-fn named(runs: &[Run], number: u64) -> Result<&[Run], Failure> {
-    let run = runs.iter().find(|run| run.number == number);
-    run.map(std::slice::from_ref).ok_or_else(|| {
-        let kept: Vec<String> = runs.iter().map(|run| run.number.to_string()).collect();
-        Failure::usage(format!(
-            "there is no run {number}, or not any more\n\
-             hint: those that are kept: {}; `xp logs --list` tells more of them",
-            kept.join(", ")
-        ))
-    })
-}
-
 /// Prints what a run writes until it is over.
 async fn follow(
     session: &Session,
@@ -223,13 +204,10 @@ fn list(runs: &[Run]) -> String {
 fn result(run: &Run, record: &RunRecord) -> String {
     let failed: Vec<&str> = record.failed().map(|unit| unit.name.as_str()).collect();
     let is_done = |unit: &&UnitRecord| unit.outcome == Some(OutcomeDocument::Done);
-    match record.exit {
-        None if run.is_running() => "running".to_owned(),
-        None => "killed".to_owned(),
-        Some(code) if code == Exit::Interrupted.code() => "interrupted".to_owned(),
-        _ if !failed.is_empty() => format!("failed: {}", failed.join(", ")),
-        Some(0) if record.units.is_empty() => "nothing to do".to_owned(),
-        Some(0) => format!("done: {}", record.units.iter().filter(is_done).count()),
-        Some(code) => format!("failed with {code}"),
+    match RunState::new(record, run.is_running()) {
+        RunState::Failed if !failed.is_empty() => format!("failed: {}", failed.join(", ")),
+        RunState::Failed => format!("failed with {}", record.exit.unwrap_or_default()),
+        RunState::Done => format!("done: {}", record.units.iter().filter(is_done).count()),
+        state => state.as_str().to_owned(),
     }
 }

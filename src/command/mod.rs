@@ -17,7 +17,9 @@ mod locked;
 mod logs;
 mod man;
 mod plan;
+mod report;
 mod run;
+mod runs;
 mod schema;
 mod session;
 mod shell;
@@ -114,6 +116,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             Command::Run(args) => run::run(&session, &args).await,
             Command::Shell(args) => shell::run(&session, &args).await,
             Command::Logs(args) => logs::run(&session, &args).await,
+            Command::Report(args) => report::run(&session, &args),
             Command::Builder(command) => builder::run(&session, &command).await,
             Command::Init(_)
             | Command::Doctor(_)

@@ -16,7 +16,7 @@ pub use plan::{
     ChangeDocument, Counts, DecisionDocument, Kind, PLAN_VERSION, PlanDocument, StepDocument,
     TrainDocument, UnitDocument,
 };
-pub use run::{RunRecord, StepRecord, UnitRecord};
+pub use run::{RunRecord, StageRecord, StepRecord, UnitRecord};
 
 /// The version of the format. It grows by further events and fields without a new one.
 pub const VERSION: u64 = 1;

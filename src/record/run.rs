@@ -13,8 +13,12 @@ pub struct RunRecord {
     pub command: String,
     /// The manifest's file.
     pub manifest: String,
+    /// What was done to decide, in the order of its beginning.
+    pub stages: Vec<StageRecord>,
     /// What was decided; a run that only syncs has no plan.
     pub plan: Option<PlanDocument>,
+    /// Seconds from the beginning to that of the work on units; none where there was no work.
+    pub work_start: Option<f64>,
     /// How many units were worked on at once.
     pub jobs: Option<usize>,
     /// The units that were begun, or ended without being begun, in that order.
@@ -27,6 +31,17 @@ pub struct RunRecord {
     pub exit: Option<u8>,
     /// What was wrong, where it was no unit that failed.
     pub message: Option<String>,
+}
+
+/// A part of deciding what to do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StageRecord {
+    /// What it did, in words.
+    pub text: String,
+    /// Seconds from the beginning of the run to its own.
+    pub start: f64,
+    /// Seconds from the beginning of the run to its end; none where that was not told.
+    pub end: Option<f64>,
 }
 
 /// The work on one unit.
@@ -63,6 +78,19 @@ pub struct StepRecord {
     pub done: bool,
 }
 
+impl UnitRecord {
+    /// Returns its phases, each once and in order.
+    pub fn phases(&self) -> Vec<&str> {
+        let mut phases: Vec<&str> = Vec::new();
+        for step in &self.steps {
+            if !phases.contains(&step.phase.as_str()) {
+                phases.push(&step.phase);
+            }
+        }
+        phases
+    }
+}
+
 impl RunRecord {
     /// Reads the lines of a run, passing over what is no line of a known version: the last one of a
     /// run that was killed may be torn.
@@ -83,16 +111,10 @@ impl RunRecord {
 
     /// Returns the logs that its steps wrote, each once and in order: unit and phase.
     pub fn logs(&self) -> Vec<(&str, &str)> {
-        let mut logs = Vec::new();
-        for unit in &self.units {
-            for step in &unit.steps {
-                let log = (unit.name.as_str(), step.phase.as_str());
-                if !logs.contains(&log) {
-                    logs.push(log);
-                }
-            }
-        }
-        logs
+        let units = self.units.iter();
+        let logs =
+            units.flat_map(|unit| unit.phases().into_iter().map(|it| (unit.name.as_str(), it)));
+        logs.collect()
     }
 
     /// Returns the units that failed.
@@ -115,7 +137,20 @@ impl RunRecord {
                 (self.command, self.manifest) = (command, manifest);
             }
             Happened::Planned { plan } => self.plan = Some(plan),
-            Happened::WorkStarted { jobs, .. } => self.jobs = Some(jobs),
+            Happened::StageStarted { text } => self.stages.push(StageRecord {
+                text,
+                start: at,
+                end: None,
+            }),
+            Happened::StageFinished => {
+                let mut last_first = self.stages.iter_mut().rev();
+                if let Some(stage) = last_first.find(|stage| stage.end.is_none()) {
+                    stage.end = Some(at);
+                }
+            }
+            Happened::WorkStarted { jobs, .. } => {
+                (self.jobs, self.work_start) = (Some(jobs), Some(at));
+            }
             Happened::UnitStarted { unit } => _ = self.begun(unit, at),
             Happened::StepStarted { unit, phase, title } => {
                 self.begun(unit, at).steps.push(StepRecord {
@@ -154,9 +189,7 @@ impl RunRecord {
                 self.exit = Some(exit);
                 self.message = message;
             }
-            Happened::StageStarted { .. }
-            | Happened::StageFinished
-            | Happened::Output { .. }
+            Happened::Output { .. }
             | Happened::Progress { .. }
             | Happened::Interrupted
             | Happened::Unknown => {}
@@ -164,7 +197,8 @@ impl RunRecord {
     }
 
     fn begun(&mut self, name: String, at: f64) -> &mut UnitRecord {
-        let index = match self.units.iter().position(|unit| unit.name == name) {
+        // What is worked on was begun not long ago.
+        let index = match self.units.iter().rposition(|unit| unit.name == name) {
             Some(index) => index,
             None => {
                 self.units.push(UnitRecord {

@@ -2,6 +2,7 @@
 
 mod bars;
 mod ci;
+mod document;
 mod groups;
 mod journal;
 mod lines;
@@ -22,6 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 pub use ci::{Ci, Level, Problem};
+pub use document::{HTML_START, JUNIT_START, RunReport, RunState};
 pub use question::{ask, say};
 pub use replay::Replay;
 pub use summary::{failures, summary};

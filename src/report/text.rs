@@ -183,7 +183,8 @@ pub fn clean(line: &[u8]) -> String {
     shown
 }
 
-fn skip_escape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
+/// Passes over an escape sequence, of which ESC was taken.
+pub fn skip_escape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
     match chars.next() {
         Some('[') => skip_control_sequence(chars),
         // An operating system command or the like ends with BEL, or with ESC and a backslash.

@@ -10,6 +10,7 @@
 )]
 
 mod app;
+mod browser;
 #[macro_use]
 mod case;
 mod cases;

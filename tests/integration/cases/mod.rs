@@ -38,6 +38,8 @@ mod plan;
 mod publish;
 mod recipe;
 mod refusals;
+mod report;
+mod report_page;
 mod requests;
 mod run;
 mod run_terminal;
@@ -92,6 +94,8 @@ pub fn all() -> Vec<Case> {
         publish::CASES,
         recipe::CASES,
         refusals::CASES,
+        report::CASES,
+        report_page::CASES,
         requests::CASES,
         run::CASES,
         run_terminal::CASES,

@@ -1,0 +1,283 @@
+//! JUnit's XML, which the dashboards of CI systems read.
+//!
+//! A suite is a unit, a case a phase of it: names that stay the same from run to run, so that a dashboard
+//! can follow them. What something outside was to blame for is an `error`, what the service itself was
+//! a `failure`.
+
+use std::time::Duration;
+
+use super::escape::{Escaped, OnOneLine, put};
+use super::standing::Standing;
+use super::{ReportedUnit, RunReport, RunState};
+use crate::record::{FailureDocument, UnitRecord};
+
+/// How a case ended.
+enum Verdict {
+    Passed,
+    Skipped(String),
+    /// Whether something outside was to blame, what it was in a line, and all of it.
+    Broken {
+        outside: bool,
+        message: String,
+        text: String,
+    },
+}
+
+struct Case {
+    name: String,
+    seconds: f64,
+    verdict: Verdict,
+}
+
+struct Suite {
+    name: String,
+    start: f64,
+    cases: Vec<Case>,
+}
+
+/// Returns the report as JUnit's XML.
+pub fn junit(report: &RunReport<'_>) -> String {
+    let mut suites: Vec<Suite> = report
+        .units
+        .iter()
+        .map(|unit| suite(report, unit))
+        .collect();
+    suites.extend(of_the_run(report));
+    let all = Counts::of(suites.iter().flat_map(|suite| &suite.cases));
+    let mut xml = super::JUNIT_START.to_owned();
+    put!(
+        &mut xml,
+        "<testsuites name=\"{}\" {} time=\"{:.3}\">\n",
+        OnOneLine(&report.record.command),
+        all.attributes(),
+        report.timeline.end
+    );
+    for suite in &suites {
+        put!(
+            &mut xml,
+            "  <testsuite name=\"{}\" {} time=\"{:.3}\" timestamp=\"{}\">\n",
+            OnOneLine(&suite.name),
+            Counts::of(&suite.cases).attributes(),
+            suite.cases.iter().map(|case| case.seconds).sum::<f64>(),
+            OnOneLine(&time(&report.record.time, suite.start)),
+        );
+        for case in &suite.cases {
+            write_case(&mut xml, &suite.name, case);
+        }
+        xml.push_str("  </testsuite>\n");
+    }
+    xml.push_str("</testsuites>\n");
+    xml
+}
+
+#[derive(Default)]
+struct Counts {
+    tests: usize,
+    failures: usize,
+    errors: usize,
+    skipped: usize,
+}
+
+impl Counts {
+    fn of<'a>(cases: impl IntoIterator<Item = &'a Case>) -> Self {
+        let mut counts = Self::default();
+        for case in cases {
+            counts.tests += 1;
+            match case.verdict {
+                Verdict::Passed => {}
+                Verdict::Skipped(_) => counts.skipped += 1,
+                Verdict::Broken { outside: true, .. } => counts.errors += 1,
+                Verdict::Broken { .. } => counts.failures += 1,
+            }
+        }
+        counts
+    }
+
+    fn attributes(&self) -> String {
+        format!(
+            "tests=\"{}\" failures=\"{}\" errors=\"{}\" skipped=\"{}\"",
+            self.tests, self.failures, self.errors, self.skipped
+        )
+    }
+}
+
+fn suite(report: &RunReport<'_>, unit: &ReportedUnit<'_>) -> Suite {
+    let mut cases = Vec::new();
+    let phases = unit.work.map(UnitRecord::phases).unwrap_or_default();
+    for phase in &phases {
+        if let Some(work) = unit.work {
+            cases.push(case(report, unit, work, phase));
+        }
+    }
+    let failed = unit.work.and_then(|work| work.failure.as_ref());
+    if let Some(failure) = failed.filter(|failure| !phases.contains(&failure.phase.as_str())) {
+        cases.push(Case {
+            name: failure.phase.clone(),
+            seconds: 0.0,
+            verdict: broken(failure),
+        });
+    }
+    // What was planned and not begun, or where nothing was, the unit itself.
+    let planned = unit.plan.iter().flat_map(|plan| &plan.steps);
+    for step in planned {
+        if !cases.iter().any(|case| case.name == step.phase) {
+            cases.push(skipped(&step.phase, not_begun(unit)));
+        }
+    }
+    if cases.is_empty() {
+        let name = unit.plan.map_or("work", |_| "image");
+        cases.push(skipped(name, unit.why()));
+    }
+    Suite {
+        name: unit.name.to_owned(),
+        start: unit.work.map_or(0.0, |work| work.start),
+        cases,
+    }
+}
+
+fn case(report: &RunReport<'_>, unit: &ReportedUnit<'_>, work: &UnitRecord, phase: &str) -> Case {
+    let steps: Vec<_> = work.steps.iter().filter(|it| it.phase == phase).collect();
+    let seconds = steps
+        .iter()
+        .map(|step| (step.end.unwrap_or_else(|| report.end(work)) - step.start).max(0.0))
+        .sum();
+    let failure = work.failure.as_ref().filter(|it| it.phase == phase);
+    let verdict = match (failure, unit.standing) {
+        (Some(failure), _) => broken(failure),
+        _ if steps.iter().all(|step| step.done) => Verdict::Passed,
+        (None, Standing::Running) => Verdict::Skipped("still running".to_owned()),
+        (None, Standing::Stopped) => Verdict::Skipped("stopped".to_owned()),
+        (None, _) => Verdict::Broken {
+            outside: true,
+            message: "xp ended before this did".to_owned(),
+            text: "The run was killed, or the machine stopped.".to_owned(),
+        },
+    };
+    Case {
+        name: phase.to_owned(),
+        seconds,
+        verdict,
+    }
+}
+
+/// Why a phase that was planned was not begun.
+fn not_begun(unit: &ReportedUnit<'_>) -> String {
+    match unit.standing {
+        Standing::Failed => {
+            let failure = unit.work.and_then(|work| work.failure.as_ref());
+            let phase = failure.map_or("a step before it", |failure| failure.phase.as_str());
+            format!("not begun: {phase} failed")
+        }
+        Standing::Blocked => format!("not begun: {}", unit.why()),
+        Standing::Waiting | Standing::Running => "not begun yet".to_owned(),
+        Standing::Stopped => "not begun: the run was stopped".to_owned(),
+        _ => "not begun: the run ended before".to_owned(),
+    }
+}
+
+/// Returns the suite of what failed and was no unit, such as an engine that went away.
+fn of_the_run(report: &RunReport<'_>) -> Option<Suite> {
+    let message = match (report.state, &report.record.message) {
+        (RunState::Failed, Some(message)) => message.clone(),
+        _ => return None,
+    };
+    let verdict = Verdict::Broken {
+        outside: true,
+        message: first_line(&message),
+        text: message,
+    };
+    let case = Case {
+        name: "run".to_owned(),
+        seconds: report.timeline.end,
+        verdict,
+    };
+    Some(Suite {
+        name: "xp".to_owned(),
+        start: 0.0,
+        cases: vec![case],
+    })
+}
+
+fn skipped(name: &str, why: String) -> Case {
+    Case {
+        name: name.to_owned(),
+        seconds: 0.0,
+        verdict: Verdict::Skipped(why),
+    }
+}
+
+fn broken(failure: &FailureDocument) -> Verdict {
+    let mut text = format!("{}\n", failure.message);
+    for hint in &failure.hints {
+        put!(&mut text, "hint: {hint}\n");
+    }
+    if let Some(line) = failure.line {
+        put!(&mut text, "line {line} of the manifest\n");
+    }
+    if let Some(command) = &failure.by_hand {
+        put!(&mut text, "by hand: {command}\n");
+    }
+    if let Some(log) = &failure.log {
+        put!(&mut text, "the whole log: {log}\n");
+    }
+    if !failure.tail.is_empty() {
+        put!(
+            &mut text,
+            "\nthe end of the log:\n{}\n",
+            failure.tail.join("\n")
+        );
+    }
+    Verdict::Broken {
+        outside: failure.outside,
+        message: first_line(&failure.message),
+        text,
+    }
+}
+
+fn write_case(xml: &mut String, suite: &str, case: &Case) {
+    put!(
+        xml,
+        "    <testcase classname=\"{}\" name=\"{}\" time=\"{:.3}\"",
+        OnOneLine(suite),
+        OnOneLine(&case.name),
+        case.seconds
+    );
+    match &case.verdict {
+        Verdict::Passed => xml.push_str("/>\n"),
+        Verdict::Skipped(why) => {
+            let why = OnOneLine(why);
+            put!(xml, "><skipped message=\"{why}\"/></testcase>\n");
+        }
+        Verdict::Broken {
+            outside,
+            message,
+            text,
+        } => {
+            let element = if *outside { "error" } else { "failure" };
+            put!(
+                xml,
+                "><{element} type=\"{}\" message=\"{}\">{}</{element}></testcase>\n",
+                OnOneLine(&case.name),
+                OnOneLine(message),
+                Escaped(text)
+            );
+        }
+    }
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+/// Returns a time of the run as the format wants it: UTC, without fraction and zone.
+fn time(begun: &str, later: f64) -> String {
+    use time::format_description::well_known::Rfc3339;
+    use time::macros::format_description;
+    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
+    let later = Duration::try_from_secs_f64(later).unwrap_or_default();
+    let then = time::OffsetDateTime::parse(begun, &Rfc3339)
+        .ok()
+        .and_then(|begun| begun.checked_add(later.try_into().ok()?));
+    then.and_then(|then| then.format(&format).ok())
+        .unwrap_or_default()
+}

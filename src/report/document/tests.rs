@@ -1,0 +1,204 @@
+use super::*;
+use crate::record::{FailureDocument, OutcomeDocument, StepRecord};
+
+fn plan(units: &[(&str, &str, &[&str], &[&str])]) -> crate::record::PlanDocument {
+    let units: Vec<_> = units
+        .iter()
+        .map(|(name, decision, after, phases)| {
+            let steps: Vec<_> = phases
+                .iter()
+                .map(|phase| serde_json::json!({"phase": phase, "text": "x"}))
+                .collect();
+            serde_json::json!({"name": name, "kind": "service", "image": format!("x/{name}:1"),
+                "decision": decision, "reason": format!("because of {name}"), "changes": [],
+                "after": after, "steps": steps})
+        })
+        .collect();
+    serde_json::from_value(serde_json::json!({"version": 1, "units": units,
+        "counts": {"skip": 0, "tag": 0, "pull": 0, "push": 0, "build": 0}}))
+    .unwrap()
+}
+
+fn step(phase: &str, start: f64, end: Option<f64>, done: bool) -> StepRecord {
+    StepRecord {
+        phase: phase.to_owned(),
+        title: format!("run {phase}"),
+        start,
+        end,
+        done,
+    }
+}
+
+fn work(name: &str, outcome: Option<OutcomeDocument>, steps: Vec<StepRecord>) -> UnitRecord {
+    UnitRecord {
+        name: name.to_owned(),
+        start: steps.first().map_or(1.0, |step| step.start),
+        end: outcome.and_then(|_| steps.last().map_or(Some(1.0), |step| step.end)),
+        outcome,
+        blocked_by: None,
+        failure: None,
+        steps,
+    }
+}
+
+/// A run in which something of each kind happened, with text that is up to no good.
+fn record(evil: &str) -> RunRecord {
+    let mut failed = work(
+        "bad",
+        Some(OutcomeDocument::Failed),
+        vec![
+            step("build", 1.0, Some(2.0), true),
+            step("test", 2.0, Some(4.0), false),
+        ],
+    );
+    failed.failure = Some(FailureDocument {
+        phase: "test".to_owned(),
+        message: format!("no {evil}\nsecond line"),
+        hints: vec![evil.to_owned()],
+        outside: false,
+        line: Some(3),
+        by_hand: Some(evil.to_owned()),
+        log: Some(evil.to_owned()),
+        tail: vec![evil.to_owned()],
+    });
+    let mut blocked = work("blocked", Some(OutcomeDocument::Blocked), Vec::new());
+    blocked.blocked_by = Some("bad".to_owned());
+    let phases: &[&str] = &["build", "test", "image"];
+    RunRecord {
+        time: "2026-01-01T23:59:59.500Z".to_owned(),
+        xp: evil.to_owned(),
+        command: evil.to_owned(),
+        manifest: "/x/x-platform.yml".to_owned(),
+        plan: Some(plan(&[
+            ("bad", "build", &[], phases),
+            ("blocked", "build", &["bad"], phases),
+            ("skipped", "skip", &[], &[]),
+            ("good", "build", &[], &["image"]),
+        ])),
+        work_start: Some(1.0),
+        jobs: Some(2),
+        units: vec![
+            failed,
+            blocked,
+            work(
+                "good",
+                Some(OutcomeDocument::Done),
+                vec![step("image", 1.0, Some(1.5), true)],
+            ),
+        ],
+        notes: vec![evil.to_owned()],
+        seconds: 5.0,
+        exit: Some(1),
+        ..RunRecord::default()
+    }
+}
+
+fn run() -> Run {
+    Run {
+        number: 7,
+        folder: "/nowhere/7".into(),
+    }
+}
+
+#[test]
+fn nothing_of_a_run_becomes_markup() {
+    let evil = "</script></style><img src=x onerror='alert(1)'>\"\u{202e}\0";
+    let (run, record) = (run(), record(evil));
+    let html = RunReport::new(&run, &record, None, &[]).html();
+    assert!(!html.contains("<img") && !html.contains('\0') && !html.contains('\u{202e}'));
+    assert_eq!(html.matches("</script>").count(), 1);
+    assert_eq!(html.matches("</style>").count(), 1);
+    let inside = html.matches("&lt;img src=x onerror='alert(1)'&gt;&quot;");
+    assert!(inside.count() >= 7, "each is shown all the same");
+}
+
+#[test]
+fn a_page_asks_nobody_for_anything() {
+    let (run, record) = (run(), record("x"));
+    let html = RunReport::new(&run, &record, None, &[]).html();
+    for word in ["http:", "https:", "src=", "@import", "url(", "<link"] {
+        assert!(!html.contains(word), "{word}");
+    }
+    assert!(html.contains("default-src 'none'"));
+}
+
+#[test]
+fn a_page_tells_failures_first_and_what_they_kept_back() {
+    let (run, record) = (run(), record("x"));
+    let html = RunReport::new(&run, &record, None, &[]).html();
+    let at = |text: &str| html.find(text).unwrap_or_else(|| panic!("no {text}"));
+    assert!(at("<h3>bad: test</h3>") < at("id=\"timeline\""));
+    assert!(at("<b>not begun</b>blocked") < at("id=\"timeline\""));
+    assert!(at("id=\"timeline\"") < at("id=\"units\""));
+    assert!(html.contains("data-unit=\"bad\" data-result=\"failed\" data-critical"));
+    assert!(html.contains("1 failed") && html.contains("1 blocked") && html.contains("1 built"));
+    assert!(html.contains("needs bad, which failed"));
+    assert!(html.contains("because of skipped"));
+}
+
+#[test]
+fn junit_has_a_case_for_each_phase() {
+    let (run, record) = (run(), record("x"));
+    let xml = RunReport::new(&run, &record, None, &[]).junit();
+    let all = "<testsuites name=\"x\" tests=\"8\" failures=\"1\" errors=\"0\" skipped=\"5\" time=\"5.000\">";
+    assert!(xml.contains(all), "{xml}");
+    for part in [
+        "<testcase classname=\"bad\" name=\"build\" time=\"1.000\"/>",
+        "<testcase classname=\"bad\" name=\"test\" time=\"2.000\"><failure type=\"test\" message=\"no x\">no x\nsecond line",
+        "<testcase classname=\"bad\" name=\"image\" time=\"0.000\"><skipped message=\"not begun: test failed\"/>",
+        "<testcase classname=\"blocked\" name=\"build\" time=\"0.000\"><skipped message=\"not begun: needs bad, which failed\"/>",
+        "<testcase classname=\"skipped\" name=\"image\" time=\"0.000\"><skipped message=\"because of skipped\"/>",
+        // Past midnight: the time is that of the suite, in UTC.
+        "<testsuite name=\"good\" tests=\"1\" failures=\"0\" errors=\"0\" skipped=\"0\" time=\"0.500\" timestamp=\"2026-01-02T00:00:00\">",
+    ] {
+        assert!(xml.contains(part), "{part}\n{xml}");
+    }
+}
+
+#[test]
+fn what_was_outside_is_an_error_and_so_is_a_run_that_was_killed() {
+    let (run, mut record) = (run(), record("x"));
+    record.units[0].failure.as_mut().unwrap().outside = true;
+    (record.units[2].outcome, record.units[2].end) = (None, None);
+    record.units[2].steps[0] = step("image", 1.0, None, false);
+    record.exit = None;
+    let xml = RunReport::new(&run, &record, None, &[]).junit();
+    assert!(
+        xml.contains("<error type=\"test\" message=\"no x\">"),
+        "{xml}"
+    );
+    assert!(
+        xml.contains("message=\"xp ended before this did\""),
+        "{xml}"
+    );
+    assert!(xml.contains("failures=\"0\" errors=\"2\""), "{xml}");
+    // While it goes on it has not failed.
+    let xml = RunReport::new(&run, &record, Some(9.0), &[]).junit();
+    assert!(
+        xml.contains("time=\"8.000\"><skipped message=\"still running\"/>"),
+        "{xml}"
+    );
+}
+
+#[test]
+fn a_run_that_told_hardly_anything_has_a_page_too() {
+    let run = run();
+    let nothing = RunRecord::default();
+    let strange = RunRecord {
+        time: "yesterday".to_owned(),
+        seconds: f64::MAX,
+        units: vec![work(
+            "a",
+            Some(OutcomeDocument::Done),
+            vec![step("", 1e300, Some(-1e300), true)],
+        )],
+        ..RunRecord::default()
+    };
+    for record in [nothing, strange] {
+        for now in [None, Some(1.0), Some(-1.0)] {
+            let report = RunReport::new(&run, &record, now, std::slice::from_ref(&record));
+            assert!(report.html().ends_with("</html>\n"));
+            assert!(report.junit().ends_with("</testsuites>\n"));
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! `xp report`: which runs have one, where it goes, and JUnit's XML.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::app::App;
+use crate::case::Case;
+use crate::context::Context;
+use crate::services::Services;
+
+pub const CASES: &[Case] = cases![
+    every_run_has_a_page,
+    a_page_goes_where_it_is_wanted,
+    a_page_is_shown_in_the_browser,
+    what_is_missing_is_said,
+    junit_tells_of_every_phase,
+    a_page_has_no_secret,
+];
+
+fn every_run_has_a_page(t: &Context) {
+    t.xp(["report"])
+        .failure(2)
+        .stderr_contains("there is no x-platform.yml");
+    let app = App::with_scripts(t, "", &["echo begun; until [ -e go ]; do sleep 0.1; done"]);
+    t.xp(["report"])
+        .failure(2)
+        .stderr_contains("hint: `xp build` makes one");
+    let page = |state: &str| {
+        let page = t.xp(["report", "-o", "-"]).success().stdout;
+        let title = format!("<title>{state}: xp build (run ");
+        assert!(page.contains(&title), "{title} is not in {page}");
+        page
+    };
+    let mut build = app.build().spawn();
+    build.wait_for_output("app | begun");
+    let running = page("running");
+    assert!(running.contains("data-unit=\"app\" data-result=\"running\""));
+    assert!(running.contains("begun\n"), "its log so far");
+    build.kill();
+    let killed = page("killed");
+    assert!(killed.contains("data-result=\"cut off\"") && killed.contains("<h3>Killed</h3>"));
+    // As it may be found: the last line is torn.
+    let record = t.dir().join(".xp/logs/1/run.jsonl");
+    let text = fs::read(&record).expect("the record");
+    fs::write(&record, &text[..text.len() - 9]).expect("the record can be written");
+    page("killed");
+
+    let mut build = app.build().spawn();
+    build.wait_for_output("app | begun");
+    build.signal(Signal::INT);
+    build.wait();
+    assert!(page("interrupted").contains("data-result=\"stopped\""));
+    app.set_scripts("", &["false"]);
+    app.build().failure(1);
+    assert!(page("failed").contains("<h3>app: build</h3>"));
+    app.set_scripts("", &["true"]);
+    app.build().success();
+    let done = page("done");
+    assert!(done.contains("data-result=\"built\"") && !done.contains("id=\"failures\""));
+    app.build().success();
+    let idle = page("nothing to do");
+    assert!(idle.contains("1 skipped") && idle.contains("in the engine"));
+    // The page of a run is no log of a unit: of idle runs the last alone is kept.
+    t.xp(["report"]).success();
+    app.build().success();
+    assert!(t.exists(".xp/logs/5/report.html"));
+    app.build().success();
+    assert!(!t.exists(".xp/logs/5"));
+
+    t.xp(["sync"]).success();
+    let synced = t.xp(["report", "-o", "-"]).success().stdout;
+    assert!(synced.contains("<title>done: xp sync (run "), "{synced}");
+    assert!(synced.contains("data-unit=\"app\" data-result=\"done\""));
+}
+
+fn a_page_goes_where_it_is_wanted(t: &Context) {
+    let app = App::with_scripts(t, "", &["true"]);
+    app.build().success();
+    let beside = t.xp(["report"]).success();
+    let file = t.dir().join(".xp/logs/1/report.html");
+    assert_eq!(beside.stdout, format!("{}\n", file.display()));
+    assert_eq!(beside.stderr, "");
+    let page = fs::read_to_string(file).expect("the page");
+    assert!(page.starts_with("<!doctype html>"));
+    // Where xp was called, in a folder that is not there yet; what was there is replaced, rights and all.
+    let named = t.dir().join("out/of/report.html");
+    for _ in 0..2 {
+        t.xp(["report", "-o", "out/of/report.html"]).success();
+        assert!(
+            fs::read_to_string(&named)
+                .expect("the page")
+                .ends_with("</html>\n")
+        );
+        fs::set_permissions(&named, fs::Permissions::from_mode(0o640)).expect("rights");
+    }
+    let mode = fs::metadata(&named).expect("the page").permissions().mode();
+    assert_eq!(mode & 0o777, 0o640);
+    let entries = fs::read_dir(t.dir().join("out/of")).expect("a folder");
+    assert_eq!(entries.count(), 1, "nothing is left beside it");
+    let printed = t.xp(["report", "--output", "-"]).success();
+    assert!(printed.stdout.starts_with("<!doctype html>"));
+    // What is no report is somebody's.
+    let manifest = t.read("x-platform.yml");
+    t.xp(["report", "-o", "x-platform.yml"])
+        .failure(2)
+        .stderr_contains("x-platform.yml is there and is no report");
+    assert_eq!(t.read("x-platform.yml"), manifest);
+    t.xp(["report", "-o", "out"])
+        .failure(3)
+        .stderr_contains("out cannot be written: Is a directory");
+    fs::remove_file(t.dir().join(".xp/logs/1/report.html")).expect("the page");
+    t.write(".xp/logs/1/report.html/x", "");
+    t.xp(["report"])
+        .failure(3)
+        .stderr_contains("hint: `-o FILE` writes it elsewhere");
+}
+
+fn a_page_is_shown_in_the_browser(t: &Context) {
+    let app = App::with_scripts(t, "", &["true"]);
+    app.build().success();
+    t.xp(["report", "--open"])
+        .env("PATH", "/nowhere")
+        .failure(3)
+        .stderr_contains("`xdg-open`: No such file")
+        .stderr_contains("report.html yourself");
+    t.write("bin/xdg-open", "#!/bin/sh\necho \"$1\" > opened\n");
+    let path = format!("{}:/usr/bin:/bin", t.dir().join("bin").display());
+    let opened = t.xp(["report", "--open"]).env("PATH", &path).success();
+    assert_eq!(t.read("opened"), opened.stdout);
+    t.xp(["report", "--open", "-o", "-"])
+        .failure(2)
+        .stderr_contains("`--open` shows a page that is in a file");
+}
+
+fn what_is_missing_is_said(t: &Context) {
+    let app = App::with_scripts(t, "", &["echo printed"]);
+    app.build().success();
+    t.xp(["report", "--run", "7"])
+        .failure(2)
+        .stderr_contains("there is no run 7")
+        .stderr_contains("those that are kept: 1");
+    // Somebody removed a log, and a record: the rest is told.
+    fs::remove_file(t.dir().join(".xp/logs/1/app/build.log")).expect("the log");
+    let page = t.xp(["report", "--run", "1", "-o", "-"]).success();
+    assert!(
+        page.stdout.contains("id=\"log-1-image\"") && !page.stdout.contains("id=\"log-1-build\"")
+    );
+    fs::remove_file(t.dir().join(".xp/logs/1/run.jsonl")).expect("the record");
+    let page = t.xp(["report", "-o", "-"]).success();
+    assert!(
+        page.stdout
+            .contains("ended before it was known what there is to do")
+    );
+}
+
+fn junit_tells_of_every_phase(t: &Context) {
+    let services = Services::new(t, &["base", "top", "other"]);
+    services.manifest(&[
+        (
+            "base",
+            services.scripts("printf 'a <b> & \\\\033[31mc\\\\001\\\\n'; exit 3"),
+        ),
+        ("top", "needs: [base]".to_owned()),
+        ("other", services.scripts("true")),
+    ]);
+    t.xp(["build", "--jobs", "1"]).failure(1);
+    let named = t
+        .xp(["report", "--format", "junit", "-o", "junit.xml"])
+        .success();
+    assert_eq!(
+        named.stdout,
+        format!("{}\n", t.dir().join("junit.xml").display())
+    );
+    let printed = t.xp(["report", "--format", "junit"]).success();
+    assert_eq!(printed.stdout, t.read("junit.xml"));
+    let all = parsed(t);
+    let verdict = |suite: &str, case: &str| all[suite][case][0].as_str().map(str::to_owned);
+    assert_eq!(verdict("base", "build").as_deref(), Some("failure"));
+    let text = all["base"]["build"][1].as_str().expect("a text");
+    assert!(text.contains("\na <b> & c"), "{text}");
+    assert_eq!(verdict("base", "image").as_deref(), Some("skipped"));
+    assert_eq!(verdict("top", "image").as_deref(), Some("skipped"));
+    assert_eq!(verdict("other", "build").as_deref(), Some("passed"));
+    // What is there already is not built again, and says so.
+    t.xp(["build", "other"]).success();
+    t.xp(["report", "--format", "junit", "-o", "junit.xml"])
+        .success();
+    let all = parsed(t);
+    assert_eq!(all["other"]["image"][0], "skipped");
+    assert_eq!(all["other"]["image"][1], "in the engine");
+}
+
+/// Reads `junit.xml` as a stranger does, who knows the format and demands what it demands: verdict and
+/// text of each case by suite and name.
+fn parsed(t: &Context) -> Value {
+    const SCRIPT: &str = r#"
+import json, re, sys, xml.etree.ElementTree as E
+root = E.parse(sys.argv[1]).getroot()
+assert root.tag == 'testsuites', root.tag
+counted = ['tests', 'failures', 'errors', 'skipped']
+found, total = {}, dict.fromkeys(counted, 0)
+for suite in root:
+    assert suite.tag == 'testsuite', suite.tag
+    assert re.fullmatch(r'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d', suite.get('timestamp')), suite.attrib
+    assert float(suite.get('time')) >= 0
+    own = dict.fromkeys(counted, 0)
+    for case in suite:
+        assert case.tag == 'testcase' and len(case) <= 1, (case.tag, list(case))
+        assert case.get('classname') == suite.get('name') and float(case.get('time')) >= 0
+        kind, text = 'passed', ''
+        for result in case:
+            kind, text = result.tag, (result.get('message') or '') + (result.text or '')
+            assert kind in ('failure', 'error', 'skipped') and result.get('message'), result.attrib
+        own['tests'] += 1
+        if kind != 'passed':
+            own[{'failure': 'failures', 'error': 'errors'}.get(kind, kind)] += 1
+        cases = found.setdefault(suite.get('name'), {})
+        assert case.get('name') not in cases, case.get('name')
+        cases[case.get('name')] = [kind, text]
+    for name in counted:
+        assert int(suite.get(name)) == own[name], (name, suite.attrib, own)
+        total[name] += own[name]
+for name in counted:
+    assert int(root.get(name)) == total[name], (name, root.attrib, total)
+print(json.dumps(found))
+"#;
+    let read = t.program("python3", ["-c", SCRIPT, "junit.xml"]).success();
+    serde_json::from_str(&read.stdout).expect("JSON")
+}
+
+fn a_page_has_no_secret(t: &Context) {
+    let app = App::with_scripts(
+        t,
+        "env: { TOKEN: '${{ env.SECRET }}' }",
+        &["test -n \"$TOKEN\""],
+    );
+    app.build().env("SECRET", "hunter2hunter2").success();
+    for format in ["html", "junit"] {
+        t.xp(["report", "-o", "-", "--format", format])
+            .env("SECRET", "hunter2hunter2")
+            .success()
+            .does_not_contain("hunter2");
+    }
+}
