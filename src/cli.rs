@@ -14,7 +14,7 @@ use crate::source::{GitReference, RefName};
 
 pub use help::EXIT_CODES;
 
-/// Build the container images of a product whose services live in many git repositories
+/// Build the container images of a product that lives in many git repositories
 #[derive(Debug, Parser)]
 #[command(
     name = "xp",
@@ -42,7 +42,13 @@ pub struct Global {
     #[arg(short = 'f', long = "file", value_name = "FILE", value_hint = ValueHint::FilePath, global = true)]
     pub file: Option<PathBuf>,
     /// When to use colours
-    #[arg(long, value_name = "WHEN", default_value = "auto", global = true)]
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "auto",
+        global = true,
+        hide_short_help = true
+    )]
     pub color: ColorChoice,
     /// Say only what failed
     #[arg(short, long, global = true, conflicts_with = "verbose")]
@@ -80,19 +86,23 @@ pub enum ColorChoice {
 /// The commands
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Write a manifest from what is here: working copies, compose files, manifests of other tools
+    /// Write a manifest from what is here
+    ///
+    /// It reads working copies, compose files and the manifests of other tools.
     Init(InitArgs),
     /// Build, tag and push the images that do not exist yet
     Build(BuildArgs),
     /// Show what `xp build` would do, and why; change nothing
     Plan(ShowPlanArgs),
-    /// Tell every input of a service's build, what the image that exists had, and what follows
+    /// Tell why a service is built, input by input
+    ///
+    /// It tells what the image that exists had of each input, and what follows.
     Why(WhyArgs),
-    /// Show how each service stands: working copy, commit, image; change nothing
+    /// Show working copy, commit and image of each service
     Status(StatusArgs),
     /// Show which service needs which, and how each stands
     Graph(GraphArgs),
-    /// Clone, fetch and fast-forward working copies; never touch your own work
+    /// Clone, fetch and fast-forward; never touch your own work
     Sync(SyncArgs),
     /// Write down the commits and images that belong together
     Lock(LockArgs),
@@ -172,13 +182,13 @@ pub struct InitArgs {
     pub selection: Selection,
     /// One source alone: a compose file, skaffold.yaml, .gitmodules, west.yml, a manifest of repo, or a
     /// folder of working copies
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::AnyPath)]
     pub from: Option<PathBuf>,
     /// Where images are pushed, such as harbour.example.com/x
-    #[arg(long, value_name = "PREFIX")]
+    #[arg(long, value_name = "PREFIX", value_hint = ValueHint::Other)]
     pub registry: Option<RegistryPrefix>,
     /// Where to write it, `-` for standard output [default: x-platform.yml]
-    #[arg(short, long, value_name = "FILE", conflicts_with = "dry_run")]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "dry_run")]
     pub output: Option<PathBuf>,
     /// Print it, and write nothing
     #[arg(long)]

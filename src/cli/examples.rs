@@ -17,6 +17,17 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "xp init",
+        &[
+            ("xp init", "Write x-platform.yml from what is here"),
+            ("xp init --dry-run", "See what it would be"),
+            (
+                "xp init --from docker-compose.yml --yes",
+                "Take one source alone, and ask nothing",
+            ),
+        ],
+    ),
+    (
         "xp build",
         &[
             ("xp build", "Build everything that does not exist yet"),
