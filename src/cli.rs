@@ -14,7 +14,7 @@ use crate::source::{GitReference, RefName};
 
 pub use help::EXIT_CODES;
 
-/// Build the container images of a product whose services live in many git repositories
+/// Build the container images of a product that lives in many git repositories
 #[derive(Debug, Parser)]
 #[command(
     name = "xp",
@@ -42,7 +42,13 @@ pub struct Global {
     #[arg(short = 'f', long = "file", value_name = "FILE", value_hint = ValueHint::FilePath, global = true)]
     pub file: Option<PathBuf>,
     /// When to use colours
-    #[arg(long, value_name = "WHEN", default_value = "auto", global = true)]
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "auto",
+        global = true,
+        hide_short_help = true
+    )]
     pub color: ColorChoice,
     /// Say only what failed
     #[arg(short, long, global = true, conflicts_with = "verbose")]
@@ -80,21 +86,25 @@ pub enum ColorChoice {
 /// The commands
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Write a manifest from what is in this folder
+    /// Write a manifest from what is here
+    ///
+    /// It reads working copies, compose files and the manifests of other tools.
     Init(InitArgs),
     /// Build, tag and push the images that do not exist yet
     Build(BuildArgs),
     /// Show what `xp build` would do, and why; change nothing
     Plan(ShowPlanArgs),
-    /// Tell every input of a service's build, what the image that exists had, and what follows
+    /// Tell why a service is built, input by input
+    ///
+    /// It tells what the image that exists had of each input, and what follows.
     Why(WhyArgs),
-    /// Show how each service stands: working copy, commit, image; change nothing
+    /// Show working copy, commit and image of each service
     Status(StatusArgs),
     /// Show which service needs which, and how each stands
     Graph(GraphArgs),
     /// Check what a build takes: engine, registries, remotes, folders
     Doctor(DoctorArgs),
-    /// Clone, fetch and fast-forward working copies; never touch your own work
+    /// Clone, fetch and fast-forward; never touch your own work
     Sync(SyncArgs),
     /// Write down the commits and images that belong together
     Lock(LockArgs),
