@@ -550,7 +550,7 @@ pub struct RunArgs {
     #[arg(value_name = "SERVICE")]
     pub service: Option<String>,
     /// The command and its arguments
-    #[arg(last = true, value_name = "COMMAND")]
+    #[arg(last = true, value_name = "COMMAND", value_hint = ValueHint::Other)]
     pub command: Vec<String>,
     /// In which surroundings
     #[command(flatten)]
@@ -576,10 +576,10 @@ pub struct ShellArgs {
 #[derive(Debug, Args)]
 pub struct Surroundings {
     /// Set a variable, or hand on your own; may be repeated
-    #[arg(short, long, value_name = "NAME[=VALUE]", value_parser = variable)]
+    #[arg(short, long, value_name = "NAME[=VALUE]", value_hint = ValueHint::Other, value_parser = variable)]
     pub env: Vec<(String, Option<String>)>,
     /// The folder of the container to start in [default: that of your current folder, or of the scripts]
-    #[arg(short, long, value_name = "DIR")]
+    #[arg(short, long, value_name = "DIR", value_hint = ValueHint::Other)]
     pub workdir: Option<String>,
     /// Have a terminal in the container, whatever standard input and output are
     #[arg(short, long)]

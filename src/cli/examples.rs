@@ -179,6 +179,33 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "xp run",
+        &[
+            (
+                "xp run zbackend -- go test ./...",
+                "Run the service's tests with its own toolchain",
+            ),
+            (
+                "xp run -- make",
+                "Run make for the service whose folder this is",
+            ),
+            (
+                "xp run zfrontend -e NODE_ENV=production -- npm run dist",
+                "Set a variable for it",
+            ),
+        ],
+    ),
+    (
+        "xp shell",
+        &[
+            ("xp shell zbackend", "Look around in the builder container"),
+            (
+                "xp shell --failed zbackend",
+                "Go to where its last build failed",
+            ),
+        ],
+    ),
+    (
         "xp logs",
         &[
             ("xp logs zbackend", "Show the last logs of a service"),
