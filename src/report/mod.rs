@@ -28,7 +28,7 @@ pub use question::{ask, say};
 pub use replay::Replay;
 pub use summary::{failures, summary};
 pub use terminal::columns;
-pub use text::{elapsed, paint, shortened};
+pub use text::{elapsed, paint, severity_painted, shortened};
 
 use crate::error::Exit;
 use crate::event::{Event, Events, FailedStep, Outcome, Unit};
