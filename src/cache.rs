@@ -22,14 +22,39 @@ const TAG_TEXT: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
 /// A folder that cannot be read or written.
 pub fn claim(folder: &Path) -> io::Result<bool> {
     fs::create_dir_all(folder)?;
-    let is_tagged = fs::read_to_string(folder.join(TAG)).is_ok_and(|text| text == TAG_TEXT);
-    if !is_tagged && fs::read_dir(folder)?.next().is_some() {
+    if ownership(folder)? == Ownership::Foreign {
         return Ok(false);
     }
     write_once(&folder.join(TAG), TAG_TEXT)?;
     // Keeps git from listing xp's own files in a platform's repository.
     write_once(&folder.join(".gitignore"), "*\n")?;
     Ok(true)
+}
+
+/// Whose a folder is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ownership {
+    /// xp's own.
+    Own,
+    /// Nobody's: there is nothing in it.
+    Empty,
+    /// It holds what xp did not make.
+    Foreign,
+}
+
+/// Tells whose a folder is, and changes nothing.
+///
+/// # Errors
+///
+/// A folder that cannot be read.
+pub fn ownership(folder: &Path) -> io::Result<Ownership> {
+    if fs::read_to_string(folder.join(TAG)).is_ok_and(|text| text == TAG_TEXT) {
+        return Ok(Ownership::Own);
+    }
+    Ok(match fs::read_dir(folder)?.next() {
+        Some(_) => Ownership::Foreign,
+        None => Ownership::Empty,
+    })
 }
 
 fn write_once(path: &Path, text: &str) -> io::Result<()> {

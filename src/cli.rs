@@ -14,7 +14,7 @@ use crate::source::{GitReference, RefName};
 
 pub use help::EXIT_CODES;
 
-/// Build the container images of a product whose services live in many git repositories
+/// Build the container images of a product that lives in many git repositories
 #[derive(Debug, Parser)]
 #[command(
     name = "xp",
@@ -42,16 +42,22 @@ pub struct Global {
     #[arg(short = 'f', long = "file", value_name = "FILE", value_hint = ValueHint::FilePath, global = true)]
     pub file: Option<PathBuf>,
     /// When to use colours
-    #[arg(long, value_name = "WHEN", default_value = "auto", global = true)]
+    #[arg(
+        long,
+        value_name = "WHEN",
+        default_value = "auto",
+        global = true,
+        hide_short_help = true
+    )]
     pub color: ColorChoice,
     /// Say only what failed
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// Say more: the output of every step, with times where it is plain lines
+    /// Say more: the output of every step, and times
     #[arg(short, long, global = true)]
     pub verbose: bool,
-    /// What stands before each line of a service's output [default: service; time with -v in plain lines]
-    #[arg(long, value_name = "WHAT", global = true)]
+    /// What stands before a line of output [default: service; with -v: time, where there are no bars]
+    #[arg(long, value_name = "WHAT", global = true, hide_short_help = true)]
     pub log_prefix: Option<LogPrefixChoice>,
 }
 
@@ -80,24 +86,34 @@ pub enum ColorChoice {
 /// The commands
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Write a manifest from what is here: working copies, compose files, manifests of other tools
+    /// Write a manifest from what is here
+    ///
+    /// It reads working copies, compose files and the manifests of other tools.
     Init(InitArgs),
     /// Build, tag and push the images that do not exist yet
     Build(BuildArgs),
     /// Show what `xp build` would do, and why; change nothing
     Plan(ShowPlanArgs),
-    /// Tell every input of a service's build, what the image that exists had, and what follows
+    /// Tell why a service is built, input by input
+    ///
+    /// It tells what the image that exists had of each input, and what follows.
     Why(WhyArgs),
-    /// Show how each service stands: working copy, commit, image; change nothing
+    /// Show working copy, commit and image of each service
     Status(StatusArgs),
     /// Show which service needs which, and how each stands
     Graph(GraphArgs),
-    /// Clone, fetch and fast-forward working copies; never touch your own work
+    /// Check what a build takes: engine, registries, remotes, folders
+    Doctor(DoctorArgs),
+    /// Clone, fetch and fast-forward; never touch your own work
     Sync(SyncArgs),
     /// Write down the commits and images that belong together
     Lock(LockArgs),
     /// Show what changed between two locks, with the commits
     Diff(DiffArgs),
+    /// Run a command in a service's builder container, on the working copy
+    Run(RunArgs),
+    /// Open a shell in a service's builder container, on the working copy
+    Shell(ShellArgs),
     /// Show the logs of a run
     Logs(LogsArgs),
     /// Make a page of a run, with timeline and logs, or JUnit's XML
@@ -172,15 +188,14 @@ pub struct InitArgs {
     /// Which services, and what they need
     #[command(flatten)]
     pub selection: Selection,
-    /// One source alone: a compose file, skaffold.yaml, .gitmodules, west.yml, a manifest of repo, or a
-    /// folder of working copies
-    #[arg(long, value_name = "FILE")]
+    /// One source alone: a file of compose, Skaffold, west or repo, .gitmodules, or a folder
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::AnyPath)]
     pub from: Option<PathBuf>,
     /// Where images are pushed, such as harbour.example.com/x
-    #[arg(long, value_name = "PREFIX")]
+    #[arg(long, value_name = "PREFIX", value_hint = ValueHint::Other)]
     pub registry: Option<RegistryPrefix>,
     /// Where to write it, `-` for standard output [default: x-platform.yml]
-    #[arg(short, long, value_name = "FILE", conflicts_with = "dry_run")]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "dry_run")]
     pub output: Option<PathBuf>,
     /// Print it, and write nothing
     #[arg(long)]
@@ -202,6 +217,16 @@ pub struct Selection {
     /// Services, separated by commas
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub services: Vec<String>,
+}
+
+impl Selection {
+    /// Returns the names and patterns, however they were given.
+    pub fn patterns(&self) -> Vec<&str> {
+        // In a list, a space after a comma is no part of a name.
+        let listed = self.services.iter().map(|name| name.trim());
+        let named = self.names.iter().map(String::as_str);
+        named.chain(listed).collect()
+    }
 }
 
 /// Which commits
@@ -266,6 +291,8 @@ pub enum SchemaOf {
     Manifest,
     /// The output of `xp plan --format json`
     Plan,
+    /// The output of `xp doctor --format json`
+    Doctor,
     /// A line of the output of `xp build --format json`
     Events,
 }
@@ -445,6 +472,23 @@ pub struct StatusArgs {
     pub format: Format,
 }
 
+/// Arguments of `xp doctor`
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Which services; what they need comes along
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Ask no git remote and no registry
+    #[arg(long)]
+    pub offline: bool,
+    /// How long each answer may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub timeout: u64,
+    /// How it is printed
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
+    pub format: Format,
+}
+
 /// Arguments of `xp graph`
 #[derive(Debug, Args)]
 pub struct GraphArgs {
@@ -493,6 +537,56 @@ pub struct SyncArgs {
     /// How what happens is told
     #[command(flatten)]
     pub told: Told,
+}
+
+/// Arguments of `xp run`
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "xp run [OPTIONS] [SERVICE] -- COMMAND...",
+    after_help = "Exit code: the command's own, 128 and the signal's number where a signal ended it"
+)]
+pub struct RunArgs {
+    /// The service; else the one whose folder is the current one, or holds it
+    #[arg(value_name = "SERVICE")]
+    pub service: Option<String>,
+    /// The command and its arguments
+    #[arg(last = true, value_name = "COMMAND", value_hint = ValueHint::Other)]
+    pub command: Vec<String>,
+    /// In which surroundings
+    #[command(flatten)]
+    pub surroundings: Surroundings,
+}
+
+/// Arguments of `xp shell`
+#[derive(Debug, Args)]
+#[command(after_help = "Exit code: the shell's own")]
+pub struct ShellArgs {
+    /// The service; else the one whose folder is the current one, or holds it
+    #[arg(value_name = "SERVICE")]
+    pub service: Option<String>,
+    /// Where the service's last build failed: its files, variables and folder
+    #[arg(long)]
+    pub failed: bool,
+    /// In which surroundings
+    #[command(flatten)]
+    pub surroundings: Surroundings,
+}
+
+/// The surroundings of a command in a container
+#[derive(Debug, Args)]
+pub struct Surroundings {
+    /// Set a variable, or hand on your own; may be repeated
+    #[arg(short, long, value_name = "NAME[=VALUE]", value_hint = ValueHint::Other, value_parser = variable)]
+    pub env: Vec<(String, Option<String>)>,
+    /// The folder of the container to start in [default: that of your current folder, or of the scripts]
+    #[arg(short, long, value_name = "DIR", value_hint = ValueHint::Other)]
+    pub workdir: Option<String>,
+    /// Have a terminal in the container, whatever standard input and output are
+    #[arg(short, long)]
+    pub terminal: bool,
+    /// Have no terminal in the container
+    #[arg(short = 'T', long, conflicts_with = "terminal")]
+    pub no_terminal: bool,
 }
 
 /// Arguments of `xp lock`
@@ -590,6 +684,17 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Err
     let mut definition = command();
     let matches = definition.try_get_matches_from_mut(words)?;
     Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut definition))
+}
+
+fn variable(text: &str) -> Result<(String, Option<String>), String> {
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, Some(value.to_owned())),
+        None => (text, None),
+    };
+    match name.is_empty() {
+        true => Err("write NAME or NAME=VALUE".to_owned()),
+        false => Ok((name.to_owned(), value)),
+    }
 }
 
 fn service_reference(text: &str) -> Result<(ServiceName, GitReference), String> {

@@ -20,6 +20,8 @@ pub enum Exit {
     WorkToDo,
     /// 130: interrupted.
     Interrupted,
+    /// What a program of `xp run` or `xp shell` exited with.
+    Program(u8),
 }
 
 impl Exit {
@@ -32,6 +34,7 @@ impl Exit {
             Self::Outside => 3,
             Self::WorkToDo => 10,
             Self::Interrupted => 130,
+            Self::Program(code) => code,
         }
     }
 }

@@ -26,6 +26,7 @@
 //! | [`graph`] | which service needs which, as text and pictures, for `xp graph` | be impure |
 //! | [`init`] | what was found to the text of a manifest, for `xp init`: compose, Skaffold, submodules, west, repo | be impure |
 //! | [`status`] | how each service stands, for `xp status` | be impure |
+//! | [`doctor`] | what is wrong around a platform, and what to do about it, for `xp doctor` | be impure |
 //! | [`event`] | what happened, as data | be impure |
 //! | [`record`] | what other programs are told: events and plans as JSON | be impure |
 //! | [`timeline`] | when the units of a run were worked on, its critical path, how long each took before | be impure |
@@ -37,8 +38,10 @@
 //! | [`local`] | working copies to what `--local` builds | change anything |
 //! | [`cache`] | the folder that is xp's own, and the facts kept in it | be needed: a fact that is not there is asked for again |
 //! | [`inspect`] | registry, engine and builder folders to an inventory | change anything |
+//! | [`examine`] | this machine, engine, registries, remotes and working copies to the facts that [`doctor`] judges | judge, or leave anything behind |
 //! | [`runs`] | the folders of past runs: their records and logs | draw, or know what a run means |
 //! | [`execute`] | the steps of a plan, as soon as what they need is done | choose what is done |
+//! | [`console`] | the caller's terminal, streams and signals, tied to a program in a container | know of services |
 //! | [`report`] | bars, lines, log files, the closing table, pages of past runs: the only place that draws | do work |
 //! | [`client`] | git (git2), the engine (bollard), registries (reqwest): nothing else names those crates | know of services |
 //!
@@ -58,9 +61,12 @@ pub mod cli;
 pub mod client;
 pub mod command;
 pub mod completion;
+pub mod console;
 pub mod discover;
+pub mod doctor;
 pub mod error;
 pub mod event;
+pub mod examine;
 pub mod execute;
 pub mod graph;
 pub mod history;

@@ -175,11 +175,34 @@ impl Settings {
 
 fn command_line() -> String {
     let arguments = std::env::args_os().skip(1);
-    let words = arguments.map(|word| shell::quoted(&word.to_string_lossy()).into_owned());
+    let arguments = without_values(arguments.map(|word| word.to_string_lossy().into_owned()));
+    let words = arguments.map(|word| shell::quoted(&word).into_owned());
     std::iter::once("xp".to_owned())
         .chain(words)
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+/// Returns arguments without the values of `--env NAME=VALUE`, as they are written down and may be secret.
+fn without_values(arguments: impl Iterator<Item = String>) -> impl Iterator<Item = String> {
+    let mut is_value = false;
+    arguments.map(move |argument| {
+        let is_joined = ["--env=", "-e"]
+            .iter()
+            .find(|start| argument.starts_with(**start));
+        let start = match (std::mem::take(&mut is_value), is_joined) {
+            (true, _) => 0,
+            (false, Some(start)) if argument.len() > start.len() => start.len(),
+            (false, _) => {
+                is_value = matches!(argument.as_str(), "-e" | "--env");
+                return argument;
+            }
+        };
+        match argument[start..].split_once('=') {
+            Some((name, _)) => format!("{}{name}=…", &argument[..start]),
+            None => argument,
+        }
+    })
 }
 
 /// Returns the settings of git that stand in the environment, as CI systems put them there.
@@ -214,5 +237,26 @@ fn engine_address(runtime_dir: Option<&str>) -> String {
             format!("unix://{}", rootless.display())
         }
         _ => format!("unix://{}", system.display()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_variables_are_not_written_down() {
+        let shown = |line: &str| {
+            let words = line.split(' ').map(str::to_owned);
+            without_values(words).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(
+            shown("run -e A=x --env B=y=z --env=C=x -eD=x -e E a -- env --env"),
+            "run -e A=… --env B=… --env=C=… -eD=… -e E a -- env --env"
+        );
+        assert_eq!(
+            shown("build --reference a=b --exit-code"),
+            "build --reference a=b --exit-code"
+        );
     }
 }

@@ -54,7 +54,7 @@ const OWNERS: &[Owner] = &[
     },
     Owner {
         words: &["stdout()", "stderr()"],
-        owners: &["report/", "command/", "settings.rs"],
+        owners: &["report/", "command/", "settings.rs", "console/"],
         why: "work emits events; report draws them, and commands print results",
     },
     Owner {
@@ -111,6 +111,7 @@ const PURE: &[&str] = &[
     "graph/",
     "timeline/",
     "init/",
+    "doctor/",
 ];
 
 /// The files of pure modules that look at the file system.

@@ -7,6 +7,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "xp",
         &[
+            ("xp init", "Begin: write a manifest from what is here"),
             ("xp plan", "See what would be built, and why"),
             ("xp build", "Build, tag and push what does not exist yet"),
             (
@@ -14,6 +15,24 @@ const EXAMPLES: &[(&str, &[Example])] = &[
                 "Rebuild a service as it stands in your working copy",
             ),
             ("xp status", "See how every service stands"),
+        ],
+    ),
+    (
+        "xp init",
+        &[
+            (
+                "xp init",
+                "Write x-platform.yml from what is in this folder",
+            ),
+            ("xp init --dry-run", "Print it, and write nothing"),
+            (
+                "xp init --from compose.yaml --registry harbour.example.com/x",
+                "Take one source alone, and push to a registry",
+            ),
+            (
+                "xp init -C .. --from deploy/compose.yaml",
+                "Write it above, where the working copies are, too",
+            ),
         ],
     ),
     (
@@ -104,6 +123,20 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "xp doctor",
+        &[
+            ("xp doctor", "Check everything that a build takes"),
+            (
+                "xp doctor -v zbackend",
+                "Show all that was looked at for a service",
+            ),
+            (
+                "xp doctor --format json",
+                "Print the findings for a program",
+            ),
+        ],
+    ),
+    (
         "xp sync",
         &[
             (
@@ -143,6 +176,33 @@ const EXAMPLES: &[(&str, &[Example])] = &[
                 "Show what changed between two releases",
             ),
             ("xp diff v1.0 --format markdown", "Write release notes"),
+        ],
+    ),
+    (
+        "xp run",
+        &[
+            (
+                "xp run zbackend -- go test ./...",
+                "Run the service's tests with its own toolchain",
+            ),
+            (
+                "xp run -- make",
+                "Run make for the service whose folder this is",
+            ),
+            (
+                "xp run zfrontend -e NODE_ENV=production -- npm run dist",
+                "Set a variable for it",
+            ),
+        ],
+    ),
+    (
+        "xp shell",
+        &[
+            ("xp shell zbackend", "Look around in the builder container"),
+            (
+                "xp shell --failed zbackend",
+                "Go to where its last build failed",
+            ),
         ],
     ),
     (

@@ -9,6 +9,7 @@ use crate::cli::BuildArgs;
 use crate::error::Failure;
 use crate::event::{Event, Unit};
 use crate::execute::lock;
+use crate::execute::session::remove_leftovers;
 use crate::execute::{self, LABEL_FOLDER};
 use crate::plan::Plan;
 use crate::report::{Ended, paint, summary};
@@ -43,6 +44,8 @@ pub async fn carry_out(
         // The lock is held: whatever container of this folder is left belongs to a run that was killed.
         let folder = session.layout.root().display().to_string();
         let removed = async { Ok(engine.remove_leftovers(LABEL_FOLDER, &folder).await?) };
+        session.unless_interrupted(removed).await?;
+        let removed = async { Ok(remove_leftovers(&engine, &session.layout).await?) };
         session.unless_interrupted(removed).await?;
         let context = stages::context(session, engine, facts, registry, git, jobs, fail_fast);
         execute::run(Arc::new(context), &plan).await;

@@ -16,11 +16,7 @@ use crate::source::{CommitId, GitReference, Origin, ResolvedReference, ServiceSo
 
 /// Returns the selected services.
 pub fn select(session: &Session, selection: &Selection) -> Result<BTreeSet<ServiceName>, Failure> {
-    // In a list, a space after a comma is no part of a name.
-    let listed = selection.services.iter().map(|name| name.trim());
-    let named = selection.names.iter().map(String::as_str);
-    let patterns: Vec<&str> = named.chain(listed).collect();
-    Ok(session.manifest.select(&patterns)?)
+    Ok(session.manifest.select(&selection.patterns())?)
 }
 
 /// Finds the commit of each service: one connection a remote.

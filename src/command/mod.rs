@@ -5,8 +5,11 @@ mod builder;
 mod commits;
 mod completions;
 mod diff;
+mod doctor;
+mod failed;
 mod failure;
 mod graph;
+mod here;
 mod in_place;
 mod init;
 mod lock;
@@ -15,13 +18,16 @@ mod logs;
 mod man;
 mod plan;
 mod report;
+mod run;
 mod runs;
 mod schema;
 mod session;
+mod shell;
 mod stages;
 mod status;
 mod sync;
 mod why;
+mod workbench;
 mod write;
 
 use std::io::Write as _;
@@ -89,6 +95,10 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         if let Command::Init(args) = &cli.command {
             return init::run(&settings, args).await;
         }
+        if let Command::Doctor(args) = &cli.command {
+            // It has something to say where there is no manifest to open a session with.
+            return doctor::run(&settings, args).await;
+        }
         let session = Session::open(settings).inspect_err(|failure| {
             if prints_events {
                 print_finished(failure.exit, failure.message());
@@ -103,10 +113,13 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
             Command::Sync(args) => sync::run(&session, &args).await,
             Command::Lock(args) => lock::run(&session, &args).await,
             Command::Diff(args) => diff::run(&session, &args).await,
+            Command::Run(args) => run::run(&session, &args).await,
+            Command::Shell(args) => shell::run(&session, &args).await,
             Command::Logs(args) => logs::run(&session, &args).await,
             Command::Report(args) => report::run(&session, &args),
             Command::Builder(command) => builder::run(&session, &command).await,
             Command::Init(_)
+            | Command::Doctor(_)
             | Command::Schema { .. }
             | Command::Completions { .. }
             | Command::Man(_)

@@ -2,12 +2,13 @@
 
 use crate::cli::SchemaOf;
 use crate::error::Failure;
-use crate::{manifest, record};
+use crate::{doctor, manifest, record};
 
 /// Prints a JSON Schema.
 pub fn run(of: SchemaOf) -> Result<(), Failure> {
     super::print_json(&match of {
         SchemaOf::Manifest => manifest::schema(),
+        SchemaOf::Doctor => doctor::schema(),
         SchemaOf::Events => record::schema(),
         SchemaOf::Plan => record::plan_schema(),
     })

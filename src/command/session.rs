@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -28,26 +30,18 @@ pub struct Session {
     pub events: Events,
     /// Set by Ctrl-C.
     pub cancel: CancellationToken,
+    /// Set where signals are no longer xp's own.
+    hands_signals_over: Arc<AtomicBool>,
     http: Http,
 }
 
 impl Session {
     /// Reads the manifest, and begins to listen for Ctrl-C.
     pub fn open(settings: Settings) -> Result<Self, Failure> {
-        let file = match &settings.file {
-            Some(file) => settings.directory.join(file),
-            None => find_manifest(&settings.directory)?,
-        };
+        let file = manifest_file(&settings)?;
         let manifest =
             manifest::load(&file).map_err(|error| shown_with_lines(&settings, &error))?;
-        let cache_dir = settings.cache_dir.clone().unwrap_or_else(|| {
-            let relative = manifest
-                .cache_dir
-                .clone()
-                .unwrap_or_else(|| PathBuf::from(DEFAULT_CACHE_DIR));
-            manifest.folder.join(relative)
-        });
-        let layout = Layout::new(cache_dir);
+        let layout = Layout::new(cache_dir(&settings, &manifest));
         for folder in [manifest.folder.as_path(), layout.root()] {
             if folder.to_str().is_none() {
                 return Err(Failure::usage(format!(
@@ -64,7 +58,13 @@ impl Session {
         let reporter = Reporter::new(settings.report.clone(), &file, layout.logs(), started);
         let events = reporter.events();
         let cancel = CancellationToken::new();
-        listen(cancel.clone(), events.clone(), reporter.clone())?;
+        let hands_signals_over = Arc::new(AtomicBool::new(false));
+        listen(
+            cancel.clone(),
+            events.clone(),
+            reporter.clone(),
+            hands_signals_over.clone(),
+        )?;
         let http = Http::new(&settings.proxies).map_err(|error| Failure::usage(chain(&error)))?;
         Ok(Self {
             settings,
@@ -73,8 +73,14 @@ impl Session {
             reporter,
             events,
             cancel,
+            hands_signals_over,
             http,
         })
+    }
+
+    /// Has signals no longer stop xp: from now on they are those of a program that xp runs.
+    pub fn hand_signals_over(&self) {
+        self.hands_signals_over.store(true, Ordering::Relaxed);
     }
 
     /// Connects to the engine, and asks what it says of itself.
@@ -144,6 +150,25 @@ impl Session {
     }
 }
 
+/// Returns the manifest that was named, or the one that is found.
+pub(super) fn manifest_file(settings: &Settings) -> Result<PathBuf, Failure> {
+    match &settings.file {
+        Some(file) => Ok(settings.directory.join(file)),
+        None => find_manifest(&settings.directory),
+    }
+}
+
+/// Returns the folder that is xp's own.
+pub(super) fn cache_dir(settings: &Settings, manifest: &Manifest) -> PathBuf {
+    settings.cache_dir.clone().unwrap_or_else(|| {
+        let relative = manifest
+            .cache_dir
+            .clone()
+            .unwrap_or_else(|| PathBuf::from(DEFAULT_CACHE_DIR));
+        manifest.folder.join(relative)
+    })
+}
+
 /// Looks for the manifest here and in the folders above, as git looks for its repository.
 fn find_manifest(directory: &Path) -> Result<PathBuf, Failure> {
     if !directory.is_dir() {
@@ -166,7 +191,12 @@ fn find_manifest(directory: &Path) -> Result<PathBuf, Failure> {
 ///
 /// On a thread and a runtime of its own: all other threads may wait for a terminal or a pipe that
 /// nobody reads.
-fn listen(cancel: CancellationToken, events: Events, reporter: Reporter) -> Result<(), Failure> {
+pub(super) fn listen(
+    cancel: CancellationToken,
+    events: Events,
+    reporter: Reporter,
+    hands_over: Arc<AtomicBool>,
+) -> Result<(), Failure> {
     let failed =
         |error: std::io::Error| Failure::outside(format!("signals cannot be received: {error}"));
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -194,6 +224,9 @@ fn listen(cancel: CancellationToken, events: Events, reporter: Reporter) -> Resu
                         std::thread::spawn(move || reporter.resume());
                         continue;
                     }
+                }
+                if hands_over.load(Ordering::Relaxed) {
+                    continue;
                 }
                 if cancel.is_cancelled() {
                     // Containers hang on a connection of this process, so they end with it.

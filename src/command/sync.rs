@@ -141,7 +141,10 @@ async fn sync_one(
         Err(Stop::Failed(_)) if session.cancel.is_cancelled() => {
             ("stopped".to_owned(), Outcome::Stopped)
         }
-        Err(Stop::Failed(error)) => ("FAILED".to_owned(), Outcome::Failed(error.in_phase(phase))),
+        Err(Stop::Failed(error)) => (
+            "FAILED".to_owned(),
+            Outcome::Failed(error.in_phase(phase, None)),
+        ),
     };
     events.emit(Event::UnitFinished {
         unit: unit.clone(),

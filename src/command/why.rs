@@ -66,7 +66,7 @@ async fn explain(session: &Session, args: &WhyArgs) -> Result<(), Failure> {
 }
 
 /// Returns the one service that a name or a pattern means.
-fn one_service(session: &Session, name: &str) -> Result<ServiceName, Failure> {
+pub(super) fn one_service(session: &Session, name: &str) -> Result<ServiceName, Failure> {
     let mut found = session.manifest.select(&[name])?.into_iter();
     match (found.next(), found.next()) {
         (Some(service), None) => Ok(service),

@@ -23,7 +23,7 @@ use crate::settings::Settings;
 use line::Line;
 
 /// How long a person may be kept waiting, should a file system not answer.
-const PATIENCE: Duration = Duration::from_millis(800);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Something that can stand at the cursor.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,12 +1,13 @@
 //! Builder containers, and the scripts that run in them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::mark::Mark;
 use super::state::UnitState;
 use super::stop::{StepError, Stop};
-use super::{Context, LABEL_FOLDER, LABEL_SERVICE};
+use super::{Context, LABEL_FOLDER, LABEL_SERVICE, by_hand};
 use crate::client::engine::{Bind, BuilderContainer, ContainerSpec, CreatedContainer};
 use crate::event::{Event, Unit};
 use crate::manifest::BuilderUser;
@@ -24,6 +25,11 @@ pub struct Running {
     script_dir: String,
     /// The folders and files that are there only to be mounted upon, the innermost last.
     mount_points: Vec<PathBuf>,
+    /// Says that the container runs, where others may work on the same files.
+    mark: Option<Mark>,
+    /// What the container was started with.
+    spec: ContainerSpec,
+    env_by_hand: BTreeMap<String, String>,
 }
 
 /// Starts the builder container of a service, unless `stopped` comes first.
@@ -34,7 +40,28 @@ pub async fn start(
     state: &UnitState,
     stopped: impl Future<Output = Stop>,
 ) -> Result<Running, Stop> {
-    let spec = spec(context, unit, step, state)?;
+    let folder = context.layout.root().display().to_string();
+    let labels = HashMap::from([
+        (LABEL_FOLDER.to_owned(), folder),
+        (LABEL_SERVICE.to_owned(), unit.to_string()),
+    ]);
+    let mark = match step.in_place {
+        true => Some(Mark::new(&context.layout)?),
+        false => None,
+    };
+    begin(context, step, state, labels, mark, stopped).await
+}
+
+/// Starts a container with these labels, unless `stopped` comes first.
+pub async fn begin(
+    context: &Context,
+    step: &ContainerStep,
+    state: &UnitState,
+    labels: HashMap<String, String>,
+    mark: Option<Mark>,
+    stopped: impl Future<Output = Stop>,
+) -> Result<Running, Stop> {
+    let spec = spec(context, step, state, labels)?;
     let mount_points = make_mount_points(step, &spec.binds);
     // Not dropped half-way: a container that was created must be started or removed.
     let created = CreatedContainer::create(&context.engine, &spec)
@@ -49,6 +76,9 @@ pub async fn start(
             container,
             script_dir: step.script_dir.clone(),
             mount_points,
+            mark,
+            env_by_hand: step.env_by_hand.clone(),
+            spec,
         }),
         Err(stop) => {
             created.remove().await;
@@ -83,14 +113,35 @@ impl Running {
         }
     }
 
+    /// Returns the container.
+    pub fn container(&self) -> &BuilderContainer {
+        &self.container
+    }
+
+    /// Returns the command that repeats one item of a script by hand, where there is one.
+    pub fn by_hand(&self, context: &Context, step: &ScriptStep) -> Option<String> {
+        let place = by_hand::Place {
+            spec: &self.spec,
+            env_by_hand: &self.env_by_hand,
+            dir: &self.script_dir,
+            mount_points: &self.mount_points,
+            ssh_agent: context.caller.ssh_agent.as_deref(),
+        };
+        by_hand::script(&place, step)
+    }
+
     /// Ends the container; what another user made in it belongs to the caller afterwards.
     pub async fn end(self) {
         self.container.remove().await;
         // They are no part of the source, and must not reach the image.
-        for path in self.mount_points.iter().rev() {
-            match fs::symlink_metadata(path) {
-                Ok(metadata) if metadata.is_dir() => _ = fs::remove_dir(path),
-                Ok(metadata) if metadata.len() == 0 => _ = fs::remove_file(path),
+        let removed = match &self.mark {
+            Some(mark) => mark.to_be_removed(&self.mount_points),
+            None => self.mount_points.iter().rev().cloned().collect(),
+        };
+        for path in removed {
+            match fs::symlink_metadata(&path) {
+                Ok(metadata) if metadata.is_dir() => _ = fs::remove_dir(&path),
+                Ok(metadata) if metadata.len() == 0 => _ = fs::remove_file(&path),
                 _ => {}
             }
         }
@@ -130,9 +181,9 @@ fn make_mount_points(step: &ContainerStep, binds: &[Bind]) -> Vec<PathBuf> {
 
 fn spec(
     context: &Context,
-    unit: &Unit,
     step: &ContainerStep,
     state: &UnitState,
+    labels: HashMap<String, String>,
 ) -> Result<ContainerSpec, Stop> {
     // The root of a rootless engine is the user that runs it.
     let owner = if context.facts.rootless {
@@ -154,13 +205,7 @@ fn spec(
     }
     Ok(ContainerSpec {
         image: step.image.clone(),
-        labels: HashMap::from([
-            (
-                LABEL_FOLDER.to_owned(),
-                context.layout.root().display().to_string(),
-            ),
-            (LABEL_SERVICE.to_owned(), unit.to_string()),
-        ]),
+        labels,
         env: variables(context, step, state),
         user,
         owner,

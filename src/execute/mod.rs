@@ -2,12 +2,15 @@
 
 mod bases;
 mod builder;
+mod by_hand;
 mod commits;
 mod image;
 mod in_place;
 pub mod lock;
+mod mark;
 mod publish;
 mod scheduler;
+pub mod session;
 mod source;
 mod state;
 mod stop;
@@ -21,7 +24,8 @@ use tokio_util::sync::CancellationToken;
 pub use commits::{CommitsError, CommitsRequest, commits_between};
 pub use scheduler::run;
 pub use source::{Sources, check_out_working_copy, sync_working_copy};
-pub use stop::Stop;
+pub use state::UnitState;
+pub use stop::{StepError, Stop};
 
 use crate::client::engine::{Engine, EngineFacts};
 use crate::client::registry::RegistryClient;

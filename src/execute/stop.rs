@@ -13,6 +13,7 @@ pub enum Stop {
 }
 
 /// What failed in a step.
+#[derive(Debug)]
 pub struct StepError {
     message: String,
     hints: Vec<String>,
@@ -21,8 +22,8 @@ pub struct StepError {
 }
 
 impl StepError {
-    /// Returns the failure of a step of that phase.
-    pub fn in_phase(self, phase: Phase) -> FailedStep {
+    /// Returns the failure of a step of that phase, which that command repeats.
+    pub fn in_phase(self, phase: Phase, by_hand: Option<String>) -> FailedStep {
         let outside = match phase {
             // A push belongs to the service, whoever refuses it.
             Phase::Push | Phase::Tag => false,
@@ -36,7 +37,7 @@ impl StepError {
             hints: self.hints,
             outside,
             line: self.line,
-            by_hand: None,
+            by_hand,
         }
     }
 

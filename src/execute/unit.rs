@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::builder::Running;
 use super::state::UnitState;
 use super::stop::{StepError, Stop};
-use super::{Context, builder, image, in_place, publish, source};
+use super::{Context, builder, by_hand, image, in_place, publish, source};
 use crate::event::{Event, Outcome, Unit};
 use crate::plan::{Step, UnitPlan};
 
@@ -48,7 +48,8 @@ pub async fn run_unit(context: &Context, plan: &UnitPlan) -> Outcome {
                 break;
             }
             Err(Stop::Failed(error)) => {
-                outcome = Outcome::Failed(error.in_phase(step.phase()));
+                let by_hand = work.by_hand(step);
+                outcome = Outcome::Failed(error.in_phase(step.phase(), by_hand));
                 break;
             }
         }
@@ -119,6 +120,15 @@ impl Work<'_> {
             }
             Step::EngineTag { image, names } => publish::tag_engine(context, image, names).await,
             Step::RegistryTag { image, tags } => publish::tag_registry(context, image, tags).await,
+        }
+    }
+
+    /// Returns the command that repeats a step by hand, where there is one.
+    fn by_hand(&self, step: &Step) -> Option<String> {
+        match step {
+            Step::Script(step) => self.running.as_ref()?.by_hand(self.context, step),
+            Step::Image(step) => Some(by_hand::image(step)),
+            _ => None,
         }
     }
 

@@ -79,10 +79,11 @@ fn working_copies(services: &[Decoded], cache_dir: &Path, problems: &mut Vec<Pro
         let mut is_distinct = true;
         for earlier in &distinct {
             let other = &earlier.service.dir;
-            let same_remote = earlier.service.git.remote == later.service.git.remote;
+            // Each is compared with each, so only what is needed is looked at.
+            let same_remote = || earlier.service.git.remote == later.service.git.remote;
             let first = &earlier.service.name;
             let problem = if dir == other {
-                if same_remote {
+                if same_remote() {
                     is_distinct = false;
                     continue;
                 }
@@ -101,7 +102,7 @@ fn working_copies(services: &[Decoded], cache_dir: &Path, problems: &mut Vec<Pro
                     "the `dir` of service `{inner}` is inside the working copy of service `{outer}`"
                 );
                 let problem = Problem::at(later.places.dir, message);
-                if same_remote {
+                if same_remote() {
                     problem.help("for two parts of one repository, give both the same `dir`, and each its `git.path`")
                 } else {
                     problem.help("move one of them, so that neither contains the other")

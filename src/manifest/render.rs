@@ -6,6 +6,7 @@ use super::name::ServiceName;
 use super::suggest;
 use super::template::{Part, Placeholder, Template};
 use crate::image::Tag;
+use crate::shell::quoted;
 use crate::source::CommitId;
 
 /// What the placeholders of one service stand for.
@@ -44,13 +45,40 @@ impl Manifest {
     /// A variable that is not set, a branch where the service has none, and a service that was
     /// not resolved, with the place in the manifest; all of them at once.
     pub fn render(&self, template: &Template, values: &Values) -> Result<String, ManifestError> {
+        self.render_parts(template, values, |_, value| value.to_owned())
+    }
+
+    /// Returns a template's text as a word of a shell, in which variables of the environment stand by
+    /// their names: the shell replaces them, and complains about one that is not set.
+    ///
+    /// # Errors
+    ///
+    /// As [`Manifest::render`].
+    pub fn render_for_shell(
+        &self,
+        template: &Template,
+        values: &Values,
+    ) -> Result<String, ManifestError> {
+        self.render_parts(template, values, |placeholder, value| match placeholder {
+            Some(Placeholder::Environment(name)) => format!("\"${{{name}?}}\""),
+            _ => quoted(value).into_owned(),
+        })
+    }
+
+    /// Returns a template's text, each part as `written` has it: the placeholder, and what it stands for.
+    fn render_parts(
+        &self,
+        template: &Template,
+        values: &Values,
+        written: impl Fn(Option<&Placeholder>, &str) -> String,
+    ) -> Result<String, ManifestError> {
         let mut text = String::new();
         let mut problems = Vec::new();
         for part in &template.parts {
             match part {
-                Part::Text(part) => text.push_str(part),
+                Part::Text(part) => text.push_str(&written(None, part)),
                 Part::Placeholder(placeholder, span) => match value_of(placeholder, values) {
-                    Ok(value) => text.push_str(&value),
+                    Ok(value) => text.push_str(&written(Some(placeholder), &value)),
                     Err((message, help)) => problems.push(Problem::at(*span, message).help(help)),
                 },
             }

@@ -74,6 +74,7 @@ impl FolderBuilder {
                     dockerfile: self.folder.join("Dockerfile"),
                     target: None,
                     args: self.args.clone(),
+                    args_by_hand: BTreeMap::new(),
                     labels: BTreeMap::new(),
                     commit_time: None,
                     fresh: force,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::builder::external_plan;
 use super::decide::{Decided, builder_unit};
-use super::draft::Candidate;
+use super::draft::{Candidate, Draft};
 use super::place::{Place, git_mounts};
 use super::recipe::TESTS;
 use super::{
@@ -139,14 +139,17 @@ impl Decided<'_> {
                     (_, None) => return Ok(()),
                 };
                 steps.push(Step::Container(Box::new(
-                    self.container(candidate, place, builder, image, layout)?,
+                    draft.container(candidate, place, builder, image, layout)?,
                 )));
                 steps.extend(scripts);
             }
         }
         let mut args = BTreeMap::new();
+        let mut args_by_hand = BTreeMap::new();
         for (name, template) in &service.docker.args {
             args.insert(name.clone(), draft.render(template, service, source)?);
+            let by_hand = draft.render_for_shell(template, service, source)?;
+            args_by_hand.extend(by_hand.map(|by_hand| (name.clone(), by_hand)));
         }
         let root = match &service.git.path {
             Some(path) => place.files.join(path),
@@ -186,6 +189,7 @@ impl Decided<'_> {
             dockerfile: below(&service.docker.file),
             target: service.docker.target.clone(),
             args,
+            args_by_hand,
             labels,
             commit_time: place.commit_time,
             fresh: false,
@@ -245,8 +249,11 @@ impl Decided<'_> {
         });
         steps.collect()
     }
+}
 
-    fn container(
+impl Draft<'_> {
+    /// Returns the container that the scripts of a service run in.
+    pub(super) fn container(
         &self,
         candidate: &Candidate<'_>,
         place: &Place,
@@ -272,8 +279,11 @@ impl Decided<'_> {
         if let Some(time) = place.commit_time {
             env.insert("SOURCE_DATE_EPOCH".to_owned(), time.to_string());
         }
+        let mut env_by_hand = BTreeMap::new();
         for (name, template) in &builder.env {
-            env.insert(name.clone(), self.draft.render(template, service, source)?);
+            env.insert(name.clone(), self.render(template, service, source)?);
+            let by_hand = self.render_for_shell(template, service, source)?;
+            env_by_hand.extend(by_hand.map(|by_hand| (name.clone(), by_hand)));
         }
         let script_dir = match &service.git.path {
             Some(path) => format!("{}/{path}", builder.workdir.trim_end_matches('/')),
@@ -288,6 +298,7 @@ impl Decided<'_> {
             workdir: builder.workdir.clone(),
             script_dir,
             env,
+            env_by_hand,
             user: builder.user,
             network: builder.network.clone(),
             caches: builder.cache.iter().map(cache).collect(),

@@ -203,6 +203,21 @@ impl<'a> Draft<'a> {
         })
     }
 
+    /// Renders a template, as a shell reads it, whose value comes from the caller's environment; none for
+    /// any other.
+    pub(super) fn render_for_shell(
+        &self,
+        template: &Template,
+        service: &Service,
+        source: &ServiceSource,
+    ) -> Result<Option<String>, ManifestError> {
+        if !template.reads_environment() {
+            return Ok(None);
+        }
+        let render = |values: &Values<'_>| self.manifest.render_for_shell(template, values);
+        self.with_values(service, source, render).map(Some)
+    }
+
     /// Renders a template for a recipe: where an image lies is no part of what it is, and the images
     /// of needed services are inputs of their own.
     pub(super) fn render_for_recipe(

@@ -92,6 +92,11 @@ impl Layout {
         self.root.join("labels").join(format!("{name}.json"))
     }
 
+    /// Returns the folder with a file for each container that works on a working copy, such as that of `xp shell`.
+    pub fn sessions(&self) -> PathBuf {
+        self.root.join("sessions")
+    }
+
     /// Returns the folder of all runs' logs.
     pub fn logs(&self) -> PathBuf {
         self.root.join("logs")

@@ -21,6 +21,7 @@ mod layout;
 mod obstacle;
 mod place;
 mod recipe;
+mod session;
 mod step;
 pub mod table;
 #[cfg(test)]
@@ -41,6 +42,7 @@ pub use error::{PlanError, UnknownImages, UnreadableRecipes};
 pub use inventory::{Inventory, Presence, Refusal};
 pub use layout::Layout;
 pub use recipe::{Folders, TESTS};
+pub use session::{builder_image, builder_plan};
 pub use step::{ContainerStep, ExportStep, ImageStep, ScriptStep, Step, SyncStep};
 pub use variant::{ServiceImage, service_images};
 pub use why::Explanation;

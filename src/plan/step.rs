@@ -109,6 +109,9 @@ pub struct ContainerStep {
     pub script_dir: String,
     /// Variables, without those that are known only when the commit is there.
     pub env: BTreeMap<String, String>,
+    /// The values, as a shell reads them, of those that come from the caller's own environment: they may
+    /// be secret, and are shown by the names of their variables alone.
+    pub env_by_hand: BTreeMap<String, String>,
     /// Who runs the scripts.
     pub user: BuilderUser,
     /// The network mode; the engine's default where there is none.
@@ -153,6 +156,8 @@ pub struct ImageStep {
     pub target: Option<String>,
     /// The build arguments.
     pub args: BTreeMap<String, String>,
+    /// As [`ContainerStep::env_by_hand`].
+    pub args_by_hand: BTreeMap<String, String>,
     /// The labels, without those that are known only when the commit is there.
     pub labels: BTreeMap<String, String>,
     /// The commit's time where no step before learns it, in seconds since 1970.

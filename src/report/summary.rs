@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::Ended;
 use super::terminal::columns;
 use super::text::{elapsed, shortened};
-use crate::event::{FailedStep, Outcome, Unit};
+use crate::event::{FailedStep, Outcome, Phase, Unit};
 use crate::plan::table::fitted;
 use crate::plan::{Decision, Plan, UnitPlan};
 
@@ -94,8 +94,20 @@ fn failure(unit: &Unit, step: &FailedStep, ended: &Ended) -> String {
     if let Some(log) = &ended.log {
         _ = writeln!(text, "  the whole log: {}", log.display());
     }
+    if let Some(by_hand) = &step.by_hand {
+        // Not cut, and on a line of its own: it is there to be copied.
+        _ = writeln!(text, "  by hand:\n    {by_hand}");
+    }
     for hint in &step.hints {
         _ = writeln!(text, "hint: {hint}");
+    }
+    if let (Unit::Service(service), Phase::Prepare | Phase::Build | Phase::Test) =
+        (unit, step.phase)
+    {
+        _ = writeln!(
+            text,
+            "hint: `xp shell --failed {service}` opens a shell there"
+        );
     }
     text
 }

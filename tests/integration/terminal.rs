@@ -146,6 +146,13 @@ impl Terminal {
         content.screen.screen_mut().set_size(rows, columns);
     }
 
+    /// Tells the program that its terminal is gone, and does not wait for its end.
+    pub fn close(self) {
+        let _ = kill_process_group(Pid::from_child(&self.child), Signal::HUP);
+        let mut this = self;
+        let _ = this.child.wait();
+    }
+
     /// Waits for the program's end and returns its status and the last screen.
     #[track_caller]
     pub fn wait(mut self) -> (ExitStatus, String) {

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bollard::container::LogOutput;
@@ -16,9 +15,11 @@ use bollard::query_parameters::{
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::Mutex;
 
 use super::{Engine, EngineError};
 use crate::image::ImageReference;
+use crate::shell::quoted;
 
 /// The folder that is `HOME` for everybody but root.
 pub const HOME: &str = "/home/xp";
@@ -39,7 +40,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 const END_ATTEMPTS: u32 = 25;
 
 /// The size of the chunks in which a script's output is read.
-const OUTPUT_CAPACITY: usize = 64 * 1024;
+pub(super) const OUTPUT_CAPACITY: usize = 64 * 1024;
 
 /// A folder or file of the host in a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,16 +95,16 @@ pub struct CreatedContainer {
 
 /// A running builder container.
 ///
-/// Its main process is a shell that reads from the connection held here. When that connection ends,
+/// Its main process is a shell that reads from the connection held here, and sends the signals that it is
+/// told to the processes of the container. When that connection ends,
 /// for whatever reason, the shell gives the files back to their owner and ends, and with it the
 /// container, which the engine then removes.
 pub struct BuilderContainer {
-    engine: Engine,
-    id: String,
-    user: (u32, u32),
-    /// Held, never written to again: its end is the container's end. Behind a lock only because it
-    /// cannot be shared between threads otherwise.
-    input: Mutex<Pin<Box<dyn AsyncWrite + Send>>>,
+    pub(super) engine: Engine,
+    pub(super) id: String,
+    pub(super) user: (u32, u32),
+    /// Held: its end is the container's end. A line that is written to it is a signal to be sent.
+    pub(super) input: Mutex<Pin<Box<dyn AsyncWrite + Send>>>,
     /// Whether the shell has something to do when the connection ends.
     gives_back: bool,
 }
@@ -254,7 +255,10 @@ impl BuilderContainer {
     }
 
     /// Asks how a script ended. Its output may end a moment before the engine knows.
-    async fn ended(&self, exec: &str) -> Result<ExecInspectResponse, bollard::errors::Error> {
+    pub(super) async fn ended(
+        &self,
+        exec: &str,
+    ) -> Result<ExecInspectResponse, bollard::errors::Error> {
         for attempt in 0..END_ATTEMPTS {
             let inspected = self.engine.docker.inspect_exec(exec).await?;
             if inspected.running != Some(true) {
@@ -267,12 +271,7 @@ impl BuilderContainer {
 
     /// Ends the container and waits until it is gone.
     pub async fn remove(self) {
-        _ = self
-            .input
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner)
-            .shutdown()
-            .await;
+        _ = self.input.into_inner().shutdown().await;
         if self.gives_back {
             // The shell does its last work, and the engine then removes the container.
             wait_until_gone(&self.engine, &self.id, GIVE_BACK_TIMEOUT).await;
@@ -414,7 +413,9 @@ known=; while IFS=: read -r name _ id _; do [ "$id" = {gid} ] && known=1; done <
         // What is mounted belongs to the caller, and this user has to write to it.
         script.push_str(&chown(&spec.written, spec.user));
     }
-    script.push_str(&format!("echo {READY}\nwhile read -r _; do :; done\n"));
+    script.push_str(&format!(
+        "echo {READY}\nwhile read -r signal process; do kill \"-$signal\" \"$process\"; done\n"
+    ));
     if spec.gives_back() {
         // No script may write behind the back of what follows: all processes but this one end.
         script.push_str("kill -9 -1\n");
@@ -433,7 +434,7 @@ fn home_folders(spec: &ContainerSpec) -> Vec<String> {
             continue;
         };
         let ends = below.match_indices('/').map(|(end, _)| &below[..end]);
-        folders.extend(ends.map(|folder| quote(&format!("{HOME}/{folder}"))));
+        folders.extend(ends.map(|folder| quoted(&format!("{HOME}/{folder}")).into_owned()));
     }
     folders
 }
@@ -441,12 +442,8 @@ fn home_folders(spec: &ContainerSpec) -> Vec<String> {
 /// Returns a shell line that gives folders to a user. Links are not followed, and what is mounted
 /// read-only stays.
 fn chown(paths: &[String], (uid, gid): (u32, u32)) -> String {
-    let quoted: Vec<String> = paths.iter().map(|path| quote(path)).collect();
-    format!("chown -hR {uid}:{gid} {}\n", quoted.join(" "))
-}
-
-fn quote(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
+    let paths: Vec<_> = paths.iter().map(|path| quoted(path)).collect();
+    format!("chown -hR {uid}:{gid} {}\n", paths.join(" "))
 }
 
 fn not_started(spec: &ContainerSpec, error: bollard::errors::Error) -> EngineError {

@@ -62,6 +62,12 @@ pub enum EngineError {
     /// A container ended though its work was not done.
     #[error("the builder container ended while its script ran")]
     ContainerGone,
+    /// The engine could not start a program in a container.
+    #[error("the program could not be started in the builder container: {0}")]
+    NotStarted(String),
+    /// What a program printed cannot be written.
+    #[error("what the program printed cannot be written")]
+    Output(#[source] std::io::Error),
     /// A file of the build context cannot be read.
     #[error("the build context cannot be sent: {0}")]
     ContextFile(String),
@@ -141,12 +147,16 @@ pub(super) fn innermost(error: &(dyn StdError + 'static)) -> String {
 impl Diagnostic for EngineError {
     fn exit(&self) -> Exit {
         match self {
-            Self::Unreachable { .. } | Self::TooOld { .. } | Self::Broken { .. } => Exit::Outside,
+            Self::Unreachable { .. }
+            | Self::TooOld { .. }
+            | Self::Broken { .. }
+            | Self::Output(_) => Exit::Outside,
             Self::Address(_) => Exit::Usage,
             Self::Refused { message, .. } if is_access(message) => Exit::Outside,
             Self::Refused { .. }
             | Self::NoShell { .. }
             | Self::ContainerGone
+            | Self::NotStarted(_)
             | Self::ContextFile(_)
             | Self::Context(_) => Exit::ServiceFailed,
         }
@@ -165,6 +175,7 @@ impl Diagnostic for EngineError {
             Self::Address(_) => {
                 "write DOCKER_HOST as unix:///path/docker.sock or tcp://host:port".to_owned()
             }
+            Self::TooOld { .. } => "update it: Docker Engine 20.10 and later will do".to_owned(),
             Self::NoShell { .. } => "use an image with a shell, such as one based on debian or alpine".to_owned(),
             Self::ContainerGone => {
                 "it was removed, ran out of memory (`dockerBuilder.memory`), or the engine was restarted".to_owned()
@@ -192,7 +203,11 @@ impl Diagnostic for EngineError {
             }
             _ => return Vec::new(),
         };
-        vec![hint]
+        match self {
+            // It looks for other sockets, and for what keeps the user from this one.
+            Self::Unreachable { .. } => vec![hint, "`xp doctor` looks for the reason".to_owned()],
+            _ => vec![hint],
+        }
     }
 }
 

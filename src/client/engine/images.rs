@@ -89,6 +89,24 @@ impl Engine {
         Ok(by_name)
     }
 
+    /// Returns an image, where the engine has it: far less work for it than to list all of them.
+    ///
+    /// # Errors
+    ///
+    /// Where the engine does not answer.
+    pub async fn image(&self, name: &ImageReference) -> Result<Option<EngineImage>, EngineError> {
+        match self.docker.inspect_image(&name.to_string()).await {
+            Ok(image) => Ok(Some(EngineImage {
+                id: image.id.unwrap_or_default(),
+                labels: image.config.and_then(|it| it.labels).unwrap_or_default(),
+            })),
+            Err(error) => match EngineError::new(format!("look for {name}"), error) {
+                error if error.status() == Some(404) => Ok(None),
+                error => Err(error),
+            },
+        }
+    }
+
     /// Gives an image a further name.
     ///
     /// # Errors

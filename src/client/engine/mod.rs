@@ -3,20 +3,28 @@
 mod build;
 mod container;
 mod context;
+mod describe;
 mod dockerignore;
 mod error;
 mod images;
+mod program;
+mod raw;
 
 use std::path::Path;
 use std::time::Duration;
 
+use bollard::models::SystemInfo;
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
 
 pub use build::ImageBuild;
-pub use container::{Bind, BuilderContainer, ContainerSpec, CreatedContainer};
+pub use container::{Bind, BuilderContainer, ContainerSpec, CreatedContainer, HOME};
 pub use context::ContextError;
+pub use describe::EngineDescription;
 pub use error::EngineError;
 pub use images::Watcher;
+pub use program::{
+    Addressee, Printed, Program, ProgramInput, ProgramOutput, ProgramSpec, TerminalSize,
+};
 
 /// The oldest API that has all that xp uses: Docker 20.10.
 const OLDEST_API: (usize, usize) = (1, 41);
@@ -44,6 +52,7 @@ pub struct Engine {
     docker: Docker,
     address: String,
     buildkit: bool,
+    uses_tls: bool,
 }
 
 impl Engine {
@@ -80,6 +89,7 @@ impl Engine {
             docker,
             address,
             buildkit: settings.buildkit && !is_podman,
+            uses_tls: settings.tls.is_some(),
         })
     }
 
@@ -99,22 +109,7 @@ impl Engine {
             .info()
             .await
             .map_err(|error| EngineError::new("describe itself", error))?;
-        let registries = info.registry_config.unwrap_or_default();
-        let hosts = registries.index_configs.unwrap_or_default().into_iter();
-        let hosts = hosts
-            .filter(|(_, index)| index.secure == Some(false))
-            .map(|(host, _)| host);
-        let networks = registries.insecure_registry_cidrs.unwrap_or_default();
-        let insecure = hosts.chain(networks).collect();
-        let rootless = info
-            .security_options
-            .iter()
-            .flatten()
-            .any(|option| option.contains("rootless"));
-        Ok(EngineFacts {
-            insecure_registries: insecure,
-            rootless,
-        })
+        Ok(EngineFacts::of(&info))
     }
 
     fn patient(&self) -> Docker {
@@ -130,6 +125,29 @@ pub struct EngineFacts {
     pub insecure_registries: Vec<String>,
     /// Whether its root is the user that runs it.
     pub rootless: bool,
+}
+
+impl EngineFacts {
+    fn of(info: &SystemInfo) -> Self {
+        let registries = info.registry_config.iter();
+        let hosts = registries
+            .clone()
+            .flat_map(|config| config.index_configs.iter().flatten())
+            .filter(|(_, index)| index.secure == Some(false))
+            .map(|(host, _)| host.clone());
+        let networks = registries
+            .flat_map(|config| config.insecure_registry_cidrs.iter().flatten())
+            .cloned();
+        let rootless = info
+            .security_options
+            .iter()
+            .flatten()
+            .any(|option| option.contains("rootless"));
+        Self {
+            insecure_registries: hosts.chain(networks).collect(),
+            rootless,
+        }
+    }
 }
 
 fn open(settings: &EngineSettings) -> Result<Docker, EngineError> {

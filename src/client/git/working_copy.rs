@@ -150,6 +150,25 @@ impl WorkingCopy {
         })
     }
 
+    /// Returns the URLs of all remotes of its configuration, without credentials.
+    pub fn remote_urls(&self) -> Vec<String> {
+        let names = self.repository.remotes().ok();
+        let names = names.iter().flat_map(|names| names.iter());
+        let names = names.filter_map(|name| name.ok().flatten());
+        let urls = names.filter_map(|name| {
+            let remote = self.repository.find_remote(name).ok()?;
+            let url = remote.url().ok()?.parse::<GitUrl>();
+            // What cannot be read may hold a password.
+            Some(url.map_or_else(|_| format!("the remote `{name}`"), |url| url.to_string()))
+        });
+        urls.collect()
+    }
+
+    /// Returns the file that keeps others from changing the index while it exists.
+    pub fn index_lock(&self) -> PathBuf {
+        self.repository.path().join("index.lock")
+    }
+
     /// Returns what a remote of its configuration fetches.
     pub fn fetch_refspecs(&self, remote: &str) -> Vec<String> {
         let Ok(remote) = self.repository.find_remote(remote) else {

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use docker_credential::{CredentialRetrievalError, DockerCredential};
 
@@ -103,6 +103,47 @@ pub(super) fn find(
     }
 }
 
+/// Where the credentials of a registry come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CredentialSource {
+    /// Docker's configuration has none, and names no helper for it.
+    Nowhere,
+    /// They stand in this file.
+    File(PathBuf),
+    /// This program is asked.
+    Helper(String),
+}
+
+/// Finds where credentials come from, without asking for them.
+pub(super) fn source_of(folder: Option<&Path>, registry: &Registry) -> CredentialSource {
+    let Some(path) = folder.map(|folder| folder.join("config.json")) else {
+        return CredentialSource::Nowhere;
+    };
+    let bytes = fs::read(&path).unwrap_or_default();
+    let mut value: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    let server = server_of(registry);
+    let own_helper = value
+        .get("credHelpers")
+        .and_then(|helpers| helpers.get(server))
+        .and_then(serde_json::Value::as_str);
+    if own_helper.is_some_and(|helper| !helper.is_empty()) {
+        return CredentialSource::Helper(helper_name(&bytes, server));
+    }
+    // What the file itself holds counts more than the helper of all registries. Without the helpers'
+    // names the library reads the file alone.
+    let has_store = value
+        .as_object_mut()
+        .and_then(|value| value.remove("credsStore"))
+        .is_some_and(|store| store.as_str().is_some_and(|store| !store.is_empty()));
+    let in_file =
+        docker_credential::get_credential_from_reader(value.to_string().as_bytes(), server);
+    match in_file {
+        Ok(_) => CredentialSource::File(path),
+        Err(_) if has_store => CredentialSource::Helper(helper_name(&bytes, server)),
+        Err(_) => CredentialSource::Nowhere,
+    }
+}
+
 /// Returns the name by which Docker's configuration calls a registry.
 fn server_of(registry: &Registry) -> &str {
     match registry.is_docker_hub() {
@@ -186,6 +227,44 @@ mod tests {
                 .to_string()
                 .contains("`docker-credential-nowhere-to-be-found` for h.example"),
             "{error}"
+        );
+    }
+
+    #[test]
+    fn the_source_is_told_without_asking_a_helper() {
+        let source = |config: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("config.json");
+            fs::write(&file, config).unwrap();
+            match source_of(Some(folder.path()), &registry("h.example:5000")) {
+                CredentialSource::File(path) => {
+                    assert_eq!(path, file);
+                    "file".to_owned()
+                }
+                CredentialSource::Helper(name) => name,
+                CredentialSource::Nowhere => "nowhere".to_owned(),
+            }
+        };
+        let auths = r#""auths":{"h.example:5000":{"auth":"Ym9iOnMzY3JldA=="}}"#;
+        assert_eq!(source(&format!("{{{auths}}}")), "file");
+        assert_eq!(
+            source(&format!(r#"{{{auths},"credsStore":"all"}}"#)),
+            "file"
+        );
+        assert_eq!(
+            source(&format!(
+                r#"{{{auths},"credHelpers":{{"h.example:5000":"own"}}}}"#
+            )),
+            "docker-credential-own"
+        );
+        assert_eq!(
+            source(r#"{"auths":{"h.example:5000":{}},"credsStore":"all"}"#),
+            "docker-credential-all"
+        );
+        assert_eq!(source("{}"), "nowhere");
+        assert_eq!(
+            source_of(None, &registry("h.example:5000")),
+            CredentialSource::Nowhere
         );
     }
 

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::client::http::HttpClientError;
 use crate::error::{Diagnostic, Exit};
-use crate::image::{ImageReference, Registry};
+use crate::image::Registry;
 
 /// An error of a registry, or of the way to it.
 #[derive(Debug, Error)]
@@ -114,9 +114,9 @@ pub enum RegistryError {
         #[source]
         source: std::io::Error,
     },
-    /// The image names no registry.
+    /// The image, or its repository, names no registry.
     #[error("{0} is in no registry")]
-    NoRegistry(Box<ImageReference>),
+    NoRegistry(String),
 }
 
 /// Returns the innermost cause; those around it only say that a request was sent.
@@ -154,7 +154,12 @@ impl Diagnostic for RegistryError {
                         .to_owned()
                 }
             }
-            Self::Unauthorized { registry, .. } => format!("log in with `docker login {registry}`"),
+            Self::Unauthorized { registry, .. } => {
+                return vec![
+                    format!("log in with `docker login {registry}`"),
+                    "`xp doctor` tells where the credentials come from".to_owned(),
+                ];
+            }
             Self::Denied { .. } => {
                 "ask for the right to the repository, or log in as somebody who has it".to_owned()
             }
@@ -168,6 +173,21 @@ impl Diagnostic for RegistryError {
                     None => "later".to_owned(),
                 };
                 format!("the registry limits the rate of requests: try again {when}")
+            }
+            Self::Status {
+                request,
+                status: StatusCode::METHOD_NOT_ALLOWED,
+                ..
+            } if request.starts_with("POST ") => {
+                "the registry may be read-only, or a mirror that takes no pushes".to_owned()
+            }
+            Self::Status {
+                request,
+                status: StatusCode::NOT_FOUND,
+                ..
+            } if request.starts_with("POST ") => {
+                "some registries want a repository, or its project, to be made before the first push"
+                    .to_owned()
             }
             Self::Status {
                 request, status, ..

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
+use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use tokio::sync::{OnceCell, Semaphore};
 
@@ -20,6 +20,9 @@ use crate::image::{Digest, ImageReference, ImageRepository, Registry};
 /// How many requests are under way at once to one registry.
 const CONNECTIONS: usize = 32;
 
+/// How many uploads are open at once in one registry.
+const UPLOADS: usize = 8;
+
 /// How often a request is sent before its failure is final.
 const ATTEMPTS: u32 = 4;
 
@@ -31,6 +34,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 pub(super) enum Access {
     Pull,
     Push,
+    /// To cancel an upload, which some registries count as deleting.
+    Delete,
 }
 
 /// What a request is about.
@@ -40,6 +45,8 @@ pub(super) enum Resource<'a> {
     Manifest(&'a ImageReference),
     /// A file that a manifest names.
     Blob(&'a ImageRepository, &'a Digest),
+    /// The uploads to a repository.
+    Uploads(&'a ImageRepository),
 }
 
 impl<'a> Resource<'a> {
@@ -55,6 +62,7 @@ impl<'a> Resource<'a> {
                 (image.repository(), format!("manifests/{reference}"))
             }
             Self::Blob(repository, digest) => (repository, format!("blobs/{digest}")),
+            Self::Uploads(repository) => (repository, "blobs/uploads/".to_owned()),
         }
     }
 }
@@ -75,16 +83,18 @@ pub(super) enum Trust {
 
 /// One registry.
 pub(super) struct Host {
-    registry: Registry,
+    pub(super) registry: Registry,
     http: Http,
-    client: Client,
+    pub(super) client: Client,
     /// Scheme, host and port.
-    base: String,
+    pub(super) base: String,
     /// What it asked for last.
     challenge: Mutex<Challenge>,
     credentials: Option<Credentials>,
     tokens: Tokens,
     limit: Semaphore,
+    /// The uploads that are open at once.
+    pub(super) uploads: Semaphore,
 }
 
 impl Host {
@@ -110,6 +120,7 @@ impl Host {
             credentials,
             tokens: Mutex::default(),
             limit: Semaphore::new(CONNECTIONS),
+            uploads: Semaphore::new(UPLOADS),
         };
         let failed = |source| RegistryError::Client {
             registry: registry.clone(),
@@ -198,24 +209,40 @@ impl Host {
         access: Access,
         body: Option<(&str, Bytes)>,
     ) -> Result<Response, RegistryError> {
-        let _permit = self.limit.acquire().await;
         let (repository, name) = resource.path();
         let path = self.repository(repository);
         let url = format!("{}/v2/{path}/{name}", self.base);
+        self.send_to(method, &url, &path, access, body).await
+    }
+
+    /// Sends a request to a URL of this registry, with a token for a repository's path.
+    pub async fn send_to(
+        &self,
+        method: Method,
+        url: &str,
+        path: &str,
+        access: Access,
+        body: Option<(&str, Bytes)>,
+    ) -> Result<Response, RegistryError> {
+        let _permit = self.limit.acquire().await;
         let mut is_second = false;
         loop {
             let challenge = self.challenge();
             let token = match &challenge {
                 Challenge::Bearer { realm, service } => {
-                    Some(self.token(realm, service.as_deref(), &path, access).await?)
+                    Some(self.token(realm, service.as_deref(), path, access).await?)
                 }
                 _ => None,
             };
             let request = || {
                 let mut request = self
                     .client
-                    .request(method.clone(), &url)
+                    .request(method.clone(), url)
                     .header(ACCEPT, MANIFEST_TYPES);
+                if method == Method::POST {
+                    // The library leaves it out of a request without a body, and some servers insist.
+                    request = request.header(CONTENT_LENGTH, 0);
+                }
                 if let Some((media_type, bytes)) = &body {
                     request = request
                         .header(CONTENT_TYPE, *media_type)
@@ -239,7 +266,7 @@ impl Host {
             if token.is_some() {
                 // It may have run out since it was fetched.
                 let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-                tokens.remove(&(path.clone(), access));
+                tokens.remove(&(path.to_owned(), access));
             } else if asked == Challenge::None || asked == challenge {
                 return Ok(answer);
             }
@@ -250,7 +277,7 @@ impl Host {
     }
 
     /// Docker Hub keeps the images without a folder under `library`.
-    fn repository(&self, repository: &ImageRepository) -> String {
+    pub fn repository(&self, repository: &ImageRepository) -> String {
         let path = repository.path();
         if self.registry.is_docker_hub() && !path.contains('/') {
             format!("library/{path}")
@@ -285,6 +312,7 @@ impl Host {
         let actions = match access {
             Access::Pull => "pull",
             Access::Push => "pull,push",
+            Access::Delete => "pull,push,delete",
         };
         let scope = format!("repository:{path}:{actions}");
         let failed = |server: &str, what: String| RegistryError::TokenServer {
@@ -469,7 +497,8 @@ impl Host {
         }
     }
 
-    fn who(&self) -> String {
+    /// Returns whom it knows the requests to come from, for people.
+    pub fn who(&self) -> String {
         self.credentials
             .as_ref()
             .map_or_else(|| "anonymous users".to_owned(), Credentials::who)

@@ -13,6 +13,7 @@ mod error;
 mod host;
 mod insecure;
 mod labels;
+mod push_check;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -23,9 +24,11 @@ use bytes::Bytes;
 use reqwest::{Method, StatusCode};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
+use tokio_util::task::TaskTracker;
 
-pub use credentials::Credentials;
+pub use credentials::{CredentialSource, Credentials};
 pub use error::RegistryError;
+pub use push_check::PushCheck;
 
 use crate::client::http::Http;
 use crate::image::{Digest, ImageReference, Registry, Tag};
@@ -73,6 +76,8 @@ struct Shared {
     insecure: InsecureRegistries,
     hosts: Cells<Arc<Host>>,
     credentials: Cells<Option<Credentials>>,
+    /// The uploads that are open, to be cancelled even where nobody waits for the answer.
+    uploads: TaskTracker,
 }
 
 /// Something by registry, or why it is not known: found out once, however many ask for it.
@@ -105,6 +110,7 @@ impl RegistryClient {
                 insecure,
                 hosts: Mutex::default(),
                 credentials: Mutex::default(),
+                uploads: TaskTracker::new(),
             }),
         }
     }
@@ -255,12 +261,32 @@ impl RegistryClient {
         found.clone().map_err(RegistryError::Known)
     }
 
-    /// Returns the registry of an image. A failure is kept: with many images it would otherwise be
-    /// waited for once an image.
+    /// Returns where the credentials for a registry come from; no credential helper is asked.
+    pub fn credential_source(&self, registry: &Registry) -> CredentialSource {
+        let folder = self.shared.settings.docker_config.as_deref();
+        credentials::source_of(folder, registry)
+    }
+
+    /// Tells how a registry is reached, such as `https://harbour.example.com`, once it answers.
+    ///
+    /// # Errors
+    ///
+    /// A registry that does not answer, or is none, and credentials that cannot be read.
+    pub async fn address(&self, registry: &Registry) -> Result<String, RegistryError> {
+        Ok(self.host_of(registry).await?.base.clone())
+    }
+
+    /// Returns the registry of an image.
     async fn host(&self, image: &ImageReference) -> Result<Arc<Host>, RegistryError> {
         let Some(registry) = image.repository().registry() else {
-            return Err(RegistryError::NoRegistry(Box::new(image.clone())));
+            return Err(RegistryError::NoRegistry(image.to_string()));
         };
+        self.host_of(registry).await
+    }
+
+    /// Returns a registry. A failure is kept: with many images it would otherwise be waited for once
+    /// an image.
+    async fn host_of(&self, registry: &Registry) -> Result<Arc<Host>, RegistryError> {
         let cell = cell(&self.shared.hosts, registry);
         let found = cell
             .get_or_init(|| async { self.find_host(registry).await.map_err(Arc::new) })

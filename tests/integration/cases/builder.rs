@@ -307,7 +307,7 @@ pub fn as_stranger<const N: usize>(t: &Context, app: &App<'_>, arguments: [&str;
 }
 
 #[track_caller]
-fn assert_owned_by(folder: &Path, user: u32) {
+pub fn assert_owned_by(folder: &Path, user: u32) {
     let mut find = Command::new("find");
     find.arg(folder)
         .args(["!", "-uid", &user.to_string(), "-ls"]);

@@ -16,7 +16,7 @@ pub const CASES: &[Case] = cases![
     zsh_completes,
     fish_completes,
     nothing_is_offered_where_nothing_is_known,
-    many_services_take_no_time
+    many_services_are_offered_in_time
 ];
 
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -104,6 +104,11 @@ fn completes(t: &Context, shell: &str, arguments: &[&str], setup: &str) {
         terminal.type_keys("%%");
         terminal.wait_for(shown);
     }
+    terminal.type_keys("\x15\x0c");
+    terminal.wait_until_gone("%%");
+    // The platform was synchronised once; builds and synchronisations are runs with a number.
+    terminal.type_keys("xp logs --run \t%%");
+    terminal.wait_for("xp logs --run 1 %%");
     // Several candidates are listed.
     terminal.type_keys("\x15\x0c");
     terminal.wait_until_gone("%%");
@@ -178,7 +183,7 @@ fn nothing_is_offered_where_nothing_is_known(t: &Context) {
         .success();
 }
 
-fn many_services_take_no_time(t: &Context) {
+fn many_services_are_offered_in_time(t: &Context) {
     let mut services = String::new();
     for number in 0..500 {
         let name = format!("s{number}");
@@ -189,14 +194,13 @@ fn many_services_take_no_time(t: &Context) {
         );
     }
     small::manifest(t, "", &services);
-    let times = (0..3).map(|_| {
+    // An answer that takes too long is an empty one. The tests' xp is not optimised, and the machine may be
+    // busy with other tests, so it may try again.
+    let is_complete = || {
         let output = t
             .xp(["__complete", "fish", "--", "xp", "build", ""])
             .success();
-        assert_eq!(output.stdout.lines().count(), 501);
-        output.elapsed
-    });
-    let best = times.min().expect("three");
-    // The tests' xp is not optimised; the released one takes a fraction of it.
-    assert!(best < Duration::from_millis(500), "{best:?}");
+        output.stdout.lines().count() == 501
+    };
+    assert!((0..5).any(|_| is_complete()));
 }

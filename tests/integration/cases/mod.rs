@@ -2,11 +2,14 @@
 
 mod builder;
 mod builder_images;
+mod by_hand;
 mod ci;
 mod completions;
 mod credentials;
 mod decisions;
 mod docs;
+mod doctor;
+mod doctor_registry;
 mod editor;
 mod engine_alone;
 mod events;
@@ -38,6 +41,8 @@ mod refusals;
 mod report;
 mod report_page;
 mod requests;
+mod run;
+mod run_terminal;
 mod scripts;
 mod small;
 mod status;
@@ -53,11 +58,14 @@ pub fn all() -> Vec<Case> {
     [
         builder::CASES,
         builder_images::CASES,
+        by_hand::CASES,
         ci::CASES,
         completions::CASES,
         credentials::CASES,
         decisions::CASES,
         docs::CASES,
+        doctor::CASES,
+        doctor_registry::CASES,
         editor::CASES,
         engine_alone::CASES,
         events::CASES,
@@ -89,6 +97,8 @@ pub fn all() -> Vec<Case> {
         report::CASES,
         report_page::CASES,
         requests::CASES,
+        run::CASES,
+        run_terminal::CASES,
         scripts::CASES,
         status::CASES,
         terminal::CASES,

@@ -142,6 +142,15 @@ impl Registry {
             .sum()
     }
 
+    /// Returns how many uploads to a repository were opened, and neither completed nor cancelled. Of one
+    /// that was cancelled the registry keeps a folder, but neither its data nor when it began.
+    pub fn open_uploads(&self, repository: &str) -> usize {
+        let uploads = fs::read_dir(self.repository(repository).join("_uploads"));
+        let uploads = uploads.into_iter().flatten().flatten();
+        let is_open = |path: PathBuf| path.join("startedat").exists() || path.join("data").exists();
+        uploads.filter(|upload| is_open(upload.path())).count()
+    }
+
     /// Makes the registry forget a tag.
     #[track_caller]
     pub fn delete_tag(&self, repository: &str, tag: &str) {

@@ -1,0 +1,262 @@
+//! Programs in a builder container that a person talks to: with a terminal or pipes, and signals.
+
+use std::pin::Pin;
+
+use bollard::container::LogOutput;
+use bollard::exec::{ResizeExecOptions, StartExecOptions, StartExecResults};
+use bollard::models::ExecConfig;
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+
+use super::container::{BuilderContainer, OUTPUT_CAPACITY};
+use super::{Engine, EngineError};
+
+/// What stands before a program: it tells its process, goes to the folder, and becomes the program.
+///
+/// In a terminal it waits until that has its size, which programs read as soon as they start.
+///
+/// Its arguments are whether to wait, the folder, what is said where that cannot be entered, what is said
+/// where there is no such program, and the program's own.
+const BEGIN: &str = r#"echo $$
+[ -z "$1" ] || read -r _
+cd "$2" 2> /dev/null || { printf '%s\n' "$3" >&2; exit 126; }
+missing=$4; shift 4
+command -v "$1" > /dev/null 2>&1 || { printf '%s\n' "$missing" >&2; exit 127; }
+exec "$@""#;
+
+/// How many columns and rows a terminal has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TerminalSize {
+    /// Characters a row.
+    pub columns: u16,
+    /// Rows.
+    pub rows: u16,
+}
+
+/// A program to be started.
+#[derive(Debug, Clone)]
+pub struct ProgramSpec {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// The folder of the container that it starts in.
+    pub dir: String,
+    /// Further variables, which come before the container's own.
+    pub env: Vec<(String, String)>,
+    /// The size of its terminal; none for pipes.
+    pub terminal: Option<TerminalSize>,
+    /// What is said, on its standard error, where the folder cannot be entered.
+    pub no_dir: String,
+    /// What is said, on its standard error, where there is no such program.
+    pub no_program: String,
+}
+
+/// What a program prints.
+#[derive(Debug)]
+pub enum Printed {
+    /// On its standard output, or its terminal.
+    Output(Bytes),
+    /// On its standard error.
+    Error(Bytes),
+}
+
+/// A program that runs.
+#[derive(Debug, Clone)]
+pub struct Program {
+    engine: Engine,
+    exec: String,
+    name: String,
+    /// Its process in the container: the leader of a group and a session of its own.
+    process: String,
+}
+
+/// What a program reads.
+pub type ProgramInput = Pin<Box<dyn AsyncWrite + Send>>;
+
+/// What a program prints, to its end.
+pub type ProgramOutput = Pin<Box<dyn Stream<Item = Result<Printed, EngineError>> + Send>>;
+
+/// To whom a signal goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Addressee {
+    /// The program alone, as `kill` does it.
+    Program,
+    /// The program and what it started, as the keys of a terminal do it.
+    Group,
+}
+
+impl BuilderContainer {
+    /// Starts a program as the user of the scripts.
+    ///
+    /// # Errors
+    ///
+    /// Where the engine refuses, or the container ended.
+    pub async fn start_program(
+        &self,
+        spec: &ProgramSpec,
+    ) -> Result<(Program, ProgramInput, ProgramOutput), EngineError> {
+        let name = spec.command.first().cloned().unwrap_or_default();
+        let failed = program_error(&name);
+        let engine = self.engine.patient();
+        let (uid, gid) = self.user;
+        let begin = ["/bin/sh", "-c", BEGIN, "xp"].map(str::to_owned);
+        let waits = spec.terminal.map_or("", |_| "wait").to_owned();
+        let told = [&waits, &spec.dir, &spec.no_dir, &spec.no_program].map(String::clone);
+        let env = spec.env.iter();
+        let config = ExecConfig {
+            attach_stdin: Some(true),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            tty: Some(spec.terminal.is_some()),
+            // No key is the engine's own.
+            detach_keys: Some("ctrl-@,ctrl-@,ctrl-@,ctrl-@".to_owned()),
+            env: Some(env.map(|(name, value)| format!("{name}={value}")).collect()),
+            cmd: Some([&begin[..], &told[..], &spec.command[..]].concat()),
+            user: Some(format!("{uid}:{gid}")),
+            ..Default::default()
+        };
+        let exec = engine
+            .create_exec(&self.id, config)
+            .await
+            .map_err(&failed)?;
+        let (mut input, mut chunks) = self.connect(&exec.id, &name, spec).await?;
+        let mut early = Vec::new();
+        let (process, mut rest) = first_line(&mut chunks, Bytes::new(), &mut early).await?;
+        if process.parse::<u32>().is_err() {
+            // What the engine itself says where it cannot start a process.
+            return Err(EngineError::NotStarted(process));
+        }
+        let program = Program {
+            engine: self.engine.clone(),
+            exec: exec.id,
+            name,
+            process,
+        };
+        if let Some(size) = spec.terminal {
+            program.resize(size).await;
+            _ = input.write_all(b"\n").await;
+            _ = input.flush().await;
+            // A terminal shows what is typed.
+            (_, rest) = first_line(&mut chunks, rest, &mut early).await?;
+        }
+        early.extend((!rest.is_empty()).then_some(Printed::Output(rest)));
+        let early = futures_util::stream::iter(early.into_iter().map(Ok));
+        let output = early.chain(chunks);
+        Ok((program, input, Box::pin(output)))
+    }
+
+    /// Starts a prepared program, tied to a connection.
+    async fn connect(
+        &self,
+        exec: &str,
+        name: &str,
+        spec: &ProgramSpec,
+    ) -> Result<(ProgramInput, ProgramOutput), EngineError> {
+        if spec.terminal.is_some() {
+            let action = format!("run `{name}`");
+            if let Some((input, shown)) = self.engine.start_in_terminal(exec, &action).await? {
+                return Ok((input, Box::pin(shown.map(|it| it.map(Printed::Output)))));
+            }
+        }
+        let start = StartExecOptions {
+            detach: false,
+            tty: spec.terminal.is_some(),
+            output_capacity: Some(OUTPUT_CAPACITY),
+        };
+        let started = self.engine.patient().start_exec(exec, Some(start)).await;
+        let StartExecResults::Attached { output, input } = started.map_err(program_error(name))?
+        else {
+            return Err(EngineError::ContainerGone);
+        };
+        let failed = program_error(name);
+        let chunks = output.filter_map(move |chunk| {
+            std::future::ready(printed(chunk.map_err(&failed)).transpose())
+        });
+        Ok((input, Box::pin(chunks)))
+    }
+
+    /// Sends a signal, named such as `TERM`; one that does not arrive has nobody to arrive at.
+    pub async fn signal(&self, program: &Program, signal: &str, addressee: Addressee) {
+        let group = match addressee {
+            Addressee::Program => "",
+            Addressee::Group => "-",
+        };
+        let line = format!("{signal} {group}{}\n", program.process);
+        let mut input = self.input.lock().await;
+        _ = input.write_all(line.as_bytes()).await;
+        _ = input.flush().await;
+    }
+
+    /// Returns the exit code of a program whose output has ended: 128 and the signal's number where a
+    /// signal ended it.
+    ///
+    /// # Errors
+    ///
+    /// Where the engine does not know it, as the container ended before the program.
+    pub async fn exit_code(&self, program: &Program) -> Result<i64, EngineError> {
+        let ended = self.ended(&program.exec).await;
+        let ended = ended.map_err(program_error(&program.name))?;
+        match (ended.running, ended.exit_code) {
+            (Some(true), _) | (_, None) => Err(EngineError::ContainerGone),
+            (_, Some(code)) => Ok(code),
+        }
+    }
+}
+
+impl Program {
+    /// Tells the program's terminal its size; where that fails, it has ended.
+    pub async fn resize(&self, size: TerminalSize) {
+        let options = ResizeExecOptions {
+            height: size.rows,
+            width: size.columns,
+        };
+        _ = self.engine.docker.resize_exec(&self.exec, options).await;
+    }
+}
+
+/// Returns what makes an error of one that a program met.
+fn program_error(name: &str) -> impl Fn(bollard::errors::Error) -> EngineError + use<> {
+    let action = format!("run `{name}`");
+    move |error| match EngineError::new(&action, error) {
+        // The container is removed as soon as it ends.
+        error if matches!(error.status(), Some(404 | 409)) => EngineError::ContainerGone,
+        error => error,
+    }
+}
+
+fn printed(chunk: Result<LogOutput, EngineError>) -> Result<Option<Printed>, EngineError> {
+    Ok(match chunk? {
+        LogOutput::StdIn { .. } => None,
+        LogOutput::StdErr { message } => Some(Printed::Error(message)),
+        LogOutput::StdOut { message } | LogOutput::Console { message } => {
+            Some(Printed::Output(message))
+        }
+    })
+}
+
+/// Reads the first line of the output, and returns what was read after it as well. `early` gets what
+/// stands on standard error meanwhile: two streams have no common order.
+async fn first_line(
+    chunks: &mut ProgramOutput,
+    read: Bytes,
+    early: &mut Vec<Printed>,
+) -> Result<(String, Bytes), EngineError> {
+    let mut read = Vec::from(read);
+    loop {
+        if let Some(end) = read.iter().position(|byte| *byte == b'\n') {
+            let line = String::from_utf8_lossy(&read[..end]).trim().to_owned();
+            return Ok((line, Bytes::from(read.split_off(end + 1))));
+        }
+        match chunks.next().await {
+            Some(chunk) => match chunk? {
+                Printed::Output(bytes) => read.extend_from_slice(&bytes),
+                error @ Printed::Error(_) => early.push(error),
+            },
+            None if read.is_empty() => return Err(EngineError::ContainerGone),
+            None => {
+                let said = String::from_utf8_lossy(&read).trim().to_owned();
+                return Err(EngineError::NotStarted(said));
+            }
+        }
+    }
+}

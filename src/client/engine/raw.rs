@@ -1,0 +1,136 @@
+//! The bytes of a terminal, as they are.
+//!
+//! The client library reads the engine's frames wherever a piece of what a terminal shows begins with one of
+//! the bytes 0, 1 and 2. A terminal has no frames, and may show any byte: so its connection is made here,
+//! one request long.
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _,
+};
+use tokio::io::{BufReader, ReadHalf, WriteHalf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_util::io::ReaderStream;
+
+use super::container::OUTPUT_CAPACITY;
+use super::program::ProgramInput;
+use super::{Engine, EngineError};
+
+/// The longest head of an answer: the engine's has some hundred bytes.
+const LONGEST_HEAD: u64 = 64 * 1024;
+
+/// A connection to the engine, whatever carries it.
+trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
+
+type Reader = BufReader<ReadHalf<Box<dyn Connection>>>;
+
+impl Engine {
+    /// Starts a prepared program, and returns what it reads and what its terminal shows; none where the
+    /// engine is reached by TLS, which the client library has to speak.
+    pub(super) async fn start_in_terminal(
+        &self,
+        exec: &str,
+        action: &str,
+    ) -> Result<
+        Option<(
+            ProgramInput,
+            impl Stream<Item = Result<Bytes, EngineError>> + Send + use<>,
+        )>,
+        EngineError,
+    > {
+        let broken = |action: &str, source: std::io::Error| EngineError::Broken {
+            action: action.to_owned(),
+            source: source.into(),
+        };
+        let Some(connection) = self.connection().await else {
+            return Ok(None);
+        };
+        let connection = connection.map_err(|error| broken(action, error))?;
+        let (reader, mut writer) = tokio::io::split(connection);
+        let mut reader = BufReader::with_capacity(OUTPUT_CAPACITY, reader);
+        let (status, head) = ask(&mut reader, &mut writer, &self.start_of(exec))
+            .await
+            .map_err(|error| broken(action, error))?;
+        if !matches!(status, 101 | 200) {
+            let message = refusal(&mut reader, &head).await;
+            return Err(EngineError::Refused {
+                action: action.to_owned(),
+                message,
+                status: Some(status),
+            });
+        }
+        let action = action.to_owned();
+        let shown = ReaderStream::with_capacity(reader, OUTPUT_CAPACITY);
+        let shown = shown.map(move |chunk| chunk.map_err(|error| broken(&action, error)));
+        Ok(Some((Box::pin(writer), shown)))
+    }
+
+    async fn connection(&self) -> Option<std::io::Result<Box<dyn Connection>>> {
+        if let Some(path) = self.address.strip_prefix("unix://") {
+            let connected = UnixStream::connect(path).await;
+            return Some(connected.map(|stream| Box::new(stream) as Box<dyn Connection>));
+        }
+        let plain = ["tcp://", "http://"];
+        let host = plain.iter().find_map(|it| self.address.strip_prefix(it))?;
+        if self.uses_tls {
+            return None;
+        }
+        let connected = TcpStream::connect(host.trim_end_matches('/')).await;
+        Some(connected.map(|stream| {
+            // Each key is to arrive at once.
+            _ = stream.set_nodelay(true);
+            Box::new(stream) as Box<dyn Connection>
+        }))
+    }
+
+    fn start_of(&self, exec: &str) -> String {
+        let body = r#"{"Detach":false,"Tty":true}"#;
+        format!(
+            "POST /v{}/exec/{exec}/start HTTP/1.1\r\nHost: engine\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            self.docker.client_version(),
+            body.len()
+        )
+    }
+}
+
+/// Sends a request, and reads the head of the answer; what follows it stays unread.
+async fn ask(
+    reader: &mut Reader,
+    writer: &mut WriteHalf<Box<dyn Connection>>,
+    request: &str,
+) -> std::io::Result<(u16, String)> {
+    writer.write_all(request.as_bytes()).await?;
+    writer.flush().await?;
+    let mut head = Vec::new();
+    let mut limited = reader.take(LONGEST_HEAD);
+    while !head.ends_with(b"\r\n\r\n") {
+        if limited.read_until(b'\n', &mut head).await? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    let head = String::from_utf8_lossy(&head).into_owned();
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+    let status = status.ok_or(std::io::ErrorKind::InvalidData)?;
+    Ok((status, head))
+}
+
+/// Reads what the engine says of its refusal.
+async fn refusal(reader: &mut Reader, head: &str) -> String {
+    let length = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        let is_length = name.eq_ignore_ascii_case("content-length");
+        is_length.then(|| value.trim().parse().ok()).flatten()
+    });
+    let mut body = Vec::new();
+    let length: u64 = length.unwrap_or(0);
+    _ = reader
+        .take(length.min(LONGEST_HEAD))
+        .read_to_end(&mut body)
+        .await;
+    let said = serde_json::from_slice::<serde_json::Value>(&body).ok();
+    let said = said.and_then(|said| said.get("message")?.as_str().map(str::to_owned));
+    said.unwrap_or_else(|| "it gave no reason".to_owned())
+}

@@ -1,0 +1,271 @@
+//! Where the last build of a service failed, from the records of the runs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio::task::spawn_blocking;
+
+use super::failure::manifest_failure;
+use super::session::Session;
+use super::workbench::{self, Workbench};
+use crate::client::git::{GitError, Opened, WorkingCopy, joined};
+use crate::error::{Diagnostic as _, Failure, chain};
+use crate::event::Event;
+use crate::execute::UnitState;
+use crate::image::ImageReference;
+use crate::manifest::{Service, ServiceName};
+use crate::plan::{ContainerStep, Draft, Folders, Options, Pinned};
+use crate::record::{FailureDocument, OutcomeDocument, UnitDocument, UnitRecord};
+use crate::runs::{Run, Runs};
+use crate::shell::quoted;
+use crate::source::{CommitId, Origin, ResolvedReference, ServiceSource};
+
+/// The phases that change a service's files, or read them.
+const ON_FILES: &[&str] = &["export", "container", "prepare", "build", "test", "image"];
+
+/// The phases whose steps ran in the builder container.
+const SCRIPTS: &[&str] = &["prepare", "build", "test"];
+
+/// The failure of a service's last build.
+pub struct Failed {
+    run: u64,
+    unit: UnitRecord,
+    failure: FailureDocument,
+    /// What was planned for all services of the run.
+    planned: Vec<UnitDocument>,
+}
+
+/// Looks for the run that had a service's files last; it must have failed, at a script or after one.
+pub fn last(session: &Session, service: &Service) -> Result<Failed, Failure> {
+    let name = service.name.as_str();
+    let all = Runs::new(session.layout.logs());
+    let runs = all.list().map_err(|error| {
+        let folder = all.folder().display();
+        Failure::outside(format!("the records in {folder} cannot be read: {error}"))
+    })?;
+    let works_on_files = |unit: &UnitRecord| {
+        unit.steps
+            .iter()
+            .any(|step| ON_FILES.contains(&step.phase.as_str()))
+    };
+    let found = runs.into_iter().rev().find_map(|run| {
+        let record = run.record();
+        let unit = record
+            .unit(name)
+            .filter(|unit| works_on_files(unit))?
+            .clone();
+        Some((run, record, unit))
+    });
+    let Some((run, record, unit)) = found else {
+        return Err(Failure::usage(format!(
+            "no build of `{name}` is known\nhint: `xp build {name}` makes one; `xp shell {name}` opens a shell on the working copy"
+        )));
+    };
+    let failure = failure(name, &run, &unit)?;
+    let planned = record.plan.map(|plan| plan.units).unwrap_or_default();
+    Ok(Failed {
+        run: run.number,
+        unit,
+        failure,
+        planned,
+    })
+}
+
+/// Returns what failed in a run, or why there is nothing to be looked at.
+fn failure(name: &str, run: &Run, unit: &UnitRecord) -> Result<FailureDocument, Failure> {
+    let number = run.number;
+    let said = match (unit.outcome, &unit.failure) {
+        (None, _) if run.is_running() => {
+            format!("run {number} works on `{name}` now\nhint: `xp logs -f` shows what it does")
+        }
+        (Some(OutcomeDocument::Failed), Some(failure)) => {
+            if failure.phase == "image" || SCRIPTS.contains(&failure.phase.as_str()) {
+                return Ok(failure.clone());
+            }
+            format!(
+                "`{name}` failed in run {number}, but not in its builder container: {}: {}\n\
+                 hint: `xp shell {name}` opens a shell on the working copy",
+                failure.phase, failure.message
+            )
+        }
+        (Some(OutcomeDocument::Done), _) => format!(
+            "the last build of `{name}`, run {number}, did not fail\n\
+             hint: `xp shell {name}` opens a shell on the working copy"
+        ),
+        _ => format!(
+            "the last build of `{name}`, run {number}, was stopped before it came to its end\n\
+             hint: `xp build {name}` builds it again"
+        ),
+    };
+    Err(Failure::usage(said))
+}
+
+impl Failed {
+    /// Makes the same container ready, on the files as the build left them.
+    pub async fn workbench(
+        &self,
+        session: &Session,
+        service: &Service,
+    ) -> Result<Workbench, Failure> {
+        let builder = workbench::builder(service)?;
+        let folders = workbench::folders(session, builder)?;
+        let looked_at = async {
+            let (found, engine) = tokio::join!(self.found(session, service), session.engine());
+            Ok((found?, engine?))
+        };
+        let (found, (engine, facts)) = session.unless_interrupted(looked_at).await?;
+        let (sources, options, state) = found;
+        let step = self.step(session, service, &folders, &sources, &options)?;
+        if !step.source.is_dir() {
+            return Err(Failure::usage(format!(
+                "the files of the build are gone: there is no folder {}\nhint: `xp build {}` makes them again",
+                step.source.display(),
+                service.name
+            )));
+        }
+        let context =
+            workbench::with_image(session, &builder.image, &folders, engine, facts).await?;
+        Ok(Workbench {
+            context,
+            step,
+            state,
+        })
+    }
+
+    /// Says what failed, how to repeat it, and what becomes of the files.
+    pub fn say(&self, session: &Session, service: &Service, step: &ContainerStep) {
+        let FailureDocument { phase, message, .. } = &self.failure;
+        let mut lines = vec![format!(
+            "run {}: {}: {phase}: {message}",
+            self.run, service.name
+        )];
+        let source = step.source.strip_prefix(&session.manifest.folder);
+        let source = source.unwrap_or(&step.source).display();
+        lines.push(match step.in_place {
+            true => format!("its files are those of your working copy, {source}, as they are now"),
+            false => format!(
+                "its files are in {source}, as the build left them; the next build replaces them, and what you \
+                 change there is lost"
+            ),
+        });
+        if !self.ran_in(step) {
+            lines.push("the manifest or the builder has changed since".to_owned());
+        }
+        let script = self.unit.steps.last();
+        let script = script.filter(|step| SCRIPTS.contains(&step.phase.as_str()));
+        match (script, &self.failure.by_hand) {
+            (Some(script), _) => lines.push(format!(
+                "to repeat it in this shell:\n  sh -ec {}",
+                quoted(&script.title)
+            )),
+            (None, Some(by_hand)) => {
+                lines.push(format!("to repeat it outside of this shell:\n  {by_hand}"));
+            }
+            (None, None) => {}
+        }
+        session.events.emit(Event::Note(lines.join("\n")));
+    }
+
+    /// Tells whether the build ran in such a container, as far as it is known.
+    fn ran_in(&self, step: &ContainerStep) -> bool {
+        let mut began = self.unit.steps.iter().filter(|it| it.phase == "container");
+        let image = format!("{} with ", step.image);
+        began
+            .next_back()
+            .is_none_or(|it| it.title.starts_with(&image))
+    }
+
+    /// Returns what was planned for a service.
+    fn planned(&self, name: &ServiceName) -> Option<&UnitDocument> {
+        self.planned.iter().find(|unit| unit.name == name.as_str())
+    }
+
+    /// Tells whether the working copy itself was built.
+    fn was_in_place(&self, service: &Service) -> bool {
+        let planned = self.planned(&service.name);
+        planned.and_then(|unit| unit.origin.as_deref()) == Some(Origin::WorkingCopy.as_str())
+    }
+
+    /// Returns what the services were built from, how their images were called, and what the build had
+    /// learnt on its way.
+    async fn found(
+        &self,
+        session: &Session,
+        service: &Service,
+    ) -> Result<(BTreeMap<ServiceName, ServiceSource>, Options, UnitState), Failure> {
+        let (mut sources, mut options) = (BTreeMap::new(), Options::default());
+        for name in session.manifest.services.keys() {
+            let Some((source, tag)) = self.planned(name).and_then(source) else {
+                continue;
+            };
+            sources.insert(name.clone(), source);
+            options.pinned.extend(tag.map(|tag| (name.clone(), tag)));
+        }
+        if self.was_in_place(service) {
+            sources.extend(workbench::sources(session, service).await?);
+            return Ok((sources, options, UnitState::default()));
+        }
+        let state = match sources.get(&service.name) {
+            None => UnitState::default(),
+            Some(source) => {
+                let (dir, commit) = (session.manifest.folder.join(&service.dir), source.commit);
+                let learnt = spawn_blocking(move || learnt(&dir, commit)).await;
+                joined(learnt).map_err(|error| {
+                    let hints = error
+                        .hints()
+                        .into_iter()
+                        .map(|hint| format!("\nhint: {hint}"));
+                    Failure::outside(format!("{}{}", chain(&error), hints.collect::<String>()))
+                })?
+            }
+        };
+        Ok((sources, options, state))
+    }
+
+    fn step(
+        &self,
+        session: &Session,
+        service: &Service,
+        folders: &Folders,
+        sources: &BTreeMap<ServiceName, ServiceSource>,
+        options: &Options,
+    ) -> Result<ContainerStep, Failure> {
+        let variable = |name: &str| session.variable(name);
+        let selected = BTreeSet::from([service.name.clone()]);
+        let draft = Draft::without_tags(&session.manifest, &selected, sources, options, &variable);
+        let step = draft.failed_container(&service.name, folders, &session.layout);
+        let step = step.map_err(|error| manifest_failure(session, &error))?;
+        step.ok_or_else(|| {
+            Failure::usage(format!(
+                "what run {} built of `{}` is not known\nhint: `xp build {}` builds it again",
+                self.run, service.name, service.name
+            ))
+        })
+    }
+}
+
+/// Returns what a service was built from, and its image's tag.
+fn source(unit: &UnitDocument) -> Option<(ServiceSource, Option<Pinned>)> {
+    let commit: CommitId = unit.commit.as_deref()?.parse().ok()?;
+    let reference = unit.reference.as_deref().filter(|name| *name != "-");
+    let tip = ResolvedReference {
+        commit,
+        name: reference.map(|name| format!("refs/heads/{name}")),
+    };
+    let image: Option<ImageReference> = unit.image.parse().ok();
+    let tag = image.and_then(|image| image.tag().cloned());
+    let pinned = tag.map(|tag| Pinned { tag, digest: None });
+    Some((ServiceSource::of(tip, Origin::Lock), pinned))
+}
+
+/// Returns what the build had learnt of its commit.
+fn learnt(dir: &std::path::Path, commit: CommitId) -> Result<UnitState, GitError> {
+    let Opened::WorkingCopy(working_copy) = WorkingCopy::open(dir)? else {
+        return Ok(UnitState::default());
+    };
+    let mut folders = working_copy.object_folders().into_iter();
+    Ok(UnitState {
+        commit_time: Some(working_copy.commit_facts(commit)?.committer_time),
+        objects: folders.next(),
+        borrowed_objects: folders.collect(),
+    })
+}

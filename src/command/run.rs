@@ -1,0 +1,30 @@
+//! `xp run`
+
+use super::here;
+use super::session::Session;
+use super::workbench::{self, Task};
+use crate::cli::RunArgs;
+use crate::error::Failure;
+
+/// Runs a command in a service's builder container, on the working copy.
+pub async fn run(session: &Session, args: &RunArgs) -> Result<(), Failure> {
+    let named = args.service.as_deref();
+    if args.command.is_empty() {
+        let service = named.unwrap_or("SERVICE");
+        return Err(Failure::usage(format!(
+            "no command was given\n\
+             hint: write it after `--`, as in `xp run {service} -- make test`; `xp shell {service}` opens a shell"
+        )));
+    }
+    let service = here::service(session, named, "xp run SERVICE -- …")?;
+    let bench = workbench::on_working_copy(session, service).await?;
+    let connection = workbench::connection(&args.surroundings);
+    let dir = here::in_container(session, service, &bench.step.workdir);
+    let task = Task {
+        command: args.command.clone(),
+        env: workbench::terminal_variables(session, connection),
+        dir: dir.unwrap_or_else(|| bench.step.script_dir.clone()),
+        connection,
+    };
+    workbench::carry_out(session, service, bench, task, &args.surroundings).await
+}

@@ -1,0 +1,53 @@
+//! `xp shell`
+
+use super::session::Session;
+use super::workbench::{self, Task};
+use super::{failed, here};
+use crate::cli::ShellArgs;
+use crate::console::Connection;
+use crate::error::Failure;
+use crate::manifest::ServiceName;
+
+/// Becomes the best shell that the image has.
+const BEST_SHELL: &str = "command -v bash > /dev/null 2>&1 && exec bash; exec /bin/sh";
+
+/// Opens a shell in a service's builder container, on the working copy.
+pub async fn run(session: &Session, args: &ShellArgs) -> Result<(), Failure> {
+    let named = args.service.as_deref();
+    let service = here::service(session, named, "xp shell SERVICE")?;
+    let connection = workbench::connection(&args.surroundings);
+    let (bench, dir) = match args.failed {
+        true => {
+            let failed = failed::last(session, service)?;
+            let bench = failed.workbench(session, service).await?;
+            failed.say(session, service, &bench.step);
+            (bench, None)
+        }
+        false => {
+            let bench = workbench::on_working_copy(session, service).await?;
+            let dir = here::in_container(session, service, &bench.step.workdir);
+            (bench, dir)
+        }
+    };
+    let dir = dir.unwrap_or_else(|| bench.step.script_dir.clone());
+    let task = task(session, &service.name, dir, connection);
+    workbench::carry_out(session, service, bench, task, &args.surroundings).await
+}
+
+/// Returns the shell as something to be run.
+fn task(session: &Session, service: &ServiceName, dir: String, connection: Connection) -> Task {
+    let mut env = workbench::terminal_variables(session, connection);
+    if connection.terminal().is_some() {
+        // So that a person sees where this shell is: bash reads files that set a prompt of their own, and
+        // is told once those are read.
+        let bash = format!(r#"PS1="{service}:\w\\$ "; unset PROMPT_COMMAND"#);
+        env.push(("PS1".to_owned(), format!("{service}:$PWD$ ")));
+        env.push(("PROMPT_COMMAND".to_owned(), bash));
+    }
+    Task {
+        command: ["/bin/sh", "-c", BEST_SHELL].map(str::to_owned).to_vec(),
+        env,
+        dir,
+        connection,
+    }
+}

@@ -1,0 +1,138 @@
+//! The images that scripts run in.
+
+use futures_util::future::join_all;
+use tokio::task::spawn_blocking;
+
+use super::{EngineState, Platform, Surroundings, grouped};
+use crate::client::git::joined;
+use crate::doctor::{BuilderFacts, BuilderWhere, Trouble};
+use crate::image::{ImageReference, Registry};
+use crate::inspect;
+use crate::manifest::{BuilderImage, Service};
+
+/// Looks for each builder image of the services that have scripts.
+pub(super) async fn builders(surroundings: &Surroundings<'_>) -> Vec<BuilderFacts> {
+    let Some(platform) = &surroundings.platform else {
+        return Vec::new();
+    };
+    let used = surroundings.services().filter_map(|service: &Service| {
+        let builder = service
+            .builder
+            .as_ref()
+            .filter(|_| !service.scripts.is_empty())?;
+        let name = match &builder.image {
+            BuilderImage::Folder(name) => format!("builders/{name}"),
+            BuilderImage::External(image) => image.to_string(),
+        };
+        Some(((name, &builder.image), service))
+    });
+    let used = used.map(|((name, image), service)| (name, (image, service.name.to_string())));
+    let asked = grouped(used).into_iter().map(|(name, users)| async move {
+        let services = users.iter().map(|(_, service)| service.clone()).collect();
+        match users[0].0 {
+            BuilderImage::Folder(_) => {
+                folder(surroundings, platform, name, users[0].0, services).await
+            }
+            BuilderImage::External(image) => external(surroundings, name, image, services).await,
+        }
+    });
+    join_all(asked).await
+}
+
+async fn folder(
+    surroundings: &Surroundings<'_>,
+    platform: &Platform<'_>,
+    name: String,
+    image: &BuilderImage,
+    services: Vec<String>,
+) -> BuilderFacts {
+    let mut facts = BuilderFacts {
+        image: name.clone(),
+        is_folder: true,
+        place: Err(Trouble::late(&name, surroundings.limit)),
+        services,
+        name,
+    };
+    let BuilderImage::Folder(builder) = image.clone() else {
+        return facts;
+    };
+    let manifest = platform.manifest.clone();
+    // Every file of the folder is read.
+    let read = async {
+        joined(spawn_blocking(move || inspect::folder_builder(&manifest, &builder)).await)
+    };
+    let what = format!("the folder of {}", facts.name);
+    facts.place = match surroundings.limited(what, read).await {
+        Ok((_, folder)) => {
+            facts.image = short(&folder.image);
+            let engine = in_engine(&surroundings.engine_state().await, &folder.image);
+            let has_registry = folder.image.repository().registry().is_some();
+            let registry = match has_registry && !surroundings.offline {
+                true => Some(in_registry(surroundings, &folder.image).await),
+                false => None,
+            };
+            Ok(BuilderWhere { engine, registry })
+        }
+        Err(trouble) => Err(trouble),
+    };
+    facts
+}
+
+async fn external(
+    surroundings: &Surroundings<'_>,
+    name: String,
+    image: &ImageReference,
+    services: Vec<String>,
+) -> BuilderFacts {
+    let engine = in_engine(&surroundings.engine_state().await, image);
+    // What the engine has is never pulled.
+    let registry = match engine {
+        Some(true) => None,
+        _ if surroundings.offline => None,
+        _ => Some(in_registry(surroundings, &written_out(image)).await),
+    };
+    BuilderFacts {
+        image: name.clone(),
+        name,
+        is_folder: false,
+        services,
+        place: Ok(BuilderWhere { engine, registry }),
+    }
+}
+
+fn in_engine(state: &EngineState, image: &ImageReference) -> Option<bool> {
+    let images = state.images.as_ref()?;
+    Some(images.in_engine(image).is_some())
+}
+
+async fn in_registry(
+    surroundings: &Surroundings<'_>,
+    image: &ImageReference,
+) -> Result<bool, Trouble> {
+    let client = surroundings.registry().await;
+    let what = match image.repository().registry() {
+        Some(registry) => format!("the registry {registry}, asked for {image},"),
+        None => format!("the registry of {image}"),
+    };
+    let found = surroundings.limited(what, client.digest(image)).await?;
+    Ok(found.is_some())
+}
+
+/// Returns the image by the name of the registry that the engine takes for the default one.
+fn written_out(image: &ImageReference) -> ImageReference {
+    match image.repository().registry() {
+        Some(_) => image.clone(),
+        None => {
+            let name = format!("{}/{image}", Registry::docker_hub());
+            name.parse().unwrap_or_else(|_| image.clone())
+        }
+    }
+}
+
+/// Returns an image with as much of its content's digest as people compare.
+fn short(image: &ImageReference) -> String {
+    match image.tag() {
+        Some(tag) => tag.as_str().chars().take(8).collect(),
+        None => image.to_string(),
+    }
+}

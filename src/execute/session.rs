@@ -1,0 +1,77 @@
+//! Builder containers that a person works in: `xp run` and `xp shell`.
+//!
+//! A session may last for hours, so it does not hold the lock of `cacheDir`. Its container is told from
+//! what a killed run left by its [`Mark`].
+
+use std::collections::HashMap;
+use std::fs;
+
+use super::builder::{Running, begin};
+use super::mark::Mark;
+use super::state::UnitState;
+use super::stop::Stop;
+use super::{Context, LABEL_SERVICE};
+use crate::client::engine::{BuilderContainer, Engine, EngineError};
+use crate::event::Unit;
+use crate::plan::{ContainerStep, Layout};
+
+/// The label with the file that says that the session's xp is alive.
+const LABEL_SESSION: &str = "x-platform.session";
+
+/// A container for a person, and what it was told of the commit.
+pub struct Session(Running);
+
+impl Session {
+    /// Starts the container of a service, unless `stopped` comes first.
+    ///
+    /// # Errors
+    ///
+    /// As for that of a build, and a `cacheDir` that cannot be written.
+    pub async fn open(
+        context: &Context,
+        unit: &Unit,
+        step: &ContainerStep,
+        state: &UnitState,
+        stopped: impl Future<Output = Stop>,
+    ) -> Result<Self, Stop> {
+        let mark = Mark::new(&context.layout)?;
+        let labels = HashMap::from([
+            (LABEL_SESSION.to_owned(), mark.path().display().to_string()),
+            (LABEL_SERVICE.to_owned(), unit.to_string()),
+        ]);
+        let running = begin(context, step, state, labels, Some(mark), stopped).await?;
+        Ok(Self(running))
+    }
+
+    /// Returns the container.
+    pub fn container(&self) -> &BuilderContainer {
+        self.0.container()
+    }
+
+    /// Ends the container; what another user made in it belongs to the caller afterwards.
+    pub async fn end(self) {
+        self.0.end().await;
+    }
+}
+
+/// Removes what sessions left whose xp is gone: one that was killed before its container was started.
+///
+/// # Errors
+///
+/// Where the engine does not answer.
+pub async fn remove_leftovers(engine: &Engine, layout: &Layout) -> Result<(), EngineError> {
+    for entry in fs::read_dir(layout.sessions())
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        let path = entry.path();
+        // Held until the file is gone, so that no new session takes the name meanwhile.
+        let Some(_mark) = Mark::take(&path).ok().flatten() else {
+            continue;
+        };
+        let label = path.display().to_string();
+        engine.remove_leftovers(LABEL_SESSION, &label).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,255 @@
+//! Failed steps, repeated by the commands that are printed for it.
+
+use std::fs;
+
+use super::builder::{as_stranger, assert_owned_by};
+use crate::app::App;
+use crate::case::Case;
+use crate::context::Context;
+use crate::output::Output;
+
+pub const CASES: &[Case] = cases![
+    a_script_fails_again_by_hand,
+    a_script_of_a_working_copy_fails_again_by_hand,
+    a_script_of_root_leaves_nothing_of_root,
+    an_image_build_fails_again_by_hand,
+    no_secret_is_printed,
+    a_shell_opens_where_a_script_failed,
+    a_shell_opens_where_a_local_build_failed,
+    a_shell_opens_where_an_image_build_failed,
+    where_nothing_failed_no_shell_opens,
+];
+
+/// Returns the command that is printed for a failed step.
+#[track_caller]
+fn command(output: &Output) -> String {
+    let (_, rest) = output
+        .stderr
+        .split_once("\n  by hand:\n    ")
+        .expect("a command");
+    let (command, _) = rest.split_once("\nhint: ").unwrap_or((rest, ""));
+    command.to_owned()
+}
+
+fn repeat(t: &Context, command: &str) -> crate::xp::Xp {
+    // From anywhere: all of its paths are whole.
+    t.program("sh", ["-c", command]).dir("/")
+}
+
+const SCRIPT: &str = "echo \"it's $XP_SERVICE at $PWD\" as $(id -u)\n\
+    test -w \"$HOME\" && touch $HOME/.x && cat made-before /cache/file && ls .git/HEAD\n\
+    exit 7";
+
+fn a_script_fails_again_by_hand(t: &Context) {
+    let keys = "workdir: \"/go/src/an app\"\ncache: [ /cache, \"/go/src/an app/web/node_modules\" ]\n\
+                memory: 512m\ncpus: 0.5\nenv: { QUOTED: \"a 'b' \\\"c\\\" $D `e`\" }";
+    let before = "echo before > made-before; echo \"$QUOTED\" > /cache/file";
+    let app = App::with_scripts(t, keys, &[before, SCRIPT]);
+    let output = as_stranger(t, &app, ["build"]).failure(1);
+    let output = output.stderr_contains("hint: `xp shell --failed app` opens a shell there");
+    let printed = "it's app at /go/src/an app as 12345\nbefore\na 'b' \"c\" $D `e`\n.git/HEAD\n";
+    assert!(output.stderr.contains("a 'b' \"c\" $D `e`"), "{output}");
+    let command = command(&output);
+    for _ in 0..2 {
+        let again = repeat(t, &command).failure(7);
+        assert_eq!(again.stdout, printed);
+    }
+    assert!(t.containers().is_empty());
+    // What it left does not hold up the next build.
+    app.set_scripts(keys, &["true"]);
+    as_stranger(t, &app, ["build"]).success();
+}
+
+fn a_script_of_a_working_copy_fails_again_by_hand(t: &Context) {
+    let before = "echo before > made-before; echo cached > /cache/file";
+    let app = App::with_scripts(t, "cache: [ /cache ]", &[before, SCRIPT]);
+    t.xp(["sync"]).success();
+    let output = app.build().arg("--local").failure(1);
+    fs::write(t.dir().join("src/app/made-before"), "by me\n").expect("a file");
+    let again = repeat(t, &command(&output)).failure(7);
+    assert_eq!(
+        again.stdout,
+        "it's app at /workspace as 0\nby me\ncached\n.git/HEAD\n"
+    );
+}
+
+fn a_script_of_root_leaves_nothing_of_root(t: &Context) {
+    let app = App::with_scripts(
+        t,
+        "user: root\ncache: [ /cache ]",
+        &["mkdir -p a/b; id -u; exit 9"],
+    );
+    let output = as_stranger(t, &app, ["build"]).failure(1);
+    let again = repeat(t, &command(&output)).failure(9);
+    assert_eq!(again.stdout, "0\n");
+    assert_owned_by(&app.export("a"), 12345);
+
+    // Another user could not write to the caller's files: nothing is promised.
+    app.set_scripts("user: \"4321:4321\"", &["exit 9"]);
+    let output = as_stranger(t, &app, ["build"]).failure(1);
+    assert!(!output.stderr.contains("by hand"), "{output}");
+}
+
+fn an_image_build_fails_again_by_hand(t: &Context) {
+    let dockerfile = format!(
+        "FROM {} AS first\nARG A\nRUN echo \"arg: $A\"; cat made; exit 8\nFROM scratch\n",
+        t.engine().busybox()
+    );
+    let app = App::with_scripts(t, "", &["echo by the script > made"]);
+    let dockerfile = dockerfile
+        .replace("cat made", "cat /made")
+        .replace("RUN", "COPY made /\nRUN");
+    app.repository
+        .commit(&[("docker file", &dockerfile)], "Fail");
+    let image = app.image();
+    let docker = format!(
+        "docker: {{ image: {image}, file: \"docker file\", target: first, args: {{ A: \"x ${{{{ service.name }}}}'s\" }} }}"
+    );
+    let builder = format!(
+        "dockerBuilder: {{ image: {}, network: none }}",
+        t.engine().busybox()
+    );
+    app.set_keys(&format!(
+        "{builder}\n{docker}\nscripts: {{ build: [ \"echo by the script > made\" ] }}"
+    ));
+    for buildkit in ["0", "1"] {
+        let output = app.build().env("DOCKER_BUILDKIT", buildkit).failure(1);
+        let again = repeat(t, &command(&output)).run();
+        assert!(!again.status.success(), "{again}");
+        let printed = format!("{}{}", again.stdout, again.stderr);
+        assert!(
+            printed.contains("arg: x app's") && printed.contains("by the script"),
+            "{again}"
+        );
+    }
+}
+
+fn no_secret_is_printed(t: &Context) {
+    const SECRET: &str = "s3cret 'value'";
+    let keys = "env: { TOKEN: \"to ${{ env.SECRET }} of ${{ service.name }}\" }";
+    let app = App::with_scripts(t, keys, &["echo ${#TOKEN}; exit 7"]);
+    let output = app.build().env("SECRET", SECRET).failure(1);
+    let output = output.does_not_contain(SECRET).does_not_contain("s3cret");
+    let command = command(&output);
+    let length = format!("to {SECRET} of app").len();
+    let again = repeat(t, &command).env("SECRET", SECRET).failure(7);
+    assert_eq!(again.stdout, format!("{length}\n"));
+    // Whoever lacks it is told what is missing.
+    let again = repeat(t, &command).run();
+    assert!(!again.status.success());
+    again.stderr_contains("SECRET");
+    t.assert_secret_is_nowhere("s3cret");
+}
+
+fn a_shell_opens_where_a_script_failed(t: &Context) {
+    let keys = "workdir: /go/src/app\ncache: [ /cache ]\nenv: { TOKEN: \"${{ env.SECRET }}\" }";
+    let lines = [
+        "mkdir -p out; echo half > out/file; env | sort > /cache/env",
+        "cat out/file\nexit 7",
+    ];
+    let app = App::with_scripts(t, keys, &lines);
+    app.build().env("SECRET", "s3cret").failure(1);
+    // What is done since to the working copy is not what failed.
+    let failed = app.repository.head();
+    app.repository.commit(&[("later", "")], "Later");
+    t.xp(["sync"]).success();
+    let script = "pwd; cat out/file; ls; git rev-parse HEAD 2> /dev/null; cat .git/HEAD; env | sort > now; diff now /cache/env; echo mine > out/mine\nexit 5\n";
+    let shell = || t.xp(["shell", "app", "--failed"]).env("SECRET", "s3cret");
+    let output = shell().stdin(script).failure(5);
+    let listed = output.stdout.replace("PWD=/go/src/app\n", "");
+    assert!(
+        listed.starts_with("/go/src/app\nhalf\nDockerfile\nout\n"),
+        "{output}"
+    );
+    assert!(listed.contains(&failed), "{output}");
+    // The very variables of the build, but for those that shells set.
+    let differs = |line: &&str| {
+        line.starts_with(['+', '-']) && !line.starts_with("+++") && !line.starts_with("---")
+    };
+    let differing: Vec<&str> = output.stdout.lines().filter(differs).collect();
+    let of_shells = |line: &&&str| {
+        ["SHLVL", "OLDPWD", "_=", "HOSTNAME"]
+            .iter()
+            .any(|name| line[1..].starts_with(name))
+    };
+    assert_eq!(
+        differing.iter().filter(|line| !of_shells(line)).count(),
+        0,
+        "{differing:?}"
+    );
+    let output = output
+        .stderr_contains("run 1: app: build: `cat out/file …` exited with 7 (line ")
+        .stderr_contains(
+            "its files are in .xp/build/app, as the build left them; the next build replaces them",
+        )
+        .stderr_contains("to repeat it in this shell:\n  sh -ec 'cat out/file\nexit 7'\n");
+    assert!(output.stderr.lines().count() < 8, "{output}");
+    // What it did is there for the next shell, and gone with the next build.
+    let output = shell()
+        .stdin("cat out/mine; sh -ec 'cat out/file\nexit 7'\n")
+        .failure(7);
+    assert!(output.stdout.starts_with("mine\nhalf\n"), "{output}");
+    app.set_scripts(keys, &["test ! -e out"]);
+    app.build().env("SECRET", "s3cret").success();
+}
+
+fn a_shell_opens_where_a_local_build_failed(t: &Context) {
+    let app = App::with_scripts(t, "", &["echo half > made", "exit 7"]);
+    t.xp(["sync"]).success();
+    app.build().arg("--local").failure(1);
+    let output = t
+        .xp(["shell", "--failed", "app"])
+        .stdin("cat made; echo $CI; touch mine\n")
+        .success();
+    assert_eq!(output.stdout, "half\ntrue\n");
+    output.stderr_contains("its files are those of your working copy, src/app, as they are now");
+    assert!(t.exists("src/app/mine"));
+}
+
+fn a_shell_opens_where_an_image_build_failed(t: &Context) {
+    let app = App::with_scripts(t, "", &["echo by the script > made"]);
+    let dockerfile = format!("FROM {}\nRUN exit 8\n", t.engine().busybox());
+    app.repository
+        .commit(&[("Dockerfile", &dockerfile)], "Fail");
+    app.build().failure(1);
+    let output = t
+        .xp(["shell", "--failed", "app"])
+        .stdin("cat made\n")
+        .success();
+    assert_eq!(output.stdout, "by the script\n");
+    output.stderr_contains("to repeat it outside of this shell:\n  docker build ");
+}
+
+fn where_nothing_failed_no_shell_opens(t: &Context) {
+    let app = App::with_scripts(t, "", &["true"]);
+    let shell = || t.xp(["shell", "--failed", "app"]);
+    let output = shell().failure(2);
+    output.stderr_contains("error: no build of `app` is known\nhint: `xp build app` makes one");
+    app.build().success();
+    let output = shell().failure(2);
+    output.stderr_contains(
+        "error: the last build of `app`, run 1, did not fail\nhint: `xp shell app`",
+    );
+    app.set_scripts("", &["exit 7"]);
+    app.build().failure(1);
+    // What only syncs does not touch the files that are looked at.
+    t.xp(["sync"]).success();
+    shell().success();
+    fs::remove_dir_all(app.export("")).expect("the export");
+    shell()
+        .failure(2)
+        .stderr_contains("error: the files of the build are gone");
+    app.set_scripts("", &["echo begun; sleep 1000"]);
+    let mut running = app.build().spawn();
+    running.wait_for_output("app | begun");
+    shell().failure(2).stderr_contains("works on `app` now");
+    running.kill();
+    shell()
+        .failure(2)
+        .stderr_contains("was stopped before it came to its end");
+    app.set_scripts("mounts: [ \"~/missing:/extra\" ]", &["true"]);
+    app.build().arg("--force").failure(1);
+    shell()
+        .failure(2)
+        .stderr_contains("but not in its builder container: container: ");
+}

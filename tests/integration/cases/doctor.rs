@@ -1,0 +1,606 @@
+//! `xp doctor`: what is well in a line, and what is not with its cause and its fix.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::case::Case;
+use crate::cases::small;
+use crate::context::Context;
+use crate::output::Output;
+use crate::platform::Service;
+use crate::process;
+use crate::schema::assert_follows;
+use crate::working_copy::User;
+use crate::xp::Xp;
+
+pub const CASES: &[Case] = cases![
+    what_is_well_takes_a_line,
+    a_missing_manifest_hides_no_engine,
+    a_wrong_manifest_is_told_with_its_places,
+    an_engine_that_does_not_run_hides_nothing_else,
+    docker_s_context_is_not_followed_and_said_so,
+    the_classic_builder_is_a_warning,
+    references_that_do_not_exist_have_near_ones,
+    remotes_refuse_and_are_told_apart,
+    an_unknown_host_key_is_told_in_ssh_s_words,
+    a_remote_that_is_replaced_is_told,
+    what_somebody_works_on_is_no_mistake,
+    working_copies_that_hinder_are_told,
+    a_builder_without_a_folder_is_wrong,
+    an_external_builder_that_exists_nowhere_is_wrong,
+    a_folder_of_others_is_not_taken,
+    a_full_disk_is_told,
+    programs_that_are_missing_are_named,
+    proxies_are_told_without_passwords,
+    a_selection_is_checked_alone,
+    offline_asks_nobody,
+];
+
+/// What `xp doctor --format json` found.
+pub struct Findings(Value);
+
+impl Findings {
+    /// Runs it, and checks the document against the schema.
+    #[track_caller]
+    pub fn of(t: &Context, xp: Xp, code: i32) -> Self {
+        let output = xp.args(["--format", "json"]).failure(code);
+        Self::read(t, &output)
+    }
+
+    #[track_caller]
+    fn read(t: &Context, output: &Output) -> Self {
+        assert_follows(t, "doctor", &output.stdout);
+        Self(serde_json::from_str(&output.stdout).expect("JSON"))
+    }
+
+    /// Returns the findings about a subject that are so bad.
+    pub fn about(&self, subject: &str, severity: &str) -> Vec<&Value> {
+        let subjects = self.0["subjects"].as_array().expect("subjects").iter();
+        let subjects = subjects.filter(|one| one["subject"] == subject);
+        let findings = subjects.flat_map(|one| one["findings"].as_array().expect("findings"));
+        findings
+            .filter(|finding| finding["severity"] == severity)
+            .collect()
+    }
+
+    /// Returns the one finding about a subject that is so bad.
+    #[track_caller]
+    pub fn only(&self, subject: &str, severity: &str) -> &Value {
+        match self.about(subject, severity).as_slice() {
+            [one] => one,
+            all => panic!("{} of {subject} are {severity}: {:#}", all.len(), self.0),
+        }
+    }
+
+    /// Demands that nothing about a subject is worse than a note.
+    #[track_caller]
+    pub fn is_well(&self, subject: &str) {
+        for severity in ["warning", "error"] {
+            let found = self.about(subject, severity);
+            assert!(found.is_empty(), "{found:#?}");
+        }
+    }
+}
+
+/// Demands that a finding has a text in it, wherever.
+#[track_caller]
+pub fn says(finding: &Value, text: &str) {
+    let all = ["what", "causes", "fixes", "concerns"].map(|field| match &finding[field] {
+        Value::Array(list) => list
+            .iter()
+            .filter_map(Value::as_str)
+            .collect::<Vec<_>>()
+            .join("\n"),
+        one => one.as_str().unwrap_or_default().to_owned(),
+    });
+    let all = all.join("\n");
+    assert!(all.contains(text), "{text:?} is not in {finding:#}");
+}
+
+/// A platform with a registry, scripts and a builder, all of it in order.
+fn sound_platform(t: &Context) {
+    let repository = small::repository(t, "zbackend");
+    let builder = t.builder("sh", &format!("FROM {}\n", t.engine().busybox()), &[]);
+    let more =
+        format!("    dockerBuilder: {{image: {builder}}}\n    scripts: {{build: [\"true\"]}}\n");
+    let service = small::service(t, "zbackend", &repository.url_http(), "", &more);
+    small::manifest(t, t.registry().host(), &service);
+}
+
+fn what_is_well_takes_a_line(t: &Context) {
+    sound_platform(t);
+    let fresh = t.xp(["doctor"]).success();
+    let fresh = fresh
+        .stdout_contains("x-platform.yml, 1 service\n")
+        .stdout_contains("BuildKit")
+        .stdout_contains("anonymous users may push to 2 repositories\n")
+        .stdout_contains("1 remote, 1 reference\n")
+        .stdout_contains("1 builder image, 1 to be built first\n")
+        .stdout_contains("1 to be cloned when needed\n");
+    let count = fresh
+        .stdout
+        .lines()
+        .filter(|line| !line.starts_with("  "))
+        .count();
+    assert_eq!(count, 9, "a line a subject, and a verdict: {fresh}");
+    assert!(!t.exists(".xp") && !t.exists("src"), "nothing was made");
+    assert_eq!(t.registry().open_uploads(&t.image("zbackend")), 0);
+    assert_eq!(fresh.stderr, "");
+
+    t.xp(["build"]).success();
+    let verbose = t.xp(["doctor", "-v"]).success();
+    let host = t.registry().host();
+    verbose
+        .stdout_contains("  ok: x-platform.yml is valid\n")
+        .stdout_contains("is in the engine and in the registry\n")
+        .stdout_contains(&format!("  ok: http://{host} answers; credentials: none\n"))
+        .stdout_contains(&format!(
+            "  ok: {host}/{} may be pulled and pushed\n",
+            t.image("zbackend")
+        ))
+        .stdout_contains("origin/master is ")
+        .stdout_contains("  ok: src/zbackend is on master\n")
+        .stderr_contains("checking engine, registries, git remotes and folders");
+    let findings = Findings::of(t, t.xp(["doctor"]), 0);
+    for subject in [
+        "manifest",
+        "registry",
+        "git-remotes",
+        "builders",
+        "working-copies",
+    ] {
+        assert!(!findings.about(subject, "ok").is_empty(), "{subject}");
+        findings.is_well(subject);
+    }
+    let quiet = t.xp(["doctor", "-q"]).success();
+    assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), ("", ""));
+}
+
+fn a_missing_manifest_hides_no_engine(t: &Context) {
+    let findings = Findings::of(t, t.xp(["doctor"]), 2);
+    let manifest = findings.only("manifest", "error");
+    says(manifest, "there is no x-platform.yml in ");
+    says(manifest, "`-f FILE`");
+    assert!(findings.about("engine", "error").is_empty());
+    says(findings.about("engine", "ok")[0], " answers at unix://");
+}
+
+fn a_wrong_manifest_is_told_with_its_places(t: &Context) {
+    t.manifest("services:\n  zbackend:\n    dirr: src/zbackend\n    docker: {image: x}\n");
+    let findings = Findings::of(t, t.xp(["doctor"]), 2);
+    let errors = findings.about("manifest", "error");
+    assert!(errors.len() > 1, "{errors:?}");
+    let unknown = errors
+        .iter()
+        .find(|error| error["what"].to_string().contains("dirr"));
+    let unknown = unknown.expect("the unknown key is told");
+    says(unknown, "x-platform.yml:3:5: ");
+    says(unknown, "dir");
+    assert!(!findings.about("engine", "ok").is_empty());
+    t.xp(["doctor"])
+        .failure(2)
+        .stdout_contains("error    manifest")
+        .stdout_contains("only this machine is checked");
+}
+
+fn an_engine_that_does_not_run_hides_nothing_else(t: &Context) {
+    sound_platform(t);
+    let socket = t.folder().join("nothing.sock");
+    let host = format!("unix://{}", socket.display());
+    let findings = Findings::of(t, t.xp(["doctor"]).env("DOCKER_HOST", &host), 3);
+    let engine = findings.only("engine", "error");
+    says(engine, &host);
+    says(engine, "systemctl start docker");
+    says(engine, "DOCKER_HOST is");
+    for subject in ["registry", "git-remotes", "working-copies", "builders"] {
+        findings.is_well(subject);
+    }
+    fs::write(&socket, "").expect("a file");
+    let findings = Findings::of(t, t.xp(["doctor"]).env("DOCKER_HOST", &host), 3);
+    says(
+        findings.only("engine", "error"),
+        "what is there is no socket",
+    );
+    let remote = format!("tcp://127.0.0.1:{}", t.closed_port());
+    let findings = Findings::of(t, t.xp(["doctor"]).env("DOCKER_HOST", &remote), 3);
+    says(findings.only("engine", "error"), &remote);
+    let wrong = t.xp(["doctor"]).env("DOCKER_HOST", "ssh://somewhere");
+    says(
+        Findings::of(t, wrong, 2).only("engine", "error"),
+        "ssh://somewhere",
+    );
+    // What other commands say leads here.
+    t.xp(["plan"])
+        .env("DOCKER_HOST", &remote)
+        .failure(3)
+        .stderr_contains("xp doctor");
+}
+
+fn docker_s_context_is_not_followed_and_said_so(t: &Context) {
+    let name = "remote-one";
+    let configuration = json!({"currentContext": name}).to_string();
+    fs::write(t.docker_config().join("config.json"), configuration).expect("a file");
+    let id: String = Sha256::digest(name)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let meta = json!({"Name": name, "Endpoints": {"docker": {"Host": "unix:///run/other.sock"}}});
+    let folder = t.docker_config().join("contexts/meta").join(id);
+    fs::create_dir_all(&folder).expect("a folder");
+    fs::write(folder.join("meta.json"), meta.to_string()).expect("a file");
+    // The engine of the tests is not where an engine is looked for, so that none answers here.
+    let runtime = t.folder().join("no-runtime");
+    let xp = || {
+        t.xp(["doctor"])
+            .env_remove("DOCKER_HOST")
+            .env("XDG_RUNTIME_DIR", &runtime)
+    };
+    let findings = Findings::of(t, xp(), 2);
+    let warning = findings.only("engine", "warning");
+    says(warning, "docker's context `remote-one` is in use");
+    says(warning, "export DOCKER_HOST=unix:///run/other.sock");
+    // Who names the engine is obeyed by both.
+    let named = Findings::of(t, t.xp(["doctor"]), 2);
+    assert!(named.about("engine", "error").is_empty());
+    assert!(!named.0.to_string().contains("remote-one"));
+    let default = xp().env("DOCKER_CONTEXT", "default");
+    assert!(
+        !Findings::of(t, default, 2)
+            .0
+            .to_string()
+            .contains("remote-one")
+    );
+}
+
+fn the_classic_builder_is_a_warning(t: &Context) {
+    sound_platform(t);
+    let findings = Findings::of(t, t.xp(["doctor"]).env("DOCKER_BUILDKIT", "0"), 0);
+    let warnings = findings.about("engine", "warning");
+    assert!(
+        warnings
+            .iter()
+            .any(|one| one["what"].to_string().contains("classic builder"))
+    );
+    t.xp(["doctor"])
+        .env("DOCKER_BUILDKIT", "0")
+        .success()
+        .stdout_contains("warning  engine ")
+        .stdout_contains("no BuildKit")
+        .stdout_contains("    fix: `unset DOCKER_BUILDKIT`\n");
+}
+
+fn references_that_do_not_exist_have_near_ones(t: &Context) {
+    let repository = small::repository(t, "zbackend");
+    let url = repository.url_http();
+    t.platform(&[
+        Service::new("zbackend", &url).reference("origin/mastre"),
+        Service::new("zfrontend", &url).reference("origin/master"),
+    ]);
+    let findings = Findings::of(t, t.xp(["doctor"]), 3);
+    let error = findings.only("git-remotes", "error");
+    says(
+        error,
+        "has no branch or tag `origin/mastre` (similar: master)",
+    );
+    says(findings.only("git-remotes", "ok"), "origin/master is ");
+}
+
+fn remotes_refuse_and_are_told_apart(t: &Context) {
+    let repository = small::repository(t, "zbackend");
+    let absent = format!("{}-absent", repository.url_http());
+    let nobody = format!("http://127.0.0.1:{}/x.git", t.closed_port());
+    t.platform(&[
+        Service::new("good", repository.url_http()),
+        Service::new("login", repository.url_http_login_as("bob", "wr0ng-canary")),
+        Service::new("absent", &absent),
+        Service::new("nobody", &nobody),
+    ]);
+    let output = t.xp(["doctor", "--format", "json"]).failure(3);
+    let output = output.does_not_contain("wr0ng-canary");
+    let findings = Findings::read(t, &output);
+    assert_eq!(findings.about("git-remotes", "ok").len(), 1);
+    let errors = findings.about("git-remotes", "error");
+    assert_eq!(errors.len(), 3);
+    for (service, text) in [
+        ("login", "refused the user `bob`"),
+        ("absent", "there is no git repository at "),
+        ("nobody", "Connection refused"),
+    ] {
+        let of_service = |error: &&&Value| error["concerns"][0] == service;
+        let error = errors.iter().find(of_service).expect("an error a remote");
+        says(error, text);
+        assert!(
+            !error["fixes"].as_array().expect("fixes").is_empty(),
+            "{error}"
+        );
+    }
+}
+
+fn an_unknown_host_key_is_told_in_ssh_s_words(t: &Context) {
+    let repository = small::repository(t, "zbackend");
+    t.platform(&[Service::new("zbackend", repository.url_ssh())]);
+    let ssh = |known: &Path, key: &str| {
+        format!(
+            "ssh -F none -o IdentityAgent=none -o UserKnownHostsFile='{}' -o GlobalKnownHostsFile=none {key}",
+            known.display()
+        )
+    };
+    let empty = ssh(&t.home().join("known_hosts"), "");
+    let findings = Findings::of(t, t.xp(["doctor"]).env("GIT_SSH_COMMAND", empty), 3);
+    let error = findings.only("git-remotes", "error");
+    says(error, "Host key verification failed");
+    says(error, "ssh-keyscan");
+    let no_key = ssh(&t.sshd().known_hosts(), "-o IdentityFile=none");
+    let xp = t
+        .xp(["doctor"])
+        .env("GIT_SSH_COMMAND", no_key)
+        .env_remove("SSH_AUTH_SOCK");
+    let error = Findings::of(t, xp, 3);
+    let error = error.only("git-remotes", "error");
+    says(error, "Permission denied");
+    says(error, "there is no ssh agent: SSH_AUTH_SOCK is not set");
+    Findings::of(t, t.xp(["doctor"]), 0).is_well("git-remotes");
+}
+
+fn a_remote_that_is_replaced_is_told(t: &Context) {
+    let repository = small::repository(t, "zbackend");
+    t.platform(&[Service::new(
+        "zbackend",
+        "https://git.example.com/x/zbackend.git",
+    )]);
+    let key = format!("url.{}.insteadOf", repository.url_http());
+    let value = "https://git.example.com/x/zbackend.git";
+    t.git("", &["config", "--global", &key, value]);
+    let findings = Findings::of(t, t.xp(["doctor"]), 0);
+    let found = findings.only("git-remotes", "ok");
+    says(
+        found,
+        "https://git.example.com/x/zbackend.git, by http://127.0.0.1:",
+    );
+}
+
+fn what_somebody_works_on_is_no_mistake(t: &Context) {
+    let repository = small::repository(t, "zbackend");
+    small::platform(t, "", &[("zbackend", &repository)]);
+    t.xp(["sync"]).success();
+    let user = User::new(t, "zbackend");
+    user.commit("mine", "1\n");
+    user.write("mine", "2\n");
+    user.write("new", "3\n");
+    let findings = Findings::of(t, t.xp(["doctor"]), 0);
+    let note = findings.only("working-copies", "note");
+    let expected =
+        "src/zbackend is on master, with 1 commit not pushed, 1 file modified, 1 file untracked";
+    assert_eq!(note["what"], expected);
+    findings.is_well("working-copies");
+    t.xp(["doctor"])
+        .success()
+        .stdout_contains("working copies")
+        .stdout_contains("1 working copy, 1 in work\n");
+    user.git(&["checkout", "--quiet", "--detach", "--force"]);
+    user.remove("new");
+    user.git(&["bisect", "start"]);
+    let findings = Findings::of(t, t.xp(["doctor"]), 0);
+    let note = findings.only("working-copies", "note");
+    says(note, "on no branch");
+    says(note, "bisect under way");
+}
+
+fn working_copies_that_hinder_are_told(t: &Context) {
+    let names = ["moved", "locked", "foreign", "broken", "gone"];
+    let repositories = names.map(|name| (name, small::repository(t, name)));
+    let list: Vec<_> = repositories
+        .iter()
+        .map(|(name, one)| (*name, one))
+        .collect();
+    small::platform(t, "", &list);
+    t.xp(["sync", "moved", "locked", "broken"]).success();
+    let moved = User::new(t, "moved");
+    moved.git(&[
+        "remote",
+        "set-url",
+        "origin",
+        "https://bob:canary-secret@git.example.com/old.git",
+    ]);
+    let lock = User::new(t, "locked").dir.join(".git/index.lock");
+    fs::write(&lock, "").expect("a lock");
+    let now = Findings::of(t, t.xp(["doctor", "locked"]), 0);
+    now.is_well("working-copies");
+    let file = fs::File::options()
+        .write(true)
+        .open(&lock)
+        .expect("the lock");
+    file.set_modified(SystemTime::now() - Duration::from_secs(600))
+        .expect("an old lock");
+    t.write("src/foreign/thesis.txt", "precious");
+    let broken = User::new(t, "broken").dir.join(".git/HEAD");
+    fs::write(broken, "nonsense").expect("a broken HEAD");
+
+    let output = t.xp(["doctor", "--format", "json"]).failure(3);
+    let findings = Findings::read(t, &output.does_not_contain("canary-secret"));
+    let warnings = findings.about("working-copies", "warning");
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    says(
+        warnings[0],
+        "src/locked is locked by src/locked/.git/index.lock, for 10 minutes",
+    );
+    says(warnings[0], "rm src/locked/.git/index.lock");
+    says(warnings[1], "src/moved is no clone of file://");
+    says(warnings[1], "git.example.com/old.git");
+    let errors = findings.about("working-copies", "error");
+    assert_eq!(errors.len(), 2, "{errors:?}");
+    says(errors[0], "src/broken");
+    says(
+        errors[1],
+        "src/foreign holds something that is no working copy",
+    );
+    assert_eq!(t.read("src/foreign/thesis.txt"), "precious");
+}
+
+fn a_builder_without_a_folder_is_wrong(t: &Context) {
+    sound_platform(t);
+    let manifest = t.read("x-platform.yml");
+    t.manifest(&manifest.replace("-sh}", "-shh}"));
+    let findings = Findings::of(t, t.xp(["doctor"]), 2);
+    let error = findings.only("builders", "error");
+    says(error, "there is no builder `");
+    says(error, "did you mean `");
+    says(error, "zbackend");
+}
+
+fn an_external_builder_that_exists_nowhere_is_wrong(t: &Context) {
+    let repository = small::repository(t, "zbackend");
+    let image = format!("{}/{}:1", t.registry().host(), t.image("toolchain"));
+    let more =
+        format!("    dockerBuilder: {{image: '{image}'}}\n    scripts: {{build: [\"true\"]}}\n");
+    let service = small::service(t, "zbackend", &repository.url_file(), "", &more);
+    small::manifest(t, "", &service);
+    let findings = Findings::of(t, t.xp(["doctor"]), 2);
+    let error = findings.only("builders", "error");
+    says(
+        error,
+        &format!("the builder image {image} exists neither in the engine nor in its registry"),
+    );
+    says(error, "zbackend");
+
+    t.engine().tag(t.engine().busybox(), &image);
+    let found = Findings::of(t, t.xp(["doctor"]), 0);
+    says(found.only("builders", "ok"), "is in the engine");
+    process::succeed(t.engine().client().args(["push", "--quiet", &image]));
+    t.engine().remove_image(&image);
+    let found = Findings::of(t, t.xp(["doctor"]), 0);
+    says(
+        found.only("builders", "ok"),
+        "is in the registry, to be pulled",
+    );
+}
+
+fn a_folder_of_others_is_not_taken(t: &Context) {
+    sound_platform(t);
+    t.write("../thesis/thesis.txt", "precious");
+    let folder = t.folder().join("thesis");
+    let findings = Findings::of(t, t.xp(["doctor"]).env("XP_CACHE_DIR", &folder), 2);
+    let error = findings.only("machine", "error");
+    says(error, "holds files that xp did not make");
+    says(error, "XP_CACHE_DIR");
+    let below_file = folder.join("thesis.txt/own");
+    let findings = Findings::of(t, t.xp(["doctor"]).env("XP_CACHE_DIR", &below_file), 3);
+    says(findings.only("machine", "error"), "it is no folder");
+    assert_eq!(fs::read_dir(&folder).expect("the folder").count(), 1);
+}
+
+fn a_full_disk_is_told(t: &Context) {
+    sound_platform(t);
+    let disk = t.folder().join("disk");
+    fs::create_dir_all(&disk).expect("a folder");
+    let mut unshare = vec!["--mount"];
+    if !rustix::process::geteuid().is_root() {
+        unshare.extend(["--user", "--map-current-user", "--keep-caps"]);
+    }
+    let script = format!(
+        "mount -t tmpfs -o size=4m,nr_inodes=100 tmpfs '{}' && exec '{}' doctor --format json",
+        disk.display(),
+        env!("CARGO_BIN_EXE_xp")
+    );
+    let mut run = t
+        .program("unshare", [])
+        .env("XP_CACHE_DIR", disk.join("own"));
+    for argument in unshare {
+        run = run.arg(argument);
+    }
+    let output = run.arg("sh").arg("-c").arg(script).failure(3);
+    let findings = Findings::read(t, &output);
+    let error = findings.only("machine", "error");
+    says(error, "has 4 MiB left, and a build needs 1 GiB at least");
+    says(error, "docker system prune");
+    let files = findings.only("machine", "warning");
+    says(files, "more files only");
+}
+
+fn programs_that_are_missing_are_named(t: &Context) {
+    let repository = t.git_repo("zbackend");
+    let attributes = "*.bin filter=lfs diff=lfs merge=lfs -text\n";
+    repository.commit(
+        &[
+            ("Dockerfile", small::DOCKERFILE),
+            (".gitattributes", attributes),
+        ],
+        "Start",
+    );
+    t.platform(&[Service::new("zbackend", repository.url_file())]);
+    t.xp(["sync"]).success();
+    let empty = t.folder().join("empty");
+    fs::create_dir_all(&empty).expect("a folder");
+    let findings = Findings::of(t, t.xp(["doctor"]).env("PATH", &empty), 3);
+    let error = findings.only("machine", "error");
+    says(error, "there is no program `git-lfs` on the PATH");
+    says(error, "zbackend");
+    t.platform(&[Service::new(
+        "zbackend",
+        "git@git.example.com:x/zbackend.git",
+    )]);
+    let xp = t
+        .xp(["doctor", "--offline"])
+        .env("PATH", &empty)
+        .env_remove("GIT_SSH_COMMAND");
+    let findings = Findings::of(t, xp, 3);
+    let errors = findings.about("machine", "error");
+    says(
+        errors[0],
+        "there is no program `ssh` on the PATH: it is needed for git remotes over ssh",
+    );
+}
+
+fn proxies_are_told_without_passwords(t: &Context) {
+    sound_platform(t);
+    let proxy = "http://bob:canary-secret@proxy.example.com:3128";
+    let doctor = t
+        .xp(["doctor", "-v"])
+        .env("https_proxy", proxy)
+        .env("no_proxy", "internal.example.com");
+    doctor
+        .success()
+        .does_not_contain("canary-secret")
+        .stdout_contains("  note: https_proxy is http://proxy.example.com:3128\n")
+        .stdout_contains("  note: no_proxy is internal.example.com\n")
+        .stdout_contains(
+            "xp uses a proxy, and the engine, which pulls and pushes images, has none",
+        );
+}
+
+fn a_selection_is_checked_alone(t: &Context) {
+    let repository = small::repository(t, "zbackend");
+    t.platform(&[
+        Service::new("good", repository.url_http()),
+        Service::new("bad", format!("{}-absent", repository.url_http())),
+    ]);
+    t.xp(["doctor", "good"])
+        .success()
+        .stdout_contains("1 of 2 services, good\n")
+        .stdout_contains("1 remote, 1 reference\n");
+    t.xp(["doctor"]).failure(3);
+    t.xp(["doctor", "goood"])
+        .failure(2)
+        .stderr_contains("goood");
+}
+
+fn offline_asks_nobody(t: &Context) {
+    let registry = t.own_registry(crate::world::RegistryKind::Open);
+    let repository = small::repository(t, "zbackend");
+    let (git, of_registry) = (
+        t.git_server(crate::world::GitServerKind::Open).mark(),
+        registry.mark(),
+    );
+    let service = small::service(t, "zbackend", &repository.url_http(), "", "");
+    small::manifest(t, registry.host(), &service);
+    t.xp(["doctor", "--offline"])
+        .success()
+        .stdout_contains("not asked");
+    assert!(registry.requests_since(of_registry).is_empty());
+    let requests = repository.requests_since(crate::world::GitServerKind::Open, git);
+    assert!(requests.is_empty());
+}

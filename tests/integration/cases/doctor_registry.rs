@@ -1,0 +1,421 @@
+//! `xp doctor` and registries: whom they know, and whether they take pushes.
+
+use std::fs;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::case::Case;
+use crate::cases::doctor::{Findings, says};
+use crate::cases::small;
+use crate::context::Context;
+use crate::wait::wait_until;
+use crate::world::{Gateway, Incoming, PASSWORD, RegistryKind, Reply, USER};
+
+pub const CASES: &[Case] = cases![
+    a_login_is_told_with_its_source,
+    a_wrong_login_is_one_finding,
+    a_missing_helper_is_named,
+    a_user_without_the_right_to_push_is_told,
+    many_repositories_are_one_reason,
+    a_read_only_registry_is_told,
+    a_limited_rate_is_told,
+    a_token_without_the_right_to_push_is_no_wrong_login,
+    an_upload_is_cancelled_with_a_token_to_delete,
+    an_upload_is_cancelled_wherever_it_is,
+    an_upload_that_cannot_be_cancelled_is_a_warning,
+    a_registry_that_names_another_address_is_told,
+    a_page_that_answers_everything_is_no_consent,
+    a_registry_that_is_down_is_told_once,
+    an_unknown_authority_is_told,
+    a_slow_registry_holds_up_no_other,
+    an_interrupt_leaves_no_upload,
+];
+
+/// Writes a platform of one service whose images are in the registry of that host.
+fn platform(t: &Context, host: &str) {
+    let repository = small::repository(t, "zbackend");
+    small::platform(t, host, &[("zbackend", &repository)]);
+}
+
+fn is_upload(incoming: &Incoming) -> bool {
+    incoming.path.contains("/blobs/uploads/")
+}
+
+/// A registry before which a script answers the requests that open an upload.
+fn refusing(t: &Context, answer: impl Fn() -> Reply + Send + Sync + 'static) -> Gateway {
+    Gateway::before(t.registry().host(), move |incoming| {
+        let opens = incoming.method == "POST" && is_upload(incoming);
+        if opens { answer() } else { Reply::Forward }
+    })
+}
+
+fn a_login_is_told_with_its_source(t: &Context) {
+    let registry = t.registry_of(RegistryKind::Auth);
+    platform(t, registry.host());
+    t.log_in(registry);
+    let config = t.docker_config().join("config.json").display().to_string();
+    t.xp(["doctor", "-v"])
+        .success()
+        .does_not_contain(PASSWORD)
+        .stdout_contains(&format!("the user `{USER}` may push to 1 repository\n"))
+        .stdout_contains(&format!("credentials: the user `{USER}`, from {config}\n"));
+    assert_eq!(registry.open_uploads(&t.image("zbackend")), 0);
+
+    let script = format!(
+        "#!/bin/sh\ncat >/dev/null\necho '{{\"ServerURL\":\"\",\"Username\":\"{USER}\",\"Secret\":\"{PASSWORD}\"}}'\n"
+    );
+    t.write("../bin/docker-credential-test", &script);
+    fs::write(config, json!({"credsStore": "test"}).to_string()).expect("a file");
+    let path = std::env::var("PATH").expect("a PATH");
+    t.xp(["doctor", "-v"])
+        .env(
+            "PATH",
+            format!("{}:{path}", t.folder().join("bin").display()),
+        )
+        .success()
+        .does_not_contain(PASSWORD)
+        .stdout_contains(&format!(
+            "credentials: the user `{USER}`, from `docker-credential-test`\n"
+        ));
+}
+
+fn a_wrong_login_is_one_finding(t: &Context) {
+    let registry = t.registry_of(RegistryKind::Auth);
+    let repositories = ["zbackend", "zfrontend"].map(|name| (name, small::repository(t, name)));
+    let list: Vec<_> = repositories
+        .iter()
+        .map(|(name, one)| (*name, one))
+        .collect();
+    small::platform(t, registry.host(), &list);
+    let anonymous = Findings::of(t, t.xp(["doctor"]), 3);
+    let error = anonymous.only("registry", "error");
+    says(error, "refuses anonymous users");
+    says(error, &format!("docker login {}", registry.host()));
+
+    t.log_in_as(registry, USER, "wr0ng-canary");
+    let xp = t.xp(["doctor", "--format", "json"]).failure(3);
+    xp.does_not_contain("wr0ng-canary");
+    let findings = Findings::of(t, t.xp(["doctor"]), 3);
+    let error = findings.only("registry", "error");
+    says(error, &format!("refuses the user `{USER}`"));
+    says(error, "config.json");
+    says(error, &t.image("zbackend"));
+    says(error, &t.image("zfrontend"));
+}
+
+fn a_missing_helper_is_named(t: &Context) {
+    platform(t, t.registry().host());
+    let configuration = json!({"credHelpers": {t.registry().host(): "nowhere"}});
+    fs::write(
+        t.docker_config().join("config.json"),
+        configuration.to_string(),
+    )
+    .expect("a file");
+    let findings = Findings::of(t, t.xp(["doctor"]), 3);
+    let error = findings.only("registry", "error");
+    says(error, "`docker-credential-nowhere`");
+    says(error, "install `docker-credential-nowhere`");
+}
+
+fn a_user_without_the_right_to_push_is_told(t: &Context) {
+    let gateway = refusing(t, || {
+        Reply::error(403, "DENIED", "requested access is denied")
+    });
+    platform(t, gateway.host());
+    t.log_in_host(gateway.host(), "bob", "canary-secret");
+    let output = t
+        .xp(["doctor"])
+        .failure(3)
+        .does_not_contain("canary-secret");
+    let image = format!("{}/{}", gateway.host(), t.image("zbackend"));
+    output
+        .stdout_contains(&format!("error    registry {}", gateway.host()))
+        .stdout_contains(&format!(
+            "does not allow the user `bob` to push to {image}: requested access is denied\n"
+        ))
+        .stdout_contains(
+            "    fix: ask for the right to the repository, or log in as somebody who has it\n",
+        );
+    let requests = gateway.requests();
+    let writes = requests.iter().filter(|request| request.method == "POST");
+    assert_eq!(writes.count(), 1, "nothing else was tried");
+}
+
+fn many_repositories_are_one_reason(t: &Context) {
+    let gateway = refusing(t, || Reply::error(403, "DENIED", "no"));
+    let names = ["a", "b", "c", "d", "e"];
+    let repository = small::repository(t, "all");
+    let services = names.map(|name| small::service(t, name, &repository.url_file(), "", ""));
+    small::manifest(t, gateway.host(), &services.concat());
+    let findings = Findings::of(t, t.xp(["doctor"]), 3);
+    let error = findings.only("registry", "error");
+    assert_eq!(error["concerns"].as_array().expect("repositories").len(), 5);
+    says(error, "and 2 more: no");
+}
+
+fn a_read_only_registry_is_told(t: &Context) {
+    let gateway = refusing(t, || {
+        Reply::error(405, "UNSUPPORTED", "The operation is unsupported.")
+    });
+    platform(t, gateway.host());
+    let findings = Findings::of(t, t.xp(["doctor"]), 3);
+    let error = findings.only("registry", "error");
+    says(error, "405");
+    says(
+        error,
+        "the registry may be read-only, or a mirror that takes no pushes",
+    );
+}
+
+fn a_limited_rate_is_told(t: &Context) {
+    let gateway = refusing(t, || {
+        let headers = vec![("Retry-After", "600".to_owned())];
+        Reply::Answer(429, headers, String::new())
+    });
+    platform(t, gateway.host());
+    let findings = Findings::of(t, t.xp(["doctor"]), 3);
+    says(
+        findings.only("registry", "error"),
+        "try again in 600 seconds",
+    );
+}
+
+/// A registry that takes tokens only; the script says what a token lets do, and answers where it does not.
+fn token_registry(
+    t: &Context,
+    lacks: impl Fn(&str, &Incoming) -> bool + Send + Sync + 'static,
+) -> Gateway {
+    Gateway::before(t.registry().host(), move |incoming| {
+        let host = incoming.header("host").unwrap_or_default().to_owned();
+        if incoming.path.starts_with("/token") {
+            // The token is what it is for.
+            let scope = incoming.path.rsplit("%3A").next().unwrap_or_default();
+            let scope = scope
+                .split('&')
+                .next()
+                .unwrap_or_default()
+                .replace("%2C", "-");
+            return Reply::json(200, &format!(r#"{{"token":"{scope}"}}"#));
+        }
+        let token = incoming.header("authorization").unwrap_or_default();
+        let token = token.strip_prefix("Bearer ").unwrap_or_default();
+        if !token.is_empty() && !lacks(token, incoming) {
+            return Reply::Forward;
+        }
+        let error = if token.is_empty() {
+            ""
+        } else {
+            ",error=\"insufficient_scope\""
+        };
+        let challenge = format!("Bearer realm=\"http://{host}/token\",service=\"test\"{error}");
+        Reply::Answer(401, vec![("WWW-Authenticate", challenge)], String::new())
+    })
+}
+
+fn a_token_without_the_right_to_push_is_no_wrong_login(t: &Context) {
+    let gateway = token_registry(t, |_, incoming| is_upload(incoming));
+    platform(t, gateway.host());
+    t.log_in_host(gateway.host(), "bob", "canary-secret");
+    let findings = Findings::of(t, t.xp(["doctor"]), 3);
+    let error = findings.only("registry", "error");
+    says(error, "does not allow the user `bob` to push to ");
+    says(error, "log in as somebody who has it");
+}
+
+fn an_upload_is_cancelled_with_a_token_to_delete(t: &Context) {
+    let gateway = token_registry(t, |token, incoming| {
+        incoming.method == "DELETE" && !token.contains("delete")
+    });
+    platform(t, gateway.host());
+    Findings::of(t, t.xp(["doctor"]), 0).is_well("registry");
+    assert_eq!(t.registry().open_uploads(&t.image("zbackend")), 0);
+    let requests = gateway.requests();
+    let answers = requests.iter().filter(|request| request.method == "DELETE");
+    let answers: Vec<u16> = answers.map(|request| request.status).collect();
+    assert_eq!(answers.last(), Some(&204), "{answers:?}");
+}
+
+fn an_upload_is_cancelled_wherever_it_is(t: &Context) {
+    // Relative, absolute, and on another server, which gets no credentials.
+    let elsewhere = Gateway::alone(|incoming| match incoming.header("authorization") {
+        Some(_) => Reply::status(500),
+        None => Reply::status(204),
+    });
+    let other = format!("http://{}/upload/1?state=x", elsewhere.host());
+    let places = ["/v2/upload/1?state=x".to_owned(), "HOST".to_owned(), other];
+    for place in places {
+        let gateway = Gateway::before(t.registry().host(), move |incoming| {
+            let host = incoming.header("host").unwrap_or_default();
+            match incoming.method.as_str() {
+                "POST" => {
+                    assert_eq!(incoming.header("content-length"), Some("0"));
+                    let place =
+                        place.replace("HOST", &format!("http://{host}/v2/upload/1?state=x"));
+                    Reply::Answer(202, vec![("Location", place)], String::new())
+                }
+                "DELETE" => Reply::status(204),
+                _ => Reply::Forward,
+            }
+        });
+        platform_of(t, gateway.host());
+        t.log_in_host(gateway.host(), "bob", "secret");
+        Findings::of(t, t.xp(["doctor"]), 0).is_well("registry");
+        let all = [gateway.requests(), elsewhere.requests()].concat();
+        let cancelled = all.iter().any(|request| {
+            request.method == "DELETE" && request.path.ends_with("upload/1?state=x")
+        });
+        assert!(cancelled, "{all:?}");
+    }
+    assert_eq!(elsewhere.requests().len(), 1);
+}
+
+/// Writes the platform again, for another registry.
+fn platform_of(t: &Context, host: &str) {
+    match t.exists("x-platform.yml") {
+        false => platform(t, host),
+        true => {
+            let manifest = t.read("x-platform.yml");
+            let rest = manifest.split_once('\n').expect("several lines").1;
+            t.manifest(&format!("registry: {host}\n{rest}"));
+        }
+    }
+}
+
+fn an_upload_that_cannot_be_cancelled_is_a_warning(t: &Context) {
+    let gateway = Gateway::before(t.registry().host(), |incoming| {
+        match incoming.method.as_str() {
+            "DELETE" => Reply::error(405, "UNSUPPORTED", "no"),
+            _ => Reply::Forward,
+        }
+    });
+    platform(t, gateway.host());
+    let findings = Findings::of(t, t.xp(["doctor"]), 0);
+    let warning = findings.only("registry", "warning");
+    says(warning, "cannot be cancelled");
+    says(warning, "405");
+}
+
+fn a_registry_that_names_another_address_is_told(t: &Context) {
+    // As a registry behind a proxy does that is not told how it is asked.
+    let inside = Gateway::alone(|_| Reply::status(401));
+    let place = format!("http://{}/v2/upload/1", inside.host());
+    let gateway = refusing(t, move || {
+        Reply::Answer(202, vec![("Location", place.clone())], String::new())
+    });
+    platform(t, gateway.host());
+    let findings = Findings::of(t, t.xp(["doctor"]), 0);
+    let warning = findings.only("registry", "warning");
+    says(
+        warning,
+        &format!(
+            "asked at http://{}, and says that the upload is at http://{}, which answers: 401",
+            gateway.host(),
+            inside.host()
+        ),
+    );
+}
+
+fn a_page_that_answers_everything_is_no_consent(t: &Context) {
+    let gateway = refusing(t, || {
+        Reply::Answer(200, Vec::new(), "<html>Welcome</html>".to_owned())
+    });
+    platform(t, gateway.host());
+    let findings = Findings::of(t, t.xp(["doctor"]), 3);
+    says(
+        findings.only("registry", "error"),
+        "answers the opening of an upload with 200 OK",
+    );
+}
+
+fn a_registry_that_is_down_is_told_once(t: &Context) {
+    let repositories = ["zbackend", "zfrontend"].map(|name| (name, small::repository(t, name)));
+    let list: Vec<_> = repositories
+        .iter()
+        .map(|(name, one)| (*name, one))
+        .collect();
+    small::platform(t, &format!("127.0.0.1:{}", t.closed_port()), &list);
+    let findings = Findings::of(t, t.xp(["doctor"]), 3);
+    says(
+        findings.only("registry", "error"),
+        "does not answer: Connection refused",
+    );
+    findings.is_well("git-remotes");
+    let proxy =
+        Gateway::alone(|_| Reply::Answer(502, Vec::new(), "<html>Bad gateway</html>".to_owned()));
+    platform_of(t, proxy.host());
+    let findings = Findings::of(t, t.xp(["doctor"]), 3);
+    says(findings.only("registry", "error"), "502");
+}
+
+fn an_unknown_authority_is_told(t: &Context) {
+    let registry = t.registry_of(RegistryKind::Tls);
+    platform(t, registry.host());
+    let findings = Findings::of(t, t.xp(["doctor"]), 3);
+    let error = findings.only("registry", "error");
+    says(error, "UnknownIssuer");
+    says(
+        error,
+        &format!("/etc/docker/certs.d/{}/ca.crt", registry.host()),
+    );
+    let trusted = t
+        .xp(["doctor", "-v"])
+        .env("SSL_CERT_FILE", t.ca_certificate());
+    trusted
+        .success()
+        .stdout_contains(&format!("https://{} answers", registry.host()));
+    assert_eq!(registry.open_uploads(&t.image("zbackend")), 0);
+}
+
+fn a_slow_registry_holds_up_no_other(t: &Context) {
+    let slow = Gateway::alone(|_| {
+        std::thread::sleep(Duration::from_secs(30));
+        Reply::status(200)
+    });
+    let repository = small::repository(t, "zbackend");
+    let on = |name: &str, host: &str| {
+        let service = small::service(t, name, &repository.url_file(), "", "");
+        service.replace("image: ", &format!("image: {host}/"))
+    };
+    let services = on("slow", slow.host()) + &on("good", t.registry().host());
+    small::manifest(t, "", &services);
+    let begun = Instant::now();
+    let xp = t.xp(["doctor", "--timeout", "2", "-v"]).failure(3);
+    assert!(begun.elapsed() < Duration::from_secs(15), "{xp}");
+    xp.stdout_contains(&format!(
+        "the registry {} gave no answer within 2 s\n",
+        slow.host()
+    ))
+    .stdout_contains("`--timeout SECONDS` waits longer")
+    .stdout_contains(&format!(
+        "{}/{} may be pulled and pushed\n",
+        t.registry().host(),
+        t.image("good")
+    ))
+    .stderr_contains(&format!("waiting for the registry {}", slow.host()));
+}
+
+fn an_interrupt_leaves_no_upload(t: &Context) {
+    let cancelling = std::sync::Arc::new(Mutex::new(false));
+    let seen = cancelling.clone();
+    let gateway = Gateway::before(t.registry().host(), move |incoming| {
+        if incoming.method == "DELETE" {
+            *seen.lock().expect("not poisoned") = true;
+            std::thread::sleep(Duration::from_secs(2));
+        }
+        Reply::Forward
+    });
+    platform(t, gateway.host());
+    let running = t.xp(["doctor"]).spawn();
+    wait_until("the upload is being cancelled", || {
+        *cancelling.lock().expect("not poisoned")
+    });
+    assert_eq!(t.registry().open_uploads(&t.image("zbackend")), 1);
+    running.signal(Signal::INT);
+    let output = running.wait();
+    assert_eq!(output.status.code(), Some(130), "{output}");
+    assert_eq!(output.stdout, "");
+    assert_eq!(t.registry().open_uploads(&t.image("zbackend")), 0);
+}

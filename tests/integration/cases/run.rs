@@ -1,0 +1,532 @@
+//! `xp run` with pipes: streams, exit codes, signals, files.
+
+use std::fs;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::builder::{as_stranger, assert_owned_by};
+use crate::app::App;
+use crate::case::Case;
+use crate::context::Context;
+use crate::process;
+use crate::services::Services;
+use crate::wait::wait_until;
+use crate::world::RegistryKind;
+use crate::xp::Xp;
+
+pub const CASES: &[Case] = cases![
+    streams_stay_apart,
+    input_reaches_its_end,
+    exit_codes_are_the_programs,
+    what_cannot_be_run_is_said,
+    interrupts_reach_the_program_and_what_it_started,
+    other_signals_reach_the_program_alone,
+    output_that_nobody_reads_ends_the_program,
+    suspension_stops_the_program_too,
+    files_are_the_callers,
+    files_of_root_are_given_back,
+    caches_are_those_of_builds,
+    variables_are_those_of_builds,
+    the_current_folder_is_that_of_the_container,
+    the_current_folder_names_the_service,
+    nothing_but_the_engine_is_asked,
+    a_missing_builder_image_is_made,
+    a_failing_builder_image_is_told,
+    builds_go_on_beside_it,
+    what_one_has_mounted_another_leaves,
+    a_killed_one_leaves_nothing,
+    an_interrupt_ends_the_making_of_an_image,
+    what_a_killed_one_left_is_removed,
+    what_is_missing_is_said,
+];
+
+/// A platform whose service has its working copy.
+fn synced<'a>(t: &'a Context, keys: &str) -> App<'a> {
+    let app = App::with_scripts(t, keys, &["true"]);
+    t.xp(["sync"]).success();
+    app
+}
+
+fn run(t: &Context, script: &str) -> Xp {
+    t.xp(["run", "app", "--", "sh", "-c", script])
+}
+
+fn streams_stay_apart(t: &Context) {
+    synced(t, "");
+    let script = "printf 'a\\0b\\001\\r\\n'; printf 'c' >&2; printf '\\002no line end'";
+    let output = run(t, script).success();
+    assert_eq!(output.stdout, "a\0b\u{1}\r\n\u{2}no line end");
+    assert_eq!(output.stderr, "c");
+    // A lot of it, whole.
+    let output = run(t, "yes | head -c 3000000").success();
+    assert_eq!(output.stdout.len(), 3_000_000);
+}
+
+fn input_reaches_its_end(t: &Context) {
+    synced(t, "");
+    let text = format!("\0\u{1}\u{4}\n{}", "long ".repeat(100_000));
+    let output = run(t, "cat").stdin(&text).success();
+    assert_eq!(output.stdout, text);
+    let output = run(t, "read line; echo \"[$line]\"; wc -c")
+        .stdin("one\nrest\n")
+        .success();
+    assert_eq!(output.stdout, "[one]\n5\n");
+    // No input is an empty one.
+    assert_eq!(run(t, "wc -c").success().stdout, "0\n");
+    // A program that reads nothing is not held up by what there is.
+    run(t, "true").stdin(&text).success();
+}
+
+fn exit_codes_are_the_programs(t: &Context) {
+    synced(t, "");
+    for code in [1, 2, 3, 42, 130, 255] {
+        let output = run(t, &format!("exit {code}")).failure(code);
+        assert_eq!(output.stderr, "", "xp says nothing of its own");
+    }
+    run(t, "kill -9 $$").failure(137);
+    // What is left in the background holds nothing up.
+    run(t, "sleep 1000 > /dev/null 2>&1 & exit 4").failure(4);
+    assert!(t.containers().is_empty());
+}
+
+fn what_cannot_be_run_is_said(t: &Context) {
+    synced(t, "");
+    let output = t.xp(["run", "app", "--", "frobnicate", "-x"]).failure(127);
+    let image = t.engine().busybox();
+    assert_eq!(
+        output.stderr,
+        format!(
+            "error: there is no program `frobnicate` in {image}, or it may not be executed\n\
+             hint: what the builder image has, its Dockerfile says\n"
+        )
+    );
+    let output = t.xp(["run", "app", "--", "cd /; it's"]).failure(127);
+    output.stderr_contains("hint: a line of the shell takes one: `-- sh -c '");
+    let output = t
+        .xp(["run", "app", "--workdir", "/no where", "--", "true"])
+        .failure(126);
+    output.stderr_contains("error: there is no folder /no where in the container");
+    let output = t.xp(["run", "app"]).failure(2);
+    output.stderr_contains("`xp shell app` opens a shell");
+    let output = t
+        .xp(["run", "app", "--env", "NONE", "--", "true"])
+        .failure(2);
+    output.stderr_contains("you have no variable of that name");
+    let output = t.xp(["run", "ap", "--", "true"]).failure(2);
+    output
+        .stderr_contains("there is no service `ap`")
+        .stderr_contains("did you mean `app`");
+    assert!(t.containers().is_empty());
+}
+
+fn interrupts_reach_the_program_and_what_it_started(t: &Context) {
+    synced(t, "");
+    let mut running = run(t, "echo begun; sleep 1000; echo not reached").spawn();
+    running.wait_for_output("begun");
+    running.signal(Signal::INT);
+    let output = running.wait();
+    assert_eq!(output.status.code(), Some(130), "{output}");
+    assert_eq!(
+        (output.stdout.as_str(), output.stderr.as_str()),
+        ("begun\n", "")
+    );
+
+    // One that goes on is let go on.
+    let script = "trap 'echo caught' INT; echo begun; until [ -e go ]; do sleep 0.1; done; echo over; exit 5";
+    let mut running = run(t, script).spawn();
+    running.wait_for_output("begun");
+    for _ in 0..2 {
+        running.signal(Signal::INT);
+        thread::sleep(Duration::from_millis(300));
+    }
+    running.wait_for_output("caught");
+    fs::write(t.dir().join("src/app/go"), "").expect("the working copy can be written");
+    let output = running.wait();
+    assert_eq!(output.status.code(), Some(5), "{output}");
+    assert!(output.stdout.ends_with("over\n"), "{output}");
+    assert!(t.containers().is_empty());
+}
+
+fn other_signals_reach_the_program_alone(t: &Context) {
+    synced(t, "");
+    for (signal, name, code) in [
+        (Signal::TERM, "TERM", 143),
+        (Signal::HUP, "HUP", 129),
+        (Signal::USR1, "USR1", 138),
+        (Signal::QUIT, "QUIT", 131),
+    ] {
+        let mut running = run(t, "echo begun; exec sleep 1000").spawn();
+        running.wait_for_output("begun");
+        running.signal(signal);
+        let output = running.wait();
+        assert_eq!(output.status.code(), Some(code), "{name}: {output}");
+
+        let script = format!("trap 'echo caught; exit 6' {name}; echo begun; sleep 1000 & wait");
+        let mut running = run(t, &script).spawn();
+        running.wait_for_output("begun");
+        running.signal(signal);
+        let output = running.wait();
+        assert_eq!(output.status.code(), Some(6), "{name}: {output}");
+        assert_eq!(output.stdout, "begun\ncaught\n", "{name}");
+    }
+    assert!(t.containers().is_empty());
+}
+
+fn output_that_nobody_reads_ends_the_program(t: &Context) {
+    synced(t, "");
+    let script = format!(
+        "{} run app -- yes | head -n 2; echo ${{PIPESTATUS:-}}",
+        env!("CARGO_BIN_EXE_xp")
+    );
+    let output = t.program("sh", ["-c", &script]).success();
+    assert_eq!(output.stdout, "y\ny\n\n");
+    assert!(!output.stderr.contains("error"), "{output}");
+    assert!(t.containers().is_empty());
+    // On a full disk it is said.
+    let script = format!("{} run app -- yes > /dev/full", env!("CARGO_BIN_EXE_xp"));
+    let output = t.program("sh", ["-c", &script]).failure(3);
+    output.stderr_contains("error: what the program printed cannot be written");
+}
+
+fn suspension_stops_the_program_too(t: &Context) {
+    synced(t, "");
+    let xp = env!("CARGO_BIN_EXE_xp");
+    // A shell that waits for it, in the same session, could continue it.
+    let script = format!(
+        "{xp} run app -- sh -c 'i=0; while :; do i=$((i+1)); echo $i > beat; sleep 0.05; done' & echo $! > pid; wait $!"
+    );
+    let running = t.program("sh", ["-c", &script]).spawn();
+    let beat = || fs::read_to_string(t.dir().join("src/app/beat")).unwrap_or_default();
+    wait_until("it runs", || !beat().is_empty());
+    let signal = |name: &str| {
+        process::succeed(Command::new("kill").args([name, t.read("pid").trim()]));
+    };
+    let moves = || {
+        let before = beat();
+        thread::sleep(Duration::from_millis(700));
+        before != beat()
+    };
+    assert!(moves());
+    signal("-TSTP");
+    wait_until("it stands still", || !moves());
+    signal("-CONT");
+    wait_until("it goes on", moves);
+    signal("-TERM");
+    assert_eq!(running.wait().status.code(), Some(143));
+    assert!(t.containers().is_empty());
+}
+
+fn files_are_the_callers(t: &Context) {
+    let app = App::with_scripts(t, "cache: [ /cache ]", &["true"]);
+    as_stranger(t, &app, ["sync"]).success();
+    let script = "id -u; id -g; whoami; echo $HOME; touch $HOME/x /cache/file made; mkdir -p a/b";
+    let output = as_stranger(t, &app, ["run", "app", "--", "sh", "-c", script]).success();
+    assert_eq!(output.stdout, "12345\n12345\nxp\n/home/xp\n");
+    assert!(t.exists("src/app/made"));
+    assert_owned_by(&t.dir(), 12345);
+}
+
+fn files_of_root_are_given_back(t: &Context) {
+    let app = App::with_scripts(t, "user: root\ncache: [ /cache ]", &["true"]);
+    as_stranger(t, &app, ["sync"]).success();
+    let script = "id -u; touch made; exit 3";
+    let output = as_stranger(t, &app, ["run", "app", "--", "sh", "-c", script]).failure(3);
+    assert_eq!(output.stdout, "0\n");
+    assert_owned_by(&t.dir(), 12345);
+    let script = "mkdir below; touch below/file; echo made; sleep 1000";
+    let mut running = as_stranger(t, &app, ["run", "app", "--", "sh", "-c", script]).spawn();
+    running.wait_for_output("made");
+    running.kill();
+    wait_until("the container is gone", || t.containers().is_empty());
+    assert_owned_by(&t.dir(), 12345);
+}
+
+fn caches_are_those_of_builds(t: &Context) {
+    let keys = "cache: [ /cache, /workspace/node_modules ]";
+    let app = App::with_scripts(t, keys, &["echo built > /cache/file"]);
+    app.build().success();
+    assert_eq!(
+        run(t, "cat /cache/file; touch node_modules/x")
+            .success()
+            .stdout,
+        "built\n"
+    );
+    assert_eq!(run(t, "ls node_modules").success().stdout, "x\n");
+    // What was there only to be mounted upon is gone.
+    assert!(!t.exists("src/app/node_modules"));
+    assert!(t.exists("src/app/.git/HEAD"));
+    assert_eq!(t.git("src/app", &["status", "--porcelain"]), "");
+    // The folder is marked as xp's own before anything is in it.
+    assert!(t.exists(".xp/CACHEDIR.TAG"));
+}
+
+fn variables_are_those_of_builds(t: &Context) {
+    let keys = "env: { A: manifest, TOKEN: \"${{ env.SECRET }}\" }";
+    let app = synced(t, keys);
+    let script =
+        "echo $XP_SERVICE $XP_COMMIT $XP_BRANCH $XP_IMAGE; echo $A $TOKEN $B $OWN [$CI] [$TERM]";
+    let image = format!("{}:{}", app.image(), app.repository.head());
+    let head = app.repository.head();
+    let output = t
+        .xp([
+            "run", "app", "-e", "B=b=c", "--env", "OWN", "--", "sh", "-c", script,
+        ])
+        .env("OWN", "mine")
+        .env("SECRET", "s3cret")
+        .env("TERM", "xterm")
+        .success();
+    let expected = format!("app {head} master {image}\nmanifest s3cret b=c mine [] []\n");
+    assert_eq!(output.stdout, expected);
+    let output = run(t, "true").failure(2);
+    output.stderr_contains("the environment variable `SECRET` is not set");
+    // The caller's word is the last one, and CI is what it is for the caller.
+    let output = t
+        .xp([
+            "run",
+            "app",
+            "-e",
+            "A=caller",
+            "--",
+            "sh",
+            "-c",
+            "echo $A $CI",
+        ])
+        .env("SECRET", "")
+        .env("CI", "1")
+        .success();
+    assert_eq!(output.stdout, "caller 1\n");
+}
+
+fn the_current_folder_is_that_of_the_container(t: &Context) {
+    let app = App::with_scripts(t, "workdir: /go/src/app", &["true"]);
+    app.repository
+        .commit(&[("cmd/tool/main.go", "")], "Add a tool");
+    t.xp(["sync"]).success();
+    let pwd = |dir: &str| {
+        let xp = t.xp(["run", "app", "--", "pwd"]).dir(t.dir().join(dir));
+        xp.success().stdout
+    };
+    assert_eq!(pwd("src/app/cmd/tool"), "/go/src/app/cmd/tool\n");
+    assert_eq!(pwd("src/app"), "/go/src/app\n");
+    assert_eq!(pwd("."), "/go/src/app\n");
+    let output = t.xp(["run", "app", "-w", "cmd", "--", "pwd"]).success();
+    assert_eq!(output.stdout, "/go/src/app/cmd\n");
+    let output = t
+        .xp([
+            "-C",
+            "src/app/cmd",
+            "run",
+            "app",
+            "--workdir",
+            "/tmp",
+            "--",
+            "pwd",
+        ])
+        .success();
+    assert_eq!(output.stdout, "/tmp\n");
+}
+
+fn the_current_folder_names_the_service(t: &Context) {
+    let platform = Services::new(t, &["back", "front"]);
+    let keys = |keys: &str| format!("{keys}\n    {}", platform.scripts("true"));
+    platform.manifest(&[("back", keys("")), ("front", keys(""))]);
+    t.xp(["sync"]).success();
+    fs::create_dir(t.dir().join("src/front/deep")).expect("a folder");
+    let show = ["run", "--", "sh", "-c", "echo $XP_SERVICE; pwd"];
+    let output = t.xp(show).dir(t.dir().join("src/front/deep")).success();
+    assert_eq!(output.stdout, "front\n/workspace/deep\n");
+    let output = t.xp(show).failure(2);
+    output
+        .stderr_contains("lies in none's folder")
+        .stderr_contains("hint: write `xp run SERVICE -- …`");
+    // Two services of one folder are told apart by nobody.
+    let manifest = t.read("x-platform.yml").replace("src/front", "src/back");
+    let manifest = manifest.replace(
+        &platform.repository("front").url_file(),
+        &platform.repository("back").url_file(),
+    );
+    t.manifest(&manifest);
+    let output = t.xp(show).dir(t.dir().join("src/back")).failure(2);
+    output.stderr_contains("is the folder of several: `back`, `front`");
+}
+
+fn nothing_but_the_engine_is_asked(t: &Context) {
+    let app = App::new(t, &[], "");
+    let registry = t.own_registry(RegistryKind::Open);
+    let builder = t.builder("tools", &format!("FROM {}\n", t.engine().busybox()), &[]);
+    app.set_keys(&format!(
+        "dockerBuilder: {{ image: {builder}, network: none }}\nscripts: {{ build: [ \"true\" ] }}\ndocker: {{ image: app }}"
+    ));
+    let manifest = format!(
+        "registry: {}\n{}",
+        t.registry_prefix(&registry),
+        t.read("x-platform.yml")
+    );
+    t.manifest(&manifest);
+    app.build().success();
+    // Neither of them could answer.
+    fs::remove_dir_all(app.repository.path()).expect("the remote can be removed");
+    drop(registry);
+    t.xp(["build"]).failure(3);
+    assert_eq!(run(t, "echo here").success().stdout, "here\n");
+}
+
+fn a_missing_builder_image_is_made(t: &Context) {
+    let app = App::new(t, &[], "");
+    let dockerfile = format!("FROM {}\nRUN echo made > /made\n", t.engine().busybox());
+    let builder = t.builder("tools", &dockerfile, &[]);
+    app.set_keys(&format!(
+        "dockerBuilder: {{ image: {builder}, network: none }}"
+    ));
+    t.xp(["sync"]).success();
+    let output = run(t, "cat /made").success();
+    assert_eq!(output.stdout, "made\n", "progress goes to standard error");
+    let output = output.stderr_contains("image: ");
+    assert!(output.stderr.contains(&builder), "{output}");
+    assert_eq!(
+        run(t, "cat /made").success().stderr,
+        "",
+        "the next one says nothing"
+    );
+}
+
+fn a_failing_builder_image_is_told(t: &Context) {
+    let app = App::new(t, &[], "");
+    let dockerfile = format!("FROM {}\nRUN echo a reason; exit 3\n", t.engine().busybox());
+    let builder = t.builder("tools", &dockerfile, &[]);
+    app.set_keys(&format!("dockerBuilder: {{ image: {builder} }}"));
+    t.xp(["sync"]).success();
+    let output = run(t, "true").failure(1);
+    let output = output.stderr_contains("a reason");
+    output.stderr_contains("\n  by hand:\n    docker build ");
+}
+
+fn builds_go_on_beside_it(t: &Context) {
+    let app = synced(t, "");
+    let mut running = run(
+        t,
+        "echo begun; until [ -e go ]; do sleep 0.1; done; echo over",
+    )
+    .spawn();
+    running.wait_for_output("begun");
+    let output = app.build().success();
+    assert!(!output.stderr.contains("waiting"), "{output}");
+    assert!(output.row("app").contains(" built "), "{output}");
+    assert_eq!(
+        t.containers().len(),
+        1,
+        "the build has not taken it for a leftover"
+    );
+    let second = run(t, "echo second").success();
+    assert_eq!(second.stdout, "second\n");
+    fs::write(t.dir().join("src/app/go"), "").expect("the working copy can be written");
+    let output = running.wait();
+    assert!(
+        output.status.success() && output.stdout == "begun\nover\n",
+        "{output}"
+    );
+    assert!(t.containers().is_empty());
+    let left = fs::read_dir(t.dir().join(".xp/sessions"))
+        .expect("the folder")
+        .count();
+    assert_eq!(left, 0);
+}
+
+fn what_one_has_mounted_another_leaves(t: &Context) {
+    let app = App::with_scripts(t, "cache: [ /workspace/node_modules ]", &["true"]);
+    t.xp(["sync"]).success();
+    let wait = |name: &str| {
+        format!("echo begun; until [ -e {name} ]; do sleep 0.1; done; ls node_modules")
+    };
+    let go = |name: &str| fs::write(t.dir().join("src/app").join(name), "").expect("a file");
+    let mut first = run(t, &format!("touch node_modules/kept; {}", wait("one"))).spawn();
+    first.wait_for_output("begun");
+    let mut second = run(t, &wait("two")).spawn();
+    second.wait_for_output("begun");
+    go("one");
+    assert_eq!(first.wait().stdout, "begun\nkept\n");
+    app.build().arg("--local").success();
+    go("two");
+    // The folder that the first one made is there as long as anybody has something mounted upon it.
+    assert_eq!(second.wait().stdout, "begun\nkept\n");
+    assert!(!t.exists("src/app/node_modules"));
+}
+
+fn an_interrupt_ends_the_making_of_an_image(t: &Context) {
+    let app = App::new(t, &[], "");
+    let dockerfile = format!(
+        "FROM {}\nRUN echo begun; sleep 1000\n",
+        t.engine().busybox()
+    );
+    let builder = t.builder("tools", &dockerfile, &[]);
+    app.set_keys(&format!(
+        "dockerBuilder: {{ image: {builder}, network: none }}"
+    ));
+    t.xp(["sync"]).success();
+    let mut running = run(t, "true").spawn();
+    running.wait_for_output("| begun\n");
+    running.signal(Signal::INT);
+    let output = running.wait();
+    assert_eq!(output.status.code(), Some(130), "{output}");
+    assert!(t.containers().is_empty());
+}
+
+fn a_killed_one_leaves_nothing(t: &Context) {
+    synced(t, "");
+    let mut running = run(t, "echo begun; sleep 1000").spawn();
+    running.wait_for_output("begun");
+    assert_eq!(t.containers().len(), 1);
+    running.kill();
+    wait_until("the container is gone", || t.containers().is_empty());
+}
+
+fn what_a_killed_one_left_is_removed(t: &Context) {
+    let app = synced(t, "");
+    // As an xp leaves it that was killed between creating a container and starting it.
+    let mark = t.dir().join(".xp/sessions/1-0");
+    let create = || {
+        t.write(".xp/sessions/1-0", "");
+        let label = format!("x-platform.session={}", mark.display());
+        let mut create = t.engine().client();
+        process::succeed(create.args(["create", "--label", &label, t.engine().busybox(), "true"]));
+    };
+    create();
+    let alive = fs::File::open(&mark).expect("the file");
+    alive.lock().expect("it can be locked");
+    app.build().success();
+    assert_eq!(t.containers().len(), 1, "its xp is alive");
+    drop(alive);
+    app.build().arg("--force").success();
+    assert!(t.containers().is_empty());
+    assert!(!mark.exists());
+}
+
+fn what_is_missing_is_said(t: &Context) {
+    let app = App::with_scripts(t, "", &["true"]);
+    let output = run(t, "true").failure(2);
+    output
+        .stderr_contains("error: there is no working copy of `app`\nhint: `xp sync app` clones it");
+    t.xp(["sync"]).success();
+    let host = format!("tcp://127.0.0.1:{}", t.closed_port());
+    let output = run(t, "true").env("DOCKER_HOST", host).failure(3);
+    output.stderr_contains("error: the container engine at tcp://127.0.0.1:");
+    app.set_keys("");
+    let output = run(t, "true").failure(2);
+    output
+        .stderr_contains("error: `app` has no `dockerBuilder`")
+        .stderr_contains("\nhint: ");
+    app.set_keys("dockerBuilder: { image: builders/none }");
+    let output = run(t, "true").failure(2);
+    output.stderr_contains("error: there is no builder `none`");
+    // One that ends under its program.
+    app.set_scripts("", &["true"]);
+    let mut running = run(t, "echo begun; sleep 1000").spawn();
+    running.wait_for_output("begun");
+    t.engine().remove_containers(&t.containers());
+    let output = running.wait();
+    assert!(matches!(output.status.code(), Some(1 | 137)), "{output}");
+    assert!(t.containers().is_empty());
+}
