@@ -91,9 +91,7 @@ impl Settings {
         let relative = workspace.and_then(|workspace| file.strip_prefix(workspace).ok());
         relative.unwrap_or(file).to_owned()
     }
-}
 
-impl Settings {
     /// Returns whether a table closes a run.
     pub fn closes_with_table(&self) -> bool {
         !self.quiet && self.style != Style::Json
