@@ -1,7 +1,9 @@
 //! The command line. The doc comments are the help text.
 
 mod examples;
+mod foreign;
 mod help;
+mod usage;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,6 +15,7 @@ use crate::manifest::ServiceName;
 use crate::source::{GitReference, RefName};
 
 pub use help::EXIT_CODES;
+pub use usage::{Answer, Help, WrongUsage};
 
 /// Build the container images of a product that lives in many git repositories
 #[derive(Debug, Parser)]
@@ -124,7 +127,7 @@ pub enum Command {
     /// Print the JSON Schema of the manifest, or of what xp prints
     Schema {
         /// Of what
-        #[arg(value_enum, default_value = "manifest")]
+        #[arg(value_enum, default_value = "manifest", value_name = "WHAT")]
         of: SchemaOf,
     },
     /// Print the script that makes a shell complete xp
@@ -389,7 +392,7 @@ pub struct Jobs {
     /// How many services at once
     ///
     /// By default as many as there are processors, and 16 for `xp sync`.
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(short, long, value_name = "N", value_parser = jobs)]
     pub jobs: Option<u16>,
 }
 
@@ -400,7 +403,7 @@ pub struct LogsArgs {
     #[arg(value_name = "SERVICE")]
     pub names: Vec<String>,
     /// Which run, by its number; else the last one that has such a log
-    #[arg(long, value_name = "RUN")]
+    #[arg(long, value_name = "RUN", value_parser = run_number)]
     pub run: Option<u64>,
     /// Only of this phase, such as `build`, `test` or `image`
     #[arg(long, value_name = "PHASE")]
@@ -430,7 +433,7 @@ pub struct LogsArgs {
 #[derive(Debug, Args)]
 pub struct ReportArgs {
     /// Which run, by its number; else the last one
-    #[arg(long, value_name = "RUN")]
+    #[arg(long, value_name = "RUN", value_parser = run_number)]
     pub run: Option<u64>,
     /// What is made
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "html")]
@@ -482,7 +485,7 @@ pub struct DoctorArgs {
     #[arg(long)]
     pub offline: bool,
     /// How long each answer may take
-    #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = seconds)]
     pub timeout: u64,
     /// How it is printed
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
@@ -680,10 +683,31 @@ pub fn examples(command: &str) -> &'static [(&'static str, &'static str)] {
 /// # Errors
 ///
 /// It is wrong, or asks for help or the version.
-pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, Answer> {
+    let words: Vec<OsString> = words.into_iter().collect();
     let mut definition = command();
-    let matches = definition.try_get_matches_from_mut(words)?;
-    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut definition))
+    let matches = definition.try_get_matches_from_mut(&words);
+    matches
+        .and_then(|matches| Cli::from_arg_matches(&matches))
+        .map_err(|error| usage::answer(&mut definition, &words, error))
+}
+
+/// Reads a number of things at once.
+fn jobs(text: &str) -> Result<u16, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err(format!("write a number from 1 to {}", u16::MAX)),
+        Ok(count) => Ok(count),
+    }
+}
+
+fn run_number(text: &str) -> Result<u64, String> {
+    let wrong = |_| "write the number of a run; `xp logs --list` lists them".to_owned();
+    text.parse().map_err(wrong)
+}
+
+fn seconds(text: &str) -> Result<u64, String> {
+    let found = text.parse().ok().filter(|count| (1..=3600).contains(count));
+    found.ok_or_else(|| "write a number of seconds from 1 to 3600".to_owned())
 }
 
 fn variable(text: &str) -> Result<(String, Option<String>), String> {
@@ -692,7 +716,7 @@ fn variable(text: &str) -> Result<(String, Option<String>), String> {
         None => (text, None),
     };
     match name.is_empty() {
-        true => Err("write NAME or NAME=VALUE".to_owned()),
+        true => Err("write `--env NAME` or `--env NAME=VALUE`".to_owned()),
         false => Ok((name.to_owned(), value)),
     }
 }

@@ -55,6 +55,16 @@ pub struct Caller {
 }
 
 impl Settings {
+    /// Tells whether messages have colours where the command line does not say so, as it cannot be read.
+    pub fn automatic_color() -> bool {
+        let variables = environment();
+        let get = |name: &str| {
+            let set = variables.get(name).filter(|value| !value.is_empty());
+            set.cloned()
+        };
+        colors(is_terminal(&get), &get)
+    }
+
     /// Reads the environment, once a process.
     pub fn read(global: &Global) -> std::io::Result<Self> {
         let variables = environment();
@@ -78,12 +88,11 @@ impl Settings {
         let config_home = get("XDG_CONFIG_HOME")
             .map(PathBuf::from)
             .or_else(|| home.as_ref().map(|home| home.join(".config")));
-        let terminal =
-            std::io::stderr().is_terminal() && get("TERM").is_none_or(|term| term != "dumb");
+        let terminal = is_terminal(&get);
         let color = match global.color {
             ColorChoice::Always => true,
             ColorChoice::Never => false,
-            ColorChoice::Auto => terminal && get("NO_COLOR").is_none(),
+            ColorChoice::Auto => colors(terminal, &get),
         };
         let style = if terminal && get("CI").is_none() {
             Style::Bars
@@ -171,6 +180,14 @@ impl Settings {
             variables,
         })
     }
+}
+
+fn is_terminal(get: &impl Fn(&str) -> Option<String>) -> bool {
+    std::io::stderr().is_terminal() && get("TERM").is_none_or(|term| term != "dumb")
+}
+
+fn colors(terminal: bool, get: &impl Fn(&str) -> Option<String>) -> bool {
+    terminal && get("NO_COLOR").is_none()
 }
 
 fn command_line() -> String {

@@ -33,7 +33,7 @@ mod write;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use crate::cli::{self, Cli, Command};
+use crate::cli::{self, Answer, Cli, Command};
 use crate::error::{Exit, Failure};
 use crate::report::{Style, paint, print_finished};
 use crate::settings::Settings;
@@ -43,18 +43,22 @@ use session::Session;
 pub fn run() -> ExitCode {
     let cli = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli,
-        Err(error) => {
-            // Help and version are no errors, and go to standard output.
-            _ = error.print();
-            let exit = if error.use_stderr() {
-                Exit::Usage
-            } else {
-                Exit::Done
-            };
-            return ExitCode::from(exit.code());
+        Err(Answer::Help(help)) => {
+            help.print();
+            return ExitCode::from(help.exit().code());
+        }
+        Err(Answer::Wrong(wrong)) => {
+            let failure = Failure::from(wrong);
+            let color = Settings::automatic_color();
+            return ended(Err(failure.map_message(|message| paint(&message, color))));
         }
     };
-    let exit = match dispatch(cli) {
+    ended(dispatch(cli))
+}
+
+/// Says what went wrong, and returns with what the process exits.
+fn ended(result: Result<(), Failure>) -> ExitCode {
+    let exit = match result {
         Ok(()) => Exit::Done,
         Err(failure) => {
             if let Some(message) = failure.message() {

@@ -27,10 +27,10 @@ fn xp_alone_shows_the_short_help(t: &Context) {
 
 fn a_mistyped_word_is_answered_by_a_near_one(t: &Context) {
     for (wrong, near) in [
-        (&["buid"][..], "'build'"),
-        (&["build", "--servces", "a"], "'--services'"),
-        (&["builder", "updat"], "'update'"),
-        (&["plan", "--format", "jsn"], "'json'"),
+        (&["buid"][..], "`build`"),
+        (&["build", "--servces", "a"], "`--services`"),
+        (&["builder", "updat"], "`update`"),
+        (&["plan", "--format", "jsn"], "`json`"),
     ] {
         let mut xp = t.xp([]);
         for word in wrong {
@@ -39,7 +39,7 @@ fn a_mistyped_word_is_answered_by_a_near_one(t: &Context) {
         let output = xp
             .failure(2)
             .stderr_contains("error: ")
-            .stderr_contains("tip: ");
+            .stderr_contains("hint: ");
         assert_eq!(output.stdout, "");
         _ = output.stderr_contains(near);
     }
