@@ -16,10 +16,10 @@ use crate::source::{ResolvedReference, ServiceSource, WorkingTree};
 #[derive(Debug, Error)]
 pub enum LocalError {
     /// Services that were named have none.
-    #[error("--local builds working copies, and {} not there", missing(.0))]
+    #[error("`--local` builds working copies, and {} not there", missing(.0))]
     Missing(Vec<(ServiceName, PathBuf)>),
     /// No service has one.
-    #[error("--local builds working copies, and no service has one")]
+    #[error("`--local` builds working copies, and no service has one")]
     None,
     /// There is something else at the place of one.
     #[error("`{service}` cannot be built in place: {} is no git repository", dir.display())]

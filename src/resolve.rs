@@ -75,9 +75,8 @@ pub enum ResolveError {
     },
     /// The remote has no such branch, tag or reference.
     #[error(
-        "{} cannot be resolved: {url} has no branch or tag `{reference}`{}",
-        Services(services),
-        Near(near)
+        "{} cannot be resolved: {url} has no branch or tag `{reference}`",
+        Services(services)
     )]
     NoSuchReference {
         /// The services that ask for it.
@@ -91,8 +90,7 @@ pub enum ResolveError {
     },
     /// No remote has the branch of `--branch`.
     #[error(
-        "no repository of the manifest has a branch `{branch}`{}{}",
-        Near(near),
+        "no repository of the manifest has a branch `{branch}`{}",
         Unasked(unasked)
     )]
     NoSuchBranch {
@@ -120,14 +118,20 @@ impl ResolveError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Remote { cause, .. } => cause.hint().map(str::to_owned),
-            Self::NoSuchReference { reference, .. } => {
-                CommitId::is_shortened(&reference.to_string())
-                    .then(|| "if it is a commit, write all 40 digits of its SHA-1".to_owned())
-            }
-            Self::NoSuchBranch { .. } => Some(
-                "`--branch` takes a branch where a repository has it; without the option, what the manifest says is taken"
-                    .to_owned(),
-            ),
+            Self::NoSuchReference {
+                reference, near, ..
+            } => did_you_mean(reference, near).or_else(|| {
+                Some(match CommitId::is_shortened(&reference.to_string()) {
+                    true => "if it is a commit, write all 40 digits of its SHA-1".to_owned(),
+                    false => "`git.reference` or `--reference` names it; `git ls-remote` lists what there is".to_owned(),
+                })
+            }),
+            Self::NoSuchBranch { branch, near, .. } => did_you_mean(branch, near).or_else(|| {
+                Some(
+                    "`--branch` takes a branch where a repository has it; without the option, what the manifest says is taken"
+                        .to_owned(),
+                )
+            }),
             Self::NoDefault { is_empty: true, .. } => Some("push a first commit".to_owned()),
             Self::NoDefault {
                 is_empty: false, ..
@@ -156,15 +160,16 @@ impl fmt::Display for Services<'_> {
     }
 }
 
-struct Near<'a>(&'a [String]);
-
-impl fmt::Display for Near<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            [] => Ok(()),
-            near => write!(f, " (similar: {})", near.join(", ")),
-        }
-    }
+/// Returns the question whether one of these names is meant.
+///
+/// It names what was asked for, as it may stand below the errors of many remotes.
+fn did_you_mean(asked: &impl fmt::Display, near: &[String]) -> Option<String> {
+    let (last, others) = near.split_last()?;
+    let or = match others {
+        [] => String::new(),
+        others => format!("`{}` or ", others.join("`, `")),
+    };
+    Some(format!("did you mean {or}`{last}` instead of `{asked}`?"))
 }
 
 struct Unasked<'a>(&'a [GitUrl]);

@@ -217,20 +217,67 @@ fn messages_have_one_voice() {
                 broken.push(format!("src/{path} says \"{word}\": {text}"));
             }
         }
-        for text in code
-            .split("#[error(\"")
-            .skip(1)
-            .flat_map(|rest| strings(&format!("\"{rest}")).into_iter().next())
-        {
-            let begins_low = !text.starts_with(|c: char| c.is_uppercase());
-            if !begins_low || text.ends_with(['.', '!']) {
-                broken.push(format!(
-                    "src/{path} has an error that is written as a sentence: {text}"
-                ));
+        for marker in MESSAGES {
+            for text in code.split(marker).skip(1).filter_map(first_text) {
+                // A text of several lines has an error, and its hints.
+                let lines = text
+                    .split("\\n")
+                    .map(|line| line.trim_start_matches(['\\', ' ', '\n']));
+                for line in lines.map(|line| line.strip_prefix("hint: ").unwrap_or(line)) {
+                    let begins_low = !line.starts_with(char::is_uppercase) || is_variable(line);
+                    if !begins_low || line.ends_with(['.', '!']) {
+                        broken.push(format!(
+                            "src/{path} has a message that is written as a sentence: {text}"
+                        ));
+                    }
+                }
+            }
+        }
+        // Where it happened, and what to do, is lost on the way.
+        for bare in [
+            "Failure::usage(error.to_string())",
+            "Failure::outside(error.to_string())",
+        ] {
+            if code.contains(bare) {
+                broken.push(format!("src/{path} tells an error bare: {bare}"));
             }
         }
     }
     assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+}
+
+/// What stands before a message.
+const MESSAGES: &[&str] = &[
+    "#[error(",
+    "Failure::usage(",
+    "Failure::outside(",
+    "StepError::plain(",
+    "Event::Note(",
+    "Event::Warning(",
+    ".hint(",
+    ".with_hint(",
+    ".help(",
+    ".fix(",
+];
+
+/// Returns the text that an argument is, or is made of.
+fn first_text(argument: &str) -> Option<String> {
+    let argument = argument.trim_start();
+    let argument = argument
+        .strip_prefix("format!(")
+        .unwrap_or(argument)
+        .trim_start();
+    argument
+        .starts_with('"')
+        .then(|| strings(argument).into_iter().next())?
+}
+
+/// Tells whether a text begins with the name of a variable of the environment.
+fn is_variable(text: &str) -> bool {
+    let name = text
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .next();
+    name.is_some_and(|name| name.len() > 1 && !name.contains(|c: char| c.is_ascii_lowercase()))
 }
 
 /// Returns the texts in quotation marks of some code.
@@ -253,6 +300,19 @@ fn strings(code: &str) -> Vec<String> {
         }
     }
     texts
+}
+
+#[test]
+fn messages_are_found() {
+    let found = |code: &str| first_text(code);
+    assert_eq!(found("\"the a\")").as_deref(), Some("the a"));
+    assert_eq!(found("format!(\n    \"The a\")").as_deref(), Some("The a"));
+    assert_eq!(found("message)"), None);
+    assert!(
+        is_variable("XP_CACHE_DIR names it")
+            && !is_variable("The folder")
+            && !is_variable("A folder")
+    );
 }
 
 #[test]

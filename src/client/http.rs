@@ -13,6 +13,8 @@ use reqwest::{Certificate, Client, ClientBuilder, Identity, NoProxy, Proxy, Url}
 use thiserror::Error;
 use tokio::sync::OnceCell;
 
+use crate::error::{Diagnostic, Exit};
+
 /// How long to wait for a connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -39,20 +41,41 @@ pub struct Proxies {
 
 /// A client could not be made: a proxy's URL, a certificate or a key is wrong.
 #[derive(Debug, Clone, Error)]
-#[error("cannot set up an HTTP client: {what}")]
+#[error("no HTTP connection can be made: {what}")]
 pub struct HttpClientError {
     what: &'static str,
     #[source]
-    cause: Option<Arc<reqwest::Error>>,
+    cause: Option<Innermost>,
+}
+
+/// The last cause of an error: what stands before it are the layers of the library.
+#[derive(Debug, Clone, Error)]
+#[error("{0}")]
+struct Innermost(String);
+
+impl Diagnostic for HttpClientError {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+
+    fn hints(&self) -> Vec<String> {
+        match self.what.contains("_proxy") {
+            true => vec!["write it as http://host:port, or remove the variable".to_owned()],
+            false => Vec::new(),
+        }
+    }
 }
 
 impl HttpClientError {
     fn new(what: &'static str, cause: reqwest::Error) -> Self {
         // A proxy's URL may hold a password, and the library prints the URL.
-        Self {
-            what,
-            cause: Some(Arc::new(cause.without_url())),
+        let cause = cause.without_url();
+        let mut cause: &dyn std::error::Error = &cause;
+        while let Some(inner) = cause.source() {
+            cause = inner;
         }
+        let cause = Some(Innermost(cause.to_string()));
+        Self { what, cause }
     }
 }
 

@@ -105,8 +105,11 @@ fn folders(session: &Session, names: &[String]) -> Result<Folders, Failure> {
         // As the manifest writes it, too.
         .map(|name| name.strip_prefix("builders/").unwrap_or(name))
         .map(|name| {
-            name.parse::<BuilderName>()
-                .map_err(|error| Failure::usage(error.to_string()))
+            name.parse::<BuilderName>().map_err(|error| {
+                Failure::usage(format!(
+                    "{error}\nhint: `xp builder list` lists the builders"
+                ))
+            })
         });
     let names = if names.is_empty() {
         inspect::builder_names(&session.manifest)

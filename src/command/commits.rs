@@ -68,14 +68,16 @@ pub fn requests(
         manifest.select(&[name.as_str()])?;
         if !services.contains(name) {
             return Err(Failure::usage(format!(
-                "`--reference {name}={reference}` has no effect: `{name}` is not selected, nor needed by what is"
+                "`--reference {name}={reference}` has no effect: `{name}` is not selected, nor needed by what is\n\
+                 hint: name `{name}` as a service too, or leave the option out"
             )));
         }
         if let Some(other) = own.insert(name.clone(), reference.clone())
             && other != *reference
         {
             return Err(Failure::usage(format!(
-                "`--reference {name}={other}` contradicts `--reference {name}={reference}`"
+                "`--reference {name}={other}` contradicts `--reference {name}={reference}`\n\
+                 hint: leave out one of them"
             )));
         }
     }

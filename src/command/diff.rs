@@ -1,6 +1,7 @@
 //! `xp diff`
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::Path;
 
 use futures_util::StreamExt as _;
@@ -15,6 +16,7 @@ use crate::event::Event;
 use crate::execute::lock::lock;
 use crate::execute::{CommitsRequest, Sources, commits_between};
 use crate::lock::{Changes, History, Lock, LockFile, ServiceChange, parse};
+use crate::manifest::suggest;
 
 /// How many histories at once.
 const AT_ONCE: usize = 16;
@@ -67,12 +69,23 @@ fn named(session: &Session, lock: &Path, argument: &str) -> Result<Named, Failur
                 Path::new(argument).join(name).display()
             )))
         }
-        Err(RevisionError::NoRevision { repository, .. }) => {
-            let hint = match argument.split_once("..") {
-                Some((from, to)) => {
+        Err(RevisionError::NoRevision {
+            repository, names, ..
+        }) => {
+            let known = locks_beside(&file)
+                .into_iter()
+                .chain(names)
+                .collect::<Vec<_>>();
+            let near = suggest::nearest(argument, known.iter().map(String::as_str));
+            let hint = match (argument.split_once(".."), near) {
+                (Some((from, to)), _) => {
+                    let to = to.trim_start_matches('.');
                     format!("\nhint: write two revisions as two arguments: `xp diff {from} {to}`")
                 }
-                None => String::new(),
+                (None, Some(near)) => format!("\nhint: did you mean `{near}`?"),
+                (None, None) => {
+                    "\nhint: `git branch -a` and `git tag` list what can be compared".to_owned()
+                }
             };
             Err(Failure::usage(format!(
                 "`{argument}` is neither a file nor a revision: there is no {}, and {} has no such branch, tag or commit{hint}",
@@ -81,11 +94,30 @@ fn named(session: &Session, lock: &Path, argument: &str) -> Result<Named, Failur
             )))
         }
         Err(error @ RevisionError::NoRepository(_)) => Err(Failure::usage(format!(
-            "there is no file {}, and `{argument}` can be no revision: {error}",
-            file.display()
+            "there is no file {}, and `{argument}` can be no revision: {error}\n\
+             hint: {}",
+            file.display(),
+            match suggest::nearest(argument, locks_beside(&file).iter().map(String::as_str)) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "name the files of two locks: `xp diff A B`".to_owned(),
+            }
         ))),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Returns the names of the locks in the folder of a file.
+fn locks_beside(file: &Path) -> Vec<String> {
+    let entries = file
+        .parent()
+        .map(fs::read_dir)
+        .into_iter()
+        .flatten()
+        .flatten();
+    let names = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(|name| name.ends_with(".lock")).collect()
 }
 
 fn in_file(session: &Session, file: &Path) -> Result<Named, Failure> {

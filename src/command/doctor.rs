@@ -12,7 +12,7 @@ use crate::cli::{DoctorArgs, Format, Selection};
 use crate::client::git::GitClient;
 use crate::client::http::Http;
 use crate::doctor::{Checkup, Detail, ManifestFacts, ManifestProblem};
-use crate::error::{Exit, Failure, chain};
+use crate::error::{Exit, Failure};
 use crate::event::{Event, Events};
 use crate::examine::{Platform, Surroundings, Waiting};
 use crate::manifest::{self, Manifest, ManifestError};
@@ -139,7 +139,7 @@ fn surroundings<'a>(
     manifest: Option<&'a Manifest>,
     args: &DoctorArgs,
 ) -> Result<Surroundings<'a>, Failure> {
-    let http = Http::new(&settings.proxies).map_err(|error| Failure::usage(chain(&error)))?;
+    let http = Http::new(&settings.proxies)?;
     let platform = match manifest {
         Some(manifest) => {
             let runtime = tokio::runtime::Handle::current();

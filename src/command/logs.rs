@@ -10,7 +10,7 @@ use super::session::Session;
 use crate::cli::LogsArgs;
 use crate::error::Failure;
 use crate::manifest::select::matches;
-use crate::manifest::suggest;
+use crate::manifest::{ServiceName, suggest};
 use crate::plan::table::aligned;
 use crate::record::{OutcomeDocument, RunRecord, UnitRecord};
 use crate::report::{Replay, RunState, elapsed};
@@ -25,7 +25,7 @@ pub async fn run(session: &Session, args: &LogsArgs) -> Result<(), Failure> {
     if args.list {
         return super::print(&list(&runs));
     }
-    let wanted = Wanted { args };
+    let wanted = Wanted { session, args };
     let shown = match runs.last() {
         // What goes on may have no log yet.
         Some(last) if args.follow && last.is_running() => follow(session, &wanted, last).await?,
@@ -42,6 +42,7 @@ pub async fn run(session: &Session, args: &LogsArgs) -> Result<(), Failure> {
 
 /// Which logs are asked for.
 struct Wanted<'a> {
+    session: &'a Session,
     args: &'a LogsArgs,
 }
 
@@ -96,9 +97,11 @@ impl Wanted<'_> {
         }
         match found.is_empty() {
             false => Ok(found),
-            true if self.args.names.is_empty() && self.args.phase.is_none() => Err(Failure::usage(
-                format!("{none} log: there was nothing to do"),
-            )),
+            true if self.args.names.is_empty() && self.args.phase.is_none() => {
+                Err(Failure::usage(format!(
+                    "{none} log: there was nothing to do\nhint: `xp logs --list` lists the runs"
+                )))
+            }
             true => Err(Failure::usage(format!(
                 "{none} log of both\nhint: `xp logs` shows all logs of the last run"
             ))),
@@ -110,6 +113,8 @@ impl Wanted<'_> {
         let logs: Vec<(&str, &str)> = records.iter().flat_map(RunRecord::logs).collect();
         let units: BTreeSet<&str> = logs.iter().map(|(unit, _)| *unit).collect();
         let phases: BTreeSet<&str> = logs.iter().map(|(_, phase)| *phase).collect();
+        let services = self.session.manifest.services.keys();
+        let services: BTreeSet<&str> = services.map(ServiceName::as_str).collect();
         let mut names = self.args.names.iter().map(String::as_str);
         let name = names.find(|name| !units.iter().any(|unit| matches(name, unit)));
         let phase = self
@@ -117,14 +122,22 @@ impl Wanted<'_> {
             .phase
             .as_deref()
             .filter(|phase| !phases.contains(phase));
-        let (wrong, what, known) = match (name, phase) {
-            (Some(name), _) => (name, "what has logs", units),
-            (None, Some(phase)) => (phase, "the phases", phases),
-            (None, None) => return None,
+        let wrong = name.or(phase)?;
+        let hint = match name {
+            Some(name) if services.contains(name) => Some(format!(
+                "nothing was done for it in these runs; `xp why {name}` tells why"
+            )),
+            Some(name) => {
+                let near = suggest::nearest(name, services.iter().copied());
+                let near = near.map(|near| format!("did you mean `{near}`?"));
+                near.or_else(|| suggest::hint(name, "what has logs", units.iter().copied()))
+            }
+            None => suggest::hint(wrong, "the phases", phases.iter().copied()),
         };
-        let hint = suggest::hint(wrong, what, known.iter().copied());
-        let hint = hint.map_or_else(String::new, |hint| format!("\nhint: {hint}"));
-        Some(Failure::usage(format!("{none} log of `{wrong}`{hint}")))
+        let hint = hint.unwrap_or_else(|| "`xp logs --list` lists the runs".to_owned());
+        Some(Failure::usage(format!(
+            "{none} log of `{wrong}`\nhint: {hint}"
+        )))
     }
 
     fn print(&self, logs: &[Log]) -> io::Result<()> {

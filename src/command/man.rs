@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::cli::ManArgs;
 use crate::error::Failure;
 use crate::man;
+use crate::manifest::suggest;
 
 /// Prints one page, or writes all of them.
 pub fn run(args: &ManArgs) -> Result<(), Failure> {
@@ -17,15 +18,23 @@ pub fn run(args: &ManArgs) -> Result<(), Failure> {
     let name = name.trim().replace(' ', "-");
     match pages.iter().find(|page| page.name == name) {
         Some(page) => super::print(&page.text),
-        None => Err(Failure::usage(format!(
-            "there is no manual page `{name}`\nhint: `xp help` lists the commands"
-        ))),
+        None => {
+            let names = pages.iter().map(|page| page.name.as_str());
+            let near = suggest::nearest(&name, names).map(|near| near.replace('-', " "));
+            let hint = near.map_or_else(
+                || "`xp help` lists the commands".to_owned(),
+                |near| format!("did you mean `{}`?", near.replacen("xp", "xp man", 1)),
+            );
+            Err(Failure::usage(format!(
+                "there is no manual page `{name}`\nhint: {hint}"
+            )))
+        }
     }
 }
 
 fn write(folder: &Path, pages: &[man::Page]) -> Result<(), Failure> {
     let failed = |path: &Path, error: std::io::Error| {
-        Failure::outside(format!("cannot write {}: {error}", path.display()))
+        Failure::outside(format!("{} cannot be written: {error}", path.display()))
     };
     fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
     for page in pages {

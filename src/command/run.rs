@@ -5,11 +5,21 @@ use super::session::Session;
 use super::workbench::{self, Task};
 use crate::cli::RunArgs;
 use crate::error::Failure;
+use crate::shell::quoted;
 
 /// Runs a command in a service's builder container, on the working copy.
 pub async fn run(session: &Session, args: &RunArgs) -> Result<(), Failure> {
     let named = args.service.as_deref();
     if args.command.is_empty() {
+        let services = &session.manifest.services;
+        let is_service = |name: &&str| services.keys().any(|known| known.as_str() == *name);
+        if let Some(command) = named.filter(|name| !is_service(name)) {
+            let command = quoted(command);
+            return Err(Failure::usage(format!(
+                "no command was given, and there is no service `{command}`\n\
+                 hint: if it is the command, write `xp run SERVICE -- {command}`"
+            )));
+        }
         let service = named.unwrap_or("SERVICE");
         return Err(Failure::usage(format!(
             "no command was given\n\

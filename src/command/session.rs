@@ -13,7 +13,7 @@ use crate::client::engine::{Engine, EngineFacts};
 use crate::client::git::GitClient;
 use crate::client::http::Http;
 use crate::client::registry::RegistryClient;
-use crate::error::{Exit, Failure, chain};
+use crate::error::{Exit, Failure};
 use crate::event::{Event, Events, Outcome, Unit};
 use crate::manifest::{self, DEFAULT_CACHE_DIR, DEFAULT_NAME, Manifest};
 use crate::plan::Layout;
@@ -65,7 +65,7 @@ impl Session {
             reporter.clone(),
             hands_signals_over.clone(),
         )?;
-        let http = Http::new(&settings.proxies).map_err(|error| Failure::usage(chain(&error)))?;
+        let http = Http::new(&settings.proxies)?;
         Ok(Self {
             settings,
             manifest,
@@ -172,9 +172,13 @@ pub(super) fn cache_dir(settings: &Settings, manifest: &Manifest) -> PathBuf {
 /// Looks for the manifest here and in the folders above, as git looks for its repository.
 fn find_manifest(directory: &Path) -> Result<PathBuf, Failure> {
     if !directory.is_dir() {
+        let shown = directory.display();
+        let what = match directory.exists() {
+            true => format!("{shown} is not a folder"),
+            false => format!("there is no folder {shown}"),
+        };
         return Err(Failure::usage(format!(
-            "there is no folder {}",
-            directory.display()
+            "{what}\nhint: `-C` takes the folder of a platform, or one below it; `-f` takes a manifest"
         )));
     }
     manifest::find(directory).ok_or_else(|| {

@@ -70,9 +70,18 @@ pub(super) fn one_service(session: &Session, name: &str) -> Result<ServiceName, 
     let mut found = session.manifest.select(&[name])?.into_iter();
     match (found.next(), found.next()) {
         (Some(service), None) => Ok(service),
-        _ => Err(Failure::usage(format!(
-            "`{name}` stands for several services: name one of them"
-        ))),
+        (first, second) => {
+            let all: Vec<String> = first
+                .into_iter()
+                .chain(second)
+                .chain(found)
+                .map(|service| format!("`{service}`"))
+                .collect();
+            Err(Failure::usage(format!(
+                "`{name}` stands for several services\nhint: name one of them: {}",
+                all.join(", ")
+            )))
+        }
     }
 }
 

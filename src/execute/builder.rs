@@ -234,9 +234,10 @@ fn refuse_foreign_files(step: &ContainerStep, written: &[String]) -> Result<(), 
         None => Ok(()),
         Some(mount) => Err(StepError::plain(format!(
             "the mount at {} lies below a folder whose files are given to another user and back, \
-             so its own files would be too; mount it elsewhere, or with `:ro`, or leave out `dockerBuilder.user`",
+             so its own files would be too",
             mount.target
-        ))),
+        ))
+        .hint("mount it elsewhere, or with `:ro`, or leave out `dockerBuilder.user`")),
     }
 }
 
@@ -304,6 +305,7 @@ fn binds(context: &Context, step: &ContainerStep, state: &UnitState) -> Result<V
                 "the cache folder {} cannot be made: {error}",
                 folder.display()
             ))
+            .hint("make its folder writable for yourself, or name another one by `cacheDir` or XP_CACHE_DIR")
         })?;
         binds.push(bind(folder, path.clone(), false));
     }
@@ -314,9 +316,13 @@ fn binds(context: &Context, step: &ContainerStep, state: &UnitState) -> Result<V
         };
         if !source.exists() {
             // The engine would make an empty folder there, as root.
-            return Err(
-                StepError::plain(format!("the mount {} does not exist", source.display())).into(),
-            );
+            return Err(StepError::plain(format!(
+                "there is no {} to be mounted at {}",
+                source.display(),
+                mount.target
+            ))
+            .hint("make it, or correct `dockerBuilder.mounts`")
+            .into());
         }
         binds.push(bind(&source, mount.target.clone(), mount.read_only));
     }
@@ -325,6 +331,7 @@ fn binds(context: &Context, step: &ContainerStep, state: &UnitState) -> Result<V
             return Err(StepError::plain(
                 "`ssh: true` needs an ssh agent, and SSH_AUTH_SOCK is not set",
             )
+            .hint("start one by `eval $(ssh-agent)`, and give it your key by `ssh-add`")
             .into());
         };
         binds.push(bind(agent, SSH_AGENT.to_owned(), false));
@@ -333,8 +340,9 @@ fn binds(context: &Context, step: &ContainerStep, state: &UnitState) -> Result<V
         let Some(socket) = engine_socket(context) else {
             let address = context.engine.address();
             return Err(StepError::plain(format!(
-                "`socket: true` needs an engine with a socket; it is at {address}"
+                "`socket: true` needs an engine with a socket on this machine, and the engine is at {address}"
             ))
+            .hint("set DOCKER_HOST to such a socket (unix:///path/docker.sock), or leave out `dockerBuilder.socket`")
             .into());
         };
         binds.push(bind(&socket, SOCKET.to_owned(), false));

@@ -62,6 +62,15 @@ pub async fn lock(path: &Path, events: &Events) -> Result<FolderLock, LockError>
         source,
     };
     if let Some(folder) = path.parent()
+        && folder.exists()
+        && !folder.is_dir()
+    {
+        return Err(failed(io::Error::other(format!(
+            "{} is not a folder",
+            folder.display()
+        ))));
+    }
+    if let Some(folder) = path.parent()
         && !claim(folder).map_err(failed)?
     {
         return Err(LockError::Foreign(folder.to_owned()));

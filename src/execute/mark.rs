@@ -31,7 +31,9 @@ impl Mark {
     pub fn new(layout: &Layout) -> Result<Self, StepError> {
         let folder = layout.sessions();
         let failed = |error: io::Error| {
-            StepError::plain(format!("{} cannot be written: {error}", folder.display()))
+            StepError::plain(format!("{} cannot be written: {error}", folder.display())).hint(
+                "xp keeps its own files there; let `cacheDir` or XP_CACHE_DIR name another folder",
+            )
         };
         if !claim(layout.root()).map_err(failed)? {
             return Err(LockError::Foreign(layout.root().to_owned()).into());

@@ -51,6 +51,12 @@ impl StepError {
         }
     }
 
+    /// Returns the error with what a person can do about it.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
     /// Returns the error of a script's line that did not exit with 0.
     pub fn script(step: &ScriptStep, code: i64) -> Self {
         let mut lines = step.text.trim().lines();

@@ -155,7 +155,9 @@ impl Work<'_> {
             () = self.context.cancel.cancelled() => Stop::Cancelled,
             timeout = late => {
                 let seconds = timeout.as_secs();
-                StepError::plain(format!("the service's `timeout` of {seconds} s is over")).into()
+                StepError::plain(format!("the service's `timeout` of {seconds} s is over"))
+                    .hint("raise `timeout` if it needs longer; the end of its log tells where it hung")
+                    .into()
             }
         }
     }

@@ -12,6 +12,7 @@ use walkdir::WalkDir;
 use crate::error::{Diagnostic, Exit};
 use crate::event::Unit;
 use crate::image::ImageRepository;
+use crate::manifest::suggest;
 use crate::manifest::{BuilderName, Manifest};
 use crate::plan::FolderBuilder;
 use crate::recipe::{ContentHasher, ContentId};
@@ -47,20 +48,21 @@ impl Diagnostic for BuilderError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::Missing { name, known, .. } => {
-                let near = known.iter().max_by(|a, b| {
-                    strsim::jaro(a, name.as_str()).total_cmp(&strsim::jaro(b, name.as_str()))
-                });
-                match near {
-                    Some(near) if strsim::jaro(near, name.as_str()) > 0.7 => {
-                        vec![format!("did you mean `{near}`?")]
-                    }
-                    _ if known.is_empty() => {
-                        vec!["`builders.dir` names the folder of the builders".to_owned()]
-                    }
-                    _ => vec![format!("there are: {}", known.join(", "))],
-                }
+                let hint = suggest::hint(
+                    name.as_str(),
+                    "the builders",
+                    known.iter().map(String::as_str),
+                );
+                vec![hint.unwrap_or_else(|| {
+                    "`builders.dir` names the folder of the builders".to_owned()
+                })]
             }
-            Self::Unreadable { .. } => Vec::new(),
+            Self::Unreadable { .. } => {
+                vec![
+                    "all files of a builder are read: its image is named by their content"
+                        .to_owned(),
+                ]
+            }
         }
     }
 }

@@ -66,7 +66,9 @@ impl Diagnostic for FileError {
             }
             Self::NoFile { .. } => "let `--lock-file` name another file",
             Self::ChangedMeanwhile(_) => "run `xp lock` again",
-            Self::Write { .. } => return Vec::new(),
+            Self::Write { .. } => {
+                "make its folder, and make sure that you may write there; `--lock-file` names another file"
+            }
         };
         vec![hint.to_owned()]
     }

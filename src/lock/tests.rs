@@ -176,7 +176,7 @@ error: service `a` has no `commit`
 5 |   a:
   |   ^
   |
-  = help: xp changes nothing in a lock that it cannot read: take the last good one from git, or move the file away, and run `xp lock`
+  = hint: xp changes nothing in a lock that it cannot read: take the last good one from git, or move the file away, and run `xp lock`
 
 error: unknown key `comit` in `services.a`
  --> x-platform.lock:9:5
@@ -184,7 +184,7 @@ error: unknown key `comit` in `services.a`
 9 |     comit: cccccccccccccccccccccccccccccccccccccccc
   |     ^^^^^
   |
-  = help: did you mean `commit`?"
+  = hint: did you mean `commit`?"
     );
     let error = refused(&TEXT.replacen("commit: ccc", "commit: dcc", 1));
     assert!(error.contains("x-platform.lock:10:12"), "{error}");
@@ -279,7 +279,7 @@ error: the lock was written by a newer xp: its format has version 2, and this xp
 3 | version: 2
   |          ^
   |
-  = help: use that xp, or a later one"
+  = hint: use that xp, or a later one"
     );
 }
 
@@ -295,7 +295,7 @@ error: the lock has a merge conflict that is not resolved
 8 | <<<<<<< HEAD
   | ^^^^^^^^^^^^
   |
-  = help: take one side as a whole (`git checkout --ours` or `--theirs`), and run `xp lock`"
+  = hint: take one side as a whole (`git checkout --ours` or `--theirs`), and run `xp lock`"
     );
     assert!(refused(&TEXT.replace("  a:\n", "  a:\n=======\n")).contains("merge conflict"));
 }

@@ -192,7 +192,11 @@ impl Problem {
             None => title.element(Origin::path(path)),
         };
         for help in &self.help {
-            group = group.element(Level::HELP.message(normalize_untrusted_str(help)));
+            group = group.element(
+                Level::HELP
+                    .with_name("hint")
+                    .message(normalize_untrusted_str(help)),
+            );
         }
         renderer.render(&[group])
     }

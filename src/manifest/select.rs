@@ -71,7 +71,13 @@ pub(crate) fn choose<'n, P: AsRef<str>>(
     match unknown.first() {
         None => Ok(chosen),
         Some(first) => Err(UnknownServices {
-            help: suggest::hint(first, "the services", names),
+            help: match first.trim().is_empty() {
+                // Most likely a variable of a script that is not set.
+                true => Some(
+                    "an empty name stands for no service: leave it out for all of them".to_owned(),
+                ),
+                false => suggest::hint(first, "the services", names),
+            },
             patterns: unknown.clone(),
         }),
     }

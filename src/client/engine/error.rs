@@ -63,7 +63,7 @@ pub enum EngineError {
     #[error("the builder container ended while its script ran")]
     ContainerGone,
     /// The engine could not start a program in a container.
-    #[error("the program could not be started in the builder container: {0}")]
+    #[error("the program cannot be started in the builder container: {0}")]
     NotStarted(String),
     /// What a program printed cannot be written.
     #[error("what the program printed cannot be written")]
@@ -168,8 +168,10 @@ impl Diagnostic for EngineError {
                 let refused = crate::error::chain(source.as_ref()).to_lowercase();
                 if refused.contains("permission denied") {
                     format!("you may not use {address}: add yourself to the group that owns it, or run rootless")
+                } else if refused.contains("certificate with path") {
+                    "`DOCKER_TLS_VERIFY` is set: the folder that `DOCKER_CERT_PATH` names, else ~/.docker, is to have ca.pem, cert.pem and key.pem".to_owned()
                 } else {
-                    "is it started? `DOCKER_HOST` names another engine, such as unix:///path/docker.sock; a context of docker's is not looked at, but `docker context inspect` tells its address".to_owned()
+                    "is it started? `DOCKER_HOST` names another engine, such as unix:///path/docker.sock; contexts of docker are not read, and `docker context inspect` tells the address of one".to_owned()
                 }
             }
             Self::Address(_) => {

@@ -88,7 +88,13 @@ impl GitError {
 
     /// Returns what a person can do about it.
     pub fn hint(&self) -> Option<&str> {
-        self.hint.as_deref()
+        let of_its_kind = match self.kind {
+            GitErrorKind::Unreachable => Some(
+                "is the address right, and is its host reached from here, or only by a VPN or a proxy?",
+            ),
+            _ => None,
+        };
+        self.hint.as_deref().or(of_its_kind)
     }
 
     pub(super) fn new(kind: GitErrorKind, what: impl Into<String>) -> Self {

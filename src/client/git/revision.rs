@@ -30,6 +30,8 @@ pub enum RevisionError {
         revision: String,
         /// The repository's folder.
         repository: PathBuf,
+        /// Its branches and tags.
+        names: Vec<String>,
     },
     /// The revision does not have the file.
     #[error("`{revision}` has no {path}")]
@@ -85,6 +87,7 @@ pub fn file_at(file: &Path, revision: &str) -> Result<FileAt, RevisionError> {
     let no_revision = || RevisionError::NoRevision {
         revision: revision.to_owned(),
         repository: top.clone(),
+        names: names(&repository),
     };
     let refused = |cause: git2::Error| match (cause.code(), cause.class()) {
         (
@@ -131,6 +134,14 @@ pub fn file_at(file: &Path, revision: &str) -> Result<FileAt, RevisionError> {
         name: format!("{revision}:{}", path.display()),
         content: blob.content().to_owned(),
     })
+}
+
+/// Returns the names of branches and tags, as they are typed.
+fn names(repository: &Repository) -> Vec<String> {
+    let references = repository.references().into_iter().flatten().flatten();
+    references
+        .filter_map(|reference| reference.shorthand().ok().map(str::to_owned))
+        .collect()
 }
 
 fn is_commit(repository: &Repository, revision: &str) -> bool {

@@ -1,6 +1,7 @@
 //! Where the manifest goes.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::cli::InitArgs;
@@ -34,7 +35,14 @@ impl Target {
         let file = settings.directory.join(&shown);
         let folder = file.parent().unwrap_or(Path::new("/"));
         let folder = folder.canonicalize().map_err(|error| {
-            Failure::usage(format!("there is no folder {}: {error}", folder.display()))
+            let shown = folder.display();
+            let what = match error.kind() {
+                io::ErrorKind::NotFound => format!("there is no folder {shown}"),
+                _ => format!("the folder {shown} cannot be used: {error}"),
+            };
+            Failure::usage(format!(
+                "{what}\nhint: the manifest goes into the folder that holds the working copies"
+            ))
         })?;
         if folder.to_str().is_none() {
             let shown = folder.display();
@@ -61,7 +69,11 @@ impl Target {
     /// Returns the path of a file or folder from the manifest's folder on.
     pub fn inside(&self, path: &Path) -> Result<Inside, Failure> {
         let full = path.canonicalize().map_err(|error| {
-            Failure::usage(format!("{} cannot be read: {error}", path.display()))
+            Failure::usage(format!(
+                "{} cannot be read: {error}\n\
+                 hint: `--from` names a file or a folder, from the current folder on",
+                path.display()
+            ))
         })?;
         let inside = full.strip_prefix(&self.folder).ok().and_then(Path::to_str);
         let Some(inside) = inside else {

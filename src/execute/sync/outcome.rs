@@ -167,8 +167,12 @@ impl SyncError {
     /// Returns what a person can do about it.
     pub fn hint(&self) -> Option<&str> {
         match self {
-            Self::OtherFiles { .. } => Some("move it away, or give the service another `dir`"),
-            Self::NoFolder { .. } | Self::Folder { .. } => None,
+            Self::OtherFiles { .. } | Self::NoFolder { .. } => {
+                Some("move it away, or give the service another `dir`")
+            }
+            Self::Folder { .. } => {
+                Some("make sure that you may write there, and that there is space")
+            }
             Self::NoCommits { .. } => Some(
                 "it may be left from an interrupted `git clone`: if nothing in it is needed, remove it, and xp clones it anew",
             ),

@@ -12,7 +12,7 @@ error: unknown key `refernce` in `git`
 6 |       refernce: origin/master
   |       ^^^^^^^^
   |
-  = help: did you mean `reference`?";
+  = hint: did you mean `reference`?";
     assert_eq!(error.to_string(), plain);
     assert_eq!(error.render(false), plain);
     let coloured = error.render(true);

@@ -282,10 +282,8 @@ fn references_that_do_not_exist_have_near_ones(t: &Context) {
     ]);
     let findings = Findings::of(t, t.xp(["doctor"]), 3);
     let error = findings.only("git-remotes", "error");
-    says(
-        error,
-        "has no branch or tag `origin/mastre` (similar: master)",
-    );
+    says(error, "has no branch or tag `origin/mastre`");
+    says(error, "did you mean `master` instead of `origin/mastre`?");
     says(findings.only("git-remotes", "ok"), "origin/master is ");
 }
 

@@ -127,16 +127,19 @@ fn a_reference_that_does_not_exist_is_an_error_with_near_matches(t: &Context) {
     for (reference, message) in [
         (
             "origin/mastre",
-            "has no branch or tag `origin/mastre` (similar: master)",
+            "has no branch or tag `origin/mastre`\nhint: did you mean `master` instead of `origin/mastre`?",
         ),
         (
             "task-981",
-            "has no branch or tag `task-981` (similar: feature/TASK-981)",
+            "has no branch or tag `task-981`\nhint: did you mean `feature/TASK-981` instead of `task-981`?",
         ),
-        ("v1.1", "has no branch or tag `v1.1` (similar: v1.0)"),
+        (
+            "v1.1",
+            "has no branch or tag `v1.1`\nhint: did you mean `v1.0` instead of `v1.1`?",
+        ),
         (
             "refs/heads/mastre",
-            "has no branch or tag `refs/heads/mastre` (similar: master)",
+            "has no branch or tag `refs/heads/mastre`\nhint: did you mean `master` instead of `refs/heads/mastre`?",
         ),
         (
             abbreviated,

@@ -187,7 +187,11 @@ fn revisions_of_the_platform_are_compared(t: &Context) {
 
     t.xp(["diff", "v2.0"])
         .failure(2)
-        .stderr_contains("`v2.0` is neither a file nor a revision");
+        .stderr_contains("`v2.0` is neither a file nor a revision")
+        .stderr_contains("hint: did you mean `v1.0`?");
+    t.xp(["diff", "x-platfrom.lock"])
+        .failure(2)
+        .stderr_contains("hint: did you mean `x-platform.lock`?");
     t.xp(["diff", "main..HEAD"])
         .failure(2)
         .stderr_contains("hint: write two revisions as two arguments: `xp diff main HEAD`");

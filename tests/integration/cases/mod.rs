@@ -33,6 +33,7 @@ mod lock;
 mod lock_diff;
 mod logs;
 mod manifest;
+mod messages;
 mod plain_lines;
 mod plan;
 mod publish;
@@ -89,6 +90,7 @@ pub fn all() -> Vec<Case> {
         lock_diff::CASES,
         logs::CASES,
         manifest::CASES,
+        messages::CASES,
         plain_lines::CASES,
         plan::CASES,
         publish::CASES,

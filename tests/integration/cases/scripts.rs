@@ -179,7 +179,9 @@ fn timeout_ends_a_script_and_an_image_build(t: &Context) {
     );
     let app = App::new(t, &[], &scripts);
     let output = app.build().failure(1);
-    output.stderr_contains("error: app: build: the service's `timeout` of 2 s is over");
+    output
+        .stderr_contains("error: app: build: the service's `timeout` of 2 s is over")
+        .stderr_contains("hint: raise `timeout` if it needs longer");
     assert!(t.containers().is_empty());
 
     let dockerfile = format!("FROM {busybox}\nRUN echo begun; sleep 1001\n");

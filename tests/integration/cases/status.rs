@@ -281,7 +281,7 @@ fn a_remote_that_does_not_answer_hides_nothing_else(t: &Context) {
     small::manifest(t, "", &missing);
     let status = t.xp(["status"]).failure(3);
     assert_eq!(cells(&status, "zbackend")[1], "?");
-    status.stderr_contains("(similar: master)");
+    status.stderr_contains("hint: did you mean `master` instead of `origin/mastre`?");
 }
 
 fn a_registry_that_refuses_hides_nothing_else(t: &Context) {

@@ -295,13 +295,14 @@ fn a_branch_that_no_repository_has_is_an_error(t: &Context) {
         t.xp(arguments)
             .failure(3)
             .stderr_contains(
-                "no repository of the manifest has a branch `TASK-918` (similar: TASK-981)",
-            )
-            .stderr_contains("hint: `--branch` takes a branch where a repository has it");
+                "no repository of the manifest has a branch `TASK-918`\nhint: did you mean `TASK-981` instead of `TASK-918`?",
+            );
     }
     // A tag is no branch.
     product.repositories["other"].tag("v1.0");
-    t.xp(["build", "--branch", "v1.0"]).failure(3);
+    t.xp(["build", "--branch", "v1.0"])
+        .failure(3)
+        .stderr_contains("hint: `--branch` takes a branch where a repository has it");
     assert_eq!(product.all_tags(), BTreeMap::new());
     assert!(!t.exists("src"));
 }
@@ -315,7 +316,7 @@ fn a_branch_of_services_that_are_not_selected_is_none(t: &Context) {
     assert!(product.tags("other").contains(&"TASK-981".to_owned()));
     t.xp(["build", "other", "--branch", "TASK-918"])
         .failure(3)
-        .stderr_contains("similar: TASK-981");
+        .stderr_contains("did you mean `TASK-981`");
 }
 
 fn a_remote_that_cannot_be_asked_for_the_branch_is_named(t: &Context) {
