@@ -6,7 +6,7 @@ use crate::client::git::{
     CloneRequest, Depth, Fetch, GitClient, GitError, GitErrorKind, Head, Opened, Tags, Watch,
     WorkingCopy, clone,
 };
-use crate::source::{CommitId, ResolvedReference};
+use crate::source::{CommitId, GitScheme, ResolvedReference};
 
 /// Brings a commit into the object store as [`sync`] does, and moves no file of a working copy that
 /// is there. Returns whether it was cloned.
@@ -265,7 +265,11 @@ fn missing(request: &SyncRequest<'_>, cause: Option<GitError>) -> SyncError {
 
 fn missing_or(request: &SyncRequest<'_>, error: GitError) -> SyncError {
     match error.kind() {
-        GitErrorKind::MissingCommit => missing(request, Some(error)),
+        GitErrorKind::MissingCommit => {
+            // Behind a file URL there is no server that says anything: the library would.
+            let is_served = request.url.scheme() != GitScheme::File;
+            missing(request, is_served.then_some(error))
+        }
         _ => error.into(),
     }
 }

@@ -170,12 +170,15 @@ fn a_reference_that_does_not_exist_is_an_error_with_near_matches(t: &Context) {
         .stderr_contains("error: a cannot be resolved: ")
         .stderr_contains("error: b cannot be resolved: ")
         .does_not_contain("c cannot be resolved");
-    t.platform(&[Service::new("zbackend", remote.url_http())]);
     let unknown = "0123456789abcdef0123456789abcdef01234567";
-    t.xp(["sync", "--reference", &format!("zbackend={unknown}")])
-        .failure(3)
-        .stderr_contains(&format!("does not give out the commit {unknown}"));
-    assert!(!t.exists("src/zbackend"));
+    for url in [remote.url_http(), remote.url_file()] {
+        t.platform(&[Service::new("zbackend", &url)]);
+        t.xp(["sync", "--reference", &format!("zbackend={unknown}")])
+            .failure(3)
+            .stderr_contains(&format!("does not give out the commit {unknown}"))
+            .does_not_contain("object not found");
+        assert!(!t.exists("src/zbackend"));
+    }
 }
 
 fn an_empty_repository_is_an_error(t: &Context) {

@@ -243,7 +243,7 @@ fn a_train_is_shown_by_its_references(t: &Context) {
     assert_eq!(cell(&status), ["master", &backend.head()[..8], "verified"]);
     let status = t.xp(["status", "--branch", "TASK-918"]).failure(3);
     status
-        .stderr_contains("similar: TASK-981")
+        .stderr_contains("did you mean `TASK-981`")
         .stdout_contains("zbackend");
 }
 
