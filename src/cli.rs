@@ -565,6 +565,8 @@ pub struct ShellArgs {
     #[arg(value_name = "SERVICE")]
     pub service: Option<String>,
     /// Where the service's last build failed: its files, variables and folder
+    ///
+    /// Without a service, that of the last run, where one alone failed.
     #[arg(long)]
     pub failed: bool,
     /// In which surroundings

@@ -139,7 +139,11 @@ fn done(target: &Target, draft: &Draft, rendered: &Rendered, kept: Option<&Path>
         };
         lines.push(format!("{places} marked {MARK}, which xp cannot know:"));
         for Marked { line, text } in rendered.marked.iter().take(SHOWN_MARKS) {
-            let text = shortened(text, SHOWN_TEXT);
+            // The rest stands in the file, at that line.
+            let first = text
+                .split_once(". ")
+                .map_or(text.as_str(), |(first, _)| first);
+            let text = shortened(first, SHOWN_TEXT);
             lines.push(format!("  {}:{line}  {text}", target.shown));
         }
         if rendered.marked.len() > SHOWN_MARKS {

@@ -14,7 +14,10 @@ const BEST_SHELL: &str = "command -v bash > /dev/null 2>&1 && exec bash; exec /b
 /// Opens a shell in a service's builder container, on the working copy.
 pub async fn run(session: &Session, args: &ShellArgs) -> Result<(), Failure> {
     let named = args.service.as_deref();
-    let service = here::service(session, named, "xp shell SERVICE")?;
+    let service = match (args.failed, named) {
+        (true, None) => failed::service(session)?,
+        _ => here::service(session, named, "xp shell SERVICE")?,
+    };
     let connection = workbench::connection(&args.surroundings);
     let (bench, dir) = match args.failed {
         true => {

@@ -39,6 +39,10 @@ pub(super) fn render(draft: &Draft) -> Rendered {
         0,
         &format!("Written by `xp init`{sources}. What it cannot know is marked `{MARK}`."),
     );
+    page.comment(
+        0,
+        "`xp schema > x-platform.schema.json` makes the first line help in an editor.",
+    );
     page.gap();
     page.line(0, "version: 1");
     page.gap();

@@ -55,7 +55,11 @@ impl Diagnostic for BuilderError {
                         vec![format!("did you mean `{near}`?")]
                     }
                     _ if known.is_empty() => {
-                        vec!["`builders.dir` names the folder of the builders".to_owned()]
+                        vec![
+                            "write a Dockerfile with the toolchain there, such as `FROM golang:1`; \
+                             `builders.dir` names another folder for all builders"
+                                .to_owned(),
+                        ]
                     }
                     _ => vec![format!("there are: {}", known.join(", "))],
                 }
