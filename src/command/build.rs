@@ -39,7 +39,6 @@ pub async fn carry_out(
         git,
         sources,
     } = planned;
-    let own_git = git.clone();
     let document = plan.document(&session.manifest.folder);
     session.events.emit(Event::Planned(Arc::new(document)));
     if !plan.is_empty() {
@@ -60,7 +59,7 @@ pub async fn carry_out(
         false => Ok(()),
     };
     if !session.cancel.is_cancelled() {
-        unbuilt::tell(session, &own_git, &sources).await;
+        unbuilt::tell(session, &sources).await;
     }
     if !summary.failures.is_empty() {
         let failures = paint(&summary.failures, session.settings.report.color);

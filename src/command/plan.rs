@@ -19,7 +19,7 @@ pub async fn run(session: &Session, args: &ShowPlanArgs) -> Result<(), Failure> 
         Format::Text => {
             let text = plan.display(folder, columns(std::io::stdout()));
             super::print(&text.to_string())?;
-            unbuilt::tell(session, &planned.git, &planned.sources).await;
+            unbuilt::tell(session, &planned.sources).await;
         }
     }
     if args.exit_code && plan.makes_something() {

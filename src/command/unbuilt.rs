@@ -1,17 +1,16 @@
 //! What working copies have and a build does not, as it builds what the remotes have.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::many;
 use super::session::Session;
-use crate::client::git::GitClient;
-use crate::inspect;
+use crate::inspect::{self, Asked};
 use crate::manifest::ServiceName;
 use crate::report::{paint, say};
-use crate::resolve::Request;
 use crate::source::{Origin, ServiceSource};
-use crate::status::{WorkingCopyStatus, unbuilt};
+use crate::status::unbuilt;
 
 /// How many working copies are told of.
 const SHOWN: usize = 3;
@@ -21,16 +20,12 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Tells a person what of the working copies is not built: an edit that is not pushed looks like one that
 /// has no effect.
-pub async fn tell(
-    session: &Session,
-    git: &GitClient,
-    sources: &BTreeMap<ServiceName, ServiceSource>,
-) {
+pub async fn tell(session: &Session, sources: &BTreeMap<ServiceName, ServiceSource>) {
     let settings = &session.settings;
     if !settings.can_ask || settings.report.quiet || !settings.report.closes_with_table() {
         return;
     }
-    let Ok(found) = tokio::time::timeout(PATIENCE, find(session, git, sources)).await else {
+    let Ok(found) = tokio::time::timeout(PATIENCE, find(session, sources)).await else {
         return;
     };
     if found.is_empty() {
@@ -54,48 +49,41 @@ pub async fn tell(
     say(&paint(&lines.join("\n"), settings.report.color));
 }
 
-/// Looks at each working copy, once however many services it has.
+/// Finds what is not built, folder by folder.
 async fn find(
     session: &Session,
-    git: &GitClient,
     sources: &BTreeMap<ServiceName, ServiceSource>,
 ) -> Vec<(ServiceName, String)> {
-    let folder = &session.manifest.folder;
-    let mut seen = BTreeSet::new();
-    let of_remotes = sources
-        .iter()
-        .filter(|(_, source)| !matches!(source.origin, Origin::Lock | Origin::WorkingCopy));
-    let wanted: Vec<_> = of_remotes
-        .filter_map(|(name, _)| {
-            let service = session.manifest.services.get(name)?;
-            let request = Request {
-                service: name.to_string(),
-                url: service.git.remote.clone(),
-                reference: service.git.reference.clone(),
-                preferred_branch: None,
-                normal: None,
-            };
-            seen.insert(&service.dir)
-                .then(|| (name.clone(), folder.join(&service.dir), request))
-        })
-        .collect();
-    let found = inspect::working_copies(git, wanted).await;
-    let tips = sources.iter();
-    let tips = tips.map(|(name, source)| (name.clone(), source.tip.clone()));
-    let statuses = inspect::compared(found, &tips.collect()).await;
-    let told = statuses.into_iter().filter_map(|(name, status)| {
-        let WorkingCopyStatus::Present(checkout) = status else {
-            return None;
+    let services = &session.manifest.services;
+    let mut wanted: BTreeMap<PathBuf, Vec<Asked>> = BTreeMap::new();
+    for (name, source) in sources {
+        let Some(service) = services.get(name) else {
+            continue;
         };
-        let dir = session
-            .manifest
-            .services
-            .get(&name)?
-            .dir
-            .display()
-            .to_string();
-        let text = unbuilt(&dir, sources.get(&name)?, &checkout)?;
-        Some((name, text))
+        if matches!(source.origin, Origin::Lock | Origin::WorkingCopy) {
+            continue;
+        }
+        let asked = Asked {
+            service: name.clone(),
+            tip: source.tip.commit,
+            paths: [service.git.path.as_slice(), &service.git.include].concat(),
+        };
+        let dir = session.manifest.folder.join(&service.dir);
+        wanted.entry(dir).or_default().push(asked);
+    }
+    let mut told: BTreeSet<String> = BTreeSet::new();
+    let found = inspect::unpushed(wanted).await.into_iter();
+    let found = found.filter_map(|(name, unpushed)| {
+        let service = services.get(&name)?;
+        let folder = match &service.git.path {
+            Some(path) if service.dir == Path::new(".") => PathBuf::from(path),
+            Some(path) => service.dir.join(path),
+            None => service.dir.clone(),
+        };
+        let folder = folder.display().to_string();
+        let text = unbuilt(&folder, sources.get(&name)?, &unpushed)?;
+        // Services of one folder are told once.
+        told.insert(text.clone()).then_some((name, text))
     });
-    told.collect()
+    found.collect()
 }

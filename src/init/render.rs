@@ -83,7 +83,7 @@ fn registry(page: &mut Page, registry: &Registry) {
         Registry::Suggested(prefix) => {
             page.todo(
                 0,
-                "the images below were named so. Take the `#` away to push there; until then they stay in \
+                "the images below were named so: take the `#` away to push there. Until then they stay in \
                  the local engine",
             );
             page.line(0, &format!("# registry: {}", scalar(prefix)));

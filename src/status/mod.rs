@@ -14,7 +14,7 @@ use crate::manifest::ServiceName;
 use crate::plan::Sighting;
 use crate::recipe::Standing;
 use crate::source::{CommitId, Origin, ServiceSource};
-pub use unbuilt::unbuilt;
+pub use unbuilt::{Unpushed, unbuilt};
 
 /// How one service stands.
 #[derive(Debug, Clone, PartialEq)]

@@ -15,10 +15,12 @@ use crate::context::Context;
 use crate::platform::Service;
 use crate::process;
 use crate::repository::{GitRepository, write_file};
+use crate::services::Services;
 
 pub const CASES: &[Case] = cases![
     the_walk_is_as_the_page_tells,
     edits_that_are_not_built_are_told,
+    the_only_failure_needs_no_name,
 ];
 
 /// The page.
@@ -322,7 +324,84 @@ fn edits_that_are_not_built_are_told(t: &Context) {
     assert!(is_silent(&told(&["build", "--local"])));
     // A pipe gets the table, and nothing that only a person needs.
     t.xp(["build"]).success().does_not_contain("not built");
+    // A service that is a folder of its repository has what lies in that folder.
+    t.platform(&[
+        Service::new("web", repository.url_http()).git("path: a"),
+        Service::new("other", repository.url_http())
+            .git("path: b")
+            .dir("src/web"),
+    ]);
+    t.git("src/web", &["reset", "--quiet", "--hard", "origin/master"]);
+    repository.commit(
+        &[
+            ("a/Dockerfile", "FROM scratch\nCOPY x /\n"),
+            ("a/x", "1\n"),
+            ("b/Dockerfile", "FROM scratch\nCOPY x /\n"),
+            ("b/x", "1\n"),
+        ],
+        "Split",
+    );
+    t.xp(["build"]).success();
+    t.write("src/web/file", "2\n");
+    assert!(is_silent(&told(&["build"])));
+    t.write("src/web/b/x", "2\n");
+    let screen = told(&["build"]);
+    assert!(
+        screen.contains("not built: 1 modified file in src/web/b, which"),
+        "{screen}"
+    );
+    assert!(
+        screen.contains("hint: `xp build --local other`"),
+        "{screen}"
+    );
+    t.git(
+        "src/web",
+        &["commit", "--quiet", "--message", "Mine", "b/x"],
+    );
+    let screen = told(&["build"]);
+    assert!(
+        screen.contains("not built: 1 commit in src/web/b, which"),
+        "{screen}"
+    );
+    assert!(!screen.contains("src/web/a"), "{screen}");
     // Who has checked out another branch knows that it is another one.
     t.git("src/web", &["switch", "--quiet", "--create", "topic"]);
     assert!(is_silent(&told(&["build"])));
+}
+
+fn the_only_failure_needs_no_name(t: &Context) {
+    let platform = Services::new(t, &["api", "web"]);
+    let shell = || t.xp(["shell", "--failed"]).stdin("exit 5\n");
+    platform.manifest(&[]);
+    shell()
+        .failure(2)
+        .stderr_contains("no service was named")
+        .stderr_contains("`xp shell --failed SERVICE`");
+    platform.manifest(&[
+        ("api", platform.scripts("true")),
+        ("web", platform.scripts("false")),
+    ]);
+    t.xp(["build"]).failure(1);
+    shell()
+        .failure(5)
+        .stderr_contains("run 1: web: build: `false`");
+    platform.manifest(&[
+        ("api", platform.scripts("exit 3")),
+        ("web", platform.scripts("false")),
+    ]);
+    t.xp(["build"]).failure(1);
+    shell().failure(2).stderr_contains(
+        "error: `api`, `web` failed in run 2\nhint: write which: `xp shell --failed api`",
+    );
+    // Where one stands says which.
+    shell().dir(t.dir().join("src/web")).failure(5);
+    platform.manifest(&[
+        ("api", platform.scripts("true")),
+        ("web", platform.scripts("true")),
+    ]);
+    t.xp(["build"]).success();
+    shell()
+        .failure(2)
+        .stderr_contains("no service failed in run 3, the last one")
+        .stderr_contains("`xp logs --list`");
 }
