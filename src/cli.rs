@@ -116,7 +116,7 @@ pub enum Command {
     Shell(ShellArgs),
     /// Show the logs of a run
     Logs(LogsArgs),
-    /// Make a page of a run: timeline, critical path, reasons, logs; or JUnit's XML
+    /// Make a page of a run, with timeline and logs, or JUnit's XML
     Report(ReportArgs),
     /// List or build the builder images
     #[command(subcommand)]

@@ -17,7 +17,7 @@ use crate::event::{Event, Events};
 use crate::examine::{Platform, Surroundings, Waiting};
 use crate::manifest::{self, Manifest, ManifestError};
 use crate::record::Happened;
-use crate::report::Reporter;
+use crate::report::{Reporter, severity_painted};
 use crate::settings::Settings;
 
 /// How often it is told who is waited for.
@@ -196,6 +196,8 @@ fn print(settings: &Settings, args: &DoctorArgs, checkup: &Checkup) -> Result<()
     let color = settings.report.color && std::io::stdout().is_terminal();
     match args.format {
         Format::Json => super::print_json(&checkup.document()),
-        Format::Text => super::print(&checkup.text(detail, color)),
+        Format::Text => super::print(&checkup.text(detail, &|word, severity| {
+            severity_painted(word, severity, color)
+        })),
     }
 }

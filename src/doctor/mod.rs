@@ -25,7 +25,7 @@ pub use machine::{CacheState, MachineFacts, Program, ProxyFacts, Space, machine}
 pub use manifest::{ManifestFacts, ManifestProblem, manifest};
 pub use registry::{CredentialOrigin, PushAnswer, RegistryFacts, RepositoryFacts, registry};
 pub use remotes::{AgentFacts, RemoteFacts, remotes};
-pub use text::Detail;
+pub use text::{Detail, Paint};
 pub use trouble::Trouble;
 pub use working_copies::{WorkingCopyFacts, working_copies};
 

@@ -535,10 +535,13 @@ fn checkup() -> Checkup {
     }
 }
 
+/// Leaves words as they are.
+const PLAIN: Paint<'static> = &|word, _| word.to_owned();
+
 #[test]
 fn the_text_is_short_where_all_is_well() {
     assert_eq!(
-        checkup().text(Detail::Problems, false),
+        checkup().text(Detail::Problems, PLAIN),
         "ok       manifest                x-platform.yml, 1 service\n\
          error    registry r.example.com\n\
          \x20 error: r.example.com does not answer\n\
@@ -547,22 +550,20 @@ fn the_text_is_short_where_all_is_well() {
          \n\
          1 error.\n"
     );
-    let errors = checkup().text(Detail::Errors, false);
+    let errors = checkup().text(Detail::Errors, PLAIN);
     assert!(errors.starts_with("error    registry"), "{errors}");
-    let all = checkup().text(Detail::All, false);
+    let all = checkup().text(Detail::All, PLAIN);
     assert!(all.contains("  ok: x-platform.yml is valid\n"), "{all}");
     let mut well = checkup();
     well.sections.truncate(1);
-    let text = well.text(Detail::Problems, false);
+    let text = well.text(Detail::Problems, PLAIN);
     assert!(
         text.ends_with("\nAll is well; `-v` shows what was looked at.\n"),
         "{text}"
     );
-    assert!(
-        checkup()
-            .text(Detail::Problems, true)
-            .contains("\x1b[1;31merror\x1b[0m: r.ex")
-    );
+    let marked = |word: &str, severity| format!("<{severity:?}>{word}");
+    let text = checkup().text(Detail::Problems, &marked);
+    assert!(text.contains("<Some(Error)>error: r.ex"), "{text}");
 }
 
 #[test]
@@ -577,7 +578,7 @@ fn whom_it_concerns_is_said_once() {
         let checkup = Checkup {
             sections: vec![section],
         };
-        checkup.text(Detail::Problems, false).contains("concerns: ")
+        checkup.text(Detail::Problems, PLAIN).contains("concerns: ")
     };
     assert!(!shown("a cannot be resolved", &["a"]));
     assert!(!shown("a and b cannot be resolved", &["a", "b"]));

@@ -13,9 +13,12 @@ pub enum Detail {
     All,
 }
 
+/// Gives a word the colour of a severity, or of a fix where there is none.
+pub type Paint<'a> = &'a dyn Fn(&str, Option<Severity>) -> String;
+
 impl Checkup {
-    /// Returns the findings as lines, in colours where wanted.
-    pub fn text(&self, detail: Detail, color: bool) -> String {
+    /// Returns the findings as lines.
+    pub fn text(&self, detail: Detail, paint: Paint<'_>) -> String {
         let mut text = String::new();
         let labels = self
             .sections
@@ -27,7 +30,7 @@ impl Checkup {
             if detail == Detail::Errors && section.severity() < Severity::Error {
                 continue;
             }
-            let mark = mark(section.severity(), color);
+            let mark = mark(section.severity(), paint);
             let line = format!(
                 "{mark}  {label:<width$}  {}",
                 section.summary,
@@ -36,7 +39,7 @@ impl Checkup {
             text.push_str(line.trim_end());
             text.push('\n');
             for finding in section.shown(detail) {
-                text.push_str(&finding.text(color));
+                text.push_str(&finding.text(paint));
             }
         }
         if detail != Detail::Errors {
@@ -75,8 +78,8 @@ impl Section {
 }
 
 impl Finding {
-    fn text(&self, color: bool) -> String {
-        let word = painted(self.severity.as_str(), code(self.severity), color);
+    fn text(&self, paint: Paint<'_>) -> String {
+        let word = paint(self.severity.as_str(), Some(self.severity));
         let mut text = format!("  {word}: {}\n", indented(&self.what));
         for cause in &self.causes {
             text.push_str(&format!("    cause: {}\n", indented(cause)));
@@ -88,7 +91,7 @@ impl Finding {
             text.push_str(&format!("    concerns: {concerns}\n"));
         }
         for fix in &self.fixes {
-            let word = painted("fix", "1;36", color);
+            let word = paint("fix", None);
             text.push_str(&format!("    {word}: {}\n", indented(fix)));
         }
         text
@@ -111,28 +114,12 @@ fn indented(text: &str) -> String {
 }
 
 /// Returns the severity of a subject; a note is no news at its head.
-fn mark(severity: Severity, color: bool) -> String {
+fn mark(severity: Severity, paint: Paint<'_>) -> String {
     let severity = match severity {
         Severity::Note => Severity::Ok,
         severity => severity,
     };
     // As wide as `warning`.
     let word = format!("{:<7}", severity.as_str());
-    painted(&word, code(severity), color)
-}
-
-fn code(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Ok => "1;32",
-        Severity::Note => "1;34",
-        Severity::Warning => "1;33",
-        Severity::Error => "1;31",
-    }
-}
-
-fn painted(word: &str, code: &str, color: bool) -> String {
-    match color {
-        true => format!("\x1b[{code}m{word}\x1b[0m"),
-        false => word.to_owned(),
-    }
+    paint(&word, Some(severity))
 }

@@ -28,7 +28,7 @@ pub use question::{ask, say};
 pub use replay::Replay;
 pub use summary::{failures, summary};
 pub use terminal::columns;
-pub use text::{elapsed, first_line, paint, shortened};
+pub use text::{elapsed, first_line, paint, severity_painted, shortened};
 
 use crate::error::{Exit, harmless};
 use crate::event::{Event, Events, FailedStep, Outcome, Unit};
@@ -91,9 +91,7 @@ impl Settings {
         let relative = workspace.and_then(|workspace| file.strip_prefix(workspace).ok());
         relative.unwrap_or(file).to_owned()
     }
-}
 
-impl Settings {
     /// Returns whether a table closes a run.
     pub fn closes_with_table(&self) -> bool {
         !self.quiet && self.style != Style::Json

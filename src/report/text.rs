@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::doctor::Severity;
+
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// The longest line that is shown; a log file has all of it.
@@ -226,6 +228,21 @@ pub fn paint(message: &str, color: bool) -> String {
         line.to_owned()
     });
     painted.collect::<Vec<_>>().join("\n")
+}
+
+/// Returns a word in the colour of a finding's severity, or of a fix where there is none.
+pub fn severity_painted(word: &str, severity: Option<Severity>, color: bool) -> String {
+    let code = match severity {
+        Some(Severity::Ok) => "1;32",
+        Some(Severity::Note) => "1;34",
+        Some(Severity::Warning) => "1;33",
+        Some(Severity::Error) => "1;31",
+        None => "1;36",
+    };
+    match color {
+        true => format!("\x1b[{code}m{word}\x1b[0m"),
+        false => word.to_owned(),
+    }
 }
 
 /// Returns a duration as people read it: `0.3s`, `12s`, `3m05s`, `1h02m`.
