@@ -26,6 +26,7 @@ mod shell;
 mod stages;
 mod status;
 mod sync;
+mod task;
 mod unbuilt;
 mod why;
 mod workbench;
