@@ -119,6 +119,7 @@ impl Ended {
         if let Outcome::Failed(step) = &mut self.outcome {
             let lines: Vec<String> = step.message.lines().map(harmless).collect();
             step.message = lines.join("\n");
+            step.by_hand = step.by_hand.as_deref().map(harmless);
         }
         self.tail = self.tail.iter().map(|line| harmless(line)).collect();
         self
