@@ -93,34 +93,34 @@ pub enum Command {
     ///
     /// It reads working copies, compose files and the manifests of other tools.
     Init(InitArgs),
-    /// Build, tag and push the images that do not exist yet
-    Build(BuildArgs),
+    /// Check what a build takes: engine, registries, remotes, folders
+    Doctor(DoctorArgs),
     /// Show what `xp build` would do, and why; change nothing
     Plan(ShowPlanArgs),
+    /// Build, tag and push the images that do not exist yet
+    Build(BuildArgs),
     /// Tell why a service is built, input by input
     ///
     /// It tells what the image that exists had of each input, and what follows.
     Why(WhyArgs),
     /// Show working copy, commit and image of each service
     Status(StatusArgs),
-    /// Show which service needs which, and how each stands
-    Graph(GraphArgs),
-    /// Check what a build takes: engine, registries, remotes, folders
-    Doctor(DoctorArgs),
     /// Clone, fetch and fast-forward; never touch your own work
     Sync(SyncArgs),
-    /// Write down the commits and images that belong together
-    Lock(LockArgs),
-    /// Show what changed between two locks, with the commits
-    Diff(DiffArgs),
-    /// Run a command in a service's builder container, on the working copy
+    /// Run a command in a service's builder, on the working copy
     Run(RunArgs),
-    /// Open a shell in a service's builder container, on the working copy
+    /// Open a shell in a service's builder, on the working copy
     Shell(ShellArgs),
     /// Show the logs of a run
     Logs(LogsArgs),
     /// Make a page of a run, with timeline and logs, or JUnit's XML
     Report(ReportArgs),
+    /// Show which service needs which, and how each stands
+    Graph(GraphArgs),
+    /// Write down the commits and images that belong together
+    Lock(LockArgs),
+    /// Show what changed between two locks, with the commits
+    Diff(DiffArgs),
     /// List or build the builder images
     #[command(subcommand)]
     Builder(BuilderCommand),
@@ -568,6 +568,8 @@ pub struct ShellArgs {
     #[arg(value_name = "SERVICE")]
     pub service: Option<String>,
     /// Where the service's last build failed: its files, variables and folder
+    ///
+    /// Without a service, that of the last run, where one alone failed.
     #[arg(long)]
     pub failed: bool,
     /// In which surroundings

@@ -2,6 +2,7 @@
 //!
 //! Each module has its own error type; here they meet, at the edge of a command. Pure.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt::Write as _;
 
@@ -74,7 +75,7 @@ impl Failure {
     pub fn usage(message: impl Into<String>) -> Self {
         Self {
             exit: Exit::Usage,
-            message: Some(format!("error: {}", message.into())),
+            message: Some(format!("error: {}", harmless(&message.into()))),
         }
     }
 
@@ -82,7 +83,7 @@ impl Failure {
     pub fn outside(message: impl Into<String>) -> Self {
         Self {
             exit: Exit::Outside,
-            message: Some(format!("error: {}", message.into())),
+            message: Some(format!("error: {}", harmless(&message.into()))),
         }
     }
 
@@ -117,13 +118,26 @@ impl<E: Diagnostic> From<E> for Failure {
     }
 }
 
+/// Returns a text in which nothing moves a terminal's cursor, colours anything or turns text around:
+/// servers say what they like. Its lines and tabs stay.
+pub fn harmless(text: &str) -> Cow<'_, str> {
+    let is_harmful = |c: char| {
+        let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        turns || (c.is_control() && c != '\n' && c != '\t')
+    };
+    match text.contains(is_harmful) {
+        true => Cow::Owned(text.replace(is_harmful, "")),
+        false => Cow::Borrowed(text),
+    }
+}
+
 /// Returns the error, each of its causes once, and the hints.
 pub fn render(error: &dyn Diagnostic) -> String {
     let mut text = format!("error: {}", chain(error));
     for hint in error.hints() {
         _ = write!(text, "\nhint: {hint}");
     }
-    text
+    harmless(&text).into_owned()
 }
 
 /// Returns the error and its causes, a line each, leaving out a cause that its parent repeats.
@@ -170,6 +184,16 @@ mod tests {
             Some(
                 "error: the registry does not answer\n  cause: connection refused\nhint: start it"
             )
+        );
+    }
+
+    #[test]
+    fn what_a_server_says_moves_no_cursor() {
+        let said = "no\x1b[2J\u{9b}1A\r\n\tx\u{202e}y";
+        assert_eq!(harmless(said), "no[2J1A\n\txy");
+        assert_eq!(
+            Failure::outside(said).message(),
+            Some("error: no[2J1A\n\txy")
         );
     }
 }

@@ -57,9 +57,8 @@ impl Runs {
         let mut runs: Vec<Run> = entries
             .flatten()
             .filter_map(|entry| {
-                let number = entry.file_name().to_str()?.parse().ok()?;
                 Some(Run {
-                    number,
+                    number: number(entry.file_name().to_str()?)?,
                     folder: entry.path(),
                 })
             })
@@ -109,14 +108,20 @@ impl Run {
             .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
+    /// How long the record is by now: one that goes on is read again only where it has grown.
+    pub fn record_length(&self) -> u64 {
+        fs::metadata(self.record_file()).map_or(0, |metadata| metadata.len())
+    }
+
     /// Returns the folder of a unit's logs.
     pub fn unit_folder(&self, unit: &str) -> PathBuf {
-        self.folder.join(unit.replace(['/', ':', '@'], "_"))
+        self.folder.join(file_name(unit))
     }
 
     /// Returns the log of a phase, which need not be there.
     pub fn log(&self, unit: &str, phase: &str) -> PathBuf {
-        self.unit_folder(unit).join(format!("{phase}.log"))
+        self.unit_folder(unit)
+            .join(format!("{}.log", file_name(phase)))
     }
 
     /// Returns where a report of it is written, unless it is to be elsewhere.
@@ -128,6 +133,23 @@ impl Run {
     pub fn is_idle(&self) -> bool {
         let is_folder = |entry: fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
         fs::read_dir(&self.folder).is_ok_and(|entries| !entries.flatten().any(is_folder))
+    }
+}
+
+/// Returns the number that a run's folder is called by.
+fn number(name: &str) -> Option<u64> {
+    // What xp would not have called so is somebody else's; and there is always a next number.
+    let is_ours = name.len() < 19 && !name.starts_with(['0', '+']);
+    name.parse().ok().filter(|_| is_ours)
+}
+
+/// Returns the name of a unit or a phase as one of a file. A record may come from elsewhere: no name in it
+/// leads out of its folder.
+fn file_name(name: &str) -> String {
+    let name = name.replace(['/', ':', '@'], "_");
+    match name.is_empty() || name.starts_with('.') {
+        true => format!("_{name}"),
+        false => name,
     }
 }
 
@@ -188,6 +210,34 @@ mod tests {
         let kept = numbers(&runs);
         assert_eq!(kept.len(), KEPT_RUNS);
         assert_eq!(kept.last(), Some(&(KEPT_RUNS as u64 + 5)));
+    }
+
+    #[test]
+    fn logs_lie_in_the_folder_of_their_run() {
+        let run = Run {
+            number: 7,
+            folder: PathBuf::from("logs/7"),
+        };
+        for (unit, phase, file) in [
+            ("builders/go:1", "build", "builders_go_1/build.log"),
+            ("..", "x", "_../x.log"),
+            ("", "", "_/_.log"),
+            ("/etc", "../../x", "_etc/_.._.._x.log"),
+            ("a", "/etc/passwd", "a/_etc_passwd.log"),
+        ] {
+            assert_eq!(run.log(unit, phase), run.folder.join(file));
+        }
+    }
+
+    #[test]
+    fn folders_with_other_names_are_no_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        let runs = Runs::new(folder.path().to_owned());
+        for name in ["3", "+5", "07", "0", "18446744073709551615", "x", "-1"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        assert_eq!(numbers(&runs), [3]);
+        assert_eq!(runs.begin().unwrap().number, 4);
     }
 
     #[test]

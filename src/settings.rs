@@ -204,22 +204,32 @@ fn command_line() -> String {
 fn without_values(arguments: impl Iterator<Item = String>) -> impl Iterator<Item = String> {
     let mut is_value = false;
     arguments.map(move |argument| {
-        let is_joined = ["--env=", "-e"]
-            .iter()
-            .find(|start| argument.starts_with(**start));
-        let start = match (std::mem::take(&mut is_value), is_joined) {
-            (true, _) => 0,
-            (false, Some(start)) if argument.len() > start.len() => start.len(),
-            (false, _) => {
-                is_value = matches!(argument.as_str(), "-e" | "--env");
-                return argument;
-            }
+        let start = match std::mem::take(&mut is_value) {
+            true => Some(0),
+            false => start_of_value(&argument),
         };
+        let Some(start) = start else {
+            return argument;
+        };
+        is_value = start > 0 && start == argument.len();
         match argument[start..].split_once('=') {
             Some((name, _)) => format!("{}{name}=…", &argument[..start]),
             None => argument,
         }
     })
+}
+
+/// Returns where the value of `--env` begins in an argument that has it; its end where it is the next one.
+fn start_of_value(argument: &str) -> Option<usize> {
+    let whole = ["--env=", "--env"];
+    if let Some(start) = whole.iter().find(|start| argument.starts_with(**start)) {
+        let is_it = start.ends_with('=') || argument == *start;
+        return is_it.then_some(start.len());
+    }
+    let letters = argument.strip_prefix('-')?;
+    // Flags without a value may stand before it, as in `-Te`.
+    let flags = letters.find(|letter| !"tTqv".contains(letter))?;
+    letters[flags..].starts_with('e').then_some(flags + 2)
 }
 
 /// Returns the settings of git that stand in the environment, as CI systems put them there.
@@ -270,6 +280,10 @@ mod tests {
         assert_eq!(
             shown("run -e A=x --env B=y=z --env=C=x -eD=x -e E a -- env --env"),
             "run -e A=… --env B=… --env=C=… -eD=… -e E a -- env --env"
+        );
+        assert_eq!(
+            shown("run -Te A=x -qTeB=x -e=C=x -Tw /x=y -C e=x -e  --environment A=x"),
+            "run -Te A=… -qTeB=… -e=… -Tw /x=y -C e=x -e  --environment A=x"
         );
         assert_eq!(
             shown("build --reference a=b --exit-code"),

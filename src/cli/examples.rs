@@ -203,6 +203,10 @@ const EXAMPLES: &[(&str, &[Example])] = &[
                 "xp shell --failed zbackend",
                 "Go to where its last build failed",
             ),
+            (
+                "xp shell --failed",
+                "The same, where one service alone failed",
+            ),
         ],
     ),
     (

@@ -127,6 +127,17 @@ mod tests {
     }
 
     #[test]
+    fn each_command_takes_one_line() {
+        let help = crate::cli::command().term_width(80).render_help();
+        let help = help.to_string();
+        let (_, commands) = help.split_once("Commands:\n").unwrap();
+        let commands = commands.split("\n\n").next().unwrap();
+        // What does not fit goes on below the text, far from the left.
+        let goes_on = commands.lines().find(|line| line.starts_with("    "));
+        assert_eq!(goes_on, None, "{help}");
+    }
+
+    #[test]
     fn long_help_tells_all() {
         let mut definition = crate::cli::command();
         definition.build();

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use super::session::Session;
 use super::stages::{self, Planned};
+use super::unbuilt;
 use crate::cli::BuildArgs;
 use crate::error::Failure;
-use crate::event::{Event, Unit};
+use crate::event::Event;
 use crate::execute::lock;
 use crate::execute::session::remove_leftovers;
 use crate::execute::{self, LABEL_FOLDER};
-use crate::plan::Plan;
-use crate::report::{Ended, paint, summary};
+use crate::report::{paint, summary};
 
 /// Builds what does not exist yet.
 pub async fn run(session: &Session, args: &BuildArgs) -> Result<(), Failure> {
@@ -37,6 +37,7 @@ pub async fn carry_out(
         facts,
         registry,
         git,
+        sources,
     } = planned;
     let document = plan.document(&session.manifest.folder);
     session.events.emit(Event::Planned(Arc::new(document)));
@@ -51,17 +52,19 @@ pub async fn carry_out(
         execute::run(Arc::new(context), &plan).await;
     }
     let ended = session.reporter.finish();
-    conclude(session, &plan, &ended)
-}
-
-fn conclude(session: &Session, plan: &Plan, ended: &[(Unit, Ended)]) -> Result<(), Failure> {
-    let summary = summary(plan, ended);
+    let summary = summary(&plan, &ended);
+    // Of a platform of many services the table alone may fill the screen: what failed stands below it.
+    let printed = match session.settings.report.closes_with_table() {
+        true => super::print(&summary.table),
+        false => Ok(()),
+    };
+    if !session.cancel.is_cancelled() {
+        unbuilt::tell(session, &sources).await;
+    }
     if !summary.failures.is_empty() {
         let failures = paint(&summary.failures, session.settings.report.color);
-        _ = writeln!(std::io::stderr().lock(), "{failures}");
+        _ = write!(std::io::stderr().lock(), "{failures}");
     }
-    if session.settings.report.closes_with_table() {
-        super::print(&summary.table)?;
-    }
-    session.verdict(ended)
+    printed?;
+    session.verdict(&ended)
 }

@@ -1,5 +1,7 @@
 //! `xp builder`
 
+use std::collections::BTreeMap;
+
 use super::build::carry_out;
 use super::session::Session;
 use super::stages::Planned;
@@ -95,6 +97,7 @@ async fn plan_update(session: &Session, names: &[String], push: bool) -> Result<
         facts,
         registry,
         git,
+        sources: BTreeMap::new(),
     })
 }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio::task::spawn_blocking;
 
 use super::failure::manifest_failure;
+use super::here;
 use super::session::Session;
 use super::workbench::{self, Workbench};
 use crate::client::git::{GitError, Opened, WorkingCopy, joined};
@@ -34,14 +35,46 @@ pub struct Failed {
     planned: Vec<UnitDocument>,
 }
 
+/// Returns the service that is meant where none was named: the one in whose folder the current one
+/// lies, else the only one that failed in the last run that had something to do.
+pub fn service(session: &Session) -> Result<&Service, Failure> {
+    let elsewhere = match here::service(session, None, "xp shell --failed SERVICE") {
+        Ok(service) => return Ok(service),
+        Err(elsewhere) => elsewhere,
+    };
+    let runs = all(session)?.into_iter().rev();
+    let last = runs.map(|run| (run.number, run.record()));
+    let Some((number, record)) = last
+        .into_iter()
+        .find(|(_, record)| !record.units.is_empty())
+    else {
+        return Err(elsewhere);
+    };
+    let services = &session.manifest.services;
+    let failed = record
+        .failed()
+        .filter_map(|unit| services.values().find(|it| it.name.as_str() == unit.name));
+    match failed.collect::<Vec<_>>().as_slice() {
+        [service] => Ok(service),
+        [] => Err(Failure::usage(format!(
+            "no service failed in run {number}, the last one\n\
+             hint: `xp shell SERVICE` opens a shell on a working copy; `xp logs --list` shows all runs"
+        ))),
+        several => {
+            let names: Vec<String> = several.iter().map(|it| format!("`{}`", it.name)).collect();
+            Err(Failure::usage(format!(
+                "{} failed in run {number}\nhint: write which: `xp shell --failed {}`",
+                names.join(", "),
+                several[0].name
+            )))
+        }
+    }
+}
+
 /// Looks for the run that had a service's files last; it must have failed, at a script or after one.
 pub fn last(session: &Session, service: &Service) -> Result<Failed, Failure> {
     let name = service.name.as_str();
-    let all = Runs::new(session.layout.logs());
-    let runs = all.list().map_err(|error| {
-        let folder = all.folder().display();
-        Failure::outside(format!("the records in {folder} cannot be read: {error}"))
-    })?;
+    let runs = all(session)?;
     let works_on_files = |unit: &UnitRecord| {
         unit.steps
             .iter()
@@ -67,6 +100,15 @@ pub fn last(session: &Session, service: &Service) -> Result<Failed, Failure> {
         unit,
         failure,
         planned,
+    })
+}
+
+/// Returns all runs that are kept.
+fn all(session: &Session) -> Result<Vec<Run>, Failure> {
+    let runs = Runs::new(session.layout.logs());
+    runs.list().map_err(|error| {
+        let folder = runs.folder().display();
+        Failure::outside(format!("the records in {folder} cannot be read: {error}"))
     })
 }
 

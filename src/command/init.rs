@@ -3,15 +3,16 @@
 mod questions;
 mod target;
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use super::{many, print, write};
 use crate::cli::InitArgs;
 use crate::client::git::joined;
 use crate::discover;
 use crate::error::{Exit, Failure};
-use crate::init::{self, Draft, Folder, InitError, MARK, Marked, Rendered, Source, Wishes};
-use crate::manifest::DEFAULT_CACHE_DIR;
+use crate::init::{self, Draft, Folder, InitError, MARK, Marked, Rendered, SCHEMA, Source, Wishes};
+use crate::manifest::{self, DEFAULT_CACHE_DIR};
 use crate::report::{paint, say, shortened};
 use crate::settings::Settings;
 use target::{Inside, Target};
@@ -88,18 +89,39 @@ pub async fn run(settings: &Settings, args: &InitArgs) -> Result<(), Failure> {
         draft = init::draft(&folder, &wishes, &read).map_err(failed)?;
     }
     let rendered = init::render(&draft).map_err(failed)?;
-    let kept = match &target.file {
-        None => {
-            print(&rendered.text)?;
-            None
+    let mut written = Written::default();
+    match &target.file {
+        None => print(&rendered.text)?,
+        Some(file) => {
+            written.kept = write::write_new(file, &rendered.text, args.force)?;
+            written.schema = write_schema(file)?;
         }
-        Some(file) => write::write_new(file, &rendered.text, args.force)?,
-    };
+    }
     if !settings.report.quiet {
-        let done = done(&target, &draft, &rendered, kept.as_deref());
+        let done = done(&target, &draft, &rendered, &written);
         say(&paint(&done, settings.report.color));
     }
     Ok(())
+}
+
+/// What was written beside the manifest.
+#[derive(Default)]
+struct Written {
+    /// The manifest that was there before.
+    kept: Option<PathBuf>,
+    /// Whether the schema was written.
+    schema: bool,
+}
+
+/// Writes the schema that the manifest's first line names, so that editors find it. One that is there is
+/// left as it is.
+fn write_schema(manifest: &Path) -> Result<bool, Failure> {
+    let file = manifest.with_file_name(SCHEMA);
+    if fs::symlink_metadata(&file).is_ok() {
+        return Ok(false);
+    }
+    let text = format!("{:#}\n", manifest::schema());
+    write::write_new(&file, &text, false).map(|_| true)
 }
 
 /// Returns what was found, in a line.
@@ -117,7 +139,7 @@ fn found(folder: &Folder, sources: &[Source]) -> String {
 }
 
 /// Returns what was done, what is left to do, and how it goes on.
-fn done(target: &Target, draft: &Draft, rendered: &Rendered, kept: Option<&Path>) -> String {
+fn done(target: &Target, draft: &Draft, rendered: &Rendered, written: &Written) -> String {
     let mut lines = Vec::new();
     let verb = if target.file.is_some() {
         "Wrote"
@@ -129,8 +151,13 @@ fn done(target: &Target, draft: &Draft, rendered: &Rendered, kept: Option<&Path>
         target.shown,
         many(draft.services.len(), "service")
     ));
-    if let Some(kept) = kept.and_then(Path::file_name) {
+    if let Some(kept) = written.kept.as_deref().and_then(Path::file_name) {
         lines.push(format!("The one before is {}", kept.display()));
+    }
+    if written.schema {
+        lines.push(format!(
+            "Wrote {SCHEMA} beside it, by which editors complete and check it"
+        ));
     }
     if !rendered.marked.is_empty() {
         let places = match rendered.marked.len() {
@@ -139,7 +166,11 @@ fn done(target: &Target, draft: &Draft, rendered: &Rendered, kept: Option<&Path>
         };
         lines.push(format!("{places} marked {MARK}, which xp cannot know:"));
         for Marked { line, text } in rendered.marked.iter().take(SHOWN_MARKS) {
-            let text = shortened(text, SHOWN_TEXT);
+            // The rest stands in the file, at that line.
+            let first = text
+                .split_once(". ")
+                .map_or(text.as_str(), |(first, _)| first);
+            let text = shortened(first, SHOWN_TEXT);
             lines.push(format!("  {}:{line}  {text}", target.shown));
         }
         if rendered.marked.len() > SHOWN_MARKS {

@@ -13,7 +13,7 @@ use crate::manifest::select::matches;
 use crate::manifest::{ServiceName, suggest};
 use crate::plan::table::aligned;
 use crate::record::{OutcomeDocument, RunRecord, UnitRecord};
-use crate::report::{Replay, RunState, elapsed};
+use crate::report::{Replay, RunState, elapsed, first_line};
 use crate::runs::Run;
 
 /// How often a run that is under way is looked at.
@@ -155,7 +155,8 @@ impl Wanted<'_> {
                     true => String::new(),
                     false => format!(" (run {})", log.run),
                 };
-                replay.heading(&format!("{empty}==> {} {}{run} <==", log.unit, log.phase))?;
+                let (unit, phase) = (first_line(&log.unit), first_line(&log.phase));
+                replay.heading(&format!("{empty}==> {unit} {phase}{run} <=="))?;
             }
             replay.whole(&log.file)?;
         }
@@ -170,11 +171,16 @@ async fn follow(
     run: &Run,
 ) -> Result<io::Result<()>, Failure> {
     let mut replay = Replay::default();
+    let (mut record, mut length) = (RunRecord::default(), 0);
     loop {
         // Asked before reading: what was written up to the end is read once more after it.
         let is_over = !run.is_running();
-        for log in wanted.logs(run, &run.record()) {
-            let prefix = format!("{} | ", log.unit);
+        let before = std::mem::replace(&mut length, run.record_length());
+        if length != before {
+            record = run.record();
+        }
+        for log in wanted.logs(run, &record) {
+            let prefix = format!("{} | ", first_line(&log.unit));
             if let Err(error) = replay.added(log.file, &prefix, is_over) {
                 return Ok(Err(error));
             }
@@ -205,10 +211,11 @@ fn list(runs: &[Run]) -> String {
                 .time
                 .split('.')
                 .next()
-                .map_or_else(String::new, |time| format!("{time}Z")),
-            elapsed(Duration::from_secs_f64(record.seconds)),
-            result(run, &record),
-            record.command,
+                .filter(|time| !time.is_empty())
+                .map_or_else(|| "-".to_owned(), |time| first_line(&format!("{time}Z"))),
+            elapsed(Duration::try_from_secs_f64(record.seconds).unwrap_or_default()),
+            first_line(&result(run, &record)),
+            first_line(&record.command),
         ]
     }));
     aligned(&rows)

@@ -26,6 +26,8 @@ mod shell;
 mod stages;
 mod status;
 mod sync;
+mod task;
+mod unbuilt;
 mod why;
 mod workbench;
 mod write;

@@ -2,6 +2,7 @@
 
 use super::session::Session;
 use super::stages;
+use super::unbuilt;
 use crate::cli::{Format, ShowPlanArgs};
 use crate::error::{Exit, Failure};
 use crate::report::columns;
@@ -18,6 +19,7 @@ pub async fn run(session: &Session, args: &ShowPlanArgs) -> Result<(), Failure> 
         Format::Text => {
             let text = plan.display(folder, columns(std::io::stdout()));
             super::print(&text.to_string())?;
+            unbuilt::tell(session, &planned.sources).await;
         }
     }
     if args.exit_code && plan.makes_something() {

@@ -2,7 +2,8 @@
 
 use super::here;
 use super::session::Session;
-use super::workbench::{self, Task};
+use super::task::{self, Task};
+use super::workbench;
 use crate::cli::RunArgs;
 use crate::error::Failure;
 use crate::shell::quoted;
@@ -28,13 +29,13 @@ pub async fn run(session: &Session, args: &RunArgs) -> Result<(), Failure> {
     }
     let service = here::service(session, named, "xp run SERVICE -- …")?;
     let bench = workbench::on_working_copy(session, service).await?;
-    let connection = workbench::connection(&args.surroundings);
+    let connection = task::connection(&args.surroundings);
     let dir = here::in_container(session, service, &bench.step.workdir);
     let task = Task {
         command: args.command.clone(),
-        env: workbench::terminal_variables(session, connection),
+        env: task::terminal_variables(session, connection),
         dir: dir.unwrap_or_else(|| bench.step.script_dir.clone()),
         connection,
     };
-    workbench::carry_out(session, service, bench, task, &args.surroundings).await
+    task::carry_out(session, service, bench, task, &args.surroundings).await
 }

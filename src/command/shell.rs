@@ -1,7 +1,8 @@
 //! `xp shell`
 
 use super::session::Session;
-use super::workbench::{self, Task};
+use super::task::{self, Task};
+use super::workbench;
 use super::{failed, here};
 use crate::cli::ShellArgs;
 use crate::console::Connection;
@@ -14,8 +15,11 @@ const BEST_SHELL: &str = "command -v bash > /dev/null 2>&1 && exec bash; exec /b
 /// Opens a shell in a service's builder container, on the working copy.
 pub async fn run(session: &Session, args: &ShellArgs) -> Result<(), Failure> {
     let named = args.service.as_deref();
-    let service = here::service(session, named, "xp shell SERVICE")?;
-    let connection = workbench::connection(&args.surroundings);
+    let service = match (args.failed, named) {
+        (true, None) => failed::service(session)?,
+        _ => here::service(session, named, "xp shell SERVICE")?,
+    };
+    let connection = task::connection(&args.surroundings);
     let (bench, dir) = match args.failed {
         true => {
             let failed = failed::last(session, service)?;
@@ -31,12 +35,12 @@ pub async fn run(session: &Session, args: &ShellArgs) -> Result<(), Failure> {
     };
     let dir = dir.unwrap_or_else(|| bench.step.script_dir.clone());
     let task = task(session, &service.name, dir, connection);
-    workbench::carry_out(session, service, bench, task, &args.surroundings).await
+    task::carry_out(session, service, bench, task, &args.surroundings).await
 }
 
 /// Returns the shell as something to be run.
 fn task(session: &Session, service: &ServiceName, dir: String, connection: Connection) -> Task {
-    let mut env = workbench::terminal_variables(session, connection);
+    let mut env = task::terminal_variables(session, connection);
     if connection.terminal().is_some() {
         // So that a person sees where this shell is: bash reads files that set a prompt of their own, and
         // is told once those are read.

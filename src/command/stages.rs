@@ -31,6 +31,8 @@ pub struct Planned {
     pub facts: EngineFacts,
     pub registry: RegistryClient,
     pub git: GitClient,
+    /// What is built of each service.
+    pub sources: BTreeMap<ServiceName, ServiceSource>,
 }
 
 /// What is asked for, with the commits that it stands for, and the clients to look for images.
@@ -156,6 +158,7 @@ pub async fn plan(
         facts,
         registry,
         git,
+        sources,
         ..
     } = resolved;
     Ok(Planned {
@@ -164,6 +167,7 @@ pub async fn plan(
         facts,
         registry,
         git,
+        sources,
     })
 }
 

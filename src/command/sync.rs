@@ -214,10 +214,12 @@ fn result_text(outcome: &SyncOutcome) -> String {
 
 fn conclude(session: &Session, rows: &[Vec<String>]) -> Result<(), Failure> {
     let ended = session.reporter.finish();
+    let printed = match session.settings.report.closes_with_table() {
+        true => super::print(&aligned(rows)),
+        false => Ok(()),
+    };
     let failures = paint(&failures(&ended), session.settings.report.color);
     _ = write!(std::io::stderr().lock(), "{failures}");
-    if session.settings.report.closes_with_table() {
-        super::print(&aligned(rows))?;
-    }
+    printed?;
     session.verdict(&ended)
 }

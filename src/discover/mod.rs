@@ -27,7 +27,7 @@ pub fn discover(root: &Path, own_files: &Path) -> std::io::Result<Folder> {
         match working_copy::survey(root, &dir) {
             Ok(Some(repository)) => repositories.push(repository),
             Ok(None) => {}
-            Err(error) => unreadable.push((dir, told(&error))),
+            Err(error) => unreadable.push((dir, told(root, &error))),
         }
     }
     let name = root
@@ -60,9 +60,11 @@ pub fn reader(root: &Path) -> impl Fn(&str) -> Result<Option<String>, ManifestEr
     }
 }
 
-/// Returns an error in one line, with what can be done about it.
-fn told(error: &dyn Diagnostic) -> String {
+/// Returns an error in one line, with what can be done about it; paths start from the folder, because
+/// others, for whom it lies elsewhere, read the manifest.
+fn told(root: &Path, error: &dyn Diagnostic) -> String {
     let chain = chain(error).replace("\n  cause: ", ": ");
     let parts = std::iter::once(chain).chain(error.hints());
-    parts.collect::<Vec<_>>().join("; ")
+    let told = parts.collect::<Vec<_>>().join("; ");
+    told.replace(&format!("{}/", root.display()), "")
 }

@@ -502,6 +502,22 @@ fn working_copies_are_told_without_blame() {
 }
 
 #[test]
+fn a_clone_of_something_else_is_told_with_a_command_that_works() {
+    let fix = |others: &[&str]| {
+        let section = working_copies(&[WorkingCopyFacts {
+            other_remotes: Some(texts(others)),
+            ..working_copy(WorkingCopyStatus::Present(checkout()))
+        }]);
+        let warning = section.findings.iter();
+        let mut warning = warning.filter(|finding| finding.severity == Severity::Warning);
+        warning.next().unwrap().fixes.join(" ")
+    };
+    assert!(fix(&["https://h/x"]).contains("remote set-url origin"));
+    // There is nothing yet whose URL could be set.
+    assert!(fix(&[]).contains("remote add origin"));
+}
+
+#[test]
 fn a_lock_is_a_warning_once_it_is_old() {
     let locked = |age| {
         let facts = WorkingCopyFacts {

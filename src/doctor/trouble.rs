@@ -47,4 +47,15 @@ impl Trouble {
             exit: Exit::Outside,
         }
     }
+
+    /// Makes one of something that was not asked, because its server had left so many other questions
+    /// without an answer.
+    pub fn given_up(what: &str, unanswered: usize) -> Self {
+        Self {
+            what: format!(
+                "{what} was given up, because the server left {unanswered} questions without an answer"
+            ),
+            ..Self::late(what, Duration::ZERO)
+        }
+    }
 }

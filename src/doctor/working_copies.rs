@@ -120,16 +120,23 @@ fn further(facts: &WorkingCopyFacts) -> Vec<Finding> {
     let dir = &facts.dir;
     let mut findings = Vec::new();
     if let Some(others) = &facts.other_remotes {
-        let has = match others.as_slice() {
-            [] => "it has no remote".to_owned(),
-            others => format!("it has {}", others.join(" and ")),
+        let (has, fix) = match others.as_slice() {
+            [] => (
+                "it has no remote".to_owned(),
+                format!("`git -C {dir} remote add origin <URL>` gives it one"),
+            ),
+            others => (
+                format!("it has {}", others.join(" and ")),
+                format!(
+                    "if the remote moved, `git -C {dir} remote set-url origin <URL>` names the new one"
+                ),
+            ),
         };
         findings.push(
             Finding::warning(format!("{dir} is no clone of {}", facts.remote))
                 .because(has)
                 .fix(format!(
-                    "if the remote moved, `git -C {dir} remote set-url origin <URL>` names the new one; \
-                     if it is another repository, give the service another `dir`"
+                    "{fix}; if it is another repository, give the service another `dir`"
                 )),
         );
     }

@@ -11,6 +11,7 @@ mod files;
 mod machine;
 mod registries;
 mod remotes;
+mod turns;
 mod waiting;
 mod working_copies;
 

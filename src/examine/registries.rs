@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
 
+use super::turns::Turns;
 use super::{Surroundings, grouped};
 use crate::client::registry::{CredentialSource, Credentials, RegistryClient, RegistryError};
 use crate::doctor::{CredentialOrigin, PushAnswer, RegistryFacts, RepositoryFacts};
 use crate::image::{ImageRepository, Registry, Tag};
 use crate::manifest::{BuilderImage, Service};
 use crate::source::GitReference;
+
+/// How many questions a registry is asked at once: as many as the client lets uploads be open.
+const AT_ONCE: usize = 8;
 
 /// Asks each registry that images are pushed to.
 pub(super) async fn registries(surroundings: &Surroundings<'_>) -> Vec<RegistryFacts> {
@@ -56,7 +60,7 @@ async fn one(
         .limited(name.clone(), client.address(&registry))
         .await;
     if address.is_ok() {
-        let name = &name;
+        let (name, turns) = (&name, &Turns::new(AT_ONCE));
         let asked = repositories.iter().map(|(repository, tag)| async move {
             let what = || format!("{name}, asked for {repository},");
             let image = repository.tagged(tag.clone());
@@ -68,8 +72,8 @@ async fn one(
                 })
             };
             let (pull, push) = tokio::join!(
-                surroundings.limited(what(), pull),
-                surroundings.limited(what(), push)
+                turns.ask(surroundings, what(), pull),
+                turns.ask(surroundings, what(), push)
             );
             RepositoryFacts {
                 name: repository.to_string(),

@@ -1,11 +1,13 @@
 //! The git remotes, and the ssh agent.
 
+use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use tokio::process::Command;
 
+use super::turns::Turns;
 use super::{Platform, Surroundings, grouped};
 use crate::client::git::GitError;
 use crate::doctor::{AgentFacts, RemoteFacts, Trouble};
@@ -15,6 +17,11 @@ use crate::source::{GitReference, GitScheme, GitUrl};
 
 /// How long the ssh agent may take.
 const AGENT: Duration = Duration::from_secs(5);
+
+/// How many questions a server of git is asked at once, as the client lets connections be open.
+const AT_ONCE: usize = 16;
+/// The same over ssh.
+const SSH_AT_ONCE: usize = 6;
 
 /// Asks each remote once for the references that the services want of it.
 pub(super) async fn remotes(
@@ -27,9 +34,24 @@ pub(super) async fn remotes(
         .services()
         .map(|service| (remote_key(&service.git.remote), service));
     let groups = grouped(services);
-    let asked = groups
-        .values()
-        .map(|services| one(surroundings, platform, services));
+    // A group has one service at least.
+    let server = |services: &[&Service]| {
+        let url = platform.git.effective_url(&services[0].git.remote);
+        (url.origin(), url.scheme())
+    };
+    let mut turns: BTreeMap<String, Turns> = BTreeMap::new();
+    for services in groups.values() {
+        let (origin, scheme) = server(services);
+        let at_once = match scheme {
+            GitScheme::Ssh => SSH_AT_ONCE,
+            _ => AT_ONCE,
+        };
+        turns.entry(origin).or_insert_with(|| Turns::new(at_once));
+    }
+    let asked = groups.values().map(|services| {
+        let turns = &turns[&server(services).0];
+        one(surroundings, platform, services, turns)
+    });
     let is_ssh = |service: &Service| is_over_ssh(platform, &service.git.remote);
     let forwarded = surroundings.services_with(|service| {
         let builder = service.builder.as_ref();
@@ -53,11 +75,10 @@ async fn one(
     surroundings: &Surroundings<'_>,
     platform: &Platform<'_>,
     services: &[&Service],
+    turns: &Turns,
 ) -> RemoteFacts {
-    // A group has one service at least.
     let url = &services[0].git.remote;
     let effective = platform.git.effective_url(url);
-    let started = Instant::now();
     let mut facts = RemoteFacts {
         url: url.to_string(),
         effective: (effective != *url).then(|| effective.to_string()),
@@ -74,17 +95,23 @@ async fn one(
         return facts;
     }
     let what = format!("the git remote {url}");
-    match surroundings.limited(what, ask(platform, services)).await {
-        Ok((found, errors)) => {
+    let question = async {
+        // Waiting for a turn is no time that the remote took.
+        let started = Instant::now();
+        let answer = ask(platform, services).await?;
+        Ok::<_, GitError>((answer, started.elapsed()))
+    };
+    match turns.ask(surroundings, what, question).await {
+        Ok(((found, errors), took)) => {
             facts.found = Some(found);
             facts.troubles = errors;
+            facts.took = took;
         }
         Err(trouble) => {
             facts.found = Some(Vec::new());
             facts.troubles = vec![trouble];
         }
     }
-    facts.took = started.elapsed();
     facts
 }
 

@@ -8,6 +8,7 @@ use super::build::{Build, Context};
 use super::draft::{Draft, LeftOut};
 use super::place::{Place, same_remote};
 use super::repository::{Folder, Repository};
+use super::secret::without_logins;
 use super::services::{Candidate, services};
 use super::sources::Source;
 use super::{InitError, Read, Wishes, compose, gitmodules, path, repo, skaffold, west};
@@ -243,7 +244,7 @@ fn nothing(draft: &Draft, folder: &Folder) -> InitError {
         false => {
             let reasons = draft.left_out.iter();
             let reasons: Vec<String> = reasons
-                .map(|left| format!("\n  {}: {}", left.what, left.why))
+                .map(|left| format!("\n  {}: {}", left.what, without_logins(&left.why)))
                 .collect();
             format!(
                 "nothing in {} can become a service:{}",

@@ -8,14 +8,12 @@ use std::collections::BTreeMap;
 use self::merge::Partial;
 pub(super) use self::service::known_image;
 use super::build::{Build, Context};
+use super::files::Files;
 use super::interpolate::environment_file;
 use super::yaml::{YamlFile, get};
 use super::{Read, path};
 use crate::manifest::ManifestError;
 use crate::manifest::node::Node;
-
-/// Files that include and extend each other, at most.
-const MAX_FILES: usize = 200;
 
 /// What compose files say.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -38,9 +36,8 @@ pub fn read(files: &[String], read: &Read<'_>) -> Result<Composed, ManifestError
         .map(|text| environment_file(&text))
         .unwrap_or_default();
     let mut loader = Loader {
-        read,
+        files: Files::new(read),
         values,
-        opened: 0,
     };
     let services = loader.project(files, dir, &mut Vec::new())?;
     let mut composed = Composed::default();
@@ -69,10 +66,9 @@ pub fn read(files: &[String], read: &Read<'_>) -> Result<Composed, ManifestError
 type Services = Vec<(String, Partial)>;
 
 struct Loader<'r> {
-    read: &'r Read<'r>,
+    files: Files<'r>,
     /// The values of variables.
     values: BTreeMap<String, String>,
-    opened: usize,
 }
 
 /// Where a file is, and what paths in it start from.
@@ -219,17 +215,7 @@ impl Loader<'_> {
     }
 
     fn open(&mut self, file: &str) -> Result<YamlFile, ManifestError> {
-        self.opened += 1;
-        let text = match (self.read)(file)? {
-            _ if self.opened > MAX_FILES => {
-                return Err(super::wrong_file(
-                    file,
-                    format!("it is one of more than {MAX_FILES} files that include each other"),
-                ));
-            }
-            Some(text) => text,
-            None => return Err(super::wrong_file(file, "there is no such file")),
-        };
+        let text = self.files.open(file)?;
         YamlFile::parse(file, &text)
     }
 

@@ -1,5 +1,6 @@
 //! `.gitmodules`: the submodules of the platform's folder.
 
+use super::files::existing;
 use super::project::{Project, Projects};
 use super::{Read, path};
 use crate::manifest::ManifestError;
@@ -27,9 +28,7 @@ pub fn read(
     base: Option<&GitUrl>,
     branch: Option<&str>,
 ) -> Result<Projects, ManifestError> {
-    let Some(text) = read(file)? else {
-        return Err(super::wrong_file(file, "there is no such file"));
-    };
+    let text = existing(file, read)?;
     let mut found = Projects::default();
     for module in sections(file, &text)? {
         let Some(written) = &module.path else {

@@ -1,9 +1,13 @@
 //! A draft to the text of a manifest.
 
 use super::draft::{Argument, Draft, Key, LeftOut, Registry, Scripts, Service};
+use super::secret::without_logins;
 
 /// Marks, in the manifest, what `xp init` could not know.
 pub const MARK: &str = "TODO";
+
+/// The file with the schema that the first line names, which lies beside the manifest.
+pub const SCHEMA: &str = "x-platform.schema.json";
 
 /// How long a line of a comment may be.
 const WIDTH: usize = 100;
@@ -29,7 +33,7 @@ pub struct Marked {
 /// Writes a draft.
 pub(super) fn render(draft: &Draft) -> Rendered {
     let mut page = Page::default();
-    page.line(0, "# yaml-language-server: $schema=x-platform.schema.json");
+    page.line(0, &format!("# yaml-language-server: $schema={SCHEMA}"));
     page.line(0, "#");
     let sources = match draft.sources.as_slice() {
         [] => String::new(),
@@ -38,6 +42,10 @@ pub(super) fn render(draft: &Draft) -> Rendered {
     page.comment(
         0,
         &format!("Written by `xp init`{sources}. What it cannot know is marked `{MARK}`."),
+    );
+    page.comment(
+        0,
+        "`xp schema > x-platform.schema.json` makes the first line help in an editor.",
     );
     page.gap();
     page.line(0, "version: 1");
@@ -79,7 +87,7 @@ fn registry(page: &mut Page, registry: &Registry) {
         Registry::Suggested(prefix) => {
             page.todo(
                 0,
-                "the images below were named so. Take the `#` away to push there; until then they stay in \
+                "the images below were named so: take the `#` away to push there. Until then they stay in \
                  the local engine",
             );
             page.line(0, &format!("# registry: {}", scalar(prefix)));
@@ -246,10 +254,11 @@ impl Page {
     }
 }
 
-/// Returns a text without line ends, which would end a comment; names in other tools' files may have some.
+/// Returns a text as a comment may have it: without line ends, which would end it and which names in other
+/// tools' files may have, and without the logins of URLs.
 fn one_line(text: &str) -> String {
     let is_space = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
-    text.replace(is_space, " ")
+    without_logins(text).replace(is_space, " ")
 }
 
 /// Returns a text as YAML has it, in quotes where it would be taken for something else without.

@@ -5,15 +5,13 @@ use std::sync::Arc;
 
 use roxmltree::{Document as Xml, Node};
 
+use super::files::Files;
 use super::project::{Project, Projects};
 use super::{Read, path};
 use crate::manifest::ManifestError;
 use crate::manifest::document::Document;
 use crate::manifest::error::Problem;
 use crate::manifest::span::Span;
-
-/// Manifests that include each other, at most.
-const MAX_FILES: usize = 200;
 
 /// Reads a manifest, with those that it includes.
 ///
@@ -30,10 +28,9 @@ pub fn read(
     base: Option<&str>,
 ) -> Result<Projects, ManifestError> {
     let mut reader = Reader {
-        read,
+        files: Files::new(read),
         folder,
         base,
-        opened: 0,
         open: Vec::new(),
         remotes: BTreeMap::new(),
         default: Defaults::default(),
@@ -67,10 +64,9 @@ struct Written {
 }
 
 struct Reader<'r> {
-    read: &'r Read<'r>,
+    files: Files<'r>,
     folder: &'r str,
     base: Option<&'r str>,
-    opened: usize,
     open: Vec<String>,
     remotes: BTreeMap<String, Remote>,
     default: Defaults,
@@ -79,17 +75,10 @@ struct Reader<'r> {
 
 impl Reader<'_> {
     fn file(&mut self, file: &str) -> Result<(), ManifestError> {
-        self.opened += 1;
-        if self.opened > MAX_FILES || self.open.iter().any(|open| open == file) {
-            let message = match self.opened > MAX_FILES {
-                true => format!("it is one of more than {MAX_FILES} that include each other"),
-                false => "it includes itself".to_owned(),
-            };
-            return Err(super::wrong_file(file, message));
+        if self.open.iter().any(|open| open == file) {
+            return Err(super::wrong_file(file, "it includes itself"));
         }
-        let Some(text) = (self.read)(file)? else {
-            return Err(super::wrong_file(file, "there is no such file"));
-        };
+        let text = self.files.open(file)?;
         let document = Arc::new(Document {
             path: file.to_owned(),
             text: text.trim_start_matches('\u{feff}').to_owned(),
@@ -97,7 +86,14 @@ impl Reader<'_> {
         let xml = Xml::parse(&document.text).map_err(|error| {
             let place = error.pos();
             let span = span_at(&document.text, place.row, place.col);
-            let problem = Problem::at(span, format!("this is not XML: {error}"));
+            let message = match error {
+                // Its entities may stand for other files, or grow without end.
+                roxmltree::Error::DtdDetected => {
+                    "it has a document type (DTD), which a manifest of repo has not".to_owned()
+                }
+                error => format!("this is not XML: {error}"),
+            };
+            let problem = Problem::at(span, message);
             ManifestError::new(&document, vec![problem])
         })?;
         let root = xml.root_element();

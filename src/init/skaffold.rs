@@ -1,13 +1,11 @@
 //! `skaffold.yaml`: the artifacts that Skaffold would build.
 
 use super::build::{Build, Context, Value};
+use super::files::Files;
 use super::yaml::{YamlFile, get};
-use super::{Read, path};
+use super::{Read, path, secret};
 use crate::manifest::ManifestError;
 use crate::manifest::node::Node;
-
-/// Files that require each other, at most.
-const MAX_FILES: usize = 200;
 
 /// Builders of Skaffold that take a Dockerfile.
 const DOCKERFILE: [&str; 2] = ["docker", "kaniko"];
@@ -21,7 +19,7 @@ const OTHER: [&str; 5] = ["bazel", "buildpacks", "custom", "jib", "ko"];
 /// A file that is missing, no YAML, or of another shape.
 pub fn read(file: &str, read: &Read<'_>) -> Result<Vec<Build>, ManifestError> {
     let mut reader = Reader {
-        read,
+        files: Files::new(read),
         done: Vec::new(),
         builds: Vec::new(),
     };
@@ -30,7 +28,7 @@ pub fn read(file: &str, read: &Read<'_>) -> Result<Vec<Build>, ManifestError> {
 }
 
 struct Reader<'r> {
-    read: &'r Read<'r>,
+    files: Files<'r>,
     done: Vec<String>,
     builds: Vec<Build>,
 }
@@ -42,14 +40,7 @@ impl Reader<'_> {
             return Ok(());
         }
         self.done.push(file.to_owned());
-        if self.done.len() > MAX_FILES {
-            let message =
-                format!("it is one of more than {MAX_FILES} files that require each other");
-            return Err(super::wrong_file(file, message));
-        }
-        let Some(text) = (self.read)(file)? else {
-            return Err(super::wrong_file(file, "there is no such file"));
-        };
+        let text = self.files.open(file)?;
         let yaml = YamlFile::parse(file, &text)?;
         for document in yaml.documents() {
             yaml.mapping(document, "a document")?;
@@ -163,7 +154,8 @@ fn artifact_build(
         if let Some(args) = get(docker, "buildArgs") {
             for entry in yaml.mapping(args, "`buildArgs`")? {
                 let text = yaml.text(&entry.value, "a build argument")?;
-                build.args.push((entry.key.clone(), argument(text)));
+                let value = argument(&entry.key, text);
+                build.args.push((entry.key.clone(), value));
             }
         }
         for key in ["secrets", "ssh", "network", "addHost"] {
@@ -187,12 +179,12 @@ fn artifact_build(
     Ok(build)
 }
 
-fn argument(text: Option<&str>) -> Value {
+fn argument(name: &str, text: Option<&str>) -> Value {
     match text {
-        Some(text) if text.contains("{{") => Value::Unknown(format!(
+        Some(text) if text.contains("{{") && !text.contains("${{") => Value::Unknown(format!(
             "Skaffold makes it by a template, `{text}`: `${{{{ env.NAME }}}}` stands for a variable here"
         )),
-        Some(text) => Value::Text(text.to_owned(), None),
+        Some(text) => secret::argument(name, text, &[], None),
         None => Value::Unknown("Skaffold takes it from the environment".to_owned()),
     }
 }

@@ -1,5 +1,6 @@
 //! Which files of other tools are there.
 
+use super::files::existing;
 use super::{Read, path};
 use crate::manifest::ManifestError;
 
@@ -140,9 +141,7 @@ fn west(read: &Read<'_>) -> Result<Option<String>, ManifestError> {
 ///
 /// There is no such file, or no tool's that is known.
 pub fn source_of(file: &str, read: &Read<'_>) -> Result<Source, ManifestError> {
-    let Some(text) = read(file)? else {
-        return Err(super::wrong_file(file, "there is no such file"));
-    };
+    let text = existing(file, read)?;
     let file = file.to_owned();
     if path::last(&file) == ".gitmodules" {
         return Ok(Source::Submodules(file));

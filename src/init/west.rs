@@ -2,14 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::files::Files;
 use super::project::{Project, Projects};
 use super::yaml::{YamlFile, get};
 use super::{Read, path};
 use crate::manifest::ManifestError;
 use crate::manifest::node::{Kind, Node};
-
-/// Manifests that import each other, at most.
-const MAX_FILES: usize = 200;
 
 /// Reads a west manifest, with those that it imports as far as they are here.
 ///
@@ -21,7 +19,7 @@ const MAX_FILES: usize = 200;
 pub fn read(file: &str, read: &Read<'_>) -> Result<Projects, ManifestError> {
     let mut reader = Reader {
         read,
-        opened: 0,
+        files: Files::new(read),
         open: Vec::new(),
         names: Vec::new(),
         found: Projects::default(),
@@ -32,7 +30,7 @@ pub fn read(file: &str, read: &Read<'_>) -> Result<Projects, ManifestError> {
 
 struct Reader<'r> {
     read: &'r Read<'r>,
-    opened: usize,
+    files: Files<'r>,
     open: Vec<String>,
     /// The projects so far: the first of a name counts.
     names: Vec<String>,
@@ -56,14 +54,7 @@ impl Filter {
 
 impl Reader<'_> {
     fn file(&mut self, file: &str, filter: &Filter) -> Result<(), ManifestError> {
-        self.opened += 1;
-        if self.opened > MAX_FILES {
-            let message = format!("it is one of more than {MAX_FILES} that import each other");
-            return Err(super::wrong_file(file, message));
-        }
-        let Some(text) = (self.read)(file)? else {
-            return Err(super::wrong_file(file, "there is no such file"));
-        };
+        let text = self.files.open(file)?;
         let yaml = YamlFile::parse(file, &text)?;
         let Some(manifest) = yaml.root()?.and_then(|root| get(root, "manifest")) else {
             return Err(super::wrong_file(

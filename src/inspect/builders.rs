@@ -54,7 +54,9 @@ impl Diagnostic for BuilderError {
                     known.iter().map(String::as_str),
                 );
                 vec![hint.unwrap_or_else(|| {
-                    "`builders.dir` names the folder of the builders".to_owned()
+                    "write a Dockerfile with the toolchain there, such as `FROM golang:1`; \
+                     `builders.dir` names another folder for all builders"
+                        .to_owned()
                 })]
             }
             Self::Unreadable { .. } => {

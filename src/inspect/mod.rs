@@ -13,7 +13,7 @@ use futures_util::StreamExt as _;
 
 pub use builders::{BuilderError, builder_names, folder_builder};
 pub use labels::labels;
-pub use working_copies::{Found, compared, working_copies};
+pub use working_copies::{Asked, Found, compared, unpushed, working_copies};
 
 use crate::client::registry::{RegistryClient, RegistryError};
 use crate::error::{Diagnostic as _, chain};

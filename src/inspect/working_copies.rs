@@ -10,7 +10,7 @@ use crate::client::git::{GitClient, GitError, Head, Opened, RemoteRefs, WorkingC
 use crate::manifest::ServiceName;
 use crate::resolve::{Request, Resolution, choose};
 use crate::source::{CommitId, ResolvedReference};
-use crate::status::{Checkout, WorkingCopyStatus};
+use crate::status::{Checkout, Unpushed, WorkingCopyStatus};
 
 /// How many working copies are looked at at once: reading files waits for the disk more than it computes.
 const AT_ONCE: usize = 32;
@@ -53,6 +53,69 @@ pub async fn compared(
     });
     let compared = compared.buffer_unordered(AT_ONCE);
     compared.filter_map(std::future::ready).collect().await
+}
+
+/// A service whose working copy is asked what it has that the remote has not.
+pub struct Asked {
+    /// Which.
+    pub service: ServiceName,
+    /// The commit that the service's reference stands for.
+    pub tip: CommitId,
+    /// The folders and files of the repository that it is built from; all where there are none.
+    pub paths: Vec<String>,
+}
+
+/// Finds what working copies have that the remotes have not; each is looked at once, however many services
+/// it has. One that is not there, or cannot be read, has nothing.
+pub async fn unpushed(wanted: BTreeMap<PathBuf, Vec<Asked>>) -> BTreeMap<ServiceName, Unpushed> {
+    let looked_at = futures_util::stream::iter(wanted).map(|(dir, asked)| async move {
+        let found = spawn_blocking(move || unpushed_of(&dir, asked)).await;
+        futures_util::stream::iter(found.unwrap_or_default())
+    });
+    let found = looked_at.buffer_unordered(AT_ONCE);
+    found.flatten().collect().await
+}
+
+fn unpushed_of(dir: &Path, asked: Vec<Asked>) -> Vec<(ServiceName, Unpushed)> {
+    let Ok(Opened::WorkingCopy(copy)) = WorkingCopy::open(dir) else {
+        return Vec::new();
+    };
+    let (branch, head) = match copy.head() {
+        Ok(Head::Branch { name, commit }) => (Some(name), commit),
+        Ok(Head::Detached(commit)) => (None, commit),
+        Ok(Head::Unborn) | Err(_) => return Vec::new(),
+    };
+    let modified = copy.modified_paths().unwrap_or_default();
+    let found = asked.into_iter().map(
+        |Asked {
+             service,
+             tip,
+             paths,
+         }| {
+            let is_of_it = |file: &&String| {
+                let mut paths = paths.iter();
+                paths.len() == 0 || paths.any(|path| Path::new(file).starts_with(path))
+            };
+            let makes_a_difference = || {
+                let mut paths = paths.iter();
+                paths.len() == 0 || paths.any(|path| copy.differs_at(path, head, tip))
+            };
+            // A tip that is not here yet is not what these commits were made on.
+            let ahead = match head != tip && copy.has_commit(tip) && makes_a_difference() {
+                true => copy
+                    .ahead_and_behind(head, tip)
+                    .map_or(0, |(ahead, _)| ahead),
+                false => 0,
+            };
+            let unpushed = Unpushed {
+                branch: branch.clone(),
+                ahead,
+                modified: modified.iter().filter(is_of_it).count(),
+            };
+            (service, unpushed)
+        },
+    );
+    found.collect()
 }
 
 fn look(client: &GitClient, dir: &Path, request: &Request) -> Found {

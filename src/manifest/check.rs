@@ -1,6 +1,7 @@
 //! What must hold between services.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
 use super::decode::Decoded;
@@ -64,9 +65,10 @@ fn images(services: &[Decoded], registry: Option<&RegistryPrefix>, problems: &mu
 }
 
 fn working_copies(services: &[Decoded], cache_dir: &Path, problems: &mut Vec<Problem>) {
-    // The many services of one working copy are compared with others by the first of them.
-    let mut distinct: Vec<&Decoded> = Vec::new();
-    for later in services {
+    // In the order of paths, what lies in a folder follows the folder, so that each service is compared with
+    // those alone that it may be in conflict with. Of the many services of one working copy, it is the first.
+    let mut by_dir: BTreeMap<&Path, Vec<(usize, &Decoded)>> = BTreeMap::new();
+    for (index, later) in services.iter().enumerate() {
         let dir = &later.service.dir;
         let name = &later.service.name;
         if is_within(dir, cache_dir) {
@@ -77,9 +79,8 @@ fn working_copies(services: &[Decoded], cache_dir: &Path, problems: &mut Vec<Pro
             problems.push(Problem::at(later.places.dir, message));
         }
         let mut is_distinct = true;
-        for earlier in &distinct {
+        for earlier in in_one_line(&by_dir, dir) {
             let other = &earlier.service.dir;
-            // Each is compared with each, so only what is needed is looked at.
             let same_remote = || earlier.service.git.remote == later.service.git.remote;
             let first = &earlier.service.name;
             let problem = if dir == other {
@@ -92,7 +93,7 @@ fn working_copies(services: &[Decoded], cache_dir: &Path, problems: &mut Vec<Pro
                 );
                 Problem::at(later.places.dir, message)
                     .help("one working copy has one remote: give each its own `dir`")
-            } else if is_within(dir, other) || is_within(other, dir) {
+            } else {
                 let (inner, outer) = if is_within(dir, other) {
                     (name, first)
                 } else {
@@ -107,8 +108,6 @@ fn working_copies(services: &[Decoded], cache_dir: &Path, problems: &mut Vec<Pro
                 } else {
                     problem.help("move one of them, so that neither contains the other")
                 }
-            } else {
-                continue;
             };
             // An inherited `dir` stands at one place only.
             problems.push(if earlier.places.dir == later.places.dir {
@@ -118,9 +117,33 @@ fn working_copies(services: &[Decoded], cache_dir: &Path, problems: &mut Vec<Pro
             });
         }
         if is_distinct {
-            distinct.push(later);
+            by_dir
+                .entry(from_root(dir))
+                .or_default()
+                .push((index, later));
         }
     }
+}
+
+/// Returns the services whose folders are a folder, lie in it, or have it in them, in the manifest's order.
+fn in_one_line<'d>(
+    by_dir: &BTreeMap<&Path, Vec<(usize, &'d Decoded)>>,
+    dir: &Path,
+) -> Vec<&'d Decoded> {
+    let dir = from_root(dir);
+    let outer = dir.ancestors().filter_map(|outer| by_dir.get(outer));
+    let inner = by_dir
+        .range::<Path, _>((Bound::Excluded(dir), Bound::Unbounded))
+        .take_while(|(inner, _)| inner.starts_with(dir))
+        .map(|(_, services)| services);
+    let mut found: Vec<(usize, &Decoded)> = outer.chain(inner).flatten().copied().collect();
+    found.sort_by_key(|(index, _)| *index);
+    found.into_iter().map(|(_, service)| service).collect()
+}
+
+/// Returns a folder as the folders above it have it: the manifest's own is above all.
+fn from_root(dir: &Path) -> &Path {
+    dir.strip_prefix(".").unwrap_or(dir)
 }
 
 /// Tells whether `inner` is `outer` or lies below it.

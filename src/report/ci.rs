@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::path::Path;
 
+use unicode_width::UnicodeWidthChar as _;
+
 /// The CI system whose log xp writes into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Ci {
@@ -122,8 +124,10 @@ impl Ci {
             // Its marks need a carriage return and an escape, which no cleaned line has.
             Self::Plain | Self::GitLab => Cow::Borrowed(line),
             Self::GitHub => {
-                let is_space = |c: char| c.is_whitespace() || c.is_control() || c == '\u{feff}';
-                let text = line.trim_start_matches(is_space);
+                // GitHub compares texts as people read them: what is not seen counts for nothing.
+                let is_unseen =
+                    |c: char| c.is_whitespace() || c == '\u{ad}' || c.width().unwrap_or(0) == 0;
+                let text = line.trim_start_matches(is_unseen);
                 let indent = &line[..line.len() - text.len()];
                 let line = match text.strip_prefix("::") {
                     Some(rest) => Cow::Owned(format!("{indent}: :{rest}")),
@@ -253,6 +257,7 @@ mod tests {
         let harmless = |line| Ci::GitHub.without_commands(line).into_owned();
         assert_eq!(harmless("::endgroup::"), ": :endgroup::");
         assert_eq!(harmless(" \u{feff}\t::error::x"), " \u{feff}\t: :error::x");
+        assert_eq!(harmless("\u{200b}\u{ad}::x"), "\u{200b}\u{ad}: :x");
         assert_eq!(harmless("x ##[error]y##[group]"), "x ## [error]y## [group]");
         assert_eq!(harmless("std::vector"), "std::vector");
         assert_eq!(

@@ -28,9 +28,9 @@ pub use question::{ask, say};
 pub use replay::Replay;
 pub use summary::{failures, summary};
 pub use terminal::columns;
-pub use text::{elapsed, paint, severity_painted, shortened};
+pub use text::{elapsed, first_line, paint, severity_painted, shortened};
 
-use crate::error::Exit;
+use crate::error::{Exit, harmless};
 use crate::event::{Event, Events, FailedStep, Outcome, Unit};
 use crate::record::Happened;
 use bars::Bars;
@@ -112,13 +112,17 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// Returns the same without anything that a CI system would take for a command: it is told again at
-    /// the end, where everything is read.
+    /// Returns the same without anything that a terminal or a CI system would take for a command: it is
+    /// told again at the end, where everything is read.
     fn without_commands(mut self, ci: Ci) -> Self {
-        let harmless = |text: &str| ci.without_commands(text).into_owned();
+        let harmless = |text: &str| {
+            let text = harmless(text);
+            let lines = text.split('\n').map(|line| ci.without_commands(line));
+            lines.collect::<Vec<_>>().join("\n")
+        };
         if let Outcome::Failed(step) = &mut self.outcome {
-            let lines: Vec<String> = step.message.lines().map(harmless).collect();
-            step.message = lines.join("\n");
+            step.message = harmless(&step.message);
+            step.hints = step.hints.iter().map(|hint| harmless(hint)).collect();
             step.by_hand = step.by_hand.as_deref().map(harmless);
         }
         self.tail = self.tail.iter().map(|line| harmless(line)).collect();

@@ -67,7 +67,7 @@ fn row(unit: &UnitPlan, ended: Option<&Ended>) -> Vec<String> {
         None | Some(Outcome::Stopped) => "stopped",
     };
     let why = match ended.map(|ended| &ended.outcome) {
-        // What it said stands above the table.
+        // What it said stands below the table.
         Some(Outcome::Failed(step)) => format!("{} failed", step.phase),
         Some(Outcome::Blocked(needed)) => format!("needs {needed}"),
         _ => unit.reason.clone(),

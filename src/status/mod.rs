@@ -5,6 +5,7 @@ mod json;
 mod table;
 #[cfg(test)]
 mod tests;
+mod unbuilt;
 
 use std::path::PathBuf;
 
@@ -13,6 +14,7 @@ use crate::manifest::ServiceName;
 use crate::plan::Sighting;
 use crate::recipe::Standing;
 use crate::source::{CommitId, Origin, ServiceSource};
+pub use unbuilt::{Unpushed, unbuilt};
 
 /// How one service stands.
 #[derive(Debug, Clone, PartialEq)]

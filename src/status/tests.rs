@@ -163,3 +163,27 @@ fn json_has_everything() {
     assert_eq!(two["commit"], Value::Null);
     assert_eq!(two["workingCopy"]["state"], "missing");
 }
+
+#[test]
+fn what_is_not_built_is_what_the_branch_lacks() {
+    let said = |branch: Option<&str>, ahead, modified| {
+        let source = service("a", WorkingCopyStatus::Missing).source.unwrap();
+        let unpushed = Unpushed {
+            branch: branch.map(str::to_owned),
+            ahead,
+            modified,
+        };
+        unbuilt("src/a", &source, &unpushed)
+    };
+    assert_eq!(
+        said(Some("master"), 2, 1).unwrap(),
+        "not built: 2 commits and 1 modified file in src/a, which master of its remote lacks"
+    );
+    assert_eq!(said(Some("topic"), 2, 0), None);
+    assert_eq!(said(None, 2, 0), None);
+    assert_eq!(said(Some("master"), 0, 0), None);
+    assert_eq!(
+        said(None, 2, 3).unwrap(),
+        "not built: 3 modified files in src/a, which master of its remote lacks"
+    );
+}

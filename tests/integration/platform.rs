@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -103,22 +104,25 @@ impl Context {
         let dockerfile = format!("FROM {}\nCOPY root /\n", self.engine().busybox());
         let builder = self.builder("git", &dockerfile, &[]);
         let root = self.dir().join(&builder).join("root");
-        let git = process::succeed(Command::new("sh").args(["-c", "command -v git"]));
-        let libraries = process::succeed(Command::new("ldd").arg(&git));
+        self.copy_program("git", &root);
+        builder
+    }
+
+    /// Copies a program of the machine with its libraries, for an image whose root that folder is.
+    pub fn copy_program(&self, name: &str, root: &Path) {
+        let script = format!("command -v {name}");
+        let program = process::succeed(Command::new("sh").args(["-c", &script]));
+        let libraries = process::succeed(Command::new("ldd").arg(&program));
         let paths = libraries
             .split_whitespace()
             .filter(|word| word.starts_with('/'));
-        for path in paths.chain(["/bin/git"]) {
-            let from = if path == "/bin/git" {
-                git.as_str()
-            } else {
-                path
-            };
+        let here = format!("/bin/{name}");
+        for path in paths.chain([here.as_str()]) {
+            let from = if path == here { &program } else { path };
             let to = root.join(path.trim_start_matches('/'));
-            fs::create_dir_all(to.parent().expect("a folder")).expect("a folder of the builder");
+            fs::create_dir_all(to.parent().expect("a folder")).expect("a folder of the image");
             fs::copy(from, &to).unwrap_or_else(|error| panic!("{from}: {error}"));
         }
-        builder
     }
 
     /// Demands that the engine has an image of a service that is tagged with a commit and says that

@@ -6,9 +6,7 @@ use std::time::Duration;
 
 use bollard::container::LogOutput;
 use bollard::exec::{CreateExecOptions, StartExecOptions, StartExecResults};
-use bollard::models::{
-    ContainerCreateBody, ExecInspectResponse, HealthConfig, HostConfig, Mount, MountType,
-};
+use bollard::models::ExecInspectResponse;
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
 };
@@ -17,15 +15,9 @@ use futures_util::StreamExt as _;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::Mutex;
 
+use super::container_spec::ContainerSpec;
+use super::main_shell::{READY, main_script};
 use super::{Engine, EngineError};
-use crate::image::ImageReference;
-use crate::shell::quoted;
-
-/// The folder that is `HOME` for everybody but root.
-pub const HOME: &str = "/home/xp";
-
-/// What the container's own shell prints when everything is prepared.
-const READY: &str = "xp-ready";
 
 /// How long it may take to give the files of a build back to their owner.
 const GIVE_BACK_TIMEOUT: Duration = Duration::from_secs(120);
@@ -41,51 +33,6 @@ const END_ATTEMPTS: u32 = 25;
 
 /// The size of the chunks in which a script's output is read.
 pub(super) const OUTPUT_CAPACITY: usize = 64 * 1024;
-
-/// A folder or file of the host in a container.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bind {
-    /// The path on the engine's host.
-    pub source: String,
-    /// The path in the container.
-    pub target: String,
-    /// Whether it may only be read.
-    pub read_only: bool,
-}
-
-/// What a builder container is to be.
-#[derive(Debug, Clone)]
-pub struct ContainerSpec {
-    /// The image.
-    pub image: ImageReference,
-    /// How to find it again.
-    pub labels: HashMap<String, String>,
-    /// The variables of every script, `HOME` excepted.
-    pub env: Vec<(String, String)>,
-    /// The user and the group that run the scripts.
-    pub user: (u32, u32),
-    /// Whose the files in `written` are before and after.
-    pub owner: (u32, u32),
-    /// The folders, as the container sees them, that scripts write to.
-    pub written: Vec<String>,
-    /// Further groups, such as that of the engine's socket.
-    pub groups: Vec<u32>,
-    /// Mounts, those of outer folders first.
-    pub binds: Vec<Bind>,
-    /// The network mode; the engine's default where there is none.
-    pub network: Option<String>,
-    /// The limit of memory, in bytes.
-    pub memory: Option<u64>,
-    /// The limit of processors, in billionths.
-    pub nano_cpus: Option<u64>,
-}
-
-impl ContainerSpec {
-    /// Tells whether scripts leave files of somebody else than their owner.
-    fn gives_back(&self) -> bool {
-        self.user != self.owner
-    }
-}
 
 /// A builder container that does not run yet: it is to be started or removed.
 pub struct CreatedContainer {
@@ -119,7 +66,7 @@ impl CreatedContainer {
         let options = None::<bollard::query_parameters::CreateContainerOptions>;
         let created = engine
             .docker
-            .create_container(options, create_body(spec))
+            .create_container(options, spec.body())
             .await
             .map_err(|error| not_started(spec, error))?;
         Ok(Self {
@@ -334,116 +281,6 @@ async fn wait_until_gone(engine: &Engine, id: &str, limit: Duration) {
 async fn pause(attempt: u32) {
     let pause = Duration::from_millis(2 << attempt.min(10));
     tokio::time::sleep(pause.min(LONGEST_PAUSE)).await;
-}
-
-fn create_body(spec: &ContainerSpec) -> ContainerCreateBody {
-    let home = if spec.user.0 == 0 { "/root" } else { HOME };
-    let mut env: Vec<String> = spec
-        .env
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
-    if !spec.env.iter().any(|(name, _)| name == "HOME") {
-        env.push(format!("HOME={home}"));
-    }
-    // Mounts and not the engine's `binds`, which are cut at colons.
-    let mount = |bind: &Bind| Mount {
-        typ: Some(MountType::BIND),
-        source: Some(bind.source.clone()),
-        target: Some(bind.target.clone()),
-        read_only: Some(bind.read_only),
-        ..Default::default()
-    };
-    let limit = |value: Option<u64>| value.map(|value| i64::try_from(value).unwrap_or(i64::MAX));
-    ContainerCreateBody {
-        image: Some(spec.image.to_string()),
-        entrypoint: Some(vec!["/bin/sh".to_owned()]),
-        cmd: Some(Vec::new()),
-        user: Some("0:0".to_owned()),
-        working_dir: Some("/".to_owned()),
-        env: Some(env),
-        labels: Some(spec.labels.clone()),
-        attach_stdin: Some(true),
-        attach_stdout: Some(true),
-        attach_stderr: Some(true),
-        open_stdin: Some(true),
-        stdin_once: Some(true),
-        // A check of the service that the image was made for would run, and fail, all the time.
-        healthcheck: Some(HealthConfig {
-            test: Some(vec!["NONE".to_owned()]),
-            ..Default::default()
-        }),
-        host_config: Some(HostConfig {
-            init: Some(true),
-            auto_remove: Some(true),
-            mounts: Some(spec.binds.iter().map(mount).collect()),
-            network_mode: spec.network.clone(),
-            group_add: Some(spec.groups.iter().map(u32::to_string).collect()),
-            memory: limit(spec.memory),
-            nano_cpus: limit(spec.nano_cpus),
-            ..Default::default()
-        }),
-        ..Default::default()
-    }
-}
-
-/// What the container's main shell does, as root and with no more than a shell needs: an image may
-/// lack `grep` and the like.
-///
-/// All of it is one command, as a shell executes nothing before it has read a command to its end:
-/// so `read` cannot take a part of the script for its input.
-fn main_script(spec: &ContainerSpec) -> String {
-    let (uid, gid) = spec.user;
-    let mut script = String::from("{ exec 2> /dev/null\n");
-    if uid == 0 {
-        script.push_str("mkdir -p /root\n");
-    } else {
-        let home = home_folders(spec).join(" ");
-        // Tools such as git, ssh and npm fail for a user without a name.
-        script.push_str(&format!(
-            r#"mkdir -p /etc {home}; chown {uid}:{gid} {home}
-known=; while IFS=: read -r name _ id _; do [ "$id" = {uid} ] && known=1; done < /etc/passwd
-[ -n "$known" ] || echo 'xp:x:{uid}:{gid}:xp:{HOME}:/bin/sh' >> /etc/passwd
-known=; while IFS=: read -r name _ id _; do [ "$id" = {gid} ] && known=1; done < /etc/group
-[ -n "$known" ] || echo 'xp:x:{gid}:' >> /etc/group
-"#
-        ));
-    }
-    if uid != 0 && spec.gives_back() {
-        // What is mounted belongs to the caller, and this user has to write to it.
-        script.push_str(&chown(&spec.written, spec.user));
-    }
-    script.push_str(&format!(
-        "echo {READY}\nwhile read -r signal process; do kill \"-$signal\" \"$process\"; done\n"
-    ));
-    if spec.gives_back() {
-        // No script may write behind the back of what follows: all processes but this one end.
-        script.push_str("kill -9 -1\n");
-        script.push_str(&chown(&spec.written, spec.owner));
-    }
-    script.push_str("}\n");
-    script
-}
-
-/// Returns the home folder, and those between it and what is mounted below it: the engine made
-/// these as root.
-fn home_folders(spec: &ContainerSpec) -> Vec<String> {
-    let mut folders = vec![HOME.to_owned()];
-    for bind in &spec.binds {
-        let Some(below) = bind.target.strip_prefix(&format!("{HOME}/")) else {
-            continue;
-        };
-        let ends = below.match_indices('/').map(|(end, _)| &below[..end]);
-        folders.extend(ends.map(|folder| quoted(&format!("{HOME}/{folder}")).into_owned()));
-    }
-    folders
-}
-
-/// Returns a shell line that gives folders to a user. Links are not followed, and what is mounted
-/// read-only stays.
-fn chown(paths: &[String], (uid, gid): (u32, u32)) -> String {
-    let paths: Vec<_> = paths.iter().map(|path| quoted(path)).collect();
-    format!("chown -hR {uid}:{gid} {}\n", paths.join(" "))
 }
 
 fn not_started(spec: &ContainerSpec, error: bollard::errors::Error) -> EngineError {

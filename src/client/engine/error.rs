@@ -200,6 +200,9 @@ impl Diagnostic for EngineError {
             Self::Refused { message, .. } if message.contains("bind source path does not exist") => {
                 "the engine does not see this machine's folders: is it remote, or does xp run in a container?".to_owned()
             }
+            Self::Refused { message, .. } if is_missing_in_context(message) => {
+                "the build sees the commit and what `scripts` make of it; a file that is ignored or not committed is not there, nor one that .dockerignore names".to_owned()
+            }
             Self::Refused { message, .. } if message.contains("no space left on device") => {
                 "free some space, for instance with `docker system prune`".to_owned()
             }
@@ -211,6 +214,17 @@ impl Diagnostic for EngineError {
             _ => vec![hint],
         }
     }
+}
+
+/// Tells whether a message is about a file that a Dockerfile copies and the context does not have: as
+/// BuildKit says it, and as the classic builder does.
+fn is_missing_in_context(message: &str) -> bool {
+    let of_buildkit = message.contains("failed to compute cache key")
+        || message.contains("failed to calculate checksum");
+    of_buildkit && message.ends_with("not found")
+        || message.starts_with("COPY failed: ") && message.contains("no such file or directory")
+        || message.starts_with("COPY failed: ")
+            && message.contains("file not found in build context")
 }
 
 /// Tells whether a message is about credentials or rights.

@@ -2,11 +2,13 @@
 
 mod build;
 mod container;
+mod container_spec;
 mod context;
 mod describe;
 mod dockerignore;
 mod error;
 mod images;
+mod main_shell;
 mod program;
 mod raw;
 
@@ -17,7 +19,8 @@ use bollard::models::SystemInfo;
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
 
 pub use build::ImageBuild;
-pub use container::{Bind, BuilderContainer, ContainerSpec, CreatedContainer, HOME};
+pub use container::{BuilderContainer, CreatedContainer};
+pub use container_spec::{Bind, ContainerSpec, HOME};
 pub use context::ContextError;
 pub use describe::EngineDescription;
 pub use error::EngineError;

@@ -191,6 +191,43 @@ impl WorkingCopy {
         Ok(counts)
     }
 
+    /// Returns the tracked files that differ from `HEAD`, staged or not, by their paths. Submodules do not count,
+    /// and nothing is written.
+    ///
+    /// # Errors
+    ///
+    /// The index or a file cannot be read.
+    pub fn modified_paths(&self) -> Result<Vec<String>, GitError> {
+        let mut options = StatusOptions::new();
+        options
+            .include_untracked(false)
+            .include_ignored(false)
+            .exclude_submodules(true)
+            .update_index(false);
+        let statuses = self
+            .repository
+            .statuses(Some(&mut options))
+            .map_err(|cause| self.failed("compare the files", cause))?;
+        let modified = statuses
+            .iter()
+            .filter(|entry| entry.status() != Status::CURRENT);
+        let paths = modified.map(|entry| String::from_utf8_lossy(entry.path_bytes()).into_owned());
+        Ok(paths.collect())
+    }
+
+    /// Tells whether a file or folder is another one in two commits. One that cannot be read is.
+    pub fn differs_at(&self, path: &str, one: CommitId, other: CommitId) -> bool {
+        let at = |commit| -> Result<git2::Oid, git2::Error> {
+            let commit = super::working_copy::oid(commit)?;
+            let tree = self.repository.find_commit(commit)?.tree()?;
+            Ok(tree.get_path(std::path::Path::new(path))?.id())
+        };
+        match (at(one), at(other)) {
+            (Ok(one), Ok(other)) => one != other,
+            _ => true,
+        }
+    }
+
     /// Tells whether every difference to `HEAD` is what a move to a commit, broken off halfway, leaves
     /// behind: files that are exactly that commit's. Such a move can be finished without losing anything.
     ///

@@ -69,8 +69,15 @@ impl WorkingCopy {
                 "it belongs to another user; `git config --global --add safe.directory {}` trusts it",
                 dir.display()
             )),
-            _ => GitError::local(broken(), cause)
-                .with_hint("it may be left from an interrupted clone: move the folder away, and xp clones it anew"),
+            code => {
+                let broken = match code {
+                    // What libgit2 says of it names paths and no reason.
+                    ErrorCode::NotFound => GitError::new(GitErrorKind::Local, broken())
+                        .because("its .git is no repository, and leads to none"),
+                    _ => GitError::local(broken(), cause),
+                };
+                broken.with_hint("it may be left from an interrupted clone: move the folder away, and clone it anew")
+            }
         })?;
         if repository.is_bare() {
             return Err(GitError::new(GitErrorKind::Local, broken())

@@ -1,6 +1,6 @@
 //! What is asked on a terminal.
 
-use tokio::signal;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::client::git::joined;
 use crate::error::{Exit, Failure, render};
@@ -19,6 +19,9 @@ pub async fn ask_for(
     wishes: &mut Wishes,
 ) -> Result<(), Failure> {
     let color = settings.report.color;
+    // Before the first question is seen, because Ctrl-C may be the answer.
+    let mut interrupt = signal(SignalKind::interrupt())
+        .map_err(|error| Failure::outside(format!("signals cannot be received: {error}")))?;
     if wishes.registry.is_none() {
         let suggested = draft.suggested_registry();
         let (question, default) = match suggested {
@@ -29,7 +32,7 @@ pub async fn ask_for(
             ),
         };
         loop {
-            let answer = answer(question, default, color).await?;
+            let answer = answer(question, default, color, &mut interrupt).await?;
             let prefix = match answer.as_str() {
                 "-" | "none" => break,
                 "" => suggested.unwrap_or_default(),
@@ -49,7 +52,13 @@ pub async fn ask_for(
     }
     if wishes.services.is_empty() && draft.services.len() >= MANY_SERVICES {
         loop {
-            let answer = answer("Which services? Names or patterns", "all", color).await?;
+            let answer = answer(
+                "Which services? Names or patterns",
+                "all",
+                color,
+                &mut interrupt,
+            )
+            .await?;
             if matches!(answer.as_str(), "" | "all") {
                 break;
             }
@@ -70,12 +79,17 @@ pub async fn ask_for(
 }
 
 /// Waits for an answer; Ctrl-C and the end of the input write nothing.
-async fn answer(question: &'static str, default: &str, color: bool) -> Result<String, Failure> {
+async fn answer(
+    question: &'static str,
+    default: &str,
+    color: bool,
+    interrupt: &mut Signal,
+) -> Result<String, Failure> {
     let default = default.to_owned();
     let line = tokio::task::spawn_blocking(move || ask(question, &default, color));
     let line = tokio::select! {
         line = line => joined(line),
-        _ = signal::ctrl_c() => Ok(None),
+        _ = interrupt.recv() => Ok(None),
     };
     match line {
         Ok(Some(line)) => Ok(line),

@@ -45,14 +45,14 @@ impl<'f> Found<'f> {
     /// Takes the Dockerfiles of repositories that no file builds from.
     pub fn dockerfiles(&mut self, read: &Read<'_>) {
         let built: BTreeSet<usize> = self.candidates.iter().map(|known| known.place).collect();
-        let mut by_remote: BTreeMap<String, String> = BTreeMap::new();
+        let first = self.first_of_each_remote();
         for index in 0..self.places.len() {
             let place = self.places[index].clone();
             if !place.is_wanted {
                 continue;
             }
-            if let Some(url) = place.url()
-                && let Some(other) = by_remote.insert(place::normal(url), place.dir.clone())
+            if let Some(other) = place.url().and_then(|url| first.get(&place::normal(url)))
+                && *other != place.dir
                 && !built.contains(&index)
             {
                 let why = format!("it is another working copy of what {other} is");
@@ -65,6 +65,26 @@ impl<'f> Found<'f> {
                 self.dockerfiles_of(index, &place, read);
             }
         }
+    }
+
+    /// Returns the working copy that stands for each remote: the one that is called as its remote is,
+    /// as a clone is by itself, else the first.
+    fn first_of_each_remote(&self) -> BTreeMap<String, String> {
+        let mut first: BTreeMap<String, String> = BTreeMap::new();
+        for place in self.places.iter().filter(|place| place.is_wanted) {
+            let Some(url) = place.url().map(place::normal) else {
+                continue;
+            };
+            let is_called_so = |dir: &str| path::last(dir) == path::last(&url);
+            match first.get_mut(&url) {
+                Some(known) if !is_called_so(known) && is_called_so(&place.dir) => {
+                    known.clone_from(&place.dir);
+                }
+                Some(_) => {}
+                None => _ = first.insert(url.clone(), place.dir.clone()),
+            }
+        }
+        first
     }
 
     fn dockerfiles_of(&mut self, index: usize, place: &Place<'f>, read: &Read<'_>) {

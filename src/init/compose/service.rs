@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::super::build::{Context, Value, git_context};
 use super::super::interpolate::{Interpolated, UNSET, interpolate};
-use super::super::path;
 use super::super::yaml::get;
+use super::super::{path, secret};
 use super::merge::{Partial, PartialBuild};
 use super::{Place, is_reset};
 use crate::manifest::ManifestError;
@@ -156,37 +156,15 @@ fn argument(name: &str, written: Option<&str>, values: &Values) -> Value {
         None => interpolate(&format!("${{{name}}}"), values),
         Some(written) => interpolate(written, values),
     };
-    let secret = text.variables.iter().find(|name| may_be_secret(name));
     if text.is_incomplete() {
         return Value::Unknown(format!(
             "compose takes it from {}, which `.env` does not set",
             variables(&text)
         ));
     }
-    if may_be_secret(name) || secret.is_some() {
-        return Value::Unknown("its value may be a secret, and is left out".to_owned());
-    }
-    if text.text.contains("${{") {
-        return Value::Unknown("its value has `${{`, which xp would replace".to_owned());
-    }
     let remark = (!text.variables.is_empty())
         .then(|| format!("in compose, {} may change it", variables(&text)));
-    Value::Text(text.text, remark)
-}
-
-/// Tells whether a variable of that name may hold what nobody should read.
-fn may_be_secret(name: &str) -> bool {
-    let name = name.to_ascii_uppercase();
-    let words = [
-        "TOKEN",
-        "SECRET",
-        "PASSWORD",
-        "PASSWD",
-        "CREDENTIAL",
-        "PRIVATE",
-        "APIKEY",
-    ];
-    name.ends_with("_KEY") || words.iter().any(|word| name.contains(word))
+    secret::argument(name, &text.text, &text.variables, remark)
 }
 
 fn variables(text: &Interpolated) -> String {

@@ -1,6 +1,6 @@
 //! What is refused between services.
 
-use super::{refused, refuses, with};
+use super::{accepted, refused, refuses, with};
 
 #[test]
 fn working_copies_that_overlap() {
@@ -29,6 +29,34 @@ fn working_copies_that_overlap() {
             "4:10 services `other` and `a` have the same `dir` and different remotes (one working copy has one remote: give each its own `dir`)",
         ],
     );
+}
+
+#[test]
+fn working_copies_that_only_look_alike() {
+    let service = |name: &str, dir: &str| {
+        format!(
+            "  {name}: {{dir: {dir}, git: {{remote: 'https://h/{name}'}}, docker: {{image: {name}}}}}\n"
+        )
+    };
+    let manifest = |dirs: &[&str]| {
+        let services = dirs.iter().enumerate();
+        let services: String = services
+            .map(|(number, dir)| service(&format!("s{number}"), dir))
+            .collect();
+        format!("services:\n{services}")
+    };
+    accepted(&manifest(&["a/b", "a-b", "a.b/c", "ab", "b", "c/a"]));
+    // Whatever comes between them in the order of names, and in whatever order they come.
+    for dirs in [
+        ["a", "a-b", "a/b"],
+        ["a/b", "a-b", "a"],
+        ["a/b/c", "./a/", "a0"],
+    ] {
+        let problems = refused(&manifest(&dirs));
+        assert_eq!(problems.len(), 1, "{dirs:?}: {problems:#?}");
+    }
+    let problems = refused(&manifest(&["x/y", "z", "."]));
+    assert_eq!(problems.len(), 2, "{problems:#?}");
 }
 
 #[test]

@@ -21,6 +21,7 @@ pub const CASES: &[Case] = cases![
     a_matrix_builds_what_the_plan_names,
     a_pipeline_is_made_of_the_plan,
     what_is_cached_is_enough,
+    a_run_is_reported_however_it_ended,
 ];
 
 /// A block of code of a page.
@@ -384,4 +385,35 @@ fn what_is_cached_is_enough(t: &Context) {
     let built = job(t, "second", "xp build --force zbackend", &[]);
     assert!(built.row("zbackend").contains("built"), "{built}");
     assert!(!built.stderr.contains("warning"), "{built}");
+}
+
+fn a_run_is_reported_however_it_ended(t: &Context) {
+    platform(t);
+    let workflow = yaml(&blocks_of("ci-github.md", "yaml")[0]);
+    let scripts = scripts(&workflow["jobs"]["build"]);
+    let [.., build, report] = scripts.as_slice() else {
+        panic!("{scripts:?}");
+    };
+    let manifest = t.read("x-platform.yml");
+    for (name, script, failures) in [("failed", "./gone.sh", true), ("done", "./build.sh", false)] {
+        t.manifest(&manifest.replace("./build.sh", script));
+        let build = format!("{{ {build}; }} && echo well || echo badly");
+        let built = job(t, name, &build, &[("GITHUB_RUN_NUMBER", "7")]);
+        assert_eq!(built.stdout.contains("badly"), failures, "{built}");
+        job(t, name, report, &[]);
+        let junit = t.read(&format!("{name}/junit.xml"));
+        assert_eq!(junit.contains("<failure"), failures, "{junit}");
+        assert!(t.read(&format!("{name}/report.html")).contains("zbackend"));
+    }
+    // The other pages tell the same two commands.
+    for page in &PAGES[1..] {
+        let text: String = blocks()
+            .iter()
+            .filter(|block| block.page == *page)
+            .map(|block| block.text.clone())
+            .collect();
+        for line in report.lines() {
+            assert!(text.contains(line), "{page}: {line}");
+        }
+    }
 }

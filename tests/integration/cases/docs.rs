@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::first_hour;
 use crate::case::Case;
 use crate::context::Context;
 
@@ -19,7 +20,9 @@ fn every_command_works(t: &Context) {
     let folder = program.parent().expect("the program lies in a folder");
     let path = format!("{}:/usr/bin:/bin", folder.display());
     let mut count = 0;
-    for page in pages() {
+    // The walk has a platform of its own, and a test.
+    let pages = pages().into_iter();
+    for page in pages.filter(|page| !page.ends_with(first_hour::PAGE)) {
         for command in commands(&fs::read_to_string(&page).expect("a page")) {
             println!("{}: {command}", page.display());
             t.program("sh", ["-c", &command])

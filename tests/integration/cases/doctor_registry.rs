@@ -31,6 +31,7 @@ pub const CASES: &[Case] = cases![
     a_registry_that_is_down_is_told_once,
     an_unknown_authority_is_told,
     a_slow_registry_holds_up_no_other,
+    many_repositories_are_asked_in_turns,
     an_interrupt_leaves_no_upload,
 ];
 
@@ -395,6 +396,40 @@ fn a_slow_registry_holds_up_no_other(t: &Context) {
         t.image("good")
     ))
     .stderr_contains(&format!("waiting for the registry {}", slow.host()));
+}
+
+fn many_repositories_are_asked_in_turns(t: &Context) {
+    let repository = small::repository(t, "zbackend");
+    let on = |host: &str| -> String {
+        let names = (0..60).map(|number| format!("s{number:02}"));
+        let service = |name: String| {
+            let service = small::service(t, &name, &repository.url_file(), "", "");
+            service.replace("image: ", &format!("image: {host}/"))
+        };
+        names.map(service).collect()
+    };
+    // All of them together take longer than one answer may.
+    let steady = Gateway::before(t.registry().host(), |_| {
+        std::thread::sleep(Duration::from_millis(300));
+        Reply::Forward
+    });
+    small::manifest(t, "", &on(steady.host()));
+    t.xp(["doctor", "--timeout", "3"])
+        .success()
+        .stdout_contains("may push to 60 repositories");
+    // One that stops answering is not asked sixty times.
+    let silent = Gateway::alone(|incoming| {
+        if incoming.path != "/v2/" {
+            std::thread::sleep(Duration::from_secs(20));
+        }
+        Reply::status(200)
+    });
+    small::manifest(t, "", &on(silent.host()));
+    let begun = Instant::now();
+    let xp = t.xp(["doctor", "--timeout", "1"]).failure(3);
+    assert!(begun.elapsed() < Duration::from_secs(12), "{xp}");
+    xp.stdout_contains("gave no answer within 1 s")
+        .stdout_contains("was given up, because the server left 8 questions without an answer");
 }
 
 fn an_interrupt_leaves_no_upload(t: &Context) {

@@ -19,6 +19,9 @@ pub const CASES: &[Case] = cases![
     what_has_no_remote_is_built_from_where_it_is,
     what_is_there_is_never_written_over,
     logins_are_not_written,
+    the_schema_that_editors_need_is_there,
+    of_two_working_copies_the_one_with_the_remote_s_name_is_taken,
+    what_is_broken_is_told_in_words_that_suit_everybody,
     what_is_wrong_is_told_and_nothing_is_written,
     one_source_is_taken_alone,
     a_person_is_asked,
@@ -337,8 +340,74 @@ fn what_is_there_is_never_written_over(t: &Context) {
     // Elsewhere, paths start from there.
     t.xp(["init", "-f", "api/x.yml"]).success();
     assert!(t.read("api/x.yml").contains("dir: .\n"));
-    let left: Vec<_> = fs::read_dir(t.dir()).expect("the folder").collect();
-    assert_eq!(left.len(), 3, "{left:?}");
+    let mut left = names(t);
+    left.sort();
+    let expected = [
+        "api",
+        "x-platform.schema.json",
+        "x-platform.yml",
+        "x-platform.yml.old",
+    ];
+    assert_eq!(left, expected);
+}
+
+fn names(t: &Context) -> Vec<String> {
+    let entries = fs::read_dir(t.dir()).expect("the folder");
+    let name = |entry: fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
+    entries
+        .map(|entry| name(entry.expect("an entry")))
+        .collect()
+}
+
+fn the_schema_that_editors_need_is_there(t: &Context) {
+    cloned(t, "api", "api");
+    t.xp(["init"])
+        .success()
+        .stderr_contains("Wrote x-platform.schema.json beside it");
+    let schema = t.xp(["schema"]).success().stdout;
+    assert_eq!(t.read("x-platform.schema.json"), schema);
+    let first = t.read("x-platform.yml");
+    let first = first.lines().next().unwrap_or_default();
+    assert!(first.ends_with("$schema=x-platform.schema.json"), "{first}");
+    // It may be somebody's own.
+    t.write("x-platform.schema.json", "{}\n");
+    t.xp(["init", "--force"])
+        .success()
+        .does_not_contain("schema");
+    assert_eq!(t.read("x-platform.schema.json"), "{}\n");
+}
+
+fn of_two_working_copies_the_one_with_the_remote_s_name_is_taken(t: &Context) {
+    let api = cloned(t, "api", "api");
+    clone(t, &api.url_http(), "a-second-api");
+    clone(t, &api.url_http(), "the-third");
+    let said = t.xp(["init", "--dry-run"]).success();
+    for part in [
+        "\n    dir: api\n",
+        "# - a-second-api: it is another working copy of what api is",
+        "# - the-third: it is another working copy of what api is",
+    ] {
+        assert!(said.stdout.contains(part), "{part}: {}", said.stdout);
+    }
+}
+
+fn what_is_broken_is_told_in_words_that_suit_everybody(t: &Context) {
+    cloned(t, "api", "api");
+    t.write("broken/.git/x", "");
+    t.write("leads-nowhere/.git", "gitdir: /gone/.git\n");
+    let said = t.xp(["init", "--dry-run"]).success();
+    let text = said.stdout.replace("\n# ", " ");
+    for dir in ["broken", "leads-nowhere"] {
+        let told = format!(
+            "TODO: {dir}: {dir} is not a working git repository: its .git is no repository, and leads to none"
+        );
+        assert!(text.contains(&told), "{told}: {}", said.stdout);
+    }
+    // The manifest is for others, too, for whom the folder lies elsewhere.
+    let here = t.dir().display().to_string();
+    for line in text.lines().filter(|line| line.contains("TODO")) {
+        assert!(!line.contains(&here), "{line}");
+    }
 }
 
 fn logins_are_not_written(t: &Context) {
@@ -357,6 +426,42 @@ fn logins_are_not_written(t: &Context) {
         "{manifest}"
     );
     said.stderr_contains("Wrote x-platform.yml");
+    // Nor are those of other tools' files, wherever they stand.
+    let hidden = "hunter2";
+    let url = format!("https://bob:{hidden}@h.example.com");
+    t.write(
+        "compose.yaml",
+        &format!(
+            "services:
+  api:
+    build: {{context: api, args: {{INDEX: {url}/simple}}, additional_contexts: {{lib: '{url}/lib.git'}}}}
+  archive: {{build: '{url}/x.tar.gz'}}
+  other: {{build: '{url}/other.git#main'}}
+"
+        ),
+    );
+    t.write(
+        "skaffold.yaml",
+        &format!(
+            "apiVersion: skaffold/v4beta1
+build:
+  artifacts:
+    - {{image: web, context: api, docker: {{buildArgs: {{NPM_TOKEN: {hidden}, INDEX: '{url}'}}}}}}
+"
+        ),
+    );
+    let printed = t.xp(["init", "--dry-run"]).success();
+    for part in [
+        "# TODO: its value has a login in a URL",
+        "# TODO: its value may be a secret",
+        "#   INDEX: \"\"",
+        "https://h.example.com/lib.git",
+        "https://h.example.com/x.tar.gz",
+        "remote: https://h.example.com/other.git",
+    ] {
+        assert!(printed.stdout.contains(part), "{part}: {}", printed.stdout);
+    }
+    printed.does_not_contain(hidden);
 }
 
 fn what_is_wrong_is_told_and_nothing_is_written(t: &Context) {

@@ -127,6 +127,8 @@ fn interrupt_ends_a_run_whose_messages_nobody_reads(t: &Context) {
     assert_eq!(output.status.code(), Some(130), "{output}");
     assert!(begun.elapsed() < PROMPT, "{output}");
     process::succeed(std::process::Command::new("kill").arg(t.read("reader").trim()));
+    // It has ended at once: the engine removes the container after that.
+    wait_until("the container is gone", || t.containers().is_empty());
     assert_nothing_left(t);
 }
 

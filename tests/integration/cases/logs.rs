@@ -14,6 +14,7 @@ pub const CASES: &[Case] = cases![
     runs_are_listed_with_how_they_ended,
     what_no_run_has_is_an_error_with_a_way_on,
     a_terminal_is_shown_no_control_characters,
+    a_record_that_xp_did_not_write_does_no_harm,
 ];
 
 fn logs_of_the_last_run_are_shown(t: &Context) {
@@ -157,4 +158,51 @@ fn a_terminal_is_shown_no_control_characters(t: &Context) {
     assert!(status.success());
     assert!(written.contains("red  end"), "{written:?}");
     assert!(!written.contains('\x1b'), "{written:?}");
+}
+
+fn a_record_that_xp_did_not_write_does_no_harm(t: &Context) {
+    App::with_scripts(t, "", &["true"]).build().success();
+    let line = |elapsed: &str, event: &str| {
+        format!(r#"{{"version":1,"time":"2026\u001b[2J","elapsed":{elapsed},"event":{event}}}"#)
+            + "\n"
+    };
+    let step = |unit: &str, phase: &str| {
+        let event =
+            format!(r#""step-started","unit":"{unit}","phase":"{phase}","title":"x\u001b[2J""#);
+        line("1", &event)
+    };
+    let command = r#""started","xp":"0","command":"xp build 'one\u001b[2J\ntwo'","manifest":"x""#;
+    let note = r#""note","text":"\u001b[2J""#;
+    let record = [
+        line("0", command),
+        step("..", "secret"),
+        step("a", "../../../secret"),
+        step("a", "/etc/hostname"),
+        step("a\\u001b[2J", "build"),
+        line("1e300", note),
+        line("-7", note),
+        "\u{1}\u{fffd} no JSON\n".to_owned(),
+    ];
+    t.write(".xp/logs/2/run.jsonl", &record.concat());
+    t.write(".xp/logs/2/a\u{1b}[2J/build.log", "of a\n");
+    for secret in ["secret.log", "logs/secret.log", "logs/2/secret.log"] {
+        t.write(&format!(".xp/{secret}"), "secret\n");
+    }
+    // No number follows this one.
+    t.write(".xp/logs/18446744073709551615/run.jsonl", "");
+    let listed = t.xp(["logs", "--list"]).success();
+    assert_eq!(listed.stdout.lines().count(), 3, "{listed}");
+    let row = listed.row("2");
+    assert!(
+        row.contains(" killed ") && row.ends_with("  xp build 'one …"),
+        "{row}"
+    );
+    assert_eq!(t.xp(["logs"]).success().stdout, "of a\n");
+    let unknown = t.xp(["logs", "b"]).failure(2);
+    for output in [&listed, &unknown] {
+        assert!(!output.to_string().contains('\x1b'), "{output}");
+    }
+    t.xp(["report"]).success();
+    t.xp(["build"]).success();
+    assert!(t.exists(".xp/logs/3/run.jsonl"));
 }

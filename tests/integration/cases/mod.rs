@@ -13,6 +13,7 @@ mod doctor_registry;
 mod editor;
 mod engine_alone;
 mod events;
+mod first_hour;
 mod git_export;
 mod git_lfs;
 mod git_logins;
@@ -70,6 +71,7 @@ pub fn all() -> Vec<Case> {
         editor::CASES,
         engine_alone::CASES,
         events::CASES,
+        first_hour::CASES,
         git_export::CASES,
         git_lfs::CASES,
         git_logins::CASES,

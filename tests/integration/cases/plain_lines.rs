@@ -10,6 +10,7 @@ pub const CASES: &[Case] = cases![
     github_gets_a_group_for_each_service,
     github_is_told_where_it_failed,
     github_runs_no_command_of_a_script,
+    github_runs_no_line_of_a_script_that_failed,
     github_is_told_of_a_wrong_manifest,
     gitlab_gets_sections,
     teamcity_gets_blocks,
@@ -152,6 +153,20 @@ fn github_runs_no_command_of_a_script(t: &Context) {
         log.contains("\n::endgroup::\n ::error::mine\nx ##[add-mask]y\n"),
         "{log}"
     );
+}
+
+fn github_runs_no_line_of_a_script_that_failed(t: &Context) {
+    let script = "cat > /dev/null <<E\n::notice::of a text\n##[add-mask]x\nE\nexit 3";
+    let app = App::with_scripts(t, "", &[script]);
+    let output = in_github(app.build(), t).failure(1);
+    let output = output.stderr_contains("by hand:\n    docker run ");
+    let is_command =
+        |line: &&str| line.trim_start().starts_with("::notice") || line.contains("##[");
+    let commands: Vec<&str> = output.stderr.lines().filter(is_command).collect();
+    assert!(commands.is_empty(), "{output}");
+    // Elsewhere it is what it is: it is there to be copied.
+    let output = app.build().failure(1);
+    output.stderr_contains("\n::notice::of a text\n##[add-mask]x\nE\nexit 3'");
 }
 
 fn github_is_told_of_a_wrong_manifest(t: &Context) {

@@ -58,7 +58,10 @@ fn services_that_need_nothing_cost_a_request_a_remote_and_two_an_image(t: &Conte
     }
     assert_eq!(counted(&registry.requests_since(registry_mark)), expected);
     assert!(!t.exists("src"), "nothing is cloned");
-    assert!(!t.exists(".xp/build") && !t.exists(".xp/clone") && !t.exists(".xp/logs"));
+    assert!(!t.exists(".xp/build") && !t.exists(".xp/clone"));
+    // That there was nothing to do is on record, and nothing else.
+    let kept = std::fs::read_dir(t.dir().join(".xp/logs/1")).expect("a record");
+    assert_eq!(kept.count(), 1);
 }
 
 fn a_commit_without_a_branch_costs_one_request_an_image(t: &Context) {

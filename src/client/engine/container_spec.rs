@@ -1,0 +1,108 @@
+//! What a builder container is to be.
+
+use std::collections::HashMap;
+
+use bollard::models::{ContainerCreateBody, HealthConfig, HostConfig, Mount, MountType};
+
+use crate::image::ImageReference;
+
+/// The folder that is `HOME` for everybody but root.
+pub const HOME: &str = "/home/xp";
+
+/// A folder or file of the host in a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bind {
+    /// The path on the engine's host.
+    pub source: String,
+    /// The path in the container.
+    pub target: String,
+    /// Whether it may only be read.
+    pub read_only: bool,
+}
+
+/// What a builder container is to be.
+#[derive(Debug, Clone)]
+pub struct ContainerSpec {
+    /// The image.
+    pub image: ImageReference,
+    /// How to find it again.
+    pub labels: HashMap<String, String>,
+    /// The variables of every script, `HOME` excepted.
+    pub env: Vec<(String, String)>,
+    /// The user and the group that run the scripts.
+    pub user: (u32, u32),
+    /// Whose the files in `written` are before and after.
+    pub owner: (u32, u32),
+    /// The folders, as the container sees them, that scripts write to.
+    pub written: Vec<String>,
+    /// Further groups, such as that of the engine's socket.
+    pub groups: Vec<u32>,
+    /// Mounts, those of outer folders first.
+    pub binds: Vec<Bind>,
+    /// The network mode; the engine's default where there is none.
+    pub network: Option<String>,
+    /// The limit of memory, in bytes.
+    pub memory: Option<u64>,
+    /// The limit of processors, in billionths.
+    pub nano_cpus: Option<u64>,
+}
+
+impl ContainerSpec {
+    /// Tells whether scripts leave files of somebody else than their owner.
+    pub(super) fn gives_back(&self) -> bool {
+        self.user != self.owner
+    }
+
+    /// Returns what the engine is asked for.
+    pub(super) fn body(&self) -> ContainerCreateBody {
+        let home = if self.user.0 == 0 { "/root" } else { HOME };
+        let mut env: Vec<String> = self
+            .env
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        if !self.env.iter().any(|(name, _)| name == "HOME") {
+            env.push(format!("HOME={home}"));
+        }
+        // Mounts and not the engine's `binds`, which are cut at colons.
+        let mount = |bind: &Bind| Mount {
+            typ: Some(MountType::BIND),
+            source: Some(bind.source.clone()),
+            target: Some(bind.target.clone()),
+            read_only: Some(bind.read_only),
+            ..Default::default()
+        };
+        let limit =
+            |value: Option<u64>| value.map(|value| i64::try_from(value).unwrap_or(i64::MAX));
+        ContainerCreateBody {
+            image: Some(self.image.to_string()),
+            entrypoint: Some(vec!["/bin/sh".to_owned()]),
+            cmd: Some(Vec::new()),
+            user: Some("0:0".to_owned()),
+            working_dir: Some("/".to_owned()),
+            env: Some(env),
+            labels: Some(self.labels.clone()),
+            attach_stdin: Some(true),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            open_stdin: Some(true),
+            stdin_once: Some(true),
+            // A check of the service that the image was made for would run, and fail, all the time.
+            healthcheck: Some(HealthConfig {
+                test: Some(vec!["NONE".to_owned()]),
+                ..Default::default()
+            }),
+            host_config: Some(HostConfig {
+                init: Some(true),
+                auto_remove: Some(true),
+                mounts: Some(self.binds.iter().map(mount).collect()),
+                network_mode: self.network.clone(),
+                group_add: Some(self.groups.iter().map(u32::to_string).collect()),
+                memory: limit(self.memory),
+                nano_cpus: limit(self.nano_cpus),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }
+    }
+}

@@ -1,0 +1,407 @@
+//! The walk of `docs/first-hour.md`: its commands are run in their order, on the project that it shows, and
+//! what the page says that they print must be what they print.
+//!
+//! In a console block a line that begins with `$ ` is a command, unless the one before printed it;
+//! `# exits with N` at its end is the exit code that is expected. What begins with a shell's prompt,
+//! `web:/workspace$ `, is typed into the command. All else is what it prints: `…` stands for any number of
+//! lines, or for the rest of one.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::case::Case;
+use crate::context::Context;
+use crate::platform::Service;
+use crate::process;
+use crate::repository::{GitRepository, write_file};
+use crate::services::Services;
+
+pub const CASES: &[Case] = cases![
+    the_walk_is_as_the_page_tells,
+    edits_that_are_not_built_are_told,
+    the_only_failure_needs_no_name,
+];
+
+/// The page.
+pub(super) const PAGE: &str = "first-hour.md";
+
+/// What a shell in the builder prompts with.
+const PROMPT: &str = "web:/workspace$ ";
+
+fn the_walk_is_as_the_page_tells(t: &Context) {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("docs")
+        .join(PAGE);
+    let page = fs::read_to_string(page).expect("the page");
+    let walk = Walk::new(t, &page);
+    let commands = commands(&page);
+    assert!(commands.len() > 25, "{} commands", commands.len());
+    for command in &commands {
+        walk.take(command);
+    }
+    // The builder has its name in every engine: it is not left there.
+    for image in t.engine().images_with_prefix("builders/web") {
+        if walk.before.contains(&image) {
+            continue;
+        }
+        t.engine().remove_image(&image);
+    }
+}
+
+/// A command of the page.
+#[derive(Debug)]
+struct Step {
+    command: String,
+    exit: i32,
+    input: String,
+    printed: Vec<String>,
+}
+
+/// Returns the commands of the page's console blocks.
+fn commands(page: &str) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    for block in blocks(page, "console") {
+        for line in block.lines() {
+            let command = line.strip_prefix("$ ");
+            if let Some(typed) = line.strip_prefix(PROMPT) {
+                let step = steps.last_mut().expect("a shell was opened");
+                step.input.push_str(&format!("{typed}\n"));
+            } else if let Some(command) = command.filter(|command| !is_of_log(command)) {
+                let (command, exit) = match command.split_once("# exits with ") {
+                    Some((command, code)) => (command.trim(), code.parse().expect("a code")),
+                    None => (command, 0),
+                };
+                steps.push(Step {
+                    command: command.to_owned(),
+                    exit,
+                    input: String::new(),
+                    printed: Vec::new(),
+                });
+            } else {
+                let step = steps.last_mut().expect("a command printed it");
+                step.printed.push(line.to_owned());
+            }
+        }
+    }
+    steps
+}
+
+/// Tells whether a line is the first one of a log, which begins as a command does.
+fn is_of_log(command: &str) -> bool {
+    command == "make test"
+}
+
+/// Returns the blocks of a language.
+fn blocks<'p>(page: &'p str, language: &str) -> Vec<&'p str> {
+    let start = format!("```{language}\n");
+    let blocks = page.split(&start[..]).skip(1);
+    blocks
+        .map(|rest| rest.split("```").next().expect("the block's end"))
+        .collect()
+}
+
+/// The project, and the words in which page and machine differ.
+struct Walk<'a> {
+    t: &'a Context,
+    folder: PathBuf,
+    /// What the page calls it, and what it is here.
+    words: Vec<(&'static str, String)>,
+    /// Builder images of before.
+    before: BTreeSet<String>,
+    _repositories: [GitRepository; 2],
+}
+
+impl<'a> Walk<'a> {
+    fn new(t: &'a Context, page: &str) -> Self {
+        let toolchain = toolchain(t);
+        let words = vec![
+            ("busybox:1", t.engine().busybox().to_owned()),
+            ("node:22", toolchain),
+            ("acme/", format!("{}/", t.prefix())),
+            ("/home/ann", t.home().display().to_string()),
+        ];
+        let here = |text: &str| {
+            let words = words.iter();
+            words.fold(text.to_owned(), |text, (page, here)| {
+                text.replace(page, here)
+            })
+        };
+        let block = |language| here(blocks(page, language).first().expect("it is shown"));
+
+        let web = t.git_repo("web");
+        web.commit(
+            &[
+                ("Dockerfile", &block("dockerfile")),
+                ("Makefile", &block("make")),
+                ("index.html", "<h1>Welcome to @NAME@</h1>\n"),
+                (".gitignore", "/dist/\n"),
+            ],
+            "Start",
+        );
+        let api = t.git_repo("api");
+        let dockerfile = here("FROM busybox:1\nCOPY prices.csv /srv/\n");
+        api.commit(
+            &[("Dockerfile", &dockerfile), ("prices.csv", "apple,1.20\n")],
+            "Start",
+        );
+        let folder = t.home().join("shop");
+        write_file(&folder.join("compose.yaml"), &block("yaml"));
+        // The page's server is that of the tests, which takes no push.
+        let url = web.url_http();
+        let url = url.strip_suffix("web.git").expect("a repository's URL");
+        let path = web.path().parent().expect("a folder of repositories");
+        let configuration = format!(
+            "[user]\n\tname = Ann\n\temail = ann@example.com\n\
+             [url \"{url}\"]\n\tinsteadOf = https://git.example.com/x/\n\
+             [url \"file://{}/\"]\n\tpushInsteadOf = https://git.example.com/x/\n",
+            path.display()
+        );
+        write_file(&t.home().join(".gitconfig"), &configuration);
+        let before = t.engine().images_with_prefix("builders/web");
+        Self {
+            t,
+            folder,
+            words,
+            before: before.into_iter().collect(),
+            _repositories: [api, web],
+        }
+    }
+
+    /// Runs a command, and compares.
+    #[track_caller]
+    fn take(&self, step: &Step) {
+        let words = self.words.iter();
+        let command = words.fold(step.command.clone(), |text, (page, here)| {
+            text.replace(page, here)
+        });
+        let program = Path::new(env!("CARGO_BIN_EXE_xp"));
+        let program = program.parent().expect("a folder").display();
+        // One stream, in which everything has its place; bash, whose words completions take.
+        let script = format!("exec 2>&1\n{command}");
+        let output = self
+            .t
+            .program("bash", ["-c", &script])
+            .dir(&self.folder)
+            .env(
+                "PATH",
+                format!("{program}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"),
+            )
+            .stdin(&step.input)
+            .failure(step.exit);
+        let words = self.words.iter();
+        let printed = words.fold(output.stdout.clone(), |text, (page, here)| {
+            text.replace(&here[..], page)
+        });
+        compare(step, &printed);
+    }
+}
+
+/// Demands that what the page shows was printed: without `…` that and nothing else.
+#[track_caller]
+fn compare(step: &Step, printed: &str) {
+    // The docker client says so of an engine that is shut off, as that of the tests is.
+    let lines = printed
+        .lines()
+        .filter(|line| !line.starts_with("WARNING: IPv4 forwarding"));
+    let mut lines = lines.map(plain);
+    let mut anything = step.printed.is_empty();
+    for shown in &step.printed {
+        if shown == "…" {
+            anything = true;
+            continue;
+        }
+        let is_it = |line: &String| match plain(shown).strip_suffix('…') {
+            Some(start) => line.starts_with(start),
+            None => *line == plain(shown),
+        };
+        let found = match anything {
+            true => lines.any(|line| is_it(&line)),
+            false => lines.next().is_some_and(|line| is_it(&line)),
+        };
+        assert!(
+            found,
+            "{shown:?} of the page is not what `{}` printed there:\n{printed}",
+            step.command
+        );
+        anything = false;
+    }
+    let next = lines.next();
+    assert!(
+        anything || next.is_none(),
+        "{next:?} of `{}` is not on the page:\n{printed}",
+        step.command
+    );
+}
+
+/// Returns a line without what differs from run to run: commits, times, versions, space, and so the columns'
+/// widths. Plain numbers, of lines and of runs, stay.
+fn plain(line: &str) -> String {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let plain = words.iter().enumerate().map(|(index, word)| {
+        let is_space = words.get(index + 1) == Some(&"GiB");
+        let is_time = word.starts_with(|it: char| it.is_ascii_digit()) && word.ends_with('Z');
+        match is_space || is_time {
+            true => "#".to_owned(),
+            false => plain_word(word),
+        }
+    });
+    let mut line = plain.collect::<Vec<_>>().join(" ");
+    // The engine of a distribution says so behind its version.
+    if let Some(version) = line.find("Docker Engine #")
+        && let Some(comma) = line[version..].find(',')
+    {
+        line.replace_range(version..version + comma, "Docker Engine #");
+    }
+    line
+}
+
+fn plain_word(word: &str) -> String {
+    let parts = word.split_inclusive(|it: char| !it.is_ascii_alphanumeric() && it != '.');
+    let parts = parts.map(|part| {
+        let end = part.trim_end_matches(|it: char| !it.is_ascii_alphanumeric());
+        let is_hash = end.len() >= 8 && end.bytes().all(|it| it.is_ascii_hexdigit());
+        let is_amount = end.starts_with(|it: char| it.is_ascii_digit())
+            && end.contains(|it: char| !it.is_ascii_digit());
+        match is_hash || is_amount {
+            true => format!("#{}", &part[end.len()..]),
+            false => part.to_owned(),
+        }
+    });
+    parts.collect()
+}
+
+/// Makes an image with a shell and make.
+fn toolchain(t: &Context) -> String {
+    let name = t.image("toolchain:1");
+    let folder = t.folder().join("toolchain");
+    let dockerfile = format!("FROM {}\nCOPY root /\n", t.engine().busybox());
+    write_file(&folder.join("Dockerfile"), &dockerfile);
+    t.copy_program("make", &folder.join("root"));
+    let mut build = t.engine().client();
+    build
+        .args(["build", "--quiet", "--tag", &name])
+        .arg(&folder);
+    process::succeed(&mut build);
+    name
+}
+
+/// An edit that is not pushed looks like one that has no effect: a person is told.
+fn edits_that_are_not_built_are_told(t: &Context) {
+    let repository = t.built_repo("web");
+    t.platform(&[Service::new("web", repository.url_http())]);
+    t.xp(["build"]).success();
+    let told = |arguments: &[&str]| {
+        let mut xp = t.xp([]);
+        for argument in arguments {
+            xp = xp.arg(argument);
+        }
+        let (status, screen) = xp.in_terminal(100, 30).wait();
+        assert!(status.success(), "{screen}");
+        screen
+    };
+    let is_silent = |screen: &str| !screen.contains("not built");
+    assert!(is_silent(&told(&["build"])));
+    // What is new may be what a build left there.
+    t.write("src/web/new", "1\n");
+    assert!(is_silent(&told(&["build"])));
+    t.write("src/web/file", "2\n");
+    let screen = told(&["build"]);
+    assert!(
+        screen.contains("not built: 1 modified file in src/web, which master of its remote lacks"),
+        "{screen}"
+    );
+    assert!(screen.contains("hint: `xp build --local web`"), "{screen}");
+    t.git(
+        "src/web",
+        &["commit", "--quiet", "--all", "--message", "Mine"],
+    );
+    let screen = told(&["plan"]);
+    assert!(
+        screen.contains("not built: 1 commit in src/web, which master of its remote lacks"),
+        "{screen}"
+    );
+    assert!(is_silent(&told(&["build", "--local"])));
+    // A pipe gets the table, and nothing that only a person needs.
+    t.xp(["build"]).success().does_not_contain("not built");
+    // A service that is a folder of its repository has what lies in that folder.
+    t.platform(&[
+        Service::new("web", repository.url_http()).git("path: a"),
+        Service::new("other", repository.url_http())
+            .git("path: b")
+            .dir("src/web"),
+    ]);
+    t.git("src/web", &["reset", "--quiet", "--hard", "origin/master"]);
+    repository.commit(
+        &[
+            ("a/Dockerfile", "FROM scratch\nCOPY x /\n"),
+            ("a/x", "1\n"),
+            ("b/Dockerfile", "FROM scratch\nCOPY x /\n"),
+            ("b/x", "1\n"),
+        ],
+        "Split",
+    );
+    t.xp(["build"]).success();
+    t.write("src/web/file", "2\n");
+    assert!(is_silent(&told(&["build"])));
+    t.write("src/web/b/x", "2\n");
+    let screen = told(&["build"]);
+    assert!(
+        screen.contains("not built: 1 modified file in src/web/b, which"),
+        "{screen}"
+    );
+    assert!(
+        screen.contains("hint: `xp build --local other`"),
+        "{screen}"
+    );
+    t.git(
+        "src/web",
+        &["commit", "--quiet", "--message", "Mine", "b/x"],
+    );
+    let screen = told(&["build"]);
+    assert!(
+        screen.contains("not built: 1 commit in src/web/b, which"),
+        "{screen}"
+    );
+    assert!(!screen.contains("src/web/a"), "{screen}");
+    // Who has checked out another branch knows that it is another one.
+    t.git("src/web", &["switch", "--quiet", "--create", "topic"]);
+    assert!(is_silent(&told(&["build"])));
+}
+
+fn the_only_failure_needs_no_name(t: &Context) {
+    let platform = Services::new(t, &["api", "web"]);
+    let shell = || t.xp(["shell", "--failed"]).stdin("exit 5\n");
+    platform.manifest(&[]);
+    shell()
+        .failure(2)
+        .stderr_contains("no service was named")
+        .stderr_contains("`xp shell --failed SERVICE`");
+    platform.manifest(&[
+        ("api", platform.scripts("true")),
+        ("web", platform.scripts("false")),
+    ]);
+    t.xp(["build"]).failure(1);
+    shell()
+        .failure(5)
+        .stderr_contains("run 1: web: build: `false`");
+    platform.manifest(&[
+        ("api", platform.scripts("exit 3")),
+        ("web", platform.scripts("false")),
+    ]);
+    t.xp(["build"]).failure(1);
+    shell().failure(2).stderr_contains(
+        "error: `api`, `web` failed in run 2\nhint: write which: `xp shell --failed api`",
+    );
+    // Where one stands says which.
+    shell().dir(t.dir().join("src/web")).failure(5);
+    platform.manifest(&[
+        ("api", platform.scripts("true")),
+        ("web", platform.scripts("true")),
+    ]);
+    t.xp(["build"]).success();
+    shell()
+        .failure(2)
+        .stderr_contains("no service failed in run 3, the last one")
+        .stderr_contains("`xp logs --list`");
+}
