@@ -150,7 +150,8 @@ mod tests {
             for word in *words {
                 assert!(definition.find_subcommand(word).is_none(), "{word}");
             }
-            for line in hint.split('`').filter(|part| part.starts_with("xp ")) {
+            let quoted = hint.split('`').skip(1).step_by(2);
+            for line in quoted.filter(|part| part.starts_with("xp ")) {
                 let mut parts = line.split(' ').skip(1);
                 let name = parts.next().unwrap();
                 let command = definition.find_subcommand(name);

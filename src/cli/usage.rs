@@ -283,7 +283,7 @@ impl<'a> Line<'a> {
         let name = text(error, ContextKind::InvalidArg).unwrap_or_default();
         let hint = match values.as_slice() {
             [] => format!("write `{}`", plain(&name)),
-            values => format!("it takes `{}`", values.join("`, `")),
+            values => format!("it takes: `{}`", values.join("`, `")),
         };
         (format!("`{argument}` needs a value"), Some(hint))
     }

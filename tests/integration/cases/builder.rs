@@ -195,7 +195,7 @@ fn limits_mounts_and_socket_reach_the_container(t: &Context) {
     app.build()
         .arg("--force")
         .failure(1)
-        .stderr_contains("/missing does not exist");
+        .stderr_contains("/missing to be mounted at /extra");
     assert!(
         !t.home().join("missing").exists(),
         "no folder is made for it"
