@@ -3,9 +3,9 @@
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::process;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::files;
 
 /// The file by which xp knows a folder as its own, and backup programs a cache
 /// (<https://bford.info/cachedir/>).
@@ -97,24 +97,10 @@ impl Facts {
             .is_own
             .get_or_init(|| claim(&self.root).unwrap_or(false))
         {
-            _ = replace(path, text);
+            let folder = path.parent().unwrap_or(&self.root);
+            _ = fs::create_dir_all(folder).and_then(|()| files::replace(path, text));
         }
     }
-}
-
-/// Writes a file at once: whoever reads it sees the old text or the new one, whole.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let number = COUNT.fetch_add(1, Ordering::Relaxed);
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}-{number}", process::id()));
-    let partial = path.with_file_name(name);
-    fs::write(&partial, text)
-        .and_then(|()| fs::rename(&partial, path))
-        .inspect_err(|_| _ = fs::remove_file(&partial))
 }
 
 #[cfg(test)]

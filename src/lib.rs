@@ -37,6 +37,8 @@
 //! | [`history`] | references' commits to those that touched a service's own folders last | move a file of a working copy |
 //! | [`local`] | working copies to what `--local` builds | change anything |
 //! | [`cache`] | the folder that is xp's own, and the facts kept in it | be needed: a fact that is not there is asked for again |
+//! | [`files`] | files that are written whole or not at all | know what is in them |
+//! | [`task`] | what threads and tasks of the runtime came to | do work |
 //! | [`inspect`] | registry, engine and builder folders to an inventory | change anything |
 //! | [`examine`] | this machine, engine, registries, remotes and working copies to the facts that [`doctor`] judges | judge, or leave anything behind |
 //! | [`runs`] | the folders of past runs: their records and logs | draw, or know what a run means |
@@ -68,6 +70,7 @@ pub mod error;
 pub mod event;
 pub mod examine;
 pub mod execute;
+pub mod files;
 pub mod graph;
 pub mod history;
 pub mod image;
@@ -87,6 +90,7 @@ pub mod settings;
 pub mod shell;
 pub mod source;
 pub mod status;
+pub mod task;
 pub mod timeline;
 
 pub use command::run;

@@ -7,10 +7,11 @@ use futures_util::future::join_all;
 use thiserror::Error;
 use tokio::task::spawn_blocking;
 
-use crate::client::git::{GitError, Head, Opened, WorkingCopy, joined};
+use crate::client::git::{GitError, Head, Opened, WorkingCopy};
 use crate::error::{Diagnostic, Exit};
 use crate::manifest::{Manifest, Service, ServiceName};
 use crate::source::{ResolvedReference, ServiceSource, WorkingTree};
+use crate::task::joined;
 
 /// Working copies that cannot be built in place.
 #[derive(Debug, Error)]

@@ -6,19 +6,21 @@ use tokio::task::spawn_blocking;
 
 use super::failure::manifest_failure;
 use super::here;
+use super::runs;
 use super::session::Session;
 use super::workbench::{self, Workbench};
-use crate::client::git::{GitError, Opened, WorkingCopy, joined};
-use crate::error::{Diagnostic as _, Failure, chain};
+use crate::client::git::{GitError, Opened, WorkingCopy};
+use crate::error::Failure;
 use crate::event::Event;
 use crate::execute::UnitState;
 use crate::image::ImageReference;
 use crate::manifest::{Service, ServiceName};
 use crate::plan::{ContainerStep, Draft, Folders, Options, Pinned};
 use crate::record::{FailureDocument, OutcomeDocument, UnitDocument, UnitRecord};
-use crate::runs::{Run, Runs};
+use crate::runs::Run;
 use crate::shell::quoted;
 use crate::source::{CommitId, Origin, ResolvedReference, ServiceSource};
+use crate::task::joined;
 
 /// The phases that change a service's files, or read them.
 const ON_FILES: &[&str] = &["export", "container", "prepare", "build", "test", "image"];
@@ -42,7 +44,7 @@ pub fn service(session: &Session) -> Result<&Service, Failure> {
         Ok(service) => return Ok(service),
         Err(elsewhere) => elsewhere,
     };
-    let runs = all(session)?.into_iter().rev();
+    let runs = runs::all(session)?.into_iter().rev();
     let last = runs.map(|run| (run.number, run.record()));
     let Some((number, record)) = last
         .into_iter()
@@ -74,7 +76,7 @@ pub fn service(session: &Session) -> Result<&Service, Failure> {
 /// Looks for the run that had a service's files last; it must have failed, at a script or after one.
 pub fn last(session: &Session, service: &Service) -> Result<Failed, Failure> {
     let name = service.name.as_str();
-    let runs = all(session)?;
+    let runs = runs::all(session)?;
     let works_on_files = |unit: &UnitRecord| {
         unit.steps
             .iter()
@@ -100,15 +102,6 @@ pub fn last(session: &Session, service: &Service) -> Result<Failed, Failure> {
         unit,
         failure,
         planned,
-    })
-}
-
-/// Returns all runs that are kept.
-fn all(session: &Session) -> Result<Vec<Run>, Failure> {
-    let runs = Runs::new(session.layout.logs());
-    runs.list().map_err(|error| {
-        let folder = runs.folder().display();
-        Failure::outside(format!("the records in {folder} cannot be read: {error}"))
     })
 }
 
@@ -251,13 +244,7 @@ impl Failed {
             Some(source) => {
                 let (dir, commit) = (session.manifest.folder.join(&service.dir), source.commit);
                 let learnt = spawn_blocking(move || learnt(&dir, commit)).await;
-                joined(learnt).map_err(|error| {
-                    let hints = error
-                        .hints()
-                        .into_iter()
-                        .map(|hint| format!("\nhint: {hint}"));
-                    Failure::outside(format!("{}{}", chain(&error), hints.collect::<String>()))
-                })?
+                joined(learnt)?
             }
         };
         Ok((sources, options, state))

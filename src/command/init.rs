@@ -6,15 +6,16 @@ mod target;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{many, print, write};
+use super::{many, print};
 use crate::cli::InitArgs;
-use crate::client::git::joined;
 use crate::discover;
 use crate::error::{Exit, Failure};
+use crate::files;
 use crate::init::{self, Draft, Folder, InitError, MARK, Marked, Rendered, SCHEMA, Source, Wishes};
 use crate::manifest::{self, DEFAULT_CACHE_DIR};
 use crate::report::{paint, say, shortened};
 use crate::settings::Settings;
+use crate::task::joined;
 use target::{Inside, Target};
 
 /// How many marked places are listed.
@@ -93,7 +94,7 @@ pub async fn run(settings: &Settings, args: &InitArgs) -> Result<(), Failure> {
     match &target.file {
         None => print(&rendered.text)?,
         Some(file) => {
-            written.kept = write::write_new(file, &rendered.text, args.force)?;
+            written.kept = write_new(file, &rendered.text, args.force)?;
             written.schema = write_schema(file)?;
         }
     }
@@ -121,7 +122,13 @@ fn write_schema(manifest: &Path) -> Result<bool, Failure> {
         return Ok(false);
     }
     let text = format!("{:#}\n", manifest::schema());
-    write::write_new(&file, &text, false).map(|_| true)
+    write_new(&file, &text, false).map(|_| true)
+}
+
+/// Writes a file that will be the user's own; returns where the one is kept that was there.
+fn write_new(file: &Path, text: &str, replaces: bool) -> Result<Option<PathBuf>, Failure> {
+    files::write_new(file, text, replaces)
+        .map_err(|error| Failure::outside(format!("{} cannot be written: {error}", file.display())))
 }
 
 /// Returns what was found, in a line.

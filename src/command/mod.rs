@@ -30,12 +30,11 @@ mod task;
 mod unbuilt;
 mod why;
 mod workbench;
-mod write;
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use crate::cli::{self, Answer, Cli, Command};
+use crate::cli::{self, Answer, Cli, Command, Format, Global, Told};
 use crate::error::{Exit, Failure};
 use crate::report::{Style, paint, print_finished};
 use crate::settings::Settings;
@@ -73,73 +72,96 @@ fn ended(result: Result<(), Failure>) -> ExitCode {
 }
 
 fn dispatch(cli: Cli) -> Result<(), Failure> {
-    // What needs no manifest, and no server.
-    match &cli.command {
-        Command::Schema { of } => return schema::run(*of),
-        Command::Completions { shell } => return completions::script(*shell),
-        Command::Man(args) => return man::run(args),
-        Command::Complete { shell, typed } => {
-            return completions::answer(&cli.global, *shell, typed);
+    let global = &cli.global;
+    match cli.command {
+        // What needs no manifest, and no server.
+        Command::Schema { of } => schema::run(of),
+        Command::Completions { shell } => completions::script(shell),
+        Command::Man(args) => man::run(&args),
+        Command::Complete { shell, typed } => completions::answer(global, shell, &typed),
+        // What has something to say where there is no manifest.
+        Command::Init(args) => with_settings(global, async |it| init::run(&it, &args).await),
+        Command::Doctor(args) => with_settings(global, async |it| doctor::run(&it, &args).await),
+        // What tells of its work by events.
+        Command::Build(args) => {
+            let told = args.told;
+            working(global, told, async |it| build::run(it, &args).await)
         }
-        _ => {}
+        Command::Sync(args) => working(global, args.told, async |it| sync::run(it, &args).await),
+        Command::Builder(command) => {
+            let told = command.told();
+            working(global, told, async |it| builder::run(it, &command).await)
+        }
+        Command::Plan(args) => in_session(global, async |it| plan::run(it, &args).await),
+        Command::Why(args) => in_session(global, async |it| why::run(it, &args).await),
+        Command::Status(args) => in_session(global, async |it| status::run(it, &args).await),
+        Command::Graph(args) => in_session(global, async |it| graph::run(it, &args).await),
+        Command::Lock(args) => in_session(global, async |it| lock::run(it, &args).await),
+        Command::Diff(args) => in_session(global, async |it| diff::run(it, &args).await),
+        Command::Run(args) => in_session(global, async |it| run::run(it, &args).await),
+        Command::Shell(args) => in_session(global, async |it| shell::run(it, &args).await),
+        Command::Logs(args) => in_session(global, async |it| logs::run(it, &args).await),
+        Command::Report(args) => in_session(global, async |it| report::run(it, &args)),
     }
-    let prints_events = cli.command.prints_events();
-    let mut settings = Settings::read(&cli.global)
+}
+
+/// Does what a command is for on the platform, and tells people of it.
+fn in_session(
+    global: &Global,
+    command: impl AsyncFnOnce(&Session) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    with_settings(global, async |settings| opened(settings, command).await)
+}
+
+/// Like [`in_session`], but what happens is told as the caller wants it.
+fn working(
+    global: &Global,
+    told: Told,
+    command: impl AsyncFnOnce(&Session) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    with_settings(global, async |mut settings| {
+        if told.format == Format::Json {
+            settings.report.style = Style::Json;
+        }
+        opened(settings, command).await
+    })
+}
+
+async fn opened(
+    settings: Settings,
+    command: impl AsyncFnOnce(&Session) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let style = settings.report.style;
+    let session = Session::open(settings).inspect_err(|failure| {
+        if style == Style::Json {
+            print_finished(failure.exit, failure.message());
+        }
+    })?;
+    let result = command(&session).await;
+    // Whatever happened, the terminal is left as it was found.
+    session.reporter.finish();
+    let failure = result.as_ref().err();
+    let exit = failure.map_or(Exit::Done, |failure| failure.exit);
+    let message = failure.and_then(Failure::message);
+    session.reporter.conclude(exit, message);
+    result
+}
+
+/// Does what a command is for, with threads to do it on.
+fn with_settings(
+    global: &Global,
+    command: impl AsyncFnOnce(Settings) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let settings = Settings::read(global)
         .map_err(|error| Failure::usage(format!("the current folder cannot be used: {error}")))?;
-    if prints_events {
-        settings.report.style = Style::Json;
-    }
+    let color = settings.report.color;
+    let threads = std::thread::available_parallelism().map_or(2, |it| it.get().clamp(2, 8));
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(
-            std::thread::available_parallelism().map_or(2, |count| count.get().clamp(2, 8)),
-        )
+        .worker_threads(threads)
         .enable_all()
         .build()
         .map_err(|error| Failure::outside(format!("no threads can be started: {error}")))?;
-    let color = settings.report.color;
-    let result = runtime.block_on(async {
-        if let Command::Init(args) = &cli.command {
-            return init::run(&settings, args).await;
-        }
-        if let Command::Doctor(args) = &cli.command {
-            // It has something to say where there is no manifest to open a session with.
-            return doctor::run(&settings, args).await;
-        }
-        let session = Session::open(settings).inspect_err(|failure| {
-            if prints_events {
-                print_finished(failure.exit, failure.message());
-            }
-        })?;
-        let result = match cli.command {
-            Command::Build(args) => build::run(&session, &args).await,
-            Command::Plan(args) => plan::run(&session, &args).await,
-            Command::Why(args) => why::run(&session, &args).await,
-            Command::Status(args) => status::run(&session, &args).await,
-            Command::Graph(args) => graph::run(&session, &args).await,
-            Command::Sync(args) => sync::run(&session, &args).await,
-            Command::Lock(args) => lock::run(&session, &args).await,
-            Command::Diff(args) => diff::run(&session, &args).await,
-            Command::Run(args) => run::run(&session, &args).await,
-            Command::Shell(args) => shell::run(&session, &args).await,
-            Command::Logs(args) => logs::run(&session, &args).await,
-            Command::Report(args) => report::run(&session, &args),
-            Command::Builder(command) => builder::run(&session, &command).await,
-            Command::Init(_)
-            | Command::Doctor(_)
-            | Command::Schema { .. }
-            | Command::Completions { .. }
-            | Command::Man(_)
-            | Command::Complete { .. } => Ok(()),
-        };
-        // Whatever happened, the terminal is left as it was found.
-        session.reporter.finish();
-        let failure = result.as_ref().err();
-        let exit = failure.map_or(Exit::Done, |failure| failure.exit);
-        session
-            .reporter
-            .conclude(exit, failure.and_then(Failure::message));
-        result
-    });
+    let result = runtime.block_on(command(settings));
     // A thread that still waits for a credential helper or a DNS answer must not hold up the end.
     runtime.shutdown_background();
     result.map_err(|failure| failure.map_message(|message| paint(&message, color)))

@@ -1,7 +1,7 @@
 //! `xp report`
 
 use std::fs;
-use std::io::{self, Read as _, Write as _};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -12,6 +12,7 @@ use super::runs::{kept, named};
 use super::session::Session;
 use crate::cli::{ReportArgs, ReportFormat};
 use crate::error::Failure;
+use crate::files;
 use crate::record::RunRecord;
 use crate::report::{HTML_START, JUNIT_START, RunReport};
 use crate::runs::Run;
@@ -47,7 +48,9 @@ pub fn run(session: &Session, args: &ReportArgs) -> Result<(), Failure> {
         return super::print(&text);
     };
     check_replaces_a_report(&file)?;
-    write(&file, &text).map_err(|error| {
+    let folder = file.parent().unwrap_or(&file);
+    let written = fs::create_dir_all(folder).and_then(|()| files::replace(&file, &text));
+    written.map_err(|error| {
         let elsewhere = match args.output {
             None => "\nhint: `-o FILE` writes it elsewhere",
             Some(_) => "",
@@ -111,32 +114,6 @@ fn check_replaces_a_report(file: &Path) -> Result<(), Failure> {
          hint: remove it, or let `-o` name another file",
         file.display()
     )))
-}
-
-/// Writes a file beside its place, and moves it there: whoever looks sees the old one or the new one.
-fn write(file: &Path, text: &str) -> io::Result<()> {
-    // A pipe or a device is written as it is; behind a link stands the file that is meant.
-    let file = match file.canonicalize() {
-        Ok(file) if !file.is_file() => return fs::write(file, text),
-        Ok(file) => file,
-        Err(_) => file.to_owned(),
-    };
-    let folder = file.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let beside = folder.join(format!(".{name}.{}.new", std::process::id()));
-    let written = (|| {
-        let mut new = fs::File::create_new(&beside)?;
-        new.write_all(text.as_bytes())?;
-        if let Ok(before) = fs::metadata(&file) {
-            new.set_permissions(before.permissions())?;
-        }
-        fs::rename(&beside, &file)
-    })();
-    if written.is_err() {
-        _ = fs::remove_file(&beside);
-    }
-    written
 }
 
 fn open(file: &Path) -> Result<(), Failure> {

@@ -4,17 +4,23 @@ use super::session::Session;
 use crate::error::Failure;
 use crate::runs::{Run, Runs};
 
-/// Returns the runs that are kept, the oldest first; at least one.
-pub fn kept(session: &Session) -> Result<Vec<Run>, Failure> {
-    let all = Runs::new(session.layout.logs());
-    let folder = all.folder().display();
-    let runs = all.list().map_err(|error| {
+/// Returns the runs that are kept, the oldest first.
+pub fn all(session: &Session) -> Result<Vec<Run>, Failure> {
+    let runs = Runs::new(session.layout.logs());
+    runs.list().map_err(|error| {
+        let folder = runs.folder().display();
         Failure::outside(format!("the logs in {folder} cannot be read: {error}"))
-    })?;
+    })
+}
+
+/// Like [`all`], and there is at least one.
+pub fn kept(session: &Session) -> Result<Vec<Run>, Failure> {
+    let runs = all(session)?;
     match runs.is_empty() {
         false => Ok(runs),
         true => Err(Failure::usage(format!(
-            "there is no run in {folder}\nhint: `xp build` makes one"
+            "there is no run in {}\nhint: `xp build` makes one",
+            session.layout.logs().display()
         ))),
     }
 }

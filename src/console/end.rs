@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::JoinHandle;
 
 use super::raw::Raw;
 use super::signals::{Request, Signals, stop_here};
@@ -11,6 +11,7 @@ use super::{Connection, size};
 use crate::client::engine::{
     Addressee, BuilderContainer, EngineError, Program, ProgramInput, ProgramOutput,
 };
+use crate::task::joined;
 
 /// How long a program may go on whose output nobody reads, or whose terminal is gone.
 const GRACE: Duration = Duration::from_secs(5);
@@ -125,16 +126,5 @@ impl Tied<'_> {
         }
         self.signal("CONT", Addressee::Group).await;
         self.resize().await;
-    }
-}
-
-fn joined<T>(result: Result<T, JoinError>) -> T {
-    match result {
-        Ok(value) => value,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // It is never cancelled before its end.
-            Err(error) => std::panic::resume_unwind(Box::new(error.to_string())),
-        },
     }
 }

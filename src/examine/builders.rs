@@ -4,11 +4,11 @@ use futures_util::future::join_all;
 use tokio::task::spawn_blocking;
 
 use super::{EngineState, Platform, Surroundings, grouped};
-use crate::client::git::joined;
 use crate::doctor::{BuilderFacts, BuilderWhere, Trouble};
 use crate::image::{ImageReference, Registry};
 use crate::inspect;
 use crate::manifest::{BuilderImage, Service};
+use crate::task::joined;
 
 /// Looks for each builder image of the services that have scripts.
 pub(super) async fn builders(surroundings: &Surroundings<'_>) -> Vec<BuilderFacts> {

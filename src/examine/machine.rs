@@ -6,10 +6,10 @@ use std::path::Path;
 use tokio::task::spawn_blocking;
 
 use super::{Surroundings, files};
-use crate::client::git::joined;
 use crate::client::http::Proxies;
 use crate::doctor::{CacheState, MachineFacts, Program, ProxyFacts};
 use crate::source::GitScheme;
+use crate::task::joined;
 
 /// Looks at this machine.
 pub(super) async fn machine(surroundings: &Surroundings<'_>) -> MachineFacts {

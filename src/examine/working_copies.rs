@@ -8,13 +8,14 @@ use std::time::SystemTime;
 use tokio::task::spawn_blocking;
 
 use super::{Platform, Surroundings, grouped};
-use crate::client::git::{GitClient, GitError, Opened, WorkingCopy, joined};
+use crate::client::git::{GitClient, GitError, Opened, WorkingCopy};
 use crate::doctor::{Trouble, WorkingCopyFacts};
 use crate::inspect;
 use crate::manifest::{Service, ServiceName};
 use crate::resolve::Request;
 use crate::source::GitUrl;
 use crate::status::WorkingCopyStatus;
+use crate::task::joined;
 
 /// Looks at the working copies, each once however many services it has.
 pub(super) async fn working_copies(surroundings: &Surroundings<'_>) -> Vec<WorkingCopyFacts> {

@@ -7,8 +7,9 @@ use tokio::task::spawn_blocking;
 
 use super::source::Sources;
 use super::sync::{SyncError, SyncRequest, fetch_missing, fetch_whole_history};
-use crate::client::git::{GitError, Opened, Watch, WorkingCopy, joined};
+use crate::client::git::{GitError, Opened, Watch, WorkingCopy};
 use crate::source::{CommitId, CommitSummary, GitUrl, ResolvedReference};
+use crate::task::joined;
 
 /// Two commits of a service, and where they are.
 #[derive(Debug, Clone)]

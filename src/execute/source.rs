@@ -14,11 +14,11 @@ use super::stop::{StepError, Stop};
 use super::sync::{LockedCommit, SyncError, SyncOutcome, SyncRequest, check_out_locked, sync};
 use crate::client::git::{
     Export, GitClient, GitErrorKind, Opened, Progress, ProgressPhase, Watch, WorkingCopy, export,
-    joined,
 };
 use crate::event::{Event, Events, Phase, Unit};
 use crate::plan::{ExportStep, SyncStep};
 use crate::record::Measure;
+use crate::task::joined;
 
 /// Progress is told at most so often, as git reports every object.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);

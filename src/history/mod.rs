@@ -19,7 +19,7 @@ use thiserror::Error;
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
-use crate::client::git::{GitClient, Watch, joined};
+use crate::client::git::{GitClient, Watch};
 use crate::error::{Diagnostic, Exit};
 use crate::event::{Event, Events};
 use crate::execute::lock::{FolderLock, LockError, lock};
@@ -28,6 +28,7 @@ use crate::manifest::{ServiceName, WrongPath};
 use crate::plan::Layout;
 use crate::resolve::remote_key;
 use crate::source::{CommitId, GitUrl, ResolvedReference};
+use crate::task::joined;
 use cache::{Cache, Known};
 use remote::{Looked, Remote};
 

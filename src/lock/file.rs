@@ -1,12 +1,13 @@
 //! The lock's file: the only place of the module that looks at the file system.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::parse::line_with_a_comment;
 use super::{InvalidLock, Lock, parse};
 use crate::error::{Diagnostic, Exit};
+use crate::files;
 use crate::manifest::file::read;
 
 /// A lock and the file that it is in.
@@ -137,16 +138,11 @@ impl LockFile {
             return Err(FileError::Comment { path, line });
         }
         self.check_unchanged()?;
-        // Behind a link, the file that it leads to: which is a lock, as it was read.
-        let target = match &self.text {
-            Some(_) => self
-                .path
-                .canonicalize()
-                .map_err(|error| self.failed(error))?,
-            None => self.path.clone(),
-        };
-        write(&target, &text).map_err(|error| self.failed(error))?;
-        Ok(true)
+        let written = files::replace_durably(&self.path, &text);
+        written.map(|()| true).map_err(|source| FileError::Write {
+            path: self.path.clone(),
+            source,
+        })
     }
 
     fn check_unchanged(&self) -> Result<(), FileError> {
@@ -165,47 +161,6 @@ impl LockFile {
             _ => Err(FileError::ChangedMeanwhile(path)),
         }
     }
-
-    fn failed(&self, source: io::Error) -> FileError {
-        FileError::Write {
-            path: self.path.clone(),
-            source,
-        }
-    }
-}
-
-/// Writes a file beside its place, and moves it there.
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    // The same name each time: what a killed xp left is replaced, not collected.
-    let beside = path.with_file_name(format!(".{name}.new"));
-    match fs::remove_file(&beside) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let written = (|| {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&beside)?;
-        file.write_all(text.as_bytes())?;
-        if let Ok(before) = fs::metadata(path) {
-            file.set_permissions(before.permissions())?;
-        }
-        file.sync_all()?;
-        fs::rename(&beside, path)
-    })();
-    if written.is_err() {
-        _ = fs::remove_file(&beside);
-        return written;
-    }
-    // So that the new name outlives a loss of power, where the file system can do that.
-    if let Some(folder) = path.parent()
-        && let Ok(folder) = File::open(folder)
-    {
-        _ = folder.sync_all();
-    }
-    Ok(())
 }
 
 #[cfg(test)]

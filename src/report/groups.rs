@@ -190,22 +190,8 @@ fn now() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Shared(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Shared {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::report::shared_output::Shared;
 
     struct Log {
         groups: Groups,
@@ -234,7 +220,7 @@ mod tests {
         }
 
         fn text(self) -> String {
-            String::from_utf8(self.output.0.lock().unwrap().clone()).unwrap()
+            self.output.take()
         }
     }
 

@@ -176,7 +176,8 @@ fn failure(step: &FailedStep, ended: Option<&Ended>) -> FailureDocument {
     }
 }
 
-fn now() -> String {
+/// Returns the time of day, to the millisecond, in UTC.
+pub fn now() -> String {
     let format =
         format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
     OffsetDateTime::now_utc().format(format).unwrap_or_default()

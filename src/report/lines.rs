@@ -5,11 +5,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use time::OffsetDateTime;
-use time::macros::format_description;
-
 use super::ci::{Level, Problem};
 use super::groups::Groups;
+use super::journal::now;
 use super::text::{LineSplitter, elapsed, paint};
 use super::transfer::Transfer;
 use super::{Ended, LogPrefix, Settings, summary};
@@ -273,12 +271,10 @@ impl Lines {
 /// Returns the time that stands before a line, where it does: in UTC, so that the lines of several
 /// machines can be put beside each other.
 fn stamp(settings: &Settings) -> String {
-    if settings.log_prefix != LogPrefix::Time {
-        return String::new();
+    match settings.log_prefix {
+        LogPrefix::Time => format!("{} ", now()),
+        LogPrefix::Service | LogPrefix::None => String::new(),
     }
-    let format =
-        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z ");
-    OffsetDateTime::now_utc().format(format).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ mod question;
 mod replay;
 mod row;
 mod screen;
+#[cfg(test)]
+mod shared_output;
 mod spool;
 mod summary;
 mod terminal;

@@ -128,11 +128,3 @@ impl GitClient {
         self.shared.configuration.effective_url(url)
     }
 }
-
-/// Returns what a blocking thread came to; goes on with its panic, which is a mistake in xp.
-pub fn joined<T>(result: Result<T, tokio::task::JoinError>) -> T {
-    match result {
-        Ok(value) => value,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
-}

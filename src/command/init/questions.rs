@@ -2,12 +2,12 @@
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::client::git::joined;
 use crate::error::{Exit, Failure, render};
 use crate::image::RegistryPrefix;
 use crate::init::{Draft, Wishes};
 use crate::report::{ask, paint, say};
 use crate::settings::Settings;
+use crate::task::joined;
 
 /// From so many services on, it is asked which.
 const MANY_SERVICES: usize = 9;

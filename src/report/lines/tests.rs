@@ -1,22 +1,10 @@
-use std::sync::{Arc, Mutex};
+use time::OffsetDateTime;
 
 use super::*;
 use crate::event::FailedStep;
 use crate::record::Measure;
 use crate::report::Ci;
-
-#[derive(Clone, Default)]
-struct Shared(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Shared {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
+use crate::report::shared_output::Shared;
 
 struct Log {
     lines: Lines,
@@ -32,7 +20,7 @@ impl Log {
     }
 
     fn text(&self) -> String {
-        String::from_utf8(std::mem::take(&mut self.output.0.lock().unwrap())).unwrap()
+        self.output.take()
     }
 
     fn output(&mut self, bytes: &'static [u8]) {

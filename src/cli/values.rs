@@ -1,0 +1,42 @@
+//! Values of options, read.
+
+use crate::manifest::ServiceName;
+use crate::source::GitReference;
+
+/// Reads a number of things at once.
+pub fn jobs(text: &str) -> Result<u16, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err(format!("write a number from 1 to {}", u16::MAX)),
+        Ok(count) => Ok(count),
+    }
+}
+
+pub fn run_number(text: &str) -> Result<u64, String> {
+    let wrong = |_| "write the number of a run; `xp logs --list` lists them".to_owned();
+    text.parse().map_err(wrong)
+}
+
+pub fn seconds(text: &str) -> Result<u64, String> {
+    let found = text.parse().ok().filter(|count| (1..=3600).contains(count));
+    found.ok_or_else(|| "write a number of seconds from 1 to 3600".to_owned())
+}
+
+pub fn variable(text: &str) -> Result<(String, Option<String>), String> {
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, Some(value.to_owned())),
+        None => (text, None),
+    };
+    match name.is_empty() {
+        true => Err("write `--env NAME` or `--env NAME=VALUE`".to_owned()),
+        false => Ok((name.to_owned(), value)),
+    }
+}
+
+pub fn service_reference(text: &str) -> Result<(ServiceName, GitReference), String> {
+    let Some((service, reference)) = text.split_once('=') else {
+        return Err("write SERVICE=REF, such as zbackend=origin/main".to_owned());
+    };
+    let service = service.parse().map_err(|error| format!("{error}"))?;
+    let reference = reference.parse().map_err(|error| format!("{error}"))?;
+    Ok((service, reference))
+}
