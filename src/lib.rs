@@ -22,6 +22,7 @@
 //! | [`image`] | registries, repositories, tags, digests | be impure |
 //! | [`recipe`] | the inputs of a build and their digests | be impure |
 //! | [`lock`] | `x-platform.lock`: its format, what it takes to meet one, what changed between two | be impure, but for its file |
+//! | [`deploy`] | which images kustomize files name, the overlay around them, what was rendered, the record of an environment | be impure |
 //! | [`plan`] | inventory and manifest to steps; how they are shown | be impure |
 //! | [`graph`] | which service needs which, as text and pictures, for `xp graph` | be impure |
 //! | [`init`] | what was found to the text of a manifest, for `xp init`: compose, Skaffold, submodules, west, repo | be impure |
@@ -64,6 +65,7 @@ pub mod client;
 pub mod command;
 pub mod completion;
 pub mod console;
+pub mod deploy;
 pub mod discover;
 pub mod doctor;
 pub mod error;

@@ -112,6 +112,7 @@ const PURE: &[&str] = &[
     "timeline/",
     "init/",
     "doctor/",
+    "deploy/",
 ];
 
 /// The files of pure modules that look at the file system.

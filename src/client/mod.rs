@@ -3,4 +3,5 @@
 pub mod engine;
 pub mod git;
 pub mod http;
+pub mod kubectl;
 pub mod registry;

@@ -12,6 +12,7 @@
 
 mod check;
 pub(crate) mod decode;
+mod deploy;
 pub(crate) mod document;
 pub(crate) mod error;
 pub(crate) mod file;
@@ -35,9 +36,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use self::deploy::{Deploy, Environment, KustomizeFiles, UnknownEnvironment};
 pub use self::error::{ManifestError, ReportedProblem};
 pub use self::file::{find, load};
-pub use self::name::{BuilderName, InvalidName, ServiceName};
+pub use self::name::{BuilderName, EnvironmentName, InvalidName, ServiceName};
 pub use self::render::{Values, WrongPath};
 pub use self::schema::schema;
 pub use self::select::UnknownServices;
@@ -74,6 +76,8 @@ pub struct Manifest {
     pub builders: Builders,
     /// The services.
     pub services: BTreeMap<ServiceName, Service>,
+    /// How it is deployed, where it is.
+    pub deploy: Option<Deploy>,
     document: Arc<Document>,
     places: BTreeMap<ServiceName, Places>,
 }
@@ -150,6 +154,7 @@ pub fn parse(text: &str, file: &Path) -> Result<Manifest, ManifestError> {
         cache_dir: root.cache_dir,
         builders: root.builders,
         services,
+        deploy: root.deploy,
         document,
         places,
     })

@@ -1,4 +1,4 @@
-//! Names that a manifest gives: of services and of builders.
+//! Names that a manifest gives: of services, builders and environments.
 
 use std::fmt;
 use std::str::FromStr;
@@ -44,7 +44,24 @@ impl BuilderName {
     }
 }
 
-/// A text that cannot name a service or a builder.
+/// The name of an environment that is deployed to: lower-case letters and digits, and `-` between them; at
+/// most 40.
+///
+/// It is part of the name of an object in the cluster, and of a folder.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EnvironmentName(String);
+
+impl EnvironmentName {
+    /// The longest a name may be, in characters.
+    pub const MAX_LENGTH: usize = 40;
+
+    /// Returns the name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A text that cannot name a service, a builder or an environment.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{text}` cannot name a {what}: {reason}")]
 pub struct InvalidName {
@@ -77,6 +94,27 @@ impl FromStr for ServiceName {
             return invalid("only letters, digits, `.`, `_` and `-` are allowed");
         }
         Ok(Self(text.to_owned()))
+    }
+}
+
+impl FromStr for EnvironmentName {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        let is_right = text.starts_with(is_inside)
+            && text.ends_with(is_inside)
+            && text.chars().all(|c| is_inside(c) || c == '-');
+        let reason = match text.len() <= Self::MAX_LENGTH {
+            true if is_right => return Ok(Self(text.to_owned())),
+            true => "lower-case letters and digits are allowed, and `-` between them",
+            false => "it is longer than 40 characters",
+        };
+        Err(InvalidName {
+            text: text.to_owned(),
+            what: "environment",
+            reason,
+        })
     }
 }
 
@@ -126,7 +164,7 @@ macro_rules! show_as_text {
         }
     )*};
 }
-show_as_text!(ServiceName, BuilderName);
+show_as_text!(ServiceName, BuilderName, EnvironmentName);
 
 #[cfg(test)]
 mod tests {
@@ -165,6 +203,12 @@ mod tests {
             &"x".repeat(200),
         ] {
             assert!(wrong.parse::<BuilderName>().is_err(), "{wrong}");
+        }
+        for right in ["a", "0", "review-42", &"x".repeat(40)] {
+            assert_eq!(right.parse::<EnvironmentName>().unwrap().as_str(), right);
+        }
+        for wrong in ["", "A", "-a", "a-", "a.b", "a/b", "..", &"x".repeat(41)] {
+            assert!(wrong.parse::<EnvironmentName>().is_err(), "{wrong}");
         }
         assert_eq!(
             format!("{:<3}|", "a".parse::<ServiceName>().unwrap()),

@@ -58,6 +58,55 @@ pub(super) struct Manifest {
     /// The services by name: a letter or digit, then letters, digits, `.`, `_` and `-`.
     #[schemars(required, extend("minProperties" = 1, "defaultSnippets" = [new_service()], "propertyNames" = {"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", "patternErrorMessage": "A service's name has at most 63 letters, digits, ., _ and -, and begins with a letter or digit"}))]
     services: BTreeMap<String, Service>,
+    /// How the product comes to a Kubernetes cluster, for `xp deploy`.
+    deploy: Option<Deploy>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct Deploy {
+    /// The folder with the kustomize files, relative to the manifest. Without it, `git` names them.
+    #[schemars(example = &"k8s")]
+    path: Option<String>,
+    /// The repository with the kustomize files, where they do not lie beside the manifest.
+    git: Option<DeployGit>,
+    /// What the kustomize files call the image of a service, where that is not its `docker.image`.
+    #[schemars(extend("examples" = [{"NAME": "registry.example.com/x/name"}]))]
+    images: Option<BTreeMap<String, String>>,
+    /// The environments by name: lower-case letters, digits, and `-` between them.
+    #[schemars(required, extend("minProperties" = 1, "examples" = [{"staging": {"overlay": "overlays/staging", "context": "staging-cluster", "namespace": "staging"}}], "propertyNames" = {"pattern": "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$", "patternErrorMessage": "An environment's name has at most 40 lower-case letters and digits, and - between them"}))]
+    environments: BTreeMap<String, Environment>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct DeployGit {
+    /// The remote: an ssh, scp-like, https, git or file URL.
+    #[schemars(required, example = &"git@git.example.com:x/k8s.git")]
+    remote: Option<String>,
+    /// What to deploy with: a branch, a tag or a full SHA-1. Without it, the remote's default branch.
+    #[schemars(example = &"origin/master")]
+    reference: Option<Scalar>,
+    /// The folder of the repository with the kustomize files. Without it, its top.
+    #[schemars(example = &"k8s")]
+    path: Option<String>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct Environment {
+    /// The folder of the overlay, relative to the kustomize files.
+    #[schemars(required, example = &"overlays/staging")]
+    overlay: Option<String>,
+    /// The context of the kubeconfig. `xp` uses no other for this environment.
+    #[schemars(required, example = &"staging-cluster")]
+    context: Option<String>,
+    /// The namespace. Objects of another one are refused.
+    #[schemars(required, example = &"staging")]
+    namespace: Option<String>,
+    /// The time that a rollout may take.
+    #[schemars(extend("default" = "5m", "pattern" = DURATION, "patternErrorMessage" = "A duration such as 90s, 30m or 1h30m", "minLength" = 2))]
+    timeout: Option<String>,
 }
 
 #[derive(JsonSchema)]

@@ -16,6 +16,9 @@ use super::span::Span;
 /// Levels of nesting; the deepest key of a manifest is at the fifth.
 const MAX_DEPTH: usize = 32;
 
+/// Levels of nesting of what a program rendered: the schema of a resource of Kubernetes may have fifty.
+const MAX_RENDERED_DEPTH: usize = 200;
+
 /// Bytes that anchors and aliases may copy. An anchor bomb needs a thousand times more; a manifest that uses
 /// anchors to save typing, a thousandth.
 const MAX_COPIED: usize = 4 << 20;
@@ -64,6 +67,14 @@ pub(crate) fn read_foreign(
     }
 }
 
+/// Reads all documents that another tool rendered; none where the text is no YAML.
+pub(crate) fn read_rendered(text: &str) -> Option<Vec<Node>> {
+    let mut problems = Vec::new();
+    let mut reader = Reader::with_depth(text, "rendered text", MAX_RENDERED_DEPTH, &mut problems);
+    reader.foreign_tags = Some(HashMap::new());
+    reader.documents().ok()
+}
+
 /// A problem after which nothing more can be read.
 type Fatal = Box<Problem>;
 
@@ -80,9 +91,18 @@ struct Reader<'t, 'p> {
 
 impl<'t, 'p> Reader<'t, 'p> {
     fn new(text: &'t str, what: &'static str, problems: &'p mut Vec<Problem>) -> Self {
+        Self::with_depth(text, what, MAX_DEPTH, problems)
+    }
+
+    fn with_depth(
+        text: &'t str,
+        what: &'static str,
+        depth: usize,
+        problems: &'p mut Vec<Problem>,
+    ) -> Self {
         let options = serde_saphyr::granit_parser::options! {
-            flow_nesting_limit: MAX_DEPTH,
-            block_nesting_limit: MAX_DEPTH,
+            flow_nesting_limit: depth,
+            block_nesting_limit: depth,
             emit_comments: false,
         };
         Self {

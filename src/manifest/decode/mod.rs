@@ -2,6 +2,7 @@
 
 mod builder;
 pub(crate) mod context;
+mod deploy;
 mod docker;
 pub(crate) mod path;
 mod quantity;
@@ -14,6 +15,7 @@ use self::context::{Context, Value};
 use self::path::within_folder;
 pub(super) use self::service::{Decoded, Places};
 use super::Builders;
+use super::deploy::Deploy;
 use super::error::Problem;
 use super::name::ServiceName;
 use super::node::{Entry, Kind, Node};
@@ -30,6 +32,7 @@ pub(super) struct Root {
     pub cache_dir: Option<PathBuf>,
     pub builders: Builders,
     pub services: Vec<Decoded>,
+    pub deploy: Option<Deploy>,
 }
 
 /// Decodes a manifest's tree; what is wrong goes to the context.
@@ -39,6 +42,7 @@ pub(super) fn root(cx: &mut Context, node: &Node) -> Root {
         cache_dir: None,
         builders: Builders::default(),
         services: Vec::new(),
+        deploy: None,
     };
     let Kind::Mapping(entries) = &node.kind else {
         let message = format!(
@@ -81,6 +85,8 @@ pub(super) fn root(cx: &mut Context, node: &Node) -> Root {
                 .help("name at least one service, with `dir`, `git.remote` and `docker.image`"),
         ),
     }
+    // After the services, whose names it takes.
+    root.deploy = fields.take("deploy").and_then(|value| deploy::deploy(cx, &value));
     fields.finish(cx);
     root
 }

@@ -38,6 +38,7 @@ fn schema_and_decoder_know_the_same_keys() {
     let text = "\
 version: 1
 builders: {}
+deploy: {git: {}}
 services: {a: {git: {}, docker: {}, dockerBuilder: {}, scripts: {}}}
 ";
     let node = yaml::read(text, "manifest", &mut Vec::new()).unwrap();
@@ -82,7 +83,18 @@ fn examples_and_defaults_of_the_schema_are_accepted() {
                     "dockerBuilder": { "image": "x" },
                 },
             } });
-            let is_of_root = ["version", "registry", "cacheDir", "builders"]
+            if path.starts_with("deploy") {
+                let environments = json!({
+                    "e": { "overlay": "o", "context": "c", "namespace": "n" },
+                });
+                let git = json!({ "remote": "https://h/k" });
+                let is_of_git = path.starts_with("deploy.git");
+                manifest["deploy"] = match is_of_git {
+                    true => json!({ "git": git, "environments": environments }),
+                    false => json!({ "path": "k", "environments": environments }),
+                };
+            }
+            let is_of_root = ["version", "registry", "cacheDir", "builders", "deploy"]
                 .iter()
                 .any(|key| path.starts_with(key));
             let mut place = if is_of_root {

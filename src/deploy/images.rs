@@ -1,0 +1,160 @@
+//! Which service an image of the kustomize files belongs to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::rendered::{ImageUse, Rendered};
+use super::configuration::FieldSpec;
+use crate::image::ImageRepository;
+use crate::manifest::{Deploy, Manifest, ServiceName};
+
+/// What kustomize files may call the images of the services.
+#[derive(Debug, Clone, Default)]
+pub struct ImageNames {
+    by_name: BTreeMap<String, ServiceName>,
+    repositories: BTreeMap<ServiceName, ImageRepository>,
+    /// The names that the manifest gives.
+    mapped: BTreeMap<ServiceName, String>,
+}
+
+/// What kustomize files name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Named {
+    /// The services, and by which names their images are there.
+    pub services: BTreeMap<ServiceName, BTreeSet<String>>,
+}
+
+impl ImageNames {
+    /// Returns the names by a manifest: for each service what `deploy.images` says, else `docker.image` as
+    /// it is written there; and the whole name with the registry.
+    pub fn of(manifest: &Manifest, deploy: &Deploy) -> Self {
+        let mut names = Self {
+            mapped: deploy.images.clone(),
+            ..Self::default()
+        };
+        for (name, service) in &manifest.services {
+            let repository = &service.docker.image;
+            names
+                .by_name
+                .insert(repository.to_string(), name.clone());
+            names
+                .repositories
+                .insert(name.clone(), repository.clone());
+        }
+        for (name, service) in &manifest.services {
+            let written = match deploy.images.get(name) {
+                Some(mapped) => Some(mapped.clone()),
+                None => without_prefix(manifest, &service.docker.image),
+            };
+            // A whole name is nobody else's short one.
+            if let Some(written) = written {
+                names.by_name.entry(written).or_insert(name.clone());
+            }
+        }
+        names
+    }
+
+    /// Returns the service that an image belongs to, by its name without tag and digest.
+    pub fn service(&self, image: &str) -> Option<&ServiceName> {
+        self.by_name.get(name_of(image))
+    }
+
+    /// Returns the repository of a service's image.
+    pub fn repository(&self, service: &ServiceName) -> Option<&ImageRepository> {
+        self.repositories.get(service)
+    }
+
+    /// Returns the services whose images stand in what was rendered.
+    pub fn named(&self, rendered: &Rendered, fields: &[FieldSpec]) -> Named {
+        let mut named = Named::default();
+        for ImageUse { image, .. } in rendered.images(fields) {
+            if let Some(service) = self.service(&image) {
+                let names = named.services.entry(service.clone()).or_default();
+                names.insert(name_of(&image).to_owned());
+            }
+        }
+        named
+    }
+
+    /// Returns what kustomize files are expected to call the image of a service.
+    pub fn expected(&self, service: &ServiceName) -> Vec<&str> {
+        let names = self.by_name.iter();
+        names
+            .filter(|(_, of)| *of == service)
+            .map(|(name, _)| name.as_str())
+            .collect()
+    }
+
+    /// Returns the name that `deploy.images` gives a service.
+    pub fn mapped(&self, service: &ServiceName) -> Option<&str> {
+        self.mapped.get(service).map(String::as_str)
+    }
+
+    /// Returns the services that `deploy.images` speaks of.
+    pub fn all_mapped(&self) -> impl Iterator<Item = &ServiceName> {
+        self.mapped.keys()
+    }
+}
+
+/// Returns an image's name as it is written in the manifest, without the registry that goes before it.
+fn without_prefix(manifest: &Manifest, repository: &ImageRepository) -> Option<String> {
+    let prefix = manifest.registry.as_ref()?;
+    if repository.registry() != Some(prefix.registry()) {
+        return None;
+    }
+    match prefix.path() {
+        None => Some(repository.path().to_owned()),
+        Some(path) => {
+            let rest = repository.path().strip_prefix(&format!("{path}/"))?;
+            Some(rest.to_owned())
+        }
+    }
+}
+
+/// Returns the name of an image, without tag and digest.
+pub(super) fn name_of(image: &str) -> &str {
+    let name = image.split('@').next().unwrap_or(image);
+    let last = name.rfind('/').map_or(0, |slash| slash + 1);
+    match name[last..].find(':') {
+        Some(colon) => &name[..last + colon],
+        None => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn names_are_without_tag_and_digest() {
+        for (image, name) in [
+            ("a", "a"),
+            ("a:1", "a"),
+            ("h:5000/a", "h:5000/a"),
+            ("h:5000/a:1@sha256:x", "h:5000/a"),
+        ] {
+            assert_eq!(name_of(image), name);
+        }
+    }
+
+    #[test]
+    fn a_service_is_known_by_each_of_its_names() {
+        let manifest = crate::manifest::parse(
+            "registry: h.example.com/x\n\
+             deploy: {path: k8s, images: {b: front}, environments: {e: {overlay: o, context: c, namespace: n}}}\n\
+             services:\n\
+             \x20 a: {dir: a, git: {remote: 'https://h/a'}, docker: {image: team/a}}\n\
+             \x20 b: {dir: b, git: {remote: 'https://h/b'}, docker: {image: b}}\n",
+            Path::new("/p/x-platform.yml"),
+        )
+        .unwrap();
+        let names = ImageNames::of(&manifest, manifest.deploy.as_ref().unwrap());
+        let service = |image: &str| names.service(image).map(ServiceName::as_str);
+        assert_eq!(service("team/a:master"), Some("a"));
+        assert_eq!(service("h.example.com/x/team/a@sha256:0"), Some("a"));
+        assert_eq!(service("front"), Some("b"));
+        assert_eq!(service("b"), None);
+        assert_eq!(service("other/team/a"), None);
+    }
+}

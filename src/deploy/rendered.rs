@@ -1,0 +1,277 @@
+//! What kustomize rendered: the objects, their images, and what has to be waited for.
+
+use std::fmt;
+
+use super::configuration::{FieldSpec, get, items};
+use crate::manifest::node::{Kind, Node};
+use crate::manifest::yaml::read_rendered;
+
+/// Objects for a cluster.
+#[derive(Debug, Clone, Default)]
+pub struct Rendered {
+    objects: Vec<Node>,
+}
+
+/// An object, by what it is called.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Object {
+    /// Such as `apps/v1`.
+    pub api: String,
+    /// Such as `Deployment`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// The namespace that it names itself.
+    pub namespace: Option<String>,
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.name)
+    }
+}
+
+/// An object whose rollout can be waited for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Workload {
+    /// As `kubectl rollout` takes it: `deployment`, `statefulset` or `daemonset`.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: String,
+}
+
+impl fmt::Display for Workload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.kind, self.name)
+    }
+}
+
+/// An image that an object names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageUse {
+    /// Whose it is.
+    pub object: Object,
+    /// As it is written.
+    pub image: String,
+}
+
+impl Rendered {
+    /// Reads what kustomize printed; none where that is no YAML.
+    pub fn read(text: &str) -> Option<Self> {
+        let mut objects = Vec::new();
+        for node in read_rendered(text)? {
+            match (text_of(&node, "kind"), get(&node, "items")) {
+                (Some(kind), Some(list)) if kind.ends_with("List") => {
+                    objects.extend(items(Some(list)).iter().cloned());
+                }
+                _ => objects.push(node),
+            }
+        }
+        Some(Self { objects })
+    }
+
+    /// Returns the objects, in their order.
+    pub fn objects(&self) -> impl Iterator<Item = Object> {
+        self.objects.iter().map(object)
+    }
+
+    /// Returns what is waited for after it was applied.
+    pub fn workloads(&self) -> Vec<Workload> {
+        let workload = |object: Object| {
+            let kind = match object.kind.as_str() {
+                "Deployment" => "deployment",
+                "StatefulSet" => "statefulset",
+                "DaemonSet" => "daemonset",
+                _ => return None,
+            };
+            let name = object.name;
+            object
+                .api
+                .starts_with("apps/")
+                .then_some(Workload { kind, name })
+        };
+        self.objects().filter_map(workload).collect()
+    }
+
+    /// Returns the images that containers run, that are mounted, and that stand in further fields.
+    pub fn images(&self, fields: &[FieldSpec]) -> Vec<ImageUse> {
+        let mut found = Vec::new();
+        for node in &self.objects {
+            let object = object(node);
+            let mut images = Vec::new();
+            containers(node, &mut images);
+            for field in fields.iter().filter(|field| is_of(field, &object)) {
+                let parts: Vec<&str> = field.path.split('/').collect();
+                at(node, &parts, &mut images);
+            }
+            let uses = images.into_iter().map(|image| ImageUse {
+                object: object.clone(),
+                image: image.to_owned(),
+            });
+            for image in uses {
+                if !found.contains(&image) {
+                    found.push(image);
+                }
+            }
+        }
+        found
+    }
+
+    /// Returns the texts below a mapping of each object of a kind, such as `data` of `Secret`.
+    pub(super) fn texts<'r>(&'r self, kind: &'r str, key: &'r str) -> impl Iterator<Item = &'r str> {
+        let of_kind = move |node: &&Node| text_of(node, "kind").as_deref() == Some(kind);
+        let entries = self
+            .objects
+            .iter()
+            .filter(of_kind)
+            .filter_map(move |node| match &get(node, key)?.kind {
+                Kind::Mapping(entries) => Some(entries),
+                _ => None,
+            });
+        entries.flatten().filter_map(|entry| match &entry.value.kind {
+            Kind::Scalar { text, .. } => Some(text.as_str()),
+            _ => None,
+        })
+    }
+}
+
+fn object(node: &Node) -> Object {
+    let metadata = get(node, "metadata");
+    let meta = |key: &str| metadata.and_then(|metadata| text_of(metadata, key));
+    Object {
+        api: text_of(node, "apiVersion").unwrap_or_default(),
+        kind: text_of(node, "kind").unwrap_or_default(),
+        name: meta("name")
+            .or_else(|| meta("generateName"))
+            .unwrap_or_default(),
+        namespace: meta("namespace"),
+    }
+}
+
+fn text_of(node: &Node, key: &str) -> Option<String> {
+    match &get(node, key)?.kind {
+        Kind::Scalar { text, .. } => Some(text.clone()),
+        _ => None,
+    }
+}
+
+fn is_of(field: &FieldSpec, object: &Object) -> bool {
+    let (group, version) = object.api.split_once('/').unwrap_or(("", &object.api));
+    let matches = |wanted: &Option<String>, found: &str| {
+        wanted.as_deref().is_none_or(|wanted| wanted == found)
+    };
+    matches(&field.group, group)
+        && matches(&field.version, version)
+        && matches(&field.kind, &object.kind)
+}
+
+/// Finds the images of containers, wherever a template of a pod stands.
+fn containers<'n>(node: &'n Node, images: &mut Vec<&'n str>) {
+    match &node.kind {
+        Kind::Sequence(nodes) => nodes.iter().for_each(|node| containers(node, images)),
+        Kind::Mapping(entries) => {
+            for entry in entries {
+                if matches!(
+                    entry.key.as_str(),
+                    "containers" | "initContainers" | "ephemeralContainers"
+                ) {
+                    for container in items(Some(&entry.value)) {
+                        at(container, &["image"], images);
+                    }
+                }
+                containers(&entry.value, images);
+            }
+        }
+        Kind::Null | Kind::Scalar { .. } => {}
+    }
+}
+
+/// Finds the texts of a field; lists are stepped into.
+fn at<'n>(node: &'n Node, parts: &[&str], images: &mut Vec<&'n str>) {
+    match (&node.kind, parts) {
+        (Kind::Sequence(nodes), _) => nodes.iter().for_each(|node| at(node, parts, images)),
+        (Kind::Scalar { text, .. }, []) => images.push(text),
+        (Kind::Mapping(_), [part, rest @ ..]) => {
+            if let Some(below) = get(node, part.trim_end_matches("[]")) {
+                at(below, rest, images);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::configuration::image_fields;
+    use super::*;
+
+    const TEXT: &str = "\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: a, namespace: n}
+spec:
+  template:
+    spec:
+      initContainers: [{image: one}]
+      containers:
+      - image: two:1
+      volumes:
+      - image: {reference: 'three'}
+---
+apiVersion: batch/v1
+kind: CronJob
+metadata: {name: b}
+spec: {jobTemplate: {spec: {template: {spec: {containers: [{image: two:1}]}}}}}
+---
+apiVersion: x.example.com/v1
+kind: Site
+metadata: {name: c}
+spec: {image: four, other: five}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: d}
+data: {image: six}
+";
+
+    #[test]
+    fn images_are_found_where_they_stand() {
+        let rendered = Rendered::read(TEXT).unwrap();
+        let found = |own: &str| {
+            let fields = image_fields(FieldSpec::read(own));
+            let images = rendered.images(&fields).into_iter();
+            let found: Vec<String> = images
+                .map(|it| format!("{}: {}", it.object, it.image))
+                .collect();
+            found
+        };
+        let usual = [
+            "Deployment a: one",
+            "Deployment a: two:1",
+            "Deployment a: three",
+            "CronJob b: two:1",
+        ];
+        assert_eq!(found(""), usual);
+        assert_eq!(
+            found("images: [{kind: Site, group: x.example.com, path: spec/image}]")[4],
+            "Site c: four"
+        );
+        assert_eq!(found("images: [{kind: Site, group: y, path: spec/image}]"), usual);
+    }
+
+    #[test]
+    fn only_what_rolls_out_is_waited_for() {
+        let rendered = Rendered::read(TEXT).unwrap();
+        let workloads = rendered.workloads();
+        assert_eq!(workloads.len(), 1);
+        assert_eq!(workloads[0].to_string(), "deployment/a");
+        assert_eq!(rendered.objects().count(), 4);
+    }
+
+    #[test]
+    fn a_list_is_its_items() {
+        let text = "apiVersion: v1\nkind: List\nitems:\n- {kind: Secret, data: {a: eHg=}}\n";
+        let rendered = Rendered::read(text).unwrap();
+        assert_eq!(rendered.texts("Secret", "data").collect::<Vec<_>>(), ["eHg="]);
+    }
+}

@@ -1,0 +1,225 @@
+//! Whether what was rendered is what was meant.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use super::configuration::FieldSpec;
+use super::images::{ImageNames, Named};
+use super::overlay::pinned;
+use super::rendered::{ImageUse, Object, Rendered};
+use crate::error::{Diagnostic, Exit};
+use crate::lock::Lock;
+use crate::manifest::ServiceName;
+
+/// Services that were asked for, and that the overlay does not name.
+#[derive(Debug, thiserror::Error)]
+pub struct UnnamedServices {
+    overlay: String,
+    /// Each with what its image was expected to be called.
+    services: BTreeMap<ServiceName, Vec<String>>,
+    /// The images that are named, and belong to no service.
+    others: BTreeSet<String>,
+    /// Whether the names are those of `deploy.images`.
+    are_mapped: bool,
+}
+
+impl UnnamedServices {
+    /// Makes sure that an overlay names these services.
+    ///
+    /// # Errors
+    ///
+    /// Every one that it does not name.
+    pub fn check(
+        overlay: &str,
+        wanted: impl IntoIterator<Item = ServiceName>,
+        are_mapped: bool,
+        named: &Named,
+        names: &ImageNames,
+        rendered: &Rendered,
+        fields: &[FieldSpec],
+    ) -> Result<(), Self> {
+        let unnamed = wanted
+            .into_iter()
+            .filter(|name| !named.services.contains_key(name));
+        let expected = |name: &ServiceName| match names.mapped(name) {
+            Some(mapped) => vec![mapped.to_owned()],
+            None => names.expected(name).into_iter().map(str::to_owned).collect(),
+        };
+        let services: BTreeMap<ServiceName, Vec<String>> =
+            unnamed.map(|name| (name.clone(), expected(&name))).collect();
+        if services.is_empty() {
+            return Ok(());
+        }
+        let others = rendered.images(fields).into_iter();
+        let others = others.filter(|it| names.service(&it.image).is_none());
+        Err(Self {
+            overlay: overlay.to_owned(),
+            services,
+            others: others.map(|it| it.image).collect(),
+            are_mapped,
+        })
+    }
+}
+
+impl fmt::Display for UnnamedServices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.are_mapped {
+            true => write!(f, "{} has no image that `deploy.images` names", self.overlay)?,
+            false => write!(f, "{} names no image of what is to be deployed", self.overlay)?,
+        }
+        for (service, names) in &self.services {
+            write!(f, "\n  {service}: no image {}", names.join(" or "))?;
+        }
+        Ok(())
+    }
+}
+
+impl Diagnostic for UnnamedServices {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+
+    fn hints(&self) -> Vec<String> {
+        let mut hints = Vec::new();
+        if !self.others.is_empty() {
+            let others: Vec<&str> = self.others.iter().map(String::as_str).collect();
+            hints.push(format!(
+                "it has images of no service: {}; `deploy.images` says which service is called so",
+                others.join(", ")
+            ));
+        }
+        if !self.are_mapped {
+            hints.push("leave out a service that is part of another one's image".to_owned());
+        }
+        hints
+    }
+}
+
+/// Images of services that kustomize did not replace.
+#[derive(Debug, thiserror::Error)]
+pub struct NotPinned {
+    overlay: String,
+    uses: Vec<(ServiceName, ImageUse)>,
+}
+
+impl fmt::Display for NotPinned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} was rendered, and has images that are not those of the set",
+            self.overlay
+        )?;
+        for (service, ImageUse { object, image }) in &self.uses {
+            write!(f, "\n  {service}: {object} has {image}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Diagnostic for NotPinned {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+
+    fn hints(&self) -> Vec<String> {
+        vec![
+            "kustomize replaces images in the fields that it knows: name the field in a file of `configurations` of that overlay, as kustomize documents it"
+                .to_owned(),
+        ]
+    }
+}
+
+/// Objects of other namespaces.
+#[derive(Debug, thiserror::Error)]
+pub struct ForeignNamespaces {
+    overlay: String,
+    namespace: String,
+    objects: Vec<Object>,
+}
+
+impl fmt::Display for ForeignNamespaces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            overlay,
+            namespace,
+            objects,
+        } = self;
+        write!(
+            f,
+            "{overlay} has objects outside of the environment's namespace, {namespace}"
+        )?;
+        for object in objects {
+            let found = object.namespace.as_deref().unwrap_or_default();
+            write!(f, "\n  {object} is in {found}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Diagnostic for ForeignNamespaces {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+
+    fn hints(&self) -> Vec<String> {
+        vec![
+            "the overlay's `namespace` and that of the environment in the manifest are to be the same"
+                .to_owned(),
+        ]
+    }
+}
+
+impl ForeignNamespaces {
+    /// Makes sure that every object lies in the namespace.
+    ///
+    /// # Errors
+    ///
+    /// Every object of another one.
+    pub fn check(overlay: &str, namespace: &str, rendered: &Rendered) -> Result<(), Self> {
+        let foreign = rendered.objects().filter(|object| {
+            let named = object.namespace.as_deref();
+            named.is_some_and(|named| named != namespace)
+        });
+        let objects: Vec<Object> = foreign.collect();
+        match objects.is_empty() {
+            true => Ok(()),
+            false => Err(Self {
+                overlay: overlay.to_owned(),
+                namespace: namespace.to_owned(),
+                objects,
+            }),
+        }
+    }
+}
+
+impl NotPinned {
+    /// Makes sure that each image of a service is the one of the set.
+    ///
+    /// # Errors
+    ///
+    /// Every image that is another one.
+    pub fn check(
+        overlay: &str,
+        rendered: &Rendered,
+        fields: &[FieldSpec],
+        names: &ImageNames,
+        set: &Lock,
+    ) -> Result<(), Self> {
+        let uses = rendered.images(fields).into_iter().filter_map(|found| {
+            let service = names.service(&found.image)?;
+            let wanted = pinned(set, service);
+            let is_pinned = wanted.is_some_and(|(repository, digest)| {
+                found.image == format!("{repository}@{digest}")
+            });
+            (!is_pinned).then(|| (service.clone(), found))
+        });
+        let uses: Vec<(ServiceName, ImageUse)> = uses.collect();
+        match uses.is_empty() {
+            true => Ok(()),
+            false => Err(Self {
+                overlay: overlay.to_owned(),
+                uses,
+            }),
+        }
+    }
+}
