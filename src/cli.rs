@@ -124,6 +124,11 @@ pub enum Command {
     Lock(LockArgs),
     /// Show what changed between two locks, with the commits
     Diff(DiffArgs),
+    /// Deploy a set of images to a Kubernetes cluster
+    ///
+    /// The images are named by their digests in an overlay around yours. A record in the cluster says what is
+    /// deployed, so that a part of it can be deployed, and that there is a way back.
+    Deploy(DeployArgs),
     /// List or build the builder images
     #[command(subcommand)]
     Builder(BuilderCommand),

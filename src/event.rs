@@ -13,7 +13,7 @@ use crate::image::ImageReference;
 use crate::manifest::{BuilderName, ServiceName};
 use crate::record::{Measure, PlanDocument};
 
-/// What is worked on: a service, or an image that a service's scripts run in.
+/// What is worked on: a service, an image that a service's scripts run in, or what a cluster runs.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Unit {
     /// A builder image made from a folder of the platform.
@@ -22,6 +22,8 @@ pub enum Unit {
     External(ImageReference),
     /// A service.
     Service(ServiceName),
+    /// Something that a cluster runs, such as `deployment/zbackend`.
+    Workload(String),
 }
 
 impl fmt::Display for Unit {
@@ -30,6 +32,7 @@ impl fmt::Display for Unit {
             Self::Builder(name) => write!(f, "builders/{name}"),
             Self::External(image) => image.fmt(f),
             Self::Service(name) => name.fmt(f),
+            Self::Workload(name) => name.fmt(f),
         }
     }
 }
@@ -57,6 +60,8 @@ pub enum Phase {
     Push,
     /// Tags are set to an image that is there.
     Tag,
+    /// A cluster replaces what runs.
+    Rollout,
 }
 
 impl Phase {
@@ -73,6 +78,7 @@ impl Phase {
             Self::Pull => "pull",
             Self::Push => "push",
             Self::Tag => "tag",
+            Self::Rollout => "rollout",
         }
     }
 }

@@ -176,6 +176,33 @@ const EXAMPLES: &[(&str, &[Example])] = &[
                 "Show what changed between two releases",
             ),
             ("xp diff v1.0 --format markdown", "Write release notes"),
+            (
+                "xp diff staging x-platform.lock",
+                "Show what a deploy of the lock would bring to staging",
+            ),
+        ],
+    ),
+    (
+        "xp deploy",
+        &[
+            ("xp deploy staging", "Deploy today's images"),
+            (
+                "xp deploy staging --services zbackend --build",
+                "Build and deploy one service, the rest stays",
+            ),
+            (
+                "xp deploy production --lock release.lock",
+                "Deploy exactly what a lock says",
+            ),
+            ("xp deploy staging --dry-run", "See what would be deployed"),
+            (
+                "xp deploy staging --render | kubectl diff -f -",
+                "Print what would be applied, for another program",
+            ),
+            (
+                "xp deploy staging --rollback",
+                "Go back to what was deployed before",
+            ),
         ],
     ),
     (

@@ -32,6 +32,18 @@ const COMMANDS: &[(&[&str], &str)] = &[
         "`xp status` shows working copy, commit and image of each service",
     ),
     (
+        &["apply", "release", "rollout", "helm"],
+        "`xp deploy ENV` deploys a set of images to a cluster",
+    ),
+    (
+        &["rollback", "undo"],
+        "`xp deploy ENV --rollback` goes back to what was deployed before",
+    ),
+    (
+        &["render", "kustomize", "template"],
+        "`xp deploy ENV --render` prints what would be applied",
+    ),
+    (
         &["clean", "prune"],
         "nothing is to be cleaned before a build: each one starts from the commit's own files",
     ),

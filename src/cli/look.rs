@@ -190,10 +190,10 @@ pub enum GraphFormat {
 /// Arguments of `xp diff`
 #[derive(Debug, Args)]
 pub struct DiffArgs {
-    /// The lock before: a file, or a git revision of this platform [default: HEAD]
+    /// What was before: a lock, an environment that is deployed to, or a git revision [default: HEAD]
     #[arg(value_name = "A", value_hint = ValueHint::AnyPath)]
     pub from: Option<String>,
-    /// The lock after: a file, or a git revision of this platform [default: x-platform.lock]
+    /// What is after: a lock, an environment, or a git revision [default: x-platform.lock]
     #[arg(value_name = "B", value_hint = ValueHint::AnyPath)]
     pub to: Option<String>,
     /// How the changes are shown

@@ -21,7 +21,7 @@ pub enum Shell {
 }
 
 /// Which services
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Selection {
     /// Services, by name or pattern ('z*'); all where none is named
     #[arg(value_name = "SERVICE")]
@@ -42,7 +42,7 @@ impl Selection {
 }
 
 /// Which commits
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Default, Clone, Args)]
 pub struct References {
     /// A topic train: this branch where a repository has it
     ///

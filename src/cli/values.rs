@@ -1,5 +1,7 @@
 //! Values of options, read.
 
+use std::time::Duration;
+
 use crate::manifest::ServiceName;
 use crate::source::GitReference;
 
@@ -19,6 +21,10 @@ pub fn run_number(text: &str) -> Result<u64, String> {
 pub fn seconds(text: &str) -> Result<u64, String> {
     let found = text.parse().ok().filter(|count| (1..=3600).contains(count));
     found.ok_or_else(|| "write a number of seconds from 1 to 3600".to_owned())
+}
+
+pub fn duration(text: &str) -> Result<Duration, String> {
+    crate::manifest::duration(text)
 }
 
 pub fn variable(text: &str) -> Result<(String, Option<String>), String> {

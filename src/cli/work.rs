@@ -1,10 +1,12 @@
 //! What the commands take that do something.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueHint};
 
 use super::shared::{Jobs, LockedArgs, PlanArgs, References, Selection, Surroundings, Told};
+use super::values::duration;
 use crate::image::RegistryPrefix;
 
 /// Arguments of `xp init`
@@ -126,6 +128,79 @@ pub struct LockArgs {
     /// The lock; else x-platform.lock beside the manifest
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub lock_file: Option<PathBuf>,
+}
+
+/// Arguments of `xp deploy`
+#[derive(Debug, Args)]
+pub struct DeployArgs {
+    /// The environment, as `deploy.environments` of the manifest names it
+    #[arg(value_name = "ENV")]
+    pub environment: String,
+    /// Which services
+    #[command(flatten)]
+    pub selection: Selection,
+    /// Which commits
+    #[command(flatten)]
+    pub references: References,
+    /// Deploy what this lock says, and nothing else
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["branch", "references"])]
+    pub lock: Option<PathBuf>,
+    /// Deploy what x-platform.lock beside the manifest says
+    #[arg(long, conflicts_with_all = ["branch", "references", "lock"])]
+    pub locked: bool,
+    /// Go back to what was deployed before
+    #[arg(long, conflicts_with_all = ["branch", "references", "lock", "locked", "names", "services"])]
+    pub rollback: bool,
+    /// Build what is missing first
+    #[arg(long, conflicts_with_all = ["lock", "locked", "rollback", "render", "dry_run"])]
+    pub build: bool,
+    /// Print what would be applied as YAML; reach no cluster
+    #[arg(long, conflicts_with_all = ["dry_run", "rollback"])]
+    pub render: bool,
+    /// Show what would be deployed; reach no cluster
+    #[arg(long, conflicts_with = "rollback")]
+    pub dry_run: bool,
+    /// Ask nothing
+    #[arg(short, long)]
+    pub yes: bool,
+    /// How long the rollout may take, such as `10m`; else what the manifest says
+    #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, value_parser = duration)]
+    pub timeout: Option<Duration>,
+    /// Take images by their commits alone, whatever else they were built from
+    #[arg(long, hide_short_help = true)]
+    pub trust_commit: bool,
+    /// Take over fields of objects that somebody else has applied
+    #[arg(long, hide_short_help = true)]
+    pub force_conflicts: bool,
+    /// Go on although another deploy seems to be under way
+    #[arg(long, hide_short_help = true)]
+    pub take_over: bool,
+    /// How what happens is told
+    #[command(flatten)]
+    pub told: Told,
+}
+
+impl DeployArgs {
+    /// Returns the arguments of a command that names an environment and nothing else.
+    pub fn of(environment: &str) -> Self {
+        Self {
+            environment: environment.to_owned(),
+            selection: Selection::default(),
+            references: References::default(),
+            lock: None,
+            locked: false,
+            rollback: false,
+            build: false,
+            render: false,
+            dry_run: false,
+            yes: false,
+            timeout: None,
+            trust_commit: false,
+            force_conflicts: false,
+            take_over: false,
+            told: Told::default(),
+        }
+    }
 }
 
 /// The commands of `xp builder`

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use futures_util::StreamExt as _;
 
+use super::deploy::deployed;
 use super::many;
 use super::session::Session;
 use super::{locked, stages};
@@ -29,8 +30,11 @@ pub async fn run(session: &Session, args: &DiffArgs) -> Result<(), Failure> {
             at_revision(session, &file, "HEAD")?,
             in_file(session, &file)?,
         ),
-        (Some(from), None) => (named(session, &file, from)?, in_file(session, &file)?),
-        (Some(from), Some(to)) => (named(session, &file, from)?, named(session, &file, to)?),
+        (Some(from), None) => (side(session, &file, from).await?, in_file(session, &file)?),
+        (Some(from), Some(to)) => (
+            side(session, &file, from).await?,
+            side(session, &file, to).await?,
+        ),
     };
     let mut changes = Changes::between((&from.0, &from.1), (&to.0, &to.1));
     let hints = fill_in(session, &mut changes, !args.no_fetch).await?;
@@ -53,6 +57,18 @@ pub async fn run(session: &Session, args: &DiffArgs) -> Result<(), Failure> {
 
 /// A lock and how it is called.
 type Named = (String, Lock);
+
+/// Returns what an argument names: a file where there is one, else what runs in an environment of the
+/// manifest, else a revision's lock.
+async fn side(session: &Session, lock: &Path, argument: &str) -> Result<Named, Failure> {
+    let deploy = session.manifest.deploy.as_ref();
+    let is_environment = deploy.is_some_and(|deploy| deploy.environment(argument).is_ok());
+    if !is_environment || session.settings.directory.join(argument).is_file() {
+        return named(session, lock, argument);
+    }
+    let last = deployed(session, argument).await?;
+    Ok((argument.to_owned(), last.set))
+}
 
 /// Reads the lock that an argument names: a file where there is one, else a revision.
 fn named(session: &Session, lock: &Path, argument: &str) -> Result<Named, Failure> {
@@ -149,7 +165,7 @@ fn read(session: &Session, name: &str, content: Vec<u8>) -> Result<Named, Failur
 
 /// Finds the commits between, in the working copies; what is missing there is fetched. Returns what a
 /// person can do about those that are not known.
-async fn fill_in(
+pub(super) async fn fill_in(
     session: &Session,
     changes: &mut Changes,
     fetch: bool,

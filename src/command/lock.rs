@@ -83,7 +83,7 @@ fn check(
 /// Returns the lock as it would be today, and the images that cannot be locked.
 ///
 /// Services that are not selected are taken as the lock has them, so that a set stays one.
-async fn fresh(
+pub(super) async fn fresh(
     session: &Session,
     args: &LockArgs,
     old: &Lock,

@@ -4,6 +4,7 @@ mod build;
 mod builder;
 mod commits;
 mod completions;
+mod deploy;
 mod diff;
 mod doctor;
 mod failed;
@@ -91,6 +92,10 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Builder(command) => {
             let told = command.told();
             working(global, told, async |it| builder::run(it, &command).await)
+        }
+        Command::Deploy(args) => {
+            let told = args.told;
+            working(global, told, async |it| deploy::run(it, &args).await)
         }
         Command::Plan(args) => in_session(global, async |it| plan::run(it, &args).await),
         Command::Why(args) => in_session(global, async |it| why::run(it, &args).await),

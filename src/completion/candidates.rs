@@ -8,7 +8,7 @@ use super::Candidate;
 use super::place::{Kind, Place};
 use crate::client::git::{Opened, RefNames, WorkingCopy};
 use crate::event::Phase;
-use crate::manifest::{self, DEFAULT_CACHE_DIR, Manifest, Service};
+use crate::manifest::{self, DEFAULT_CACHE_DIR, Environment, Manifest, Service};
 use crate::plan::Layout;
 use crate::runs::{Run, Runs};
 use crate::settings::Settings;
@@ -51,6 +51,7 @@ pub fn find(place: &Place, settings: Settings) -> Vec<Candidate> {
         Kind::Branch => references(&manifest, false),
         Kind::Reference => references(&manifest, true),
         Kind::Run => runs(&manifest, &settings),
+        Kind::Environment => environments(&manifest),
         Kind::Words(_) | Kind::Phase | Kind::File | Kind::Folder | Kind::Free => Vec::new(),
     };
     found.retain(|candidate| !place.given.contains(&candidate.text));
@@ -91,6 +92,16 @@ fn services(manifest: &Manifest, suffix: &str) -> Vec<Candidate> {
         about: service.dir.display().to_string(),
     };
     manifest.services.values().map(candidate).collect()
+}
+
+fn environments(manifest: &Manifest) -> Vec<Candidate> {
+    let environments = manifest.deploy.iter();
+    let environments = environments.flat_map(|deploy| deploy.environments.values());
+    let candidate = |environment: &Environment| Candidate {
+        text: environment.name.to_string(),
+        about: environment.context.clone(),
+    };
+    environments.map(candidate).collect()
 }
 
 /// The folders that have a Dockerfile, as `xp builder` takes them.

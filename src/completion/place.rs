@@ -47,6 +47,8 @@ pub enum Kind {
     Run,
     /// A phase of a service's work.
     Phase,
+    /// An environment that is deployed to.
+    Environment,
     /// A file.
     File,
     /// A folder.
@@ -72,6 +74,7 @@ impl Kind {
             "REF" => Self::Reference,
             "RUN" => Self::Run,
             "PHASE" => Self::Phase,
+            "ENV" => Self::Environment,
             _ => Self::Free,
         }
     }
@@ -132,6 +135,9 @@ mod tests {
             ("xp builder update ", Kind::Builder),
             ("xp logs --run ", Kind::Run),
             ("xp logs --phase ", Kind::Phase),
+            ("xp deploy ", Kind::Environment),
+            ("xp deploy staging ", Kind::Service),
+            ("xp deploy staging --lock ", Kind::File),
             ("xp logs -f ", Kind::Service),
             ("xp -C ", Kind::Folder),
             ("xp -f ", Kind::File),

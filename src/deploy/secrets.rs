@@ -32,6 +32,11 @@ impl Secrets {
         self.values.sort_by_key(|text| std::cmp::Reverse(text.len()));
     }
 
+    /// Adds those of another.
+    pub fn merge(&mut self, other: Self) {
+        self.add(other.values.iter().map(String::as_str));
+    }
+
     /// Adds the secrets that were rendered, as they are written there and as they are meant.
     pub fn add_rendered(&mut self, rendered: &Rendered) {
         self.add(rendered.texts("Secret", "stringData"));

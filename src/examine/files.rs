@@ -62,7 +62,7 @@ pub(super) fn ignores_case(file: &Path) -> bool {
 }
 
 /// Finds a program in the folders of `PATH`.
-pub(super) fn program(name: &str, path: &str) -> Option<PathBuf> {
+pub(crate) fn program(name: &str, path: &str) -> Option<PathBuf> {
     let files = path
         .split(':')
         .filter(|folder| !folder.is_empty())

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use tokio::sync::{OnceCell, watch};
 
+pub(crate) use files::program;
 pub use waiting::Waiting;
 
 use crate::client::git::GitClient;

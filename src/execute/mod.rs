@@ -9,6 +9,7 @@ mod in_place;
 pub mod lock;
 mod mark;
 mod publish;
+pub mod rollout;
 mod scheduler;
 pub mod session;
 mod source;
@@ -23,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use commits::{CommitsError, CommitsRequest, commits_between};
 pub use scheduler::run;
-pub use source::{Sources, check_out_working_copy, sync_working_copy};
+pub use source::{Sources, check_out_working_copy, run_export, sync_working_copy};
 pub use state::UnitState;
 pub use stop::{StepError, Stop};
 

@@ -38,6 +38,24 @@ impl Changes {
     }
 }
 
+impl Changes {
+    /// Returns a line a service, without the commits; where those are not known, nothing is said of them.
+    pub fn summary(&self) -> String {
+        let mut services = self.services.clone();
+        for change in &mut services {
+            if matches!(change.history, History::Unknown(_)) {
+                change.history = History::None;
+            }
+        }
+        let mut text = aligned(&services.iter().map(row).collect::<Vec<_>>());
+        if self.unchanged > 0 {
+            let plural = if self.unchanged == 1 { "" } else { "s" };
+            _ = writeln!(text, "{} service{plural} unchanged", self.unchanged);
+        }
+        text
+    }
+}
+
 fn row(change: &ServiceChange) -> Vec<String> {
     let aspects: Vec<String> = change.aspects().iter().map(ToString::to_string).collect();
     let mut notes: Vec<String> = change.distance().into_iter().collect();

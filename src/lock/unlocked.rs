@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::error::{Diagnostic, Exit};
-use crate::manifest::ServiceName;
+use crate::manifest::{EnvironmentName, ServiceName};
 use crate::plan::{Sighting, TESTS};
 use crate::recipe::{Change, Standing};
 
@@ -69,19 +69,33 @@ impl Unlockable {
     }
 }
 
-/// The images without which there cannot be a lock.
+/// The images without which there cannot be a lock, nor a deploy.
 #[derive(Debug, thiserror::Error)]
 pub struct Unlocked {
     services: Vec<(ServiceName, Unlockable)>,
     /// The options by which the commits were chosen, as a command takes them.
     options: Vec<String>,
+    /// The environment that it is about, where it is not about a lock.
+    environment: Option<EnvironmentName>,
 }
 
 impl Unlocked {
     /// Makes the error of these services, whose commits were chosen by these options of the command line,
     /// such as `--branch TASK-981`.
     pub fn new(services: Vec<(ServiceName, Unlockable)>, options: Vec<String>) -> Self {
-        Self { services, options }
+        Self {
+            services,
+            options,
+            environment: None,
+        }
+    }
+
+    /// Returns the error of a deploy to an environment, whose record takes the part of the lock.
+    pub fn of_deploy(self, environment: &EnvironmentName) -> Self {
+        Self {
+            environment: Some(environment.clone()),
+            ..self
+        }
     }
 
     /// Tells whether every image can be locked.
@@ -137,11 +151,15 @@ impl fmt::Display for Unlocked {
             1 => ("an image".to_owned(), "is"),
             count => (format!("{count} images"), "are"),
         };
+        let done = match self.environment {
+            None => "locked",
+            Some(_) => "deployed",
+        };
         match self.is_any_to_be_built() {
-            true => write!(f, "{image} {verb} not built yet, so nothing is locked")?,
+            true => write!(f, "{image} {verb} not built yet, so nothing is {done}")?,
             false => write!(
                 f,
-                "{image} {verb} built with others than the locked ones, so nothing is locked"
+                "{image} {verb} built with others than the {done} ones, so nothing is {done}"
             )?,
         }
         for (service, problem) in &self.services {
@@ -169,7 +187,7 @@ impl fmt::Display for Unlocked {
                     let needs = needs.join(", ");
                     write!(
                         f,
-                        "\n  {service}: the registry's was built with another {needs} than the locked one"
+                        "\n  {service}: the registry's was built with another {needs} than the {done} one"
                     )?;
                 }
             }
@@ -187,15 +205,30 @@ impl Diagnostic for Unlocked {
         let mut hints = Vec::new();
         if self.is_any_to_be_built() {
             let build = self.command("build", &BTreeSet::new());
-            hints.push(format!("`{build}` builds and pushes them"));
+            let too = match &self.environment {
+                Some(environment) => {
+                    let deploy = self.command(&format!("deploy {environment}"), &BTreeSet::new());
+                    format!("; `{deploy} --build` does it first")
+                }
+                None => String::new(),
+            };
+            hints.push(format!("`{build}` builds and pushes them{too}"));
         }
         let together = self.together();
         if !together.is_empty() {
-            let lock = self.command("lock", &together);
-            hints.push(format!("`{lock}` locks them together"));
+            hints.push(match &self.environment {
+                None => {
+                    let lock = self.command("lock", &together);
+                    format!("`{lock}` locks them together")
+                }
+                Some(environment) => {
+                    let deploy = self.command(&format!("deploy {environment}"), &together);
+                    format!("`{deploy}` deploys them together")
+                }
+            });
         }
         let mut problems = self.services.iter().map(|(_, problem)| problem);
-        if problems.all(Unlockable::lacks_only_tests) {
+        if self.environment.is_none() && problems.all(Unlockable::lacks_only_tests) {
             hints.push("`--no-test` locks what was built without tests".to_owned());
         }
         hints

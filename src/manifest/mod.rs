@@ -48,6 +48,7 @@ pub use self::service::{
 };
 pub use self::template::Template;
 
+pub(crate) use self::decode::quantity::duration;
 use self::decode::Places;
 use self::decode::context::Context;
 use self::document::Document;

@@ -54,6 +54,8 @@ fn document(unit: &UnitPlan, folder: &Path) -> UnitDocument {
             Unit::Service(_) => Kind::Service,
             Unit::Builder(_) => Kind::Builder,
             Unit::External(_) => Kind::ExternalBuilder,
+            // No plan has one: what a cluster runs is no image.
+            Unit::Workload(_) => Kind::Service,
         },
         commit: unit.commit.map(|commit| commit.to_string()),
         reference: source.and_then(|source| source.short_name().map(str::to_owned)),

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use sha1::{Digest as _, Sha1};
 
 use crate::image::Digest;
-use crate::manifest::ServiceName;
+use crate::manifest::{EnvironmentName, ServiceName};
+use crate::source::GitUrl;
 
 /// The folders below `cacheDir`; nothing else is written by xp but the working copies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +96,22 @@ impl Layout {
     /// Returns the folder with a file for each container that works on a working copy, such as that of `xp shell`.
     pub fn sessions(&self) -> PathBuf {
         self.root.join("sessions")
+    }
+
+    /// Returns the folder of an environment that is deployed to: the overlay that xp generates, and the copy of
+    /// its record.
+    pub fn environment(&self, name: &EnvironmentName) -> PathBuf {
+        self.root.join("deploy").join(name.as_str())
+    }
+
+    /// Returns the clone of a repository with kustomize files.
+    pub fn kustomize_clone(&self, remote: &GitUrl) -> PathBuf {
+        let hash: String = Sha1::digest(remote.stripped().to_string())
+            .iter()
+            .take(4)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        self.root.join("kustomize").join(hash)
     }
 
     /// Returns the folder of all runs' logs.

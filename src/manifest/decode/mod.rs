@@ -5,7 +5,7 @@ pub(crate) mod context;
 mod deploy;
 mod docker;
 pub(crate) mod path;
-mod quantity;
+pub(crate) mod quantity;
 mod service;
 
 use std::collections::BTreeMap;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Parses `90s`, `30m`, `1h30m`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     const UNITS: [(&str, u64); 4] = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
     let invalid = || format!("`{text}` is not a duration such as `90s`, `30m` or `1h30m`");
     let mut seconds: u64 = 0;

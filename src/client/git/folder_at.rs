@@ -1,0 +1,157 @@
+//! A folder of a repository as one of its commits has it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use git2::{ObjectType, Repository, StatusOptions, Tree};
+
+use super::GitError;
+use super::working_copy::oid;
+use crate::source::CommitId;
+
+/// What is checked out around a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CheckedOut {
+    /// The commit.
+    pub commit: CommitId,
+    /// Whether one of the files that were asked about differs from it.
+    pub is_changed: bool,
+}
+
+/// Returns the commit that is checked out in the repository of a folder, and whether these files and folders
+/// below it differ; none where the folder is in no repository, or nothing is committed there.
+pub fn checked_out(folder: &Path, files: &[PathBuf]) -> Option<CheckedOut> {
+    let (repository, below) = repository(folder)?;
+    let commit = repository.head().ok()?.peel_to_commit().ok()?.id();
+    let mut options = StatusOptions::new();
+    options
+        .include_untracked(true)
+        .recurse_untracked_dirs(true)
+        .disable_pathspec_match(true);
+    for file in files {
+        options.pathspec(below.join(file));
+    }
+    let is_changed = match repository.statuses(Some(&mut options)) {
+        Ok(statuses) => !statuses.is_empty(),
+        // What cannot be compared may differ.
+        Err(_) => true,
+    };
+    Some(CheckedOut {
+        commit: commit.into(),
+        is_changed,
+    })
+}
+
+/// Writes a folder to another place as a commit of its repository has it, without links. Returns whether the
+/// commit is there, and has the folder.
+///
+/// # Errors
+///
+/// A file cannot be written, or an object cannot be read.
+pub fn write_folder_at(folder: &Path, commit: CommitId, to: &Path) -> Result<bool, GitError> {
+    let Some((repository, below)) = repository(folder) else {
+        return Ok(false);
+    };
+    let found = oid(commit).and_then(|id| repository.find_commit(id));
+    let Ok(tree) = found.and_then(|commit| commit.tree()) else {
+        return Ok(false);
+    };
+    let tree = match below.as_os_str().is_empty() {
+        true => tree,
+        false => {
+            let entry = tree.get_path(&below);
+            let object = entry.and_then(|entry| entry.to_object(&repository));
+            match object.and_then(|object| object.peel_to_tree()) {
+                Ok(tree) => tree,
+                Err(_) => return Ok(false),
+            }
+        }
+    };
+    write(&repository, &tree, to)?;
+    Ok(true)
+}
+
+fn write(repository: &Repository, tree: &Tree<'_>, to: &Path) -> Result<(), GitError> {
+    let cannot_write = |path: &Path| {
+        let path = path.to_owned();
+        move |cause| GitError::file(format!("cannot write {}", path.display()), cause)
+    };
+    fs::create_dir_all(to).map_err(cannot_write(to))?;
+    for entry in tree {
+        // No repository that git accepts has another name.
+        let Some(name) = entry.name().ok().filter(|name| *name != "..") else {
+            continue;
+        };
+        let path = to.join(name);
+        let read = |cause| GitError::local(format!("cannot read {name} of a commit"), cause);
+        match entry.kind() {
+            Some(ObjectType::Tree) => {
+                let tree = repository.find_tree(entry.id()).map_err(read)?;
+                write(repository, &tree, &path)?;
+            }
+            // A link may lead anywhere.
+            Some(ObjectType::Blob) if entry.filemode() != 0o120_000 => {
+                let blob = repository.find_blob(entry.id()).map_err(read)?;
+                fs::write(&path, blob.content()).map_err(cannot_write(&path))?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Returns the repository of a folder, and the folder's path in it. The folder need not exist now.
+fn repository(folder: &Path) -> Option<(Repository, PathBuf)> {
+    let existing = folder.ancestors().find(|folder| folder.is_dir())?;
+    let repository = Repository::discover(existing).ok()?;
+    let top = repository.workdir()?.canonicalize().ok()?;
+    let missing = folder.strip_prefix(existing).ok()?.to_owned();
+    let real = existing.canonicalize().ok()?.join(missing);
+    let below = real.strip_prefix(&top).ok()?.to_owned();
+    Some((repository, below))
+}
+
+#[cfg(test)]
+mod tests {
+    use git2::Signature;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_is_written_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let top = folder.path();
+        let repository = Repository::init(top).unwrap();
+        assert_eq!(checked_out(top, &[]), None);
+        let files = |text: &str| {
+            fs::create_dir_all(top.join("k8s/base")).unwrap();
+            fs::write(top.join("k8s/base/a.yaml"), text).unwrap();
+            fs::write(top.join("other"), text).unwrap();
+        };
+        files("one");
+        let mut index = repository.index().unwrap();
+        index.add_all(["*"], git2::IndexAddOption::DEFAULT, None).unwrap();
+        let tree = repository.find_tree(index.write_tree().unwrap()).unwrap();
+        index.write().unwrap();
+        let who = Signature::now("a", "a@example.com").unwrap();
+        let commit = repository.commit(Some("HEAD"), &who, &who, "1", &tree, &[]);
+        let commit: CommitId = commit.unwrap().into();
+
+        let asked = [PathBuf::from("k8s")];
+        let now = |is_changed| Some(CheckedOut { commit, is_changed });
+        assert_eq!(checked_out(top, &asked), now(false));
+        fs::write(top.join("other"), "two").unwrap();
+        assert_eq!(checked_out(top, &asked), now(false));
+        fs::write(top.join("k8s/new.yaml"), "two").unwrap();
+        assert_eq!(checked_out(top, &asked), now(true));
+
+        fs::remove_dir_all(top.join("k8s")).unwrap();
+        let to = folder.path().join("copy");
+        assert!(write_folder_at(&top.join("k8s"), commit, &to).unwrap());
+        assert_eq!(fs::read_to_string(to.join("base/a.yaml")).unwrap(), "one");
+        assert!(!to.join("other").exists());
+        let unknown = "1".repeat(40).parse().unwrap();
+        assert!(!write_folder_at(&top.join("k8s"), unknown, &to).unwrap());
+        assert!(!write_folder_at(&top.join("none"), commit, &to).unwrap());
+    }
+}

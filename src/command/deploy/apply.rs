@@ -1,0 +1,220 @@
+//! A deploy, from the record to the record.
+
+use std::io::Write as _;
+
+use super::record::Recorded;
+use super::{Prepared, Task, joined, many};
+use crate::client::kubectl::Refused;
+use crate::deploy::{Deployment, State};
+use crate::error::{Diagnostic as _, Exit, Failure, chain};
+use crate::event::{Event, Outcome};
+use crate::execute::rollout::{Applied, Rollout};
+use crate::manifest::ServiceName;
+use crate::report::{ask, failures, paint};
+
+impl Task<'_> {
+    /// Deploys: everything that can be refused is asked about before anything is applied.
+    pub async fn deploy(&self) -> Result<(), Failure> {
+        let session = self.session;
+        let read = session.unless_interrupted(self.recorded()).await?;
+        let back = match self.args.rollback {
+            true => Some(read.record.to_roll_back_to(&self.environment.name)?.clone()),
+            false => None,
+        };
+        let prepared = session
+            .unless_interrupted(self.prepare(&read.record, back.as_ref()))
+            .await?;
+        let differences = session
+            .unless_interrupted(self.differences(&prepared))
+            .await?;
+        session.reporter.finish();
+        if differences.is_none() && self.is_deployed(&read, &prepared) {
+            return self.say(&format!(
+                "{} is up to date, with {}\n",
+                self.environment.name,
+                many(prepared.named.services.len(), "service")
+            ));
+        }
+        self.tell(&read.record, &prepared).await?;
+        self.say(&differences.unwrap_or_default())?;
+        self.confirm().await?;
+        let number = back.as_ref().map(|back| back.number);
+        let begun = session
+            .unless_interrupted(self.begin(read, &prepared, number))
+            .await?;
+        self.carry_out(&begun, &prepared).await
+    }
+
+    /// Tells whether the record says that this very set runs.
+    fn is_deployed(&self, read: &Recorded, prepared: &Prepared) -> bool {
+        let last = read.record.deploys.first();
+        last.is_some_and(|last| last.state == State::Deployed && last.set == prepared.set)
+    }
+
+    /// Asks the cluster what would change; nothing where nothing would.
+    async fn differences(&self, prepared: &Prepared) -> Result<Option<String>, Failure> {
+        let what = format!("comparing with {}", self.environment.name);
+        self.session.events.emit(Event::StageStarted(what));
+        let (cluster, force) = (self.cluster(), self.args.force_conflicts);
+        let compared = self.kubectl.differences(cluster, &prepared.text, force).await;
+        self.session.events.emit(Event::StageFinished);
+        let found = compared.map_err(|error| match error.kind() {
+            Refused::NoNamespace => Failure::outside(format!(
+                "there is no namespace {} in the cluster of {}\n\
+                 hint: `kubectl --context {} create namespace {0}` makes it",
+                cluster.namespace, cluster.context, cluster.context
+            )),
+            _ => error.into(),
+        })?;
+        let of = |is_new: bool| {
+            let found = found.iter().filter(|it| it.is_new == is_new);
+            let found: Vec<&str> = found.map(|it| it.object.as_str()).collect();
+            found
+        };
+        let line = |word: &str, objects: Vec<&str>| match objects.len() {
+            0 => String::new(),
+            count => format!("{} {word}: {}\n", many(count, "object"), objects.join(", ")),
+        };
+        let text = line("to be changed", of(false)) + &line("to be made", of(true));
+        Ok((!text.is_empty()).then_some(text))
+    }
+
+    async fn confirm(&self) -> Result<(), Failure> {
+        let settings = &self.session.settings;
+        if self.args.yes || !settings.can_ask {
+            return Ok(());
+        }
+        let question = format!("Deploy this to {}?", self.environment.name);
+        let color = settings.report.color;
+        let answer = tokio::task::spawn_blocking(move || ask(&question, "no", color));
+        let answer = async {
+            let answer = answer.await.map(|answer| answer.ok().flatten());
+            Ok(answer.ok().flatten().unwrap_or_default())
+        };
+        let answer = self.session.unless_interrupted(answer).await?;
+        match answer.to_lowercase().as_str() {
+            "y" | "yes" => Ok(()),
+            _ => Err(Failure::usage(format!(
+                "nothing was deployed to {}\nhint: answer `yes`; `--yes` asks nothing",
+                self.environment.name
+            ))),
+        }
+    }
+
+    /// Applies, waits, and writes down how it ended.
+    async fn carry_out(&self, begun: &Recorded, prepared: &Prepared) -> Result<(), Failure> {
+        let session = self.session;
+        let rollout = Rollout {
+            kubectl: &self.kubectl,
+            cluster: self.cluster(),
+            events: &session.events,
+            cancel: &session.cancel,
+            timeout: self.timeout(),
+        };
+        let count = prepared.rendered.objects().count();
+        let what = format!("applying {}", many(count, "object"));
+        session.events.emit(Event::StageStarted(what));
+        let applied = rollout.apply(&prepared.text, self.args.force_conflicts).await;
+        session.events.emit(Event::StageFinished);
+        if applied.stopped {
+            return Err(self.interrupted(begun, &applied).await);
+        }
+        if let Some(error) = &applied.error {
+            self.end(begun, State::Failed).await;
+            session.reporter.finish();
+            let hints = error.hints().into_iter().map(|hint| format!("\nhint: {hint}"));
+            let hints: String = hints.chain([self.way_back(begun)]).collect();
+            return Err(Failure::rendered(
+                Exit::Outside,
+                format!(
+                    "error: {} refuses a part of the deploy\n  cause: {}\n  {}{hints}",
+                    self.environment.context,
+                    chain(error),
+                    self.was_applied(&applied)
+                ),
+            ));
+        }
+        rollout.wait(&prepared.rendered.workloads()).await;
+        if session.cancel.is_cancelled() {
+            return Err(self.interrupted(begun, &applied).await);
+        }
+        let ended = session.reporter.finish();
+        let failed = ended
+            .iter()
+            .filter(|(_, ended)| matches!(ended.outcome, Outcome::Failed(_)))
+            .count();
+        let state = match failed {
+            0 => State::Deployed,
+            _ => State::Failed,
+        };
+        let record = self.end(begun, state).await;
+        if failed > 0 {
+            let text = failures(&ended);
+            let text = paint(&text, session.settings.report.color);
+            _ = writeln!(std::io::stderr().lock(), "{}", text.trim_end());
+            return Err(Failure::rendered(
+                Exit::ServiceFailed,
+                format!(
+                    "error: {} of {} did not roll out in {}\n  {}{}",
+                    failed,
+                    many(ended.len(), "workload"),
+                    self.environment.name,
+                    self.was_applied(&applied),
+                    self.way_back(begun)
+                ),
+            ));
+        }
+        let services: Vec<&ServiceName> = prepared.named.services.keys().collect();
+        let number = record.deploys.first().map_or(0, |last| last.number);
+        self.say(&format!(
+            "deploy {number} of {} is done: {}\n",
+            self.environment.name,
+            joined(&services)
+        ))
+    }
+
+    async fn interrupted(&self, begun: &Recorded, applied: &Applied) -> Failure {
+        self.session.reporter.finish();
+        self.end(begun, State::Interrupted).await;
+        Failure::rendered(
+            Exit::Interrupted,
+            format!(
+                "error: the deploy to {} was interrupted\n  {}{}",
+                self.environment.name,
+                self.was_applied(applied),
+                self.way_back(begun)
+            ),
+        )
+    }
+
+    fn was_applied(&self, applied: &Applied) -> String {
+        match applied.objects.as_slice() {
+            [] => "nothing was applied".to_owned(),
+            objects => format!("applied: {}", objects.join(", ")),
+        }
+    }
+
+    /// Says how to get back to what ran before.
+    fn way_back(&self, begun: &Recorded) -> String {
+        let name = &self.environment.name;
+        let earlier: Option<&Deployment> = begun.record.last_deployed();
+        match earlier {
+            Some(earlier) => format!(
+                "\nhint: `xp deploy {name} --rollback` goes back to deploy {}, of {}",
+                earlier.number,
+                earlier.when()
+            ),
+            None => format!(
+                "\nhint: there is no earlier deploy to go back to: run `xp deploy {name}` again once it is put right"
+            ),
+        }
+    }
+
+    /// Prints a result for a person.
+    fn say(&self, text: &str) -> Result<(), Failure> {
+        match self.session.settings.report.closes_with_table() {
+            true => crate::command::print(text),
+            false => Ok(()),
+        }
+    }
+}

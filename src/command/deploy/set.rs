@@ -1,0 +1,178 @@
+//! Which images are deployed: those of a lock, of today's references, or of an earlier deploy.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use crate::cli::{DeployArgs, ImageArgs, LockArgs, LockedArgs, PlanArgs, References, Selection};
+use crate::command::locked::{lock_failure, lock_name};
+use crate::command::session::Session;
+use crate::command::{build, lock, many, stages};
+use crate::deploy::Deployment;
+use crate::error::{Exit, Failure};
+use crate::event::Event;
+use crate::execute::lock::FolderLock;
+use crate::image::ImageReference;
+use crate::inspect;
+use crate::lock::{Lock, LockFile, LockedService};
+use crate::manifest::{EnvironmentName, ServiceName};
+use crate::plan::{Presence, TESTS, UnknownImages};
+use crate::recipe::{LABEL_RECIPE, Recipe};
+
+/// Builds what is missing of these services.
+pub async fn build(
+    session: &Session,
+    args: &DeployArgs,
+    services: &BTreeSet<ServiceName>,
+    folder: &FolderLock,
+) -> Result<(), Failure> {
+    let plan = PlanArgs {
+        selection: selection(services),
+        references: args.references.clone(),
+        locked: LockedArgs::default(),
+        images: ImageArgs {
+            no_pull: true,
+            trust_commit: args.trust_commit,
+            ..ImageArgs::default()
+        },
+        local: false,
+    };
+    let planned = session
+        .unless_interrupted(stages::plan(session, &plan, Some(folder)))
+        .await?;
+    build::carry_out(session, planned, None, false).await
+}
+
+/// Returns the set by today's references; services that were not asked for stay as they were deployed.
+pub async fn of_today(
+    session: &Session,
+    args: &DeployArgs,
+    environment: &EnvironmentName,
+    services: &BTreeSet<ServiceName>,
+    kept: &Lock,
+    folder: &FolderLock,
+) -> Result<Lock, Failure> {
+    let wanted = LockArgs {
+        selection: selection(services),
+        references: References {
+            branch: args.references.branch.clone(),
+            references: args.references.references.clone(),
+        },
+        check: false,
+        no_test: false,
+        trust_commit: args.trust_commit,
+        lock_file: None,
+    };
+    let (set, missing) = lock::fresh(session, &wanted, kept, Some(folder)).await?;
+    if !missing.is_empty() {
+        return Err(missing.of_deploy(environment).into());
+    }
+    let whole = |name: &ServiceName| services.contains(name) || kept.services.contains_key(name);
+    let entries = set.services.into_iter().filter(|(name, _)| whole(name));
+    let set = Lock::new(entries.collect());
+    check_images(session, &kept.services).await?;
+    Ok(set)
+}
+
+/// Returns the set that a lock has; services that were not asked for stay as they were deployed.
+pub async fn of_lock(
+    session: &Session,
+    file: &Path,
+    services: &BTreeSet<ServiceName>,
+    kept: &Lock,
+) -> Result<Lock, Failure> {
+    let found = LockFile::load(file).map_err(|error| lock_failure(session, &error))?;
+    let name = lock_name(session, file);
+    // That manifest and lock speak of the same services.
+    found
+        .lock
+        .sources(&name, &session.manifest, services, false)?;
+    let entries = found.lock.services.into_iter();
+    let entries: BTreeMap<ServiceName, LockedService> = entries
+        .filter(|(service, _)| services.contains(service))
+        .collect();
+    let set = kept.with(entries);
+    check_images(session, &set.services).await?;
+    Ok(set)
+}
+
+/// Returns the set of an earlier deploy.
+pub async fn of_deploy(session: &Session, earlier: &Deployment) -> Result<Lock, Failure> {
+    check_images(session, &earlier.set.services).await?;
+    Ok(earlier.set.clone())
+}
+
+/// Makes sure that registries have images by the digests of a set, built from what the set says.
+async fn check_images(
+    session: &Session,
+    services: &BTreeMap<ServiceName, LockedService>,
+) -> Result<(), Failure> {
+    let pinned: BTreeMap<&ServiceName, (&LockedService, ImageReference)> = services
+        .iter()
+        .filter_map(|(name, locked)| {
+            let image = locked.image.repository();
+            let pinned = image.with_digest(locked.digest.clone()?);
+            Some((name, (locked, pinned)))
+        })
+        .collect();
+    let without = services.keys().find(|name| !pinned.contains_key(name));
+    if let Some(name) = without {
+        return Err(Failure::usage(format!(
+            "{name} cannot be deployed: its image is in no registry\n\
+             hint: give the manifest a `registry`, build, and lock anew"
+        )));
+    }
+    if pinned.is_empty() {
+        return Ok(());
+    }
+    let what = format!("looking for {} by digest", many(pinned.len(), "image"));
+    session.events.emit(Event::StageStarted(what));
+    // Without an engine all the same: it knows only which registries are insecure.
+    let facts = session.engine().await.map(|(_, facts)| facts);
+    let registry = session.registry(&facts.unwrap_or_default());
+    let images: Vec<ImageReference> = pinned.values().map(|(_, image)| image.clone()).collect();
+    let found = inspect::registries(&registry, images.clone()).await;
+    let labels = match UnknownImages::check(&found) {
+        Ok(()) => inspect::labels(&registry, &session.layout, images).await,
+        Err(error) => return Err(error.into()),
+    };
+    session.events.emit(Event::StageFinished);
+    let mut problems = Vec::new();
+    for (name, (locked, image)) in &pinned {
+        if !matches!(found.get(image), Some(Presence::Present(_))) {
+            problems.push(format!("\n  {name}: the registry has no {image}"));
+            continue;
+        }
+        let labels = image.digest().and_then(|digest| labels.get(digest));
+        let recipe = match labels {
+            Some(Ok(labels)) => labels.get(LABEL_RECIPE),
+            // It was there a moment ago; the cluster will tell.
+            _ => None,
+        };
+        let recipe = recipe.and_then(|label| label.parse::<Recipe>().ok());
+        if recipe.is_some_and(|recipe| {
+            recipe.digest() != locked.recipe && recipe.without(TESTS).digest() != locked.recipe
+        }) {
+            problems.push(format!(
+                "\n  {name}: {image} was built from other inputs than the set says"
+            ));
+        }
+    }
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::rendered(
+            Exit::Outside,
+            format!(
+                "error: images of the set are not there as they were written down{}\n\
+                 hint: building again gives images with other digests: deploy today's by `xp deploy … --build`, or a newer lock",
+                problems.concat()
+            ),
+        )),
+    }
+}
+
+fn selection(services: &BTreeSet<ServiceName>) -> Selection {
+    Selection {
+        names: services.iter().map(ServiceName::to_string).collect(),
+        services: Vec::new(),
+    }
+}

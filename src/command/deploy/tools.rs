@@ -1,0 +1,167 @@
+//! kubectl and kustomize: those of this machine, else those of the `k8s` builder.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::client::kubectl::{Kubectl, Place};
+use crate::command::session::Session;
+use crate::command::workbench;
+use crate::error::{Exit, Failure};
+use crate::event::{Event, Phase, Unit};
+use crate::examine::program;
+use crate::execute::session::Session as Container;
+use crate::execute::{Context, Stop, UnitState};
+use crate::inspect;
+use crate::manifest::{BuilderImage, BuilderName, BuilderUser, Mount};
+use crate::plan::{ContainerStep, Folders, builder_image};
+
+/// The builder that has both.
+const BUILDER: &str = "k8s";
+
+/// Where the programs are.
+pub struct Tools {
+    kubectl: Option<PathBuf>,
+    kustomize: Option<PathBuf>,
+    container: Option<(Context, Container)>,
+    folder: PathBuf,
+}
+
+impl Tools {
+    /// Finds the programs; a container with them is started where this machine lacks what is needed.
+    pub async fn find(session: &Session, needs_cluster: bool) -> Result<Self, Failure> {
+        let path = session.variable("PATH").unwrap_or_default();
+        let folder = session.manifest.folder.clone();
+        let mut tools = Self {
+            kubectl: program("kubectl", &path),
+            kustomize: None,
+            container: None,
+            folder,
+        };
+        if tools.kubectl.is_none() {
+            tools.kustomize = program("kustomize", &path);
+            if needs_cluster || tools.kustomize.is_none() {
+                tools.container = Some(start(session).await?);
+            }
+        }
+        Ok(tools)
+    }
+
+    /// Returns the client, whose words are cleaned by `hide`.
+    pub fn kubectl(&self, hide: Arc<dyn Fn(&str) -> String + Send + Sync>) -> Kubectl<'_> {
+        let container = self.container.as_ref();
+        let container = container.map(|(_, container)| Place::Container(container.container()));
+        let kubectl = self.kubectl.as_deref().map(Place::Host).or(container);
+        Kubectl {
+            kubectl,
+            kustomize: self.kustomize.as_deref().map(Place::Host),
+            folder: self.folder.clone(),
+            hide,
+        }
+    }
+
+    /// Ends the container, where there is one.
+    pub async fn end(self) {
+        if let Some((_, container)) = self.container {
+            container.end().await;
+        }
+    }
+}
+
+/// Starts the builder with this machine's files at their own paths, and in this machine's network: the
+/// cluster may be known by an address that only this machine has.
+async fn start(session: &Session) -> Result<(Context, Container), Failure> {
+    let name: BuilderName = BUILDER
+        .parse()
+        .map_err(|error| Failure::usage(format!("{error}")))?;
+    let dir = session.manifest.builders.dir.join(BUILDER);
+    if !session.manifest.folder.join(&dir).is_dir() {
+        return Err(Failure::outside(format!(
+            "there is no `kubectl` on this machine, and no builder `{BUILDER}` that has it\n\
+             hint: install kubectl, or write {}/Dockerfile: an image with kubectl and kustomize",
+            dir.display()
+        )));
+    }
+    session.events.emit(Event::Note(format!(
+        "kubectl is not on PATH; that of builders/{BUILDER} is taken"
+    )));
+    let folder = inspect::folder_builder(&session.manifest, &name)?;
+    let folders = Folders::from([folder]);
+    let image = BuilderImage::Folder(name);
+    let connected = session.unless_interrupted(session.engine()).await?;
+    let context =
+        workbench::with_image(session, &image, &folders, connected.0, connected.1).await?;
+    let image = builder_image(&image, &folders)
+        .ok_or_else(|| Failure::outside("the builder has no image"))?;
+    let step = step(session, image);
+    let unit = Unit::Workload("kubectl".to_owned());
+    let stopped = async {
+        session.cancel.cancelled().await;
+        Stop::Cancelled
+    };
+    let opened = Container::open(&context, &unit, &step, &UnitState::default(), stopped).await;
+    let container = opened.map_err(|stop| match stop {
+        Stop::Cancelled => Failure::silent(Exit::Interrupted),
+        Stop::Failed(error) => {
+            let failed = error.in_phase(Phase::Container, None);
+            Failure::outside(format!("the builder {BUILDER}: {}", failed.message))
+        }
+    })?;
+    Ok((context, container))
+}
+
+fn step(session: &Session, image: crate::image::ImageReference) -> ContainerStep {
+    let folder = &session.manifest.folder;
+    let root = session.layout.root();
+    let home = session.settings.caller.home.as_deref();
+    let usual = home.map(|home| home.join(".kube/config"));
+    let named = session.variable("KUBECONFIG");
+    let named = named.filter(|text| !text.is_empty());
+    let files: Vec<PathBuf> = match &named {
+        Some(list) => list.split(':').map(PathBuf::from).collect(),
+        None => usual.into_iter().collect(),
+    };
+    let mut mounts: Vec<Mount> = Vec::new();
+    let mut mount = |path: &Path, read_only: bool| {
+        let text = path.display().to_string();
+        let is_there = mounts.iter().any(|mount| mount.target == text);
+        if path.exists() && !is_there && !path.starts_with(folder) {
+            mounts.push(Mount {
+                source: text.clone(),
+                target: text,
+                read_only,
+            });
+        }
+    };
+    mount(root, false);
+    // Certificates lie beside a kubeconfig, or below it.
+    for file in &files {
+        let file = session.settings.directory.join(file);
+        match file.parent() {
+            Some(folder) if folder.ends_with(".kube") => mount(folder, true),
+            _ => mount(&file, true),
+        }
+    }
+    let list: Vec<String> = files
+        .iter()
+        .map(|file| session.settings.directory.join(file).display().to_string())
+        .collect();
+    ContainerStep {
+        image,
+        source: folder.clone(),
+        in_place: false,
+        git: Vec::new(),
+        workdir: folder.display().to_string(),
+        script_dir: folder.display().to_string(),
+        env: BTreeMap::from([("KUBECONFIG".to_owned(), list.join(":"))]),
+        env_by_hand: BTreeMap::new(),
+        user: BuilderUser::Caller,
+        network: Some("host".to_owned()),
+        caches: Vec::new(),
+        mounts,
+        ssh: false,
+        socket: false,
+        memory: None,
+        nano_cpus: None,
+    }
+}

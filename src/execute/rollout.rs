@@ -1,0 +1,226 @@
+//! Applying objects to a cluster, and waiting until it runs them.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::client::kubectl::{Cluster, Kubectl, KubectlError};
+use crate::deploy::Workload;
+use crate::error::chain;
+use crate::event::{Event, Events, FailedStep, Outcome, Phase, Unit};
+use crate::shell::quoted;
+
+/// How much longer than its time kubectl may take to say that it is over.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// A cluster, and who wants to know what happens there.
+pub struct Rollout<'a> {
+    /// The client.
+    pub kubectl: &'a Kubectl<'a>,
+    /// Where.
+    pub cluster: Cluster<'a>,
+    /// Where events go.
+    pub events: &'a Events,
+    /// Set when everything is to stop.
+    pub cancel: &'a CancellationToken,
+    /// How long the rollout may take.
+    pub timeout: Duration,
+}
+
+/// How applying ended.
+pub struct Applied {
+    /// What was applied, such as `deployment.apps/zbackend`.
+    pub objects: Vec<String>,
+    /// Why not all of it; none where it was interrupted.
+    pub error: Option<KubectlError>,
+    /// Whether it was stopped.
+    pub stopped: bool,
+}
+
+impl Rollout<'_> {
+    /// Applies objects. What was applied before something failed stays so.
+    pub async fn apply(&self, objects: &str, force: bool) -> Applied {
+        let mut applied = Vec::new();
+        let mut note = |name: String| applied.push(name);
+        let result = tokio::select! {
+            result = self.kubectl.apply(self.cluster, objects, force, &mut note) => Some(result),
+            () = self.cancel.cancelled() => None,
+        };
+        // Ctrl-C reaches kubectl as well, whose end is no refusal then.
+        let stopped = result.is_none() || self.cancel.is_cancelled();
+        Applied {
+            objects: applied,
+            error: result.and_then(Result::err).filter(|_| !stopped),
+            stopped,
+        }
+    }
+
+    /// Waits for all workloads at once. Each one ends with one [`Event::UnitFinished`].
+    pub async fn wait(&self, workloads: &[Workload]) {
+        let units = workloads
+            .iter()
+            .map(|it| Unit::Workload(it.to_string()))
+            .collect();
+        self.events.emit(Event::RunStarted {
+            units,
+            jobs: workloads.len(),
+        });
+        join_all(workloads.iter().map(|workload| self.wait_for(workload))).await;
+    }
+
+    async fn wait_for(&self, workload: &Workload) {
+        let (start, phase) = (Instant::now(), Phase::Rollout);
+        let unit = Unit::Workload(workload.to_string());
+        let name = workload.to_string();
+        self.events.emit(Event::UnitStarted { unit: unit.clone() });
+        self.events.emit(Event::StepStarted {
+            unit: unit.clone(),
+            phase,
+            title: format!("{name} in {}", self.cluster.namespace),
+        });
+        let mut told = |line: &str| {
+            self.events.emit(Event::Output {
+                unit: unit.clone(),
+                phase,
+                bytes: format!("{line}\n").into(),
+            });
+        };
+        let waited = self
+            .kubectl
+            .wait_for_rollout(self.cluster, &name, self.timeout, &mut told);
+        let waited = tokio::select! {
+            waited = tokio::time::timeout(self.timeout + PATIENCE, waited) => Some(waited),
+            () = self.cancel.cancelled() => None,
+        };
+        let outcome = match waited {
+            None => Outcome::Stopped,
+            Some(_) if self.cancel.is_cancelled() => Outcome::Stopped,
+            Some(Ok(Ok(()))) => {
+                self.events.emit(Event::StepFinished {
+                    unit: unit.clone(),
+                    phase,
+                    elapsed: start.elapsed(),
+                });
+                Outcome::Done
+            }
+            Some(Ok(Err(error))) => self.failed(workload, chain(&error)).await,
+            Some(Err(_)) => {
+                let seconds = self.timeout.as_secs();
+                let message = format!("cannot roll out {name}: no answer within {seconds} s");
+                self.failed(workload, message).await
+            }
+        };
+        self.events.emit(Event::UnitFinished {
+            unit,
+            outcome,
+            elapsed: start.elapsed(),
+        });
+    }
+
+    async fn failed(&self, workload: &Workload, mut message: String) -> Outcome {
+        let looked = tokio::time::timeout(PATIENCE, self.reasons(workload)).await;
+        for reason in looked.ok().flatten().unwrap_or_default() {
+            message.push_str(&format!("\n  {}", (self.kubectl.hide)(&reason)));
+        }
+        let by_hand = format!(
+            "kubectl --context {} --namespace {} describe {} {}",
+            quoted(self.cluster.context),
+            quoted(self.cluster.namespace),
+            workload.kind,
+            quoted(&workload.name),
+        );
+        Outcome::Failed(FailedStep {
+            phase: Phase::Rollout,
+            message,
+            hints: Vec::new(),
+            outside: false,
+            line: None,
+            by_hand: Some(by_hand),
+        })
+    }
+
+    /// Asks the pods of a workload why they do not run.
+    async fn reasons(&self, workload: &Workload) -> Option<Vec<String>> {
+        let found = self
+            .kubectl
+            .get(self.cluster, workload.kind, &workload.name)
+            .await;
+        let object = found.ok()??;
+        let labels = object["spec"]["selector"]["matchLabels"].as_object()?;
+        let labels = labels
+            .iter()
+            .filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?)));
+        let labels: Vec<String> = labels.collect();
+        let labels = labels.join(",");
+        let pods = self.kubectl.list(self.cluster, "pods", &labels).await.ok()?;
+        let mut reasons: Vec<String> = pods.iter().flat_map(of_pod).collect();
+        reasons.sort();
+        reasons.dedup();
+        reasons.truncate(5);
+        Some(reasons)
+    }
+}
+
+/// Returns why the containers of a pod do not run; what they print themselves is left out.
+fn of_pod(pod: &Value) -> Vec<String> {
+    let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+    let lists = ["initContainerStatuses", "containerStatuses"].into_iter();
+    let statuses = lists.filter_map(|key| pod["status"][key].as_array());
+    let mut reasons: Vec<String> = statuses.flatten().filter_map(|it| of_container(name, it)).collect();
+    if reasons.is_empty() && pod["status"]["phase"] == "Pending" {
+        let conditions = pod["status"]["conditions"].as_array();
+        let refused = conditions.into_iter().flatten().filter(|condition| condition["status"] == "False");
+        reasons.extend(refused.filter_map(|condition| {
+            let reason = condition["reason"].as_str()?;
+            let message = condition["message"].as_str().unwrap_or_default();
+            Some(format!("pod {name}: {reason}: {message}"))
+        }));
+    }
+    reasons
+}
+
+fn of_container(pod: &str, status: &Value) -> Option<String> {
+    let container = status["name"].as_str().unwrap_or_default();
+    let last = &status["lastState"]["terminated"];
+    if let Some(reason) = status["state"]["waiting"]["reason"].as_str() {
+        if matches!(reason, "ContainerCreating" | "PodInitializing") {
+            return None;
+        }
+        let message = status["state"]["waiting"]["message"].as_str();
+        let message = message.map(|it| format!(": {it}")).unwrap_or_default();
+        let code = last["exitCode"].as_i64();
+        let code = code.map(|it| format!("; it exited with {it}")).unwrap_or_default();
+        return Some(format!("pod {pod}, {container}: {reason}{message}{code}"));
+    }
+    let ended = &status["state"]["terminated"];
+    let code = ended["exitCode"].as_i64().filter(|code| *code != 0)?;
+    let reason = ended["reason"].as_str().unwrap_or("Error");
+    Some(format!("pod {pod}, {container}: {reason}; it exited with {code}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn pods_tell_why_they_do_not_run() {
+        let pod = json!({"metadata": {"name": "a-1"}, "status": {"containerStatuses": [
+            {"name": "a", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}},
+            {"name": "b", "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+             "lastState": {"terminated": {"exitCode": 7, "message": "password: hunter2"}}},
+            {"name": "c", "state": {"running": {}}},
+            {"name": "d", "state": {"waiting": {"reason": "ContainerCreating"}}},
+        ]}});
+        assert_eq!(
+            of_pod(&pod),
+            [
+                "pod a-1, a: ImagePullBackOff: no such image",
+                "pod a-1, b: CrashLoopBackOff; it exited with 7"
+            ]
+        );
+    }
+}
