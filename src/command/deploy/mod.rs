@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::commits;
 use super::many;
 use super::session::Session;
+use crate::cache::claim;
 use crate::cli::DeployArgs;
 use crate::client::kubectl::{Cluster, Kubectl};
 use crate::deploy::{
@@ -21,7 +22,7 @@ use crate::deploy::{
 };
 use crate::error::Failure;
 use crate::event::Event;
-use crate::execute::lock::{FolderLock, lock};
+use crate::execute::lock::{FolderLock, LockError, lock};
 use crate::lock::{Changes, Lock};
 use crate::manifest::{Deploy, Environment, ServiceName};
 use files::Files;
@@ -32,6 +33,14 @@ pub use record::deployed;
 /// Deploys a set of images, or shows what would be deployed.
 pub async fn run(session: &Session, args: &DeployArgs) -> Result<(), Failure> {
     let (deploy, environment) = environment(session, &args.environment)?;
+    let root = session.layout.root();
+    let is_own = claim(root).map_err(|source| LockError::File {
+        path: root.to_owned(),
+        source,
+    })?;
+    if !is_own {
+        return Err(LockError::Foreign(root.to_owned()).into());
+    }
     // Two in one folder would write the same overlay.
     let alone = session.layout.environment(&environment.name).join("lock");
     let locked = async { Ok(lock(&alone, &session.events).await?) };

@@ -1,0 +1,438 @@
+//! Rendering what is deployed, with the real kubectl: no cluster is there.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use crate::case::Case;
+use crate::context::Context;
+use crate::process;
+use crate::repository::GitRepository;
+
+pub const CASES: &[Case] = cases![
+    images_are_rendered_by_their_digests,
+    the_sample_is_rendered,
+    names_of_images_are_mapped,
+    fields_of_the_users_configuration_are_known,
+    kustomize_files_may_have_a_repository,
+    a_cache_elsewhere_reaches_the_overlay,
+    a_lock_is_rendered,
+    a_dry_run_shows_the_set,
+    what_is_not_built_is_told,
+    what_was_built_otherwise_is_told,
+    wrong_environments_are_told,
+    a_service_that_no_overlay_names_is_told,
+    another_namespace_is_refused,
+    an_error_of_kustomize_quotes_no_secret,
+    a_part_needs_a_record,
+    kubectl_of_the_builder_is_used,
+];
+
+/// The two services, in repositories of their own.
+pub(super) struct Product {
+    pub backend: GitRepository,
+    pub frontend: GitRepository,
+}
+
+/// Writes the two services, the kustomize files, and a manifest with an environment `staging`.
+pub(super) fn product(t: &Context, namespace: &str) -> Product {
+    let dockerfile = "FROM scratch\nCOPY content /\n";
+    let product = Product {
+        backend: t.git_repo("zbackend"),
+        frontend: t.git_repo("zfrontend"),
+    };
+    for (repository, name) in [(&product.backend, "one"), (&product.frontend, "two")] {
+        repository.commit(&[("Dockerfile", dockerfile), ("content", name)], "Start");
+    }
+    kustomize_files(t, namespace);
+    manifest(t, &product, &section(namespace));
+    product
+}
+
+/// Returns the key `deploy` of a manifest.
+pub(super) fn section(namespace: &str) -> String {
+    format!(
+        "deploy:\n  path: k8s\n  environments:\n    staging: {{overlay: overlays/staging, context: full, \
+         namespace: {namespace}, timeout: 30s}}\n"
+    )
+}
+
+pub(super) fn manifest(t: &Context, product: &Product, deploy: &str) {
+    t.manifest(&format!(
+        "registry: {}\n{deploy}services:\n  zbackend:\n    dir: src/zbackend\n    git: {{remote: '{}'}}\n    \
+         docker: {{image: zbackend}}\n  zfrontend:\n    dir: src/zfrontend\n    git: {{remote: '{}'}}\n    \
+         docker: {{image: zfrontend}}\n",
+        t.registry_prefix(t.registry()),
+        product.backend.url_http(),
+        product.frontend.url_http(),
+    ));
+}
+
+/// A Deployment whose pods run the backend, and one whose pods mount the frontend.
+const OBJECTS: &str = "\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: zbackend}
+spec:
+  selector: {matchLabels: {app: zbackend}}
+  template:
+    metadata: {labels: {app: zbackend}}
+    spec:
+      containers:
+        - {name: zbackend, image: zbackend}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: zfrontend}
+spec:
+  selector: {matchLabels: {app: zfrontend}}
+  template:
+    metadata: {labels: {app: zfrontend}}
+    spec:
+      containers:
+        - {name: server, image: 'web:1'}
+      volumes:
+        - {name: files, image: {reference: zfrontend}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: zbackend}
+spec: {selector: {app: zbackend}, ports: [{name: http, port: 80}]}
+";
+
+fn kustomize_files(t: &Context, namespace: &str) {
+    t.write("k8s/base/kustomization.yaml", "resources: [all.yaml]\n");
+    t.write("k8s/base/all.yaml", OBJECTS);
+    t.write(
+        "k8s/overlays/staging/kustomization.yaml",
+        &format!("namespace: {namespace}\nresources: [../../base]\n"),
+    );
+}
+
+/// Returns the image of a commit by its digest.
+pub(super) fn pinned(t: &Context, name: &str, commit: &str) -> String {
+    let digest = t.registry().manifest_digest(&t.image(name), commit);
+    let digest = digest.unwrap_or_else(|| panic!("{name} is in the registry"));
+    format!("{}/{}@{digest}", t.registry().host(), t.image(name))
+}
+
+fn images_are_rendered_by_their_digests(t: &Context) {
+    let product = product(t, "staging");
+    t.xp(["build"]).success();
+    let before = t.read("k8s/overlays/staging/kustomization.yaml");
+    let output = t.xp(["deploy", "staging", "--render"]).success();
+    let output = output
+        .stdout_contains(&format!("image: {}", pinned(t, "zbackend", &product.backend.head())))
+        // Without a word in the user's files, though kustomize does not know where images are mounted.
+        .stdout_contains(&format!("reference: {}", pinned(t, "zfrontend", &product.frontend.head())))
+        .stdout_contains("image: web:1")
+        .stdout_contains("namespace: staging");
+    assert!(output.stdout.starts_with("apiVersion: "), "{output}");
+    assert_eq!(t.read("k8s/overlays/staging/kustomization.yaml"), before);
+    let files = process::succeed(std::process::Command::new("find").arg(t.dir().join("k8s")));
+    assert!(!files.contains("xp"), "{files}");
+    // What reaches no cluster asks no kubeconfig.
+    t.xp(["deploy", "staging", "--render"])
+        .env("KUBECONFIG", "/nowhere/config")
+        .success();
+}
+
+fn the_sample_is_rendered(t: &Context) {
+    let product = product(t, "staging");
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/platform/k8s");
+    fs::remove_dir_all(t.dir().join("k8s")).expect("the kustomize files");
+    process::succeed(
+        std::process::Command::new("cp")
+            .arg("-r")
+            .arg(sample)
+            .arg(t.dir().join("k8s")),
+    );
+    // What a user does with the placeholder.
+    let prefix = t.registry_prefix(t.registry());
+    let overlay = "k8s/overlays/staging/kustomization.yaml";
+    let text = t.read(overlay).replace("harbour.example.com/x", &prefix);
+    t.write(overlay, &text);
+    t.xp(["build"]).success();
+    t.xp(["deploy", "staging", "--render"])
+        .success()
+        .stdout_contains(&format!("image: {}", pinned(t, "zbackend", &product.backend.head())))
+        .stdout_contains(&format!("reference: {}", pinned(t, "zfrontend", &product.frontend.head())))
+        .does_not_contain(":master");
+}
+
+fn names_of_images_are_mapped(t: &Context) {
+    let product = product(t, "staging");
+    let objects = OBJECTS.replace("image: zbackend", "image: hub.example.com/team/back:old");
+    t.write("k8s/base/all.yaml", &objects);
+    let deploy = section("staging") + "  images: {zbackend: hub.example.com/team/back}\n";
+    manifest(t, &product, &deploy);
+    t.xp(["build"]).success();
+    let backend = pinned(t, "zbackend", &product.backend.head());
+    t.xp(["deploy", "staging", "--render"])
+        .success()
+        .stdout_contains(&format!("image: {backend}"))
+        .does_not_contain("hub.example.com");
+    // A name that is there no longer is no mistake to be passed over.
+    t.write("k8s/base/all.yaml", OBJECTS);
+    t.xp(["deploy", "staging", "--render"])
+        .failure(2)
+        .stderr_contains("k8s/overlays/staging has no image that `deploy.images` names")
+        .stderr_contains("zbackend: no image hub.example.com/team/back")
+        .stderr_contains("hint: it has images of no service: web:1, zbackend;");
+}
+
+fn fields_of_the_users_configuration_are_known(t: &Context) {
+    let product = product(t, "staging");
+    let site = "---\napiVersion: x.example.com/v1\nkind: Site\nmetadata: {name: a}\nspec: {image: zfrontend}\n";
+    t.write("k8s/base/all.yaml", &format!("{OBJECTS}{site}"));
+    t.write(
+        "k8s/base/kustomization.yaml",
+        "resources: [all.yaml]\nconfigurations: [fields.yaml]\n",
+    );
+    t.write(
+        "k8s/base/fields.yaml",
+        "images:\n- {group: x.example.com, kind: Site, path: spec/image}\n",
+    );
+    t.xp(["build"]).success();
+    let frontend = pinned(t, "zfrontend", &product.frontend.head());
+    let output = t.xp(["deploy", "staging", "--render"]).success();
+    assert!(
+        output.stdout.contains(&format!("\n  image: {frontend}\n")),
+        "{output}"
+    );
+}
+
+fn kustomize_files_may_have_a_repository(t: &Context) {
+    let product = product(t, "staging");
+    let repository = t.git_repo("k8s");
+    let first = repository.commit(
+        &[
+            ("deploy/base/kustomization.yaml", "resources: [all.yaml]\n"),
+            ("deploy/base/all.yaml", OBJECTS),
+            (
+                "deploy/overlays/staging/kustomization.yaml",
+                "namespace: staging\nresources: [../../base]\n",
+            ),
+        ],
+        "Start",
+    );
+    fs::remove_dir_all(t.dir().join("k8s")).expect("the kustomize files");
+    let deploy = |reference: &str| {
+        let git = format!(
+            "  git: {{remote: '{}', reference: {reference}, path: deploy}}\n",
+            repository.url_http()
+        );
+        section("staging").replace("  path: k8s\n", &git)
+    };
+    manifest(t, &product, &deploy("origin/master"));
+    t.xp(["build"]).success();
+    let backend = pinned(t, "zbackend", &product.backend.head());
+    let render = || t.xp(["deploy", "staging", "--render"]).success();
+    render()
+        .stdout_contains(&format!("image: {backend}"))
+        .stdout_contains("image: web:1");
+    // What is pushed is deployed with, and a commit stays what it is.
+    let objects = OBJECTS.replace("web:1", "web:2");
+    repository.commit(&[("deploy/base/all.yaml", &objects)], "Next");
+    render().stdout_contains("image: web:2");
+    manifest(t, &product, &deploy(&first));
+    render().stdout_contains("image: web:1");
+    manifest(t, &product, &deploy("origin/mastre"));
+    t.xp(["deploy", "staging", "--render"])
+        .failure(3)
+        .stderr_contains("deploy.git cannot be resolved")
+        .stderr_contains("did you mean `master`");
+}
+
+fn a_cache_elsewhere_reaches_the_overlay(t: &Context) {
+    let product = product(t, "staging");
+    t.xp(["build"]).success();
+    let backend = pinned(t, "zbackend", &product.backend.head());
+    t.xp(["deploy", "staging", "--render"])
+        .env("XP_CACHE_DIR", t.folder().join("a cache"))
+        .success()
+        .stdout_contains(&format!("image: {backend}"));
+}
+
+fn a_lock_is_rendered(t: &Context) {
+    let product = product(t, "staging");
+    t.xp(["build"]).success();
+    t.xp(["lock", "--lock-file", "release.lock"]).success();
+    let locked = pinned(t, "zbackend", &product.backend.head());
+    let commit = product.backend.commit(&[("content", "newer")], "Newer");
+    t.xp(["build"]).success();
+    let render = |arguments: [&str; 2]| {
+        let output = t.xp(["deploy", "staging", "--render"]).args(arguments);
+        output.success()
+    };
+    render(["--lock", "release.lock"]).stdout_contains(&format!("image: {locked}"));
+    let newer = pinned(t, "zbackend", &commit);
+    render(["--format", "text"]).stdout_contains(&format!("image: {newer}"));
+    t.xp(["deploy", "staging", "--render", "--locked"])
+        .failure(2)
+        .stderr_contains("x-platform.lock");
+    // A lock of images that nobody has any longer.
+    let text = t.read("release.lock");
+    let digest = locked.split_once('@').expect("a digest").1;
+    let gone = format!("sha256:{}", "0".repeat(64));
+    t.write("gone.lock", &text.replace(digest, &gone));
+    t.xp(["deploy", "staging", "--render", "--lock", "gone.lock"])
+        .failure(3)
+        .stderr_contains("zbackend: the registry has no ")
+        .stderr_contains(&gone);
+}
+
+fn a_dry_run_shows_the_set(t: &Context) {
+    let product = product(t, "staging");
+    t.xp(["build"]).success();
+    let head = product.backend.head();
+    t.xp(["deploy", "staging", "--dry-run"])
+        .success()
+        .stdout_contains("staging: k8s/overlays/staging to namespace staging of full")
+        .stdout_contains("zbackend   added")
+        .stdout_contains(&head[..7])
+        .stdout_contains(
+            "3 objects would be applied: Service zbackend, Deployment zbackend, Deployment zfrontend",
+        );
+}
+
+fn what_is_not_built_is_told(t: &Context) {
+    let _product = product(t, "staging");
+    t.xp(["deploy", "staging", "--render"])
+        .failure(1)
+        .stderr_contains("2 images are not built yet, so nothing is deployed")
+        .stderr_contains("zbackend: the registry has none of its commit")
+        .stderr_contains(
+            "hint: `xp build` builds and pushes them; `xp deploy staging --build` does it first",
+        );
+}
+
+fn what_was_built_otherwise_is_told(t: &Context) {
+    let product = product(t, "staging");
+    t.xp(["build"]).success();
+    let text = t.read("x-platform.yml");
+    t.manifest(&text.replace("{image: zbackend}", "{image: zbackend, args: {A: b}}"));
+    t.xp(["deploy", "staging", "--render"])
+        .failure(1)
+        .stderr_contains("zbackend: the registry's was built from other inputs: ");
+    let backend = pinned(t, "zbackend", &product.backend.head());
+    t.xp(["deploy", "staging", "--render", "--trust-commit"])
+        .success()
+        .stdout_contains(&backend);
+}
+
+fn wrong_environments_are_told(t: &Context) {
+    let product = product(t, "staging");
+    t.xp(["deploy", "stagin", "--render"])
+        .failure(2)
+        .stderr_contains("the manifest has no environment `stagin`")
+        .stderr_contains("hint: did you mean `staging`?");
+    let deploy = section("staging").replace("overlays/staging", "overlay/staging");
+    manifest(t, &product, &deploy);
+    t.xp(["deploy", "staging", "--render"])
+        .failure(2)
+        .stderr_contains("the overlay of environment `staging` does not exist: k8s/overlay/staging")
+        .stderr_contains("did you mean `overlays/staging`?");
+    manifest(t, &product, "");
+    t.xp(["deploy", "staging", "--render"])
+        .failure(2)
+        .stderr_contains("the manifest says nothing of deploying");
+    t.write(
+        "k8s/overlays/staging/kustomization.yaml",
+        "resources: [../../bas]\n",
+    );
+    manifest(t, &product, &section("staging"));
+    t.xp(["deploy", "staging", "--render"])
+        .failure(2)
+        .stderr_contains("k8s/overlays/staging cannot be rendered")
+        .stderr_contains("k8s/bas");
+    // An image that stays in the engine reaches no cluster.
+    kustomize_files(t, "staging");
+    let text = t.read("x-platform.yml");
+    let (_, rest) = text.split_once('\n').expect("the registry's line");
+    t.manifest(rest);
+    t.xp(["deploy", "staging", "--render"])
+        .failure(2)
+        .stderr_contains("zbackend cannot be deployed: its image is in no registry");
+}
+
+fn a_service_that_no_overlay_names_is_told(t: &Context) {
+    let product = product(t, "staging");
+    // The frontend is part of the backend's image, say.
+    let (backend, _) = OBJECTS.split_once("---").expect("documents");
+    t.write("k8s/base/all.yaml", backend);
+    t.xp(["build"]).success();
+    t.xp(["deploy", "staging", "--dry-run"])
+        .success()
+        .stderr_contains("k8s/overlays/staging names no image of zfrontend: left out");
+    t.xp(["deploy", "staging", "zfrontend", "--render"])
+        .failure(2)
+        .stderr_contains("k8s/overlays/staging names no image of what is to be deployed")
+        .stderr_contains("zfrontend: no image ")
+        .stderr_contains("or zfrontend");
+    // Not even where it is not built.
+    product.frontend.commit(&[("content", "newer")], "Newer");
+    t.xp(["deploy", "staging", "--render"]).success();
+}
+
+fn another_namespace_is_refused(t: &Context) {
+    let product = product(t, "staging");
+    t.xp(["build"]).success();
+    manifest(t, &product, &section("production"));
+    t.xp(["deploy", "staging", "--render"])
+        .failure(2)
+        .stderr_contains("objects outside of the environment's namespace, production")
+        .stderr_contains("Deployment zbackend is in staging");
+}
+
+fn an_error_of_kustomize_quotes_no_secret(t: &Context) {
+    let _product = product(t, "staging");
+    t.write(
+        "k8s/overlays/staging/kustomization.yaml",
+        "resources: [../../base]\nsecretGenerator:\n- {name: a, literals: [canary-7391]}\n",
+    );
+    let output = t.xp(["deploy", "staging", "--render"]).failure(2);
+    output
+        .stderr_contains("cannot be rendered")
+        .stderr_contains("***")
+        .does_not_contain("canary-7391");
+}
+
+fn a_part_needs_a_record(t: &Context) {
+    let _product = product(t, "staging");
+    t.xp(["build"]).success();
+    t.xp(["deploy", "staging", "zbackend", "--render"])
+        .failure(2)
+        .stderr_contains("staging has no record here")
+        .stderr_contains("what zfrontend shall stay at");
+}
+
+fn kubectl_of_the_builder_is_used(t: &Context) {
+    let product = product(t, "staging");
+    t.xp(["build"]).success();
+    let nothing = t.folder().join("nothing");
+    t.xp(["deploy", "staging", "--render"])
+        .env("PATH", &nothing)
+        .failure(3)
+        .stderr_contains("there is no `kubectl` on this machine, and no builder `k8s` that has it");
+    let program = process::succeed(std::process::Command::new("sh").args([
+        "-c",
+        "readlink -f \"$(command -v kubectl)\"",
+    ]));
+    let folder = t.dir().join("builders/k8s");
+    fs::create_dir_all(&folder).expect("the builder's folder");
+    fs::copy(program.trim(), folder.join("kubectl")).expect("kubectl");
+    let mode = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(folder.join("kubectl"), mode).expect("its mode");
+    let dockerfile = format!("FROM {}\nCOPY kubectl /bin/kubectl\n", t.engine().busybox());
+    t.write("builders/k8s/Dockerfile", &dockerfile);
+    let backend = pinned(t, "zbackend", &product.backend.head());
+    let output = t
+        .xp(["deploy", "staging", "--render"])
+        .env("PATH", &nothing)
+        .success();
+    output
+        .stdout_contains(&format!("image: {backend}"))
+        .stderr_contains("kubectl is not on PATH; that of builders/k8s is taken");
+    assert!(t.containers().is_empty(), "no container is left");
+}
