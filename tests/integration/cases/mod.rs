@@ -4,6 +4,7 @@ mod builder;
 mod builder_images;
 mod by_hand;
 mod ci;
+mod cluster;
 mod completions;
 mod credentials;
 mod decisions;
@@ -62,6 +63,7 @@ pub fn all() -> Vec<Case> {
         builder_images::CASES,
         by_hand::CASES,
         ci::CASES,
+        cluster::CASES,
         completions::CASES,
         credentials::CASES,
         decisions::CASES,
