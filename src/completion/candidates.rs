@@ -25,6 +25,7 @@ const PHASES: &[Phase] = &[
     Phase::Image,
     Phase::Pull,
     Phase::Push,
+    Phase::Rollout,
 ];
 
 /// Finds what can stand at a place; nothing where that cannot be found out.

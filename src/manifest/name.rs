@@ -63,7 +63,7 @@ impl EnvironmentName {
 
 /// A text that cannot name a service, a builder or an environment.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("`{text}` cannot name a {what}: {reason}")]
+#[error("`{text}` cannot name {what}: {reason}")]
 pub struct InvalidName {
     text: String,
     what: &'static str,
@@ -77,7 +77,7 @@ impl FromStr for ServiceName {
         let invalid = |reason| {
             Err(InvalidName {
                 text: text.to_owned(),
-                what: "service",
+                what: "a service",
                 reason,
             })
         };
@@ -112,7 +112,7 @@ impl FromStr for EnvironmentName {
         };
         Err(InvalidName {
             text: text.to_owned(),
-            what: "environment",
+            what: "an environment",
             reason,
         })
     }
@@ -125,7 +125,7 @@ impl FromStr for BuilderName {
         let invalid = |reason| {
             Err(InvalidName {
                 text: text.to_owned(),
-                what: "builder",
+                what: "a builder",
                 reason,
             })
         };

@@ -142,12 +142,24 @@ impl Task<'_> {
     ) -> Result<Prepared, Failure> {
         let (session, environment) = (self.session, self.environment);
         let folder = lock(&session.layout.lock(), &session.events).await?;
-        let files = match back {
+        let mut files = match back {
             None => files::today(session, self.deploy, environment).await?,
             Some(back) => files::of_deploy(session, self.deploy, environment, back).await?,
         };
         self.hide(files.secrets.clone());
-        let plain = self.render(&files.overlay, &files.shown).await?;
+        let mut plain = self.render(&files.overlay, &files.shown).await;
+        if let (Err(error), Some(back)) = (&plain, back) {
+            // Files outside of the folder were part of it, say. A way back there must be.
+            session.events.emit(Event::Warning(format!(
+                "the kustomize files of deploy {} cannot be rendered, so those of today are taken, with its images: {}",
+                back.number,
+                error.message().unwrap_or_default().trim_start_matches("error: ")
+            )));
+            files = files::today(session, self.deploy, environment).await?;
+            self.hide(files.secrets.clone());
+            plain = self.render(&files.overlay, &files.shown).await;
+        }
+        let plain = plain?;
         let named = self.names.named(&plain.1, &files.fields);
         let wanted = self.wanted(&files, &named, &plain.1)?;
         let set = match back {

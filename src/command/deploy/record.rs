@@ -138,15 +138,17 @@ impl Task<'_> {
         };
         let record = read.record.begun(deployment);
         let object = record.object(environment, read.object.as_ref());
+        // Before the cluster has it: whoever is killed now is known to be dead here.
+        self.keep_copy(&record);
         let written = self.kubectl.write(self.cluster(), &object).await;
+        if written.is_err() {
+            self.keep_copy(&read.record);
+        }
         match written {
-            Ok(object) => {
-                self.keep_copy(&record);
-                Ok(Recorded {
-                    record,
-                    object: Some(object),
-                })
-            }
+            Ok(object) => Ok(Recorded {
+                record,
+                object: Some(object),
+            }),
             Err(error) if error.kind() == Refused::Changed => {
                 // Somebody was faster; who, the record says.
                 let other = self.recorded().await?;

@@ -1,6 +1,7 @@
 //! Tests of the whole module; those of one function are beside it.
 
 mod accepted;
+mod deploy;
 mod disk;
 mod merging;
 mod relations;

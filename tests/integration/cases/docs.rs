@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::first_hour;
 use crate::case::Case;
 use crate::context::Context;
+use crate::world::Access;
 
 pub const CASES: &[Case] = cases![
     every_command_works,
@@ -16,6 +17,7 @@ pub const CASES: &[Case] = cases![
 
 fn every_command_works(t: &Context) {
     platform(t);
+    deployed(t);
     let program = Path::new(env!("CARGO_BIN_EXE_xp"));
     let folder = program.parent().expect("the program lies in a folder");
     let path = format!("{}:/usr/bin:/bin", folder.display());
@@ -92,6 +94,30 @@ fn pages() -> Vec<PathBuf> {
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Lets the platform be deployed, as the sample is.
+fn deployed(t: &Context) {
+    let namespace = t.namespace("staging");
+    t.kubeconfig(&[("staging-cluster", Access::Full)]);
+    let deployment = |name: &str| {
+        format!(
+            "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}}}\nspec:\n  selector: {{matchLabels: \
+             {{app: {name}}}}}\n  template:\n    metadata: {{labels: {{app: {name}}}}}\n    spec: {{containers: [{{name: {name}, \
+             image: {name}}}]}}\n"
+        )
+    };
+    let objects = deployment("zbackend") + &deployment("zfrontend");
+    t.write("k8s/base/all.yaml", &objects);
+    t.write("k8s/base/kustomization.yaml", "resources: [all.yaml]\n");
+    let overlay = format!("namespace: {}\nresources: [../../base]\n", namespace.name());
+    t.write("k8s/overlays/staging/kustomization.yaml", &overlay);
+    let section = format!(
+        "deploy:\n  path: k8s\n  environments:\n    staging: {{overlay: overlays/staging, context: \
+         staging-cluster, namespace: {}}}\n",
+        namespace.name()
+    );
+    t.manifest(&(t.read("x-platform.yml") + &section));
 }
 
 /// The sample platform's shape, with builders and scripts that take no time.

@@ -8,6 +8,8 @@ mod cluster;
 mod completions;
 mod credentials;
 mod decisions;
+mod deploy;
+mod deploy_render;
 mod docs;
 mod doctor;
 mod doctor_registry;
@@ -67,6 +69,8 @@ pub fn all() -> Vec<Case> {
         completions::CASES,
         credentials::CASES,
         decisions::CASES,
+        deploy::CASES,
+        deploy_render::CASES,
         docs::CASES,
         doctor::CASES,
         doctor_registry::CASES,

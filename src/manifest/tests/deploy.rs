@@ -1,0 +1,95 @@
+//! The key `deploy`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::super::KustomizeFiles;
+use super::{accepted, refused, with};
+
+/// Returns a manifest whose `deploy` has these lines, from line 7 on.
+fn deploy(lines: &str) -> String {
+    let lines: String = lines.lines().map(|line| format!("  {line}\n")).collect();
+    format!("{}deploy:\n{lines}", with("needs: [other]"))
+}
+
+const STAGING: &str = "environments:\n  staging: {overlay: o/s, context: c, namespace: n}\n";
+
+#[test]
+fn environments_are_read() {
+    let manifest = accepted(&deploy(&format!(
+        "path: ./k8s/\nimages: {{other: h.example.com/o}}\n{STAGING}  \
+         production: {{overlay: o/p, context: 'arn:aws:eks:x', namespace: p, timeout: 10m}}\n"
+    )));
+    let deploy = manifest.deploy.unwrap();
+    assert_eq!(deploy.files, KustomizeFiles::Folder(PathBuf::from("k8s")));
+    assert_eq!(deploy.images.values().collect::<Vec<_>>(), ["h.example.com/o"]);
+    let staging = deploy.environment("staging").unwrap();
+    assert_eq!(staging.overlay, PathBuf::from("o/s"));
+    assert_eq!(staging.timeout, Duration::from_secs(300));
+    let production = deploy.environment("production").unwrap();
+    assert_eq!(production.context, "arn:aws:eks:x");
+    assert_eq!(production.timeout, Duration::from_secs(600));
+    assert_eq!(
+        deploy.environment("prodction").unwrap_err().to_string(),
+        "the manifest has no environment `prodction`"
+    );
+}
+
+#[test]
+fn a_repository_is_read() {
+    let manifest = accepted(&deploy(&format!(
+        "git: {{remote: 'https://h/k8s', path: deploy}}\n{STAGING}"
+    )));
+    let KustomizeFiles::Git { remote, path, .. } = manifest.deploy.unwrap().files else {
+        panic!("not a repository");
+    };
+    assert_eq!(remote.to_string(), "https://h/k8s");
+    assert_eq!(path, PathBuf::from("deploy"));
+}
+
+#[test]
+fn what_is_wrong_is_told() {
+    let problems = |lines: &str| refused(&deploy(lines)).join("\n");
+    for (lines, expected) in [
+        (STAGING, "`deploy` says nowhere where the kustomize files are"),
+        (
+            &format!("path: k\ngit: {{remote: 'https://h/k'}}\n{STAGING}"),
+            "`deploy` has both `path` and `git`",
+        ),
+        (&format!("git: {{}}\n{STAGING}"), "`deploy.git` has no `remote`"),
+        ("path: k\n", "`deploy` has no `environments`"),
+        ("path: k\nenvironments: {}\n", "names no environment"),
+        (&format!("path: ../k\n{STAGING}"), "`../k` contains `..`"),
+        (
+            &format!("path: k\nimages: {{othr: x}}\n{STAGING}"),
+            "there is no service `othr` (did you mean `other`?)",
+        ),
+        (
+            &format!("path: k\nimages: {{other: 'x:1'}}\n{STAGING}"),
+            "a tag is not expected here",
+        ),
+        (
+            "path: k\nenvironments: {Staging: {overlay: o, context: c, namespace: n}}\n",
+            "`Staging` cannot name an environment",
+        ),
+        (
+            "path: k\nenvironments: {s: {overly: o, context: c, namespace: n}}\n",
+            "(did you mean `overlay`?)",
+        ),
+        (
+            "path: k\nenvironments: {s: {overlay: o, namespace: n}}\n",
+            "environment `s` has no `context` (add its context, so that no other cluster is reached",
+        ),
+        (
+            "path: k\nenvironments: {s: {overlay: o, context: -c, namespace: n}}\n",
+            "`-c` cannot be the name of a context",
+        ),
+        (
+            "path: k\nenvironments: {s: {overlay: o, context: c, namespace: N}}\n",
+            "`N` cannot name a namespace",
+        ),
+    ] {
+        let found = problems(lines);
+        assert!(found.contains(expected), "{lines}\n{found}");
+    }
+}

@@ -1,0 +1,447 @@
+//! Deploying to a cluster, with the real kubectl: what is applied, waited for, written down, and gone back to.
+
+use std::fs;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::deploy_render::{Product, manifest, pinned, product, section};
+use crate::case::Case;
+use crate::context::Context;
+use crate::wait::wait_until;
+use crate::world::{Access, Namespace, Outcome, Refusal};
+use crate::xp::Xp;
+
+pub const CASES: &[Case] = cases![
+    a_set_is_deployed_and_written_down,
+    what_is_missing_is_built_first,
+    a_part_leaves_the_rest_as_it_is,
+    a_rollback_goes_back,
+    a_rollback_takes_the_files_of_then,
+    a_rollout_that_fails_is_told,
+    a_rollout_that_takes_too_long_is_told,
+    a_cluster_that_refuses_is_told,
+    contexts_are_the_environments_own,
+    fields_of_others_are_not_taken_unasked,
+    an_interrupt_is_written_down,
+    a_killed_deploy_is_noticed,
+    two_at_once_are_told_of_each_other,
+    an_environment_is_compared_with_a_lock,
+    secrets_reach_no_log,
+];
+
+/// The product, built, and its namespace.
+fn built(t: &Context) -> (Product, Namespace) {
+    t.kubeconfig(&[
+        ("other", Access::Nowhere),
+        ("full", Access::Full),
+        ("restricted", Access::NoDeployments),
+    ]);
+    let namespace = t.namespace("staging");
+    let product = product(t, namespace.name());
+    t.xp(["build"]).success();
+    (product, namespace)
+}
+
+fn deploy<const N: usize>(t: &Context, arguments: [&str; N]) -> Xp {
+    t.xp(["deploy", "staging"]).args(arguments)
+}
+
+/// Returns the record, the last deploy first.
+fn record(namespace: &Namespace) -> Vec<Value> {
+    let object = namespace.object("configmaps", "xp-deploy-staging");
+    let object = object.expect("the record");
+    let text = object["data"]["record.json"].as_str().expect("a text");
+    let record: Value = serde_json::from_str(text).expect("JSON");
+    record["deploys"].as_array().expect("deploys").clone()
+}
+
+/// Returns the image that a workload of the cluster runs.
+fn running(namespace: &Namespace, name: &str) -> String {
+    let object = namespace.object("deployments", name).expect("a Deployment");
+    let pod = &object["spec"]["template"]["spec"];
+    let image = match name {
+        "zfrontend" => &pod["volumes"][0]["image"]["reference"],
+        _ => &pod["containers"][0]["image"],
+    };
+    image.as_str().expect("an image").to_owned()
+}
+
+fn a_set_is_deployed_and_written_down(t: &Context) {
+    let (product, namespace) = built(t);
+    let head = product.backend.head();
+    namespace.rollouts_take(Duration::from_millis(300));
+    deploy(t, [])
+        .success()
+        .stdout_contains("zbackend   added")
+        .stdout_contains("3 objects to be made: Deployment zbackend, Deployment zfrontend, Service zbackend")
+        .stdout_contains("deploy 1 of staging is done: zbackend, zfrontend")
+        .stderr_contains("deployment/zbackend");
+    assert_eq!(running(&namespace, "zbackend"), pinned(t, "zbackend", &head));
+    let frontend = pinned(t, "zfrontend", &product.frontend.head());
+    assert_eq!(running(&namespace, "zfrontend"), frontend);
+    let deploys = record(&namespace);
+    assert_eq!(deploys.len(), 1);
+    assert_eq!(deploys[0]["state"], "deployed");
+    assert_eq!(deploys[0]["set"]["services"]["zbackend"]["commit"], *head);
+    assert!(deploys[0]["by"].as_str().is_some_and(|by| !by.is_empty()));
+    let copy: Value = serde_json::from_str(&t.read(".xp/deploy/staging/record.json")).expect("JSON");
+    assert_eq!(copy["deploys"], Value::from(deploys));
+    // It is the real kubectl, and xp's own name, that is told to the server.
+    let requests = namespace.requests();
+    assert!(requests.iter().all(|it| it.user_agent.starts_with("kubectl")));
+    let applied = requests.iter().filter(|it| {
+        it.method == "PATCH" && it.path.contains("fieldManager=xp") && !it.path.contains("dryRun")
+    });
+    assert_eq!(applied.count(), 3);
+
+    // Nothing changed, so nothing is done, and nothing written down.
+    deploy(t, [])
+        .success()
+        .stdout_contains("staging is up to date, with 2 services");
+    assert_eq!(record(&namespace).len(), 1);
+    // A change of the kustomize files alone is one.
+    let text = t.read("k8s/base/all.yaml").replace("port: 80", "port: 8080");
+    t.write("k8s/base/all.yaml", &text);
+    deploy(t, ["--format", "json"]).success().stdout_contains("\"deployment/zbackend\"");
+    assert_eq!(record(&namespace).len(), 2);
+}
+
+fn what_is_missing_is_built_first(t: &Context) {
+    let (product, namespace) = built(t);
+    let head = product.backend.commit(&[("content", "newer")], "Newer");
+    deploy(t, [])
+        .failure(1)
+        .stderr_contains("zbackend: the registry has none of its commit");
+    assert!(namespace.objects("deployments").is_empty());
+    assert!(namespace.object("configmaps", "xp-deploy-staging").is_none());
+    deploy(t, ["--build"]).success().stdout_contains("built");
+    assert_eq!(running(&namespace, "zbackend"), pinned(t, "zbackend", &head));
+}
+
+fn a_part_leaves_the_rest_as_it_is(t: &Context) {
+    let (product, namespace) = built(t);
+    let before = pinned(t, "zfrontend", &product.frontend.head());
+    deploy(t, ["zbackend"])
+        .failure(2)
+        .stderr_contains("staging has no record yet, so it is not known what zfrontend shall stay at")
+        .stderr_contains("hint: `xp deploy staging` deploys all");
+    deploy(t, []).success();
+    let head = product.backend.commit(&[("content", "newer")], "Newer");
+    product.frontend.commit(&[("content", "newer")], "Newer");
+    t.xp(["build"]).success();
+    deploy(t, ["--services", "zbackend"])
+        .success()
+        .stdout_contains("zbackend  moved")
+        .stdout_contains("1 service unchanged")
+        .stdout_contains("1 object to be changed: Deployment zbackend");
+    assert_eq!(running(&namespace, "zbackend"), pinned(t, "zbackend", &head));
+    assert_eq!(running(&namespace, "zfrontend"), before);
+    let deploys = record(&namespace);
+    assert_eq!(deploys[0]["asked"], serde_json::json!(["zbackend"]));
+    let digest = before.split_once('@').expect("a digest").1;
+    assert_eq!(deploys[0]["set"]["services"]["zfrontend"]["digest"], digest);
+    // What reaches no cluster takes the copy of the record.
+    deploy(t, ["zbackend", "--render"])
+        .success()
+        .stdout_contains(&before);
+}
+
+fn a_rollback_goes_back(t: &Context) {
+    let (product, namespace) = built(t);
+    deploy(t, ["--rollback"])
+        .failure(2)
+        .stderr_contains("staging cannot be rolled back: its record is empty");
+    let mut images = vec![pinned(t, "zbackend", &product.backend.head())];
+    deploy(t, []).success();
+    for content in ["two", "three"] {
+        let head = product.backend.commit(&[("content", content)], content);
+        deploy(t, ["--build"]).success();
+        images.push(pinned(t, "zbackend", &head));
+        assert_eq!(running(&namespace, "zbackend"), images[images.len() - 1]);
+    }
+    for (image, to) in [(&images[1], 2), (&images[0], 1)] {
+        deploy(t, ["--rollback"]).success();
+        assert_eq!(running(&namespace, "zbackend"), *image);
+        assert_eq!(record(&namespace)[0]["rollbackTo"], to);
+    }
+    deploy(t, ["--rollback"])
+        .failure(2)
+        .stderr_contains("its record has no earlier set that was deployed to the end");
+    assert_eq!(record(&namespace).len(), 5);
+}
+
+fn a_rollback_takes_the_files_of_then(t: &Context) {
+    let (product, namespace) = built(t);
+    let port = || namespace.object("services", "zbackend").expect("a Service")["spec"]["ports"][0]["port"].clone();
+    t.git(".", &["init", "--quiet", "--initial-branch=master"]);
+    let commit = || {
+        t.git(".", &["add", "k8s", "x-platform.yml"]);
+        let who = ["-c", "user.name=a", "-c", "user.email=a@example.com"];
+        t.git(".", &[&who[..], &["commit", "--quiet", "--message=x"]].concat());
+    };
+    commit();
+    deploy(t, []).success();
+    let head = t.git(".", &["rev-parse", "HEAD"]);
+    assert_eq!(record(&namespace)[0]["manifest"], head.trim());
+    let text = t.read("k8s/base/all.yaml").replace("port: 80", "port: 8080");
+    t.write("k8s/base/all.yaml", &text);
+    commit();
+    product.backend.commit(&[("content", "newer")], "Newer");
+    deploy(t, ["--build"]).success();
+    assert_eq!(port(), 8080);
+    deploy(t, ["--rollback"])
+        .success()
+        .stdout_contains("k8s/overlays/staging of ")
+        .does_not_contain("warning");
+    assert_eq!(port(), 80);
+    // What was not committed is not to be had.
+    t.write("k8s/base/all.yaml", &text.replace("port: 8080", "port: 8081"));
+    deploy(t, []).success();
+    assert_eq!(record(&namespace)[0]["manifest"].as_str().map(|it| it.ends_with("-dirty")), Some(true));
+    deploy(t, []).success().stdout_contains("up to date");
+    let head = product.backend.commit(&[("content", "newest")], "Newest");
+    deploy(t, ["--build"]).success();
+    deploy(t, ["--rollback"])
+        .success()
+        .stderr_contains("warning: the kustomize files of deploy 4 were not committed: those of today are taken");
+    assert_eq!(port(), 8081);
+    assert_ne!(running(&namespace, "zbackend"), pinned(t, "zbackend", &head));
+}
+
+fn a_rollout_that_fails_is_told(t: &Context) {
+    let (product, namespace) = built(t);
+    let before = pinned(t, "zbackend", &product.backend.head());
+    deploy(t, []).success();
+    let head = product.backend.commit(&[("content", "bad")], "Bad");
+    t.xp(["build"]).success();
+    let bad = pinned(t, "zbackend", &head);
+    let digest = bad.split_once('@').expect("a digest").1;
+    namespace.rollouts_of(digest, Outcome::PullFails);
+    deploy(t, [])
+        .failure(1)
+        .stderr_contains("error: deployment/zbackend: rollout: cannot roll out deployment/zbackend")
+        .stderr_contains("ImagePullBackOff")
+        .stderr_contains("kubectl --context full --namespace ")
+        .stderr_contains("error: 1 of 2 workloads did not roll out in staging")
+        .stderr_contains("applied: ")
+        .stderr_contains("deployment.apps/zbackend")
+        .stderr_contains("hint: `xp deploy staging --rollback` goes back to deploy 1, of ");
+    assert_eq!(record(&namespace)[0]["state"], "failed");
+    assert_eq!(running(&namespace, "zbackend"), bad);
+    deploy(t, ["zfrontend"])
+        .failure(2)
+        .stderr_contains("deploy 2 of staging is failed, so it is not known what zbackend run");
+    deploy(t, ["--rollback"])
+        .success()
+        .stdout_contains("deploy 3 of staging is done");
+    assert_eq!(running(&namespace, "zbackend"), before);
+    assert_eq!(record(&namespace)[0]["state"], "deployed");
+}
+
+fn a_rollout_that_takes_too_long_is_told(t: &Context) {
+    let (_product, namespace) = built(t);
+    namespace.rollouts_of("zbackend", Outcome::Hangs);
+    deploy(t, ["--timeout", "2s"])
+        .failure(1)
+        .stderr_contains("timed out")
+        .stderr_contains("hint: there is no earlier deploy to go back to");
+    assert_eq!(record(&namespace)[0]["state"], "failed");
+}
+
+fn a_cluster_that_refuses_is_told(t: &Context) {
+    let (product, namespace) = built(t);
+    let restricted = section(namespace.name()).replace("context: full", "context: restricted");
+    manifest(t, &product, &restricted);
+    deploy(t, [])
+        .failure(3)
+        .stderr_contains("Forbidden: ")
+        .stderr_contains("hint: `kubectl auth can-i --list`");
+    assert!(namespace.objects("services").is_empty());
+    assert!(namespace.object("configmaps", "xp-deploy-staging").is_none());
+
+    // What was asked about beforehand, and is refused all the same: half of it is applied.
+    manifest(t, &product, &section(namespace.name()));
+    let quota = Refusal::Late(Duration::from_millis(1500));
+    namespace.refuse("PATCH", "services", quota);
+    let running = deploy(t, []).spawn();
+    wait_until("the record", || {
+        namespace.object("configmaps", "xp-deploy-staging").is_some()
+    });
+    namespace.refuse_nothing();
+    let quota = Refusal::Forbidden("exceeded quota".to_owned());
+    namespace.refuse("PATCH", "deployments", quota);
+    let output = running.wait();
+    assert_eq!(output.status.code(), Some(3), "{output}");
+    output
+        .stderr_contains("error: full refuses a part of the deploy")
+        .stderr_contains("exceeded quota")
+        .stderr_contains("applied: service/zbackend");
+    assert_eq!(record(&namespace)[0]["state"], "failed");
+    namespace.refuse_nothing();
+    deploy(t, []).success();
+}
+
+fn contexts_are_the_environments_own(t: &Context) {
+    let (product, namespace) = built(t);
+    // The current context is another one, and plays no part.
+    deploy(t, []).success();
+    let unknown = section(namespace.name()).replace("context: full", "context: ful");
+    manifest(t, &product, &unknown);
+    deploy(t, [])
+        .failure(3)
+        .stderr_contains("your kubeconfig has no context `ful`, which environment `staging` is deployed by; no other is used")
+        .stderr_contains("hint: did you mean `full`?");
+    let nowhere = section(namespace.name()).replace("context: full", "context: other");
+    manifest(t, &product, &nowhere);
+    deploy(t, [])
+        .failure(3)
+        .stderr_contains("hint: `kubectl cluster-info`");
+}
+
+fn fields_of_others_are_not_taken_unasked(t: &Context) {
+    let (_product, namespace) = built(t);
+    deploy(t, []).success();
+    let name = format!("--namespace={}", namespace.name());
+    let scale = "{apiVersion: v1, kind: Service, metadata: {name: zbackend}, spec: {selector: {app: other}}}";
+    t.kubectl(["apply", "--server-side", "--filename=-", "--context=full"])
+        .arg(&name)
+        .arg("--field-manager=somebody")
+        .arg("--force-conflicts")
+        .stdin(scale)
+        .success();
+    let text = t.read("k8s/base/all.yaml").replace("port: 80", "port: 8080");
+    t.write("k8s/base/all.yaml", &text);
+    deploy(t, [])
+        .failure(3)
+        .stderr_contains("somebody")
+        .stderr_contains("hint: `--force-conflicts` takes these fields over");
+    assert_eq!(record(&namespace).len(), 1);
+    deploy(t, ["--force-conflicts"]).success();
+}
+
+fn an_interrupt_is_written_down(t: &Context) {
+    let (product, namespace) = built(t);
+    deploy(t, []).success();
+    let before = running(&namespace, "zbackend");
+    product.backend.commit(&[("content", "newer")], "Newer");
+    t.xp(["build"]).success();
+    namespace.rollouts_of("zbackend", Outcome::Hangs);
+    let mut deploying = deploy(t, []).spawn();
+    deploying.wait_for_output("deployment/zbackend");
+    deploying.signal(Signal::INT);
+    let output = deploying.wait();
+    assert_eq!(output.status.code(), Some(130), "{output}");
+    output
+        .stderr_contains("error: the deploy to staging was interrupted")
+        .stderr_contains("applied: ")
+        .stderr_contains("`xp deploy staging --rollback` goes back to deploy 1");
+    assert_eq!(record(&namespace)[0]["state"], "interrupted");
+    namespace.rollouts_of("zbackend", Outcome::Succeeds);
+    deploy(t, ["--rollback"]).success();
+    assert_eq!(running(&namespace, "zbackend"), before);
+}
+
+fn a_killed_deploy_is_noticed(t: &Context) {
+    let (_product, namespace) = built(t);
+    namespace.rollouts_of("zbackend", Outcome::Hangs);
+    let mut deploying = deploy(t, []).spawn();
+    deploying.wait_for_output("deployment/zbackend");
+    deploying.kill();
+    assert_eq!(record(&namespace)[0]["state"], "deploying");
+    namespace.rollouts_of("zbackend", Outcome::Succeeds);
+    // Somebody else cannot know that it is dead.
+    let elsewhere = t.folder().join("elsewhere");
+    deploy(t, [])
+        .env("XP_CACHE_DIR", &elsewhere)
+        .failure(3)
+        .stderr_contains(" deploys to staging since ")
+        .stderr_contains("hint: wait for it; if it is known to be dead");
+    // Whoever works in the same folder does.
+    deploy(t, []).success();
+    let deploys = record(&namespace);
+    assert_eq!(deploys[0]["state"], "deployed");
+    assert_eq!(deploys[1]["state"], "interrupted");
+}
+
+fn two_at_once_are_told_of_each_other(t: &Context) {
+    let (_product, namespace) = built(t);
+    namespace.rollouts_of("zbackend", Outcome::Hangs);
+    let mut first = deploy(t, []).env("USER", "ann").spawn();
+    first.wait_for_output("deployment/zbackend");
+    let elsewhere = t.folder().join("elsewhere");
+    deploy(t, [])
+        .env("XP_CACHE_DIR", &elsewhere)
+        .failure(3)
+        .stderr_contains("error: ann@");
+    namespace.rollouts_of("zbackend", Outcome::Succeeds);
+    assert_eq!(first.wait().status.code(), Some(0));
+    deploy(t, [])
+        .env("XP_CACHE_DIR", &elsewhere)
+        .success()
+        .stdout_contains("is up to date");
+}
+
+fn an_environment_is_compared_with_a_lock(t: &Context) {
+    let (product, _namespace) = built(t);
+    t.xp(["lock"]).success();
+    t.xp(["diff", "staging"])
+        .failure(2)
+        .stderr_contains("nothing was deployed to staging yet");
+    deploy(t, ["--locked"]).success();
+    t.xp(["diff", "staging"])
+        .success()
+        .stdout_contains("staging and x-platform.lock say the same");
+    let before = product.backend.head();
+    let head = product.backend.commit(&[("content", "newer")], "Make it newer");
+    t.xp(["build"]).success();
+    t.xp(["lock"]).success();
+    t.xp(["diff", "staging", "x-platform.lock"])
+        .success()
+        .stdout_contains(&format!("{}..{}", &before[..12], &head[..12]))
+        .stdout_contains("Make it newer");
+    // A file of that name is a file.
+    fs::copy(t.dir().join("x-platform.lock"), t.dir().join("staging")).expect("a file");
+    t.xp(["diff", "staging"]).success().stdout_contains("say the same");
+}
+
+fn secrets_reach_no_log(t: &Context) {
+    let (product, namespace) = built(t);
+    let overlay = t.read("k8s/overlays/staging/kustomization.yaml");
+    let generator = "secretGenerator:\n- {name: login, literals: [password=canary-5522], files: [key.pem]}\n";
+    t.write("k8s/overlays/staging/kustomization.yaml", &(overlay + generator));
+    t.write("k8s/overlays/staging/key.pem", "canary-begin\ncanary-key\n");
+    let hidden = |text: &str| {
+        for canary in ["canary", "Y2FuYXJ5"] {
+            assert!(!text.contains(canary), "{canary}: {text}");
+        }
+    };
+    let quiet = |output: crate::output::Output| {
+        hidden(&output.stdout);
+        hidden(&output.stderr);
+    };
+    quiet(deploy(t, ["--dry-run", "-v"]).success());
+    quiet(deploy(t, ["-v"]).success());
+    product.backend.commit(&[("content", "newer")], "Newer");
+    quiet(deploy(t, ["--build", "-v", "--format", "json"]).success());
+    // A server that quotes what it was sent.
+    let secret = namespace.objects("secrets").into_iter().next();
+    let secret = secret.expect("a Secret");
+    let data = secret["data"]["password"].as_str().expect("a text").to_owned();
+    let quoted = format!("webhook says: {data} is canary-5522, with canary-key");
+    namespace.refuse("PATCH", "secrets", Refusal::Forbidden(quoted));
+    let refused = deploy(t, ["-v"]).failure(3).stderr_contains("***");
+    quiet(refused);
+    namespace.refuse_nothing();
+    // What was asked for is printed as it is.
+    deploy(t, ["--render"]).success().stdout_contains("Y2FuYXJ5");
+    let kept = [".xp/logs", ".xp/deploy/staging/record.json", ".xp/deploy/staging/overlay"];
+    for path in kept {
+        let walk = walkdir::WalkDir::new(t.dir().join(path));
+        for entry in walk.into_iter().flatten().filter(|it| it.file_type().is_file()) {
+            let bytes = fs::read(entry.path()).expect("a file");
+            hidden(&String::from_utf8_lossy(&bytes));
+        }
+    }
+}
