@@ -46,7 +46,7 @@
 //! | [`execute`] | the steps of a plan, as soon as what they need is done | choose what is done |
 //! | [`console`] | the caller's terminal, streams and signals, tied to a program in a container | know of services |
 //! | [`report`] | bars, lines, log files, the closing table, pages of past runs: the only place that draws | do work |
-//! | [`client`] | git (git2), the engine (bollard), registries (reqwest): nothing else names those crates | know of services |
+//! | [`client`] | git (git2), the engine (bollard), registries (reqwest), clusters (kubectl): nothing else names those crates, or starts kubectl | know of services |
 //!
 //! "Pure" means: no client, no async runtime, no clock, no environment, no file system. The test
 //! `architecture` holds all of this.

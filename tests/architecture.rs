@@ -27,6 +27,11 @@ const OWNERS: &[Owner] = &[
         why: "HTTP is the clients' business",
     },
     Owner {
+        words: &["tokio::process", "process::Command"],
+        owners: &["client/", "examine/"],
+        why: "programs are started by the clients, and asked about themselves by xp doctor",
+    },
+    Owner {
         words: &["docker_credential", "http_auth"],
         owners: &["client/registry/"],
         why: "registries are reached through client::registry",

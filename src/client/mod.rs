@@ -1,4 +1,4 @@
-//! The only modules that name the crates of git, of the engine, and of HTTP.
+//! The only modules that name the crates of git, of the engine, and of HTTP, and that start programs for work.
 
 pub mod engine;
 pub mod git;

@@ -100,7 +100,9 @@ impl Kustomization {
             for key in ["resources", "bases", "components"] {
                 found.parts.extend(texts(get(node, key)));
             }
-            found.configurations.extend(texts(get(node, "configurations")));
+            found
+                .configurations
+                .extend(texts(get(node, "configurations")));
             for generator in items(get(node, "secretGenerator")) {
                 for literal in texts(get(generator, "literals")) {
                     let value = literal.split_once('=').map(|(_, value)| value.to_owned());
@@ -180,7 +182,10 @@ mod tests {
         assert_eq!(found.configurations, ["a.yaml"]);
         assert_eq!(found.secrets, ["hunter2", "key=hunter2"]);
         assert_eq!(found.secret_files, ["secret.env"]);
-        assert_eq!(Kustomization::read("resources: {a: ["), Kustomization::default());
+        assert_eq!(
+            Kustomization::read("resources: {a: ["),
+            Kustomization::default()
+        );
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::rendered::{ImageUse, Rendered};
 use super::configuration::FieldSpec;
+use super::rendered::{ImageUse, Rendered};
 use crate::image::ImageRepository;
 use crate::manifest::{Deploy, Manifest, ServiceName};
 
@@ -33,12 +33,8 @@ impl ImageNames {
         };
         for (name, service) in &manifest.services {
             let repository = &service.docker.image;
-            names
-                .by_name
-                .insert(repository.to_string(), name.clone());
-            names
-                .repositories
-                .insert(name.clone(), repository.clone());
+            names.by_name.insert(repository.to_string(), name.clone());
+            names.repositories.insert(name.clone(), repository.clone());
         }
         for (name, service) in &manifest.services {
             let written = match deploy.images.get(name) {

@@ -103,7 +103,10 @@ mod tests {
             "../../../k8s/overlays/a b"
         );
         assert_eq!(path("/x/o", "/var/cache/e"), "../../../x/o");
-        assert_eq!(path("/p/.xp/deploy/e/files/o", "/p/.xp/deploy/e/overlay"), "../files/o");
+        assert_eq!(
+            path("/p/.xp/deploy/e/files/o", "/p/.xp/deploy/e/overlay"),
+            "../files/o"
+        );
     }
 
     #[test]

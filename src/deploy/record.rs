@@ -258,10 +258,7 @@ impl Record {
     /// # Errors
     ///
     /// There is none.
-    pub fn to_roll_back_to(
-        &self,
-        environment: &EnvironmentName,
-    ) -> Result<&Deployment, NoEarlier> {
+    pub fn to_roll_back_to(&self, environment: &EnvironmentName) -> Result<&Deployment, NoEarlier> {
         let none = |why: &str| NoEarlier {
             environment: environment.to_string(),
             why: why.to_owned(),
@@ -404,8 +401,8 @@ impl StoredDeploy {
             OffsetDateTime::parse(text, &Rfc3339).map_err(|error| format!("`{text}`: {error}"))
         };
         // JSON is YAML, and the keys are those of a lock.
-        let set = lock::parse(&self.set.to_string(), "the record")
-            .map_err(|error| error.to_string())?;
+        let set =
+            lock::parse(&self.set.to_string(), "the record").map_err(|error| error.to_string())?;
         Ok(Deployment {
             number: self.number,
             id: self.id,
@@ -545,7 +542,11 @@ mod tests {
         let environment = "staging".parse().unwrap();
         let busy = record(&[(State::Deployed, None), (State::Deploying, None)]);
         let error = busy.check_free(&environment, at(10), None).unwrap_err();
-        assert!(error.to_string().starts_with("ann@laptop deploys to staging since "));
+        assert!(
+            error
+                .to_string()
+                .starts_with("ann@laptop deploys to staging since ")
+        );
         assert!(busy.check_free(&environment, at(400), None).is_ok());
         assert!(busy.check_free(&environment, at(10), Some("id-2")).is_ok());
         assert!(busy.check_free(&environment, at(10), Some("id-1")).is_err());

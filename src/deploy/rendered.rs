@@ -118,20 +118,24 @@ impl Rendered {
     }
 
     /// Returns the texts below a mapping of each object of a kind, such as `data` of `Secret`.
-    pub(super) fn texts<'r>(&'r self, kind: &'r str, key: &'r str) -> impl Iterator<Item = &'r str> {
+    pub(super) fn texts<'r>(
+        &'r self,
+        kind: &'r str,
+        key: &'r str,
+    ) -> impl Iterator<Item = &'r str> {
         let of_kind = move |node: &&Node| text_of(node, "kind").as_deref() == Some(kind);
-        let entries = self
-            .objects
-            .iter()
-            .filter(of_kind)
-            .filter_map(move |node| match &get(node, key)?.kind {
+        let entries = self.objects.iter().filter(of_kind).filter_map(move |node| {
+            match &get(node, key)?.kind {
                 Kind::Mapping(entries) => Some(entries),
                 _ => None,
-            });
-        entries.flatten().filter_map(|entry| match &entry.value.kind {
-            Kind::Scalar { text, .. } => Some(text.as_str()),
-            _ => None,
-        })
+            }
+        });
+        entries
+            .flatten()
+            .filter_map(|entry| match &entry.value.kind {
+                Kind::Scalar { text, .. } => Some(text.as_str()),
+                _ => None,
+            })
     }
 }
 
@@ -256,7 +260,10 @@ data: {image: six}
             found("images: [{kind: Site, group: x.example.com, path: spec/image}]")[4],
             "Site c: four"
         );
-        assert_eq!(found("images: [{kind: Site, group: y, path: spec/image}]"), usual);
+        assert_eq!(
+            found("images: [{kind: Site, group: y, path: spec/image}]"),
+            usual
+        );
     }
 
     #[test]
@@ -272,6 +279,9 @@ data: {image: six}
     fn a_list_is_its_items() {
         let text = "apiVersion: v1\nkind: List\nitems:\n- {kind: Secret, data: {a: eHg=}}\n";
         let rendered = Rendered::read(text).unwrap();
-        assert_eq!(rendered.texts("Secret", "data").collect::<Vec<_>>(), ["eHg="]);
+        assert_eq!(
+            rendered.texts("Secret", "data").collect::<Vec<_>>(),
+            ["eHg="]
+        );
     }
 }

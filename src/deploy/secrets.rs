@@ -29,7 +29,8 @@ impl Secrets {
                 }
             }
         }
-        self.values.sort_by_key(|text| std::cmp::Reverse(text.len()));
+        self.values
+            .sort_by_key(|text| std::cmp::Reverse(text.len()));
     }
 
     /// Adds those of another.

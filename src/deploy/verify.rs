@@ -43,10 +43,15 @@ impl UnnamedServices {
             .filter(|name| !named.services.contains_key(name));
         let expected = |name: &ServiceName| match names.mapped(name) {
             Some(mapped) => vec![mapped.to_owned()],
-            None => names.expected(name).into_iter().map(str::to_owned).collect(),
+            None => names
+                .expected(name)
+                .into_iter()
+                .map(str::to_owned)
+                .collect(),
         };
-        let services: BTreeMap<ServiceName, Vec<String>> =
-            unnamed.map(|name| (name.clone(), expected(&name))).collect();
+        let services: BTreeMap<ServiceName, Vec<String>> = unnamed
+            .map(|name| (name.clone(), expected(&name)))
+            .collect();
         if services.is_empty() {
             return Ok(());
         }
@@ -64,8 +69,16 @@ impl UnnamedServices {
 impl fmt::Display for UnnamedServices {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.are_mapped {
-            true => write!(f, "{} has no image that `deploy.images` names", self.overlay)?,
-            false => write!(f, "{} names no image of what is to be deployed", self.overlay)?,
+            true => write!(
+                f,
+                "{} has no image that `deploy.images` names",
+                self.overlay
+            )?,
+            false => write!(
+                f,
+                "{} names no image of what is to be deployed",
+                self.overlay
+            )?,
         }
         for (service, names) in &self.services {
             write!(f, "\n  {service}: no image {}", names.join(" or "))?;

@@ -154,7 +154,11 @@ impl Rollout<'_> {
             .filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?)));
         let labels: Vec<String> = labels.collect();
         let labels = labels.join(",");
-        let pods = self.kubectl.list(self.cluster, "pods", &labels).await.ok()?;
+        let pods = self
+            .kubectl
+            .list(self.cluster, "pods", &labels)
+            .await
+            .ok()?;
         let mut reasons: Vec<String> = pods.iter().flat_map(of_pod).collect();
         reasons.sort();
         reasons.dedup();
@@ -168,10 +172,16 @@ fn of_pod(pod: &Value) -> Vec<String> {
     let name = pod["metadata"]["name"].as_str().unwrap_or_default();
     let lists = ["initContainerStatuses", "containerStatuses"].into_iter();
     let statuses = lists.filter_map(|key| pod["status"][key].as_array());
-    let mut reasons: Vec<String> = statuses.flatten().filter_map(|it| of_container(name, it)).collect();
+    let mut reasons: Vec<String> = statuses
+        .flatten()
+        .filter_map(|it| of_container(name, it))
+        .collect();
     if reasons.is_empty() && pod["status"]["phase"] == "Pending" {
         let conditions = pod["status"]["conditions"].as_array();
-        let refused = conditions.into_iter().flatten().filter(|condition| condition["status"] == "False");
+        let refused = conditions
+            .into_iter()
+            .flatten()
+            .filter(|condition| condition["status"] == "False");
         reasons.extend(refused.filter_map(|condition| {
             let reason = condition["reason"].as_str()?;
             let message = condition["message"].as_str().unwrap_or_default();
@@ -191,13 +201,17 @@ fn of_container(pod: &str, status: &Value) -> Option<String> {
         let message = status["state"]["waiting"]["message"].as_str();
         let message = message.map(|it| format!(": {it}")).unwrap_or_default();
         let code = last["exitCode"].as_i64();
-        let code = code.map(|it| format!("; it exited with {it}")).unwrap_or_default();
+        let code = code
+            .map(|it| format!("; it exited with {it}"))
+            .unwrap_or_default();
         return Some(format!("pod {pod}, {container}: {reason}{message}{code}"));
     }
     let ended = &status["state"]["terminated"];
     let code = ended["exitCode"].as_i64().filter(|code| *code != 0)?;
     let reason = ended["reason"].as_str().unwrap_or("Error");
-    Some(format!("pod {pod}, {container}: {reason}; it exited with {code}"))
+    Some(format!(
+        "pod {pod}, {container}: {reason}; it exited with {code}"
+    ))
 }
 
 #[cfg(test)]

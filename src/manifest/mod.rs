@@ -48,9 +48,9 @@ pub use self::service::{
 };
 pub use self::template::Template;
 
-pub(crate) use self::decode::quantity::duration;
 use self::decode::Places;
 use self::decode::context::Context;
+pub(crate) use self::decode::quantity::duration;
 use self::document::Document;
 use self::error::Problem;
 use self::node::Kind;

@@ -130,7 +130,9 @@ mod tests {
         };
         files("one");
         let mut index = repository.index().unwrap();
-        index.add_all(["*"], git2::IndexAddOption::DEFAULT, None).unwrap();
+        index
+            .add_all(["*"], git2::IndexAddOption::DEFAULT, None)
+            .unwrap();
         let tree = repository.find_tree(index.write_tree().unwrap()).unwrap();
         index.write().unwrap();
         let who = Signature::now("a", "a@example.com").unwrap();

@@ -135,11 +135,7 @@ impl Kubectl<'_> {
     /// # Errors
     ///
     /// As [`Refused::Changed`] where somebody else has written it meanwhile.
-    pub async fn write(
-        &self,
-        cluster: Cluster<'_>,
-        object: &Value,
-    ) -> Result<Value, KubectlError> {
+    pub async fn write(&self, cluster: Cluster<'_>, object: &Value) -> Result<Value, KubectlError> {
         let is_new = object["metadata"]["resourceVersion"].is_null();
         let verb = if is_new { "create" } else { "replace" };
         let manager = format!("--field-manager={FIELD_MANAGER}");
@@ -170,16 +166,26 @@ impl Kubectl<'_> {
         let variables = [("KUBECTL_EXTERNAL_DIFF", "diff -q -r")];
         let arguments = with_cluster(cluster, &arguments);
         let place = self.kubectl.ok_or(KubectlError::NoProgram("kubectl"))?;
-        let finished = self
-            .run(place, "kubectl", &arguments, Some(objects), &variables, None)
-            .await?;
-        match finished.code {
-            // 1 is that of `diff` where something differs.
-            0 | 1 if finished.code == 0 || !finished.stdout.is_empty() => {
-                Ok(said::differences(&finished.stdout))
-            }
-            _ => Err(self.refused("compare what is there with what is rendered", &finished)),
+        let compared = self.run(
+            place,
+            "kubectl",
+            &arguments,
+            Some(objects),
+            &variables,
+            None,
+        );
+        // What is not there yet is compared with nothing, which `diff` does not tell.
+        let listed = ["get", "--filename=-", "--output=name", "--ignore-not-found"];
+        let listed = self.at(cluster, &listed, Some(objects));
+        let (finished, listed) = tokio::join!(compared, listed);
+        let finished = finished?;
+        // 1 is that of `diff` where something differs.
+        let is_compared = finished.code == 0 || (finished.code == 1 && !finished.stdout.is_empty());
+        if !is_compared {
+            return Err(self.refused("compare what is there with what is rendered", &finished));
         }
+        let there = self.text_of("list what is there", listed?)?;
+        Ok(said::differences(&finished.stdout, &there))
     }
 
     /// Applies objects, and tells of each that was applied.
@@ -208,7 +214,14 @@ impl Kubectl<'_> {
         };
         let place = self.kubectl.ok_or(KubectlError::NoProgram("kubectl"))?;
         let finished = self
-            .run(place, "kubectl", &arguments, Some(objects), &[], Some(&mut line))
+            .run(
+                place,
+                "kubectl",
+                &arguments,
+                Some(objects),
+                &[],
+                Some(&mut line),
+            )
             .await?;
         self.text_of("apply", finished).map(drop)
     }
@@ -242,7 +255,10 @@ impl Kubectl<'_> {
         arguments: &[&str],
         input: Option<&str>,
     ) -> Result<Finished, KubectlError> {
-        self.call(&with_cluster(cluster, arguments), input).await
+        // One question; a server that does not answer is not waited for.
+        let mut arguments = with_cluster(cluster, arguments);
+        arguments.push("--request-timeout=30s");
+        self.call(&arguments, input).await
     }
 
     async fn call(

@@ -127,17 +127,22 @@ pub(super) async fn in_container(
     let variables = call.variables.iter();
     let arguments = call.arguments.iter().map(|it| (*it).to_owned());
     let spec = ProgramSpec {
-        command: [call.name.to_owned()].into_iter().chain(arguments).collect(),
+        command: [call.name.to_owned()]
+            .into_iter()
+            .chain(arguments)
+            .collect(),
         dir: call.folder.display().to_string(),
         env: variables
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect(),
         terminal: None,
-        no_dir: format!("there is no folder {} in the container", call.folder.display()),
+        no_dir: format!(
+            "there is no folder {} in the container",
+            call.folder.display()
+        ),
         no_program: format!("the builder image has no `{}`", call.name),
     };
-    let (program, mut input, mut output) =
-        container.start_program(&spec).await.map_err(failed)?;
+    let (program, mut input, mut output) = container.start_program(&spec).await.map_err(failed)?;
     let write = async {
         if let Some(text) = call.input {
             _ = input.write_all(text.as_bytes()).await;

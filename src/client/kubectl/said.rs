@@ -69,26 +69,37 @@ fn without_prefix(line: &str) -> String {
     line.to_owned()
 }
 
-/// Returns the objects whose files `diff -q -r` tells apart.
-pub(super) fn differences(printed: &[u8]) -> Vec<Difference> {
+/// Returns the objects whose files `diff -q -r` tells apart. `there` are the names of those that are there, such as
+/// `deployment.apps/zbackend`, line by line.
+pub(super) fn differences(printed: &[u8], there: &str) -> Vec<Difference> {
+    let there: Vec<String> = there.lines().filter_map(listed).collect();
     let text = String::from_utf8_lossy(printed);
     let found = text.lines().filter_map(|line| {
-        let (file, is_new) = match line.strip_prefix("Only in ") {
-            Some(rest) => (rest.split_once(": ")?.1, rest.contains("MERGED-")),
+        let file = match line.strip_prefix("Only in ") {
+            Some(rest) => rest.split_once(": ")?.1,
             None => {
                 let rest = line.strip_prefix("Files ")?.strip_suffix(" differ")?;
-                (rest.rsplit('/').next()?, false)
+                rest.rsplit('/').next()?
             }
         };
+        let object = object(file)?;
+        let is_there = there.iter().any(|it| it.eq_ignore_ascii_case(&object));
         Some(Difference {
-            object: object(file)?,
-            is_new,
+            object,
+            is_new: !is_there,
         })
     });
     let mut found: Vec<Difference> = found.collect();
     found.sort();
     found.dedup();
     found
+}
+
+/// Returns an object of a list of names as `kind name`.
+fn listed(line: &str) -> Option<String> {
+    let (kind, name) = line.trim().split_once('/')?;
+    let kind = kind.split('.').next()?;
+    Some(format!("{kind} {name}"))
 }
 
 /// Returns the object of a file such as `apps.v1.Deployment.staging.zbackend`: its kind is the first part that
@@ -135,7 +146,7 @@ mod tests {
             /tmp/MERGED-2/apps.v1.Deployment.staging.zbackend differ\n\
             Only in /tmp/MERGED-2: v1.Service.staging.z.front\n\
             Only in /tmp/MERGED-2: v1.Namespace..staging\nother\n";
-        let found = differences(printed);
+        let found = differences(printed, "deployment.apps/zbackend\nservice/other\n");
         let found: Vec<(&str, bool)> = found
             .iter()
             .map(|it| (it.object.as_str(), it.is_new))

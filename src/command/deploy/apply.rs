@@ -48,7 +48,9 @@ impl Task<'_> {
     /// Tells whether the record says that this very set runs.
     fn is_deployed(&self, read: &Recorded, prepared: &Prepared) -> bool {
         let last = read.record.deploys.first();
-        last.is_some_and(|last| last.state == State::Deployed && last.set == prepared.set)
+        last.is_some_and(|last| {
+            last.state == State::Deployed && last.set.services == prepared.set.services
+        })
     }
 
     /// Asks the cluster what would change; nothing where nothing would.
@@ -56,7 +58,10 @@ impl Task<'_> {
         let what = format!("comparing with {}", self.environment.name);
         self.session.events.emit(Event::StageStarted(what));
         let (cluster, force) = (self.cluster(), self.args.force_conflicts);
-        let compared = self.kubectl.differences(cluster, &prepared.text, force).await;
+        let compared = self
+            .kubectl
+            .differences(cluster, &prepared.text, force)
+            .await;
         self.session.events.emit(Event::StageFinished);
         let found = compared.map_err(|error| match error.kind() {
             Refused::NoNamespace => Failure::outside(format!(
@@ -114,7 +119,9 @@ impl Task<'_> {
         let count = prepared.rendered.objects().count();
         let what = format!("applying {}", many(count, "object"));
         session.events.emit(Event::StageStarted(what));
-        let applied = rollout.apply(&prepared.text, self.args.force_conflicts).await;
+        let applied = rollout
+            .apply(&prepared.text, self.args.force_conflicts)
+            .await;
         session.events.emit(Event::StageFinished);
         if applied.stopped {
             return Err(self.interrupted(begun, &applied).await);
@@ -122,7 +129,10 @@ impl Task<'_> {
         if let Some(error) = &applied.error {
             self.end(begun, State::Failed).await;
             session.reporter.finish();
-            let hints = error.hints().into_iter().map(|hint| format!("\nhint: {hint}"));
+            let hints = error
+                .hints()
+                .into_iter()
+                .map(|hint| format!("\nhint: {hint}"));
             let hints: String = hints.chain([self.way_back(begun)]).collect();
             return Err(Failure::rendered(
                 Exit::Outside,

@@ -167,7 +167,10 @@ async fn exported(
             Failure::outside(format!("{} cannot be made: {error}", parent.display()))
         })?;
     }
-    let what = format!("fetching the kustomize files, {} of {remote}", commit.short());
+    let what = format!(
+        "fetching the kustomize files, {} of {remote}",
+        commit.short()
+    );
     session.events.emit(Event::StageStarted(what));
     let brought = async {
         sync_working_copy(&sources, &unit, &sync).await?;

@@ -271,7 +271,9 @@ impl Task<'_> {
         let name = &self.environment.name;
         let Some(last) = record.deploys.first() else {
             let where_from = match self.args.render || self.args.dry_run {
-                true => " here: what reaches no cluster takes the copy that the last deploy from this folder left",
+                true => {
+                    " here: what reaches no cluster takes the copy that the last deploy from this folder left"
+                }
                 false => " yet",
             };
             return Err(Failure::usage(format!(

@@ -132,7 +132,13 @@ impl Task<'_> {
             by: who(self.session),
             manifest: super::files::manifest_commit(self.session, self.deploy),
             files: prepared.files.commit.map(|commit| commit.to_string()),
-            services: self.args.selection.patterns().into_iter().map(str::to_owned).collect(),
+            services: self
+                .args
+                .selection
+                .patterns()
+                .into_iter()
+                .map(str::to_owned)
+                .collect(),
             rollback_to: back,
             set: prepared.set.clone(),
         };
@@ -199,7 +205,10 @@ impl Task<'_> {
 fn who(session: &Session) -> String {
     let variable = |name: &str| session.variable(name).filter(|value| !value.is_empty());
     let github = || {
-        let (server, repository) = (variable("GITHUB_SERVER_URL")?, variable("GITHUB_REPOSITORY")?);
+        let (server, repository) = (
+            variable("GITHUB_SERVER_URL")?,
+            variable("GITHUB_REPOSITORY")?,
+        );
         let run = variable("GITHUB_RUN_ID")?;
         Some(format!("{server}/{repository}/actions/runs/{run}"))
     };

@@ -86,7 +86,9 @@ pub(super) fn root(cx: &mut Context, node: &Node) -> Root {
         ),
     }
     // After the services, whose names it takes.
-    root.deploy = fields.take("deploy").and_then(|value| deploy::deploy(cx, &value));
+    root.deploy = fields
+        .take("deploy")
+        .and_then(|value| deploy::deploy(cx, &value));
     fields.finish(cx);
     root
 }

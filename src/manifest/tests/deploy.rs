@@ -22,7 +22,10 @@ fn environments_are_read() {
     )));
     let deploy = manifest.deploy.unwrap();
     assert_eq!(deploy.files, KustomizeFiles::Folder(PathBuf::from("k8s")));
-    assert_eq!(deploy.images.values().collect::<Vec<_>>(), ["h.example.com/o"]);
+    assert_eq!(
+        deploy.images.values().collect::<Vec<_>>(),
+        ["h.example.com/o"]
+    );
     let staging = deploy.environment("staging").unwrap();
     assert_eq!(staging.overlay, PathBuf::from("o/s"));
     assert_eq!(staging.timeout, Duration::from_secs(300));
@@ -51,12 +54,18 @@ fn a_repository_is_read() {
 fn what_is_wrong_is_told() {
     let problems = |lines: &str| refused(&deploy(lines)).join("\n");
     for (lines, expected) in [
-        (STAGING, "`deploy` says nowhere where the kustomize files are"),
+        (
+            STAGING,
+            "`deploy` says nowhere where the kustomize files are",
+        ),
         (
             &format!("path: k\ngit: {{remote: 'https://h/k'}}\n{STAGING}"),
             "`deploy` has both `path` and `git`",
         ),
-        (&format!("git: {{}}\n{STAGING}"), "`deploy.git` has no `remote`"),
+        (
+            &format!("git: {{}}\n{STAGING}"),
+            "`deploy.git` has no `remote`",
+        ),
         ("path: k\n", "`deploy` has no `environments`"),
         ("path: k\nenvironments: {}\n", "names no environment"),
         (&format!("path: ../k\n{STAGING}"), "`../k` contains `..`"),

@@ -75,10 +75,15 @@ fn a_set_is_deployed_and_written_down(t: &Context) {
     deploy(t, [])
         .success()
         .stdout_contains("zbackend   added")
-        .stdout_contains("3 objects to be made: Deployment zbackend, Deployment zfrontend, Service zbackend")
+        .stdout_contains(
+            "3 objects to be made: Deployment zbackend, Deployment zfrontend, Service zbackend",
+        )
         .stdout_contains("deploy 1 of staging is done: zbackend, zfrontend")
         .stderr_contains("deployment/zbackend");
-    assert_eq!(running(&namespace, "zbackend"), pinned(t, "zbackend", &head));
+    assert_eq!(
+        running(&namespace, "zbackend"),
+        pinned(t, "zbackend", &head)
+    );
     let frontend = pinned(t, "zfrontend", &product.frontend.head());
     assert_eq!(running(&namespace, "zfrontend"), frontend);
     let deploys = record(&namespace);
@@ -86,11 +91,16 @@ fn a_set_is_deployed_and_written_down(t: &Context) {
     assert_eq!(deploys[0]["state"], "deployed");
     assert_eq!(deploys[0]["set"]["services"]["zbackend"]["commit"], *head);
     assert!(deploys[0]["by"].as_str().is_some_and(|by| !by.is_empty()));
-    let copy: Value = serde_json::from_str(&t.read(".xp/deploy/staging/record.json")).expect("JSON");
+    let copy: Value =
+        serde_json::from_str(&t.read(".xp/deploy/staging/record.json")).expect("JSON");
     assert_eq!(copy["deploys"], Value::from(deploys));
     // It is the real kubectl, and xp's own name, that is told to the server.
     let requests = namespace.requests();
-    assert!(requests.iter().all(|it| it.user_agent.starts_with("kubectl")));
+    assert!(
+        requests
+            .iter()
+            .all(|it| it.user_agent.starts_with("kubectl"))
+    );
     let applied = requests.iter().filter(|it| {
         it.method == "PATCH" && it.path.contains("fieldManager=xp") && !it.path.contains("dryRun")
     });
@@ -102,9 +112,13 @@ fn a_set_is_deployed_and_written_down(t: &Context) {
         .stdout_contains("staging is up to date, with 2 services");
     assert_eq!(record(&namespace).len(), 1);
     // A change of the kustomize files alone is one.
-    let text = t.read("k8s/base/all.yaml").replace("port: 80", "port: 8080");
+    let text = t
+        .read("k8s/base/all.yaml")
+        .replace("port: 80", "port: 8080");
     t.write("k8s/base/all.yaml", &text);
-    deploy(t, ["--format", "json"]).success().stdout_contains("\"deployment/zbackend\"");
+    deploy(t, ["--format", "json"])
+        .success()
+        .stdout_contains("\"deployment/zbackend\"");
     assert_eq!(record(&namespace).len(), 2);
 }
 
@@ -115,9 +129,16 @@ fn what_is_missing_is_built_first(t: &Context) {
         .failure(1)
         .stderr_contains("zbackend: the registry has none of its commit");
     assert!(namespace.objects("deployments").is_empty());
-    assert!(namespace.object("configmaps", "xp-deploy-staging").is_none());
+    assert!(
+        namespace
+            .object("configmaps", "xp-deploy-staging")
+            .is_none()
+    );
     deploy(t, ["--build"]).success().stdout_contains("built");
-    assert_eq!(running(&namespace, "zbackend"), pinned(t, "zbackend", &head));
+    assert_eq!(
+        running(&namespace, "zbackend"),
+        pinned(t, "zbackend", &head)
+    );
 }
 
 fn a_part_leaves_the_rest_as_it_is(t: &Context) {
@@ -125,7 +146,9 @@ fn a_part_leaves_the_rest_as_it_is(t: &Context) {
     let before = pinned(t, "zfrontend", &product.frontend.head());
     deploy(t, ["zbackend"])
         .failure(2)
-        .stderr_contains("staging has no record yet, so it is not known what zfrontend shall stay at")
+        .stderr_contains(
+            "staging has no record yet, so it is not known what zfrontend shall stay at",
+        )
         .stderr_contains("hint: `xp deploy staging` deploys all");
     deploy(t, []).success();
     let head = product.backend.commit(&[("content", "newer")], "Newer");
@@ -136,7 +159,10 @@ fn a_part_leaves_the_rest_as_it_is(t: &Context) {
         .stdout_contains("zbackend  moved")
         .stdout_contains("1 service unchanged")
         .stdout_contains("1 object to be changed: Deployment zbackend");
-    assert_eq!(running(&namespace, "zbackend"), pinned(t, "zbackend", &head));
+    assert_eq!(
+        running(&namespace, "zbackend"),
+        pinned(t, "zbackend", &head)
+    );
     assert_eq!(running(&namespace, "zfrontend"), before);
     let deploys = record(&namespace);
     assert_eq!(deploys[0]["asked"], serde_json::json!(["zbackend"]));
@@ -174,18 +200,26 @@ fn a_rollback_goes_back(t: &Context) {
 
 fn a_rollback_takes_the_files_of_then(t: &Context) {
     let (product, namespace) = built(t);
-    let port = || namespace.object("services", "zbackend").expect("a Service")["spec"]["ports"][0]["port"].clone();
+    let port = || {
+        namespace.object("services", "zbackend").expect("a Service")["spec"]["ports"][0]["port"]
+            .clone()
+    };
     t.git(".", &["init", "--quiet", "--initial-branch=master"]);
     let commit = || {
         t.git(".", &["add", "k8s", "x-platform.yml"]);
         let who = ["-c", "user.name=a", "-c", "user.email=a@example.com"];
-        t.git(".", &[&who[..], &["commit", "--quiet", "--message=x"]].concat());
+        t.git(
+            ".",
+            &[&who[..], &["commit", "--quiet", "--message=x"]].concat(),
+        );
     };
     commit();
     deploy(t, []).success();
     let head = t.git(".", &["rev-parse", "HEAD"]);
     assert_eq!(record(&namespace)[0]["manifest"], head.trim());
-    let text = t.read("k8s/base/all.yaml").replace("port: 80", "port: 8080");
+    let text = t
+        .read("k8s/base/all.yaml")
+        .replace("port: 80", "port: 8080");
     t.write("k8s/base/all.yaml", &text);
     commit();
     product.backend.commit(&[("content", "newer")], "Newer");
@@ -197,17 +231,28 @@ fn a_rollback_takes_the_files_of_then(t: &Context) {
         .does_not_contain("warning");
     assert_eq!(port(), 80);
     // What was not committed is not to be had.
-    t.write("k8s/base/all.yaml", &text.replace("port: 8080", "port: 8081"));
+    t.write(
+        "k8s/base/all.yaml",
+        &text.replace("port: 8080", "port: 8081"),
+    );
     deploy(t, []).success();
-    assert_eq!(record(&namespace)[0]["manifest"].as_str().map(|it| it.ends_with("-dirty")), Some(true));
+    assert_eq!(
+        record(&namespace)[0]["manifest"]
+            .as_str()
+            .map(|it| it.ends_with("-dirty")),
+        Some(true)
+    );
     deploy(t, []).success().stdout_contains("up to date");
     let head = product.backend.commit(&[("content", "newest")], "Newest");
     deploy(t, ["--build"]).success();
-    deploy(t, ["--rollback"])
-        .success()
-        .stderr_contains("warning: the kustomize files of deploy 4 were not committed: those of today are taken");
+    deploy(t, ["--rollback"]).success().stderr_contains(
+        "warning: the kustomize files of deploy 4 were not committed: those of today are taken",
+    );
     assert_eq!(port(), 8081);
-    assert_ne!(running(&namespace, "zbackend"), pinned(t, "zbackend", &head));
+    assert_ne!(
+        running(&namespace, "zbackend"),
+        pinned(t, "zbackend", &head)
+    );
 }
 
 fn a_rollout_that_fails_is_told(t: &Context) {
@@ -259,7 +304,11 @@ fn a_cluster_that_refuses_is_told(t: &Context) {
         .stderr_contains("Forbidden: ")
         .stderr_contains("hint: `kubectl auth can-i --list`");
     assert!(namespace.objects("services").is_empty());
-    assert!(namespace.object("configmaps", "xp-deploy-staging").is_none());
+    assert!(
+        namespace
+            .object("configmaps", "xp-deploy-staging")
+            .is_none()
+    );
 
     // What was asked about beforehand, and is refused all the same: half of it is applied.
     manifest(t, &product, &section(namespace.name()));
@@ -267,7 +316,9 @@ fn a_cluster_that_refuses_is_told(t: &Context) {
     namespace.refuse("PATCH", "services", quota);
     let running = deploy(t, []).spawn();
     wait_until("the record", || {
-        namespace.object("configmaps", "xp-deploy-staging").is_some()
+        namespace
+            .object("configmaps", "xp-deploy-staging")
+            .is_some()
     });
     namespace.refuse_nothing();
     let quota = Refusal::Forbidden("exceeded quota".to_owned());
@@ -311,7 +362,9 @@ fn fields_of_others_are_not_taken_unasked(t: &Context) {
         .arg("--force-conflicts")
         .stdin(scale)
         .success();
-    let text = t.read("k8s/base/all.yaml").replace("port: 80", "port: 8080");
+    let text = t
+        .read("k8s/base/all.yaml")
+        .replace("port: 80", "port: 8080");
     t.write("k8s/base/all.yaml", &text);
     deploy(t, [])
         .failure(3)
@@ -394,23 +447,31 @@ fn an_environment_is_compared_with_a_lock(t: &Context) {
         .success()
         .stdout_contains("staging and x-platform.lock say the same");
     let before = product.backend.head();
-    let head = product.backend.commit(&[("content", "newer")], "Make it newer");
+    let head = product
+        .backend
+        .commit(&[("content", "newer")], "Make it newer");
     t.xp(["build"]).success();
     t.xp(["lock"]).success();
     t.xp(["diff", "staging", "x-platform.lock"])
         .success()
-        .stdout_contains(&format!("{}..{}", &before[..12], &head[..12]))
+        .stdout_contains(&format!("{}..{}", &before[..8], &head[..8]))
         .stdout_contains("Make it newer");
     // A file of that name is a file.
     fs::copy(t.dir().join("x-platform.lock"), t.dir().join("staging")).expect("a file");
-    t.xp(["diff", "staging"]).success().stdout_contains("say the same");
+    t.xp(["diff", "staging"])
+        .success()
+        .stdout_contains("say the same");
 }
 
 fn secrets_reach_no_log(t: &Context) {
     let (product, namespace) = built(t);
     let overlay = t.read("k8s/overlays/staging/kustomization.yaml");
-    let generator = "secretGenerator:\n- {name: login, literals: [password=canary-5522], files: [key.pem]}\n";
-    t.write("k8s/overlays/staging/kustomization.yaml", &(overlay + generator));
+    let generator =
+        "secretGenerator:\n- {name: login, literals: [password=canary-5522], files: [key.pem]}\n";
+    t.write(
+        "k8s/overlays/staging/kustomization.yaml",
+        &(overlay + generator),
+    );
     t.write("k8s/overlays/staging/key.pem", "canary-begin\ncanary-key\n");
     let hidden = |text: &str| {
         for canary in ["canary", "Y2FuYXJ5"] {
@@ -428,18 +489,31 @@ fn secrets_reach_no_log(t: &Context) {
     // A server that quotes what it was sent.
     let secret = namespace.objects("secrets").into_iter().next();
     let secret = secret.expect("a Secret");
-    let data = secret["data"]["password"].as_str().expect("a text").to_owned();
+    let data = secret["data"]["password"]
+        .as_str()
+        .expect("a text")
+        .to_owned();
     let quoted = format!("webhook says: {data} is canary-5522, with canary-key");
     namespace.refuse("PATCH", "secrets", Refusal::Forbidden(quoted));
     let refused = deploy(t, ["-v"]).failure(3).stderr_contains("***");
     quiet(refused);
     namespace.refuse_nothing();
     // What was asked for is printed as it is.
-    deploy(t, ["--render"]).success().stdout_contains("Y2FuYXJ5");
-    let kept = [".xp/logs", ".xp/deploy/staging/record.json", ".xp/deploy/staging/overlay"];
+    deploy(t, ["--render"])
+        .success()
+        .stdout_contains("Y2FuYXJ5");
+    let kept = [
+        ".xp/logs",
+        ".xp/deploy/staging/record.json",
+        ".xp/deploy/staging/overlay",
+    ];
     for path in kept {
         let walk = walkdir::WalkDir::new(t.dir().join(path));
-        for entry in walk.into_iter().flatten().filter(|it| it.file_type().is_file()) {
+        for entry in walk
+            .into_iter()
+            .flatten()
+            .filter(|it| it.file_type().is_file())
+        {
             let bytes = fs::read(entry.path()).expect("a file");
             hidden(&String::from_utf8_lossy(&bytes));
         }

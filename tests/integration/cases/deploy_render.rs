@@ -122,14 +122,24 @@ fn images_are_rendered_by_their_digests(t: &Context) {
     let before = t.read("k8s/overlays/staging/kustomization.yaml");
     let output = t.xp(["deploy", "staging", "--render"]).success();
     let output = output
-        .stdout_contains(&format!("image: {}", pinned(t, "zbackend", &product.backend.head())))
+        .stdout_contains(&format!(
+            "image: {}",
+            pinned(t, "zbackend", &product.backend.head())
+        ))
         // Without a word in the user's files, though kustomize does not know where images are mounted.
-        .stdout_contains(&format!("reference: {}", pinned(t, "zfrontend", &product.frontend.head())))
+        .stdout_contains(&format!(
+            "reference: {}",
+            pinned(t, "zfrontend", &product.frontend.head())
+        ))
         .stdout_contains("image: web:1")
         .stdout_contains("namespace: staging");
     assert!(output.stdout.starts_with("apiVersion: "), "{output}");
     assert_eq!(t.read("k8s/overlays/staging/kustomization.yaml"), before);
-    let files = process::succeed(std::process::Command::new("find").arg(t.dir().join("k8s")));
+    let files = process::succeed(
+        std::process::Command::new("find")
+            .arg("k8s")
+            .current_dir(t.dir()),
+    );
     assert!(!files.contains("xp"), "{files}");
     // What reaches no cluster asks no kubeconfig.
     t.xp(["deploy", "staging", "--render"])
@@ -155,8 +165,14 @@ fn the_sample_is_rendered(t: &Context) {
     t.xp(["build"]).success();
     t.xp(["deploy", "staging", "--render"])
         .success()
-        .stdout_contains(&format!("image: {}", pinned(t, "zbackend", &product.backend.head())))
-        .stdout_contains(&format!("reference: {}", pinned(t, "zfrontend", &product.frontend.head())))
+        .stdout_contains(&format!(
+            "image: {}",
+            pinned(t, "zbackend", &product.backend.head())
+        ))
+        .stdout_contains(&format!(
+            "reference: {}",
+            pinned(t, "zfrontend", &product.frontend.head())
+        ))
         .does_not_contain(":master");
 }
 
@@ -415,10 +431,9 @@ fn kubectl_of_the_builder_is_used(t: &Context) {
         .env("PATH", &nothing)
         .failure(3)
         .stderr_contains("there is no `kubectl` on this machine, and no builder `k8s` that has it");
-    let program = process::succeed(std::process::Command::new("sh").args([
-        "-c",
-        "readlink -f \"$(command -v kubectl)\"",
-    ]));
+    let program = process::succeed(
+        std::process::Command::new("sh").args(["-c", "readlink -f \"$(command -v kubectl)\""]),
+    );
     let folder = t.dir().join("builders/k8s");
     fs::create_dir_all(&folder).expect("the builder's folder");
     fs::copy(program.trim(), folder.join("kubectl")).expect("kubectl");
