@@ -146,7 +146,7 @@ pub struct DeployArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["branch", "references"])]
     pub lock: Option<PathBuf>,
     /// Deploy what x-platform.lock beside the manifest says
-    #[arg(long, conflicts_with_all = ["branch", "references", "lock"])]
+    #[arg(long, conflicts_with_all = ["branch", "references", "lock"], hide_short_help = true)]
     pub locked: bool,
     /// Go back to what was deployed before
     #[arg(long, conflicts_with_all = ["branch", "references", "lock", "locked", "names", "services"])]
@@ -161,10 +161,10 @@ pub struct DeployArgs {
     #[arg(long, conflicts_with = "rollback")]
     pub dry_run: bool,
     /// Ask nothing
-    #[arg(short, long)]
+    #[arg(short, long, hide_short_help = true)]
     pub yes: bool,
     /// How long the rollout may take, such as `10m`; else what the manifest says
-    #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, value_parser = duration, hide_short_help = true)]
     pub timeout: Option<Duration>,
     /// Take images by their commits alone, whatever else they were built from
     #[arg(long, hide_short_help = true)]

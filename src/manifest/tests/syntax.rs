@@ -129,7 +129,7 @@ fn versions() {
         version("2"),
         ["1:10 the manifest has format version 2, and this xp reads 1 (use a newer xp)"]
     );
-    let unknown = "2:1 unknown key `new` (known keys: `version`, `registry`, `cacheDir`, `builders`, `defaults`, `services`)";
+    let unknown = "2:1 unknown key `new` (known keys: `version`, `registry`, `cacheDir`, `builders`, `defaults`, `services`, `deploy`)";
     assert_eq!(version("1"), [unknown]);
     assert_eq!(
         version("1.0"),

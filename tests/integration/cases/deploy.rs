@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::deploy_render::{Product, manifest, pinned, product, section};
+use super::deploy_render::{Product, manifest, pinned, product, section, write_builder};
 use crate::case::Case;
 use crate::context::Context;
 use crate::wait::wait_until;
@@ -29,6 +29,7 @@ pub const CASES: &[Case] = cases![
     two_at_once_are_told_of_each_other,
     an_environment_is_compared_with_a_lock,
     secrets_reach_no_log,
+    kubectl_of_the_builder_deploys,
 ];
 
 /// The product, built, and its namespace.
@@ -518,4 +519,30 @@ fn secrets_reach_no_log(t: &Context) {
             hidden(&String::from_utf8_lossy(&bytes));
         }
     }
+}
+
+fn kubectl_of_the_builder_deploys(t: &Context) {
+    let (product, namespace) = built(t);
+    write_builder(t);
+    let nothing = t.folder().join("nothing");
+    // Its kubeconfig is read-only there, and the cluster is one of this machine's loopback.
+    deploy(t, [])
+        .env("PATH", &nothing)
+        .success()
+        .stdout_contains("3 objects to be made")
+        .stdout_contains("deploy 1 of staging is done");
+    let head = product.backend.head();
+    assert_eq!(
+        running(&namespace, "zbackend"),
+        pinned(t, "zbackend", &head)
+    );
+    namespace.rollouts_of("zbackend", Outcome::Hangs);
+    product.backend.commit(&[("content", "newer")], "Newer");
+    t.xp(["build"]).success();
+    let mut deploying = deploy(t, []).env("PATH", &nothing).spawn();
+    deploying.wait_for_output("deployment/zbackend");
+    deploying.signal(Signal::INT);
+    assert_eq!(deploying.wait().status.code(), Some(130));
+    assert_eq!(record(&namespace)[0]["state"], "interrupted");
+    assert!(t.containers().is_empty(), "no container is left");
 }

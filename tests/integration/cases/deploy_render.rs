@@ -431,6 +431,20 @@ fn kubectl_of_the_builder_is_used(t: &Context) {
         .env("PATH", &nothing)
         .failure(3)
         .stderr_contains("there is no `kubectl` on this machine, and no builder `k8s` that has it");
+    write_builder(t);
+    let backend = pinned(t, "zbackend", &product.backend.head());
+    let output = t
+        .xp(["deploy", "staging", "--render"])
+        .env("PATH", &nothing)
+        .success();
+    output
+        .stdout_contains(&format!("image: {backend}"))
+        .stderr_contains("kubectl is not on PATH; that of builders/k8s is taken");
+    assert!(t.containers().is_empty(), "no container is left");
+}
+
+/// Writes the builder `k8s`, which has this machine's kubectl.
+pub(super) fn write_builder(t: &Context) {
     let program = process::succeed(
         std::process::Command::new("sh").args(["-c", "readlink -f \"$(command -v kubectl)\""]),
     );
@@ -441,13 +455,4 @@ fn kubectl_of_the_builder_is_used(t: &Context) {
     fs::set_permissions(folder.join("kubectl"), mode).expect("its mode");
     let dockerfile = format!("FROM {}\nCOPY kubectl /bin/kubectl\n", t.engine().busybox());
     t.write("builders/k8s/Dockerfile", &dockerfile);
-    let backend = pinned(t, "zbackend", &product.backend.head());
-    let output = t
-        .xp(["deploy", "staging", "--render"])
-        .env("PATH", &nothing)
-        .success();
-    output
-        .stdout_contains(&format!("image: {backend}"))
-        .stderr_contains("kubectl is not on PATH; that of builders/k8s is taken");
-    assert!(t.containers().is_empty(), "no container is left");
 }
