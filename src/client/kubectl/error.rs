@@ -28,7 +28,7 @@ pub enum KubectlError {
         /// Which.
         name: &'static str,
         /// Why.
-        source: EngineError,
+        source: Box<EngineError>,
     },
     /// The program says what is wrong.
     #[error("cannot {what}{}", Said(said))]

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 
 use super::KubectlError;
-use crate::client::engine::{BuilderContainer, Printed, ProgramSpec};
+use crate::client::engine::{BuilderContainer, EngineError, Printed, ProgramSpec};
 
 /// A program, and what it is told.
 pub(super) struct Call<'a> {
@@ -120,9 +120,9 @@ pub(super) async fn in_container(
     call: &Call<'_>,
     lines: Option<Lines<'_>>,
 ) -> Result<Finished, KubectlError> {
-    let failed = |source| KubectlError::Container {
+    let failed = |source: EngineError| KubectlError::Container {
         name: call.name,
-        source,
+        source: Box::new(source),
     };
     let variables = call.variables.iter();
     let arguments = call.arguments.iter().map(|it| (*it).to_owned());
