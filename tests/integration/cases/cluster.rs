@@ -96,8 +96,9 @@ fn command(t: &Context, namespace: &Namespace, words: &str) -> crate::xp::Xp {
 /// Creates a ConfigMap with that data.
 #[track_caller]
 fn create(t: &Context, namespace: &Namespace, name: &str, data: &str) {
+    // What begins with a brace kubectl takes for JSON.
     let map =
-        format!("{{apiVersion: v1, kind: ConfigMap, metadata: {{name: {name}}}, data: {data}}}");
+        format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {data}\n");
     let command = command(t, namespace, "create --filename=-");
     command.stdin(&map).success();
 }
@@ -394,7 +395,7 @@ fn an_old_revision_is_refused(t: &Context) {
         .stdin(&read)
         .success();
     command(t, &namespace, "create --filename=-")
-        .stdin("{apiVersion: v1, kind: ConfigMap, metadata: {name: record}}")
+        .stdin("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: record}\n")
         .failure(1)
         .stderr_contains(r#"configmaps "record" already exists"#);
 }

@@ -201,7 +201,10 @@ pub fn remove(value: &mut Value, path: &[Step]) {
                 }
             }
         }
-        (Step::Item(text), Value::Array(items)) => items.retain(|item| item.to_string() != *text),
+        (Step::Item(text), Value::Array(items)) => {
+            let removed: Option<Value> = serde_json::from_str(text).ok();
+            items.retain(|item| Some(item) != removed.as_ref());
+        }
         _ => {}
     }
 }

@@ -13,6 +13,7 @@ mod http;
 mod managers;
 mod patch;
 mod pods;
+mod reading;
 mod resources;
 mod selector;
 mod status;

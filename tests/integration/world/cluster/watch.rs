@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::api::Watch;
 use super::http::Connection;
+use super::reading::Watch;
 use super::store::{Change, State};
 use super::{Shared, table};
 
