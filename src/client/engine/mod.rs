@@ -9,6 +9,7 @@ mod dockerignore;
 mod error;
 mod images;
 mod main_shell;
+mod own_container;
 mod program;
 mod raw;
 
@@ -20,11 +21,12 @@ use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
 
 pub use build::ImageBuild;
 pub use container::{BuilderContainer, CreatedContainer};
-pub use container_spec::{Bind, ContainerSpec, HOME};
+pub use container_spec::{Bind, ContainerSpec, HOME, Source};
 pub use context::ContextError;
 pub use describe::EngineDescription;
 pub use error::EngineError;
 pub use images::Watcher;
+pub use own_container::{NotMounted, Origin, OwnContainer, OwnMount};
 pub use program::{
     Addressee, Printed, Program, ProgramInput, ProgramOutput, ProgramSpec, TerminalSize,
 };
