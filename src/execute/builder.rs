@@ -64,7 +64,7 @@ pub async fn begin(
     stopped: impl Future<Output = Stop>,
 ) -> Result<Running, Stop> {
     let reach = context.reach().await.map_err(StepError::from)?;
-    let files = files(context, step, state)?;
+    let files = files(context, reach, step, state)?;
     let spec = spec(context, reach, step, state, labels, &files)?;
     let mount_points = make_mount_points(step, &files);
     // Not dropped half-way: a container that was created must be started or removed.
@@ -316,7 +316,12 @@ fn binds(reach: &Reach, files: &[Mounted]) -> Result<Vec<Bind>, StepError> {
 }
 
 /// Returns what is to be mounted, that of outer folders first; folders of caches are made.
-fn files(context: &Context, step: &ContainerStep, state: &UnitState) -> Result<Vec<Mounted>, Stop> {
+fn files(
+    context: &Context,
+    reach: &Reach,
+    step: &ContainerStep,
+    state: &UnitState,
+) -> Result<Vec<Mounted>, Stop> {
     let mounted = |path: &Path, target: String, read_only: bool| Mounted {
         path: path.to_owned(),
         target,
@@ -351,12 +356,19 @@ fn files(context: &Context, step: &ContainerStep, state: &UnitState) -> Result<V
         };
         if !source.exists() {
             // The engine would make an empty folder there, as root.
-            return Err(StepError::plain(format!(
+            let error = StepError::plain(format!(
                 "there is no {} to be mounted at {}",
                 source.display(),
                 mount.target
             ))
-            .hint("make it, or correct `dockerBuilder.mounts`")
+            .hint("make it, or correct `dockerBuilder.mounts`");
+            return Err(match reach {
+                Reach::Mounted(_) => error.hint(format!(
+                    "xp runs in a container: where it is outside, mount it, for `bin/x-platform` with `XBUILDER_MOUNTS={}`",
+                    source.display()
+                )),
+                Reach::Same => error,
+            }
             .into());
         }
         files.push(mounted(&source, mount.target.clone(), mount.read_only));

@@ -5,6 +5,7 @@ mod builder_images;
 mod by_hand;
 mod ci;
 mod completions;
+mod contained;
 mod credentials;
 mod decisions;
 mod docs;
@@ -52,6 +53,7 @@ mod terminal;
 mod trains;
 mod why;
 mod world;
+mod wrapper;
 
 use crate::case::Case;
 
@@ -63,6 +65,7 @@ pub fn all() -> Vec<Case> {
         by_hand::CASES,
         ci::CASES,
         completions::CASES,
+        contained::CASES,
         credentials::CASES,
         decisions::CASES,
         docs::CASES,
@@ -109,6 +112,7 @@ pub fn all() -> Vec<Case> {
         trains::CASES,
         why::CASES,
         world::CASES,
+        wrapper::CASES,
     ]
     .concat()
 }
