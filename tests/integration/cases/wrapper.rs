@@ -187,6 +187,7 @@ fn worktrees_and_borrowed_objects_are_seen(t: &Context) {
     );
 
     // One that borrows its objects.
+    app.set_scripts("", &["true"]);
     t.git(
         "../elsewhere/main",
         &["worktree", "remove", "--force", &path],
