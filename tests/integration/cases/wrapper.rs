@@ -33,6 +33,7 @@ pub const CASES: &[Case] = cases![
     a_working_copy_is_built_in_place,
     what_is_not_mounted_is_said,
     an_image_that_is_missing_is_said,
+    an_image_is_built_from_its_sources,
     an_engine_that_is_missing_is_said,
     an_engine_elsewhere_is_refused,
     a_job_in_a_container_uses_it_as_well,
@@ -277,15 +278,26 @@ fn variables_go_by_their_names(t: &Context) {
         .env("ONE", "1")
         .env("TWO", "2")
         .env("NOT_NAMED", "hidden-1")
+        .env("NAMED_1", "hidden-4")
+        .env("NAMED_2", "hidden-5")
+        .env("XBUILDER_ENV", "NAMED_1,NAMED_2,MISSING")
         .env("XP_LATER", "hidden-2")
         .env("https_proxy", "http://user:hidden-3@proxy.example.com");
     build.success();
     assert_eq!(app.read("variables"), "deep red 1-2 true\n");
     let told = fs::read_to_string(told).expect("what the client was told");
-    for name in ["COLOUR", "ONE", "TWO", "XP_LATER", "https_proxy"] {
+    for name in [
+        "COLOUR",
+        "ONE",
+        "TWO",
+        "XP_LATER",
+        "https_proxy",
+        "NAMED_1",
+        "NAMED_2",
+    ] {
         assert!(told.contains(&format!("--env {name} ")), "{name}: {told}");
     }
-    for value in ["deep red", "hidden", "NOT_NAMED"] {
+    for value in ["deep red", "hidden", "NOT_NAMED", "--env MISSING"] {
         assert!(!told.contains(value), "{value}: {told}");
     }
     t.xp(["sync"])
@@ -372,6 +384,34 @@ fn an_image_that_is_missing_is_said(t: &Context) {
             "error: the engine has no image {image}, and it cannot be pulled"
         ))
         .stderr_contains("hint: let XBUILDER_IMAGE name an image of xp");
+}
+
+fn an_image_is_built_from_its_sources(t: &Context) {
+    let app = App::with_scripts(t, "", &["true"]);
+    let image = t.image("built:1");
+    let text = fs::read_to_string(script()).expect("the wrapper");
+    let text = text.replace(
+        "default_image=x-platform:newest",
+        &format!("default_image={image}"),
+    );
+    assert!(text.contains(&image), "a team's own image");
+    t.write("bin/x-platform", &text);
+    let sources = t.folder().join("sources of xp");
+    let dockerfile = format!("FROM {}\n", image_of_xp(t));
+    crate::repository::write_file(&sources.join("docker/Dockerfile"), &dockerfile);
+    let build = || {
+        let script = t.dir().join("bin/x-platform").display().to_string();
+        let xp = surroundings(t, t.program(&script, ["build"]));
+        xp.env_remove("XBUILDER_IMAGE")
+            .env("XBUILDER_SOURCES", &sources)
+    };
+    build().success().stderr_contains(&format!(
+        "the engine has no image {image}: it is built from "
+    ));
+    assert!(app.is_built());
+    build()
+        .success()
+        .does_not_contain("the engine has no image");
 }
 
 fn an_engine_that_is_missing_is_said(t: &Context) {
