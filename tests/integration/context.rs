@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use crate::process;
 use crate::repository::{GitRepository, git_command, write_file};
 use crate::world::{
-    self, Engine, GitServer, GitServerKind, PASSWORD, Registry, RegistryKind, Request, Sshd, USER,
-    World, closed_port,
+    self, Access, Cluster, Engine, GitServer, GitServerKind, Namespace, PASSWORD, Registry,
+    RegistryKind, Request, Sshd, USER, World, closed_port,
 };
 use crate::xp::Xp;
 
@@ -253,6 +253,33 @@ impl Context {
     /// Returns the ssh server. Once a test asked for it, `xp` gets a `GIT_SSH_COMMAND` for it.
     pub fn sshd(&self) -> &Sshd {
         self.world.sshd()
+    }
+
+    /// Returns the Kubernetes API server, which all tests share.
+    pub fn cluster(&self) -> &Cluster {
+        self.world.cluster()
+    }
+
+    /// Makes a namespace of this test alone: `<name>-<a number>`.
+    pub fn namespace(&self, name: &str) -> Namespace {
+        let (_, unique_name) = self.prefix.split_once('/').expect("two parts");
+        let number = unique_name.split('-').next().unwrap_or_default();
+        self.cluster().namespace(&format!("{name}-{number}"))
+    }
+
+    /// Gives `kubectl` these contexts, of which the first is the current one: its `~/.kube/config`.
+    pub fn kubeconfig(&self, contexts: &[(&str, Access)]) {
+        let path = self.home().join(".kube/config");
+        write_file(&path, &self.cluster().kubeconfig(contexts));
+    }
+
+    /// Returns `kubectl` with these arguments. Unlike [`Context::program`] it needs no engine.
+    pub fn kubectl<const N: usize>(&self, arguments: [&str; N]) -> Xp {
+        let number = self.runs.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut command = process::in_clean_environment("kubectl");
+        command.args(arguments).current_dir(self.dir());
+        command.env("HOME", self.home());
+        Xp::new(command, self.folder.join(format!("runs/{number:02}")))
     }
 
     /// Returns the certificate authority of the TLS servers, for `SSL_CERT_FILE`.

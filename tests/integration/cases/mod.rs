@@ -4,6 +4,7 @@ mod builder;
 mod builder_images;
 mod by_hand;
 mod ci;
+mod cluster;
 mod completions;
 mod contained;
 mod credentials;
@@ -64,6 +65,7 @@ pub fn all() -> Vec<Case> {
         builder_images::CASES,
         by_hand::CASES,
         ci::CASES,
+        cluster::CASES,
         completions::CASES,
         contained::CASES,
         credentials::CASES,

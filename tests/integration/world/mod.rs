@@ -2,6 +2,7 @@
 
 mod access_log;
 mod base_image;
+mod cluster;
 mod engine;
 mod folder;
 mod gateway;
@@ -17,6 +18,7 @@ use std::sync::OnceLock;
 use std::thread;
 
 pub use access_log::{Mark, Request};
+pub use cluster::{Access, Cluster, Namespace, Outcome, Refusal};
 pub use engine::Engine;
 pub use gateway::{Gateway, Incoming, Reply};
 pub use git_server::{GitServer, GitServerKind};
@@ -53,6 +55,7 @@ pub struct World {
     registries: [Lazy<Registry>; RegistryKind::COUNT],
     git_servers: [Lazy<GitServer>; GitServerKind::COUNT],
     sshd: Lazy<Sshd>,
+    cluster: Lazy<Cluster>,
     certificates: Lazy<Certificates>,
     htpasswd: Lazy<PathBuf>,
 }
@@ -87,6 +90,7 @@ impl World {
             registries: [const { Lazy::new() }; RegistryKind::COUNT],
             git_servers: [const { Lazy::new() }; GitServerKind::COUNT],
             sshd: Lazy::new(),
+            cluster: Lazy::new(),
             certificates: Lazy::new(),
             htpasswd: Lazy::new(),
         }
@@ -140,6 +144,18 @@ impl World {
         self.sshd.started()
     }
 
+    /// Returns the Kubernetes API server.
+    pub fn cluster(&self) -> &Cluster {
+        self.cluster.get(|| {
+            let Certificates {
+                authority,
+                server,
+                server_key,
+            } = self.certificates();
+            Cluster::start(authority, server, server_key)
+        })
+    }
+
     /// Returns the certificate authority that signed the servers' certificates.
     pub fn ca_certificate(&self) -> &Path {
         &self.certificates().authority
@@ -166,6 +182,7 @@ impl World {
                 scope.spawn(|| git_server.stop());
             }
             scope.spawn(|| self.sshd.started().map(Sshd::stop));
+            scope.spawn(|| self.cluster.started().map(Cluster::stop));
         });
         self.folder.remove();
     }

@@ -1,0 +1,359 @@
+//! What is asked for, and the answer.
+
+use serde_json::{Value, json};
+
+use super::access::Access;
+use super::http::Incoming;
+use super::reading::Watch;
+use super::resources::Resource;
+use super::status::Status;
+use super::store::{Key, State, key};
+use super::{managers, patch, table, validation};
+
+/// A request that is about objects.
+pub struct Call<'a> {
+    pub request: &'a Incoming,
+    pub resource: &'static Resource,
+    pub namespace: String,
+    /// Empty where it is about all.
+    pub name: String,
+}
+
+/// What is answered.
+pub enum Answer {
+    /// A code and an object.
+    Object(u16, Value),
+    /// Changes as they come, after that revision.
+    Watch(Watch),
+}
+
+impl<'a> Call<'a> {
+    /// Reads the path of a request.
+    pub fn read(request: &'a Incoming) -> Result<Self, Status> {
+        let path = request.path.trim_matches('/');
+        let words: Vec<&str> = path.split('/').collect();
+        let (group, rest) = match words.as_slice() {
+            ["api", "v1", rest @ ..] => ("", rest),
+            ["apis", group, "v1", rest @ ..] => (*group, rest),
+            _ => return Err(Status::unknown_path()),
+        };
+        let (namespace, plural, name) = match rest {
+            ["namespaces", namespace, plural, name] => (*namespace, *plural, *name),
+            ["namespaces", namespace, plural] => (*namespace, *plural, ""),
+            [plural, name] => ("", *plural, *name),
+            [plural] => ("", *plural, ""),
+            _ => return Err(Status::unknown_path()),
+        };
+        let resource = Resource::by_plural(plural).ok_or_else(Status::unknown_path)?;
+        if resource.group != group
+            || (resource.namespaced && namespace.is_empty() && !name.is_empty())
+        {
+            return Err(Status::unknown_path());
+        }
+        // A namespace is where it is the namespace of.
+        let namespace = if resource.namespaced { namespace } else { name };
+        Ok(Self {
+            request,
+            resource,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        })
+    }
+
+    /// Returns what the request does, as roles name it.
+    pub fn verb(&self) -> &'static str {
+        match (self.request.method.as_str(), self.name.is_empty()) {
+            ("GET", _) if self.is_watch() => "watch",
+            ("GET", true) => "list",
+            ("GET", false) => "get",
+            ("POST", _) => "create",
+            ("PUT", _) => "update",
+            ("PATCH", _) => "patch",
+            ("DELETE", true) => "deletecollection",
+            _ => "delete",
+        }
+    }
+
+    /// Does what is asked for.
+    pub fn answer(&self, state: &mut State, access: Access) -> Result<Answer, Status> {
+        let verb = self.verb();
+        access.check(verb, self.resource, &self.namespace, &self.name)?;
+        match verb {
+            "watch" => return Ok(Answer::Watch(self.watch(state))),
+            "list" => return Ok(Answer::Object(200, self.list(state))),
+            "get" => {
+                let object = self.found(state)?;
+                let one = std::slice::from_ref(&object);
+                let answer = match self.wants_table() {
+                    true => table::table(one, self.resource.plural, state.revision()),
+                    false => object,
+                };
+                return Ok(Answer::Object(200, answer));
+            }
+            "create" => return self.create(state),
+            "delete" => return self.delete(state),
+            "deletecollection" => {
+                let listed = self.list(state);
+                for object in listed["items"].as_array().into_iter().flatten() {
+                    state.delete(&self.key_of(text(&object["metadata"]["name"])), true);
+                }
+                return Ok(Answer::Object(200, listed));
+            }
+            _ => {}
+        }
+        let old = state.get(&self.key_of(&self.name)).cloned();
+        let media_type = self.request.header("content-type");
+        if verb == "patch" && media_type == "application/apply-patch+yaml" {
+            return self.apply(state, old.as_ref());
+        }
+        let old = old.ok_or_else(|| Status::not_found(self.resource, &self.name))?;
+        let body = self.body()?;
+        let new = match verb {
+            "patch" => {
+                let mut new = old.clone();
+                patch::patch(&mut new, &body, media_type)?;
+                new
+            }
+            _ => body,
+        };
+        let revision = &new["metadata"]["resourceVersion"];
+        if !revision.is_null() && *revision != old["metadata"]["resourceVersion"] {
+            return Err(Status::changed_meanwhile(self.resource, &self.name));
+        }
+        self.check_fields(&new)?;
+        let new = self.store(state, Some(&old), new, |old, new, manager| {
+            managers::update(old, new, manager);
+        })?;
+        Ok(Answer::Object(200, new))
+    }
+
+    fn create(&self, state: &mut State) -> Result<Answer, Status> {
+        let mut body = self.body()?;
+        let prefix = text(&body["metadata"]["generateName"]).to_owned();
+        if body["metadata"]["name"].is_null() && !prefix.is_empty() {
+            body["metadata"]["name"] = format!("{prefix}{:05}", state.revision()).into();
+        }
+        let name = text(&body["metadata"]["name"]).to_owned();
+        if name.is_empty() {
+            return Err(Status::invalid(
+                self.resource,
+                "",
+                "metadata.name",
+                "Required value: name or generateName is required",
+            ));
+        }
+        if state.get(&self.key_of(&name)).is_some() {
+            return Err(Status::already_exists(self.resource, &name));
+        }
+        self.check_fields(&body)?;
+        let new = self.store(state, None, body, managers::update)?;
+        Ok(Answer::Object(201, new))
+    }
+
+    fn apply(&self, state: &mut State, old: Option<&Value>) -> Result<Answer, Status> {
+        let mut config = self.body()?;
+        let manager = self.request.parameter("fieldManager");
+        if manager.is_empty() {
+            let problem = "Required value: is required for apply patch";
+            return Err(Status::invalid(self.resource, "", "fieldManager", problem));
+        }
+        if !config["metadata"]["managedFields"].is_null() {
+            return Err(Status::bad_request("metadata.managedFields must be nil"));
+        }
+        if let Some(field) = validation::unknown_fields(self.resource, &config).first() {
+            let place = match self.resource.namespaced {
+                true => format!("{}/{}", self.namespace, self.name),
+                false => format!("/{}", self.name),
+            };
+            let (version, kind) = (self.resource.api_version(), self.resource.kind);
+            let message = format!(
+                "failed to create typed patch object ({place}; {version}, Kind={kind}): {field}: \
+                 field not declared in schema"
+            );
+            return Err(Status::new(500, "", message));
+        }
+        without_nulls(&mut config);
+        if let Some(members) = config.as_object_mut() {
+            members.shift_remove("status");
+        }
+        let force = self.request.parameter("force") == "true";
+        let applied = managers::apply(old, &config, manager, force)?;
+        let new = self.store(state, old, applied, |_, _, _| {})?;
+        Ok(Answer::Object(if old.is_some() { 200 } else { 201 }, new))
+    }
+
+    /// Completes, checks and writes an object, unless it is a dry run.
+    fn store(
+        &self,
+        state: &mut State,
+        old: Option<&Value>,
+        mut new: Value,
+        note_manager: impl Fn(Option<&Value>, &mut Value, &str),
+    ) -> Result<Value, Status> {
+        let name = match self.name.as_str() {
+            "" => text(&new["metadata"]["name"]).to_owned(),
+            name => name.to_owned(),
+        };
+        self.check_place(state, &new, &name)?;
+        match old {
+            None => state.begin(self.resource, &self.namespace, &name, &mut new),
+            Some(old) => {
+                for member in ["uid", "creationTimestamp", "namespace", "name"] {
+                    if !old["metadata"][member].is_null() {
+                        new["metadata"][member] = old["metadata"][member].clone();
+                    }
+                }
+                for member in ["apiVersion", "kind"] {
+                    new[member] = old[member].clone();
+                }
+            }
+        }
+        let has_status = self.resource.is_workload() || self.resource.plural == "pods";
+        if let (true, Some(members)) = (has_status, new.as_object_mut()) {
+            members.shift_remove("status");
+            if let Some(status) = old.and_then(|old| old.get("status")) {
+                members.insert("status".to_owned(), status.clone());
+            }
+        }
+        without_nulls(&mut new);
+        validation::fill_in(self.resource, &mut new);
+        validation::check(self.resource, old, &new)?;
+        if !new["spec"].is_null() {
+            let before = old.map_or(0, |old| old["metadata"]["generation"].as_u64().unwrap_or(0));
+            let is_other = old.is_none_or(|old| old["spec"] != new["spec"]);
+            new["metadata"]["generation"] = (before + u64::from(is_other)).into();
+        }
+        let agent = self
+            .request
+            .header("user-agent")
+            .split('/')
+            .next()
+            .unwrap_or_default();
+        let manager = match self.request.parameter("fieldManager") {
+            "" => agent,
+            manager => manager,
+        };
+        note_manager(old, &mut new, manager);
+        if self.is_dry_run() {
+            return Ok(new);
+        }
+        let key = self.key_of(&name);
+        Ok(state.put(&key, new))
+    }
+
+    fn check_place(&self, state: &State, object: &Value, name: &str) -> Result<(), Status> {
+        let metadata = &object["metadata"];
+        let said = |member: &str| metadata[member].as_str().filter(|said| !said.is_empty());
+        if let Some(other) = said("name").filter(|said| *said != name) {
+            return Err(Status::bad_request(format!(
+                "the name of the object ({other}) does not match the name on the URL ({name})"
+            )));
+        }
+        if !self.resource.namespaced {
+            return Ok(());
+        }
+        if said("namespace").is_some_and(|said| said != self.namespace) {
+            return Err(Status::bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request",
+            ));
+        }
+        let namespaces = Resource::by_plural("namespaces").expect("it is known");
+        match state.get(&key(namespaces, "", &self.namespace)) {
+            Some(_) => Ok(()),
+            None => Err(Status::not_found(namespaces, &self.namespace)),
+        }
+    }
+
+    fn check_fields(&self, object: &Value) -> Result<(), Status> {
+        if self.request.parameter("fieldValidation") != "Strict" {
+            return Ok(());
+        }
+        let unknown = validation::unknown_fields(self.resource, object);
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let unknown: Vec<_> = unknown
+            .iter()
+            .map(|field| format!("unknown field {:?}", field.trim_start_matches('.')))
+            .collect();
+        let kind = self.resource.kind;
+        let version = self.resource.version;
+        Err(Status::bad_request(format!(
+            "{kind} in version {version:?} cannot be handled as a {kind}: strict decoding error: {}",
+            unknown.join(", ")
+        )))
+    }
+
+    fn delete(&self, state: &mut State) -> Result<Answer, Status> {
+        let object = self.found(state)?;
+        let options = self.body().unwrap_or_default();
+        let policy = options["propagationPolicy"].as_str().unwrap_or_default();
+        let dry_run = self.is_dry_run() || options["dryRun"][0] == "All";
+        if !dry_run {
+            state.delete(&self.key_of(&self.name), policy != "Orphan");
+        }
+        let mut details = json!({
+            "name": self.name, "kind": self.resource.plural, "uid": object["metadata"]["uid"],
+        });
+        if !self.resource.group.is_empty() {
+            details["group"] = self.resource.group.into();
+        }
+        let status = json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {},
+            "status": "Success", "details": details,
+        });
+        Ok(Answer::Object(200, status))
+    }
+
+    fn found(&self, state: &State) -> Result<Value, Status> {
+        let found = state.get(&self.key_of(&self.name)).cloned();
+        found.ok_or_else(|| Status::not_found(self.resource, &self.name))
+    }
+
+    fn key_of(&self, name: &str) -> Key {
+        key(self.resource, &self.namespace, name)
+    }
+
+    fn body(&self) -> Result<Value, Status> {
+        let media_type = self.request.header("content-type");
+        if media_type.contains("protobuf") {
+            let message = format!(
+                "the body of the request was in an unknown format: the API server of the tests \
+                 does not read {media_type}; create the object from a file"
+            );
+            return Err(Status::new(415, "UnsupportedMediaType", message));
+        }
+        let text = String::from_utf8_lossy(&self.request.body);
+        let body: Option<Value> = serde_json::from_str(&text)
+            .ok()
+            .or_else(|| serde_saphyr::from_str(&text).ok());
+        let is_usable = |body: &Value| body.is_object() || body.is_array();
+        body.filter(is_usable).ok_or_else(|| {
+            Status::bad_request("the object provided is unrecognized: neither JSON nor YAML")
+        })
+    }
+
+    fn is_watch(&self) -> bool {
+        matches!(self.request.parameter("watch"), "true" | "1")
+    }
+
+    fn is_dry_run(&self) -> bool {
+        self.request.parameter("dryRun") == "All"
+    }
+}
+
+/// A member that is null says nothing.
+fn without_nulls(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            members.retain(|_, member| !member.is_null());
+            members.values_mut().for_each(without_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_nulls),
+        _ => {}
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}

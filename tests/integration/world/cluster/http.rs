@@ -1,0 +1,126 @@
+//! HTTP over TLS as far as clients of the server use it: a request after the other, answers with a
+//! length or in chunks.
+
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use reqwest::Url;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+/// A request as it arrived.
+pub struct Incoming {
+    pub method: String,
+    /// With the query, as it was sent.
+    pub target: String,
+    /// Without the query.
+    pub path: String,
+    query: Vec<(String, String)>,
+    headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Incoming {
+    /// Returns a header, or nothing; its name is written in lower case.
+    pub fn header(&self, name: &str) -> &str {
+        find(&self.headers, name)
+    }
+
+    /// Returns a parameter of the query, or nothing.
+    pub fn parameter(&self, name: &str) -> &str {
+        find(&self.query, name)
+    }
+}
+
+fn find<'a>(pairs: &'a [(String, String)], name: &str) -> &'a str {
+    let found = pairs.iter().find(|(key, _)| key == name);
+    found.map_or("", |(_, value)| value)
+}
+
+/// A client's connection.
+pub struct Connection {
+    stream: BufReader<StreamOwned<ServerConnection, TcpStream>>,
+}
+
+impl Connection {
+    /// Begins TLS on a connection.
+    pub fn new(tls: Arc<ServerConfig>, tcp: TcpStream) -> Option<Self> {
+        tcp.set_nodelay(true).ok()?;
+        let session = ServerConnection::new(tls).ok()?;
+        let stream = BufReader::new(StreamOwned::new(session, tcp));
+        Some(Self { stream })
+    }
+
+    /// Reads a request; `None` where the client has gone.
+    pub fn read(&mut self) -> io::Result<Option<Incoming>> {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            if self.stream.read_until(b'\n', &mut head)? == 0 {
+                return Ok(None);
+            }
+        }
+        let head = String::from_utf8_lossy(&head).into_owned();
+        let mut lines = head.lines();
+        let mut words = lines.next().unwrap_or_default().split(' ');
+        let mut word = || words.next().unwrap_or_default().to_owned();
+        let (method, target) = (word(), word());
+        let headers: Vec<_> = lines
+            .filter_map(|line| line.split_once(':'))
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+            .collect();
+        let length = find(&headers, "content-length").parse().unwrap_or(0);
+        let mut body = vec![0; length];
+        self.stream.read_exact(&mut body)?;
+
+        let url = Url::parse(&format!("https://server{target}")).map_err(io::Error::other)?;
+        Ok(Some(Incoming {
+            method,
+            path: url.path().to_owned(),
+            query: url.query_pairs().into_owned().collect(),
+            target,
+            headers,
+            body,
+        }))
+    }
+
+    /// Writes an answer.
+    pub fn answer(&mut self, code: u16, media_type: &str, body: &str) -> io::Result<()> {
+        let length = body.len();
+        let reason = if code < 400 { "OK" } else { "Refused" };
+        let head = format!(
+            "HTTP/1.1 {code} {reason}\r\nContent-Type: {media_type}\r\nContent-Length: {length}\r\n\r\n"
+        );
+        self.write(&(head + body))
+    }
+
+    /// Begins an answer whose end is not known yet.
+    pub fn begin_chunks(&mut self) -> io::Result<()> {
+        self.write("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+    }
+
+    /// Writes a part of such an answer; an empty one is the end.
+    pub fn chunk(&mut self, text: &str) -> io::Result<()> {
+        self.write(&format!("{:x}\r\n{text}\r\n", text.len()))
+    }
+
+    /// Tells whether the client has gone, or says something though it is not its turn.
+    pub fn is_over(&mut self) -> bool {
+        let tcp = self.stream.get_ref().get_ref();
+        let _ = tcp.set_nonblocking(true);
+        let seen = tcp.peek(&mut [0]);
+        let _ = tcp.set_nonblocking(false);
+        !matches!(seen, Err(error) if error.kind() == ErrorKind::WouldBlock)
+    }
+
+    /// Ends the connection as a server does that dies.
+    pub fn reset(self) {
+        let tcp = self.stream.get_ref().get_ref();
+        let _ = rustix::net::sockopt::set_socket_linger(tcp, Some(std::time::Duration::ZERO));
+    }
+
+    fn write(&mut self, text: &str) -> io::Result<()> {
+        let stream = self.stream.get_mut();
+        stream.write_all(text.as_bytes())?;
+        stream.flush()
+    }
+}

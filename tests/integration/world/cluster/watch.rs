@@ -1,0 +1,84 @@
+//! Changes, told as they come.
+
+use std::io;
+use std::sync::MutexGuard;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::http::Connection;
+use super::reading::Watch;
+use super::store::{Change, State};
+use super::{Shared, table};
+
+/// How long a client that has gone may stay unnoticed.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Tells a client what it waits for, until its time is over or it goes.
+pub fn tell(shared: &Shared, connection: &mut Connection, mut watch: Watch) -> io::Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(watch.seconds);
+    connection.begin_chunks()?;
+    for object in std::mem::take(&mut watch.first) {
+        connection.chunk(&event(&watch, "ADDED", &object))?;
+    }
+    if watch.marks_first {
+        connection.chunk(&bookmark(&watch))?;
+    }
+    loop {
+        let mut state = shared.state();
+        let news = news(&watch, &state);
+        watch.after = state.revision();
+        if news.is_empty() {
+            if state.stopped || Instant::now() >= deadline || connection.is_over() {
+                break;
+            }
+            state = wait(shared, state);
+        }
+        drop(state);
+        for line in news {
+            connection.chunk(&line)?;
+        }
+    }
+    connection.chunk("")
+}
+
+fn wait<'a>(shared: &'a Shared, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    let waited = shared.changed.wait_timeout(state, LOOK_INTERVAL);
+    waited.expect("not poisoned").0
+}
+
+fn news(watch: &Watch, state: &State) -> Vec<String> {
+    let changes = state.changes_after(watch.after).iter();
+    let meant = changes.filter(|change| {
+        let (plural, namespace, _) = &change.key;
+        *plural == watch.resource.plural
+            && (!watch.resource.namespaced
+                || watch.namespace.is_empty()
+                || *namespace == watch.namespace)
+            && watch.selector.selects(&change.object)
+    });
+    let line = |change: &Change| event(watch, change.kind, &change.object);
+    meant.map(line).collect()
+}
+
+fn event(watch: &Watch, kind: &str, object: &Value) -> String {
+    let table = |object| table::table(std::slice::from_ref(object), watch.resource.plural, 0);
+    let object = if watch.as_table {
+        table(object)
+    } else {
+        object.clone()
+    };
+    format!("{}\n", json!({ "type": kind, "object": object }))
+}
+
+/// Tells that those were all that there are.
+fn bookmark(watch: &Watch) -> String {
+    let object = json!({
+        "apiVersion": watch.resource.api_version(), "kind": watch.resource.kind,
+        "metadata": {
+            "resourceVersion": watch.after.to_string(),
+            "annotations": { "k8s.io/initial-events-end": "true" },
+        },
+    });
+    format!("{}\n", json!({ "type": "BOOKMARK", "object": object }))
+}
