@@ -9,6 +9,7 @@ mod dockerignore;
 mod error;
 mod images;
 mod main_shell;
+mod own_container;
 mod program;
 mod raw;
 
@@ -20,11 +21,12 @@ use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
 
 pub use build::ImageBuild;
 pub use container::{BuilderContainer, CreatedContainer};
-pub use container_spec::{Bind, ContainerSpec, HOME};
+pub use container_spec::{Bind, ContainerSpec, HOME, Source};
 pub use context::ContextError;
 pub use describe::EngineDescription;
 pub use error::EngineError;
 pub use images::Watcher;
+pub use own_container::{NotMounted, Origin, OwnContainer, OwnMount};
 pub use program::{
     Addressee, Printed, Program, ProgramInput, ProgramOutput, ProgramSpec, TerminalSize,
 };
@@ -56,6 +58,8 @@ pub struct Engine {
     address: String,
     buildkit: bool,
     uses_tls: bool,
+    /// Whether it is a Podman whose socket a user owns: it does not say of itself that it is rootless.
+    is_of_a_user: bool,
 }
 
 impl Engine {
@@ -90,6 +94,7 @@ impl Engine {
             .any(|component| component.name.contains("Podman"));
         Ok(Self {
             docker,
+            is_of_a_user: is_podman && is_of_a_user(&address),
             address,
             buildkit: settings.buildkit && !is_podman,
             uses_tls: settings.tls.is_some(),
@@ -112,7 +117,7 @@ impl Engine {
             .info()
             .await
             .map_err(|error| EngineError::new("describe itself", error))?;
-        Ok(EngineFacts::of(&info))
+        Ok(EngineFacts::of(&info, self.is_of_a_user))
     }
 
     fn patient(&self) -> Docker {
@@ -131,7 +136,7 @@ pub struct EngineFacts {
 }
 
 impl EngineFacts {
-    fn of(info: &SystemInfo) -> Self {
+    fn of(info: &SystemInfo, is_of_a_user: bool) -> Self {
         let registries = info.registry_config.iter();
         let hosts = registries
             .clone()
@@ -148,9 +153,16 @@ impl EngineFacts {
             .any(|option| option.contains("rootless"));
         Self {
             insecure_registries: hosts.chain(networks).collect(),
-            rootless,
+            rootless: rootless || is_of_a_user,
         }
     }
+}
+
+/// Tells whether the engine's socket is that of a user, who then runs the engine.
+fn is_of_a_user(address: &str) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let socket = address.strip_prefix("unix://").map(std::fs::metadata);
+    matches!(socket, Some(Ok(metadata)) if metadata.uid() != 0)
 }
 
 fn open(settings: &EngineSettings) -> Result<Docker, EngineError> {

@@ -6,6 +6,7 @@ mod by_hand;
 mod ci;
 mod cluster;
 mod completions;
+mod contained;
 mod credentials;
 mod decisions;
 mod deploy;
@@ -55,6 +56,7 @@ mod terminal;
 mod trains;
 mod why;
 mod world;
+mod wrapper;
 
 use crate::case::Case;
 
@@ -67,6 +69,7 @@ pub fn all() -> Vec<Case> {
         ci::CASES,
         cluster::CASES,
         completions::CASES,
+        contained::CASES,
         credentials::CASES,
         decisions::CASES,
         deploy::CASES,
@@ -115,6 +118,7 @@ pub fn all() -> Vec<Case> {
         trains::CASES,
         why::CASES,
         world::CASES,
+        wrapper::CASES,
     ]
     .concat()
 }
