@@ -8,6 +8,8 @@ use crate::error::{Diagnostic, Exit};
 use crate::image::ImageReference;
 
 use super::context::ContextError;
+use super::docker_context::DockerContextError;
+use super::ssh;
 
 /// An error of the engine, or of the way to it.
 #[derive(Debug, Error)]
@@ -24,6 +26,12 @@ pub enum EngineError {
     /// The address of the engine is none that xp understands.
     #[error("`{0}` is not the address of a container engine")]
     Address(String),
+    /// A context of docker's leads to no engine.
+    #[error(transparent)]
+    DockerContext(#[from] DockerContextError),
+    /// The files of TLS are not as they should be.
+    #[error("no TLS can be spoken with the container engine: {0}")]
+    Tls(String),
     /// The engine is too old.
     #[error("the container engine at {address} speaks API {found}; 1.41 or later is needed")]
     TooOld {
@@ -151,7 +159,8 @@ impl Diagnostic for EngineError {
             | Self::TooOld { .. }
             | Self::Broken { .. }
             | Self::Output(_) => Exit::Outside,
-            Self::Address(_) => Exit::Usage,
+            Self::Address(_) | Self::Tls(_) => Exit::Usage,
+            Self::DockerContext(error) => error.exit(),
             Self::Refused { message, .. } if is_access(message) => Exit::Outside,
             Self::Refused { .. }
             | Self::NoShell { .. }
@@ -166,16 +175,22 @@ impl Diagnostic for EngineError {
         let hint = match self {
             Self::Unreachable { address, source } => {
                 let refused = crate::error::chain(source.as_ref()).to_lowercase();
-                if refused.contains("permission denied") {
+                if address.starts_with("ssh://") {
+                    ssh::hint(address, &refused)
+                } else if refused.contains("permission denied") {
                     format!("you may not use {address}: add yourself to the group that owns it, or run rootless")
-                } else if refused.contains("certificate with path") {
-                    "`DOCKER_TLS_VERIFY` is set: the folder that `DOCKER_CERT_PATH` names, else ~/.docker, is to have ca.pem, cert.pem and key.pem".to_owned()
+                } else if refused.contains("certificate") {
+                    "ca.pem is to be of the authority that signed the engine's certificate, and cert.pem of one that the engine knows".to_owned()
                 } else {
-                    "is it started? `DOCKER_HOST` names another engine, such as unix:///path/docker.sock; contexts of docker are not read, and `docker context inspect` tells the address of one".to_owned()
+                    "is it started? `DOCKER_HOST` or `docker context use` names another engine, such as unix:///path/docker.sock or ssh://user@host".to_owned()
                 }
             }
             Self::Address(_) => {
-                "write DOCKER_HOST as unix:///path/docker.sock or tcp://host:port".to_owned()
+                "write DOCKER_HOST as unix:///path/docker.sock, tcp://host:port or ssh://user@host".to_owned()
+            }
+            Self::DockerContext(error) => return error.hints(),
+            Self::Tls(_) => {
+                "the folder that `DOCKER_CERT_PATH` names, else ~/.docker, is to have ca.pem, cert.pem and key.pem; a context of docker's has them from `docker context create`".to_owned()
             }
             Self::TooOld { .. } => "update it: Docker Engine 20.10 and later will do".to_owned(),
             Self::NoShell { .. } => "use an image with a shell, such as one based on debian or alpine".to_owned(),
