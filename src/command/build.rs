@@ -43,12 +43,14 @@ pub async fn carry_out(
     session.events.emit(Event::Planned(Arc::new(document)));
     if !plan.is_empty() {
         // The lock is held: whatever container of this folder is left belongs to a run that was killed.
-        let folder = session.layout.root().display().to_string();
-        let removed = async { Ok(engine.remove_leftovers(LABEL_FOLDER, &folder).await?) };
-        session.unless_interrupted(removed).await?;
-        let removed = async { Ok(remove_leftovers(&engine, &session.layout).await?) };
-        session.unless_interrupted(removed).await?;
         let context = stages::context(session, engine, facts, registry, git, jobs, fail_fast);
+        let removed = async {
+            let folder = context.reach().await?.shown(session.layout.root());
+            let engine = &context.engine;
+            engine.remove_leftovers(LABEL_FOLDER, &folder).await?;
+            Ok(remove_leftovers(&context).await?)
+        };
+        session.unless_interrupted(removed).await?;
         execute::run(Arc::new(context), &plan).await;
     }
     let ended = session.reporter.finish();

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 use super::commits::{narrow, resolve, select};
@@ -239,6 +240,7 @@ pub fn context(
     Context {
         engine,
         facts,
+        reach: OnceCell::new(),
         registry,
         sources: sources(session, git, cancel.clone()),
         events: session.events.clone(),

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::mark::Mark;
+use super::reach::Reach;
 use super::state::UnitState;
 use super::stop::{StepError, Stop};
 use super::{Context, LABEL_FOLDER, LABEL_SERVICE, by_hand};
@@ -40,7 +41,8 @@ pub async fn start(
     state: &UnitState,
     stopped: impl Future<Output = Stop>,
 ) -> Result<Running, Stop> {
-    let folder = context.layout.root().display().to_string();
+    let reach = context.reach().await.map_err(StepError::from)?;
+    let folder = reach.shown(context.layout.root());
     let labels = HashMap::from([
         (LABEL_FOLDER.to_owned(), folder),
         (LABEL_SERVICE.to_owned(), unit.to_string()),
@@ -61,8 +63,10 @@ pub async fn begin(
     mark: Option<Mark>,
     stopped: impl Future<Output = Stop>,
 ) -> Result<Running, Stop> {
-    let spec = spec(context, step, state, labels)?;
-    let mount_points = make_mount_points(step, &spec.binds);
+    let reach = context.reach().await.map_err(StepError::from)?;
+    let files = files(context, step, state)?;
+    let spec = spec(context, reach, step, state, labels, &files)?;
+    let mount_points = make_mount_points(step, &files);
     // Not dropped half-way: a container that was created must be started or removed.
     let created = CreatedContainer::create(&context.engine, &spec)
         .await
@@ -120,12 +124,17 @@ impl Running {
 
     /// Returns the command that repeats one item of a script by hand, where there is one.
     pub fn by_hand(&self, context: &Context, step: &ScriptStep) -> Option<String> {
+        let points = self.mount_points.iter();
+        let mount_points: Vec<PathBuf> = match context.reach.get() {
+            Some(reach) => points.map(|point| reach.typed(point)).collect(),
+            None => points.cloned().collect(),
+        };
         let place = by_hand::Place {
             spec: &self.spec,
             env_by_hand: &self.env_by_hand,
             dir: &self.script_dir,
-            mount_points: &self.mount_points,
-            ssh_agent: context.caller.ssh_agent.as_deref(),
+            mount_points: &mount_points,
+            ssh_agent: SSH_AGENT,
         };
         by_hand::script(&place, step)
     }
@@ -150,11 +159,11 @@ impl Running {
 
 /// Makes the folders and files of the source that something is mounted upon, and returns those that were
 /// not there. The engine would make them too, but as root.
-fn make_mount_points(step: &ContainerStep, binds: &[Bind]) -> Vec<PathBuf> {
+fn make_mount_points(step: &ContainerStep, files: &[Mounted]) -> Vec<PathBuf> {
     let workdir = step.workdir.trim_end_matches('/');
-    let below = binds.iter().filter_map(|bind| {
-        let target = bind.target.strip_prefix(workdir)?.strip_prefix('/')?;
-        Some((target, Path::new(&bind.source).is_dir()))
+    let below = files.iter().filter_map(|mounted| {
+        let target = mounted.target.strip_prefix(workdir)?.strip_prefix('/')?;
+        Some((target, mounted.path.is_dir()))
     });
     let mut made = Vec::new();
     // What is below `.git` is the git directory's, and mounted itself.
@@ -181,9 +190,11 @@ fn make_mount_points(step: &ContainerStep, binds: &[Bind]) -> Vec<PathBuf> {
 
 fn spec(
     context: &Context,
+    reach: &Reach,
     step: &ContainerStep,
     state: &UnitState,
     labels: HashMap<String, String>,
+    files: &[Mounted],
 ) -> Result<ContainerSpec, Stop> {
     // The root of a rootless engine is the user that runs it.
     let owner = if context.facts.rootless {
@@ -211,7 +222,7 @@ fn spec(
         owner,
         written,
         groups: groups(context, step),
-        binds: binds(context, step, state)?,
+        binds: binds(reach, files)?,
         network: step.network.clone(),
         memory: step.memory,
         nano_cpus: step.nano_cpus,
@@ -281,22 +292,46 @@ fn engine_socket(context: &Context) -> Option<PathBuf> {
         .map(PathBuf::from)
 }
 
-fn binds(context: &Context, step: &ContainerStep, state: &UnitState) -> Result<Vec<Bind>, Stop> {
-    let bind = |source: &Path, target: String, read_only: bool| Bind {
-        source: source.display().to_string(),
+/// Files of this machine, and where the container is to have them.
+struct Mounted {
+    /// The path here.
+    path: PathBuf,
+    /// The path in the container.
+    target: String,
+    read_only: bool,
+}
+
+/// Returns the files as the engine is told of them.
+fn binds(reach: &Reach, files: &[Mounted]) -> Result<Vec<Bind>, StepError> {
+    let bind = |file: &Mounted| {
+        let (source, only_read_here) = reach.source(&file.path)?;
+        Ok(Bind {
+            source,
+            target: file.target.clone(),
+            // What xp may only read, no builder may write.
+            read_only: file.read_only || only_read_here,
+        })
+    };
+    files.iter().map(bind).collect()
+}
+
+/// Returns what is to be mounted, that of outer folders first; folders of caches are made.
+fn files(context: &Context, step: &ContainerStep, state: &UnitState) -> Result<Vec<Mounted>, Stop> {
+    let mounted = |path: &Path, target: String, read_only: bool| Mounted {
+        path: path.to_owned(),
         target,
         read_only,
     };
     let workdir = step.workdir.trim_end_matches('/');
-    let mut binds = vec![bind(&step.source, step.workdir.clone(), false)];
+    let mut files = vec![mounted(&step.source, step.workdir.clone(), false)];
     for git in &step.git {
-        binds.push(bind(&git.source, git.target.display().to_string(), true));
+        files.push(mounted(&git.source, git.target.display().to_string(), true));
     }
     if let Some(objects) = &state.objects {
-        binds.push(bind(objects, format!("{workdir}/.git/objects"), true));
+        files.push(mounted(objects, format!("{workdir}/.git/objects"), true));
     }
     for objects in &state.borrowed_objects {
-        binds.push(bind(objects, objects.display().to_string(), true));
+        files.push(mounted(objects, objects.display().to_string(), true));
     }
     for (folder, path) in &step.caches {
         // Made by the caller: the engine would make it as root.
@@ -307,7 +342,7 @@ fn binds(context: &Context, step: &ContainerStep, state: &UnitState) -> Result<V
             ))
             .hint("make its folder writable for yourself, or name another one by `cacheDir` or XP_CACHE_DIR")
         })?;
-        binds.push(bind(folder, path.clone(), false));
+        files.push(mounted(folder, path.clone(), false));
     }
     for mount in &step.mounts {
         let source = match (mount.source.strip_prefix('~'), &context.caller.home) {
@@ -324,7 +359,7 @@ fn binds(context: &Context, step: &ContainerStep, state: &UnitState) -> Result<V
             .hint("make it, or correct `dockerBuilder.mounts`")
             .into());
         }
-        binds.push(bind(&source, mount.target.clone(), mount.read_only));
+        files.push(mounted(&source, mount.target.clone(), mount.read_only));
     }
     if step.ssh {
         let Some(agent) = &context.caller.ssh_agent else {
@@ -334,7 +369,7 @@ fn binds(context: &Context, step: &ContainerStep, state: &UnitState) -> Result<V
             .hint("start one by `eval $(ssh-agent)`, and give it your key by `ssh-add`")
             .into());
         };
-        binds.push(bind(agent, SSH_AGENT.to_owned(), false));
+        files.push(mounted(agent, SSH_AGENT.to_owned(), false));
     }
     if step.socket {
         let Some(socket) = engine_socket(context) else {
@@ -345,7 +380,7 @@ fn binds(context: &Context, step: &ContainerStep, state: &UnitState) -> Result<V
             .hint("set DOCKER_HOST to such a socket (unix:///path/docker.sock), or leave out `dockerBuilder.socket`")
             .into());
         };
-        binds.push(bind(&socket, SOCKET.to_owned(), false));
+        files.push(mounted(&socket, SOCKET.to_owned(), false));
     }
-    Ok(binds)
+    Ok(files)
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::client::engine::{Bind, ContainerSpec, HOME};
+use crate::client::engine::{Bind, ContainerSpec, HOME, Source};
 use crate::plan::{ImageStep, ScriptStep};
 use crate::shell::quoted;
 
@@ -19,8 +19,8 @@ pub struct Place<'a> {
     pub dir: &'a str,
     /// The folders that were made to be mounted upon.
     pub mount_points: &'a [PathBuf],
-    /// The ssh agent's socket, which is another one tomorrow.
-    pub ssh_agent: Option<&'a Path>,
+    /// Where the ssh agent's socket is in the container; outside it is another one tomorrow.
+    pub ssh_agent: &'a str,
 }
 
 /// Returns the command that runs a script's line in a container like that of the build; none where the
@@ -81,9 +81,10 @@ pub fn script(place: &Place<'_>, step: &ScriptStep) -> Option<String> {
     })
 }
 
-/// Returns the command that builds an image from the same files, with the same arguments.
-pub fn image(step: &ImageStep) -> String {
-    let path = |path: &Path| quoted(&path.display().to_string()).into_owned();
+/// Returns the command that builds an image from the same files, with the same arguments; `typed` says how
+/// a path is typed where the command is.
+pub fn image(step: &ImageStep, typed: impl Fn(&Path) -> PathBuf) -> String {
+    let path = |path: &Path| quoted(&typed(path).display().to_string()).into_owned();
     let mut words = vec!["docker build".to_owned()];
     if step.dockerfile != step.context.join("Dockerfile") {
         words.push(format!("--file {}", path(&step.dockerfile)));
@@ -116,21 +117,29 @@ fn made_first(mount_points: &[PathBuf]) -> Option<String> {
 }
 
 /// Returns the value of `--mount`, whose fields are those of a line of CSV.
-fn mount(bind: &Bind, ssh_agent: Option<&Path>) -> String {
+fn mount(bind: &Bind, ssh_agent: &str) -> String {
     let field = |text: String| match text.contains([',', '"', '\n']) {
         true => format!("\"{}\"", text.replace('"', "\"\"")),
         false => text,
     };
     let target = field(format!("dst={}", bind.target));
     let mode = if bind.read_only { ",readonly" } else { "" };
-    if ssh_agent.is_some_and(|agent| agent.display().to_string() == bind.source) {
+    if bind.target == ssh_agent {
         return format!(
             "type=bind,src=\"${{SSH_AUTH_SOCK?}}\",{}{mode}",
             quoted(&target)
         );
     }
-    let source = field(format!("src={}", bind.source));
-    quoted(&format!("type=bind,{source},{target}{mode}")).into_owned()
+    let source = match &bind.source {
+        Source::Path(path) => format!("type=bind,{}", field(format!("src={path}"))),
+        Source::Volume { name, folder } => {
+            let folder = folder.iter();
+            let folder = folder.map(|it| format!(",{}", field(format!("volume-subpath={it}"))));
+            let folder: String = folder.collect();
+            format!("type=volume,src={name}{folder},volume-nocopy")
+        }
+    };
+    quoted(&format!("{source},{target}{mode}")).into_owned()
 }
 
 /// Returns billionths as a decimal number.
@@ -151,7 +160,7 @@ mod tests {
 
     fn spec() -> ContainerSpec {
         let bind = |source: &str, target: &str, read_only| Bind {
-            source: source.to_owned(),
+            source: Source::Path(source.to_owned()),
             target: target.to_owned(),
             read_only,
         };
@@ -183,7 +192,7 @@ mod tests {
             env_by_hand: &env_by_hand,
             dir: "/work",
             mount_points,
-            ssh_agent: Some(Path::new("/tmp/agent")),
+            ssh_agent: "/agent",
         };
         let step = ScriptStep {
             phase: Phase::Build,

@@ -9,6 +9,7 @@ mod in_place;
 pub mod lock;
 mod mark;
 mod publish;
+pub mod reach;
 mod scheduler;
 pub mod session;
 mod source;
@@ -19,6 +20,7 @@ mod unit;
 
 use std::path::PathBuf;
 
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 pub use commits::{CommitsError, CommitsRequest, commits_between};
@@ -27,11 +29,12 @@ pub use source::{Sources, check_out_working_copy, sync_working_copy};
 pub use state::UnitState;
 pub use stop::{StepError, Stop};
 
-use crate::client::engine::{Engine, EngineFacts};
+use crate::client::engine::{Engine, EngineError, EngineFacts};
 use crate::client::registry::RegistryClient;
 use crate::event::Events;
 use crate::plan::Layout;
 use crate::settings::Caller;
+use reach::Reach;
 
 /// What the steps are carried out with.
 pub struct Context {
@@ -39,6 +42,8 @@ pub struct Context {
     pub engine: Engine,
     /// What the engine says of itself.
     pub facts: EngineFacts,
+    /// How the engine sees the files of this machine, once it was asked for.
+    pub reach: OnceCell<Reach>,
     /// The registries.
     pub registry: RegistryClient,
     /// The git remotes and the working copies.
@@ -59,7 +64,20 @@ pub struct Context {
     pub fail_fast: bool,
 }
 
-/// The label with the `cacheDir` that a container works for, whose lock xp holds meanwhile.
+impl Context {
+    /// Returns how the engine sees the files of this machine; asked for where something is to be mounted.
+    ///
+    /// # Errors
+    ///
+    /// Where the engine does not answer.
+    pub async fn reach(&self) -> Result<&Reach, EngineError> {
+        let find = || Reach::find(&self.engine);
+        self.reach.get_or_try_init(find).await
+    }
+}
+
+/// The label with the `cacheDir` that a container works for, whose lock xp holds meanwhile: as the engine
+/// knows it, since two containers may have two folders at the same path.
 pub const LABEL_FOLDER: &str = "x-platform.folder";
 
 /// The label with the service that a container works for.

@@ -9,11 +9,11 @@ use std::fs;
 use super::builder::{Running, begin};
 use super::mark::Mark;
 use super::state::UnitState;
-use super::stop::Stop;
+use super::stop::{StepError, Stop};
 use super::{Context, LABEL_SERVICE};
-use crate::client::engine::{BuilderContainer, Engine, EngineError};
+use crate::client::engine::{BuilderContainer, EngineError};
 use crate::event::Unit;
-use crate::plan::{ContainerStep, Layout};
+use crate::plan::ContainerStep;
 
 /// The label with the file that says that the session's xp is alive.
 const LABEL_SESSION: &str = "x-platform.session";
@@ -35,8 +35,9 @@ impl Session {
         stopped: impl Future<Output = Stop>,
     ) -> Result<Self, Stop> {
         let mark = Mark::new(&context.layout)?;
+        let reach = context.reach().await.map_err(StepError::from)?;
         let labels = HashMap::from([
-            (LABEL_SESSION.to_owned(), mark.path().display().to_string()),
+            (LABEL_SESSION.to_owned(), reach.shown(mark.path())),
             (LABEL_SERVICE.to_owned(), unit.to_string()),
         ]);
         let running = begin(context, step, state, labels, Some(mark), stopped).await?;
@@ -59,8 +60,8 @@ impl Session {
 /// # Errors
 ///
 /// Where the engine does not answer.
-pub async fn remove_leftovers(engine: &Engine, layout: &Layout) -> Result<(), EngineError> {
-    for entry in fs::read_dir(layout.sessions())
+pub async fn remove_leftovers(context: &Context) -> Result<(), EngineError> {
+    for entry in fs::read_dir(context.layout.sessions())
         .into_iter()
         .flatten()
         .flatten()
@@ -70,7 +71,8 @@ pub async fn remove_leftovers(engine: &Engine, layout: &Layout) -> Result<(), En
         let Some(_mark) = Mark::take(&path).ok().flatten() else {
             continue;
         };
-        let label = path.display().to_string();
+        let label = context.reach().await?.shown(&path);
+        let engine = &context.engine;
         engine.remove_leftovers(LABEL_SESSION, &label).await?;
     }
     Ok(())

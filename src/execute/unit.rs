@@ -48,7 +48,7 @@ pub async fn run_unit(context: &Context, plan: &UnitPlan) -> Outcome {
                 break;
             }
             Err(Stop::Failed(error)) => {
-                let by_hand = work.by_hand(step);
+                let by_hand = work.by_hand(step).await;
                 outcome = Outcome::Failed(error.in_phase(step.phase(), by_hand));
                 break;
             }
@@ -124,10 +124,13 @@ impl Work<'_> {
     }
 
     /// Returns the command that repeats a step by hand, where there is one.
-    fn by_hand(&self, step: &Step) -> Option<String> {
+    async fn by_hand(&self, step: &Step) -> Option<String> {
         match step {
             Step::Script(step) => self.running.as_ref()?.by_hand(self.context, step),
-            Step::Image(step) => Some(by_hand::image(step)),
+            Step::Image(step) => {
+                let reach = self.context.reach().await.ok()?;
+                Some(by_hand::image(step, |path| reach.typed(path)))
+            }
             _ => None,
         }
     }

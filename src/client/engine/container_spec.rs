@@ -2,18 +2,34 @@
 
 use std::collections::HashMap;
 
-use bollard::models::{ContainerCreateBody, HealthConfig, HostConfig, Mount, MountType};
+use bollard::models::{
+    ContainerCreateBody, HealthConfig, HostConfig, Mount, MountType, MountVolumeOptions,
+};
 
 use crate::image::ImageReference;
 
 /// The folder that is `HOME` for everybody but root.
 pub const HOME: &str = "/home/xp";
 
-/// A folder or file of the host in a container.
+/// What the engine mounts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A folder or a file of the engine's machine, by its path there.
+    Path(String),
+    /// A volume.
+    Volume {
+        /// Its name.
+        name: String,
+        /// A folder or a file of it, by its path there; none for all of it.
+        folder: Option<String>,
+    },
+}
+
+/// Files of the engine's machine in a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bind {
-    /// The path on the engine's host.
-    pub source: String,
+    /// What is mounted.
+    pub source: Source,
     /// The path in the container.
     pub target: String,
     /// Whether it may only be read.
@@ -65,12 +81,27 @@ impl ContainerSpec {
             env.push(format!("HOME={home}"));
         }
         // Mounts and not the engine's `binds`, which are cut at colons.
-        let mount = |bind: &Bind| Mount {
-            typ: Some(MountType::BIND),
-            source: Some(bind.source.clone()),
-            target: Some(bind.target.clone()),
-            read_only: Some(bind.read_only),
-            ..Default::default()
+        let mount = |bind: &Bind| {
+            let (typ, source, volume_options) = match &bind.source {
+                Source::Path(path) => (MountType::BIND, path, None),
+                Source::Volume { name, folder } => {
+                    let options = MountVolumeOptions {
+                        // What the image has there is no part of it.
+                        no_copy: Some(true),
+                        subpath: folder.clone(),
+                        ..Default::default()
+                    };
+                    (MountType::VOLUME, name, Some(options))
+                }
+            };
+            Mount {
+                typ: Some(typ),
+                source: Some(source.clone()),
+                target: Some(bind.target.clone()),
+                read_only: Some(bind.read_only),
+                volume_options,
+                ..Default::default()
+            }
         };
         let limit =
             |value: Option<u64>| value.map(|value| i64::try_from(value).unwrap_or(i64::MAX));

@@ -10,6 +10,7 @@ mod dockerignore;
 mod error;
 mod images;
 mod main_shell;
+mod own_container;
 mod program;
 mod raw;
 mod ssh;
@@ -23,12 +24,13 @@ use bollard::{BollardRequest, Docker};
 
 pub use build::ImageBuild;
 pub use container::{BuilderContainer, CreatedContainer};
-pub use container_spec::{Bind, ContainerSpec, HOME};
+pub use container_spec::{Bind, ContainerSpec, HOME, Source};
 pub use context::ContextError;
 pub use describe::EngineDescription;
 pub use docker_context::{DockerContext, DockerContextError, current as docker_context};
 pub use error::EngineError;
 pub use images::Watcher;
+pub use own_container::{NotMounted, Origin, OwnContainer, OwnMount};
 pub use program::{
     Addressee, Printed, Program, ProgramInput, ProgramOutput, ProgramSpec, TerminalSize,
 };

@@ -1,0 +1,120 @@
+//! How the engine sees the files of this machine.
+
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::client::engine::{Engine, EngineError, NotMounted, OwnContainer, Source};
+use crate::error::{Diagnostic, Exit};
+
+/// How the engine sees the files of this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reach {
+    /// As xp does: by the same paths.
+    Same,
+    /// xp runs in a container of the engine's, which knows of its files those that are mounted, by other
+    /// paths.
+    Mounted(OwnContainer),
+}
+
+/// Something is to be mounted that the engine cannot reach.
+#[derive(Debug, Error)]
+#[error("the engine cannot mount {path}: xp runs in the container {container}, {why}", path = path.display())]
+pub struct Unreached {
+    path: PathBuf,
+    container: String,
+    why: String,
+    hint: String,
+}
+
+impl Reach {
+    /// Finds out; outside of containers the engine is not asked.
+    ///
+    /// # Errors
+    ///
+    /// Where the engine does not answer.
+    pub async fn find(engine: &Engine) -> Result<Self, EngineError> {
+        let own = engine.own_container().await?;
+        Ok(own.map_or(Self::Same, Self::Mounted))
+    }
+
+    /// Returns what the engine is to mount where a container is to have a file or folder of this machine,
+    /// and whether xp itself may only read it.
+    ///
+    /// # Errors
+    ///
+    /// What the engine cannot reach.
+    pub fn source(&self, path: &Path) -> Result<(Source, bool), Unreached> {
+        let Self::Mounted(own) = self else {
+            return Ok((Source::Path(path.display().to_string()), false));
+        };
+        // Links of the container lead elsewhere on the engine's machine.
+        let resolved = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        own.source(&resolved)
+            .map_err(|reason| unreached(own, &resolved, reason))
+    }
+
+    /// Returns a path as a person finds it on the engine's machine, and as nothing else is called there.
+    pub fn shown(&self, path: &Path) -> String {
+        match self.source(path) {
+            Ok((Source::Path(path), _)) => path,
+            Ok((Source::Volume { name, folder }, _)) => {
+                format!("{name}:/{}", folder.unwrap_or_default())
+            }
+            Err(error) => format!("{}:{}", error.container, path.display()),
+        }
+    }
+
+    /// Returns a path as it is typed on the engine's machine; where it has none there, as it is typed here.
+    pub fn typed(&self, path: &Path) -> PathBuf {
+        match self.source(path) {
+            Ok((Source::Path(path), _)) => path.into(),
+            _ => path.to_owned(),
+        }
+    }
+}
+
+fn unreached(own: &OwnContainer, path: &Path, reason: NotMounted<'_>) -> Unreached {
+    // A name may be that of another container tomorrow.
+    let container = own.id.chars().take(12).collect();
+    let again = format!(
+        "mount its folder into that container, with `docker run -v FOLDER:{}`",
+        path.parent().unwrap_or(path).display()
+    );
+    let (why, hint) = match reason {
+        NotMounted::InContainer => (
+            "whose own files no other container can have".to_owned(),
+            again,
+        ),
+        NotMounted::Here(mount) => (
+            format!(
+                "where {} is in memory, which no other container can have",
+                mount.destination.display()
+            ),
+            again,
+        ),
+        NotMounted::FolderOfVolume(mount) => (
+            format!(
+                "where {} is a volume, and this engine mounts volumes whole",
+                mount.destination.display()
+            ),
+            "mount a folder of the machine instead, or use Docker 26 or later".to_owned(),
+        ),
+    };
+    Unreached {
+        path: path.to_owned(),
+        container,
+        why,
+        hint,
+    }
+}
+
+impl Diagnostic for Unreached {
+    fn exit(&self) -> Exit {
+        Exit::Outside
+    }
+
+    fn hints(&self) -> Vec<String> {
+        vec![self.hint.clone()]
+    }
+}
