@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 use tokio_util::sync::CancellationToken;
 
 use super::commits::{narrow, resolve, select};
@@ -241,6 +241,7 @@ pub fn context(
         engine,
         facts,
         reach: OnceCell::new(),
+        sending: Mutex::default(),
         registry,
         sources: sources(session, git, cancel.clone()),
         events: session.events.clone(),

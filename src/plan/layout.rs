@@ -97,6 +97,11 @@ impl Layout {
         self.root.join("sessions")
     }
 
+    /// Returns the folder with what is known of volumes of remote engines.
+    pub fn remote(&self) -> PathBuf {
+        self.root.join("remote")
+    }
+
     /// Returns the folder of all runs' logs.
     pub fn logs(&self) -> PathBuf {
         self.root.join("logs")

@@ -76,6 +76,18 @@ pub enum EngineError {
     /// What a program printed cannot be written.
     #[error("what the program printed cannot be written")]
     Output(#[source] std::io::Error),
+    /// A file that a remote engine is to have cannot be read.
+    #[error("the files of the build cannot be sent to the engine: {0}")]
+    Unsent(String),
+    /// What came back from a remote engine cannot be written.
+    #[error("the results of the build cannot be brought back to {}", folder.display())]
+    Unwritten {
+        /// Where to.
+        folder: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// A file of the build context cannot be read.
     #[error("the build context cannot be sent: {0}")]
     ContextFile(String),
@@ -166,6 +178,8 @@ impl Diagnostic for EngineError {
             | Self::NoShell { .. }
             | Self::ContainerGone
             | Self::NotStarted(_)
+            | Self::Unsent(_)
+            | Self::Unwritten { .. }
             | Self::ContextFile(_)
             | Self::Context(_) => Exit::ServiceFailed,
         }
@@ -213,7 +227,10 @@ impl Diagnostic for EngineError {
                 "where a script left it so, change its mode at the end of the script, or name it in .dockerignore".to_owned()
             }
             Self::Refused { message, .. } if message.contains("bind source path does not exist") => {
-                "the engine does not see this machine's folders: is it remote, or does xp run in a container?".to_owned()
+                "the engine does not see this machine's folders: `XP_REMOTE_ENGINE=1` sends it the files instead".to_owned()
+            }
+            Self::Unsent(_) => {
+                "make it readable for yourself, or remove it".to_owned()
             }
             Self::Refused { message, .. } if is_missing_in_context(message) => {
                 "the build sees the commit and what `scripts` make of it; a file that is ignored or not committed is not there, nor one that .dockerignore names".to_owned()

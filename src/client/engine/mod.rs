@@ -1,5 +1,6 @@
 //! The container engine, through its HTTP API. Nothing else names bollard.
 
+mod archive;
 mod build;
 mod container;
 mod container_spec;
@@ -11,8 +12,11 @@ mod error;
 mod images;
 mod main_shell;
 mod own_container;
+mod parcel;
+mod pipe;
 mod program;
 mod raw;
+mod results;
 mod ssh;
 mod tls;
 mod way;
@@ -22,6 +26,7 @@ use std::time::Duration;
 use bollard::models::SystemInfo;
 use bollard::{BollardRequest, Docker};
 
+pub use archive::{ENGINE_SOCKET, nonce};
 pub use build::ImageBuild;
 pub use container::{BuilderContainer, CreatedContainer};
 pub use container_spec::{Bind, ContainerSpec, HOME, Source};
@@ -31,9 +36,11 @@ pub use docker_context::{DockerContext, DockerContextError, current as docker_co
 pub use error::EngineError;
 pub use images::Watcher;
 pub use own_container::{NotMounted, Origin, OwnContainer, OwnMount};
+pub use parcel::{Item, Sent};
 pub use program::{
     Addressee, Printed, Program, ProgramInput, ProgramOutput, ProgramSpec, TerminalSize,
 };
+pub use results::{Place, Returned};
 pub use tls::EngineTls;
 
 use way::Way;

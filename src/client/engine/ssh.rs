@@ -64,6 +64,11 @@ impl SshHost {
         })
     }
 
+    /// Returns the engine's socket over there, where it is not the usual one.
+    pub(super) fn socket(&self) -> Option<&str> {
+        self.socket.as_deref()
+    }
+
     fn arguments(&self) -> Vec<String> {
         // Many connections beside progress bars cannot ask for passphrases; agents can.
         let mut arguments = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=20"]
