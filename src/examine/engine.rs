@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, access};
 
 use super::machine::proxies;
-use super::{EngineState, Surroundings, docker_context, files};
+use super::{EngineState, Surroundings, files};
 use crate::client::engine::{Engine, EngineDescription};
 use crate::doctor::{EngineAnswer, EngineFacts, ProxyFacts, Socket};
 
@@ -38,10 +38,7 @@ pub(super) async fn engine(surroundings: &Surroundings<'_>) -> EngineFacts {
     EngineFacts {
         is_named: is_set("DOCKER_HOST"),
         socket: path.map(|path| socket(path, user(surroundings))),
-        context: docker_context::current(
-            settings.registry.docker_config.as_deref(),
-            variable("DOCKER_CONTEXT"),
-        ),
+        context: settings.engine.context.clone(),
         others: others(surroundings, path),
         in_container: in_container.iter().any(|path| Path::new(path).exists()),
         buildkit_is_off: !settings.engine.buildkit,

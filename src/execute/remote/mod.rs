@@ -272,5 +272,7 @@ fn volume_name(kind: &str, whose: &str, folder: &Path) -> String {
         .collect();
     let is_plain = |it: &char| it.is_ascii_alphanumeric() || matches!(it, '-' | '_' | '.');
     let whose: String = whose.chars().filter(is_plain).take(80).collect();
-    format!("xp-{kind}-{whose}-{digest}")
+    let parts = ["xp", kind, &whose, &digest];
+    let parts: Vec<&str> = parts.into_iter().filter(|it| !it.is_empty()).collect();
+    parts.join("-")
 }

@@ -40,6 +40,7 @@ mod plan;
 mod publish;
 mod recipe;
 mod refusals;
+mod remote;
 mod report;
 mod report_page;
 mod requests;
@@ -98,6 +99,7 @@ pub fn all() -> Vec<Case> {
         publish::CASES,
         recipe::CASES,
         refusals::CASES,
+        remote::CASES,
         report::CASES,
         report_page::CASES,
         requests::CASES,
