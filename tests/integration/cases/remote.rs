@@ -169,7 +169,7 @@ fn ssh_leads_to_the_engine_and_says_why_it_does_not(t: &Context) {
         .stderr_contains("does not answer")
         .stderr_contains("Host key verification failed")
         .stderr_contains("ssh-keyscan -p");
-    by_ssh(t, t.xp(["build", "--force"]), "-o IdentityFile=none")
+    by_ssh(t, t.xp(["build", "--force"]), "-o PubkeyAuthentication=no")
         .failure(3)
         .stderr_contains("Permission denied (publickey")
         .stderr_contains("must work without a question");
