@@ -23,6 +23,8 @@ pub struct Settings {
     pub file: Option<PathBuf>,
     /// `XP_CACHE_DIR`
     pub cache_dir: Option<PathBuf>,
+    /// `XP_CLIENT`: a pipe that the program holds open for which this one runs in a container.
+    pub client: Option<PathBuf>,
     /// How events are shown.
     pub report: report::Settings,
     /// Whether somebody is there to answer questions.
@@ -132,6 +134,7 @@ impl Settings {
             directory,
             file: global.file.clone(),
             cache_dir: get("XP_CACHE_DIR").map(|path| here.join(path)),
+            client: get("XP_CLIENT").map(PathBuf::from),
             can_ask: terminal && std::io::stdin().is_terminal() && get("CI").is_none(),
             report: report::Settings {
                 style,

@@ -344,12 +344,14 @@ fn there_is_no_clutter_at_the_top() {
         "bin",
         "builders",
         "clippy.toml",
+        "docker",
         "docs",
         "examples",
         "schema",
         "src",
         "target",
         "tests",
+        "x-platform.yml",
         "x-platform.yml.example",
     ];
     let entries = fs::read_dir(root())

@@ -35,6 +35,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use crate::cli::{self, Answer, Cli, Command, Format, Global, Told};
+use crate::console::client;
 use crate::error::{Exit, Failure};
 use crate::report::{Style, paint, print_finished};
 use crate::settings::Settings;
@@ -154,6 +155,9 @@ fn with_settings(
 ) -> Result<(), Failure> {
     let settings = Settings::read(global)
         .map_err(|error| Failure::usage(format!("the current folder cannot be used: {error}")))?;
+    if let Some(pipe) = settings.client.clone() {
+        client::end_with(pipe);
+    }
     let color = settings.report.color;
     let threads = std::thread::available_parallelism().map_or(2, |it| it.get().clamp(2, 8));
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -4,6 +4,7 @@
 //! container's own terminal makes of them what it makes. Without one, standard input, output and error
 //! stay three streams, byte for byte, and signals are passed on.
 
+pub mod client;
 mod end;
 mod raw;
 mod signals;

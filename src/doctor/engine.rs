@@ -18,6 +18,8 @@ pub struct EngineFacts {
     pub others: Vec<String>,
     /// Whether xp runs in a container.
     pub in_container: bool,
+    /// The container that xp runs in, where the engine knows it.
+    pub own: Option<OwnContainer>,
     /// Whether `DOCKER_BUILDKIT=0` is set.
     pub buildkit_is_off: bool,
     /// What it says of itself.
@@ -48,6 +50,15 @@ pub enum Socket {
         /// Whether the user belongs to it since a later login.
         joined: bool,
     },
+}
+
+/// The container of the engine's that xp runs in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnContainer {
+    /// The beginning of its id.
+    pub id: String,
+    /// The platform's folders, each as xp sees it and as the engine does.
+    pub folders: Vec<(String, Result<String, Trouble>)>,
 }
 
 /// What an engine says of itself.
@@ -206,10 +217,12 @@ fn answered(facts: &EngineFacts, answer: &EngineAnswer) -> Vec<Finding> {
         );
     }
     findings.extend(way(facts));
-    if facts.in_container {
-        findings.push(Finding::note(
-            "xp runs in a container: the platform's folder must have the same path in it as on the engine's machine",
-        ));
+    match &facts.own {
+        Some(own) => findings.extend(mounted(own)),
+        None if facts.in_container => findings.push(Finding::note(
+            "xp runs in a container that the engine does not know: where it does not see the files here, they are sent to it and results are brought back",
+        )),
+        None => {}
     }
     if !answer.limits_memory && !facts.limited.is_empty() {
         findings.push(
@@ -227,6 +240,22 @@ fn answered(facts: &EngineFacts, answer: &EngineAnswer) -> Vec<Finding> {
         Finding::note(format!("the engine warns: {text}"))
     }));
     findings
+}
+
+/// Tells what the engine mounts for the platform's folders.
+fn mounted(own: &OwnContainer) -> Vec<Finding> {
+    let said = format!(
+        "xp runs in the container {}, which the engine knows",
+        own.id
+    );
+    let folders = own
+        .folders
+        .iter()
+        .map(|(folder, on_engine)| match on_engine {
+            Ok(path) => Finding::ok(format!("{folder} is {path} on the engine's machine")),
+            Err(trouble) => Finding::of(trouble),
+        });
+    std::iter::once(Finding::ok(said)).chain(folders).collect()
 }
 
 /// Builder containers mount folders of the engine's machine, where that has them.

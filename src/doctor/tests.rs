@@ -67,6 +67,7 @@ fn engine_facts() -> EngineFacts {
         context: None,
         others: Vec::new(),
         in_container: false,
+        own: None,
         buildkit_is_off: false,
         answer: Ok(answer()),
         space: Some(Space {

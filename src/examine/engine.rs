@@ -9,7 +9,8 @@ use rustix::fs::{Access, access};
 use super::machine::proxies;
 use super::{EngineState, Surroundings, files};
 use crate::client::engine::{Engine, EngineDescription};
-use crate::doctor::{EngineAnswer, EngineFacts, ProxyFacts, Socket};
+use crate::doctor::{EngineAnswer, EngineFacts, OwnContainer, ProxyFacts, Socket, Trouble};
+use crate::execute::reach::Reach;
 
 /// Asks the engine, and looks at what is in the way.
 pub(super) async fn engine(surroundings: &Surroundings<'_>) -> EngineFacts {
@@ -18,16 +19,20 @@ pub(super) async fn engine(surroundings: &Surroundings<'_>) -> EngineFacts {
     let what = format!("the container engine at {address}");
     let asked = surroundings.limited(what, async {
         let engine = Engine::connect(&settings.engine).await?;
-        let (description, images) = tokio::join!(engine.describe(), engine.images());
-        description.map(|description| (description, images.ok()))
+        let (description, images, own) =
+            tokio::join!(engine.describe(), engine.images(), engine.own_container());
+        // No file is written to find out more.
+        let reach = own.ok().flatten().map(Reach::Mounted);
+        description.map(|description| (description, images.ok(), reach))
     });
     let asked = asked.await;
-    let (answer, state) = match asked {
-        Ok((description, images)) => {
+    let (answer, state, reach) = match asked {
+        Ok((description, images, reach)) => {
             let insecure = description.facts.insecure_registries.clone();
-            (Ok(answer(description)), EngineState::new(insecure, images))
+            let state = EngineState::new(insecure, images);
+            (Ok(answer(description)), state, reach)
         }
-        Err(trouble) => (Err(trouble), EngineState::default()),
+        Err(trouble) => (Err(trouble), EngineState::default(), None),
     };
     surroundings.engine.send_replace(Some(state));
     let path = address.strip_prefix("unix://").map(Path::new);
@@ -41,6 +46,7 @@ pub(super) async fn engine(surroundings: &Surroundings<'_>) -> EngineFacts {
         context: settings.engine.context.clone(),
         others: others(surroundings, path),
         in_container: in_container.iter().any(|path| Path::new(path).exists()),
+        own: reach.and_then(|reach| own_container(surroundings, &reach)),
         buildkit_is_off: !settings.engine.buildkit,
         // The folder of an engine that is elsewhere is none of this machine.
         space: root
@@ -55,6 +61,42 @@ pub(super) async fn engine(surroundings: &Surroundings<'_>) -> EngineFacts {
         address,
         answer,
     }
+}
+
+/// Tells how the engine sees the folder of the platform, and those that are mounted apart from it.
+fn own_container(surroundings: &Surroundings<'_>, reach: &Reach) -> Option<OwnContainer> {
+    let Reach::Mounted(own) = reach else {
+        return None;
+    };
+    let on_engine = |path: &Path| match reach.source(path) {
+        Ok(_) => Ok(reach.shown(path)),
+        Err(error) => Err(Trouble::of(&error)),
+    };
+    let mut folders: Vec<(String, Result<String, Trouble>)> = Vec::new();
+    if let Some(platform) = &surroundings.platform {
+        let folder = &platform.manifest.folder;
+        let outer = on_engine(folder);
+        let services = surroundings.services();
+        let inner = services.map(|service| folder.join(&service.dir));
+        let inner = std::iter::once(platform.cache_dir.clone()).chain(inner);
+        // What is found below the platform's folder on both sides is no news.
+        let apart = inner.filter(|path| path.exists()).filter_map(|path| {
+            let found = on_engine(&path);
+            let below = path.strip_prefix(folder).ok();
+            let expected = below.zip(outer.as_ref().ok());
+            let expected =
+                expected.map(|(below, outer)| Path::new(outer).join(below).display().to_string());
+            (found.as_ref().ok() != expected.as_ref()).then(|| (path.display().to_string(), found))
+        });
+        let apart: Vec<_> = apart.collect();
+        folders.push((folder.display().to_string(), outer));
+        folders.extend(apart);
+        folders.dedup();
+    }
+    Some(OwnContainer {
+        id: own.id.chars().take(12).collect(),
+        folders,
+    })
 }
 
 fn answer(description: EngineDescription) -> EngineAnswer {

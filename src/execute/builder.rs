@@ -87,7 +87,7 @@ pub async fn begin(
         if spec.user != spec.owner {
             refuse_foreign_files(step, &spec.written)?;
         }
-        let files = files(context, step, state)?;
+        let files = files(context, reach, step, state)?;
         spec.binds = binds(reach, &files)?;
         mount_points = make_mount_points(step, &files);
     }
@@ -376,25 +376,41 @@ fn binds(reach: &Reach, files: &[Mounted]) -> Result<Vec<Bind>, StepError> {
 }
 
 /// Returns the file or folder of this machine that a mount names.
-pub(super) fn mount_source(context: &Context, mount: &Mount) -> Result<PathBuf, StepError> {
+pub(super) fn mount_source(
+    context: &Context,
+    reach: &Reach,
+    mount: &Mount,
+) -> Result<PathBuf, StepError> {
     let source = match (mount.source.strip_prefix('~'), &context.caller.home) {
         (Some(rest), Some(home)) => PathBuf::from(format!("{}{rest}", home.display())),
         _ => context.folder.join(&mount.source),
     };
-    match source.exists() {
-        true => Ok(source),
-        // The engine would make an empty folder there, as root.
-        false => Err(StepError::plain(format!(
-            "there is no {} to be mounted at {}",
-            source.display(),
-            mount.target
-        ))
-        .hint("make it, or correct `dockerBuilder.mounts`")),
+    if source.exists() {
+        return Ok(source);
     }
+    // The engine would make an empty folder there, as root.
+    let error = StepError::plain(format!(
+        "there is no {} to be mounted at {}",
+        source.display(),
+        mount.target
+    ))
+    .hint("make it, or correct `dockerBuilder.mounts`");
+    Err(match reach {
+        Reach::Mounted(_) => error.hint(format!(
+            "xp runs in a container: where it is outside, mount it, for `bin/x-platform` with `XBUILDER_MOUNTS={}`",
+            source.display()
+        )),
+        Reach::Same | Reach::Remote(_) => error,
+    })
 }
 
 /// Returns what is to be mounted, that of outer folders first; folders of caches are made.
-fn files(context: &Context, step: &ContainerStep, state: &UnitState) -> Result<Vec<Mounted>, Stop> {
+fn files(
+    context: &Context,
+    reach: &Reach,
+    step: &ContainerStep,
+    state: &UnitState,
+) -> Result<Vec<Mounted>, Stop> {
     let mounted = |path: &Path, target: String, read_only: bool| Mounted {
         path: path.to_owned(),
         target,
@@ -423,7 +439,7 @@ fn files(context: &Context, step: &ContainerStep, state: &UnitState) -> Result<V
         files.push(mounted(folder, path.clone(), false));
     }
     for mount in &step.mounts {
-        let source = mount_source(context, mount)?;
+        let source = mount_source(context, reach, mount)?;
         files.push(mounted(&source, mount.target.clone(), mount.read_only));
     }
     if step.ssh {

@@ -89,8 +89,8 @@ fn unreached(own: &OwnContainer, path: &Path, reason: NotMounted<'_>) -> Unreach
     // A name may be that of another container tomorrow.
     let container = own.id.chars().take(12).collect();
     let again = format!(
-        "mount its folder into that container, with `docker run -v FOLDER:{}`",
-        path.parent().unwrap_or(path).display()
+        "mount it into that container: with `docker run -v {path}:{path}`, or for `bin/x-platform` with `XBUILDER_MOUNTS={path}`",
+        path = path.display()
     );
     let (why, hint) = match reason {
         NotMounted::InContainer => (

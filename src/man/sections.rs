@@ -10,6 +10,10 @@ pub const ENVIRONMENT: Items = &[
         "The folder of xp's own files, instead of `.xp` beside the manifest.",
     ),
     (
+        "XP_CLIENT",
+        "A pipe: xp ends when no program holds it open any longer. `bin/x-platform` sets it.",
+    ),
+    (
         "NO_COLOR",
         "No colours, whatever its value. `--color` goes before it.",
     ),

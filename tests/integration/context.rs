@@ -177,6 +177,11 @@ impl Context {
         GitRepository::new(Arc::clone(&self.world), server_name, clone, self.home())
     }
 
+    /// Returns the folder with the test's repositories of [`Context::git_repo`].
+    pub fn repositories(&self) -> PathBuf {
+        self.world.repositories().join(&self.prefix)
+    }
+
     /// Returns the engine.
     pub fn engine(&self) -> &Engine {
         self.world.engine()

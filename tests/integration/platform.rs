@@ -112,14 +112,20 @@ impl Context {
     pub fn copy_program(&self, name: &str, root: &Path) {
         let script = format!("command -v {name}");
         let program = process::succeed(Command::new("sh").args(["-c", &script]));
-        let libraries = process::succeed(Command::new("ldd").arg(&program));
+        self.copy_file(&program, root, &format!("bin/{name}"));
+    }
+
+    /// Copies a program by its path, with its libraries.
+    pub fn copy_file(&self, program: &str, root: &Path, here: &str) {
+        // One without libraries has none to tell.
+        let libraries = process::run(Command::new("ldd").arg(program));
+        let libraries = process::text(&libraries.stdout);
         let paths = libraries
             .split_whitespace()
             .filter(|word| word.starts_with('/'));
-        let here = format!("/bin/{name}");
-        for path in paths.chain([here.as_str()]) {
-            let from = if path == here { &program } else { path };
-            let to = root.join(path.trim_start_matches('/'));
+        for path in paths.map(|path| (path, path)).chain([(program, here)]) {
+            let (from, to) = path;
+            let to = root.join(to.trim_start_matches('/'));
             fs::create_dir_all(to.parent().expect("a folder")).expect("a folder of the image");
             fs::copy(from, &to).unwrap_or_else(|error| panic!("{from}: {error}"));
         }

@@ -41,7 +41,7 @@ impl Engine {
         let failed = |error| EngineError::new("describe itself", error);
         let (version, info) =
             tokio::try_join!(self.docker.version(), self.docker.info()).map_err(failed)?;
-        let facts = EngineFacts::of(&info);
+        let facts = EngineFacts::of(&info, self.is_of_a_user);
         // The first component is the engine, the others are the programs that it uses.
         let components = version.components.unwrap_or_default().into_iter();
         let product = components.map(|component| component.name).next();

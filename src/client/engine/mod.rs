@@ -92,6 +92,8 @@ pub struct Engine {
     buildkit: bool,
     is_podman: bool,
     sees: Sees,
+    /// Whether it is a Podman whose socket a user owns: it does not say of itself that it is rootless.
+    is_of_a_user: bool,
 }
 
 impl Engine {
@@ -133,6 +135,7 @@ impl Engine {
             .any(|component| component.name.contains("Podman"));
         Ok(Self {
             docker,
+            is_of_a_user: is_podman && is_of_a_user(&address),
             address,
             buildkit: settings.buildkit && !is_podman,
             way,
@@ -157,7 +160,7 @@ impl Engine {
             .info()
             .await
             .map_err(|error| EngineError::new("describe itself", error))?;
-        Ok(EngineFacts::of(&info))
+        Ok(EngineFacts::of(&info, self.is_of_a_user))
     }
 
     fn patient(&self) -> Docker {
@@ -176,7 +179,7 @@ pub struct EngineFacts {
 }
 
 impl EngineFacts {
-    fn of(info: &SystemInfo) -> Self {
+    fn of(info: &SystemInfo, is_of_a_user: bool) -> Self {
         let registries = info.registry_config.iter();
         let hosts = registries
             .clone()
@@ -193,9 +196,16 @@ impl EngineFacts {
             .any(|option| option.contains("rootless"));
         Self {
             insecure_registries: hosts.chain(networks).collect(),
-            rootless,
+            rootless: rootless || is_of_a_user,
         }
     }
+}
+
+/// Tells whether the engine's socket is that of a user, who then runs the engine.
+fn is_of_a_user(address: &str) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let socket = address.strip_prefix("unix://").map(std::fs::metadata);
+    matches!(socket, Some(Ok(metadata)) if metadata.uid() != 0)
 }
 
 /// Writes credentials in the alphabet that the engine reads.

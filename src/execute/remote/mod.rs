@@ -92,7 +92,7 @@ impl Away {
         if let Ok(own) = own.strip_prefix(&step.source) {
             away.left_out.push(own.to_owned());
         }
-        away.add_mounts(context, step)?;
+        away.add_mounts(context, step).await?;
         objects::add_git(&mut away, context, unit, step, state).await?;
         if step.socket {
             away.binds.push(Bind {
@@ -140,9 +140,10 @@ impl Away {
         });
     }
 
-    fn add_mounts(&mut self, context: &Context, step: &ContainerStep) -> Result<(), Stop> {
+    async fn add_mounts(&mut self, context: &Context, step: &ContainerStep) -> Result<(), Stop> {
+        let reach = context.reach().await.map_err(StepError::from)?;
         for mount in &step.mounts {
-            let from = builder::mount_source(context, mount)?;
+            let from = builder::mount_source(context, reach, mount)?;
             if !mount.read_only {
                 return Err(refused(
                     context,

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::contained::image_of_xp;
 use super::first_hour;
 use crate::case::Case;
 use crate::context::Context;
@@ -16,6 +17,9 @@ pub const CASES: &[Case] = cases![
 
 fn every_command_works(t: &Context) {
     platform(t);
+    let wrapper = root().join("bin/x-platform");
+    fs::create_dir_all(t.dir().join("bin")).expect("a folder");
+    fs::copy(wrapper, t.dir().join("bin/x-platform")).expect("a copy of the wrapper");
     let program = Path::new(env!("CARGO_BIN_EXE_xp"));
     let folder = program.parent().expect("the program lies in a folder");
     let path = format!("{}:/usr/bin:/bin", folder.display());
@@ -27,6 +31,8 @@ fn every_command_works(t: &Context) {
             println!("{}: {command}", page.display());
             t.program("sh", ["-c", &command])
                 .env("PATH", &path)
+                .env("XBUILDER_IMAGE", image_of_xp(t))
+                .env("XDG_RUNTIME_DIR", t.home())
                 .success();
             count += 1;
         }
@@ -67,7 +73,7 @@ fn links_lead_somewhere(_: &Context) {
     }
 }
 
-/// Returns the lines of console blocks that call `xp`.
+/// Returns the lines of console blocks that call `xp`, or its wrapper.
 fn commands(text: &str) -> Vec<String> {
     let blocks = text
         .split("```console\n")
@@ -77,7 +83,7 @@ fn commands(text: &str) -> Vec<String> {
         .flat_map(str::lines)
         .filter_map(|line| line.strip_prefix("$ "));
     lines
-        .filter(|line| line.starts_with("xp "))
+        .filter(|line| line.starts_with("xp ") || line.starts_with("bin/x-platform "))
         .map(str::to_owned)
         .collect()
 }

@@ -5,6 +5,7 @@ mod builder_images;
 mod by_hand;
 mod ci;
 mod completions;
+mod contained;
 mod credentials;
 mod decisions;
 mod docs;
@@ -53,6 +54,7 @@ mod terminal;
 mod trains;
 mod why;
 mod world;
+mod wrapper;
 
 use crate::case::Case;
 
@@ -64,6 +66,7 @@ pub fn all() -> Vec<Case> {
         by_hand::CASES,
         ci::CASES,
         completions::CASES,
+        contained::CASES,
         credentials::CASES,
         decisions::CASES,
         docs::CASES,
@@ -111,6 +114,7 @@ pub fn all() -> Vec<Case> {
         trains::CASES,
         why::CASES,
         world::CASES,
+        wrapper::CASES,
     ]
     .concat()
 }

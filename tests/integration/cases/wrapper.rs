@@ -1,0 +1,470 @@
+//! `bin/x-platform`: xp in a container, as if it ran outside.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::app::App;
+use crate::case::Case;
+use crate::cases::builder::assert_owned_by;
+use crate::cases::contained::image_of_xp;
+use crate::context::Context;
+use crate::process;
+use crate::wait::wait_until;
+use crate::xp::Xp;
+
+pub const CASES: &[Case] = cases![
+    a_build_is_the_same,
+    files_belong_to_the_caller,
+    files_of_root_belong_to_root,
+    a_subfolder_and_strange_names_are_no_problem,
+    worktrees_and_borrowed_objects_are_seen,
+    failures_keep_their_exit_code,
+    signals_reach_xp,
+    nothing_works_on_for_a_client_that_was_killed,
+    a_terminal_is_one_in_there,
+    variables_go_by_their_names,
+    the_home_is_that_of_the_caller,
+    a_working_copy_is_built_in_place,
+    what_is_not_mounted_is_said,
+    an_image_that_is_missing_is_said,
+    an_image_is_built_from_its_sources,
+    an_engine_that_is_missing_is_said,
+    an_engine_elsewhere_is_refused,
+    a_job_in_a_container_uses_it_as_well,
+];
+
+/// A user that no machine knows.
+const STRANGER: u32 = 12345;
+
+/// Returns the wrapper with these arguments, with the image of this xp.
+fn wrapper<const N: usize>(t: &Context, arguments: [&str; N]) -> Xp {
+    let xp = t.program(&script(), arguments);
+    surroundings(t, xp)
+}
+
+fn surroundings(t: &Context, xp: Xp) -> Xp {
+    xp.env("XBUILDER_IMAGE", image_of_xp(t))
+        .env("XDG_RUNTIME_DIR", runtime(t))
+        // Where the repositories of the tests are.
+        .env("XBUILDER_MOUNTS", t.repositories())
+}
+
+fn script() -> String {
+    format!("{}/bin/x-platform", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn runtime(t: &Context) -> PathBuf {
+    let folder = t.folder().join("runtime");
+    fs::create_dir_all(&folder).expect("a folder");
+    folder
+}
+
+/// Returns the wrapper, run by a user who is not root.
+fn as_stranger<const N: usize>(t: &Context, app: &App<'_>, arguments: [&str; N]) -> Xp {
+    let socket = t.engine().host().strip_prefix("unix://").expect("a socket");
+    let group = fs::metadata(socket).expect("the engine's socket").gid();
+    let script = t.folder().join("x-platform");
+    fs::copy(self::script(), &script).expect("a copy of the wrapper");
+    runtime(t);
+    for folder in [t.folder(), app.repository.path()] {
+        let mut chown = Command::new("chown");
+        process::succeed(chown.args(["-hR", "12345:12345"]).arg(folder));
+    }
+    let mut xp = t.program("setpriv", ["--reuid", "12345", "--regid", "12345"]);
+    xp = xp.arg("--groups").arg(group.to_string()).arg(script);
+    let xp = arguments.into_iter().fold(xp, |xp, it| xp.arg(it));
+    surroundings(t, xp)
+}
+
+fn a_build_is_the_same(t: &Context) {
+    let app = App::with_scripts(
+        t,
+        "cache: [ /cache ]",
+        &["date > /cache/date; echo 1 > made"],
+    );
+    wrapper(t, ["build"])
+        .success()
+        .stdout_contains("built")
+        .stderr_contains("done in");
+    t.assert_built("app", &app.repository.head());
+    let list = t.engine().run(&app.image_of_head(), ["ls", "/src"]);
+    assert!(list.contains("made"), "{list}");
+    assert_eq!(t.containers(), [Value::Null; 0]);
+    // What one has done, the other finds.
+    t.xp(["plan", "--exit-code"]).success();
+    wrapper(t, ["plan", "--exit-code"]).success();
+    assert!(
+        runtime(t)
+            .join(format!("x-platform-{}", uid()))
+            .read_dir()
+            .expect("a folder")
+            .next()
+            .is_none()
+    );
+}
+
+fn uid() -> u32 {
+    rustix::process::getuid().as_raw()
+}
+
+fn files_belong_to_the_caller(t: &Context) {
+    let lines =
+        ["id -u > user; id -g >> user; touch $HOME/file /cache/file; mkdir -p a/b; touch a/b/c"];
+    let app = App::with_scripts(t, "cache: [ /cache ]", &lines);
+    as_stranger(t, &app, ["build"]).success();
+    assert_eq!(app.read("user"), "12345\n12345\n");
+    assert_owned_by(&t.dir(), STRANGER);
+    // Scripts of root leave nothing of root either.
+    app.set_scripts(
+        "user: root\ncache: [ /cache ]",
+        &["id -u > user; touch /cache/root"],
+    );
+    as_stranger(t, &app, ["build", "--force"]).success();
+    assert_eq!(app.read("user"), "0\n");
+    assert_owned_by(&t.dir(), STRANGER);
+    as_stranger(t, &app, ["sync"]).success();
+    as_stranger(t, &app, ["build", "--local", "--force"]).success();
+    for folder in [t.dir(), t.home(), runtime(t)] {
+        assert_owned_by(&folder, STRANGER);
+    }
+}
+
+fn files_of_root_belong_to_root(t: &Context) {
+    let app = App::with_scripts(
+        t,
+        "user: \"4321:4322\"\ncache: [ /cache ]",
+        &["touch made /cache/made"],
+    );
+    wrapper(t, ["build"]).success();
+    assert!(app.export("made").exists());
+    assert_owned_by(&t.dir(), uid());
+}
+
+fn a_subfolder_and_strange_names_are_no_problem(t: &Context) {
+    let app = App::with_scripts(t, "cache: [ /cache ]", &["touch made /cache/made"]);
+    let folder = t.folder().join("a, \"b\": 'c' $d");
+    fs::rename(t.dir(), &folder).expect("the folder can be renamed");
+    let below = folder.join("docs/of it");
+    fs::create_dir_all(&below).expect("a folder");
+    wrapper(t, ["build"]).dir(&below).success();
+    assert!(folder.join(".xp/build/app/made").exists());
+    // By its path, from elsewhere, and through a link.
+    let link = t.folder().join("link");
+    symlink(&folder, &link).expect("a link");
+    for name in ["-C", "-f"] {
+        let path = if name == "-C" {
+            link.clone()
+        } else {
+            folder.join("x-platform.yml")
+        };
+        let plan = wrapper(t, ["plan", "--exit-code", name]).arg(path);
+        plan.dir(t.home()).success();
+    }
+    assert!(app.is_built());
+}
+
+fn worktrees_and_borrowed_objects_are_seen(t: &Context) {
+    let app = App::with_scripts(t, "", &["cat file .git > read"]);
+    t.xp(["sync"]).success();
+    let elsewhere = t.folder().join("elsewhere");
+    fs::create_dir_all(&elsewhere).expect("a folder");
+    // The working copy is one of git's worktrees, whose repository is elsewhere.
+    let copy = t.dir().join("src/app");
+    fs::rename(&copy, elsewhere.join("main")).expect("the working copy can be moved");
+    let path = copy.display().to_string();
+    t.git("../elsewhere/main", &["worktree", "add", "--detach", &path]);
+    t.write("src/app/file", "changed\n");
+    wrapper(t, ["build", "--local"]).success();
+    let read = t.read("src/app/read");
+    assert!(
+        read.contains("changed") && read.contains("gitdir: "),
+        "{read}"
+    );
+
+    // One that borrows its objects.
+    app.set_scripts("", &["true"]);
+    t.git(
+        "../elsewhere/main",
+        &["worktree", "remove", "--force", &path],
+    );
+    let main = elsewhere.join("main").display().to_string();
+    t.git(".", &["clone", "--quiet", "--shared", &main, "src/app"]);
+    t.git(
+        "src/app",
+        &["remote", "set-url", "origin", &app.repository.url_file()],
+    );
+    wrapper(t, ["build", "--force"]).success();
+    t.assert_built("app", &app.repository.head());
+}
+
+fn failures_keep_their_exit_code(t: &Context) {
+    let app = App::with_scripts(t, "", &["exit 7"]);
+    let source = t.dir().join(".xp/build/app").display().to_string();
+    wrapper(t, ["build"])
+        .failure(1)
+        .stderr_contains("exited with 7")
+        // What is typed by hand is typed outside.
+        .stderr_contains("docker run --rm")
+        .stderr_contains(&format!("src={source},dst=/workspace"));
+    wrapper(t, ["no-such-command"]).failure(2);
+    t.xp(["sync"]).success();
+    wrapper(t, ["run", "app", "--", "sh", "-c", "exit 42"]).failure(42);
+    wrapper(t, ["run", "app", "--", "cat"])
+        .stdin("through all of it")
+        .success()
+        .stdout_contains("through all of it");
+    drop(app);
+}
+
+fn signals_reach_xp(t: &Context) {
+    let _app = App::with_scripts(t, "", &["echo begun; sleep 1000"]);
+    for signal in [Signal::INT, Signal::TERM] {
+        let mut running = wrapper(t, ["build", "--force"]).spawn();
+        running.wait_for_output("app | begun");
+        running.signal(signal);
+        assert_eq!(running.wait().status.code(), Some(130));
+        assert_eq!(t.containers(), [Value::Null; 0]);
+    }
+}
+
+fn nothing_works_on_for_a_client_that_was_killed(t: &Context) {
+    let app = App::with_scripts(t, "", &["echo begun; sleep 1000"]);
+    let mut running = wrapper(t, ["build"]).spawn();
+    running.wait_for_output("app | begun");
+    assert_eq!(t.containers().len(), 2, "xp's own, and the builder's");
+    running.kill();
+    wait_until("both containers are gone", || t.containers().is_empty());
+    // The folder is free.
+    app.set_scripts("", &["true"]);
+    wrapper(t, ["build"]).success();
+}
+
+fn a_terminal_is_one_in_there(t: &Context) {
+    let _app = App::with_scripts(t, "", &["true"]);
+    t.xp(["sync"]).success();
+    let script = "stty size; tty > /dev/null && echo is one; read line; echo \"got $line\"; exit 3";
+    let mut terminal = wrapper(t, ["run", "app", "--", "sh", "-c", script]).in_terminal(91, 23);
+    terminal.wait_for("is one");
+    terminal.wait_for("23 91");
+    terminal.type_keys("hello\r");
+    terminal.wait_for("got hello");
+    assert_eq!(terminal.wait().0.code(), Some(3));
+
+    let terminal = wrapper(t, ["build"]).in_terminal(91, 23);
+    let (status, _) = terminal.wait();
+    assert!(status.success());
+}
+
+fn variables_go_by_their_names(t: &Context) {
+    let keys = "env: { COLOUR: \"${{ env.COLOUR }}\", BOTH: \"${{env.ONE}}-${{ env.TWO }}\" }";
+    let app = App::with_scripts(t, keys, &["echo $COLOUR $BOTH $CI > variables"]);
+    // The client is the real one; what it is told is written down.
+    let told = t.folder().join("told");
+    let client = t.folder().join("client");
+    let text = format!(
+        "#!/bin/sh\necho \"$@\" >> '{}'\nexec docker \"$@\"\n",
+        told.display()
+    );
+    crate::repository::write_file(&client, &text);
+    let build = wrapper(t, ["build"])
+        .env("XBUILDER_ENGINE", &client)
+        .env("COLOUR", "deep red")
+        .env("ONE", "1")
+        .env("TWO", "2")
+        .env("NOT_NAMED", "hidden-1")
+        .env("NAMED_1", "hidden-4")
+        .env("NAMED_2", "hidden-5")
+        .env("XBUILDER_ENV", "NAMED_1,NAMED_2,MISSING")
+        .env("XP_LATER", "hidden-2")
+        .env("https_proxy", "http://user:hidden-3@proxy.example.com");
+    build.success();
+    assert_eq!(app.read("variables"), "deep red 1-2 true\n");
+    let told = fs::read_to_string(told).expect("what the client was told");
+    for name in [
+        "COLOUR",
+        "ONE",
+        "TWO",
+        "XP_LATER",
+        "https_proxy",
+        "NAMED_1",
+        "NAMED_2",
+    ] {
+        assert!(told.contains(&format!("--env {name} ")), "{name}: {told}");
+    }
+    for value in ["deep red", "hidden", "NOT_NAMED", "--env MISSING"] {
+        assert!(!told.contains(value), "{value}: {told}");
+    }
+    t.xp(["sync"])
+        .env("COLOUR", "")
+        .env("ONE", "")
+        .env("TWO", "")
+        .success();
+    wrapper(
+        t,
+        [
+            "run",
+            "--env",
+            "GIVEN",
+            "app",
+            "--",
+            "sh",
+            "-c",
+            "echo $GIVEN",
+        ],
+    )
+    .env("COLOUR", "")
+    .env("ONE", "")
+    .env("TWO", "")
+    .env("GIVEN", "by its name")
+    .success()
+    .stdout_contains("by its name");
+}
+
+fn the_home_is_that_of_the_caller(t: &Context) {
+    t.write("../home/.ssh/key", "key");
+    let socket = t.folder().join("agent.sock");
+    let _agent = UnixListener::bind(&socket).expect("a socket");
+    let keys = "ssh: true\nsocket: true\nmounts: [ \"~/.ssh/key:/key\" ]";
+    let lines =
+        ["cat /key > read; test -S $SSH_AUTH_SOCK; test -w /var/run/docker.sock; ! echo x > /key"];
+    let app = App::with_scripts(t, keys, &lines);
+    wrapper(t, ["build"])
+        .env("SSH_AUTH_SOCK", &socket)
+        .success();
+    assert_eq!(app.read("read"), "key");
+}
+
+fn a_working_copy_is_built_in_place(t: &Context) {
+    let app = App::with_scripts(
+        t,
+        "cache: [ /workspace/node_modules ]",
+        &["touch made; cat file"],
+    );
+    app.repository.commit(&[("file", "1\n")], "A file");
+    wrapper(t, ["sync"]).success();
+    t.write("src/app/file", "changed here\n");
+    wrapper(t, ["build", "--local"])
+        .success()
+        .stderr_contains("app | changed here");
+    assert!(t.exists("src/app/made"));
+    assert!(!t.exists("src/app/node_modules"), "only mounted upon");
+}
+
+fn what_is_not_mounted_is_said(t: &Context) {
+    t.write("../home/own/file", "own");
+    let app = App::with_scripts(t, "mounts: [ \"~/own:/own\" ]", &["cat /own/file"]);
+    // The rest of the home folder is not there.
+    wrapper(t, ["build"])
+        .failure(1)
+        .stderr_contains("/home/own to be mounted at /own")
+        .stderr_contains("XBUILDER_MOUNTS");
+    let own = t.home().join("own");
+    let mounts = format!("{}:{}", t.repositories().display(), own.display());
+    wrapper(t, ["build"])
+        .env("XBUILDER_MOUNTS", mounts)
+        .success();
+    assert!(app.is_built());
+    wrapper(t, ["plan"])
+        .env("XBUILDER_MOUNTS", "/no/such/folder")
+        .failure(3)
+        .stderr_contains("error: XBUILDER_MOUNTS names /no/such/folder, and nothing is there");
+}
+
+fn an_image_that_is_missing_is_said(t: &Context) {
+    let image = format!("127.0.0.1:{}/x-platform:1", t.closed_port());
+    let run = t.program(&script(), ["plan"]).env("XBUILDER_IMAGE", &image);
+    run.failure(3)
+        .stderr_contains(&format!(
+            "error: the engine has no image {image}, and it cannot be pulled"
+        ))
+        .stderr_contains("hint: let XBUILDER_IMAGE name an image of xp");
+}
+
+fn an_image_is_built_from_its_sources(t: &Context) {
+    let app = App::with_scripts(t, "", &["true"]);
+    let image = t.image("built:1");
+    let text = fs::read_to_string(script()).expect("the wrapper");
+    let text = text.replace(
+        "default_image=x-platform:newest",
+        &format!("default_image={image}"),
+    );
+    assert!(text.contains(&image), "a team's own image");
+    t.write("bin/x-platform", &text);
+    let sources = t.folder().join("sources of xp");
+    let dockerfile = format!("FROM {}\n", image_of_xp(t));
+    crate::repository::write_file(&sources.join("docker/Dockerfile"), &dockerfile);
+    let build = || {
+        let script = t.dir().join("bin/x-platform").display().to_string();
+        let xp = surroundings(t, t.program(&script, ["build"]));
+        xp.env_remove("XBUILDER_IMAGE")
+            .env("XBUILDER_SOURCES", &sources)
+    };
+    build().success().stderr_contains(&format!(
+        "the engine has no image {image}: it is built from "
+    ));
+    assert!(app.is_built());
+    build()
+        .success()
+        .does_not_contain("the engine has no image");
+}
+
+fn an_engine_that_is_missing_is_said(t: &Context) {
+    let run = wrapper(t, ["plan"]).env("DOCKER_HOST", "unix:///no/such.sock");
+    run.failure(3)
+        .stderr_contains("error: the container engine does not answer\ncause: ")
+        .stderr_contains("hint: is it started");
+    wrapper(t, ["plan"])
+        .env("XBUILDER_ENGINE", "no-such-client")
+        .failure(3)
+        .stderr_contains("error: there is no `no-such-client` in the PATH");
+}
+
+fn an_engine_elsewhere_is_refused(t: &Context) {
+    let run = wrapper(t, ["plan"]).env("DOCKER_HOST", "ssh://nobody@127.0.0.1:1");
+    run.failure(3).stderr_contains("does not answer");
+}
+
+fn a_job_in_a_container_uses_it_as_well(t: &Context) {
+    let app = App::with_scripts(t, "cache: [ /cache ]", &["touch made /cache/made"]);
+    // The image of a job that has Docker's client, and the socket of the machine's engine.
+    let root = t.folder().join("job/root");
+    t.copy_program("docker", &root);
+    fs::copy(script(), root.join("bin/x-platform")).expect("a copy of the wrapper");
+    let dockerfile = format!("FROM {}\nCOPY root /\n", t.engine().busybox());
+    crate::repository::write_file(&t.folder().join("job/Dockerfile"), &dockerfile);
+    let image = t.image("job");
+    let job = t.folder().join("job");
+    let mut build = t.engine().client();
+    process::succeed(build.args(["build", "--quiet", "--tag", &image]).arg(job));
+
+    let socket = t.engine().host().strip_prefix("unix://").expect("a socket");
+    let mount = |source: &Path, target: &str| format!("{}:{target}", source.display());
+    let repositories = t.repositories();
+    let run = t.program(
+        "docker",
+        ["run", "--rm", "--network", "host", "--workdir", "/builds/x"],
+    );
+    let run = run
+        .arg("--volume")
+        .arg(mount(&t.dir(), "/builds/x"))
+        .arg("--volume")
+        .arg(mount(&repositories, &repositories.display().to_string()))
+        .arg("--volume")
+        .arg(mount(Path::new(socket), "/var/run/docker.sock"))
+        .arg("--env")
+        .arg(format!("XBUILDER_IMAGE={}", image_of_xp(t)))
+        .args([image.as_str(), "x-platform", "build"]);
+    run.success();
+    assert!(
+        app.export("made").exists(),
+        "the files are those of the machine"
+    );
+    assert!(app.is_built());
+    assert_eq!(t.containers(), [Value::Null; 0]);
+}
