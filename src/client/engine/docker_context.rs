@@ -9,7 +9,6 @@ use thiserror::Error;
 
 use super::tls::EngineTls;
 use crate::error::{Diagnostic, Exit};
-use crate::manifest::suggest::nearest;
 
 /// A context of docker's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +54,10 @@ impl Diagnostic for DockerContextError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::Missing { name, known, .. } => {
-                let near = nearest(name, known.iter().map(String::as_str));
+                let allowed = (name.chars().count() / 3).clamp(1, 4);
+                let away = |known: &&String| strsim::damerau_levenshtein(name, known);
+                let near = known.iter().filter(|known| away(known) <= allowed);
+                let near = near.min_by_key(away);
                 let there = match (near, known.is_empty()) {
                     (Some(near), _) => format!("did you mean `{near}`?"),
                     (None, true) => "there are no contexts but `default`".to_owned(),

@@ -222,6 +222,9 @@ pub(super) fn hint(address: &str, words: &str) -> String {
         .map(|user| format!("{user}@"))
         .unwrap_or_default();
     let login = format!("ssh {port}{user}{}", host.host);
+    if says(&["`ssh` cannot be run"]) {
+        return "install OpenSSH's client".to_owned();
+    }
     if says(&["remote host identification has changed"]) {
         let name = match host.port {
             Some(port) => format!("'[{}]:{port}'", host.host),
@@ -272,9 +275,6 @@ pub(super) fn hint(address: &str, words: &str) -> String {
             "start the engine on {}, or name its socket: ssh://{user}{}/path/docker.sock",
             host.host, host.host
         );
-    }
-    if says(&["`ssh` cannot be run"]) {
-        return "install OpenSSH's client".to_owned();
     }
     format!("`{login} docker version` must work without a question")
 }
