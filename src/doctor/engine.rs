@@ -168,7 +168,11 @@ fn silent(facts: &EngineFacts, trouble: &Trouble) -> Finding {
         ));
     }
     // Those of the error are general, and these know more.
-    if !fixes.is_empty() {
+    // What ssh or TLS says of the way to another machine, nothing here knows better.
+    finding.fixes.retain(|fix| !fix.contains("`xp doctor`"));
+    if facts.socket.is_none() {
+        finding.fixes.extend(fixes);
+    } else if !fixes.is_empty() {
         finding.fixes = fixes;
     }
     finding

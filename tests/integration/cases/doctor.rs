@@ -208,10 +208,10 @@ fn an_engine_that_does_not_run_hides_nothing_else(t: &Context) {
     let remote = format!("tcp://127.0.0.1:{}", t.closed_port());
     let findings = Findings::of(t, t.xp(["doctor"]).env("DOCKER_HOST", &remote), 3);
     says(findings.only("engine", "error"), &remote);
-    let wrong = t.xp(["doctor"]).env("DOCKER_HOST", "ssh://somewhere");
+    let wrong = t.xp(["doctor"]).env("DOCKER_HOST", "ftp://somewhere");
     says(
         Findings::of(t, wrong, 2).only("engine", "error"),
-        "ssh://somewhere",
+        "ftp://somewhere",
     );
     // What other commands say leads here.
     t.xp(["plan"])
