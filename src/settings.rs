@@ -5,7 +5,7 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use crate::cli::{ColorChoice, Global, LogPrefixChoice};
-use crate::client::engine::EngineSettings;
+use crate::client::engine::{EngineSettings, EngineTls, Sees, docker_context};
 use crate::client::git;
 use crate::client::http::Proxies;
 use crate::client::registry::RegistrySettings;
@@ -124,11 +124,6 @@ impl Settings {
             Ci::GitHub => get("GITHUB_WORKSPACE").map(PathBuf::from),
             _ => None,
         };
-        let tls = get("DOCKER_TLS_VERIFY").and_then(|_| {
-            get("DOCKER_CERT_PATH")
-                .map(PathBuf::from)
-                .or_else(|| docker_config.clone())
-        });
         let mut certificates: Vec<PathBuf> = config_home
             .iter()
             .map(|config| config.join("docker/certs.d"))
@@ -150,12 +145,7 @@ impl Settings {
                 ci,
                 workspace,
             },
-            engine: EngineSettings {
-                address: get("DOCKER_HOST")
-                    .unwrap_or_else(|| engine_address(get("XDG_RUNTIME_DIR").as_deref())),
-                tls,
-                buildkit: get("DOCKER_BUILDKIT").is_none_or(|value| value != "0"),
-            },
+            engine: engine(&get, docker_config.as_deref()),
             registry: RegistrySettings {
                 docker_config,
                 certificates,
@@ -256,6 +246,56 @@ fn environment() -> BTreeMap<String, String> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()
+}
+
+/// Returns where the engine is: what `DOCKER_HOST` says, else a context of docker's, else a socket.
+fn engine(get: &impl Fn(&str) -> Option<String>, docker_config: Option<&Path>) -> EngineSettings {
+    let mut settings = EngineSettings {
+        address: engine_address(get("XDG_RUNTIME_DIR").as_deref()),
+        buildkit: get("DOCKER_BUILDKIT").is_none_or(|value| value != "0"),
+        sees: match get("XP_REMOTE_ENGINE").as_deref() {
+            None => Sees::Unknown,
+            Some("0" | "false" | "no") => Sees::Everything,
+            Some(_) => Sees::Nothing,
+        },
+        ..EngineSettings::default()
+    };
+    if let Some(address) = get("DOCKER_HOST") {
+        settings.address = address;
+        settings.tls = tls_of_environment(get, docker_config);
+        return settings;
+    }
+    match docker_context(docker_config, get("DOCKER_CONTEXT").as_deref()) {
+        Ok(Some(context)) => {
+            settings.address = context.address;
+            settings.tls = context.tls;
+            settings.context = Some(context.name);
+        }
+        Ok(None) => {}
+        Err(error) => settings.wrong = Some(error),
+    }
+    settings
+}
+
+/// Returns what `DOCKER_TLS_VERIFY` and `DOCKER_TLS` ask for, as docker takes them.
+fn tls_of_environment(
+    get: &impl Fn(&str) -> Option<String>,
+    docker_config: Option<&Path>,
+) -> Option<EngineTls> {
+    let verify = get("DOCKER_TLS_VERIFY").is_some();
+    if !verify && get("DOCKER_TLS").is_none() {
+        return None;
+    }
+    let named = get("DOCKER_CERT_PATH").map(PathBuf::from);
+    let folder = named.or_else(|| docker_config.map(Path::to_owned))?;
+    let file = |name: &str| folder.join(name);
+    let exists = |name: &str| file(name).exists();
+    Some(EngineTls {
+        // Where the engine is to be verified, a file that is missing is an error.
+        authority: (verify || exists("ca.pem")).then(|| file("ca.pem")),
+        identity: (verify || exists("cert.pem")).then(|| (file("cert.pem"), file("key.pem"))),
+        verify,
+    })
 }
 
 /// Returns the system's socket, or that of a rootless engine where only it exists.

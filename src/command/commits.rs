@@ -9,7 +9,7 @@ use crate::cli::{References, Selection};
 use crate::client::git::GitClient;
 use crate::error::Failure;
 use crate::event::Event;
-use crate::history::{self, Part, Reach, Search};
+use crate::history::{self, Extent, Part, Search};
 use crate::manifest::ServiceName;
 use crate::resolve::{self, Request, Resolution, ResolveErrors};
 use crate::source::{CommitId, GitReference, Origin, ResolvedReference, ServiceSource};
@@ -141,12 +141,12 @@ pub fn origins(
 
 /// Finds what is built of each service with `git.path`: the last commit that touched its folders.
 ///
-/// What cannot be told within that reach is left out.
+/// What cannot be told within that extent is left out.
 pub async fn narrow(
     session: &Session,
     git: &GitClient,
     sources: BTreeMap<ServiceName, ServiceSource>,
-    reach: Reach<'_>,
+    extent: Extent<'_>,
 ) -> Result<BTreeMap<ServiceName, ServiceSource>, Failure> {
     let mut parts = Vec::new();
     for (name, source) in &sources {
@@ -173,7 +173,7 @@ pub async fn narrow(
         layout: &session.layout,
         events: &session.events,
         cancel: &session.cancel,
-        reach,
+        extent,
     };
     let found = history::last_touched(&search, parts).await?;
     if !found.wrong.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 use tokio_util::sync::CancellationToken;
 
 use super::commits::{narrow, resolve, select};
@@ -19,7 +19,7 @@ use crate::error::Failure;
 use crate::event::Event;
 use crate::execute::lock::FolderLock;
 use crate::execute::{Context, Sources};
-use crate::history::Reach;
+use crate::history::Extent;
 use crate::inspect;
 use crate::manifest::ServiceName;
 use crate::plan::{Draft, Folders, Inventory, Options, Plan};
@@ -105,7 +105,7 @@ pub async fn resolved(
             Some(locked) => locked.sources(session, &concerned),
             None => {
                 let sources = resolve(session, &git, &remote, &args.references).await?;
-                narrow(session, &git, sources, Reach::Remotes(lock)).await
+                narrow(session, &git, sources, Extent::Remotes(lock)).await
             }
         }
     };
@@ -241,6 +241,7 @@ pub fn context(
         engine,
         facts,
         reach: OnceCell::new(),
+        sending: Mutex::default(),
         registry,
         sources: sources(session, git, cancel.clone()),
         events: session.events.clone(),

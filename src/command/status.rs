@@ -10,7 +10,7 @@ use crate::client::engine::EngineFacts;
 use crate::client::git::GitClient;
 use crate::error::{Exit, Failure, render};
 use crate::event::{Event, Unit};
-use crate::history::Reach;
+use crate::history::Extent;
 use crate::image::{EngineImage, ImageReference, ImageRepository};
 use crate::inspect::{self, Found};
 use crate::manifest::ServiceName;
@@ -167,7 +167,7 @@ async fn built(
         service.is_some_and(|service| service.git.path.is_none())
     });
     let whole: BTreeMap<ServiceName, ServiceSource> = whole.collect();
-    match commits::narrow(session, git, sources, Reach::Here).await {
+    match commits::narrow(session, git, sources, Extent::Here).await {
         Ok(narrowed) => {
             let unknown = all.iter().filter(|name| !narrowed.contains_key(*name));
             let unknown: Vec<&str> = unknown.map(ServiceName::as_str).collect();

@@ -7,8 +7,8 @@ use crate::client::engine::ProgramSpec;
 use crate::console::{Connection, Signals, attach};
 use crate::error::{Exit, Failure};
 use crate::event::{Phase, Unit};
-use crate::execute::Stop;
 use crate::execute::session::Session as Container;
+use crate::execute::{StepError, Stop};
 use crate::manifest::Service;
 use crate::plan::ContainerStep;
 
@@ -65,17 +65,7 @@ pub async fn carry_out(
     let opened = Container::open(&context, &unit, &step, &state, stopped).await;
     let container = opened.map_err(|stop| match stop {
         Stop::Cancelled => Failure::silent(Exit::Interrupted),
-        Stop::Failed(error) => {
-            let failed = error.in_phase(Phase::Container, None);
-            let exit = if failed.outside {
-                Exit::Outside
-            } else {
-                Exit::ServiceFailed
-            };
-            let hints = failed.hints.iter().map(|hint| format!("\nhint: {hint}"));
-            let hints: String = hints.collect();
-            Failure::rendered(exit, format!("error: {unit}: {}{hints}", failed.message))
-        }
+        Stop::Failed(error) => failed(&unit, error),
     })?;
     // Nothing of xp's own stands in the terminal from here on, and signals are the program's.
     session.reporter.finish();
@@ -95,11 +85,24 @@ pub async fn carry_out(
             "signals cannot be received: {error}"
         ))),
     };
-    container.end().await;
+    let ended = container.end(&context).await;
+    ended.map_err(|error| failed(&unit, error))?;
     match u8::try_from(code?).unwrap_or(u8::MAX) {
         0 => Ok(()),
         code => Err(Failure::silent(Exit::Program(code))),
     }
+}
+
+fn failed(unit: &Unit, error: StepError) -> Failure {
+    let failed = error.in_phase(Phase::Container, None);
+    let exit = if failed.outside {
+        Exit::Outside
+    } else {
+        Exit::ServiceFailed
+    };
+    let hints = failed.hints.iter().map(|hint| format!("\nhint: {hint}"));
+    let hints: String = hints.collect();
+    Failure::rendered(exit, format!("error: {unit}: {}{hints}", failed.message))
 }
 
 /// Returns a folder of the container; one that is relative starts from that of the scripts.

@@ -11,7 +11,7 @@ use super::stages;
 use crate::client::engine::{Engine, EngineFacts};
 use crate::error::Failure;
 use crate::execute::{self, Context, UnitState, lock};
-use crate::history::Reach;
+use crate::history::Extent;
 use crate::inspect;
 use crate::local::{self, LocalError};
 use crate::manifest::{Builder, BuilderImage, Service, ServiceName};
@@ -100,7 +100,7 @@ pub async fn sources(
         return Ok(found);
     }
     // A history that is not here is not fetched: then the checked out commit stands for the folder's.
-    let narrowed = narrow(session, &session.git()?, found.clone(), Reach::Here).await?;
+    let narrowed = narrow(session, &session.git()?, found.clone(), Extent::Here).await?;
     let mut sources = local::at_their_commits(&session.manifest, narrowed).await?;
     for (name, source) in found {
         sources.entry(name).or_insert(source);

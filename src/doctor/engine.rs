@@ -12,8 +12,8 @@ pub struct EngineFacts {
     pub is_named: bool,
     /// What is at the address, where that is a file of this machine.
     pub socket: Option<Socket>,
-    /// The context of docker's that is in use, where it is not the default one.
-    pub context: Option<Context>,
+    /// The context of docker's that names it.
+    pub context: Option<String>,
     /// Other sockets of engines that are there.
     pub others: Vec<String>,
     /// Whether xp runs in a container.
@@ -61,15 +61,6 @@ pub struct OwnContainer {
     pub folders: Vec<(String, Result<String, Trouble>)>,
 }
 
-/// A context of docker's.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Context {
-    /// Its name.
-    pub name: String,
-    /// Where its engine is; none where its files do not tell.
-    pub address: Option<String>,
-}
-
 /// What an engine says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineAnswer {
@@ -99,11 +90,10 @@ pub struct EngineAnswer {
 
 /// Tells what is wrong with the engine.
 pub fn engine(facts: &EngineFacts) -> Section {
-    let (summary, mut findings) = match &facts.answer {
+    let (summary, findings) = match &facts.answer {
         Ok(answer) => (summary(facts, answer), answered(facts, answer)),
         Err(trouble) => (facts.address.clone(), vec![silent(facts, trouble)]),
     };
-    findings.extend(context(facts));
     Section {
         subject: Subject::Engine,
         summary,
@@ -135,15 +125,9 @@ fn summary(facts: &EngineFacts, answer: &EngineAnswer) -> String {
 fn silent(facts: &EngineFacts, trouble: &Trouble) -> Finding {
     let mut finding = Finding::of(trouble);
     let mut fixes = Vec::new();
-    if let Some(Context {
-        name,
-        address: Some(address),
-    }) = &facts.context
-        && !facts.is_named
-        && *address != facts.address
-    {
+    if let Some(name) = &facts.context {
         fixes.push(format!(
-            "docker's context `{name}` leads to another engine: `export DOCKER_HOST={address}`"
+            "docker's context `{name}` names it: `docker context use default` goes back to the engine of this machine"
         ));
     }
     for other in facts.others.iter().filter(|other| **other != facts.address) {
@@ -184,7 +168,11 @@ fn silent(facts: &EngineFacts, trouble: &Trouble) -> Finding {
         ));
     }
     // Those of the error are general, and these know more.
-    if !fixes.is_empty() {
+    // What ssh or TLS says of the way to another machine, nothing here knows better.
+    finding.fixes.retain(|fix| !fix.contains("`xp doctor`"));
+    if facts.socket.is_none() {
+        finding.fixes.extend(fixes);
+    } else if !fixes.is_empty() {
         finding.fixes = fixes;
     }
     finding
@@ -232,11 +220,11 @@ fn answered(facts: &EngineFacts, answer: &EngineAnswer) -> Vec<Finding> {
             .fix("if they are to run here, let DOCKER_HOST name an engine of this machine's kind"),
         );
     }
-    findings.extend(remote(facts));
+    findings.extend(way(facts));
     match &facts.own {
         Some(own) => findings.extend(mounted(own)),
         None if facts.in_container => findings.push(Finding::note(
-            "xp runs in a container that the engine does not know: what it mounts must have the same path on the engine's machine",
+            "xp runs in a container that the engine does not know: where it does not see the files here, they are sent to it and results are brought back",
         )),
         None => {}
     }
@@ -274,46 +262,33 @@ fn mounted(own: &OwnContainer) -> Vec<Finding> {
     std::iter::once(Finding::ok(said)).chain(folders).collect()
 }
 
-/// Builder containers mount folders of the engine's machine.
-fn remote(facts: &EngineFacts) -> Option<Finding> {
-    let rest = facts
-        .address
-        .split_once("://")
-        .filter(|(scheme, _)| *scheme != "unix")?;
-    let host = rest.1.split('/').next().unwrap_or_default();
-    let is_local =
-        host.starts_with("127.") || host.starts_with("localhost") || host.starts_with("[::1]");
-    let text = format!("the engine is reached by the network, at {}", facts.address);
-    let finding = match is_local {
-        true => Finding::note(text),
-        false => Finding::warning(text),
-    };
-    Some(
-        finding
-            .because("scripts run in containers that mount the platform's folder, which a remote engine does not have")
-            .fix("use an engine of this machine, or run xp on the engine's"),
-    )
-}
-
-fn context(facts: &EngineFacts) -> Option<Finding> {
-    let context = facts.context.as_ref().filter(|_| !facts.is_named)?;
-    let address = context.address.as_deref();
-    if address == Some(&facts.address) {
-        return None;
+/// Builder containers mount folders of the engine's machine, where that has them.
+fn way(facts: &EngineFacts) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if let Some(name) = &facts.context {
+        findings.push(Finding::ok(format!("docker's context `{name}` names it")));
     }
-    let finding = Finding::warning(format!(
-        "docker's context `{}` is in use, and xp does not look at contexts: it uses {}",
-        context.name, facts.address
-    ));
-    Some(match address {
-        Some(address) => finding.fix(format!(
-            "`export DOCKER_HOST={address}` makes both use that engine"
-        )),
-        None => finding.fix(format!(
-            "`docker context inspect {}` tells the address, for DOCKER_HOST",
-            context.name
-        )),
-    })
+    let rest = facts.address.split_once("://");
+    if let Some((scheme, rest)) = rest.filter(|(scheme, _)| *scheme != "unix") {
+        let host = rest.split('/').next().unwrap_or_default();
+        let loopback = ["127.", "localhost", "[::1]"];
+        let is_local = scheme != "ssh" && loopback.iter().any(|it| host.starts_with(it));
+        let way = if scheme == "ssh" {
+            "ssh"
+        } else {
+            "the network"
+        };
+        let where_it_is = match is_local {
+            true => "where it does not see this machine's files",
+            false => "as it does not see this machine's files",
+        };
+        findings.push(
+            Finding::note(format!("the engine is reached by {way}, at {}", facts.address)).because(format!(
+                "{where_it_is}, sources are sent to it and results are brought back; XP_REMOTE_ENGINE=0 says that it sees them"
+            )),
+        );
+    }
+    findings
 }
 
 /// Pushes and pulls are the engine's, and it has proxies of its own.

@@ -20,7 +20,7 @@ use crate::error::Exit;
 
 pub use builders::{BuilderFacts, BuilderWhere, builders};
 pub use document::schema;
-pub use engine::{Context, EngineAnswer, EngineFacts, OwnContainer, Socket, engine};
+pub use engine::{EngineAnswer, EngineFacts, OwnContainer, Socket, engine};
 pub use machine::{CacheState, MachineFacts, Program, ProxyFacts, Space, machine};
 pub use manifest::{ManifestFacts, ManifestProblem, manifest};
 pub use registry::{CredentialOrigin, PushAnswer, RegistryFacts, RepositoryFacts, registry};

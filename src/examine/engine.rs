@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, access};
 
 use super::machine::proxies;
-use super::{EngineState, Surroundings, docker_context, files};
+use super::{EngineState, Surroundings, files};
 use crate::client::engine::{Engine, EngineDescription};
 use crate::doctor::{EngineAnswer, EngineFacts, OwnContainer, ProxyFacts, Socket, Trouble};
 use crate::execute::reach::Reach;
@@ -19,9 +19,11 @@ pub(super) async fn engine(surroundings: &Surroundings<'_>) -> EngineFacts {
     let what = format!("the container engine at {address}");
     let asked = surroundings.limited(what, async {
         let engine = Engine::connect(&settings.engine).await?;
-        let (description, images, reach) =
-            tokio::join!(engine.describe(), engine.images(), Reach::find(&engine));
-        description.map(|description| (description, images.ok(), reach.ok()))
+        let (description, images, own) =
+            tokio::join!(engine.describe(), engine.images(), engine.own_container());
+        // No file is written to find out more.
+        let reach = own.ok().flatten().map(Reach::Mounted);
+        description.map(|description| (description, images.ok(), reach))
     });
     let asked = asked.await;
     let (answer, state, reach) = match asked {
@@ -41,10 +43,7 @@ pub(super) async fn engine(surroundings: &Surroundings<'_>) -> EngineFacts {
     EngineFacts {
         is_named: is_set("DOCKER_HOST"),
         socket: path.map(|path| socket(path, user(surroundings))),
-        context: docker_context::current(
-            settings.registry.docker_config.as_deref(),
-            variable("DOCKER_CONTEXT"),
-        ),
+        context: settings.engine.context.clone(),
         others: others(surroundings, path),
         in_container: in_container.iter().any(|path| Path::new(path).exists()),
         own: reach.and_then(|reach| own_container(surroundings, &reach)),

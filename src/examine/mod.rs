@@ -5,7 +5,6 @@
 //! each repository that is pushed to, is cancelled at once.
 
 mod builders;
-mod docker_context;
 mod engine;
 mod files;
 mod machine;

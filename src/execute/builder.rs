@@ -6,16 +6,17 @@ use std::path::{Path, PathBuf};
 
 use super::mark::Mark;
 use super::reach::Reach;
+use super::remote::Away;
 use super::state::UnitState;
 use super::stop::{StepError, Stop};
-use super::{Context, LABEL_FOLDER, LABEL_SERVICE, by_hand};
+use super::{Context, LABEL_FOLDER, LABEL_SERVICE, by_hand, remote};
 use crate::client::engine::{Bind, BuilderContainer, ContainerSpec, CreatedContainer};
 use crate::event::{Event, Unit};
-use crate::manifest::BuilderUser;
-use crate::plan::{ContainerStep, ScriptStep};
+use crate::manifest::{BuilderUser, Mount};
+use crate::plan::{ContainerStep, ImageStep, ScriptStep};
 
 /// Where the engine's socket is in a container that may use it.
-const SOCKET: &str = "/var/run/docker.sock";
+pub(super) const SOCKET: &str = "/var/run/docker.sock";
 
 /// Where the ssh agent's socket is in a container that may use it.
 const SSH_AGENT: &str = "/run/xp-ssh-agent.sock";
@@ -30,6 +31,9 @@ pub struct Running {
     mark: Option<Mark>,
     /// What the container was started with.
     spec: ContainerSpec,
+    /// The files that were sent, where the engine does not see those of this machine.
+    away: Option<Away>,
+    unit: Unit,
     env_by_hand: BTreeMap<String, String>,
 }
 
@@ -51,12 +55,13 @@ pub async fn start(
         true => Some(Mark::new(&context.layout)?),
         false => None,
     };
-    begin(context, step, state, labels, mark, stopped).await
+    begin(context, unit, step, state, labels, mark, stopped).await
 }
 
 /// Starts a container with these labels, unless `stopped` comes first.
 pub async fn begin(
     context: &Context,
+    unit: &Unit,
     step: &ContainerStep,
     state: &UnitState,
     labels: HashMap<String, String>,
@@ -64,15 +69,40 @@ pub async fn begin(
     stopped: impl Future<Output = Stop>,
 ) -> Result<Running, Stop> {
     let reach = context.reach().await.map_err(StepError::from)?;
-    let files = files(context, reach, step, state)?;
-    let spec = spec(context, reach, step, state, labels, &files)?;
-    let mount_points = make_mount_points(step, &files);
+    let mut spec = spec(context, step, state, labels).await?;
+    let mut mount_points = Vec::new();
+    let mut away = None;
+    if let Reach::Remote(_) = reach {
+        // Nobody here has to write to what is there.
+        spec.owner = spec.user;
+        let prepared = Away::prepare(context, unit, step, state, spec.user);
+        let mut prepared = tokio::select! {
+            prepared = prepared => prepared?,
+            () = context.cancel.cancelled() => return Err(Stop::Cancelled),
+        };
+        spec.binds = std::mem::take(&mut prepared.binds);
+        spec.taken = std::mem::take(&mut prepared.taken);
+        away = Some(prepared);
+    } else {
+        if spec.user != spec.owner {
+            refuse_foreign_files(step, &spec.written)?;
+        }
+        let files = files(context, reach, step, state)?;
+        spec.binds = binds(reach, &files)?;
+        mount_points = make_mount_points(step, &files);
+    }
     // Not dropped half-way: a container that was created must be started or removed.
     let created = CreatedContainer::create(&context.engine, &spec)
         .await
         .map_err(StepError::from)?;
+    let ready = async {
+        if let Some(away) = &mut away {
+            away.send(context, unit, &created).await?;
+        }
+        created.start(&spec).await
+    };
     let started = tokio::select! {
-        started = created.start(&spec) => started.map_err(|error| StepError::from(error).into()),
+        started = ready => started.map_err(|error| StepError::from(error).into()),
         stop = stopped => Err(stop),
     };
     match started {
@@ -83,6 +113,8 @@ pub async fn begin(
             mark,
             env_by_hand: step.env_by_hand.clone(),
             spec,
+            away,
+            unit: unit.clone(),
         }),
         Err(stop) => {
             created.remove().await;
@@ -124,6 +156,10 @@ impl Running {
 
     /// Returns the command that repeats one item of a script by hand, where there is one.
     pub fn by_hand(&self, context: &Context, step: &ScriptStep) -> Option<String> {
+        // Nothing of this machine can be mounted there, and what was sent is gone.
+        if self.away.is_some() {
+            return None;
+        }
         let points = self.mount_points.iter();
         let mount_points: Vec<PathBuf> = match context.reach.get() {
             Some(reach) => points.map(|point| reach.typed(point)).collect(),
@@ -137,6 +173,22 @@ impl Running {
             ssh_agent: SSH_AGENT,
         };
         by_hand::script(&place, step)
+    }
+
+    /// Brings back what scripts made, where the engine does not see the files of this machine: of an export
+    /// what the image is built from. Where it does, it is here already.
+    pub async fn bring_back(
+        &self,
+        context: &Context,
+        image: Option<&ImageStep>,
+    ) -> Result<(), StepError> {
+        match &self.away {
+            None => Ok(()),
+            Some(away) => {
+                away.bring_back(context, &self.unit, &self.container, image)
+                    .await
+            }
+        }
     }
 
     /// Ends the container; what another user made in it belongs to the caller afterwards.
@@ -188,13 +240,12 @@ fn make_mount_points(step: &ContainerStep, files: &[Mounted]) -> Vec<PathBuf> {
     made
 }
 
-fn spec(
+/// Returns what the container is to be, without what is mounted in it.
+async fn spec(
     context: &Context,
-    reach: &Reach,
     step: &ContainerStep,
     state: &UnitState,
     labels: HashMap<String, String>,
-    files: &[Mounted],
 ) -> Result<ContainerSpec, Stop> {
     // The root of a rootless engine is the user that runs it.
     let owner = if context.facts.rootless {
@@ -211,9 +262,6 @@ fn spec(
     let written: Vec<String> = std::iter::once(step.workdir.clone())
         .chain(caches)
         .collect();
-    if user != owner {
-        refuse_foreign_files(step, &written)?;
-    }
     Ok(ContainerSpec {
         image: step.image.clone(),
         labels,
@@ -221,8 +269,9 @@ fn spec(
         user,
         owner,
         written,
-        groups: groups(context, step),
-        binds: binds(reach, files)?,
+        taken: Vec::new(),
+        groups: groups(context, step, user).await?,
+        binds: Vec::new(),
         network: step.network.clone(),
         memory: step.memory,
         nano_cpus: step.nano_cpus,
@@ -274,14 +323,25 @@ fn variables(context: &Context, step: &ContainerStep, state: &UnitState) -> Vec<
     variables
 }
 
-fn groups(context: &Context, step: &ContainerStep) -> Vec<u32> {
+async fn groups(
+    context: &Context,
+    step: &ContainerStep,
+    user: (u32, u32),
+) -> Result<Vec<u32>, StepError> {
     use std::os::unix::fs::MetadataExt as _;
+    if let Reach::Remote(_) = context.reach().await? {
+        let group = match step.socket && user.0 != 0 {
+            true => remote::socket_group(context, step).await?,
+            false => None,
+        };
+        return Ok(group.into_iter().collect());
+    }
     let socket = step.socket.then(|| engine_socket(context)).flatten();
-    socket
-        .and_then(|path| fs::metadata(path).ok())
+    let metadata = socket.and_then(|path| fs::metadata(path).ok());
+    Ok(metadata
         .map(|metadata| metadata.gid())
         .into_iter()
-        .collect()
+        .collect())
 }
 
 fn engine_socket(context: &Context) -> Option<PathBuf> {
@@ -313,6 +373,35 @@ fn binds(reach: &Reach, files: &[Mounted]) -> Result<Vec<Bind>, StepError> {
         })
     };
     files.iter().map(bind).collect()
+}
+
+/// Returns the file or folder of this machine that a mount names.
+pub(super) fn mount_source(
+    context: &Context,
+    reach: &Reach,
+    mount: &Mount,
+) -> Result<PathBuf, StepError> {
+    let source = match (mount.source.strip_prefix('~'), &context.caller.home) {
+        (Some(rest), Some(home)) => PathBuf::from(format!("{}{rest}", home.display())),
+        _ => context.folder.join(&mount.source),
+    };
+    if source.exists() {
+        return Ok(source);
+    }
+    // The engine would make an empty folder there, as root.
+    let error = StepError::plain(format!(
+        "there is no {} to be mounted at {}",
+        source.display(),
+        mount.target
+    ))
+    .hint("make it, or correct `dockerBuilder.mounts`");
+    Err(match reach {
+        Reach::Mounted(_) => error.hint(format!(
+            "xp runs in a container: where it is outside, mount it, for `bin/x-platform` with `XBUILDER_MOUNTS={}`",
+            source.display()
+        )),
+        Reach::Same | Reach::Remote(_) => error,
+    })
 }
 
 /// Returns what is to be mounted, that of outer folders first; folders of caches are made.
@@ -350,27 +439,7 @@ fn files(
         files.push(mounted(folder, path.clone(), false));
     }
     for mount in &step.mounts {
-        let source = match (mount.source.strip_prefix('~'), &context.caller.home) {
-            (Some(rest), Some(home)) => PathBuf::from(format!("{}{rest}", home.display())),
-            _ => context.folder.join(&mount.source),
-        };
-        if !source.exists() {
-            // The engine would make an empty folder there, as root.
-            let error = StepError::plain(format!(
-                "there is no {} to be mounted at {}",
-                source.display(),
-                mount.target
-            ))
-            .hint("make it, or correct `dockerBuilder.mounts`");
-            return Err(match reach {
-                Reach::Mounted(_) => error.hint(format!(
-                    "xp runs in a container: where it is outside, mount it, for `bin/x-platform` with `XBUILDER_MOUNTS={}`",
-                    source.display()
-                )),
-                Reach::Same => error,
-            }
-            .into());
-        }
+        let source = mount_source(context, reach, mount)?;
         files.push(mounted(&source, mount.target.clone(), mount.read_only));
     }
     if step.ssh {

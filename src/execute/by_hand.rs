@@ -138,6 +138,8 @@ fn mount(bind: &Bind, ssh_agent: &str) -> String {
             let folder: String = folder.collect();
             format!("type=volume,src={name}{folder},volume-nocopy")
         }
+        Source::Kept { name, .. } => format!("type=volume,src={name},volume-nocopy"),
+        Source::Fresh => "type=volume,volume-nocopy".to_owned(),
     };
     quoted(&format!("{source},{target}{mode}")).into_owned()
 }
@@ -174,6 +176,7 @@ mod tests {
             user: (1000, 100),
             owner: (1000, 100),
             written: vec!["/work".to_owned(), "/a b".to_owned()],
+            taken: Vec::new(),
             groups: vec![7],
             binds: vec![
                 bind("/p/a, b", "/work", false),

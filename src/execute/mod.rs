@@ -10,6 +10,7 @@ pub mod lock;
 mod mark;
 mod publish;
 pub mod reach;
+mod remote;
 pub mod rollout;
 mod scheduler;
 pub mod session;
@@ -21,7 +22,7 @@ mod unit;
 
 use std::path::PathBuf;
 
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 use tokio_util::sync::CancellationToken;
 
 pub use commits::{CommitsError, CommitsRequest, commits_between};
@@ -45,6 +46,8 @@ pub struct Context {
     pub facts: EngineFacts,
     /// How the engine sees the files of this machine, once it was asked for.
     pub reach: OnceCell<Reach>,
+    /// Held while objects of git are sent to a remote engine.
+    pub sending: Mutex<()>,
     /// The registries.
     pub registry: RegistryClient,
     /// The git remotes and the working copies.
@@ -72,7 +75,7 @@ impl Context {
     ///
     /// Where the engine does not answer.
     pub async fn reach(&self) -> Result<&Reach, EngineError> {
-        let find = || Reach::find(&self.engine);
+        let find = || Reach::find(&self.engine, self.layout.root());
         self.reach.get_or_try_init(find).await
     }
 }

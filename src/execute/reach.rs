@@ -15,6 +15,8 @@ pub enum Reach {
     /// xp runs in a container of the engine's, which knows of its files those that are mounted, by other
     /// paths.
     Mounted(OwnContainer),
+    /// Not at all: files are sent to the engine and brought back, from and to the machine of that name.
+    Remote(String),
 }
 
 /// Something is to be mounted that the engine cannot reach.
@@ -28,14 +30,19 @@ pub struct Unreached {
 }
 
 impl Reach {
-    /// Finds out; outside of containers the engine is not asked.
+    /// Finds out: by the container that xp runs in, else by showing the engine a file in `folder`, which
+    /// xp may write to.
     ///
     /// # Errors
     ///
     /// Where the engine does not answer.
-    pub async fn find(engine: &Engine) -> Result<Self, EngineError> {
+    pub async fn find(engine: &Engine, folder: &Path) -> Result<Self, EngineError> {
         let own = engine.own_container().await?;
-        Ok(own.map_or(Self::Same, Self::Mounted))
+        Ok(match own {
+            Some(own) if !engine.is_said_to_be_remote() => Self::Mounted(own),
+            _ if engine.sees(folder).await => Self::Same,
+            _ => Self::Remote(engine.own_machine()),
+        })
     }
 
     /// Returns what the engine is to mount where a container is to have a file or folder of this machine,
@@ -56,11 +63,15 @@ impl Reach {
 
     /// Returns a path as a person finds it on the engine's machine, and as nothing else is called there.
     pub fn shown(&self, path: &Path) -> String {
+        if let Self::Remote(machine) = self {
+            return format!("{machine}:{}", path.display());
+        }
         match self.source(path) {
             Ok((Source::Path(path), _)) => path,
             Ok((Source::Volume { name, folder }, _)) => {
                 format!("{name}:/{}", folder.unwrap_or_default())
             }
+            Ok(_) => path.display().to_string(),
             Err(error) => format!("{}:{}", error.container, path.display()),
         }
     }

@@ -40,7 +40,7 @@ impl Session {
             (LABEL_SESSION.to_owned(), reach.shown(mark.path())),
             (LABEL_SERVICE.to_owned(), unit.to_string()),
         ]);
-        let running = begin(context, step, state, labels, Some(mark), stopped).await?;
+        let running = begin(context, unit, step, state, labels, Some(mark), stopped).await?;
         Ok(Self(running))
     }
 
@@ -50,8 +50,14 @@ impl Session {
     }
 
     /// Ends the container; what another user made in it belongs to the caller afterwards.
-    pub async fn end(self) {
+    ///
+    /// # Errors
+    ///
+    /// What was made on a remote engine cannot be brought back.
+    pub async fn end(self, context: &Context) -> Result<(), StepError> {
+        let returned = self.0.bring_back(context, None).await;
         self.0.end().await;
+        returned
     }
 }
 

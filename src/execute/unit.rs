@@ -6,8 +6,8 @@ use super::builder::Running;
 use super::state::UnitState;
 use super::stop::{StepError, Stop};
 use super::{Context, builder, by_hand, image, in_place, publish, source};
-use crate::event::{Event, Outcome, Unit};
-use crate::plan::{Step, UnitPlan};
+use crate::event::{Event, Outcome, Phase, Unit};
+use crate::plan::{ImageStep, Step, UnitPlan};
 
 /// Carries out the steps of a unit; whatever happens, no container is left.
 pub async fn run_unit(context: &Context, plan: &UnitPlan) -> Outcome {
@@ -34,7 +34,14 @@ pub async fn run_unit(context: &Context, plan: &UnitPlan) -> Outcome {
         }
         // The scripts are over when the first other step comes.
         if !matches!(step, Step::Script(_)) {
-            work.end_container().await;
+            let image = match step {
+                Step::Image(image) => Some(image.as_ref()),
+                _ => None,
+            };
+            if let Err(error) = work.end_container(image).await {
+                outcome = Outcome::Failed(error.in_phase(Phase::Container, None));
+                break;
+            }
         }
         match work.step(step).await {
             Ok(()) => {}
@@ -54,7 +61,12 @@ pub async fn run_unit(context: &Context, plan: &UnitPlan) -> Outcome {
             }
         }
     }
-    work.end_container().await;
+    match work.end_container(None).await {
+        Err(error) if matches!(outcome, Outcome::Done) => {
+            outcome = Outcome::Failed(error.in_phase(Phase::Container, None));
+        }
+        _ => {}
+    }
     if let (Outcome::Done, Some(folder)) = (&outcome, &plan.in_place) {
         in_place::compare(context, &plan.unit, folder).await;
     }
@@ -165,9 +177,17 @@ impl Work<'_> {
         }
     }
 
-    async fn end_container(&mut self) {
-        if let Some(running) = self.running.take() {
-            running.end().await;
-        }
+    /// Ends the container where one runs, after what was made in it was brought back.
+    async fn end_container(&mut self, image: Option<&ImageStep>) -> Result<(), StepError> {
+        let Some(running) = self.running.take() else {
+            return Ok(());
+        };
+        let returned = tokio::select! {
+            returned = running.bring_back(self.context, image) => returned,
+            // What is brought back half-way is told by the next build.
+            () = self.context.cancel.cancelled() => Ok(()),
+        };
+        running.end().await;
+        returned
     }
 }

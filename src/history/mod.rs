@@ -63,7 +63,7 @@ pub struct Found {
 
 /// Where a history may come from.
 #[derive(Clone, Copy)]
-pub enum Reach<'a> {
+pub enum Extent<'a> {
     /// From the remotes, where it is not here; with the lock of `cacheDir`, where the caller holds it.
     Remotes(Option<&'a FolderLock>),
     /// From what is here. What cannot be told from that is left out.
@@ -81,7 +81,7 @@ pub struct Search<'a> {
     /// Set when everything is to stop.
     pub cancel: &'a CancellationToken,
     /// Where a history may come from.
-    pub reach: Reach<'a>,
+    pub extent: Extent<'a>,
 }
 
 /// The commit of a service could not be found.
@@ -152,12 +152,12 @@ pub async fn last_touched(search: &Search<'_>, parts: Vec<Part>) -> Result<Found
         return Ok(found);
     }
     let remotes = remotes.into_values().filter_map(Remote::of).collect();
-    let looked = match search.reach {
-        Reach::Remotes(_) => {
+    let looked = match search.extent {
+        Extent::Remotes(_) => {
             let remotes = search.bring_objects(remotes).await?;
             search.look(remotes).await?
         }
-        Reach::Here => search.look_here(remotes).await,
+        Extent::Here => search.look_here(remotes).await,
     };
     let mut new = BTreeSet::new();
     for looked in looked {
@@ -330,9 +330,9 @@ impl Search<'_> {
 
     /// Takes the lock, unless the caller holds it.
     async fn lock(&self) -> Result<Option<FolderLock>, HistoryError> {
-        match self.reach {
-            Reach::Remotes(Some(_)) | Reach::Here => Ok(None),
-            Reach::Remotes(None) => Ok(Some(lock(&self.layout.lock(), self.events).await?)),
+        match self.extent {
+            Extent::Remotes(Some(_)) | Extent::Here => Ok(None),
+            Extent::Remotes(None) => Ok(Some(lock(&self.layout.lock(), self.events).await?)),
         }
     }
 

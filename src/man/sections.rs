@@ -24,10 +24,18 @@ pub const ENVIRONMENT: Items = &[
     ),
     (
         "DOCKER_HOST",
-        "The engine's address: `unix://…`, `tcp://…` or `http://…`.",
+        "The engine's address: `unix://…`, `tcp://…` or `ssh://…`. It overrules Docker's contexts.",
     ),
     (
-        "DOCKER_TLS_VERIFY, DOCKER_CERT_PATH",
+        "DOCKER_CONTEXT",
+        "The context of Docker's that names the engine.",
+    ),
+    (
+        "XP_REMOTE_ENGINE",
+        "`1`: the engine does not see this machine's files, which are sent to it; `0`: it does. Otherwise it is found out.",
+    ),
+    (
+        "DOCKER_TLS_VERIFY, DOCKER_TLS, DOCKER_CERT_PATH",
         "TLS to the engine, and the folder of its certificates.",
     ),
     (

@@ -66,11 +66,7 @@ impl Layout {
             .rsplit('/')
             .find(|part| !part.is_empty())
             .unwrap_or("root");
-        let hash: String = Sha1::digest(path)
-            .iter()
-            .take(4)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let hash = short_hash(path);
         let readable: String = last
             .chars()
             .map(|c| {
@@ -106,16 +102,24 @@ impl Layout {
 
     /// Returns the clone of a repository with kustomize files.
     pub fn kustomize_clone(&self, remote: &GitUrl) -> PathBuf {
-        let hash: String = Sha1::digest(remote.stripped().to_string())
-            .iter()
-            .take(4)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let hash = short_hash(remote.stripped().expose());
         self.root.join("kustomize").join(hash)
+    }
+
+    /// Returns the folder with what is known of volumes of remote engines.
+    pub fn remote(&self) -> PathBuf {
+        self.root.join("remote")
     }
 
     /// Returns the folder of all runs' logs.
     pub fn logs(&self) -> PathBuf {
         self.root.join("logs")
     }
+}
+
+/// Returns eight digits that tell texts apart.
+fn short_hash(text: &str) -> String {
+    let digest = Sha1::digest(text);
+    let bytes = digest.iter().take(4);
+    bytes.map(|byte| format!("{byte:02x}")).collect()
 }

@@ -187,6 +187,16 @@ impl Context {
         self.world.engine()
     }
 
+    /// Returns an engine that does not see this machine's files, and the port on which it speaks TLS.
+    pub fn far_engine(&self) -> &(Engine, u16) {
+        self.world.far_engine()
+    }
+
+    /// Returns the folder with the certificate and the key of a client.
+    pub fn client_certificate(&self) -> &Path {
+        self.world.client_certificate()
+    }
+
     /// Returns the containers that mount something of the test's folder or run its images.
     pub fn containers(&self) -> Vec<Value> {
         let mut containers = self.engine().containers(&[]);

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::container::LogOutput;
@@ -13,10 +14,10 @@ use bollard::query_parameters::{
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 
 use super::container_spec::ContainerSpec;
-use super::main_shell::{READY, main_script};
+use super::main_shell::{ANSWER, READY, main_script};
 use super::{Engine, EngineError};
 
 /// How long it may take to give the files of a build back to their owner.
@@ -36,8 +37,8 @@ pub(super) const OUTPUT_CAPACITY: usize = 64 * 1024;
 
 /// A builder container that does not run yet: it is to be started or removed.
 pub struct CreatedContainer {
-    engine: Engine,
-    id: String,
+    pub(super) engine: Engine,
+    pub(super) id: String,
 }
 
 /// A running builder container.
@@ -52,6 +53,8 @@ pub struct BuilderContainer {
     pub(super) user: (u32, u32),
     /// Held: its end is the container's end. A line that is written to it is a signal to be sent.
     pub(super) input: Mutex<Pin<Box<dyn AsyncWrite + Send>>>,
+    /// Told when the shell answers.
+    pub(super) answered: Arc<Notify>,
     /// Whether the shell has something to do when the connection ends.
     gives_back: bool,
 }
@@ -120,13 +123,24 @@ impl CreatedContainer {
                 output: said,
             });
         }
-        // The main shell says no more; draining keeps the connection from filling up.
-        tokio::spawn(async move { while output.next().await.is_some() {} });
+        // Draining keeps the connection from filling up; the main shell says no more than an answer.
+        let answered = Arc::new(Notify::new());
+        let notify = answered.clone();
+        tokio::spawn(async move {
+            while let Some(chunk) = output.next().await {
+                if chunk.is_ok_and(|chunk| {
+                    String::from_utf8_lossy(&chunk.into_bytes()).contains(ANSWER)
+                }) {
+                    notify.notify_one();
+                }
+            }
+        });
         Ok(BuilderContainer {
             engine: self.engine.clone(),
             id: self.id.clone(),
             user: spec.user,
             input: Mutex::new(input),
+            answered,
             gives_back: spec.gives_back(),
         })
     }

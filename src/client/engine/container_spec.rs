@@ -23,6 +23,15 @@ pub enum Source {
         /// A folder or a file of it, by its path there; none for all of it.
         folder: Option<String>,
     },
+    /// A volume that is made if it does not exist, and stays.
+    Kept {
+        /// Its name.
+        name: String,
+        /// How to find it again.
+        labels: HashMap<String, String>,
+    },
+    /// A new volume, which goes with the container.
+    Fresh,
 }
 
 /// Files of the engine's machine in a container.
@@ -51,6 +60,8 @@ pub struct ContainerSpec {
     pub owner: (u32, u32),
     /// The folders, as the container sees them, that scripts write to.
     pub written: Vec<String>,
+    /// Folders of volumes that are to be the user's.
+    pub taken: Vec<String>,
     /// Further groups, such as that of the engine's socket.
     pub groups: Vec<u32>,
     /// Mounts, those of outer folders first.
@@ -83,7 +94,24 @@ impl ContainerSpec {
         // Mounts and not the engine's `binds`, which are cut at colons.
         let mount = |bind: &Bind| {
             let (typ, source, volume_options) = match &bind.source {
-                Source::Path(path) => (MountType::BIND, path, None),
+                Source::Path(path) => (MountType::BIND, Some(path), None),
+                Source::Kept { name, labels } => {
+                    let options = MountVolumeOptions {
+                        no_copy: Some(true),
+                        labels: Some(labels.clone()),
+                        ..Default::default()
+                    };
+                    (MountType::VOLUME, Some(name), Some(options))
+                }
+                Source::Fresh => {
+                    let options = MountVolumeOptions {
+                        no_copy: Some(true),
+                        labels: Some(self.labels.clone()),
+                        ..Default::default()
+                    };
+                    // Without a name, so that the engine removes it with the container.
+                    (MountType::VOLUME, None, Some(options))
+                }
                 Source::Volume { name, folder } => {
                     let options = MountVolumeOptions {
                         // What the image has there is no part of it.
@@ -91,12 +119,12 @@ impl ContainerSpec {
                         subpath: folder.clone(),
                         ..Default::default()
                     };
-                    (MountType::VOLUME, name, Some(options))
+                    (MountType::VOLUME, Some(name), Some(options))
                 }
             };
             Mount {
                 typ: Some(typ),
-                source: Some(source.clone()),
+                source: source.cloned(),
                 target: Some(bind.target.clone()),
                 read_only: Some(bind.read_only),
                 volume_options,

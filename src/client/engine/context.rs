@@ -7,19 +7,16 @@ use std::path::{Path, PathBuf};
 
 use futures_util::Stream;
 use thiserror::Error;
-use tokio_util::io::{ReaderStream, SyncIoBridge};
 use walkdir::WalkDir;
 
 use super::dockerignore::{Dockerignore, InvalidPattern};
+use super::pipe;
 
 /// The name under which a Dockerfile that lies outside the context is sent.
 const OUTSIDE_DOCKERFILE: &str = ".dockerfile.xp";
 
 /// The largest `.dockerignore` that is read, in bytes: each of its lines is held against each file.
 const LARGEST_IGNORE_FILE: u64 = 64 * 1024;
-
-/// How much of the archive waits between the thread that reads files and the connection.
-const BUFFER: usize = 256 * 1024;
 
 /// A folder whose files are sent to the engine.
 #[derive(Debug)]
@@ -147,24 +144,7 @@ impl Context {
     /// A thread of its own reads the files, only as fast as the stream is consumed, and ends when
     /// the stream is dropped.
     pub fn stream(self) -> impl Stream<Item = io::Result<bytes::Bytes>> + Send + 'static {
-        let (reader, writer) = tokio::io::duplex(BUFFER);
-        let (failed, failure) = tokio::sync::oneshot::channel();
-        let writer = SyncIoBridge::new(writer);
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = self.write(writer) {
-                _ = failed.send(error);
-            }
-        });
-        // The archive's end alone does not tell whether it is complete: ask the writer.
-        let ended = async move {
-            match failure.await {
-                Ok(error) => Some(Err(error)),
-                Err(_) => None,
-            }
-        };
-        use futures_util::StreamExt as _;
-        ReaderStream::with_capacity(reader, BUFFER)
-            .chain(futures_util::stream::once(ended).filter_map(std::future::ready))
+        pipe::written(move |writer| self.write(writer))
     }
 
     fn write(&self, writer: impl Write) -> io::Result<()> {
@@ -264,9 +244,9 @@ fn append(archive: &mut tar::Builder<impl Write>, path: &Path, name: &Path) -> i
 }
 
 /// Reads exactly so many bytes, as an archive's entry must have the length that its header says.
-struct Exactly {
-    file: File,
-    left: u64,
+pub(super) struct Exactly {
+    pub(super) file: File,
+    pub(super) left: u64,
 }
 
 impl Read for Exactly {

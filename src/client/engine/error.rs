@@ -8,6 +8,8 @@ use crate::error::{Diagnostic, Exit};
 use crate::image::ImageReference;
 
 use super::context::ContextError;
+use super::docker_context::DockerContextError;
+use super::ssh;
 
 /// An error of the engine, or of the way to it.
 #[derive(Debug, Error)]
@@ -24,6 +26,12 @@ pub enum EngineError {
     /// The address of the engine is none that xp understands.
     #[error("`{0}` is not the address of a container engine")]
     Address(String),
+    /// A context of docker's leads to no engine.
+    #[error(transparent)]
+    DockerContext(#[from] DockerContextError),
+    /// The files of TLS are not as they should be.
+    #[error("no TLS can be spoken with the container engine: {0}")]
+    Tls(String),
     /// The engine is too old.
     #[error("the container engine at {address} speaks API {found}; 1.41 or later is needed")]
     TooOld {
@@ -68,6 +76,18 @@ pub enum EngineError {
     /// What a program printed cannot be written.
     #[error("what the program printed cannot be written")]
     Output(#[source] std::io::Error),
+    /// A file that a remote engine is to have cannot be read.
+    #[error("the files of the build cannot be sent to the engine: {0}")]
+    Unsent(String),
+    /// What came back from a remote engine cannot be written.
+    #[error("the results of the build cannot be brought back to {}", folder.display())]
+    Unwritten {
+        /// Where to.
+        folder: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// A file of the build context cannot be read.
     #[error("the build context cannot be sent: {0}")]
     ContextFile(String),
@@ -151,12 +171,15 @@ impl Diagnostic for EngineError {
             | Self::TooOld { .. }
             | Self::Broken { .. }
             | Self::Output(_) => Exit::Outside,
-            Self::Address(_) => Exit::Usage,
+            Self::Address(_) | Self::Tls(_) => Exit::Usage,
+            Self::DockerContext(error) => error.exit(),
             Self::Refused { message, .. } if is_access(message) => Exit::Outside,
             Self::Refused { .. }
             | Self::NoShell { .. }
             | Self::ContainerGone
             | Self::NotStarted(_)
+            | Self::Unsent(_)
+            | Self::Unwritten { .. }
             | Self::ContextFile(_)
             | Self::Context(_) => Exit::ServiceFailed,
         }
@@ -166,16 +189,22 @@ impl Diagnostic for EngineError {
         let hint = match self {
             Self::Unreachable { address, source } => {
                 let refused = crate::error::chain(source.as_ref()).to_lowercase();
-                if refused.contains("permission denied") {
+                if address.starts_with("ssh://") {
+                    ssh::hint(address, &refused)
+                } else if refused.contains("permission denied") {
                     format!("you may not use {address}: add yourself to the group that owns it, or run rootless")
-                } else if refused.contains("certificate with path") {
-                    "`DOCKER_TLS_VERIFY` is set: the folder that `DOCKER_CERT_PATH` names, else ~/.docker, is to have ca.pem, cert.pem and key.pem".to_owned()
+                } else if refused.contains("certificate") {
+                    "ca.pem is to be of the authority that signed the engine's certificate, and cert.pem of one that the engine knows".to_owned()
                 } else {
-                    "is it started? `DOCKER_HOST` names another engine, such as unix:///path/docker.sock; contexts of docker are not read, and `docker context inspect` tells the address of one".to_owned()
+                    "is it started? `DOCKER_HOST` or `docker context use` names another engine, such as unix:///path/docker.sock or ssh://user@host".to_owned()
                 }
             }
             Self::Address(_) => {
-                "write DOCKER_HOST as unix:///path/docker.sock or tcp://host:port".to_owned()
+                "write DOCKER_HOST as unix:///path/docker.sock, tcp://host:port or ssh://user@host".to_owned()
+            }
+            Self::DockerContext(error) => return error.hints(),
+            Self::Tls(_) => {
+                "the folder that `DOCKER_CERT_PATH` names, else ~/.docker, is to have ca.pem, cert.pem and key.pem; a context of docker's has them from `docker context create`".to_owned()
             }
             Self::TooOld { .. } => "update it: Docker Engine 20.10 and later will do".to_owned(),
             Self::NoShell { .. } => "use an image with a shell, such as one based on debian or alpine".to_owned(),
@@ -198,7 +227,10 @@ impl Diagnostic for EngineError {
                 "where a script left it so, change its mode at the end of the script, or name it in .dockerignore".to_owned()
             }
             Self::Refused { message, .. } if message.contains("bind source path does not exist") => {
-                "the engine does not see this machine's folders: is it remote, or does xp run in a container?".to_owned()
+                "the engine does not see this machine's folders: `XP_REMOTE_ENGINE=1` sends it the files instead".to_owned()
+            }
+            Self::Unsent(_) => {
+                "make it readable for yourself, or remove it".to_owned()
             }
             Self::Refused { message, .. } if is_missing_in_context(message) => {
                 "the build sees the commit and what `scripts` make of it; a file that is ignored or not committed is not there, nor one that .dockerignore names".to_owned()

@@ -6,6 +6,9 @@ use crate::shell::quoted;
 /// What the container's own shell prints when everything is prepared.
 pub(super) const READY: &str = "xp-ready";
 
+/// What it answers when it is asked whether it has read all that was told it.
+pub(super) const ANSWER: &str = "xp-here";
+
 /// What the container's main shell does, as root and with no more than a shell needs: an image may
 /// lack `grep` and the like.
 ///
@@ -28,12 +31,20 @@ known=; while IFS=: read -r name _ id _; do [ "$id" = {gid} ] && known=1; done <
 "#
         ));
     }
+    for folder in &spec.taken {
+        // A volume is root's when it is new, and may have been another user's last time.
+        let folder = quoted(folder);
+        script.push_str(&format!(
+            "set -- $(ls -nd {folder}); [ \"$3\" = {uid} ] || chown -hR {uid}:{gid} {folder}\n"
+        ));
+    }
     if uid != 0 && spec.gives_back() {
         // What is mounted belongs to the caller, and this user has to write to it.
         script.push_str(&chown(&spec.written, spec.user));
     }
     script.push_str(&format!(
-        "echo {READY}\nwhile read -r signal process; do kill \"-$signal\" \"$process\"; done\n"
+        "echo {READY}\nwhile read -r signal process; do\n\
+         case $signal in answer) echo {ANSWER} ;; *) kill \"-$signal\" \"$process\" ;; esac\ndone\n"
     ));
     if spec.gives_back() {
         // No script may write behind the back of what follows: all processes but this one end.

@@ -1,35 +1,49 @@
 //! The container engine, through its HTTP API. Nothing else names bollard.
 
+mod archive;
 mod build;
 mod container;
 mod container_spec;
 mod context;
 mod describe;
+mod docker_context;
 mod dockerignore;
 mod error;
 mod images;
 mod main_shell;
 mod own_container;
+mod parcel;
+mod pipe;
 mod program;
 mod raw;
+mod results;
+mod ssh;
+mod tls;
+mod way;
 
-use std::path::Path;
 use std::time::Duration;
 
 use bollard::models::SystemInfo;
-use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
+use bollard::{BollardRequest, Docker};
 
+pub use archive::{ENGINE_SOCKET, nonce};
 pub use build::ImageBuild;
 pub use container::{BuilderContainer, CreatedContainer};
 pub use container_spec::{Bind, ContainerSpec, HOME, Source};
 pub use context::ContextError;
 pub use describe::EngineDescription;
+pub use docker_context::{DockerContext, DockerContextError, current as docker_context};
 pub use error::EngineError;
 pub use images::Watcher;
 pub use own_container::{NotMounted, Origin, OwnContainer, OwnMount};
+pub use parcel::{Item, Sent};
 pub use program::{
     Addressee, Printed, Program, ProgramInput, ProgramOutput, ProgramSpec, TerminalSize,
 };
+pub use results::{Place, Returned};
+pub use tls::EngineTls;
+
+use way::Way;
 
 /// The oldest API that has all that xp uses: Docker 20.10.
 const OLDEST_API: (usize, usize) = (1, 41);
@@ -41,14 +55,32 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
 const LONG_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
 /// Where the engine is, and how xp talks to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EngineSettings {
-    /// `DOCKER_HOST`, or where the engine's socket is found.
+    /// `DOCKER_HOST`, what docker's context says, or where the engine's socket is found.
     pub address: String,
-    /// The folder with `ca.pem`, `cert.pem` and `key.pem` where `DOCKER_TLS_VERIFY` is set.
-    pub tls: Option<std::path::PathBuf>,
+    /// What TLS takes, where it is spoken.
+    pub tls: Option<EngineTls>,
+    /// The context of docker's that says so.
+    pub context: Option<String>,
+    /// Why no engine is known: a context that leads to none.
+    pub wrong: Option<DockerContextError>,
+    /// Whether the engine sees the files of this machine.
+    pub sees: Sees,
     /// Whether BuildKit may be used: `DOCKER_BUILDKIT=0` says no.
     pub buildkit: bool,
+}
+
+/// Whether the engine sees the files of this machine: `XP_REMOTE_ENGINE`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Sees {
+    /// Nobody says: it is found out.
+    #[default]
+    Unknown,
+    /// It does.
+    Everything,
+    /// It does not.
+    Nothing,
 }
 
 /// A connection to the engine. Cheap to clone.
@@ -56,8 +88,10 @@ pub struct EngineSettings {
 pub struct Engine {
     docker: Docker,
     address: String,
+    way: Way,
     buildkit: bool,
-    uses_tls: bool,
+    is_podman: bool,
+    sees: Sees,
     /// Whether it is a Podman whose socket a user owns: it does not say of itself that it is rootless.
     is_of_a_user: bool,
 }
@@ -69,12 +103,19 @@ impl Engine {
     ///
     /// An address that is none, an engine that does not answer or is too old.
     pub async fn connect(settings: &EngineSettings) -> Result<Self, EngineError> {
+        if let Some(wrong) = &settings.wrong {
+            return Err(EngineError::DockerContext(wrong.clone()));
+        }
         let address = settings.address.clone();
+        let way = Way::of(settings)?;
         let unreachable = |error: bollard::errors::Error| EngineError::Unreachable {
             address: address.clone(),
             source: error::innermost(&error).into(),
         };
-        let docker = open(settings)?
+        let docker = way
+            .open(&address, REQUEST_TIMEOUT.as_secs())
+            .map_err(unreachable)?
+            .with_request_modifier(encode_credentials_for_urls)
             .negotiate_version()
             .await
             .map_err(unreachable)?;
@@ -97,7 +138,9 @@ impl Engine {
             is_of_a_user: is_podman && is_of_a_user(&address),
             address,
             buildkit: settings.buildkit && !is_podman,
-            uses_tls: settings.tls.is_some(),
+            way,
+            is_podman,
+            sees: settings.sees,
         })
     }
 
@@ -163,34 +206,6 @@ fn is_of_a_user(address: &str) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     let socket = address.strip_prefix("unix://").map(std::fs::metadata);
     matches!(socket, Some(Ok(metadata)) if metadata.uid() != 0)
-}
-
-fn open(settings: &EngineSettings) -> Result<Docker, EngineError> {
-    let address = settings.address.as_str();
-    let timeout = REQUEST_TIMEOUT.as_secs();
-    let docker = if let Some(path) = address.strip_prefix("unix://") {
-        Docker::connect_with_unix(path, timeout, API_DEFAULT_VERSION)
-    } else if address.starts_with("tcp://")
-        || address.starts_with("http://")
-        || address.starts_with("https://")
-    {
-        match &settings.tls {
-            None => Docker::connect_with_http(address, timeout, API_DEFAULT_VERSION),
-            Some(folder) => {
-                let file = |name: &str| folder.join(name);
-                let (key, cert, ca) = (file("key.pem"), file("cert.pem"), file("ca.pem"));
-                let (key, cert, ca): (&Path, &Path, &Path) = (&key, &cert, &ca);
-                Docker::connect_with_ssl(address, key, cert, ca, timeout, API_DEFAULT_VERSION)
-            }
-        }
-    } else {
-        return Err(EngineError::Address(address.to_owned()));
-    };
-    let docker = docker.map_err(|error| EngineError::Unreachable {
-        address: address.to_owned(),
-        source: error::innermost(&error).into(),
-    })?;
-    Ok(docker.with_request_modifier(encode_credentials_for_urls))
 }
 
 /// Writes credentials in the alphabet that the engine reads.

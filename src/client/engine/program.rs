@@ -154,13 +154,12 @@ impl BuilderContainer {
     ) -> Result<(ProgramInput, ProgramOutput), EngineError> {
         if spec.terminal.is_some() {
             let action = format!("run `{name}`");
-            if let Some((input, shown)) = self.engine.start_in_terminal(exec, &action).await? {
-                return Ok((input, Box::pin(shown.map(|it| it.map(Printed::Output)))));
-            }
+            let (input, shown) = self.engine.start_in_terminal(exec, &action).await?;
+            return Ok((input, Box::pin(shown.map(|it| it.map(Printed::Output)))));
         }
         let start = StartExecOptions {
             detach: false,
-            tty: spec.terminal.is_some(),
+            tty: false,
             output_capacity: Some(OUTPUT_CAPACITY),
         };
         let started = self.engine.patient().start_exec(exec, Some(start)).await;

@@ -6,48 +6,39 @@
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
-use tokio::io::{
-    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _,
-};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::io::{BufReader, ReadHalf, WriteHalf};
-use tokio::net::{TcpStream, UnixStream};
 use tokio_util::io::ReaderStream;
 
 use super::container::OUTPUT_CAPACITY;
 use super::program::ProgramInput;
+use super::way::Connection;
 use super::{Engine, EngineError};
 
 /// The longest head of an answer: the engine's has some hundred bytes.
 const LONGEST_HEAD: u64 = 64 * 1024;
 
-/// A connection to the engine, whatever carries it.
-trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
-
 type Reader = BufReader<ReadHalf<Box<dyn Connection>>>;
 
 impl Engine {
-    /// Starts a prepared program, and returns what it reads and what its terminal shows; none where the
-    /// engine is reached by TLS, which the client library has to speak.
+    /// Starts a prepared program, and returns what it reads and what its terminal shows.
     pub(super) async fn start_in_terminal(
         &self,
         exec: &str,
         action: &str,
     ) -> Result<
-        Option<(
+        (
             ProgramInput,
             impl Stream<Item = Result<Bytes, EngineError>> + Send + use<>,
-        )>,
+        ),
         EngineError,
     > {
         let broken = |action: &str, source: std::io::Error| EngineError::Broken {
             action: action.to_owned(),
             source: source.into(),
         };
-        let Some(connection) = self.connection().await else {
-            return Ok(None);
-        };
-        let connection = connection.map_err(|error| broken(action, error))?;
+        let dialled = self.way.dial().await;
+        let connection = dialled.map_err(|error| broken(action, error))?;
         let (reader, mut writer) = tokio::io::split(connection);
         let mut reader = BufReader::with_capacity(OUTPUT_CAPACITY, reader);
         let (status, head) = ask(&mut reader, &mut writer, &self.start_of(exec))
@@ -64,25 +55,7 @@ impl Engine {
         let action = action.to_owned();
         let shown = ReaderStream::with_capacity(reader, OUTPUT_CAPACITY);
         let shown = shown.map(move |chunk| chunk.map_err(|error| broken(&action, error)));
-        Ok(Some((Box::pin(writer), shown)))
-    }
-
-    async fn connection(&self) -> Option<std::io::Result<Box<dyn Connection>>> {
-        if let Some(path) = self.address.strip_prefix("unix://") {
-            let connected = UnixStream::connect(path).await;
-            return Some(connected.map(|stream| Box::new(stream) as Box<dyn Connection>));
-        }
-        let plain = ["tcp://", "http://"];
-        let host = plain.iter().find_map(|it| self.address.strip_prefix(it))?;
-        if self.uses_tls {
-            return None;
-        }
-        let connected = TcpStream::connect(host.trim_end_matches('/')).await;
-        Some(connected.map(|stream| {
-            // Each key is to arrive at once.
-            _ = stream.set_nodelay(true);
-            Box::new(stream) as Box<dyn Connection>
-        }))
+        Ok((Box::pin(writer), shown))
     }
 
     fn start_of(&self, exec: &str) -> String {

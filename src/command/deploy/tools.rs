@@ -10,6 +10,7 @@ use crate::command::workbench;
 use crate::error::{Exit, Failure};
 use crate::event::{Event, Phase, Unit};
 use crate::examine::program;
+use crate::execute::reach::Reach;
 use crate::execute::session::Session as Container;
 use crate::execute::{Context, Stop, UnitState};
 use crate::inspect;
@@ -62,8 +63,8 @@ impl Tools {
 
     /// Ends the container, where there is one.
     pub async fn end(self) {
-        if let Some((_, container)) = self.container {
-            container.end().await;
+        if let Some((context, container)) = self.container {
+            _ = container.end(&context).await;
         }
     }
 }
@@ -91,6 +92,13 @@ async fn start(session: &Session) -> Result<(Context, Container), Failure> {
     let connected = session.unless_interrupted(session.engine()).await?;
     let context =
         workbench::with_image(session, &image, &folders, connected.0, connected.1).await?;
+    let reach = context.reach().await?;
+    if let Reach::Remote(_) = reach {
+        return Err(Failure::outside(format!(
+            "there is no `kubectl` on this machine, and the engine, which is on another one, sees no files of this one\n\
+             hint: install kubectl; the builder `{BUILDER}` works with an engine of this machine"
+        )));
+    }
     let image = builder_image(&image, &folders)
         .ok_or_else(|| Failure::outside("the builder has no image"))?;
     let step = step(session, image);

@@ -22,7 +22,7 @@ pub const CASES: &[Case] = cases![
     a_missing_manifest_hides_no_engine,
     a_wrong_manifest_is_told_with_its_places,
     an_engine_that_does_not_run_hides_nothing_else,
-    docker_s_context_is_not_followed_and_said_so,
+    docker_s_context_is_followed_and_said_so,
     the_classic_builder_is_a_warning,
     references_that_do_not_exist_have_near_ones,
     remotes_refuse_and_are_told_apart,
@@ -208,10 +208,10 @@ fn an_engine_that_does_not_run_hides_nothing_else(t: &Context) {
     let remote = format!("tcp://127.0.0.1:{}", t.closed_port());
     let findings = Findings::of(t, t.xp(["doctor"]).env("DOCKER_HOST", &remote), 3);
     says(findings.only("engine", "error"), &remote);
-    let wrong = t.xp(["doctor"]).env("DOCKER_HOST", "ssh://somewhere");
+    let wrong = t.xp(["doctor"]).env("DOCKER_HOST", "ftp://somewhere");
     says(
         Findings::of(t, wrong, 2).only("engine", "error"),
-        "ssh://somewhere",
+        "ftp://somewhere",
     );
     // What other commands say leads here.
     t.xp(["plan"])
@@ -220,7 +220,7 @@ fn an_engine_that_does_not_run_hides_nothing_else(t: &Context) {
         .stderr_contains("xp doctor");
 }
 
-fn docker_s_context_is_not_followed_and_said_so(t: &Context) {
+fn docker_s_context_is_followed_and_said_so(t: &Context) {
     let name = "remote-one";
     let configuration = json!({"currentContext": name}).to_string();
     fs::write(t.docker_config().join("config.json"), configuration).expect("a file");
@@ -240,9 +240,9 @@ fn docker_s_context_is_not_followed_and_said_so(t: &Context) {
             .env("XDG_RUNTIME_DIR", &runtime)
     };
     let findings = Findings::of(t, xp(), 2);
-    let warning = findings.only("engine", "warning");
-    says(warning, "docker's context `remote-one` is in use");
-    says(warning, "export DOCKER_HOST=unix:///run/other.sock");
+    let error = findings.only("engine", "error");
+    says(error, "unix:///run/other.sock");
+    says(error, "docker's context `remote-one` names it");
     // Who names the engine is obeyed by both.
     let named = Findings::of(t, t.xp(["doctor"]), 2);
     assert!(named.about("engine", "error").is_empty());

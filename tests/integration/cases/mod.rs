@@ -44,6 +44,7 @@ mod plan;
 mod publish;
 mod recipe;
 mod refusals;
+mod remote;
 mod report;
 mod report_page;
 mod requests;
@@ -107,6 +108,7 @@ pub fn all() -> Vec<Case> {
         publish::CASES,
         recipe::CASES,
         refusals::CASES,
+        remote::CASES,
         report::CASES,
         report_page::CASES,
         requests::CASES,

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::base_image;
 use super::server::{Server, Starter};
+use super::tls::Certificates;
 use crate::process::{self, succeed};
 
 /// Where the engine of a machine listens by default.
@@ -48,6 +49,44 @@ impl Engine {
                 )),
             }
         }
+    }
+
+    /// Starts an engine that does not see this machine's files, and returns it with its port, on which
+    /// it speaks TLS; as an engine of the test world it is reached by a socket all the same.
+    pub(super) fn start_far(
+        starter: &Starter,
+        directory: &Path,
+        certificates: &Certificates,
+    ) -> Result<(Self, u16), String> {
+        let tls = [
+            &certificates.authority,
+            &certificates.server,
+            &certificates.server_key,
+        ];
+        let tls = tls.map(|path| path.display().to_string());
+        let (server, port) = Server::start_on_port(starter, "far-engine", directory, &tls)?;
+        let socket = directory.join("docker.sock");
+        let engine = Self {
+            server: Some(server),
+            host: format!("unix://{}", socket.display()),
+            directory: directory.to_owned(),
+            busybox: OnceLock::new(),
+        };
+        match ping(&socket) {
+            true => Ok((engine, port)),
+            false => Err("the test world's far engine does not answer".to_owned()),
+        }
+    }
+
+    /// Returns the names of the volumes, sorted.
+    pub fn volumes(&self, filter: &str) -> Vec<String> {
+        let list = succeed(
+            self.client()
+                .args(["volume", "ls", "--quiet", "--filter", filter]),
+        );
+        let mut names: Vec<String> = list.lines().map(str::to_owned).collect();
+        names.sort();
+        names
     }
 
     /// Returns the address as in `DOCKER_HOST`.

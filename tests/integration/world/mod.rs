@@ -52,6 +52,7 @@ pub struct World {
     folder: Folder,
     starter: Starter,
     engine: Lazy<Engine>,
+    far_engine: Lazy<(Engine, u16)>,
     registries: [Lazy<Registry>; RegistryKind::COUNT],
     git_servers: [Lazy<GitServer>; GitServerKind::COUNT],
     sshd: Lazy<Sshd>,
@@ -87,6 +88,7 @@ impl World {
             folder: Folder::new(),
             starter: Starter::new(),
             engine: Lazy::new(),
+            far_engine: Lazy::new(),
             registries: [const { Lazy::new() }; RegistryKind::COUNT],
             git_servers: [const { Lazy::new() }; GitServerKind::COUNT],
             sshd: Lazy::new(),
@@ -100,6 +102,19 @@ impl World {
     pub fn engine(&self) -> &Engine {
         self.engine
             .get(|| Engine::start(&self.starter, &self.directory("engine")))
+    }
+
+    /// Returns an engine that does not see this machine's files, and the port on which it speaks TLS.
+    pub fn far_engine(&self) -> &(Engine, u16) {
+        self.far_engine.get(|| {
+            let directory = self.directory("far");
+            Engine::start_far(&self.starter, &directory, self.certificates())
+        })
+    }
+
+    /// Returns the folder with the certificate and the key of a client.
+    pub fn client_certificate(&self) -> &Path {
+        &self.certificates().client
     }
 
     /// Returns the registry of that kind, shared by all tests.
@@ -151,6 +166,7 @@ impl World {
                 authority,
                 server,
                 server_key,
+                ..
             } = self.certificates();
             Cluster::start(authority, server, server_key)
         })
@@ -175,6 +191,7 @@ impl World {
     pub fn stop(&self) {
         thread::scope(|scope| {
             scope.spawn(|| self.engine.started().map(Engine::stop));
+            scope.spawn(|| self.far_engine.started().map(|(engine, _)| engine.stop()));
             for registry in self.registries.iter().filter_map(Lazy::started) {
                 scope.spawn(|| registry.stop());
             }

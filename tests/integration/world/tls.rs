@@ -12,6 +12,8 @@ pub struct Certificates {
     pub authority: PathBuf,
     pub server: PathBuf,
     pub server_key: PathBuf,
+    /// A folder with `ca.pem`, `cert.pem` and `key.pem` for a client of an engine.
+    pub client: PathBuf,
 }
 
 impl Certificates {
@@ -22,6 +24,7 @@ impl Certificates {
             authority: directory.join("ca.pem"),
             server: directory.join("server.pem"),
             server_key: directory.join("server.key"),
+            client: directory.join("client"),
         };
         let authority_key = directory.join("ca.key");
 
@@ -50,6 +53,18 @@ impl Certificates {
         extend(&mut server, "extendedKeyUsage=serverAuth");
         extend(&mut server, "subjectAltName=DNS:localhost,IP:127.0.0.1");
         process::succeed(&mut server);
+
+        fs::create_dir_all(&certificates.client).expect("a folder for a client");
+        let file = |name: &str| certificates.client.join(name);
+        fs::copy(&certificates.authority, file("ca.pem")).expect("the authority's certificate");
+        let mut client = request("/CN=xp test client");
+        client.arg("-keyout").arg(file("key.pem"));
+        client.arg("-out").arg(file("cert.pem"));
+        client.arg("-CA").arg(&certificates.authority);
+        client.arg("-CAkey").arg(&authority_key);
+        extend(&mut client, "basicConstraints=critical,CA:FALSE");
+        extend(&mut client, "extendedKeyUsage=clientAuth");
+        process::succeed(&mut client);
         certificates
     }
 }

@@ -1,0 +1,264 @@
+//! Files to and from containers of an engine that does not see those of this machine.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bollard::body_try_stream;
+use bollard::models::{ContainerCreateBody, HostConfig, Mount, MountType, VolumeCreateRequest};
+use bollard::query_parameters::{
+    DownloadFromContainerOptionsBuilder, RemoveVolumeOptions, UploadToContainerOptionsBuilder,
+};
+use futures_util::StreamExt as _;
+use tokio::io::AsyncWriteExt as _;
+
+use super::container::{BuilderContainer, CreatedContainer};
+use super::parcel::{Item, Parcel, Sent};
+use super::results::{self, Place, Returned};
+use super::way::Way;
+use super::{Engine, EngineError, Sees, pipe};
+
+/// How often it is told how much was sent or received.
+const TICK: std::time::Duration = std::time::Duration::from_millis(200);
+
+/// The path by which every container has the engine's socket of its machine, most often.
+pub const ENGINE_SOCKET: &str = "/var/run/docker.sock";
+
+impl CreatedContainer {
+    /// Gives the container files before it is started, and returns what was sent of those that come back.
+    ///
+    /// # Errors
+    ///
+    /// Files that cannot be read, and where the engine refuses.
+    pub async fn send(
+        &self,
+        items: Vec<Item>,
+        progress: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<Sent, EngineError> {
+        let parcel = Parcel::new(items);
+        let sent = parcel.sent();
+        // The file's own error is the cause; the engine only sees a request that broke off.
+        let (failed, mut failure) = tokio::sync::mpsc::channel::<String>(1);
+        let bytes = std::sync::Arc::new(AtomicU64::new(0));
+        let counted = bytes.clone();
+        let body = parcel.stream().map(move |chunk| {
+            match &chunk {
+                Ok(chunk) => _ = counted.fetch_add(chunk.len() as u64, Ordering::Relaxed),
+                Err(error) => _ = failed.try_send(error.to_string()),
+            }
+            chunk
+        });
+        let options = UploadToContainerOptionsBuilder::default().path("/").build();
+        let engine = self.engine.patient();
+        let upload = engine.upload_to_container(&self.id, Some(options), body_try_stream(body));
+        let mut upload = std::pin::pin!(upload);
+        let mut ticks = tokio::time::interval(TICK);
+        let result = loop {
+            tokio::select! {
+                result = &mut upload => break result,
+                _ = ticks.tick() => progress(bytes.load(Ordering::Relaxed)),
+            }
+        };
+        if let Err(error) = result {
+            return Err(match failure.try_recv() {
+                Ok(reason) => EngineError::Unsent(reason),
+                Err(_) => EngineError::new("take the files of the build", error),
+            });
+        }
+        progress(bytes.load(Ordering::Relaxed));
+        let sent = std::mem::take(&mut *sent.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(sent)
+    }
+}
+
+impl BuilderContainer {
+    /// Brings files of the container back; `path` is where those of `place` are there.
+    ///
+    /// Before that, every process but the main shell ends: no script may write while the files are read.
+    ///
+    /// # Errors
+    ///
+    /// Where the engine refuses or its answer breaks off, and files that cannot be written.
+    pub async fn bring_back(
+        &self,
+        path: &str,
+        place: Place,
+        progress: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<Returned, EngineError> {
+        self.end_processes().await;
+        let options = DownloadFromContainerOptionsBuilder::default()
+            .path(path)
+            .build();
+        let engine = self.engine.patient();
+        let mut archive = Box::pin(engine.download_from_container(&self.id, Some(options)));
+        let action = "send the results of the build";
+        let first = match archive.next().await {
+            Some(Err(error)) => match EngineError::new(action, error) {
+                error if error.status() == Some(404) => None,
+                error => return Err(error),
+            },
+            first => first,
+        };
+        let folder = place.folder.clone();
+        let unwritten = move |source| EngineError::Unwritten {
+            folder: folder.clone(),
+            source,
+        };
+        let Some(first) = first else {
+            // The folder is gone there.
+            let gone = tokio::task::spawn_blocking(move || results::unpack(&place, None));
+            return crate::task::joined(gone.await).map_err(unwritten);
+        };
+        let bytes = std::sync::Arc::new(AtomicU64::new(0));
+        let counted = bytes.clone();
+        let chunks = futures_util::stream::iter([first]).chain(archive);
+        let chunks = chunks.map(move |chunk| {
+            if let Ok(chunk) = &chunk {
+                counted.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+            }
+            chunk.map_err(|error| std::io::Error::other(super::error::innermost(&error)))
+        });
+        let unpacked = pipe::read(chunks, move |reader| results::unpack(&place, Some(reader)));
+        let mut unpacked = std::pin::pin!(unpacked);
+        let mut ticks = tokio::time::interval(TICK);
+        loop {
+            tokio::select! {
+                result = &mut unpacked => return result.map_err(unwritten),
+                _ = ticks.tick() => progress(bytes.load(Ordering::Relaxed)),
+            }
+        }
+    }
+
+    /// Ends what scripts left running.
+    async fn end_processes(&self) {
+        let mut input = self.input.lock().await;
+        _ = input.write_all(b"9 -1\n").await;
+        _ = input.flush().await;
+        // The shell reads its lines one after the other: once it answers, it has read the first one too.
+        let answered = self.answered.notified();
+        _ = input.write_all(b"answer\n").await;
+        _ = input.flush().await;
+        _ = tokio::time::timeout(std::time::Duration::from_secs(10), answered).await;
+    }
+}
+
+impl Engine {
+    /// Tells whether the engine sees a folder of this machine, which has to exist: one request, which leaves
+    /// nothing behind.
+    ///
+    /// It is asked for a container that mounts a file made just now, of an image that does not exist: it
+    /// refuses the one or the other.
+    pub async fn sees(&self, folder: &Path) -> bool {
+        let assumed = !self.way.is_another_machine();
+        match self.sees {
+            Sees::Everything => return true,
+            Sees::Nothing => return false,
+            // It looks for the image first.
+            Sees::Unknown if self.is_podman => return assumed,
+            Sees::Unknown => {}
+        }
+        let name = format!("seen-{}", nonce());
+        let path = folder.join(&name);
+        if fs::write(&path, "").is_err() {
+            return assumed;
+        }
+        let mount = Mount {
+            typ: Some(MountType::BIND),
+            source: Some(path.display().to_string()),
+            target: Some("/seen".to_owned()),
+            read_only: Some(true),
+            ..Default::default()
+        };
+        let body = ContainerCreateBody {
+            image: Some(format!("x-platform-{name}:none")),
+            host_config: Some(HostConfig {
+                mounts: Some(vec![mount]),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let options = None::<bollard::query_parameters::CreateContainerOptions>;
+        let created = self.docker.create_container(options, body).await;
+        _ = fs::remove_file(&path);
+        match created.map_err(|error| EngineError::new("look", error)) {
+            Err(EngineError::Refused {
+                status: Some(404), ..
+            }) => true,
+            Err(EngineError::Refused { message, .. }) if message.contains("does not exist") => {
+                false
+            }
+            _ => assumed,
+        }
+    }
+
+    /// Tells whether the caller says that the engine does not see this machine.
+    pub fn is_said_to_be_remote(&self) -> bool {
+        self.sees == Sees::Nothing
+    }
+
+    /// Returns where the engine's socket is on its machine, where its address says so.
+    pub fn socket_of_host(&self) -> Option<&str> {
+        match &self.way {
+            Way::Ssh(host) => host.socket(),
+            _ => None,
+        }
+    }
+
+    /// Returns the name of this machine.
+    pub fn own_machine(&self) -> String {
+        let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        name.trim().to_owned()
+    }
+
+    /// Returns the labels of a volume; none where it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// Where the engine does not answer.
+    pub async fn volume(&self, name: &str) -> Result<Option<HashMap<String, String>>, EngineError> {
+        match self.docker.inspect_volume(name).await {
+            Ok(volume) => Ok(Some(volume.labels)),
+            Err(error) => match EngineError::new("describe a volume", error) {
+                error if error.status() == Some(404) => Ok(None),
+                error => Err(error),
+            },
+        }
+    }
+
+    /// Makes a volume.
+    ///
+    /// # Errors
+    ///
+    /// Where the engine refuses.
+    pub async fn create_volume(
+        &self,
+        name: &str,
+        labels: HashMap<String, String>,
+    ) -> Result<(), EngineError> {
+        let wanted = VolumeCreateRequest {
+            name: Some(name.to_owned()),
+            labels: Some(labels),
+            ..Default::default()
+        };
+        let created = self.docker.create_volume(wanted).await;
+        created
+            .map(drop)
+            .map_err(|error| EngineError::new("make a volume", error))
+    }
+
+    /// Removes a volume, and tells whether it is gone: one that is in use stays.
+    pub async fn remove_volume(&self, name: &str) -> bool {
+        let options = None::<RemoveVolumeOptions>;
+        self.docker.remove_volume(name, options).await.is_ok()
+    }
+}
+
+/// Returns what nothing else is called.
+pub fn nonce() -> String {
+    use std::hash::{BuildHasher as _, Hasher as _};
+    // The standard library's hasher keys are random for each instance.
+    let random = std::collections::hash_map::RandomState::new().build_hasher();
+    format!("{:016x}", random.finish())
+}

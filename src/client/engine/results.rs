@@ -1,0 +1,549 @@
+//! What comes back from a container, unpacked into a folder of this machine.
+//!
+//! Nothing of an archive is trusted: no entry is written outside of the folder, whatever its name, and
+//! whatever links the archive has or the folder had.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs::{self, File, FileTimes, Metadata, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
+
+use tar::{Entry, EntryType};
+
+use super::parcel::{Fingerprint, Sent};
+
+/// The end of an archive: without it, something is missing.
+const END_OF_ARCHIVE: usize = 1024;
+
+/// How much of a file is compared or copied at once.
+const CHUNK: usize = 128 * 1024;
+
+/// Where results go, and what is known of that place.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The folder that was sent.
+    pub folder: PathBuf,
+    /// The part of it that comes back; empty for all.
+    pub part: PathBuf,
+    /// What was sent of the folder.
+    pub sent: Sent,
+    /// Paths in the folder that are no part of it, such as what is mounted there.
+    pub left_out: Vec<PathBuf>,
+    /// Whether somebody else may work in the folder, whose changes since it was sent stay.
+    pub is_shared: bool,
+}
+
+/// What came back.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Returned {
+    /// The bytes that were received.
+    pub bytes: u64,
+    /// How many files were written.
+    pub written: usize,
+    /// How many were removed.
+    pub removed: usize,
+    /// Files that changed here and there: those here stayed.
+    pub kept: Vec<PathBuf>,
+    /// Devices and the like, which are not brought back.
+    pub odd: Vec<PathBuf>,
+}
+
+/// Unpacks what the engine sent of a folder: an archive whose names begin with the folder's own. None
+/// stands for a folder that is gone there.
+///
+/// # Errors
+///
+/// An archive that is not complete or not sound, and files that cannot be written. What was removed there
+/// is removed here only after all of the archive was read.
+pub(super) fn unpack(place: &Place, archive: Option<&mut dyn Read>) -> io::Result<Returned> {
+    let mut work = Work {
+        place,
+        seen: BTreeSet::new(),
+        modes: Vec::new(),
+        sound: None,
+        returned: Returned::default(),
+    };
+    if let Some(reader) = archive {
+        let mut reader = Counting {
+            inner: reader,
+            bytes: 0,
+            zeros: 0,
+        };
+        {
+            let mut archive = tar::Archive::new(&mut reader);
+            for entry in archive.entries()? {
+                work.entry(entry?)?;
+            }
+        }
+        io::copy(&mut reader, &mut io::sink())?;
+        if reader.zeros < END_OF_ARCHIVE {
+            let missing = "what the engine sent is not complete";
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, missing));
+        }
+        work.returned.bytes = reader.bytes;
+    }
+    work.remove_vanished()?;
+    // The inner ones first: a folder that may not be written comes to be so at last.
+    for (path, mode) in work.modes.iter().rev() {
+        if let Some(found) = look(path)?.filter(Metadata::is_dir)
+            && found.mode() & 0o7777 != *mode
+        {
+            fs::set_permissions(path, Permissions::from_mode(*mode)).map_err(named(path))?;
+        }
+    }
+    Ok(work.returned)
+}
+
+struct Work<'p> {
+    place: &'p Place,
+    seen: BTreeSet<PathBuf>,
+    /// The modes of folders, which are set at the end.
+    modes: Vec<(PathBuf, u32)>,
+    /// The folder whose parents are known to be folders.
+    sound: Option<PathBuf>,
+    returned: Returned,
+}
+
+impl Work<'_> {
+    fn entry(&mut self, mut entry: Entry<'_, impl Read>) -> io::Result<()> {
+        let name = entry.path_bytes().into_owned();
+        let path = self.inside(&name)?;
+        let is_left_out = |path: &Path| self.place.left_out.iter().any(|it| path.starts_with(it));
+        if is_left_out(&path) {
+            return Ok(());
+        }
+        let kind = entry.header().entry_type();
+        if path == self.place.part {
+            return match kind {
+                EntryType::Directory if path.as_os_str().is_empty() => Ok(()),
+                EntryType::Directory => {
+                    self.seen.insert(path.clone());
+                    self.folder(&path, entry.header().mode()?)
+                }
+                _ => Err(io::Error::other(format!(
+                    "{} is no folder any more",
+                    self.place.folder.join(&path).display()
+                ))),
+            };
+        }
+        self.seen.insert(path.clone());
+        let mode = entry.header().mode()? & 0o7777;
+        match kind {
+            EntryType::Directory => self.folder(&path, mode),
+            EntryType::Regular | EntryType::Continuous => {
+                let there = There {
+                    size: entry.size(),
+                    modified: entry.header().mtime()?,
+                    mode,
+                };
+                self.file(&path, &mut entry, &there)
+            }
+            EntryType::Symlink => {
+                let target = entry.link_name_bytes().unwrap_or_default().into_owned();
+                self.link(&path, OsStr::from_bytes(&target))
+            }
+            EntryType::Link => {
+                let target = entry.link_name_bytes().unwrap_or_default().into_owned();
+                let target = self.inside(&target)?;
+                if is_left_out(&target) {
+                    return Ok(());
+                }
+                self.same_file(&path, &target, mode)
+            }
+            _ => {
+                self.returned.odd.push(path);
+                Ok(())
+            }
+        }
+    }
+
+    /// Returns a name of the archive relative to the folder that was sent.
+    fn inside(&self, name: &[u8]) -> io::Result<PathBuf> {
+        let refused = || {
+            let name = String::from_utf8_lossy(name);
+            io::Error::other(format!(
+                "the engine sent a file `{name}`, which is outside of the folder"
+            ))
+        };
+        let name = Path::new(OsStr::from_bytes(name));
+        let mut names = Vec::new();
+        for component in name.components() {
+            match component {
+                Component::Normal(name) => names.push(name),
+                Component::CurDir => {}
+                _ => return Err(refused()),
+            }
+        }
+        // The first one is the folder's own.
+        let mut names = names.into_iter();
+        names.next().ok_or_else(refused)?;
+        Ok(names.fold(self.place.part.clone(), |path, name| path.join(name)))
+    }
+
+    fn folder(&mut self, path: &Path, mode: u32) -> io::Result<()> {
+        let mode = mode & 0o7777;
+        let full = self.place.folder.join(path);
+        let found = look(&full)?;
+        if let Some(found) = &found
+            && found.is_dir()
+        {
+            if !self.place.is_shared || self.is_as_sent(path, Some(found)) {
+                self.modes.push((full, mode));
+            }
+            return Ok(());
+        }
+        // A folder that is there only for something to be mounted in is made where a file is in it.
+        let is_way = self.place.left_out.iter().any(|it| it.starts_with(path));
+        if found.is_none() && is_way && !self.place.sent.contains_key(path) {
+            return Ok(());
+        }
+        if !self.may_replace(path, found.as_ref(), None)? {
+            return Ok(());
+        }
+        self.make_parents(path)?;
+        self.clear(&full, found.as_ref())?;
+        fs::create_dir(&full).map_err(named(&full))?;
+        self.modes.push((full, mode));
+        Ok(())
+    }
+
+    fn file(&mut self, path: &Path, content: &mut impl Read, there: &There) -> io::Result<()> {
+        let full = self.place.folder.join(path);
+        self.make_parents(path)?;
+        let found = look(&full)?;
+        let mut same = None;
+        if let Some(found) = &found
+            && found.is_file()
+            && found.len() == there.size
+        {
+            let compared = match File::open(&full) {
+                Ok(file) => compare(file, content)?,
+                // One that cannot be read is another one.
+                Err(_) => Compared::default(),
+            };
+            if compared.is_all {
+                return self.same_content(path, &full, found, there);
+            }
+            same = Some(compared);
+        }
+        if !self.may_replace(path, found.as_ref(), Some(there))? {
+            return Ok(());
+        }
+        self.write(&full, found.as_ref(), there, |file| {
+            if let Some(compared) = &same {
+                io::copy(&mut File::open(&full)?.take(compared.equal), file)?;
+                file.write_all(&compared.next)?;
+            }
+            io::copy(content, file)?;
+            Ok(())
+        })
+    }
+
+    /// Writes a file beside its place, and moves it there.
+    fn write(
+        &mut self,
+        full: &Path,
+        found: Option<&Metadata>,
+        there: &There,
+        content: impl FnOnce(&mut File) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let incoming = full.with_file_name(format!(".xp-incoming-{}", std::process::id()));
+        let written = || {
+            _ = fs::remove_file(&incoming);
+            let mut file = File::options()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&incoming)?;
+            content(&mut file)?;
+            if file.metadata()?.len() != there.size {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            file.set_permissions(Permissions::from_mode(there.mode))?;
+            file.set_times(there.times())?;
+            drop(file);
+            if let Some(found) = found.filter(|found| found.is_dir()) {
+                self.clear(full, Some(found))?;
+            }
+            fs::rename(&incoming, full)
+        };
+        let result = written().map_err(named(full));
+        if result.is_err() {
+            _ = fs::remove_file(&incoming);
+        }
+        result?;
+        // What was a folder may be none now.
+        self.sound = None;
+        self.returned.written += 1;
+        Ok(())
+    }
+
+    /// Takes over what else differs in a file whose content is the same.
+    fn same_content(
+        &mut self,
+        path: &Path,
+        full: &Path,
+        found: &Metadata,
+        there: &There,
+    ) -> io::Result<()> {
+        if self.place.is_shared && !self.is_as_sent(path, Some(found)) {
+            return Ok(());
+        }
+        if found.mode() & 0o7777 != there.mode {
+            fs::set_permissions(full, Permissions::from_mode(there.mode)).map_err(named(full))?;
+        }
+        // The engine tells whole seconds only.
+        if u64::try_from(found.mtime()).ok() != Some(there.modified) {
+            let file = File::options().read(true).open(full).map_err(named(full))?;
+            file.set_times(there.times()).map_err(named(full))?;
+        }
+        Ok(())
+    }
+
+    fn link(&mut self, path: &Path, target: &OsStr) -> io::Result<()> {
+        let full = self.place.folder.join(path);
+        self.make_parents(path)?;
+        let found = look(&full)?;
+        let is_same = found.as_ref().is_some_and(Metadata::is_symlink)
+            && fs::read_link(&full).is_ok_and(|now| now.as_os_str() == target);
+        if is_same || !self.may_replace(path, found.as_ref(), None)? {
+            return Ok(());
+        }
+        self.clear(&full, found.as_ref())?;
+        std::os::unix::fs::symlink(target, &full).map_err(named(&full))?;
+        // What was a folder may be a link now.
+        self.sound = None;
+        self.returned.written += 1;
+        Ok(())
+    }
+
+    /// Brings back a file that is one with an earlier one.
+    fn same_file(&mut self, path: &Path, target: &Path, mode: u32) -> io::Result<()> {
+        let source = self.place.folder.join(target);
+        self.make_parents(target)?;
+        self.make_parents(path)?;
+        let Some(metadata) = look(&source)?.filter(Metadata::is_file) else {
+            return Ok(());
+        };
+        let there = There {
+            size: metadata.len(),
+            modified: u64::try_from(metadata.mtime()).unwrap_or(0),
+            mode,
+        };
+        let mut file = File::open(&source).map_err(named(&source))?;
+        self.file(path, &mut file, &there)
+    }
+
+    /// Tells whether what is here may make way for what is there, and remembers where it may not.
+    fn may_replace(
+        &mut self,
+        path: &Path,
+        found: Option<&Metadata>,
+        there: Option<&There>,
+    ) -> io::Result<bool> {
+        if !self.place.is_shared {
+            return Ok(true);
+        }
+        let sent = self.place.sent.get(path);
+        let changed_there = match (sent, there) {
+            (Some(sent), Some(there)) => !there.is_as(sent),
+            _ => true,
+        };
+        let may = match found {
+            // Somebody removed it here meanwhile.
+            None => sent.is_none() || changed_there,
+            Some(found) if found.is_dir() => self.is_tree_as_sent(path)?,
+            found => self.is_as_sent(path, found),
+        };
+        if !may && changed_there {
+            self.returned.kept.push(path.to_owned());
+        }
+        Ok(may)
+    }
+
+    fn is_as_sent(&self, path: &Path, found: Option<&Metadata>) -> bool {
+        match (self.place.sent.get(path), found) {
+            (Some(sent), Some(found)) if found.is_dir() => sent.mode == found.mode(),
+            (Some(sent), Some(found)) => *sent == Fingerprint::of(found),
+            _ => false,
+        }
+    }
+
+    /// Tells whether everything in a folder is as it was sent.
+    fn is_tree_as_sent(&self, path: &Path) -> io::Result<bool> {
+        for entry in walkdir::WalkDir::new(self.place.folder.join(path)) {
+            let entry = entry?;
+            let below = entry
+                .path()
+                .strip_prefix(&self.place.folder)
+                .map_err(io::Error::other)?;
+            if !self.is_as_sent(below, Some(&entry.metadata()?)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Removes what has to make way, and is known to be allowed to.
+    fn clear(&self, full: &Path, found: Option<&Metadata>) -> io::Result<()> {
+        match found {
+            None => Ok(()),
+            Some(found) if found.is_dir() => fs::remove_dir_all(full).map_err(named(full)),
+            Some(_) => fs::remove_file(full).map_err(named(full)),
+        }
+    }
+
+    /// Makes the folders that a path lies in. None of them is a link: one would lead anywhere.
+    fn make_parents(&mut self, path: &Path) -> io::Result<()> {
+        let Some(parent) = path.parent() else {
+            return Ok(());
+        };
+        if self.sound.as_deref() == Some(parent) {
+            return Ok(());
+        }
+        let mut full = self.place.folder.clone();
+        for name in parent.components() {
+            full.push(name);
+            match look(&full)? {
+                Some(found) if found.is_dir() => {}
+                Some(_) => {
+                    let text = format!("{} is no folder", full.display());
+                    return Err(io::Error::new(io::ErrorKind::NotADirectory, text));
+                }
+                None => fs::create_dir(&full).map_err(named(&full))?,
+            }
+        }
+        self.sound = Some(parent.to_owned());
+        Ok(())
+    }
+
+    /// Removes what was sent and is gone there.
+    fn remove_vanished(&mut self) -> io::Result<()> {
+        let place = self.place;
+        // Backwards: what is in a folder before the folder.
+        for path in place.sent.keys().rev() {
+            let is_part = path.starts_with(&place.part) && *path != place.part;
+            let is_left_out = place.left_out.iter().any(|it| path.starts_with(it));
+            if !is_part || is_left_out || self.seen.contains(path) {
+                continue;
+            }
+            // Its folder may be a link by now.
+            let parents = path.ancestors().skip(1);
+            let mut parents = parents.filter(|parent| !parent.as_os_str().is_empty());
+            let is_sound = |it: &Path| {
+                look(&place.folder.join(it)).is_ok_and(|it| it.is_some_and(|it| it.is_dir()))
+            };
+            if !parents.all(is_sound) {
+                continue;
+            }
+            let full = place.folder.join(path);
+            let Some(found) = look(&full)? else { continue };
+            if found.is_dir() {
+                // One that somebody put something into stays.
+                self.returned.removed += usize::from(fs::remove_dir(&full).is_ok());
+            } else if !place.is_shared || self.is_as_sent(path, Some(&found)) {
+                fs::remove_file(&full).map_err(named(&full))?;
+                self.returned.removed += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A file of the container.
+struct There {
+    size: u64,
+    modified: u64,
+    mode: u32,
+}
+
+impl There {
+    /// Tells whether it seems to be as it was sent.
+    fn is_as(&self, sent: &Fingerprint) -> bool {
+        self.size == sent.size
+            && i64::try_from(self.modified) == Ok(sent.modified.0)
+            && self.mode == sent.mode & 0o7777
+    }
+
+    fn times(&self) -> FileTimes {
+        FileTimes::new().set_modified(UNIX_EPOCH + Duration::from_secs(self.modified))
+    }
+}
+
+/// How far two files are the same.
+#[derive(Default)]
+struct Compared {
+    /// The bytes that are.
+    equal: u64,
+    /// What was read after them.
+    next: Vec<u8>,
+    is_all: bool,
+}
+
+fn compare(mut here: File, there: &mut impl Read) -> io::Result<Compared> {
+    let (mut ours, mut theirs) = (vec![0; CHUNK], vec![0; CHUNK]);
+    let mut equal = 0;
+    loop {
+        let read = there.read(&mut theirs)?;
+        if read == 0 {
+            let (next, is_all) = (Vec::new(), true);
+            return Ok(Compared {
+                equal,
+                next,
+                is_all,
+            });
+        }
+        let is_read = here.read_exact(&mut ours[..read]).is_ok();
+        if !is_read || ours[..read] != theirs[..read] {
+            theirs.truncate(read);
+            let (next, is_all) = (theirs, false);
+            return Ok(Compared {
+                equal,
+                next,
+                is_all,
+            });
+        }
+        equal += read as u64;
+    }
+}
+
+fn look(path: &Path) -> io::Result<Option<Metadata>> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) => Ok(Some(metadata)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(named(path)(error)),
+    }
+}
+
+fn named(path: &Path) -> impl Fn(io::Error) -> io::Error + use<> {
+    let path = path.display().to_string();
+    move |error| io::Error::new(error.kind(), format!("{path}: {error}"))
+}
+
+/// Counts what is read, and how many zeros it ends with.
+struct Counting<R> {
+    inner: R,
+    bytes: u64,
+    zeros: usize,
+}
+
+impl<R: Read> Read for Counting<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.bytes += read as u64;
+        let zeros = buffer[..read].iter().rev().take_while(|byte| **byte == 0);
+        let zeros = zeros.take(END_OF_ARCHIVE).count();
+        self.zeros = match zeros == read {
+            true => (self.zeros + zeros).min(END_OF_ARCHIVE),
+            false => zeros,
+        };
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests;

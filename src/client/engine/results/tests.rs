@@ -1,0 +1,235 @@
+use std::os::unix::fs::symlink;
+
+use super::*;
+
+/// A folder, and the archive that comes back for it.
+struct World {
+    folder: tempfile::TempDir,
+    place: Place,
+    archive: tar::Builder<Vec<u8>>,
+}
+
+impl World {
+    /// Has these files, sent as they are.
+    fn new(files: &[(&str, &str)], is_shared: bool) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut sent = Sent::new();
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, text).unwrap();
+        }
+        for entry in walkdir::WalkDir::new(folder.path()).min_depth(1) {
+            let entry = entry.unwrap();
+            let below = entry.path().strip_prefix(folder.path()).unwrap();
+            sent.insert(
+                below.to_owned(),
+                Fingerprint::of(&entry.metadata().unwrap()),
+            );
+        }
+        let place = Place {
+            folder: folder.path().to_owned(),
+            part: PathBuf::new(),
+            sent,
+            left_out: vec![".git".into(), "web/cache".into()],
+            is_shared,
+        };
+        let archive = tar::Builder::new(Vec::new());
+        let mut world = Self {
+            folder,
+            place,
+            archive,
+        };
+        world.add("work", EntryType::Directory, "", "");
+        world
+    }
+
+    fn add(&mut self, name: &str, kind: EntryType, text: &str, target: &str) {
+        let mut header = tar::Header::new_gnu();
+        let name = name.as_bytes();
+        header.as_old_mut().name[..name.len()].copy_from_slice(name);
+        let target = target.as_bytes();
+        header.as_old_mut().linkname[..target.len()].copy_from_slice(target);
+        header.set_entry_type(kind);
+        header.set_mode(if kind == EntryType::Directory {
+            0o755
+        } else {
+            0o644
+        });
+        header.set_size(text.len() as u64);
+        header.set_mtime(1_600_000_000);
+        header.set_cksum();
+        self.archive.append(&header, text.as_bytes()).unwrap();
+    }
+
+    fn file(&mut self, name: &str, text: &str) {
+        self.add(&format!("work/{name}"), EntryType::Regular, text, "");
+    }
+
+    fn unpack(&mut self) -> io::Result<Returned> {
+        self.archive.finish().unwrap();
+        let bytes = self.archive.get_ref().clone();
+        unpack(&self.place, Some(&mut bytes.as_slice()))
+    }
+
+    fn read(&self, name: &str) -> Option<String> {
+        fs::read_to_string(self.folder.path().join(name)).ok()
+    }
+}
+
+#[test]
+fn what_changed_comes_back_and_what_vanished_goes() {
+    for is_shared in [false, true] {
+        let mut world = World::new(
+            &[("a", "1"), ("d/b", "2"), ("d/c", "33"), ("gone/x", "4")],
+            is_shared,
+        );
+        world.file("a", "1");
+        world.add("work/d", EntryType::Directory, "", "");
+        world.file("d/b", "3");
+        world.file("d/c", "longer");
+        world.file("new/file", "5");
+        world.add("work/same", EntryType::Link, "", "work/d/c");
+        world.add("work/link", EntryType::Symlink, "", "/etc/passwd");
+        let returned = world.unwrap();
+        assert_eq!(world.read("d/b").as_deref(), Some("3"));
+        assert_eq!(world.read("d/c").as_deref(), Some("longer"));
+        assert_eq!(world.read("new/file").as_deref(), Some("5"));
+        assert_eq!(world.read("same").as_deref(), Some("longer"));
+        assert_eq!(
+            fs::read_link(world.folder.path().join("link")).unwrap(),
+            Path::new("/etc/passwd")
+        );
+        assert!(!world.folder.path().join("gone").exists());
+        assert_eq!((returned.written, returned.removed), (5, 2));
+        let modified = fs::metadata(world.folder.path().join("a")).unwrap().mtime();
+        assert_eq!(modified, 1_600_000_000);
+    }
+}
+
+impl World {
+    fn unwrap(&mut self) -> Returned {
+        self.unpack().unwrap()
+    }
+}
+
+#[test]
+fn nothing_is_written_outside() {
+    for name in ["../evil", "/evil", "work/../../evil", "work/d/../../evil"] {
+        let mut world = World::new(&[("a", "1")], false);
+        world.add(name, EntryType::Regular, "x", "");
+        let error = world.unpack().unwrap_err();
+        assert!(
+            error.to_string().contains("outside of the folder"),
+            "{name}: {error}"
+        );
+        assert_eq!(world.read("a").as_deref(), Some("1"), "nothing is removed");
+    }
+    let outside = tempfile::tempdir().unwrap();
+    let target = outside.path().display().to_string();
+    // By a link that the archive brings, one that was there, and one in place of a folder.
+    for (files, place) in [(vec![], "out"), (vec![("out/a", "")], "out")] {
+        let mut world = World::new(&files, false);
+        world.add(&format!("work/{place}"), EntryType::Symlink, "", &target);
+        world.file("out/evil", "x");
+        let error = world.unpack().unwrap_err();
+        assert!(error.to_string().contains("is no folder"), "{error}");
+    }
+    let mut world = World::new(&[], false);
+    symlink(outside.path(), world.folder.path().join("out")).unwrap();
+    world.file("out/evil", "x");
+    world.unpack().unwrap_err();
+    let mut world = World::new(&[], false);
+    world.add("work/hard", EntryType::Link, "", "work/../../../etc/passwd");
+    world.unpack().unwrap_err();
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_link_in_place_of_a_folder_takes_nothing_with_it() {
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("a"), "theirs").unwrap();
+    let mut world = World::new(&[("d/a", "1")], false);
+    world.add(
+        "work/d",
+        EntryType::Symlink,
+        "",
+        &outside.path().display().to_string(),
+    );
+    world.unwrap();
+    assert_eq!(
+        fs::read_to_string(outside.path().join("a")).unwrap(),
+        "theirs"
+    );
+}
+
+#[test]
+fn an_archive_that_breaks_off_removes_nothing() {
+    let mut world = World::new(&[("a", "1"), ("b", "2")], false);
+    world.file("a", "1");
+    let bytes = world.archive.get_ref().clone();
+    let error = unpack(&world.place, Some(&mut bytes.as_slice())).unwrap_err();
+    assert!(error.to_string().contains("not complete"), "{error}");
+    assert_eq!(world.read("b").as_deref(), Some("2"));
+    let half = &bytes[..bytes.len() - 600];
+    unpack(&world.place, Some(&mut &half[..])).unwrap_err();
+    assert_eq!(world.read("b").as_deref(), Some("2"));
+}
+
+#[test]
+fn what_somebody_changed_meanwhile_stays() {
+    let mut world = World::new(
+        &[
+            ("a", "1"),
+            ("b", "2"),
+            ("c", "3"),
+            ("e/f", "4"),
+            ("gone", "5"),
+        ],
+        true,
+    );
+    let edit = |name: &str, text: &str| fs::write(world.folder.path().join(name), text).unwrap();
+    edit("a", "edited");
+    edit("new", "mine");
+    edit("e/g", "added");
+    edit("gone", "edited too");
+    fs::remove_file(world.folder.path().join("c")).unwrap();
+    world.file("a", "script");
+    world.file("b", "script");
+    world.file("c", "script");
+    world.file("new", "script");
+    let returned = world.unwrap();
+    assert_eq!(world.read("a").as_deref(), Some("edited"));
+    assert_eq!(world.read("b").as_deref(), Some("script"));
+    assert_eq!(world.read("c").as_deref(), Some("script"));
+    assert_eq!(world.read("new").as_deref(), Some("mine"));
+    assert_eq!(world.read("e/g").as_deref(), Some("added"));
+    assert_eq!(world.read("gone").as_deref(), Some("edited too"));
+    assert_eq!(returned.kept, [PathBuf::from("a"), "new".into()]);
+}
+
+#[test]
+fn a_folder_with_somebodys_file_does_not_make_way() {
+    let mut world = World::new(&[("d/a", "1"), ("e/a", "1")], true);
+    fs::write(world.folder.path().join("d/mine"), "x").unwrap();
+    world.file("d", "now a file");
+    world.file("e", "now a file");
+    let returned = world.unwrap();
+    assert_eq!(world.read("d/mine").as_deref(), Some("x"));
+    assert_eq!(world.read("e").as_deref(), Some("now a file"));
+    assert_eq!(returned.kept, [PathBuf::from("d")]);
+}
+
+#[test]
+fn mounts_and_devices_stay_away() {
+    let mut world = World::new(&[(".git/HEAD", "ref")], true);
+    world.add("work/.git", EntryType::Directory, "", "");
+    world.file(".git/HEAD", "hostile");
+    world.add("work/web", EntryType::Directory, "", "");
+    world.file("web/cache/x", "cached");
+    world.add("work/null", EntryType::Char, "", "");
+    let returned = world.unwrap();
+    assert_eq!(world.read(".git/HEAD").as_deref(), Some("ref"));
+    assert!(!world.folder.path().join("web").exists());
+    assert_eq!(returned.odd, [PathBuf::from("null")]);
+}

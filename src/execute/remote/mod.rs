@@ -1,0 +1,279 @@
+//! Builds on an engine that does not see the files of this machine.
+//!
+//! The source goes into a new volume before the container starts, and what scripts made of it comes back
+//! before the container ends; the volume goes with the container, however that ends. Caches are volumes
+//! that stay. Objects of git stay in volumes too, so that only new ones are sent.
+
+mod objects;
+mod socket;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use sha1::{Digest as _, Sha1};
+
+use super::state::UnitState;
+use super::stop::{StepError, Stop};
+use super::{Context, LABEL_SERVICE, builder};
+use crate::client::engine::{
+    Bind, BuilderContainer, CreatedContainer, EngineError, Item, Place, Sent, Source,
+};
+use crate::event::{Event, Phase, Unit};
+use crate::plan::{ContainerStep, ImageStep};
+use crate::record::Measure;
+
+pub(super) use socket::{engine_socket, group as socket_group};
+
+/// The label of volumes that stay, with the folder of the platform.
+const LABEL_CACHE: &str = "x-platform.cache";
+
+/// Where the objects of git are in a container. Not in the source, with which they would come back.
+const OBJECTS: &str = "/run/xp-objects";
+
+/// A build's files on the way to the engine, and back.
+pub(super) struct Away {
+    /// What the engine mounts.
+    pub binds: Vec<Bind>,
+    /// The folders of volumes that are to be the user's.
+    pub taken: Vec<String>,
+    items: Vec<Item>,
+    sent: Sent,
+    source: PathBuf,
+    workdir: PathBuf,
+    /// What does not come back, relative to the source.
+    left_out: Vec<PathBuf>,
+    in_place: bool,
+}
+
+impl Away {
+    /// Finds what a container is to have; objects of git that the engine does not have yet are sent at once.
+    pub async fn prepare(
+        context: &Context,
+        unit: &Unit,
+        step: &ContainerStep,
+        state: &UnitState,
+        owner: (u32, u32),
+    ) -> Result<Self, Stop> {
+        if step.ssh {
+            return Err(refused(
+                context,
+                "`ssh: true` forwards the ssh agent of this machine",
+                "use an engine of this machine, or a key that is a file, by `dockerBuilder.mounts` with `:ro`",
+            ));
+        }
+        let workdir = PathBuf::from(format!("/{}", step.workdir.trim_matches('/')));
+        let own = context.layout.root();
+        let mut away = Self {
+            binds: vec![Bind {
+                source: Source::Fresh,
+                target: workdir.display().to_string(),
+                read_only: false,
+            }],
+            taken: vec![workdir.display().to_string()],
+            items: vec![Item::Folder {
+                to: workdir.clone(),
+                owner,
+            }],
+            sent: Sent::new(),
+            source: step.source.clone(),
+            left_out: vec![PathBuf::from(".git")],
+            in_place: step.in_place,
+            workdir,
+        };
+        away.add_caches(context, unit, step, owner);
+        away.items.push(Item::Tree {
+            from: step.source.clone(),
+            to: away.workdir.clone(),
+            owner: Some(owner),
+            // Those of git follow by themselves, and may be elsewhere.
+            left_out: vec![own.to_owned(), step.source.join(".git")],
+            comes_back: true,
+        });
+        if let Ok(own) = own.strip_prefix(&step.source) {
+            away.left_out.push(own.to_owned());
+        }
+        away.add_mounts(context, step).await?;
+        objects::add_git(&mut away, context, unit, step, state).await?;
+        if step.socket {
+            away.binds.push(Bind {
+                source: Source::Path(engine_socket(context)),
+                target: builder::SOCKET.to_owned(),
+                read_only: false,
+            });
+        }
+        Ok(away)
+    }
+
+    fn add_caches(
+        &mut self,
+        context: &Context,
+        unit: &Unit,
+        step: &ContainerStep,
+        owner: (u32, u32),
+    ) {
+        for (folder, path) in &step.caches {
+            let labels = HashMap::from([
+                (LABEL_CACHE.to_owned(), context.folder.display().to_string()),
+                (LABEL_SERVICE.to_owned(), unit.to_string()),
+            ]);
+            let name = volume_name("cache", &unit.to_string(), folder);
+            self.mount(Source::Kept { name, labels }, Path::new(path), owner, false);
+            self.taken.push(path.clone());
+        }
+    }
+
+    /// Mounts a volume. The folders that it lies in are the user's where they are in the source: the engine
+    /// would make them as root.
+    fn mount(&mut self, source: Source, target: &Path, owner: (u32, u32), read_only: bool) {
+        if let Ok(below) = target.strip_prefix(&self.workdir) {
+            let parents: Vec<&Path> = below.ancestors().skip(1).collect();
+            for parent in parents.iter().rev().filter(|it| !it.as_os_str().is_empty()) {
+                let to = self.workdir.join(parent);
+                self.items.push(Item::Folder { to, owner });
+            }
+            self.left_out.push(below.to_owned());
+        }
+        self.binds.push(Bind {
+            source,
+            target: target.display().to_string(),
+            read_only,
+        });
+    }
+
+    async fn add_mounts(&mut self, context: &Context, step: &ContainerStep) -> Result<(), Stop> {
+        let reach = context.reach().await.map_err(StepError::from)?;
+        for mount in &step.mounts {
+            let from = builder::mount_source(context, reach, mount)?;
+            if !mount.read_only {
+                return Err(refused(
+                    context,
+                    &format!("the mount at {} is writable", mount.target),
+                    "write `SRC:DST:ro` for files that are only read, and name folders that persist between builds in `dockerBuilder.cache`",
+                ));
+            }
+            let to = PathBuf::from(&mount.target);
+            if let Ok(below) = to.strip_prefix(&self.workdir) {
+                self.left_out.push(below.to_owned());
+            }
+            // A link is followed, as the engine does it for a mount.
+            let from = from.canonicalize().unwrap_or(from);
+            self.items.push(Item::Tree {
+                from,
+                to,
+                owner: None,
+                left_out: Vec::new(),
+                comes_back: false,
+            });
+        }
+        Ok(())
+    }
+
+    /// Gives a container its files, before it is started.
+    pub async fn send(
+        &mut self,
+        context: &Context,
+        unit: &Unit,
+        created: &CreatedContainer,
+    ) -> Result<(), EngineError> {
+        let progress = progress(context, unit);
+        self.sent = created
+            .send(std::mem::take(&mut self.items), &progress)
+            .await?;
+        Ok(())
+    }
+
+    /// Brings back what scripts made: of a working copy everything, of an export what the image is built
+    /// from.
+    pub async fn bring_back(
+        &self,
+        context: &Context,
+        unit: &Unit,
+        container: &BuilderContainer,
+        image: Option<&ImageStep>,
+    ) -> Result<(), StepError> {
+        let part = match (self.in_place, image) {
+            (true, _) => PathBuf::new(),
+            (false, None) => return Ok(()),
+            (false, Some(image)) => match image.dockerfile.starts_with(&image.context) {
+                true => image
+                    .context
+                    .strip_prefix(&self.source)
+                    .map_or_else(|_| PathBuf::new(), Path::to_owned),
+                false => PathBuf::new(),
+            },
+        };
+        let path = match part.as_os_str().is_empty() {
+            true => self.workdir.clone(),
+            false => self.workdir.join(&part),
+        };
+        let place = Place {
+            folder: self.source.clone(),
+            part,
+            sent: self.sent.clone(),
+            left_out: self.left_out.clone(),
+            is_shared: self.in_place,
+        };
+        let path = path.display().to_string();
+        let returned = container.bring_back(&path, place, &|_| ()).await?;
+        let shown = |paths: &[PathBuf]| {
+            let first = paths.iter().take(3).map(|path| path.display().to_string());
+            let first = first.collect::<Vec<_>>().join(", ");
+            match paths.len() {
+                0..=3 => first,
+                more => format!("{first} and {} more", more - 3),
+            }
+        };
+        if !returned.kept.is_empty() {
+            context.events.emit(Event::Note(format!(
+                "{unit}: {} changed on this machine and in the builder meanwhile: those of this machine stay",
+                shown(&returned.kept)
+            )));
+        }
+        if !returned.odd.is_empty() {
+            context.events.emit(Event::Note(format!(
+                "{unit}: {} stayed in the builder: devices and pipes are not brought back",
+                shown(&returned.odd)
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn progress(context: &Context, unit: &Unit) -> impl Fn(u64) + Send + Sync + use<> {
+    let (events, unit) = (context.events.clone(), unit.clone());
+    move |bytes| {
+        events.emit(Event::Progress {
+            unit: unit.clone(),
+            phase: Phase::Container,
+            measure: Measure::Bytes,
+            done: bytes,
+            total: 0,
+            bytes,
+        });
+    }
+}
+
+/// Returns the error of what needs the files of this machine.
+fn refused(context: &Context, what: &str, hint: &str) -> Stop {
+    StepError::plain(format!(
+        "{what}, and the engine at {} does not see this machine",
+        context.engine.address()
+    ))
+    .hint(hint)
+    .into()
+}
+
+/// Returns the name of a volume that stays, for a folder of this machine.
+fn volume_name(kind: &str, whose: &str, folder: &Path) -> String {
+    let digest = Sha1::digest(folder.as_os_str().as_encoded_bytes());
+    let digest: String = digest
+        .iter()
+        .take(6)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let is_plain = |it: &char| it.is_ascii_alphanumeric() || matches!(it, '-' | '_' | '.');
+    let whose: String = whose.chars().filter(is_plain).take(80).collect();
+    let parts = ["xp", kind, &whose, &digest];
+    let parts: Vec<&str> = parts.into_iter().filter(|it| !it.is_empty()).collect();
+    parts.join("-")
+}

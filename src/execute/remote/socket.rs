@@ -1,0 +1,74 @@
+//! The engine's own socket, on its own machine.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use crate::client::engine::{
+    Bind, ContainerSpec, CreatedContainer, ENGINE_SOCKET, EngineError, Source,
+};
+use crate::execute::stop::StepError;
+use crate::execute::{Context, LABEL_FOLDER};
+use crate::plan::ContainerStep;
+
+/// Returns where the engine's socket is on its machine.
+pub fn engine_socket(context: &Context) -> String {
+    let named = context.engine.socket_of_host();
+    named.unwrap_or(ENGINE_SOCKET).to_owned()
+}
+
+/// Returns the group that may use the socket: a container says so, as nothing else sees it.
+pub async fn group(context: &Context, step: &ContainerStep) -> Result<Option<u32>, StepError> {
+    let socket = engine_socket(context);
+    let reach = context.reach().await?;
+    let folder = reach.shown(context.layout.root());
+    let spec = ContainerSpec {
+        image: step.image.clone(),
+        labels: HashMap::from([(LABEL_FOLDER.to_owned(), folder)]),
+        env: Vec::new(),
+        user: (0, 0),
+        owner: (0, 0),
+        written: Vec::new(),
+        taken: Vec::new(),
+        groups: Vec::new(),
+        binds: vec![Bind {
+            source: Source::Path(socket.clone()),
+            target: "/socket".to_owned(),
+            read_only: true,
+        }],
+        network: Some("none".to_owned()),
+        memory: None,
+        nano_cpus: None,
+    };
+    let created = match CreatedContainer::create(&context.engine, &spec).await {
+        Err(EngineError::Refused { message, .. }) if message.contains("does not exist") => {
+            return Err(StepError::plain(format!(
+                "`socket: true` needs the engine's socket, and the machine of the engine at {} has none at {socket}",
+                context.engine.address()
+            ))
+            .hint("leave out `dockerBuilder.socket`, or name the socket: ssh://user@host/path/docker.sock"));
+        }
+        created => created?,
+    };
+    let running = match created.start(&spec).await {
+        Ok(running) => running,
+        Err(error) => {
+            created.remove().await;
+            return Err(error.into());
+        }
+    };
+    let said = Mutex::new(Vec::new());
+    let hear = |bytes: bytes::Bytes| {
+        if let Ok(mut said) = said.lock() {
+            said.extend_from_slice(&bytes);
+        }
+    };
+    let listed = running.run("ls -nd /socket", "/", &hear).await;
+    running.remove().await;
+    listed?;
+    let said = said.into_inner().unwrap_or_default();
+    let said = String::from_utf8_lossy(&said);
+    Ok(said
+        .split_whitespace()
+        .nth(3)
+        .and_then(|group| group.parse().ok()))
+}
