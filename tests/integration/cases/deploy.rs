@@ -466,7 +466,7 @@ fn an_interrupt_is_written_down(t: &Context) {
 }
 
 fn an_end_that_is_not_written_down_is_an_error(t: &Context) {
-    let (_product, namespace) = built(t);
+    let (product, namespace) = built(t);
     namespace.rollouts_of("zbackend", Outcome::Hangs);
     let mut deploying = deploy(t, []).spawn();
     deploying.wait_for_output("deployment/zbackend");
@@ -481,6 +481,27 @@ fn an_end_that_is_not_written_down_is_an_error(t: &Context) {
         .stderr_contains("hint: `xp deploy staging` writes it down anew");
     namespace.refuse_nothing();
     deploy(t, []).success();
+    assert_eq!(record(&namespace)[0]["state"], "deployed");
+    // What may work the next time is tried again.
+    product.backend.commit(&[("content", "newer")], "Newer");
+    t.xp(["build"]).success();
+    namespace.rollouts_of("zbackend", Outcome::Hangs);
+    let mut deploying = deploy(t, []).spawn();
+    deploying.wait_for_output("deployment/zbackend");
+    let written = || {
+        let requests = namespace.requests();
+        let written = requests.iter();
+        written
+            .filter(|it| it.method == "PUT" && it.path.contains("configmaps"))
+            .count()
+    };
+    let before = written();
+    namespace.refuse("PUT", "configmaps", Refusal::Unavailable);
+    namespace.rollouts_of("zbackend", Outcome::Succeeds);
+    wait_until("an attempt", || written() > before);
+    namespace.refuse_nothing();
+    let output = deploying.wait();
+    assert_eq!(output.status.code(), Some(0), "{output}");
     assert_eq!(record(&namespace)[0]["state"], "deployed");
 }
 
