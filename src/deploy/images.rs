@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::configuration::FieldSpec;
 use super::rendered::{ImageUse, Rendered};
 use crate::image::ImageRepository;
+use crate::lock::Lock;
 use crate::manifest::{Deploy, Manifest, ServiceName};
 
 /// What kustomize files may call the images of the services.
@@ -47,6 +48,16 @@ impl ImageNames {
             }
         }
         names
+    }
+
+    /// Returns the names with those of a set that was deployed once: its images may have had another
+    /// registry, or another name, when the kustomize files of then were written.
+    pub fn with_set(mut self, set: &Lock) -> Self {
+        for (service, locked) in &set.services {
+            let repository = locked.image.repository().to_string();
+            self.by_name.entry(repository).or_insert(service.clone());
+        }
+        self
     }
 
     /// Returns the service that an image belongs to, by its name without tag and digest.
@@ -152,5 +163,18 @@ mod tests {
         assert_eq!(service("front"), Some("b"));
         assert_eq!(service("b"), None);
         assert_eq!(service("other/team/a"), None);
+        let set = crate::lock::parse(
+            &format!(
+                "version: 1\nservices:\n  a:\n    remote: https://h/a\n    reference: v1\n    commit: {0}\n    \
+                 image: old.example.com/y/a:{0}\n    digest: sha256:{1}\n    recipe: \"0123456789\"\n",
+                "a".repeat(40),
+                "1".repeat(64)
+            ),
+            "x",
+        );
+        let names = names.clone().with_set(&set.unwrap());
+        let service = |image: &str| names.service(image).map(ServiceName::as_str);
+        assert_eq!(service("old.example.com/y/a:1"), Some("a"));
+        assert_eq!(service("team/a:master"), Some("a"));
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Component, Path};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::configuration::FieldSpec;
 use super::images::Named;
@@ -25,13 +25,14 @@ impl Overlay {
     pub const FIELDS: &str = "image-fields.yaml";
 
     /// Returns the overlay, to be written to the folder `at`, around the user's in the folder `overlay`;
-    /// both absolute, and without links.
+    /// both absolute, and without links. `options` are those that kustomize takes from the outermost one alone.
     pub fn around(
         overlay: &Path,
         at: &Path,
         named: &Named,
         set: &Lock,
         fields: &[FieldSpec],
+        options: &Map<String, Value>,
     ) -> Self {
         let mut images: BTreeMap<&str, Value> = BTreeMap::new();
         for (service, names) in &named.services {
@@ -39,7 +40,7 @@ impl Overlay {
                 continue;
             };
             for name in names {
-                let entry = json!({"name": name, "newName": repository, "digest": digest});
+                let entry = json!({"name": literal(name), "newName": repository, "digest": digest});
                 images.insert(name, entry);
             }
         }
@@ -50,6 +51,9 @@ impl Overlay {
         // JSON is YAML that nothing has to be escaped for.
         _ = writeln!(text, "resources:\n  - {}", json!(relative(overlay, at)));
         _ = writeln!(text, "configurations:\n  - {}", Self::FIELDS);
+        for (key, option) in options {
+            _ = writeln!(text, "{key}: {option}");
+        }
         _ = writeln!(text, "images:");
         for image in images.values() {
             _ = writeln!(text, "  - {image}");
@@ -66,6 +70,11 @@ impl Overlay {
             fields: configuration,
         }
     }
+}
+
+/// Returns a name as kustomize has to be told it: as an expression, in which a point stands for any letter.
+fn literal(name: &str) -> String {
+    name.replace('.', "\\.")
 }
 
 /// Returns the image of a service as a set has it.
@@ -128,18 +137,27 @@ mod tests {
                 ("b".parse().unwrap(), ["b".to_owned()].into_iter().collect()),
             ]),
         };
-        let overlay = Overlay::around(Path::new("/p/o"), Path::new("/p/g"), &named, &set, &[]);
+        let options = Map::from_iter([("sortOptions".to_owned(), json!({"order": "fifo"}))]);
+        let overlay = Overlay::around(
+            Path::new("/p/o"),
+            Path::new("/p/g"),
+            &named,
+            &set,
+            &[],
+            &options,
+        );
         let entry = |name: &str| {
             format!(
-                "  - {{\"name\":\"{name}\",\"newName\":\"h.example.com/x/a\",\"digest\":\"{digest}\"}}\n"
+                "  - {{\"name\":{},\"newName\":\"h.example.com/x/a\",\"digest\":\"{digest}\"}}\n",
+                json!(name)
             )
         };
         assert_eq!(
             overlay.kustomization.split_once("resources:\n").unwrap().1,
             format!(
-                "  - \"../o\"\nconfigurations:\n  - image-fields.yaml\nimages:\n{}{}",
+                "  - \"../o\"\nconfigurations:\n  - image-fields.yaml\nsortOptions: {{\"order\":\"fifo\"}}\nimages:\n{}{}",
                 entry("a"),
-                entry("h.example.com/x/a")
+                entry("h\\.example\\.com/x/a")
             )
         );
     }

@@ -24,8 +24,11 @@ const VERSION: u64 = 1;
 /// The key of the ConfigMap's data.
 const KEY: &str = "record.json";
 
-/// How many deploys are kept at most.
+/// How many deploys are kept, beside those that there is a way back to.
 const KEPT: usize = 10;
+
+/// How many deploys that came to their end are kept, however many failed since.
+const GOOD: usize = 2;
 
 /// How long the record may be: an object of a cluster has one MiB at most.
 const MAX_LENGTH: usize = 900_000;
@@ -203,16 +206,22 @@ impl Record {
 
     /// Returns the record's own text: as many deploys as are kept, the last one first.
     pub fn text(&self) -> String {
-        let mut kept: Vec<StoredDeploy> = Vec::new();
+        let mut kept: BTreeMap<usize, StoredDeploy> = BTreeMap::new();
         let mut length = 0;
-        for deploy in self.deploys.iter().take(KEPT) {
-            let deploy = StoredDeploy::of(deploy);
+        let deploys: Vec<&Deployment> = self.kept().collect();
+        // Where there is no room for all, a way back is worth more than what failed.
+        let good = self.good();
+        let mut by_worth: Vec<usize> = (0..deploys.len()).collect();
+        by_worth.sort_by_key(|place| *place > 0 && !good.contains(&deploys[*place].number));
+        for place in by_worth {
+            let deploy = StoredDeploy::of(deploys[place]);
             length += serde_json::to_string(&deploy).unwrap_or_default().len();
             if !kept.is_empty() && length > MAX_LENGTH {
                 break;
             }
-            kept.push(deploy);
+            kept.insert(place, deploy);
         }
+        let kept: Vec<StoredDeploy> = kept.into_values().collect();
         let stored = json!({"version": VERSION, "deploys": kept});
         match length < MAX_LENGTH / 3 {
             true => format!("{stored:#}\n"),
@@ -252,8 +261,38 @@ impl Record {
         deploys.find(|it| it.state == State::Deployed)
     }
 
-    /// Returns the deploy to go back to: the last one before the current one that came to its end. Who has
-    /// gone back once goes back further.
+    /// Returns the numbers of the last deploys that came to their end.
+    fn good(&self) -> Vec<u64> {
+        let good = self.deploys.iter();
+        let good = good.filter(|it| it.state == State::Deployed);
+        good.take(GOOD).map(|it| it.number).collect()
+    }
+
+    /// Returns the deploys that are kept.
+    fn kept(&self) -> impl Iterator<Item = &Deployment> {
+        let good = self.good();
+        let deploys = self.deploys.iter().enumerate();
+        let kept = deploys.filter(move |(place, it)| *place < KEPT || good.contains(&it.number));
+        kept.map(|(_, it)| it)
+    }
+
+    /// Returns the number of the deploy whose set a deploy has: where it went back to one that had gone
+    /// back itself, that of the first of them.
+    fn origin(&self, deploy: &Deployment) -> u64 {
+        let mut number = deploy.number;
+        let mut back = deploy.rollback_to;
+        // A record of others may name any number: only earlier ones are followed.
+        while let Some(earlier) = back.filter(|earlier| *earlier < number) {
+            number = earlier;
+            let found = self.deploys.iter().find(|it| it.number == earlier);
+            back = found.and_then(|it| it.rollback_to);
+        }
+        number
+    }
+
+    /// Returns the deploy to go back to: the last one before the current one that came to its end, but none
+    /// that was gone back from, and none that is the same as the current one. Who has gone back once goes
+    /// back further; who tried to, and did not come to the end, tries again, and after two failures further.
     ///
     /// # Errors
     ///
@@ -266,12 +305,33 @@ impl Record {
         let Some(current) = self.deploys.first() else {
             return Err(none("its record is empty"));
         };
+        let has_failed =
+            |it: &Deployment| it.state == State::Failed && it.rollback_to == current.rollback_to;
+        let tried = self.deploys.iter().take_while(|it| has_failed(it)).count();
         let below = match (current.state, current.rollback_to) {
-            (State::Deployed, Some(earlier)) => earlier,
-            _ => current.number,
+            (_, None) => current.number,
+            (State::Deployed, Some(_)) => self.origin(current),
+            (State::Failed, Some(_)) if tried > 1 => self.origin(current),
+            (_, Some(earlier)) => earlier + 1,
+        };
+        let was_left = |it: &Deployment| {
+            self.deploys.iter().any(|back| {
+                back.rollback_to.is_some()
+                    && back.number > it.number
+                    && self.origin(back) < it.number
+                    && back.rollback_to != Some(it.number)
+            })
+        };
+        let is_same = |it: &Deployment| {
+            current.state == State::Deployed
+                && it.set.services == current.set.services
+                && it.manifest == current.manifest
+                && it.files == current.files
         };
         let mut deploys = self.deploys.iter();
-        let earlier = deploys.find(|it| it.number < below && it.state == State::Deployed);
+        let earlier = deploys.find(|it| {
+            it.number < below && it.state == State::Deployed && !was_left(it) && !is_same(it)
+        });
         earlier.ok_or_else(|| none("its record has no earlier set that was deployed to the end"))
     }
 
@@ -314,8 +374,10 @@ impl Record {
             }
         }
         earlier.insert(0, deploy);
-        earlier.truncate(KEPT);
-        Self { deploys: earlier }
+        let all = Self { deploys: earlier };
+        Self {
+            deploys: all.kept().cloned().collect(),
+        }
     }
 
     /// Returns the record with the last deploy ended.
@@ -533,8 +595,62 @@ mod tests {
         assert_eq!(target(&twice), Some(2));
         let back = [&twice[..], &[(Deployed, Some(2))]].concat();
         assert_eq!(target(&back), Some(1));
-        let failed = [&twice[..], &[(Failed, Some(2))]].concat();
-        assert_eq!(target(&failed), Some(3));
+        // What did not come to its end is tried again: the bad deploy is the one that was gone back from.
+        for state in [Failed, Interrupted, State::Deploying] {
+            let failed = [&twice[..], &[(state, Some(2))]].concat();
+            assert_eq!(target(&failed), Some(2));
+            assert_eq!(target(&[&failed[..], &[(Failed, None)]].concat()), Some(2));
+        }
+        let failed = [&twice[..], &[(Failed, Some(2)), (Failed, Some(2))]].concat();
+        assert_eq!(target(&failed), Some(1));
+        // Back to a deploy that had gone back itself, and then further: 3 was bad, and 5 as well.
+        let mixed = [&back[..], &[(Deployed, None)]].concat();
+        assert_eq!(target(&mixed), Some(4));
+        let mixed = [&mixed[..], &[(Deployed, Some(4))]].concat();
+        assert_eq!(target(&mixed), Some(1));
+    }
+
+    #[test]
+    fn a_rollback_changes_something() {
+        let environment = "staging".parse().unwrap();
+        let mut record = record(&[(State::Deployed, None); 3]);
+        record.deploys[0].set = record.deploys[1].set.clone();
+        let target = |record: &Record| record.to_roll_back_to(&environment).unwrap().number;
+        assert_eq!(target(&record), 1);
+        // Other kustomize files are a change.
+        record.deploys[1].manifest = Some("c".repeat(40));
+        assert_eq!(target(&record), 2);
+    }
+
+    #[test]
+    fn a_way_back_is_kept() {
+        let mut record = record(&[(State::Deployed, None); 3]);
+        for number in 4..30 {
+            record = record.begun(deploy(number % 9 + 1, State::Failed, None));
+            record.deploys[0].number = number;
+        }
+        let numbers =
+            |record: &Record| -> Vec<u64> { record.deploys.iter().map(|it| it.number).collect() };
+        assert_eq!(numbers(&record)[KEPT..], [3, 2]);
+        assert_eq!(
+            numbers(&Record::parse(&record.text()).unwrap())[KEPT..],
+            [3, 2]
+        );
+        // Without room for all, it is what failed that goes.
+        let entry = record.deploys[0]
+            .set
+            .services
+            .values()
+            .next()
+            .unwrap()
+            .clone();
+        for deploy in &mut record.deploys {
+            let services = (0..500).map(|n| (format!("s{n}").parse().unwrap(), entry.clone()));
+            deploy.set = Lock::new(services.collect());
+        }
+        let kept = numbers(&Record::parse(&record.text()).unwrap());
+        assert!(kept.len() < KEPT, "{kept:?}");
+        assert_eq!((kept[0], &kept[kept.len() - 2..]), (29, &[3, 2][..]));
     }
 
     #[test]
@@ -562,6 +678,7 @@ mod tests {
         let mut many = Record::default();
         for number in 1..30 {
             many = many.begun(deploy(number % 9 + 1, State::Deployed, None));
+            many.deploys[0].number = number;
         }
         assert_eq!(many.deploys.len(), KEPT);
         let digest = many.deploys[0].set.services.values().next().unwrap();

@@ -1,8 +1,9 @@
 //! What kustomize rendered: the objects, their images, and what has to be waited for.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use super::configuration::{FieldSpec, get, items};
+use super::configuration::{FieldSpec, get, items, scalars};
 use crate::manifest::node::{Kind, Node};
 use crate::manifest::yaml::read_rendered;
 
@@ -77,23 +78,48 @@ impl Rendered {
 
     /// Returns what is waited for after it was applied.
     pub fn workloads(&self) -> Vec<Workload> {
-        let workload = |object: Object| {
+        let workloads = self.all_workloads();
+        let awaited = workloads.filter(|(_, why)| why.is_none());
+        awaited.map(|(workload, _)| workload).collect()
+    }
+
+    /// Returns the workloads that roll out whenever somebody else says so, and why.
+    pub fn not_awaited(&self) -> Vec<(Workload, &'static str)> {
+        let workloads = self.all_workloads();
+        workloads
+            .filter_map(|(workload, why)| Some((workload, why?)))
+            .collect()
+    }
+
+    /// Returns all workloads, and why one is not waited for.
+    fn all_workloads(&self) -> impl Iterator<Item = (Workload, Option<&'static str>)> {
+        self.objects.iter().filter_map(|node| {
+            let object = object(node);
             let kind = match object.kind.as_str() {
                 "Deployment" => "deployment",
                 "StatefulSet" => "statefulset",
                 "DaemonSet" => "daemonset",
                 _ => return None,
             };
+            let spec = get(node, "spec");
+            let strategy = spec.and_then(|spec| get(spec, "updateStrategy"));
+            let strategy = strategy.and_then(|strategy| text_of(strategy, "type"));
+            let is_paused = spec.and_then(|spec| text_of(spec, "paused"));
+            let why = match kind {
+                "deployment" if is_paused.as_deref() == Some("true") => Some("it is paused"),
+                "statefulset" | "daemonset" if strategy.as_deref() == Some("OnDelete") => {
+                    Some("its update strategy is OnDelete")
+                }
+                _ => None,
+            };
             let name = object.name;
-            object
-                .api
-                .starts_with("apps/")
-                .then_some(Workload { kind, name })
-        };
-        self.objects().filter_map(workload).collect()
+            let workload = Workload { kind, name };
+            object.api.starts_with("apps/").then_some((workload, why))
+        })
     }
 
-    /// Returns the images that containers run, that are mounted, and that stand in further fields.
+    /// Returns the images that containers run, that are mounted, and that stand in further fields; one for
+    /// each place.
     pub fn images(&self, fields: &[FieldSpec]) -> Vec<ImageUse> {
         let mut found = Vec::new();
         for node in &self.objects {
@@ -108,34 +134,28 @@ impl Rendered {
                 object: object.clone(),
                 image: image.to_owned(),
             });
-            for image in uses {
-                if !found.contains(&image) {
-                    found.push(image);
-                }
-            }
+            found.extend(uses);
         }
         found
     }
 
-    /// Returns the texts below a mapping of each object of a kind, such as `data` of `Secret`.
-    pub(super) fn texts<'r>(
-        &'r self,
-        kind: &'r str,
-        key: &'r str,
-    ) -> impl Iterator<Item = &'r str> {
-        let of_kind = move |node: &&Node| text_of(node, "kind").as_deref() == Some(kind);
-        let entries = self.objects.iter().filter(of_kind).filter_map(move |node| {
-            match &get(node, key)?.kind {
-                Kind::Mapping(entries) => Some(entries),
-                _ => None,
-            }
-        });
-        entries
-            .flatten()
-            .filter_map(|entry| match &entry.value.kind {
-                Kind::Scalar { text, .. } => Some(text.as_str()),
-                _ => None,
-            })
+    /// Returns the images of each object, in the order of their places there.
+    pub(super) fn images_by_object(&self, fields: &[FieldSpec]) -> BTreeMap<Object, Vec<String>> {
+        let mut found: BTreeMap<Object, Vec<String>> = BTreeMap::new();
+        for ImageUse { object, image } in self.images(fields) {
+            found.entry(object).or_default().push(image);
+        }
+        found
+    }
+
+    /// Returns all texts below a key of each object of a kind, such as `data` of `Secret`.
+    pub(super) fn texts(&self, kind: &str, key: &str) -> Vec<&str> {
+        let of_kind = |node: &&Node| text_of(node, "kind").as_deref() == Some(kind);
+        let mut found = Vec::new();
+        for node in self.objects.iter().filter(of_kind) {
+            scalars(get(node, key), &mut |text| found.push(text));
+        }
+        found
     }
 }
 
@@ -277,11 +297,36 @@ data: {image: six}
 
     #[test]
     fn a_list_is_its_items() {
-        let text = "apiVersion: v1\nkind: List\nitems:\n- {kind: Secret, data: {a: eHg=}}\n";
+        let text =
+            "apiVersion: v1\nkind: List\nitems:\n- {kind: Secret, data: {a: eHg=, b: {c: [d]}}}\n";
         let rendered = Rendered::read(text).unwrap();
+        // However deep: what a cluster would refuse is a secret all the same.
+        assert_eq!(rendered.texts("Secret", "data"), ["eHg=", "d"]);
+    }
+
+    #[test]
+    fn what_rolls_out_by_hand_is_not_waited_for() {
+        let text = "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: a}\nspec: {updateStrategy: {type: OnDelete}}\n---\n\
+                    apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: b}\nspec: {paused: true}\n---\n\
+                    apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: c}\nspec: {paused: false}\n";
+        let rendered = Rendered::read(text).unwrap();
+        let names: Vec<String> = rendered
+            .workloads()
+            .iter()
+            .map(Workload::to_string)
+            .collect();
+        assert_eq!(names, ["deployment/c"]);
+        let others = rendered.not_awaited();
+        let others: Vec<String> = others
+            .iter()
+            .map(|(it, why)| format!("{it}: {why}"))
+            .collect();
         assert_eq!(
-            rendered.texts("Secret", "data").collect::<Vec<_>>(),
-            ["eHg="]
+            others,
+            [
+                "daemonset/a: its update strategy is OnDelete",
+                "deployment/b: it is paused"
+            ]
         );
     }
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use super::configuration::FieldSpec;
 use super::images::{ImageNames, Named};
 use super::overlay::pinned;
-use super::rendered::{ImageUse, Object, Rendered};
+use super::rendered::{Object, Rendered};
 use crate::error::{Diagnostic, Exit};
 use crate::lock::Lock;
 use crate::manifest::ServiceName;
@@ -112,7 +112,8 @@ impl Diagnostic for UnnamedServices {
 #[derive(Debug, thiserror::Error)]
 pub struct NotPinned {
     overlay: String,
-    uses: Vec<(ServiceName, ImageUse)>,
+    /// What is wrong, one for each image of an object.
+    uses: BTreeSet<String>,
 }
 
 impl fmt::Display for NotPinned {
@@ -122,8 +123,8 @@ impl fmt::Display for NotPinned {
             "{} was rendered, and has images that are not those of the set",
             self.overlay
         )?;
-        for (service, ImageUse { object, image }) in &self.uses {
-            write!(f, "\n  {service}: {object} has {image}")?;
+        for found in &self.uses {
+            write!(f, "\n  {found}")?;
         }
         Ok(())
     }
@@ -206,27 +207,40 @@ impl ForeignNamespaces {
 }
 
 impl NotPinned {
-    /// Makes sure that each image of a service is the one of the set.
+    /// Makes sure that each image of a service is the one of the set, place by place, and that no other image is
+    /// another one than in `plain`, which was rendered without the set.
     ///
     /// # Errors
     ///
     /// Every image that is another one.
     pub fn check(
         overlay: &str,
+        plain: &Rendered,
         rendered: &Rendered,
         fields: &[FieldSpec],
         names: &ImageNames,
         set: &Lock,
     ) -> Result<(), Self> {
-        let uses = rendered.images(fields).into_iter().filter_map(|found| {
-            let service = names.service(&found.image)?;
-            let wanted = pinned(set, service);
-            let is_pinned = wanted.is_some_and(|(repository, digest)| {
-                found.image == format!("{repository}@{digest}")
-            });
-            (!is_pinned).then(|| (service.clone(), found))
-        });
-        let uses: Vec<(ServiceName, ImageUse)> = uses.collect();
+        let there = rendered.images_by_object(fields);
+        let mut uses = BTreeSet::new();
+        for (object, images) in plain.images_by_object(fields) {
+            for (place, before) in images.iter().enumerate() {
+                let found = there.get(&object).and_then(|images| images.get(place));
+                let found = found.map_or("none", String::as_str);
+                let Some(service) = names.service(before) else {
+                    if found != before {
+                        uses.insert(format!("{object} has {found}, and is to have {before}"));
+                    }
+                    continue;
+                };
+                let wanted = pinned(set, service);
+                let is_pinned = wanted
+                    .is_some_and(|(repository, digest)| found == format!("{repository}@{digest}"));
+                if !is_pinned {
+                    uses.insert(format!("{service}: {object} has {found}"));
+                }
+            }
+        }
         match uses.is_empty() {
             true => Ok(()),
             false => Err(Self {
@@ -234,5 +248,57 @@ impl NotPinned {
                 uses,
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn each_place_has_the_image_of_its_service() {
+        let manifest = crate::manifest::parse(
+            "registry: h.example.com\n\
+             deploy: {path: k8s, environments: {e: {overlay: o, context: c, namespace: n}}}\n\
+             services:\n\
+             \x20 a: {dir: a, git: {remote: 'https://h/a'}, docker: {image: a.b}}\n\
+             \x20 b: {dir: b, git: {remote: 'https://h/b'}, docker: {image: a-b}}\n",
+            Path::new("/p/x-platform.yml"),
+        )
+        .unwrap();
+        let names = ImageNames::of(&manifest, manifest.deploy.as_ref().unwrap());
+        let entry = |name: &str, image: &str, digit: &str| {
+            format!(
+                "  {name}:\n    remote: https://h/{name}\n    reference: v1\n    commit: {0}\n    \
+                 image: h.example.com/{image}:{0}\n    digest: sha256:{1}\n    recipe: \"0123456789\"\n",
+                "a".repeat(40),
+                digit.repeat(64)
+            )
+        };
+        let set = entry("a", "a.b", "1") + &entry("b", "a-b", "2");
+        let set = crate::lock::parse(&format!("version: 1\nservices:\n{set}"), "x").unwrap();
+        let rendered = |images: [&str; 3]| {
+            let containers = images
+                .map(|image| format!("{{image: '{image}'}}"))
+                .join(", ");
+            let text =
+                format!("kind: Pod\nmetadata: {{name: p}}\nspec: {{containers: [{containers}]}}\n");
+            Rendered::read(&text).unwrap()
+        };
+        let plain = rendered(["a.b", "a-b:1", "a_b:1"]);
+        let one = format!("h.example.com/a.b@sha256:{}", "1".repeat(64));
+        let two = format!("h.example.com/a-b@sha256:{}", "2".repeat(64));
+        let check = |images: [&str; 3]| {
+            NotPinned::check("o", &plain, &rendered(images), &[], &names, &set)
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(check([&one, &two, "a_b:1"]), Ok(()));
+        // Images of the set, both of them, and at the wrong place.
+        let error = check([&one, &one, "a_b:1"]).unwrap_err();
+        assert!(error.contains("b: Pod p has h.example.com/a.b@"), "{error}");
+        let error = check([&one, &two, &one]).unwrap_err();
+        assert!(error.ends_with("and is to have a_b:1"), "{error}");
     }
 }

@@ -1,7 +1,7 @@
 //! A folder of a repository as one of its commits has it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use git2::{ObjectType, Repository, StatusOptions, Tree};
 
@@ -28,8 +28,12 @@ pub fn checked_out(folder: &Path, files: &[PathBuf]) -> Option<CheckedOut> {
         .include_untracked(true)
         .recurse_untracked_dirs(true)
         .disable_pathspec_match(true);
-    for file in files {
-        options.pathspec(below.join(file));
+    let paths: Vec<PathBuf> = files.iter().map(|file| plain(&below.join(file))).collect();
+    // An empty path matches nothing; the whole repository is meant, which is what no path at all says.
+    if paths.iter().all(|path| !path.as_os_str().is_empty()) {
+        for path in paths {
+            options.pathspec(path);
+        }
     }
     let is_changed = match repository.statuses(Some(&mut options)) {
         Ok(statuses) => !statuses.is_empty(),
@@ -42,8 +46,17 @@ pub fn checked_out(folder: &Path, files: &[PathBuf]) -> Option<CheckedOut> {
     })
 }
 
+/// Returns a path without `.`.
+fn plain(path: &Path) -> PathBuf {
+    let parts = path.components();
+    parts.filter(|part| *part != Component::CurDir).collect()
+}
+
+/// What stands in a repository where a filter would have to be run to get the file.
+const FILTERED: [&[u8]; 2] = [b"\0GITCRYPT", b"version https://git-lfs.github.com/spec/"];
+
 /// Writes a folder to another place as a commit of its repository has it, without links. Returns whether the
-/// commit is there, and has the folder.
+/// commit is there, and has the folder, with nothing in it that is encrypted or kept elsewhere.
 ///
 /// # Errors
 ///
@@ -67,11 +80,10 @@ pub fn write_folder_at(folder: &Path, commit: CommitId, to: &Path) -> Result<boo
             }
         }
     };
-    write(&repository, &tree, to)?;
-    Ok(true)
+    write(&repository, &tree, to)
 }
 
-fn write(repository: &Repository, tree: &Tree<'_>, to: &Path) -> Result<(), GitError> {
+fn write(repository: &Repository, tree: &Tree<'_>, to: &Path) -> Result<bool, GitError> {
     let cannot_write = |path: &Path| {
         let path = path.to_owned();
         move |cause| GitError::file(format!("cannot write {}", path.display()), cause)
@@ -87,17 +99,22 @@ fn write(repository: &Repository, tree: &Tree<'_>, to: &Path) -> Result<(), GitE
         match entry.kind() {
             Some(ObjectType::Tree) => {
                 let tree = repository.find_tree(entry.id()).map_err(read)?;
-                write(repository, &tree, &path)?;
+                if !write(repository, &tree, &path)? {
+                    return Ok(false);
+                }
             }
             // A link may lead anywhere.
             Some(ObjectType::Blob) if entry.filemode() != 0o120_000 => {
                 let blob = repository.find_blob(entry.id()).map_err(read)?;
+                if FILTERED.iter().any(|it| blob.content().starts_with(it)) {
+                    return Ok(false);
+                }
                 fs::write(&path, blob.content()).map_err(cannot_write(&path))?;
             }
             _ => {}
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Returns the repository of a folder, and the folder's path in it. The folder need not exist now.
@@ -146,6 +163,18 @@ mod tests {
         assert_eq!(checked_out(top, &asked), now(false));
         fs::write(top.join("k8s/new.yaml"), "two").unwrap();
         assert_eq!(checked_out(top, &asked), now(true));
+        assert_eq!(checked_out(top, &[PathBuf::from(".")]), now(true));
+        assert_eq!(
+            checked_out(&top.join("k8s"), &[PathBuf::from(".")]),
+            now(true)
+        );
+        fs::remove_file(top.join("k8s/new.yaml")).unwrap();
+        assert_eq!(
+            checked_out(&top.join("k8s"), &[PathBuf::from(".")]),
+            now(false)
+        );
+        fs::write(top.join("other"), "one").unwrap();
+        assert_eq!(checked_out(top, &[PathBuf::from(".")]), now(false));
 
         fs::remove_dir_all(top.join("k8s")).unwrap();
         let to = folder.path().join("copy");
@@ -155,5 +184,28 @@ mod tests {
         let unknown = "1".repeat(40).parse().unwrap();
         assert!(!write_folder_at(&top.join("k8s"), unknown, &to).unwrap());
         assert!(!write_folder_at(&top.join("none"), commit, &to).unwrap());
+    }
+
+    #[test]
+    fn what_needs_a_filter_is_not_written() {
+        for text in [
+            &b"\0GITCRYPT\0x"[..],
+            b"version https://git-lfs.github.com/spec/v1\n",
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let repository = Repository::init(folder.path()).unwrap();
+            fs::create_dir_all(folder.path().join("k8s/base")).unwrap();
+            fs::write(folder.path().join("k8s/base/secret.env"), text).unwrap();
+            let mut index = repository.index().unwrap();
+            index
+                .add_all(["*"], git2::IndexAddOption::DEFAULT, None)
+                .unwrap();
+            let tree = repository.find_tree(index.write_tree().unwrap()).unwrap();
+            let who = Signature::now("a", "a@example.com").unwrap();
+            let commit = repository.commit(Some("HEAD"), &who, &who, "1", &tree, &[]);
+            let to = folder.path().join("copy");
+            let written = write_folder_at(&folder.path().join("k8s"), commit.unwrap().into(), &to);
+            assert!(!written.unwrap());
+        }
     }
 }

@@ -40,6 +40,10 @@ pub struct Kubectl<'c> {
     pub kustomize: Option<Place<'c>>,
     /// The folder that they start in.
     pub folder: PathBuf,
+    /// The kubeconfig files, absolute; those that the caller's environment names where there is none.
+    pub kubeconfig: Option<String>,
+    /// Gets what a program that goes on says on standard error, such as where to log in.
+    pub told: Arc<dyn Fn(&str) + Send + Sync>,
     /// Takes what is secret out of a text.
     pub hide: Arc<dyn Fn(&str) -> String + Send + Sync>,
 }
@@ -179,13 +183,18 @@ impl Kubectl<'_> {
         let listed = self.at(cluster, &listed, Some(objects));
         let (finished, listed) = tokio::join!(compared, listed);
         let finished = finished?;
+        let failed = || self.refused("compare what is there with what is rendered", &finished);
         // 1 is that of `diff` where something differs.
-        let is_compared = finished.code == 0 || (finished.code == 1 && !finished.stdout.is_empty());
-        if !is_compared {
-            return Err(self.refused("compare what is there with what is rendered", &finished));
+        if !matches!(finished.code, 0 | 1) || (finished.code == 1 && finished.stdout.is_empty()) {
+            return Err(failed());
         }
         let there = self.text_of("list what is there", listed?)?;
-        Ok(said::differences(&finished.stdout, &there))
+        let found = said::differences(&finished.stdout, &there);
+        // Something differs, and nobody knows what: that is not to be taken for nothing.
+        if finished.code == 1 && found.is_empty() {
+            return Err(failed());
+        }
+        Ok(found)
     }
 
     /// Applies objects, and tells of each that was applied.
@@ -280,12 +289,23 @@ impl Kubectl<'_> {
         variables: &[(&str, &str)],
         lines: Option<Lines<'_>>,
     ) -> Result<Finished, KubectlError> {
+        // What is printed is read by xp, so that no language but that one will do.
+        let mut all = vec![("LC_ALL", "C"), ("LANGUAGE", "C")];
+        let kubeconfig = self.kubeconfig.as_deref();
+        all.extend(kubeconfig.map(|files| ("KUBECONFIG", files)));
+        all.extend_from_slice(variables);
+        let told = |text: &str| {
+            for line in self.without_secrets(text) {
+                (self.told)(&line);
+            }
+        };
         let call = process::Call {
             name,
             arguments,
             input,
-            variables,
+            variables: &all,
             folder: &self.folder,
+            told: &told,
         };
         match place {
             Place::Host(program) => process::on_host(program, &call, lines).await,
@@ -305,8 +325,7 @@ impl Kubectl<'_> {
     }
 
     fn refused(&self, what: &str, finished: &Finished) -> KubectlError {
-        let said = (self.hide)(&String::from_utf8_lossy(&finished.stderr));
-        let mut said = said::cleaned(&said);
+        let mut said = self.without_secrets(&String::from_utf8_lossy(&finished.stderr));
         if said.is_empty() {
             said.push(format!("it exited with {}", finished.code));
         }
@@ -314,6 +333,13 @@ impl Kubectl<'_> {
             what: what.to_owned(),
             said,
         }
+    }
+
+    /// Returns what was said as it may be told.
+    fn without_secrets(&self, text: &str) -> Vec<String> {
+        let lines = said::cleaned(&(self.hide)(text));
+        // A value with quotes in it was escaped until it was cleaned.
+        lines.iter().map(|line| (self.hide)(line)).collect()
     }
 }
 
@@ -332,4 +358,75 @@ fn parsed(text: &str) -> Result<Value, KubectlError> {
         what: "read what kubectl prints".to_owned(),
         said: vec![error.to_string()],
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::sync::Mutex;
+    use std::time::Instant;
+
+    use super::*;
+
+    const CLUSTER: Cluster<'static> = Cluster {
+        context: "c",
+        namespace: "n",
+    };
+
+    /// Runs `test` with a program that is a shell script, and returns what was told meanwhile.
+    async fn with<T>(script: &str, test: impl AsyncFnOnce(&Kubectl<'_>) -> T) -> (T, Vec<String>) {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("program");
+        fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let told = lines.clone();
+        let kubectl = Kubectl {
+            kubectl: Some(Place::Host(&program)),
+            kustomize: None,
+            folder: folder.path().to_owned(),
+            kubeconfig: Some("/a/config".to_owned()),
+            told: Arc::new(move |line: &str| told.lock().unwrap().push(line.to_owned())),
+            hide: Arc::new(|text: &str| text.replace("pa\"ss", "***")),
+        };
+        let result = test(&kubectl).await;
+        let told = lines.lock().unwrap().clone();
+        (result, told)
+    }
+
+    #[tokio::test]
+    async fn programs_speak_the_language_that_is_read() {
+        let script = "echo $LC_ALL $LANGUAGE $KUBECONFIG";
+        let (text, _) = with(script, async |it| it.render(Path::new("/")).await).await;
+        assert_eq!(text.unwrap(), "C C /a/config\n");
+    }
+
+    #[tokio::test]
+    async fn a_difference_that_cannot_be_read_is_an_error() {
+        let script = "[ $1 = diff ] || exit 0; echo 'Dateien /a/v1.X.n.a und /b/v1.X.n.a sind verschieden.'; exit 1";
+        let compared = async |it: &Kubectl<'_>| it.differences(CLUSTER, "", false).await;
+        assert!(with(script, compared).await.0.is_err());
+        let script =
+            "[ $1 = diff ] || exit 0; echo 'Files /a/v1.X.n.a and /b/v1.X.n.a differ'; exit 1";
+        assert_eq!(with(script, compared).await.0.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_secret_with_quotes_is_hidden() {
+        let script = r#"echo 'E1 1 x.go:1] "failed" err="bad pa\"ss"' >&2; exit 1"#;
+        let (result, _) = with(script, async |it| it.render(Path::new("/")).await).await;
+        let error = result.unwrap_err().to_string();
+        assert_eq!(error, "cannot render: bad ***");
+    }
+
+    #[tokio::test]
+    async fn what_is_asked_meanwhile_is_told_and_a_daemon_is_not_waited_for() {
+        let script = "echo 'go to https://h/pa\"ss' >&2; sleep 3; sleep 60 & exit 0";
+        let start = Instant::now();
+        let (result, told) = with(script, async |it| it.render(Path::new("/")).await).await;
+        assert_eq!(result.unwrap(), "");
+        assert_eq!(told, ["go to https://h/***"]);
+        assert!(start.elapsed() < Duration::from_secs(30));
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -17,7 +18,15 @@ pub(super) struct Call<'a> {
     pub input: Option<&'a str>,
     pub variables: &'a [(&'a str, &'a str)],
     pub folder: &'a Path,
+    /// Gets what is said on standard error by a program that then goes on without a word.
+    pub told: &'a (dyn Fn(&str) + Send + Sync),
 }
+
+/// How long a program is silent before what it said is told: it waits for somebody, say.
+const SILENCE: Duration = Duration::from_millis(1500);
+
+/// How long is read after the end of a program: it may have left another one with its outputs.
+const REST: Duration = Duration::from_secs(2);
 
 /// Gets each line of standard output as it comes.
 pub(super) type Lines<'l> = &'l mut (dyn FnMut(&str) + Send);
@@ -45,6 +54,32 @@ impl Printing<'_> {
             lines(&String::from_utf8_lossy(&self.stdout[self.told..end]));
             self.told = end + 1;
         }
+    }
+}
+
+/// What was said on standard error, and as far as it was told.
+struct Said<'t> {
+    text: Vec<u8>,
+    told: usize,
+    tell: &'t (dyn Fn(&str) + Send + Sync),
+}
+
+impl<'t> Said<'t> {
+    fn new(tell: &'t (dyn Fn(&str) + Send + Sync)) -> Self {
+        Self {
+            text: Vec::new(),
+            told: 0,
+            tell,
+        }
+    }
+
+    fn is_told(&self) -> bool {
+        self.told == self.text.len()
+    }
+
+    fn tell(&mut self) {
+        (self.tell)(&String::from_utf8_lossy(&self.text[self.told..]));
+        self.told = self.text.len();
     }
 }
 
@@ -96,21 +131,52 @@ pub(super) async fn on_host(
         }
         Ok(())
     };
-    let said = async {
-        let mut text = Vec::new();
-        if let Some(mut errors) = errors {
-            errors.read_to_end(&mut text).await?;
+    let mut said = Said::new(call.told);
+    let hear = async {
+        let mut chunk = vec![0; 16 * 1024];
+        let Some(mut errors) = errors else {
+            return Ok(());
+        };
+        loop {
+            // Reading can be given up at any time without losing anything.
+            let length = match tokio::time::timeout(SILENCE, errors.read(&mut chunk)).await {
+                Ok(length) => length?,
+                Err(_) if said.is_told() => errors.read(&mut chunk).await?,
+                Err(_) => {
+                    said.tell();
+                    continue;
+                }
+            };
+            match length {
+                0 => return Ok(()),
+                length => said.text.extend_from_slice(&chunk[..length]),
+            }
         }
-        Ok(text)
     };
-    let ((), read, said) = tokio::join!(write, read, said);
-    read.map_err(failed)?;
-    let stderr = said.map_err(failed)?;
-    let status = child.wait().await.map_err(failed)?;
+    let talk = async {
+        let ((), read, heard) = tokio::join!(write, read, hear);
+        read.and(heard)
+    };
+    let status = {
+        let mut talk = std::pin::pin!(talk);
+        tokio::select! {
+            talked = &mut talk => {
+                talked.map_err(failed)?;
+                child.wait().await
+            }
+            status = child.wait() => {
+                if let Ok(talked) = tokio::time::timeout(REST, &mut talk).await {
+                    talked.map_err(failed)?;
+                }
+                status
+            }
+        }
+    };
+    let status = status.map_err(failed)?;
     Ok(Finished {
         code: status.code().map_or(-1, i64::from),
         stdout: printing.stdout,
-        stderr,
+        stderr: said.text,
     })
 }
 
@@ -154,15 +220,25 @@ pub(super) async fn in_container(
         told: 0,
         lines,
     };
-    let mut stderr = Vec::new();
+    let mut said = Said::new(call.told);
     let read = async {
-        while let Some(printed) = output.next().await {
-            match printed? {
-                Printed::Output(bytes) => printing.add(&bytes),
-                Printed::Error(bytes) => stderr.extend_from_slice(&bytes),
+        loop {
+            let printed = match tokio::time::timeout(SILENCE, output.next()).await {
+                Ok(printed) => printed,
+                Err(_) if said.is_told() => output.next().await,
+                Err(_) => {
+                    said.tell();
+                    continue;
+                }
+            };
+            match printed {
+                None => return Ok(()),
+                Some(printed) => match printed? {
+                    Printed::Output(bytes) => printing.add(&bytes),
+                    Printed::Error(bytes) => said.text.extend_from_slice(&bytes),
+                },
             }
         }
-        Ok(())
     };
     let ((), read) = tokio::join!(write, read);
     read.map_err(failed)?;
@@ -170,6 +246,6 @@ pub(super) async fn in_container(
     Ok(Finished {
         code,
         stdout: printing.stdout,
-        stderr,
+        stderr: said.text,
     })
 }

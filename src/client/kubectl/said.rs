@@ -2,13 +2,22 @@
 
 use super::Difference;
 
-/// How many lines are worth telling.
+/// How many lines are worth telling: the last ones, as what went wrong is said at the end.
 const SHOWN: usize = 20;
+
+/// How long a line may be before its beginning is left out, and what is left of it.
+const LONG: usize = 1500;
+const TAIL: usize = 400;
 
 /// Returns what was said on standard error, line by line: each thing once, without what belongs to the program.
 pub(super) fn cleaned(text: &str) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
+    let text = without_configurations(text);
     for line in text.lines() {
+        // A line of its log that several lines follow, up to ` >`.
+        if line.ends_with(" err=<") || line == " >" {
+            continue;
+        }
         // Advice on conflicts for who calls kubectl by hand.
         if line.starts_with("Please review the fields above") {
             break;
@@ -19,7 +28,7 @@ pub(super) fn cleaned(text: &str) -> Vec<String> {
             None => line.to_owned(),
         };
         for line in line.lines() {
-            let line = without_prefix(line.trim());
+            let line = tail(without_prefix(line.trim()));
             if line.is_empty() || line.starts_with("Warning: ") {
                 continue;
             }
@@ -30,10 +39,56 @@ pub(super) fn cleaned(text: &str) -> Vec<String> {
     }
     if lines.len() > SHOWN {
         let more = lines.len() - SHOWN;
-        lines.truncate(SHOWN);
-        lines.push(format!("… and {more} lines more"));
+        lines.drain(..more);
+        lines.insert(0, format!("… {more} lines, and then:"));
     }
     lines
+}
+
+/// Returns a text without what kustomize quotes of its own files: the whole of a patch, say, and so the
+/// Secret that it is for.
+fn without_configurations(text: &str) -> String {
+    let mut rest = text;
+    let mut kept = String::new();
+    while let Some((before, quoted)) = rest.split_once(" with config: `") {
+        kept.push_str(before);
+        let Some((_, after)) = quoted.split_once("`: ") else {
+            return kept;
+        };
+        kept.push_str(": ");
+        rest = match after.starts_with("unable to parse ") {
+            // The patch once more, on one line.
+            true => match after.split_once(" from [patch: ") {
+                Some((why, quoted)) => {
+                    kept.push_str(why);
+                    quoted.split_once('\n').map_or("", |(_, rest)| rest)
+                }
+                None => after,
+            },
+            // What is no patch was looked for as a file.
+            false => match after.split_once("evalsymlink failure on '") {
+                Some((why, _)) => {
+                    kept.push_str(why);
+                    kept.push_str("an inline patch is neither a patch nor a file");
+                    ""
+                }
+                None => after,
+            },
+        };
+        if !rest.is_empty() && !kept.ends_with(": ") {
+            kept.push('\n');
+        }
+    }
+    kept + rest
+}
+
+/// Returns a line, or its end where it is very long.
+fn tail(line: String) -> String {
+    if line.len() <= LONG {
+        return line;
+    }
+    let start = line.ceil_char_boundary(line.len() - TAIL);
+    format!("…{}", &line[start..])
 }
 
 /// Returns a text of Go in quotes, up to the closing one.
@@ -136,8 +191,38 @@ mod tests {
                 "no"
             ]
         );
+        let said = cleaned("E1 1 run.go:72] \"failed\" err=<\n\tone\n\t two\n >\nerror: three\n");
+        assert_eq!(said, ["one", "two", "three"]);
         let said = cleaned("error: a\nPlease review the fields above--they are\n* a list\n");
         assert_eq!(said, ["a"]);
+    }
+
+    #[test]
+    fn the_end_of_what_is_long_is_told() {
+        let many: String = (0..50).map(|n| format!("line {n}\n")).collect();
+        let said = cleaned(&many);
+        assert_eq!(said.len(), SHOWN + 1);
+        assert_eq!(
+            (said[0].as_str(), said[20].as_str()),
+            ("… 30 lines, and then:", "line 49")
+        );
+        let said = cleaned(&format!("{}: conflicting", "ä".repeat(2000)));
+        assert!(said[0].len() < LONG && said[0].ends_with("ä: conflicting"));
+    }
+
+    #[test]
+    fn patches_are_not_quoted() {
+        let patch = "E1 1 run.go:72] \"failed\" err=<\n\ttrouble configuring builtin PatchTransformer with config: `\n\tpatch: |-\n\t  kind: Secret\n\t    a: \"canary\n\t`: unable to parse SM or JSON patch from [patch: \"kind: Secret\\n  a: \\\"canary\"]\n >\n";
+        assert_eq!(
+            cleaned(patch),
+            ["trouble configuring builtin PatchTransformer: unable to parse SM or JSON patch"]
+        );
+        let merge = "Error: trouble configuring builtin PatchStrategicMergeTransformer with config: `\npaths:\n- |-\n  a: canary\n`: evalsymlink failure on '/p/apiVersion: v1\na: canary' : lstat /p/a: canary: no such file or directory\n";
+        let said = cleaned(merge);
+        assert!(!said.concat().contains("canary"), "{said:?}");
+        assert_eq!(said.len(), 1);
+        let other = "Error: configuring builtin X with config: `\na: b\n`: no such thing\n";
+        assert_eq!(cleaned(other), ["configuring builtin X: no such thing"]);
     }
 
     #[test]

@@ -28,7 +28,8 @@ impl Task<'_> {
             .unless_interrupted(self.differences(&prepared))
             .await?;
         session.reporter.finish();
-        if differences.is_none() && self.is_deployed(&read, &prepared) {
+        // A rollback is written down in any case: the next one goes further back.
+        if back.is_none() && differences.is_none() && self.is_deployed(&read, &prepared) {
             return self.say(&format!(
                 "{} is up to date, with {}\n",
                 self.environment.name,
@@ -127,7 +128,7 @@ impl Task<'_> {
             return Err(self.interrupted(begun, &applied).await);
         }
         if let Some(error) = &applied.error {
-            self.end(begun, State::Failed).await;
+            self.end(begun, State::Failed).await?;
             session.reporter.finish();
             let hints = error
                 .hints()
@@ -144,6 +145,11 @@ impl Task<'_> {
                 ),
             ));
         }
+        for (workload, why) in prepared.rendered.not_awaited() {
+            session
+                .events
+                .emit(Event::Note(format!("{workload} is not waited for: {why}")));
+        }
         rollout.wait(&prepared.rendered.workloads()).await;
         if session.cancel.is_cancelled() {
             return Err(self.interrupted(begun, &applied).await);
@@ -157,7 +163,7 @@ impl Task<'_> {
             0 => State::Deployed,
             _ => State::Failed,
         };
-        let record = self.end(begun, state).await;
+        let record = self.end(begun, state).await?;
         if failed > 0 {
             let text = failures(&ended);
             let text = paint(&text, session.settings.report.color);
@@ -185,7 +191,8 @@ impl Task<'_> {
 
     async fn interrupted(&self, begun: &Recorded, applied: &Applied) -> Failure {
         self.session.reporter.finish();
-        self.end(begun, State::Interrupted).await;
+        // What could not be written down is told.
+        _ = self.end(begun, State::Interrupted).await;
         Failure::rendered(
             Exit::Interrupted,
             format!(
@@ -207,7 +214,11 @@ impl Task<'_> {
     /// Says how to get back to what ran before.
     fn way_back(&self, begun: &Recorded) -> String {
         let name = &self.environment.name;
-        let earlier: Option<&Deployment> = begun.record.last_deployed();
+        // Whatever failed: an interrupt and a failure go back to the same.
+        let ended = begun
+            .record
+            .ended(State::Failed, time::OffsetDateTime::now_utc());
+        let earlier: Option<&Deployment> = ended.to_roll_back_to(name).ok();
         match earlier {
             Some(earlier) => format!(
                 "\nhint: `xp deploy {name} --rollback` goes back to deploy {}, of {}",

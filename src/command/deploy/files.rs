@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::{Map, Value};
+
 use crate::client::git::{checked_out, remove_tree, write_folder_at};
 use crate::command::session::Session;
 use crate::command::stages;
@@ -27,6 +29,11 @@ pub struct Files {
     pub shown: String,
     /// Their commit, where they have a repository of their own.
     pub commit: Option<CommitId>,
+    /// The commit of the manifest's repository that belongs to what is rendered; with `-dirty` where files
+    /// were changed.
+    pub manifest: Option<String>,
+    /// What kustomize takes from the outermost kustomization alone.
+    pub options: Map<String, Value>,
     /// Where images stand, beside the fields that kustomize knows.
     pub fields: Vec<FieldSpec>,
     /// What kustomize may quote, and nobody shall read.
@@ -43,7 +50,8 @@ pub async fn today(
         KustomizeFiles::Folder(path) => {
             let root = session.manifest.folder.join(path);
             let shown = path.join(&environment.overlay).display().to_string();
-            found(&root, environment, shown, None)
+            let manifest = manifest_commit(session, deploy);
+            found(&root, environment, shown, (None, manifest))
         }
         KustomizeFiles::Git {
             remote,
@@ -51,56 +59,84 @@ pub async fn today(
             path,
         } => {
             let resolved = resolved(session, remote, reference).await?;
-            exported(session, environment, remote, path, &resolved).await
+            let manifest = manifest_commit(session, deploy);
+            exported(session, environment, (remote, path), &resolved, manifest).await
         }
     }
 }
 
-/// Returns the files that an earlier deploy was rendered from; those of today where they are not to be had.
+/// Returns the files that an earlier deploy was rendered from; those of today, with a warning, where they are
+/// not to be had.
 pub async fn of_deploy(
     session: &Session,
     deploy: &Deploy,
     environment: &Environment,
     earlier: &Deployment,
 ) -> Result<Files, Failure> {
-    let told = |why: &str| {
-        session.events.emit(Event::Warning(format!(
-            "the kustomize files of deploy {} {why}: those of today are taken, with its images",
-            earlier.number
-        )));
+    let why = match of_then(session, deploy, environment, earlier).await {
+        Ok(Ok(files)) => return Ok(files),
+        Ok(Err(why)) => format!("{why}: those of today are taken, with its images"),
+        Err(failure) if failure.exit == Exit::Interrupted => return Err(failure),
+        Err(failure) => format!(
+            "are not to be had, so those of today are taken, with its images: {}",
+            in_a_line(&failure)
+        ),
     };
+    session.events.emit(Event::Warning(format!(
+        "the kustomize files of deploy {} {why}",
+        earlier.number
+    )));
+    today(session, deploy, environment).await
+}
+
+/// Returns what a failure says, without what is to be done.
+pub fn in_a_line(failure: &Failure) -> String {
+    let message = failure.message().unwrap_or_default();
+    let (message, _) = message.split_once("\nhint: ").unwrap_or((message, ""));
+    message.trim_start_matches("error: ").to_owned()
+}
+
+/// Returns the files of an earlier deploy, or why there are none.
+async fn of_then(
+    session: &Session,
+    deploy: &Deploy,
+    environment: &Environment,
+    earlier: &Deployment,
+) -> Result<Result<Files, &'static str>, Failure> {
     match &deploy.files {
         KustomizeFiles::Git { remote, path, .. } => {
             let commit = earlier.files.as_ref().and_then(|it| it.parse().ok());
             let Some(commit) = commit else {
-                told("had no repository of their own");
-                return today(session, deploy, environment).await;
+                return Ok(Err("had no repository of their own"));
             };
             let resolved = ResolvedReference { commit, name: None };
-            exported(session, environment, remote, path, &resolved).await
+            let manifest = manifest_commit(session, deploy);
+            let files = exported(session, environment, (remote, path), &resolved, manifest).await;
+            files.map(Ok)
         }
         KustomizeFiles::Folder(path) => {
-            let commit = earlier.manifest.as_ref().and_then(|it| it.parse().ok());
+            let commit: Option<CommitId> = earlier.manifest.as_ref().and_then(|it| it.parse().ok());
             let Some(commit) = commit else {
-                told("were not committed");
-                return today(session, deploy, environment).await;
+                return Ok(Err("were not committed"));
             };
             let to = session.layout.environment(&environment.name).join("files");
             remove_tree(&to)?;
             let root = session.manifest.folder.join(path);
             if !write_folder_at(&root, commit, &to)? {
-                told("are in no commit that this repository has");
-                return today(session, deploy, environment).await;
+                return Ok(Err(
+                    "are in no commit that this repository has, or are encrypted or kept in LFS there",
+                ));
             }
             let shown = path.join(&environment.overlay).display().to_string();
             let shown = format!("{shown} of {}", commit.short());
-            found(&to, environment, shown, None)
+            let commits = (None, Some(commit.to_string()));
+            found(&to, environment, shown, commits).map(Ok)
         }
     }
 }
 
 /// Returns the commit of the manifest, as the record has it.
-pub fn manifest_commit(session: &Session, deploy: &Deploy) -> Option<String> {
+fn manifest_commit(session: &Session, deploy: &Deploy) -> Option<String> {
     let manifest = &session.manifest;
     let mut files = vec![PathBuf::from(manifest.file.file_name()?)];
     if let KustomizeFiles::Folder(path) = &deploy.files {
@@ -135,9 +171,9 @@ async fn resolved(
 async fn exported(
     session: &Session,
     environment: &Environment,
-    remote: &GitUrl,
-    path: &Path,
+    (remote, path): (&GitUrl, &Path),
     resolved: &ResolvedReference,
+    manifest: Option<String>,
 ) -> Result<Files, Failure> {
     let commit = resolved.commit;
     let folder = session.layout.environment(&environment.name);
@@ -192,15 +228,16 @@ async fn exported(
     })?;
     let inside = path.join(&environment.overlay);
     let shown = format!("{} of {remote} at {}", inside.display(), commit.short());
-    found(&export.export.join(path), environment, shown, Some(commit))
+    let commits = (Some(commit), manifest);
+    found(&export.export.join(path), environment, shown, commits)
 }
 
-/// Looks at an overlay, and at what it is made of.
+/// Looks at an overlay, and at what it is made of; `commits` are those of the files and of the manifest.
 fn found(
     root: &Path,
     environment: &Environment,
     shown: String,
-    commit: Option<CommitId>,
+    (commit, manifest): (Option<CommitId>, Option<String>),
 ) -> Result<Files, Failure> {
     let overlay = root.join(&environment.overlay);
     let Ok(overlay) = overlay.canonicalize() else {
@@ -213,6 +250,7 @@ fn found(
     let mut secrets = Secrets::default();
     let mut seen = BTreeSet::new();
     let mut folders = vec![overlay.clone()];
+    let mut options = None;
     while let Some(folder) = folders.pop() {
         if seen.len() > MOST || !seen.insert(folder.clone()) {
             continue;
@@ -231,6 +269,8 @@ fn found(
             let values = text.lines().filter_map(|line| line.split_once('='));
             secrets.add(values.map(|(_, value)| value));
         }
+        // The first one is the overlay itself.
+        options.get_or_insert(found.options);
         let parts = found.parts.iter();
         // What is no folder here is a file, or somewhere else: kustomize knows.
         let below = parts.filter_map(|part| folder.join(part).canonicalize().ok());
@@ -240,6 +280,8 @@ fn found(
         overlay,
         shown,
         commit,
+        manifest,
+        options: options.unwrap_or_default(),
         fields: image_fields(fields),
         secrets,
     })

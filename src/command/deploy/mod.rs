@@ -147,26 +147,31 @@ impl Task<'_> {
             Some(back) => files::of_deploy(session, self.deploy, environment, back).await?,
         };
         self.hide(files.secrets.clone());
-        let mut plain = self.render(&files.overlay, &files.shown).await;
+        let names = match back {
+            None => self.names.clone(),
+            Some(back) => self.names.clone().with_set(&back.set),
+        };
+        let mut plain = self.plain(&files, &names, back).await;
         if let (Err(error), Some(back)) = (&plain, back) {
             // Files outside of the folder were part of it, say. A way back there must be.
             session.events.emit(Event::Warning(format!(
-                "the kustomize files of deploy {} cannot be rendered, so those of today are taken, with its images: {}",
+                "the kustomize files of deploy {} cannot be used, so those of today are taken, with its images: {}",
                 back.number,
-                error.message().unwrap_or_default().trim_start_matches("error: ")
+                files::in_a_line(error)
             )));
             files = files::today(session, self.deploy, environment).await?;
             self.hide(files.secrets.clone());
-            plain = self.render(&files.overlay, &files.shown).await;
+            plain = self.plain(&files, &names, Some(back)).await;
         }
-        let plain = plain?;
-        let named = self.names.named(&plain.1, &files.fields);
-        let wanted = self.wanted(&files, &named, &plain.1)?;
+        let (plain, named) = plain?;
         let set = match back {
             Some(back) => set::of_deploy(session, back).await?,
-            None => self.set(record, &wanted, &named, &folder).await?,
+            None => {
+                let wanted = self.wanted(&files, &named, &plain)?;
+                self.set(record, &wanted, &named, &folder).await?
+            }
         };
-        let (text, rendered) = self.pinned(&files, &named, &set).await?;
+        let (text, rendered) = self.pinned(&files, &plain, &named, &names, &set).await?;
         Ok(Prepared {
             files,
             set,
@@ -174,6 +179,33 @@ impl Task<'_> {
             text,
             rendered,
         })
+    }
+
+    /// Renders the user's overlay as it is, and finds the services that it names: all of those that `back`
+    /// deployed, or one would run by whatever tag is written there.
+    async fn plain(
+        &self,
+        files: &Files,
+        names: &ImageNames,
+        back: Option<&Deployment>,
+    ) -> Result<(Rendered, Named), Failure> {
+        let (_, plain) = self.render(&files.overlay, &files.shown).await?;
+        let named = names.named(&plain, &files.fields);
+        if let Some(back) = back {
+            let unnamed = back.set.services.keys();
+            let unnamed = unnamed.filter(|name| !named.services.contains_key(*name));
+            let unnamed: Vec<&ServiceName> = unnamed.collect();
+            if !unnamed.is_empty() {
+                return Err(Failure::usage(format!(
+                    "{} names no image of {}, which deploy {} has\n\
+                     hint: the files may call it otherwise than the manifest does now: `deploy.images` says how",
+                    files.shown,
+                    joined(&unnamed),
+                    back.number
+                )));
+            }
+        }
+        Ok((plain, named))
     }
 
     /// Returns the services that are asked for, of those that the overlay names.
@@ -291,6 +323,14 @@ impl Task<'_> {
                 joined(&others),
             )));
         }
+        if self.args.render || self.args.dry_run {
+            self.session.events.emit(Event::Warning(format!(
+                "{} stays at what the copy of the record here says, which is of deploy {} of {}: the cluster was not asked for a later one",
+                joined(&others),
+                last.number,
+                last.when()
+            )));
+        }
         let has = |name: &&&ServiceName| !last.set.services.contains_key(**name);
         let missing: Vec<&ServiceName> = others.iter().filter(has).copied().collect();
         if !missing.is_empty() {
@@ -313,7 +353,9 @@ impl Task<'_> {
     async fn pinned(
         &self,
         files: &Files,
+        plain: &Rendered,
         named: &Named,
+        names: &ImageNames,
         set: &Lock,
     ) -> Result<(String, Rendered), Failure> {
         let missing = named.services.keys();
@@ -335,12 +377,19 @@ impl Task<'_> {
         };
         fs::create_dir_all(&folder).map_err(written)?;
         let real = folder.canonicalize().map_err(written)?;
-        let overlay = Overlay::around(&files.overlay, &real, named, set, &files.fields);
+        let overlay = Overlay::around(
+            &files.overlay,
+            &real,
+            named,
+            set,
+            &files.fields,
+            &files.options,
+        );
         fs::write(real.join("kustomization.yaml"), overlay.kustomization).map_err(written)?;
         fs::write(real.join(Overlay::FIELDS), overlay.fields).map_err(written)?;
         let (text, rendered) = self.render(&real, &files.shown).await?;
         ForeignNamespaces::check(&files.shown, &self.environment.namespace, &rendered)?;
-        NotPinned::check(&files.shown, &rendered, &files.fields, &self.names, set)?;
+        NotPinned::check(&files.shown, plain, &rendered, &files.fields, names, set)?;
         Ok((text, rendered))
     }
 

@@ -2,19 +2,27 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::tools::Tools;
 use super::{Prepared, Task, environment};
-use crate::client::kubectl::{Cluster, Refused};
+use crate::client::kubectl::{Cluster, KubectlError, Refused};
 use crate::command::session::Session;
 use crate::deploy::{Deployment, Record, State};
 use crate::error::{Diagnostic as _, Failure, chain};
 use crate::event::Event;
 use crate::files;
 use crate::manifest::suggest;
+
+/// How long is waited before the end of a deploy is written down once more.
+const WRITE_AGAIN: [Duration; 3] = [
+    Duration::from_millis(500),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+];
 
 /// The record as it was read, and the object that it was read from.
 pub struct Recorded {
@@ -130,7 +138,7 @@ impl Task<'_> {
             until: Deployment::until(now, timeout),
             ended: None,
             by: who(self.session),
-            manifest: super::files::manifest_commit(self.session, self.deploy),
+            manifest: prepared.files.manifest.clone(),
             files: prepared.files.commit.map(|commit| commit.to_string()),
             services: self
                 .args
@@ -179,24 +187,73 @@ impl Task<'_> {
         Ok(record.check_free(&self.environment.name, now, dead)?)
     }
 
-    /// Writes down how the deploy ended.
-    pub async fn end(&self, begun: &Recorded, state: State) -> Record {
+    /// Writes down how the deploy ended. What the cluster cannot be told is told as a warning, and is an error
+    /// of a deploy that went well.
+    pub async fn end(&self, begun: &Recorded, state: State) -> Result<Record, Failure> {
         let record = begun.record.ended(state, OffsetDateTime::now_utc());
-        let object = record.object(&self.environment.name, begun.object.as_ref());
-        if let Err(error) = self.kubectl.write(self.cluster(), &object).await {
-            let hints: String = error.hints().iter().map(|it| format!("; {it}")).collect();
-            self.session.events.emit(Event::Warning(format!(
-                "the record of {} cannot be brought up to date: {}{hints}",
-                self.environment.name,
-                chain(&error)
+        self.keep_copy(&record);
+        let Err(error) = self.write_end(begun, &record).await else {
+            return Ok(record);
+        };
+        let name = &self.environment.name;
+        let number = record.deploys.first().map_or(0, |last| last.number);
+        let why = chain(&error);
+        if state == State::Deployed {
+            let hints: String = error
+                .hints()
+                .iter()
+                .map(|it| format!("\nhint: {it}"))
+                .collect();
+            return Err(Failure::outside(format!(
+                "deploy {number} of {name} is rolled out, and its record in the cluster says that it is under way\n  \
+                 cause: {why}{hints}\n\
+                 hint: `xp deploy {name}` writes it down anew"
             )));
         }
-        self.keep_copy(&record);
-        record
+        let hints: String = error.hints().iter().map(|it| format!("; {it}")).collect();
+        self.session.events.emit(Event::Warning(format!(
+            "the record of {name} cannot be brought up to date: {why}{hints}"
+        )));
+        Ok(record)
+    }
+
+    /// Writes the record at the end, some times where it may work the next time.
+    async fn write_end(&self, begun: &Recorded, record: &Record) -> Result<(), KubectlError> {
+        let object = record.object(&self.environment.name, begun.object.as_ref());
+        let mut pauses = WRITE_AGAIN.iter();
+        loop {
+            let Err(error) = self.kubectl.write(self.cluster(), &object).await else {
+                return Ok(());
+            };
+            let is_first = pauses.len() == WRITE_AGAIN.len();
+            match error.kind() {
+                // It may be written, though no answer came.
+                Refused::Changed if !is_first && self.is_written(record).await => return Ok(()),
+                Refused::Changed | Refused::Forbidden => return Err(error),
+                _ => match pauses.next() {
+                    Some(pause) => tokio::time::sleep(*pause).await,
+                    None => return Err(error),
+                },
+            }
+        }
+    }
+
+    async fn is_written(&self, record: &Record) -> bool {
+        let name = Record::name(&self.environment.name);
+        let found = self.kubectl.get(self.cluster(), "configmap", &name).await;
+        let found = found.ok().flatten();
+        let found = found.and_then(|object| Record::read(&object).ok());
+        found.is_some_and(|found| {
+            let of = |record: &Record| {
+                let last = record.deploys.first();
+                last.map(|last| (last.id.clone(), last.state))
+            };
+            of(&found) == of(record)
+        })
     }
 
     /// Returns how long the rollout may take.
-    pub fn timeout(&self) -> std::time::Duration {
+    pub fn timeout(&self) -> Duration {
         self.args.timeout.unwrap_or(self.environment.timeout)
     }
 }

@@ -69,7 +69,7 @@ pub async fn of_today(
     let whole = |name: &ServiceName| services.contains(name) || kept.services.contains_key(name);
     let entries = set.services.into_iter().filter(|(name, _)| whole(name));
     let set = Lock::new(entries.collect());
-    check_images(session, &kept.services).await?;
+    check_images(session, &kept.services, &BTreeSet::new()).await?;
     Ok(set)
 }
 
@@ -90,21 +90,24 @@ pub async fn of_lock(
     let entries: BTreeMap<ServiceName, LockedService> = entries
         .filter(|(service, _)| services.contains(service))
         .collect();
+    let locked = entries.keys().cloned().collect();
     let set = kept.with(entries);
-    check_images(session, &set.services).await?;
+    check_images(session, &set.services, &locked).await?;
     Ok(set)
 }
 
 /// Returns the set of an earlier deploy.
 pub async fn of_deploy(session: &Session, earlier: &Deployment) -> Result<Lock, Failure> {
-    check_images(session, &earlier.set.services).await?;
+    check_images(session, &earlier.set.services, &BTreeSet::new()).await?;
     Ok(earlier.set.clone())
 }
 
-/// Makes sure that registries have images by the digests of a set, built from what the set says.
+/// Makes sure that registries have images by the digests of a set, those of `locked` built from what the set
+/// says. What a record has was deployed as it is, whatever it was built from: with `--trust-commit`, say.
 async fn check_images(
     session: &Session,
     services: &BTreeMap<ServiceName, LockedService>,
+    locked: &BTreeSet<ServiceName>,
 ) -> Result<(), Failure> {
     let pinned: BTreeMap<&ServiceName, (&LockedService, ImageReference)> = services
         .iter()
@@ -137,7 +140,7 @@ async fn check_images(
     };
     session.events.emit(Event::StageFinished);
     let mut problems = Vec::new();
-    for (name, (locked, image)) in &pinned {
+    for (name, (entry, image)) in &pinned {
         if !matches!(found.get(image), Some(Presence::Present(_))) {
             problems.push(format!("\n  {name}: the registry has no {image}"));
             continue;
@@ -149,9 +152,10 @@ async fn check_images(
             _ => None,
         };
         let recipe = recipe.and_then(|label| label.parse::<Recipe>().ok());
-        if recipe.is_some_and(|recipe| {
-            recipe.digest() != locked.recipe && recipe.without(TESTS).digest() != locked.recipe
-        }) {
+        let is_other = |recipe: Recipe| {
+            recipe.digest() != entry.recipe && recipe.without(TESTS).digest() != entry.recipe
+        };
+        if locked.contains(*name) && recipe.is_some_and(is_other) {
             problems.push(format!(
                 "\n  {name}: {image} was built from other inputs than the set says"
             ));

@@ -8,7 +8,7 @@ use crate::client::kubectl::{Kubectl, Place};
 use crate::command::session::Session;
 use crate::command::workbench;
 use crate::error::{Exit, Failure};
-use crate::event::{Event, Phase, Unit};
+use crate::event::{Event, Events, Phase, Unit};
 use crate::examine::program;
 use crate::execute::reach::Reach;
 use crate::execute::session::Session as Container;
@@ -26,6 +26,8 @@ pub struct Tools {
     kustomize: Option<PathBuf>,
     container: Option<(Context, Container)>,
     folder: PathBuf,
+    kubeconfig: Option<String>,
+    events: Events,
 }
 
 impl Tools {
@@ -38,6 +40,8 @@ impl Tools {
             kustomize: None,
             container: None,
             folder,
+            kubeconfig: kubeconfig(session),
+            events: session.events.clone(),
         };
         if tools.kubectl.is_none() {
             tools.kustomize = program("kustomize", &path);
@@ -57,6 +61,11 @@ impl Tools {
             kubectl,
             kustomize: self.kustomize.as_deref().map(Place::Host),
             folder: self.folder.clone(),
+            kubeconfig: self.kubeconfig.clone(),
+            told: {
+                let events = self.events.clone();
+                Arc::new(move |line: &str| events.emit(Event::Note(line.to_owned())))
+            },
             hide,
         }
     }
@@ -67,6 +76,15 @@ impl Tools {
             _ = container.end(&context).await;
         }
     }
+}
+
+/// Returns the files of `KUBECONFIG`, absolute: kubectl starts in another folder than xp did.
+fn kubeconfig(session: &Session) -> Option<String> {
+    let list = session.variable("KUBECONFIG")?;
+    let files = list.split(':').filter(|file| !file.is_empty());
+    let files = files.map(|file| session.settings.directory.join(file).display().to_string());
+    let files: Vec<String> = files.collect();
+    (!files.is_empty()).then(|| files.join(":"))
 }
 
 /// Starts the builder with this machine's files at their own paths, and in this machine's network: the
@@ -123,8 +141,7 @@ fn step(session: &Session, image: crate::image::ImageReference) -> ContainerStep
     let root = session.layout.root();
     let home = session.settings.caller.home.as_deref();
     let usual = home.map(|home| home.join(".kube/config"));
-    let named = session.variable("KUBECONFIG");
-    let named = named.filter(|text| !text.is_empty());
+    let named = kubeconfig(session);
     let files: Vec<PathBuf> = match &named {
         Some(list) => list.split(':').map(PathBuf::from).collect(),
         None => usual.into_iter().collect(),
@@ -144,15 +161,14 @@ fn step(session: &Session, image: crate::image::ImageReference) -> ContainerStep
     mount(root, false);
     // Certificates lie beside a kubeconfig, or below it.
     for file in &files {
-        let file = session.settings.directory.join(file);
         match file.parent() {
             Some(folder) if folder.ends_with(".kube") => mount(folder, true),
-            _ => mount(&file, true),
+            _ => mount(file, true),
         }
     }
     let list: Vec<String> = files
         .iter()
-        .map(|file| session.settings.directory.join(file).display().to_string())
+        .map(|file| file.display().to_string())
         .collect();
     ContainerStep {
         image,

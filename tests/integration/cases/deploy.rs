@@ -19,12 +19,15 @@ pub const CASES: &[Case] = cases![
     a_part_leaves_the_rest_as_it_is,
     a_rollback_goes_back,
     a_rollback_takes_the_files_of_then,
+    a_rollback_is_by_digest_whatever_names_are_today,
+    what_was_trusted_can_be_gone_back_to,
     a_rollout_that_fails_is_told,
     a_rollout_that_takes_too_long_is_told,
     a_cluster_that_refuses_is_told,
     contexts_are_the_environments_own,
     fields_of_others_are_not_taken_unasked,
     an_interrupt_is_written_down,
+    an_end_that_is_not_written_down_is_an_error,
     a_killed_deploy_is_noticed,
     two_at_once_are_told_of_each_other,
     an_environment_is_compared_with_a_lock,
@@ -172,6 +175,7 @@ fn a_part_leaves_the_rest_as_it_is(t: &Context) {
     // What reaches no cluster takes the copy of the record.
     deploy(t, ["zbackend", "--render"])
         .success()
+        .stderr_contains("warning: zfrontend stays at what the copy of the record here says, which is of deploy 2")
         .stdout_contains(&before);
 }
 
@@ -231,6 +235,8 @@ fn a_rollback_takes_the_files_of_then(t: &Context) {
         .stdout_contains("k8s/overlays/staging of ")
         .does_not_contain("warning");
     assert_eq!(port(), 80);
+    // What was rendered is written down, not what is checked out.
+    assert_eq!(record(&namespace)[0]["manifest"], head.trim());
     // What was not committed is not to be had.
     t.write(
         "k8s/base/all.yaml",
@@ -254,6 +260,60 @@ fn a_rollback_takes_the_files_of_then(t: &Context) {
         running(&namespace, "zbackend"),
         pinned(t, "zbackend", &head)
     );
+}
+
+fn a_rollback_is_by_digest_whatever_names_are_today(t: &Context) {
+    let (product, namespace) = built(t);
+    let first = pinned(t, "zbackend", &product.backend.head());
+    t.git(".", &["init", "--quiet", "--initial-branch=master"]);
+    let commit = || {
+        t.git(".", &["add", "--all", "k8s", "x-platform.yml"]);
+        let who = ["-c", "user.name=a", "-c", "user.email=a@example.com"];
+        t.git(
+            ".",
+            &[&who[..], &["commit", "--quiet", "--message=x"]].concat(),
+        );
+    };
+    commit();
+    deploy(t, []).success();
+    // The name of then means nothing today.
+    let text = t
+        .read("k8s/base/all.yaml")
+        .replace("image: zbackend", "image: back");
+    t.write("k8s/base/all.yaml", &text);
+    let mapped = section(namespace.name()) + "  images: {zbackend: back}\n";
+    manifest(t, &product, &mapped);
+    commit();
+    product.backend.commit(&[("content", "newer")], "Newer");
+    deploy(t, ["--build"]).success();
+    deploy(t, ["--rollback"])
+        .success()
+        .stderr_contains("warning: the kustomize files of deploy 1 cannot be used")
+        .stderr_contains("names no image of zbackend, which deploy 1 has");
+    assert_eq!(running(&namespace, "zbackend"), first);
+    // Nor is the overlay where it was.
+    fs::rename(t.dir().join("k8s/overlays"), t.dir().join("k8s/places")).expect("the overlays");
+    manifest(t, &product, &mapped.replace("overlays/", "places/"));
+    commit();
+    deploy(t, []).success();
+    assert_ne!(running(&namespace, "zbackend"), first);
+    deploy(t, ["--rollback"])
+        .success()
+        .stderr_contains("are not to be had, so those of today are taken, with its images: ");
+    assert_eq!(running(&namespace, "zbackend"), first);
+}
+
+fn what_was_trusted_can_be_gone_back_to(t: &Context) {
+    let (product, namespace) = built(t);
+    let text = t.read("x-platform.yml");
+    t.manifest(&text.replace("{image: zbackend}", "{image: zbackend, args: {A: b}}"));
+    deploy(t, ["--trust-commit"]).success();
+    let first = running(&namespace, "zbackend");
+    product.backend.commit(&[("content", "newer")], "Newer");
+    deploy(t, ["--build"]).success();
+    assert_ne!(running(&namespace, "zbackend"), first);
+    deploy(t, ["--rollback"]).success();
+    assert_eq!(running(&namespace, "zbackend"), first);
 }
 
 fn a_rollout_that_fails_is_told(t: &Context) {
@@ -339,6 +399,14 @@ fn contexts_are_the_environments_own(t: &Context) {
     let (product, namespace) = built(t);
     // The current context is another one, and plays no part.
     deploy(t, []).success();
+    // A relative kubeconfig is one of where xp is called, wherever the manifest is.
+    let file = t.home().join(".kube/config");
+    fs::copy(file, t.dir().join("k8s/config")).expect("a copy");
+    deploy(t, [])
+        .dir(t.dir().join("k8s"))
+        .env("KUBECONFIG", "config")
+        .success()
+        .stdout_contains("up to date");
     let unknown = section(namespace.name()).replace("context: full", "context: ful");
     manifest(t, &product, &unknown);
     deploy(t, [])
@@ -395,6 +463,46 @@ fn an_interrupt_is_written_down(t: &Context) {
     namespace.rollouts_of("zbackend", Outcome::Succeeds);
     deploy(t, ["--rollback"]).success();
     assert_eq!(running(&namespace, "zbackend"), before);
+}
+
+fn an_end_that_is_not_written_down_is_an_error(t: &Context) {
+    let (product, namespace) = built(t);
+    namespace.rollouts_of("zbackend", Outcome::Hangs);
+    let mut deploying = deploy(t, []).spawn();
+    deploying.wait_for_output("deployment/zbackend");
+    let refusal = Refusal::Forbidden("exceeded quota".to_owned());
+    namespace.refuse("PUT", "configmaps", refusal);
+    namespace.rollouts_of("zbackend", Outcome::Succeeds);
+    let output = deploying.wait();
+    assert_eq!(output.status.code(), Some(3), "{output}");
+    output
+        .stderr_contains("error: deploy 1 of staging is rolled out, and its record in the cluster")
+        .stderr_contains("exceeded quota")
+        .stderr_contains("hint: `xp deploy staging` writes it down anew");
+    namespace.refuse_nothing();
+    deploy(t, []).success();
+    assert_eq!(record(&namespace)[0]["state"], "deployed");
+    // What may work the next time is tried again.
+    product.backend.commit(&[("content", "newer")], "Newer");
+    t.xp(["build"]).success();
+    namespace.rollouts_of("zbackend", Outcome::Hangs);
+    let mut deploying = deploy(t, []).spawn();
+    deploying.wait_for_output("deployment/zbackend");
+    let written = || {
+        let requests = namespace.requests();
+        let written = requests.iter();
+        written
+            .filter(|it| it.method == "PUT" && it.path.contains("configmaps"))
+            .count()
+    };
+    let before = written();
+    namespace.refuse("PUT", "configmaps", Refusal::Unavailable);
+    namespace.rollouts_of("zbackend", Outcome::Succeeds);
+    wait_until("an attempt", || written() > before);
+    namespace.refuse_nothing();
+    let output = deploying.wait();
+    assert_eq!(output.status.code(), Some(0), "{output}");
+    assert_eq!(record(&namespace)[0]["state"], "deployed");
 }
 
 fn a_killed_deploy_is_noticed(t: &Context) {

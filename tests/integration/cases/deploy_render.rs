@@ -207,7 +207,7 @@ fn fields_of_the_users_configuration_are_known(t: &Context) {
     );
     t.write(
         "k8s/base/fields.yaml",
-        "images:\n- {group: x.example.com, kind: Site, path: spec/image}\n",
+        "images:\n- {group: x.example.com, kind: Site, path: spec/image, create: true}\n",
     );
     t.xp(["build"]).success();
     let frontend = pinned(t, "zfrontend", &product.frontend.head());
@@ -411,6 +411,15 @@ fn an_error_of_kustomize_quotes_no_secret(t: &Context) {
     output
         .stderr_contains("cannot be rendered")
         .stderr_contains("***")
+        .does_not_contain("canary-7391");
+    // A patch that is quoted whole.
+    t.write(
+        "k8s/overlays/staging/kustomization.yaml",
+        "resources: [../../base]\npatches:\n- target: {kind: Secret}\n  patch: |-\n    kind: Secret\n    stringData:\n      a: \"canary-7391\n",
+    );
+    t.xp(["deploy", "staging", "--render"])
+        .failure(2)
+        .stderr_contains("unable to parse SM or JSON patch")
         .does_not_contain("canary-7391");
 }
 
