@@ -1,10 +1,13 @@
 //! `bin/x-platform`: xp in a container, as if it ran outside.
 
 use std::fs;
+use std::io;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt as _, symlink};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -36,7 +39,18 @@ pub const CASES: &[Case] = cases![
     an_image_is_built_from_its_sources,
     an_engine_that_is_missing_is_said,
     an_engine_elsewhere_is_refused,
+    an_engine_elsewhere_without_ssh_is_refused,
+    an_engine_of_a_context_is_found,
     a_job_in_a_container_uses_it_as_well,
+    the_home_of_a_job_stays,
+    relative_paths_of_variables_are_seen,
+    a_home_that_is_the_root_is_no_problem,
+    folders_of_the_system_are_not_mounted,
+    a_loop_keeps_its_input,
+    a_line_break_in_a_path_is_refused,
+    an_exported_cdpath_changes_nothing,
+    agents_of_virtual_machines_are_only_where_they_are,
+    podman_in_a_virtual_machine_is_refused,
 ];
 
 /// A user that no machine knows.
@@ -261,17 +275,23 @@ fn a_terminal_is_one_in_there(t: &Context) {
     assert!(status.success());
 }
 
-fn variables_go_by_their_names(t: &Context) {
-    let keys = "env: { COLOUR: \"${{ env.COLOUR }}\", BOTH: \"${{env.ONE}}-${{ env.TWO }}\" }";
-    let app = App::with_scripts(t, keys, &["echo $COLOUR $BOTH $CI > variables"]);
-    // The client is the real one; what it is told is written down.
+/// Returns a client that writes down what it is told, and the file. It is the real one, but for what these
+/// branches of a `case` take.
+fn client_that_tells(t: &Context, branches: &str) -> (PathBuf, PathBuf) {
     let told = t.folder().join("told");
     let client = t.folder().join("client");
     let text = format!(
-        "#!/bin/sh\necho \"$@\" >> '{}'\nexec docker \"$@\"\n",
+        "#!/bin/sh\necho \"$@\" >> '{}'\ncase $* in\n{branches}\n*) exec docker \"$@\" ;;\nesac\n",
         told.display()
     );
     crate::repository::write_file(&client, &text);
+    (client, told)
+}
+
+fn variables_go_by_their_names(t: &Context) {
+    let keys = "env: { COLOUR: \"${{ env.COLOUR }}\", BOTH: \"${{env.ONE}}-${{ env.TWO }}\" }";
+    let app = App::with_scripts(t, keys, &["echo $COLOUR $BOTH $CI > variables"]);
+    let (client, told) = client_that_tells(t, "");
     let build = wrapper(t, ["build"])
         .env("XBUILDER_ENGINE", &client)
         .env("COLOUR", "deep red")
@@ -430,41 +450,289 @@ fn an_engine_elsewhere_is_refused(t: &Context) {
     run.failure(3).stderr_contains("does not answer");
 }
 
-fn a_job_in_a_container_uses_it_as_well(t: &Context) {
-    let app = App::with_scripts(t, "cache: [ /cache ]", &["touch made /cache/made"]);
-    // The image of a job that has Docker's client, and the socket of the machine's engine.
-    let root = t.folder().join("job/root");
-    t.copy_program("docker", &root);
+/// Listens on a port for the engine's socket, as engines do that have none.
+fn port_of_engine(t: &Context) -> u16 {
+    let socket = t.engine().host().strip_prefix("unix://").expect("a socket");
+    let socket = socket.to_owned();
+    let listener = TcpListener::bind(("0.0.0.0", 0)).expect("a free port");
+    let port = listener.local_addr().expect("a bound socket").port();
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let engine = UnixStream::connect(&socket).expect("the engine listens");
+            let (mut from, mut to) = (
+                client.try_clone().expect("a copy"),
+                engine.try_clone().expect("a copy"),
+            );
+            thread::spawn(move || {
+                _ = io::copy(&mut from, &mut to);
+                _ = to.shutdown(std::net::Shutdown::Write);
+            });
+            thread::spawn(move || {
+                let (mut from, mut to): (UnixStream, TcpStream) = (engine, client);
+                _ = io::copy(&mut from, &mut to);
+                _ = to.shutdown(std::net::Shutdown::Write);
+            });
+        }
+    });
+    port
+}
+
+fn an_engine_elsewhere_without_ssh_is_refused(t: &Context) {
+    let address = format!("tcp://0.0.0.0:{}", port_of_engine(t));
+    // By its name it is an engine of this machine.
+    let _app = App::with_scripts(t, "", &["true"]);
+    wrapper(t, ["plan"]).env("DOCKER_HOST", &address).success();
+    // And now it is one of another.
+    let branch = "info*) docker \"$@\" | sed \"s/|$(uname -n)|/|builder-7|/\" ;;";
+    let (client, told) = client_that_tells(t, branch);
+    let plan = wrapper(t, ["plan"])
+        .env("DOCKER_HOST", &address)
+        .env("XBUILDER_ENGINE", client);
+    plan.failure(3)
+        .stderr_contains(&format!(
+            "error: the engine at {address} does not see the folders of this machine"
+        ))
+        .stderr_contains("hint: install xp itself here");
+    let told = fs::read_to_string(told).expect("what the client was told");
+    assert!(!told.contains("run --rm"), "{told}");
+}
+
+fn an_engine_of_a_context_is_found(t: &Context) {
+    let app = App::with_scripts(t, "", &["touch made"]);
+    let engine = format!("host=tcp://127.0.0.1:{}", port_of_engine(t));
+    let docker = |arguments: &[&str]| {
+        let mut docker = Command::new("docker");
+        docker
+            .env("DOCKER_CONFIG", t.docker_config())
+            .env_remove("DOCKER_HOST");
+        process::succeed(docker.args(arguments));
+    };
+    docker(&["context", "create", "by-port", "--docker", &engine]);
+    let build = || wrapper(t, ["build", "--force"]).env_remove("DOCKER_HOST");
+    build().env("DOCKER_CONTEXT", "by-port").success();
+    assert!(app.is_built());
+    fs::remove_file(app.export("made")).expect("what the script made");
+    docker(&["context", "use", "by-port"]);
+    build().success();
+    assert!(app.export("made").exists());
+}
+
+/// Builds the image of a job: with Docker's client, the wrapper, and these programs.
+fn image_of_job(t: &Context, programs: &[&str]) -> String {
+    let job = t.folder().join("job");
+    let root = job.join("root");
+    for program in ["docker"].iter().chain(programs) {
+        t.copy_program(program, &root);
+    }
     fs::copy(script(), root.join("bin/x-platform")).expect("a copy of the wrapper");
     let dockerfile = format!("FROM {}\nCOPY root /\n", t.engine().busybox());
-    crate::repository::write_file(&t.folder().join("job/Dockerfile"), &dockerfile);
+    crate::repository::write_file(&job.join("Dockerfile"), &dockerfile);
     let image = t.image("job");
-    let job = t.folder().join("job");
     let mut build = t.engine().client();
     process::succeed(build.args(["build", "--quiet", "--tag", &image]).arg(job));
+    image
+}
 
+/// Returns a command in a job's container, which has the platform as `/builds/x`.
+fn in_job<const N: usize>(t: &Context, image: &str, options: [&str; N], command: &[&str]) -> Xp {
     let socket = t.engine().host().strip_prefix("unix://").expect("a socket");
     let mount = |source: &Path, target: &str| format!("{}:{target}", source.display());
     let repositories = t.repositories();
-    let run = t.program(
+    let mut run = t.program(
         "docker",
         ["run", "--rm", "--network", "host", "--workdir", "/builds/x"],
     );
-    let run = run
-        .arg("--volume")
-        .arg(mount(&t.dir(), "/builds/x"))
-        .arg("--volume")
-        .arg(mount(&repositories, &repositories.display().to_string()))
-        .arg("--volume")
-        .arg(mount(Path::new(socket), "/var/run/docker.sock"))
-        .arg("--env")
-        .arg(format!("XBUILDER_IMAGE={}", image_of_xp(t)))
-        .args([image.as_str(), "x-platform", "build"]);
-    run.success();
+    for volume in [
+        mount(&t.dir(), "/builds/x"),
+        mount(&repositories, &repositories.display().to_string()),
+        mount(Path::new(socket), "/var/run/docker.sock"),
+    ] {
+        run = run.arg("--volume").arg(volume);
+    }
+    let variable = format!("XBUILDER_IMAGE={}", image_of_xp(t));
+    let run = run.arg("--env").arg(variable).args(options).arg(image);
+    command.iter().fold(run, |run, word| run.arg(word))
+}
+
+fn a_job_in_a_container_uses_it_as_well(t: &Context) {
+    let app = App::with_scripts(t, "cache: [ /cache ]", &["touch made /cache/made"]);
+    // The sed of most images, which takes less than busybox's, whose shell would take its own.
+    let image = image_of_job(t, &["dash", "sed"]);
+    in_job(t, &image, [], &["dash", "-c", "sed --version"])
+        .success()
+        .stdout_contains("GNU sed");
+    let build = ["dash", "/bin/x-platform", "build"];
+    in_job(t, &image, [], &build).success();
     assert!(
         app.export("made").exists(),
         "the files are those of the machine"
     );
     assert!(app.is_built());
     assert_eq!(t.containers(), [Value::Null; 0]);
+}
+
+fn the_home_of_a_job_stays(t: &Context) {
+    t.write("../home/own/token", "token");
+    let app = App::with_scripts(t, "mounts: [ \"~/own:/own\" ]", &["cat /own/token > read"]);
+    let image = image_of_job(t, &[]);
+    // The home folder is a mount, or below one.
+    for (target, home) in [("/github/home", "/github/home"), ("/g h", "/g h/home")] {
+        let source = if target == home {
+            t.home()
+        } else {
+            t.folder().to_owned()
+        };
+        let volume = format!("{}:{target}", source.display());
+        let variable = format!("HOME={home}");
+        let options = ["--volume", &volume, "--env", &variable];
+        let build = ["x-platform", "build", "--force"];
+        in_job(t, &image, options, &build).success();
+        assert_eq!(app.read("read"), "token");
+        fs::remove_file(app.export("read")).expect("what the script made");
+    }
+    // The platform is below it.
+    let build = ["x-platform", "build", "--force"];
+    app.set_scripts("", &["touch made"]);
+    in_job(t, &image, ["--env", "HOME=/builds"], &build).success();
+    assert!(app.export("made").exists());
+}
+
+fn relative_paths_of_variables_are_seen(t: &Context) {
+    let app = App::with_scripts(t, "", &["true"]);
+    t.write("k.yml", "");
+    fs::create_dir_all(t.dir().join("below")).expect("a folder");
+    crate::repository::write_file(&t.folder().join("k2.yml"), "");
+    let (client, told) = client_that_tells(t, "");
+    wrapper(t, ["build"])
+        .env("XBUILDER_ENGINE", client)
+        .env("DOCKER_CONFIG", "../docker")
+        .env("KUBECONFIG", "k.yml:below/../../k2.yml:missing.yml")
+        .success();
+    assert!(app.is_built());
+    let told = fs::read_to_string(told).expect("what the client was told");
+    for path in [t.docker_config(), t.folder().join("k2.yml")] {
+        let path = path.display();
+        let mount = format!("source={path},target={path},readonly");
+        assert!(told.contains(&mount), "{mount}: {told}");
+    }
+}
+
+fn a_home_that_is_the_root_is_no_problem(t: &Context) {
+    let app = App::with_scripts(t, "", &["true"]);
+    wrapper(t, ["build"]).env("HOME", "/").success();
+    assert!(app.is_built());
+}
+
+fn folders_of_the_system_are_not_mounted(t: &Context) {
+    let _app = App::with_scripts(t, "", &["true"]);
+    wrapper(t, ["build"]).success();
+    let (client, told) = client_that_tells(t, "");
+    wrapper(t, ["report", "--format", "junit", "-o", "/dev/stdout"])
+        .env("XBUILDER_ENGINE", client)
+        .run();
+    let told = fs::read_to_string(told).expect("what the client was told");
+    assert!(told.contains("run --rm"), "{told}");
+    assert!(!told.contains("source=/dev"), "{told}");
+    for folder in ["/", "/dev", "/proc/self"] {
+        wrapper(t, ["plan"])
+            .dir(folder)
+            .failure(3)
+            .stderr_contains("of the system cannot be given to a container")
+            .stderr_contains("hint: go into the folder of a platform");
+    }
+}
+
+fn a_loop_keeps_its_input(t: &Context) {
+    let _app = App::with_scripts(t, "", &["true"]);
+    let lines =
+        "while read -r line; do \"$0\" plan >/dev/null || exit 1; echo \"took $line\"; done";
+    let program = t.program("sh", ["-c", lines, &script()]);
+    surroundings(t, program)
+        .stdin("one\ntwo\nthree\n")
+        .success()
+        .stdout_contains("took one\ntook two\ntook three\n");
+}
+
+fn a_line_break_in_a_path_is_refused(t: &Context) {
+    let folder = t.folder().join("a\nb");
+    fs::create_dir_all(&folder).expect("a folder");
+    let refused = |xp: Xp| {
+        xp.failure(3)
+            .stderr_contains("error: there is a line break in the path ")
+            .stderr_contains("a?b")
+            .stderr_contains("hint: rename the folder");
+    };
+    refused(wrapper(t, ["plan"]).dir(&folder));
+    refused(wrapper(t, ["plan", "-C"]).arg(&folder));
+    refused(wrapper(t, ["plan"]).env("XP_CACHE_DIR", &folder));
+    refused(wrapper(t, ["plan"]).env("XBUILDER_MOUNTS", &folder));
+    // At the very end as well, which shells like to lose.
+    let folder = t.folder().join("a?b\n");
+    fs::create_dir_all(&folder).expect("a folder");
+    refused(wrapper(t, ["plan"]).dir(&folder));
+}
+
+fn an_exported_cdpath_changes_nothing(t: &Context) {
+    let app = App::with_scripts(t, "", &["touch made"]);
+    fs::create_dir_all(t.dir().join("own")).expect("a folder");
+    wrapper(t, ["build"])
+        .env("CDPATH", t.dir())
+        .env("XP_CACHE_DIR", "own")
+        .success();
+    assert!(t.exists("own/build/app/made"));
+    assert!(app.is_built());
+}
+
+/// Lets the machine call itself Darwin.
+fn on_darwin(t: &Context, xp: Xp) -> Xp {
+    let folder = t.folder().join("darwin");
+    let text = "#!/bin/sh\ncase $1 in -s) echo Darwin ;; *) exec /usr/bin/uname \"$@\" ;; esac\n";
+    crate::repository::write_file(&folder.join("uname"), text);
+    let path = std::env::var("PATH").expect("a PATH");
+    xp.env("PATH", format!("{}:{path}", folder.display()))
+}
+
+fn agents_of_virtual_machines_are_only_where_they_are(t: &Context) {
+    let socket = t.folder().join("agent.sock");
+    let _agent = UnixListener::bind(&socket).expect("a socket");
+    let _app = App::with_scripts(t, "", &["true"]);
+    let of_desktop = "/run/host-services/ssh-auth.sock";
+    for (system, has_agent) in [("Docker Desktop", true), ("Ubuntu 24.04 LTS", false)] {
+        // Such a machine is not here: what would be run is looked at.
+        let branches =
+            format!("info*) docker \"$@\" | sed 's/^[^|]*|/{system}|/' ;;\nrun*) exit 0 ;;");
+        let (client, told) = client_that_tells(t, &branches);
+        let plan = wrapper(t, ["plan"])
+            .env("XBUILDER_ENGINE", client)
+            .env("SSH_AUTH_SOCK", &socket);
+        on_darwin(t, plan).success();
+        let text = fs::read_to_string(&told).expect("what the client was told");
+        fs::remove_file(told).expect("what the client was told");
+        assert!(
+            text.contains("source=/var/run/docker.sock,target=/var/run/docker.sock"),
+            "the socket is that of the machine: {text}"
+        );
+        assert_eq!(text.contains(of_desktop), has_agent, "{system}: {text}");
+        assert!(!text.contains("agent.sock"), "{text}");
+    }
+}
+
+fn podman_in_a_virtual_machine_is_refused(t: &Context) {
+    let branches = "--version) echo podman version 5.4.0 ;;\n\
+        *RemoteSocket*) echo unix:///run/user/501/podman/podman.sock ;;\n\
+        info*) echo \"can't evaluate field\" >&2; exit 125 ;;";
+    let (client, _) = client_that_tells(t, branches);
+    let plan = || {
+        let plan = wrapper(t, ["plan"]).env_remove("DOCKER_HOST");
+        plan.env("XBUILDER_ENGINE", &client)
+    };
+    on_darwin(t, plan())
+        .failure(3)
+        .stderr_contains("error: the engine is Podman in a virtual machine")
+        .stderr_contains("hint: install xp itself here")
+        .does_not_contain("systemctl");
+    plan()
+        .failure(3)
+        .stderr_contains("error: there is no socket at /run/user/501/podman/podman.sock")
+        .stderr_contains("systemctl --user start podman.socket");
 }
