@@ -23,6 +23,9 @@ use super::{Engine, EngineError, Sees, pipe};
 /// How often it is told how much was sent or received.
 const TICK: std::time::Duration = std::time::Duration::from_millis(200);
 
+/// How long the main shell may take to end what scripts left running.
+const ANSWER_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
+
 /// The path by which every container has the engine's socket of its machine, most often.
 pub const ENGINE_SOCKET: &str = "/var/run/docker.sock";
 
@@ -87,7 +90,7 @@ impl BuilderContainer {
         place: Place,
         progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<Returned, EngineError> {
-        self.end_processes().await;
+        self.end_processes().await?;
         let options = DownloadFromContainerOptionsBuilder::default()
             .path(path)
             .build();
@@ -96,10 +99,25 @@ impl BuilderContainer {
         let action = "send the results of the build";
         let first = match archive.next().await {
             Some(Err(error)) => match EngineError::new(action, error) {
-                error if error.status() == Some(404) => None,
+                // A container that is gone is not found either, and the volume's own folder cannot vanish.
+                error if error.status() == Some(404) => {
+                    if place.part.as_os_str().is_empty() {
+                        return Err(EngineError::ContainerGone);
+                    }
+                    self.is_there().await?;
+                    None
+                }
                 error => return Err(error),
             },
-            first => first,
+            Some(first) => Some(first),
+            None => {
+                let message = "its answer is empty".to_owned();
+                return Err(EngineError::Refused {
+                    action: action.to_owned(),
+                    message,
+                    status: None,
+                });
+            }
         };
         let folder = place.folder.clone();
         let unwritten = move |source| EngineError::Unwritten {
@@ -132,15 +150,55 @@ impl BuilderContainer {
     }
 
     /// Ends what scripts left running.
-    async fn end_processes(&self) {
+    async fn end_processes(&self) -> Result<(), EngineError> {
         let mut input = self.input.lock().await;
-        _ = input.write_all(b"9 -1\n").await;
-        _ = input.flush().await;
-        // The shell reads its lines one after the other: once it answers, it has read the first one too.
-        let answered = self.answered.notified();
-        _ = input.write_all(b"answer\n").await;
-        _ = input.flush().await;
-        _ = tokio::time::timeout(std::time::Duration::from_secs(10), answered).await;
+        let told = async {
+            input.write_all(b"9 -1\n").await?;
+            input.flush().await?;
+            // The shell reads its lines one after the other: once it answers, it has read the first one too.
+            let answered = self.answered.notified();
+            input.write_all(b"answer\n").await?;
+            input.flush().await?;
+            answered.await;
+            std::io::Result::Ok(())
+        };
+        match tokio::time::timeout(ANSWER_TIMEOUT, told).await {
+            // It is told as well when the shell has ended.
+            Ok(Ok(())) => self.is_there().await,
+            failed => {
+                self.is_there().await?;
+                let message = match failed {
+                    Ok(Err(error)) => error.to_string(),
+                    _ => format!("no answer for {} s", ANSWER_TIMEOUT.as_secs()),
+                };
+                Err(EngineError::Refused {
+                    action: "end the processes of the build".to_owned(),
+                    message,
+                    status: None,
+                })
+            }
+        }
+    }
+
+    /// Makes sure that the container runs.
+    async fn is_there(&self) -> Result<(), EngineError> {
+        let options = None::<bollard::query_parameters::InspectContainerOptions>;
+        let found = self.engine.docker.inspect_container(&self.id, options);
+        match found.await {
+            Ok(found)
+                if found
+                    .state
+                    .as_ref()
+                    .is_none_or(|it| it.running != Some(false)) =>
+            {
+                Ok(())
+            }
+            Ok(_) => Err(EngineError::ContainerGone),
+            Err(error) => match EngineError::new("describe the builder container", error) {
+                error if error.status() == Some(404) => Err(EngineError::ContainerGone),
+                error => Err(error),
+            },
+        }
     }
 }
 

@@ -85,9 +85,9 @@ impl Away {
             from: step.source.clone(),
             to: away.workdir.clone(),
             owner: Some(owner),
-            // Those of git follow by themselves, and may be elsewhere.
-            left_out: vec![own.to_owned(), step.source.join(".git")],
+            left_out: left_out(step, own),
             comes_back: true,
+            may_vanish: false,
         });
         if let Ok(own) = own.strip_prefix(&step.source) {
             away.left_out.push(own.to_owned());
@@ -163,6 +163,7 @@ impl Away {
                 owner: None,
                 left_out: Vec::new(),
                 comes_back: false,
+                may_vanish: false,
             });
         }
         Ok(())
@@ -237,6 +238,23 @@ impl Away {
         }
         Ok(())
     }
+}
+
+/// Returns what of the source is not sent with it, by paths here.
+fn left_out(step: &ContainerStep, own: &Path) -> Vec<PathBuf> {
+    // Those of git follow by themselves, and may be elsewhere.
+    let mut left_out = vec![own.to_owned(), step.source.join(".git")];
+    // It would be written into what is mounted there.
+    let caches = step.caches.iter().map(|(_, path)| path);
+    let mounts = step.mounts.iter().map(|mount| &mount.target);
+    let workdir = format!("/{}", step.workdir.trim_matches('/'));
+    for target in caches.chain(mounts) {
+        match Path::new(target).strip_prefix(&workdir) {
+            Ok(below) if !below.as_os_str().is_empty() => left_out.push(step.source.join(below)),
+            _ => {}
+        }
+    }
+    left_out
 }
 
 fn progress(context: &Context, unit: &Unit) -> impl Fn(u64) + Send + Sync + use<> {

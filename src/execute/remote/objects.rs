@@ -85,6 +85,7 @@ fn tree(from: &Path, to: &Path, left_out: Vec<PathBuf>) -> Item {
         owner: Some((0, 0)),
         left_out,
         comes_back: false,
+        may_vanish: false,
     }
 }
 
