@@ -151,9 +151,28 @@ impl BuilderContainer {
 
     /// Ends what scripts left running.
     async fn end_processes(&self) -> Result<(), EngineError> {
+        let told = self.tell("9 -1").await;
+        told.map_err(|message| EngineError::Refused {
+            action: "end the processes of the build".to_owned(),
+            message,
+            status: None,
+        })?;
+        // It is told as well when the shell has ended.
+        self.is_there().await
+    }
+
+    /// Has the container stay when the connection ends, and returns its name, where it can stay.
+    pub async fn stay(&self) -> Option<String> {
+        self.tell("stay 1").await.ok()?;
+        self.is_there().await.ok()?;
+        Some(self.id.chars().take(12).collect())
+    }
+
+    /// Tells the main shell something, and waits until it has read that.
+    async fn tell(&self, line: &str) -> Result<(), String> {
         let mut input = self.input.lock().await;
         let told = async {
-            input.write_all(b"9 -1\n").await?;
+            input.write_all(format!("{line}\n").as_bytes()).await?;
             input.flush().await?;
             // The shell reads its lines one after the other: once it answers, it has read the first one too.
             let answered = self.answered.notified();
@@ -163,20 +182,8 @@ impl BuilderContainer {
             std::io::Result::Ok(())
         };
         match tokio::time::timeout(ANSWER_TIMEOUT, told).await {
-            // It is told as well when the shell has ended.
-            Ok(Ok(())) => self.is_there().await,
-            failed => {
-                self.is_there().await?;
-                let message = match failed {
-                    Ok(Err(error)) => error.to_string(),
-                    _ => format!("no answer for {} s", ANSWER_TIMEOUT.as_secs()),
-                };
-                Err(EngineError::Refused {
-                    action: "end the processes of the build".to_owned(),
-                    message,
-                    status: None,
-                })
-            }
+            Ok(told) => told.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("no answer for {} s", ANSWER_TIMEOUT.as_secs())),
         }
     }
 
@@ -262,12 +269,6 @@ impl Engine {
             Way::Ssh(host) => host.socket(),
             _ => None,
         }
-    }
-
-    /// Returns the name of this machine.
-    pub fn own_machine(&self) -> String {
-        let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        name.trim().to_owned()
     }
 
     /// Returns the labels of a volume; none where it does not exist.
