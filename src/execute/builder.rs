@@ -193,7 +193,7 @@ impl Running {
         match &self.away {
             Some(away) => Some(away.keep(context, &self.container).await),
             None => {
-                self.end().await;
+                self.end(context).await;
                 None
             }
         }
@@ -205,8 +205,11 @@ impl Running {
     }
 
     /// Ends the container; what another user made in it belongs to the caller afterwards.
-    pub async fn end(self) {
+    pub async fn end(self, context: &Context) {
         self.container.remove().await;
+        if self.away.is_some() {
+            context.engine.remove_volumes(&self.spec.labels).await;
+        }
         // They are no part of the source, and must not reach the image.
         let removed = match &self.mark {
             Some(mark) => mark.to_be_removed(&self.mount_points),

@@ -58,7 +58,7 @@ impl Session {
     pub async fn end(self, context: &Context) -> Result<(), StepError> {
         match self.0.bring_back(context, None).await {
             Ok(()) => {
-                self.0.end().await;
+                self.0.end(context).await;
                 Ok(())
             }
             Err(error) => match self.0.keep(context).await {

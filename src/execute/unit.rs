@@ -195,7 +195,7 @@ impl Work<'_> {
             () = self.context.cancel.cancelled() => Ok(()),
         };
         let lost = running.lost();
-        running.end().await;
+        running.end(self.context).await;
         returned.map_err(|error| match lost {
             Some(lost) => error.hint(lost),
             None => error,

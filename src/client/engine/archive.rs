@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bollard::body_try_stream;
 use bollard::models::{ContainerCreateBody, HostConfig, Mount, MountType, VolumeCreateRequest};
 use bollard::query_parameters::{
-    DownloadFromContainerOptionsBuilder, RemoveVolumeOptions, UploadToContainerOptionsBuilder,
+    DownloadFromContainerOptionsBuilder, ListVolumesOptionsBuilder, RemoveVolumeOptions,
+    UploadToContainerOptionsBuilder,
 };
 use futures_util::StreamExt as _;
 use tokio::io::AsyncWriteExt as _;
@@ -305,6 +306,25 @@ impl Engine {
         created
             .map(drop)
             .map_err(|error| EngineError::new("make a volume", error))
+    }
+
+    /// Removes the volumes with all of these labels that no container has: somebody else who removes a
+    /// container leaves them.
+    pub async fn remove_volumes(&self, labels: &HashMap<String, String>) {
+        let labels = labels.iter().map(|(name, value)| format!("{name}={value}"));
+        let filters = HashMap::from([
+            ("label".to_owned(), labels.collect()),
+            ("dangling".to_owned(), vec!["true".to_owned()]),
+        ]);
+        let options = ListVolumesOptionsBuilder::default()
+            .filters(&filters)
+            .build();
+        let Ok(found) = self.docker.list_volumes(Some(options)).await else {
+            return;
+        };
+        for volume in found.volumes.into_iter().flatten() {
+            self.remove_volume(&volume.name).await;
+        }
     }
 
     /// Removes a volume, and tells whether it is gone: one that is in use stays.

@@ -206,13 +206,20 @@ impl Away {
 
     /// Has the container stay, so that nothing is lost, and returns what to do then.
     pub async fn keep(&self, context: &Context, container: &BuilderContainer) -> String {
-        let folder = self.source.display();
         match container.stay().await {
-            Some(id) => format!(
-                "what was made is in the container {id} of the engine at {}: `docker cp {id}:{}/. {folder}` copies it, and `docker rm -f {id}` removes the container",
-                context.engine.address(),
-                self.workdir.display()
-            ),
+            Some(id) => {
+                // Not over the working copy, whose `.git` is another one.
+                let name = self
+                    .source
+                    .file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy();
+                format!(
+                    "what was made is in the container {id} of the engine at {}: `docker cp {id}:{} {name}-{id}` copies it, and `docker rm -fv {id}` removes the container",
+                    context.engine.address(),
+                    self.workdir.display()
+                )
+            }
             None => self.lost(),
         }
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::app::App;
+use crate::app::{App, build_keys};
 use crate::case::Case;
 use crate::context::Context;
 use crate::process;
@@ -633,28 +633,27 @@ impl Drop for Small {
 }
 
 fn what_cannot_be_written_here_stays_in_its_container(t: &Context) {
-    let (_app, _) = compiled(t);
+    let (app, _) = compiled(t);
     let small = Small::new(t.dir().join("src/app/small"));
     let program = "dd if=/dev/zero of=small/big bs=1M count=1 2>/dev/null; echo made > made";
     let output = far(t, t.xp(["run", "app", "--", "sh", "-c", program])).failure(1);
     let id = container(t)[..12].to_owned();
-    let copy = format!(
-        "`docker cp {id}:/workspace/. {}/src/app`",
-        t.dir().display()
-    );
+    let copy = format!("`docker cp {id}:/workspace app-{id}`");
     assert!(output.stderr.contains(&copy), "{output}");
     assert!(output.stderr.contains("cannot be brought back"), "{output}");
     drop(small);
     // The next build leaves it alone, and the command does what it says.
     far(t, t.xp(["build"])).success();
     let copy: Vec<&str> = copy.trim_matches('`').split(' ').skip(1).collect();
-    assert!(t.far_engine().0.docker(copy).status.success());
-    assert_eq!(t.read("src/app/made"), "made\n");
-    assert_eq!(t.read("src/app/small/big").len(), 1 << 20);
-    assert!(t.far_engine().0.docker(["rm", "-f", &id]).status.success());
+    let mut client = t.far_engine().0.client();
+    process::succeed(client.args(copy).current_dir(t.dir()));
+    assert_eq!(t.read(&format!("app-{id}/made")), "made\n");
+    assert_eq!(t.read(&format!("app-{id}/small/big")).len(), 1 << 20);
+    let removed = t.far_engine().0.docker(["rm", "-fv", &id]);
+    assert!(removed.status.success());
     nothing_is_left(t);
     // Of a build it is told that it is lost.
-    let (app, _small) = (App::of(t), Small::new(t.dir().join("src/app/small")));
+    let _small = Small::new(t.dir().join("src/app/small"));
     app.set_scripts(
         "",
         &["dd if=/dev/zero of=small/big bs=1M count=2 2>/dev/null"],
@@ -668,12 +667,39 @@ fn what_cannot_be_written_here_stays_in_its_container(t: &Context) {
 }
 
 fn a_context_may_be_a_link(t: &Context) {
-    let files = [
-        ("real/Dockerfile", "FROM scratch\nCOPY . /src\n"),
-        ("real/file", "x"),
-    ];
+    let files = [("real/file", "x")];
     let app = App::new(t, &files, "");
-    let link = app.repository.path().join("linked");
+    let dockerfile = format!("FROM {}\nCOPY . /src\n", t.engine().busybox());
+    let link = app.repository.clone_path().join("linked");
     std::os::unix::fs::symlink("real", link).expect("a link");
-    app.repository.commit(&[("other", "x")], "Link");
+    app.repository
+        .commit(&[("real/Dockerfile", &dockerfile)], "Link");
+    let context = "docker: { image: IMAGE, context: linked, file: linked/Dockerfile }";
+    let keys = build_keys(t, "", &["echo made > real/made"]);
+    app.set_keys(&format!(
+        "{keys}\n{}",
+        context.replace("IMAGE", &app.image())
+    ));
+    app.build().success();
+    let near = content(t.engine(), &app.image_of_head());
+    assert!(near.contains("./made"), "{near}");
+    far(t, app.build()).success();
+    let (engine, _) = t.far_engine();
+    assert_eq!(content(engine, &app.image_of_head()), near);
+    // A script may put one in place of a folder, too.
+    app.repository.commit(&[("real/file", "y")], "Second");
+    let keys = build_keys(
+        t,
+        "",
+        &["mv real moved; ln -s moved real; echo made > moved/made"],
+    );
+    let context = context.replace("linked", "real");
+    app.set_keys(&format!(
+        "{keys}\n{}",
+        context.replace("IMAGE", &app.image())
+    ));
+    app.build().success();
+    let near = content(t.engine(), &app.image_of_head());
+    far(t, app.build()).success();
+    assert_eq!(content(engine, &app.image_of_head()), near);
 }
