@@ -5,7 +5,7 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use crate::cli::{ColorChoice, Global, LogPrefixChoice};
-use crate::client::engine::{EngineSettings, EngineTls, Sees, docker_context};
+use crate::client::engine::{DockerContextError, EngineSettings, EngineTls, Sees, docker_context};
 use crate::client::git;
 use crate::client::http::Proxies;
 use crate::client::registry::RegistrySettings;
@@ -262,7 +262,12 @@ fn engine(get: &impl Fn(&str) -> Option<String>, docker_config: Option<&Path>) -
     };
     if let Some(address) = get("DOCKER_HOST") {
         settings.address = address;
-        settings.tls = tls_of_environment(get, docker_config);
+        match tls_of_environment(get, docker_config) {
+            Ok(tls) => settings.tls = tls,
+            // Without TLS everything would be said in the open, and by whoever answers.
+            Err(error) if speaks_tcp(&settings.address) => settings.wrong = Some(error),
+            Err(_) => {}
+        }
         return settings;
     }
     match docker_context(docker_config, get("DOCKER_CONTEXT").as_deref()) {
@@ -281,21 +286,35 @@ fn engine(get: &impl Fn(&str) -> Option<String>, docker_config: Option<&Path>) -
 fn tls_of_environment(
     get: &impl Fn(&str) -> Option<String>,
     docker_config: Option<&Path>,
-) -> Option<EngineTls> {
+) -> Result<Option<EngineTls>, DockerContextError> {
     let verify = get("DOCKER_TLS_VERIFY").is_some();
     if !verify && get("DOCKER_TLS").is_none() {
-        return None;
+        return Ok(None);
     }
     let named = get("DOCKER_CERT_PATH").map(PathBuf::from);
-    let folder = named.or_else(|| docker_config.map(Path::to_owned))?;
+    let Some(folder) = named.or_else(|| docker_config.map(Path::to_owned)) else {
+        return match verify {
+            true => Err(DockerContextError::NoCertificates),
+            false => Ok(Some(EngineTls {
+                authority: None,
+                identity: None,
+                verify: false,
+            })),
+        };
+    };
     let file = |name: &str| folder.join(name);
     let exists = |name: &str| file(name).exists();
-    Some(EngineTls {
+    Ok(Some(EngineTls {
         // Where the engine is to be verified, a file that is missing is an error.
         authority: (verify || exists("ca.pem")).then(|| file("ca.pem")),
         identity: (verify || exists("cert.pem")).then(|| (file("cert.pem"), file("key.pem"))),
         verify,
-    })
+    }))
+}
+
+/// Tells whether an address is one that TLS would be spoken with.
+fn speaks_tcp(address: &str) -> bool {
+    !address.starts_with("unix://") && !address.starts_with("ssh://")
 }
 
 /// Returns the system's socket, or that of a rootless engine where only it exists.
@@ -313,6 +332,29 @@ fn engine_address(runtime_dir: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tls_that_is_asked_for_is_never_left_out() {
+        let of = |host: &str, name: &'static str, config: Option<&Path>| {
+            let host = host.to_owned();
+            let get = move |asked: &str| match asked {
+                "DOCKER_HOST" => Some(host.clone()),
+                asked => (asked == name).then(|| "1".to_owned()),
+            };
+            engine(&get, config)
+        };
+        let settings = of("tcp://engine", "DOCKER_TLS_VERIFY", None);
+        assert!(matches!(
+            settings.wrong,
+            Some(DockerContextError::NoCertificates)
+        ));
+        assert!(of("unix:///x", "DOCKER_TLS_VERIFY", None).wrong.is_none());
+        let folder = Some(Path::new("/home/ann/.docker"));
+        let settings = of("tcp://engine", "DOCKER_TLS_VERIFY", folder);
+        assert!(settings.wrong.is_none() && settings.tls.is_some_and(|tls| tls.verify));
+        let settings = of("tcp://engine", "DOCKER_TLS", None);
+        assert!(settings.wrong.is_none() && settings.tls.is_some_and(|tls| !tls.verify));
+    }
 
     #[test]
     fn values_of_variables_are_not_written_down() {

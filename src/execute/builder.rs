@@ -75,11 +75,8 @@ pub async fn begin(
     if let Reach::Remote(_) = reach {
         // Nobody here has to write to what is there.
         spec.owner = spec.user;
-        let prepared = Away::prepare(context, unit, step, state, spec.user);
-        let mut prepared = tokio::select! {
-            prepared = prepared => prepared?,
-            () = context.cancel.cancelled() => return Err(Stop::Cancelled),
-        };
+        let prepared = Away::prepare(context, unit, step, state, spec.user, &spec.labels);
+        let mut prepared = prepared.await?;
         spec.binds = std::mem::take(&mut prepared.binds);
         spec.taken = std::mem::take(&mut prepared.taken);
         away = Some(prepared);
@@ -191,9 +188,28 @@ impl Running {
         }
     }
 
+    /// Has the container stay where what was made could not be brought back, and returns what to do then.
+    pub async fn keep(self, context: &Context) -> Option<String> {
+        match &self.away {
+            Some(away) => Some(away.keep(context, &self.container).await),
+            None => {
+                self.end(context).await;
+                None
+            }
+        }
+    }
+
+    /// Says what is lost when what was made could not be brought back.
+    pub fn lost(&self) -> Option<String> {
+        self.away.as_ref().map(Away::lost)
+    }
+
     /// Ends the container; what another user made in it belongs to the caller afterwards.
-    pub async fn end(self) {
+    pub async fn end(self, context: &Context) {
         self.container.remove().await;
+        if self.away.is_some() {
+            context.engine.remove_volumes(&self.spec.labels).await;
+        }
         // They are no part of the source, and must not reach the image.
         let removed = match &self.mark {
             Some(mark) => mark.to_be_removed(&self.mount_points),
@@ -264,13 +280,13 @@ async fn spec(
         .collect();
     Ok(ContainerSpec {
         image: step.image.clone(),
-        labels,
         env: variables(context, step, state),
         user,
         owner,
         written,
         taken: Vec::new(),
-        groups: groups(context, step, user).await?,
+        groups: groups(context, step, user, &labels).await?,
+        labels,
         binds: Vec::new(),
         network: step.network.clone(),
         memory: step.memory,
@@ -327,11 +343,12 @@ async fn groups(
     context: &Context,
     step: &ContainerStep,
     user: (u32, u32),
+    labels: &HashMap<String, String>,
 ) -> Result<Vec<u32>, StepError> {
     use std::os::unix::fs::MetadataExt as _;
     if let Reach::Remote(_) = context.reach().await? {
         let group = match step.socket && user.0 != 0 {
-            true => remote::socket_group(context, step).await?,
+            true => remote::socket_group(context, step, labels).await?,
             false => None,
         };
         return Ok(group.into_iter().collect());

@@ -1,11 +1,14 @@
 //! How the engine sees the files of this machine.
 
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use thiserror::Error;
 
-use crate::client::engine::{Engine, EngineError, NotMounted, OwnContainer, Source};
+use crate::client::engine::{Engine, EngineError, NotMounted, OwnContainer, Source, nonce};
 use crate::error::{Diagnostic, Exit};
+use crate::files;
+use crate::plan::Layout;
 
 /// How the engine sees the files of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +18,7 @@ pub enum Reach {
     /// xp runs in a container of the engine's, which knows of its files those that are mounted, by other
     /// paths.
     Mounted(OwnContainer),
-    /// Not at all: files are sent to the engine and brought back, from and to the machine of that name.
+    /// Not at all: files are sent to the engine and brought back, from and to the `cacheDir` with that number.
     Remote(String),
 }
 
@@ -41,7 +44,9 @@ impl Reach {
         Ok(match own {
             Some(own) if !engine.is_said_to_be_remote() => Self::Mounted(own),
             _ if engine.sees(folder).await => Self::Same,
-            _ => Self::Remote(engine.own_machine()),
+            _ => Self::Remote(number(folder).map_err(|(path, error)| {
+                EngineError::Unsent(format!("{} cannot be written: {error}", path.display()))
+            })?),
         })
     }
 
@@ -63,8 +68,8 @@ impl Reach {
 
     /// Returns a path as a person finds it on the engine's machine, and as nothing else is called there.
     pub fn shown(&self, path: &Path) -> String {
-        if let Self::Remote(machine) = self {
-            return format!("{machine}:{}", path.display());
+        if let Self::Remote(number) = self {
+            return format!("{number}:{}", path.display());
         }
         match self.source(path) {
             Ok((Source::Path(path), _)) => path,
@@ -82,6 +87,28 @@ impl Reach {
             Ok((Source::Path(path), _)) => path.into(),
             _ => path.to_owned(),
         }
+    }
+}
+
+/// Returns the number of a `cacheDir`, made when it is asked for first: machines that share an engine may have
+/// one name, and the containers of a runner have a new one each time.
+fn number(folder: &Path) -> Result<String, (PathBuf, io::Error)> {
+    let folder = Layout::new(folder.to_owned()).remote();
+    let path = folder.join("number");
+    let read = || match fs::read_to_string(&path) {
+        Ok(text) if !text.trim().is_empty() => Some(text.trim().to_owned()),
+        _ => None,
+    };
+    if let Some(number) = read() {
+        return Ok(number);
+    }
+    let written = fs::create_dir_all(&folder)
+        .and_then(|()| files::write_new(&path, &format!("{}\n", nonce()), false));
+    match (read(), written) {
+        // Another run may have been faster.
+        (Some(number), _) => Ok(number),
+        (None, Err(error)) => Err((path, error)),
+        (None, Ok(_)) => Err((path, io::ErrorKind::InvalidData.into())),
     }
 }
 
@@ -127,5 +154,18 @@ impl Diagnostic for Unreached {
 
     fn hints(&self) -> Vec<String> {
         vec![self.hint.clone()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_folders_have_two_numbers_which_stay() {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let first = number(one.path()).unwrap();
+        assert_eq!(number(one.path()).unwrap(), first);
+        assert_ne!(number(two.path()).unwrap(), first);
     }
 }

@@ -53,11 +53,19 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// What was made on a remote engine cannot be brought back.
+    /// What was made on a remote engine cannot be brought back: then the container stays with it, where it
+    /// can.
     pub async fn end(self, context: &Context) -> Result<(), StepError> {
-        let returned = self.0.bring_back(context, None).await;
-        self.0.end().await;
-        returned
+        match self.0.bring_back(context, None).await {
+            Ok(()) => {
+                self.0.end(context).await;
+                Ok(())
+            }
+            Err(error) => match self.0.keep(context).await {
+                Some(hint) => Err(error.hint(hint)),
+                None => Err(error),
+            },
+        }
     }
 }
 

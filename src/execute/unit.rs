@@ -65,7 +65,14 @@ pub async fn run_unit(context: &Context, plan: &UnitPlan) -> Outcome {
         Err(error) if matches!(outcome, Outcome::Done) => {
             outcome = Outcome::Failed(error.in_phase(Phase::Container, None));
         }
-        _ => {}
+        // What failed before is told as the failure.
+        Err(error) => {
+            let failed = error.in_phase(Phase::Container, None);
+            let hints: String = failed.hints.iter().map(|it| format!("; {it}")).collect();
+            let text = format!("{}: {}{hints}", plan.unit, failed.message);
+            context.events.emit(Event::Warning(text));
+        }
+        Ok(()) => {}
     }
     if let (Outcome::Done, Some(folder)) = (&outcome, &plan.in_place) {
         in_place::compare(context, &plan.unit, folder).await;
@@ -187,7 +194,11 @@ impl Work<'_> {
             // What is brought back half-way is told by the next build.
             () = self.context.cancel.cancelled() => Ok(()),
         };
-        running.end().await;
-        returned
+        let lost = running.lost();
+        running.end(self.context).await;
+        returned.map_err(|error| match lost {
+            Some(lost) => error.hint(lost),
+            None => error,
+        })
     }
 }

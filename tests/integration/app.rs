@@ -98,7 +98,8 @@ impl<'a> App<'a> {
     }
 }
 
-fn build_keys(context: &Context, builder_keys: &str, lines: &[&str]) -> String {
+/// Returns the keys of a service whose builder runs these lines.
+pub fn build_keys(context: &Context, builder_keys: &str, lines: &[&str]) -> String {
     let busybox = context.engine().busybox();
     let builder_keys = indent(builder_keys, 2);
     let network = if builder_keys.contains("network:") {

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bollard::body_try_stream;
 use bollard::models::{ContainerCreateBody, HostConfig, Mount, MountType, VolumeCreateRequest};
 use bollard::query_parameters::{
-    DownloadFromContainerOptionsBuilder, RemoveVolumeOptions, UploadToContainerOptionsBuilder,
+    DownloadFromContainerOptionsBuilder, ListVolumesOptionsBuilder, RemoveVolumeOptions,
+    UploadToContainerOptionsBuilder,
 };
 use futures_util::StreamExt as _;
 use tokio::io::AsyncWriteExt as _;
@@ -22,6 +23,9 @@ use super::{Engine, EngineError, Sees, pipe};
 
 /// How often it is told how much was sent or received.
 const TICK: std::time::Duration = std::time::Duration::from_millis(200);
+
+/// How long the main shell may take to end what scripts left running.
+const ANSWER_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// The path by which every container has the engine's socket of its machine, most often.
 pub const ENGINE_SOCKET: &str = "/var/run/docker.sock";
@@ -87,7 +91,7 @@ impl BuilderContainer {
         place: Place,
         progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<Returned, EngineError> {
-        self.end_processes().await;
+        self.end_processes().await?;
         let options = DownloadFromContainerOptionsBuilder::default()
             .path(path)
             .build();
@@ -96,10 +100,25 @@ impl BuilderContainer {
         let action = "send the results of the build";
         let first = match archive.next().await {
             Some(Err(error)) => match EngineError::new(action, error) {
-                error if error.status() == Some(404) => None,
+                // A container that is gone is not found either, and the volume's own folder cannot vanish.
+                error if error.status() == Some(404) => {
+                    if place.part.as_os_str().is_empty() {
+                        return Err(EngineError::ContainerGone);
+                    }
+                    self.is_there().await?;
+                    None
+                }
                 error => return Err(error),
             },
-            first => first,
+            Some(first) => Some(first),
+            None => {
+                let message = "its answer is empty".to_owned();
+                return Err(EngineError::Refused {
+                    action: action.to_owned(),
+                    message,
+                    status: None,
+                });
+            }
         };
         let folder = place.folder.clone();
         let unwritten = move |source| EngineError::Unwritten {
@@ -132,15 +151,62 @@ impl BuilderContainer {
     }
 
     /// Ends what scripts left running.
-    async fn end_processes(&self) {
+    async fn end_processes(&self) -> Result<(), EngineError> {
+        let told = self.tell("9 -1").await;
+        told.map_err(|message| EngineError::Refused {
+            action: "end the processes of the build".to_owned(),
+            message,
+            status: None,
+        })?;
+        // It is told as well when the shell has ended.
+        self.is_there().await
+    }
+
+    /// Has the container stay when the connection ends, and returns its name, where it can stay.
+    pub async fn stay(&self) -> Option<String> {
+        self.tell("stay 1").await.ok()?;
+        self.is_there().await.ok()?;
+        Some(self.id.chars().take(12).collect())
+    }
+
+    /// Tells the main shell something, and waits until it has read that.
+    async fn tell(&self, line: &str) -> Result<(), String> {
         let mut input = self.input.lock().await;
-        _ = input.write_all(b"9 -1\n").await;
-        _ = input.flush().await;
-        // The shell reads its lines one after the other: once it answers, it has read the first one too.
-        let answered = self.answered.notified();
-        _ = input.write_all(b"answer\n").await;
-        _ = input.flush().await;
-        _ = tokio::time::timeout(std::time::Duration::from_secs(10), answered).await;
+        let told = async {
+            input.write_all(format!("{line}\n").as_bytes()).await?;
+            input.flush().await?;
+            // The shell reads its lines one after the other: once it answers, it has read the first one too.
+            let answered = self.answered.notified();
+            input.write_all(b"answer\n").await?;
+            input.flush().await?;
+            answered.await;
+            std::io::Result::Ok(())
+        };
+        match tokio::time::timeout(ANSWER_TIMEOUT, told).await {
+            Ok(told) => told.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("no answer for {} s", ANSWER_TIMEOUT.as_secs())),
+        }
+    }
+
+    /// Makes sure that the container runs.
+    async fn is_there(&self) -> Result<(), EngineError> {
+        let options = None::<bollard::query_parameters::InspectContainerOptions>;
+        let found = self.engine.docker.inspect_container(&self.id, options);
+        match found.await {
+            Ok(found)
+                if found
+                    .state
+                    .as_ref()
+                    .is_none_or(|it| it.running != Some(false)) =>
+            {
+                Ok(())
+            }
+            Ok(_) => Err(EngineError::ContainerGone),
+            Err(error) => match EngineError::new("describe the builder container", error) {
+                error if error.status() == Some(404) => Err(EngineError::ContainerGone),
+                error => Err(error),
+            },
+        }
     }
 }
 
@@ -206,12 +272,6 @@ impl Engine {
         }
     }
 
-    /// Returns the name of this machine.
-    pub fn own_machine(&self) -> String {
-        let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        name.trim().to_owned()
-    }
-
     /// Returns the labels of a volume; none where it does not exist.
     ///
     /// # Errors
@@ -246,6 +306,25 @@ impl Engine {
         created
             .map(drop)
             .map_err(|error| EngineError::new("make a volume", error))
+    }
+
+    /// Removes the volumes with all of these labels that no container has: somebody else who removes a
+    /// container leaves them.
+    pub async fn remove_volumes(&self, labels: &HashMap<String, String>) {
+        let labels = labels.iter().map(|(name, value)| format!("{name}={value}"));
+        let filters = HashMap::from([
+            ("label".to_owned(), labels.collect()),
+            ("dangling".to_owned(), vec!["true".to_owned()]),
+        ]);
+        let options = ListVolumesOptionsBuilder::default()
+            .filters(&filters)
+            .build();
+        let Ok(found) = self.docker.list_volumes(Some(options)).await else {
+            return;
+        };
+        for volume in found.volumes.into_iter().flatten() {
+            self.remove_volume(&volume.name).await;
+        }
     }
 
     /// Removes a volume, and tells whether it is gone: one that is in use stays.

@@ -134,6 +134,8 @@ impl CreatedContainer {
                     notify.notify_one();
                 }
             }
+            // Nobody waits for an answer that will not come.
+            notify.notify_one();
         });
         Ok(BuilderContainer {
             engine: self.engine.clone(),

@@ -44,6 +44,9 @@ pub enum DockerContextError {
         /// What is wrong with it.
         why: String,
     },
+    /// TLS is asked for, and nobody says where its files are.
+    #[error("DOCKER_TLS_VERIFY asks for TLS, and nothing says where its certificates are")]
+    NoCertificates,
 }
 
 impl Diagnostic for DockerContextError {
@@ -68,6 +71,9 @@ impl Diagnostic for DockerContextError {
                     "`docker context use default` goes back to the engine of this machine, and DOCKER_HOST overrules a context".to_owned(),
                 ]
             }
+            Self::NoCertificates => vec![
+                "let DOCKER_CERT_PATH name the folder with ca.pem, cert.pem and key.pem; without HOME and DOCKER_CONFIG there is no ~/.docker".to_owned(),
+            ],
             Self::Unreadable { name, .. } => vec![format!(
                 "`docker context inspect {name}` tells more; DOCKER_HOST overrules a context"
             )],

@@ -43,15 +43,16 @@ known=; while IFS=: read -r name _ id _; do [ "$id" = {gid} ] && known=1; done <
         script.push_str(&chown(&spec.written, spec.user));
     }
     script.push_str(&format!(
-        "echo {READY}\nwhile read -r signal process; do\n\
-         case $signal in answer) echo {ANSWER} ;; *) kill \"-$signal\" \"$process\" ;; esac\ndone\n"
+        "echo {READY}\nstay=\nwhile read -r signal process; do\n\
+         case $signal in answer) echo {ANSWER} ;; stay) stay=1 ;; *) kill \"-$signal\" \"$process\" ;; esac\ndone\n"
     ));
     if spec.gives_back() {
         // No script may write behind the back of what follows: all processes but this one end.
         script.push_str("kill -9 -1\n");
         script.push_str(&chown(&spec.written, spec.owner));
     }
-    script.push_str("}\n");
+    // For somebody to copy what could not be brought back.
+    script.push_str("[ -z \"$stay\" ] || while sleep 3600; do :; done\n}\n");
     script
 }
 

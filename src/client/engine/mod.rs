@@ -113,7 +113,7 @@ impl Engine {
             source: error::innermost(&error).into(),
         };
         let docker = way
-            .open(&address, REQUEST_TIMEOUT.as_secs())
+            .open(REQUEST_TIMEOUT.as_secs())
             .map_err(unreachable)?
             .with_request_modifier(encode_credentials_for_urls)
             .negotiate_version()

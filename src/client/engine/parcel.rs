@@ -18,6 +18,9 @@ use super::pipe;
 /// The longest name that stands in the header of an entry itself.
 const LONGEST_NAME: usize = 100;
 
+/// What files are called while they come back, before the number of the process that writes them.
+pub(super) const INCOMING: &str = ".xp-incoming-";
+
 /// Files that a container is to have.
 #[derive(Debug, Clone)]
 pub enum Item {
@@ -33,6 +36,8 @@ pub enum Item {
         left_out: Vec<PathBuf>,
         /// Whether it comes back, so that what was sent is remembered.
         comes_back: bool,
+        /// Whether it may vanish before it is sent.
+        may_vanish: bool,
     },
     /// A folder.
     Folder {
@@ -136,19 +141,26 @@ fn write(archive: &mut tar::Builder<impl Write>, item: &Item, sent: &mut Sent) -
             owner,
             left_out,
             comes_back,
+            may_vanish,
         } => {
+            let can_be_gone = |depth: usize| depth > 0 || *may_vanish;
             let mut entries = WalkDir::new(from).sort_by_file_name().into_iter();
             while let Some(entry) = entries.next() {
                 let entry = match entry {
                     Ok(entry) => entry,
                     // The owner may work here meanwhile.
-                    Err(error) if is_gone(error.io_error()) && error.depth() > 0 => continue,
+                    Err(error) if is_gone(error.io_error()) && can_be_gone(error.depth()) => {
+                        continue;
+                    }
                     Err(error) => return Err(error.into()),
                 };
                 if left_out.iter().any(|path| path == entry.path()) {
                     if entry.file_type().is_dir() {
                         entries.skip_current_dir();
                     }
+                    continue;
+                }
+                if *comes_back && is_incoming(&entry) {
                     continue;
                 }
                 let below = entry.path().strip_prefix(from).map_err(io::Error::other)?;
@@ -158,7 +170,7 @@ fn write(archive: &mut tar::Builder<impl Write>, item: &Item, sent: &mut Sent) -
                 };
                 let written = write_file(archive, entry.path(), &to, *owner);
                 let fingerprint = match written {
-                    Err(error) if is_gone(Some(&error)) && entry.depth() > 0 => continue,
+                    Err(error) if is_gone(Some(&error)) && can_be_gone(entry.depth()) => continue,
                     written => written.map_err(|error| {
                         let path = entry.path().display();
                         io::Error::new(error.kind(), format!("{path} cannot be read: {error}"))
@@ -172,6 +184,21 @@ fn write(archive: &mut tar::Builder<impl Write>, item: &Item, sent: &mut Sent) -
             Ok(())
         }
     }
+}
+
+/// Tells whether a file is one that came back half-way. What a process left that was killed is removed.
+fn is_incoming(entry: &walkdir::DirEntry) -> bool {
+    let name = entry.file_name().to_str();
+    let process = name.and_then(|name| name.strip_prefix(INCOMING));
+    let Some(process) = process.and_then(|process| process.parse::<u32>().ok()) else {
+        return false;
+    };
+    // Nothing comes back to a folder from which this process is sending.
+    let is_alive = process != std::process::id() && Path::new(&format!("/proc/{process}")).exists();
+    if entry.file_type().is_file() && !is_alive {
+        _ = fs::remove_file(entry.path());
+    }
+    entry.file_type().is_file()
 }
 
 fn is_gone(error: Option<&io::Error>) -> bool {
@@ -298,6 +325,23 @@ mod tests {
     use futures_util::StreamExt as _;
 
     #[test]
+    fn what_vanishes_is_left_out_where_it_may() {
+        let folder = tempfile::tempdir().unwrap();
+        for may_vanish in [true, false] {
+            let item = Item::Tree {
+                from: folder.path().join("gone"),
+                to: "/work".into(),
+                owner: None,
+                left_out: Vec::new(),
+                comes_back: false,
+                may_vanish,
+            };
+            let written = write(&mut tar::Builder::new(Vec::new()), &item, &mut Sent::new());
+            assert_eq!(written.is_ok(), may_vanish);
+        }
+    }
+
+    #[test]
     fn a_record_counts_its_own_length() {
         for length in [1, 85, 86, 87, 88, 89, 90, 95, 985, 986, 987, 988, 990] {
             let mut records = Vec::new();
@@ -317,12 +361,18 @@ mod tests {
         std::os::unix::fs::symlink("t".repeat(150), folder.path().join("link")).unwrap();
         fs::create_dir(folder.path().join("out")).unwrap();
         fs::write(folder.path().join("out/x"), "").unwrap();
+        // What a run left that was killed, and what another one is writing.
+        let left = folder.path().join(format!("{INCOMING}{}", u32::MAX));
+        let written = folder.path().join(format!("{INCOMING}1"));
+        fs::write(&left, "").unwrap();
+        fs::write(&written, "").unwrap();
         let parcel = Parcel::new(vec![Item::Tree {
             from: folder.path().to_owned(),
             to: "/work".into(),
             owner: Some((7, 8)),
             left_out: vec![folder.path().join("out")],
             comes_back: true,
+            may_vanish: false,
         }]);
         let sent = parcel.sent();
         let mut bytes = Vec::new();
@@ -350,6 +400,7 @@ mod tests {
             assert_eq!(times, Some(true), "{name}");
             names.push(name);
         }
+        assert!(!left.exists() && written.exists());
         let d = format!("work/{}", "d".repeat(90));
         assert_eq!(
             names,

@@ -14,7 +14,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use tar::{Entry, EntryType};
 
-use super::parcel::{Fingerprint, Sent};
+use super::parcel::{Fingerprint, INCOMING, Sent};
+
+mod closed;
 
 /// The end of an archive: without it, something is missing.
 const END_OF_ARCHIVE: usize = 1024;
@@ -50,6 +52,8 @@ pub struct Returned {
     pub kept: Vec<PathBuf>,
     /// Devices and the like, which are not brought back.
     pub odd: Vec<PathBuf>,
+    /// Whether the part is a link there, so that nothing of it came.
+    pub is_link: bool,
 }
 
 /// Unpacks what the engine sent of a folder: an archive whose names begin with the folder's own. None
@@ -77,6 +81,9 @@ pub(super) fn unpack(place: &Place, archive: Option<&mut dyn Read>) -> io::Resul
             let mut archive = tar::Archive::new(&mut reader);
             for entry in archive.entries()? {
                 work.entry(entry?)?;
+                if work.returned.is_link {
+                    return Ok(work.returned);
+                }
             }
         }
         io::copy(&mut reader, &mut io::sink())?;
@@ -89,10 +96,15 @@ pub(super) fn unpack(place: &Place, archive: Option<&mut dyn Read>) -> io::Resul
     work.remove_vanished()?;
     // The inner ones first: a folder that may not be written comes to be so at last.
     for (path, mode) in work.modes.iter().rev() {
-        if let Some(found) = look(path)?.filter(Metadata::is_dir)
+        // What came later may have put a link in place of a folder above it.
+        if !work.is_sound(path) {
+            continue;
+        }
+        let full = place.folder.join(path);
+        if let Some(found) = look(&full)?.filter(Metadata::is_dir)
             && found.mode() & 0o7777 != *mode
         {
-            fs::set_permissions(path, Permissions::from_mode(*mode)).map_err(named(path))?;
+            fs::set_permissions(&full, Permissions::from_mode(*mode)).map_err(named(&full))?;
         }
     }
     Ok(work.returned)
@@ -101,7 +113,7 @@ pub(super) fn unpack(place: &Place, archive: Option<&mut dyn Read>) -> io::Resul
 struct Work<'p> {
     place: &'p Place,
     seen: BTreeSet<PathBuf>,
-    /// The modes of folders, which are set at the end.
+    /// The modes of folders, by their paths in the place, which are set at the end.
     modes: Vec<(PathBuf, u32)>,
     /// The folder whose parents are known to be folders.
     sound: Option<PathBuf>,
@@ -123,6 +135,10 @@ impl Work<'_> {
                 EntryType::Directory => {
                     self.seen.insert(path.clone());
                     self.folder(&path, entry.header().mode()?)
+                }
+                EntryType::Symlink => {
+                    self.returned.is_link = true;
+                    Ok(())
                 }
                 _ => Err(io::Error::other(format!(
                     "{} is no folder any more",
@@ -187,33 +203,40 @@ impl Work<'_> {
     fn folder(&mut self, path: &Path, mode: u32) -> io::Result<()> {
         let mode = mode & 0o7777;
         let full = self.place.folder.join(path);
+        // A folder that is there only for something to be mounted in is made where a file is in it.
+        let is_way = self.place.left_out.iter().any(|it| it.starts_with(path))
+            && !self.place.sent.contains_key(path);
+        if is_way && !(self.is_sound(path) && look(&full)?.is_some()) {
+            return Ok(());
+        }
+        // Before anything is looked at: a link above it would lead anywhere.
+        if !self.make_parents(path)? {
+            return Ok(());
+        }
         let found = look(&full)?;
         if let Some(found) = &found
             && found.is_dir()
         {
             if !self.place.is_shared || self.is_as_sent(path, Some(found)) {
-                self.modes.push((full, mode));
+                self.modes.push((path.to_owned(), mode));
             }
-            return Ok(());
-        }
-        // A folder that is there only for something to be mounted in is made where a file is in it.
-        let is_way = self.place.left_out.iter().any(|it| it.starts_with(path));
-        if found.is_none() && is_way && !self.place.sent.contains_key(path) {
             return Ok(());
         }
         if !self.may_replace(path, found.as_ref(), None)? {
             return Ok(());
         }
-        self.make_parents(path)?;
         self.clear(&full, found.as_ref())?;
-        fs::create_dir(&full).map_err(named(&full))?;
-        self.modes.push((full, mode));
+        self.change(&full, || fs::create_dir(&full))
+            .map_err(named(&full))?;
+        self.modes.push((path.to_owned(), mode));
         Ok(())
     }
 
     fn file(&mut self, path: &Path, content: &mut impl Read, there: &There) -> io::Result<()> {
         let full = self.place.folder.join(path);
-        self.make_parents(path)?;
+        if !self.make_parents(path)? {
+            return Ok(());
+        }
         let found = look(&full)?;
         let mut same = None;
         if let Some(found) = &found
@@ -233,7 +256,7 @@ impl Work<'_> {
         if !self.may_replace(path, found.as_ref(), Some(there))? {
             return Ok(());
         }
-        self.write(&full, found.as_ref(), there, |file| {
+        self.write(path, found.as_ref(), there, |file| {
             if let Some(compared) = &same {
                 io::copy(&mut File::open(&full)?.take(compared.equal), file)?;
                 file.write_all(&compared.next)?;
@@ -243,22 +266,25 @@ impl Work<'_> {
         })
     }
 
-    /// Writes a file beside its place, and moves it there.
+    /// Writes a file beside its place, and moves it there; unless somebody changed what is there meanwhile.
     fn write(
         &mut self,
-        full: &Path,
+        path: &Path,
         found: Option<&Metadata>,
         there: &There,
         content: impl FnOnce(&mut File) -> io::Result<()>,
     ) -> io::Result<()> {
-        let incoming = full.with_file_name(format!(".xp-incoming-{}", std::process::id()));
+        let full = &self.place.folder.join(path);
+        let incoming = full.with_file_name(format!("{INCOMING}{}", std::process::id()));
         let written = || {
-            _ = fs::remove_file(&incoming);
-            let mut file = File::options()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&incoming)?;
+            let mut file = self.change(&incoming, || {
+                _ = fs::remove_file(&incoming);
+                File::options()
+                    .write(true)
+                    .create_new(true)
+                    .mode(0o600)
+                    .open(&incoming)
+            })?;
             content(&mut file)?;
             if file.metadata()?.len() != there.size {
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -266,20 +292,53 @@ impl Work<'_> {
             file.set_permissions(Permissions::from_mode(there.mode))?;
             file.set_times(there.times())?;
             drop(file);
+            // The content may have taken minutes to come.
+            if !self.is_as_found(path, found)? {
+                return Ok(false);
+            }
             if let Some(found) = found.filter(|found| found.is_dir()) {
                 self.clear(full, Some(found))?;
             }
-            fs::rename(&incoming, full)
+            self.change(full, || fs::rename(&incoming, full))?;
+            Ok(true)
         };
         let result = written().map_err(named(full));
-        if result.is_err() {
-            _ = fs::remove_file(&incoming);
+        if !matches!(result, Ok(true)) {
+            _ = self.change(&incoming, || fs::remove_file(&incoming));
         }
-        result?;
         // What was a folder may be none now.
         self.sound = None;
-        self.returned.written += 1;
+        match result? {
+            true => self.returned.written += 1,
+            false => self.keep(path),
+        }
         Ok(())
+    }
+
+    /// Tells whether what may be replaced is still what was found; only where somebody else may work here.
+    fn is_as_found(&self, path: &Path, found: Option<&Metadata>) -> io::Result<bool> {
+        if !self.place.is_shared {
+            return Ok(true);
+        }
+        Ok(match (found, look(&self.place.folder.join(path))?) {
+            (None, None) => true,
+            (Some(found), Some(now)) if found.is_dir() && now.is_dir() => {
+                self.is_tree_as_sent(path)?
+            }
+            (Some(found), Some(now)) => Fingerprint::of(found) == Fingerprint::of(&now),
+            _ => false,
+        })
+    }
+
+    /// Remembers that something of somebody's stays.
+    fn keep(&mut self, path: &Path) {
+        if !self.returned.kept.iter().any(|kept| kept == path) {
+            self.returned.kept.push(path.to_owned());
+        }
+    }
+
+    fn change<T>(&self, full: &Path, action: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+        closed::change(&self.place.folder, full, action)
     }
 
     /// Takes over what else differs in a file whose content is the same.
@@ -306,7 +365,9 @@ impl Work<'_> {
 
     fn link(&mut self, path: &Path, target: &OsStr) -> io::Result<()> {
         let full = self.place.folder.join(path);
-        self.make_parents(path)?;
+        if !self.make_parents(path)? {
+            return Ok(());
+        }
         let found = look(&full)?;
         let is_same = found.as_ref().is_some_and(Metadata::is_symlink)
             && fs::read_link(&full).is_ok_and(|now| now.as_os_str() == target);
@@ -314,7 +375,8 @@ impl Work<'_> {
             return Ok(());
         }
         self.clear(&full, found.as_ref())?;
-        std::os::unix::fs::symlink(target, &full).map_err(named(&full))?;
+        self.change(&full, || std::os::unix::fs::symlink(target, &full))
+            .map_err(named(&full))?;
         // What was a folder may be a link now.
         self.sound = None;
         self.returned.written += 1;
@@ -324,8 +386,9 @@ impl Work<'_> {
     /// Brings back a file that is one with an earlier one.
     fn same_file(&mut self, path: &Path, target: &Path, mode: u32) -> io::Result<()> {
         let source = self.place.folder.join(target);
-        self.make_parents(target)?;
-        self.make_parents(path)?;
+        if !self.make_parents(target)? || !self.make_parents(path)? {
+            return Ok(());
+        }
         let Some(metadata) = look(&source)?.filter(Metadata::is_file) else {
             return Ok(());
         };
@@ -360,7 +423,7 @@ impl Work<'_> {
             found => self.is_as_sent(path, found),
         };
         if !may && changed_there {
-            self.returned.kept.push(path.to_owned());
+            self.keep(path);
         }
         Ok(may)
     }
@@ -392,33 +455,54 @@ impl Work<'_> {
     fn clear(&self, full: &Path, found: Option<&Metadata>) -> io::Result<()> {
         match found {
             None => Ok(()),
-            Some(found) if found.is_dir() => fs::remove_dir_all(full).map_err(named(full)),
-            Some(_) => fs::remove_file(full).map_err(named(full)),
+            Some(found) if found.is_dir() => self
+                .change(full, || closed::remove_folder(full))
+                .map_err(named(full)),
+            Some(_) => self
+                .change(full, || fs::remove_file(full))
+                .map_err(named(full)),
         }
     }
 
-    /// Makes the folders that a path lies in. None of them is a link: one would lead anywhere.
-    fn make_parents(&mut self, path: &Path) -> io::Result<()> {
+    /// Makes the folders that a path lies in. None of them is a link: one would lead anywhere. False where
+    /// somebody put something else in place of one, which stays.
+    fn make_parents(&mut self, path: &Path) -> io::Result<bool> {
         let Some(parent) = path.parent() else {
-            return Ok(());
+            return Ok(true);
         };
         if self.sound.as_deref() == Some(parent) {
-            return Ok(());
+            return Ok(true);
         }
-        let mut full = self.place.folder.clone();
+        let mut below = PathBuf::new();
         for name in parent.components() {
-            full.push(name);
+            below.push(name);
+            let full = self.place.folder.join(&below);
             match look(&full)? {
                 Some(found) if found.is_dir() => {}
+                Some(_) if self.place.is_shared => {
+                    self.keep(&below);
+                    return Ok(false);
+                }
                 Some(_) => {
                     let text = format!("{} is no folder", full.display());
                     return Err(io::Error::new(io::ErrorKind::NotADirectory, text));
                 }
-                None => fs::create_dir(&full).map_err(named(&full))?,
+                None => self
+                    .change(&full, || fs::create_dir(&full))
+                    .map_err(named(&full))?,
             }
         }
         self.sound = Some(parent.to_owned());
-        Ok(())
+        Ok(true)
+    }
+
+    /// Tells whether all that a path lies in are folders, and none of them a link.
+    fn is_sound(&self, path: &Path) -> bool {
+        let parents = path.ancestors().skip(1);
+        let mut parents = parents.filter(|parent| !parent.as_os_str().is_empty());
+        parents.all(|it| {
+            look(&self.place.folder.join(it)).is_ok_and(|it| it.is_some_and(|it| it.is_dir()))
+        })
     }
 
     /// Removes what was sent and is gone there.
@@ -432,21 +516,18 @@ impl Work<'_> {
                 continue;
             }
             // Its folder may be a link by now.
-            let parents = path.ancestors().skip(1);
-            let mut parents = parents.filter(|parent| !parent.as_os_str().is_empty());
-            let is_sound = |it: &Path| {
-                look(&place.folder.join(it)).is_ok_and(|it| it.is_some_and(|it| it.is_dir()))
-            };
-            if !parents.all(is_sound) {
+            if !self.is_sound(path) {
                 continue;
             }
             let full = place.folder.join(path);
             let Some(found) = look(&full)? else { continue };
             if found.is_dir() {
                 // One that somebody put something into stays.
-                self.returned.removed += usize::from(fs::remove_dir(&full).is_ok());
+                let removed = self.change(&full, || fs::remove_dir(&full));
+                self.returned.removed += usize::from(removed.is_ok());
             } else if !place.is_shared || self.is_as_sent(path, Some(&found)) {
-                fs::remove_file(&full).map_err(named(&full))?;
+                self.change(&full, || fs::remove_file(&full))
+                    .map_err(named(&full))?;
                 self.returned.removed += 1;
             }
         }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::shell::quoted;
 
@@ -18,6 +19,12 @@ const LONGEST_STDERR: usize = 16 << 10;
 
 /// How long ssh may take to say its last words, once its output has ended.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How many logins are under way at once: a server drops some of them where there are ten.
+static LOGINS: Semaphore = Semaphore::const_new(6);
+
+/// How long a login may keep others waiting. A connection that nothing is asked on says nothing.
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Whom to log in as, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,8 +98,21 @@ impl SshHost {
         arguments
     }
 
+    /// Starts ssh, once few enough others log in.
+    pub(super) async fn connect(&self) -> io::Result<SshStream> {
+        let permit = LOGINS.acquire().await.map_err(io::Error::other)?;
+        let mut stream = self.spawn()?;
+        let (logged_in, login) = oneshot::channel::<()>();
+        stream.logged_in = Some(logged_in);
+        tokio::spawn(async move {
+            _ = tokio::time::timeout(LOGIN_TIMEOUT, login).await;
+            drop(permit);
+        });
+        Ok(stream)
+    }
+
     /// Starts ssh. Whether it reaches the engine is known from the first byte that comes.
-    pub(super) fn spawn(&self) -> io::Result<SshStream> {
+    fn spawn(&self) -> io::Result<SshStream> {
         let mut child = Command::new("ssh")
             .args(self.arguments())
             .stdin(Stdio::piped())
@@ -117,6 +137,7 @@ impl SshHost {
                 let words = words.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 last_words(&String::from_utf8_lossy(&words))
             })),
+            logged_in: None,
             _child: child,
         })
     }
@@ -140,6 +161,8 @@ pub(super) struct SshStream {
     input: Option<ChildStdin>,
     /// Says why ssh ended; none as soon as the engine has said something.
     farewell: Option<Pin<Box<dyn Future<Output = String> + Send>>>,
+    /// Dropped once the engine has said something, or the connection ends: the next one may log in then.
+    logged_in: Option<oneshot::Sender<()>>,
     _child: Child,
 }
 
@@ -153,6 +176,7 @@ impl AsyncRead for SshStream {
         ready!(Pin::new(&mut self.output).poll_read(cx, buffer))?;
         if buffer.filled().len() > before {
             self.farewell = None;
+            self.logged_in = None;
         } else if let Some(farewell) = &mut self.farewell {
             let words = ready!(farewell.as_mut().poll(cx));
             self.farewell = None;

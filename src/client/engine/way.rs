@@ -25,6 +25,15 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long it may take until a host is reached.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// When the system begins to ask whether the other end of a silent connection is there.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+
+/// How long it waits for each answer.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How often it asks before the connection counts as broken.
+const KEEPALIVE_PROBES: u32 = 3;
+
 /// A connection to the engine, whatever carries it.
 pub(super) trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
@@ -77,11 +86,17 @@ impl Way {
 
     /// Opens a connection.
     pub(super) async fn dial(&self) -> io::Result<Box<dyn Connection>> {
+        self.dial_within(CONNECT_TIMEOUT).await
+    }
+
+    /// Opens a connection, of which no step takes longer.
+    async fn dial_within(&self, longest: Duration) -> io::Result<Box<dyn Connection>> {
         let tcp = async |host: &str| {
-            let limit = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(host));
+            let limit = tokio::time::timeout(longest, TcpStream::connect(host));
             let stream = limit.await.map_err(|_| io::ErrorKind::TimedOut)??;
             // Each key that is typed is to arrive at once.
             _ = stream.set_nodelay(true);
+            keep_alive(&stream);
             io::Result::Ok(stream)
         };
         Ok(match self {
@@ -89,24 +104,21 @@ impl Way {
             Self::Tcp(host) => Box::new(tcp(host).await?),
             Self::Tls { host, name, config } => {
                 let connector = tokio_rustls::TlsConnector::from(config.clone());
-                Box::new(connector.connect(name.clone(), tcp(host).await?).await?)
+                let stream = connector.connect(name.clone(), tcp(host).await?);
+                let limit = tokio::time::timeout(longest, stream);
+                Box::new(limit.await.map_err(|_| io::ErrorKind::TimedOut)??)
             }
-            Self::Ssh(host) => Box::new(host.spawn()?),
+            Self::Ssh(host) => Box::new(host.connect().await?),
         })
     }
 
     /// Returns the client library's connection, which opens none yet.
-    pub(super) fn open(
-        &self,
-        address: &str,
-        seconds: u64,
-    ) -> Result<Docker, bollard::errors::Error> {
+    pub(super) fn open(&self, seconds: u64) -> Result<Docker, bollard::errors::Error> {
         match self {
             Self::Unix(path) => {
                 Docker::connect_with_unix(&path.to_string_lossy(), seconds, API_DEFAULT_VERSION)
             }
-            Self::Tcp(_) => Docker::connect_with_http(address, seconds, API_DEFAULT_VERSION),
-            Self::Tls { .. } | Self::Ssh(_) => {
+            Self::Tcp(_) | Self::Tls { .. } | Self::Ssh(_) => {
                 // Unlike those of the library it keeps connections, as opening one takes a while.
                 let client = Client::builder(TokioExecutor::new())
                     .pool_timer(TokioTimer::new())
@@ -136,6 +148,17 @@ impl Way {
             Self::Ssh(_) => true,
         }
     }
+}
+
+/// Has the system notice that nobody is at the other end any more: a script may say nothing for hours, and
+/// a firewall forgets a connection that nothing is sent on.
+fn keep_alive(stream: &TcpStream) {
+    use rustix::net::sockopt;
+    // What a system does not know of these, it does without.
+    _ = sockopt::set_socket_keepalive(stream, true);
+    _ = sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE);
+    _ = sockopt::set_tcp_keepintvl(stream, KEEPALIVE_INTERVAL);
+    _ = sockopt::set_tcp_keepcnt(stream, KEEPALIVE_PROBES);
 }
 
 /// Returns `host:port`, with the port that engines usually have where there is none.
@@ -240,6 +263,35 @@ mod tests {
                 "{wrong}"
             );
         }
+    }
+
+    #[tokio::test]
+    async fn silent_connections_are_kept_alive() {
+        use rustix::net::sockopt;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        assert!(!sockopt::socket_keepalive(&stream).unwrap());
+        keep_alive(&stream);
+        assert!(sockopt::socket_keepalive(&stream).unwrap());
+        assert_eq!(sockopt::tcp_keepidle(&stream).unwrap(), KEEPALIVE_IDLE);
+        assert_eq!(sockopt::tcp_keepintvl(&stream).unwrap(), KEEPALIVE_INTERVAL);
+        assert_eq!(sockopt::tcp_keepcnt(&stream).unwrap(), KEEPALIVE_PROBES);
+    }
+
+    #[tokio::test]
+    async fn a_handshake_that_nobody_answers_ends() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let way = Way::of(&EngineSettings {
+            address: format!("https://{address}"),
+            ..EngineSettings::default()
+        });
+        let way = way.unwrap();
+        let dialled = way.dial_within(Duration::from_millis(100));
+        let error = dialled.await.err().unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod socket;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sha1::{Digest as _, Sha1};
 
@@ -29,6 +30,9 @@ const LABEL_CACHE: &str = "x-platform.cache";
 
 /// Where the objects of git are in a container. Not in the source, with which they would come back.
 const OBJECTS: &str = "/run/xp-objects";
+
+/// How long it takes until results that could not be brought back are asked for again.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// A build's files on the way to the engine, and back.
 pub(super) struct Away {
@@ -53,6 +57,7 @@ impl Away {
         step: &ContainerStep,
         state: &UnitState,
         owner: (u32, u32),
+        labels: &HashMap<String, String>,
     ) -> Result<Self, Stop> {
         if step.ssh {
             return Err(refused(
@@ -80,20 +85,20 @@ impl Away {
             in_place: step.in_place,
             workdir,
         };
-        away.add_caches(context, unit, step, owner);
+        away.add_caches(context, unit, step, owner).await?;
         away.items.push(Item::Tree {
             from: step.source.clone(),
             to: away.workdir.clone(),
             owner: Some(owner),
-            // Those of git follow by themselves, and may be elsewhere.
-            left_out: vec![own.to_owned(), step.source.join(".git")],
+            left_out: left_out(step, own),
             comes_back: true,
+            may_vanish: false,
         });
         if let Ok(own) = own.strip_prefix(&step.source) {
             away.left_out.push(own.to_owned());
         }
         away.add_mounts(context, step).await?;
-        objects::add_git(&mut away, context, unit, step, state).await?;
+        objects::add_git(&mut away, context, unit, step, state, labels).await?;
         if step.socket {
             away.binds.push(Bind {
                 source: Source::Path(engine_socket(context)),
@@ -104,22 +109,24 @@ impl Away {
         Ok(away)
     }
 
-    fn add_caches(
+    async fn add_caches(
         &mut self,
         context: &Context,
         unit: &Unit,
         step: &ContainerStep,
         owner: (u32, u32),
-    ) {
+    ) -> Result<(), StepError> {
+        let reach = context.reach().await?;
         for (folder, path) in &step.caches {
             let labels = HashMap::from([
                 (LABEL_CACHE.to_owned(), context.folder.display().to_string()),
                 (LABEL_SERVICE.to_owned(), unit.to_string()),
             ]);
-            let name = volume_name("cache", &unit.to_string(), folder);
+            let name = volume_name("cache", &unit.to_string(), &reach.shown(folder));
             self.mount(Source::Kept { name, labels }, Path::new(path), owner, false);
             self.taken.push(path.clone());
         }
+        Ok(())
     }
 
     /// Mounts a volume. The folders that it lies in are the user's where they are in the source: the engine
@@ -163,6 +170,7 @@ impl Away {
                 owner: None,
                 left_out: Vec::new(),
                 comes_back: false,
+                may_vanish: false,
             });
         }
         Ok(())
@@ -182,6 +190,48 @@ impl Away {
         Ok(())
     }
 
+    /// Returns the part of an export that an image is built from; empty for all of it.
+    fn part(&self, image: &ImageStep) -> PathBuf {
+        let below = image.context.strip_prefix(&self.source);
+        let (true, Ok(below)) = (image.dockerfile.starts_with(&image.context), below) else {
+            return PathBuf::new();
+        };
+        let mut folders = below.ancestors().map(|it| self.source.join(it));
+        // Where it leads to something else of the export, that comes too.
+        match folders.any(|it| it != self.source && is_link(&it)) {
+            true => PathBuf::new(),
+            false => below.to_owned(),
+        }
+    }
+
+    /// Has the container stay, so that nothing is lost, and returns what to do then.
+    pub async fn keep(&self, context: &Context, container: &BuilderContainer) -> String {
+        match container.stay().await {
+            Some(id) => {
+                // Not over the working copy, whose `.git` is another one.
+                let name = self
+                    .source
+                    .file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy();
+                format!(
+                    "what was made is in the container {id} of the engine at {}: `docker cp {id}:{} {name}-{id}` copies it, and `docker rm -fv {id}` removes the container",
+                    context.engine.address(),
+                    self.workdir.display()
+                )
+            }
+            None => self.lost(),
+        }
+    }
+
+    /// Says what a container that is removed takes with it.
+    pub fn lost(&self) -> String {
+        let folder = self.source.display();
+        format!(
+            "what was made in the container and had not come yet is lost; {folder} has what was there, and what had come"
+        )
+    }
+
     /// Brings back what scripts made: of a working copy everything, of an export what the image is built
     /// from.
     pub async fn bring_back(
@@ -191,30 +241,43 @@ impl Away {
         container: &BuilderContainer,
         image: Option<&ImageStep>,
     ) -> Result<(), StepError> {
-        let part = match (self.in_place, image) {
+        let mut part = match (self.in_place, image) {
             (true, _) => PathBuf::new(),
             (false, None) => return Ok(()),
-            (false, Some(image)) => match image.dockerfile.starts_with(&image.context) {
-                true => image
-                    .context
-                    .strip_prefix(&self.source)
-                    .map_or_else(|_| PathBuf::new(), Path::to_owned),
-                false => PathBuf::new(),
-            },
+            (false, Some(image)) => self.part(image),
         };
-        let path = match part.as_os_str().is_empty() {
-            true => self.workdir.clone(),
-            false => self.workdir.join(&part),
+        let mut was_tried = false;
+        let returned = loop {
+            let path = match part.as_os_str().is_empty() {
+                true => self.workdir.clone(),
+                false => self.workdir.join(&part),
+            };
+            let place = Place {
+                folder: self.source.clone(),
+                part: part.clone(),
+                sent: self.sent.clone(),
+                left_out: self.left_out.clone(),
+                is_shared: self.in_place,
+            };
+            let path = path.display().to_string();
+            match container.bring_back(&path, place, &|_| ()).await {
+                // A link leads to what else there is.
+                Ok(returned)
+                    if !part.as_os_str().is_empty()
+                        && (returned.is_link
+                            || image.is_some_and(|it| is_link(&it.dockerfile))) =>
+                {
+                    part = PathBuf::new();
+                }
+                Ok(returned) => break returned,
+                Err(EngineError::ContainerGone) => return Err(EngineError::ContainerGone.into()),
+                Err(error) if was_tried => return Err(error.into()),
+                Err(_) => {
+                    was_tried = true;
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
         };
-        let place = Place {
-            folder: self.source.clone(),
-            part,
-            sent: self.sent.clone(),
-            left_out: self.left_out.clone(),
-            is_shared: self.in_place,
-        };
-        let path = path.display().to_string();
-        let returned = container.bring_back(&path, place, &|_| ()).await?;
         let shown = |paths: &[PathBuf]| {
             let first = paths.iter().take(3).map(|path| path.display().to_string());
             let first = first.collect::<Vec<_>>().join(", ");
@@ -237,6 +300,27 @@ impl Away {
         }
         Ok(())
     }
+}
+
+/// Returns what of the source is not sent with it, by paths here.
+fn left_out(step: &ContainerStep, own: &Path) -> Vec<PathBuf> {
+    // Those of git follow by themselves, and may be elsewhere.
+    let mut left_out = vec![own.to_owned(), step.source.join(".git")];
+    // It would be written into what is mounted there.
+    let caches = step.caches.iter().map(|(_, path)| path);
+    let mounts = step.mounts.iter().map(|mount| &mount.target);
+    let workdir = format!("/{}", step.workdir.trim_matches('/'));
+    for target in caches.chain(mounts) {
+        match Path::new(target).strip_prefix(&workdir) {
+            Ok(below) if !below.as_os_str().is_empty() => left_out.push(step.source.join(below)),
+            _ => {}
+        }
+    }
+    left_out
+}
+
+fn is_link(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink())
 }
 
 fn progress(context: &Context, unit: &Unit) -> impl Fn(u64) + Send + Sync + use<> {
@@ -263,9 +347,9 @@ fn refused(context: &Context, what: &str, hint: &str) -> Stop {
     .into()
 }
 
-/// Returns the name of a volume that stays, for a folder of this machine.
-fn volume_name(kind: &str, whose: &str, folder: &Path) -> String {
-    let digest = Sha1::digest(folder.as_os_str().as_encoded_bytes());
+/// Returns the name of a volume that stays, for a folder as nothing else is called on the engine.
+fn volume_name(kind: &str, whose: &str, folder: &str) -> String {
+    let digest = Sha1::digest(folder);
     let digest: String = digest
         .iter()
         .take(6)

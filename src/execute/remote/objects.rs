@@ -12,14 +12,17 @@ use walkdir::WalkDir;
 use super::{Away, LABEL_CACHE, OBJECTS, progress, volume_name};
 use crate::client::engine::{Bind, ContainerSpec, CreatedContainer, Item, Source, nonce};
 use crate::event::Unit;
+use crate::execute::Context;
 use crate::execute::state::UnitState;
 use crate::execute::stop::{StepError, Stop};
-use crate::execute::{Context, LABEL_FOLDER, LABEL_SERVICE};
 use crate::files;
 use crate::plan::ContainerStep;
 
 /// The label with what the volume's content is known by.
 const LABEL_OBJECTS: &str = "x-platform.objects";
+
+/// How often what git has packed anew meanwhile is sent.
+const ATTEMPTS: usize = 3;
 
 /// Adds the git directories of a step, and the objects of all of them.
 pub(super) async fn add_git(
@@ -28,6 +31,7 @@ pub(super) async fn add_git(
     unit: &Unit,
     step: &ContainerStep,
     state: &UnitState,
+    labels: &HashMap<String, String>,
 ) -> Result<(), Stop> {
     // Where objects are here, and in the container.
     let mut stores: Vec<(PathBuf, PathBuf)> = Vec::new();
@@ -50,12 +54,12 @@ pub(super) async fn add_git(
                 add(own.clone());
             }
             away.items
-                .push(tree(&mount.source, &mount.target, vec![own]));
+                .push(tree(&mount.source, &mount.target, vec![own], false));
         } else if mount.source.is_dir() {
             add(mount.source.clone());
         } else {
             away.items
-                .push(tree(&mount.source, &mount.target, Vec::new()));
+                .push(tree(&mount.source, &mount.target, Vec::new(), false));
         }
     }
     for objects in state.objects.iter().chain(&state.borrowed_objects) {
@@ -70,14 +74,14 @@ pub(super) async fn add_git(
         });
     }
     for (objects, at) in stores {
-        let name = volume(context, unit, step, &objects).await?;
+        let name = volume(context, unit, step, &objects, labels).await?;
         let labels = HashMap::new();
         away.mount(Source::Kept { name, labels }, &at, (0, 0), true);
     }
     Ok(())
 }
 
-fn tree(from: &Path, to: &Path, left_out: Vec<PathBuf>) -> Item {
+fn tree(from: &Path, to: &Path, left_out: Vec<PathBuf>, may_vanish: bool) -> Item {
     Item::Tree {
         from: from.to_owned(),
         to: to.to_owned(),
@@ -85,6 +89,7 @@ fn tree(from: &Path, to: &Path, left_out: Vec<PathBuf>) -> Item {
         owner: Some((0, 0)),
         left_out,
         comes_back: false,
+        may_vanish,
     }
 }
 
@@ -94,15 +99,21 @@ async fn volume(
     unit: &Unit,
     step: &ContainerStep,
     objects: &Path,
+    labels: &HashMap<String, String>,
 ) -> Result<String, Stop> {
     let engine = &context.engine;
-    let name = volume_name("objects", "", objects);
+    let reach = context.reach().await.map_err(StepError::from)?;
+    let name = volume_name("objects", "", &reach.shown(objects));
     // One at a time: services of one repository want the same objects.
     let _alone = context.sending.lock().await;
+    if context.cancel.is_cancelled() {
+        return Err(Stop::Cancelled);
+    }
+    let couriers = labels;
     let labels = engine.volume(&name).await.map_err(StepError::from)?;
     let known_by = labels.and_then(|labels| labels.get(LABEL_OBJECTS).cloned());
     let record = |known_by: &str| context.layout.remote().join(known_by);
-    let here = names(objects);
+    let mut here = names(objects);
     // The label is made of letters and digits where it is xp's own.
     let known_by = known_by.filter(|it| it.chars().all(|it| it.is_ascii_alphanumeric()));
     let there = known_by
@@ -114,7 +125,7 @@ async fn volume(
         // After git has packed them anew, the old ones only take space.
         stale <= here.len().max(1000)
     };
-    let (known_by, there) = match (known_by, there) {
+    let (known_by, mut there) = match (known_by, there) {
         (Some(known_by), Some(there)) if is_current(&there) => (known_by, there),
         (known_by, _) => {
             // Nobody here knows what is in it.
@@ -135,25 +146,31 @@ async fn volume(
             (known_by, BTreeSet::new())
         }
     };
-    let missing: Vec<&PathBuf> = here.difference(&there).collect();
-    if missing.is_empty() {
-        return Ok(name);
-    }
     let to = Path::new(OBJECTS);
-    let items = missing
-        .iter()
-        .map(|path| tree(&objects.join(path), &to.join(path), Vec::new()));
-    let sent = send(context, unit, step, &name, items.collect()).await;
-    sent.map_err(StepError::from)?;
-    let all = here
-        .union(&there)
-        .map(|path| format!("{}\n", path.display()));
-    let all: String = all.collect();
-    // Without it they are sent again.
-    let record = record(&known_by);
-    _ = record.parent().map(fs::create_dir_all);
-    _ = files::replace(&record, &all);
+    for _ in 0..ATTEMPTS {
+        let missing: Vec<PathBuf> = here.difference(&there).cloned().collect();
+        if missing.is_empty() {
+            return Ok(name);
+        }
+        let items = missing
+            .iter()
+            .map(|path| tree(&objects.join(path), &to.join(path), Vec::new(), true));
+        send(context, unit, step, &name, items.collect(), couriers).await?;
+        // Git may have packed some of them anew meanwhile: they are in a pack that is new here.
+        let now = names(objects);
+        there.extend(missing.into_iter().filter(|it| now.contains(it)));
+        record_all(&record(&known_by), &there);
+        here = now;
+    }
     Ok(name)
+}
+
+/// Writes down what a volume has. Without that, it is sent again.
+fn record_all(record: &Path, there: &BTreeSet<PathBuf>) {
+    let lines = there.iter().map(|path| format!("{}\n", path.display()));
+    let all: String = lines.collect();
+    _ = record.parent().map(fs::create_dir_all);
+    _ = files::replace(record, &all);
 }
 
 /// Fills a volume by a container that never runs: the builder is to have it read-only.
@@ -163,15 +180,11 @@ async fn send(
     step: &ContainerStep,
     name: &str,
     items: Vec<Item>,
-) -> Result<(), crate::client::engine::EngineError> {
-    let reach = context.reach().await?;
-    let labels = HashMap::from([
-        (LABEL_FOLDER.to_owned(), reach.shown(context.layout.root())),
-        (LABEL_SERVICE.to_owned(), unit.to_string()),
-    ]);
+    labels: &HashMap<String, String>,
+) -> Result<(), Stop> {
     let spec = ContainerSpec {
         image: step.image.clone(),
-        labels,
+        labels: labels.clone(),
         env: Vec::new(),
         user: (0, 0),
         owner: (0, 0),
@@ -190,10 +203,16 @@ async fn send(
         memory: None,
         nano_cpus: None,
     };
-    let courier = CreatedContainer::create(&context.engine, &spec).await?;
-    let sent = courier.send(items, &progress(context, unit)).await;
+    // Not dropped half-way: whatever comes, the courier is removed.
+    let courier = CreatedContainer::create(&context.engine, &spec).await;
+    let courier = courier.map_err(StepError::from)?;
+    let told = progress(context, unit);
+    let sent = tokio::select! {
+        sent = courier.send(items, &told) => sent.map(drop).map_err(|error| StepError::from(error).into()),
+        () = context.cancel.cancelled() => Err(Stop::Cancelled),
+    };
     courier.remove().await;
-    sent.map(drop)
+    sent
 }
 
 /// Returns the names of the objects and packs of a store; what changes, or is being written, is left out,

@@ -6,8 +6,8 @@ use std::sync::Mutex;
 use crate::client::engine::{
     Bind, ContainerSpec, CreatedContainer, ENGINE_SOCKET, EngineError, Source,
 };
+use crate::execute::Context;
 use crate::execute::stop::StepError;
-use crate::execute::{Context, LABEL_FOLDER};
 use crate::plan::ContainerStep;
 
 /// Returns where the engine's socket is on its machine.
@@ -17,13 +17,15 @@ pub fn engine_socket(context: &Context) -> String {
 }
 
 /// Returns the group that may use the socket: a container says so, as nothing else sees it.
-pub async fn group(context: &Context, step: &ContainerStep) -> Result<Option<u32>, StepError> {
+pub async fn group(
+    context: &Context,
+    step: &ContainerStep,
+    labels: &HashMap<String, String>,
+) -> Result<Option<u32>, StepError> {
     let socket = engine_socket(context);
-    let reach = context.reach().await?;
-    let folder = reach.shown(context.layout.root());
     let spec = ContainerSpec {
         image: step.image.clone(),
-        labels: HashMap::from([(LABEL_FOLDER.to_owned(), folder)]),
+        labels: labels.clone(),
         env: Vec::new(),
         user: (0, 0),
         owner: (0, 0),

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::app::App;
+use crate::app::{App, build_keys};
 use crate::case::Case;
 use crate::context::Context;
 use crate::process;
@@ -27,6 +27,9 @@ pub const CASES: &[Case] = cases![
     what_is_edited_meanwhile_stays,
     commands_run_on_what_is_here_and_bring_it_back,
     links_that_a_script_leaves_lead_nowhere_else,
+    a_container_that_is_removed_takes_no_file_of_the_working_copy_with_it,
+    what_cannot_be_written_here_stays_in_its_container,
+    a_context_may_be_a_link,
 ];
 
 /// Has a command use the far engine, by TLS.
@@ -50,11 +53,29 @@ fn containers(t: &Context) -> usize {
 /// Returns the volumes of this test in the far engine: those of builds, and those that stay.
 fn volumes(t: &Context) -> (Vec<String>, Vec<String>) {
     let cache_dir = t.dir().join(".xp").display().to_string();
-    let machine = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let number = number(t);
     let engine = &t.far_engine().0;
-    let of_builds = format!("label=x-platform.folder={}:{cache_dir}", machine.trim());
+    let of_builds = format!("label=x-platform.folder={number}:{cache_dir}");
     let kept = format!("label=x-platform.cache={}", t.dir().display());
     (engine.volumes(&of_builds), engine.volumes(&kept))
+}
+
+/// Returns what the far engine knows this test's `cacheDir` by.
+fn number(t: &Context) -> String {
+    let number = fs::read_to_string(t.dir().join(".xp/remote/number"));
+    number.expect("something was built").trim().to_owned()
+}
+
+/// Returns the only container of this test in the far engine.
+fn container(t: &Context) -> String {
+    let folder = t.dir().display().to_string();
+    let containers = t.far_engine().0.containers(&[]);
+    let mut own = containers
+        .iter()
+        .filter(|it| it.to_string().contains(&folder));
+    let id = own.next().expect("it is there")["Id"].as_str();
+    assert!(own.next().is_none(), "there are more");
+    id.expect("an id").to_owned()
 }
 
 #[track_caller]
@@ -271,10 +292,11 @@ fn contexts_of_docker_are_followed(t: &Context) {
 
 fn caches_stay_and_mounts_are_copied(t: &Context) {
     fs::write(t.home().join("token"), "secret token\n").expect("a file");
-    let app = App::new(t, &[("web/page", "x")], "");
+    let files = [("web/page", "x"), ("web/modules/of-host", "x")];
+    let app = App::new(t, &files, "");
     let keys = "cache: [/home/xp/cache, /workspace/web/modules]\nmounts: ['~/token:/run/token:ro', '~/token:/workspace/token:ro']\nuser: '1234:1234'";
     let script = "cat /home/xp/cache/kept || true; cat /run/token token; id -u; echo from before > /home/xp/cache/kept; \
-                  echo m > web/modules/m; mkdir -p other; [ ! -e web/modules/fresh ]";
+                  echo m > web/modules/m; mkdir -p other; [ ! -e web/modules/fresh ]; [ ! -e web/modules/of-host ]";
     app.set_scripts(keys, &[script]);
     far(t, app.build()).success().stdout_contains("built");
     app.set_scripts(&format!("{keys}\nenv: {{ A: b }}"), &[script]);
@@ -342,10 +364,9 @@ fn a_kill_leaves_nothing(t: &Context) {
     nothing_is_left(t);
     // One that was killed before its container ran.
     let (engine, _) = t.far_engine();
-    let machine = fs::read_to_string("/proc/sys/kernel/hostname").expect("a name");
     let label = format!(
         "x-platform.folder={}:{}",
-        machine.trim(),
+        number(t),
         t.dir().join(".xp").display()
     );
     let volume = format!("type=volume,dst=/workspace,volume-label={label}");
@@ -487,15 +508,7 @@ fn what_is_edited_meanwhile_stays(t: &Context) {
     user.write("c.o", "edited too");
     user.write("new.o", "new");
     let (engine, _) = t.far_engine();
-    let folder = format!("{}", t.dir().display());
-    let container = engine
-        .containers(&[])
-        .into_iter()
-        .find(|it| it.to_string().contains(&folder));
-    let id = container.expect("it runs")["Id"]
-        .as_str()
-        .expect("an id")
-        .to_owned();
+    let id = container(t);
     assert!(
         engine
             .docker(["exec", &id, "touch", "/tmp/go"])
@@ -565,4 +578,128 @@ fn links_that_a_script_leaves_lead_nowhere_else(t: &Context) {
         .map(|it| it.path())
         .collect();
     assert_eq!(names, [Path::new(&outside).join("file")]);
+}
+
+fn a_container_that_is_removed_takes_no_file_of_the_working_copy_with_it(t: &Context) {
+    let (app, user) = compiled(t);
+    app.set_scripts("", &["echo begun; sleep 1000"]);
+    user.write("folder/mine", "not committed");
+    let files = || {
+        let list = [
+            "-c",
+            "find . -path ./.git -prune -o -type f -exec md5sum {} + | sort",
+        ];
+        process::succeed(
+            Command::new("sh")
+                .args(list)
+                .current_dir(t.dir().join("src/app")),
+        )
+    };
+    let before = files();
+    assert!(before.contains("./a.c") && before.contains("./folder/mine"));
+    let run = ["run", "app", "--", "sh", "-c", "echo begun; sleep 1000"];
+    for (xp, begun) in [
+        (t.xp(["build", "--local"]), "app | begun"),
+        (t.xp(run), "begun"),
+    ] {
+        let mut running = far(t, xp).spawn();
+        running.wait_for_output(begun);
+        let removed = t.far_engine().0.docker(["rm", "-f", &container(t)]);
+        assert!(removed.status.success());
+        let output = running.wait();
+        assert!(!output.status.success(), "{output}");
+        assert!(output.stderr.contains("ended while"), "{output}");
+        assert_eq!(files(), before, "{output}");
+        nothing_is_left(t);
+    }
+}
+
+/// A small file system, until this is dropped.
+struct Small(PathBuf);
+
+impl Small {
+    fn new(at: PathBuf) -> Self {
+        fs::create_dir_all(&at).expect("a folder");
+        let options = ["-t", "tmpfs", "-o", "size=64k", "small"];
+        process::succeed(Command::new("mount").args(options).arg(&at));
+        Self(at)
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+fn what_cannot_be_written_here_stays_in_its_container(t: &Context) {
+    let (app, _) = compiled(t);
+    let small = Small::new(t.dir().join("src/app/small"));
+    let program = "dd if=/dev/zero of=small/big bs=1M count=1 2>/dev/null; echo made > made";
+    let output = far(t, t.xp(["run", "app", "--", "sh", "-c", program])).failure(1);
+    let id = container(t)[..12].to_owned();
+    let copy = format!("`docker cp {id}:/workspace app-{id}`");
+    assert!(output.stderr.contains(&copy), "{output}");
+    assert!(output.stderr.contains("cannot be brought back"), "{output}");
+    drop(small);
+    // The next build leaves it alone, and the command does what it says.
+    far(t, t.xp(["build"])).success();
+    let copy: Vec<&str> = copy.trim_matches('`').split(' ').skip(1).collect();
+    let mut client = t.far_engine().0.client();
+    process::succeed(client.args(copy).current_dir(t.dir()));
+    assert_eq!(t.read(&format!("app-{id}/made")), "made\n");
+    assert_eq!(t.read(&format!("app-{id}/small/big")).len(), 1 << 20);
+    let removed = t.far_engine().0.docker(["rm", "-fv", &id]);
+    assert!(removed.status.success());
+    nothing_is_left(t);
+    // Of a build it is told that it is lost.
+    let _small = Small::new(t.dir().join("src/app/small"));
+    app.set_scripts(
+        "",
+        &["dd if=/dev/zero of=small/big bs=1M count=2 2>/dev/null"],
+    );
+    let output = far(t, t.xp(["build", "--local"])).failure(1);
+    assert!(
+        output.stderr.contains("had not come yet is lost"),
+        "{output}"
+    );
+    nothing_is_left(t);
+}
+
+fn a_context_may_be_a_link(t: &Context) {
+    let files = [("real/file", "x")];
+    let app = App::new(t, &files, "");
+    let dockerfile = format!("FROM {}\nCOPY . /src\n", t.engine().busybox());
+    let link = app.repository.clone_path().join("linked");
+    std::os::unix::fs::symlink("real", link).expect("a link");
+    app.repository
+        .commit(&[("real/Dockerfile", &dockerfile)], "Link");
+    let context = "docker: { image: IMAGE, context: linked, file: linked/Dockerfile }";
+    let keys = build_keys(t, "", &["echo made > real/made"]);
+    app.set_keys(&format!(
+        "{keys}\n{}",
+        context.replace("IMAGE", &app.image())
+    ));
+    app.build().success();
+    let near = content(t.engine(), &app.image_of_head());
+    assert!(near.contains("./made"), "{near}");
+    far(t, app.build()).success();
+    let (engine, _) = t.far_engine();
+    assert_eq!(content(engine, &app.image_of_head()), near);
+    // A script may put one in place of a folder, too.
+    app.repository.commit(&[("real/file", "y")], "Second");
+    let keys = build_keys(
+        t,
+        "",
+        &["mv real moved; ln -s moved real; echo made > moved/made"],
+    );
+    let context = context.replace("linked", "real");
+    app.set_keys(&format!(
+        "{keys}\n{}",
+        context.replace("IMAGE", &app.image())
+    ));
+    app.build().success();
+    let near = content(t.engine(), &app.image_of_head());
+    far(t, app.build()).success();
+    assert_eq!(content(engine, &app.image_of_head()), near);
 }

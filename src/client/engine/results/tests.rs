@@ -233,3 +233,132 @@ fn mounts_and_devices_stay_away() {
     assert!(!world.folder.path().join("web").exists());
     assert_eq!(returned.odd, [PathBuf::from("null")]);
 }
+
+#[test]
+fn modes_are_set_of_folders_inside_only() {
+    let outside = tempfile::tempdir().unwrap();
+    let private = outside.path().join("private");
+    fs::create_dir(&private).unwrap();
+    fs::set_permissions(&private, Permissions::from_mode(0o700)).unwrap();
+    let target = outside.path().display().to_string();
+    for is_shared in [false, true] {
+        // A link first and a folder behind it, and a folder first in whose place a link comes.
+        let mut world = World::new(&[], is_shared);
+        world.add("work/out", EntryType::Symlink, "", &target);
+        world.add("work/out/private", EntryType::Directory, "", "");
+        assert_eq!(world.unpack().is_ok(), is_shared);
+        let mut world = World::new(&[("out/private/a", "1")], is_shared);
+        world.add("work/out", EntryType::Directory, "", "");
+        world.add("work/out/private", EntryType::Directory, "", "");
+        world.add("work/out", EntryType::Symlink, "", &target);
+        world.unwrap();
+        let mode = fs::metadata(&private).unwrap().mode() & 0o777;
+        assert_eq!(mode, 0o700);
+    }
+}
+
+#[test]
+fn a_file_in_place_of_a_folder_stays_and_the_rest_comes() {
+    let mut world = World::new(&[("d/x", "1"), ("d/e/y", "1"), ("a", "1")], true);
+    fs::remove_dir_all(world.folder.path().join("d")).unwrap();
+    fs::write(world.folder.path().join("d"), "mine").unwrap();
+    world.add("work/d", EntryType::Directory, "", "");
+    world.file("d/x", "script");
+    world.add("work/d/e", EntryType::Directory, "", "");
+    world.file("d/e/y", "script");
+    world.add("work/d/hard", EntryType::Link, "", "work/d/x");
+    world.add("work/d/link", EntryType::Symlink, "", "x");
+    world.file("a", "script");
+    let returned = world.unwrap();
+    assert_eq!(world.read("d").as_deref(), Some("mine"));
+    assert_eq!(world.read("a").as_deref(), Some("script"));
+    assert_eq!(returned.kept, [PathBuf::from("d")]);
+}
+
+/// An archive that somebody does something meanwhile to the folder of.
+struct Meanwhile<'a, F: FnMut()> {
+    bytes: &'a [u8],
+    after: usize,
+    edit: F,
+}
+
+impl<F: FnMut()> Read for Meanwhile<'_, F> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.after == 0 {
+            (self.edit)();
+        }
+        let most = buffer.len().min(512);
+        let read = self.bytes.read(&mut buffer[..most])?;
+        self.after = self.after.wrapping_sub(1);
+        Ok(read)
+    }
+}
+
+#[test]
+fn what_is_edited_while_its_content_comes_stays() {
+    let script = "script".repeat(1000);
+    for (before, is_new) in [(Some("1"), false), (None, true)] {
+        let files: Vec<_> = before.iter().map(|text| ("a", *text)).collect();
+        let mut world = World::new(&files, true);
+        world.file("a", &script);
+        world.archive.finish().unwrap();
+        let bytes = world.archive.get_ref().clone();
+        let path = world.folder.path().join("a");
+        let mut archive = Meanwhile {
+            bytes: &bytes,
+            after: 5,
+            edit: || fs::write(&path, "edited").unwrap(),
+        };
+        let returned = unpack(&world.place, Some(&mut archive)).unwrap();
+        assert_eq!(world.read("a").as_deref(), Some("edited"), "{is_new}");
+        assert_eq!(returned.kept, [PathBuf::from("a")]);
+        let names = fs::read_dir(world.folder.path()).unwrap();
+        assert_eq!(names.count(), 1, "nothing is left beside it");
+    }
+}
+
+#[test]
+fn folders_that_nobody_may_write_to_get_their_results() {
+    let mut world = World::new(
+        &[
+            ("d/a", "1"),
+            ("d/gone", "2"),
+            ("d/e/x", "3"),
+            ("f/g/x", "4"),
+        ],
+        false,
+    );
+    let close = |name: &str, mode: u32| {
+        let path = world.folder.path().join(name);
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    };
+    for name in ["d/e", "d", "f/g"] {
+        close(name, 0o555);
+    }
+    world.add("work/d", EntryType::Directory, "", "");
+    world.file("d/a", "changed");
+    world.file("d/new/file", "new");
+    world.add("work/d/link", EntryType::Symlink, "", "a");
+    world.file("d/e", "was a folder");
+    world.file("f", "was a folder");
+    let returned = world.unwrap();
+    assert_eq!(world.read("d/a").as_deref(), Some("changed"));
+    assert_eq!(world.read("d/new/file").as_deref(), Some("new"));
+    assert_eq!(world.read("d/e").as_deref(), Some("was a folder"));
+    assert_eq!(world.read("f").as_deref(), Some("was a folder"));
+    assert_eq!(world.read("d/gone"), None);
+    assert_eq!(returned.written, 5);
+    // The mode that the folder has there.
+    let mode = fs::metadata(world.folder.path().join("d")).unwrap().mode();
+    assert_eq!(mode & 0o777, 0o755);
+}
+
+#[test]
+fn a_part_that_is_a_link_is_told() {
+    let mut world = World::new(&[("d/a", "1")], false);
+    world.place.part = "d".into();
+    world.archive = tar::Builder::new(Vec::new());
+    world.add("d", EntryType::Symlink, "", "elsewhere");
+    assert!(world.unwrap().is_link);
+    assert_eq!(world.read("d/a").as_deref(), Some("1"));
+}
