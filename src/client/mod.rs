@@ -4,4 +4,5 @@ pub mod engine;
 pub mod git;
 pub mod http;
 pub mod kubectl;
+mod last_words;
 pub mod registry;

@@ -3,20 +3,24 @@
 //! Nothing of an archive is trusted: no entry is written outside of the folder, whatever its name, and
 //! whatever links the archive has or the folder had.
 
+mod closed;
+mod compare;
+mod counting;
+mod rules;
+
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs::{self, File, FileTimes, Metadata, Permissions};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Component, Path, PathBuf};
-use std::time::{Duration, UNIX_EPOCH};
 
 use tar::{Entry, EntryType};
 
-use super::parcel::{Fingerprint, INCOMING, Sent};
-
-mod closed;
+use super::parcel::{INCOMING, Sent};
+use compare::{Compared, There, compare};
+use counting::Counting;
 
 /// The end of an archive: without it, something is missing.
 const END_OF_ARCHIVE: usize = 1024;
@@ -315,21 +319,6 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Tells whether what may be replaced is still what was found; only where somebody else may work here.
-    fn is_as_found(&self, path: &Path, found: Option<&Metadata>) -> io::Result<bool> {
-        if !self.place.is_shared {
-            return Ok(true);
-        }
-        Ok(match (found, look(&self.place.folder.join(path))?) {
-            (None, None) => true,
-            (Some(found), Some(now)) if found.is_dir() && now.is_dir() => {
-                self.is_tree_as_sent(path)?
-            }
-            (Some(found), Some(now)) => Fingerprint::of(found) == Fingerprint::of(&now),
-            _ => false,
-        })
-    }
-
     /// Remembers that something of somebody's stays.
     fn keep(&mut self, path: &Path) {
         if !self.returned.kept.iter().any(|kept| kept == path) {
@@ -401,56 +390,6 @@ impl Work<'_> {
         self.file(path, &mut file, &there)
     }
 
-    /// Tells whether what is here may make way for what is there, and remembers where it may not.
-    fn may_replace(
-        &mut self,
-        path: &Path,
-        found: Option<&Metadata>,
-        there: Option<&There>,
-    ) -> io::Result<bool> {
-        if !self.place.is_shared {
-            return Ok(true);
-        }
-        let sent = self.place.sent.get(path);
-        let changed_there = match (sent, there) {
-            (Some(sent), Some(there)) => !there.is_as(sent),
-            _ => true,
-        };
-        let may = match found {
-            // Somebody removed it here meanwhile.
-            None => sent.is_none() || changed_there,
-            Some(found) if found.is_dir() => self.is_tree_as_sent(path)?,
-            found => self.is_as_sent(path, found),
-        };
-        if !may && changed_there {
-            self.keep(path);
-        }
-        Ok(may)
-    }
-
-    fn is_as_sent(&self, path: &Path, found: Option<&Metadata>) -> bool {
-        match (self.place.sent.get(path), found) {
-            (Some(sent), Some(found)) if found.is_dir() => sent.mode == found.mode(),
-            (Some(sent), Some(found)) => *sent == Fingerprint::of(found),
-            _ => false,
-        }
-    }
-
-    /// Tells whether everything in a folder is as it was sent.
-    fn is_tree_as_sent(&self, path: &Path) -> io::Result<bool> {
-        for entry in walkdir::WalkDir::new(self.place.folder.join(path)) {
-            let entry = entry?;
-            let below = entry
-                .path()
-                .strip_prefix(&self.place.folder)
-                .map_err(io::Error::other)?;
-            if !self.is_as_sent(below, Some(&entry.metadata()?)) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
     /// Removes what has to make way, and is known to be allowed to.
     fn clear(&self, full: &Path, found: Option<&Metadata>) -> io::Result<()> {
         match found {
@@ -495,101 +434,6 @@ impl Work<'_> {
         self.sound = Some(parent.to_owned());
         Ok(true)
     }
-
-    /// Tells whether all that a path lies in are folders, and none of them a link.
-    fn is_sound(&self, path: &Path) -> bool {
-        let parents = path.ancestors().skip(1);
-        let mut parents = parents.filter(|parent| !parent.as_os_str().is_empty());
-        parents.all(|it| {
-            look(&self.place.folder.join(it)).is_ok_and(|it| it.is_some_and(|it| it.is_dir()))
-        })
-    }
-
-    /// Removes what was sent and is gone there.
-    fn remove_vanished(&mut self) -> io::Result<()> {
-        let place = self.place;
-        // Backwards: what is in a folder before the folder.
-        for path in place.sent.keys().rev() {
-            let is_part = path.starts_with(&place.part) && *path != place.part;
-            let is_left_out = place.left_out.iter().any(|it| path.starts_with(it));
-            if !is_part || is_left_out || self.seen.contains(path) {
-                continue;
-            }
-            // Its folder may be a link by now.
-            if !self.is_sound(path) {
-                continue;
-            }
-            let full = place.folder.join(path);
-            let Some(found) = look(&full)? else { continue };
-            if found.is_dir() {
-                // One that somebody put something into stays.
-                let removed = self.change(&full, || fs::remove_dir(&full));
-                self.returned.removed += usize::from(removed.is_ok());
-            } else if !place.is_shared || self.is_as_sent(path, Some(&found)) {
-                self.change(&full, || fs::remove_file(&full))
-                    .map_err(named(&full))?;
-                self.returned.removed += 1;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// A file of the container.
-struct There {
-    size: u64,
-    modified: u64,
-    mode: u32,
-}
-
-impl There {
-    /// Tells whether it seems to be as it was sent.
-    fn is_as(&self, sent: &Fingerprint) -> bool {
-        self.size == sent.size
-            && i64::try_from(self.modified) == Ok(sent.modified.0)
-            && self.mode == sent.mode & 0o7777
-    }
-
-    fn times(&self) -> FileTimes {
-        FileTimes::new().set_modified(UNIX_EPOCH + Duration::from_secs(self.modified))
-    }
-}
-
-/// How far two files are the same.
-#[derive(Default)]
-struct Compared {
-    /// The bytes that are.
-    equal: u64,
-    /// What was read after them.
-    next: Vec<u8>,
-    is_all: bool,
-}
-
-fn compare(mut here: File, there: &mut impl Read) -> io::Result<Compared> {
-    let (mut ours, mut theirs) = (vec![0; CHUNK], vec![0; CHUNK]);
-    let mut equal = 0;
-    loop {
-        let read = there.read(&mut theirs)?;
-        if read == 0 {
-            let (next, is_all) = (Vec::new(), true);
-            return Ok(Compared {
-                equal,
-                next,
-                is_all,
-            });
-        }
-        let is_read = here.read_exact(&mut ours[..read]).is_ok();
-        if !is_read || ours[..read] != theirs[..read] {
-            theirs.truncate(read);
-            let (next, is_all) = (theirs, false);
-            return Ok(Compared {
-                equal,
-                next,
-                is_all,
-            });
-        }
-        equal += read as u64;
-    }
 }
 
 fn look(path: &Path) -> io::Result<Option<Metadata>> {
@@ -603,27 +447,6 @@ fn look(path: &Path) -> io::Result<Option<Metadata>> {
 fn named(path: &Path) -> impl Fn(io::Error) -> io::Error + use<> {
     let path = path.display().to_string();
     move |error| io::Error::new(error.kind(), format!("{path}: {error}"))
-}
-
-/// Counts what is read, and how many zeros it ends with.
-struct Counting<R> {
-    inner: R,
-    bytes: u64,
-    zeros: usize,
-}
-
-impl<R: Read> Read for Counting<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        self.bytes += read as u64;
-        let zeros = buffer[..read].iter().rev().take_while(|byte| **byte == 0);
-        let zeros = zeros.take(END_OF_ARCHIVE).count();
-        self.zeros = match zeros == read {
-            true => (self.zeros + zeros).min(END_OF_ARCHIVE),
-            false => zeros,
-        };
-        Ok(read)
-    }
 }
 
 #[cfg(test)]

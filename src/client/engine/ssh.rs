@@ -4,18 +4,15 @@
 use std::io;
 use std::pin::Pin;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
-use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::client::last_words::LastWords;
 use crate::shell::quoted;
-
-/// What is kept of the last words of ssh.
-const LONGEST_STDERR: usize = 16 << 10;
 
 /// How long ssh may take to say its last words, once its output has ended.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -127,30 +124,16 @@ impl SshHost {
                 io::Error::new(error.kind(), why)
             })?;
         let missing = || io::Error::other("ssh has no pipes");
-        let words = Arc::new(Mutex::new(Vec::new()));
-        let collector = tokio::spawn(collect(child.stderr.take(), words.clone()));
+        let mut words = LastWords::of(child.stderr.take());
         Ok(SshStream {
             output: child.stdout.take().ok_or_else(missing)?,
             input: child.stdin.take(),
-            farewell: Some(Box::pin(async move {
-                _ = tokio::time::timeout(FAREWELL, collector).await;
-                let words = words.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                last_words(&String::from_utf8_lossy(&words))
-            })),
+            farewell: Some(Box::pin(
+                async move { last_words(&words.wait(FAREWELL).await) },
+            )),
             logged_in: None,
             _child: child,
         })
-    }
-}
-
-async fn collect(pipe: Option<ChildStderr>, into: Arc<Mutex<Vec<u8>>>) {
-    let Some(mut pipe) = pipe else { return };
-    let mut buffer = [0; 1024];
-    while let Ok(read @ 1..) = pipe.read(&mut buffer).await {
-        let mut into = into.lock().unwrap_or_else(PoisonError::into_inner);
-        into.extend_from_slice(&buffer[..read]);
-        let excess = into.len().saturating_sub(LONGEST_STDERR);
-        into.drain(..excess);
     }
 }
 

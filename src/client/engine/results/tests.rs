@@ -1,6 +1,7 @@
 use std::os::unix::fs::symlink;
 
 use super::*;
+use crate::client::engine::parcel::Fingerprint;
 
 /// A folder, and the archive that comes back for it.
 struct World {

@@ -9,7 +9,6 @@ use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
@@ -22,13 +21,11 @@ use super::{Pointer, is_pointer};
 use crate::client::git::error::GitErrorKind;
 use crate::client::git::progress::Watch;
 use crate::client::git::{GitClient, GitError};
+use crate::client::last_words::LastWords;
 use crate::source::GitUrl;
 
 /// The program, as Debian's package of that name brings it.
 pub(super) const PROGRAM: &str = "git-lfs";
-
-/// What is kept of its last words.
-const LONGEST_STDERR: usize = 16 << 10;
 
 /// The longest content of a packet.
 const LONGEST_PACKET: usize = 65_516;
@@ -105,8 +102,7 @@ struct Process {
     child: Child,
     input: Option<BufWriter<ChildStdin>>,
     output: BufReader<ChildStdout>,
-    stderr: Arc<Mutex<Vec<u8>>>,
-    collector: tokio::task::JoinHandle<()>,
+    words: LastWords,
 }
 
 /// A packet of the protocol: some bytes, or the end of a list.
@@ -136,25 +132,12 @@ impl Process {
         let missing = || GitError::new(GitErrorKind::Local, "git-lfs has no pipes");
         let input = child.stdin.take().ok_or_else(missing)?;
         let output = child.stdout.take().ok_or_else(missing)?;
-        let stderr = Arc::new(Mutex::new(Vec::new()));
-        let (mut pipe, kept) = (child.stderr.take(), stderr.clone());
-        let collector = tokio::spawn(async move {
-            let mut buffer = [0; 1024];
-            while let Some(pipe) = &mut pipe
-                && let Ok(read @ 1..) = pipe.read(&mut buffer).await
-            {
-                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                kept.extend_from_slice(&buffer[..read]);
-                let excess = kept.len().saturating_sub(LONGEST_STDERR);
-                kept.drain(..excess);
-            }
-        });
+        let words = LastWords::of(child.stderr.take());
         Ok(Self {
             child,
             input: Some(BufWriter::new(input)),
             output: BufReader::new(output),
-            stderr,
-            collector,
+            words,
         })
     }
 
@@ -369,17 +352,12 @@ impl Process {
     /// Says why a file did not come, by the program's last words.
     async fn explain(&mut self, files: &Files<'_>, path: &str) -> GitError {
         self.end().await;
-        let _ = tokio::time::timeout(END_TIMEOUT, &mut self.collector).await;
-        let stderr = self
-            .stderr
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let words = self.words.wait(END_TIMEOUT).await;
         let error = GitError::new(
             GitErrorKind::Local,
             format!("`{path}` cannot be fetched from Git LFS of {}", files.url),
         );
-        let said = without_secrets(files.url, &last_words(&String::from_utf8_lossy(&stderr)));
+        let said = without_secrets(files.url, &last_words(&words));
         let error = error.with_hint(hint(&said));
         if said.is_empty() {
             error.because("git-lfs ended without a word")

@@ -3,26 +3,20 @@
 
 use std::path::Path;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
-use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
-use tokio::task::JoinHandle;
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::client::git::error::{GitErrorKind, address};
 use crate::client::git::list_refs::said;
 use crate::client::git::{GitClient, GitError};
+use crate::client::last_words::LastWords;
 use crate::source::GitUrl;
-
-/// What is kept of the last words of ssh.
-const LONGEST_STDERR: usize = 16 << 10;
 
 /// A running ssh, killed when it is dropped.
 pub(in crate::client::git) struct SshProcess {
     child: Child,
-    stderr: Arc<Mutex<Vec<u8>>>,
-    collector: JoinHandle<()>,
+    words: LastWords,
 }
 
 /// Starts ssh with the remote's `git-upload-pack`.
@@ -51,28 +45,8 @@ pub(super) fn spawn(
     let missing = || GitError::new(GitErrorKind::Local, format!("ssh has no pipes for {url}"));
     let stdout = child.stdout.take().ok_or_else(missing)?;
     let stdin = child.stdin.take().ok_or_else(missing)?;
-    let stderr = Arc::new(Mutex::new(Vec::new()));
-    let collector = tokio::spawn(collect(child.stderr.take(), stderr.clone()));
-    Ok((
-        SshProcess {
-            child,
-            stderr,
-            collector,
-        },
-        stdout,
-        stdin,
-    ))
-}
-
-async fn collect(pipe: Option<ChildStderr>, into: Arc<Mutex<Vec<u8>>>) {
-    let Some(mut pipe) = pipe else { return };
-    let mut buffer = [0; 1024];
-    while let Ok(read @ 1..) = pipe.read(&mut buffer).await {
-        let mut into = into.lock().unwrap_or_else(PoisonError::into_inner);
-        into.extend_from_slice(&buffer[..read]);
-        let excess = into.len().saturating_sub(LONGEST_STDERR);
-        into.drain(..excess);
-    }
+    let words = LastWords::of(child.stderr.take());
+    Ok((SshProcess { child, words }, stdout, stdin))
 }
 
 impl SshProcess {
@@ -84,13 +58,8 @@ impl SshProcess {
     /// Says why ssh ended, by its last words.
     pub(super) async fn explain(&mut self, url: &GitUrl) -> GitError {
         self.wait(Duration::from_secs(2)).await;
-        let _ = tokio::time::timeout(Duration::from_millis(500), &mut self.collector).await;
-        let stderr = self
-            .stderr
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        explain(url, &String::from_utf8_lossy(&stderr))
+        let words = self.words.wait(Duration::from_millis(500)).await;
+        explain(url, &words)
     }
 }
 
