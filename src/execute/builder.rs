@@ -1,8 +1,10 @@
 //! Builder containers, and the scripts that run in them.
 
+mod mounts;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::mark::Mark;
 use super::reach::Reach;
@@ -10,10 +12,13 @@ use super::remote::Away;
 use super::state::UnitState;
 use super::stop::{StepError, Stop};
 use super::{Context, LABEL_FOLDER, LABEL_SERVICE, by_hand, remote};
-use crate::client::engine::{Bind, BuilderContainer, ContainerSpec, CreatedContainer};
+use crate::client::engine::{BuilderContainer, ContainerSpec, CreatedContainer};
 use crate::event::{Event, Unit};
-use crate::manifest::{BuilderUser, Mount};
+use crate::manifest::BuilderUser;
 use crate::plan::{ContainerStep, ImageStep, ScriptStep};
+use mounts::{binds, engine_socket, files, make_mount_points, refuse_foreign_files};
+
+pub(super) use mounts::mount_source;
 
 /// Where the engine's socket is in a container that may use it.
 pub(super) const SOCKET: &str = "/var/run/docker.sock";
@@ -225,37 +230,6 @@ impl Running {
     }
 }
 
-/// Makes the folders and files of the source that something is mounted upon, and returns those that were
-/// not there. The engine would make them too, but as root.
-fn make_mount_points(step: &ContainerStep, files: &[Mounted]) -> Vec<PathBuf> {
-    let workdir = step.workdir.trim_end_matches('/');
-    let below = files.iter().filter_map(|mounted| {
-        let target = mounted.target.strip_prefix(workdir)?.strip_prefix('/')?;
-        Some((target, mounted.path.is_dir()))
-    });
-    let mut made = Vec::new();
-    // What is below `.git` is the git directory's, and mounted itself.
-    for (target, is_dir) in below.filter(|(target, _)| !target.starts_with(".git/")) {
-        let mut path = step.source.clone();
-        let mut parts = target.split('/').peekable();
-        while let Some(part) = parts.next() {
-            path.push(part);
-            let mut make = || match parts.peek().is_none() && !is_dir {
-                true => fs::File::create_new(&path).map(drop),
-                false => fs::create_dir(&path),
-            };
-            match fs::symlink_metadata(&path) {
-                Ok(metadata) if metadata.is_dir() => {}
-                // A link may lead anywhere; what it means in the container, the engine knows.
-                Ok(_) => break,
-                Err(_) if make().is_ok() => made.push(path.clone()),
-                Err(_) => break,
-            }
-        }
-    }
-    made
-}
-
 /// Returns what the container is to be, without what is mounted in it.
 async fn spec(
     context: &Context,
@@ -292,29 +266,6 @@ async fn spec(
         memory: step.memory,
         nano_cpus: step.nano_cpus,
     })
-}
-
-/// Refuses a mount below a folder whose files change hands between the caller and another user: what
-/// is mounted there would change hands as well.
-fn refuse_foreign_files(step: &ContainerStep, written: &[String]) -> Result<(), StepError> {
-    let is_below = |target: &str| {
-        written
-            .iter()
-            .any(|folder| Path::new(target).starts_with(folder))
-    };
-    match step
-        .mounts
-        .iter()
-        .find(|mount| !mount.read_only && is_below(&mount.target))
-    {
-        None => Ok(()),
-        Some(mount) => Err(StepError::plain(format!(
-            "the mount at {} lies below a folder whose files are given to another user and back, \
-             so its own files would be too",
-            mount.target
-        ))
-        .hint("mount it elsewhere, or with `:ro`, or leave out `dockerBuilder.user`")),
-    }
 }
 
 fn variables(context: &Context, step: &ContainerStep, state: &UnitState) -> Vec<(String, String)> {
@@ -359,126 +310,4 @@ async fn groups(
         .map(|metadata| metadata.gid())
         .into_iter()
         .collect())
-}
-
-fn engine_socket(context: &Context) -> Option<PathBuf> {
-    context
-        .engine
-        .address()
-        .strip_prefix("unix://")
-        .map(PathBuf::from)
-}
-
-/// Files of this machine, and where the container is to have them.
-struct Mounted {
-    /// The path here.
-    path: PathBuf,
-    /// The path in the container.
-    target: String,
-    read_only: bool,
-}
-
-/// Returns the files as the engine is told of them.
-fn binds(reach: &Reach, files: &[Mounted]) -> Result<Vec<Bind>, StepError> {
-    let bind = |file: &Mounted| {
-        let (source, only_read_here) = reach.source(&file.path)?;
-        Ok(Bind {
-            source,
-            target: file.target.clone(),
-            // What xp may only read, no builder may write.
-            read_only: file.read_only || only_read_here,
-        })
-    };
-    files.iter().map(bind).collect()
-}
-
-/// Returns the file or folder of this machine that a mount names.
-pub(super) fn mount_source(
-    context: &Context,
-    reach: &Reach,
-    mount: &Mount,
-) -> Result<PathBuf, StepError> {
-    let source = match (mount.source.strip_prefix('~'), &context.caller.home) {
-        (Some(rest), Some(home)) => PathBuf::from(format!("{}{rest}", home.display())),
-        _ => context.folder.join(&mount.source),
-    };
-    if source.exists() {
-        return Ok(source);
-    }
-    // The engine would make an empty folder there, as root.
-    let error = StepError::plain(format!(
-        "there is no {} to be mounted at {}",
-        source.display(),
-        mount.target
-    ))
-    .hint("make it, or correct `dockerBuilder.mounts`");
-    Err(match reach {
-        Reach::Mounted(_) => error.hint(format!(
-            "xp runs in a container: where it is outside, mount it, for `bin/x-platform` with `XBUILDER_MOUNTS={}`",
-            source.display()
-        )),
-        Reach::Same | Reach::Remote(_) => error,
-    })
-}
-
-/// Returns what is to be mounted, that of outer folders first; folders of caches are made.
-fn files(
-    context: &Context,
-    reach: &Reach,
-    step: &ContainerStep,
-    state: &UnitState,
-) -> Result<Vec<Mounted>, Stop> {
-    let mounted = |path: &Path, target: String, read_only: bool| Mounted {
-        path: path.to_owned(),
-        target,
-        read_only,
-    };
-    let workdir = step.workdir.trim_end_matches('/');
-    let mut files = vec![mounted(&step.source, step.workdir.clone(), false)];
-    for git in &step.git {
-        files.push(mounted(&git.source, git.target.display().to_string(), true));
-    }
-    if let Some(objects) = &state.objects {
-        files.push(mounted(objects, format!("{workdir}/.git/objects"), true));
-    }
-    for objects in &state.borrowed_objects {
-        files.push(mounted(objects, objects.display().to_string(), true));
-    }
-    for (folder, path) in &step.caches {
-        // Made by the caller: the engine would make it as root.
-        fs::create_dir_all(folder).map_err(|error| {
-            StepError::plain(format!(
-                "the cache folder {} cannot be made: {error}",
-                folder.display()
-            ))
-            .hint("make its folder writable for yourself, or name another one by `cacheDir` or XP_CACHE_DIR")
-        })?;
-        files.push(mounted(folder, path.clone(), false));
-    }
-    for mount in &step.mounts {
-        let source = mount_source(context, reach, mount)?;
-        files.push(mounted(&source, mount.target.clone(), mount.read_only));
-    }
-    if step.ssh {
-        let Some(agent) = &context.caller.ssh_agent else {
-            return Err(StepError::plain(
-                "`ssh: true` needs an ssh agent, and SSH_AUTH_SOCK is not set",
-            )
-            .hint("start one by `eval $(ssh-agent)`, and give it your key by `ssh-add`")
-            .into());
-        };
-        files.push(mounted(agent, SSH_AGENT.to_owned(), false));
-    }
-    if step.socket {
-        let Some(socket) = engine_socket(context) else {
-            let address = context.engine.address();
-            return Err(StepError::plain(format!(
-                "`socket: true` needs an engine with a socket on this machine, and the engine is at {address}"
-            ))
-            .hint("set DOCKER_HOST to such a socket (unix:///path/docker.sock), or leave out `dockerBuilder.socket`")
-            .into());
-        };
-        files.push(mounted(&socket, SOCKET.to_owned(), false));
-    }
-    Ok(files)
 }

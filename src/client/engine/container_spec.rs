@@ -75,6 +75,25 @@ pub struct ContainerSpec {
 }
 
 impl ContainerSpec {
+    /// Returns a container that does something for xp itself, as root and without a network: it has one
+    /// thing mounted, and no script runs in it.
+    pub fn for_xp(image: ImageReference, labels: HashMap<String, String>, bind: Bind) -> Self {
+        Self {
+            image,
+            labels,
+            env: Vec::new(),
+            user: (0, 0),
+            owner: (0, 0),
+            written: Vec::new(),
+            taken: Vec::new(),
+            groups: Vec::new(),
+            binds: vec![bind],
+            network: Some("none".to_owned()),
+            memory: None,
+            nano_cpus: None,
+        }
+    }
+
     /// Tells whether scripts leave files of somebody else than their owner.
     pub(super) fn gives_back(&self) -> bool {
         self.user != self.owner

@@ -1,6 +1,6 @@
 //! What a working copy is in the middle of.
 
-use git2::{ErrorCode, RepositoryState, Status, StatusOptions};
+use git2::{ErrorCode, RepositoryState, Status, StatusOptions, Statuses};
 
 use super::{GitError, WorkingCopy};
 use crate::source::CommitId;
@@ -122,6 +122,18 @@ impl WorkingCopy {
         }
     }
 
+    /// Compares the tracked files with the index and the commit, and writes nothing.
+    fn tracked(&self) -> Result<Statuses<'_>, GitError> {
+        let mut options = StatusOptions::new();
+        options
+            .include_untracked(false)
+            .include_ignored(false)
+            .exclude_submodules(true)
+            .update_index(false);
+        let statuses = self.repository.statuses(Some(&mut options));
+        statuses.map_err(|cause| self.failed("compare the files", cause))
+    }
+
     /// Returns the changes of tracked files.
     ///
     /// Submodules do not count: xp never moves what is inside them.
@@ -130,15 +142,7 @@ impl WorkingCopy {
     ///
     /// The index or a file cannot be read.
     pub fn changes(&self) -> Result<Changes, GitError> {
-        let mut options = StatusOptions::new();
-        options
-            .include_untracked(false)
-            .include_ignored(false)
-            .exclude_submodules(true);
-        let statuses = self
-            .repository
-            .statuses(Some(&mut options))
-            .map_err(|cause| self.failed("compare the files", cause))?;
+        let statuses = self.tracked()?;
         let staged = Status::INDEX_NEW
             | Status::INDEX_MODIFIED
             | Status::INDEX_DELETED
@@ -198,16 +202,7 @@ impl WorkingCopy {
     ///
     /// The index or a file cannot be read.
     pub fn modified_paths(&self) -> Result<Vec<String>, GitError> {
-        let mut options = StatusOptions::new();
-        options
-            .include_untracked(false)
-            .include_ignored(false)
-            .exclude_submodules(true)
-            .update_index(false);
-        let statuses = self
-            .repository
-            .statuses(Some(&mut options))
-            .map_err(|cause| self.failed("compare the files", cause))?;
+        let statuses = self.tracked()?;
         let modified = statuses
             .iter()
             .filter(|entry| entry.status() != Status::CURRENT);

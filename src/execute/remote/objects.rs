@@ -182,27 +182,15 @@ async fn send(
     items: Vec<Item>,
     labels: &HashMap<String, String>,
 ) -> Result<(), Stop> {
-    let spec = ContainerSpec {
-        image: step.image.clone(),
-        labels: labels.clone(),
-        env: Vec::new(),
-        user: (0, 0),
-        owner: (0, 0),
-        written: Vec::new(),
-        taken: Vec::new(),
-        groups: Vec::new(),
-        binds: vec![Bind {
-            source: Source::Kept {
-                name: name.to_owned(),
-                labels: HashMap::new(),
-            },
-            target: OBJECTS.to_owned(),
-            read_only: false,
-        }],
-        network: Some("none".to_owned()),
-        memory: None,
-        nano_cpus: None,
+    let bind = Bind {
+        source: Source::Kept {
+            name: name.to_owned(),
+            labels: HashMap::new(),
+        },
+        target: OBJECTS.to_owned(),
+        read_only: false,
     };
+    let spec = ContainerSpec::for_xp(step.image.clone(), labels.clone(), bind);
     // Not dropped half-way: whatever comes, the courier is removed.
     let courier = CreatedContainer::create(&context.engine, &spec).await;
     let courier = courier.map_err(StepError::from)?;

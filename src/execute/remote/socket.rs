@@ -23,24 +23,12 @@ pub async fn group(
     labels: &HashMap<String, String>,
 ) -> Result<Option<u32>, StepError> {
     let socket = engine_socket(context);
-    let spec = ContainerSpec {
-        image: step.image.clone(),
-        labels: labels.clone(),
-        env: Vec::new(),
-        user: (0, 0),
-        owner: (0, 0),
-        written: Vec::new(),
-        taken: Vec::new(),
-        groups: Vec::new(),
-        binds: vec![Bind {
-            source: Source::Path(socket.clone()),
-            target: "/socket".to_owned(),
-            read_only: true,
-        }],
-        network: Some("none".to_owned()),
-        memory: None,
-        nano_cpus: None,
+    let bind = Bind {
+        source: Source::Path(socket.clone()),
+        target: "/socket".to_owned(),
+        read_only: true,
     };
+    let spec = ContainerSpec::for_xp(step.image.clone(), labels.clone(), bind);
     let created = match CreatedContainer::create(&context.engine, &spec).await {
         Err(EngineError::Refused { message, .. }) if message.contains("does not exist") => {
             return Err(StepError::plain(format!(
