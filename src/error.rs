@@ -133,11 +133,14 @@ pub fn harmless(text: &str) -> Cow<'_, str> {
 
 /// Returns the error, each of its causes once, and the hints.
 pub fn render(error: &dyn Diagnostic) -> String {
-    let mut text = format!("error: {}", chain(error));
-    for hint in error.hints() {
-        _ = write!(text, "\nhint: {hint}");
-    }
+    let text = format!("error: {}{}", chain(error), hint_lines(&error.hints()));
     harmless(&text).into_owned()
+}
+
+/// Returns hints as they follow a message, a line each.
+pub fn hint_lines(hints: &[String]) -> String {
+    let lines = hints.iter().map(|hint| format!("\nhint: {hint}"));
+    lines.collect()
 }
 
 /// Returns the error and its causes, a line each, leaving out a cause that its parent repeats.

@@ -12,7 +12,7 @@ use super::session::Session;
 use super::{locked, stages};
 use crate::cli::{ChangesFormat, DiffArgs};
 use crate::client::git::{RevisionError, file_at};
-use crate::error::{Failure, chain};
+use crate::error::{Failure, chain, hint_lines};
 use crate::event::Event;
 use crate::execute::lock::lock;
 use crate::execute::{CommitsRequest, Sources, commits_between};
@@ -265,11 +265,10 @@ fn complete(changes: &Changes, hints: BTreeSet<String>) -> Result<(), Failure> {
         return Ok(());
     }
     let enough = "`--no-fetch` takes what is here as enough".to_owned();
-    let hints = hints.into_iter().chain([enough]);
-    let hints: Vec<String> = hints.map(|hint| format!("\nhint: {hint}")).collect();
+    let hints: Vec<String> = hints.into_iter().chain([enough]).collect();
     Err(Failure::outside(format!(
         "not all commits between the two locks are known{}{}",
         unknown.concat(),
-        hints.concat()
+        hint_lines(&hints)
     )))
 }

@@ -8,7 +8,7 @@ use super::session::Session;
 use crate::cli::{Format, References, StatusArgs};
 use crate::client::engine::EngineFacts;
 use crate::client::git::GitClient;
-use crate::error::{Exit, Failure, render};
+use crate::error::{Exit, Failure, hint_lines, render};
 use crate::event::{Event, Unit};
 use crate::history::Extent;
 use crate::image::{EngineImage, ImageReference, ImageRepository};
@@ -351,14 +351,11 @@ fn refused(refusal: &Refusal, services: &[&ServiceName]) -> String {
         [name] => format!("the image of {name}"),
         names => format!("the images of {}", names.join(", ")),
     };
-    let mut text = format!(
-        "error: {images} cannot be asked for\n  cause: {}",
-        refusal.why
-    );
-    for hint in &refusal.hints {
-        text.push_str(&format!("\nhint: {hint}"));
-    }
-    text
+    format!(
+        "error: {images} cannot be asked for\n  cause: {}{}",
+        refusal.why,
+        hint_lines(&refusal.hints)
+    )
 }
 
 /// What could not be found out.

@@ -5,7 +5,7 @@ use super::workbench::Workbench;
 use crate::cli::Surroundings;
 use crate::client::engine::ProgramSpec;
 use crate::console::{Connection, Signals, attach};
-use crate::error::{Exit, Failure};
+use crate::error::{Exit, Failure, hint_lines};
 use crate::event::{Phase, Unit};
 use crate::execute::session::Session as Container;
 use crate::execute::{StepError, Stop};
@@ -100,8 +100,7 @@ fn failed(unit: &Unit, error: StepError) -> Failure {
     } else {
         Exit::ServiceFailed
     };
-    let hints = failed.hints.iter().map(|hint| format!("\nhint: {hint}"));
-    let hints: String = hints.collect();
+    let hints = hint_lines(&failed.hints);
     Failure::rendered(exit, format!("error: {unit}: {}{hints}", failed.message))
 }
 

@@ -94,11 +94,8 @@ fn slug(name: &str, room: usize) -> String {
 /// Returns a name as [`slug`] does one that has to be changed.
 fn hashed_slug(name: &str, room: usize) -> String {
     let may_stand = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-    let hash: String = Sha1::digest(name)
-        .iter()
-        .take(4)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let mut hash = hex::encode(Sha1::digest(name));
+    hash.truncate(8);
     let kept = name.chars().take(room - hash.len() - 1);
     let mut slug: String = kept.map(|c| if may_stand(c) { c } else { '-' }).collect();
     if slug.starts_with(['.', '-']) {

@@ -119,7 +119,7 @@ impl Layout {
 
 /// Returns eight digits that tell texts apart.
 fn short_hash(text: &str) -> String {
-    let digest = Sha1::digest(text);
-    let bytes = digest.iter().take(4);
-    bytes.map(|byte| format!("{byte:02x}")).collect()
+    let mut hash = hex::encode(Sha1::digest(text));
+    hash.truncate(8);
+    hash
 }

@@ -90,13 +90,7 @@ impl ContentHasher {
 
     /// Returns the content id.
     pub fn finish(self) -> ContentId {
-        ContentId(
-            self.0
-                .finalize()
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect(),
-        )
+        ContentId(hex::encode(self.0.finalize()))
     }
 }
 

@@ -26,8 +26,7 @@ pub struct InputDigest(String);
 
 impl InputDigest {
     fn of(bytes: &[u8]) -> Self {
-        let digest = Sha1::digest(bytes);
-        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = hex::encode(Sha1::digest(bytes));
         Self(hex[..DIGITS].to_owned())
     }
 

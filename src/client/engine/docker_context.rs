@@ -110,10 +110,7 @@ pub fn current(
         return Ok(None);
     }
     // Docker names the folder of a context by the digest of its name.
-    let id: String = Sha256::digest(&name)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let id = hex::encode(Sha256::digest(&name));
     let contexts = folder.map(|folder| folder.join("contexts"));
     let path = contexts
         .as_ref()
@@ -196,10 +193,7 @@ mod tests {
     }
 
     fn add(folder: &Path, name: &str, meta: &str) -> PathBuf {
-        let id: String = Sha256::digest(name)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let id = hex::encode(Sha256::digest(name));
         let path = folder.join("contexts/meta").join(&id);
         fs::create_dir_all(&path).unwrap();
         fs::write(path.join("meta.json"), meta).unwrap();

@@ -249,11 +249,8 @@ fn store_name(url: &GitUrl) -> String {
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
         .take(40)
         .collect();
-    let hash: String = Sha1::digest(url.without_credentials())
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let mut hash = hex::encode(Sha1::digest(url.without_credentials()));
+    hash.truncate(16);
     format!("{readable}-{hash}")
 }
 

@@ -6,7 +6,7 @@ use super::record::Recorded;
 use super::{Prepared, Task, joined, many};
 use crate::client::kubectl::Refused;
 use crate::deploy::{Deployment, State};
-use crate::error::{Diagnostic as _, Exit, Failure, chain};
+use crate::error::{Diagnostic as _, Exit, Failure, chain, hint_lines};
 use crate::event::{Event, Outcome};
 use crate::execute::rollout::{Applied, Rollout};
 use crate::manifest::ServiceName;
@@ -130,11 +130,7 @@ impl Task<'_> {
         if let Some(error) = &applied.error {
             self.end(begun, State::Failed).await?;
             session.reporter.finish();
-            let hints = error
-                .hints()
-                .into_iter()
-                .map(|hint| format!("\nhint: {hint}"));
-            let hints: String = hints.chain([self.way_back(begun)]).collect();
+            let hints = hint_lines(&error.hints()) + &self.way_back(begun);
             return Err(Failure::rendered(
                 Exit::Outside,
                 format!(

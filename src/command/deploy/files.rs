@@ -10,7 +10,7 @@ use crate::client::git::{checked_out, remove_tree, write_folder_at};
 use crate::command::session::Session;
 use crate::command::stages;
 use crate::deploy::{Deployment, FieldSpec, Kustomization, Secrets, image_fields};
-use crate::error::{Exit, Failure};
+use crate::error::{Exit, Failure, hint_lines};
 use crate::event::{Event, Phase, Unit};
 use crate::execute::{Stop, UnitState, run_export, sync_working_copy};
 use crate::manifest::{Deploy, Environment, KustomizeFiles, suggest};
@@ -218,8 +218,7 @@ async fn exported(
         Stop::Cancelled => Failure::silent(Exit::Interrupted),
         Stop::Failed(error) => {
             let failed = error.in_phase(Phase::Sync, None);
-            let hints = failed.hints.iter().map(|hint| format!("\nhint: {hint}"));
-            let hints: String = hints.collect();
+            let hints = hint_lines(&failed.hints);
             let message = failed.message;
             Failure::outside(format!(
                 "the kustomize files cannot be fetched\n  cause: {message}{hints}"

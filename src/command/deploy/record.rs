@@ -12,7 +12,7 @@ use super::{Prepared, Task, environment};
 use crate::client::kubectl::{Cluster, KubectlError, Refused};
 use crate::command::session::Session;
 use crate::deploy::{Deployment, Record, State};
-use crate::error::{Diagnostic as _, Failure, chain};
+use crate::error::{Diagnostic as _, Failure, chain, hint_lines};
 use crate::event::Event;
 use crate::files;
 use crate::manifest::suggest;
@@ -199,11 +199,7 @@ impl Task<'_> {
         let number = record.deploys.first().map_or(0, |last| last.number);
         let why = chain(&error);
         if state == State::Deployed {
-            let hints: String = error
-                .hints()
-                .iter()
-                .map(|it| format!("\nhint: {it}"))
-                .collect();
+            let hints = hint_lines(&error.hints());
             return Err(Failure::outside(format!(
                 "deploy {number} of {name} is rolled out, and its record in the cluster says that it is under way\n  \
                  cause: {why}{hints}\n\

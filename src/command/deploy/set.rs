@@ -135,10 +135,11 @@ async fn check_images(
     let images: Vec<ImageReference> = pinned.values().map(|(_, image)| image.clone()).collect();
     let found = inspect::registries(&registry, images.clone()).await;
     let labels = match UnknownImages::check(&found) {
-        Ok(()) => inspect::labels(&registry, &session.layout, images).await,
-        Err(error) => return Err(error.into()),
+        Ok(()) => Ok(inspect::labels(&registry, &session.layout, images).await),
+        Err(error) => Err(error),
     };
     session.events.emit(Event::StageFinished);
+    let labels = labels?;
     let mut problems = Vec::new();
     for (name, (entry, image)) in &pinned {
         if !matches!(found.get(image), Some(Presence::Present(_))) {

@@ -349,12 +349,8 @@ fn refused(context: &Context, what: &str, hint: &str) -> Stop {
 
 /// Returns the name of a volume that stays, for a folder as nothing else is called on the engine.
 fn volume_name(kind: &str, whose: &str, folder: &str) -> String {
-    let digest = Sha1::digest(folder);
-    let digest: String = digest
-        .iter()
-        .take(6)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let mut digest = hex::encode(Sha1::digest(folder));
+    digest.truncate(12);
     let is_plain = |it: &char| it.is_ascii_alphanumeric() || matches!(it, '-' | '_' | '.');
     let whose: String = whose.chars().filter(is_plain).take(80).collect();
     let parts = ["xp", kind, &whose, &digest];

@@ -27,10 +27,8 @@ impl Staging {
         make_folder(staging_dir)?;
         make_folder(&parent)?;
         let digest = Sha1::digest(dir.as_os_str().as_encoded_bytes());
-        let key: String = digest[..8]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let mut key = hex::encode(digest);
+        key.truncate(16);
         let mut staging = Self::lock(staging_dir.join(format!("clone-{key}")))?;
         if !staging.can_be_renamed_into(&parent, &key)? {
             // A rename cannot cross file systems, so the clone grows beside its place.

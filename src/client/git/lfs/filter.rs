@@ -272,11 +272,7 @@ impl Process {
         if is_taken_back {
             return Err(Failure::Broken(name(pointer)));
         }
-        let found: String = digest
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let found = hex::encode(digest.finalize());
         let is_wrong = match &pointer.expected {
             Some((digest, length)) => (&found, size) != (digest, *length),
             None => is_pointer(&start),
