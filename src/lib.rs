@@ -40,6 +40,7 @@
 //! | [`cache`] | the folder that is xp's own, and the facts kept in it | be needed: a fact that is not there is asked for again |
 //! | [`files`] | files that are written whole or not at all | know what is in them |
 //! | [`task`] | what threads and tasks of the runtime came to | do work |
+//! | [`job`] | to which session and group of processes xp belongs, and whose keys a terminal has | act on it |
 //! | [`inspect`] | registry, engine and builder folders to an inventory | change anything |
 //! | [`examine`] | this machine, engine, registries, remotes and working copies to the facts that [`doctor`] judges | judge, or leave anything behind |
 //! | [`runs`] | the folders of past runs: their records and logs | draw, or know what a run means |
@@ -78,6 +79,7 @@ pub mod history;
 pub mod image;
 pub mod init;
 pub mod inspect;
+pub mod job;
 pub mod local;
 pub mod lock;
 pub mod man;

@@ -12,13 +12,13 @@ mod streams;
 
 use std::io::IsTerminal as _;
 
-use rustix::process::getpgrp;
-use rustix::termios::{tcgetpgrp, tcgetwinsize};
+use rustix::termios::tcgetwinsize;
 
 pub use end::attach;
 pub use signals::Signals;
 
 use crate::client::engine::TerminalSize;
+use crate::job;
 
 /// The size where a terminal does not tell its own.
 const USUAL_SIZE: TerminalSize = TerminalSize {
@@ -44,7 +44,7 @@ impl Connection {
     pub fn of_the_caller(wanted: Option<bool>) -> Self {
         let input = std::io::stdin();
         let is_terminal = input.is_terminal();
-        let in_front = is_terminal && tcgetpgrp(&input).is_ok_and(|group| group == getpgrp());
+        let in_front = is_terminal && job::has_keys_of(&input);
         let both = in_front && std::io::stdout().is_terminal();
         match wanted.unwrap_or(both) {
             true => Self::Terminal(size().unwrap_or(USUAL_SIZE)),

@@ -3,11 +3,12 @@
 use std::fs;
 use std::io;
 
-use rustix::process::{Pid, Signal, getpid, getppid, getsid, kill_process};
+use rustix::process::{Signal, getpid, kill_process};
 use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::mpsc;
 
 use crate::client::engine::Addressee;
+use crate::job;
 
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +52,7 @@ impl Signals {
         let ignored = ignored();
         for (signal, request) in REQUESTS {
             let number = signal.as_raw();
-            if *request == Request::Suspend && !can_be_resumed()
+            if *request == Request::Suspend && !job::can_be_resumed()
                 || ignored & (1 << (number - 1)) != 0
             {
                 continue;
@@ -96,12 +97,4 @@ fn ignored() -> u64 {
     let set = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     set.and_then(|set| u64::from_str_radix(set.trim(), 16).ok())
         .unwrap_or(0)
-}
-
-/// Tells whether there is a shell that could continue xp, which nobody could where it was started
-/// alone, such as in a container of its own.
-fn can_be_resumed() -> bool {
-    let own = getsid(None).ok();
-    let parent = getppid().and_then(|parent| getsid(Some(parent)).ok());
-    own.is_some() && own == parent && own != Some(getpid() as Pid)
 }

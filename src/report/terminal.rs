@@ -2,10 +2,9 @@
 
 use std::os::fd::AsFd;
 
-use rustix::process::getpgrp;
-use rustix::termios::{
-    LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr,
-};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+
+use crate::job;
 
 /// How large a terminal is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +45,7 @@ impl NoControlEcho {
     pub fn begin() -> Option<Self> {
         let terminal = std::io::stderr();
         // A process in the background would be stopped for changing the terminal.
-        if tcgetpgrp(&terminal).ok()? != getpgrp() {
+        if !job::has_keys_of(&terminal) {
             return None;
         }
         let before = tcgetattr(&terminal).ok()?;

@@ -26,6 +26,7 @@ pub const CASES: &[Case] = cases![
     other_signals_reach_the_program_alone,
     output_that_nobody_reads_ends_the_program,
     suspension_stops_the_program_too,
+    a_session_of_outside_is_no_problem,
     files_are_the_callers,
     files_of_root_are_given_back,
     caches_are_those_of_builds,
@@ -217,6 +218,27 @@ fn suspension_stops_the_program_too(t: &Context) {
     signal("-TERM");
     assert_eq!(running.wait().status.code(), Some(143));
     assert!(t.containers().is_empty());
+}
+
+/// In a PID namespace the session and group of who entered it have no number.
+fn a_session_of_outside_is_no_problem(t: &Context) {
+    synced(t, "");
+    let xp = env!("CARGO_BIN_EXE_xp");
+    let script = format!(
+        "{xp} run app -- echo streams; {xp} plan; script -qec '{xp} run app -- tty' /dev/null"
+    );
+    let entered = [
+        "--map-root-user",
+        "-pf",
+        "--mount-proc",
+        "sh",
+        "-ec",
+        &script,
+    ];
+    let output = t.program("unshare", entered).success();
+    output
+        .stdout_contains("streams\n")
+        .stdout_contains("/dev/pts/");
 }
 
 fn files_are_the_callers(t: &Context) {
