@@ -63,7 +63,7 @@ impl Draft<'_> {
     /// # Errors
     ///
     /// A build argument or a variable that cannot be rendered.
-    pub(super) fn recipes(
+    pub fn recipes(
         &self,
         services: &BTreeSet<ServiceName>,
         folders: &Folders,

@@ -1,0 +1,109 @@
+//! Everything is built: nothing is cloned, and no image exists.
+
+use std::cell::Cell;
+use std::fs;
+use std::path::PathBuf;
+
+use super::nothing::compose_command;
+use crate::measure::{Contestant, Ratio, in_turns};
+use crate::platform::Platform;
+use crate::result::{Case, Table, Target, spread};
+use crate::world::World;
+
+/// Measures it for 50 small services.
+pub fn run(world: &World) -> Case {
+    let count = world.size().of(2, 10, 50);
+    let rounds = world.size().of(1, 2, 5);
+    let platform = Platform::new(world, "cold", count, true);
+    // What each turn starts from: new commits, so that no cache knows them, and an empty folder. The
+    // images' names are new as well.
+    let turn = Cell::new(0_usize);
+    let folder = Cell::new(PathBuf::new());
+    let begin = |whose: &str| {
+        turn.set(turn.get() + 1);
+        for service in platform.services() {
+            platform.change(service, &format!("{service}, turn {}\n", turn.get()));
+        }
+        let old = folder.take();
+        if old.exists() {
+            fs::remove_dir_all(old).expect("an old folder");
+        }
+        let name = format!("{whose}{}", turn.get());
+        folder.set(platform.folder(&name, count, &platform.images(&name)));
+        world.say(&format!("turn {}", turn.get()));
+    };
+    let here = || {
+        let path = folder.take();
+        folder.set(path.clone());
+        path
+    };
+    let images = |whose: &str| platform.images(&format!("{whose}{}", turn.get()));
+    let script =
+        |whose: &'static str, name: &'static str, script: &'static str, jobs: &'static str| {
+            let (platform, here, images) = (&platform, &here, &images);
+            Contestant::new(name, move || {
+                let mut command = platform.script(script, &here(), count, &images(whose));
+                command.env("JOBS", jobs);
+                command
+            })
+            .prepared(move || begin(whose))
+        };
+    let contestants = vec![
+        Contestant::new("`xp build`", || world.xp(&here(), &["build", "--quiet"]))
+            .prepared(|| begin("xp")),
+        script("script", "script", "serial", "1"),
+        script("two", "script, 2 at once", "parallel", "2"),
+        script("four", "script, 4 at once", "parallel", "4"),
+        script("eight", "script, 8 at once", "parallel", "8"),
+        Contestant::new("docker-compose, without git and scripts", || {
+            compose_command(world, &here())
+        })
+        .prepared(|| {
+            begin("compose");
+            // What it cannot do is done for it: clones, and what the scripts would make.
+            let folder = here();
+            for service in platform.services() {
+                let mut clone = world.git(&folder);
+                clone.args([
+                    "clone",
+                    "--quiet",
+                    &platform.url(service),
+                    &format!("src/{service}"),
+                ]);
+                world.succeed(&mut clone);
+                let mut make = world.command("sh");
+                make.arg("make.sh")
+                    .current_dir(folder.join("src").join(service));
+                world.succeed(&mut make);
+            }
+            platform.write_compose_file(&folder, count, &images("compose"));
+        }),
+    ];
+    let measured = in_turns(world, rounds, contestants);
+    let script = Ratio::of(&measured[1], &measured[0]);
+    let parallel = measured[2..5]
+        .iter()
+        .min_by_key(|it| it.time())
+        .expect("three of them");
+    let beside = Ratio::of(&measured[0], parallel);
+    Case {
+        name: "cold",
+        title: "(b) Everything is built",
+        setup: format!(
+            "{count} services, each of which has a repository, a script of three commands in a container and a Dockerfile of \
+             two lines. Each turn begins with new commits, an empty folder and no image. docker-compose gets working copies \
+             in which the scripts have run."
+        ),
+        targets: vec![
+            Target {
+                found: format!("{} times", spread(script)),
+                ..Target::at_least("three times faster than the script", script.median, 3.0, "")
+            },
+            Target {
+                found: format!("{} of the time of \"{}\"", spread(beside), parallel.name),
+                ..Target::at_most("no slower than the parallel script", beside.median, 1.0, "")
+            },
+        ],
+        tables: vec![Table::of("No delay", &measured)],
+    }
+}

@@ -1,0 +1,11 @@
+//! The cases, one a file.
+
+pub mod changed;
+pub mod cold;
+pub mod context;
+pub mod local;
+pub mod nothing;
+pub mod planning;
+pub mod refs;
+pub mod start;
+pub mod sync;

@@ -1,0 +1,107 @@
+//! The decisions alone, without any server.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use crate::measure::median;
+use crate::planning::{ALONE, Known, manifest, read};
+use crate::result::{Case, Table, Target, time};
+use crate::world::World;
+
+/// Measures the reading of a manifest and the making of a plan.
+pub fn run(world: &World) -> Case {
+    let sizes: [usize; 2] = world.size().of([10, 20], [1000, 10_000], [1000, 10_000]);
+    let rounds = world.size().of(1, 9, 25);
+    let mut rows = Vec::new();
+    let mut targets = Vec::new();
+    for size in sizes {
+        let text = manifest(size);
+        let unbuilt = Known::new(size, false);
+        let built = Known::new(size, true);
+        assert_eq!(
+            built.plan(built.inventory()).work().count(),
+            0,
+            "there is nothing to do"
+        );
+        let mut times = [const { Vec::new() }; 3];
+        for _ in 0..rounds {
+            times[0].push(timed(|| read(&text)));
+            for (known, times) in [&unbuilt, &built].into_iter().zip(&mut times[1..]) {
+                let inventory = known.inventory();
+                times.push(timed(|| known.plan(inventory)));
+            }
+        }
+        let counted = instructions(world, size);
+        let what = [
+            "the manifest is read",
+            "the plan of building everything",
+            "the plan of nothing to do",
+        ];
+        for (index, what) in what.into_iter().enumerate() {
+            let middle = median(times[index].iter().copied());
+            let least = times[index].iter().min().copied().unwrap_or_default();
+            let most = times[index].iter().max().copied().unwrap_or_default();
+            rows.push(vec![
+                format!("{size} services: {what}"),
+                time(middle),
+                format!("{}–{}", time(least), time(most)),
+                // Both plans are made by one function, which is counted as a whole.
+                match (&counted, index) {
+                    (Some([reading, _]), 0) => millions(reading / 2),
+                    (Some([_, both]), 2) => format!("{} for both plans", millions(*both)),
+                    _ => "–".to_owned(),
+                },
+            ]);
+            if size == 10_000 && index > 0 {
+                let milliseconds = middle.as_secs_f64() * 1000.0;
+                let text = format!("10,000 services, {what}: under 100 ms");
+                targets.push(Target::at_most(text, milliseconds, 100.0, "ms"));
+            }
+        }
+    }
+    Case {
+        name: "planning",
+        title: "(i) Planning alone",
+        setup: "What has been found is given, so that only the decisions are measured: draft, recipes, decisions, all steps. Instructions are \
+                counted by `valgrind --tool=callgrind`."
+            .to_owned(),
+        tables: vec![Table {
+            title: "In the process itself".to_owned(),
+            head: vec!["", "median", "spread", "instructions"],
+            rows,
+        }],
+        targets,
+    }
+}
+
+fn timed<T>(work: impl FnOnce() -> T) -> Duration {
+    let begun = Instant::now();
+    let made = black_box(work());
+    let time = begun.elapsed();
+    drop(made);
+    time
+}
+
+/// Counts the instructions of reading two manifests, and of making both plans; none without valgrind.
+fn instructions(world: &World, size: usize) -> Option<[u64; 2]> {
+    let program = std::env::current_exe().ok()?;
+    let count = |function: &str| {
+        let mut valgrind = world.command("valgrind");
+        valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
+        valgrind.arg(format!("--toggle-collect=*{function}*"));
+        valgrind.arg(&program).args([ALONE, &size.to_string()]);
+        let output = valgrind.output().ok()?;
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        let line = text
+            .lines()
+            .find_map(|line| line.split_once("Collected :"))?;
+        line.1.trim().parse().ok()
+    };
+    Some([count("planning4read")?, count("planning5Known4plan")?])
+}
+
+fn millions(count: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+    let count = count as f64 / 1e6;
+    format!("{} million", crate::result::number(count))
+}

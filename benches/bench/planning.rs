@@ -1,0 +1,150 @@
+//! A platform of which everything outside is known already, so that only the decisions are left.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use xp::image::{EngineImage, ImageReference, Labels, Tag};
+use xp::manifest::{Manifest, ServiceName, parse};
+use xp::plan::{Draft, Folders, Inventory, Layout, Options, Plan, Presence};
+use xp::recipe::LABEL_RECIPE;
+use xp::source::{Origin, ResolvedReference, ServiceSource};
+
+/// The word that has this program plan once and end.
+pub const ALONE: &str = "--plan-once";
+
+/// What a plan is made from.
+pub struct Known {
+    manifest: Manifest,
+    selected: BTreeSet<ServiceName>,
+    sources: BTreeMap<ServiceName, ServiceSource>,
+    options: Options,
+    inventory: Inventory,
+}
+
+/// Returns the manifest of so many services, of which every tenth needs the one before it.
+pub fn manifest(services: usize) -> String {
+    let mut text = "registry: r.example.com/x\nservices:\n".to_owned();
+    for number in 0..services {
+        _ = write!(
+            text,
+            "  s{number:05}:\n    dir: src/s{number:05}\n    git: {{remote: 'https://g.example.com/s{number:05}.git', reference: origin/master}}\n    \
+             dockerBuilder: {{image: 'debian:bookworm-slim', workdir: /src, env: {{MODE: release}}}}\n    \
+             docker: {{image: s{number:05}}}\n    scripts: {{build: [make build], test: [make test]}}\n"
+        );
+        if number % 10 == 9 {
+            _ = writeln!(text, "    needs: [s{:05}]", number - 1);
+        }
+    }
+    text
+}
+
+/// Reads a manifest, and fails where it is wrong.
+#[inline(never)]
+pub fn read(text: &str) -> Manifest {
+    parse(text, Path::new("/p/x-platform.yml")).unwrap_or_else(|error| panic!("{error}"))
+}
+
+impl Known {
+    /// Makes everything that is known of so many services: nothing is built, or all of it is.
+    pub fn new(services: usize, is_built: bool) -> Self {
+        let manifest = read(&manifest(services));
+        let sources = manifest.services.keys().enumerate().map(|(index, name)| {
+            let commit = format!("{:040x}", index + 1).parse().expect("40 digits");
+            let tip = ResolvedReference {
+                commit,
+                name: Some("refs/heads/master".to_owned()),
+            };
+            (name.clone(), ServiceSource::of(tip, Origin::Manifest))
+        });
+        let mut known = Self {
+            sources: sources.collect(),
+            selected: manifest.services.keys().cloned().collect(),
+            options: Options::default(),
+            inventory: Inventory::default(),
+            manifest,
+        };
+        if is_built {
+            known.inventory = known.complete();
+        } else {
+            let images = known.draft().images();
+            known.inventory.registry = images
+                .into_iter()
+                .map(|it| (it, Presence::Absent))
+                .collect();
+        }
+        known
+    }
+
+    fn draft(&self) -> Draft<'_> {
+        let environment = &|_: &str| None;
+        let (manifest, sources) = (&self.manifest, &self.sources);
+        Draft::new(
+            manifest,
+            &self.selected,
+            sources,
+            &self.options,
+            environment,
+        )
+        .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Registry and engine have every image by all of its tags, with the recipe of today.
+    fn complete(&self) -> Inventory {
+        let draft = self.draft();
+        let recipes = draft
+            .recipes(&self.selected, &Folders::new())
+            .unwrap_or_else(|error| panic!("{error}"));
+        let mut inventory = Inventory::default();
+        for (index, (service, recipe)) in recipes.iter().enumerate() {
+            let label = (LABEL_RECIPE.to_owned(), recipe.to_string());
+            let labels: Labels = HashMap::from([label]);
+            let digest = format!("sha256:{:064x}", index + 1);
+            let digest: xp::image::Digest = digest.parse().expect("64 digits");
+            let image = &draft.image(service).expect("an image of each").image;
+            let branch = image.repository().tagged(Tag::from_branch("master"));
+            for image in [image.clone(), branch] {
+                let image: ImageReference = image;
+                let engine = EngineImage {
+                    id: digest.to_string(),
+                    labels: labels.clone(),
+                };
+                inventory.engine.insert(image.to_string(), engine);
+                inventory
+                    .registry
+                    .insert(image, Presence::Present(digest.clone()));
+            }
+            inventory.labels.insert(digest, Ok(labels));
+        }
+        inventory
+    }
+
+    /// Returns what has been found, for a plan that uses it up.
+    pub fn inventory(&self) -> Inventory {
+        self.inventory.clone()
+    }
+
+    /// Decides everything.
+    #[inline(never)]
+    pub fn plan(&self, inventory: Inventory) -> Plan {
+        let decided = self.draft().decide(inventory, Folders::new());
+        let decided = decided.unwrap_or_else(|error| panic!("{error}"));
+        decided
+            .complete(&BTreeMap::new(), &Layout::new(PathBuf::from("/p/.xp")))
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+}
+
+/// Reads and plans once, for a tool that counts instructions.
+pub fn once(services: usize) {
+    for is_built in [false, true] {
+        let known = Known::new(services, is_built);
+        let inventory = known.inventory();
+        let plan = known.plan(inventory);
+        assert_eq!(
+            plan.work().count() > 0,
+            !is_built,
+            "the plan is another one"
+        );
+    }
+}

@@ -1,0 +1,135 @@
+//! A relay between a client and a server that makes the way between them long, and counts what passes.
+//!
+//! The kernel of many machines has no `netem`. Here each direction is held up by half a round trip, and
+//! what a client sends first by one more, as its connection would have been made that much later.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+/// What passed a relay since it was started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Passed {
+    /// Connections that were made.
+    pub connections: u64,
+    /// Bytes in both directions.
+    pub bytes: u64,
+}
+
+/// A relay on a port of its own.
+pub struct Relay {
+    port: u16,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    round_trip_micros: AtomicU64,
+    connections: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Relay {
+    /// Starts a relay to a port of this machine, at first without any delay.
+    pub fn start(runtime: &Handle, server: u16) -> Self {
+        let listener = runtime
+            .block_on(TcpListener::bind(("127.0.0.1", 0)))
+            .expect("a free port");
+        let port = listener.local_addr().expect("a bound socket").port();
+        let shared = Arc::new(Shared::default());
+        let accepting = Arc::clone(&shared);
+        runtime.spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                accepting.connections.fetch_add(1, Ordering::Relaxed);
+                tokio::spawn(relay(client, server, Arc::clone(&accepting)));
+            }
+        });
+        Self { port, shared }
+    }
+
+    /// Returns the port on which clients find the server.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Says how long a way there and back takes from now on.
+    pub fn set_round_trip(&self, round_trip: Duration) {
+        let micros = u64::try_from(round_trip.as_micros()).expect("a short time");
+        self.shared
+            .round_trip_micros
+            .store(micros, Ordering::Relaxed);
+    }
+
+    /// Returns what passed since the start.
+    pub fn passed(&self) -> Passed {
+        Passed {
+            connections: self.shared.connections.load(Ordering::Relaxed),
+            bytes: self.shared.bytes.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Shared {
+    fn round_trip(&self) -> Duration {
+        Duration::from_micros(self.round_trip_micros.load(Ordering::Relaxed))
+    }
+}
+
+async fn relay(client: TcpStream, server: u16, shared: Arc<Shared>) {
+    let connected = Instant::now() + shared.round_trip();
+    let Ok(server) = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], server))).await else {
+        return;
+    };
+    // Small packets would wait for each other.
+    _ = client.set_nodelay(true);
+    _ = server.set_nodelay(true);
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    let there = hold_up(from_client, to_server, connected, Arc::clone(&shared));
+    let back = hold_up(from_server, to_client, connected, shared);
+    tokio::join!(there, back);
+}
+
+/// Passes everything on, half a round trip late, and the end as well.
+async fn hold_up(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    earliest: Instant,
+    shared: Arc<Shared>,
+) {
+    // As many pieces as fill a long and fast line: a reader that stops must stop the writer.
+    let (sender, mut held) = mpsc::channel::<(Instant, Vec<u8>)>(1024);
+    let reading = async move {
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let Ok(length @ 1..) = from.read(&mut buffer).await else {
+                break;
+            };
+            shared.bytes.fetch_add(length as u64, Ordering::Relaxed);
+            let due = Instant::now().max(earliest) + shared.round_trip() / 2;
+            if sender.send((due, buffer[..length].to_vec())).await.is_err() {
+                break;
+            }
+        }
+    };
+    let writing = async move {
+        while let Some((due, bytes)) = held.recv().await {
+            if due > Instant::now() {
+                sleep_until(due).await;
+            }
+            if to.write_all(&bytes).await.is_err() {
+                break;
+            }
+        }
+        _ = to.shutdown().await;
+    };
+    tokio::join!(reading, writing);
+}

@@ -1,0 +1,19 @@
+#!/bin/sh
+# The bare questions, by the fastest ordinary program and all at once: what each remote's references
+# are, whether the registry has each image, what the engine has. floor.sh LIST
+set -eu
+
+# What protocol version 2 asks a remote for: a branch and HEAD.
+printf '0014command=ls-refs\n0001%s%s0000' '001aref-prefix refs/heads/' '0013ref-prefix HEAD' >ls-refs
+while read -r name; do
+    printf 'url = "%s/%s.git/git-upload-pack"\ndata-binary = "@ls-refs"\n' "$GIT" "$name"
+    printf 'header = "Git-Protocol: version=2"\nheader = "Content-Type: application/x-git-upload-pack-request"\n'
+    printf 'output = "/dev/null"\nnext\n'
+done <"$1" >remotes.curl
+while read -r name; do
+    printf 'url = "http://%s/v2/%s/manifests/%s"\nhead\n' "${IMAGES%%/*}" "${IMAGES#*/}/$name" "$(cat "tags/$name")"
+    printf 'header = "Accept: application/vnd.docker.distribution.manifest.v2+json"\noutput = "/dev/null"\nnext\n'
+done <"$1" >images.curl
+curl --silent --show-error --fail --parallel --parallel-max 300 --parallel-immediate --config remotes.curl
+curl --silent --show-error --fail --parallel --parallel-max 300 --parallel-immediate --config images.curl
+curl --silent --fail --unix-socket "${DOCKER_HOST#unix://}" --output /dev/null http://engine/images/json

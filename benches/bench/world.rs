@@ -1,0 +1,353 @@
+//! What the benchmark runs in: an engine, a registry and a git server of its own, and the ways to them.
+
+use std::fs::{self, Permissions};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::runtime::Runtime;
+
+use crate::relay::{Passed, Relay};
+use crate::size::Size;
+
+const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bin/world");
+const SOURCES: &str = env!("CARGO_MANIFEST_DIR");
+
+/// The servers, which end with this value, and the folder in which everything lies.
+pub struct World {
+    folder: PathBuf,
+    path: String,
+    size: Size,
+    docker_host: String,
+    engine: Option<Child>,
+    registry: Child,
+    git: Child,
+    registry_relay: Relay,
+    git_relay: Relay,
+    has_strace: bool,
+    _runtime: Runtime,
+    _temporary: tempfile::TempDir,
+}
+
+/// What all servers were asked so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counters {
+    pub connections: u64,
+    pub requests: u64,
+    pub bytes: u64,
+}
+
+impl World {
+    /// Starts the servers. As another user than root the engine at hand is used.
+    pub fn start(size: Size) -> Self {
+        // Sockets have short paths at most, and /tmp may be in memory.
+        let mut builder = tempfile::Builder::new();
+        let temporary = builder
+            .prefix("xp-")
+            .tempdir_in("/var/tmp")
+            .expect("a folder");
+        let folder = temporary
+            .path()
+            .canonicalize()
+            .expect("a folder that exists");
+        fs::create_dir_all(folder.join("home")).expect("a folder");
+        fs::create_dir_all(folder.join("bin")).expect("a folder");
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+
+        let (registry_port, git_port) = (free_port(), free_port());
+        let registry = serve("registry", &folder.join("registry"), Some(registry_port));
+        let git = serve("git-http", &folder.join("git"), Some(git_port));
+        let own_engine = rustix::process::geteuid().is_root();
+        let (engine, docker_host) = match own_engine {
+            true => {
+                let directory = folder.join("engine");
+                let host = format!("unix://{}/docker.sock", directory.display());
+                (Some(serve("engine", &directory, None)), host)
+            }
+            false => {
+                let at_hand = "unix:///var/run/docker.sock".to_owned();
+                (None, variable("DOCKER_HOST").unwrap_or(at_hand))
+            }
+        };
+        let relay = |port| Relay::start(runtime.handle(), port);
+        let path = format!(
+            "{}:{}",
+            folder.join("bin").display(),
+            variable("PATH").expect("a PATH")
+        );
+        let mut world = Self {
+            path,
+            size,
+            docker_host,
+            engine,
+            registry,
+            git,
+            registry_relay: relay(registry_port),
+            git_relay: relay(git_port),
+            has_strace: false,
+            _runtime: runtime,
+            _temporary: temporary,
+            folder,
+        };
+        for port in [registry_port, git_port] {
+            wait_until("a server", || {
+                TcpStream::connect(("127.0.0.1", port)).is_ok()
+            });
+        }
+        wait_until("the engine", || {
+            world
+                .docker()
+                .args(["ps", "--quiet"])
+                .output()
+                .is_ok_and(|it| it.status.success())
+        });
+        world.has_strace = world.command("strace").arg("-V").output().is_ok();
+        world.choose_docker();
+        let configuration = "[user]\n name = A Developer\n email = developer@example.com\n\
+                             [advice]\n detachedHead = false\n[init]\n defaultBranch = master\n";
+        fs::write(world.folder.join("home/.gitconfig"), configuration).expect("a configuration");
+        world.make_base_image();
+        world
+    }
+
+    /// Returns how much is to be measured.
+    pub fn size(&self) -> Size {
+        self.size
+    }
+
+    /// Returns the folder of everything.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Returns the folder of a part of the benchmark, which is made.
+    pub fn part(&self, name: &str) -> PathBuf {
+        let folder = self.folder.join(name);
+        fs::create_dir_all(&folder).expect("a folder");
+        folder
+    }
+
+    /// Returns the folder of the bare repositories behind the git server.
+    pub fn repositories(&self) -> PathBuf {
+        self.folder.join("git/repositories")
+    }
+
+    /// Returns how the registry is named in images: the end of the long way to it.
+    pub fn registry(&self) -> String {
+        format!("127.0.0.1:{}", self.registry_relay.port())
+    }
+
+    /// Returns the base of the URLs of all repositories.
+    pub fn git_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.git_relay.port())
+    }
+
+    /// Returns the image with a shell that everything begins with; registry and engine have it.
+    pub fn base_image(&self) -> String {
+        format!("{}/base/busybox:1", self.registry())
+    }
+
+    /// Says how long the way to the registry and to git is, there and back.
+    pub fn set_round_trip(&self, round_trip: Duration) {
+        self.registry_relay.set_round_trip(round_trip);
+        self.git_relay.set_round_trip(round_trip);
+    }
+
+    /// Returns what the servers were asked so far.
+    pub fn counters(&self) -> Counters {
+        let passed: [Passed; 2] = [self.registry_relay.passed(), self.git_relay.passed()];
+        let lines = |log: &str| {
+            let log = fs::read(self.folder.join(log)).unwrap_or_default();
+            log.iter().filter(|byte| **byte == b'\n').count() as u64
+        };
+        Counters {
+            connections: passed.iter().map(|it| it.connections).sum(),
+            bytes: passed.iter().map(|it| it.bytes).sum(),
+            requests: lines("registry/access.log") + lines("git/access.log"),
+        }
+    }
+
+    /// Tells whether programs that start can be counted here.
+    pub fn counts_programs(&self) -> bool {
+        self.has_strace
+    }
+
+    /// Returns a program in an environment of this world alone.
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env_clear()
+            .env("PATH", &self.path)
+            .env("LANG", "C.UTF-8");
+        command.env("HOME", self.folder.join("home"));
+        command
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("GIT_TERMINAL_PROMPT", "0");
+        command.env("DOCKER_HOST", &self.docker_host);
+        command.env("DOCKER_BUILDKIT", "1");
+        command.env(
+            "PYTHONPATH",
+            Path::new(SOURCES).join("target/bench-tools/python"),
+        );
+        command.current_dir(&self.folder);
+        command
+    }
+
+    /// Returns xp in a folder.
+    pub fn xp(&self, folder: &Path, arguments: &[&str]) -> Command {
+        let mut command = self.command(env!("CARGO_BIN_EXE_xp"));
+        command.args(arguments).current_dir(folder);
+        command
+    }
+
+    /// Returns the docker command.
+    pub fn docker(&self) -> Command {
+        self.command("docker")
+    }
+
+    /// Returns git in a folder.
+    pub fn git(&self, folder: &Path) -> Command {
+        let mut command = self.command("git");
+        command.current_dir(folder);
+        command
+    }
+
+    /// Runs a program that must do what it is there for, and returns what it printed.
+    pub fn succeed(&self, command: &mut Command) -> String {
+        let output = command
+            .stdin(Stdio::null())
+            .output()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        assert!(
+            output.status.success(),
+            "{command:?} failed:\n{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Tells people how far it is.
+    pub fn say(&self, text: &str) {
+        if self.size != Size::Tiny {
+            eprintln!("  {text}");
+        }
+    }
+
+    /// Several docker commands may be installed, and not each of them can ask for BuildKit: that of
+    /// Debian 12 can by itself, newer ones need a plugin.
+    fn choose_docker(&self) {
+        let context = self.part("docker-probe");
+        fs::write(
+            context.join("Dockerfile"),
+            "FROM scratch\nCOPY Dockerfile /\n",
+        )
+        .expect("a file");
+        let folders = self
+            .path
+            .split(':')
+            .map(|folder| Path::new(folder).join("docker"));
+        for program in folders.filter(|program| program.is_file()) {
+            let mut build = self.command(&program);
+            build.args(["build", "--quiet", "."]).current_dir(&context);
+            if build.output().is_ok_and(|output| output.status.success()) {
+                symlink(&program, self.folder.join("bin/docker")).expect("a link");
+                return;
+            }
+        }
+        panic!("no docker command here can build with BuildKit: see bin/setup");
+    }
+
+    fn make_base_image(&self) {
+        let root = self.part("base");
+        for folder in ["bin", "root", "tmp"] {
+            fs::create_dir_all(root.join(folder)).expect("a folder");
+        }
+        fs::set_permissions(root.join("tmp"), Permissions::from_mode(0o1777)).expect("a mode");
+        let busybox = ["/bin/busybox", "/usr/bin/busybox"].map(PathBuf::from);
+        let busybox = busybox.iter().find(|path| path.exists());
+        let busybox = busybox.expect("busybox-static is installed by bin/setup");
+        fs::copy(busybox, root.join("bin/busybox")).expect("a copy");
+        for applet in self.succeed(self.command(busybox).arg("--list")).lines() {
+            if applet != "busybox" {
+                symlink("busybox", root.join("bin").join(applet)).expect("a link");
+            }
+        }
+        let archive = self.folder.join("base.tar");
+        let mut tar = self.command("tar");
+        tar.args(["--create", "--owner=0", "--group=0", "--file"])
+            .arg(&archive);
+        self.succeed(tar.arg("--directory").arg(&root).arg("."));
+        let image = self.base_image();
+        let mut import = self.docker();
+        import.args([
+            "import",
+            "--change",
+            "ENV PATH=/bin",
+            "--change",
+            "CMD [\"/bin/sh\"]",
+        ]);
+        self.succeed(import.arg(&archive).arg(&image));
+        self.succeed(self.docker().args(["push", "--quiet", &image]));
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let children = [
+            Some(&mut self.registry),
+            Some(&mut self.git),
+            self.engine.as_mut(),
+        ];
+        for child in children.into_iter().flatten() {
+            // Asked to end, the engine removes its bridge and its containers.
+            _ = kill_process(Pid::from_child(child), Signal::TERM);
+            _ = child.wait();
+        }
+    }
+}
+
+fn serve(kind: &str, directory: &Path, port: Option<u16>) -> Child {
+    fs::create_dir_all(directory).expect("a folder");
+    let log = fs::File::create(directory.join("log")).expect("a log");
+    let mut command = Command::new(PROGRAM);
+    command.arg(kind).arg(directory);
+    command.args(port.map(|port| port.to_string()));
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log);
+    command.spawn().expect("bin/world")
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    listener.local_addr().expect("a bound socket").port()
+}
+
+fn wait_until(what: &str, is_ready: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !is_ready() {
+        assert!(
+            Instant::now() < deadline,
+            "{what} does not start: see bin/world"
+        );
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the rule is about xp's own settings"
+)]
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
