@@ -38,10 +38,11 @@ const CASES: &[(&str, Run)] = &[
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     // For callgrind, which counts the instructions of a whole process.
-    if let [word, services] = &arguments[..]
+    if let [word, what, services, times] = &arguments[..]
         && word == planning::ALONE
     {
-        planning::once(services.parse().expect("a number of services"));
+        let number = |text: &String| text.parse().expect("a number");
+        planning::repeat(what, number(services), number(times));
         return ExitCode::SUCCESS;
     }
     let is_bench = arguments.iter().any(|argument| argument == "--bench");

@@ -10,8 +10,8 @@ use xp::plan::{Draft, Folders, Inventory, Layout, Options, Plan, Presence};
 use xp::recipe::LABEL_RECIPE;
 use xp::source::{Origin, ResolvedReference, ServiceSource};
 
-/// The word that has this program plan once and end.
-pub const ALONE: &str = "--plan-once";
+/// The word that has this program do one thing and end.
+pub const ALONE: &str = "--alone";
 
 /// What a plan is made from.
 pub struct Known {
@@ -40,7 +40,6 @@ pub fn manifest(services: usize) -> String {
 }
 
 /// Reads a manifest, and fails where it is wrong.
-#[inline(never)]
 pub fn read(text: &str) -> Manifest {
     parse(text, Path::new("/p/x-platform.yml")).unwrap_or_else(|error| panic!("{error}"))
 }
@@ -125,7 +124,6 @@ impl Known {
     }
 
     /// Decides everything.
-    #[inline(never)]
     pub fn plan(&self, inventory: Inventory) -> Plan {
         let decided = self.draft().decide(inventory, Folders::new());
         let decided = decided.unwrap_or_else(|error| panic!("{error}"));
@@ -135,12 +133,22 @@ impl Known {
     }
 }
 
-/// Reads and plans once, for a tool that counts instructions.
-pub fn once(services: usize) {
-    for is_built in [false, true] {
-        let known = Known::new(services, is_built);
-        let inventory = known.inventory();
-        let plan = known.plan(inventory);
+/// Does something that often, for a tool that counts the instructions of a whole process: what one time
+/// takes is the difference between two counts.
+pub fn repeat(what: &str, services: usize, times: usize) {
+    let is_built = match what {
+        "read" => {
+            let text = manifest(services);
+            for _ in 0..times {
+                assert_eq!(read(&text).services.len(), services);
+            }
+            return;
+        }
+        what => what == "nothing",
+    };
+    let known = Known::new(services, is_built);
+    for _ in 0..times {
+        let plan = known.plan(known.inventory());
         assert_eq!(
             plan.work().count() > 0,
             !is_built,

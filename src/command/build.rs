@@ -34,7 +34,6 @@ pub async fn carry_out(
     let Planned {
         plan,
         engine,
-        facts,
         registry,
         git,
         sources,
@@ -42,6 +41,10 @@ pub async fn carry_out(
     let document = plan.document(&session.manifest.folder);
     session.events.emit(Event::Planned(Arc::new(document)));
     if !plan.is_empty() {
+        let facts = session.unless_interrupted(async { Ok(engine.facts().await?) });
+        let facts = facts.await?;
+        // A base image may be anywhere.
+        registry.allow_insecure(&facts.insecure_registries);
         // The lock is held: whatever container of this folder is left belongs to a run that was killed.
         let context = stages::context(session, engine, facts, registry, git, jobs, fail_fast);
         let removed = async {

@@ -94,7 +94,6 @@ async fn plan_update(session: &Session, names: &[String], push: bool) -> Result<
             train: None,
         },
         engine,
-        facts,
         registry,
         git,
         sources: BTreeMap::new(),

@@ -92,8 +92,14 @@ impl Session {
 
     /// Returns the client of all registries.
     pub fn registry(&self, facts: &EngineFacts) -> RegistryClient {
-        let insecure = facts.insecure_registries.iter().cloned();
-        RegistryClient::new(self.http.clone(), self.settings.registry.clone(), insecure)
+        let client = self.registry_of_no_engine();
+        client.allow_insecure(&facts.insecure_registries);
+        client
+    }
+
+    /// Returns the client of all registries, which nobody has told yet what the engine says of them.
+    pub fn registry_of_no_engine(&self) -> RegistryClient {
+        RegistryClient::new(self.http.clone(), self.settings.registry.clone())
     }
 
     /// Returns the client of all git remotes.

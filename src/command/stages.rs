@@ -20,6 +20,7 @@ use crate::event::Event;
 use crate::execute::lock::FolderLock;
 use crate::execute::{Context, Sources};
 use crate::history::Extent;
+use crate::image::{EngineImage, Registry, RegistryPrefix};
 use crate::inspect;
 use crate::manifest::ServiceName;
 use crate::plan::{Draft, Folders, Inventory, Options, Plan};
@@ -29,7 +30,6 @@ use crate::source::ServiceSource;
 pub struct Planned {
     pub plan: Plan,
     pub engine: Engine,
-    pub facts: EngineFacts,
     pub registry: RegistryClient,
     pub git: GitClient,
     /// What is built of each service.
@@ -42,8 +42,9 @@ pub struct Resolved {
     sources: BTreeMap<ServiceName, ServiceSource>,
     locked: Option<Locked>,
     options: Options,
+    /// The images of the engine by their names.
+    in_engine: HashMap<String, EngineImage>,
     pub engine: Engine,
-    pub facts: EngineFacts,
     pub registry: RegistryClient,
     pub git: GitClient,
 }
@@ -109,11 +110,32 @@ pub async fn resolved(
             }
         }
     };
-    let (sources, engine) = tokio::join!(sources, session.engine());
+    let engine = async {
+        let engine = Engine::connect(&session.settings.engine).await?;
+        let registry = session.registry_of_no_engine();
+        let registries = registries(session, &concerned);
+        let approached = async {
+            // Only one on another machine can be among those that the engine lists, and the list takes
+            // it a while.
+            let of_builders = session.manifest.registry.as_ref();
+            let of_builders = of_builders.map(RegistryPrefix::registry);
+            let mut all = registries.iter().chain(of_builders);
+            if all.any(|registry| !registry.is_loopback()) {
+                registry.allow_insecure(&engine.facts().await?.insecure_registries);
+            }
+            // Meanwhile the remotes are asked: one way there and back less to wait for.
+            if !args.local {
+                registry.approach(registries);
+            }
+            Ok(())
+        };
+        let ((), images) = tokio::try_join!(approached, engine.images())?;
+        Ok::<_, Failure>((engine, images, registry))
+    };
+    let (sources, engine) = tokio::join!(sources, engine);
     // A manifest or a remote that is wrong is said before an engine that does not run.
-    let (mut sources, (engine, facts)) = (sources?, engine?);
+    let (mut sources, (engine, in_engine, registry)) = (sources?, engine?);
     sources.extend(in_place);
-    let registry = session.registry(&facts);
     let options = Options {
         force: args.images.force,
         pull: !args.images.no_pull,
@@ -130,11 +152,20 @@ pub async fn resolved(
         sources,
         locked,
         options,
+        in_engine,
         engine,
-        facts,
         registry,
         git,
     })
+}
+
+/// Returns the registries that the plan of these services asks.
+fn registries(session: &Session, services: &BTreeSet<ServiceName>) -> BTreeSet<Registry> {
+    let services = services
+        .iter()
+        .filter_map(|name| session.manifest.services.get(name));
+    let registries = services.filter_map(|service| service.docker.image.registry());
+    registries.cloned().collect()
 }
 
 /// Plans a build: everything that is decided without touching a file of a service.
@@ -156,7 +187,6 @@ pub async fn plan(
     let plan = decide(session, draft, inventory, folders, &resolved.registry).await?;
     let Resolved {
         engine,
-        facts,
         registry,
         git,
         sources,
@@ -165,7 +195,6 @@ pub async fn plan(
     Ok(Planned {
         plan,
         engine,
-        facts,
         registry,
         git,
         sources,
@@ -195,23 +224,22 @@ pub fn folders(session: &Session, draft: &Draft<'_>) -> Result<Folders, Failure>
     Ok(folders.collect::<Result<_, _>>()?)
 }
 
-/// Asks registries and engine what they have, and what it was built from.
+/// Asks registries what they have, and what it was built from; the engine was asked already.
 pub async fn inventory(
     session: &Session,
     draft: &Draft<'_>,
     resolved: &Resolved,
 ) -> Result<Inventory, Failure> {
-    let (engine, registry) = (&resolved.engine, &resolved.registry);
+    let registry = &resolved.registry;
     let images = draft.images();
     session.events.emit(Event::StageStarted(format!(
         "looking for {}",
         many(images.len(), "image")
     )));
-    let (found, in_engine) = tokio::join!(inspect::registries(registry, images), engine.images());
     let mut inventory = Inventory {
-        registry: found,
+        registry: inspect::registries(registry, images).await,
         labels: HashMap::new(),
-        engine: in_engine?,
+        engine: resolved.in_engine.clone(),
     };
     let unlabelled = draft.unlabelled(&inventory);
     inventory.labels = inspect::labels(registry, &session.layout, unlabelled).await;

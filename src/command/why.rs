@@ -105,6 +105,10 @@ async fn other_image(
         .get(service)
         .map(|service| &service.docker.image)
         .ok_or_else(|| Failure::usage(format!("there is no service `{service}`")))?;
+    // It may be in any registry.
+    let facts = resolved.engine.facts().await?;
+    let insecure = &facts.insecure_registries;
+    resolved.registry.allow_insecure(insecure);
     let mut asked = Vec::new();
     for image in meant(repository, text) {
         if let Some(labels) = labels(session, resolved, inventory, &image).await? {

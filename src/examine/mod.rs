@@ -156,7 +156,9 @@ impl<'a> Surroundings<'a> {
         let make = || async {
             let insecure = self.engine_state().await.insecure_registries;
             let settings = self.settings.registry.clone();
-            RegistryClient::new(self.http.clone(), settings, insecure)
+            let client = RegistryClient::new(self.http.clone(), settings);
+            client.allow_insecure(&insecure);
+            client
         };
         self.registry.get_or_init(make).await
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::measure::{Contestant, Measured, Ratio, in_turns};
 use crate::platform::Platform;
 use crate::result::{Case, Table, Target, number, spread};
+use crate::size::Size;
 use crate::world::World;
 
 const ROUND_TRIP: Duration = Duration::from_millis(50);
@@ -35,7 +36,8 @@ pub fn run(world: &World) -> Case {
         let floor = platform.folder("floor", size, &images);
         write_tags(world, &platform, &floor, size);
         world.succeed(&mut world.xp(&xp, &["build", "--quiet"]));
-        let compose = (size <= 50).then(|| compose(world, &platform, &parallel, size));
+        let compose = (size <= 50 && world.size() != Size::Tiny)
+            .then(|| compose(world, &platform, &parallel, size));
         for round_trip in [Duration::ZERO, ROUND_TRIP] {
             let rounds = match size {
                 500.. => 3,

@@ -13,6 +13,7 @@ mod images;
 mod main_shell;
 mod own_container;
 mod parcel;
+mod ping;
 mod pipe;
 mod program;
 mod raw;
@@ -21,10 +22,12 @@ mod ssh;
 mod tls;
 mod way;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::models::SystemInfo;
 use bollard::{BollardRequest, Docker};
+use tokio::sync::OnceCell;
 
 pub use archive::{ENGINE_SOCKET, nonce};
 pub use build::ImageBuild;
@@ -92,6 +95,8 @@ pub struct Engine {
     buildkit: bool,
     is_podman: bool,
     sees: Sees,
+    /// What it says of itself, once it was asked.
+    facts: Arc<OnceCell<EngineFacts>>,
     /// Whether it is a Podman whose socket a user owns: it does not say of itself that it is rootless.
     is_of_a_user: bool,
 }
@@ -112,13 +117,19 @@ impl Engine {
             address: address.clone(),
             source: error::innermost(&error).into(),
         };
-        let docker = way
-            .open(REQUEST_TIMEOUT.as_secs())
+        let pinged = match &way {
+            Way::Unix(_) => ping::ping(&way).await,
+            // A connection of its own would be one more login.
+            Way::Tcp(_) | Way::Tls { .. } | Way::Ssh(_) => None,
+        };
+        let version = pinged.as_ref().map(|pinged| &pinged.version);
+        let mut docker = way
+            .open(REQUEST_TIMEOUT.as_secs(), version)
             .map_err(unreachable)?
-            .with_request_modifier(encode_credentials_for_urls)
-            .negotiate_version()
-            .await
-            .map_err(unreachable)?;
+            .with_request_modifier(encode_credentials_for_urls);
+        if pinged.is_none() {
+            docker = docker.negotiate_version().await.map_err(unreachable)?;
+        }
         let version = docker.client_version();
         if (version.major_version, version.minor_version) < OLDEST_API {
             return Err(EngineError::TooOld {
@@ -126,14 +137,17 @@ impl Engine {
                 found: version.to_string(),
             });
         }
-        let facts = docker.version().await.map_err(unreachable)?;
         // Podman answers to the same API, but has no BuildKit session.
-        let is_podman = facts
-            .components
-            .iter()
-            .flatten()
-            .any(|component| component.name.contains("Podman"));
+        let is_podman = match pinged {
+            Some(pinged) => pinged.is_podman,
+            None => {
+                let parts = docker.version().await.map_err(unreachable)?.components;
+                let mut parts = parts.iter().flatten();
+                parts.any(|component| component.name.contains("Podman"))
+            }
+        };
         Ok(Self {
+            facts: Arc::default(),
             docker,
             is_of_a_user: is_podman && is_of_a_user(&address),
             address,
@@ -151,16 +165,18 @@ impl Engine {
 
     /// Returns the engine's description of itself: its insecure registries, whether it is rootless.
     ///
+    /// It takes the engine some time to find out, so it is asked once.
+    ///
     /// # Errors
     ///
     /// Where the engine does not answer.
     pub async fn facts(&self) -> Result<EngineFacts, EngineError> {
-        let info = self
-            .docker
-            .info()
-            .await
-            .map_err(|error| EngineError::new("describe itself", error))?;
-        Ok(EngineFacts::of(&info, self.is_of_a_user))
+        let ask = async || {
+            let info = self.docker.info().await;
+            let info = info.map_err(|error| EngineError::new("describe itself", error))?;
+            Ok(EngineFacts::of(&info, self.is_of_a_user))
+        };
+        self.facts.get_or_try_init(ask).await.cloned()
     }
 
     fn patient(&self) -> Docker {

@@ -18,7 +18,7 @@ use super::{Engine, EngineError};
 /// The longest head of an answer: the engine's has some hundred bytes.
 const LONGEST_HEAD: u64 = 64 * 1024;
 
-type Reader = BufReader<ReadHalf<Box<dyn Connection>>>;
+pub(super) type Reader = BufReader<ReadHalf<Box<dyn Connection>>>;
 
 impl Engine {
     /// Starts a prepared program, and returns what it reads and what its terminal shows.
@@ -70,7 +70,7 @@ impl Engine {
 }
 
 /// Sends a request, and reads the head of the answer; what follows it stays unread.
-async fn ask(
+pub(super) async fn ask(
     reader: &mut Reader,
     writer: &mut WriteHalf<Box<dyn Connection>>,
     request: &str,

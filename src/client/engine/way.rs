@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
+use bollard::{API_DEFAULT_VERSION, BollardRequest, ClientVersion, Docker};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connected, Connection as Described};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -113,10 +113,17 @@ impl Way {
     }
 
     /// Returns the client library's connection, which opens none yet.
-    pub(super) fn open(&self, seconds: u64) -> Result<Docker, bollard::errors::Error> {
+    ///
+    /// `version` is that of the API, where it is known already.
+    pub(super) fn open(
+        &self,
+        seconds: u64,
+        version: Option<&ClientVersion>,
+    ) -> Result<Docker, bollard::errors::Error> {
+        let version = version.unwrap_or(API_DEFAULT_VERSION);
         match self {
             Self::Unix(path) => {
-                Docker::connect_with_unix(&path.to_string_lossy(), seconds, API_DEFAULT_VERSION)
+                Docker::connect_with_unix(&path.to_string_lossy(), seconds, version)
             }
             Self::Tcp(_) | Self::Tls { .. } | Self::Ssh(_) => {
                 // Unlike those of the library it keeps connections, as opening one takes a while.
@@ -129,7 +136,7 @@ impl Way {
                     async move { Ok(client.request(request).await?) }
                 };
                 let name = Some("http://engine");
-                Docker::connect_with_custom_transport(transport, name, seconds, API_DEFAULT_VERSION)
+                Docker::connect_with_custom_transport(transport, name, seconds, version)
             }
         }
     }

@@ -6,7 +6,7 @@ use git2::{
     AutotagOption, FetchOptions, FetchPrune, RemoteCallbacks, RemoteUpdateFlags, Repository,
 };
 
-use super::limits::delay_before_retry;
+use super::limits::{Purpose, delay_before_retry};
 use super::progress::Watch;
 use super::transport::{self, Operation};
 use super::{GitClient, GitError, WorkingCopy};
@@ -84,7 +84,7 @@ pub(super) fn fetch(
     };
     let mut permit = None;
     wait(&mut Box::pin(async {
-        permit = client.shared.limits.acquire(&url).await
+        permit = client.shared.limits.acquire(&url, Purpose::Transfer).await
     }))?;
     let mut failures = 0;
     loop {

@@ -14,30 +14,53 @@ use crate::source::{GitScheme, GitUrl};
 /// A new connection is one TLS handshake, and servers answer many at once.
 const HTTP_CONNECTIONS: usize = 16;
 
+/// A question for references is one small request: how many are asked at once decides how often
+/// the way to the server is waited for.
+const HTTP_QUESTIONS: usize = 64;
+
 /// `sshd` begins to drop connections at ten that are not yet authenticated (`MaxStartups`).
 const SSH_CONNECTIONS: usize = 6;
 
 /// How often a connection that failed is tried again.
 const RETRIES: u32 = 2;
 
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Purpose {
+    /// A list of references.
+    Question,
+    /// Objects.
+    Transfer,
+}
+
 /// The connections of each host.
 #[derive(Default)]
 pub(super) struct Limits {
-    origins: Mutex<HashMap<String, Arc<Semaphore>>>,
+    origins: Mutex<HashMap<(String, Purpose), Arc<Semaphore>>>,
 }
 
 impl Limits {
     /// Waits until the remote's host may be connected to once more.
-    pub(super) async fn acquire(&self, url: &GitUrl) -> Option<OwnedSemaphorePermit> {
-        let connections = match url.scheme() {
-            GitScheme::Http | GitScheme::Https | GitScheme::Git => HTTP_CONNECTIONS,
-            GitScheme::Ssh => SSH_CONNECTIONS,
+    pub(super) async fn acquire(
+        &self,
+        url: &GitUrl,
+        purpose: Purpose,
+    ) -> Option<OwnedSemaphorePermit> {
+        let (connections, purpose) = match url.scheme() {
+            GitScheme::Http | GitScheme::Https if purpose == Purpose::Question => {
+                (HTTP_QUESTIONS, purpose)
+            }
+            GitScheme::Http | GitScheme::Https | GitScheme::Git => {
+                (HTTP_CONNECTIONS, Purpose::Transfer)
+            }
+            // Both count as connections to the one server that counts them.
+            GitScheme::Ssh => (SSH_CONNECTIONS, Purpose::Transfer),
             GitScheme::File => return None,
         };
         let semaphore = {
             let mut origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
             origins
-                .entry(url.origin())
+                .entry((url.origin(), purpose))
                 .or_insert_with(|| Arc::new(Semaphore::new(connections)))
                 .clone()
         };

@@ -3,7 +3,7 @@
 use git2::{Direction, Repository};
 
 use super::error::GitErrorKind;
-use super::limits::delay_before_retry;
+use super::limits::{Purpose, delay_before_retry};
 use super::pkt_line::{Packet, PacketReader, write_delimiter, write_flush, write_line};
 use super::remote_refs::{Advertisement, InvalidRefs};
 use super::transport::http::HttpRemote;
@@ -52,7 +52,7 @@ impl GitClient {
         prefixes.sort();
         prefixes.dedup();
         let url = self.effective_url(url);
-        let _permit = self.shared.limits.acquire(&url).await;
+        let _permit = self.shared.limits.acquire(&url, Purpose::Question).await;
         let mut failures = 0;
         loop {
             let result = match url.scheme() {

@@ -17,8 +17,10 @@ use super::{MANIFEST_TYPES, RegistrySettings};
 use crate::client::http::Http;
 use crate::image::{Digest, ImageReference, ImageRepository, Registry};
 
-/// How many requests are under way at once to one registry.
-const CONNECTIONS: usize = 32;
+/// How many requests are under way at once to one registry. Most are small questions for manifests,
+/// and how many are asked at once decides how often the way to the registry is waited for. With
+/// git's and the engine's own connections it stays below 256 open files.
+const CONNECTIONS: usize = 100;
 
 /// How many uploads are open at once in one registry.
 const UPLOADS: usize = 8;

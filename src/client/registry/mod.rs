@@ -17,7 +17,7 @@ mod push_check;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -73,7 +73,7 @@ struct Shared {
     http: Http,
     settings: RegistrySettings,
     /// The registries that the engine talks to without TLS.
-    insecure: InsecureRegistries,
+    insecure: OnceLock<InsecureRegistries>,
     hosts: Cells<Arc<Host>>,
     credentials: Cells<Option<Credentials>>,
     /// The uploads that are open, to be cancelled even where nobody waits for the answer.
@@ -95,23 +95,34 @@ fn cell<T>(cells: &Cells<T>, registry: &Registry) -> Arc<Cell<T>> {
 
 impl RegistryClient {
     /// Returns a client; nothing is read or asked before the first request.
-    ///
-    /// `insecure` are the registries, besides those on this machine, that may be asked without TLS.
-    pub fn new(
-        http: Http,
-        settings: RegistrySettings,
-        insecure: impl IntoIterator<Item = String>,
-    ) -> Self {
-        let insecure = InsecureRegistries::new(insecure);
+    pub fn new(http: Http, settings: RegistrySettings) -> Self {
         Self {
             shared: Arc::new(Shared {
                 http,
                 settings,
-                insecure,
+                insecure: OnceLock::new(),
                 hosts: Mutex::default(),
                 credentials: Mutex::default(),
                 uploads: TaskTracker::new(),
             }),
+        }
+    }
+
+    /// Says which registries, besides those on this machine, may be asked without TLS. It is said once,
+    /// and before any of them is asked for something.
+    pub fn allow_insecure(&self, registries: &[String]) {
+        let registries = registries.iter().cloned();
+        let insecure = &self.shared.insecure;
+        insecure.get_or_init(|| InsecureRegistries::new(registries));
+    }
+
+    /// Begins to find out how registries are reached; nobody waits for it before the first request.
+    ///
+    /// A failure is kept, and told to whoever asks that registry for something.
+    pub fn approach(&self, registries: impl IntoIterator<Item = Registry>) {
+        for registry in registries {
+            let client = self.clone();
+            tokio::spawn(async move { client.host_of(&registry).await.map(drop) });
         }
     }
 
@@ -294,11 +305,16 @@ impl RegistryClient {
         found.clone().map_err(RegistryError::Known)
     }
 
+    fn may_be_insecure(&self, registry: &Registry) -> bool {
+        let insecure = self.shared.insecure.get();
+        insecure.is_some_and(|insecure| insecure.contains(registry))
+    }
+
     async fn find_host(&self, registry: &Registry) -> Result<Arc<Host>, RegistryError> {
         let credentials = self.credentials(registry).await?;
         let trust = if registry.is_loopback() {
             Trust::Loopback
-        } else if self.shared.insecure.contains(registry) {
+        } else if self.may_be_insecure(registry) {
             Trust::Insecure
         } else {
             Trust::Verified

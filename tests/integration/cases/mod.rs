@@ -50,6 +50,7 @@ mod report_page;
 mod requests;
 mod run;
 mod run_terminal;
+mod scale;
 mod scripts;
 mod small;
 mod status;
@@ -114,6 +115,8 @@ pub fn all() -> Vec<Case> {
         requests::CASES,
         run::CASES,
         run_terminal::CASES,
+        scale::CASES,
+        if scale::is_full() { scale::LONG } else { &[] },
         scripts::CASES,
         status::CASES,
         terminal::CASES,
