@@ -14,11 +14,15 @@ use crate::image::Registry;
 #[derive(Debug, Error)]
 pub enum RegistryError {
     /// The registry does not answer.
-    #[error("the registry {registry} does not answer: {}", root(.why))]
+    #[error("the registry {registry} does not answer {request}: {reason}")]
     Unreachable {
         /// Which.
         registry: Registry,
-        /// Why, without credentials.
+        /// What it was asked.
+        request: String,
+        /// Why, in a few words.
+        reason: String,
+        /// Why, as the library has it, without credentials.
         why: reqwest::Error,
     },
     /// The registry wants other credentials, or any.
@@ -143,7 +147,7 @@ impl Diagnostic for RegistryError {
 
     fn hints(&self) -> Vec<String> {
         let hint = match self {
-            Self::Unreachable { registry, why } => {
+            Self::Unreachable { registry, why, .. } => {
                 let why = crate::error::chain(why).to_lowercase();
                 if why.contains("certificate") || why.contains("unknownissuer") {
                     format!(
