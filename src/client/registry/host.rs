@@ -87,7 +87,15 @@ impl Host {
             (None, Trust::Loopback) => match host.ping().await {
                 // What a server that speaks TLS says to plain HTTP.
                 Err(RegistryError::Status { status, .. }) if status == StatusCode::BAD_REQUEST => {}
-                Err(RegistryError::Unreachable { why, .. }) if !why.is_connect() => {}
+                Err(error) if error.may_be_tls() => {
+                    host.use_tls(http.tls().await.map_err(failed)?.clone());
+                    return match host.ping_once().await {
+                        Ok(()) => Ok(host),
+                        Err(of_tls) if of_tls.is_about_certificate() => Err(of_tls),
+                        // It was plain HTTP after all, and what broke it is what counts.
+                        Err(_) => Err(error),
+                    };
+                }
                 result => return result.map(|()| host),
             },
             // As the engine does it: TLS that nobody checks, else none.

@@ -17,6 +17,8 @@ mod doctor_registry;
 mod editor;
 mod engine_alone;
 mod events;
+mod faults;
+mod faults_engine;
 mod first_hour;
 mod git_export;
 mod git_lfs;
@@ -42,6 +44,7 @@ mod messages;
 mod plain_lines;
 mod plan;
 mod publish;
+mod push_rights;
 mod recipe;
 mod refusals;
 mod remote;
@@ -81,6 +84,8 @@ pub fn all() -> Vec<Case> {
         editor::CASES,
         engine_alone::CASES,
         events::CASES,
+        faults::CASES,
+        faults_engine::CASES,
         first_hour::CASES,
         git_export::CASES,
         git_lfs::CASES,
@@ -106,6 +111,7 @@ pub fn all() -> Vec<Case> {
         plain_lines::CASES,
         plan::CASES,
         publish::CASES,
+        push_rights::CASES,
         recipe::CASES,
         refusals::CASES,
         remote::CASES,
