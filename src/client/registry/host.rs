@@ -15,7 +15,7 @@ use super::error::{RegistryError, message_of};
 use super::send::Expected;
 use super::token::Tokens;
 use crate::client::http::Http;
-use crate::client::retry::retry_after;
+use crate::client::retry::{is_transient_status, retry_after};
 use crate::image::{ImageReference, ImageRepository, Registry};
 
 /// How many requests are under way at once to one registry.
@@ -161,7 +161,7 @@ impl Host {
         let status = answer.status;
         // Such an answer says nothing of what the registry asks for.
         let is_final = status == StatusCode::BAD_REQUEST
-            || status == StatusCode::TOO_MANY_REQUESTS
+            || is_transient_status(status.as_u16())
             || status.is_server_error();
         if is_final {
             return Err(self.refusal(None, answer));

@@ -13,7 +13,7 @@ use crate::cases::small;
 use crate::context::Context;
 use crate::output::Output;
 use crate::repository::GitRepository;
-use crate::world::{Fault, Gateway, GitServerKind, Incoming, Reply};
+use crate::world::{Fault, Gateway, Incoming, Reply};
 use crate::xp::Xp;
 
 pub const CASES: &[Case] = cases![
@@ -113,11 +113,14 @@ const fn failure(
     }
 }
 
+/// How a request is answered, and how often yet.
+type Failing = (fn(&Incoming) -> Reply, usize);
+
 /// Something that xp asks a server, through a gateway that can be told to fail.
 struct Exchange {
     gateway: Gateway,
     /// How it fails now, and how often yet.
-    failing: Arc<Mutex<Option<(fn(&Incoming) -> Reply, usize)>>>,
+    failing: Arc<Mutex<Option<Failing>>>,
     /// The request in words, as a retry tells it.
     request: String,
     /// The exit code where it lasts.
@@ -131,7 +134,7 @@ impl Exchange {
         request: &str,
         concerns: impl Fn(&Incoming) -> bool + Send + Sync + 'static,
     ) -> Self {
-        let failing = Arc::new(Mutex::new(None::<(fn(&Incoming) -> Reply, usize)>));
+        let failing = Arc::new(Mutex::new(None::<Failing>));
         let told = failing.clone();
         let gateway = Gateway::before(upstream, move |incoming| {
             if !concerns(incoming) {
@@ -444,7 +447,6 @@ fn a_date_to_come_back_at_is_kept(t: &Context) {
     let exchange = Exchange::before(t.registry().host(), "HEAD", |it| it.method == "HEAD");
     let _repository = published(t, &exchange);
     // By the server's own clock, which is wrong by thirty years.
-    let date = |seconds: u32| format!("Sun, 06 Nov 1994 08:49:{seconds} GMT");
     *exchange.failing.lock().expect("not poisoned") = Some((
         |_| {
             let headers = vec![
@@ -456,11 +458,7 @@ fn a_date_to_come_back_at_is_kept(t: &Context) {
         1,
     ));
     let plan = t.xp(["plan"]).success();
-    assert!(
-        plan.elapsed >= Duration::from_secs(2),
-        "{} {plan}",
-        date(39)
-    );
+    assert!(plan.elapsed >= Duration::from_secs(2), "{plan}");
     nothing_to_do(&plan);
 }
 
@@ -501,5 +499,4 @@ fn how_often_and_how_long_can_be_said(t: &Context) {
             .stderr_contains(&format!("and not `{value}`"));
     }
     assert_eq!(gateway.requests().len(), 4);
-    _ = t.git_server(GitServerKind::Open);
 }
