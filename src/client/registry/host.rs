@@ -15,7 +15,7 @@ use super::error::{RegistryError, message_of};
 use super::send::Expected;
 use super::token::Tokens;
 use crate::client::http::Http;
-use crate::client::retry::{is_transient_status, retry_after};
+use crate::client::retry::{Trouble, is_transient_status, retry_after};
 use crate::image::{ImageReference, ImageRepository, Registry};
 
 /// How many requests are under way at once to one registry.
@@ -23,6 +23,9 @@ const CONNECTIONS: usize = 32;
 
 /// How many uploads are open at once in one registry.
 const UPLOADS: usize = 8;
+
+/// With what a registry is asked whether it is there.
+const GREETING: &str = "GET /v2/";
 
 /// How far a registry is trusted before it has proved who it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,22 +103,13 @@ impl Host {
             },
             // As the engine does it: TLS that nobody checks, else none.
             (None, Trust::Insecure) => {
-                host.use_tls(http.unverified().await.map_err(failed)?.clone());
-                match host.ping_once().await {
-                    Err(RegistryError::Unreachable { .. }) => {}
-                    Err(_) => return host.ping().await.map(|()| host),
-                    Ok(()) => return Ok(host),
+                let tls = http.unverified().await.map_err(failed)?.clone();
+                let attempts = http.retries().begin(registry.as_str(), GREETING);
+                let (is_tls, answer) = attempts.run(|| host.greet_either_way(&tls)).await?;
+                if is_tls {
+                    host.use_tls(tls);
                 }
-                host.client = http.plain().clone();
-                host.base = format!("http://{address}");
-                match host.ping_once().await {
-                    Err(RegistryError::Unreachable { .. }) => {}
-                    Err(_) => return host.ping().await.map(|()| host),
-                    Ok(()) => return Ok(host),
-                }
-                // Where neither answers, the failure of TLS says more, and it is TLS that is tried again.
-                host.use_tls(http.unverified().await.map_err(failed)?.clone());
-                return host.ping().await.map(|()| host);
+                return host.take_greeting(&answer).map(|()| host);
             }
             (Some((roots, identity)), _) => {
                 host.use_tls(
@@ -144,20 +138,41 @@ impl Host {
         let url = format!("{}/v2/", self.base);
         let request = || self.client.get(&url);
         let registry = self.registry.as_str();
-        let answer = self
-            .exchange(registry, "GET /v2/", Expected::Answer, request)
-            .await?;
-        self.greet(&answer)
+        let answer = self.exchange(registry, GREETING, Expected::Answer, request);
+        self.take_greeting(&answer.await?)
     }
 
-    /// Like [`Host::ping`], but once: where another way is tried next.
+    /// Like [`Host::ping`], but once: where another way was tried before.
     async fn ping_once(&self) -> Result<(), RegistryError> {
         let request = self.client.get(format!("{}/v2/", self.base));
-        let (answer, _) = self.attempt("GET /v2/", Expected::Answer, request).await;
-        self.greet(&answer?)
+        let (answer, _) = self.attempt(GREETING, Expected::Answer, request).await;
+        self.take_greeting(&answer?)
     }
 
-    fn greet(&self, answer: &Answer) -> Result<(), RegistryError> {
+    /// Asks by TLS, and by plain HTTP where nobody answers to that; tells which of them it was.
+    async fn greet_either_way(
+        &self,
+        tls: &Client,
+    ) -> (Result<(bool, Answer), RegistryError>, Option<Trouble>) {
+        let plain = format!("{}/v2/", self.base);
+        let request = tls.get(plain.replacen("http:", "https:", 1));
+        let (of_tls, tls_trouble) = self.attempt(GREETING, Expected::Answer, request).await;
+        let of_tls = match of_tls {
+            Ok(answer) => return (Ok((true, answer)), tls_trouble),
+            Err(error) => error,
+        };
+        let request = self.client.get(&plain);
+        let (of_plain, trouble) = self.attempt(GREETING, Expected::Answer, request).await;
+        match of_plain {
+            Ok(answer) => (Ok((false, answer)), trouble),
+            // Who speaks no TLS at all is a registry of plain HTTP that fails now.
+            Err(error) if tls_trouble.is_none() && trouble.is_some() => (Err(error), trouble),
+            // Where neither answers, the failure of TLS says more.
+            Err(_) => (Err(of_tls), tls_trouble),
+        }
+    }
+
+    fn take_greeting(&self, answer: &Answer) -> Result<(), RegistryError> {
         let status = answer.status;
         // Such an answer says nothing of what the registry asks for.
         let is_final = status == StatusCode::BAD_REQUEST
