@@ -33,6 +33,7 @@ mod help;
 mod image_build;
 mod init;
 mod interrupt;
+mod kill;
 mod local;
 mod lock;
 mod lock_diff;
@@ -97,6 +98,7 @@ pub fn all() -> Vec<Case> {
         image_build::CASES,
         init::CASES,
         interrupt::CASES,
+        kill::CASES,
         local::CASES,
         lock::CASES,
         lock_diff::CASES,

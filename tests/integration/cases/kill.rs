@@ -1,0 +1,107 @@
+//! Runs that are killed at any moment, and simply run again.
+
+use std::fmt;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::case::Case;
+use crate::context::Context;
+use crate::output::Output;
+use crate::random::Random;
+use crate::siege::Siege;
+
+pub const CASES: &[Case] = cases![a_killed_build_is_simply_run_again];
+
+/// How many kills there are in all; `XP_KILL_COUNT` is another number.
+const KILLS: u64 = 12;
+
+/// How many times in a row a run is killed at most, before it is left alone.
+const IN_A_ROW: u64 = 3;
+
+/// One kill: which signal, when, and whether what xp started gets it as well, as by Ctrl-C of a terminal.
+#[derive(Clone, Copy)]
+struct Kill {
+    signal: Signal,
+    after: Duration,
+    whole_group: bool,
+}
+
+impl Kill {
+    fn any(random: &mut Random, within: Duration) -> Self {
+        Self {
+            signal: random.one_of(&[Signal::KILL, Signal::KILL, Signal::INT, Signal::TERM]),
+            after: random.within(within),
+            whole_group: random.below(2) == 0,
+        }
+    }
+}
+
+impl fmt::Display for Kill {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whom = if self.whole_group { "all" } else { "xp" };
+        write!(formatter, "{:?} to {whom} at {:?}", self.signal, self.after)
+    }
+}
+
+/// The number of a variable of the caller's.
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is no number: {text}")),
+    )
+}
+
+fn a_killed_build_is_simply_run_again(t: &Context) {
+    let seed = number("XP_KILL_SEED").unwrap_or_else(Random::any_seed);
+    let count = number("XP_KILL_COUNT").unwrap_or(KILLS);
+    eprintln!("kill: {count} kills, XP_KILL_SEED={seed}");
+    let mut random = Random::new(seed);
+    let mut siege = Siege::new(t);
+    siege.run_undisturbed();
+    // What it takes once base images are there.
+    let duration = siege.run_undisturbed();
+    let mut killed = 0;
+    while killed < count {
+        siege.begin_anew();
+        let mut story = format!("XP_KILL_SEED={seed}, after {killed} kills, of {duration:?}: ");
+        let in_a_row = (1 + random.below(IN_A_ROW)).min(count - killed);
+        for _ in 0..in_a_row {
+            let kill = Kill::any(&mut random, duration);
+            killed += 1;
+            let output = carry_out(&siege, kill);
+            story.push_str(&format!("{kill}; "));
+            let code = output.status.code();
+            if code == Some(130) {
+                siege.demand_stopped(&annotated(output, &story));
+            } else {
+                // What ended before it was killed, or before it could say how it ends.
+                let expected = code == Some(0) || code.is_none();
+                assert!(expected, "{story}\n{output}");
+            }
+        }
+        let again = siege.xp(["build"]).run();
+        let again = annotated(again, &story);
+        assert!(again.status.success(), "{again}");
+        siege.demand_outcome(&again);
+    }
+}
+
+/// Runs a build and kills it.
+fn carry_out(siege: &Siege<'_>, kill: Kill) -> Output {
+    let running = siege.xp(["build"]).spawn();
+    thread::sleep(kill.after);
+    match kill.whole_group {
+        true => running.signal_group(kill.signal),
+        false => running.signal_if_running(kill.signal),
+    }
+    running.wait()
+}
+
+/// Puts before what a run printed what was done to those before it.
+fn annotated(mut output: Output, story: &str) -> Output {
+    output.command = format!("{story}\n{}", output.command);
+    output
+}
