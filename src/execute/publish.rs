@@ -6,12 +6,14 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::Context;
+use super::rival::adopt;
 use super::stop::{StepError, Stop};
 use crate::client::engine::{EngineError, Watcher};
 use crate::client::registry::Credentials;
 use crate::error::{Diagnostic, Exit};
 use crate::event::{Event, Phase, Unit};
 use crate::image::{Digest, ImageReference, Registry, Tag};
+use crate::plan::Rival;
 use crate::record::Measure;
 
 /// How often a push or a pull is begun before its failure is final.
@@ -44,14 +46,24 @@ pub async fn pull(
 
 /// Pushes an image of the engine; what the registry has already is not sent again.
 ///
-/// `replaces` is what the registry has by the same tag.
+/// `replaces` is what the registry has by the same tag. Where it has the image of a rival by now, that one is
+/// taken, and nothing is pushed.
 pub async fn push(
     context: &Context,
     unit: &Unit,
     image: &ImageReference,
     replaces: Option<&Digest>,
+    rival: &Rival,
 ) -> Result<(), Stop> {
-    transfer(context, unit, image, Direction::Push { replaces }).await
+    if adopt(context, unit, image, replaces, rival).await? {
+        return Ok(());
+    }
+    let pushed = transfer(context, unit, image, Direction::Push { replaces }).await;
+    match pushed {
+        // A registry that lets no tag be overwritten may have refused what came second.
+        Err(Stop::Failed(_)) if adopt(context, unit, image, replaces, rival).await? => Ok(()),
+        pushed => pushed,
+    }
 }
 
 /// Gives an image of the engine further names.

@@ -56,6 +56,7 @@ mod small;
 mod status;
 mod terminal;
 mod trains;
+mod two_at_once;
 mod why;
 mod world;
 mod wrapper;
@@ -120,6 +121,7 @@ pub fn all() -> Vec<Case> {
         status::CASES,
         terminal::CASES,
         trains::CASES,
+        two_at_once::CASES,
         why::CASES,
         world::CASES,
         wrapper::CASES,
