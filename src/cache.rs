@@ -178,7 +178,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let own = folder.path().join("own");
         std::thread::scope(|scope| {
-            let claims: Vec<_> = (0..8).map(|_| scope.spawn(|| claim(&own).unwrap())).collect();
+            let claims: Vec<_> = (0..8)
+                .map(|_| scope.spawn(|| claim(&own).unwrap()))
+                .collect();
             assert!(claims.into_iter().all(|claimed| claimed.join().unwrap()));
         });
         assert_eq!(fs::read_dir(&own).unwrap().count(), 2);

@@ -99,7 +99,10 @@ impl FolderBuilder {
                     image: image.clone(),
                     tags: in_registry,
                 });
-                tag_engine(in_engine).into_iter().chain(in_registry).collect()
+                tag_engine(in_engine)
+                    .into_iter()
+                    .chain(in_registry)
+                    .collect()
             }
             Decision::Push => {
                 let names = newest.iter().cloned().collect();

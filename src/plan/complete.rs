@@ -36,13 +36,9 @@ impl Decided<'_> {
         let push = self.draft.options.push;
         for unit in self.builders() {
             let unit_plan = match (&unit, self.folders.get(&unit)) {
-                (_, Some(folder)) => folder.plan(
-                    unit.clone(),
-                    &self.inventory,
-                    builders,
-                    false,
-                    push,
-                ),
+                (_, Some(folder)) => {
+                    folder.plan(unit.clone(), &self.inventory, builders, false, push)
+                }
                 (Unit::External(image), None) => external_plan(image, &self.inventory),
                 (_, None) => continue,
             };

@@ -11,11 +11,13 @@ mod credentials;
 mod decisions;
 mod deploy;
 mod deploy_render;
+mod disk;
 mod docs;
 mod doctor;
 mod doctor_registry;
 mod editor;
 mod engine_alone;
+mod engine_restart;
 mod events;
 mod first_hour;
 mod git_export;
@@ -77,11 +79,13 @@ pub fn all() -> Vec<Case> {
         decisions::CASES,
         deploy::CASES,
         deploy_render::CASES,
+        disk::CASES,
         docs::CASES,
         doctor::CASES,
         doctor_registry::CASES,
         editor::CASES,
         engine_alone::CASES,
+        engine_restart::CASES,
         events::CASES,
         first_hour::CASES,
         git_export::CASES,

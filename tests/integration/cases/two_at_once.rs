@@ -65,7 +65,9 @@ impl<'t> Platform<'t> {
             assert_eq!(tags.len(), 2, "{repository}: {tags:?}");
             assert!(tags.contains(&moving.to_owned()), "{tags:?}");
             assert!(repository != image || tags.contains(&head), "{tags:?}");
-            let digests = tags.iter().map(|tag| registry.manifest_digest(repository, tag));
+            let digests = tags
+                .iter()
+                .map(|tag| registry.manifest_digest(repository, tag));
             let digests: Vec<String> = digests.flatten().collect();
             assert_eq!(digests[0], digests[1], "{repository}: {tags:?}");
             digests[0].clone()
@@ -127,7 +129,10 @@ fn who_comes_second_takes_the_first_ones_images(t: &Context) {
     let second = second.wait();
     assert!(second.status.success(), "{second}");
     assert_eq!(
-        second.stderr.matches("somebody else has just pushed").count(),
+        second
+            .stderr
+            .matches("somebody else has just pushed")
+            .count(),
         2,
         "{second}"
     );
@@ -135,8 +140,10 @@ fn who_comes_second_takes_the_first_ones_images(t: &Context) {
 
     // The engine has the very images of the registry, by all of their names.
     if there.is_private() {
-        for (repository, tag) in [(t.image("zbackend"), "master"), (platform.builder.clone(), "newest")]
-        {
+        for (repository, tag) in [
+            (t.image("zbackend"), "master"),
+            (platform.builder.clone(), "newest"),
+        ] {
             let configuration = &registry.image_manifest(&repository, tag)["config"]["digest"];
             for tag in registry.tags(&repository) {
                 let name = format!("{}/{repository}:{tag}", gateway.host());

@@ -60,9 +60,10 @@ impl Platform {
             "Start",
         );
         let backend = t.git_repo("zbackend");
-        let both = "ARG FRONT\nFROM ${FRONT} AS front\nFROM BUSYBOX\nCOPY --from=front /large /front\n\
+        let both =
+            "ARG FRONT\nFROM ${FRONT} AS front\nFROM BUSYBOX\nCOPY --from=front /large /front\n\
                     COPY . /src\nRUN cat /front /front > /twice\n"
-            .replace("BUSYBOX", busybox);
+                .replace("BUSYBOX", busybox);
         backend.commit(&[("Dockerfile", both.as_str()), ("file", "1\n")], "Start");
         let library = t.git_repo("library");
         let library_commit = library.commit(&[("code", "1\n")], "Start");
@@ -82,8 +83,13 @@ impl Platform {
 
         let builder = t.builder(
             "tools",
-            &format!("FROM {busybox}\nCOPY tool /bin/\nRUN head -c 1000000 /bin/busybox > /weight\n"),
-            &[("tool", "#!/bin/sh\nfor i in 1 2 3 4; do echo $1 $i; sleep 0.05; done\n")],
+            &format!(
+                "FROM {busybox}\nCOPY tool /bin/\nRUN head -c 1000000 /bin/busybox > /weight\n"
+            ),
+            &[(
+                "tool",
+                "#!/bin/sh\nfor i in 1 2 3 4; do echo $1 $i; sleep 0.05; done\n",
+            )],
         );
         t.manifest(&manifest(
             t,
