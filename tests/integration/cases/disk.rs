@@ -314,5 +314,7 @@ fn clocks_that_jumped_change_nothing(t: &Context) {
         t.xp(["build"]).success();
     }
     // The newest run is the one with the highest number, whatever the clock said.
-    t.xp(["logs"]).success().stdout_contains("master in the engine");
+    t.xp(["logs"])
+        .success()
+        .stdout_contains("master in the engine");
 }

@@ -36,6 +36,7 @@ mod image_build;
 mod init;
 mod interrupt;
 mod kill;
+mod kill_commands;
 mod local;
 mod lock;
 mod lock_diff;
@@ -104,6 +105,7 @@ pub fn all() -> Vec<Case> {
         init::CASES,
         interrupt::CASES,
         kill::CASES,
+        kill_commands::CASES,
         local::CASES,
         lock::CASES,
         lock_diff::CASES,

@@ -96,7 +96,9 @@ fn is_half(path: &str) -> bool {
         || is_session
         || name.starts_with(".xp-probe-")
         // Those of xp's own modules stay, as its main one does: who holds one is known to the system alone.
-        || name.ends_with(".lock") && !path.starts_with(".xp/modules/")
+        || name.ends_with(".lock")
+            && !path.starts_with(".xp/modules/")
+            && path != "x-platform.lock"
         || path.contains("/objects/") && !is_object(path)
 }
 
@@ -148,6 +150,6 @@ pub fn own_files(folder: &Path) -> Vec<String> {
     paths
         .filter(|path| !path.starts_with("logs/") && !path.contains("/objects/"))
         // Packs and images are named by what they are made of, times included.
-        .filter(|path| !path.starts_with("labels/"))
+        .filter(|path| !path.starts_with("labels"))
         .collect()
 }
