@@ -109,10 +109,7 @@ async fn hold_up(
     let (sender, mut held) = mpsc::channel::<(Instant, Vec<u8>)>(1024);
     let reading = async move {
         let mut buffer = vec![0; 64 * 1024];
-        loop {
-            let Ok(length @ 1..) = from.read(&mut buffer).await else {
-                break;
-            };
+        while let Ok(length @ 1..) = from.read(&mut buffer).await {
             shared.bytes.fetch_add(length as u64, Ordering::Relaxed);
             let due = Instant::now().max(earliest) + shared.round_trip() / 2;
             if sender.send((due, buffer[..length].to_vec())).await.is_err() {

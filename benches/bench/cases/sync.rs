@@ -27,7 +27,11 @@ pub fn run(world: &World) -> Case {
     let jobs: &[usize] = world.size().of(&[2], &[4, 8, 16], &[2, 4, 8, 16, 32]);
     let mut tables = Vec::new();
     let mut targets = Vec::new();
-    for round_trip in [Duration::ZERO, far] {
+    let near_and_far = [Duration::ZERO, far];
+    let round_trips = world
+        .size()
+        .of(&near_and_far[..1], &near_and_far[..], &near_and_far[..]);
+    for &round_trip in round_trips {
         world.set_round_trip(round_trip);
         let first = many.first(rounds, jobs);
         let again = many.again(rounds, jobs);

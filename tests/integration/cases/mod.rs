@@ -11,12 +11,16 @@ mod credentials;
 mod decisions;
 mod deploy;
 mod deploy_render;
+mod disk;
 mod docs;
 mod doctor;
 mod doctor_registry;
 mod editor;
 mod engine_alone;
+mod engine_restart;
 mod events;
+mod faults;
+mod faults_engine;
 mod first_hour;
 mod git_export;
 mod git_lfs;
@@ -33,6 +37,8 @@ mod help;
 mod image_build;
 mod init;
 mod interrupt;
+mod kill;
+mod kill_commands;
 mod local;
 mod lock;
 mod lock_diff;
@@ -42,6 +48,7 @@ mod messages;
 mod plain_lines;
 mod plan;
 mod publish;
+mod push_rights;
 mod recipe;
 mod refusals;
 mod remote;
@@ -56,6 +63,7 @@ mod small;
 mod status;
 mod terminal;
 mod trains;
+mod two_at_once;
 mod why;
 mod world;
 mod wrapper;
@@ -76,12 +84,16 @@ pub fn all() -> Vec<Case> {
         decisions::CASES,
         deploy::CASES,
         deploy_render::CASES,
+        disk::CASES,
         docs::CASES,
         doctor::CASES,
         doctor_registry::CASES,
         editor::CASES,
         engine_alone::CASES,
+        engine_restart::CASES,
         events::CASES,
+        faults::CASES,
+        faults_engine::CASES,
         first_hour::CASES,
         git_export::CASES,
         git_lfs::CASES,
@@ -98,6 +110,8 @@ pub fn all() -> Vec<Case> {
         image_build::CASES,
         init::CASES,
         interrupt::CASES,
+        kill::CASES,
+        kill_commands::CASES,
         local::CASES,
         lock::CASES,
         lock_diff::CASES,
@@ -107,6 +121,7 @@ pub fn all() -> Vec<Case> {
         plain_lines::CASES,
         plan::CASES,
         publish::CASES,
+        push_rights::CASES,
         recipe::CASES,
         refusals::CASES,
         remote::CASES,
@@ -121,6 +136,7 @@ pub fn all() -> Vec<Case> {
         status::CASES,
         terminal::CASES,
         trains::CASES,
+        two_at_once::CASES,
         why::CASES,
         world::CASES,
         wrapper::CASES,
