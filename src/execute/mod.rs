@@ -11,6 +11,7 @@ mod mark;
 mod publish;
 pub mod reach;
 mod remote;
+mod rival;
 pub mod rollout;
 mod scheduler;
 pub mod session;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use thiserror::Error;
 
 use super::Context;
+use super::rival::adopt;
 use super::stop::{StepError, Stop};
 use super::told::told;
 use crate::client::engine::{EngineError, Watcher};
@@ -13,6 +14,7 @@ use crate::client::retry::Trouble;
 use crate::error::{Diagnostic, Exit};
 use crate::event::{Event, Phase, Unit};
 use crate::image::{Digest, ImageReference, Registry, Tag};
+use crate::plan::Rival;
 use crate::record::Measure;
 
 /// Which way an image goes.
@@ -42,14 +44,24 @@ pub async fn pull(
 
 /// Pushes an image of the engine; what the registry has already is not sent again.
 ///
-/// `replaces` is what the registry has by the same tag.
+/// `replaces` is what the registry has by the same tag. Where it has the image of a rival by now, that one is
+/// taken, and nothing is pushed.
 pub async fn push(
     context: &Context,
     unit: &Unit,
     image: &ImageReference,
     replaces: Option<&Digest>,
+    rival: &Rival,
 ) -> Result<(), Stop> {
-    transfer(context, unit, image, Direction::Push { replaces }).await
+    if adopt(context, unit, image, replaces, rival).await? {
+        return Ok(());
+    }
+    let pushed = transfer(context, unit, image, Direction::Push { replaces }).await;
+    match pushed {
+        // A registry that lets no tag be overwritten may have refused what came second.
+        Err(Stop::Failed(_)) if adopt(context, unit, image, replaces, rival).await? => Ok(()),
+        pushed => pushed,
+    }
 }
 
 /// Gives an image of the engine further names.

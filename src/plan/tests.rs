@@ -458,7 +458,7 @@ fn a_builder_comes_from_the_registry_where_it_can() {
     let plan = platform.plan(&["back"]);
     assert_eq!(
         shown(&plan)[0],
-        "builders/go pull: in the registry, not in the engine [pull]"
+        "builders/go pull: in the registry, not in the engine [pull tag]"
     );
 }
 
@@ -481,14 +481,15 @@ fn a_builder_that_was_never_pushed_is_pushed_with_the_next_build() {
     let mut platform = Platform::new().complete("front");
     let image = platform.plan(&["back"]).units[0].image.to_string();
     let (id, labels) = ("b".to_owned(), HashMap::new());
-    platform
-        .inventory
-        .engine
-        .insert(image, EngineImage { id, labels });
+    let (repository, _) = image.rsplit_once(':').unwrap();
+    let newest = format!("{repository}:newest");
+    let built = EngineImage { id, labels };
+    platform.inventory.engine.insert(image, built.clone());
+    platform.inventory.engine.insert(newest, built);
     let plan = platform.plan(&["back"]);
     assert_eq!(
         shown(&plan)[0],
-        "builders/go push: in the engine, not in the registry [push tag]"
+        "builders/go push: in the engine, not in the registry [tag push tag]"
     );
     let platform = platform.options(|options| options.push = false);
     assert_eq!(
@@ -496,6 +497,20 @@ fn a_builder_that_was_never_pushed_is_pushed_with_the_next_build() {
         "builders/go skip: in the engine []"
     );
     assert!(platform.plan(&["front"]).is_empty(), "no build, no builder");
+}
+
+#[test]
+fn a_builder_whose_run_was_killed_gets_its_name() {
+    let mut platform = Platform::new().complete("front");
+    platform.builder_in_registry = true;
+    let image = platform.plan(&["back"]).units[0].image.to_string();
+    let (id, labels) = ("b".to_owned(), HashMap::new());
+    let built = EngineImage { id, labels };
+    platform.inventory.engine.insert(image, built);
+    assert_eq!(
+        shown(&platform.plan(&["back"]))[0],
+        "builders/go tag: in the engine; to set: newest [tag]"
+    );
 }
 
 #[test]

@@ -194,6 +194,20 @@ impl Diagnostic for EngineError {
         }
     }
 
+    fn lost_engine(&self) -> bool {
+        match self {
+            Self::Broken { .. } | Self::ContainerGone => true,
+            // BuildKit, in its own words: it was told to stop, or its connection broke.
+            Self::Refused { message, .. } => {
+                let message = message.to_lowercase();
+                ["context canceled", "transport is closing", "unavailable"]
+                    .iter()
+                    .any(|word| message.contains(word))
+            }
+            _ => false,
+        }
+    }
+
     fn hints(&self) -> Vec<String> {
         let hint = match self {
             Self::Unreachable { address, source } => {

@@ -11,11 +11,13 @@ mod credentials;
 mod decisions;
 mod deploy;
 mod deploy_render;
+mod disk;
 mod docs;
 mod doctor;
 mod doctor_registry;
 mod editor;
 mod engine_alone;
+mod engine_restart;
 mod events;
 mod faults;
 mod faults_engine;
@@ -35,6 +37,8 @@ mod help;
 mod image_build;
 mod init;
 mod interrupt;
+mod kill;
+mod kill_commands;
 mod local;
 mod lock;
 mod lock_diff;
@@ -58,6 +62,7 @@ mod small;
 mod status;
 mod terminal;
 mod trains;
+mod two_at_once;
 mod why;
 mod world;
 mod wrapper;
@@ -78,11 +83,13 @@ pub fn all() -> Vec<Case> {
         decisions::CASES,
         deploy::CASES,
         deploy_render::CASES,
+        disk::CASES,
         docs::CASES,
         doctor::CASES,
         doctor_registry::CASES,
         editor::CASES,
         engine_alone::CASES,
+        engine_restart::CASES,
         events::CASES,
         faults::CASES,
         faults_engine::CASES,
@@ -102,6 +109,8 @@ pub fn all() -> Vec<Case> {
         image_build::CASES,
         init::CASES,
         interrupt::CASES,
+        kill::CASES,
+        kill_commands::CASES,
         local::CASES,
         lock::CASES,
         lock_diff::CASES,
@@ -124,6 +133,7 @@ pub fn all() -> Vec<Case> {
         status::CASES,
         terminal::CASES,
         trains::CASES,
+        two_at_once::CASES,
         why::CASES,
         world::CASES,
         wrapper::CASES,
