@@ -10,7 +10,7 @@ use crate::image::{Digest, ImageReference};
 use crate::plan::{Rival, Wanted};
 
 /// How long is looked. A registry that takes longer is asked to take the image, and says what is wrong.
-const LOOK: Duration = Duration::from_secs(15);
+const LOOK: Duration = Duration::from_secs(60);
 
 /// Looks whether an image appeared in the registry since the plan was made, and takes it where it is as good as
 /// the engine's own: the engine has it by all its names afterwards. Returns whether it did so.
