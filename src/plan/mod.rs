@@ -30,7 +30,7 @@ mod tests;
 mod variant;
 mod why;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -50,7 +50,7 @@ pub use variant::{ServiceImage, service_images};
 pub use why::Explanation;
 
 use crate::event::Unit;
-use crate::image::{Digest, ImageReference, Tag};
+use crate::image::{Digest, ImageReference, ImageRepository, Tag};
 use crate::manifest::ServiceName;
 use crate::recipe::{Change, Recipe};
 use crate::source::{CommitId, Origin, RefName, ServiceSource, TreeDigest};
@@ -231,6 +231,21 @@ impl Plan {
         };
         self.work()
             .any(|unit| unit.decision == Decision::Tag || unit.steps.iter().any(makes))
+    }
+
+    /// Returns the repositories of registries that get images which are built first: worth to be asked, before
+    /// the work is done, whether they take them. What exists already is pushed at once, and only tells by that.
+    pub fn built_for(&self) -> BTreeSet<ImageRepository> {
+        let builds = |unit: &&UnitPlan| unit.steps.iter().any(|it| matches!(it, Step::Image(_)));
+        let pushed = self
+            .work()
+            .filter(builds)
+            .flat_map(|unit| &unit.steps)
+            .filter_map(|step| match step {
+                Step::Push { image, .. } => Some(image.repository().clone()),
+                _ => None,
+            });
+        pushed.filter(|it| it.registry().is_some()).collect()
     }
 
     /// Tells whether there is nothing to do.

@@ -222,8 +222,7 @@ impl Platform {
             let dockerfile = &mut self.dockerfile.as_bytes();
             hasher.file("Dockerfile", false, dockerfile).unwrap();
             let content = hasher.finish();
-            let repository: crate::image::ImageRepository =
-                format!("builders/{name}").parse().unwrap();
+            let repository: ImageRepository = format!("builders/{name}").parse().unwrap();
             let image = repository
                 .below(self.manifest.registry.as_ref())
                 .tagged(content.tag().unwrap());
@@ -305,6 +304,28 @@ fn the_engine_alone_means_push() {
         shown(&platform.plan(&["front"])),
         ["front skip: in the engine; --no-push []"]
     );
+}
+
+#[test]
+fn only_what_is_built_is_asked_for_before() {
+    let built_for = |platform: Platform| {
+        let plan = platform.plan(&["back"]);
+        let repositories = plan.built_for().into_iter();
+        repositories.map(|it| it.to_string()).collect::<Vec<_>>()
+    };
+    let all = [
+        "r.example.com/x/back",
+        "r.example.com/x/builders/go",
+        "r.example.com/x/front",
+    ];
+    assert_eq!(built_for(Platform::new()), all);
+    // What the engine has is pushed at once, and what only gets tags is not pushed at all.
+    let platform = Platform::new()
+        .engine("front", "", "a")
+        .registry("back", "", "b");
+    assert_eq!(built_for(platform), [""; 0]);
+    let unpushed = Platform::new().options(|options| options.push = false);
+    assert_eq!(built_for(unpushed), [""; 0]);
 }
 
 #[test]

@@ -19,6 +19,8 @@ mod editor;
 mod engine_alone;
 mod engine_restart;
 mod events;
+mod faults;
+mod faults_engine;
 mod first_hour;
 mod git_export;
 mod git_lfs;
@@ -46,6 +48,7 @@ mod messages;
 mod plain_lines;
 mod plan;
 mod publish;
+mod push_rights;
 mod recipe;
 mod refusals;
 mod remote;
@@ -88,6 +91,8 @@ pub fn all() -> Vec<Case> {
         engine_alone::CASES,
         engine_restart::CASES,
         events::CASES,
+        faults::CASES,
+        faults_engine::CASES,
         first_hour::CASES,
         git_export::CASES,
         git_lfs::CASES,
@@ -115,6 +120,7 @@ pub fn all() -> Vec<Case> {
         plain_lines::CASES,
         plan::CASES,
         publish::CASES,
+        push_rights::CASES,
         recipe::CASES,
         refusals::CASES,
         remote::CASES,

@@ -21,7 +21,7 @@ use std::thread;
 pub use access_log::{Mark, Request};
 pub use cluster::{Access, Cluster, Namespace, Outcome, Refusal};
 pub use engine::Engine;
-pub use gateway::{Gateway, Incoming, Reply};
+pub use gateway::{Fault, Gateway, Incoming, Reply};
 pub use git_server::{GitServer, GitServerKind};
 pub use registry::{Registry, RegistryKind};
 pub use server::closed_port;
