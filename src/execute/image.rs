@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::Context;
 use super::bases::registries;
 use super::publish::{credentials_of, tag_engine};
+use super::secrets;
 use super::state::UnitState;
 use super::stop::{StepError, Stop};
 use crate::client::engine::ImageBuild;
@@ -34,6 +35,8 @@ pub async fn build(
             credentials.insert(registry, found);
         }
     }
+    secrets::warn(context, unit, step);
+    let mountable = secrets::read(context, step)?;
     let output = |bytes| {
         context.events.emit(Event::Output {
             unit: unit.clone(),
@@ -62,6 +65,8 @@ pub async fn build(
         fresh: step.fresh,
         name,
         credentials,
+        secrets: mountable.secrets,
+        ssh_agent: mountable.ssh_agent,
     };
     context
         .engine

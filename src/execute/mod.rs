@@ -13,6 +13,7 @@ pub mod reach;
 mod remote;
 pub mod rollout;
 mod scheduler;
+mod secrets;
 pub mod session;
 mod source;
 mod state;
@@ -20,6 +21,7 @@ mod stop;
 pub mod sync;
 mod unit;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use tokio::sync::{Mutex, OnceCell};
@@ -60,6 +62,8 @@ pub struct Context {
     pub folder: PathBuf,
     /// Who runs xp.
     pub caller: Caller,
+    /// The variables of the environment, for secrets of image builds.
+    pub variables: BTreeMap<String, String>,
     /// Set when everything is to stop.
     pub cancel: CancellationToken,
     /// How many units are worked on at once.

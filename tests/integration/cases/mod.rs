@@ -30,6 +30,7 @@ mod git_transports;
 mod git_user_work;
 mod graph;
 mod help;
+mod hostile;
 mod image_build;
 mod init;
 mod interrupt;
@@ -94,6 +95,7 @@ pub fn all() -> Vec<Case> {
         git_user_work::CASES,
         graph::CASES,
         help::CASES,
+        hostile::CASES,
         image_build::CASES,
         init::CASES,
         interrupt::CASES,
