@@ -147,7 +147,9 @@ impl Draft<'_> {
         if !service.docker.secrets.is_empty() {
             inputs.push(Input {
                 name: "docker.secrets".to_owned(),
-                value: InputValue::List(service.docker.secrets.keys().map(String::as_str).collect()),
+                value: InputValue::List(
+                    service.docker.secrets.keys().map(String::as_str).collect(),
+                ),
             });
         }
         if service.docker.ssh {

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use bollard::{BollardRequest, body_try_stream};
 use bollard::moby::buildkit::v1::StatusResponse;
 use bollard::models::{BuildInfo, BuildInfoAux};
 use bollard::query_parameters::BuildImageOptionsBuilder;
+use bollard::{BollardRequest, body_try_stream};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 
@@ -101,7 +101,11 @@ impl Engine {
             engine = engine.with_request_modifier(by_buildkit);
         } else {
             let credentials = credentials.into_iter();
-            in_header = Some(credentials.map(|(name, it)| (name, to_engine(it))).collect());
+            in_header = Some(
+                credentials
+                    .map(|(name, it)| (name, to_engine(it)))
+                    .collect(),
+            );
         }
 
         // The context's own error is the cause; the engine only sees a request that broke off.
@@ -119,11 +123,8 @@ impl Engine {
                 Err(told)
             }
         });
-        let mut stream = Box::pin(engine.build_image(
-            options.build(),
-            in_header,
-            Some(body_try_stream(body)),
-        ));
+        let mut stream =
+            Box::pin(engine.build_image(options.build(), in_header, Some(body_try_stream(body))));
         let mut log = BuildLog::default();
         let mut told = 0;
         let mut tell = || {

@@ -11,7 +11,12 @@ pub fn dockerignore(bytes: &[u8]) {
     let Ok(patterns) = Dockerignore::parse(text) else {
         return;
     };
-    for (folder, file) in [("a", "a/b"), ("a/b", "a/b/c.txt"), ("Ü", "Ü/ "), ("*", "*/[x]")] {
+    for (folder, file) in [
+        ("a", "a/b"),
+        ("a/b", "a/b/c.txt"),
+        ("Ü", "Ü/ "),
+        ("*", "*/[x]"),
+    ] {
         let is_lost = patterns.excludes(folder) && !patterns.may_keep_below(folder);
         assert!(!is_lost || patterns.excludes(file), "{file} is lost");
     }

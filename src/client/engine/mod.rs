@@ -175,7 +175,10 @@ impl Engine {
                 "the engine is Podman, which has no session of BuildKit's",
                 "name a Docker Engine by DOCKER_HOST",
             )),
-            (false, false) => Some(("DOCKER_BUILDKIT=0 turns BuildKit off", "unset DOCKER_BUILDKIT")),
+            (false, false) => Some((
+                "DOCKER_BUILDKIT=0 turns BuildKit off",
+                "unset DOCKER_BUILDKIT",
+            )),
         }
     }
 

@@ -91,11 +91,15 @@ impl Session {
         }
         let mut headers = format!("Upgrade: h2c\r\nX-Docker-Expose-Session-Uuid: {id}\r\n");
         for method in methods {
-            headers.push_str(&format!("X-Docker-Expose-Session-Grpc-Method: /{method}\r\n"));
+            headers.push_str(&format!(
+                "X-Docker-Expose-Session-Grpc-Method: /{method}\r\n"
+            ));
         }
         let Answer { reader, writer } = engine.upgrade("/session", &headers, "", action).await?;
         let connection = EngineEnd(tokio::io::join(reader, writer));
-        let ssh = offered.ssh_agent.map(|socket| SshServer::new(SshAgent { socket }));
+        let ssh = offered
+            .ssh_agent
+            .map(|socket| SshServer::new(SshAgent { socket }));
         let (open, ended) = oneshot::channel();
         tokio::spawn(
             Server::builder()
@@ -258,9 +262,7 @@ impl Secrets for KnownSecrets {
         let id = &request.get_ref().id;
         match self.0.get(id) {
             Some(SecretValue(data)) => Ok(Response::new(GetSecretResponse { data: data.clone() })),
-            None => Err(Status::not_found(format!(
-                "`docker.secrets` has no `{id}`"
-            ))),
+            None => Err(Status::not_found(format!("`docker.secrets` has no `{id}`"))),
         }
     }
 }

@@ -39,6 +39,9 @@ fn packets<'b>(chunks: impl Iterator<Item = &'b [u8]>) -> Option<Vec<Packet>> {
 fn check(refs: &RemoteRefs) {
     _ = refs.head();
     for name in refs.names() {
-        assert!(refs.commit(name).is_some(), "{name:?} is listed without a commit");
+        assert!(
+            refs.commit(name).is_some(),
+            "{name:?} is listed without a commit"
+        );
     }
 }

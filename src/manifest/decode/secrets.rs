@@ -17,8 +17,9 @@ pub(super) fn secrets(cx: &mut Context, value: &Value) -> BTreeMap<String, Secre
         if !id.starts_with(|c: char| c.is_ascii_alphanumeric()) || !id.chars().all(is_allowed) {
             let message = format!("`{id}` cannot name a secret");
             cx.report(
-                Problem::at(entry.key_span.first_line(cx.text), message)
-                    .help("letters, digits, `.`, `_` and `-` are allowed, and a letter or digit first"),
+                Problem::at(entry.key_span.first_line(cx.text), message).help(
+                    "letters, digits, `.`, `_` and `-` are allowed, and a letter or digit first",
+                ),
             );
         }
         if let Some(source) = source(cx, &value) {
@@ -31,7 +32,10 @@ pub(super) fn secrets(cx: &mut Context, value: &Value) -> BTreeMap<String, Secre
 fn source(cx: &mut Context, value: &Value) -> Option<SecretSource> {
     // A secret that stands in the manifest is none.
     if let Kind::Scalar { .. } = value.node.kind {
-        let message = format!("{} says where the secret comes from, not what it is", value.subject());
+        let message = format!(
+            "{} says where the secret comes from, not what it is",
+            value.subject()
+        );
         cx.report(
             Problem::at(value.place().first_line(cx.text), message)
                 .help("write `{env: NAME}` for a variable, or `{file: PATH}` for a file"),
@@ -63,7 +67,9 @@ fn source(cx: &mut Context, value: &Value) -> Option<SecretSource> {
 fn variable(text: &str) -> Result<String, String> {
     match is_variable(text) {
         true => Ok(text.to_owned()),
-        false => Err(format!("`{text}` cannot name a variable of the environment")),
+        false => Err(format!(
+            "`{text}` cannot name a variable of the environment"
+        )),
     }
 }
 
@@ -78,7 +84,9 @@ fn file(text: &str) -> Result<String, String> {
         return Err(format!("`{text}` is a folder; a secret is a file"));
     }
     if text.starts_with('~') && !text.starts_with("~/") {
-        return Err(format!("`{text}` names the home folder of somebody else; only `~/` is known"));
+        return Err(format!(
+            "`{text}` names the home folder of somebody else; only `~/` is known"
+        ));
     }
     Ok(text.to_owned())
 }
@@ -92,7 +100,9 @@ pub(super) fn ssh(cx: &mut Context, value: &Value) -> Option<bool> {
     for item in value.items(cx) {
         let known = |text: &str| match text {
             "default" => Ok(true),
-            _ => Err(format!("`{text}` is no agent that xp forwards; `default` is")),
+            _ => Err(format!(
+                "`{text}` is no agent that xp forwards; `default` is"
+            )),
         };
         forwards |= item.parse_with(cx, known)?;
     }

@@ -107,13 +107,23 @@ fn names_of_gits_own_in_a_tree_write_nothing(t: &Context) {
             let output = output.stderr_contains("error: zbackend: ");
             let output = output.stderr_contains("path");
             let is_folder = name == "." || name == "..";
-            assert!(is_folder || !t.exists(&format!(".xp/build/zbackend/{name}")), "{output}");
+            assert!(
+                is_folder || !t.exists(&format!(".xp/build/zbackend/{name}")),
+                "{output}"
+            );
         }
-        assert!(t.engine().image(&format!("{}:{commit}", t.image("zbackend"))).is_none());
+        assert!(
+            t.engine()
+                .image(&format!("{}:{commit}", t.image("zbackend")))
+                .is_none()
+        );
         for folder in [t.dir(), t.folder().to_owned()] {
             assert!(!folder.join("outside").exists() && !folder.join("ran").exists());
         }
-        for own in files_below(&t.dir()).iter().filter(|path| path.ends_with("post-checkout")) {
+        for own in files_below(&t.dir())
+            .iter()
+            .filter(|path| path.ends_with("post-checkout"))
+        {
             let path = own.display().to_string();
             assert!(path.contains("git~1"), "{path} was written");
         }
@@ -131,11 +141,24 @@ fn a_name_that_is_a_link_and_a_folder_leads_nowhere(t: &Context) {
     // A tree lists a name once, and git's own writer sees to it. This one does not, in both orders, and
     // in two spellings that a file system may take for one.
     for entries in [
-        [("120000", "a", link.as_str()), ("40000", "a", inner.as_str())],
-        [("40000", "a", inner.as_str()), ("120000", "a", link.as_str())],
-        [("120000", "A", link.as_str()), ("40000", "a", inner.as_str())],
+        [
+            ("120000", "a", link.as_str()),
+            ("40000", "a", inner.as_str()),
+        ],
+        [
+            ("40000", "a", inner.as_str()),
+            ("120000", "a", link.as_str()),
+        ],
+        [
+            ("120000", "A", link.as_str()),
+            ("40000", "a", inner.as_str()),
+        ],
     ] {
-        let all = [&[("100644", "Dockerfile", dockerfile.as_str())], &entries[..]].concat();
+        let all = [
+            &[("100644", "Dockerfile", dockerfile.as_str())],
+            &entries[..],
+        ]
+        .concat();
         let whole = tree(&remote, &all);
         commit_of_tree(&remote, "odd", &whole);
         t.platform(&[Service::new("zbackend", remote.url_http()).reference("odd")]);
@@ -153,13 +176,22 @@ fn links_of_a_commit_are_not_followed(t: &Context) {
     fs::create_dir(&outside).expect("a folder");
     fs::write(outside.join("secret"), "c4nary").expect("a file");
     // What xp itself reads of a commit, where it is a link to what only this machine has.
-    for name in [".dockerignore", "Dockerfile", ".gitattributes", ".lfsconfig", ".gitmodules"] {
+    for name in [
+        ".dockerignore",
+        "Dockerfile",
+        ".gitattributes",
+        ".lfsconfig",
+        ".gitmodules",
+    ] {
         let remote = t.built_repo(&format!("z{}", name.trim_start_matches('.').to_lowercase()));
         // By hand: git itself adds no `.gitmodules` that is a link.
         let target = outside.join("secret").display().to_string();
         let link = object(&remote, "blob", target.as_bytes());
         let dockerfile = remote.server_git(&["rev-parse", "master:Dockerfile"]);
-        let mut entries = vec![("120000", name, link.as_str()), ("100644", "Dockerfile", &dockerfile)];
+        let mut entries = vec![
+            ("120000", name, link.as_str()),
+            ("100644", "Dockerfile", &dockerfile),
+        ];
         entries.dedup_by_key(|entry| entry.1);
         entries.sort_by_key(|entry| entry.1);
         let whole = tree(&remote, &entries);
@@ -169,7 +201,10 @@ fn links_of_a_commit_are_not_followed(t: &Context) {
         let output = t.xp(["build", "-v"]).run();
         let is_needed = name == "Dockerfile" || name == ".dockerignore";
         let code = output.status.code();
-        assert!(code == Some(0) && !is_needed || matches!(code, Some(1 | 3)), "{name}: {output}");
+        assert!(
+            code == Some(0) && !is_needed || matches!(code, Some(1 | 3)),
+            "{name}: {output}"
+        );
         output.does_not_contain("c4nary");
         fs::remove_dir_all(t.dir().join("src")).ok();
     }
@@ -179,9 +214,18 @@ fn links_of_a_commit_are_not_followed(t: &Context) {
 fn a_submodules_name_is_no_path(t: &Context) {
     let (lib, remote) = (t.git_repo("lib"), t.built_repo("zbackend"));
     let commit = lib.commit(&[("x", "1\n")], "First");
-    for name in ["../../../../outside", "a/../../../../outside", "/outside", ".", "x\\..\\..\\y"] {
+    for name in [
+        "../../../../outside",
+        "a/../../../../outside",
+        "/outside",
+        ".",
+        "x\\..\\..\\y",
+    ] {
         remote.add_submodule("lib", "../lib.git", &commit);
-        let modules = format!("[submodule \"{}\"]\n\tpath = lib\n\turl = ../lib.git\n", name.replace('\\', "\\\\"));
+        let modules = format!(
+            "[submodule \"{}\"]\n\tpath = lib\n\turl = ../lib.git\n",
+            name.replace('\\', "\\\\")
+        );
         let head = remote.commit(&[(".gitmodules", &modules)], name);
         t.platform(&[Service::new("zbackend", remote.url_http()).git("submodules: true")]);
         let build = t.xp(["build"]).run();
@@ -219,7 +263,9 @@ fn a_branch_that_is_shell_code_is_a_name(t: &Context) {
         // Git itself would not make one that begins with a dash.
         let tree = app.repository.server_git(&["rev-parse", "master^{tree}"]);
         commit_of_tree(&app.repository, &branch, &tree);
-        let build = t.xp(["build", "--force", "--verbose"]).arg(format!("--branch={branch}"));
+        let build = t
+            .xp(["build", "--force", "--verbose"])
+            .arg(format!("--branch={branch}"));
         let build = build.run();
         if branch.starts_with('-') {
             let build = build.stderr_contains("starts with `-`");
@@ -230,10 +276,21 @@ fn a_branch_that_is_shell_code_is_a_name(t: &Context) {
         assert_eq!(app.read("branch"), format!("{branch}\n{branch}\n"));
         // Where it fails, what a person may copy is one word, too.
         app.set_scripts("env: {BRANCH: '${{ service.branch }}'}", &["exit 3"]);
-        let failed = t.xp(["build", "--force"]).arg(format!("--branch={branch}")).failure(1);
+        let failed = t
+            .xp(["build", "--force"])
+            .arg(format!("--branch={branch}"))
+            .failure(1);
         let by_hand = failed.stderr_contains("by hand:\n").stderr;
-        let line = by_hand.split("by hand:\n").nth(1).expect("it was found").to_owned();
-        let words = line.split("\n\n").next().unwrap_or_default().replace("docker run", "printf '%s\\n'");
+        let line = by_hand
+            .split("by hand:\n")
+            .nth(1)
+            .expect("it was found")
+            .to_owned();
+        let words = line
+            .split("\n\n")
+            .next()
+            .unwrap_or_default()
+            .replace("docker run", "printf '%s\\n'");
         let printed = process::run(Command::new("sh").args(["-c", &words]));
         let printed = process::text(&printed.stdout);
         assert!(printed.contains(&branch), "{branch}: {printed}\n{words}");
@@ -251,8 +308,21 @@ fn a_branch_that_is_shell_code_is_a_name(t: &Context) {
 fn a_service_is_no_path(t: &Context) {
     let remote = t.built_repo("zbackend");
     for name in [
-        "../outside", "..", ".", "a/b", "/outside", ".git", "-rf", "a\\b", "a b", "a\nb", "a\u{1b}[2J",
-        "${{ service.name }}", "$(id)", "ünïcode", "",
+        "../outside",
+        "..",
+        ".",
+        "a/b",
+        "/outside",
+        ".git",
+        "-rf",
+        "a\\b",
+        "a b",
+        "a\nb",
+        "a\u{1b}[2J",
+        "${{ service.name }}",
+        "$(id)",
+        "ünïcode",
+        "",
     ] {
         let service = json!({
             "dir": "src/x",
@@ -262,7 +332,10 @@ fn a_service_is_no_path(t: &Context) {
         let mut services = serde_json::Map::new();
         services.insert(name.to_owned(), service);
         t.manifest(&json!({ "services": services }).to_string());
-        let output = t.xp(["build"]).failure(2).stderr_contains("x-platform.yml:1:");
+        let output = t
+            .xp(["build"])
+            .failure(2)
+            .stderr_contains("x-platform.yml:1:");
         assert!(!output.to_string().contains('\x1b'), "{output}");
         assert!(!t.exists("src") && !t.exists(".xp/build"), "{output}");
         assert!(!t.folder().join("outside").exists(), "{output}");
@@ -286,12 +359,29 @@ fn is_still(output: &Output) {
 }
 
 fn nothing_steers_the_terminal(t: &Context) {
-    let app = App::with_scripts(t, "", &["printf \"$(cat title)\"; cat title", "cat title >&2; exit 1"]);
-    app.repository.commit(&[("title", ESCAPES), (&format!("name{ESCAPES}"), "1")], ESCAPES);
+    let app = App::with_scripts(
+        t,
+        "",
+        &[
+            "printf \"$(cat title)\"; cat title",
+            "cat title >&2; exit 1",
+        ],
+    );
+    app.repository.commit(
+        &[("title", ESCAPES), (&format!("name{ESCAPES}"), "1")],
+        ESCAPES,
+    );
     app.repository.git(&["config", "user.name", ESCAPES]);
     for arguments in [
-        &["plan"][..], &["build", "-v"], &["logs"], &["sync"], &["status", "-v"], &["why", "app"], &["lock", "-v"],
-        &["runs"], &["graph"],
+        &["plan"][..],
+        &["build", "-v"],
+        &["logs"],
+        &["sync"],
+        &["status", "-v"],
+        &["why", "app"],
+        &["lock", "-v"],
+        &["runs"],
+        &["graph"],
     ] {
         let mut xp = t.xp([]);
         for argument in arguments {
@@ -306,11 +396,21 @@ fn nothing_steers_the_terminal(t: &Context) {
     // A file of a working copy is named where it is told what differs.
     let file = t.dir().join("src/app").join(format!("new{ESCAPES}"));
     fs::write(file, "1").expect("a file");
-    for arguments in [["status", "-v"], ["plan", "--local"], ["build", "--local"], ["sync", "-v"]] {
+    for arguments in [
+        ["status", "-v"],
+        ["plan", "--local"],
+        ["build", "--local"],
+        ["sync", "-v"],
+    ] {
         is_still(&t.xp(arguments).run());
     }
     // The manifest's own text is quoted in its errors.
-    for (key, value) in [("dirr", "x"), ("dir", ESCAPES), (ESCAPES, "x"), ("timeout", ESCAPES)] {
+    for (key, value) in [
+        ("dirr", "x"),
+        ("dir", ESCAPES),
+        (ESCAPES, "x"),
+        ("timeout", ESCAPES),
+    ] {
         let service = json!({ key: value, "git": {"remote": ESCAPES, "reference": ESCAPES} });
         t.manifest(&json!({ "services": { "app": service } }).to_string());
         is_still(&t.xp(["plan"]).failure(2));
@@ -325,7 +425,8 @@ fn nothing_steers_the_terminal(t: &Context) {
 fn a_registrys_words_are_shown_as_words(t: &Context) {
     for status in [400, 401, 403, 404, 418, 500] {
         let gateway = Gateway::alone(move |incoming| {
-            let body = json!({"errors": [{"code": "X", "message": format!("{ESCAPES}\nhint: rm -rf /")}]});
+            let body =
+                json!({"errors": [{"code": "X", "message": format!("{ESCAPES}\nhint: rm -rf /")}]});
             match incoming.path.as_str() {
                 "/v2/" => Reply::json(200, "{}"),
                 _ => Reply::json(status, &body.to_string()),
@@ -354,7 +455,10 @@ fn a_git_servers_words_are_shown_as_words(t: &Context) {
             let kind = "application/x-git-upload-pack-advertisement".to_owned();
             Reply::Answer(status, vec![("Content-Type", kind)], body.clone())
         });
-        t.platform(&[Service::new("zbackend", format!("http://{}/x.git", gateway.host()))]);
+        t.platform(&[Service::new(
+            "zbackend",
+            format!("http://{}/x.git", gateway.host()),
+        )]);
         is_still(&t.xp(["plan", "-v"]).failure(3));
     }
 }
@@ -364,7 +468,10 @@ fn a_server_that_redirects_learns_no_login(t: &Context) {
     let real = t.git_server(GitServerKind::Open).url("", "");
     for target in [
         format!("{real}{}", "x.git/info/refs?service=git-upload-pack"),
-        format!("file://{}/info/refs?service=git-upload-pack", remote.path().display()),
+        format!(
+            "file://{}/info/refs?service=git-upload-pack",
+            remote.path().display()
+        ),
         "ssh://-oProxyCommand=id/x/info/refs?service=git-upload-pack".to_owned(),
         "ext::sh/info/refs?service=git-upload-pack".to_owned(),
     ] {
@@ -375,7 +482,10 @@ fn a_server_that_redirects_learns_no_login(t: &Context) {
             notes.lock().expect("not poisoned").push_str(header);
             Reply::status(404)
         });
-        let target = target.replace(real.trim_end_matches('/'), &format!("http://{}", thief.host()));
+        let target = target.replace(
+            real.trim_end_matches('/'),
+            &format!("http://{}", thief.host()),
+        );
         let server = Gateway::alone(move |incoming| match incoming.method.as_str() {
             "GET" => Reply::Answer(302, vec![("Location", target.clone())], String::new()),
             _ => Reply::status(404),
@@ -391,7 +501,8 @@ fn a_server_that_redirects_learns_no_login(t: &Context) {
 fn teamcity_runs_no_command_of_a_commit(t: &Context) {
     let evil = "##teamcity[setParameter name='x' value='y']";
     let app = App::with_scripts(t, "", &["cat title", "cat title >&2; exit 1"]);
-    app.repository.commit(&[("title", &format!("{evil}\n  {evil}\nx{evil}\n"))], evil);
+    app.repository
+        .commit(&[("title", &format!("{evil}\n  {evil}\nx{evil}\n"))], evil);
     let build = app.build().env("TEAMCITY_VERSION", "2024.1").failure(1);
     let text = format!("{}{}", build.stdout, build.stderr);
     assert!(!text.contains("##teamcity[setParameter"), "{build}");

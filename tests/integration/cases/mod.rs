@@ -1,8 +1,10 @@
 //! The tests, by subject.
 
+mod build_secrets;
 mod builder;
 mod builder_images;
 mod by_hand;
+mod canaries;
 mod ci;
 mod cluster;
 mod completions;
@@ -67,7 +69,9 @@ pub fn all() -> Vec<Case> {
     [
         builder::CASES,
         builder_images::CASES,
+        build_secrets::CASES,
         by_hand::CASES,
+        canaries::CASES,
         ci::CASES,
         cluster::CASES,
         completions::CASES,

@@ -42,7 +42,9 @@ impl Ssh for SshAgent {
     ) -> Result<Response<Self::ForwardAgentStream>, Status> {
         let agent = UnixStream::connect(&self.socket).await.map_err(|error| {
             let socket = self.socket.display();
-            Status::unavailable(format!("the ssh agent at {socket} does not answer: {error}"))
+            Status::unavailable(format!(
+                "the ssh agent at {socket} does not answer: {error}"
+            ))
         })?;
         let (answers, mut questions) = agent.into_split();
         let mut asked = request.into_inner();
