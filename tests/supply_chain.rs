@@ -26,12 +26,18 @@ const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 const TWICE: &[(&str, &str)] = &[
     ("base64", "xp and bollard are a version apart"),
     ("getrandom", "ring has an older one than tempfile"),
-    ("syn", "macros of two generations; nothing of it is in the program"),
+    (
+        "syn",
+        "macros of two generations; nothing of it is in the program",
+    ),
 ];
 
 /// Crates that must not be in it, and why.
 const BANNED: &[(&str, &str)] = &[
-    ("openssl-sys", "TLS is rustls, which needs no library of the system"),
+    (
+        "openssl-sys",
+        "TLS is rustls, which needs no library of the system",
+    ),
     ("native-tls", "as openssl-sys"),
     ("aws-lc-sys", "ring is rustls' provider here: one is enough"),
     ("libssh2-sys", "ssh is the system's own"),
@@ -40,17 +46,31 @@ const BANNED: &[(&str, &str)] = &[
 
 fn packages() -> Vec<Value> {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--locked", "--filter-platform"])
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--locked",
+            "--filter-platform",
+        ])
         .arg("x86_64-unknown-linux-gnu")
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .expect("cargo");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let nodes = metadata["resolve"]["nodes"].as_array().expect("a list");
-    let used: BTreeSet<&str> = nodes.iter().filter_map(|node| node["id"].as_str()).collect();
+    let used: BTreeSet<&str> = nodes
+        .iter()
+        .filter_map(|node| node["id"].as_str())
+        .collect();
     let packages = metadata["packages"].as_array().expect("a list").iter();
-    let packages = packages.filter(|package| used.contains(package["id"].as_str().unwrap_or_default()));
+    let packages =
+        packages.filter(|package| used.contains(package["id"].as_str().unwrap_or_default()));
     let packages: Vec<Value> = packages.cloned().collect();
     assert!(packages.len() > 100, "the crates were not found");
     packages
@@ -67,7 +87,9 @@ fn crates_are_what_they_may_be() {
     for package in packages() {
         let (name, licence) = (text(&package, "name"), text(&package, "license"));
         if !is_allowed(licence) {
-            broken.push(format!("{name} has the licence `{licence}`, which is not on the list"));
+            broken.push(format!(
+                "{name} has the licence `{licence}`, which is not on the list"
+            ));
         }
         let is_own = name == "x-platform";
         if !is_own && text(&package, "source") != CRATES_IO {
@@ -92,7 +114,10 @@ fn crates_are_what_they_may_be() {
 
 /// Tells whether an expression such as `(MIT OR X) AND ISC` can be met by licences of the list.
 fn is_allowed(expression: &str) -> bool {
-    let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
+    let spaced = expression
+        .replace('/', " OR ")
+        .replace('(', " ( ")
+        .replace(')', " ) ");
     let words: Vec<&str> = spaced.split_whitespace().collect();
     let mut rest = words.as_slice();
     let allowed = any_of(&mut rest);
@@ -135,10 +160,24 @@ fn one(words: &mut &[&str]) -> Option<bool> {
 
 #[test]
 fn expressions_of_licences_are_read() {
-    for allowed in ["MIT", "MIT/X", "X OR (ISC AND MIT)", "Apache-2.0 WITH LLVM-exception OR X"] {
+    for allowed in [
+        "MIT",
+        "MIT/X",
+        "X OR (ISC AND MIT)",
+        "Apache-2.0 WITH LLVM-exception OR X",
+    ] {
         assert!(is_allowed(allowed), "{allowed}");
     }
-    for refused in ["", "X", "MIT AND X", "(MIT", "MIT MIT", "X OR (ISC AND Y)", "MIT OR", "GPL-3.0"] {
+    for refused in [
+        "",
+        "X",
+        "MIT AND X",
+        "(MIT",
+        "MIT MIT",
+        "X OR (ISC AND Y)",
+        "MIT OR",
+        "GPL-3.0",
+    ] {
         assert!(!is_allowed(refused), "{refused}");
     }
 }
@@ -148,10 +187,20 @@ fn expressions_of_licences_are_read() {
 fn unsafe_code_has_a_reason() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let manifest = fs::read_to_string(root.join("Cargo.toml")).expect("a manifest");
-    assert!(manifest.contains("\nunsafe_code = \"deny\"\n"), "the lint is gone");
+    assert!(
+        manifest.contains("\nunsafe_code = \"deny\"\n"),
+        "the lint is gone"
+    );
     let mut opened = 0;
-    for entry in walkdir::WalkDir::new(root.join("src")).into_iter().flatten() {
-        if entry.path().extension().is_none_or(|extension| extension != "rs") {
+    for entry in walkdir::WalkDir::new(root.join("src"))
+        .into_iter()
+        .flatten()
+    {
+        if entry
+            .path()
+            .extension()
+            .is_none_or(|extension| extension != "rs")
+        {
             continue;
         }
         let code = fs::read_to_string(entry.path()).expect("a source");
@@ -165,5 +214,8 @@ fn unsafe_code_has_a_reason() {
             assert!(attribute.contains("reason = \""), "{path}: {attribute}");
         }
     }
-    assert_eq!(opened, 1, "the registration of git's transports is the one place");
+    assert_eq!(
+        opened, 1,
+        "the registration of git's transports is the one place"
+    );
 }

@@ -243,6 +243,36 @@ mod tests {
     }
 
     #[test]
+    fn a_build_has_its_secrets_by_their_names() {
+        let manifest = crate::manifest::parse(
+            "services: {a: {dir: a, git: {remote: 'h:x'}, docker: {image: a, secrets: {f: {file: 'a, b'}, n: {env: N}}}}}",
+            Path::new("x-platform.yml"),
+        );
+        let services = manifest.unwrap().services;
+        let secrets = services.values().next().unwrap().docker.secrets.clone();
+        let step = ImageStep {
+            root: "/p".into(),
+            context: "/p".into(),
+            left_out: None,
+            dockerfile: "/p/Dockerfile".into(),
+            target: None,
+            args: BTreeMap::new(),
+            args_by_hand: BTreeMap::new(),
+            secrets,
+            ssh: true,
+            labels: BTreeMap::new(),
+            commit_time: None,
+            fresh: false,
+            names: Vec::new(),
+        };
+        assert_eq!(
+            image(&step, Path::to_path_buf, |file| Path::new("/m").join(file)),
+            "DOCKER_BUILDKIT=1 docker build --secret 'id=f,\"src=/m/a, b\"' --secret id=n,env=N \
+             --ssh default /p"
+        );
+    }
+
+    #[test]
     fn files_stay_the_callers() {
         let mut spec = spec();
         spec.user = (0, 0);

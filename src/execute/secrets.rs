@@ -1,7 +1,10 @@
 //! What a Dockerfile may mount and no image keeps: secrets, and the ssh agent.
 
 use std::collections::BTreeMap;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
 
 use super::Context;
 use super::stop::StepError;
@@ -10,6 +13,8 @@ use crate::event::{Event, Unit};
 use crate::init::may_be_secret;
 use crate::manifest::SecretSource;
 use crate::plan::{ImageStep, Step};
+
+const START_AN_AGENT: &str = "start one by `eval $(ssh-agent)`, and give it your key by `ssh-add`";
 
 /// What the instructions of one build may mount.
 pub struct Mountable {
@@ -47,12 +52,22 @@ pub fn read(context: &Context, step: &ImageStep) -> Result<Mountable, StepError>
     }
     let ssh_agent = match (step.ssh, &context.caller.ssh_agent) {
         (false, _) => None,
-        (true, Some(socket)) => Some(socket.clone()),
+        (true, Some(socket)) => {
+            // Told here, as an instruction would only learn that its connection broke off.
+            UnixStream::connect(socket).map_err(|error| {
+                StepError::plain(format!(
+                    "`docker.ssh` needs an ssh agent, and none answers at {}, which SSH_AUTH_SOCK names: {error}",
+                    socket.display()
+                ))
+                .hint(START_AN_AGENT)
+            })?;
+            Some(socket.clone())
+        }
         (true, None) => {
             return Err(StepError::plain(
                 "`docker.ssh` needs an ssh agent, and SSH_AUTH_SOCK is not set",
             )
-            .hint("start one by `eval $(ssh-agent)`, and give it your key by `ssh-add`"));
+            .hint(START_AN_AGENT));
         }
     };
     Ok(Mountable { secrets, ssh_agent })
@@ -85,6 +100,71 @@ pub fn warn(context: &Context, unit: &Unit, step: &ImageStep) {
             )));
         }
     }
+}
+
+/// Hides the values of build arguments that may be secret: BuildKit writes an instruction with its arguments
+/// replaced.
+pub struct Mask {
+    values: Vec<String>,
+}
+
+impl Mask {
+    /// Returns the mask for what a build prints. Only values out of the environment count, and only those of
+    /// arguments whose name, or whose variable's, is that of a secret: a version is worth to be seen.
+    pub fn of(step: &ImageStep) -> Self {
+        let is_secret =
+            |(name, by_hand): &(&String, &String)| may_be_secret(name) || may_be_secret(by_hand);
+        let names = step.args_by_hand.iter().filter(is_secret);
+        let values = names.filter_map(|(name, _)| step.args.get(name).cloned());
+        let mut values: Vec<String> = values.filter(|value| !value.is_empty()).collect();
+        // One may be part of another.
+        values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+        Self { values }
+    }
+
+    /// Returns a text without the values.
+    pub fn text(&self, text: String) -> String {
+        self.values
+            .iter()
+            .fold(text, |text, value| text.replace(value, HIDDEN))
+    }
+
+    /// Returns what was printed without the values.
+    pub fn bytes(&self, bytes: Bytes) -> Bytes {
+        let has = |value: &String| {
+            let mut windows = bytes.windows(value.len());
+            windows.any(|window| window == value.as_bytes())
+        };
+        if !self.values.iter().any(has) {
+            return bytes;
+        }
+        let mut shown = bytes.to_vec();
+        for value in &self.values {
+            shown = replaced(&shown, value.as_bytes());
+        }
+        shown.into()
+    }
+}
+
+/// What stands in the place of a value.
+const HIDDEN: &str = "***";
+
+fn replaced(bytes: &[u8], value: &[u8]) -> Vec<u8> {
+    let mut shown = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some((first, others)) = rest.split_first() {
+        match rest.strip_prefix(value) {
+            Some(after) => {
+                shown.extend_from_slice(HIDDEN.as_bytes());
+                rest = after;
+            }
+            None => {
+                shown.push(*first);
+                rest = others;
+            }
+        }
+    }
+    shown
 }
 
 /// Returns a secret, or why it is not there and what helps.
@@ -136,4 +216,21 @@ fn too_long() -> (String, String) {
         SecretValue::MAX_LENGTH / 1024
     );
     (why, "make it shorter".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_hidden_wherever_they_stand() {
+        let mask = Mask {
+            values: vec!["abcd".to_owned(), "abc".to_owned()],
+        };
+        let shown = mask.bytes(Bytes::from_static(b"abcabcd \xff abc-ab"));
+        assert_eq!(&shown[..], b"****** \xff ***-ab");
+        assert_eq!(mask.text("x abcd".to_owned()), "x ***");
+        let none = Mask { values: Vec::new() };
+        assert_eq!(&none.bytes(Bytes::from_static(b"abc"))[..], b"abc");
+    }
 }

@@ -1,5 +1,6 @@
 //! Why a step did not come to its end.
 
+use super::secrets::Mask;
 use crate::error::{Diagnostic, Exit, chain};
 use crate::event::{FailedStep, Phase};
 use crate::plan::ScriptStep;
@@ -49,6 +50,12 @@ impl StepError {
             outside: false,
             line: None,
         }
+    }
+
+    /// Returns the error without values that are to be hidden.
+    pub fn masked(mut self, mask: &Mask) -> Self {
+        self.message = mask.text(self.message);
+        self
     }
 
     /// Returns the error with what a person can do about it.

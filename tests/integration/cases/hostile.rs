@@ -20,6 +20,7 @@ pub const CASES: &[Case] = cases![
     names_of_gits_own_in_a_tree_write_nothing,
     a_name_that_is_a_link_and_a_folder_leads_nowhere,
     links_of_a_commit_are_not_followed,
+    what_has_no_end_is_not_read,
     a_submodules_name_is_no_path,
     a_branch_that_is_shell_code_is_a_name,
     a_service_is_no_path,
@@ -209,6 +210,31 @@ fn links_of_a_commit_are_not_followed(t: &Context) {
         fs::remove_dir_all(t.dir().join("src")).ok();
     }
     t.assert_secret_is_nowhere("c4nary");
+}
+
+fn what_has_no_end_is_not_read(t: &Context) {
+    let app = App::with_scripts(t, "", &["true"]);
+    for (script, what) in [
+        (
+            "rm -f .dockerignore; mkfifo .dockerignore",
+            ".dockerignore is no file",
+        ),
+        ("mkdir .dockerignore", ".dockerignore is no file"),
+        ("ln -s /dev/zero .dockerignore", ".dockerignore leads out"),
+        ("rm Dockerfile; mkfifo Dockerfile", "there is no Dockerfile"),
+        (
+            "rm Dockerfile; ln -s /dev/zero Dockerfile",
+            "Dockerfile leads out",
+        ),
+        ("rm Dockerfile; mkdir Dockerfile", "there is no Dockerfile"),
+    ] {
+        app.set_scripts("", &[script]);
+        app.build().failure(1).stderr_contains(what);
+    }
+    // What the Dockerfile may copy is another matter: it is passed over, or told.
+    app.set_scripts("", &["mkfifo pipe"]);
+    let build = app.build().run();
+    assert!(matches!(build.status.code(), Some(0 | 1)), "{build}");
 }
 
 fn a_submodules_name_is_no_path(t: &Context) {
