@@ -173,6 +173,15 @@ impl Settings {
             variables,
         })
     }
+
+    /// Returns the files of `KUBECONFIG`, absolute: kubectl starts in another folder than xp did.
+    pub fn kubeconfig(&self) -> Option<String> {
+        let list = self.variables.get("KUBECONFIG")?;
+        let files = list.split(':').filter(|file| !file.is_empty());
+        let files = files.map(|file| self.directory.join(file).display().to_string());
+        let files: Vec<String> = files.collect();
+        (!files.is_empty()).then(|| files.join(":"))
+    }
 }
 
 fn is_terminal(get: &impl Fn(&str) -> Option<String>) -> bool {

@@ -12,6 +12,9 @@ mod rendered;
 mod secrets;
 mod verify;
 
+/// The builder whose image has kubectl and kustomize, for machines that lack them.
+pub const TOOLS_BUILDER: &str = "k8s";
+
 pub use self::configuration::{FieldSpec, Kustomization, image_fields};
 pub use self::images::{ImageNames, Named};
 pub use self::overlay::Overlay;

@@ -83,6 +83,8 @@ enum SubjectKind {
     Builders,
     /// The working copies
     WorkingCopies,
+    /// The clusters that are deployed to
+    Clusters,
 }
 
 /// One thing that was looked at
@@ -134,6 +136,7 @@ fn subject(section: &Section) -> SubjectDocument {
         Subject::Remotes => SubjectKind::GitRemotes,
         Subject::Builders => SubjectKind::Builders,
         Subject::WorkingCopies => SubjectKind::WorkingCopies,
+        Subject::Clusters => SubjectKind::Clusters,
     };
     let registry = match &section.subject {
         Subject::Registry(host) => Some(host.clone()),

@@ -2,6 +2,7 @@
 //! about it. Pure: the facts are data, gathered by `crate::examine`.
 
 mod builders;
+mod clusters;
 mod document;
 mod engine;
 mod machine;
@@ -19,6 +20,7 @@ use std::fmt;
 use crate::error::Exit;
 
 pub use builders::{BuilderFacts, BuilderWhere, builders};
+pub use clusters::{ClusterFacts, EnvironmentAnswer, EnvironmentFacts, KubectlWhere, clusters};
 pub use document::schema;
 pub use engine::{EngineAnswer, EngineFacts, OwnContainer, Socket, engine};
 pub use machine::{CacheState, MachineFacts, Program, ProxyFacts, Space, machine};
@@ -64,6 +66,8 @@ pub enum Subject {
     Builders,
     /// The working copies.
     WorkingCopies,
+    /// The clusters that are deployed to.
+    Clusters,
 }
 
 impl fmt::Display for Subject {
@@ -86,6 +90,7 @@ impl Subject {
             Self::Remotes => "git remotes",
             Self::Builders => "builders",
             Self::WorkingCopies => "working copies",
+            Self::Clusters => "clusters",
         }
     }
 }

@@ -667,3 +667,62 @@ fn a_trouble_is_an_error_taken_apart() {
         "the registry r.example.com gave no answer within 20 s"
     );
 }
+
+fn environment(answer: EnvironmentAnswer) -> ClusterFacts {
+    ClusterFacts {
+        kubectl: KubectlWhere::Here,
+        kubeconfig: Ok(()),
+        environments: vec![EnvironmentFacts {
+            name: "staging".to_owned(),
+            context: "lab".to_owned(),
+            namespace: "web".to_owned(),
+            answer,
+        }],
+    }
+}
+
+#[test]
+fn a_cluster_that_answers_is_well() {
+    let section = clusters(&environment(EnvironmentAnswer::Asked(Ok(false))));
+    assert_eq!(section.severity(), Severity::Ok);
+    assert_eq!(section.summary, "1 environment, 1 reached");
+    let lines = lines(&section, Severity::Ok);
+    assert!(lines[1].ends_with("answers, and nothing was deployed there yet"));
+}
+
+#[test]
+fn what_keeps_from_deploying_keeps_nobody_from_building() {
+    let refused = EnvironmentAnswer::Asked(Err(trouble("cannot read it", "log in")));
+    let section = clusters(&environment(refused));
+    assert_eq!(
+        only(&section, Severity::Warning),
+        "staging: namespace web of lab: cannot read it | log in"
+    );
+    let near = Some("did you mean `lan`?".to_owned());
+    let section = clusters(&environment(EnvironmentAnswer::NoContext(near)));
+    let line = only(&section, Severity::Warning);
+    assert!(line.ends_with("which staging is deployed by | did you mean `lan`?"));
+    let unread = ClusterFacts {
+        kubeconfig: Err(trouble("cannot read the kubeconfig", "mend it")),
+        ..environment(EnvironmentAnswer::NotAsked)
+    };
+    assert_eq!(
+        only(&clusters(&unread), Severity::Warning),
+        "cannot read the kubeconfig | mend it"
+    );
+}
+
+#[test]
+fn kubectl_is_here_or_in_a_builder_or_missing() {
+    let of = |kubectl| {
+        clusters(&ClusterFacts {
+            kubectl,
+            ..environment(EnvironmentAnswer::NotAsked)
+        })
+    };
+    let section = of(KubectlWhere::Builder("builders/k8s".to_owned()));
+    assert_eq!(section.severity(), Severity::Note);
+    assert_eq!(section.summary, "1 environment");
+    let section = of(KubectlWhere::Nowhere("b/k8s/Dockerfile".to_owned()));
+    assert!(only(&section, Severity::Warning).contains("write b/k8s/Dockerfile"));
+}

@@ -5,6 +5,7 @@
 //! each repository that is pushed to, is cancelled at once.
 
 mod builders;
+mod clusters;
 mod engine;
 mod files;
 mod machine;
@@ -100,13 +101,14 @@ impl<'a> Surroundings<'a> {
 
     /// Asks everything, and judges the answers.
     pub async fn examine(&self, manifest: &ManifestFacts) -> Checkup {
-        let (machine, engine, registries, remotes, builders, copies) = tokio::join!(
+        let (machine, engine, registries, remotes, builders, copies, clusters) = tokio::join!(
             machine::machine(self),
             engine::engine(self),
             registries::registries(self),
             remotes::remotes(self),
             builders::builders(self),
             working_copies::working_copies(self),
+            clusters::clusters(self),
         );
         let mut sections = vec![doctor::manifest(manifest), doctor::machine(&machine)];
         sections.push(doctor::engine(&engine));
@@ -116,6 +118,7 @@ impl<'a> Surroundings<'a> {
             let has_builders = !builders.is_empty();
             sections.extend(has_builders.then(|| doctor::builders(&builders)));
             sections.push(doctor::working_copies(&copies));
+            sections.extend(clusters.as_ref().map(doctor::clusters));
         }
         // A machine of which nothing is to be said is no subject.
         sections.retain(|section: &Section| !section.findings.is_empty());

@@ -3,7 +3,8 @@
 use std::io::Write as _;
 
 use super::record::Recorded;
-use super::{Prepared, Task, joined, many};
+use super::services::joined;
+use super::{Prepared, Task, many};
 use crate::client::kubectl::Refused;
 use crate::deploy::{Deployment, State};
 use crate::error::{Diagnostic as _, Exit, Failure, chain, hint_lines};

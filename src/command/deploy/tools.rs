@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::client::kubectl::{Kubectl, Place};
 use crate::command::session::Session;
 use crate::command::workbench;
+use crate::deploy::TOOLS_BUILDER;
 use crate::error::{Exit, Failure};
 use crate::event::{Event, Events, Phase, Unit};
 use crate::examine::program;
@@ -16,9 +17,6 @@ use crate::execute::{Context, Stop, UnitState};
 use crate::inspect;
 use crate::manifest::{BuilderImage, BuilderName, BuilderUser, Mount};
 use crate::plan::{ContainerStep, Folders, builder_image};
-
-/// The builder that has both.
-const BUILDER: &str = "k8s";
 
 /// Where the programs are.
 pub struct Tools {
@@ -40,7 +38,7 @@ impl Tools {
             kustomize: None,
             container: None,
             folder,
-            kubeconfig: kubeconfig(session),
+            kubeconfig: session.settings.kubeconfig(),
             events: session.events.clone(),
         };
         if tools.kubectl.is_none() {
@@ -78,31 +76,22 @@ impl Tools {
     }
 }
 
-/// Returns the files of `KUBECONFIG`, absolute: kubectl starts in another folder than xp did.
-fn kubeconfig(session: &Session) -> Option<String> {
-    let list = session.variable("KUBECONFIG")?;
-    let files = list.split(':').filter(|file| !file.is_empty());
-    let files = files.map(|file| session.settings.directory.join(file).display().to_string());
-    let files: Vec<String> = files.collect();
-    (!files.is_empty()).then(|| files.join(":"))
-}
-
 /// Starts the builder with this machine's files at their own paths, and in this machine's network: the
 /// cluster may be known by an address that only this machine has.
 async fn start(session: &Session) -> Result<(Context, Container), Failure> {
-    let name: BuilderName = BUILDER
+    let name: BuilderName = TOOLS_BUILDER
         .parse()
         .map_err(|error| Failure::usage(format!("{error}")))?;
-    let dir = session.manifest.builders.dir.join(BUILDER);
+    let dir = session.manifest.builders.dir.join(TOOLS_BUILDER);
     if !session.manifest.folder.join(&dir).is_dir() {
         return Err(Failure::outside(format!(
-            "there is no `kubectl` on this machine, and no builder `{BUILDER}` that has it\n\
+            "there is no `kubectl` on this machine, and no builder `{TOOLS_BUILDER}` that has it\n\
              hint: install kubectl, or write {}/Dockerfile: an image with kubectl and kustomize",
             dir.display()
         )));
     }
     session.events.emit(Event::Note(format!(
-        "kubectl is not on PATH; that of builders/{BUILDER} is taken"
+        "kubectl is not on PATH; that of builders/{TOOLS_BUILDER} is taken"
     )));
     let folder = inspect::folder_builder(&session.manifest, &name)?;
     let folders = Folders::from([folder]);
@@ -114,7 +103,7 @@ async fn start(session: &Session) -> Result<(Context, Container), Failure> {
     if let Reach::Remote(_) = reach {
         return Err(Failure::outside(format!(
             "there is no `kubectl` on this machine, and the engine, which is on another one, sees no files of this one\n\
-             hint: install kubectl; the builder `{BUILDER}` works with an engine of this machine"
+             hint: install kubectl; the builder `{TOOLS_BUILDER}` works with an engine of this machine"
         )));
     }
     let image = builder_image(&image, &folders)
@@ -130,7 +119,7 @@ async fn start(session: &Session) -> Result<(Context, Container), Failure> {
         Stop::Cancelled => Failure::silent(Exit::Interrupted),
         Stop::Failed(error) => {
             let failed = error.in_phase(Phase::Container, None);
-            Failure::outside(format!("the builder {BUILDER}: {}", failed.message))
+            Failure::outside(format!("the builder {TOOLS_BUILDER}: {}", failed.message))
         }
     })?;
     Ok((context, container))
@@ -141,7 +130,7 @@ fn step(session: &Session, image: crate::image::ImageReference) -> ContainerStep
     let root = session.layout.root();
     let home = session.settings.caller.home.as_deref();
     let usual = home.map(|home| home.join(".kube/config"));
-    let named = kubeconfig(session);
+    let named = session.settings.kubeconfig();
     let files: Vec<PathBuf> = match &named {
         Some(list) => list.split(':').map(PathBuf::from).collect(),
         None => usual.into_iter().collect(),

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::case::Case;
+use crate::cases::deploy_render::{manifest, product, section, write_builder};
 use crate::cases::small;
 use crate::context::Context;
 use crate::output::Output;
@@ -15,6 +16,7 @@ use crate::platform::Service;
 use crate::process;
 use crate::schema::assert_follows;
 use crate::working_copy::User;
+use crate::world::Access;
 use crate::xp::Xp;
 
 pub const CASES: &[Case] = cases![
@@ -38,6 +40,7 @@ pub const CASES: &[Case] = cases![
     proxies_are_told_without_passwords,
     a_selection_is_checked_alone,
     offline_asks_nobody,
+    clusters_are_asked,
 ];
 
 /// What `xp doctor --format json` found.
@@ -601,4 +604,44 @@ fn offline_asks_nobody(t: &Context) {
     assert!(registry.requests_since(of_registry).is_empty());
     let requests = repository.requests_since(crate::world::GitServerKind::Open, git);
     assert!(requests.is_empty());
+}
+
+fn clusters_are_asked(t: &Context) {
+    t.kubeconfig(&[("other", Access::Nowhere), ("full", Access::Full)]);
+    let namespace = t.namespace("staging");
+    let product = product(t, namespace.name());
+    t.xp(["doctor", "-v"]).success().stdout_contains(&format!(
+        "staging: namespace {} of full answers, and nothing was deployed there yet",
+        namespace.name()
+    ));
+    let with_context = |context: &str| {
+        let environment = section(namespace.name()).replace("context: full", context);
+        manifest(t, &product, &environment);
+        Findings::of(t, t.xp(["doctor"]), 0)
+    };
+    let findings = with_context("context: ful");
+    let warning = findings.only("clusters", "warning");
+    says(warning, "no context `ful`, which staging is deployed by");
+    says(warning, "did you mean `full`?");
+    let findings = with_context("context: other");
+    let warning = findings.only("clusters", "warning");
+    says(warning, "staging: namespace");
+    says(warning, "kubectl cluster-info");
+    // Who is not to be asked, or not reached from here, is not.
+    Findings::of(t, t.xp(["doctor", "--offline"]), 0).is_well("clusters");
+    let nothing = t.folder().join("nothing");
+    let without = || t.xp(["doctor"]).env("PATH", &nothing);
+    let findings = Findings::of(t, without(), 0);
+    says(
+        findings.only("clusters", "warning"),
+        "or write builders/k8s/Dockerfile",
+    );
+    write_builder(t);
+    let findings = Findings::of(t, without(), 0);
+    findings.is_well("clusters");
+    says(findings.only("clusters", "note"), "builders/k8s");
+    // What cannot be read concerns all environments.
+    fs::write(t.home().join(".kube/config"), "{").expect("a file");
+    let findings = Findings::of(t, t.xp(["doctor"]), 0);
+    says(findings.only("clusters", "warning"), "read the kubeconfig");
 }

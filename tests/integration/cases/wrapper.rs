@@ -262,10 +262,12 @@ fn nothing_works_on_for_a_client_that_was_killed(t: &Context) {
 fn a_terminal_is_one_in_there(t: &Context) {
     let _app = App::with_scripts(t, "", &["true"]);
     t.xp(["sync"]).success();
-    let script = "stty size; tty > /dev/null && echo is one; read line; echo \"got $line\"; exit 3";
+    // The client of docker tells the container's terminal its size only after the start.
+    let script = "until stty size | grep '23 91'; do sleep 0.1; done; tty > /dev/null && echo is one; \
+                  read line; echo \"got $line\"; exit 3";
     let mut terminal = wrapper(t, ["run", "app", "--", "sh", "-c", script]).in_terminal(91, 23);
-    terminal.wait_for("is one");
     terminal.wait_for("23 91");
+    terminal.wait_for("is one");
     terminal.type_keys("hello\r");
     terminal.wait_for("got hello");
     assert_eq!(terminal.wait().0.code(), Some(3));

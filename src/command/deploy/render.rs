@@ -1,0 +1,101 @@
+//! What a cluster would be told: the user's files as they are, and with the images of a set.
+
+use std::fs;
+use std::path::Path;
+
+use super::Task;
+use super::files::Files;
+use super::services::joined;
+use crate::deploy::{
+    Deployment, ForeignNamespaces, ImageNames, Named, NotPinned, Overlay, Rendered, Secrets,
+};
+use crate::error::{self, Failure};
+use crate::lock::Lock;
+use crate::manifest::ServiceName;
+
+impl Task<'_> {
+    /// Renders the user's overlay as it is, and finds the services that it names: all of those that `back`
+    /// deployed, or one would run by whatever tag is written there.
+    pub(super) async fn plain(
+        &self,
+        files: &Files,
+        names: &ImageNames,
+        back: Option<&Deployment>,
+    ) -> Result<(Rendered, Named), Failure> {
+        let (_, plain) = self.render(&files.overlay, &files.shown).await?;
+        let named = names.named(&plain, &files.fields);
+        if let Some(back) = back {
+            let unnamed = back.set.services.keys();
+            let unnamed = unnamed.filter(|name| !named.services.contains_key(*name));
+            let unnamed: Vec<&ServiceName> = unnamed.collect();
+            if !unnamed.is_empty() {
+                return Err(Failure::usage(format!(
+                    "{} names no image of {}, which deploy {} has\n\
+                     hint: the files may call it otherwise than the manifest does now: `deploy.images` says how",
+                    files.shown,
+                    joined(&unnamed),
+                    back.number
+                )));
+            }
+        }
+        Ok((plain, named))
+    }
+
+    /// Renders the overlay around the user's, and makes sure that it is what was meant.
+    pub(super) async fn pinned(
+        &self,
+        files: &Files,
+        plain: &Rendered,
+        named: &Named,
+        names: &ImageNames,
+        set: &Lock,
+    ) -> Result<(String, Rendered), Failure> {
+        let missing = named.services.keys();
+        let missing = missing.filter(|name| !set.services.contains_key(*name));
+        let missing: Vec<&ServiceName> = missing.collect();
+        if !missing.is_empty() {
+            let name = &self.environment.name;
+            return Err(Failure::usage(format!(
+                "{} names {}, of which the set has no image\n\
+                 hint: `xp deploy {name}` deploys today's images, of all services",
+                files.shown,
+                joined(&missing)
+            )));
+        }
+        let folder = self.session.layout.environment(&self.environment.name);
+        let folder = folder.join("overlay");
+        let written = |error: std::io::Error| {
+            Failure::outside(format!("{} cannot be written: {error}", folder.display()))
+        };
+        fs::create_dir_all(&folder).map_err(written)?;
+        let real = folder.canonicalize().map_err(written)?;
+        let overlay = Overlay::around(
+            &files.overlay,
+            &real,
+            named,
+            set,
+            &files.fields,
+            &files.options,
+        );
+        fs::write(real.join("kustomization.yaml"), overlay.kustomization).map_err(written)?;
+        fs::write(real.join(Overlay::FIELDS), overlay.fields).map_err(written)?;
+        let (text, rendered) = self.render(&real, &files.shown).await?;
+        ForeignNamespaces::check(&files.shown, &self.environment.namespace, &rendered)?;
+        NotPinned::check(&files.shown, plain, &rendered, &files.fields, names, set)?;
+        Ok((text, rendered))
+    }
+
+    async fn render(&self, folder: &Path, shown: &str) -> Result<(String, Rendered), Failure> {
+        let text = self.kubectl.render(folder).await.map_err(|error| {
+            let cause = error::chain(&error);
+            Failure::usage(format!("{shown} cannot be rendered\n  cause: {cause}"))
+        })?;
+        let rendered = Rendered::read(&text).ok_or_else(|| {
+            Failure::outside(format!("what kustomize renders of {shown} is no YAML"))
+        })?;
+        let mut secrets = Secrets::default();
+        secrets.add_rendered(&rendered);
+        self.hide(secrets);
+        Ok((text, rendered))
+    }
+}
