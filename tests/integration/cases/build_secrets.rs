@@ -106,17 +106,18 @@ fn secrets_reach_instructions_and_no_image(t: &Context) {
         .env("NPM", "")
         .failure(1)
         .stderr_contains("secrets/x cannot be read");
-    // An empty one is one. BuildKit knows what it ran, and not with which secret: this is another line.
+    // An empty one is no error; some engines mount nothing then. BuildKit knows what it ran, and not with
+    // which secret: this is another line.
     t.write("secrets/x", "");
     let dockerfile = format!(
-        "FROM {}\nRUN --mount=type=secret,id=npm wc -c < /run/secrets/npm > /length\n",
+        "FROM {}\nRUN --mount=type=secret,id=npm test ! -s /run/secrets/npm && echo none > /length\n",
         t.engine().busybox()
     );
     app.repository
         .commit(&[("Dockerfile", &dockerfile)], "An empty one");
     app.build().env("NPM", "").success();
     let length = t.engine().run(&app.image_of_head(), ["cat", "/length"]);
-    assert_eq!(length, "0");
+    assert_eq!(length, "none");
 }
 
 fn a_new_value_makes_no_new_image(t: &Context) {

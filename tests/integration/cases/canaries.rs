@@ -314,8 +314,10 @@ fn no_secret_is_anywhere_after_a_failure(t: &Context) {
     assert_eq!(build.status.code(), Some(1), "{build}");
     t.manifest(&text.replace("env: OF_SECRETS", "env: EMPTY"));
     let build = platform
-        .xp("build -v")
+        .xp("build -v --force")
         .env("EMPTY", "")
+        // Another argument, so that the instruction is run again.
+        .env("OF_ARGUMENTS", "c4nary-of-other-arguments")
         .run()
         .does_not_contain(CANARY);
     let build = build
