@@ -1,7 +1,7 @@
 //! The folder that is xp's own: made and marked as such, and the facts that are kept in it.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -10,6 +10,12 @@ use crate::files;
 /// The file by which xp knows a folder as its own, and backup programs a cache
 /// (<https://bford.info/cachedir/>).
 const TAG: &str = "CACHEDIR.TAG";
+
+/// The tag while it is written.
+const TAG_BESIDE: &str = ".CACHEDIR.TAG.new";
+
+/// What keeps git from a folder.
+const IGNORE: &str = ".gitignore";
 
 const TAG_TEXT: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
     # This folder was made by xp, which removes and replaces what is in it.\n";
@@ -25,9 +31,9 @@ pub fn claim(folder: &Path) -> io::Result<bool> {
     if ownership(folder)? == Ownership::Foreign {
         return Ok(false);
     }
-    write_once(&folder.join(TAG), TAG_TEXT)?;
+    complete(&folder.join(TAG), TAG_TEXT)?;
     // Keeps git from listing xp's own files in a platform's repository.
-    write_once(&folder.join(".gitignore"), "*\n")?;
+    complete(&folder.join(IGNORE), "*\n")?;
     Ok(true)
 }
 
@@ -48,20 +54,33 @@ pub enum Ownership {
 ///
 /// A folder that cannot be read.
 pub fn ownership(folder: &Path) -> io::Result<Ownership> {
-    if fs::read_to_string(folder.join(TAG)).is_ok_and(|text| text == TAG_TEXT) {
+    let read_tag = || fs::read(folder.join(TAG)).ok();
+    let is_whole =
+        |tag: &Option<Vec<u8>>| tag.as_deref().is_some_and(|it| it == TAG_TEXT.as_bytes());
+    let tag = read_tag();
+    if is_whole(&tag) {
         return Ok(Ownership::Own);
     }
-    Ok(match fs::read_dir(folder)?.next() {
-        Some(_) => Ownership::Foreign,
-        None => Ownership::Empty,
-    })
+    // The tag is the first file that xp writes. One whose xp was killed, or had no space left, may be less.
+    let is_begun = tag.is_some_and(|found| TAG_TEXT.as_bytes().starts_with(&found));
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        if !(name == TAG_BESIDE || name == TAG && is_begun) {
+            // Another xp may have claimed it just now.
+            return Ok(match is_whole(&read_tag()) {
+                true => Ownership::Own,
+                false => Ownership::Foreign,
+            });
+        }
+    }
+    Ok(Ownership::Empty)
 }
 
-fn write_once(path: &Path, text: &str) -> io::Result<()> {
-    match File::options().create_new(true).write(true).open(path) {
-        Ok(mut file) => file.write_all(text.as_bytes()),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error),
+/// Writes a file that is not there, or only begun; any other text is somebody's own.
+fn complete(path: &Path, text: &str) -> io::Result<()> {
+    match fs::read(path) {
+        Ok(found) if found == text.as_bytes() || !text.as_bytes().starts_with(&found) => Ok(()),
+        _ => files::replace(path, text),
     }
 }
 
@@ -119,6 +138,52 @@ mod tests {
         assert_eq!(facts.read(&path).as_deref(), Some("two"));
         assert_eq!(fs::read_dir(root.join("labels")).unwrap().count(), 1);
         assert!(root.join(TAG).is_file());
+    }
+
+    #[test]
+    fn a_folder_whose_tag_was_only_begun_is_claimed() {
+        for begun in ["", "Signature: 8a47"] {
+            for name in [TAG, TAG_BESIDE] {
+                let folder = tempfile::tempdir().unwrap();
+                fs::write(folder.path().join(name), begun).unwrap();
+                assert_eq!(ownership(folder.path()).unwrap(), Ownership::Empty);
+                assert!(claim(folder.path()).unwrap());
+                assert_eq!(ownership(folder.path()).unwrap(), Ownership::Own);
+                assert!(!folder.path().join(TAG_BESIDE).exists());
+            }
+        }
+        // Some other program's cache.
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(TAG), "Signature: 8a47-not").unwrap();
+        assert_eq!(ownership(folder.path()).unwrap(), Ownership::Foreign);
+        fs::write(folder.path().join(TAG), "").unwrap();
+        fs::write(folder.path().join("thesis.txt"), "precious").unwrap();
+        assert!(!claim(folder.path()).unwrap());
+    }
+
+    #[test]
+    fn the_users_own_ignore_file_stays_and_one_that_was_begun_is_completed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(IGNORE);
+        claim(folder.path()).unwrap();
+        for (before, after) in [("", "*\n"), ("*", "*\n"), ("!logs\n", "!logs\n")] {
+            fs::write(&file, before).unwrap();
+            claim(folder.path()).unwrap();
+            assert_eq!(fs::read_to_string(&file).unwrap(), after);
+        }
+    }
+
+    #[test]
+    fn many_claim_a_folder_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = folder.path().join("own");
+        std::thread::scope(|scope| {
+            let claims: Vec<_> = (0..8)
+                .map(|_| scope.spawn(|| claim(&own).unwrap()))
+                .collect();
+            assert!(claims.into_iter().all(|claimed| claimed.join().unwrap()));
+        });
+        assert_eq!(fs::read_dir(&own).unwrap().count(), 2);
     }
 
     #[test]

@@ -51,6 +51,11 @@ pub trait Diagnostic: Error + Send + Sync + 'static {
     fn hints(&self) -> Vec<String> {
         Vec::new()
     }
+
+    /// Tells whether the engine may have gone in the middle of something.
+    fn lost_engine(&self) -> bool {
+        false
+    }
 }
 
 /// The error that ends a command.

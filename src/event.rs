@@ -120,6 +120,44 @@ pub struct FailedStep {
     pub by_hand: Option<String>,
 }
 
+/// Something outside failed in a way that may pass, and is tried again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retrying {
+    /// For which unit, where it is a step of one; its log tells it then.
+    pub unit: Option<Unit>,
+    /// Which host failed.
+    pub host: String,
+    /// What it was asked.
+    pub request: String,
+    /// How it failed.
+    pub why: String,
+    /// After how long it is tried again.
+    pub wait: Duration,
+    /// Which attempt that will be; the first one is 1.
+    pub attempt: u32,
+    /// How many there are at most.
+    pub attempts: u32,
+}
+
+impl fmt::Display for Retrying {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            host,
+            request,
+            why,
+            wait,
+            attempt,
+            attempts,
+            ..
+        } = self;
+        let seconds = wait.as_secs_f64();
+        write!(
+            f,
+            "{host}: {request}: {why}; trying again in {seconds:.1}s ({attempt} of {attempts})"
+        )
+    }
+}
+
 /// Something that happened.
 #[derive(Debug, Clone)]
 pub enum Event {
@@ -127,6 +165,8 @@ pub enum Event {
     Note(String),
     /// Something that deserves attention.
     Warning(String),
+    /// Something outside failed in a way that may pass, and is tried again.
+    Retrying(Retrying),
     /// A stage of the decision begins: what it does, such as `resolving 3 remotes`.
     StageStarted(String),
     /// The stage that began last is over.

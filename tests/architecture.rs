@@ -118,6 +118,7 @@ const PURE: &[&str] = &[
     "init/",
     "doctor/",
     "deploy/",
+    "client/retry/policy.rs",
 ];
 
 /// The files of pure modules that look at the file system.

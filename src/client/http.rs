@@ -13,13 +13,9 @@ use reqwest::{Certificate, Client, ClientBuilder, Identity, NoProxy, Proxy, Url}
 use thiserror::Error;
 use tokio::sync::OnceCell;
 
+use super::retry::Retries;
+use super::timeouts::Timeouts;
 use crate::error::{Diagnostic, Exit};
-
-/// How long to wait for a connection.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long a server may stay silent in the middle of an answer.
-pub const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 const MAXIMUM_REDIRECTS: usize = 10;
 
@@ -87,6 +83,8 @@ pub struct Http {
 
 struct Shared {
     proxies: Vec<Proxy>,
+    timeouts: Timeouts,
+    retries: Retries,
     plain: Client,
     tls: OnceCell<Client>,
     unverified: OnceCell<Client>,
@@ -98,11 +96,15 @@ impl Http {
     /// # Errors
     ///
     /// A proxy's URL that cannot be read.
-    pub fn new(proxies: &Proxies) -> Result<Self, HttpClientError> {
+    pub fn new(
+        proxies: &Proxies,
+        timeouts: Timeouts,
+        retries: Retries,
+    ) -> Result<Self, HttpClientError> {
         // Fails only where a provider is installed already, which then serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let proxies = read_proxies(proxies)?;
-        let plain = builder(&proxies)
+        let plain = builder(&proxies, &timeouts)
             // An empty list of roots, so that nothing is loaded.
             .tls_certs_only([])
             .build()
@@ -110,11 +112,56 @@ impl Http {
         Ok(Self {
             shared: Arc::new(Shared {
                 proxies,
+                timeouts,
+                retries,
                 plain,
                 tls: OnceCell::new(),
                 unverified: OnceCell::new(),
             }),
         })
+    }
+
+    /// Returns a client that tries everything once.
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Self {
+        use super::retry::Policy;
+        let once = Policy {
+            attempts: 1,
+            ..Policy::REQUEST
+        };
+        let (proxies, timeouts) = (Proxies::default(), Timeouts::default());
+        Self::new(&proxies, timeouts, Retries::silent(once)).unwrap()
+    }
+
+    /// Returns what tries again for the clients of the process.
+    pub fn retries(&self) -> &Retries {
+        &self.shared.retries
+    }
+
+    /// Returns how long servers are waited for.
+    pub fn timeouts(&self) -> Timeouts {
+        self.shared.timeouts
+    }
+
+    /// Returns why a request got no whole answer, in a few words, and without its URL.
+    pub fn reason(&self, error: &reqwest::Error) -> String {
+        let timeouts = self.timeouts();
+        if error.is_timeout() && error.is_connect() {
+            let seconds = timeouts.connect.as_secs();
+            return format!("the connection timed out after {seconds} s");
+        }
+        if error.is_timeout() {
+            return format!("nothing came for {} s", timeouts.stall.as_secs());
+        }
+        // The outer errors of the library only repeat that a request failed.
+        let mut cause: &dyn std::error::Error = error;
+        while let Some(next) = cause.source() {
+            cause = next;
+        }
+        match cause.downcast_ref::<reqwest::Error>() {
+            Some(_) => "it gives no reason".to_owned(),
+            None => cause.to_string(),
+        }
     }
 
     /// Returns the client for `http` URLs, which trusts no certificate at all.
@@ -129,9 +176,9 @@ impl Http {
     /// The system's certificates cannot be loaded.
     pub async fn tls(&self) -> Result<&Client, HttpClientError> {
         let make = || async {
-            let proxies = self.shared.proxies.clone();
+            let builder = builder(&self.shared.proxies, &self.shared.timeouts);
             blocking(move || {
-                builder(&proxies).build().map_err(|cause| {
+                builder.build().map_err(|cause| {
                     HttpClientError::new("the system's CA certificates cannot be loaded", cause)
                 })
             })
@@ -148,7 +195,7 @@ impl Http {
     /// The library refuses its settings.
     pub async fn unverified(&self) -> Result<&Client, HttpClientError> {
         let make = || async {
-            let builder = builder(&self.shared.proxies)
+            let builder = builder(&self.shared.proxies, &self.shared.timeouts)
                 .tls_certs_only([])
                 .tls_danger_accept_invalid_certs(true);
             let failed = |cause| HttpClientError::new("the library refuses its settings", cause);
@@ -189,7 +236,8 @@ impl Http {
                 .map_err(|cause| HttpClientError::new("a CA certificate cannot be read", cause))?;
             certificates.extend(bundle);
         }
-        let mut builder = builder(&self.shared.proxies).tls_certs_merge(certificates);
+        let mut builder =
+            builder(&self.shared.proxies, &self.shared.timeouts).tls_certs_merge(certificates);
         if let Some(pem) = identity {
             let identity = Identity::from_pem(&pem).map_err(|cause| {
                 HttpClientError::new("the client certificate or its key cannot be read", cause)
@@ -218,11 +266,11 @@ where
         }))
 }
 
-fn builder(proxies: &[Proxy]) -> ClientBuilder {
+fn builder(proxies: &[Proxy], timeouts: &Timeouts) -> ClientBuilder {
     let mut builder = Client::builder()
         .user_agent(concat!("xp/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(CONNECT_TIMEOUT)
-        .read_timeout(READ_TIMEOUT)
+        .connect_timeout(timeouts.connect)
+        .read_timeout(timeouts.stall)
         .tcp_keepalive(Duration::from_secs(30))
         .pool_idle_timeout(Duration::from_secs(30))
         .redirect(Policy::custom(redirect))
@@ -295,6 +343,12 @@ fn read_proxies(proxies: &Proxies) -> Result<Vec<Proxy>, HttpClientError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::retry::Policy;
+
+    fn with(proxies: &Proxies) -> Result<Http, HttpClientError> {
+        let retries = Retries::silent(Policy::REQUEST);
+        Http::new(proxies, Timeouts::default(), retries)
+    }
 
     #[test]
     fn a_wrong_proxy_is_named_without_its_password() {
@@ -302,7 +356,7 @@ mod tests {
             https: Some("http://bob:s3cret@bad host".to_owned()),
             ..Proxies::default()
         };
-        let wrong = Http::new(&proxies).err().unwrap();
+        let wrong = with(&proxies).err().unwrap();
         let told = crate::error::chain(&wrong);
         assert!(told.contains("https_proxy"), "{told}");
         assert!(!told.contains("s3cret"), "{told}");
@@ -320,7 +374,7 @@ mod tests {
             none: Some("direct.example.com".to_owned()),
             ..Proxies::default()
         };
-        let http = Http::new(&proxies).unwrap();
+        let http = with(&proxies).unwrap();
         let request = http.plain().get("http://far.example.com/").send();
         let answer = tokio::task::spawn_blocking(move || {
             use std::io::{Read as _, Write as _};
@@ -346,7 +400,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_wrong_certificate_is_an_error_without_a_url() {
-        let http = Http::new(&Proxies::default()).unwrap();
+        let http = Http::for_tests();
         let wrong = http
             .with_certificates(vec![], Some(b"nothing".to_vec()))
             .await

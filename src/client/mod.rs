@@ -6,3 +6,5 @@ pub mod http;
 pub mod kubectl;
 mod last_words;
 pub mod registry;
+pub mod retry;
+pub mod timeouts;

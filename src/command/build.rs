@@ -1,18 +1,26 @@
 //! `xp build`
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::session::Session;
 use super::stages::{self, Planned};
 use super::unbuilt;
 use crate::cli::BuildArgs;
+use crate::client::registry::RegistryClient;
 use crate::error::Failure;
 use crate::event::Event;
 use crate::execute::lock;
 use crate::execute::session::remove_leftovers;
 use crate::execute::{self, LABEL_FOLDER};
+use crate::image::ImageRepository;
+use crate::inspect;
 use crate::report::{paint, summary};
+
+/// How long to wait until uploads are cancelled that were opened to ask for the right to push.
+const LONGEST_CANCELLATION: Duration = Duration::from_secs(5);
 
 /// Builds what does not exist yet.
 pub async fn run(session: &Session, args: &BuildArgs) -> Result<(), Failure> {
@@ -44,13 +52,18 @@ pub async fn carry_out(
     if !plan.is_empty() {
         // The lock is held: whatever container of this folder is left belongs to a run that was killed.
         let context = stages::context(session, engine, facts, registry, git, jobs, fail_fast);
+        let may_push = may_push(session, &context.registry, plan.built_for());
         let removed = async {
             let folder = context.reach().await?.shown(session.layout.root());
             let engine = &context.engine;
             engine.remove_leftovers(LABEL_FOLDER, &folder).await?;
             Ok(remove_leftovers(&context).await?)
         };
-        session.unless_interrupted(removed).await?;
+        let ready = async { tokio::try_join!(may_push, removed) };
+        let ready = session.unless_interrupted(ready).await;
+        // Uploads that were opened to ask are cancelled even where nobody waits for the answer any more.
+        context.registry.close_uploads(LONGEST_CANCELLATION).await;
+        ready?;
         execute::run(Arc::new(context), &plan).await;
     }
     let ended = session.reporter.finish();
@@ -69,4 +82,28 @@ pub async fn carry_out(
     }
     printed?;
     session.verdict(&ended)
+}
+
+/// Asks for the right to push what is built, before it is built.
+async fn may_push(
+    session: &Session,
+    registry: &RegistryClient,
+    repositories: BTreeSet<ImageRepository>,
+) -> Result<(), Failure> {
+    if repositories.is_empty() {
+        return Ok(());
+    }
+    let noun = match repositories.len() {
+        1 => "1 repository".to_owned(),
+        count => format!("{count} repositories"),
+    };
+    session.events.emit(Event::StageStarted(format!(
+        "asking for the right to push to {noun}"
+    )));
+    let answer = inspect::push_rights(registry, repositories).await;
+    session.events.emit(Event::StageFinished);
+    for unknown in answer? {
+        session.events.emit(Event::Warning(unknown));
+    }
+    Ok(())
 }

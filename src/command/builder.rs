@@ -84,10 +84,10 @@ async fn plan_update(session: &Session, names: &[String], push: bool) -> Result<
     let (engine, facts) = session.engine().await?;
     let registry = session.registry(&facts);
     let git = session.git()?;
-    let inventory = Inventory::default();
+    let (inventory, asked) = (Inventory::default(), BTreeMap::new());
     let units = folders
         .iter()
-        .map(|(unit, folder)| folder.plan(unit.clone(), &inventory, None, true, push));
+        .map(|(unit, folder)| folder.plan(unit.clone(), &inventory, &asked, true, push));
     Ok(Planned {
         plan: Plan {
             units: units.collect(),

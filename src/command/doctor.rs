@@ -11,6 +11,7 @@ use super::session::{cache_dir, listen, manifest_file};
 use crate::cli::{DoctorArgs, Format, Selection};
 use crate::client::git::GitClient;
 use crate::client::http::Http;
+use crate::client::retry::{Policy, Retries};
 use crate::doctor::{Checkup, Detail, ManifestFacts, ManifestProblem};
 use crate::error::{Exit, Failure};
 use crate::event::{Event, Events};
@@ -139,7 +140,10 @@ fn surroundings<'a>(
     manifest: Option<&'a Manifest>,
     args: &DoctorArgs,
 ) -> Result<Surroundings<'a>, Failure> {
-    let http = Http::new(&settings.proxies)?;
+    let patience = settings.patience.clone().map_err(Failure::usage)?;
+    // What fails only now and then is worth knowing, too: somebody waits, and may ask again.
+    let retries = Retries::silent(Policy::QUESTION);
+    let http = Http::new(&settings.proxies, patience.timeouts, retries)?;
     let platform = match manifest {
         Some(manifest) => {
             let runtime = tokio::runtime::Handle::current();

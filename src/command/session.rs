@@ -13,13 +13,15 @@ use crate::client::engine::{Engine, EngineFacts};
 use crate::client::git::GitClient;
 use crate::client::http::Http;
 use crate::client::registry::RegistryClient;
+use crate::client::retry::Retries;
 use crate::error::{Exit, Failure};
 use crate::event::{Event, Events, Outcome, Unit};
+use crate::execute::told;
 use crate::manifest::{self, DEFAULT_CACHE_DIR, DEFAULT_NAME, Manifest};
 use crate::plan::Layout;
 use crate::record::Happened;
 use crate::report::{Ended, Reporter};
-use crate::settings::Settings;
+use crate::settings::{Patience, Settings};
 
 /// What every command has.
 pub struct Session {
@@ -32,6 +34,8 @@ pub struct Session {
     pub cancel: CancellationToken,
     /// Set where signals are no longer xp's own.
     hands_signals_over: Arc<AtomicBool>,
+    /// How long servers are waited for, and how often they are asked.
+    pub patience: Patience,
     http: Http,
 }
 
@@ -65,7 +69,12 @@ impl Session {
             reporter.clone(),
             hands_signals_over.clone(),
         )?;
-        let http = Http::new(&settings.proxies)?;
+        let patience = settings.patience.clone().map_err(Failure::usage)?;
+        let telling = events.clone();
+        let retries = Retries::new(patience.requests, move |retrying| {
+            telling.emit(Event::Retrying(told(retrying, None)));
+        });
+        let http = Http::new(&settings.proxies, patience.timeouts, retries)?;
         Ok(Self {
             settings,
             manifest,
@@ -74,6 +83,7 @@ impl Session {
             events,
             cancel,
             hands_signals_over,
+            patience,
             http,
         })
     }

@@ -15,6 +15,7 @@ use crate::cli::PlanArgs;
 use crate::client::engine::{Engine, EngineFacts};
 use crate::client::git::GitClient;
 use crate::client::registry::RegistryClient;
+use crate::client::retry::Retries;
 use crate::error::Failure;
 use crate::event::Event;
 use crate::execute::lock::FolderLock;
@@ -244,6 +245,8 @@ pub fn context(
         sending: Mutex::default(),
         registry,
         sources: sources(session, git, cancel.clone()),
+        transfers: Retries::silent(session.patience.transfers),
+        transfer_timeout: session.patience.timeouts.transfer,
         events: session.events.clone(),
         layout: session.layout.clone(),
         folder: session.manifest.folder.clone(),

@@ -10,6 +10,7 @@ use super::session::Session;
 use super::stages;
 use crate::client::engine::{Engine, EngineFacts};
 use crate::error::Failure;
+use crate::execute::session::remove_leftovers;
 use crate::execute::{self, Context, UnitState, lock};
 use crate::history::Extent;
 use crate::inspect;
@@ -59,6 +60,8 @@ pub async fn on_working_copy(session: &Session, service: &Service) -> Result<Wor
         .map_err(|error| manifest_failure(session, &error))?
         .ok_or_else(|| Failure::usage(format!("`{}` cannot be worked on", service.name)))?;
     let context = with_image(session, &builder.image, &folders, engine, facts).await?;
+    let removed = async { Ok(remove_leftovers(&context).await?) };
+    session.unless_interrupted(removed).await?;
     Ok(Workbench {
         context,
         step,
@@ -154,7 +157,7 @@ pub async fn with_image(
         Ok((lock, found, inventory))
     };
     let (_lock, found, inventory) = session.unless_interrupted(looked_for).await?;
-    let plan = builder_plan(image, folders, &inventory, found.get(&name));
+    let plan = builder_plan(image, folders, &inventory, &found);
     let context = Arc::new(context(engine, facts)?);
     execute::run(context.clone(), &plan).await;
     let ended = session.reporter.finish();

@@ -16,9 +16,11 @@ use crate::client::engine::{BuilderContainer, ContainerSpec, CreatedContainer};
 use crate::event::{Event, Unit};
 use crate::manifest::BuilderUser;
 use crate::plan::{ContainerStep, ImageStep, ScriptStep};
-use mounts::{binds, engine_socket, files, make_mount_points, refuse_foreign_files};
+use mounts::{
+    binds, engine_socket, files, make_mount_points, missing_mount_points, refuse_foreign_files,
+};
 
-pub(super) use mounts::mount_source;
+pub(super) use mounts::{mount_source, remove_mount_points};
 
 /// Where the engine's socket is in a container that may use it.
 pub(super) const SOCKET: &str = "/var/run/docker.sock";
@@ -91,12 +93,21 @@ pub async fn begin(
         }
         let files = files(context, reach, step, state)?;
         spec.binds = binds(reach, &files)?;
-        mount_points = make_mount_points(step, &files);
+        let missing = missing_mount_points(step, &files);
+        if let Some(mark) = &mark {
+            // Before they are made: whoever finds what a killed xp left knows them by this.
+            mark.will_make(missing.iter().map(|point| point.path.as_path()));
+        }
+        mount_points = make_mount_points(missing);
     }
     // Not dropped half-way: a container that was created must be started or removed.
-    let created = CreatedContainer::create(&context.engine, &spec)
-        .await
-        .map_err(StepError::from)?;
+    let created = match CreatedContainer::create(&context.engine, &spec).await {
+        Ok(created) => created,
+        Err(error) => {
+            remove_mount_points(&to_be_removed(mark.as_ref(), &mount_points));
+            return Err(StepError::from(error).into());
+        }
+    };
     let ready = async {
         if let Some(away) = &mut away {
             away.send(context, unit, &created).await?;
@@ -120,6 +131,7 @@ pub async fn begin(
         }),
         Err(stop) => {
             created.remove().await;
+            remove_mount_points(&to_be_removed(mark.as_ref(), &mount_points));
             Err(stop)
         }
     }
@@ -216,17 +228,15 @@ impl Running {
             context.engine.remove_volumes(&self.spec.labels).await;
         }
         // They are no part of the source, and must not reach the image.
-        let removed = match &self.mark {
-            Some(mark) => mark.to_be_removed(&self.mount_points),
-            None => self.mount_points.iter().rev().cloned().collect(),
-        };
-        for path in removed {
-            match fs::symlink_metadata(&path) {
-                Ok(metadata) if metadata.is_dir() => _ = fs::remove_dir(&path),
-                Ok(metadata) if metadata.len() == 0 => _ = fs::remove_file(&path),
-                _ => {}
-            }
-        }
+        remove_mount_points(&to_be_removed(self.mark.as_ref(), &self.mount_points));
+    }
+}
+
+/// Returns the mount points to be removed when a container has ended, the innermost first.
+fn to_be_removed(mark: Option<&Mark>, mount_points: &[PathBuf]) -> Vec<PathBuf> {
+    match mark {
+        Some(mark) => mark.to_be_removed(mount_points),
+        None => mount_points.iter().rev().cloned().collect(),
     }
 }
 

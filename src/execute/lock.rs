@@ -1,8 +1,9 @@
 //! One xp at a time on a folder.
 
-use std::fs::{File, TryLockError};
-use std::io;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::process;
 
 use thiserror::Error;
 
@@ -14,6 +15,18 @@ use crate::event::{Event, Events};
 #[derive(Debug)]
 pub struct FolderLock {
     _file: File,
+}
+
+impl FolderLock {
+    /// Notes whose the lock is, for those who wait.
+    fn held(file: File) -> Self {
+        let noted = file
+            .set_len(0)
+            .and_then(|()| writeln!(&file, "{}", process::id()));
+        // On a full disk nobody is told.
+        _ = noted;
+        Self { _file: file }
+    }
 }
 
 /// The lock could not be taken.
@@ -82,19 +95,23 @@ pub async fn lock(path: &Path, events: &Events) -> Result<FolderLock, LockError>
         .open(path)
         .map_err(failed)?;
     match file.try_lock() {
-        Ok(()) => return Ok(FolderLock { _file: file }),
+        Ok(()) => return Ok(FolderLock::held(file)),
         Err(TryLockError::WouldBlock) => {}
         Err(TryLockError::Error(source)) => return Err(failed(source)),
     }
     let folder = path.parent().unwrap_or(path).display();
+    // In a container of its own it has another number than here, so it is told last.
+    let holder = fs::read_to_string(path).ok();
+    let holder = holder.and_then(|text| text.trim().parse::<u32>().ok());
+    let holder = holder.map_or_else(String::new, |process| format!(": process {process}"));
     events.emit(Event::Note(format!(
-        "waiting for another xp that works in {folder}"
+        "waiting for another xp that works in {folder}{holder}"
     )));
     // Polled, so that Ctrl-C ends the wait at once.
     loop {
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         match file.try_lock() {
-            Ok(()) => return Ok(FolderLock { _file: file }),
+            Ok(()) => return Ok(FolderLock::held(file)),
             Err(TryLockError::WouldBlock) => {}
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
@@ -103,8 +120,6 @@ pub async fn lock(path: &Path, events: &Events) -> Result<FolderLock, LockError>
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     #[tokio::test]

@@ -15,11 +15,12 @@ use crate::plan::Layout;
 
 /// A file that is locked as long as a container runs.
 ///
-/// What stands in it are the mount points that others left to it: while one container has something mounted
-/// upon a folder, another one that ends must not remove the folder.
+/// What stands in it are the mount points that its own xp makes, which whoever finds the file removes if that
+/// xp is killed, and those that others left to it: while one container has something mounted upon a folder,
+/// another one that ends must not remove the folder.
 pub struct Mark {
     path: PathBuf,
-    _file: File,
+    file: File,
 }
 
 impl Mark {
@@ -56,13 +57,22 @@ impl Mark {
         // One that was removed between the two is nobody's sign of life.
         Ok((file.try_lock().is_ok() && path.exists()).then(|| Self {
             path: path.to_owned(),
-            _file: file,
+            file,
         }))
     }
 
     /// Returns the file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Notes mount points that are about to be made.
+    pub fn will_make<'p>(&self, mount_points: impl Iterator<Item = &'p Path>) {
+        let lines: String = mount_points
+            .map(|point| format!("{}\n", point.display()))
+            .collect();
+        // Where that cannot be written, only those of a killed xp stay.
+        _ = (&self.file).write_all(lines.as_bytes());
     }
 
     /// Returns which of these mount points are to be removed now, and what others left, the innermost first:
@@ -127,12 +137,21 @@ mod tests {
         let first = Mark::new(&layout).unwrap();
         let second = Mark::new(&layout).unwrap();
         // One that was killed left its file, and takes nothing over.
-        fs::write(layout.sessions().join("0-0"), "").unwrap();
+        let killed = layout.sessions().join("0-0");
+        fs::write(&killed, "/k\n/k/l\n").unwrap();
         assert_eq!(first.to_be_removed(&points(&["/a", "/a/b"])), points(&[]));
         drop(first);
         assert_eq!(
             second.to_be_removed(&points(&["/c"])),
             points(&["/c", "/a/b", "/a"])
         );
+        drop(second);
+        // Whoever finds it removes what it was about to make.
+        let found = Mark::take(&killed).unwrap().unwrap();
+        assert_eq!(found.to_be_removed(&[]), points(&["/k/l", "/k"]));
+        drop(found);
+        let third = Mark::new(&layout).unwrap();
+        third.will_make([Path::new("/d")].into_iter());
+        assert_eq!(fs::read_to_string(third.path()).unwrap(), "/d\n");
     }
 }

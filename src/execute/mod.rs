@@ -11,6 +11,7 @@ mod mark;
 mod publish;
 pub mod reach;
 mod remote;
+mod rival;
 pub mod rollout;
 mod scheduler;
 mod secrets;
@@ -19,10 +20,12 @@ mod source;
 mod state;
 mod stop;
 pub mod sync;
+mod told;
 mod unit;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tokio::sync::{Mutex, OnceCell};
 use tokio_util::sync::CancellationToken;
@@ -32,9 +35,11 @@ pub use scheduler::run;
 pub use source::{Sources, check_out_working_copy, run_export, sync_working_copy};
 pub use state::UnitState;
 pub use stop::{StepError, Stop};
+pub use told::told;
 
 use crate::client::engine::{Engine, EngineError, EngineFacts};
 use crate::client::registry::RegistryClient;
+use crate::client::retry::Retries;
 use crate::event::Events;
 use crate::plan::Layout;
 use crate::settings::Caller;
@@ -54,6 +59,10 @@ pub struct Context {
     pub registry: RegistryClient,
     /// The git remotes and the working copies.
     pub sources: Sources,
+    /// When a push or a pull of the engine is begun again.
+    pub transfers: Retries,
+    /// How long a push or a pull of the engine may go without any progress.
+    pub transfer_timeout: Duration,
     /// Where events go.
     pub events: Events,
     /// Where xp's own files are.

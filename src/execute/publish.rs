@@ -1,21 +1,21 @@
 //! Pull, push and tags.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use thiserror::Error;
 
 use super::Context;
+use super::rival::adopt;
 use super::stop::{StepError, Stop};
+use super::told::told;
 use crate::client::engine::{EngineError, Watcher};
 use crate::client::registry::Credentials;
+use crate::client::retry::Trouble;
 use crate::error::{Diagnostic, Exit};
 use crate::event::{Event, Phase, Unit};
 use crate::image::{Digest, ImageReference, Registry, Tag};
+use crate::plan::Rival;
 use crate::record::Measure;
-
-/// How often a push or a pull is begun before its failure is final.
-const ATTEMPTS: u32 = 3;
 
 /// Which way an image goes.
 #[derive(Clone, Copy)]
@@ -44,14 +44,24 @@ pub async fn pull(
 
 /// Pushes an image of the engine; what the registry has already is not sent again.
 ///
-/// `replaces` is what the registry has by the same tag.
+/// `replaces` is what the registry has by the same tag. Where it has the image of a rival by now, that one is
+/// taken, and nothing is pushed.
 pub async fn push(
     context: &Context,
     unit: &Unit,
     image: &ImageReference,
     replaces: Option<&Digest>,
+    rival: &Rival,
 ) -> Result<(), Stop> {
-    transfer(context, unit, image, Direction::Push { replaces }).await
+    if adopt(context, unit, image, replaces, rival).await? {
+        return Ok(());
+    }
+    let pushed = transfer(context, unit, image, Direction::Push { replaces }).await;
+    match pushed {
+        // A registry that lets no tag be overwritten may have refused what came second.
+        Err(Stop::Failed(_)) if adopt(context, unit, image, replaces, rival).await? => Ok(()),
+        pushed => pushed,
+    }
 }
 
 /// Gives an image of the engine further names.
@@ -153,8 +163,12 @@ async fn transfer(
     let watcher = Watcher {
         progress: &progress,
         retrying: &retrying,
+        silence: context.transfer_timeout,
     };
-    let mut attempt = 1;
+    let host = image.repository().registry();
+    let host = host.map_or_else(|| Registry::docker_hub().to_string(), ToString::to_string);
+    let mut attempts = context.transfers.begin(host, format!("{phase} of {image}"));
+    let mut login_refused = false;
     loop {
         let credentials = credentials.clone();
         let attempted = async {
@@ -168,8 +182,12 @@ async fn transfer(
             () = context.cancel.cancelled() => return Err(Stop::Cancelled),
         };
         let Err(error) = result else { return Ok(()) };
-        let is_final = attempt == ATTEMPTS || engine_tried.load(Ordering::Relaxed);
-        if is_final || !may_pass(&error) {
+        // A token may have run out in the middle of it. The engine then takes a new one, once.
+        let has_run_out = !login_refused && is_login(&error);
+        login_refused |= has_run_out;
+        let passes = (may_pass(&error) || has_run_out) && !engine_tried.load(Ordering::Relaxed);
+        let trouble = passes.then(|| Trouble::new(error.to_string()));
+        let Some(retrying) = trouble.and_then(|it| attempts.after(it)) else {
             if let Direction::Push { replaces: Some(old) } = direction
                 && let Some(message) = refused_for_good(&error)
                 // Still the same: it was not somebody else who was faster.
@@ -183,11 +201,18 @@ async fn transfer(
                 return Err(StepError::from(refused).into());
             }
             return Err(StepError::from(error).into());
-        }
-        let wait = Duration::from_secs(1 << attempt);
-        say(format!("{error}; trying again in {} s\n", wait.as_secs()));
+        };
+        let wait = retrying.wait;
+        say(format!(
+            "{error}; trying again in {:.1}s ({} of {})\n",
+            wait.as_secs_f64(),
+            retrying.attempt,
+            retrying.attempts
+        ));
+        let retrying = told(retrying, Some(unit.clone()));
+        context.events.emit(Event::Retrying(retrying));
         tokio::select! {
-            () = tokio::time::sleep(wait) => attempt += 1,
+            () = tokio::time::sleep(wait) => {}
             () = context.cancel.cancelled() => return Err(Stop::Cancelled),
         }
     }
@@ -237,8 +262,20 @@ fn refused_for_good(error: &EngineError) -> Option<&str> {
     (!other.iter().any(|word| lower.contains(word))).then_some(message)
 }
 
+/// Tells whether the registry does not know who asks: a right that somebody lacks is lacking for good.
+fn is_login(error: &EngineError) -> bool {
+    let EngineError::Refused { message, .. } = error else {
+        return false;
+    };
+    let message = message.to_lowercase();
+    message.contains("unauthorized") || message.contains("authentication required")
+}
+
 /// A refusal for lack of rights, or of an image, does not pass by itself.
 fn may_pass(error: &EngineError) -> bool {
+    if let EngineError::Stalled { .. } = error {
+        return true;
+    }
     let EngineError::Refused {
         message, status, ..
     } = error

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::fs;
 
-use super::builder::{Running, begin};
+use super::builder::{Running, begin, remove_mount_points};
 use super::mark::Mark;
 use super::state::UnitState;
 use super::stop::{StepError, Stop};
@@ -69,7 +69,8 @@ impl Session {
     }
 }
 
-/// Removes what sessions left whose xp is gone: one that was killed before its container was started.
+/// Removes what is left of containers on working copies whose xp was killed: one that was not started yet, and
+/// the folders that were only there to be mounted upon.
 ///
 /// # Errors
 ///
@@ -82,12 +83,13 @@ pub async fn remove_leftovers(context: &Context) -> Result<(), EngineError> {
     {
         let path = entry.path();
         // Held until the file is gone, so that no new session takes the name meanwhile.
-        let Some(_mark) = Mark::take(&path).ok().flatten() else {
+        let Some(mark) = Mark::take(&path).ok().flatten() else {
             continue;
         };
         let label = context.reach().await?.shown(&path);
         let engine = &context.engine;
         engine.remove_leftovers(LABEL_SESSION, &label).await?;
+        remove_mount_points(&mark.to_be_removed(&[]));
     }
     Ok(())
 }

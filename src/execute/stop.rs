@@ -1,6 +1,7 @@
 //! Why a step did not come to its end.
 
 use super::secrets::Mask;
+use crate::client::engine::Engine;
 use crate::error::{Diagnostic, Exit, chain};
 use crate::event::{FailedStep, Phase};
 use crate::plan::ScriptStep;
@@ -20,6 +21,10 @@ pub struct StepError {
     hints: Vec<String>,
     outside: bool,
     line: Option<usize>,
+    /// Whether it may have failed for want of the engine.
+    lost_engine: bool,
+    /// Whether it did.
+    is_without_engine: bool,
 }
 
 impl StepError {
@@ -27,7 +32,7 @@ impl StepError {
     pub fn in_phase(self, phase: Phase, by_hand: Option<String>) -> FailedStep {
         let outside = match phase {
             // A push belongs to the service, whoever refuses it.
-            Phase::Push | Phase::Tag => false,
+            Phase::Push | Phase::Tag => self.is_without_engine,
             // What is pulled was made by somebody else.
             Phase::Pull => true,
             _ => self.outside,
@@ -49,6 +54,8 @@ impl StepError {
             hints: Vec::new(),
             outside: false,
             line: None,
+            lost_engine: false,
+            is_without_engine: false,
         }
     }
 
@@ -64,6 +71,36 @@ impl StepError {
         self
     }
 
+    /// Says which engine has gone, where it was in the middle of the step and does not answer any more: whatever
+    /// failed then did so for want of it.
+    pub async fn with_engine(mut self, engine: &Engine) -> Self {
+        if !self.lost_engine {
+            return self;
+        }
+        if engine.answers().await {
+            // It may have been started again by now; what was killed in it has a hint of its own.
+            if self.line.is_none() {
+                self.hints.push(format!(
+                    "if the container engine at {} was restarted, run xp again",
+                    engine.address()
+                ));
+            }
+        } else {
+            self.message = format!(
+                "the container engine at {} stopped in the middle of it: {}",
+                engine.address(),
+                self.message
+            );
+            self.hints = vec![
+                "start it, and run xp again: what was finished by then is not done again"
+                    .to_owned(),
+            ];
+            self.outside = true;
+            self.is_without_engine = true;
+        }
+        self
+    }
+
     /// Returns the error of a script's line that did not exit with 0.
     pub fn script(step: &ScriptStep, code: i64) -> Self {
         let mut lines = step.text.trim().lines();
@@ -74,6 +111,8 @@ impl StepError {
             "`{first}{more}` exited with {code} (line {line} of the manifest)"
         ));
         error.line = Some(line);
+        // An engine that stops ends its containers first.
+        error.lost_engine = matches!(code, 137 | 143);
         match code {
             126 => error
                 .hints
@@ -97,6 +136,8 @@ impl<E: Diagnostic> From<E> for StepError {
             hints: error.hints(),
             outside: error.exit() == Exit::Outside,
             line: None,
+            lost_engine: error.lost_engine(),
+            is_without_engine: false,
         }
     }
 }

@@ -58,6 +58,7 @@ pub async fn run_unit(context: &Context, plan: &UnitPlan) -> Outcome {
                 break;
             }
             Err(Stop::Failed(error)) => {
+                let error = error.with_engine(&context.engine).await;
                 let by_hand = work.by_hand(step).await;
                 outcome = Outcome::Failed(error.in_phase(step.phase(), by_hand));
                 break;
@@ -134,9 +135,11 @@ impl Work<'_> {
                 self.bounded(image::build(context, unit, step, &self.state))
                     .await
             }
-            Step::Push { image, replaces } => {
-                publish::push(context, unit, image, replaces.as_ref()).await
-            }
+            Step::Push {
+                image,
+                replaces,
+                rival,
+            } => publish::push(context, unit, image, replaces.as_ref(), rival).await,
             Step::Pull { image, digest } => {
                 publish::pull(context, unit, image, digest.as_ref()).await
             }

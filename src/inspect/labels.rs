@@ -1,6 +1,6 @@
 //! The labels of images in registries.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use futures_util::StreamExt as _;
 
@@ -30,8 +30,9 @@ pub async fn labels(
                 return Some((digest, Ok(labels)));
             }
             let labels = client.labels(&image).await;
+            // Sorted: any two that write the file write the same.
             if let Ok(labels) = &labels
-                && let Ok(text) = serde_json::to_string(labels)
+                && let Ok(text) = serde_json::to_string(&BTreeMap::from_iter(labels))
             {
                 facts.write(&path, &text);
             }

@@ -5,6 +5,7 @@
 
 mod builders;
 mod labels;
+mod rights;
 mod working_copies;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use futures_util::StreamExt as _;
 
 pub use builders::{BuilderError, builder_names, folder_builder};
 pub use labels::labels;
+pub use rights::{NotPushed, push_rights};
 pub use working_copies::{Asked, Found, compared, unpushed, working_copies};
 
 use crate::client::registry::{RegistryClient, RegistryError};

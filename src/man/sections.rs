@@ -60,6 +60,18 @@ pub const ENVIRONMENT: Items = &[
         "Proxies for registries and git remotes.",
     ),
     (
+        "XP_RETRIES",
+        "How often a request, a push or a pull that failed is tried again at most: 4, and 2, by default.",
+    ),
+    (
+        "XP_CONNECT_TIMEOUT, XP_STALL_TIMEOUT",
+        "How long to wait for a connection (`10s`), and for each byte of an answer (`60s`).",
+    ),
+    (
+        "XP_TRANSFER_TIMEOUT",
+        "How long a push or a pull of the engine may go without progress (`10m`).",
+    ),
+    (
         "SSL_CERT_FILE",
         "A file of certificate authorities, instead of the system's.",
     ),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{Decision, ImageStep, Inventory, Presence, Step, UnitPlan};
+use super::{Decision, ImageStep, Inventory, Presence, Rival, Step, UnitPlan, Wanted};
 use crate::event::Unit;
 use crate::image::{ImageReference, Tag};
 use crate::recipe::ContentId;
@@ -25,17 +25,26 @@ pub struct FolderBuilder {
 }
 
 impl FolderBuilder {
+    /// Returns the name that every build of the image moves.
+    pub fn newest(&self) -> Option<ImageReference> {
+        let tag: Tag = NEWEST.parse().ok()?;
+        Some(self.image.repository().tagged(tag))
+    }
+
     /// Returns what is to be done so that the image exists, in the engine too.
+    ///
+    /// `registries` is what they have of the image and of [`FolderBuilder::newest`], where they were asked.
     pub fn plan(
         &self,
         unit: Unit,
         inventory: &Inventory,
-        registry: Option<&Presence>,
+        registries: &BTreeMap<ImageReference, Presence>,
         force: bool,
         push: bool,
     ) -> UnitPlan {
         let image = self.image.clone();
-        let newest: Option<Tag> = NEWEST.parse().ok();
+        let newest = self.newest();
+        let registry = registries.get(&image);
         let has_registry = image.repository().registry().is_some();
         let (decision, reason) = if force {
             (Decision::Build, "asked for".to_owned())
@@ -59,14 +68,49 @@ impl FolderBuilder {
                 format!("no image of its content {}", self.content.short()),
             )
         };
+        // A run that was killed may have left the image without the name. One that names another image stays:
+        // that may be of a later state of the folder than the one here.
+        let without_name = newest.iter().filter(|it| inventory.in_engine(it).is_none());
+        let in_engine: Vec<ImageReference> = without_name.cloned().collect();
+        let without_tag = newest
+            .iter()
+            .filter(|it| push && registries.get(it) == Some(&Presence::Absent));
+        let in_registry: Vec<Tag> = without_tag.filter_map(|it| it.tag().cloned()).collect();
+        let tag_engine = |names: Vec<ImageReference>| {
+            let image = image.clone();
+            (!names.is_empty()).then_some(Step::EngineTag { image, names })
+        };
+        let (decision, reason) = match decision {
+            Decision::Skip if !(in_engine.is_empty() && in_registry.is_empty()) => {
+                (Decision::Tag, format!("{reason}; to set: {NEWEST}"))
+            }
+            decision => (decision, reason),
+        };
         let steps = match decision {
-            Decision::Pull => vec![Step::Pull {
-                image: image.clone(),
-                digest: None,
-            }],
-            Decision::Push => publish(&image, newest),
+            Decision::Pull => {
+                let pull = Step::Pull {
+                    image: image.clone(),
+                    digest: None,
+                };
+                std::iter::once(pull).chain(tag_engine(in_engine)).collect()
+            }
+            Decision::Tag => {
+                let in_registry = (!in_registry.is_empty()).then(|| Step::RegistryTag {
+                    image: image.clone(),
+                    tags: in_registry,
+                });
+                tag_engine(in_engine)
+                    .into_iter()
+                    .chain(in_registry)
+                    .collect()
+            }
+            Decision::Push => {
+                let names = newest.iter().cloned().collect();
+                let tagged = tag_engine(names).into_iter();
+                tagged.chain(publish(&image, newest)).collect()
+            }
             Decision::Build => {
-                let newest_name = newest.clone().map(|tag| image.repository().tagged(tag));
+                let names = std::iter::once(image.clone()).chain(newest.clone());
                 let mut steps = vec![Step::Image(Box::new(ImageStep {
                     root: self.folder.clone(),
                     context: self.folder.clone(),
@@ -80,14 +124,14 @@ impl FolderBuilder {
                     labels: BTreeMap::new(),
                     commit_time: None,
                     fresh: force,
-                    names: std::iter::once(image.clone()).chain(newest_name).collect(),
+                    names: names.collect(),
                 }))];
                 if has_registry && push {
                     steps.extend(publish(&image, newest));
                 }
                 steps
             }
-            Decision::Skip | Decision::Tag => Vec::new(),
+            Decision::Skip => Vec::new(),
         };
         UnitPlan {
             unit,
@@ -107,12 +151,17 @@ impl FolderBuilder {
 }
 
 /// Returns the steps that bring a builder image of the engine into its registry.
-fn publish(image: &ImageReference, newest: Option<Tag>) -> Vec<Step> {
-    let tags = newest.into_iter().collect();
+fn publish(image: &ImageReference, newest: Option<ImageReference>) -> Vec<Step> {
+    let tags = newest.iter().filter_map(|name| name.tag().cloned());
+    let tags = tags.collect();
     vec![
         Step::Push {
             image: image.clone(),
             replaces: None,
+            rival: Rival {
+                names: newest.into_iter().collect(),
+                wanted: Wanted::Any,
+            },
         },
         Step::RegistryTag {
             image: image.clone(),

@@ -8,8 +8,8 @@ use super::draft::{Candidate, Draft};
 use super::place::{Place, git_mounts};
 use super::recipe::TESTS;
 use super::{
-    ContainerStep, Decision, ImageStep, InPlace, Layout, Plan, PlanError, Presence, ScriptStep,
-    Step, UnitPlan, UnknownImages,
+    ContainerStep, Decision, ImageStep, InPlace, Layout, Plan, PlanError, Presence, Rival,
+    ScriptStep, Step, UnitPlan, UnknownImages, Wanted,
 };
 use crate::event::{Phase, Unit};
 use crate::image::{Digest, ImageReference};
@@ -36,13 +36,9 @@ impl Decided<'_> {
         let push = self.draft.options.push;
         for unit in self.builders() {
             let unit_plan = match (&unit, self.folders.get(&unit)) {
-                (_, Some(folder)) => folder.plan(
-                    unit.clone(),
-                    &self.inventory,
-                    builders.get(&folder.image),
-                    false,
-                    push,
-                ),
+                (_, Some(folder)) => {
+                    folder.plan(unit.clone(), &self.inventory, builders, false, push)
+                }
                 (Unit::External(image), None) => external_plan(image, &self.inventory),
                 (_, None) => continue,
             };
@@ -225,6 +221,23 @@ impl Decided<'_> {
         Step::Push {
             image: candidate.image.clone(),
             replaces: self.digest(candidate),
+            rival: Rival {
+                names: candidate.names().collect(),
+                wanted: self.wanted(candidate),
+            },
+        }
+    }
+
+    /// Returns what counts as the image of a service, where it is somebody else's.
+    fn wanted(&self, candidate: &Candidate<'_>) -> Wanted {
+        let options = &self.draft.options;
+        match self.recipes.get(&candidate.service.name) {
+            Some(recipe) if !options.trust_commit => Wanted::Built {
+                commit: candidate.source.commit,
+                recipe: recipe.clone(),
+                ignored: (!options.test).then_some(TESTS),
+            },
+            _ => Wanted::Any,
         }
     }
 

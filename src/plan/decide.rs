@@ -388,9 +388,12 @@ impl Decided<'_> {
             let is_there = self.inventory.in_engine(image).is_some();
             image.repository().registry().is_some() && (self.draft.options.push || !is_there)
         };
-        folders
-            .map(|folder| folder.image.clone())
-            .filter(is_wanted)
+        let wanted = folders.filter(|folder| is_wanted(&folder.image));
+        wanted
+            .flat_map(|folder| {
+                let newest = folder.newest().filter(|_| self.draft.options.push);
+                std::iter::once(folder.image.clone()).chain(newest)
+            })
             .collect()
     }
 

@@ -21,6 +21,7 @@ mod layout;
 mod obstacle;
 mod place;
 mod recipe;
+mod rival;
 mod session;
 mod step;
 pub mod table;
@@ -29,7 +30,7 @@ mod tests;
 mod variant;
 mod why;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -42,13 +43,14 @@ pub use error::{PlanError, UnknownImages, UnreadableRecipes};
 pub use inventory::{Inventory, Presence, Refusal};
 pub use layout::Layout;
 pub use recipe::{Folders, TESTS};
+pub use rival::{Rival, Wanted};
 pub use session::{builder_image, builder_plan};
 pub use step::{ContainerStep, ExportStep, ImageStep, ScriptStep, Step, SyncStep};
 pub use variant::{ServiceImage, service_images};
 pub use why::Explanation;
 
 use crate::event::Unit;
-use crate::image::{Digest, ImageReference, Tag};
+use crate::image::{Digest, ImageReference, ImageRepository, Tag};
 use crate::manifest::ServiceName;
 use crate::recipe::{Change, Recipe};
 use crate::source::{CommitId, Origin, RefName, ServiceSource, TreeDigest};
@@ -229,6 +231,21 @@ impl Plan {
         };
         self.work()
             .any(|unit| unit.decision == Decision::Tag || unit.steps.iter().any(makes))
+    }
+
+    /// Returns the repositories of registries that get images which are built first: worth to be asked, before
+    /// the work is done, whether they take them. What exists already is pushed at once, and only tells by that.
+    pub fn built_for(&self) -> BTreeSet<ImageRepository> {
+        let builds = |unit: &&UnitPlan| unit.steps.iter().any(|it| matches!(it, Step::Image(_)));
+        let pushed = self
+            .work()
+            .filter(builds)
+            .flat_map(|unit| &unit.steps)
+            .filter_map(|step| match step {
+                Step::Push { image, .. } => Some(image.repository().clone()),
+                _ => None,
+            });
+        pushed.filter(|it| it.registry().is_some()).collect()
     }
 
     /// Tells whether there is nothing to do.

@@ -1,5 +1,7 @@
 //! The container of `xp run` and `xp shell`: that of a build, on the working copy.
 
+use std::collections::BTreeMap;
+
 use super::builder::external_plan;
 use super::draft::{Candidate, Draft};
 use super::place::Place;
@@ -73,14 +75,14 @@ pub fn builder_plan(
     image: &BuilderImage,
     folders: &Folders,
     inventory: &Inventory,
-    registry: Option<&Presence>,
+    registries: &BTreeMap<ImageReference, Presence>,
 ) -> Plan {
     let unit = match image {
         BuilderImage::External(image) => Some(external_plan(image, inventory)),
         BuilderImage::Folder(name) => {
             let unit = Unit::Builder(name.clone());
             let folder = folders.get(&unit);
-            folder.map(|folder| folder.plan(unit, inventory, registry, false, false))
+            folder.map(|folder| folder.plan(unit, inventory, registries, false, false))
         }
     };
     Plan {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::Rival;
 use crate::event::Phase;
 use crate::image::{Digest, ImageReference, Tag};
 use crate::manifest::{BuilderUser, Mount, SecretSource};
@@ -35,6 +36,8 @@ pub enum Step {
         image: ImageReference,
         /// What the registry has by the same tag.
         replaces: Option<Digest>,
+        /// What is taken instead, where it is there by then.
+        rival: Rival,
     },
     /// Give an image of a registry further tags, without moving a layer.
     RegistryTag {

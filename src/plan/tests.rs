@@ -222,8 +222,7 @@ impl Platform {
             let dockerfile = &mut self.dockerfile.as_bytes();
             hasher.file("Dockerfile", false, dockerfile).unwrap();
             let content = hasher.finish();
-            let repository: crate::image::ImageRepository =
-                format!("builders/{name}").parse().unwrap();
+            let repository: ImageRepository = format!("builders/{name}").parse().unwrap();
             let image = repository
                 .below(self.manifest.registry.as_ref())
                 .tagged(content.tag().unwrap());
@@ -305,6 +304,28 @@ fn the_engine_alone_means_push() {
         shown(&platform.plan(&["front"])),
         ["front skip: in the engine; --no-push []"]
     );
+}
+
+#[test]
+fn only_what_is_built_is_asked_for_before() {
+    let built_for = |platform: Platform| {
+        let plan = platform.plan(&["back"]);
+        let repositories = plan.built_for().into_iter();
+        repositories.map(|it| it.to_string()).collect::<Vec<_>>()
+    };
+    let all = [
+        "r.example.com/x/back",
+        "r.example.com/x/builders/go",
+        "r.example.com/x/front",
+    ];
+    assert_eq!(built_for(Platform::new()), all);
+    // What the engine has is pushed at once, and what only gets tags is not pushed at all.
+    let platform = Platform::new()
+        .engine("front", "", "a")
+        .registry("back", "", "b");
+    assert_eq!(built_for(platform), [""; 0]);
+    let unpushed = Platform::new().options(|options| options.push = false);
+    assert_eq!(built_for(unpushed), [""; 0]);
 }
 
 #[test]
@@ -437,7 +458,7 @@ fn a_builder_comes_from_the_registry_where_it_can() {
     let plan = platform.plan(&["back"]);
     assert_eq!(
         shown(&plan)[0],
-        "builders/go pull: in the registry, not in the engine [pull]"
+        "builders/go pull: in the registry, not in the engine [pull tag]"
     );
 }
 
@@ -460,14 +481,15 @@ fn a_builder_that_was_never_pushed_is_pushed_with_the_next_build() {
     let mut platform = Platform::new().complete("front");
     let image = platform.plan(&["back"]).units[0].image.to_string();
     let (id, labels) = ("b".to_owned(), HashMap::new());
-    platform
-        .inventory
-        .engine
-        .insert(image, EngineImage { id, labels });
+    let (repository, _) = image.rsplit_once(':').unwrap();
+    let newest = format!("{repository}:newest");
+    let built = EngineImage { id, labels };
+    platform.inventory.engine.insert(image, built.clone());
+    platform.inventory.engine.insert(newest, built);
     let plan = platform.plan(&["back"]);
     assert_eq!(
         shown(&plan)[0],
-        "builders/go push: in the engine, not in the registry [push tag]"
+        "builders/go push: in the engine, not in the registry [tag push tag]"
     );
     let platform = platform.options(|options| options.push = false);
     assert_eq!(
@@ -475,6 +497,20 @@ fn a_builder_that_was_never_pushed_is_pushed_with_the_next_build() {
         "builders/go skip: in the engine []"
     );
     assert!(platform.plan(&["front"]).is_empty(), "no build, no builder");
+}
+
+#[test]
+fn a_builder_whose_run_was_killed_gets_its_name() {
+    let mut platform = Platform::new().complete("front");
+    platform.builder_in_registry = true;
+    let image = platform.plan(&["back"]).units[0].image.to_string();
+    let (id, labels) = ("b".to_owned(), HashMap::new());
+    let built = EngineImage { id, labels };
+    platform.inventory.engine.insert(image, built);
+    assert_eq!(
+        shown(&platform.plan(&["back"]))[0],
+        "builders/go tag: in the engine; to set: newest [tag]"
+    );
 }
 
 #[test]

@@ -144,6 +144,24 @@ pub enum Happened {
         /// For people
         text: String,
     },
+    /// Something outside failed in a way that may pass, and is tried again
+    Retrying {
+        /// For which unit, where it is a step of one
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unit: Option<String>,
+        /// Which host failed
+        host: String,
+        /// What it was asked, for people
+        request: String,
+        /// How it failed, for people
+        why: String,
+        /// After how long it is tried again
+        seconds: f64,
+        /// Which attempt that will be; the first one is 1
+        attempt: u32,
+        /// How many there are at most
+        attempts: u32,
+    },
     /// Ctrl-C was pressed; running work is being stopped
     Interrupted,
     /// The command ends; the last line

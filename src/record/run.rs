@@ -185,6 +185,11 @@ impl RunRecord {
                 }
             }
             Happened::Note { text } | Happened::Warning { text } => self.notes.push(text),
+            Happened::Retrying {
+                host, request, why, ..
+            } => self
+                .notes
+                .push(format!("{host}: {request}: {why}; it was tried again")),
             Happened::Finished { exit, message, .. } => {
                 self.exit = Some(exit);
                 self.message = message;

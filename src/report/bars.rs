@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
+use super::repeats::Repeats;
 use super::row::{Columns, Detail, Row};
 use super::screen::Screen;
 use super::terminal::{NoControlEcho, Size, size};
@@ -33,6 +34,7 @@ pub struct Bars {
     running: Vec<Option<Row>>,
     spins: usize,
     quiet_keys: Option<NoControlEcho>,
+    repeats: Repeats,
 }
 
 /// The sum of a run.
@@ -59,6 +61,7 @@ impl Bars {
             running: Vec::new(),
             spins: 0,
             quiet_keys: None,
+            repeats: Repeats::default(),
         }
     }
 
@@ -66,6 +69,11 @@ impl Bars {
     pub fn take(&mut self, event: &Event) {
         match event {
             Event::Note(text) => self.print(&harmless(text)),
+            Event::Retrying(retrying) => {
+                if let Some(line) = self.repeats.line(retrying, Instant::now()) {
+                    self.print(&line);
+                }
+            }
             Event::Warning(text) => {
                 let text = format!("warning: {}", harmless(text));
                 self.print(&paint(&text, self.settings.color));

@@ -8,6 +8,7 @@ use time::macros::format_description;
 
 use super::Ended;
 use super::text::LineSplitter;
+use crate::error::harmless;
 use crate::event::{Event, FailedStep, Outcome, Phase, Unit};
 use crate::record::{FailureDocument, Happened, Line, OutcomeDocument, VERSION};
 
@@ -110,6 +111,15 @@ pub fn happened(event: &Event, ended: Option<&Ended>) -> Option<Happened> {
     Some(match event {
         Event::Note(text) => Happened::Note { text: text.clone() },
         Event::Warning(text) => Happened::Warning { text: text.clone() },
+        Event::Retrying(retrying) => Happened::Retrying {
+            unit: retrying.unit.as_ref().map(ToString::to_string),
+            host: retrying.host.clone(),
+            request: retrying.request.clone(),
+            why: harmless(&retrying.why).into_owned(),
+            seconds: retrying.wait.as_secs_f64(),
+            attempt: retrying.attempt,
+            attempts: retrying.attempts,
+        },
         Event::StageStarted(text) => Happened::StageStarted { text: text.clone() },
         Event::StageFinished => Happened::StageFinished,
         Event::Planned(plan) => Happened::Planned {

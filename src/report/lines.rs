@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::ci::{Level, Problem};
 use super::groups::Groups;
 use super::journal::now;
+use super::repeats::Repeats;
 use super::text::{LineSplitter, elapsed, paint};
 use super::transfer::Transfer;
 use super::{Ended, LogPrefix, Settings, summary};
@@ -27,6 +28,7 @@ pub struct Lines {
     splitters: HashMap<(Unit, Phase), LineSplitter>,
     /// What runs, for what is said of it in a long silence.
     running: BTreeMap<Unit, Running>,
+    repeats: Repeats,
 }
 
 struct Running {
@@ -54,6 +56,7 @@ impl Lines {
             settings,
             splitters: HashMap::new(),
             running: BTreeMap::new(),
+            repeats: Repeats::default(),
         }
     }
 
@@ -63,6 +66,11 @@ impl Lines {
             Event::Warning(text) => self.warn(text),
             _ if self.settings.quiet => {}
             Event::Note(text) => self.say(&harmless(text)),
+            Event::Retrying(retrying) => {
+                if let Some(line) = self.repeats.line(retrying, Instant::now()) {
+                    self.say(&line);
+                }
+            }
             Event::Interrupted => self.say("interrupted: stopping what runs"),
             Event::UnitStarted { unit } => {
                 let line = self.lines_about(unit, "begins");

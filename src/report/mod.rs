@@ -10,6 +10,7 @@ mod journal;
 mod lines;
 mod logs;
 mod question;
+mod repeats;
 mod replay;
 mod row;
 mod screen;

@@ -187,6 +187,24 @@ impl Context {
         self.world.engine()
     }
 
+    /// Starts an engine for this test alone, which may stop it or look at all that is in it. As another user
+    /// than root it is the one at hand, and not private. `xp` uses it where its `DOCKER_HOST` says so.
+    pub fn own_engine(&self) -> Engine {
+        self.own_engine_in(&self.world.engine_folder())
+    }
+
+    /// Starts an engine for this test alone in a folder, such as one that is a small disk, or that an
+    /// engine had before.
+    pub fn own_engine_in(&self, directory: &Path) -> Engine {
+        let engine = self.world.start_engine(directory);
+        engine.unwrap_or_else(|message| panic!("{message}"))
+    }
+
+    /// Returns a folder for an engine of this test alone.
+    pub fn engine_folder(&self) -> PathBuf {
+        self.world.engine_folder()
+    }
+
     /// Returns an engine that does not see this machine's files, and the port on which it speaks TLS.
     pub fn far_engine(&self) -> &(Engine, u16) {
         self.world.far_engine()

@@ -212,6 +212,17 @@ impl RunningXp {
         kill_process(Pid::from_child(&self.child), signal).expect("xp still runs");
     }
 
+    /// Sends a signal to it alone, where it has not ended yet.
+    pub fn signal_if_running(&self, signal: Signal) {
+        // Its number is not given to another process while this has not waited for it.
+        let _ = kill_process(Pid::from_child(&self.child), signal);
+    }
+
+    /// Sends a signal to it and to what it started, as a terminal does.
+    pub fn signal_group(&self, signal: Signal) {
+        let _ = kill_process_group(Pid::from_child(&self.child), signal);
+    }
+
     /// Ends it by SIGKILL, alone, and returns what it printed. What it started is left as it is.
     pub fn kill(mut self) -> Output {
         self.child.kill().expect("xp still runs");

@@ -59,6 +59,14 @@ pub enum EngineError {
         #[source]
         source: Box<dyn StdError + Send + Sync>,
     },
+    /// A push or a pull does not go on.
+    #[error("the engine cannot {action}: nothing of it moved for {seconds} s")]
+    Stalled {
+        /// What it was asked to do.
+        action: String,
+        /// For how long nothing moved.
+        seconds: u64,
+    },
     /// An image has no shell.
     #[error("the builder image {image} has no /bin/sh, in which scripts run")]
     NoShell {
@@ -169,6 +177,7 @@ impl Diagnostic for EngineError {
         match self {
             Self::Unreachable { .. }
             | Self::TooOld { .. }
+            | Self::Stalled { .. }
             | Self::Broken { .. }
             | Self::Output(_) => Exit::Outside,
             Self::Address(_) | Self::Tls(_) => Exit::Usage,
@@ -182,6 +191,20 @@ impl Diagnostic for EngineError {
             | Self::Unwritten { .. }
             | Self::ContextFile(_)
             | Self::Context(_) => Exit::ServiceFailed,
+        }
+    }
+
+    fn lost_engine(&self) -> bool {
+        match self {
+            Self::Broken { .. } | Self::ContainerGone => true,
+            // BuildKit, in its own words: it was told to stop, or its connection broke.
+            Self::Refused { message, .. } => {
+                let message = message.to_lowercase();
+                ["context canceled", "transport is closing", "unavailable"]
+                    .iter()
+                    .any(|word| message.contains(word))
+            }
+            _ => false,
         }
     }
 
@@ -228,6 +251,9 @@ impl Diagnostic for EngineError {
             }
             Self::Refused { message, .. } if message.contains("bind source path does not exist") => {
                 "the engine does not see this machine's folders: `XP_REMOTE_ENGINE=1` sends it the files instead".to_owned()
+            }
+            Self::Stalled { .. } => {
+                "the registry may hang, or what is between it and the engine; XP_TRANSFER_TIMEOUT=30m waits longer".to_owned()
             }
             Self::Unsent(_) => {
                 "make it readable for yourself, or remove it".to_owned()

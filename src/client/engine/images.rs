@@ -1,6 +1,7 @@
 //! Images of the engine: listed, named, pulled and pushed.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use bollard::auth::DockerCredentials;
 use bollard::models::{ErrorDetail, ProgressDetail};
@@ -21,6 +22,8 @@ pub struct Watcher<'a> {
     pub progress: &'a (dyn Fn(u64, u64) + Send + Sync),
     /// Is called with the seconds after which the engine tries again, by itself.
     pub retrying: &'a (dyn Fn(u64) + Send + Sync),
+    /// How long the engine may say nothing: what hangs at the registry hangs for ever.
+    pub silence: Duration,
 }
 
 /// How far a push or a pull is.
@@ -218,7 +221,18 @@ async fn follow(
 ) -> Result<(), EngineError> {
     let mut messages = std::pin::pin!(messages);
     let mut transfer = Transfer::default();
-    while let Some(message) = messages.next().await {
+    loop {
+        let message = match tokio::time::timeout(watcher.silence, messages.next()).await {
+            Ok(Some(message)) => message,
+            Ok(None) => return Ok(()),
+            // The engine ends what it does when the request for it ends.
+            Err(_) => {
+                return Err(EngineError::Stalled {
+                    action,
+                    seconds: watcher.silence.as_secs(),
+                });
+            }
+        };
         let message = message.map_err(|error| EngineError::new(&action, error))?;
         if let Some(detail) = message.refusal {
             return Err(EngineError::refused(action, detail));
@@ -230,7 +244,6 @@ async fn follow(
             (watcher.progress)(done, total);
         }
     }
-    Ok(())
 }
 
 /// Credentials as the engine takes them.

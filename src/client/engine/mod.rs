@@ -55,6 +55,9 @@ const OLDEST_API: (usize, usize) = (1, 41);
 /// For everything but builds, pushes and pulls, which take as long as they take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// How long an engine that may have gone is waited for.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// For a build, a push or a pull: the connection itself is what tells that the engine is gone.
 const LONG_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
@@ -180,6 +183,12 @@ impl Engine {
                 "unset DOCKER_BUILDKIT",
             )),
         }
+    }
+
+    /// Tells whether the engine answers, within a few seconds.
+    pub async fn answers(&self) -> bool {
+        let answer = tokio::time::timeout(PROBE_TIMEOUT, self.docker.ping());
+        matches!(answer.await, Ok(Ok(_)))
     }
 
     fn patient(&self) -> Docker {

@@ -3,9 +3,11 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::client::retry::Trouble;
 use crate::error::{Diagnostic, Exit};
 use crate::source::{GitScheme, GitUrl};
 
@@ -17,6 +19,7 @@ pub struct GitError {
     what: String,
     hint: Option<String>,
     transient: bool,
+    retry_after: Option<Duration>,
     #[source]
     cause: Option<Cause>,
 }
@@ -103,6 +106,7 @@ impl GitError {
             what: what.into(),
             hint: None,
             transient: false,
+            retry_after: None,
             cause: None,
         }
     }
@@ -123,9 +127,22 @@ impl GitError {
         self
     }
 
-    /// Tells whether another attempt may succeed.
-    pub(super) fn is_transient(&self) -> bool {
-        self.transient
+    /// Says that another attempt may succeed, after what the server asked for.
+    pub(super) fn transient_after(mut self, retry_after: Option<Duration>) -> Self {
+        self.retry_after = retry_after;
+        self.transient()
+    }
+
+    /// Returns what was wrong, where another attempt may succeed.
+    pub(super) fn trouble(&self) -> Option<Trouble> {
+        let why = self
+            .cause
+            .as_ref()
+            .map_or(self.what.clone(), |cause| cause.to_string());
+        self.transient.then_some(Trouble {
+            why,
+            retry_after: self.retry_after,
+        })
     }
 
     pub(super) fn because(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
@@ -140,6 +157,7 @@ impl GitError {
             kind: self.kind,
             hint: self.hint.clone(),
             transient: self.transient,
+            retry_after: self.retry_after,
             cause: Some(Cause(Arc::new(self))),
         }
     }
@@ -165,14 +183,17 @@ impl GitError {
     }
 
     /// Makes the error for a remote that fell silent.
-    pub(super) fn timed_out(url: &GitUrl, seconds: u64) -> Self {
+    pub(super) fn timed_out(url: &GitUrl, timeout: Duration) -> Self {
         Self::new(
             GitErrorKind::Unreachable,
             format!(
-                "{} did not answer within {seconds} s for {url}",
-                address(url)
+                "{} did not answer within {} s for {url}",
+                address(url),
+                timeout.as_secs()
             ),
         )
+        .with_hint("XP_STALL_TIMEOUT=5m waits longer for a server that is slow to begin")
+        .transient()
     }
 
     /// Makes the error for a remote that has no such repository.

@@ -6,7 +6,7 @@ use git2::{
     AutotagOption, FetchOptions, FetchPrune, RemoteCallbacks, RemoteUpdateFlags, Repository,
 };
 
-use super::limits::delay_before_retry;
+use super::error::address;
 use super::progress::Watch;
 use super::transport::{self, Operation};
 use super::{GitClient, GitError, WorkingCopy};
@@ -86,8 +86,11 @@ pub(super) fn fetch(
     wait(&mut Box::pin(async {
         permit = client.shared.limits.acquire(&url).await
     }))?;
-    let mut failures = 0;
+    let host = address(&url);
+    let retries = client.shared.http.retries();
+    let mut attempts = retries.begin(host, format!("fetch of {url}"));
     loop {
+        wait(&mut Box::pin(attempts.ready()))?;
         let what = || {
             format!(
                 "cannot fetch from {url} into {}",
@@ -96,14 +99,16 @@ pub(super) fn fetch(
         };
         let run = || fetch_once(repository, &url, fetch, watch);
         let error = match Operation::run(client, &url, watch.cancel, what, run) {
-            Ok(default_branch) => return Ok(default_branch),
+            Ok(default_branch) => {
+                attempts.answered();
+                return Ok(default_branch);
+            }
             Err(error) => error,
         };
-        failures += 1;
-        match delay_before_retry(&error, failures) {
-            Some(delay) => wait(&mut Box::pin(
-                async move { tokio::time::sleep(delay).await },
-            ))?,
+        match error.trouble().and_then(|it| attempts.after(it)) {
+            Some(retrying) => wait(&mut Box::pin(async move {
+                tokio::time::sleep(retrying.wait).await;
+            }))?,
             None => return Err(error),
         }
     }

@@ -2,8 +2,7 @@
 
 use git2::{Direction, Repository};
 
-use super::error::GitErrorKind;
-use super::limits::delay_before_retry;
+use super::error::{GitErrorKind, address};
 use super::pkt_line::{Packet, PacketReader, write_delimiter, write_flush, write_line};
 use super::remote_refs::{Advertisement, InvalidRefs};
 use super::transport::http::HttpRemote;
@@ -53,28 +52,32 @@ impl GitClient {
         prefixes.dedup();
         let url = self.effective_url(url);
         let _permit = self.shared.limits.acquire(&url).await;
-        let mut failures = 0;
-        loop {
-            let result = match url.scheme() {
-                GitScheme::Http | GitScheme::Https => self.list_over_http(&url, &prefixes).await,
-                GitScheme::Ssh | GitScheme::Git => self.list_over_stream(&url, &prefixes).await,
-                GitScheme::File => {
-                    let url = url.clone();
-                    tokio::task::spawn_blocking(move || list_local(&url))
-                        .await
-                        .unwrap_or_else(|panic| {
-                            Err(
-                                GitError::new(GitErrorKind::Local, "reading a repository failed")
-                                    .because(panic),
-                            )
-                        })
-                }
-            };
-            let Err(error) = result else { return result };
-            failures += 1;
-            match delay_before_retry(&error, failures) {
-                Some(delay) => tokio::time::sleep(delay).await,
-                None => return Err(error),
+        let host = address(&url);
+        let attempts = self
+            .shared
+            .http
+            .retries()
+            .begin(host, format!("ls-refs of {url}"));
+        attempts
+            .run(|| async {
+                let result = self.list_once(&url, &prefixes).await;
+                let trouble = result.as_ref().err().and_then(GitError::trouble);
+                (result, trouble)
+            })
+            .await
+    }
+
+    async fn list_once(&self, url: &GitUrl, prefixes: &[String]) -> Result<RemoteRefs, GitError> {
+        match url.scheme() {
+            GitScheme::Http | GitScheme::Https => self.list_over_http(url, prefixes).await,
+            GitScheme::Ssh | GitScheme::Git => self.list_over_stream(url, prefixes).await,
+            GitScheme::File => {
+                let url = url.clone();
+                let listed = tokio::task::spawn_blocking(move || list_local(&url)).await;
+                listed.unwrap_or_else(|panic| {
+                    let error = GitError::new(GitErrorKind::Local, "reading a repository failed");
+                    Err(error.because(panic))
+                })
             }
         }
     }

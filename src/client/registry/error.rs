@@ -14,11 +14,15 @@ use crate::image::Registry;
 #[derive(Debug, Error)]
 pub enum RegistryError {
     /// The registry does not answer.
-    #[error("the registry {registry} does not answer: {}", root(.why))]
+    #[error("the registry {registry} does not answer {request}: {reason}")]
     Unreachable {
         /// Which.
         registry: Registry,
-        /// Why, without credentials.
+        /// What it was asked.
+        request: String,
+        /// Why, in a few words.
+        reason: String,
+        /// Why, as the library has it, without credentials.
         why: reqwest::Error,
     },
     /// The registry wants other credentials, or any.
@@ -119,6 +123,25 @@ pub enum RegistryError {
     NoRegistry(String),
 }
 
+impl RegistryError {
+    /// Tells whether a server may have closed a connection of plain HTTP because it speaks TLS.
+    pub(super) fn may_be_tls(&self) -> bool {
+        match self {
+            Self::Unreachable { why, .. } => !why.is_connect() && !why.is_redirect(),
+            _ => false,
+        }
+    }
+
+    /// Tells whether a certificate is why nothing is said to a server.
+    pub(super) fn is_about_certificate(&self) -> bool {
+        let Self::Unreachable { why, .. } = self else {
+            return false;
+        };
+        let why = crate::error::chain(why).to_lowercase();
+        why.contains("certificate") || why.contains("unknownissuer")
+    }
+}
+
 /// Returns the innermost cause; those around it only say that a request was sent.
 pub(super) fn root(error: &(dyn Error + 'static)) -> String {
     let mut root = error;
@@ -143,9 +166,8 @@ impl Diagnostic for RegistryError {
 
     fn hints(&self) -> Vec<String> {
         let hint = match self {
-            Self::Unreachable { registry, why } => {
-                let why = crate::error::chain(why).to_lowercase();
-                if why.contains("certificate") || why.contains("unknownissuer") {
+            Self::Unreachable { registry, .. } => {
+                if self.is_about_certificate() {
                     format!(
                         "put the registry's CA into /etc/docker/certs.d/{registry}/ca.crt, or name it by SSL_CERT_FILE"
                     )

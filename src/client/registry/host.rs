@@ -1,21 +1,22 @@
-//! One registry: how it is reached, what it asks for, and requests to it.
+//! One registry: how it is reached, and what it asks for.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
 
-use bytes::{Bytes, BytesMut};
-use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
-use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
-use tokio::sync::{OnceCell, Semaphore};
+use bytes::Bytes;
+use reqwest::{Client, StatusCode};
+use tokio::sync::Semaphore;
 
-use super::auth::{Challenge, token_of};
+use super::RegistrySettings;
+use super::answer::Answer;
+use super::auth::Challenge;
 use super::certificates::certificates;
 use super::credentials::Credentials;
-use super::error::{RegistryError, message_of, root, shown};
-use super::{MANIFEST_TYPES, RegistrySettings};
+use super::error::{RegistryError, message_of};
+use super::send::Expected;
+use super::token::Tokens;
 use crate::client::http::Http;
-use crate::image::{Digest, ImageReference, ImageRepository, Registry};
+use crate::client::retry::{Trouble, is_transient_status, retry_after};
+use crate::image::{ImageReference, ImageRepository, Registry};
 
 /// How many requests are under way at once to one registry.
 const CONNECTIONS: usize = 32;
@@ -23,52 +24,8 @@ const CONNECTIONS: usize = 32;
 /// How many uploads are open at once in one registry.
 const UPLOADS: usize = 8;
 
-/// How often a request is sent before its failure is final.
-const ATTEMPTS: u32 = 4;
-
-/// The longest `Retry-After` that is followed.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
-
-/// What a token is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Access {
-    Pull,
-    Push,
-    /// To cancel an upload, which some registries count as deleting.
-    Delete,
-}
-
-/// What a request is about.
-#[derive(Clone, Copy)]
-pub(super) enum Resource<'a> {
-    /// The manifest of an image.
-    Manifest(&'a ImageReference),
-    /// A file that a manifest names.
-    Blob(&'a ImageRepository, &'a Digest),
-    /// The uploads to a repository.
-    Uploads(&'a ImageRepository),
-}
-
-impl<'a> Resource<'a> {
-    /// Returns the repository, and the path below it.
-    fn path(self) -> (&'a ImageRepository, String) {
-        match self {
-            Self::Manifest(image) => {
-                let reference = match (image.digest(), image.tag()) {
-                    (Some(digest), _) => digest.as_str(),
-                    (None, Some(tag)) => tag.as_str(),
-                    (None, None) => "latest",
-                };
-                (image.repository(), format!("manifests/{reference}"))
-            }
-            Self::Blob(repository, digest) => (repository, format!("blobs/{digest}")),
-            Self::Uploads(repository) => (repository, "blobs/uploads/".to_owned()),
-        }
-    }
-}
-
-/// Tokens by repository and what they are for; each is fetched once, however many wait for it.
-type Tokens = Mutex<HashMap<(String, Access), Arc<OnceCell<String>>>>;
+/// With what a registry is asked whether it is there.
+const GREETING: &str = "GET /v2/";
 
 /// How far a registry is trusted before it has proved who it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,15 +41,15 @@ pub(super) enum Trust {
 /// One registry.
 pub(super) struct Host {
     pub(super) registry: Registry,
-    http: Http,
+    pub(super) http: Http,
     pub(super) client: Client,
     /// Scheme, host and port.
     pub(super) base: String,
     /// What it asked for last.
     challenge: Mutex<Challenge>,
-    credentials: Option<Credentials>,
-    tokens: Tokens,
-    limit: Semaphore,
+    pub(super) credentials: Option<Credentials>,
+    pub(super) tokens: Tokens,
+    pub(super) limit: Semaphore,
     /// The uploads that are open at once.
     pub(super) uploads: Semaphore,
 }
@@ -133,23 +90,26 @@ impl Host {
             (None, Trust::Loopback) => match host.ping().await {
                 // What a server that speaks TLS says to plain HTTP.
                 Err(RegistryError::Status { status, .. }) if status == StatusCode::BAD_REQUEST => {}
-                Err(RegistryError::Unreachable { why, .. }) if !why.is_connect() => {}
+                Err(error) if error.may_be_tls() => {
+                    host.use_tls(http.tls().await.map_err(failed)?.clone());
+                    return match host.ping_once().await {
+                        Ok(()) => Ok(host),
+                        Err(of_tls) if of_tls.is_about_certificate() => Err(of_tls),
+                        // It was plain HTTP after all, and what broke it is what counts.
+                        Err(_) => Err(error),
+                    };
+                }
                 result => return result.map(|()| host),
             },
             // As the engine does it: TLS that nobody checks, else none.
             (None, Trust::Insecure) => {
-                host.use_tls(http.unverified().await.map_err(failed)?.clone());
-                let tls = host.ping().await;
-                if !matches!(tls, Err(RegistryError::Unreachable { .. })) {
-                    return tls.map(|()| host);
+                let tls = http.unverified().await.map_err(failed)?.clone();
+                let attempts = http.retries().begin(registry.as_str(), GREETING);
+                let (is_tls, answer) = attempts.run(|| host.greet_either_way(&tls)).await?;
+                if is_tls {
+                    host.use_tls(tls);
                 }
-                host.client = http.plain().clone();
-                host.base = format!("http://{address}");
-                return match (host.ping().await, tls) {
-                    (Ok(()), _) => Ok(host),
-                    // Where neither answers, the failure of TLS says more.
-                    (Err(_), Err(error)) | (Err(error), Ok(())) => Err(error),
-                };
+                return host.take_greeting(&answer).map(|()| host);
             }
             (Some((roots, identity)), _) => {
                 host.use_tls(
@@ -176,104 +136,65 @@ impl Host {
     /// Asks whether there is a registry, and what it asks for.
     async fn ping(&self) -> Result<(), RegistryError> {
         let url = format!("{}/v2/", self.base);
-        let answer = self.retry(|| self.client.get(&url)).await?;
-        let status = answer.status();
+        let request = || self.client.get(&url);
+        let registry = self.registry.as_str();
+        let answer = self.exchange(registry, GREETING, Expected::Answer, request);
+        self.take_greeting(&answer.await?)
+    }
+
+    /// Like [`Host::ping`], but once: where another way was tried before.
+    async fn ping_once(&self) -> Result<(), RegistryError> {
+        let request = self.client.get(format!("{}/v2/", self.base));
+        let (answer, _) = self.attempt(GREETING, Expected::Answer, request).await;
+        self.take_greeting(&answer?)
+    }
+
+    /// Asks by TLS, and by plain HTTP where nobody answers to that; tells which of them it was.
+    async fn greet_either_way(
+        &self,
+        tls: &Client,
+    ) -> (Result<(bool, Answer), RegistryError>, Option<Trouble>) {
+        let plain = format!("{}/v2/", self.base);
+        let request = tls.get(plain.replacen("http:", "https:", 1));
+        let (of_tls, tls_trouble) = self.attempt(GREETING, Expected::Answer, request).await;
+        let of_tls = match of_tls {
+            Ok(answer) => return (Ok((true, answer)), tls_trouble),
+            Err(error) => error,
+        };
+        let request = self.client.get(&plain);
+        let (of_plain, trouble) = self.attempt(GREETING, Expected::Answer, request).await;
+        match of_plain {
+            Ok(answer) => (Ok((false, answer)), trouble),
+            // Who speaks no TLS at all is a registry of plain HTTP that fails now.
+            Err(error) if tls_trouble.is_none() && trouble.is_some() => (Err(error), trouble),
+            // Where neither answers, the failure of TLS says more.
+            Err(_) => (Err(of_tls), tls_trouble),
+        }
+    }
+
+    fn take_greeting(&self, answer: &Answer) -> Result<(), RegistryError> {
+        let status = answer.status;
         // Such an answer says nothing of what the registry asks for.
         let is_final = status == StatusCode::BAD_REQUEST
-            || status == StatusCode::TOO_MANY_REQUESTS
+            || is_transient_status(status.as_u16())
             || status.is_server_error();
         if is_final {
-            return Err(self.refusal("GET /v2/", None, answer).await);
+            return Err(self.refusal(None, answer));
         }
-        self.set_challenge(Challenge::read(answer.headers()));
+        self.set_challenge(Challenge::read(&answer.headers));
         Ok(())
     }
 
-    fn challenge(&self) -> Challenge {
+    pub(super) fn challenge(&self) -> Challenge {
         let challenge = self.challenge.lock();
         challenge.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn set_challenge(&self, challenge: Challenge) {
+    pub(super) fn set_challenge(&self, challenge: Challenge) {
         *self
             .challenge
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = challenge;
-    }
-
-    /// Sends a request; any answer that is worth reading is returned.
-    pub async fn send(
-        &self,
-        method: Method,
-        resource: Resource<'_>,
-        access: Access,
-        body: Option<(&str, Bytes)>,
-    ) -> Result<Response, RegistryError> {
-        let (repository, name) = resource.path();
-        let path = self.repository(repository);
-        let url = format!("{}/v2/{path}/{name}", self.base);
-        self.send_to(method, &url, &path, access, body).await
-    }
-
-    /// Sends a request to a URL of this registry, with a token for a repository's path.
-    pub async fn send_to(
-        &self,
-        method: Method,
-        url: &str,
-        path: &str,
-        access: Access,
-        body: Option<(&str, Bytes)>,
-    ) -> Result<Response, RegistryError> {
-        let _permit = self.limit.acquire().await;
-        let mut is_second = false;
-        loop {
-            let challenge = self.challenge();
-            let token = match &challenge {
-                Challenge::Bearer { realm, service } => {
-                    Some(self.token(realm, service.as_deref(), path, access).await?)
-                }
-                _ => None,
-            };
-            let request = || {
-                let mut request = self
-                    .client
-                    .request(method.clone(), url)
-                    .header(ACCEPT, MANIFEST_TYPES);
-                if method == Method::POST {
-                    // The library leaves it out of a request without a body, and some servers insist.
-                    request = request.header(CONTENT_LENGTH, 0);
-                }
-                if let Some((media_type, bytes)) = &body {
-                    request = request
-                        .header(CONTENT_TYPE, *media_type)
-                        .body(bytes.clone());
-                }
-                match (&token, &challenge, &self.credentials) {
-                    (Some(token), _, _) => request.bearer_auth(token),
-                    (None, Challenge::Basic, Some(Credentials::Password { user, password })) => {
-                        request.basic_auth(user, Some(password))
-                    }
-                    _ => request,
-                }
-            };
-            let answer = self.retry(request).await?;
-            if answer.status() != StatusCode::UNAUTHORIZED || is_second {
-                return Ok(answer);
-            }
-            is_second = true;
-            // Some registries let everybody ask `/v2/`, and say only here what they ask for.
-            let asked = Challenge::read(answer.headers());
-            if token.is_some() {
-                // It may have run out since it was fetched.
-                let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-                tokens.remove(&(path.to_owned(), access));
-            } else if asked == Challenge::None || asked == challenge {
-                return Ok(answer);
-            }
-            if asked != Challenge::None {
-                self.set_challenge(asked);
-            }
-        }
     }
 
     /// Docker Hub keeps the images without a folder under `library`.
@@ -286,159 +207,11 @@ impl Host {
         }
     }
 
-    async fn token(
-        &self,
-        realm: &str,
-        service: Option<&str>,
-        path: &str,
-        access: Access,
-    ) -> Result<String, RegistryError> {
-        let cell = {
-            let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-            tokens.entry((path.to_owned(), access)).or_default().clone()
-        };
-        cell.get_or_try_init(|| self.fetch_token(realm, service, path, access))
-            .await
-            .cloned()
-    }
-
-    async fn fetch_token(
-        &self,
-        realm: &str,
-        service: Option<&str>,
-        path: &str,
-        access: Access,
-    ) -> Result<String, RegistryError> {
-        let actions = match access {
-            Access::Pull => "pull",
-            Access::Push => "pull,push",
-            Access::Delete => "pull,push,delete",
-        };
-        let scope = format!("repository:{path}:{actions}");
-        let failed = |server: &str, what: String| RegistryError::TokenServer {
-            registry: self.registry.clone(),
-            server: server.to_owned(),
-            what,
-        };
-        let mut url: reqwest::Url = realm
-            .parse()
-            .map_err(|_| failed(&shown(realm), "is no URL".to_owned()))?;
-        let server = match url.port() {
-            Some(port) => format!("{}:{port}", url.host_str().unwrap_or_default()),
-            None => url.host_str().unwrap_or_default().to_owned(),
-        };
-        let mut form = vec![("scope", scope.as_str())];
-        form.extend(service.map(|service| ("service", service)));
-        let client = self.token_client(&url).await?;
-        let request: Box<dyn Fn() -> RequestBuilder + Send + Sync> = match &self.credentials {
-            Some(Credentials::IdentityToken(token)) => {
-                form.extend([
-                    ("grant_type", "refresh_token"),
-                    ("client_id", "xp"),
-                    ("refresh_token", token.as_str()),
-                ]);
-                let mut encoded = url.clone();
-                encoded.set_query(None);
-                encoded.query_pairs_mut().extend_pairs(form);
-                let body = encoded.query().unwrap_or_default().to_owned();
-                Box::new(move || {
-                    let form = "application/x-www-form-urlencoded";
-                    let request = client.post(url.clone()).header(CONTENT_TYPE, form);
-                    request.body(body.clone())
-                })
-            }
-            credentials => {
-                url.query_pairs_mut().extend_pairs(form);
-                Box::new(move || match credentials {
-                    Some(Credentials::Password { user, password }) => {
-                        client.get(url.clone()).basic_auth(user, Some(password))
-                    }
-                    _ => client.get(url.clone()),
-                })
-            }
-        };
-        let answer = self.retry(request).await.map_err(|error| match error {
-            RegistryError::Unreachable { why, .. } => {
-                failed(&server, format!("does not answer: {}", root(&why)))
-            }
-            error => error,
-        })?;
-        let status = answer.status();
-        let text = answer.text().await.unwrap_or_default();
-        let said = match message_of(&text) {
-            message if message.is_empty() => String::new(),
-            message => format!(": {message}"),
-        };
-        match token_of(&text) {
-            Some(token) if status.is_success() => Ok(token),
-            _ if status.is_success() => Err(failed(&server, "gives no token".to_owned())),
-            _ if matches!(status.as_u16(), 400 | 401 | 403) => Err(RegistryError::Unauthorized {
-                registry: self.registry.clone(),
-                who: self.who(),
-                message: format!("its token server {server} answers {status}{said}"),
-            }),
-            _ => Err(failed(&server, format!("answers {status}{said}"))),
-        }
-    }
-
-    /// Returns the client for the token server, which may be spoken to in another way.
-    async fn token_client(&self, url: &reqwest::Url) -> Result<Client, RegistryError> {
-        let is_https = url.scheme() == "https";
-        if is_https == self.base.starts_with("https:") {
-            return Ok(self.client.clone());
-        }
-        let client = self.http.for_url(url).await;
-        client.cloned().map_err(|source| RegistryError::Client {
-            registry: self.registry.clone(),
-            source,
-        })
-    }
-
-    /// Sends a request again while it fails in a way that may pass.
-    async fn retry(&self, request: impl Fn() -> RequestBuilder) -> Result<Response, RegistryError> {
-        let mut attempt = 1;
-        loop {
-            let wait = match request().send().await {
-                Ok(answer) => {
-                    let transient = matches!(answer.status().as_u16(), 429 | 500 | 502 | 503 | 504);
-                    if !transient || attempt == ATTEMPTS {
-                        return Ok(answer);
-                    }
-                    match retry_after(&answer) {
-                        // Nobody waits so long in front of a terminal.
-                        Some(wait) if wait > LONGEST_WAIT => return Ok(answer),
-                        wait => wait,
-                    }
-                }
-                Err(error) => {
-                    let why = error.without_url();
-                    // Nobody listens, or the certificate is wrong: another try makes no difference.
-                    if attempt == ATTEMPTS || why.is_connect() || why.is_builder() {
-                        return Err(RegistryError::Unreachable {
-                            registry: self.registry.clone(),
-                            why,
-                        });
-                    }
-                    None
-                }
-            };
-            let backoff = Duration::from_millis(200 * 2_u64.pow(attempt));
-            tokio::time::sleep(wait.unwrap_or(backoff)).await;
-            attempt += 1;
-        }
-    }
-
     /// Makes an error of an answer that is no success. `image` is what was to be changed.
-    pub async fn refusal(
-        &self,
-        method: &str,
-        image: Option<&ImageReference>,
-        answer: Response,
-    ) -> RegistryError {
-        let status = answer.status();
-        let retry_after = retry_after(&answer).map(|wait| wait.as_secs());
-        let text = self.body(answer, 64 * 1024).await.unwrap_or_default();
-        let message = message_of(&String::from_utf8_lossy(&text));
+    pub fn refusal(&self, image: Option<&ImageReference>, answer: &Answer) -> RegistryError {
+        let status = answer.status;
+        let retry_after = retry_after(&answer.headers).map(|wait| wait.as_secs());
+        let message = message_of(&answer.text());
         let (registry, who) = (self.registry.clone(), self.who());
         match status {
             StatusCode::UNAUTHORIZED => RegistryError::Unauthorized {
@@ -457,10 +230,7 @@ impl Host {
             },
             status => RegistryError::Status {
                 registry,
-                request: match image {
-                    Some(image) => format!("{method} {image}"),
-                    None => method.to_owned(),
-                },
+                request: answer.request.clone(),
                 status,
                 message,
                 retry_after,
@@ -476,25 +246,10 @@ impl Host {
         }
     }
 
-    /// Reads an answer's body, up to a limit.
-    pub async fn body(&self, mut answer: Response, limit: usize) -> Result<Bytes, RegistryError> {
-        let mut body = BytesMut::new();
-        loop {
-            let chunk = answer
-                .chunk()
-                .await
-                .map_err(|error| RegistryError::Unreachable {
-                    registry: self.registry.clone(),
-                    why: error.without_url(),
-                })?;
-            let Some(chunk) = chunk else {
-                return Ok(body.freeze());
-            };
-            if body.len() + chunk.len() > limit {
-                return Err(self.unexpected("it is larger than it may be"));
-            }
-            body.extend_from_slice(&chunk);
-        }
+    /// Returns an answer's body.
+    pub fn whole(&self, answer: &Answer) -> Result<Bytes, RegistryError> {
+        let too_large = || self.unexpected("it is larger than it may be");
+        answer.body().cloned().ok_or_else(too_large)
     }
 
     /// Returns whom it knows the requests to come from, for people.
@@ -505,19 +260,12 @@ impl Host {
     }
 }
 
-/// Reads `Retry-After` in seconds; a date is not followed, as clocks differ.
-fn retry_after(answer: &Response) -> Option<Duration> {
-    let value = answer.headers().get(RETRY_AFTER)?.to_str().ok()?;
-    value.parse().ok().map(Duration::from_secs)
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::{Read as _, Write as _};
     use std::net::TcpListener;
 
     use super::*;
-    use crate::client::http::Proxies;
 
     /// Answers plain HTTP, and drops a connection that begins with TLS.
     fn plain_server() -> String {
@@ -540,7 +288,7 @@ mod tests {
     async fn find(address: &str, trust: Trust) -> Result<Host, RegistryError> {
         let repository: ImageRepository = format!("{address}/x").parse().unwrap();
         let registry = repository.registry().unwrap();
-        let http = Http::new(&Proxies::default()).unwrap();
+        let http = Http::for_tests();
         Host::find(&http, &RegistrySettings::default(), registry, None, trust).await
     }
 

@@ -6,6 +6,7 @@
 //! general client libraries ask `/v2/` before each request, make an HTTP client of their own and hide
 //! why a token was refused.
 
+mod answer;
 mod auth;
 mod certificates;
 mod credentials;
@@ -16,6 +17,9 @@ mod host;
 mod insecure;
 mod labels;
 mod push_check;
+mod resource;
+mod send;
+mod token;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -34,8 +38,9 @@ pub use push_check::PushCheck;
 
 use crate::client::http::Http;
 use crate::image::{Digest, ImageReference, Registry, Tag};
-use host::{Access, Host, Resource, Trust};
+use host::{Host, Trust};
 use insecure::InsecureRegistries;
+use resource::{Access, Resource};
 
 /// The kinds of manifests that are understood: Docker's schema 2 and OCI's, single and by platform.
 const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, \
@@ -45,9 +50,6 @@ const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, \
 
 /// How long a credential helper may take, which may ask somebody for a password.
 const HELPER_TIMEOUT: Duration = Duration::from_secs(120);
-
-/// A manifest larger than this is none: registries refuse more than 4 MiB.
-const MAX_MANIFEST: usize = 8 * 1024 * 1024;
 
 /// Where credentials and certificates of registries are found.
 #[derive(Debug, Clone, Default)]
@@ -127,24 +129,20 @@ impl RegistryClient {
         let answer = host
             .send(Method::HEAD, Resource::Manifest(image), Access::Pull, None)
             .await?;
-        match answer.status() {
+        match answer.status {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND
                 if answer
-                    .headers()
+                    .headers
                     .contains_key("docker-distribution-api-version") =>
             {
                 return Ok(None);
             }
             // An answer to HEAD has no text, so a proxy's 404 looks like the registry's: ask again.
             StatusCode::NOT_FOUND => return self.absent(&host, image).await,
-            _ => return Err(host.refusal("HEAD", None, answer).await),
+            _ => return Err(host.refusal(None, &answer)),
         }
-        let digest = answer
-            .headers()
-            .get("docker-content-digest")
-            .and_then(|value| value.to_str().ok());
-        match digest.map(str::parse) {
+        match answer.header("docker-content-digest").map(str::parse) {
             Some(Ok(digest)) => Ok(Some(digest)),
             Some(Err(_)) => Err(host.unexpected("its digest is none")),
             // The header is optional: then the manifest itself tells.
@@ -160,15 +158,14 @@ impl RegistryClient {
         let answer = host
             .send(Method::GET, Resource::Manifest(image), Access::Pull, None)
             .await?;
-        match answer.status() {
+        match answer.status {
             StatusCode::NOT_FOUND => {}
             StatusCode::OK => {
                 return Err(host.unexpected("it answers HEAD with 404, and GET with the image"));
             }
-            _ => return Err(host.refusal("GET", None, answer).await),
+            _ => return Err(host.refusal(None, &answer)),
         }
-        let text = host.body(answer, 64 * 1024).await?;
-        if error::says_not_found(&String::from_utf8_lossy(&text)) {
+        if error::says_not_found(&answer.text()) {
             Ok(None)
         } else {
             Err(host.unexpected("something answers 404 that is no registry, perhaps a proxy"))
@@ -184,20 +181,13 @@ impl RegistryClient {
         let answer = host
             .send(Method::GET, Resource::Manifest(image), Access::Pull, None)
             .await?;
-        if answer.status() != StatusCode::OK {
-            return Err(host.refusal("GET", None, answer).await);
+        if answer.status != StatusCode::OK {
+            return Err(host.refusal(None, &answer));
         }
-        let header = |name: &str| {
-            answer
-                .headers()
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-                .map(str::to_owned)
-        };
-        let media_type = header("content-type").unwrap_or_default();
-        let told = header("docker-content-digest");
-        let bytes = host.body(answer, MAX_MANIFEST).await?;
+        let media_type = answer.header("content-type").unwrap_or_default().to_owned();
+        let bytes = host.whole(&answer)?;
         // The header is optional: it is the digest of the bytes.
+        let told = answer.header("docker-content-digest").map(str::to_owned);
         let digest = told.unwrap_or_else(|| sha256(&bytes));
         let digest = digest
             .parse()
@@ -223,8 +213,8 @@ impl RegistryClient {
             let answer = host
                 .send(Method::PUT, Resource::Manifest(&name), Access::Push, body)
                 .await?;
-            if !answer.status().is_success() {
-                return Err(host.refusal("PUT", Some(&name), answer).await);
+            if !answer.status.is_success() {
+                return Err(host.refusal(Some(&name), &answer));
             }
         }
         Ok(())

@@ -6,10 +6,12 @@
 use std::time::Duration;
 
 use reqwest::header::{LOCATION, WWW_AUTHENTICATE};
-use reqwest::{Method, Response, StatusCode, Url};
+use reqwest::{Method, StatusCode, Url};
 use tokio::sync::oneshot;
 
-use super::host::{Access, Host, Resource};
+use super::answer::Answer;
+use super::host::Host;
+use super::resource::{Access, Resource};
 use super::{RegistryClient, RegistryError};
 use crate::image::{ImageRepository, Registry};
 
@@ -68,7 +70,7 @@ async fn open_and_cancel(
 ) -> Result<PushCheck, RegistryError> {
     let uploads = Resource::Uploads(repository);
     let opened = host.send(Method::POST, uploads, Access::Push, None).await?;
-    match opened.status() {
+    match opened.status {
         // The second one is what some registries answer in its place.
         StatusCode::ACCEPTED | StatusCode::CREATED => {}
         status if status.is_success() => {
@@ -76,11 +78,10 @@ async fn open_and_cancel(
                 format!("it answers the opening of an upload with {status}, as no registry does");
             return Err(host.unexpected(&what));
         }
-        _ => return Err(refusal(host, repository, opened).await),
+        _ => return Err(refusal(host, repository, &opened)),
     }
-    let location = opened.headers().get(LOCATION);
-    let location = location.and_then(|location| location.to_str().ok());
-    let location = location.and_then(|location| opened.url().join(location).ok());
+    let location = opened.header(LOCATION.as_str());
+    let location = location.and_then(|location| opened.url.join(location).ok());
     let left_over = match location {
         Some(location) => cancel(host, repository, &location).await.err(),
         None => Some("the registry does not say where the upload is".to_owned()),
@@ -96,12 +97,12 @@ async fn cancel(host: &Host, repository: &ImageRepository, upload: &Url) -> Resu
         .is_ok_and(|base: Url| base.origin() == upload.origin());
     let path = host.repository(repository);
     let status = if is_own {
-        let delete = |access| host.send_to(Method::DELETE, upload.as_str(), &path, access, None);
+        let delete = |access| host.send_to(Method::DELETE, upload.as_str(), &path, access);
         let failed = |error: RegistryError| error.to_string();
-        match delete(Access::Push).await.map_err(failed)?.status() {
+        match delete(Access::Push).await.map_err(failed)?.status {
             // With tokens it takes another right in some registries.
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                delete(Access::Delete).await.map_err(failed)?.status()
+                delete(Access::Delete).await.map_err(failed)?.status
             }
             status => status,
         }
@@ -134,14 +135,13 @@ async fn cancel(host: &Host, repository: &ImageRepository, upload: &Url) -> Resu
     }
 }
 
-async fn refusal(host: &Host, repository: &ImageRepository, answer: Response) -> RegistryError {
+fn refusal(host: &Host, repository: &ImageRepository, answer: &Answer) -> RegistryError {
     // A token that was given out without the right to push: the user is known all the same.
-    let challenges = answer.headers().get_all(WWW_AUTHENTICATE).iter();
+    let challenges = answer.headers.get_all(WWW_AUTHENTICATE).iter();
     let lacks_right = challenges
         .filter_map(|value| value.to_str().ok())
         .any(|value| value.contains("insufficient_scope"));
-    let name = format!("POST of an upload to {repository}");
-    match host.refusal(&name, None, answer).await {
+    match host.refusal(None, answer) {
         RegistryError::Unauthorized {
             registry,
             who,

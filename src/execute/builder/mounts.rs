@@ -135,35 +135,60 @@ pub(super) fn files(
     Ok(files)
 }
 
-/// Makes the folders and files of the source that something is mounted upon, and returns those that were
-/// not there. The engine would make them too, but as root.
-pub(super) fn make_mount_points(step: &ContainerStep, files: &[Mounted]) -> Vec<PathBuf> {
+/// A folder or a file of the source that is there only to be mounted upon.
+pub(super) struct MountPoint {
+    pub path: PathBuf,
+    is_dir: bool,
+}
+
+/// Returns the folders and files of the source that something is mounted upon and that are not there, the
+/// outer ones first.
+pub(super) fn missing_mount_points(step: &ContainerStep, files: &[Mounted]) -> Vec<MountPoint> {
     let workdir = step.workdir.trim_end_matches('/');
     let below = files.iter().filter_map(|mounted| {
         let target = mounted.target.strip_prefix(workdir)?.strip_prefix('/')?;
         Some((target, mounted.path.is_dir()))
     });
-    let mut made = Vec::new();
+    let mut missing: Vec<MountPoint> = Vec::new();
     // What is below `.git` is the git directory's, and mounted itself.
     for (target, is_dir) in below.filter(|(target, _)| !target.starts_with(".git/")) {
         let mut path = step.source.clone();
         let mut parts = target.split('/').peekable();
         while let Some(part) = parts.next() {
             path.push(part);
-            let mut make = || match parts.peek().is_none() && !is_dir {
-                true => fs::File::create_new(&path).map(drop),
-                false => fs::create_dir(&path),
-            };
             match fs::symlink_metadata(&path) {
                 Ok(metadata) if metadata.is_dir() => {}
                 // A link may lead anywhere; what it means in the container, the engine knows.
                 Ok(_) => break,
-                Err(_) if make().is_ok() => made.push(path.clone()),
-                Err(_) => break,
+                Err(_) if missing.iter().any(|point| point.path == path) => {}
+                Err(_) => missing.push(MountPoint {
+                    path: path.clone(),
+                    is_dir: is_dir || parts.peek().is_some(),
+                }),
             }
         }
     }
-    made
+    missing
+}
+
+/// Makes mount points, and returns those that it made. The engine would make them too, but as root.
+pub(super) fn make_mount_points(missing: Vec<MountPoint>) -> Vec<PathBuf> {
+    let made = missing.into_iter().filter(|point| match point.is_dir {
+        true => fs::create_dir(&point.path).is_ok(),
+        false => fs::File::create_new(&point.path).is_ok(),
+    });
+    made.map(|point| point.path).collect()
+}
+
+/// Removes mount points, the innermost first; what holds anything by now is somebody's, and stays.
+pub(in crate::execute) fn remove_mount_points(innermost_first: &[PathBuf]) {
+    for path in innermost_first {
+        match fs::symlink_metadata(path) {
+            Ok(metadata) if metadata.is_dir() => _ = fs::remove_dir(path),
+            Ok(metadata) if metadata.is_file() && metadata.len() == 0 => _ = fs::remove_file(path),
+            _ => {}
+        }
+    }
 }
 
 /// Refuses a mount below a folder whose files change hands between the caller and another user: what

@@ -15,7 +15,7 @@ use crate::client::git::{
     Environment, Export, GitError, GitErrorKind, Opened, OperationUnderWay, WorkingCopy, export,
     remove_tree,
 };
-use crate::client::http::{Http, Proxies};
+use crate::client::http::Http;
 use crate::resolve::{Request, resolve};
 
 /// A remote with two commits, a place for a working copy, and a client.
@@ -30,7 +30,7 @@ impl World {
     fn new() -> Self {
         let folder = TempDir::new().unwrap();
         let runtime = Runtime::new().unwrap();
-        let http = Http::new(&Proxies::default()).unwrap();
+        let http = Http::for_tests();
         let client =
             GitClient::new(http, Environment::default(), runtime.handle().clone()).unwrap();
         let world = Self {

@@ -341,7 +341,7 @@ fn a_registry_that_is_down_is_told_once(t: &Context) {
     let findings = Findings::of(t, t.xp(["doctor"]), 3);
     says(
         findings.only("registry", "error"),
-        "does not answer: Connection refused",
+        "does not answer GET /v2/: Connection refused",
     );
     findings.is_well("git-remotes");
     let proxy =

@@ -13,12 +13,16 @@ mod credentials;
 mod decisions;
 mod deploy;
 mod deploy_render;
+mod disk;
 mod docs;
 mod doctor;
 mod doctor_registry;
 mod editor;
 mod engine_alone;
+mod engine_restart;
 mod events;
+mod faults;
+mod faults_engine;
 mod first_hour;
 mod git_export;
 mod git_lfs;
@@ -36,6 +40,8 @@ mod hostile;
 mod image_build;
 mod init;
 mod interrupt;
+mod kill;
+mod kill_commands;
 mod local;
 mod lock;
 mod lock_diff;
@@ -45,6 +51,7 @@ mod messages;
 mod plain_lines;
 mod plan;
 mod publish;
+mod push_rights;
 mod recipe;
 mod refusals;
 mod remote;
@@ -58,6 +65,7 @@ mod small;
 mod status;
 mod terminal;
 mod trains;
+mod two_at_once;
 mod why;
 mod world;
 mod wrapper;
@@ -80,12 +88,16 @@ pub fn all() -> Vec<Case> {
         decisions::CASES,
         deploy::CASES,
         deploy_render::CASES,
+        disk::CASES,
         docs::CASES,
         doctor::CASES,
         doctor_registry::CASES,
         editor::CASES,
         engine_alone::CASES,
+        engine_restart::CASES,
         events::CASES,
+        faults::CASES,
+        faults_engine::CASES,
         first_hour::CASES,
         git_export::CASES,
         git_lfs::CASES,
@@ -103,6 +115,8 @@ pub fn all() -> Vec<Case> {
         image_build::CASES,
         init::CASES,
         interrupt::CASES,
+        kill::CASES,
+        kill_commands::CASES,
         local::CASES,
         lock::CASES,
         lock_diff::CASES,
@@ -112,6 +126,7 @@ pub fn all() -> Vec<Case> {
         plain_lines::CASES,
         plan::CASES,
         publish::CASES,
+        push_rights::CASES,
         recipe::CASES,
         refusals::CASES,
         remote::CASES,
@@ -124,6 +139,7 @@ pub fn all() -> Vec<Case> {
         status::CASES,
         terminal::CASES,
         trains::CASES,
+        two_at_once::CASES,
         why::CASES,
         world::CASES,
         wrapper::CASES,

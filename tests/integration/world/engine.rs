@@ -191,8 +191,22 @@ impl Engine {
             .get_or_init(|| base_image::import(self, &self.directory.join("busybox")))
     }
 
-    /// Stops a private engine, and in another one removes what tests made.
-    pub(super) fn stop(&self) {
+    /// Tells whether it is private: nobody else's containers, volumes and images are in it.
+    pub fn is_private(&self) -> bool {
+        self.server.is_some()
+    }
+
+    /// Ends the engine at once, as a crash would, and with it its containers.
+    pub fn crash(&self) {
+        let pid = std::fs::read_to_string(self.directory.join("docker.pid"));
+        let pid = pid.expect("a private engine that runs");
+        succeed(Command::new("kill").args(["-KILL", pid.trim()]));
+        // Its script ends what is left of the containers, and then itself.
+        self.server.as_ref().expect("a private engine").wait();
+    }
+
+    /// Stops a private engine as a restart of its service does; in another one removes what tests made.
+    pub fn stop(&self) {
         match &self.server {
             Some(server) => server.stop(),
             None => {

@@ -57,12 +57,13 @@ fn clear_left_overs(parent: &Path) {
             && let Ok(lock) = File::open(path.join(LOCK))
             && lock.try_lock().is_ok()
         {
-            let engine = path.join("engine");
-            if engine.exists() {
-                let _ = Command::new(server::PROGRAM)
-                    .arg("clean")
-                    .arg(engine)
-                    .status();
+            for server in fs::read_dir(&path).into_iter().flatten().flatten() {
+                if server.file_name().to_string_lossy().starts_with("engine") {
+                    let _ = Command::new(server::PROGRAM)
+                        .arg("clean")
+                        .arg(server.path())
+                        .status();
+                }
             }
             remove_all_but_tests(&path);
         }

@@ -6,6 +6,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use super::access_log::Request;
 
@@ -28,6 +29,12 @@ impl Incoming {
             .map(|(_, value)| value.as_str())
     }
 
+    /// Tells whether it comes from the engine, and not from `xp`.
+    pub fn is_of_engine(&self) -> bool {
+        let agent = self.header("user-agent");
+        agent.is_some_and(|agent| agent.contains("docker"))
+    }
+
     /// Tells whether it asks for an image manifest, or puts one.
     pub fn is_about_manifest(&self) -> bool {
         self.path.contains("/manifests/")
@@ -40,6 +47,25 @@ pub enum Reply {
     Forward,
     /// This is answered: a status, headers, a body.
     Answer(u16, Vec<(&'static str, String)>, String),
+    /// Something goes wrong with the connection.
+    Broken(Fault),
+}
+
+/// What goes wrong with a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It is reset before anything is answered.
+    Reset,
+    /// The server answers, and the connection ends in the middle of that.
+    Truncated,
+    /// Nothing is answered, ever; the connection stays open.
+    Silent,
+    /// The server answers, and nothing comes after the middle of that; the connection stays open.
+    Stalled,
+    /// The server answers, and one byte of that is changed on the way: the last but one of the body.
+    Changed,
+    /// The server answers, a part at a time.
+    Slow,
 }
 
 impl Reply {
@@ -99,6 +125,15 @@ impl Gateway {
         Self::start(None, Box::new(script))
     }
 
+    /// Like [`Gateway::before`], at a port on which nothing listens yet.
+    pub fn at(
+        port: u16,
+        upstream: &str,
+        script: impl Fn(&Incoming) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        Self::listen(port, Some(upstream.to_owned()), Box::new(script))
+    }
+
     /// Puts the gateway before another server.
     pub fn move_before(&self, upstream: &str) {
         let mut current = self.shared.upstream.lock().expect("not poisoned");
@@ -124,7 +159,11 @@ impl Gateway {
     }
 
     fn start(upstream: Option<String>, script: Box<Script>) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        Self::listen(0, upstream, script)
+    }
+
+    fn listen(port: u16, upstream: Option<String>, script: Box<Script>) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).expect("a free port");
         let port = listener.local_addr().expect("a bound socket").port();
         let shared = Arc::new(Shared {
             upstream: Mutex::new(upstream),
@@ -183,6 +222,26 @@ impl Shared {
         incoming.body = String::from_utf8_lossy(&body).into_owned();
         match (self.script)(&incoming) {
             Reply::Forward => self.forward(&incoming, &head, &body, reader, client),
+            Reply::Broken(Fault::Reset) => {
+                self.note(&incoming, 0);
+                // What is closed without having been read to its end is reset.
+                rustix::net::sockopt::set_socket_linger(&client, Some(Duration::ZERO))?;
+                Ok(())
+            }
+            Reply::Broken(Fault::Silent) => {
+                self.note(&incoming, 0);
+                self.hold(&client);
+                Ok(())
+            }
+            Reply::Broken(fault) => {
+                // A server that waits for the end of the connection would hold up its answer.
+                let rest = incoming.header("content-length").unwrap_or("0").parse();
+                let rest = rest.unwrap_or(0_u64).saturating_sub(body.len() as u64);
+                reader.by_ref().take(rest).read_to_end(&mut body)?;
+                self.note(&incoming, 0);
+                let answer = self.answer(&head, &body)?;
+                self.spoil(fault, answer, client)
+            }
             Reply::Answer(status, headers, text) => {
                 self.note(&incoming, status);
                 let mut answer = format!("HTTP/1.1 {status} Scripted\r\nConnection: close\r\n");
@@ -211,10 +270,7 @@ impl Shared {
         // Where there is none the connection ends, as it would with a server that has died.
         let server = TcpStream::connect(upstream.expect("a server behind"))?;
         let mut to_server = server.try_clone()?;
-        let lines = head.trim_end().split("\r\n");
-        let kept = lines.filter(|line| !line.to_ascii_lowercase().starts_with("connection:"));
-        let head = kept.collect::<Vec<_>>().join("\r\n") + "\r\nConnection: close\r\n\r\n";
-        to_server.write_all(head.as_bytes())?;
+        to_server.write_all(closing(head).as_bytes())?;
         to_server.write_all(body)?;
         thread::spawn(move || io::copy(&mut reader, &mut to_server));
 
@@ -234,6 +290,63 @@ impl Shared {
         copied.map(drop)
     }
 
+    /// Returns the whole answer of the server behind.
+    fn answer(&self, head: &str, body: &[u8]) -> io::Result<Vec<u8>> {
+        let upstream = self.upstream.lock().expect("not poisoned").clone();
+        let mut server = TcpStream::connect(upstream.expect("a server behind"))?;
+        server.write_all(closing(head).as_bytes())?;
+        server.write_all(body)?;
+        let mut answer = Vec::new();
+        server.read_to_end(&mut answer)?;
+        Ok(answer)
+    }
+
+    /// Passes an answer on, as the fault wants it.
+    fn spoil(&self, fault: Fault, mut answer: Vec<u8>, mut client: TcpStream) -> io::Result<()> {
+        let end_of_head = answer.windows(4).position(|it| it == b"\r\n\r\n");
+        let start = end_of_head.map_or(0, |at| at + 4);
+        // An answer without a body ends in the middle of its head.
+        let middle = match answer.len() - start {
+            0 => start / 2,
+            length => start + length / 2,
+        };
+        match fault {
+            Fault::Changed => {
+                if let Some(byte) = answer[start..].iter_mut().rev().nth(1) {
+                    *byte ^= 1;
+                }
+                client.write_all(&answer)?;
+            }
+            Fault::Slow => {
+                for part in answer.chunks(answer.len().div_ceil(8).max(1)) {
+                    thread::sleep(Duration::from_millis(150));
+                    client.write_all(part)?;
+                }
+            }
+            Fault::Stalled => {
+                client.write_all(&answer[..middle])?;
+                self.hold(&client);
+            }
+            _ => client.write_all(&answer[..middle])?,
+        }
+        client.shutdown(Shutdown::Both)
+    }
+
+    /// Keeps a connection until the client or the test gives it up.
+    fn hold(&self, client: &TcpStream) {
+        _ = client.set_read_timeout(Some(Duration::from_millis(200)));
+        let mut client = client;
+        let mut byte = [0; 1024];
+        while !self.stopped.load(Ordering::Relaxed) {
+            match client.read(&mut byte) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return,
+            }
+        }
+    }
+
     fn note(&self, incoming: &Incoming, status: u16) {
         let request = Request {
             method: incoming.method.clone(),
@@ -242,6 +355,13 @@ impl Shared {
         };
         self.requests.lock().expect("not poisoned").push(request);
     }
+}
+
+/// Returns the head of a request after whose answer the connection ends.
+fn closing(head: &str) -> String {
+    let lines = head.trim_end().split("\r\n");
+    let kept = lines.filter(|line| !line.to_ascii_lowercase().starts_with("connection:"));
+    kept.collect::<Vec<_>>().join("\r\n") + "\r\nConnection: close\r\n\r\n"
 }
 
 fn parse(head: &str) -> Incoming {

@@ -15,12 +15,13 @@ mod tls;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 pub use access_log::{Mark, Request};
 pub use cluster::{Access, Cluster, Namespace, Outcome, Refusal};
 pub use engine::Engine;
-pub use gateway::{Gateway, Incoming, Reply};
+pub use gateway::{Fault, Gateway, Incoming, Reply};
 pub use git_server::{GitServer, GitServerKind};
 pub use registry::{Registry, RegistryKind};
 pub use server::closed_port;
@@ -110,6 +111,19 @@ impl World {
             let directory = self.directory("far");
             Engine::start_far(&self.starter, &directory, self.certificates())
         })
+    }
+
+    /// Starts one more engine in a folder of its own, for a test that stops it or fills its disk; as another
+    /// user than root, returns the one at hand.
+    pub fn start_engine(&self, directory: &Path) -> Result<Engine, String> {
+        Engine::start(&self.starter, directory)
+    }
+
+    /// Returns a folder for one more engine: its path is short, as those of its sockets are limited.
+    pub fn engine_folder(&self) -> PathBuf {
+        static NUMBER: AtomicUsize = AtomicUsize::new(1);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        self.directory(&format!("engine-{number}"))
     }
 
     /// Returns the folder with the certificate and the key of a client.

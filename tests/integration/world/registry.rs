@@ -197,7 +197,9 @@ impl Registry {
             .join(tag)
     }
 
-    fn json(&self, digest: &str) -> Value {
+    /// Returns the bytes of a blob, which must exist.
+    #[track_caller]
+    pub fn blob(&self, digest: &str) -> Vec<u8> {
         let hex = digest.strip_prefix("sha256:").expect("a SHA-256 digest");
         let blob = self
             .data
@@ -205,8 +207,11 @@ impl Registry {
             .join(&hex[..2])
             .join(hex)
             .join("data");
-        let bytes = fs::read(blob).expect("the registry has the blob of a manifest");
-        serde_json::from_slice(&bytes).expect("the blob is JSON")
+        fs::read(blob).expect("the registry has the blob of a manifest")
+    }
+
+    fn json(&self, digest: &str) -> Value {
+        serde_json::from_slice(&self.blob(digest)).expect("the blob is JSON")
     }
 }
 

@@ -118,6 +118,13 @@ impl Server {
         }
     }
 
+    /// Waits until the server has ended by itself, after something else ended it.
+    pub fn wait(&self) {
+        if let Some(mut child) = self.child.lock().expect("not poisoned").take() {
+            let _ = child.wait();
+        }
+    }
+
     /// Ends the server at once, as a crash would.
     pub fn kill(&self) {
         if let Some(mut child) = self.child.lock().expect("not poisoned").take() {

@@ -1,18 +1,16 @@
-//! Smart HTTP: requests to a remote, and the stream that libgit2 reads a pack from.
+//! Smart HTTP: requests to a remote.
 
 use std::error::Error as StdError;
-use std::io::{self, Read, Write};
-use std::sync::Arc;
+use std::io;
 
 use bytes::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue, LOCATION};
 use reqwest::{Method, Response, StatusCode, Url};
 
-use super::Operation;
 use crate::client::git::credentials::Login;
 use crate::client::git::error::{GitErrorKind, address};
 use crate::client::git::{GitClient, GitError};
-use crate::client::http::READ_TIMEOUT;
+use crate::client::retry::{is_transient, is_transient_status, retry_after};
 use crate::source::GitUrl;
 
 const MAXIMUM_REDIRECTS: usize = 5;
@@ -91,8 +89,11 @@ impl HttpRemote {
         let answers = response.status() == StatusCode::OK
             && content_type(&response) == "application/x-git-upload-pack-result";
         match response.status() {
-            // Asking once more would not help.
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            // Asking once more at once would not help. Servers of another time may answer with 500.
+            status
+                if is_transient_status(status.as_u16())
+                    && status != StatusCode::INTERNAL_SERVER_ERROR =>
+            {
                 self.expect_success(response).map(Some)
             }
             _ => Ok(answers.then_some(response)),
@@ -256,9 +257,9 @@ impl HttpRemote {
                     format!("the server of {} failed", self.url),
                 )
                 .because(format!("the server answered {status}"));
-                match status.as_u16() {
-                    429 | 502..=504 => error.transient(),
-                    _ => error,
+                match is_transient_status(status.as_u16()) {
+                    true => error.transient_after(retry_after(response.headers())),
+                    false => error,
                 }
             }
         })
@@ -312,13 +313,15 @@ impl HttpRemote {
             .because(certificate)
             .with_hint("SSL_CERT_FILE names a file of the CA certificates to trust");
         }
+        let http = &self.client.shared.http;
         if cause.is_timeout() && !cause.is_connect() {
-            return GitError::timed_out(&self.url, READ_TIMEOUT.as_secs());
+            return GitError::timed_out(&self.url, http.timeouts().stall);
         }
-        let error = GitError::unreachable(&self.current);
-        let transient = !cause.is_timeout();
-        let error = error.because(innermost(&cause));
-        if transient { error.transient() } else { error }
+        let error = GitError::unreachable(&self.current).because(http.reason(&cause));
+        match is_transient(&cause) {
+            true => error.transient(),
+            false => error,
+        }
     }
 }
 
@@ -356,96 +359,4 @@ fn certificate_error(error: &(dyn StdError + 'static)) -> Option<String> {
     inside
         .and_then(|inside| certificate_error(inside))
         .or_else(|| error.source().and_then(certificate_error))
-}
-
-/// The outer errors of the HTTP library only repeat that a request failed.
-fn innermost(error: &reqwest::Error) -> String {
-    let mut cause: &dyn StdError = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    if error.is_timeout() {
-        "the connection timed out".to_owned()
-    } else {
-        cause.to_string()
-    }
-}
-
-/// The stream of one request: libgit2 writes the request, then reads the answer as it arrives.
-pub(super) struct HttpStream {
-    operation: Arc<Operation>,
-    /// Whether the answer is the list of references; else it is that to what was written.
-    is_advertisement: bool,
-    request: Vec<u8>,
-    response: Option<Response>,
-    chunk: Bytes,
-}
-
-impl HttpStream {
-    pub(super) fn new(operation: Arc<Operation>, is_advertisement: bool) -> Self {
-        Self {
-            operation,
-            is_advertisement,
-            request: Vec::new(),
-            response: None,
-            chunk: Bytes::new(),
-        }
-    }
-
-    async fn fill(&mut self) -> Result<(), GitError> {
-        let operation = self.operation.clone();
-        let mut remote = operation.http.lock().await;
-        let remote = match &mut *remote {
-            Some(remote) => remote,
-            empty => empty.insert(HttpRemote::new(&operation.client, &operation.url)?),
-        };
-        let response = match &mut self.response {
-            Some(response) => response,
-            empty => empty.insert(if self.is_advertisement {
-                remote.advertisement(false).await?
-            } else {
-                remote
-                    .upload_pack(std::mem::take(&mut self.request), false)
-                    .await?
-            }),
-        };
-        // An empty chunk would be taken for the end.
-        loop {
-            match response
-                .chunk()
-                .await
-                .map_err(|cause| remote.broken(cause))?
-            {
-                Some(chunk) if chunk.is_empty() => {}
-                chunk => {
-                    self.chunk = chunk.unwrap_or_default();
-                    return Ok(());
-                }
-            }
-        }
-    }
-}
-
-impl Read for HttpStream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.chunk.is_empty() {
-            let operation = self.operation.clone();
-            operation.block_on(self.fill())?;
-        }
-        let size = buffer.len().min(self.chunk.len());
-        buffer[..size].copy_from_slice(&self.chunk.split_to(size));
-        Ok(size)
-    }
-}
-
-impl Write for HttpStream {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // Wants and haves only: tens of kilobytes.
-        self.request.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

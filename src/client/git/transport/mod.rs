@@ -5,6 +5,7 @@
 //! the typed error that libgit2 cannot carry, stand in the thread's current [`Operation`].
 
 pub(super) mod http;
+mod http_stream;
 pub(super) mod ssh;
 pub(super) mod stream;
 
@@ -19,7 +20,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{GitClient, GitError};
 use crate::source::{GitScheme, GitUrl};
-use http::{HttpRemote, HttpStream};
+use http::HttpRemote;
+use http_stream::HttpStream;
 use stream::StatefulStream;
 
 /// The URL that makes libgit2 use the transports here.

@@ -272,16 +272,16 @@ fn explain(url: &GitUrl, stderr: &str) -> GitError {
             "`ssh -T {destination}` must work without a question: `ssh-add` loads a key that has a passphrase"
         ));
     }
+    // A name service that is away itself says so; one that denies the name is believed.
+    if says(&["could not resolve hostname"]) && !says(&["temporary failure"]) {
+        return GitError::unreachable(url).because(cause);
+    }
     if says(&[
         "could not resolve hostname",
         "connection timed out",
         "operation timed out",
         "no route to host",
         "network is unreachable",
-    ]) {
-        return GitError::unreachable(url).because(cause);
-    }
-    if says(&[
         "connection refused",
         "connection reset",
         "kex_exchange_identification",
@@ -402,6 +402,10 @@ mod tests {
             "",
         );
         check("", GitErrorKind::Unreachable, "");
-        assert!(explain(&remote, "Connection closed by 1.2.3.4").is_transient());
+        assert!(
+            explain(&remote, "Connection closed by 1.2.3.4")
+                .trouble()
+                .is_some()
+        );
     }
 }

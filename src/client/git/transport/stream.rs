@@ -12,7 +12,7 @@ use super::Operation;
 use super::ssh::{self, SshProcess};
 use crate::client::git::error::address;
 use crate::client::git::{GitClient, GitError};
-use crate::client::http::{CONNECT_TIMEOUT, READ_TIMEOUT};
+use crate::client::timeouts::Timeouts;
 use crate::source::{GitScheme, GitUrl};
 
 const GIT_PORT: u16 = 9418;
@@ -24,6 +24,7 @@ pub(in crate::client::git) struct Connection {
     writer: Box<dyn AsyncWrite + Send + Unpin>,
     /// Killed when the connection is dropped.
     process: Option<SshProcess>,
+    timeouts: Timeouts,
 }
 
 impl Connection {
@@ -33,6 +34,7 @@ impl Connection {
         url: &GitUrl,
         version2: bool,
     ) -> Result<Self, GitError> {
+        let timeouts = client.shared.http.timeouts();
         if url.scheme() == GitScheme::Ssh {
             let (process, reader, writer) = ssh::spawn(client, url, version2)?;
             return Ok(Self {
@@ -40,11 +42,16 @@ impl Connection {
                 reader: Box::new(reader),
                 writer: Box::new(writer),
                 process: Some(process),
+                timeouts,
             });
         }
         let connect = TcpStream::connect((url.host(), url.port().unwrap_or(GIT_PORT)));
-        let stream = match timeout(CONNECT_TIMEOUT, connect).await {
-            Err(_) => return Err(GitError::unreachable(url).because("the connection timed out")),
+        let stream = match timeout(timeouts.connect, connect).await {
+            Err(_) => {
+                let seconds = timeouts.connect.as_secs();
+                let why = format!("the connection timed out after {seconds} s");
+                return Err(GitError::unreachable(url).because(why).transient());
+            }
             Ok(Err(cause)) => return Err(GitError::unreachable(url).because(cause).transient()),
             Ok(Ok(stream)) => stream,
         };
@@ -54,6 +61,7 @@ impl Connection {
             reader: Box::new(reader),
             writer: Box::new(writer),
             process: None,
+            timeouts,
         };
         let version = if version2 { "\0version=2\0" } else { "" };
         let request = format!(
@@ -77,8 +85,8 @@ impl Connection {
         &mut self,
         buffer: &mut [u8],
     ) -> Result<usize, GitError> {
-        match timeout(READ_TIMEOUT, self.reader.read(buffer)).await {
-            Err(_) => Err(GitError::timed_out(&self.url, READ_TIMEOUT.as_secs())),
+        match timeout(self.timeouts.stall, self.reader.read(buffer)).await {
+            Err(_) => Err(GitError::timed_out(&self.url, self.timeouts.stall)),
             Ok(Ok(0)) => Err(self.closed(None).await),
             Ok(Ok(read)) => Ok(read),
             Ok(Err(cause)) => Err(self.closed(Some(cause)).await),
@@ -91,8 +99,8 @@ impl Connection {
             self.writer.write_all(bytes).await?;
             self.writer.flush().await
         };
-        match timeout(READ_TIMEOUT, write).await {
-            Err(_) => Err(GitError::timed_out(&self.url, READ_TIMEOUT.as_secs())),
+        match timeout(self.timeouts.stall, write).await {
+            Err(_) => Err(GitError::timed_out(&self.url, self.timeouts.stall)),
             Ok(Ok(())) => Ok(()),
             Ok(Err(cause)) => Err(self.closed(Some(cause)).await),
         }
@@ -115,7 +123,7 @@ impl Connection {
                 let reason = cause.map_or("the server closed the connection".to_owned(), |cause| {
                     cause.to_string()
                 });
-                GitError::unreachable(&self.url).because(reason)
+                GitError::unreachable(&self.url).because(reason).transient()
             }
         }
     }

@@ -1,0 +1,135 @@
+//! Tokens: given out by another server, for one repository and what is to be done there.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Client, RequestBuilder, Url};
+use tokio::sync::OnceCell;
+
+use super::auth::token_of;
+use super::credentials::Credentials;
+use super::error::{RegistryError, message_of, shown};
+use super::host::Host;
+use super::resource::Access;
+use super::send::Expected;
+
+/// Tokens by repository and what they are for; each is fetched once, however many wait for it.
+pub(super) type Tokens = Mutex<HashMap<(String, Access), Arc<OnceCell<String>>>>;
+
+impl Host {
+    /// Returns the token for a repository; fetched once, however many wait for it.
+    pub(super) async fn token(
+        &self,
+        realm: &str,
+        service: Option<&str>,
+        path: &str,
+        access: Access,
+    ) -> Result<String, RegistryError> {
+        let cell = {
+            let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+            tokens.entry((path.to_owned(), access)).or_default().clone()
+        };
+        cell.get_or_try_init(|| self.fetch_token(realm, service, path, access))
+            .await
+            .cloned()
+    }
+
+    async fn fetch_token(
+        &self,
+        realm: &str,
+        service: Option<&str>,
+        path: &str,
+        access: Access,
+    ) -> Result<String, RegistryError> {
+        let actions = match access {
+            Access::Pull => "pull",
+            Access::Push => "pull,push",
+            Access::Delete => "pull,push,delete",
+        };
+        let scope = format!("repository:{path}:{actions}");
+        let failed = |server: &str, what: String| RegistryError::TokenServer {
+            registry: self.registry.clone(),
+            server: server.to_owned(),
+            what,
+        };
+        let mut url: Url = realm
+            .parse()
+            .map_err(|_| failed(&shown(realm), "is no URL".to_owned()))?;
+        let server = match url.port() {
+            Some(port) => format!("{}:{port}", url.host_str().unwrap_or_default()),
+            None => url.host_str().unwrap_or_default().to_owned(),
+        };
+        let mut form = vec![("scope", scope.as_str())];
+        form.extend(service.map(|service| ("service", service)));
+        let client = self.token_client(&url).await?;
+        let request: Box<dyn Fn() -> RequestBuilder + Send + Sync> = match &self.credentials {
+            Some(Credentials::IdentityToken(token)) => {
+                form.extend([
+                    ("grant_type", "refresh_token"),
+                    ("client_id", "xp"),
+                    ("refresh_token", token.as_str()),
+                ]);
+                let mut encoded = url.clone();
+                encoded.set_query(None);
+                encoded.query_pairs_mut().extend_pairs(form);
+                let body = encoded.query().unwrap_or_default().to_owned();
+                Box::new(move || {
+                    let form = "application/x-www-form-urlencoded";
+                    let request = client.post(url.clone()).header(CONTENT_TYPE, form);
+                    request.body(body.clone())
+                })
+            }
+            credentials => {
+                url.query_pairs_mut().extend_pairs(form);
+                Box::new(move || match credentials {
+                    Some(Credentials::Password { user, password }) => {
+                        client.get(url.clone()).basic_auth(user, Some(password))
+                    }
+                    _ => client.get(url.clone()),
+                })
+            }
+        };
+        let asked = self.exchange(&server, "GET of a token", Expected::Answer, request);
+        let answer = asked.await.map_err(|error| match error {
+            RegistryError::Unreachable { reason, .. } => {
+                failed(&server, format!("does not answer: {reason}"))
+            }
+            error => error,
+        })?;
+        let (status, text) = (answer.status, answer.text());
+        let said = match message_of(&text) {
+            message if message.is_empty() => String::new(),
+            message => format!(": {message}"),
+        };
+        match token_of(&text) {
+            Some(token) if status.is_success() => Ok(token),
+            _ if status.is_success() => Err(failed(&server, "gives no token".to_owned())),
+            _ if matches!(status.as_u16(), 400 | 401 | 403) => Err(RegistryError::Unauthorized {
+                registry: self.registry.clone(),
+                who: self.who(),
+                message: format!("its token server {server} answers {status}{said}"),
+            }),
+            _ => Err(failed(&server, format!("answers {status}{said}"))),
+        }
+    }
+
+    /// Forgets a token, as it is refused: it may have run out since it was fetched.
+    pub(super) fn forget_token(&self, path: &str, access: Access) {
+        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        tokens.remove(&(path.to_owned(), access));
+    }
+
+    /// Returns the client for the token server, which may be spoken to in another way.
+    async fn token_client(&self, url: &Url) -> Result<Client, RegistryError> {
+        let is_https = url.scheme() == "https";
+        if is_https == self.base.starts_with("https:") {
+            return Ok(self.client.clone());
+        }
+        let client = self.http.for_url(url).await;
+        client.cloned().map_err(|source| RegistryError::Client {
+            registry: self.registry.clone(),
+            source,
+        })
+    }
+}

@@ -1,0 +1,208 @@
+//! Several xps at the same time that make the same images.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crate::case::Case;
+use crate::context::Context;
+use crate::process::succeed;
+use crate::repository::GitRepository;
+use crate::wait::wait_until;
+use crate::world::{Gateway, Registry, RegistryKind, Reply};
+
+pub const CASES: &[Case] = cases![
+    who_comes_second_takes_the_first_ones_images,
+    an_image_of_another_recipe_is_pushed_over,
+    many_folders_make_the_same_images,
+];
+
+/// A service with a builder of a folder; each build of either gives another image.
+struct Platform<'t> {
+    t: &'t Context,
+    repository: GitRepository,
+    builder: String,
+}
+
+impl<'t> Platform<'t> {
+    fn new(t: &'t Context, registry: &str, busybox: &str) -> Self {
+        let repository = t.git_repo("zbackend");
+        let dockerfile = format!("FROM {busybox}\nCOPY . /src\n");
+        repository.commit(&[("Dockerfile", &dockerfile)], "Start");
+        let random = format!("FROM {busybox}\nRUN cat /proc/sys/kernel/random/uuid > /made\n");
+        let builder = t.builder("sh", &random, &[]);
+        t.manifest(&format!(
+            "registry: {registry}/{}\nservices:\n  zbackend:\n    dir: src/zbackend\n    git: {{remote: '{}'}}\n    \
+             dockerBuilder: {{image: '{builder}', network: none}}\n    docker: {{image: zbackend}}\n    \
+             scripts: {{build: [cat /made /proc/sys/kernel/random/uuid > made]}}\n",
+            t.prefix(),
+            repository.url_file()
+        ));
+        Self {
+            t,
+            repository,
+            builder: format!("{}/{builder}", t.prefix()),
+        }
+    }
+
+    /// Makes one more folder of the platform.
+    fn copy(&self, name: &str) -> PathBuf {
+        let copy = self.t.folder().join(name);
+        succeed(Command::new("cp").arg("-a").arg(self.t.dir()).arg(&copy));
+        copy
+    }
+
+    /// Demands that both images have both of their tags, and returns the digests.
+    #[track_caller]
+    fn digests(&self, registry: &Registry) -> [String; 2] {
+        let head = self.repository.head();
+        let image = self.t.image("zbackend");
+        [(self.builder.as_str(), "newest"), (&image, "master")].map(|(repository, moving)| {
+            let tags = registry.tags(repository);
+            assert_eq!(tags.len(), 2, "{repository}: {tags:?}");
+            assert!(tags.contains(&moving.to_owned()), "{tags:?}");
+            assert!(repository != image || tags.contains(&head), "{tags:?}");
+            let digests = tags
+                .iter()
+                .map(|tag| registry.manifest_digest(repository, tag));
+            let digests: Vec<String> = digests.flatten().collect();
+            assert_eq!(digests[0], digests[1], "{repository}: {tags:?}");
+            digests[0].clone()
+        })
+    }
+}
+
+/// Holds the next look at a builder's image until it is let go.
+#[derive(Default)]
+struct Gate {
+    is_set: AtomicBool,
+    is_reached: AtomicBool,
+    is_open: AtomicBool,
+}
+
+impl Gate {
+    fn before(self: &Arc<Self>, registry: &Registry) -> Gateway {
+        let gate = Arc::clone(self);
+        Gateway::before(registry.host(), move |incoming| {
+            let is_look = incoming.method == "HEAD"
+                && incoming.is_about_manifest()
+                && incoming.path.contains("/builders/");
+            if is_look && gate.is_set.swap(false, Ordering::SeqCst) {
+                gate.is_reached.store(true, Ordering::SeqCst);
+                while !gate.is_open.load(Ordering::SeqCst) {
+                    thread::sleep(Duration::from_millis(10));
+                }
+            }
+            Reply::Forward
+        })
+    }
+}
+
+fn who_comes_second_takes_the_first_ones_images(t: &Context) {
+    let registry = t.own_registry(RegistryKind::Open);
+    let gate = Arc::new(Gate::default());
+    let gateway = gate.before(&registry);
+    let here = t.engine();
+    let there = t.own_engine();
+    assert_eq!(here.busybox(), there.busybox());
+    let platform = Platform::new(t, gateway.host(), here.busybox());
+    let folder = platform.copy("there");
+
+    let build_there = || {
+        t.xp(["build"])
+            .dir(&folder)
+            .env("DOCKER_HOST", there.host())
+    };
+    let mut second = build_there().spawn();
+    second.wait_for_output(" | image: docker build");
+    // What it asks next is whether somebody else was faster.
+    gate.is_set.store(true, Ordering::SeqCst);
+    wait_until("the builder is built", || {
+        gate.is_reached.load(Ordering::SeqCst)
+    });
+    t.xp(["build"]).success();
+    let before = platform.digests(&registry);
+    gate.is_open.store(true, Ordering::SeqCst);
+    let second = second.wait();
+    assert!(second.status.success(), "{second}");
+    assert_eq!(
+        second
+            .stderr
+            .matches("somebody else has just pushed")
+            .count(),
+        2,
+        "{second}"
+    );
+    assert_eq!(platform.digests(&registry), before, "{second}");
+
+    // The engine has the very images of the registry, by all of their names.
+    if there.is_private() {
+        for (repository, tag) in [
+            (t.image("zbackend"), "master"),
+            (platform.builder.clone(), "newest"),
+        ] {
+            let configuration = &registry.image_manifest(&repository, tag)["config"]["digest"];
+            for tag in registry.tags(&repository) {
+                let name = format!("{}/{repository}:{tag}", gateway.host());
+                let image = there.image(&name).expect("the engine has it");
+                assert_eq!(&image["Id"], configuration, "{name}");
+            }
+        }
+    }
+    let again = build_there().success();
+    assert!(again.row("zbackend").contains(" skipped "), "{again}");
+}
+
+fn an_image_of_another_recipe_is_pushed_over(t: &Context) {
+    let registry = t.own_registry(RegistryKind::Open);
+    let gate = Arc::new(Gate::default());
+    let gateway = gate.before(&registry);
+    let platform = Platform::new(t, gateway.host(), t.engine().busybox());
+    let folder = platform.copy("there");
+    // The same commit by another script.
+    let manifest = folder.join("x-platform.yml");
+    let text = std::fs::read_to_string(&manifest).expect("the manifest");
+    let other = text.replace("> made]", "> other]");
+    assert_ne!(text, other);
+    std::fs::write(&manifest, other).expect("the manifest");
+
+    let mut second = t.xp(["build"]).dir(&folder).spawn();
+    second.wait_for_output(" | image: docker build");
+    gate.is_set.store(true, Ordering::SeqCst);
+    wait_until("the builder is built", || {
+        gate.is_reached.load(Ordering::SeqCst)
+    });
+    t.xp(["build"]).success();
+    let before = platform.digests(&registry);
+    gate.is_open.store(true, Ordering::SeqCst);
+    let second = second.wait();
+    assert!(second.status.success(), "{second}");
+    let after = platform.digests(&registry);
+    assert_eq!(after[0], before[0], "the builder is the same");
+    assert_ne!(after[1], before[1], "the image is not");
+    let first = t.xp(["plan"]).success();
+    first.stdout_contains("scripts.build changed");
+}
+
+fn many_folders_make_the_same_images(t: &Context) {
+    let registry = t.own_registry(RegistryKind::Open);
+    let platform = Platform::new(t, registry.host(), t.engine().busybox());
+    let folders = ["one", "two", "three"].map(|name| platform.copy(name));
+    let build = |folder: &PathBuf| t.xp(["build"]).dir(folder);
+    let running = folders.each_ref().map(|folder| build(folder).spawn());
+    for running in running {
+        let output = running.wait();
+        assert!(output.status.success(), "{output}");
+    }
+    // Two that push within the same moment may set a moving tag to either image: the next run sets it right.
+    build(&folders[0]).success();
+    let before = platform.digests(&registry);
+    for folder in &folders {
+        let again = build(folder).success();
+        assert!(!again.stdout.contains(" built "), "{again}");
+    }
+    assert_eq!(platform.digests(&registry), before);
+}

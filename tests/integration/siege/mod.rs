@@ -1,0 +1,243 @@
+//! A platform whose runs are killed: what it is made of, how it is set up anew, and what has to be so in
+//! the end, whatever came before.
+
+mod platform;
+mod state;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::context::Context;
+use crate::output::Output;
+use crate::process::succeed;
+use crate::published::PublishedImage;
+use crate::wait::wait_until;
+use crate::world::{Engine, Gateway, Registry, RegistryKind, Reply};
+use crate::xp::Xp;
+
+use platform::{Platform, REPOSITORIES};
+pub use state::{Folder, half_files, processes_of};
+
+/// A platform, an engine and a registry of its own.
+pub struct Siege<'t> {
+    t: &'t Context,
+    platform: Platform,
+    engine: Engine,
+    /// Keeps the registry's address while each round gets an empty one.
+    gateway: Gateway,
+    registry: Registry,
+    template: PathBuf,
+    temporary: PathBuf,
+    home: Folder,
+    undisturbed: Option<Outcome>,
+}
+
+/// What a round came to: equal for all rounds.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// The images by their names, with a mark for those that are the very same.
+    images: BTreeMap<String, PublishedImage>,
+    in_engine: Vec<String>,
+    own_files: Vec<String>,
+    working_copies: BTreeMap<String, Folder>,
+}
+
+impl<'t> Siege<'t> {
+    /// Makes the platform, of which nothing is built yet.
+    pub fn new(t: &'t Context) -> Self {
+        let engine = t.own_engine();
+        let registry = t.own_registry(RegistryKind::Open);
+        let gateway = Gateway::before(registry.host(), |_| Reply::Forward);
+        let platform = Platform::new(t, &engine, gateway.host());
+        let template = t.folder().join("template");
+        succeed(Command::new("cp").arg("-a").arg(t.dir()).arg(&template));
+        let temporary = t.folder().join("tmp");
+        std::fs::create_dir(&temporary).expect("a folder");
+        let home = Folder::of(&t.home());
+        Self {
+            t,
+            platform,
+            engine,
+            gateway,
+            registry,
+            template,
+            temporary,
+            home,
+            undisturbed: None,
+        }
+    }
+
+    /// Returns `xp` with these arguments.
+    pub fn xp<const N: usize>(&self, arguments: [&str; N]) -> Xp {
+        self.t
+            .xp(arguments)
+            .env("DOCKER_HOST", self.engine.host())
+            .env("TMPDIR", &self.temporary)
+            .env("BUILD_NUMBER", "7")
+            // Neither progress nor colours, and long enough for a machine that does much else.
+            .timeout(Duration::from_secs(300))
+    }
+
+    /// Makes everything as it was before the first build.
+    pub fn begin_anew(&mut self) {
+        self.registry = self.t.own_registry(RegistryKind::Open);
+        self.gateway.move_before(self.registry.host());
+        for name in self.engine.images_with_prefix(self.gateway.host()) {
+            self.engine.remove_image(&name);
+        }
+        if self.engine.is_private() {
+            succeed(
+                self.engine
+                    .client()
+                    .args(["builder", "prune", "--all", "--force"]),
+            );
+        }
+        succeed(Command::new("rm").arg("-rf").arg(self.t.dir()));
+        let copy = Command::new("cp")
+            .arg("-a")
+            .arg(&self.template)
+            .arg(self.t.dir())
+            .status();
+        assert!(copy.expect("cp").success(), "the platform is copied");
+    }
+
+    /// Runs a build that nobody disturbs, and returns how long it took.
+    pub fn run_undisturbed(&mut self) -> Duration {
+        self.begin_anew();
+        let begun = Instant::now();
+        let output = self.xp(["build"]).success();
+        let took = begun.elapsed();
+        self.demand_order(&output);
+        let outcome = self.outcome();
+        match &self.undisturbed {
+            Some(before) => outcome.demand_equal(before, &output),
+            None => self.undisturbed = Some(outcome),
+        }
+        took
+    }
+
+    /// Demands that everything is as after a run that nobody disturbed.
+    #[track_caller]
+    pub fn demand_outcome(&self, output: &Output) {
+        self.demand_order(output);
+        let undisturbed = self.undisturbed.as_ref().expect("a run before");
+        self.outcome().demand_equal(undisturbed, output);
+        let plan = self.xp(["plan"]).success();
+        assert!(plan.stdout.contains("Nothing to do"), "{plan}\n{output}");
+    }
+
+    /// Demands that no container is left, and nothing of xp's own but what it keeps.
+    #[track_caller]
+    pub fn demand_stopped(&self, output: &Output) {
+        let containers = self.containers();
+        assert!(containers.is_empty(), "{containers:?} after {output}");
+        self.demand_nothing_half(output);
+    }
+
+    #[track_caller]
+    fn demand_order(&self, output: &Output) {
+        wait_until("no container is left", || self.containers().is_empty());
+        self.demand_nothing_half(output);
+        if self.engine.is_private() {
+            assert_eq!(self.engine.volumes("dangling=true"), [""; 0], "{output}");
+            assert_eq!(self.engine.volumes("dangling=false"), [""; 0], "{output}");
+            let networks = succeed(self.engine.client().args([
+                "network",
+                "ls",
+                "--quiet",
+                "--filter",
+                "type=custom",
+            ]));
+            assert_eq!(networks, "", "{output}");
+        }
+        for name in REPOSITORIES {
+            self.platform.demand_users_own(self.t, name, output);
+        }
+        assert_eq!(
+            Folder::of(&self.t.home()).differences(&self.home),
+            [""; 0],
+            "{output}"
+        );
+    }
+
+    #[track_caller]
+    fn demand_nothing_half(&self, output: &Output) {
+        let temporary = Folder::of(&self.temporary);
+        assert!(temporary.is_empty(), "{temporary:?} after {output}");
+        let lock = std::fs::File::open(self.t.dir().join(".xp/lock"));
+        if let Ok(lock) = lock {
+            lock.try_lock().expect("nobody holds the lock");
+        }
+        let half = half_files(&self.t.dir());
+        assert_eq!(half, [""; 0], "{output}");
+        let processes = processes_of(self.t.folder());
+        assert_eq!(processes, [""; 0], "{output}");
+    }
+
+    /// Returns what is in the engine as a container: of this test alone, where it is not private.
+    fn containers(&self) -> Vec<String> {
+        let mut containers = self.engine.containers(&[]);
+        let (folder, prefix) = (self.t.folder().display().to_string(), self.t.prefix());
+        containers.retain(|container| {
+            let text = container.to_string();
+            self.engine.is_private() || text.contains(&folder) || text.contains(prefix)
+        });
+        let about = |container: &serde_json::Value| {
+            format!(
+                "{} {} {}",
+                container["Config"]["Image"], container["State"], container["Config"]["Labels"]
+            )
+        };
+        containers.iter().map(about).collect()
+    }
+
+    fn outcome(&self) -> Outcome {
+        let mut images = BTreeMap::new();
+        for repository in self.platform.image_repositories() {
+            let tags = self.registry.tags(repository);
+            for tag in &tags {
+                let image = PublishedImage::of(&self.registry, repository, tag);
+                images.insert(format!("{repository}:{tag}"), image);
+            }
+            let digests = tags
+                .iter()
+                .map(|tag| self.registry.manifest_digest(repository, tag));
+            let digests: std::collections::BTreeSet<_> = digests.collect();
+            assert_eq!(digests.len(), 1, "one image of {repository}: {tags:?}");
+        }
+        Outcome {
+            images,
+            in_engine: self.engine.images_with_prefix(self.gateway.host()),
+            own_files: state::own_files(&self.t.dir().join(".xp")),
+            working_copies: self.platform.moved_along(self.t),
+        }
+    }
+}
+
+impl Outcome {
+    #[track_caller]
+    fn demand_equal(&self, expected: &Self, output: &Output) {
+        let names = |outcome: &Self| outcome.images.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(names(self), names(expected), "the images, {output}");
+        for (name, image) in &self.images {
+            assert_eq!(image, &expected.images[name], "{name}, {output}");
+        }
+        assert_eq!(self.in_engine, expected.in_engine, "{output}");
+        let apart = |one: &Self, other: &Self| {
+            let is_missing = |path: &&String| !other.own_files.contains(path);
+            one.own_files
+                .iter()
+                .filter(is_missing)
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(apart(self, expected), [""; 0], "xp's own files, {output}");
+        assert_eq!(apart(expected, self), [""; 0], "missing files, {output}");
+        for (name, folder) in &self.working_copies {
+            let differences = folder.differences(&expected.working_copies[name]);
+            assert_eq!(differences, [""; 0], "{name}, {output}");
+        }
+    }
+}

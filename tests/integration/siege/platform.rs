@@ -1,0 +1,230 @@
+//! The platform that is built: services of several repositories, and working copies with a user's work.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use super::state::Folder;
+use crate::context::Context;
+use crate::output::Output;
+use crate::process::succeed;
+use crate::repository::{GitRepository, write_file};
+use crate::world::Engine;
+
+/// The working copies that hold work of the user's.
+pub const REPOSITORIES: [&str; 2] = ["zbase", "zbackend"];
+
+/// What of a `.git` a sync writes, whatever the user has there.
+const FETCHED: [&str; 6] = [
+    ".git/objects",
+    ".git/refs/remotes",
+    ".git/refs/xp",
+    ".git/logs/refs/remotes",
+    ".git/FETCH_HEAD",
+    ".git/packed-refs",
+];
+
+/// What of a `.git` that was moved along differs from run to run: times and the numbers of files.
+const MOVED: [&str; 4] = [".git/index", ".git/logs", ".git/objects", ".git/refs/xp"];
+
+/// What was set up, and what of it must stay.
+pub struct Platform {
+    image_repositories: Vec<String>,
+    users_own: BTreeMap<&'static str, Folder>,
+}
+
+impl Platform {
+    /// Makes repositories, working copies and the manifest.
+    pub fn new(t: &Context, engine: &Engine, registry: &str) -> Self {
+        let busybox = engine.busybox();
+        let copies = format!("FROM {busybox}\nCOPY . /src\n");
+        let large = |name: &str| {
+            format!("FROM {busybox}\nCOPY . /src\nRUN yes {name} | head -c 3000000 > /large\n")
+        };
+        let base = t.git_repo("zbase");
+        base.commit(
+            &[
+                ("Dockerfile", copies.as_str()),
+                ("edited", "1\n"),
+                ("staged", "1\n"),
+                (".gitignore", "*.ignored\n"),
+            ],
+            "Start",
+        );
+        let frontend = t.git_repo("zfrontend");
+        frontend.commit(
+            &[
+                ("Dockerfile", large("front").as_str()),
+                ("changes", "1\n"),
+                ("goes/away", "1\n"),
+            ],
+            "Start",
+        );
+        let backend = t.git_repo("zbackend");
+        let both =
+            "ARG FRONT\nFROM ${FRONT} AS front\nFROM BUSYBOX\nCOPY --from=front /large /front\n\
+                    COPY . /src\nRUN cat /front /front > /twice\n"
+                .replace("BUSYBOX", busybox);
+        backend.commit(&[("Dockerfile", both.as_str()), ("file", "1\n")], "Start");
+        let library = t.git_repo("library");
+        let library_commit = library.commit(&[("code", "1\n")], "Start");
+        let modules = t.git_repo("zmodules");
+        modules.commit(&[("Dockerfile", copies.as_str())], "Start");
+        modules.add_submodule("library", &library.url_http(), &library_commit);
+        let mono = t.git_repo("mono");
+        mono.commit(
+            &[
+                ("services/zone/Dockerfile", copies.as_str()),
+                ("services/ztwo/Dockerfile", large("two").as_str()),
+                ("services/ztwo/a/b/c", "1\n"),
+                ("common/file", "1\n"),
+            ],
+            "Start",
+        );
+
+        let builder = t.builder(
+            "tools",
+            &format!(
+                "FROM {busybox}\nCOPY tool /bin/\nRUN head -c 1000000 /bin/busybox > /weight\n"
+            ),
+            &[(
+                "tool",
+                "#!/bin/sh\nfor i in 1 2 3 4; do echo $1 $i; sleep 0.05; done\n",
+            )],
+        );
+        t.manifest(&manifest(
+            t,
+            registry,
+            &builder,
+            [&base, &frontend, &backend, &mono, &modules],
+        ));
+
+        users_work(t, [&base, &frontend, &backend]);
+        // What the remotes get after that is what the platform builds.
+        base.commit(&[("edited", "2\n"), ("new", "2\n")], "Second");
+        frontend.git(&["rm", "--quiet", "goes/away"]);
+        frontend.commit(&[("changes", "2\n"), ("comes/new", "2\n")], "Second");
+        backend.commit(&[("file", "2\n")], "Second");
+
+        let names = ["zbase", "zfrontend", "zbackend", "zone", "ztwo", "zmodules"];
+        let mut image_repositories: Vec<String> = names.map(|name| t.image(name)).into();
+        image_repositories.push(format!("{}/{builder}", t.prefix()));
+        let users_own = REPOSITORIES.map(|name| (name, users_own(t, name)));
+        Self {
+            image_repositories,
+            users_own: users_own.into(),
+        }
+    }
+
+    /// Returns the repositories of the registry that get an image.
+    pub fn image_repositories(&self) -> &[String] {
+        &self.image_repositories
+    }
+
+    /// Demands that a working copy with a user's work is as it was.
+    #[track_caller]
+    pub fn demand_users_own(&self, t: &Context, name: &str, output: &Output) {
+        let differences = users_own(t, name).differences(&self.users_own[name]);
+        assert_eq!(differences, [""; 0], "{name}, {output}");
+    }
+
+    /// Returns the working copies that were made or moved along, which must be whole.
+    #[track_caller]
+    pub fn moved_along(&self, t: &Context) -> BTreeMap<String, Folder> {
+        let names = ["zfrontend", "mono", "zmodules"];
+        for name in names.iter().chain(&REPOSITORIES) {
+            let dir = format!("src/{name}");
+            t.git(&dir, &["fsck", "--connectivity-only", "--no-dangling"]);
+            if names.contains(name) {
+                assert_eq!(t.git(&dir, &["status", "--porcelain", "--ignored"]), "");
+            }
+        }
+        let folder = |name: &str| {
+            let folder = Folder::of(&t.dir().join("src").join(name));
+            folder.without(|path| MOVED.iter().any(|left_out| path.starts_with(left_out)))
+        };
+        names
+            .iter()
+            .map(|name| ((*name).to_owned(), folder(name)))
+            .collect()
+    }
+}
+
+fn users_own(t: &Context, name: &str) -> Folder {
+    let folder = Folder::of(&t.dir().join("src").join(name));
+    folder.without(|path| FETCHED.iter().any(|fetched| path.starts_with(fetched)))
+}
+
+/// Clones three of the repositories, as their user did, who has work in two of them.
+fn users_work(t: &Context, repositories: [&GitRepository; 3]) {
+    for (repository, name) in repositories.iter().zip(["zbase", "zfrontend", "zbackend"]) {
+        let url = match name {
+            "zbase" => repository.url_file(),
+            _ => repository.url_http(),
+        };
+        t.git(".", &["clone", "--quiet", &url, &format!("src/{name}")]);
+    }
+    let write = |path: &str, text: &str| write_file(&t.dir().join("src").join(path), text);
+    write("zbase/edited", "an edit\n");
+    write("zbase/staged", "a staged edit\n");
+    t.git("src/zbase", &["add", "staged"]);
+    write("zbase/untracked/deep/file", "mine\n");
+    write("zbase/x.ignored", "mine as well\n");
+    t.git("src/zbackend", &["switch", "--quiet", "--create", "mine"]);
+    write("zbackend/own", "1\n");
+    t.git("src/zbackend", &["add", "own"]);
+    t.git("src/zbackend", &["commit", "--quiet", "--message", "Mine"]);
+    write("zbackend/own", "2\n");
+    t.git("src/zbackend", &["stash", "--quiet"]);
+    // Without this git would write the index at the next look.
+    succeed(Command::new("sync").arg("-f").arg(t.dir()));
+}
+
+fn manifest(t: &Context, registry: &str, builder: &str, remotes: [&GitRepository; 5]) -> String {
+    let [base, frontend, backend, mono, modules] = remotes;
+    let prefix = t.prefix();
+    format!(
+        "registry: {registry}/{prefix}
+services:
+  zbase:
+    dir: src/zbase
+    git: {{remote: '{}', reference: origin/master}}
+    docker: {{image: zbase}}
+  zfrontend:
+    dir: src/zfrontend
+    git: {{remote: '{}', reference: origin/master}}
+    dockerBuilder: {{image: '{builder}:newest', workdir: /work, cache: [/cache, /work/.cache], network: none}}
+    docker: {{image: zfrontend, tags: ['build-${{{{ env.BUILD_NUMBER }}}}']}}
+    scripts:
+      prepare: [tool prepare > prepared]
+      build: [tool made > made, cp made /cache/made, cp made .cache/made]
+      test: [tool tested, grep -q 4 made]
+  zbackend:
+    dir: src/zbackend
+    git: {{remote: '{}', reference: origin/master}}
+    dockerBuilder: {{image: '{builder}', user: root, network: none}}
+    docker: {{image: zbackend, args: {{FRONT: '${{{{ services.zfrontend.image }}}}'}}}}
+    scripts:
+      build: ['mkdir -p out; tool made > out/file; chmod 700 out; chmod 400 out/file']
+  zone:
+    dir: src/mono
+    git: {{remote: '{}', path: services/zone}}
+    docker: {{image: zone}}
+  ztwo:
+    dir: src/mono
+    git: {{remote: '{}', path: services/ztwo}}
+    dockerBuilder: {{image: '{builder}', network: none}}
+    docker: {{image: ztwo}}
+    scripts: {{build: [tool made > made]}}
+  zmodules:
+    dir: src/zmodules
+    git: {{remote: '{}', submodules: true}}
+    docker: {{image: zmodules}}
+",
+        base.url_file(),
+        frontend.url_http(),
+        backend.url_http(),
+        mono.url_http(),
+        mono.url_http(),
+        modules.url_http(),
+    )
+}
