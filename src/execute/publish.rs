@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use thiserror::Error;
 
 use super::Context;
-use super::rival::adopt;
+use super::rival::{LOOK, LOOK_AGAIN, adopt};
 use super::stop::{StepError, Stop};
 use super::told::told;
 use crate::client::engine::{EngineError, Watcher};
@@ -53,13 +53,14 @@ pub async fn push(
     replaces: Option<&Digest>,
     rival: &Rival,
 ) -> Result<(), Stop> {
-    if adopt(context, unit, image, replaces, rival).await? {
+    let adopt = |limit| adopt(context, unit, image, replaces, rival, limit);
+    if adopt(LOOK).await? {
         return Ok(());
     }
     let pushed = transfer(context, unit, image, Direction::Push { replaces }).await;
     match pushed {
         // A registry that lets no tag be overwritten may have refused what came second.
-        Err(Stop::Failed(_)) if adopt(context, unit, image, replaces, rival).await? => Ok(()),
+        Err(Stop::Failed(_)) if adopt(LOOK_AGAIN).await? => Ok(()),
         pushed => pushed,
     }
 }
@@ -181,7 +182,10 @@ async fn transfer(
             result = attempted => result,
             () = context.cancel.cancelled() => return Err(Stop::Cancelled),
         };
-        let Err(error) = result else { return Ok(()) };
+        let Err(error) = result else {
+            attempts.answered();
+            return Ok(());
+        };
         // A token may have run out in the middle of it. The engine then takes a new one, once.
         let has_run_out = !login_refused && is_login(&error);
         login_refused |= has_run_out;

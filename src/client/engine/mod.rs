@@ -9,6 +9,8 @@ mod describe;
 mod docker_context;
 mod dockerignore;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod images;
 mod main_shell;
 mod own_container;
@@ -18,6 +20,7 @@ mod pipe;
 mod program;
 mod raw;
 mod results;
+mod session;
 mod ssh;
 mod tls;
 mod way;
@@ -44,6 +47,7 @@ pub use program::{
     Addressee, Printed, Program, ProgramInput, ProgramOutput, ProgramSpec, TerminalSize,
 };
 pub use results::{Place, Returned};
+pub use session::SecretValue;
 pub use tls::EngineTls;
 
 use way::Way;
@@ -180,6 +184,21 @@ impl Engine {
             Ok(EngineFacts::of(&info, self.is_of_a_user))
         };
         self.facts.get_or_try_init(ask).await.cloned()
+    }
+
+    /// Returns why builds have neither secrets nor the ssh agent, and what helps; none where they have.
+    pub fn lacks_buildkit(&self) -> Option<(&'static str, &'static str)> {
+        match (self.buildkit, self.is_podman) {
+            (true, _) => None,
+            (false, true) => Some((
+                "the engine is Podman, which has no session of BuildKit's",
+                "name a Docker Engine by DOCKER_HOST",
+            )),
+            (false, false) => Some((
+                "DOCKER_BUILDKIT=0 turns BuildKit off",
+                "unset DOCKER_BUILDKIT",
+            )),
+        }
     }
 
     /// Tells whether the engine answers, within a few seconds.
