@@ -38,6 +38,7 @@
 //! | [`history`] | references' commits to those that touched a service's own folders last | move a file of a working copy |
 //! | [`local`] | working copies to what `--local` builds | change anything |
 //! | [`cache`] | the folder that is xp's own, and the facts kept in it | be needed: a fact that is not there is asked for again |
+//! | [`fuzzing`] | what a fuzzer calls: readers of what others wrote, and what must hold; in its build alone | be called |
 //! | [`files`] | files that are written whole or not at all | know what is in them |
 //! | [`task`] | what threads and tasks of the runtime came to | do work |
 //! | [`job`] | to which session and group of processes xp belongs, and whose keys a terminal has | act on it |
@@ -74,6 +75,8 @@ pub mod event;
 pub mod examine;
 pub mod execute;
 pub mod files;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod graph;
 pub mod history;
 pub mod image;

@@ -358,6 +358,7 @@ fn there_is_no_clutter_at_the_top() {
         "docker",
         "docs",
         "examples",
+        "fuzz",
         "schema",
         "src",
         "target",

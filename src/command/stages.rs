@@ -251,6 +251,7 @@ pub fn context(
         layout: session.layout.clone(),
         folder: session.manifest.folder.clone(),
         caller: session.settings.caller.clone(),
+        variables: session.settings.variables.clone(),
         cancel,
         jobs: jobs.map_or(processors, usize::from),
         fail_fast,

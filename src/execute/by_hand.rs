@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::client::engine::{Bind, ContainerSpec, HOME, Source};
+use crate::manifest::SecretSource;
 use crate::plan::{ImageStep, ScriptStep};
 use crate::shell::quoted;
 
@@ -82,10 +83,20 @@ pub fn script(place: &Place<'_>, step: &ScriptStep) -> Option<String> {
 }
 
 /// Returns the command that builds an image from the same files, with the same arguments; `typed` says how
-/// a path is typed where the command is.
-pub fn image(step: &ImageStep, typed: impl Fn(&Path) -> PathBuf) -> String {
+/// a path is typed where the command is, `secret` where the file of a secret is.
+pub fn image(
+    step: &ImageStep,
+    typed: impl Fn(&Path) -> PathBuf,
+    secret: impl Fn(&str) -> PathBuf,
+) -> String {
     let path = |path: &Path| quoted(&typed(path).display().to_string()).into_owned();
-    let mut words = vec!["docker build".to_owned()];
+    // A docker command of 20.10 knows neither secrets nor agents otherwise.
+    let takes_buildkit = step.ssh || !step.secrets.is_empty();
+    let mut words = takes_buildkit
+        .then(|| "DOCKER_BUILDKIT=1".to_owned())
+        .into_iter()
+        .collect::<Vec<_>>();
+    words.push("docker build".to_owned());
     if step.dockerfile != step.context.join("Dockerfile") {
         words.push(format!("--file {}", path(&step.dockerfile)));
     }
@@ -99,6 +110,14 @@ pub fn image(step: &ImageStep, typed: impl Fn(&Path) -> PathBuf) -> String {
             hidden.unwrap_or_else(|| quoted(value).into_owned())
         )
     }));
+    words.extend(step.secrets.iter().map(|(id, source)| {
+        let from = match source {
+            SecretSource::Environment { name, .. } => format!("env={name}"),
+            SecretSource::File(file) => field(format!("src={}", secret(file).display())),
+        };
+        format!("--secret {}", quoted(&format!("id={id},{from}")))
+    }));
+    words.extend(step.ssh.then(|| "--ssh default".to_owned()));
     words.push(path(&step.context));
     words.join(" ")
 }
@@ -116,12 +135,16 @@ fn made_first(mount_points: &[PathBuf]) -> Option<String> {
     (!parents.is_empty()).then(|| format!("mkdir -p {}", parents.join(" ")))
 }
 
-/// Returns the value of `--mount`, whose fields are those of a line of CSV.
-fn mount(bind: &Bind, ssh_agent: &str) -> String {
-    let field = |text: String| match text.contains([',', '"', '\n']) {
+/// Returns a field of a line of CSV.
+fn field(text: String) -> String {
+    match text.contains([',', '"', '\n']) {
         true => format!("\"{}\"", text.replace('"', "\"\"")),
         false => text,
-    };
+    }
+}
+
+/// Returns the value of `--mount`, whose fields are those of a line of CSV.
+fn mount(bind: &Bind, ssh_agent: &str) -> String {
     let target = field(format!("dst={}", bind.target));
     let mode = if bind.read_only { ",readonly" } else { "" };
     if bind.target == ssh_agent {
@@ -216,6 +239,36 @@ mod tests {
              --mount type=bind,src=\"${SSH_AUTH_SOCK?}\",dst=/agent,readonly \
              --env HOME=/home/xp --env A='it'\\''s' --env TOKEN=\"${X?}\" --workdir /work builders/app:1 \
              -ec 'echo \"$A\"; exit 3'"
+        );
+    }
+
+    #[test]
+    fn a_build_has_its_secrets_by_their_names() {
+        let manifest = crate::manifest::parse(
+            "services: {a: {dir: a, git: {remote: 'h:x'}, docker: {image: a, secrets: {f: {file: 'a, b'}, n: {env: N}}}}}",
+            Path::new("x-platform.yml"),
+        );
+        let services = manifest.unwrap().services;
+        let secrets = services.values().next().unwrap().docker.secrets.clone();
+        let step = ImageStep {
+            root: "/p".into(),
+            context: "/p".into(),
+            left_out: None,
+            dockerfile: "/p/Dockerfile".into(),
+            target: None,
+            args: BTreeMap::new(),
+            args_by_hand: BTreeMap::new(),
+            secrets,
+            ssh: true,
+            labels: BTreeMap::new(),
+            commit_time: None,
+            fresh: false,
+            names: Vec::new(),
+        };
+        assert_eq!(
+            image(&step, Path::to_path_buf, |file| Path::new("/m").join(file)),
+            "DOCKER_BUILDKIT=1 docker build --secret 'id=f,\"src=/m/a, b\"' --secret id=n,env=N \
+             --ssh default /p"
         );
     }
 

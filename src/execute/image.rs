@@ -1,10 +1,14 @@
 //! Image builds.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
 
 use super::Context;
 use super::bases::registries;
 use super::publish::{credentials_of, tag_engine};
+use super::secrets;
 use super::state::UnitState;
 use super::stop::{StepError, Stop};
 use crate::client::engine::ImageBuild;
@@ -12,6 +16,9 @@ use crate::event::{Event, Phase, Unit};
 use crate::plan::ImageStep;
 use crate::recipe::LABEL_CREATED;
 use crate::record::Measure;
+
+/// How much of a Dockerfile is looked at for the registries that it takes images from, in bytes.
+const LARGEST_DOCKERFILE: u64 = 1024 * 1024;
 
 /// Builds an image, and gives it all its names.
 pub async fn build(
@@ -27,14 +34,17 @@ pub async fn build(
     if let Some(time) = step.commit_time.or(state.commit_time) {
         labels.insert(LABEL_CREATED.to_owned(), rfc3339(time));
     }
-    let dockerfile = std::fs::read(&step.dockerfile).unwrap_or_default();
     let mut credentials = HashMap::new();
-    for registry in registries(&String::from_utf8_lossy(&dockerfile), &step.args) {
+    for registry in registries(&dockerfile(&step.dockerfile), &step.args) {
         if let Some(found) = credentials_of(context, &registry).await? {
             credentials.insert(registry, found);
         }
     }
+    secrets::warn(context, unit, step);
+    let mountable = secrets::read(context, step)?;
+    let mask = secrets::Mask::of(step);
     let output = |bytes| {
+        let bytes = mask.bytes(bytes);
         context.events.emit(Event::Output {
             unit: unit.clone(),
             phase: Phase::Image,
@@ -62,13 +72,28 @@ pub async fn build(
         fresh: step.fresh,
         name,
         credentials,
+        secrets: mountable.secrets,
+        ssh_agent: mountable.ssh_agent,
     };
     context
         .engine
         .build(build, &output, &progress)
         .await
-        .map_err(StepError::from)?;
+        .map_err(|error| StepError::from(error).masked(&mask))?;
     tag_engine(context, name, further).await
+}
+
+/// Returns the text of a Dockerfile; none where it cannot be read, which the build itself tells.
+///
+/// A script may have left a pipe there, or a link to a device, and either would be read without end.
+fn dockerfile(path: &Path) -> String {
+    let mut bytes = Vec::new();
+    if std::fs::metadata(path).is_ok_and(|found| found.is_file())
+        && let Ok(file) = File::open(path)
+    {
+        _ = file.take(LARGEST_DOCKERFILE).read_to_end(&mut bytes);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Returns a time, in seconds since 1970, in RFC 3339.

@@ -14,6 +14,7 @@ mod remote;
 mod rival;
 pub mod rollout;
 mod scheduler;
+mod secrets;
 pub mod session;
 mod source;
 mod state;
@@ -22,6 +23,7 @@ pub mod sync;
 mod told;
 mod unit;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -69,6 +71,8 @@ pub struct Context {
     pub folder: PathBuf,
     /// Who runs xp.
     pub caller: Caller,
+    /// The variables of the environment, for secrets of image builds.
+    pub variables: BTreeMap<String, String>,
     /// Set when everything is to stop.
     pub cancel: CancellationToken,
     /// How many units are worked on at once.

@@ -182,7 +182,10 @@ async fn transfer(
             result = attempted => result,
             () = context.cancel.cancelled() => return Err(Stop::Cancelled),
         };
-        let Err(error) = result else { return Ok(()) };
+        let Err(error) = result else {
+            attempts.answered();
+            return Ok(());
+        };
         // A token may have run out in the middle of it. The engine then takes a new one, once.
         let has_run_out = !login_refused && is_login(&error);
         login_refused |= has_run_out;

@@ -1,5 +1,6 @@
 //! Why a step did not come to its end.
 
+use super::secrets::Mask;
 use crate::client::engine::Engine;
 use crate::error::{Diagnostic, Exit, chain};
 use crate::event::{FailedStep, Phase};
@@ -56,6 +57,12 @@ impl StepError {
             lost_engine: false,
             is_without_engine: false,
         }
+    }
+
+    /// Returns the error without values that are to be hidden.
+    pub fn masked(mut self, mask: &Mask) -> Self {
+        self.message = mask.text(self.message);
+        self
     }
 
     /// Returns the error with what a person can do about it.

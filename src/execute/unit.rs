@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::builder::Running;
 use super::state::UnitState;
 use super::stop::{StepError, Stop};
-use super::{Context, builder, by_hand, image, in_place, publish, source};
+use super::{Context, builder, by_hand, image, in_place, publish, secrets, source};
 use crate::event::{Event, Outcome, Phase, Unit};
 use crate::plan::{ImageStep, Step, UnitPlan};
 
@@ -25,6 +25,9 @@ pub async fn run_unit(context: &Context, plan: &UnitPlan) -> Outcome {
             alone => alone,
         },
     };
+    if let Err(error) = secrets::check(context, &plan.steps) {
+        return Outcome::Failed(error.in_phase(Phase::Image, None));
+    }
     let mut outcome = Outcome::Done;
     for step in &plan.steps {
         if work.deadline.is_none() && matches!(step, Step::Container(_) | Step::Image(_)) {
@@ -151,7 +154,8 @@ impl Work<'_> {
             Step::Script(step) => self.running.as_ref()?.by_hand(self.context, step),
             Step::Image(step) => {
                 let reach = self.context.reach().await.ok()?;
-                Some(by_hand::image(step, |path| reach.typed(path)))
+                let secret = |file: &str| secrets::path_of(self.context, file);
+                Some(by_hand::image(step, |path| reach.typed(path), secret))
             }
             _ => None,
         }

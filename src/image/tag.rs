@@ -100,6 +100,8 @@ fn hashed_slug(name: &str, room: usize) -> String {
     let mut slug: String = kept.map(|c| if may_stand(c) { c } else { '-' }).collect();
     if slug.starts_with(['.', '-']) {
         slug.replace_range(..1, "_");
+    } else if slug.is_empty() {
+        slug.push('_');
     }
     format!("{slug}-{hash}")
 }
@@ -149,7 +151,7 @@ mod tests {
         assert!(slashed.as_str().starts_with("feature-x-"), "{slashed}");
         assert_eq!(slashed.as_str().len(), "feature-x-".len() + 8);
         assert_ne!(slashed, Tag::from_branch("feature-x"));
-        for odd in ["-x", ".x", "ü", &"x".repeat(300), "a b", "…"] {
+        for odd in ["", "-x", ".x", "ü", &"x".repeat(300), "a b", "…"] {
             let tag = Tag::from_branch(odd);
             assert_eq!(tag.as_str().parse::<Tag>().as_ref(), Ok(&tag), "{odd}");
         }

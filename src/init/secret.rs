@@ -26,7 +26,7 @@ pub(super) fn argument(
 }
 
 /// Tells whether a variable of that name may hold what nobody should read.
-fn may_be_secret(name: &str) -> bool {
+pub fn may_be_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     let words = [
         "TOKEN",

@@ -198,6 +198,9 @@ impl Problem {
                     .message(normalize_untrusted_str(help)),
             );
         }
-        renderer.render(&[group])
+        // The renderer shows the control characters that begin at 0, and passes on those that begin at 128,
+        // which a terminal obeys as well.
+        let is_control = |c: char| ('\u{80}'..='\u{9f}').contains(&c);
+        renderer.render(&[group]).replace(is_control, "\u{fffd}")
     }
 }

@@ -44,7 +44,8 @@ pub use self::render::{Values, WrongPath};
 pub use self::schema::schema;
 pub use self::select::UnknownServices;
 pub use self::service::{
-    Builder, BuilderImage, BuilderUser, Docker, Git, Mount, ScriptLine, Scripts, Service,
+    Builder, BuilderImage, BuilderUser, Docker, Git, Mount, ScriptLine, Scripts, SecretSource,
+    Service,
 };
 pub use self::template::Template;
 

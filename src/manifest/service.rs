@@ -130,8 +130,26 @@ pub struct Docker {
     pub target: Option<String>,
     /// Build arguments.
     pub args: BTreeMap<String, Template>,
+    /// What its instructions may mount as secrets, by id: never part of the image.
+    pub secrets: BTreeMap<String, SecretSource>,
+    /// Whether its instructions may use the ssh agent.
+    pub ssh: bool,
     /// Tags beside those of commit and branch; render them by `Manifest::render_tag`.
     pub tags: Vec<Template>,
+}
+
+/// Where the value of a build secret comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretSource {
+    /// A variable of the caller's environment. The template is its placeholder, and tells where it stands.
+    Environment {
+        /// The variable's name.
+        name: String,
+        /// What is replaced by the value.
+        value: Template,
+    },
+    /// A file: absolute, below `~/`, or relative to the manifest's folder.
+    File(String),
 }
 
 /// The scripts of a service, run in this order.

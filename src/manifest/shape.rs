@@ -218,9 +218,26 @@ struct Docker {
     /// Build arguments. `${{ … }}` is replaced, and a service named there is built first.
     #[schemars(extend("examples" = [{"FRONT": "${{ services.NAME.image }}"}], "propertyNames" = {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "patternErrorMessage": "A name has letters, digits and _, and begins with no digit"}))]
     args: Option<BTreeMap<String, Scalar>>,
+    /// What instructions of the Dockerfile may mount as secrets, by id: `{env: NAME}` for a variable of the environment, `{file: PATH}` for a file. They never become part of the image.
+    #[schemars(extend("examples" = [{"npm": {"env": "NPM_TOKEN"}}], "propertyNames" = {"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$", "patternErrorMessage": "An id has letters, digits, ., _ and -, and begins with a letter or digit"}))]
+    secrets: Option<BTreeMap<String, Secret>>,
+    /// Whether instructions of the Dockerfile may use the ssh agent.
+    #[schemars(extend("default" = false))]
+    ssh: Option<Agent>,
     /// Tags beside those of commit and branch. `${{ … }}` is replaced.
     #[schemars(extend("examples" = [["build-${{ env.BUILD_NUMBER }}"]]))]
     tags: Option<Vec<Scalar>>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields)]
+struct Secret {
+    /// The variable of the environment that holds it.
+    #[schemars(example = &"NPM_TOKEN", extend("pattern" = "^[A-Za-z_][A-Za-z0-9_]*$", "patternErrorMessage" = "A name has letters, digits and _, and begins with no digit"))]
+    env: Option<String>,
+    /// The file that holds it: absolute, below `~/`, or relative to the manifest.
+    #[schemars(example = &"~/.netrc")]
+    file: Option<String>,
 }
 
 #[derive(JsonSchema)]
@@ -251,6 +268,23 @@ impl JsonSchema for Scalar {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": ["string", "number", "boolean"] })
+    }
+}
+
+/// Whether the ssh agent is forwarded, or the list of agents, which has one.
+struct Agent;
+
+impl JsonSchema for Agent {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Agent".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["boolean", "array"], "items": { "const": "default" } })
     }
 }
 

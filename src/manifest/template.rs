@@ -33,6 +33,18 @@ pub(super) enum Placeholder {
 }
 
 impl Template {
+    /// Returns the template that stands for a variable of the environment.
+    pub(super) fn of_variable(name: &str, span: Span) -> Self {
+        Self {
+            text: format!("${{{{ env.{name} }}}}"),
+            parts: vec![Part::Placeholder(
+                Placeholder::Environment(name.to_owned()),
+                span,
+            )],
+            span,
+        }
+    }
+
     /// Returns the text as written, placeholders included.
     pub fn as_written(&self) -> &str {
         &self.text

@@ -119,6 +119,8 @@ impl FolderBuilder {
                     target: None,
                     args: self.args.clone(),
                     args_by_hand: BTreeMap::new(),
+                    secrets: BTreeMap::new(),
+                    ssh: false,
                     labels: BTreeMap::new(),
                     commit_time: None,
                     fresh: force,

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::event::{Phase, Unit};
 use crate::image::{Digest, ImageReference};
-use crate::manifest::{Builder, ManifestError, ScriptLine};
+use crate::manifest::{Builder, ManifestError, ScriptLine, SecretSource};
 use crate::recipe::{self, Recipe};
 use crate::source::ServiceSource;
 
@@ -147,6 +147,12 @@ impl Decided<'_> {
             let by_hand = draft.render_for_shell(template, service, source)?;
             args_by_hand.extend(by_hand.map(|by_hand| (name.clone(), by_hand)));
         }
+        for source_of_secret in service.docker.secrets.values() {
+            // Whether it is there is told before anything is done; the value itself is no part of a plan.
+            if let SecretSource::Environment { value, .. } = source_of_secret {
+                draft.render(value, service, source)?;
+            }
+        }
         let root = match &service.git.path {
             Some(path) => place.files.join(path),
             None => place.files.clone(),
@@ -186,6 +192,8 @@ impl Decided<'_> {
             target: service.docker.target.clone(),
             args,
             args_by_hand,
+            secrets: service.docker.secrets.clone(),
+            ssh: service.docker.ssh,
             labels,
             commit_time: place.commit_time,
             fresh: false,

@@ -143,6 +143,18 @@ impl Draft<'_> {
         for (name, template) in &service.docker.args {
             inputs.push(self.template_input(format!("docker.args.{name}"), candidate, template)?);
         }
+        // Of secrets only that they are there: an image holds none of them, so a new token makes no other.
+        if !service.docker.secrets.is_empty() {
+            inputs.push(Input {
+                name: "docker.secrets".to_owned(),
+                value: InputValue::List(
+                    service.docker.secrets.keys().map(String::as_str).collect(),
+                ),
+            });
+        }
+        if service.docker.ssh {
+            inputs.push(Input::text("docker.ssh", "true"));
+        }
         for needed in &service.needs {
             let tag = self.sources.get(needed).map(Tag::from_source);
             let (Some(tag), Some(recipe)) = (tag, recipes.get(needed)) else {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::Rival;
 use crate::event::Phase;
 use crate::image::{Digest, ImageReference, Tag};
-use crate::manifest::{BuilderUser, Mount};
+use crate::manifest::{BuilderUser, Mount, SecretSource};
 use crate::source::{CommitId, GitMount, GitUrl, ResolvedReference};
 
 /// One step of the work on a unit.
@@ -161,6 +161,10 @@ pub struct ImageStep {
     pub args: BTreeMap<String, String>,
     /// As [`ContainerStep::env_by_hand`].
     pub args_by_hand: BTreeMap<String, String>,
+    /// Where the secrets come from that instructions may mount, by id: no value of them is here.
+    pub secrets: BTreeMap<String, SecretSource>,
+    /// Whether instructions may use the ssh agent.
+    pub ssh: bool,
     /// The labels, without those that are known only when the commit is there.
     pub labels: BTreeMap<String, String>,
     /// The commit's time where no step before learns it, in seconds since 1970.
@@ -236,6 +240,8 @@ impl Step {
                         .map(|target| format!("--target {target}")),
                 );
                 words.extend(step.args.keys().map(|name| format!("--build-arg {name}")));
+                words.extend(step.secrets.keys().map(|id| format!("--secret id={id}")));
+                words.extend(step.ssh.then(|| "--ssh default".to_owned()));
                 words.push(below(&step.context));
                 words.join(" ")
             }

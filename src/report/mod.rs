@@ -3,6 +3,8 @@
 mod bars;
 mod ci;
 mod document;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod groups;
 mod journal;
 mod lines;

@@ -1,17 +1,18 @@
 //! Image builds: with BuildKit, or by the classic builder where the engine has none.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use bollard::body_try_stream;
 use bollard::moby::buildkit::v1::StatusResponse;
 use bollard::models::{BuildInfo, BuildInfoAux};
-use bollard::query_parameters::{BuildImageOptionsBuilder, BuilderVersion};
+use bollard::query_parameters::BuildImageOptionsBuilder;
+use bollard::{BollardRequest, body_try_stream};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 
 use super::context::Context;
 use super::images::to_engine;
+use super::session::{Offered, SecretValue, Session};
 use super::{Engine, EngineError};
 use crate::client::registry::Credentials;
 use crate::image::{ImageReference, Registry};
@@ -39,6 +40,10 @@ pub struct ImageBuild<'a> {
     pub name: &'a ImageReference,
     /// Credentials by registry, for the images that it is based on.
     pub credentials: HashMap<Registry, Credentials>,
+    /// What instructions may mount by its id. Only BuildKit can, as with the agent.
+    pub secrets: BTreeMap<String, SecretValue>,
+    /// The socket of the ssh agent, where instructions may use it.
+    pub ssh_agent: Option<PathBuf>,
 }
 
 impl Engine {
@@ -74,21 +79,34 @@ impl Engine {
         if let Some(target) = build.target {
             options = options.target(target);
         }
-        if self.buildkit {
-            options = options
-                .version(BuilderVersion::BuilderBuildKit)
-                .session(&session_id());
-        }
         let action = "build the image".to_owned();
-        let credentials = build
+        let credentials: HashMap<String, Credentials> = build
             .credentials
             .into_iter()
             .flat_map(|(registry, credentials)| {
-                let credentials = to_engine(credentials);
                 let names = names_of(&registry).into_iter();
                 names.map(move |name| (name, credentials.clone()))
             })
             .collect();
+        let (mut engine, mut session, mut in_header) = (self.patient(), None, None);
+        if self.buildkit {
+            let offered = Offered {
+                credentials,
+                secrets: build.secrets,
+                ssh_agent: build.ssh_agent,
+            };
+            // Kept until the build is over, however it ends.
+            let opened = &*session.insert(Session::open(self, offered).await?);
+            options = options.session(opened.id());
+            engine = engine.with_request_modifier(by_buildkit);
+        } else {
+            let credentials = credentials.into_iter();
+            in_header = Some(
+                credentials
+                    .map(|(name, it)| (name, to_engine(it)))
+                    .collect(),
+            );
+        }
 
         // The context's own error is the cause; the engine only sees a request that broke off.
         let (context_failed, mut context_failure) = tokio::sync::mpsc::channel::<std::io::Error>(1);
@@ -105,12 +123,8 @@ impl Engine {
                 Err(told)
             }
         });
-        let engine = self.patient();
-        let mut stream = Box::pin(engine.build_image(
-            options.build(),
-            Some(credentials),
-            Some(body_try_stream(body)),
-        ));
+        let mut stream =
+            Box::pin(engine.build_image(options.build(), in_header, Some(body_try_stream(body))));
         let mut log = BuildLog::default();
         let mut told = 0;
         let mut tell = || {
@@ -147,6 +161,7 @@ impl Engine {
             }
         }
         tell();
+        drop(session);
         Ok(())
     }
 }
@@ -163,16 +178,26 @@ fn names_of(registry: &Registry) -> Vec<String> {
     }
 }
 
-/// A session's name is made by the client, and must be unique at the engine.
-fn session_id() -> String {
-    use std::hash::{BuildHasher as _, Hasher as _};
-    // The standard library's hasher keys are random for each instance.
-    let random = || {
-        std::collections::hash_map::RandomState::new()
-            .build_hasher()
-            .finish()
-    };
-    format!("xp-{:016x}{:016x}", random(), random())
+/// Asks for a build by BuildKit.
+///
+/// Where the client library is told so, it opens a session of its own, which has no secrets.
+fn by_buildkit(mut request: BollardRequest) -> BollardRequest {
+    let mut parts = request.uri().clone().into_parts();
+    let changed = parts.path_and_query.as_ref().and_then(|whole| {
+        let parameters = whole.query()?.split('&').map(|parameter| match parameter {
+            "version=1" => "version=2",
+            parameter => parameter,
+        });
+        let query = parameters.collect::<Vec<_>>().join("&");
+        format!("{}?{query}", whole.path()).parse().ok()
+    });
+    if changed.is_some() {
+        parts.path_and_query = changed;
+    }
+    if let Ok(uri) = hyper::Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+    }
+    request
 }
 
 /// Turns a build's messages into lines.

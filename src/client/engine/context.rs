@@ -42,6 +42,9 @@ pub enum ContextError {
     /// A link leads to a place outside.
     #[error("{} leads out of the service's files by a symbolic link, or nowhere", .0.display())]
     LeadsOut(PathBuf),
+    /// A `.dockerignore` is a folder, a pipe or a device.
+    #[error("{} is no file", .0.display())]
+    NoFile(PathBuf),
     /// A `.dockerignore` is too large.
     #[error("{} is larger than {} KiB", .0.display(), LARGEST_IGNORE_FILE / 1024)]
     LargeIgnore(PathBuf),
@@ -106,7 +109,12 @@ impl Context {
                 path: path.clone(),
                 source,
             };
-            let file = File::open(within(&root, &path)?).map_err(unreadable)?;
+            let file = within(&root, &path)?;
+            // To open a pipe is to wait for somebody who writes to it.
+            if !file.is_file() {
+                return Err(ContextError::NoFile(path));
+            }
+            let file = File::open(file).map_err(unreadable)?;
             let mut bytes = Vec::new();
             file.take(LARGEST_IGNORE_FILE + 1)
                 .read_to_end(&mut bytes)

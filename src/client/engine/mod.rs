@@ -9,6 +9,8 @@ mod describe;
 mod docker_context;
 mod dockerignore;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod images;
 mod main_shell;
 mod own_container;
@@ -17,6 +19,7 @@ mod pipe;
 mod program;
 mod raw;
 mod results;
+mod session;
 mod ssh;
 mod tls;
 mod way;
@@ -41,6 +44,7 @@ pub use program::{
     Addressee, Printed, Program, ProgramInput, ProgramOutput, ProgramSpec, TerminalSize,
 };
 pub use results::{Place, Returned};
+pub use session::SecretValue;
 pub use tls::EngineTls;
 
 use way::Way;
@@ -164,6 +168,21 @@ impl Engine {
             .await
             .map_err(|error| EngineError::new("describe itself", error))?;
         Ok(EngineFacts::of(&info, self.is_of_a_user))
+    }
+
+    /// Returns why builds have neither secrets nor the ssh agent, and what helps; none where they have.
+    pub fn lacks_buildkit(&self) -> Option<(&'static str, &'static str)> {
+        match (self.buildkit, self.is_podman) {
+            (true, _) => None,
+            (false, true) => Some((
+                "the engine is Podman, which has no session of BuildKit's",
+                "name a Docker Engine by DOCKER_HOST",
+            )),
+            (false, false) => Some((
+                "DOCKER_BUILDKIT=0 turns BuildKit off",
+                "unset DOCKER_BUILDKIT",
+            )),
+        }
     }
 
     /// Tells whether the engine answers, within a few seconds.

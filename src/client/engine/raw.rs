@@ -1,8 +1,8 @@
-//! The bytes of a terminal, as they are.
+//! Connections that carry bytes of another protocol than HTTP once the engine agreed.
 //!
 //! The client library reads the engine's frames wherever a piece of what a terminal shows begins with one of
 //! the bytes 0, 1 and 2. A terminal has no frames, and may show any byte: so its connection is made here,
-//! one request long.
+//! one request long. The session of a build is the other such connection.
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
@@ -18,7 +18,17 @@ use super::{Engine, EngineError};
 /// The longest head of an answer: the engine's has some hundred bytes.
 const LONGEST_HEAD: u64 = 64 * 1024;
 
-type Reader = BufReader<ReadHalf<Box<dyn Connection>>>;
+/// What the engine sends.
+pub(super) type Reader = BufReader<ReadHalf<Box<dyn Connection>>>;
+
+/// What the engine is sent.
+pub(super) type Writer = WriteHalf<Box<dyn Connection>>;
+
+/// A connection after the engine agreed; what follows the head of its answer is unread.
+pub(super) struct Answer {
+    pub reader: Reader,
+    pub writer: Writer,
+}
 
 impl Engine {
     /// Starts a prepared program, and returns what it reads and what its terminal shows.
@@ -33,15 +43,40 @@ impl Engine {
         ),
         EngineError,
     > {
-        let broken = |action: &str, source: std::io::Error| EngineError::Broken {
-            action: action.to_owned(),
-            source: source.into(),
-        };
+        let path = format!("/exec/{exec}/start");
+        let headers = "Upgrade: tcp\r\nContent-Type: application/json\r\n";
+        let body = r#"{"Detach":false,"Tty":true}"#;
+        let Answer { reader, writer } = self.upgrade(&path, headers, body, action).await?;
+        let action = action.to_owned();
+        let shown = ReaderStream::with_capacity(reader, OUTPUT_CAPACITY);
+        let shown = shown.map(move |chunk| chunk.map_err(|error| broken(&action, error)));
+        Ok((Box::pin(writer), shown))
+    }
+
+    /// Makes a connection, and asks the engine to speak another protocol on it. Each header ends with a line
+    /// end.
+    ///
+    /// # Errors
+    ///
+    /// An engine that is not reached, or refuses.
+    pub(super) async fn upgrade(
+        &self,
+        path: &str,
+        headers: &str,
+        body: &str,
+        action: &str,
+    ) -> Result<Answer, EngineError> {
         let dialled = self.way.dial().await;
         let connection = dialled.map_err(|error| broken(action, error))?;
         let (reader, mut writer) = tokio::io::split(connection);
         let mut reader = BufReader::with_capacity(OUTPUT_CAPACITY, reader);
-        let (status, head) = ask(&mut reader, &mut writer, &self.start_of(exec))
+        let request = format!(
+            "POST /v{}{path} HTTP/1.1\r\nHost: engine\r\nConnection: Upgrade\r\n{headers}\
+             Content-Length: {}\r\n\r\n{body}",
+            self.docker.client_version(),
+            body.len()
+        );
+        let (status, head) = ask(&mut reader, &mut writer, &request)
             .await
             .map_err(|error| broken(action, error))?;
         if !matches!(status, 101 | 200) {
@@ -52,27 +87,21 @@ impl Engine {
                 status: Some(status),
             });
         }
-        let action = action.to_owned();
-        let shown = ReaderStream::with_capacity(reader, OUTPUT_CAPACITY);
-        let shown = shown.map(move |chunk| chunk.map_err(|error| broken(&action, error)));
-        Ok((Box::pin(writer), shown))
+        Ok(Answer { reader, writer })
     }
+}
 
-    fn start_of(&self, exec: &str) -> String {
-        let body = r#"{"Detach":false,"Tty":true}"#;
-        format!(
-            "POST /v{}/exec/{exec}/start HTTP/1.1\r\nHost: engine\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            self.docker.client_version(),
-            body.len()
-        )
+fn broken(action: &str, source: std::io::Error) -> EngineError {
+    EngineError::Broken {
+        action: action.to_owned(),
+        source: source.into(),
     }
 }
 
 /// Sends a request, and reads the head of the answer; what follows it stays unread.
 async fn ask(
     reader: &mut Reader,
-    writer: &mut WriteHalf<Box<dyn Connection>>,
+    writer: &mut Writer,
     request: &str,
 ) -> std::io::Result<(u16, String)> {
     writer.write_all(request.as_bytes()).await?;

@@ -16,6 +16,8 @@ mod error;
 mod export;
 mod fetch;
 mod folder_at;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod git_modules;
 mod history;
 mod known_refs;

@@ -91,6 +91,18 @@ impl RegistryClient {
     }
 }
 
+/// Reads an answer as everything that it may be.
+#[cfg(fuzzing)]
+pub(super) fn read_for_fuzzing(bytes: &[u8]) {
+    if let Ok(manifest) = serde_json::from_slice::<Manifest>(bytes) {
+        let listed = manifest.manifests.into_iter().flatten();
+        for descriptor in listed.chain(manifest.config) {
+            _ = descriptor.digest.parse::<Digest>();
+        }
+    }
+    _ = serde_json::from_slice::<Configuration>(bytes);
+}
+
 fn digest(host: &Host, descriptor: &Descriptor) -> Result<Digest, RegistryError> {
     let digest = descriptor.digest.parse();
     digest.map_err(|_| host.unexpected("a digest in an image's manifest is none"))

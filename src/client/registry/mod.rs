@@ -11,6 +11,8 @@ mod auth;
 mod certificates;
 mod credentials;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod host;
 mod insecure;
 mod labels;

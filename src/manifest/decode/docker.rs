@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::super::error::Problem;
-use super::super::service::Docker;
+use super::super::service::{Docker, SecretSource};
 use super::super::span::Span;
 use super::super::template::Template;
 use super::check_variable;
 use super::context::{Context, Value};
 use super::path::within_context;
+use super::secrets::{secrets, ssh};
 use crate::image::{ImageRepository, RegistryPrefix, Tag};
 
 /// `docker` as far as it is there and right.
@@ -20,6 +21,8 @@ pub(super) struct DecodedDocker {
     context: String,
     target: Option<String>,
     pub args: BTreeMap<String, Template>,
+    secrets: BTreeMap<String, SecretSource>,
+    ssh: bool,
     pub tags: Vec<Template>,
 }
 
@@ -33,6 +36,8 @@ impl DecodedDocker {
             context,
             target,
             args,
+            secrets,
+            ssh,
             tags,
         } = self;
         Some(Docker {
@@ -41,6 +46,8 @@ impl DecodedDocker {
             context,
             target,
             args,
+            secrets,
+            ssh,
             tags,
         })
     }
@@ -70,6 +77,8 @@ pub(super) fn docker(
     let args = fields
         .take("args")
         .map(|value| args(cx, &value, "a build argument"));
+    let secrets = fields.take("secrets").map(|value| secrets(cx, &value));
+    let ssh = fields.take("ssh").and_then(|value| ssh(cx, &value));
     let tags = fields.take("tags").map(|value| tags(cx, &value));
     fields.finish(cx);
     Some(DecodedDocker {
@@ -79,6 +88,8 @@ pub(super) fn docker(
         context: context.unwrap_or_else(|| ".".to_owned()),
         target,
         args: args.unwrap_or_default(),
+        secrets: secrets.unwrap_or_default(),
+        ssh: ssh.unwrap_or(false),
         tags: tags.unwrap_or_default(),
     })
 }

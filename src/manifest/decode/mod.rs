@@ -6,6 +6,7 @@ mod deploy;
 mod docker;
 pub(crate) mod path;
 pub(crate) mod quantity;
+mod secrets;
 mod service;
 
 use std::collections::BTreeMap;

@@ -299,6 +299,44 @@ fn images() {
 }
 
 #[test]
+fn secrets_of_an_image() {
+    let one = |rest: &str| refused(&with(&format!("docker: {{image: a, {rest}}}")));
+    assert_eq!(
+        one("secrets: {npm: abc}"),
+        [
+            "4:39 `docker.secrets.npm` says where the secret comes from, not what it is (write `{env: NAME}` for a variable, or `{file: PATH}` for a file)"
+        ]
+    );
+    for (source, found) in [("{}", "neither"), ("{env: A, file: b}", "both")] {
+        let expected = format!("4:39 `docker.secrets.npm` takes `env` or `file`, and has {found}");
+        assert_eq!(one(&format!("secrets: {{npm: {source}}}")), [expected]);
+    }
+    assert_eq!(
+        one("secrets: {'a,b': {env: A}}"),
+        [
+            "4:34 `a,b` cannot name a secret (letters, digits, `.`, `_` and `-` are allowed, and a letter or digit first)"
+        ]
+    );
+    assert_eq!(
+        one("secrets: {npm: {env: A-B}}"),
+        ["4:45 `A-B` cannot name a variable of the environment"]
+    );
+    assert_eq!(
+        one("secrets: {npm: {env: '${{ env.A }}'}}").len(),
+        1,
+        "a placeholder is none here"
+    );
+    assert_eq!(
+        one("ssh: [default, other]"),
+        ["4:39 `other` is no agent that xp forwards; `default` is"]
+    );
+    assert_eq!(
+        one("ssh: yes"),
+        ["4:29 `docker.ssh` is `true` or `false`, not `yes` (write `true`)"]
+    );
+}
+
+#[test]
 fn scripts() {
     let scripts = |text: &str| {
         refused(&with(&format!(

@@ -1,8 +1,10 @@
 //! The tests, by subject.
 
+mod build_secrets;
 mod builder;
 mod builder_images;
 mod by_hand;
+mod canaries;
 mod ci;
 mod cluster;
 mod completions;
@@ -34,6 +36,7 @@ mod git_transports;
 mod git_user_work;
 mod graph;
 mod help;
+mod hostile;
 mod image_build;
 mod init;
 mod interrupt;
@@ -74,7 +77,9 @@ pub fn all() -> Vec<Case> {
     [
         builder::CASES,
         builder_images::CASES,
+        build_secrets::CASES,
         by_hand::CASES,
+        canaries::CASES,
         ci::CASES,
         cluster::CASES,
         completions::CASES,
@@ -106,6 +111,7 @@ pub fn all() -> Vec<Case> {
         git_user_work::CASES,
         graph::CASES,
         help::CASES,
+        hostile::CASES,
         image_build::CASES,
         init::CASES,
         interrupt::CASES,

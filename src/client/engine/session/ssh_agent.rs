@@ -1,0 +1,66 @@
+//! The ssh agent, for the instructions of a Dockerfile that mount it.
+
+use std::path::PathBuf;
+
+use bollard::moby::sshforward::v1::ssh_server::Ssh;
+use bollard::moby::sshforward::v1::{BytesMessage, CheckAgentRequest, CheckAgentResponse};
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::UnixStream;
+use tokio_util::io::ReaderStream;
+use tonic::{Request, Response, Status, Streaming, async_trait};
+
+/// What an instruction calls the agent that names none.
+const DEFAULT: &str = "default";
+
+/// The caller's agent, by its socket.
+pub(super) struct SshAgent {
+    pub socket: PathBuf,
+}
+
+#[async_trait]
+impl Ssh for SshAgent {
+    type ForwardAgentStream = BoxStream<'static, Result<BytesMessage, Status>>;
+
+    async fn check_agent(
+        &self,
+        request: Request<CheckAgentRequest>,
+    ) -> Result<Response<CheckAgentResponse>, Status> {
+        match request.get_ref().id.as_str() {
+            "" | DEFAULT => Ok(Response::new(CheckAgentResponse {})),
+            id => Err(Status::not_found(format!(
+                "`docker.ssh` forwards the agent `{DEFAULT}`, and no `{id}`"
+            ))),
+        }
+    }
+
+    /// Passes bytes on, in both directions.
+    async fn forward_agent(
+        &self,
+        request: Request<Streaming<BytesMessage>>,
+    ) -> Result<Response<Self::ForwardAgentStream>, Status> {
+        let agent = UnixStream::connect(&self.socket).await.map_err(|error| {
+            let socket = self.socket.display();
+            Status::unavailable(format!(
+                "the ssh agent at {socket} does not answer: {error}"
+            ))
+        })?;
+        let (answers, mut questions) = agent.into_split();
+        let mut asked = request.into_inner();
+        tokio::spawn(async move {
+            while let Ok(Some(message)) = asked.message().await {
+                if questions.write_all(&message.data).await.is_err() {
+                    break;
+                }
+            }
+            // Dropped here: the agent learns that nothing more comes.
+        });
+        let answers = ReaderStream::new(answers)
+            .map_ok(|bytes| BytesMessage {
+                data: bytes.to_vec(),
+            })
+            .map_err(|error| Status::unavailable(error.to_string()));
+        Ok(Response::new(answers.boxed()))
+    }
+}

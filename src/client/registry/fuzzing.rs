@@ -1,0 +1,26 @@
+//! What is fuzzed of the registry client: see `fuzzing`.
+
+use reqwest::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+
+use super::auth::{Challenge, token_of};
+use super::error::{message_of, says_not_found};
+use super::labels::read_for_fuzzing;
+
+/// What a registry, its token server or a proxy before it answers: the challenge of a header, and then the
+/// same bytes as any body.
+pub fn registry(bytes: &[u8]) {
+    if let Ok(value) = HeaderValue::from_bytes(bytes) {
+        let mut headers = HeaderMap::new();
+        headers.insert(WWW_AUTHENTICATE, value);
+        _ = Challenge::read(&headers);
+    }
+    read_for_fuzzing(bytes);
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    assert!(token_of(text).is_none_or(|token| !token.is_empty()));
+    let message = message_of(text);
+    assert!(!message.contains(char::is_control), "{message:?}");
+    assert!(message.chars().count() <= 302, "{message:?}");
+    _ = says_not_found(text);
+}

@@ -1,0 +1,236 @@
+//! What a Dockerfile may mount and no image keeps: secrets, and the ssh agent.
+
+use std::collections::BTreeMap;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+
+use super::Context;
+use super::stop::StepError;
+use crate::client::engine::SecretValue;
+use crate::event::{Event, Unit};
+use crate::init::may_be_secret;
+use crate::manifest::SecretSource;
+use crate::plan::{ImageStep, Step};
+
+const START_AN_AGENT: &str = "start one by `eval $(ssh-agent)`, and give it your key by `ssh-add`";
+
+/// What the instructions of one build may mount.
+pub struct Mountable {
+    /// Secrets by id.
+    pub secrets: BTreeMap<String, SecretValue>,
+    /// The socket of the ssh agent.
+    pub ssh_agent: Option<PathBuf>,
+}
+
+/// Reads what an image build may mount.
+///
+/// # Errors
+///
+/// A secret that is not there, no ssh agent, and an engine that can give neither to a build.
+pub fn read(context: &Context, step: &ImageStep) -> Result<Mountable, StepError> {
+    let wanted = match (step.secrets.is_empty(), step.ssh) {
+        (false, _) => "`docker.secrets`",
+        (true, true) => "`docker.ssh`",
+        (true, false) => {
+            return Ok(Mountable {
+                secrets: BTreeMap::new(),
+                ssh_agent: None,
+            });
+        }
+    };
+    if let Some((why, help)) = context.engine.lacks_buildkit() {
+        return Err(StepError::plain(format!("{wanted} takes BuildKit, and {why}")).hint(help));
+    }
+    let mut secrets = BTreeMap::new();
+    for (id, source) in &step.secrets {
+        let value = value(context, source).map_err(|(why, help)| {
+            StepError::plain(format!("the secret `{id}` of `docker.secrets`: {why}")).hint(help)
+        })?;
+        secrets.insert(id.clone(), value);
+    }
+    let ssh_agent = match (step.ssh, &context.caller.ssh_agent) {
+        (false, _) => None,
+        (true, Some(socket)) => {
+            // Told here, as an instruction would only learn that its connection broke off.
+            UnixStream::connect(socket).map_err(|error| {
+                StepError::plain(format!(
+                    "`docker.ssh` needs an ssh agent, and none answers at {}, which SSH_AUTH_SOCK names: {error}",
+                    socket.display()
+                ))
+                .hint(START_AN_AGENT)
+            })?;
+            Some(socket.clone())
+        }
+        (true, None) => {
+            return Err(StepError::plain(
+                "`docker.ssh` needs an ssh agent, and SSH_AUTH_SOCK is not set",
+            )
+            .hint(START_AN_AGENT));
+        }
+    };
+    Ok(Mountable { secrets, ssh_agent })
+}
+
+/// Looks at what the image build among some steps will need, so that no script runs in vain.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn check<'s>(
+    context: &Context,
+    steps: impl IntoIterator<Item = &'s Step>,
+) -> Result<(), StepError> {
+    for step in steps {
+        if let Step::Image(image) = step {
+            read(context, image)?;
+        }
+    }
+    Ok(())
+}
+
+/// Warns of what an image keeps though it may be meant to be secret.
+pub fn warn(context: &Context, unit: &Unit, step: &ImageStep) {
+    for (name, by_hand) in &step.args_by_hand {
+        if may_be_secret(name) || may_be_secret(by_hand) {
+            context.events.emit(Event::Warning(format!(
+                "{unit}: the build argument `{name}` comes from the environment, and whoever has the image can \
+                 read it in its history; `docker.secrets` keeps it out"
+            )));
+        }
+    }
+}
+
+/// Hides the values of build arguments that may be secret: BuildKit writes an instruction with its arguments
+/// replaced.
+pub struct Mask {
+    values: Vec<String>,
+}
+
+impl Mask {
+    /// Returns the mask for what a build prints. Only values out of the environment count, and only those of
+    /// arguments whose name, or whose variable's, is that of a secret: a version is worth to be seen.
+    pub fn of(step: &ImageStep) -> Self {
+        let is_secret =
+            |(name, by_hand): &(&String, &String)| may_be_secret(name) || may_be_secret(by_hand);
+        let names = step.args_by_hand.iter().filter(is_secret);
+        let values = names.filter_map(|(name, _)| step.args.get(name).cloned());
+        let mut values: Vec<String> = values.filter(|value| !value.is_empty()).collect();
+        // One may be part of another.
+        values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+        Self { values }
+    }
+
+    /// Returns a text without the values.
+    pub fn text(&self, text: String) -> String {
+        self.values
+            .iter()
+            .fold(text, |text, value| text.replace(value, HIDDEN))
+    }
+
+    /// Returns what was printed without the values.
+    pub fn bytes(&self, bytes: Bytes) -> Bytes {
+        let has = |value: &String| {
+            let mut windows = bytes.windows(value.len());
+            windows.any(|window| window == value.as_bytes())
+        };
+        if !self.values.iter().any(has) {
+            return bytes;
+        }
+        let mut shown = bytes.to_vec();
+        for value in &self.values {
+            shown = replaced(&shown, value.as_bytes());
+        }
+        shown.into()
+    }
+}
+
+/// What stands in the place of a value.
+const HIDDEN: &str = "***";
+
+fn replaced(bytes: &[u8], value: &[u8]) -> Vec<u8> {
+    let mut shown = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some((first, others)) = rest.split_first() {
+        match rest.strip_prefix(value) {
+            Some(after) => {
+                shown.extend_from_slice(HIDDEN.as_bytes());
+                rest = after;
+            }
+            None => {
+                shown.push(*first);
+                rest = others;
+            }
+        }
+    }
+    shown
+}
+
+/// Returns a secret, or why it is not there and what helps.
+fn value(context: &Context, source: &SecretSource) -> Result<SecretValue, (String, String)> {
+    let bytes = match source {
+        SecretSource::Environment { name, .. } => match context.variables.get(name) {
+            Some(value) => value.clone().into_bytes(),
+            None => {
+                let why = format!("the environment variable `{name}` is not set");
+                return Err((why, format!("set it: `{name}=… xp …`, empty if need be")));
+            }
+        },
+        SecretSource::File(path) => file(&path_of(context, path))?,
+    };
+    match bytes.len() > SecretValue::MAX_LENGTH {
+        true => Err(too_long()),
+        false => Ok(SecretValue::new(bytes)),
+    }
+}
+
+/// Returns the path of a secret's file, as `docker build` is given it.
+pub fn path_of(context: &Context, written: &str) -> PathBuf {
+    match (written.strip_prefix("~/"), &context.caller.home) {
+        (Some(rest), Some(home)) => home.join(rest),
+        _ => context.folder.join(written),
+    }
+}
+
+fn file(path: &Path) -> Result<Vec<u8>, (String, String)> {
+    let shown = path.display();
+    let cannot = |error: std::io::Error| {
+        let help = "make the file, or correct `docker.secrets`".to_owned();
+        (format!("{shown} cannot be read: {error}"), help)
+    };
+    let metadata = std::fs::metadata(path).map_err(cannot)?;
+    if !metadata.is_file() {
+        let help = "name a regular file in `docker.secrets`".to_owned();
+        return Err((format!("{shown} is no file"), help));
+    }
+    if metadata.len() > SecretValue::MAX_LENGTH as u64 {
+        return Err(too_long());
+    }
+    std::fs::read(path).map_err(cannot)
+}
+
+fn too_long() -> (String, String) {
+    let why = format!(
+        "it has more than {} KiB, which is the most that BuildKit takes",
+        SecretValue::MAX_LENGTH / 1024
+    );
+    (why, "make it shorter".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_hidden_wherever_they_stand() {
+        let mask = Mask {
+            values: vec!["abcd".to_owned(), "abc".to_owned()],
+        };
+        let shown = mask.bytes(Bytes::from_static(b"abcabcd \xff abc-ab"));
+        assert_eq!(&shown[..], b"****** \xff ***-ab");
+        assert_eq!(mask.text("x abcd".to_owned()), "x ***");
+        let none = Mask { values: Vec::new() };
+        assert_eq!(&none.bytes(Bytes::from_static(b"abc"))[..], b"abc");
+    }
+}

@@ -1,0 +1,172 @@
+//! What is fuzzed: a function for each reader of text that somebody else wrote, and what must hold
+//! whatever the text is. Only a fuzzer's build has it (`bin/fuzz`).
+
+use std::cell::Cell;
+use std::path::Path;
+
+use crate::image::{ImageReference, ImageRepository, RegistryPrefix, Tag};
+use crate::init::{self, Folder, Source, Wishes};
+use crate::recipe::Recipe;
+use crate::record::RunRecord;
+use crate::source::{CommitId, GitReference, GitUrl};
+use crate::{lock, manifest};
+
+pub use crate::client::engine::fuzzing::dockerignore;
+pub use crate::client::git::fuzzing::refs;
+pub use crate::client::registry::fuzzing::registry;
+pub use crate::report::fuzzing::log;
+
+/// A manifest: it is read, or its errors are shown without what would steer a terminal.
+pub fn manifest(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    if let Err(error) = manifest::parse(text, Path::new("x-platform.yml")) {
+        assert!(error.problems().len() > 0);
+        assert_shown(&error.render(false));
+        _ = error.render(true);
+    }
+}
+
+/// The URL of a remote, and a reference of git's: what was read is read again as the same, and neither
+/// is an option of a program.
+pub fn git_url(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    if let Ok(url) = text.parse::<GitUrl>() {
+        assert_eq!(url.expose().parse::<GitUrl>().as_ref(), Ok(&url));
+        assert!(!url.expose().starts_with('-') && !url.host().starts_with('-'));
+        assert_shown(&url.to_string());
+        let stripped = url.stripped();
+        assert!(stripped.password().is_none());
+        assert!(stripped.expose().parse::<GitUrl>().is_ok());
+    }
+    if let Ok(reference) = text.parse::<GitReference>() {
+        for candidate in reference.candidates() {
+            assert!(!candidate.starts_with('-') && !candidate.contains(char::is_control));
+        }
+    }
+    if let Ok(commit) = text.parse::<CommitId>() {
+        assert_eq!(commit.to_string(), text);
+    }
+}
+
+/// Names of images: what was read is written and read again as the same, and any branch has a tag.
+pub fn image(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    if let Ok(image) = text.parse::<ImageReference>() {
+        assert_eq!(image.to_string().parse::<ImageReference>(), Ok(image));
+    }
+    if let Ok(repository) = text.parse::<ImageRepository>() {
+        assert_eq!(
+            repository.to_string().parse::<ImageRepository>(),
+            Ok(repository)
+        );
+    }
+    if let Ok(prefix) = text.parse::<RegistryPrefix>() {
+        assert_eq!(prefix.to_string().parse::<RegistryPrefix>(), Ok(prefix));
+    }
+    let tag = Tag::from_branch(text);
+    assert_eq!(tag.as_str().parse::<Tag>(), Ok(tag));
+}
+
+/// A lock: what was read is written and read again as the same.
+pub fn lock(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    match lock::parse(text, "x-platform.lock") {
+        Ok(lock) => {
+            let again = lock::parse(&lock.render(), "x-platform.lock");
+            assert_eq!(again.ok(), Some(lock));
+        }
+        Err(error) => {
+            assert_shown(&error.render(false));
+            _ = error.render(true);
+        }
+    }
+}
+
+/// The label of an image, which anybody who may push wrote.
+pub fn recipe(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    match text.parse::<Recipe>() {
+        Ok(recipe) => {
+            for change in recipe.changes_since(&Recipe::default()) {
+                assert_shown(&change.to_string());
+            }
+            assert_eq!(recipe.to_string().parse::<Recipe>(), Ok(recipe));
+        }
+        Err(error) => assert_shown(&error.to_string()),
+    }
+}
+
+/// The files of other tools that `xp init` reads. The first byte tells of which; a zero byte ends a
+/// file, and the next one is what the first leads to.
+pub fn init(bytes: &[u8]) {
+    let Some((kind, text)) = bytes.split_first() else {
+        return;
+    };
+    let Ok(text) = std::str::from_utf8(text) else {
+        return;
+    };
+    let file = match kind % 5 {
+        0 => "compose.yaml",
+        1 => "skaffold.yaml",
+        2 => ".gitmodules",
+        3 => "west.yml",
+        _ => "default.xml",
+    };
+    let (first, others) = text.split_once('\0').unwrap_or((text, ""));
+    let opened = Cell::new(0);
+    let read = |path: &str| {
+        opened.set(opened.get() + 1);
+        assert!(opened.get() < 100_000, "files without end are read");
+        Ok(match path {
+            _ if path == file => Some(first.to_owned()),
+            _ if others.is_empty() => None,
+            _ => Some(others.to_owned()),
+        })
+    };
+    let source = match kind % 5 {
+        0 => Source::Compose(vec![file.to_owned()]),
+        1 => Source::Skaffold(file.to_owned()),
+        2 => Source::Submodules(file.to_owned()),
+        3 => Source::West(file.to_owned()),
+        _ => Source::Repo {
+            file: file.to_owned(),
+            folder: ".".to_owned(),
+        },
+    };
+    let wishes = Wishes {
+        sources: vec![source],
+        ..Wishes::default()
+    };
+    let folder = Folder {
+        name: "platform".to_owned(),
+        ..Folder::default()
+    };
+    match init::draft(&folder, &wishes, &read) {
+        Ok(draft) => _ = init::render(&draft),
+        Err(error) => assert_shown(&crate::error::render(&error)),
+    }
+}
+
+/// The record of a run: whatever it says, a page is drawn that has no element of its own making.
+pub fn record(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    crate::report::fuzzing::record(&RunRecord::read(text));
+}
+
+/// A text for a terminal has lines, and nothing that would steer it.
+fn assert_shown(text: &str) {
+    let steers = |c: char| c.is_control() && c != '\n' && c != '\t';
+    assert!(!text.contains(steers), "{text:?}");
+}

@@ -1,0 +1,38 @@
+//! What is fuzzed of what is drawn: see `fuzzing`.
+
+use super::text::{LineSplitter, clean, first_line, shortened};
+use super::{RunReport, RunState};
+use crate::record::RunRecord;
+use crate::runs::Run;
+
+/// What a program printed, as a terminal is shown it.
+pub fn log(bytes: &[u8]) {
+    let shown = clean(bytes);
+    assert!(!shown.contains(char::is_control), "{shown:?}");
+    let short = shortened(&shown, 20);
+    assert!(super::text::width(&short) <= 20, "{short:?}");
+    _ = first_line(&shown);
+    let mut lines = LineSplitter::default();
+    for chunk in bytes.chunks(5) {
+        for line in lines.push(chunk) {
+            assert!(!line.contains(char::is_control), "{line:?}");
+        }
+    }
+    _ = lines.flush();
+}
+
+/// The documents of a run: one is well-formed XML, the other has no script but its own.
+pub(crate) fn record(record: &RunRecord) {
+    let run = Run {
+        number: 1,
+        folder: "/nowhere".into(),
+    };
+    _ = RunState::new(record, false);
+    for now in [None, Some(1.0)] {
+        let report = RunReport::new(&run, record, now, &[]);
+        let xml = report.junit();
+        assert!(roxmltree::Document::parse(&xml).is_ok(), "{xml}");
+        let html = report.html();
+        assert_eq!(html.matches("<script").count(), 1, "{html}");
+    }
+}
