@@ -18,9 +18,6 @@ use super::{Engine, EngineError};
 /// The longest head of an answer: the engine's has some hundred bytes.
 const LONGEST_HEAD: u64 = 64 * 1024;
 
-<<<<<<< HEAD
-pub(super) type Reader = BufReader<ReadHalf<Box<dyn Connection>>>;
-=======
 /// What the engine sends.
 pub(super) type Reader = BufReader<ReadHalf<Box<dyn Connection>>>;
 
@@ -32,7 +29,6 @@ pub(super) struct Answer {
     pub reader: Reader,
     pub writer: Writer,
 }
->>>>>>> main
 
 impl Engine {
     /// Starts a prepared program, and returns what it reads and what its terminal shows.
