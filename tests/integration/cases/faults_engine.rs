@@ -256,7 +256,8 @@ fn a_pull_goes_through(t: &Context) {
     t.xp(["build"]).success();
     for how in selected(PULLS) {
         forget_in_engine(t, &gateway);
-        fail(&failing, how, 1);
+        // Under load the engine was seen to get over one failure without a word.
+        fail(&failing, how, 2);
         let build = t.xp(["build"]).run();
         assert!(build.status.success(), "{}: {build}", how.name);
         assert!(has_happened(&failing), "{}: {build}", how.name);
