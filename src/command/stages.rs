@@ -23,7 +23,7 @@ use crate::execute::{Context, Sources};
 use crate::history::Extent;
 use crate::image::{EngineImage, Registry, RegistryPrefix};
 use crate::inspect;
-use crate::manifest::ServiceName;
+use crate::manifest::{BuilderImage, ServiceName};
 use crate::plan::{Draft, Folders, Inventory, Options, Plan};
 use crate::source::ServiceSource;
 
@@ -118,9 +118,10 @@ pub async fn resolved(
         let approached = async {
             // Only one on another machine can be among those that the engine lists, and the list takes
             // it a while.
-            let of_builders = session.manifest.registry.as_ref();
-            let of_builders = of_builders.map(RegistryPrefix::registry);
-            let mut all = registries.iter().chain(of_builders);
+            let of_folders = session.manifest.registry.as_ref();
+            let of_folders = of_folders.map(RegistryPrefix::registry);
+            let of_builders = external_builders(session, &concerned);
+            let mut all = registries.iter().chain(of_folders).chain(of_builders);
             if all.any(|registry| !registry.is_loopback()) {
                 registry.allow_insecure(&engine.facts().await?.insecure_registries);
             }
@@ -167,6 +168,20 @@ fn registries(session: &Session, services: &BTreeSet<ServiceName>) -> BTreeSet<R
         .filter_map(|name| session.manifest.services.get(name));
     let registries = services.filter_map(|service| service.docker.image.registry());
     registries.cloned().collect()
+}
+
+/// Returns the registries whose images the scripts of these services run in.
+fn external_builders<'s>(
+    session: &'s Session,
+    services: &BTreeSet<ServiceName>,
+) -> impl Iterator<Item = &'s Registry> {
+    let services = services
+        .iter()
+        .filter_map(|name| session.manifest.services.get(name));
+    services.filter_map(|service| match &service.builder.as_ref()?.image {
+        BuilderImage::External(image) => image.repository().registry(),
+        BuilderImage::Folder(_) => None,
+    })
 }
 
 /// Plans a build: everything that is decided without touching a file of a service.
