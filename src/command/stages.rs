@@ -121,8 +121,12 @@ pub async fn resolved(
             let of_folders = session.manifest.registry.as_ref();
             let of_folders = of_folders.map(RegistryPrefix::registry);
             let of_builders = external_builders(session, &concerned);
-            let mut all = registries.iter().chain(of_folders).chain(of_builders);
-            if all.any(|registry| !registry.is_loopback()) {
+            let of_others = of_folders.into_iter().chain(of_builders);
+            let is_elsewhere = registries
+                .iter()
+                .chain(of_others)
+                .any(|it| !it.is_loopback());
+            if is_elsewhere {
                 registry.allow_insecure(&engine.facts().await?.insecure_registries);
             }
             // Meanwhile the remotes are asked: one way there and back less to wait for.
