@@ -123,8 +123,6 @@ pub struct FailedStep {
 /// Something outside failed in a way that may pass, and is tried again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retrying {
-    /// For which unit, where it is a step of one; its log tells it then.
-    pub unit: Option<Unit>,
     /// Which host failed.
     pub host: String,
     /// What it was asked.
@@ -148,7 +146,6 @@ impl fmt::Display for Retrying {
             wait,
             attempt,
             attempts,
-            ..
         } = self;
         let seconds = wait.as_secs_f64();
         write!(
@@ -166,7 +163,12 @@ pub enum Event {
     /// Something that deserves attention.
     Warning(String),
     /// Something outside failed in a way that may pass, and is tried again.
-    Retrying(Retrying),
+    Retrying {
+        /// For which unit, where it is a step of one; its log tells it then.
+        unit: Option<Unit>,
+        /// What, and when.
+        retrying: Retrying,
+    },
     /// A stage of the decision begins: what it does, such as `resolving 3 remotes`.
     StageStarted(String),
     /// The stage that began last is over.

@@ -16,7 +16,6 @@ use crate::client::registry::RegistryClient;
 use crate::client::retry::Retries;
 use crate::error::{Exit, Failure};
 use crate::event::{Event, Events, Outcome, Unit};
-use crate::execute::told;
 use crate::manifest::{self, DEFAULT_CACHE_DIR, DEFAULT_NAME, Manifest};
 use crate::plan::Layout;
 use crate::record::Happened;
@@ -72,7 +71,8 @@ impl Session {
         let patience = settings.patience.clone().map_err(Failure::usage)?;
         let telling = events.clone();
         let retries = Retries::new(patience.requests, move |retrying| {
-            telling.emit(Event::Retrying(told(retrying, None)));
+            let unit = None;
+            telling.emit(Event::Retrying { unit, retrying });
         });
         let http = Http::new(&settings.proxies, patience.timeouts, retries)?;
         Ok(Self {

@@ -20,7 +20,6 @@ mod source;
 mod state;
 mod stop;
 pub mod sync;
-mod told;
 mod unit;
 
 use std::collections::BTreeMap;
@@ -35,7 +34,6 @@ pub use scheduler::run;
 pub use source::{Sources, check_out_working_copy, run_export, sync_working_copy};
 pub use state::UnitState;
 pub use stop::{StepError, Stop};
-pub use told::told;
 
 use crate::client::engine::{Engine, EngineError, EngineFacts};
 use crate::client::registry::RegistryClient;

@@ -7,7 +7,6 @@ use thiserror::Error;
 use super::Context;
 use super::rival::{LOOK, LOOK_AGAIN, adopt};
 use super::stop::{StepError, Stop};
-use super::told::told;
 use crate::client::engine::{EngineError, Watcher};
 use crate::client::registry::Credentials;
 use crate::client::retry::Trouble;
@@ -213,8 +212,8 @@ async fn transfer(
             retrying.attempt,
             retrying.attempts
         ));
-        let retrying = told(retrying, Some(unit.clone()));
-        context.events.emit(Event::Retrying(retrying));
+        let unit = Some(unit.clone());
+        context.events.emit(Event::Retrying { unit, retrying });
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = context.cancel.cancelled() => return Err(Stop::Cancelled),

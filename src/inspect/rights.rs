@@ -82,12 +82,7 @@ impl Diagnostic for NotPushed {
     }
 
     fn hints(&self) -> Vec<String> {
-        let mut hints: Vec<String> = Vec::new();
-        for hint in self.0.keys().flat_map(|refusal| &refusal.hints) {
-            if !hints.contains(hint) {
-                hints.push(hint.clone());
-            }
-        }
+        let mut hints = Refusal::hints_of(self.0.keys());
         hints.push("`xp build --no-push` builds, and pushes nothing".to_owned());
         hints
     }

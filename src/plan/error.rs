@@ -96,13 +96,7 @@ impl Diagnostic for UnknownImages {
     }
 
     fn hints(&self) -> Vec<String> {
-        let mut hints: Vec<String> = Vec::new();
-        for hint in self.0.keys().flat_map(|refusal| &refusal.hints) {
-            if !hints.contains(hint) {
-                hints.push(hint.clone());
-            }
-        }
-        hints
+        Refusal::hints_of(self.0.keys())
     }
 }
 

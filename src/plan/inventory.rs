@@ -24,6 +24,19 @@ pub struct Refusal {
     pub hints: Vec<String>,
 }
 
+impl Refusal {
+    /// Returns the hints of several refusals, each once.
+    pub fn hints_of<'r>(refusals: impl IntoIterator<Item = &'r Self>) -> Vec<String> {
+        let mut hints: Vec<String> = Vec::new();
+        for hint in refusals.into_iter().flat_map(|refusal| &refusal.hints) {
+            if !hints.contains(hint) {
+                hints.push(hint.clone());
+            }
+        }
+        hints
+    }
+}
+
 /// What was found: an entry for each reference that was asked for, and all images of the engine.
 #[derive(Debug, Clone, Default)]
 pub struct Inventory {

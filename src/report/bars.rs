@@ -69,7 +69,9 @@ impl Bars {
     pub fn take(&mut self, event: &Event) {
         match event {
             Event::Note(text) => self.print(&harmless(text)),
-            Event::Retrying(retrying) => {
+            // What belongs to a unit stands in its log, and is shown with that.
+            Event::Retrying { unit: Some(_), .. } => {}
+            Event::Retrying { retrying, .. } => {
                 if let Some(line) = self.repeats.line(retrying, Instant::now()) {
                     self.print(&line);
                 }

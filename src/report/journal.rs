@@ -111,8 +111,8 @@ pub fn happened(event: &Event, ended: Option<&Ended>) -> Option<Happened> {
     Some(match event {
         Event::Note(text) => Happened::Note { text: text.clone() },
         Event::Warning(text) => Happened::Warning { text: text.clone() },
-        Event::Retrying(retrying) => Happened::Retrying {
-            unit: retrying.unit.as_ref().map(ToString::to_string),
+        Event::Retrying { unit, retrying } => Happened::Retrying {
+            unit: unit.as_ref().map(ToString::to_string),
             host: retrying.host.clone(),
             request: retrying.request.clone(),
             why: harmless(&retrying.why).into_owned(),

@@ -66,7 +66,9 @@ impl Lines {
             Event::Warning(text) => self.warn(text),
             _ if self.settings.quiet => {}
             Event::Note(text) => self.say(&harmless(text)),
-            Event::Retrying(retrying) => {
+            // What belongs to a unit stands in its log, and is shown with that.
+            Event::Retrying { unit: Some(_), .. } => {}
+            Event::Retrying { retrying, .. } => {
                 if let Some(line) = self.repeats.line(retrying, Instant::now()) {
                     self.say(&line);
                 }

@@ -14,12 +14,8 @@ const QUIET: Duration = Duration::from_secs(2);
 pub struct Repeats(HashMap<String, (String, Instant)>);
 
 impl Repeats {
-    /// Returns the line about something that is tried again, where there is to be one. What belongs to a
-    /// unit stands in its log, and is shown with that.
+    /// Returns the line about something that is tried again, where there is to be one.
     pub fn line(&mut self, retrying: &Retrying, now: Instant) -> Option<String> {
-        if retrying.unit.is_some() {
-            return None;
-        }
         let told = self.0.get(&retrying.host);
         if told.is_some_and(|(why, at)| *why == retrying.why && now < *at + QUIET) {
             return None;
@@ -39,7 +35,6 @@ mod tests {
         let mut repeats = Repeats::default();
         let now = Instant::now();
         let mut retrying = Retrying {
-            unit: None,
             host: "r.example.com".to_owned(),
             request: "HEAD".to_owned(),
             why: "503 Service Unavailable".to_owned(),

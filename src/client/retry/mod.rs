@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
+use crate::event::Retrying;
+
 pub use policy::{LONGEST_ASKED, Policy, is_transient as is_transient_status};
 pub use transport::is_transient;
 
@@ -40,23 +42,6 @@ impl Trouble {
             retry_after: None,
         }
     }
-}
-
-/// Something is about to be tried again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Retrying {
-    /// Which host failed.
-    pub host: String,
-    /// What it was asked.
-    pub request: String,
-    /// How it failed.
-    pub why: String,
-    /// After how long it is asked again.
-    pub wait: Duration,
-    /// Which attempt that will be; the first one is 1.
-    pub attempt: u32,
-    /// How many there are at most.
-    pub attempts: u32,
 }
 
 /// Tries again for a process; a clone shares what is known of the hosts.
