@@ -148,6 +148,16 @@ pub fn hint_lines(hints: &[String]) -> String {
     lines.collect()
 }
 
+/// Returns the innermost cause of an error; those around it are often the layers of a library, which only
+/// say that a request failed.
+pub fn innermost<'e>(error: &'e (dyn Error + 'static)) -> &'e (dyn Error + 'static) {
+    let mut innermost = error;
+    while let Some(cause) = innermost.source() {
+        innermost = cause;
+    }
+    innermost
+}
+
 /// Returns the error and its causes, a line each, leaving out a cause that its parent repeats.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();

@@ -15,7 +15,7 @@ use tokio::sync::OnceCell;
 
 use super::retry::Retries;
 use super::timeouts::Timeouts;
-use crate::error::{Diagnostic, Exit};
+use crate::error::{Diagnostic, Exit, innermost};
 
 const MAXIMUM_REDIRECTS: usize = 10;
 
@@ -153,11 +153,7 @@ impl Http {
         if error.is_timeout() {
             return format!("nothing came for {} s", timeouts.stall.as_secs());
         }
-        // The outer errors of the library only repeat that a request failed.
-        let mut cause: &dyn std::error::Error = error;
-        while let Some(next) = cause.source() {
-            cause = next;
-        }
+        let cause = innermost(error);
         match cause.downcast_ref::<reqwest::Error>() {
             Some(_) => "it gives no reason".to_owned(),
             None => cause.to_string(),

@@ -137,7 +137,8 @@ impl BuilderContainer {
             if let Ok(chunk) = &chunk {
                 counted.fetch_add(chunk.len() as u64, Ordering::Relaxed);
             }
-            chunk.map_err(|error| std::io::Error::other(super::error::innermost(&error)))
+            chunk
+                .map_err(|error| std::io::Error::other(crate::error::innermost(&error).to_string()))
         });
         let unpacked = pipe::read(chunks, move |reader| results::unpack(&place, Some(reader)));
         let mut unpacked = std::pin::pin!(unpacked);

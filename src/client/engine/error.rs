@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 
 use thiserror::Error;
 
-use crate::error::{Diagnostic, Exit};
+use crate::error::{Diagnostic, Exit, innermost};
 use crate::image::ImageReference;
 
 use super::context::ContextError;
@@ -125,7 +125,7 @@ impl EngineError {
             },
             error => Self::Broken {
                 action,
-                source: innermost(&error).into(),
+                source: innermost(&error).to_string().into(),
             },
         }
     }
@@ -161,15 +161,6 @@ fn tidy(message: &str) -> String {
         message = message.strip_prefix(stage).unwrap_or(message);
     }
     message.to_owned()
-}
-
-/// Returns the last cause: what stands before it are the layers of the HTTP library.
-pub(super) fn innermost(error: &(dyn StdError + 'static)) -> String {
-    let mut error = error;
-    while let Some(source) = error.source() {
-        error = source;
-    }
-    error.to_string()
 }
 
 impl Diagnostic for EngineError {

@@ -122,7 +122,7 @@ impl Engine {
         let way = Way::of(settings)?;
         let unreachable = |error: bollard::errors::Error| EngineError::Unreachable {
             address: address.clone(),
-            source: error::innermost(&error).into(),
+            source: crate::error::innermost(&error).to_string().into(),
         };
         let pinged = match &way {
             Way::Unix(_) => ping::ping(&way).await,

@@ -33,6 +33,7 @@ use tonic::transport::Server;
 use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status, async_trait};
 
+use super::archive::nonce;
 use super::raw::{Answer, Reader, Writer};
 use super::{Engine, EngineError};
 use crate::client::registry::Credentials;
@@ -79,7 +80,8 @@ impl Session {
     /// Opens a session at the engine.
     pub async fn open(engine: &Engine, offered: Offered) -> Result<Self, EngineError> {
         let action = "open a session for the build";
-        let id = new_id();
+        // Made by the client, and unique at the engine.
+        let id = format!("xp-{}{}", nonce(), nonce());
         let mut methods = vec![
             "grpc.health.v1.Health/Check",
             "moby.filesync.v1.Auth/Credentials",
@@ -125,18 +127,6 @@ impl Session {
     pub fn id(&self) -> &str {
         &self.id
     }
-}
-
-/// A session's name is made by the client, and must be unique at the engine.
-fn new_id() -> String {
-    use std::hash::{BuildHasher as _, Hasher as _};
-    // The standard library's hasher keys are random for each instance.
-    let random = || {
-        std::collections::hash_map::RandomState::new()
-            .build_hasher()
-            .finish()
-    };
-    format!("xp-{:016x}{:016x}", random(), random())
 }
 
 /// The connection, on which the engine is the client.

@@ -10,6 +10,7 @@ use super::transport::http::HttpRemote;
 use super::transport::stream::Connection;
 use super::{GitClient, GitError, RemoteRefs};
 use crate::source::{CommitId, GitReference, GitScheme, GitUrl};
+use crate::task::joined;
 
 /// An answer longer than this is no list of references: 256 MiB are two million of them.
 const LONGEST_ANSWER: usize = 256 << 20;
@@ -74,11 +75,7 @@ impl GitClient {
             GitScheme::Ssh | GitScheme::Git => self.list_over_stream(url, prefixes).await,
             GitScheme::File => {
                 let url = url.clone();
-                let listed = tokio::task::spawn_blocking(move || list_local(&url)).await;
-                listed.unwrap_or_else(|panic| {
-                    let error = GitError::new(GitErrorKind::Local, "reading a repository failed");
-                    Err(error.because(panic))
-                })
+                joined(tokio::task::spawn_blocking(move || list_local(&url)).await)
             }
         }
     }

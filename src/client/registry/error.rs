@@ -1,6 +1,5 @@
 //! What can go wrong with a registry.
 
-use std::error::Error;
 use std::sync::Arc;
 
 use reqwest::StatusCode;
@@ -140,15 +139,6 @@ impl RegistryError {
         let why = crate::error::chain(why).to_lowercase();
         why.contains("certificate") || why.contains("unknownissuer")
     }
-}
-
-/// Returns the innermost cause; those around it only say that a request was sent.
-pub(super) fn root(error: &(dyn Error + 'static)) -> String {
-    let mut root = error;
-    while let Some(cause) = root.source() {
-        root = cause;
-    }
-    root.to_string()
 }
 
 fn detail(message: &str) -> String {

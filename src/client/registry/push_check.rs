@@ -13,6 +13,7 @@ use super::answer::Answer;
 use super::host::Host;
 use super::resource::{Access, Resource};
 use super::{RegistryClient, RegistryError};
+use crate::error::innermost;
 use crate::image::{ImageRepository, Registry};
 
 /// The answer of a registry that lets its user push.
@@ -109,7 +110,7 @@ async fn cancel(host: &Host, repository: &ImageRepository, upload: &Url) -> Resu
     } else {
         // Another server gets no credentials: the address itself is what lets somebody upload.
         let answer = host.client.delete(upload.clone()).send().await;
-        let failed = |error: reqwest::Error| super::error::root(&error.without_url());
+        let failed = |error: reqwest::Error| innermost(&error.without_url()).to_string();
         let status = answer.map_err(failed).map(|answer| answer.status());
         // A proxy that does not tell the registry by which address it is asked is found by this.
         let elsewhere = |why: &dyn std::fmt::Display| {

@@ -90,7 +90,7 @@ impl Host {
                 })
             }
         };
-        let asked = self.exchange(&server, "GET of a token", Expected::Answer, request);
+        let asked = self.exchange(&server, "request for a token", Expected::Answer, request);
         let answer = asked.await.map_err(|error| match error {
             RegistryError::Unreachable { reason, .. } => {
                 failed(&server, format!("does not answer: {reason}"))

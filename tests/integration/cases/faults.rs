@@ -347,7 +347,7 @@ fn image_manifests_are_written(t: &Context) {
 
 fn tokens_are_fetched(t: &Context) {
     let giver = Gateway::alone(|_| Reply::json(200, r#"{"token":"canary-token"}"#));
-    let exchange = Exchange::before(giver.host(), "GET of a token", |_| true);
+    let exchange = Exchange::before(giver.host(), "request for a token", |_| true);
     let realm = format!("Bearer realm=\"http://{}/token\"", exchange.gateway.host());
     let registry = Gateway::before(t.registry().host(), move |incoming| {
         match incoming.header("authorization") {
