@@ -4,7 +4,8 @@
 
 use std::borrow::Cow;
 use std::error::Error;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
+use std::time::Duration;
 
 /// The exit code of a command, as documented in `xp help`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,6 +38,41 @@ impl Exit {
             Self::Interrupted => 130,
             Self::Program(code) => code,
         }
+    }
+}
+
+/// Something outside failed in a way that may pass, and is tried again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retrying {
+    /// Which host failed.
+    pub host: String,
+    /// What it was asked.
+    pub request: String,
+    /// How it failed.
+    pub why: String,
+    /// After how long it is tried again.
+    pub wait: Duration,
+    /// Which attempt that will be; the first one is 1.
+    pub attempt: u32,
+    /// How many there are at most.
+    pub attempts: u32,
+}
+
+impl fmt::Display for Retrying {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            host,
+            request,
+            why,
+            wait,
+            attempt,
+            attempts,
+        } = self;
+        let seconds = wait.as_secs_f64();
+        write!(
+            f,
+            "{host}: {request}: {why}; trying again in {seconds:.1}s ({attempt} of {attempts})"
+        )
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::error::Retrying;
 use crate::image::ImageReference;
 use crate::manifest::{BuilderName, ServiceName};
 use crate::record::{Measure, PlanDocument};
@@ -118,41 +119,6 @@ pub struct FailedStep {
     pub line: Option<usize>,
     /// A shell command that repeats the step by hand.
     pub by_hand: Option<String>,
-}
-
-/// Something outside failed in a way that may pass, and is tried again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Retrying {
-    /// Which host failed.
-    pub host: String,
-    /// What it was asked.
-    pub request: String,
-    /// How it failed.
-    pub why: String,
-    /// After how long it is tried again.
-    pub wait: Duration,
-    /// Which attempt that will be; the first one is 1.
-    pub attempt: u32,
-    /// How many there are at most.
-    pub attempts: u32,
-}
-
-impl fmt::Display for Retrying {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            host,
-            request,
-            why,
-            wait,
-            attempt,
-            attempts,
-        } = self;
-        let seconds = wait.as_secs_f64();
-        write!(
-            f,
-            "{host}: {request}: {why}; trying again in {seconds:.1}s ({attempt} of {attempts})"
-        )
-    }
 }
 
 /// Something that happened.

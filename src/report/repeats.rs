@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::error::harmless;
-use crate::event::Retrying;
+use crate::error::{Retrying, harmless};
 
 /// For so long one line stands for all that failed at a host in the same way.
 const QUIET: Duration = Duration::from_secs(2);

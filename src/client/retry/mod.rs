@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
-use crate::event::Retrying;
+use crate::error::Retrying;
 
 pub use policy::{LONGEST_ASKED, Policy, is_transient as is_transient_status};
 pub use transport::is_transient;
