@@ -32,7 +32,8 @@
 //! | [`record`] | what other programs are told: events and plans as JSON | be impure |
 //! | [`timeline`] | when the units of a run were worked on, its critical path, how long each took before | be impure |
 //! | [`shell`] | words as a shell takes them | be impure |
-//! | [`error`] | exit codes, causes, hints | be impure |
+//! | [`words`] | words that depend on how many there are | be impure |
+//! | [`error`] | exit codes, causes, hints, what is tried again | be impure |
 //! | [`resolve`] | remotes to commits | clone |
 //! | [`discover`] | a folder to what `xp init` makes a manifest of: its working copies and their files | change anything |
 //! | [`history`] | references' commits to those that touched a service's own folders last | move a file of a working copy |
@@ -99,5 +100,6 @@ pub mod source;
 pub mod status;
 pub mod task;
 pub mod timeline;
+pub mod words;
 
 pub use command::run;

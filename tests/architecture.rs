@@ -106,6 +106,7 @@ const PURE: &[&str] = &[
     "image/",
     "recipe/",
     "shell.rs",
+    "words.rs",
     "record/",
     "event.rs",
     "error.rs",

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::many;
 use super::session::Session;
 use super::stages::{self, Planned};
 use super::unbuilt;
@@ -96,12 +97,9 @@ async fn may_push(
     if repositories.is_empty() {
         return Ok(());
     }
-    let noun = match repositories.len() {
-        1 => "1 repository".to_owned(),
-        count => format!("{count} repositories"),
-    };
     session.events.emit(Event::StageStarted(format!(
-        "asking for the right to push to {noun}"
+        "asking for the right to push to {}",
+        many(repositories.len(), "repository")
     )));
     let answer = inspect::push_rights(registry, repositories).await;
     session.events.emit(Event::StageFinished);

@@ -40,6 +40,7 @@ use crate::console::client;
 use crate::error::{Exit, Failure};
 use crate::report::{Style, paint, print_finished};
 use crate::settings::Settings;
+use crate::words::many;
 use session::Session;
 
 /// Runs the command that the process's arguments name.
@@ -193,10 +194,4 @@ fn print(text: &str) -> Result<(), Failure> {
         )),
         _ => Ok(()),
     }
-}
-
-/// Returns a count and its noun.
-fn many(count: usize, noun: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{plural}")
 }

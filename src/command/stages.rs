@@ -114,13 +114,12 @@ pub async fn resolved(
     let engine = async {
         let engine = Engine::connect(&session.settings.engine).await?;
         let registry = session.registry_of_no_engine();
-        let registries = registries(session, &concerned);
+        let (registries, of_builders) = registries(session, &concerned);
         let approached = async {
             // Only one on another machine can be among those that the engine lists, and the list takes
             // it a while.
             let of_folders = session.manifest.registry.as_ref();
             let of_folders = of_folders.map(RegistryPrefix::registry);
-            let of_builders = external_builders(session, &concerned);
             let of_others = of_folders.into_iter().chain(of_builders);
             let is_elsewhere = registries
                 .iter()
@@ -165,27 +164,23 @@ pub async fn resolved(
     })
 }
 
-/// Returns the registries that the plan of these services asks.
-fn registries(session: &Session, services: &BTreeSet<ServiceName>) -> BTreeSet<Registry> {
-    let services = services
-        .iter()
-        .filter_map(|name| session.manifest.services.get(name));
-    let registries = services.filter_map(|service| service.docker.image.registry());
-    registries.cloned().collect()
-}
-
-/// Returns the registries whose images the scripts of these services run in.
-fn external_builders<'s>(
+/// Returns the registries of these services' images, which the plan asks, and those of the images that
+/// their scripts run in.
+fn registries<'s>(
     session: &'s Session,
     services: &BTreeSet<ServiceName>,
-) -> impl Iterator<Item = &'s Registry> {
-    let services = services
-        .iter()
-        .filter_map(|name| session.manifest.services.get(name));
-    services.filter_map(|service| match &service.builder.as_ref()?.image {
-        BuilderImage::External(image) => image.repository().registry(),
-        BuilderImage::Folder(_) => None,
-    })
+) -> (BTreeSet<Registry>, BTreeSet<&'s Registry>) {
+    let (mut of_images, mut of_builders) = (BTreeSet::new(), BTreeSet::new());
+    for name in services {
+        let Some(service) = session.manifest.services.get(name) else {
+            continue;
+        };
+        of_images.extend(service.docker.image.registry().cloned());
+        if let Some(BuilderImage::External(image)) = service.builder.as_ref().map(|it| &it.image) {
+            of_builders.extend(image.repository().registry());
+        }
+    }
+    (of_images, of_builders)
 }
 
 /// Plans a build: everything that is decided without touching a file of a service.

@@ -18,6 +18,7 @@ mod working_copies;
 use std::fmt;
 
 use crate::error::Exit;
+use crate::words::many;
 
 pub use builders::{BuilderFacts, BuilderWhere, builders};
 pub use clusters::{ClusterFacts, EnvironmentAnswer, EnvironmentFacts, KubectlWhere, clusters};
@@ -228,18 +229,6 @@ impl Checkup {
 
     fn findings(&self) -> impl Iterator<Item = &Finding> {
         self.sections.iter().flat_map(|section| &section.findings)
-    }
-}
-
-/// Returns a count and its noun.
-fn many(count: usize, noun: &str) -> String {
-    // Of a copy there are copies, of a key there are keys.
-    let stem = noun.strip_suffix('y');
-    let stem = stem.filter(|stem| !stem.ends_with(['a', 'e', 'o', 'u']));
-    match (count, stem) {
-        (1, _) => format!("1 {noun}"),
-        (_, Some(stem)) => format!("{count} {stem}ies"),
-        (_, None) => format!("{count} {noun}s"),
     }
 }
 

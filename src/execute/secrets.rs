@@ -10,8 +10,7 @@ use super::Context;
 use super::stop::StepError;
 use crate::client::engine::SecretValue;
 use crate::event::{Event, Unit};
-use crate::init::may_be_secret;
-use crate::manifest::SecretSource;
+use crate::manifest::{SecretSource, may_be_secret};
 use crate::plan::{ImageStep, Step};
 
 const START_AN_AGENT: &str = "start one by `eval $(ssh-agent)`, and give it your key by `ssh-add`";

@@ -29,6 +29,7 @@ use crate::plan::Layout;
 use crate::resolve::remote_key;
 use crate::source::{CommitId, GitUrl, ResolvedReference};
 use crate::task::joined;
+use crate::words::many;
 use cache::{Cache, Known};
 use remote::{Looked, Remote};
 
@@ -190,9 +191,8 @@ impl Search<'_> {
             return Ok(complete);
         }
         let _lock = self.lock().await?;
-        let count = incomplete.len();
-        let plural = if count == 1 { "" } else { "s" };
-        self.stage(format!("fetching the history of {count} remote{plural}"));
+        let remotes = many(incomplete.len(), "remote");
+        self.stage(format!("fetching the history of {remotes}"));
         let fetched = self.each(&incomplete, |remote| self.fetch(remote)).await;
         self.events.emit(Event::StageFinished);
         Ok([complete, fetched?].concat())

@@ -41,7 +41,6 @@ pub use self::draft::Draft;
 pub use self::project::Projects;
 pub use self::render::{MARK, Marked, Rendered, SCHEMA, listed};
 pub use self::repository::{Folder, Repository};
-pub use self::secret::may_be_secret;
 pub use self::sources::{Source, detect, source_of};
 
 pub(crate) use self::dockerfile::is_dockerfile;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::build::Value;
+use crate::manifest::may_be_secret;
 
 /// Returns the value of a build argument, unless it may be a secret or would mean something to xp.
 ///
@@ -23,21 +24,6 @@ pub(super) fn argument(
         return Value::Unknown("its value has `${{`, which xp would replace".to_owned());
     }
     Value::Text(text.to_owned(), remark)
-}
-
-/// Tells whether a variable of that name may hold what nobody should read.
-pub fn may_be_secret(name: &str) -> bool {
-    let name = name.to_ascii_uppercase();
-    let words = [
-        "TOKEN",
-        "SECRET",
-        "PASSWORD",
-        "PASSWD",
-        "CREDENTIAL",
-        "PRIVATE",
-        "APIKEY",
-    ];
-    name.ends_with("_KEY") || words.iter().any(|word| name.contains(word))
 }
 
 /// Returns a text whose URLs have no logins. The user of an ssh URL without a password is no login, but

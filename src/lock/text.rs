@@ -9,6 +9,7 @@ use super::changes::{Changes, History, ServiceChange};
 use super::plain::plain;
 use crate::plan::table::aligned;
 use crate::source::CommitSummary;
+use crate::words::many;
 
 impl Changes {
     /// Returns the changes as lines: a line a service, and below it a line a commit.
@@ -31,8 +32,7 @@ impl Changes {
             }
         }
         if self.unchanged > 0 {
-            let plural = if self.unchanged == 1 { "" } else { "s" };
-            _ = writeln!(text, "{} service{plural} unchanged", self.unchanged);
+            _ = writeln!(text, "{} unchanged", many(self.unchanged, "service"));
         }
         text
     }
@@ -49,8 +49,7 @@ impl Changes {
         }
         let mut text = aligned(&services.iter().map(row).collect::<Vec<_>>());
         if self.unchanged > 0 {
-            let plural = if self.unchanged == 1 { "" } else { "s" };
-            _ = writeln!(text, "{} service{plural} unchanged", self.unchanged);
+            _ = writeln!(text, "{} unchanged", many(self.unchanged, "service"));
         }
         text
     }

@@ -113,7 +113,11 @@ mod tests {
     /// No page tells of a variable that nothing reads.
     #[test]
     fn the_variables_are_those_that_are_read() {
-        let settings = include_str!("../settings.rs");
+        let settings = [
+            include_str!("../settings.rs"),
+            include_str!("../settings/patience.rs"),
+        ]
+        .concat();
         let names = ENVIRONMENT.iter().flat_map(|(names, _)| names.split(", "));
         // rustls reads that one by itself.
         for name in names.filter(|name| *name != "SSL_CERT_FILE") {

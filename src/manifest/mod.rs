@@ -22,6 +22,7 @@ mod name;
 pub(crate) mod node;
 mod render;
 mod schema;
+mod secret_name;
 pub(crate) mod select;
 mod service;
 mod shape;
@@ -42,6 +43,7 @@ pub use self::file::{find, load};
 pub use self::name::{BuilderName, EnvironmentName, InvalidName, ServiceName};
 pub use self::render::{Values, WrongPath};
 pub use self::schema::schema;
+pub use self::secret_name::may_be_secret;
 pub use self::select::UnknownServices;
 pub use self::service::{
     Builder, BuilderImage, BuilderUser, Docker, Git, Mount, ScriptLine, Scripts, SecretSource,

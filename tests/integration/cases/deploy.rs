@@ -203,6 +203,14 @@ fn a_rollback_goes_back(t: &Context) {
     assert_eq!(record(&namespace).len(), 5);
 }
 
+/// Commits manifest and kustomize files in the repository of the platform's folder.
+fn commit_platform(t: &Context) {
+    t.git(".", &["add", "--all", "k8s", "x-platform.yml"]);
+    let who = ["-c", "user.name=a", "-c", "user.email=a@example.com"];
+    let commit = [&who[..], &["commit", "--quiet", "--message=x"]].concat();
+    t.git(".", &commit);
+}
+
 fn a_rollback_takes_the_files_of_then(t: &Context) {
     let (product, namespace) = built(t);
     let port = || {
@@ -210,14 +218,7 @@ fn a_rollback_takes_the_files_of_then(t: &Context) {
             .clone()
     };
     t.git(".", &["init", "--quiet", "--initial-branch=master"]);
-    let commit = || {
-        t.git(".", &["add", "k8s", "x-platform.yml"]);
-        let who = ["-c", "user.name=a", "-c", "user.email=a@example.com"];
-        t.git(
-            ".",
-            &[&who[..], &["commit", "--quiet", "--message=x"]].concat(),
-        );
-    };
+    let commit = || commit_platform(t);
     commit();
     deploy(t, []).success();
     let head = t.git(".", &["rev-parse", "HEAD"]);
@@ -266,14 +267,7 @@ fn a_rollback_is_by_digest_whatever_names_are_today(t: &Context) {
     let (product, namespace) = built(t);
     let first = pinned(t, "zbackend", &product.backend.head());
     t.git(".", &["init", "--quiet", "--initial-branch=master"]);
-    let commit = || {
-        t.git(".", &["add", "--all", "k8s", "x-platform.yml"]);
-        let who = ["-c", "user.name=a", "-c", "user.email=a@example.com"];
-        t.git(
-            ".",
-            &[&who[..], &["commit", "--quiet", "--message=x"]].concat(),
-        );
-    };
+    let commit = || commit_platform(t);
     commit();
     deploy(t, []).success();
     // The name of then means nothing today.

@@ -61,48 +61,48 @@ const PUSHES: &[Passing] = &[
         || Reply::Broken(Fault::Reset),
         "trying again",
     ),
-    long(
+    long(passing(
         "a failing proxy",
         "PUT",
         "/manifests/",
         || Reply::status(502),
         "502",
-    ),
-    long(
+    )),
+    long(passing(
         "an answer cut off",
         "PUT",
         "/manifests/",
         || Reply::Broken(Fault::Truncated),
         "EOF",
-    ),
-    long(
+    )),
+    long(passing(
         "a reset upload",
         "PATCH",
         "/blobs/",
         || Reply::Broken(Fault::Reset),
         "the engine tries again",
-    ),
-    long(
+    )),
+    long(passing(
         "a failing upload",
         "PATCH",
         "/blobs/",
         || Reply::status(503),
         "the engine tries again",
-    ),
-    long(
+    )),
+    long(passing(
         "a failing start",
         "POST",
         "/blobs/",
         || Reply::status(503),
         "the engine tries again",
-    ),
-    long(
+    )),
+    long(passing(
         "a failing end",
         "PUT",
         "/blobs/",
         || Reply::status(500),
         "the engine tries again",
-    ),
+    )),
 ];
 
 const PULLS: &[Passing] = &[
@@ -127,27 +127,27 @@ const PULLS: &[Passing] = &[
         || Reply::Broken(Fault::Changed),
         "trying again",
     ),
-    long(
+    long(passing(
         "a reset",
         "GET",
         "/manifests/",
         || Reply::Broken(Fault::Reset),
         "trying again",
-    ),
-    long(
+    )),
+    long(passing(
         "a cut off manifest",
         "GET",
         "/manifests/",
         || Reply::Broken(Fault::Truncated),
         "EOF",
-    ),
-    long(
+    )),
+    long(passing(
         "a wrong configuration",
         "GET",
         "/blobs/",
         || Reply::Broken(Fault::Changed),
         "trying again",
-    ),
+    )),
 ];
 
 const fn passing(
@@ -167,16 +167,10 @@ const fn passing(
     }
 }
 
-const fn long(
-    name: &'static str,
-    method: &'static str,
-    path: &'static str,
-    reply: fn() -> Reply,
-    says: &'static str,
-) -> Passing {
+const fn long(passing: Passing) -> Passing {
     Passing {
         long: true,
-        ..passing(name, method, path, reply, says)
+        ..passing
     }
 }
 

@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use crate::case::Case;
 use crate::context::Context;
+use crate::output::Output;
 use crate::process::succeed;
 use crate::repository::GitRepository;
 use crate::wait::wait_until;
 use crate::world::{Gateway, Registry, RegistryKind, Reply};
+use crate::xp::Xp;
 
 pub const CASES: &[Case] = cases![
     who_comes_second_takes_the_first_ones_images,
@@ -116,18 +118,11 @@ fn who_comes_second_takes_the_first_ones_images(t: &Context) {
             .dir(&folder)
             .env("DOCKER_HOST", there.host())
     };
-    let mut second = build_there().spawn();
-    second.wait_for_output(" | image: docker build");
-    // What it asks next is whether somebody else was faster.
-    gate.is_set.store(true, Ordering::SeqCst);
-    wait_until("the builder is built", || {
-        gate.is_reached.load(Ordering::SeqCst)
-    });
-    t.xp(["build"]).success();
-    let before = platform.digests(&registry);
-    gate.is_open.store(true, Ordering::SeqCst);
-    let second = second.wait();
-    assert!(second.status.success(), "{second}");
+    let first = || {
+        t.xp(["build"]).success();
+        platform.digests(&registry)
+    };
+    let (before, second) = overtaken(&gate, build_there(), first);
     assert_eq!(
         second
             .stderr
@@ -156,6 +151,23 @@ fn who_comes_second_takes_the_first_ones_images(t: &Context) {
     assert!(again.row("zbackend").contains(" skipped "), "{again}");
 }
 
+/// Runs a build that somebody else overtakes between its own build and its push, and returns what `first`
+/// did, and how the build ended.
+fn overtaken<R>(gate: &Gate, build: Xp, first: impl FnOnce() -> R) -> (R, Output) {
+    let mut second = build.spawn();
+    second.wait_for_output(" | image: docker build");
+    // What it asks next is whether somebody else was faster.
+    gate.is_set.store(true, Ordering::SeqCst);
+    wait_until("the builder is built", || {
+        gate.is_reached.load(Ordering::SeqCst)
+    });
+    let done = first();
+    gate.is_open.store(true, Ordering::SeqCst);
+    let second = second.wait();
+    assert!(second.status.success(), "{second}");
+    (done, second)
+}
+
 fn an_image_of_another_recipe_is_pushed_over(t: &Context) {
     let registry = t.own_registry(RegistryKind::Open);
     let gate = Arc::new(Gate::default());
@@ -169,17 +181,11 @@ fn an_image_of_another_recipe_is_pushed_over(t: &Context) {
     assert_ne!(text, other);
     std::fs::write(&manifest, other).expect("the manifest");
 
-    let mut second = t.xp(["build"]).dir(&folder).spawn();
-    second.wait_for_output(" | image: docker build");
-    gate.is_set.store(true, Ordering::SeqCst);
-    wait_until("the builder is built", || {
-        gate.is_reached.load(Ordering::SeqCst)
-    });
-    t.xp(["build"]).success();
-    let before = platform.digests(&registry);
-    gate.is_open.store(true, Ordering::SeqCst);
-    let second = second.wait();
-    assert!(second.status.success(), "{second}");
+    let first = || {
+        t.xp(["build"]).success();
+        platform.digests(&registry)
+    };
+    let (before, _) = overtaken(&gate, t.xp(["build"]).dir(&folder), first);
     let after = platform.digests(&registry);
     assert_eq!(after[0], before[0], "the builder is the same");
     assert_ne!(after[1], before[1], "the image is not");
