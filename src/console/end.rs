@@ -48,6 +48,10 @@ pub async fn attach(
         signals,
         writing: tokio::spawn(write_output(output)),
     };
+    // It was started with the size of a while ago, and what signals told meanwhile is forgotten.
+    if size() != connection.terminal() {
+        tied.resize().await;
+    }
     let code = tied.follow().await;
     reading.abort();
     code
