@@ -14,6 +14,7 @@
 //! A locked commit is checked out without a branch ([`check_out_locked`]), under the same rule.
 
 mod advance;
+mod at_work;
 mod locked;
 mod objects;
 mod outcome;
@@ -31,6 +32,7 @@ use crate::client::git::{GitClient, Watch};
 use crate::error::chain;
 use crate::source::{CommitId, GitUrl, ResolvedReference};
 use advance::{advance, finish_interrupted_move};
+use at_work::AtWork;
 use objects::bring;
 
 /// A working copy, and what it should have.
@@ -64,6 +66,7 @@ pub fn sync(
     request: &SyncRequest<'_>,
     watch: &Watch<'_>,
 ) -> Result<SyncOutcome, SyncError> {
+    let _at_work = AtWork::begin(request.staging_dir, request.dir);
     let Some((working_copy, tracking, before)) = bring(client, request, watch)? else {
         return Ok(SyncOutcome::Cloned);
     };

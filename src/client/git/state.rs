@@ -1,6 +1,8 @@
 //! What a working copy is in the middle of.
 
-use git2::{ErrorCode, RepositoryState, Status, StatusOptions, Statuses};
+use std::path::Path;
+
+use git2::{ErrorCode, RepositoryState, Status, StatusOptions, Statuses, TreeEntry};
 
 use super::{GitError, WorkingCopy};
 use crate::source::CommitId;
@@ -215,7 +217,7 @@ impl WorkingCopy {
         let at = |commit| -> Result<git2::Oid, git2::Error> {
             let commit = super::working_copy::oid(commit)?;
             let tree = self.repository.find_commit(commit)?.tree()?;
-            Ok(tree.get_path(std::path::Path::new(path))?.id())
+            Ok(tree.get_path(Path::new(path))?.id())
         };
         match (at(one), at(other)) {
             (Ok(one), Ok(other)) => one != other,
@@ -224,7 +226,8 @@ impl WorkingCopy {
     }
 
     /// Tells whether every difference to `HEAD` is what a move to a commit, broken off halfway, leaves
-    /// behind: files that are exactly that commit's. Such a move can be finished without losing anything.
+    /// behind: files that are that commit's, whole or only begun. Such a move can be finished without losing
+    /// anything.
     ///
     /// # Errors
     ///
@@ -249,12 +252,15 @@ impl WorkingCopy {
             let Ok(path) = entry.path() else {
                 return Ok(false);
             };
-            let wanted = tree.get_path(std::path::Path::new(path)).ok();
-            let path = std::path::Path::new(path);
+            let wanted = tree.get_path(Path::new(path)).ok();
+            let path = Path::new(path);
             let is_there = self.dir.join(path).symlink_metadata().is_ok();
             let is_wanted = match &wanted {
                 None => !is_there || entry.status() == Status::WT_NEW,
-                Some(wanted) => is_there && self.hash(path)? == Some(wanted.id()),
+                Some(wanted) => {
+                    is_there
+                        && (self.hash(path)? == Some(wanted.id()) || self.is_begun(path, wanted))
+                }
             };
             // The index, too, must hold what was or what comes, and nothing else.
             let in_index = self
@@ -263,8 +269,8 @@ impl WorkingCopy {
                 .get_path(path, 0)
                 .map(|entry| entry.id);
             let before = self.repository.head()?.peel_to_tree()?.get_path(path).ok();
-            let index_is_known = in_index == wanted.as_ref().map(git2::TreeEntry::id)
-                || in_index == before.as_ref().map(git2::TreeEntry::id);
+            let index_is_known = in_index == wanted.as_ref().map(TreeEntry::id)
+                || in_index == before.as_ref().map(TreeEntry::id);
             // A person's file that the move does not concern.
             let is_foreign = entry.status() == Status::WT_NEW && wanted.is_none();
             let is_of_the_move = is_wanted && index_is_known;
@@ -275,8 +281,22 @@ impl WorkingCopy {
         Ok(true)
     }
 
+    /// Tells whether a file is the beginning of what is to be in it, as a checkout leaves it that was killed.
+    fn is_begun(&self, path: &Path, wanted: &TreeEntry<'_>) -> bool {
+        let file = self.dir.join(path);
+        let is_file = file.symlink_metadata().is_ok_and(|it| it.is_file());
+        let Ok(blob) = self.repository.find_blob(wanted.id()) else {
+            return false;
+        };
+        let Some(found) = is_file.then(|| std::fs::read(&file).ok()).flatten() else {
+            return false;
+        };
+        blob.content().starts_with(&found)
+            || blob.content().starts_with(&with_plain_line_ends(&found))
+    }
+
     /// Returns the id that a file's content has, or would have; none where there is no file.
-    pub(super) fn hash(&self, path: &std::path::Path) -> Result<Option<git2::Oid>, git2::Error> {
+    pub(super) fn hash(&self, path: &Path) -> Result<Option<git2::Oid>, git2::Error> {
         let file = self.dir.join(path);
         let Ok(metadata) = file.symlink_metadata() else {
             return Ok(None);
@@ -294,4 +314,12 @@ impl WorkingCopy {
         // A blob through the filters, such as those of line ends; an object too many does no harm.
         self.repository.blob_path(&file).map(Some)
     }
+}
+
+/// Returns a text with the line ends that it has in a commit, where a checkout made others of them.
+fn with_plain_line_ends(text: &[u8]) -> Vec<u8> {
+    let text = text.strip_suffix(b"\r").unwrap_or(text);
+    let lines = text.split(|byte| *byte == b'\n');
+    let lines = lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    lines.collect::<Vec<_>>().join(&b'\n')
 }

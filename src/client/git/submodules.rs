@@ -20,6 +20,7 @@ use super::checkout::{CheckedOut, Checkout, CheckoutError, Gitlink, check_out};
 use super::error::GitErrorKind;
 use super::export::{EMPTY_CONFIG, remove_tree};
 use super::git_modules::{self, Module};
+use super::leftovers::remove_own_leftovers;
 use super::progress::Watch;
 use super::{GitClient, GitError, WorkingCopy};
 use crate::source::{CommitId, GitScheme, GitUrl, ResolvedReference};
@@ -202,6 +203,7 @@ fn bring(
     let cannot_write = |cause| GitError::file(format!("cannot write {}", dir.display()), cause);
     fs::create_dir_all(store).map_err(cannot_write)?;
     let _lock = lock(&dir.with_extension("lock"), watch)?;
+    remove_own_leftovers(&dir);
     let mut options = RepositoryInitOptions::new();
     options.bare(true).external_template(false);
     let repository = Repository::open_bare(&dir)

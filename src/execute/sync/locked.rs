@@ -1,5 +1,6 @@
 //! A locked commit in a working copy.
 
+use super::at_work::AtWork;
 use super::objects::{Tracking, fetch_missing, fetch_whole_history};
 use super::{Reason, SyncError, SyncOutcome, SyncRequest};
 use crate::client::git::{
@@ -37,6 +38,7 @@ pub fn check_out_locked(
     all: &[LockedCommit],
     watch: &Watch<'_>,
 ) -> Result<SyncOutcome, SyncError> {
+    let _at_work = AtWork::begin(request.staging_dir, request.dir);
     let is_new = matches!(WorkingCopy::open(request.dir)?, Opened::Nothing);
     for commit in std::iter::once(own.commit).chain(all.iter().map(|locked| locked.commit)) {
         // Its branch may be somewhere else by now, so it is asked for by itself.

@@ -1,5 +1,6 @@
 //! A commit in the object store of a working copy: cloned, fetched, or there already.
 
+use super::at_work::AtWork;
 use super::staging::{self, Staging};
 use super::{SyncError, SyncRequest};
 use crate::client::git::{
@@ -19,6 +20,7 @@ pub fn fetch_objects(
     request: &SyncRequest<'_>,
     watch: &Watch<'_>,
 ) -> Result<bool, SyncError> {
+    let _at_work = AtWork::begin(request.staging_dir, request.dir);
     Ok(bring(client, request, watch)?.is_none())
 }
 
@@ -62,6 +64,7 @@ pub fn fetch_whole_history(
     request: &SyncRequest<'_>,
     watch: &Watch<'_>,
 ) -> Result<(), SyncError> {
+    let _at_work = AtWork::begin(request.staging_dir, request.dir);
     let Opened::WorkingCopy(working_copy) = WorkingCopy::open(request.dir)? else {
         let dir = request.dir.to_owned();
         return Err(SyncError::OtherFiles { dir });

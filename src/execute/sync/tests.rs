@@ -551,6 +551,17 @@ fn what_a_killed_run_left_is_removed_or_finished() {
     assert_eq!(world.user(&["status", "--porcelain"]), "");
     assert_eq!(world.user(&["for-each-ref", "refs/xp"]), "");
 
+    // Killed while a file was written, whose beginning is there, or nothing of it.
+    for begun in ["changed on", ""] {
+        let to = world.commit("one", &format!("changed once more\nnot {begun}\n"));
+        world.user(&["fetch", "-q"]);
+        world.user(&["update-ref", "refs/xp/moving", &to.to_string()]);
+        world.write("copy/one", begun);
+        assert_eq!(world.sync("master"), SyncOutcome::UpToDate);
+        assert_eq!(world.head(), to);
+        assert_eq!(world.user(&["status", "--porcelain"]), "");
+    }
+
     // With a change of the user's among them it stays.
     let to = world.commit("one", "changed again");
     world.user(&["fetch", "-q"]);
