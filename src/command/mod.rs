@@ -1,5 +1,6 @@
 //! The subcommands: each reads like a paragraph, and wires the stages.
 
+mod ahead;
 mod build;
 mod builder;
 mod commits;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tokio::sync::{Mutex, OnceCell};
 use tokio_util::sync::CancellationToken;
 
+use super::ahead::{self, Ahead};
 use super::commits::{narrow, resolve, select};
 use super::failure::{manifest_failure, plan_failure};
 use super::in_place;
@@ -45,6 +46,8 @@ pub struct Resolved {
     options: Options,
     /// The images of the engine by their names.
     in_engine: HashMap<String, EngineImage>,
+    /// What registries are asked already.
+    ahead: Ahead,
     pub engine: Engine,
     pub registry: RegistryClient,
     pub git: GitClient,
@@ -102,6 +105,17 @@ pub async fn resolved(
     let locked = Locked::read(session, &args.locked)?;
     let is_remote = |name: &&ServiceName| !in_place.contains_key(*name);
     let remote: BTreeSet<ServiceName> = concerned.iter().filter(is_remote).cloned().collect();
+    let options = Options {
+        force: args.images.force,
+        pull: !args.images.no_pull,
+        push: !args.images.no_push && !args.local,
+        test: !args.images.no_test,
+        trust_commit: args.images.trust_commit,
+        moving_tags: locked.is_none(),
+        pinned: locked.as_ref().map(Locked::pinned).unwrap_or_default(),
+        tags: args.images.tags.clone(),
+        train: args.references.branch.clone(),
+    };
     let sources = async {
         match &locked {
             Some(locked) => locked.sources(session, &concerned),
@@ -128,36 +142,32 @@ pub async fn resolved(
             if is_elsewhere {
                 registry.allow_insecure(&engine.facts().await?.insecure_registries);
             }
-            // Meanwhile the remotes are asked: one way there and back less to wait for.
-            if !args.local {
-                registry.approach(registries);
+            // Meanwhile the remotes are asked: that much less to wait for.
+            if args.local {
+                return Ok(Ahead::default());
             }
-            Ok(())
+            registry.approach(registries);
+            let images = match locked.is_some() {
+                true => Vec::new(),
+                false => ahead::images(session, &selected, &args.references, &options),
+            };
+            Ok(Ahead::ask(&registry, images))
         };
-        let ((), images) = tokio::try_join!(approached, engine.images())?;
-        Ok::<_, Failure>((engine, images, registry))
+        let (ahead, images) = tokio::try_join!(approached, engine.images())?;
+        Ok::<_, Failure>((engine, images, registry, ahead))
     };
     let (sources, engine) = tokio::join!(sources, engine);
     // A manifest or a remote that is wrong is said before an engine that does not run.
-    let (mut sources, (engine, in_engine, registry)) = (sources?, engine?);
+    let (mut sources, (engine, in_engine, registry, ahead)) = (sources?, engine?);
+    ahead::keep(&session.layout, &sources);
     sources.extend(in_place);
-    let options = Options {
-        force: args.images.force,
-        pull: !args.images.no_pull,
-        push: !args.images.no_push && !args.local,
-        test: !args.images.no_test,
-        trust_commit: args.images.trust_commit,
-        moving_tags: locked.is_none(),
-        pinned: locked.as_ref().map(Locked::pinned).unwrap_or_default(),
-        tags: args.images.tags.clone(),
-        train: args.references.branch.clone(),
-    };
     Ok(Resolved {
         selected,
         sources,
         locked,
         options,
         in_engine,
+        ahead,
         engine,
         registry,
         git,
@@ -246,13 +256,16 @@ pub async fn inventory(
     resolved: &Resolved,
 ) -> Result<Inventory, Failure> {
     let registry = &resolved.registry;
-    let images = draft.images();
+    let mut images = draft.images();
     session.events.emit(Event::StageStarted(format!(
         "looking for {}",
         many(images.len(), "image")
     )));
+    let mut answers = resolved.ahead.answers_for(&images).await;
+    images.retain(|image| !answers.contains_key(image));
+    answers.extend(inspect::registries(registry, images).await);
     let mut inventory = Inventory {
-        registry: inspect::registries(registry, images).await,
+        registry: answers,
         labels: HashMap::new(),
         engine: resolved.in_engine.clone(),
     };

@@ -50,6 +50,11 @@ impl Layout {
         self.root.join("history")
     }
 
+    /// Returns the file with what the services' references stood for last.
+    pub fn last_commits(&self) -> PathBuf {
+        self.root.join("commits.json")
+    }
+
     /// Returns the folder with the objects of submodules, a repository each.
     pub fn modules(&self) -> PathBuf {
         self.root.join("modules")

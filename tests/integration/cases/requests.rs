@@ -1,16 +1,20 @@
 //! What deciding costs, counted at the servers.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::case::Case;
 use crate::cases::small;
 use crate::context::Context;
-use crate::world::{GitServerKind, Mark, RegistryKind, Request};
+use crate::wait::wait_until;
+use crate::world::{Gateway, GitServerKind, Mark, RegistryKind, Reply, Request};
 
 pub const CASES: &[Case] = cases![
     services_that_need_nothing_cost_a_request_a_remote_and_two_an_image,
     a_commit_without_a_branch_costs_one_request_an_image,
     services_of_one_remote_share_its_request,
+    images_are_asked_for_while_remotes_are,
 ];
 
 /// The names of the services in these tests; each image is called like its service.
@@ -95,4 +99,62 @@ fn services_of_one_remote_share_its_request(t: &Context) {
     assert_eq!(plan.stdout.matches("the engine does not have").count(), 5);
     let requests = repository.requests_since(GitServerKind::Open, Mark::START);
     assert_eq!(requests.len(), 1, "{requests:?}");
+}
+
+/// What was last is asked for at once; what it was before makes no difference to what is done.
+fn images_are_asked_for_while_remotes_are(t: &Context) {
+    let registry = t.own_registry(RegistryKind::Open);
+    let gateway = Arc::new(Gateway::before(registry.host(), |_| Reply::Forward));
+    let looks = {
+        let gateway = Arc::clone(&gateway);
+        move || gateway.manifest_requests("HEAD")
+    };
+    let awaited = Arc::new(AtomicUsize::new(0));
+    let upstream = t.git_server(GitServerKind::Open).url("", "");
+    let upstream = upstream.trim_start_matches("http://").trim_end_matches('/');
+    let remotes = {
+        let (looks, awaited) = (looks.clone(), Arc::clone(&awaited));
+        Gateway::before(upstream, move |_| {
+            let awaited = awaited.load(Ordering::SeqCst);
+            wait_until("the registry is asked", || looks() >= awaited);
+            Reply::Forward
+        })
+    };
+    let repository = small::repository(t, "zbackend");
+    let url = repository.url_http().replace(upstream, remotes.host());
+    let service = small::service(t, "zbackend", &url, "", "");
+    small::manifest(t, gateway.host(), &service);
+    let build = |arguments: &[&str]| {
+        let build = t.xp(["build"]);
+        arguments.iter().fold(build, |xp, it| xp.arg(it)).success()
+    };
+    build(&[]).stdout_contains("built");
+
+    let before = looks();
+    awaited.store(before + 2, Ordering::SeqCst);
+    build(&[]).stdout_contains("skipped");
+    assert_eq!(looks(), before + 2, "each is asked for once");
+
+    // Another commit has images of its own.
+    repository.commit(&[("content", "another")], "Go on");
+    let before = looks();
+    awaited.store(before + 2, Ordering::SeqCst);
+    build(&[]).stdout_contains("built");
+    let tags = registry.tags(&t.image("zbackend"));
+    assert!(tags.contains(&repository.head()), "{tags:?}");
+
+    // Who names a reference wants no other.
+    let before = looks();
+    awaited.store(before, Ordering::SeqCst);
+    let reference = format!("zbackend={}", repository.head());
+    build(&["--reference", &reference]).stdout_contains("skipped");
+    assert_eq!(looks(), before + 1);
+
+    // What is kept may be anything.
+    let kept = t.dir().join(".xp/commits.json");
+    for text in ["", "{}", "[1, 2]", "{\"zbackend\": {\"tip\": \"x\"}}"] {
+        std::fs::write(&kept, text).expect("a file of xp's own");
+        build(&[]).stdout_contains("skipped");
+        assert!(std::fs::read_to_string(&kept).is_ok_and(|it| it.contains(&repository.head())));
+    }
 }
