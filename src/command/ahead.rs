@@ -5,7 +5,9 @@
 //! for when its commit is known.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tokio_util::task::AbortOnDropHandle;
@@ -13,13 +15,16 @@ use tokio_util::task::AbortOnDropHandle;
 use super::session::Session;
 use crate::cache::Facts;
 use crate::cli::References;
-use crate::client::registry::RegistryClient;
+use crate::client::registry::{RegistryClient, Way};
 use crate::image::ImageReference;
 use crate::inspect;
 use crate::manifest::ServiceName;
 use crate::plan::{Draft, Layout, Options, Presence};
 use crate::source::{Origin, ResolvedReference, ServiceSource};
 use crate::task::joined;
+
+/// How long an answer without a greeting is waited for; whoever is slower is asked as usual.
+const UNGREETED: Duration = Duration::from_secs(2);
 
 /// Questions that are under way.
 #[derive(Default)]
@@ -28,10 +33,18 @@ pub struct Ahead {
 }
 
 impl Ahead {
-    /// Begins to ask for these images.
-    pub fn ask(client: &RegistryClient, images: Vec<ImageReference>) -> Self {
+    /// Begins to ask for what a plan asks for where the manifest's references stand for what they stood for last.
+    pub fn ask(
+        session: &Session,
+        client: &RegistryClient,
+        selected: &BTreeSet<ServiceName>,
+        references: &References,
+        options: &Options,
+    ) -> Self {
+        let Kept { services, open } = Kept::read(&session.layout);
+        let images = images(session, services, selected, references, options);
         let client = client.clone();
-        let asked = tokio::spawn(async move { inspect::registries(&client, images).await });
+        let asked = tokio::spawn(async move { answers(&client, images, open).await });
         Self {
             asked: Mutex::new(Some(AbortOnDropHandle::new(asked))),
         }
@@ -55,19 +68,10 @@ impl Ahead {
     }
 }
 
-/// What a service's reference stood for last, as it is kept.
-#[derive(Debug, Serialize, Deserialize)]
-struct Kept {
-    /// The full name of the reference; none for a bare SHA-1.
-    name: Option<String>,
-    tip: String,
-    /// What was built.
-    commit: String,
-}
-
-/// Returns the images that a plan asks for where the manifest's references stand for what they stood for last.
-pub fn images(
+/// Returns the images of services whose sources are the same as last.
+fn images(
     session: &Session,
+    services: BTreeMap<String, KeptSource>,
     selected: &BTreeSet<ServiceName>,
     references: &References,
     options: &Options,
@@ -75,10 +79,12 @@ pub fn images(
     if references.branch.is_some() {
         return Vec::new();
     }
-    let mut sources = last(&session.layout);
-    for (service, _) in &references.references {
-        sources.remove(service);
-    }
+    let sources = services.into_iter().filter_map(|(service, kept)| {
+        let service = service.parse().ok()?;
+        let is_other = references.references.iter().any(|(it, _)| *it == service);
+        (!is_other).then_some((service, kept.source()?))
+    });
+    let sources = sources.collect();
     let variable = |name: &str| session.variable(name);
     // A tag that is wrong is told of where it counts.
     Draft::new(&session.manifest, selected, &sources, options, &variable)
@@ -86,50 +92,109 @@ pub fn images(
         .unwrap_or_default()
 }
 
-/// Returns what the references of services stood for when it was last kept.
-fn last(layout: &Layout) -> BTreeMap<ServiceName, ServiceSource> {
-    let kept = kept(layout).into_iter().filter_map(|(service, kept)| {
-        let tip = ResolvedReference {
-            commit: kept.tip.parse().ok()?,
-            name: kept.name,
-        };
-        let source = ServiceSource {
-            commit: kept.commit.parse().ok()?,
-            ..ServiceSource::of(tip, Origin::Manifest)
-        };
-        Some((service.parse().ok()?, source))
-    });
-    kept.collect()
+/// Asks the registries that asked for nothing last time without a greeting, which spares one way there and back.
+async fn answers(
+    client: &RegistryClient,
+    mut images: Vec<ImageReference>,
+    open: BTreeMap<String, Way>,
+) -> BTreeMap<ImageReference, Presence> {
+    let mut by_registry: BTreeMap<_, Vec<ImageReference>> = BTreeMap::new();
+    for image in &images {
+        if let Some(registry) = image.repository().registry()
+            && let Some(way) = open.get(registry.as_str())
+        {
+            let of_it = by_registry.entry((registry.clone(), *way)).or_default();
+            of_it.push(image.clone());
+        }
+    }
+    let asked = by_registry
+        .into_iter()
+        .map(|((registry, way), images)| async move {
+            let asked = client.digests_of_open(&registry, way, images);
+            let answered = tokio::time::timeout(UNGREETED, asked).await;
+            answered.unwrap_or_default()
+        });
+    let answered = join_all(asked).await.into_iter().flatten();
+    let mut answers: BTreeMap<_, _> = answered
+        .map(|(image, digest)| (image, Presence::Present(digest)))
+        .collect();
+    images.retain(|image| !answers.contains_key(image));
+    answers.extend(inspect::registries(client, images).await);
+    answers
 }
 
-/// Keeps what the references of services stand for, but for one that was asked for in place of the manifest's:
-/// it is seldom asked for again.
-pub fn keep(layout: &Layout, sources: &BTreeMap<ServiceName, ServiceSource>) {
-    let mut all = kept(layout);
-    let before = text(&all);
+/// What is kept from run to run.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Kept {
+    /// What the services' references stood for.
+    services: BTreeMap<String, KeptSource>,
+    /// The ways to the registries that asked for nothing. What they ask for otherwise is not kept: it says
+    /// where passwords are sent.
+    open: BTreeMap<String, Way>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct KeptSource {
+    /// The full name of the reference; none for a bare SHA-1.
+    name: Option<String>,
+    tip: String,
+    /// What was built.
+    commit: String,
+}
+
+impl KeptSource {
+    fn source(self) -> Option<ServiceSource> {
+        let tip = ResolvedReference {
+            commit: self.tip.parse().ok()?,
+            name: self.name,
+        };
+        Some(ServiceSource {
+            commit: self.commit.parse().ok()?,
+            ..ServiceSource::of(tip, Origin::Manifest)
+        })
+    }
+}
+
+impl Kept {
+    fn read(layout: &Layout) -> Self {
+        let text = Facts::new(layout.root()).read(&layout.last_asked());
+        // A file that was damaged is written anew.
+        text.and_then(|text| serde_json::from_str(&text).ok())
+            .unwrap_or_default()
+    }
+
+    fn text(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// Keeps what the references of services stand for, but for one that was asked for in place of the manifest's: it is
+/// seldom asked for again.
+pub fn keep(
+    layout: &Layout,
+    sources: &BTreeMap<ServiceName, ServiceSource>,
+    client: &RegistryClient,
+) {
+    let mut kept = Kept::read(layout);
+    let before = kept.text();
     for (service, source) in sources {
         if source.origin == Origin::Manifest && source.local.is_none() {
-            let kept = Kept {
+            let source = KeptSource {
                 name: source.tip.name.clone(),
                 tip: source.tip.commit.to_string(),
                 commit: source.commit.to_string(),
             };
-            all.insert(service.to_string(), kept);
+            kept.services.insert(service.to_string(), source);
         }
     }
-    let after = text(&all);
-    if after != before {
-        Facts::new(layout.root()).write(&layout.last_commits(), &after);
+    for (registry, open) in client.reached() {
+        match open {
+            Some(way) => drop(kept.open.insert(registry.to_string(), way)),
+            None => drop(kept.open.remove(registry.as_str())),
+        }
     }
-}
-
-fn kept(layout: &Layout) -> BTreeMap<String, Kept> {
-    let text = Facts::new(layout.root()).read(&layout.last_commits());
-    // A file that was damaged is written anew.
-    text.and_then(|text| serde_json::from_str(&text).ok())
-        .unwrap_or_default()
-}
-
-fn text(kept: &BTreeMap<String, Kept>) -> String {
-    serde_json::to_string(kept).unwrap_or_default()
+    let after = kept.text();
+    if after != before {
+        Facts::new(layout.root()).write(&layout.last_asked(), &after);
+    }
 }

@@ -147,11 +147,10 @@ pub async fn resolved(
                 return Ok(Ahead::default());
             }
             registry.approach(registries);
-            let images = match locked.is_some() {
-                true => Vec::new(),
-                false => ahead::images(session, &selected, &args.references, &options),
-            };
-            Ok(Ahead::ask(&registry, images))
+            // With a lock nothing is asked before.
+            let is_asked = locked.is_none();
+            let ask = || Ahead::ask(session, &registry, &selected, &args.references, &options);
+            Ok(is_asked.then(ask).unwrap_or_default())
         };
         let (ahead, images) = tokio::try_join!(approached, engine.images())?;
         Ok::<_, Failure>((engine, images, registry, ahead))
@@ -159,7 +158,6 @@ pub async fn resolved(
     let (sources, engine) = tokio::join!(sources, engine);
     // A manifest or a remote that is wrong is said before an engine that does not run.
     let (mut sources, (engine, in_engine, registry, ahead)) = (sources?, engine?);
-    ahead::keep(&session.layout, &sources);
     sources.extend(in_place);
     Ok(Resolved {
         selected,
@@ -272,6 +270,7 @@ pub async fn inventory(
     let unlabelled = draft.unlabelled(&inventory);
     inventory.labels = inspect::labels(registry, &session.layout, unlabelled).await;
     session.events.emit(Event::StageFinished);
+    ahead::keep(&session.layout, &resolved.sources, registry);
     Ok(inventory)
 }
 

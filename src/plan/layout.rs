@@ -50,9 +50,9 @@ impl Layout {
         self.root.join("history")
     }
 
-    /// Returns the file with what the services' references stood for last.
-    pub fn last_commits(&self) -> PathBuf {
-        self.root.join("commits.json")
+    /// Returns the file with what remotes and registries said last.
+    pub fn last_asked(&self) -> PathBuf {
+        self.root.join("asked.json")
     }
 
     /// Returns the folder with the objects of submodules, a repository each.

@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use reqwest::{Client, StatusCode};
+use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
 use super::RegistrySettings;
@@ -14,14 +15,14 @@ use super::credentials::Credentials;
 use super::error::{RegistryError, message_of};
 use super::send::Expected;
 use super::token::Tokens;
-use crate::client::http::Http;
+use crate::client::http::{Http, HttpClientError};
 use crate::client::retry::{Trouble, is_transient_status, retry_after};
 use crate::image::{ImageReference, ImageRepository, Registry};
 
 /// How many requests are under way at once to one registry. Most are small questions for manifests,
 /// and how many are asked at once decides how often the way to the registry is waited for. With
 /// git's and the engine's own connections it stays below 256 open files.
-const CONNECTIONS: usize = 100;
+pub(super) const CONNECTIONS: usize = 100;
 
 /// How many uploads are open at once in one registry.
 const UPLOADS: usize = 8;
@@ -38,6 +39,16 @@ pub(super) enum Trust {
     Loopback,
     /// The engine lists it as insecure.
     Insecure,
+}
+
+/// How a registry is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Way {
+    /// By TLS.
+    Tls,
+    /// By plain HTTP.
+    Plain,
 }
 
 /// One registry.
@@ -70,17 +81,7 @@ impl Host {
             true => "registry-1.docker.io",
             false => registry.as_str(),
         };
-        let mut host = Self {
-            registry: registry.clone(),
-            http: http.clone(),
-            client: http.plain().clone(),
-            base: format!("http://{address}"),
-            challenge: Mutex::new(Challenge::None),
-            credentials,
-            tokens: Mutex::default(),
-            limit: Semaphore::new(CONNECTIONS),
-            uploads: Semaphore::new(UPLOADS),
-        };
+        let mut host = Self::of_address(http, registry, address, credentials);
         let failed = |source| RegistryError::Client {
             registry: registry.clone(),
             source,
@@ -126,6 +127,47 @@ impl Host {
         host.use_tls(http.tls().await.map_err(failed)?.clone());
         host.ping().await?;
         Ok(host)
+    }
+
+    /// Returns a registry that asked for nothing when it was last spoken to, and is not greeted again.
+    ///
+    /// # Errors
+    ///
+    /// The certificates of the system cannot be loaded.
+    pub async fn open(http: &Http, registry: &Registry, way: Way) -> Result<Self, HttpClientError> {
+        let mut host = Self::of_address(http, registry, registry.as_str(), None);
+        if way == Way::Tls {
+            host.use_tls(http.tls().await?.clone());
+        }
+        Ok(host)
+    }
+
+    fn of_address(
+        http: &Http,
+        registry: &Registry,
+        address: &str,
+        credentials: Option<Credentials>,
+    ) -> Self {
+        Self {
+            registry: registry.clone(),
+            http: http.clone(),
+            client: http.plain().clone(),
+            base: format!("http://{address}"),
+            challenge: Mutex::new(Challenge::None),
+            credentials,
+            tokens: Mutex::default(),
+            limit: Semaphore::new(CONNECTIONS),
+            uploads: Semaphore::new(UPLOADS),
+        }
+    }
+
+    /// Returns how it is spoken to, where it asks for nothing.
+    pub fn open_way(&self) -> Option<Way> {
+        let way = match self.base.starts_with("https:") {
+            true => Way::Tls,
+            false => Way::Plain,
+        };
+        (self.challenge() == Challenge::None).then_some(way)
     }
 
     fn use_tls(&mut self, client: Client) {

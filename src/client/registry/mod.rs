@@ -21,12 +21,13 @@ mod resource;
 mod send;
 mod token;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use reqwest::{Method, StatusCode};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
@@ -34,11 +35,13 @@ use tokio_util::task::TaskTracker;
 
 pub use credentials::{CredentialSource, Credentials};
 pub use error::RegistryError;
+pub use host::Way;
 pub use push_check::PushCheck;
 
 use crate::client::http::Http;
 use crate::image::{Digest, ImageReference, Registry, Tag};
-use host::{Host, Trust};
+use certificates::certificates;
+use host::{CONNECTIONS, Host, Trust};
 use insecure::InsecureRegistries;
 use resource::{Access, Resource};
 
@@ -159,6 +162,46 @@ impl RegistryClient {
             // The header is optional: then the manifest itself tells.
             None => self.manifest(image).await.map(|manifest| Some(manifest.1)),
         }
+    }
+
+    /// Returns the registries that were reached, and the way to each that asks for nothing.
+    pub fn reached(&self) -> BTreeMap<Registry, Option<Way>> {
+        let hosts = self.shared.hosts.lock();
+        let hosts = hosts.unwrap_or_else(PoisonError::into_inner);
+        let reached = hosts.iter().filter_map(|(registry, host)| {
+            let host = host.get()?.as_ref().ok()?;
+            Some((registry.clone(), host.open_way()))
+        });
+        reached.collect()
+    }
+
+    /// Returns the digests of references from a registry that asked for nothing when it was last reached: one
+    /// request each, sent once and without a greeting.
+    ///
+    /// What is not answered by a digest is left out: [`RegistryClient::digest`] tells why.
+    pub async fn digests_of_open(
+        &self,
+        registry: &Registry,
+        way: Way,
+        images: Vec<ImageReference>,
+    ) -> Vec<(ImageReference, Digest)> {
+        let (http, settings) = (&self.shared.http, &self.shared.settings);
+        // What is known is no reason to trust anybody more.
+        let may_be_plain = registry.is_loopback() || self.may_be_insecure(registry);
+        let has_own_certificates = !matches!(certificates(settings, registry), Ok(None));
+        if way == Way::Plain && !may_be_plain || has_own_certificates || registry.is_docker_hub() {
+            return Vec::new();
+        }
+        let Ok(host) = Host::open(http, registry, way).await else {
+            return Vec::new();
+        };
+        let host = &host;
+        let asked = futures_util::stream::iter(images).map(|image| async move {
+            let digest = host.digest_once(&image).await?;
+            Some((image, digest))
+        });
+        let asked = asked.buffer_unordered(CONNECTIONS);
+        asked.filter_map(std::future::ready).collect().await
     }
 
     async fn absent(

@@ -12,7 +12,7 @@ use super::error::{RegistryError, message_of};
 use super::host::Host;
 use super::resource::{Access, Resource};
 use crate::client::retry::{Trouble, is_transient, is_transient_status, retry_after};
-use crate::image::Digest;
+use crate::image::{Digest, ImageReference};
 
 /// A request.
 struct Sent<'a> {
@@ -43,9 +43,8 @@ impl Host {
         access: Access,
         body: Option<(&str, Bytes)>,
     ) -> Result<Answer, RegistryError> {
-        let (repository, name) = resource.path();
-        let path = self.repository(repository);
-        let url = format!("{}/v2/{path}/{name}", self.base);
+        let path = self.repository(resource.path().0);
+        let url = self.url(resource);
         let request = resource.request(&method);
         let expected = match method {
             Method::GET => Expected::File(resource.digest()),
@@ -59,6 +58,11 @@ impl Host {
             body,
         };
         self.deliver(sent, &path, access).await
+    }
+
+    fn url(&self, resource: Resource<'_>) -> String {
+        let (repository, name) = resource.path();
+        format!("{}/v2/{}/{name}", self.base, self.repository(repository))
     }
 
     /// Sends a request to a URL of this registry, with a token for a repository's path.
@@ -142,6 +146,17 @@ impl Host {
                 self.set_challenge(asked);
             }
         }
+    }
+
+    /// Returns the digest of a reference where the registry says it at once.
+    pub(super) async fn digest_once(&self, image: &ImageReference) -> Option<Digest> {
+        let resource = Resource::Manifest(image);
+        let url = self.url(resource);
+        let request = self.client.head(&url).header(ACCEPT, MANIFEST_TYPES);
+        let name = resource.request(&Method::HEAD);
+        let (answer, _) = self.attempt(&name, Expected::Answer, request).await;
+        let answer = answer.ok().filter(|it| it.status == StatusCode::OK)?;
+        answer.header("docker-content-digest")?.parse().ok()
     }
 
     /// Sends a request until the answer is whole and good, or bad for good; `name` is the request in words.

@@ -151,7 +151,7 @@ fn images_are_asked_for_while_remotes_are(t: &Context) {
     assert_eq!(looks(), before + 1);
 
     // What is kept may be anything.
-    let kept = t.dir().join(".xp/commits.json");
+    let kept = t.dir().join(".xp/asked.json");
     for text in ["", "{}", "[1, 2]", "{\"zbackend\": {\"tip\": \"x\"}}"] {
         std::fs::write(&kept, text).expect("a file of xp's own");
         build(&[]).stdout_contains("skipped");
