@@ -1,18 +1,22 @@
 //! Image builds: with BuildKit, or by the classic builder where the engine has none.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bollard::moby::buildkit::v1::StatusResponse;
 use bollard::models::{BuildInfo, BuildInfoAux};
 use bollard::query_parameters::BuildImageOptionsBuilder;
-use bollard::{BollardRequest, body_try_stream};
+use bollard::{BollardRequest, body_full, body_try_stream};
 use bytes::Bytes;
-use futures_util::StreamExt as _;
+use futures_util::{Stream, StreamExt as _};
+use tokio::sync::mpsc;
 
 use super::context::Context;
 use super::images::to_engine;
-use super::session::{Offered, SecretValue, Session};
+use super::session::{Files, Offered, SecretValue, Session};
 use super::{Engine, EngineError};
 use crate::client::registry::Credentials;
 use crate::image::{ImageReference, Registry};
@@ -63,6 +67,34 @@ impl Engine {
     ) -> Result<(), EngineError> {
         let context =
             Context::open(build.root, build.context, build.dockerfile)?.without(build.left_out);
+        let context = Arc::new(context);
+        let sending = match self.buildkit {
+            true => Sending::Files,
+            false => Sending::Archive,
+        };
+        let built = self
+            .build_once(&build, &context, sending, output, progress)
+            .await;
+        match built {
+            // What BuildKit reads file by file has names of UTF-8; an archive has any.
+            Err(Failed::Context(error)) if error.kind() == io::ErrorKind::InvalidFilename => {
+                let sending = Sending::Archive;
+                self.build_once(&build, &context, sending, output, progress)
+                    .await
+            }
+            built => built,
+        }
+        .map_err(EngineError::from)
+    }
+
+    async fn build_once(
+        &self,
+        build: &ImageBuild<'_>,
+        context: &Arc<Context>,
+        sending: Sending,
+        output: &(dyn Fn(Bytes) + Send + Sync),
+        progress: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<(), Failed> {
         let to_map = |map: &BTreeMap<String, String>| -> HashMap<String, String> {
             map.iter()
                 .map(|(name, value)| (name.clone(), value.clone()))
@@ -82,18 +114,26 @@ impl Engine {
         let action = "build the image".to_owned();
         let credentials: HashMap<String, Credentials> = build
             .credentials
-            .into_iter()
+            .iter()
             .flat_map(|(registry, credentials)| {
-                let names = names_of(&registry).into_iter();
+                let names = names_of(registry).into_iter();
                 names.map(move |name| (name, credentials.clone()))
             })
             .collect();
+        let (context_failed, mut context_failure) = mpsc::channel::<io::Error>(1);
+        let sent = Arc::new(AtomicU64::new(0));
         let (mut engine, mut session, mut in_header) = (self.patient(), None, None);
         if self.buildkit {
+            let files = Files {
+                context: Arc::clone(context),
+                sent: Arc::clone(&sent),
+                failed: context_failed.clone(),
+            };
             let offered = Offered {
                 credentials,
-                secrets: build.secrets,
-                ssh_agent: build.ssh_agent,
+                secrets: build.secrets.clone(),
+                ssh_agent: build.ssh_agent.clone(),
+                files: (sending == Sending::Files).then_some(files),
             };
             // Kept until the build is over, however it ends.
             let opened = &*session.insert(Session::open(self, offered).await?);
@@ -108,27 +148,22 @@ impl Engine {
             );
         }
 
-        // The context's own error is the cause; the engine only sees a request that broke off.
-        let (context_failed, mut context_failure) = tokio::sync::mpsc::channel::<std::io::Error>(1);
-        let sent = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
-        let counted = sent.clone();
-        let body = context.stream().map(move |chunk| match chunk {
-            Ok(bytes) => {
-                counted.fetch_add(bytes.len() as u64, std::sync::atomic::Ordering::Relaxed);
-                Ok(bytes)
+        let body = match sending {
+            Sending::Files => {
+                options = options.remote("client-session");
+                // The client library insists on a body.
+                body_full(Bytes::new())
             }
-            Err(error) => {
-                let told = std::io::Error::new(error.kind(), error.to_string());
-                _ = context_failed.try_send(error);
-                Err(told)
+            Sending::Archive => {
+                let archive = Arc::clone(context).stream();
+                body_try_stream(counted(archive, Arc::clone(&sent), context_failed))
             }
-        });
-        let mut stream =
-            Box::pin(engine.build_image(options.build(), in_header, Some(body_try_stream(body))));
+        };
+        let mut stream = Box::pin(engine.build_image(options.build(), in_header, Some(body)));
         let mut log = BuildLog::default();
         let mut told = 0;
         let mut tell = || {
-            let sent = sent.load(std::sync::atomic::Ordering::Relaxed);
+            let sent = sent.load(Ordering::Relaxed);
             // Once all is sent, what the build prints is of more interest.
             if sent != told {
                 told = sent;
@@ -145,25 +180,78 @@ impl Engine {
                 }
             };
             let Some(message) = message else { break };
-            match message {
+            let failed = match message {
                 // The client library makes an error of it only where it has a message.
                 Ok(BuildInfo {
                     error_detail: Some(detail),
                     ..
-                }) => return Err(EngineError::refused(action, detail)),
-                Ok(message) => log.write(message, output),
-                Err(error) => {
-                    if let Ok(source) = context_failure.try_recv() {
-                        return Err(EngineError::ContextFile(source.to_string()));
-                    }
-                    return Err(EngineError::new(action, error));
+                }) => EngineError::refused(action, detail),
+                Ok(message) => {
+                    log.write(message, output);
+                    continue;
                 }
-            }
+                Err(error) => EngineError::new(action, error),
+            };
+            // The context's own error is the cause; the engine only sees that something broke off.
+            return Err(match context_failure.try_recv() {
+                Ok(source) => Failed::Context(source),
+                Err(_) => Failed::Engine(failed),
+            });
         }
         tell();
         drop(session);
         Ok(())
     }
+}
+
+/// How a context gets to the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sending {
+    /// File by file, as BuildKit asks for them.
+    Files,
+    /// All of it, in one archive.
+    Archive,
+}
+
+/// Why a build failed.
+enum Failed {
+    /// A file of the context could not be sent.
+    Context(io::Error),
+    Engine(EngineError),
+}
+
+impl From<EngineError> for Failed {
+    fn from(error: EngineError) -> Self {
+        Self::Engine(error)
+    }
+}
+
+impl From<Failed> for EngineError {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Context(source) => Self::ContextFile(source.to_string()),
+            Failed::Engine(error) => error,
+        }
+    }
+}
+
+/// Counts the bytes of an archive, and tells why it breaks off.
+fn counted(
+    archive: impl Stream<Item = io::Result<Bytes>>,
+    sent: Arc<AtomicU64>,
+    failed: mpsc::Sender<io::Error>,
+) -> impl Stream<Item = io::Result<Bytes>> {
+    archive.map(move |chunk| match chunk {
+        Ok(bytes) => {
+            sent.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            Ok(bytes)
+        }
+        Err(error) => {
+            let told = io::Error::new(error.kind(), error.to_string());
+            _ = failed.try_send(error);
+            Err(told)
+        }
+    })
 }
 
 /// Returns what the engine calls a registry when it asks for its credentials: Docker Hub has a name

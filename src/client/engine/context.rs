@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use futures_util::Stream;
 use thiserror::Error;
@@ -151,13 +152,47 @@ impl Context {
     ///
     /// A thread of its own reads the files, only as fast as the stream is consumed, and ends when
     /// the stream is dropped.
-    pub fn stream(self) -> impl Stream<Item = io::Result<bytes::Bytes>> + Send + 'static {
+    pub fn stream(
+        self: Arc<Self>,
+    ) -> impl Stream<Item = io::Result<bytes::Bytes>> + Send + 'static {
         pipe::written(move |writer| self.write(writer))
     }
 
     fn write(&self, writer: impl Write) -> io::Result<()> {
         let mut archive = tar::Builder::new(writer);
         archive.follow_symlinks(false);
+        // The engine needs the Dockerfile even where it is ignored.
+        self.visit(Some(Path::new(&self.name)), |path, relative| {
+            append(&mut archive, path, relative).map_err(|error| cannot_read(path, &error))
+        })?;
+        if self.name == OUTSIDE_DOCKERFILE {
+            append(
+                &mut archive,
+                &self.dockerfile,
+                Path::new(OUTSIDE_DOCKERFILE),
+            )?;
+        }
+        archive.into_inner()?.flush()
+    }
+
+    /// Returns the folder.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Returns the Dockerfile's own path.
+    pub(super) fn dockerfile_path(&self) -> &Path {
+        &self.dockerfile
+    }
+
+    /// Calls `visit` with the path and the name of all that is not ignored, each folder before what is in it and
+    /// sorted; `kept` is a file that is there even where it is ignored. A folder that is ignored comes in no
+    /// call, even where something in it does.
+    pub(super) fn visit(
+        &self,
+        kept: Option<&Path>,
+        mut visit: impl FnMut(&Path, &Path) -> io::Result<()>,
+    ) -> io::Result<()> {
         let mut entries = WalkDir::new(&self.folder)
             .min_depth(1)
             .sort_by_file_name()
@@ -173,34 +208,28 @@ impl Context {
                 continue;
             }
             let name = relative.to_string_lossy();
-            // The engine needs the Dockerfile even where it is ignored.
-            let is_dockerfile = *name == *self.name;
-            if self.ignore.excludes(&name) && !is_dockerfile {
-                let holds_dockerfile = Path::new(&self.name).starts_with(relative);
-                if entry.file_type().is_dir()
-                    && !self.ignore.may_keep_below(&name)
-                    && !holds_dockerfile
-                {
+            if self.ignore.excludes(&name) && kept != Some(relative) {
+                let holds_kept = kept.is_some_and(|kept| kept.starts_with(relative));
+                if entry.file_type().is_dir() && !self.ignore.may_keep_below(&name) && !holds_kept {
                     entries.skip_current_dir();
                 }
                 continue;
             }
-            append(&mut archive, entry.path(), relative).map_err(|error| {
-                io::Error::new(
-                    error.kind(),
-                    format!("{} cannot be read: {error}", entry.path().display()),
-                )
-            })?;
+            visit(entry.path(), relative)?;
         }
-        if self.name == OUTSIDE_DOCKERFILE {
-            append(
-                &mut archive,
-                &self.dockerfile,
-                Path::new(OUTSIDE_DOCKERFILE),
-            )?;
-        }
-        archive.into_inner()?.flush()
+        Ok(())
     }
+}
+
+/// Says which file an error is about.
+pub(super) fn cannot_read(path: &Path, error: &io::Error) -> io::Error {
+    let what = format!("{} cannot be read: {error}", path.display());
+    io::Error::new(error.kind(), what)
+}
+
+/// Tells whether something has no content that could be copied: a socket or a device.
+pub(super) fn is_special(kind: fs::FileType) -> bool {
+    kind.is_socket() || kind.is_fifo() || kind.is_block_device() || kind.is_char_device()
 }
 
 /// Returns a path without links.
@@ -229,8 +258,7 @@ fn within(root: &Path, path: &Path) -> Result<PathBuf, ContextError> {
 fn append(archive: &mut tar::Builder<impl Write>, path: &Path, name: &Path) -> io::Result<()> {
     let metadata = fs::symlink_metadata(path)?;
     let kind = metadata.file_type();
-    // A socket or a device has no content that could be copied.
-    if kind.is_socket() || kind.is_fifo() || kind.is_block_device() || kind.is_char_device() {
+    if is_special(kind) {
         return Ok(());
     }
     let mut header = tar::Header::new_gnu();

@@ -1,9 +1,10 @@
 //! The session of a build with BuildKit: what the engine may ask of the client while it builds.
 //!
-//! It asks for credentials of registries, for secrets, and for the ssh agent, and each answer goes to it alone:
+//! It asks for files, for credentials of registries, for secrets, and for the ssh agent, and each answer goes to it alone:
 //! nothing of them becomes part of an image. The client library has a session of its own, which knows
 //! credentials only.
 
+mod files;
 mod ssh_agent;
 
 use std::collections::{BTreeMap, HashMap};
@@ -18,6 +19,7 @@ use bollard::health::{
 };
 use bollard::moby::buildkit::secrets::v1::secrets_server::{Secrets, SecretsServer};
 use bollard::moby::buildkit::secrets::v1::{GetSecretRequest, GetSecretResponse};
+use bollard::moby::filesync::packet::file_sync_server::FileSyncServer;
 use bollard::moby::filesync::v1::auth_server::{Auth, AuthServer};
 use bollard::moby::filesync::v1::{
     CredentialsRequest, CredentialsResponse, FetchTokenRequest, FetchTokenResponse,
@@ -37,6 +39,7 @@ use super::archive::nonce;
 use super::raw::{Answer, Reader, Writer};
 use super::{Engine, EngineError};
 use crate::client::registry::Credentials;
+pub(super) use files::Files;
 use ssh_agent::SshAgent;
 
 /// The value of a secret, which nothing prints.
@@ -67,6 +70,8 @@ pub(super) struct Offered {
     pub secrets: BTreeMap<String, SecretValue>,
     /// The socket of the ssh agent.
     pub ssh_agent: Option<PathBuf>,
+    /// The files, where they are not sent otherwise.
+    pub files: Option<Files>,
 }
 
 /// A session, which ends when this is dropped.
@@ -91,7 +96,13 @@ impl Session {
             methods.push("moby.sshforward.v1.SSH/CheckAgent");
             methods.push("moby.sshforward.v1.SSH/ForwardAgent");
         }
-        let mut headers = format!("Upgrade: h2c\r\nX-Docker-Expose-Session-Uuid: {id}\r\n");
+        if offered.files.is_some() {
+            methods.push("moby.filesync.v1.FileSync/DiffCopy");
+        }
+        // The engine would compare files with those that came under the same key before, by size and time alone.
+        let mut headers = format!(
+            "Upgrade: h2c\r\nX-Docker-Expose-Session-Uuid: {id}\r\nX-Docker-Expose-Session-Sharedkey: {id}\r\n"
+        );
         for method in methods {
             headers.push_str(&format!(
                 "X-Docker-Expose-Session-Grpc-Method: /{method}\r\n"
@@ -112,6 +123,7 @@ impl Session {
                         .max_encoding_message_size(2 * SecretValue::MAX_LENGTH),
                 )
                 .add_optional_service(ssh)
+                .add_optional_service(offered.files.map(FileSyncServer::new))
                 .serve_with_incoming_shutdown(
                     // No second connection comes, which is no reason to end the first.
                     stream::iter([Ok::<_, std::io::Error>(connection)]).chain(stream::pending()),
