@@ -5,9 +5,7 @@
 //! for when its commit is known.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
-use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 use tokio_util::task::AbortOnDropHandle;
@@ -22,9 +20,6 @@ use crate::manifest::ServiceName;
 use crate::plan::{Draft, Layout, Options, Presence};
 use crate::source::{Origin, ResolvedReference, ServiceSource};
 use crate::task::joined;
-
-/// How long an answer without a greeting is waited for; whoever is slower is asked as usual.
-const UNGREETED: Duration = Duration::from_secs(2);
 
 /// Questions that are under way.
 #[derive(Default)]
@@ -44,14 +39,16 @@ impl Ahead {
         let Kept { services, open } = Kept::read(&session.layout);
         let images = images(session, services, selected, references, options);
         let client = client.clone();
-        let asked = tokio::spawn(async move { answers(&client, images, open).await });
+        let asked =
+            tokio::spawn(
+                async move { inspect::registries_by_known_ways(&client, images, &open).await },
+            );
         Self {
             asked: Mutex::new(Some(AbortOnDropHandle::new(asked))),
         }
     }
 
-    /// Returns what registries said of these images, where they were asked for them and knew. The answers are
-    /// there once.
+    /// Returns what registries said of these images, where they were asked for them. The answers are there once.
     pub async fn answers_for(
         &self,
         images: &[ImageReference],
@@ -60,11 +57,8 @@ impl Ahead {
             return BTreeMap::new();
         };
         let mut answers = joined(asked.await);
-        let known = images.iter().filter_map(|image| {
-            let (image, presence) = answers.remove_entry(image)?;
-            (!matches!(presence, Presence::Unknown(_))).then_some((image, presence))
-        });
-        known.collect()
+        let answers = images.iter().map(|image| answers.remove_entry(image));
+        answers.flatten().collect()
     }
 }
 
@@ -90,37 +84,6 @@ fn images(
     Draft::new(&session.manifest, selected, &sources, options, &variable)
         .map(|draft| draft.images())
         .unwrap_or_default()
-}
-
-/// Asks the registries that asked for nothing last time without a greeting, which spares one way there and back.
-async fn answers(
-    client: &RegistryClient,
-    mut images: Vec<ImageReference>,
-    open: BTreeMap<String, Way>,
-) -> BTreeMap<ImageReference, Presence> {
-    let mut by_registry: BTreeMap<_, Vec<ImageReference>> = BTreeMap::new();
-    for image in &images {
-        if let Some(registry) = image.repository().registry()
-            && let Some(way) = open.get(registry.as_str())
-        {
-            let of_it = by_registry.entry((registry.clone(), *way)).or_default();
-            of_it.push(image.clone());
-        }
-    }
-    let asked = by_registry
-        .into_iter()
-        .map(|((registry, way), images)| async move {
-            let asked = client.digests_of_open(&registry, way, images);
-            let answered = tokio::time::timeout(UNGREETED, asked).await;
-            answered.unwrap_or_default()
-        });
-    let answered = join_all(asked).await.into_iter().flatten();
-    let mut answers: BTreeMap<_, _> = answered
-        .map(|(image, digest)| (image, Presence::Present(digest)))
-        .collect();
-    images.retain(|image| !answers.contains_key(image));
-    answers.extend(inspect::registries(client, images).await);
-    answers
 }
 
 /// What is kept from run to run.
@@ -169,12 +132,15 @@ impl Kept {
 }
 
 /// Keeps what the references of services stand for, but for one that was asked for in place of the manifest's: it is
-/// seldom asked for again.
+/// seldom asked for again. Where xp has no folder yet, only to look makes none.
 pub fn keep(
     layout: &Layout,
     sources: &BTreeMap<ServiceName, ServiceSource>,
     client: &RegistryClient,
 ) {
+    if !layout.root().is_dir() {
+        return;
+    }
     let mut kept = Kept::read(layout);
     let before = kept.text();
     for (service, source) in sources {

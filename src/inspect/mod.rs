@@ -9,18 +9,23 @@ mod rights;
 mod working_copies;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use futures_util::future::join_all;
 
 pub use builders::{BuilderError, builder_names, folder_builder};
 pub use labels::labels;
 pub use rights::{NotPushed, push_rights};
 pub use working_copies::{Asked, Found, compared, unpushed, working_copies};
 
-use crate::client::registry::{RegistryClient, RegistryError};
+use crate::client::registry::{RegistryClient, RegistryError, Way};
 use crate::error::{Diagnostic as _, chain};
 use crate::image::ImageReference;
 use crate::plan::{Presence, Refusal};
+
+/// How long an answer without a greeting is waited for; whoever is slower is asked as usual.
+const UNGREETED: Duration = Duration::from_secs(2);
 
 /// How many references are asked for at once; each registry limits its own share.
 const AT_ONCE: usize = 256;
@@ -41,6 +46,38 @@ pub async fn registries(
         (image, presence)
     });
     asked.buffer_unordered(AT_ONCE).collect().await
+}
+
+/// Asks as [`registries`] does, but those registries without a greeting that asked for nothing last time, which
+/// spares one way there and back. `open` says how each of these was reached.
+pub async fn registries_by_known_ways(
+    client: &RegistryClient,
+    mut images: Vec<ImageReference>,
+    open: &BTreeMap<String, Way>,
+) -> BTreeMap<ImageReference, Presence> {
+    let mut by_registry: BTreeMap<_, Vec<ImageReference>> = BTreeMap::new();
+    for image in &images {
+        if let Some(registry) = image.repository().registry()
+            && let Some(way) = open.get(registry.as_str())
+        {
+            let of_it = by_registry.entry((registry, *way)).or_default();
+            of_it.push(image.clone());
+        }
+    }
+    let asked = by_registry
+        .into_iter()
+        .map(|((registry, way), images)| client.digests_of_open(registry, way, images, UNGREETED));
+    let mut answers = BTreeMap::new();
+    for (image, answer) in join_all(asked).await.into_iter().flatten() {
+        let presence = match answer {
+            Ok(digest) => Presence::Present(digest),
+            Err(error) => Presence::Unknown(refusal(&error)),
+        };
+        answers.insert(image, presence);
+    }
+    images.retain(|image| !answers.contains_key(image));
+    answers.extend(registries(client, images).await);
+    answers
 }
 
 fn refusal(error: &RegistryError) -> Refusal {

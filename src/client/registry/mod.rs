@@ -176,15 +176,17 @@ impl RegistryClient {
     }
 
     /// Returns the digests of references from a registry that asked for nothing when it was last reached: one
-    /// request each, sent once and without a greeting.
+    /// request each, without a greeting.
     ///
-    /// What is not answered by a digest is left out: [`RegistryClient::digest`] tells why.
+    /// What the registry does not answer for good within that time is left out, and so is an image that it does not
+    /// have: [`RegistryClient::digest`] tells more.
     pub async fn digests_of_open(
         &self,
         registry: &Registry,
         way: Way,
         images: Vec<ImageReference>,
-    ) -> Vec<(ImageReference, Digest)> {
+        within: Duration,
+    ) -> Vec<(ImageReference, Result<Digest, RegistryError>)> {
         let (http, settings) = (&self.shared.http, &self.shared.settings);
         // What is known is no reason to trust anybody more.
         let may_be_plain = registry.is_loopback() || self.may_be_insecure(registry);
@@ -197,11 +199,12 @@ impl RegistryClient {
         };
         let host = &host;
         let asked = futures_util::stream::iter(images).map(|image| async move {
-            let digest = host.digest_once(&image).await?;
-            Some((image, digest))
+            let answer = host.plain_digest(&image).await?;
+            Some((image, answer))
         });
-        let asked = asked.buffer_unordered(CONNECTIONS);
-        asked.filter_map(std::future::ready).collect().await
+        let answers = asked.buffer_unordered(CONNECTIONS);
+        let answers = answers.take_until(tokio::time::sleep(within));
+        answers.filter_map(std::future::ready).collect().await
     }
 
     async fn absent(

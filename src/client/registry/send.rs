@@ -148,15 +148,27 @@ impl Host {
         }
     }
 
-    /// Returns the digest of a reference where the registry says it at once.
-    pub(super) async fn digest_once(&self, image: &ImageReference) -> Option<Digest> {
+    /// Returns the digest of a reference, or why the registry does not tell it, where no login would change that.
+    pub(super) async fn plain_digest(
+        &self,
+        image: &ImageReference,
+    ) -> Option<Result<Digest, RegistryError>> {
         let resource = Resource::Manifest(image);
         let url = self.url(resource);
-        let request = self.client.head(&url).header(ACCEPT, MANIFEST_TYPES);
+        let request = || self.client.head(&url).header(ACCEPT, MANIFEST_TYPES);
         let name = resource.request(&Method::HEAD);
-        let (answer, _) = self.attempt(&name, Expected::Answer, request).await;
-        let answer = answer.ok().filter(|it| it.status == StatusCode::OK)?;
-        answer.header("docker-content-digest")?.parse().ok()
+        let registry = self.registry.as_str();
+        let answer = self.exchange(registry, &name, Expected::Answer, request);
+        let answer = answer.await.ok()?;
+        match answer.status {
+            StatusCode::OK => {
+                let digest = answer.header("docker-content-digest")?;
+                digest.parse().ok().map(Ok)
+            }
+            // It may be that somebody else answers there now.
+            StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST => None,
+            _ => Some(Err(self.refusal(None, &answer))),
+        }
     }
 
     /// Sends a request until the answer is whole and good, or bad for good; `name` is the request in words.

@@ -292,7 +292,13 @@ fn published(t: &Context, exchange: &Exchange) -> GitRepository {
 fn a_registry_is_greeted(t: &Context) {
     let exchange = Exchange::before(t.registry().host(), "GET /v2/", |it| it.path == "/v2/");
     let _repository = published(t, &exchange);
-    exchange.go_through(FAILURES, || t.xp(["plan"]), nothing_to_do);
+    exchange.go_through(FAILURES, || unknowing_plan(t), nothing_to_do);
+}
+
+/// Plans without knowing what was said last time: then a registry is greeted before it is asked.
+fn unknowing_plan(t: &Context) -> Xp {
+    _ = fs::remove_file(t.dir().join(".xp/asked.json"));
+    t.xp(["plan"])
 }
 
 fn nothing_to_do(output: &Output) {
@@ -302,7 +308,12 @@ fn nothing_to_do(output: &Output) {
 fn images_are_looked_for(t: &Context) {
     let exchange = Exchange::before(t.registry().host(), "HEAD", |it| it.method == "HEAD");
     let _repository = published(t, &exchange);
-    exchange.go_through(FAILURES, || t.xp(["plan"]), nothing_to_do);
+    exchange.go_through(FAILURES, || unknowing_plan(t), nothing_to_do);
+    for failure in FAILURES {
+        exchange.fail(failure, 1);
+        let plan = t.xp(["plan"]).env("XP_STALL_TIMEOUT", STALL).success();
+        nothing_to_do(&plan);
+    }
 }
 
 fn image_manifests_are_read(t: &Context) {

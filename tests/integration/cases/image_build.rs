@@ -11,6 +11,8 @@ use crate::xp::Xp;
 pub const CASES: &[Case] = cases![
     files_reach_the_image_as_they_are,
     dockerignore_is_followed,
+    what_instructions_name_is_there,
+    names_of_any_bytes_reach_the_image,
     file_context_target_and_arguments_are_used,
     dockerfile_outside_the_context,
     only_the_commit_reaches_the_image,
@@ -102,6 +104,44 @@ fn dockerignore_is_followed(t: &Context) {
     }
 }
 
+fn what_instructions_name_is_there(t: &Context) {
+    let files = [
+        ("one", ""),
+        ("deep/a.txt", ""),
+        ("deep/down/b", ""),
+        ("behind/x", ""),
+        ("mounted/x", ""),
+    ];
+    let app = App::new(t, &files, "");
+    app.set_scripts("", &["ln -s behind link"]);
+    for (instructions, expected) in [
+        ("COPY one deep/a.txt /src/", "/src\n/src/a.txt\n/src/one"),
+        ("COPY deep/*.txt /src/", "/src\n/src/a.txt"),
+        ("COPY ./deep/down /src/", "/src\n/src/b"),
+        ("COPY link/ /src/", "/src\n/src/x"),
+        ("ADD link/x /src/", "/src\n/src/x"),
+        (
+            "RUN --mount=type=bind,source=mounted,target=/mnt cp -R /mnt /src",
+            "/src\n/src/x",
+        ),
+    ] {
+        let dockerfile = format!("FROM {}\n{instructions}\n", t.engine().busybox());
+        app.repository
+            .commit(&[("Dockerfile", &dockerfile)], instructions);
+        build("BuildKit", &app);
+        let look = ["sh", "-c", "find /src | sort"];
+        let found = t.engine().run(&app.image_of_head(), look);
+        assert_eq!(found, expected, "{instructions}");
+    }
+}
+
+fn names_of_any_bytes_reach_the_image(t: &Context) {
+    let app = App::with_scripts(t, "", &["echo x > \"$(printf 'caf\\351')\""]);
+    app.build().success();
+    let look = ["sh", "-c", "find /src | od -c | grep -c 351"];
+    assert_eq!(t.engine().run(&app.image_of_head(), look), "1");
+}
+
 fn file_context_target_and_arguments_are_used(t: &Context) {
     let dockerfile = "ARG BASE\nFROM ${BASE} AS first\nARG COLOUR\nCOPY . /src\n\
          RUN echo \"$COLOUR\" > /colour; echo first > /stage\n\
@@ -147,12 +187,20 @@ fn dockerfile_outside_the_context(t: &Context) {
         "docker: {{ image: {}, context: front, file: Dockerfile }}",
         app.image()
     ));
-    // The engine takes the Dockerfile out of what it is sent, so `COPY .` copies it as well.
     for builder in BUILDERS {
         build(builder, &app);
         let look = ["ls", "-A", "/src"];
         let found = t.engine().run(&app.image_of_head(), look);
-        assert_eq!(found, ".dockerfile.xp\n.dockerignore\npage", "{builder}");
+        // The classic one takes the Dockerfile out of the archive, so `COPY .` copies it as well.
+        let dockerfile = match builder {
+            "classic" => ".dockerfile.xp\n",
+            _ => "",
+        };
+        assert_eq!(
+            found,
+            format!("{dockerfile}.dockerignore\npage"),
+            "{builder}"
+        );
     }
 }
 

@@ -3,7 +3,7 @@
 //! The engine opens a stream for each of the folders that it knows by a name, the Dockerfile's and the context.
 //! There the client tells what there is, sorted, and ends with an empty telling; the engine asks for the files that
 //! it wants, by their places in that list, and each comes in pieces, of which an empty one is the last. What is
-//! ignored is left out here, so that the engine finds no `.dockerignore`.
+//! ignored is left out here, whatever the engine says is to be.
 
 use std::collections::HashMap;
 use std::fs::{self, File, Metadata};
@@ -347,5 +347,178 @@ fn of_type(kind: PacketType) -> Packet {
     Packet {
         r#type: kind.into(),
         ..Packet::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    /// Makes a folder with these files, which hold their names.
+    fn folder(files: &[&str]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for name in files {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, name).unwrap();
+        }
+        folder
+    }
+
+    fn context(folder: &Path) -> Context {
+        Context::open(folder, folder, &folder.join("Dockerfile")).unwrap()
+    }
+
+    /// Returns what is told, with the files that may be asked for.
+    fn told(context: &Context, wanted: &Wanted) -> io::Result<(Vec<Stat>, HashMap<u32, PathBuf>)> {
+        let (packets, mut sent) = mpsc::channel(1000);
+        let listed = Mutex::default();
+        let list = List {
+            listed: &listed,
+            packets: &packets,
+            next: 0,
+            told: Vec::new(),
+        };
+        list.tell(context, wanted)?;
+        drop(packets);
+        let mut stats = Vec::new();
+        while let Some(packet) = sent.blocking_recv() {
+            let packet = packet.unwrap();
+            assert_eq!(packet.r#type(), PacketType::PacketStat);
+            stats.push(packet.stat);
+        }
+        assert_eq!(stats.pop(), Some(None), "the end is told");
+        let stats = stats.into_iter().map(Option::unwrap).collect();
+        Ok((stats, listed.into_inner().unwrap()))
+    }
+
+    fn names(context: &Context, wanted: &Wanted) -> Vec<String> {
+        let (stats, listed) = told(context, wanted).unwrap();
+        for (id, path) in listed {
+            let stat = &stats[id as usize];
+            assert!(path.ends_with(&stat.path), "{} is {}", stat.path, id);
+            assert_eq!(stat.mode & (DIRECTORY | SYMLINK), 0);
+        }
+        stats.into_iter().map(|stat| stat.path).collect()
+    }
+
+    #[test]
+    fn folders_come_before_what_is_in_them_and_nothing_ignored_comes() {
+        let folder = folder(&["Dockerfile", "a/b/c", "a/b/d", "a-b", "z/y", "kept/x/y"]);
+        fs::write(
+            folder.path().join(".dockerignore"),
+            ".dockerignore\nDockerfile\na/b/d\nz\nkept\n!kept/x/y\n",
+        )
+        .unwrap();
+        let context = context(folder.path());
+        let all = ["a", "a/b", "a/b/c", "a-b", "kept", "kept/x", "kept/x/y"];
+        assert_eq!(names(&context, &Wanted::Everything), all);
+        assert_eq!(names(&context, &Wanted::Dockerfile), ["Dockerfile"]);
+        let some = |paths: &[&str]| {
+            let paths = paths.iter().map(PathBuf::from).collect();
+            names(&context, &Wanted::Paths(paths))
+        };
+        assert_eq!(some(&["a/b", "no"]), ["a", "a/b", "a/b/c"]);
+        assert_eq!(
+            some(&["kept/x/y", "a-b"]),
+            ["a-b", "kept", "kept/x", "kept/x/y"]
+        );
+        assert_eq!(some(&[".dockerignore"]), [""; 0]);
+    }
+
+    #[test]
+    fn a_dockerfile_in_a_folder_comes_with_it() {
+        let folder = folder(&["docker/for/Dockerfile", "x"]);
+        let dockerfile = folder.path().join("docker/for/Dockerfile");
+        let context = Context::open(folder.path(), folder.path(), &dockerfile).unwrap();
+        assert_eq!(
+            names(&context, &Wanted::Dockerfile),
+            ["docker", "docker/for", "docker/for/Dockerfile"]
+        );
+    }
+
+    #[test]
+    fn modes_and_links_are_kept() {
+        let folder = folder(&["Dockerfile", "run"]);
+        let run = folder.path().join("run");
+        fs::set_permissions(&run, fs::Permissions::from_mode(0o4751)).unwrap();
+        symlink("../else where", folder.path().join("to")).unwrap();
+        let (stats, _) = told(&context(folder.path()), &Wanted::Everything).unwrap();
+        let [_, run, to] = stats.as_slice() else {
+            panic!("{stats:?}")
+        };
+        assert_eq!((run.mode, run.size), ((1 << 23) | 0o751, 3));
+        assert_eq!(to.mode & SYMLINK, SYMLINK);
+        assert_eq!((to.linkname.as_str(), to.size), ("../else where", 0));
+        assert_eq!((run.uid, run.gid), (0, 0));
+    }
+
+    #[test]
+    fn a_name_that_is_no_text_is_an_error_of_its_own() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let folder = folder(&["Dockerfile"]);
+        let name = std::ffi::OsStr::from_bytes(b"caf\xe9");
+        fs::write(folder.path().join(name), "x").unwrap();
+        let error = told(&context(folder.path()), &Wanted::Everything).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidFilename);
+    }
+
+    #[test]
+    fn only_plain_paths_are_taken_for_a_part_of_the_context() {
+        let folder = folder(&["real/x"]);
+        symlink("real", folder.path().join("link")).unwrap();
+        let of = |text| plain_path(text, folder.path());
+        for (text, path) in [
+            ("src", "src"),
+            ("/src/a", "src/a"),
+            ("src/", "src"),
+            ("./x", "x"),
+        ] {
+            assert_eq!(
+                of(text).as_deref(),
+                (text != "./x").then_some(Path::new(path)),
+                "{text}"
+            );
+        }
+        for text in [
+            "", "/", ".", "..", "a/../b", "*.go", "a?", "[a]", "a\\b", "link", "link/x",
+        ] {
+            assert_eq!(of(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_sent_in_pieces_and_ends_with_an_empty_one() {
+        let folder = folder(&["Dockerfile", "empty"]);
+        let path = folder.path().join("large");
+        fs::write(&path, vec![7; 2 * PIECE + 5]).unwrap();
+        fs::write(folder.path().join("empty"), "").unwrap();
+        let (failed, _) = mpsc::channel(1);
+        let files = Files {
+            context: Arc::new(context(folder.path())),
+            sent: Arc::default(),
+            failed,
+        };
+        let lengths = |path: &Path| {
+            let (packets, mut sent) = mpsc::channel(100);
+            files.send(3, path, &packets).unwrap();
+            drop(packets);
+            let mut lengths = Vec::new();
+            while let Some(Ok(packet)) = sent.blocking_recv() {
+                assert_eq!((packet.r#type(), packet.id), (PacketType::PacketData, 3));
+                lengths.push(packet.data.len());
+            }
+            lengths
+        };
+        assert_eq!(lengths(&path), [PIECE, PIECE, 5, 0]);
+        assert_eq!(lengths(&folder.path().join("empty")), [0]);
+        assert_eq!(files.sent.load(Ordering::Relaxed), 2 * PIECE as u64 + 5);
+        assert!(
+            files
+                .send(3, &folder.path().join("gone"), &mpsc::channel(1).0)
+                .is_err()
+        );
     }
 }
