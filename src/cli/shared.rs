@@ -141,7 +141,7 @@ pub struct Told {
 pub struct Jobs {
     /// How many services at once
     ///
-    /// By default as many as there are processors, and 16 for `xp sync`.
+    /// By default one more than there are processors, and 16 for `xp sync`.
     #[arg(short, long, value_name = "N", value_parser = jobs)]
     pub jobs: Option<u16>,
 }

@@ -291,7 +291,8 @@ pub fn context(
 ) -> Context {
     // A token of its own: `--fail-fast` stops the run, and is no interrupt.
     let cancel = session.cancel.child_token();
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    // One more than there are processors: of so many, one mostly waits for the engine or a server.
+    let usual = 1 + std::thread::available_parallelism().map_or(1, usize::from);
     Context {
         engine,
         facts,
@@ -307,7 +308,7 @@ pub fn context(
         caller: session.settings.caller.clone(),
         variables: session.settings.variables.clone(),
         cancel,
-        jobs: jobs.map_or(processors, usize::from),
+        jobs: jobs.map_or(usual, usize::from),
         fail_fast,
     }
 }

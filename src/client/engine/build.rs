@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use super::context::Context;
 use super::images::to_engine;
+use super::messages::to_the_end;
 use super::session::{Files, Offered, SecretValue, Session};
 use super::{Engine, EngineError};
 use crate::client::registry::Credentials;
@@ -159,7 +160,8 @@ impl Engine {
                 body_try_stream(counted(archive, Arc::clone(&sent), context_failed))
             }
         };
-        let mut stream = Box::pin(engine.build_image(options.build(), in_header, Some(body)));
+        let messages = engine.build_image(options.build(), in_header, Some(body));
+        let mut stream = Box::pin(to_the_end(messages));
         let mut log = BuildLog::default();
         let mut told = 0;
         let mut tell = || {

@@ -11,6 +11,7 @@ use bollard::query_parameters::{
 };
 use futures_util::{Stream, StreamExt as _};
 
+use super::messages::to_the_end;
 use super::{Engine, EngineError};
 use crate::client::registry::Credentials;
 use crate::image::{EngineImage, ImageReference};
@@ -152,7 +153,7 @@ impl Engine {
         options = options.tag(tag);
         let engine = self.patient();
         let messages = engine.create_image(Some(options.build()), None, credentials.map(to_engine));
-        let messages = messages.map(|message| {
+        let messages = to_the_end(messages).map(|message| {
             message.map(|message| Message {
                 // What is unpacked was counted when it came.
                 layer: message
@@ -187,7 +188,7 @@ impl Engine {
             Some(options.build()),
             credentials.map(to_engine),
         );
-        let messages = messages.map(|message| {
+        let messages = to_the_end(messages).map(|message| {
             message.map(|message| Message {
                 // The client library leaves out which layer is meant; layers differ by their size.
                 layer: message

@@ -13,6 +13,7 @@ mod error;
 pub mod fuzzing;
 mod images;
 mod main_shell;
+mod messages;
 mod own_container;
 mod parcel;
 mod ping;
