@@ -376,7 +376,8 @@ fn images_of_other_tools_are_hits_whatever_their_format(t: &Context) {
     let one = One::new(t);
     let image = one.in_engine("by-docker");
     let mut build = t.engine().client();
-    build.args(["build", "--quiet", "--tag", &image]);
+    // The classic builder's cache has images of other tests, which remove them.
+    build.args(["build", "--quiet", "--no-cache", "--tag", &image]);
     process::succeed(build.arg(one.repository.clone_path()));
     t.engine().docker(["push", "--quiet", &image]);
     t.engine().remove_image(&image);

@@ -247,7 +247,8 @@ fn push_by_hand(t: &Context, registry: &Registry, repository: &GitRepository, la
     );
     let folder = repository.clone_path().display().to_string();
     let mut build = t.engine().client();
-    build.args(["build", "--quiet", "--tag", &image]);
+    // The classic builder's cache has images of other tests, which remove them.
+    build.args(["build", "--quiet", "--no-cache", "--tag", &image]);
     if !label.is_empty() {
         build.args(["--label", &format!("x-platform.recipe={label}")]);
     }

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +18,7 @@ use bollard::fsutil::types::{Packet, Stat};
 use bollard::moby::filesync::packet::file_sync_server::FileSync;
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
+use rustix::fs::OFlags;
 use tokio::sync::mpsc;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming, async_trait};
@@ -101,8 +102,9 @@ impl Files {
                     next: 0,
                     told: Vec::new(),
                 };
-                let told = list.tell(&files.context, &wanted);
-                told.unwrap_or_else(|error| files.fail(error, &packets));
+                if let Err(error) = list.tell(&files.context, &wanted) {
+                    files.fail(error, &packets);
+                }
             })
         };
         let sending = {
@@ -142,7 +144,11 @@ impl Files {
     /// Sends a file in pieces.
     fn send(&self, id: u32, path: &Path, packets: &Packets) -> io::Result<()> {
         let cannot = |error: io::Error| cannot_read(path, &error);
-        let file = File::open(path).map_err(cannot)?;
+        // What was a file when it was told of is no link to another one now.
+        let mut options = File::options();
+        let options = options.read(true);
+        let options = options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+        let file = options.open(path).map_err(cannot)?;
         let left = file.metadata().map_err(cannot)?.len();
         let mut file = Exactly { file, left };
         loop {
@@ -163,6 +169,10 @@ impl Files {
     }
 
     fn fail(&self, error: io::Error, packets: &Packets) {
+        // An engine that went away has a reason of its own.
+        if packets.is_closed() {
+            return;
+        }
         let told = Packet {
             data: error.to_string().into_bytes(),
             ..of_type(PacketType::PacketErr)
