@@ -1,8 +1,8 @@
 //! Files to and from containers of an engine that does not see those of this machine.
 
 use std::collections::HashMap;
-use std::fs;
-use std::path::Path;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -211,6 +211,51 @@ impl BuilderContainer {
     }
 }
 
+/// What the names of files begin with that the engine may see; before they are locked, and then.
+const UNLOCKED: &str = "unseen-";
+const LOCKED: &str = "seen-";
+
+/// A file that is there for the engine to see, and is removed with this. It is locked, so that one whose process was
+/// killed is known.
+struct Probe {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Probe {
+    /// Makes a file in a folder, and removes what killed processes left there.
+    fn make(folder: &Path) -> Option<Self> {
+        for entry in fs::read_dir(folder).ok()?.flatten() {
+            let is_probe = entry.file_name().to_string_lossy().starts_with(LOCKED);
+            if is_probe && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
+                _ = fs::remove_file(entry.path());
+            }
+        }
+        let name = nonce();
+        let unlocked = folder.join(format!("{UNLOCKED}{name}"));
+        let path = folder.join(format!("{LOCKED}{name}"));
+        let lock = File::create_new(&unlocked).ok()?;
+        let placed = match lock.try_lock() {
+            Ok(()) => fs::rename(&unlocked, &path),
+            // A file system without locks.
+            Err(_) => Err(std::io::ErrorKind::Unsupported.into()),
+        };
+        match placed {
+            Ok(()) => Some(Self { path, _lock: lock }),
+            Err(_) => {
+                _ = fs::remove_file(&unlocked);
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        _ = fs::remove_file(&self.path);
+    }
+}
+
 impl Engine {
     /// Tells whether the engine sees a folder of this machine, which has to exist: one request, which leaves
     /// nothing behind.
@@ -226,20 +271,18 @@ impl Engine {
             Sees::Unknown if self.is_podman => return assumed,
             Sees::Unknown => {}
         }
-        let name = format!("seen-{}", nonce());
-        let path = folder.join(&name);
-        if fs::write(&path, "").is_err() {
+        let Some(probe) = Probe::make(folder) else {
             return assumed;
-        }
+        };
         let mount = Mount {
             typ: Some(MountType::BIND),
-            source: Some(path.display().to_string()),
+            source: Some(probe.path.display().to_string()),
             target: Some("/seen".to_owned()),
             read_only: Some(true),
             ..Default::default()
         };
         let body = ContainerCreateBody {
-            image: Some(format!("x-platform-{name}:none")),
+            image: Some(format!("x-platform-seen-{}:none", nonce())),
             host_config: Some(HostConfig {
                 mounts: Some(vec![mount]),
                 ..Default::default()
@@ -248,7 +291,7 @@ impl Engine {
         };
         let options = None::<bollard::query_parameters::CreateContainerOptions>;
         let created = self.docker.create_container(options, body).await;
-        _ = fs::remove_file(&path);
+        drop(probe);
         match created.map_err(|error| EngineError::new("look", error)) {
             Err(EngineError::Refused {
                 status: Some(404), ..
@@ -341,4 +384,22 @@ pub fn nonce() -> String {
     // The standard library's hasher keys are random for each instance.
     let random = std::collections::hash_map::RandomState::new().build_hasher();
     format!("{:016x}", random.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_of_a_killed_process_is_removed_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("seen-left"), "").unwrap();
+        fs::write(folder.path().join("notes"), "").unwrap();
+        let one = Probe::make(folder.path()).unwrap();
+        let other = Probe::make(folder.path()).unwrap();
+        assert!(one.path.exists() && other.path.exists());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+        drop((one, other));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
 }

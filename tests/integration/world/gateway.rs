@@ -270,21 +270,25 @@ impl Shared {
         // Where there is none the connection ends, as it would with a server that has died.
         let server = TcpStream::connect(upstream.expect("a server behind"))?;
         let mut to_server = server.try_clone()?;
-        to_server.write_all(closing(head).as_bytes())?;
-        to_server.write_all(body)?;
-        thread::spawn(move || io::copy(&mut reader, &mut to_server));
+        let pass_on = || {
+            to_server.write_all(closing(head).as_bytes())?;
+            to_server.write_all(body)?;
+            let mut to_server = to_server.try_clone()?;
+            thread::spawn(move || io::copy(&mut reader, &mut to_server));
 
-        let mut from_server = BufReader::new(server.try_clone()?);
-        let mut status_line = String::new();
-        from_server.read_line(&mut status_line)?;
-        let status = status_line
-            .split(' ')
-            .nth(1)
-            .and_then(|code| code.parse().ok());
-        self.note(incoming, status.unwrap_or(502));
-        client.write_all(status_line.as_bytes())?;
-        let copied = io::copy(&mut from_server, &mut client);
-        // Ends the copy of the other direction, too.
+            let mut from_server = BufReader::new(server.try_clone()?);
+            let mut status_line = String::new();
+            from_server.read_line(&mut status_line)?;
+            let status = status_line
+                .split(' ')
+                .nth(1)
+                .and_then(|code| code.parse().ok());
+            self.note(incoming, status.unwrap_or(502));
+            client.write_all(status_line.as_bytes())?;
+            io::copy(&mut from_server, &mut client)
+        };
+        let copied = pass_on();
+        // Ends the copy of the other direction, too: a client whose server has died must not wait.
         let _ = server.shutdown(Shutdown::Both);
         let _ = client.shutdown(Shutdown::Both);
         copied.map(drop)
