@@ -66,11 +66,7 @@ impl HttpClientError {
     fn new(what: &'static str, cause: reqwest::Error) -> Self {
         // A proxy's URL may hold a password, and the library prints the URL.
         let cause = cause.without_url();
-        let mut cause: &dyn std::error::Error = &cause;
-        while let Some(inner) = cause.source() {
-            cause = inner;
-        }
-        let cause = Some(Innermost(cause.to_string()));
+        let cause = Some(Innermost(innermost(&cause).to_string()));
         Self { what, cause }
     }
 }

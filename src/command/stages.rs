@@ -147,10 +147,11 @@ pub async fn resolved(
                 return Ok(Ahead::default());
             }
             registry.approach(registries);
-            // With a lock nothing is asked before.
-            let is_asked = locked.is_none();
-            let ask = || Ahead::ask(session, &registry, &selected, &args.references, &options);
-            Ok(is_asked.then(ask).unwrap_or_default())
+            Ok(match &locked {
+                None => Ahead::ask(session, &registry, &selected, &args.references, &options),
+                // A lock says at once which images are meant.
+                Some(_) => Ahead::default(),
+            })
         };
         let (ahead, images) = tokio::try_join!(approached, engine.images())?;
         Ok::<_, Failure>((engine, images, registry, ahead))

@@ -40,7 +40,7 @@ use objects::bring;
 pub struct SyncRequest<'a> {
     /// The working copy's folder; it need not exist.
     pub dir: &'a Path,
-    /// A folder of xp's own for clones that are not complete yet.
+    /// A folder of xp's own for clones that are not complete yet, and for notes of what is worked in.
     pub staging_dir: &'a Path,
     /// The manifest's remote.
     pub url: &'a GitUrl,

@@ -169,7 +169,8 @@ fn compose<'a>(world: &World, platform: &Platform<'a>, parallel: &Path, size: us
 pub fn compose_command(world: &World, folder: &Path) -> std::process::Command {
     let mut command = world.command("sh");
     command.args(["-c", "docker-compose build --quiet && docker-compose push"]);
-    // With `--parallel` it closes its own connections at 50 services. One of its processes shows progress for each service, and the default of an hour is of no use here.
+    // With `--parallel` it closes its own connections at 50 services. One of its processes shows progress for
+    // each service, and the default of an hour is of no use here.
     command
         .env("COMPOSE_PARALLEL_LIMIT", "16")
         .env("COMPOSE_HTTP_TIMEOUT", "600");

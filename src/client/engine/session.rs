@@ -1,8 +1,8 @@
 //! The session of a build with BuildKit: what the engine may ask of the client while it builds.
 //!
-//! It asks for files, for credentials of registries, for secrets, and for the ssh agent, and each answer goes to it alone:
-//! nothing of them becomes part of an image. The client library has a session of its own, which knows
-//! credentials only.
+//! It asks for files, for credentials of registries, for secrets, and for the ssh agent, and each answer goes to it
+//! alone: but for the files, nothing of them becomes part of an image. The client library has a session of its own,
+//! which knows credentials only.
 
 mod files;
 mod ssh_agent;

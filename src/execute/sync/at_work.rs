@@ -6,8 +6,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use sha1::{Digest as _, Sha1};
-
+use super::staging::key_of;
 use crate::client::git::remove_leftovers;
 
 /// Held while a working copy may be written to; whatever is dropped in order leaves no note.
@@ -36,8 +35,7 @@ impl Drop for AtWork {
 }
 
 fn note(notes: &Path, dir: &Path) -> Option<(PathBuf, File)> {
-    let key = hex::encode(Sha1::digest(dir.as_os_str().as_encoded_bytes()));
-    let path = notes.join(format!("at-work-{}", &key[..16]));
+    let path = notes.join(format!("at-work-{}", key_of(dir)));
     if let Ok(left) = File::options().write(true).open(&path) {
         // Who holds it is at work there now, one call further up or in another process.
         left.try_lock().ok()?;

@@ -26,9 +26,7 @@ impl Staging {
         let parent = parent_of(dir);
         make_folder(staging_dir)?;
         make_folder(&parent)?;
-        let digest = Sha1::digest(dir.as_os_str().as_encoded_bytes());
-        let mut key = hex::encode(digest);
-        key.truncate(16);
+        let key = key_of(dir);
         let mut staging = Self::lock(staging_dir.join(format!("clone-{key}")))?;
         if !staging.can_be_renamed_into(&parent, &key)? {
             // A rename cannot cross file systems, so the clone grows beside its place.
@@ -101,6 +99,13 @@ impl Drop for Staging {
         // What cannot be removed now is removed by a later run.
         let _ = remove_tree(&self.folder);
     }
+}
+
+/// Returns a name for a working copy, and another one for each.
+pub(super) fn key_of(dir: &Path) -> String {
+    let mut key = hex::encode(Sha1::digest(dir.as_os_str().as_encoded_bytes()));
+    key.truncate(16);
+    key
 }
 
 /// Removes what killed runs left behind.
