@@ -117,11 +117,12 @@ impl RunRecord {
         logs.collect()
     }
 
-    /// Returns the units that failed.
+    /// Returns the units that failed, by name: the order in which they began is not the same in two runs.
     pub fn failed(&self) -> impl Iterator<Item = &UnitRecord> {
-        self.units
-            .iter()
-            .filter(|unit| unit.outcome == Some(OutcomeDocument::Failed))
+        let failed = |unit: &&UnitRecord| unit.outcome == Some(OutcomeDocument::Failed);
+        let mut units: Vec<&UnitRecord> = self.units.iter().filter(failed).collect();
+        units.sort_by(|a, b| a.name.cmp(&b.name));
+        units.into_iter()
     }
 
     fn add(&mut self, line: Line) {
@@ -228,6 +229,19 @@ mod tests {
 
     fn line(elapsed: f64, event: &str) -> String {
         format!(r#"{{"version":1,"time":"2026-01-01T00:00:00.000Z","elapsed":{elapsed},{event}}}"#)
+    }
+
+    #[test]
+    fn what_failed_is_named_in_one_order() {
+        let failed = |unit: &str| {
+            let event = r#""event":"unit-finished","seconds":0,"outcome":"failed""#;
+            line(1.0, &format!(r#"{event},"unit":"{unit}""#))
+        };
+        for began in [["a", "b"], ["b", "a"]] {
+            let run = RunRecord::read(&began.map(failed).join("\n"));
+            let names: Vec<&str> = run.failed().map(|unit| unit.name.as_str()).collect();
+            assert_eq!(names, ["a", "b"]);
+        }
     }
 
     #[test]
