@@ -18,6 +18,7 @@ mod own_container;
 mod parcel;
 mod ping;
 mod pipe;
+mod probe;
 mod program;
 mod raw;
 mod results;

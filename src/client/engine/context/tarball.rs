@@ -1,0 +1,92 @@
+//! A build context as a stream: a tar archive that is never whole in memory or on disk.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use futures_util::Stream;
+
+use super::{Context, OUTSIDE_DOCKERFILE, cannot_read, is_special};
+use crate::client::engine::pipe;
+
+impl Context {
+    /// Returns the archive as a stream; a file that cannot be read ends it with an error.
+    ///
+    /// A thread of its own reads the files, only as fast as the stream is consumed, and ends when
+    /// the stream is dropped.
+    pub fn stream(
+        self: Arc<Self>,
+    ) -> impl Stream<Item = io::Result<bytes::Bytes>> + Send + 'static {
+        pipe::written(move |writer| self.write(writer))
+    }
+
+    pub(super) fn write(&self, writer: impl Write) -> io::Result<()> {
+        let mut archive = tar::Builder::new(writer);
+        archive.follow_symlinks(false);
+        // The engine needs the Dockerfile even where it is ignored.
+        self.visit(Some(Path::new(&self.name)), |path, relative| {
+            append(&mut archive, path, relative).map_err(|error| cannot_read(path, &error))
+        })?;
+        if self.name == OUTSIDE_DOCKERFILE {
+            append(
+                &mut archive,
+                &self.dockerfile,
+                Path::new(OUTSIDE_DOCKERFILE),
+            )?;
+        }
+        archive.into_inner()?.flush()
+    }
+}
+
+/// Appends one file, folder or link: its mode and time are kept, its owner becomes root, as with
+/// `docker build`.
+fn append(archive: &mut tar::Builder<impl Write>, path: &Path, name: &Path) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(path)?;
+    let kind = metadata.file_type();
+    if is_special(kind) {
+        return Ok(());
+    }
+    let mut header = tar::Header::new_gnu();
+    header.set_metadata(&metadata);
+    header.set_uid(0);
+    header.set_gid(0);
+    if kind.is_symlink() {
+        header.set_size(0);
+        return archive.append_link(&mut header, name, fs::read_link(path)?);
+    }
+    if kind.is_dir() {
+        header.set_size(0);
+        return archive.append_data(&mut header, name, io::empty());
+    }
+    let file = File::open(path)?;
+    let size = metadata.len();
+    header.set_size(size);
+    archive.append_data(&mut header, name, Exactly { file, left: size })
+}
+
+/// Reads exactly so many bytes, as an archive's entry must have the length that its header says.
+pub(in crate::client::engine) struct Exactly {
+    pub(in crate::client::engine) file: File,
+    pub(in crate::client::engine) left: u64,
+}
+
+impl Read for Exactly {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let wanted = buffer
+            .len()
+            .min(usize::try_from(self.left).unwrap_or(usize::MAX));
+        if wanted == 0 {
+            return Ok(0);
+        }
+        let read = self.file.read(&mut buffer[..wanted])?;
+        if read == 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "it became shorter while it was read",
+            ));
+        }
+        self.left -= read as u64;
+        Ok(read)
+    }
+}

@@ -1,0 +1,125 @@
+//! Whether the engine sees the files of this machine.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use bollard::models::{ContainerCreateBody, HostConfig, Mount, MountType};
+
+use super::archive::nonce;
+use super::{Engine, EngineError, Sees};
+
+/// What the names of files begin with that the engine may see; before they are locked, and then.
+const UNLOCKED: &str = "unseen-";
+const LOCKED: &str = "seen-";
+
+/// A file that is there for the engine to see, and is removed with this. It is locked, so that one whose process was
+/// killed is known.
+struct Probe {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Probe {
+    /// Makes a file in a folder, and removes what killed processes left there.
+    fn make(folder: &Path) -> Option<Self> {
+        for entry in fs::read_dir(folder).ok()?.flatten() {
+            let is_probe = entry.file_name().to_string_lossy().starts_with(LOCKED);
+            if is_probe && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
+                _ = fs::remove_file(entry.path());
+            }
+        }
+        let name = nonce();
+        let unlocked = folder.join(format!("{UNLOCKED}{name}"));
+        let path = folder.join(format!("{LOCKED}{name}"));
+        let lock = File::create_new(&unlocked).ok()?;
+        let placed = match lock.try_lock() {
+            Ok(()) => fs::rename(&unlocked, &path),
+            // A file system without locks.
+            Err(_) => Err(std::io::ErrorKind::Unsupported.into()),
+        };
+        match placed {
+            Ok(()) => Some(Self { path, _lock: lock }),
+            Err(_) => {
+                _ = fs::remove_file(&unlocked);
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        _ = fs::remove_file(&self.path);
+    }
+}
+
+impl Engine {
+    /// Tells whether the engine sees a folder of this machine, which has to exist: one request, which leaves
+    /// nothing behind.
+    ///
+    /// It is asked for a container that mounts a file made just now, of an image that does not exist: it
+    /// refuses the one or the other.
+    pub async fn sees(&self, folder: &Path) -> bool {
+        let assumed = !self.way.is_another_machine();
+        match self.sees {
+            Sees::Everything => return true,
+            Sees::Nothing => return false,
+            // It looks for the image first.
+            Sees::Unknown if self.is_podman => return assumed,
+            Sees::Unknown => {}
+        }
+        let Some(probe) = Probe::make(folder) else {
+            return assumed;
+        };
+        let mount = Mount {
+            typ: Some(MountType::BIND),
+            source: Some(probe.path.display().to_string()),
+            target: Some("/seen".to_owned()),
+            read_only: Some(true),
+            ..Default::default()
+        };
+        let body = ContainerCreateBody {
+            image: Some(format!("x-platform-seen-{}:none", nonce())),
+            host_config: Some(HostConfig {
+                mounts: Some(vec![mount]),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let options = None::<bollard::query_parameters::CreateContainerOptions>;
+        let created = self.docker.create_container(options, body).await;
+        drop(probe);
+        match created.map_err(|error| EngineError::new("look", error)) {
+            Err(EngineError::Refused {
+                status: Some(404), ..
+            }) => true,
+            Err(EngineError::Refused { message, .. }) if message.contains("does not exist") => {
+                false
+            }
+            _ => assumed,
+        }
+    }
+
+    /// Tells whether the caller says that the engine does not see this machine.
+    pub fn is_said_to_be_remote(&self) -> bool {
+        self.sees == Sees::Nothing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_of_a_killed_process_is_removed_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("seen-left"), "").unwrap();
+        fs::write(folder.path().join("notes"), "").unwrap();
+        let one = Probe::make(folder.path()).unwrap();
+        let other = Probe::make(folder.path()).unwrap();
+        assert!(one.path.exists() && other.path.exists());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+        drop((one, other));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}
