@@ -48,7 +48,8 @@ pub fn git_url(bytes: &[u8]) {
         }
     }
     if let Ok(commit) = text.parse::<CommitId>() {
-        assert_eq!(commit.to_string(), text);
+        assert!(commit.to_string().eq_ignore_ascii_case(text));
+        assert_eq!(commit.to_string().parse(), Ok(commit));
     }
 }
 

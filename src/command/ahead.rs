@@ -134,15 +134,20 @@ impl Kept {
 /// Keeps what the references of services stand for, but for one that was asked for in place of the manifest's: it is
 /// seldom asked for again. Where xp has no folder yet, only to look makes none.
 pub fn keep(
-    layout: &Layout,
+    session: &Session,
     sources: &BTreeMap<ServiceName, ServiceSource>,
     client: &RegistryClient,
 ) {
+    let (layout, manifest) = (&session.layout, &session.manifest);
     if !layout.root().is_dir() {
         return;
     }
     let mut kept = Kept::read(layout);
     let before = kept.text();
+    let service = |name: &String| name.parse::<ServiceName>().ok();
+    let is_there =
+        |name: &String| service(name).is_some_and(|it| manifest.services.contains_key(&it));
+    kept.services.retain(|name, _| is_there(name));
     for (service, source) in sources {
         if source.origin == Origin::Manifest && source.local.is_none() {
             let source = KeptSource {

@@ -271,7 +271,7 @@ pub async fn inventory(
     let unlabelled = draft.unlabelled(&inventory);
     inventory.labels = inspect::labels(registry, &session.layout, unlabelled).await;
     session.events.emit(Event::StageFinished);
-    ahead::keep(&session.layout, &resolved.sources, registry);
+    ahead::keep(session, &resolved.sources, registry);
     Ok(inventory)
 }
 

@@ -97,6 +97,13 @@ const PUSHES: &[Passing] = &[
         "the engine tries again",
     )),
     long(passing(
+        "a slow server",
+        "PUT",
+        "/manifests/",
+        || Reply::Broken(Fault::Slow),
+        "",
+    )),
+    long(passing(
         "a failing end",
         "PUT",
         "/blobs/",
@@ -140,6 +147,13 @@ const PULLS: &[Passing] = &[
         "/manifests/",
         || Reply::Broken(Fault::Truncated),
         "EOF",
+    )),
+    long(passing(
+        "a slow server",
+        "GET",
+        "/blobs/",
+        || Reply::Broken(Fault::Slow),
+        "",
     )),
     long(passing(
         "a wrong configuration",
@@ -331,7 +345,21 @@ fn a_push_that_cannot_be_is_an_error(t: &Context) {
         || refusal(401, "UNAUTHORIZED"),
         "",
     );
-    static LASTING: [(Passing, &str); 2] = [(FAILS, "503"), (EXPIRES, "unauthorized")];
+    const LEADS_BACK: Passing = passing(
+        "redirects in a circle",
+        "PUT",
+        "/manifests/",
+        || {
+            let back = ("Location", "?again".to_owned());
+            Reply::Answer(307, vec![back], String::new())
+        },
+        "",
+    );
+    static LASTING: [(Passing, &str); 3] = [
+        (FAILS, "503"),
+        (EXPIRES, "unauthorized"),
+        (LEADS_BACK, "redirect"),
+    ];
     let (gateway, failing) = gateway(t);
     let repository = small::repository(t, "zbackend");
     small::platform(t, gateway.host(), &[("zbackend", &repository)]);

@@ -157,4 +157,15 @@ fn images_are_asked_for_while_remotes_are(t: &Context) {
         build(&[]).stdout_contains("skipped");
         assert!(std::fs::read_to_string(&kept).is_ok_and(|it| it.contains(&repository.head())));
     }
+
+    // What the manifest no longer has is forgotten.
+    let service = small::service(t, "zfrontend", &url, "", "");
+    small::manifest(t, gateway.host(), &service);
+    awaited.store(0, Ordering::SeqCst);
+    build(&[]).stdout_contains("zfrontend");
+    let text = std::fs::read_to_string(&kept).expect("a file of xp's own");
+    assert!(
+        text.contains("zfrontend") && !text.contains("zbackend"),
+        "{text}"
+    );
 }
