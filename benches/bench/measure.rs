@@ -62,9 +62,10 @@ impl Measured {
         median(self.costs.iter().map(|cost| cost.time))
     }
 
-    /// Returns the most memory of all runs, in KiB.
-    pub fn peak(&self) -> u64 {
-        self.costs.iter().map(|cost| cost.peak).max().unwrap_or(0)
+    /// Returns the most memory of all runs, in KiB; none where they were over before one could look.
+    pub fn peak(&self) -> Option<u64> {
+        let most = self.costs.iter().map(|cost| cost.peak).max();
+        most.filter(|_| self.time() > LOOK)
     }
 
     /// Returns the median of something that is counted.

@@ -66,7 +66,7 @@ impl Table {
                 it.count(|cost| cost.connections).to_string(),
                 bytes(it.count(|cost| cost.bytes)),
                 it.programs.map_or_else(dash, |count| count.to_string()),
-                bytes(it.peak() * 1024),
+                it.peak().map_or_else(dash, |peak| bytes(peak * 1024)),
             ]
         });
         Self {

@@ -1,5 +1,6 @@
 //! Names that a manifest gives: of services, builders and environments.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -16,6 +17,11 @@ pub struct ServiceName(String);
 impl ServiceName {
     /// The longest a name may be, in characters.
     pub const MAX_LENGTH: usize = 63;
+
+    /// Returns the one of that name.
+    pub(super) fn find<'s>(services: &'s BTreeSet<Self>, name: &str) -> Option<&'s Self> {
+        services.get(&name.parse().ok()?)
+    }
 
     /// Returns the name as text.
     pub fn as_str(&self) -> &str {

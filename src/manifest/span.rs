@@ -23,8 +23,46 @@ impl Span {
     pub fn line_and_column(self, text: &str) -> (usize, usize) {
         let before = text.get(..self.start).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        // By bytes, which is many times quicker: a large manifest asks for the line of each script.
         let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
         (line, before[line_start..].chars().count() + 1)
+    }
+}
+
+/// Where the lines of a text end: who asks for the line of each script need not count them each time.
+pub(crate) struct Lines {
+    ends: Vec<usize>,
+}
+
+impl Lines {
+    pub fn new(text: &str) -> Self {
+        let ends = text.match_indices('\n').map(|(end, _)| end);
+        Self {
+            ends: ends.collect(),
+        }
+    }
+
+    /// Returns the line in which a range begins, from one.
+    pub fn of(&self, span: Span) -> usize {
+        self.ends.partition_point(|end| *end < span.start) + 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_the_same_whoever_counts() {
+        for text in ["", "a", "\n", "ä\n\nb\r\nc", "a\nb\n"] {
+            let lines = Lines::new(text);
+            for (start, _) in text.char_indices().chain([(text.len(), ' ')]) {
+                let span = Span::new(start, start);
+                assert_eq!(
+                    lines.of(span),
+                    span.line_and_column(text).0,
+                    "{text:?} {start}"
+                );
+            }
+        }
     }
 }

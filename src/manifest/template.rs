@@ -1,5 +1,6 @@
 //! Texts with `${{ … }}` placeholders.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::error::Problem;
@@ -95,7 +96,7 @@ impl Template {
         text: &str,
         span: Span,
         document: &str,
-        services: &[ServiceName],
+        services: &BTreeSet<ServiceName>,
     ) -> Result<Self, Vec<Problem>> {
         let mut parts = Vec::new();
         let mut problems = Vec::new();
@@ -145,7 +146,7 @@ impl fmt::Display for Template {
 fn placeholder(
     name: &str,
     place: Span,
-    services: &[ServiceName],
+    services: &BTreeSet<ServiceName>,
 ) -> Result<Placeholder, Box<Problem>> {
     match name {
         "service.name" => return Ok(Placeholder::ServiceName),
@@ -166,7 +167,7 @@ fn placeholder(
         && matches!(property, "image" | "commit")
     {
         let names = || services.iter().map(ServiceName::as_str);
-        return match services.iter().find(|name| name.as_str() == service) {
+        return match ServiceName::find(services, service) {
             Some(name) if property == "image" => Ok(Placeholder::ImageOf(name.clone())),
             Some(name) => Ok(Placeholder::CommitOf(name.clone())),
             None => {
@@ -230,6 +231,7 @@ mod tests {
 
     fn parse(text: &str) -> Result<Template, Vec<Problem>> {
         let services = ["zfrontend", "a.b"].map(|name| name.parse().unwrap());
+        let services = BTreeSet::from(services);
         Template::parse(text, Span::new(0, text.len()), text, &services)
     }
 

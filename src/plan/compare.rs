@@ -137,8 +137,13 @@ impl Draft<'_> {
         recipe: Option<&Recipe>,
         inventory: &Inventory,
     ) -> Comparison {
+        let today = recipe.map(ToString::to_string);
         let standing = |labels: Option<&Labels>| {
             let label = labels.and_then(|labels| labels.get(LABEL_RECIPE));
+            // Most images are what they would be built from today, which is told without reading the label.
+            if today.is_some() && label == today.as_ref() {
+                return Sighting::Found(same_inputs(candidate, labels));
+            }
             let earlier = label.and_then(|label| label.parse::<Recipe>().ok());
             let of_working_copy = earlier.is_some_and(|earlier| earlier.is_of_working_copy());
             if of_working_copy && !candidate.is_local {
@@ -154,10 +159,7 @@ impl Draft<'_> {
             };
             let ignored = (!self.options.test).then_some(TESTS);
             match Standing::of(label.map(String::as_str), &recipe, ignored) {
-                // Somebody gave the commit's tag to another image of the service.
-                Ok(Standing::Verified) if is_of_another_commit(candidate, labels) => {
-                    Sighting::Found(Standing::Stale(vec![Change::of_commit()]))
-                }
+                Ok(Standing::Verified) => Sighting::Found(same_inputs(candidate, labels)),
                 Ok(standing) => Sighting::Found(standing),
                 Err(invalid) => Sighting::Damaged(invalid),
             }
@@ -169,7 +171,7 @@ impl Draft<'_> {
             Some(Presence::Unknown(refusal)) => Sighting::Unknown(refusal.clone()),
             Some(Presence::Present(digest)) => {
                 found = Some(digest.clone());
-                match (registry_labels(candidate, inventory), recipe) {
+                match (labels_of(candidate, digest, inventory), recipe) {
                     (_, None) => standing(None),
                     (Some(Ok(labels)), _) => standing(Some(labels)),
                     (Some(Err(refusal)), _) => Sighting::Unknown(refusal.clone()),
@@ -228,10 +230,14 @@ impl Sighting {
     }
 }
 
-/// Tells whether an image with a recipe names another commit than that of its tag.
-fn is_of_another_commit(candidate: &Candidate<'_>, labels: Option<&Labels>) -> bool {
+/// Returns how an image stands whose recipe is today's: somebody may have given the commit's tag to the image of
+/// another commit, which its labels tell.
+fn same_inputs(candidate: &Candidate<'_>, labels: Option<&Labels>) -> Standing {
     let revision = labels.and_then(|labels| labels.get(LABEL_REVISION));
-    revision.is_some_and(|revision| *revision != candidate.source.commit.to_string())
+    match revision.is_some_and(|revision| *revision != candidate.source.commit.to_string()) {
+        true => Standing::Stale(vec![Change::of_commit()]),
+        false => Standing::Verified,
+    }
 }
 
 /// Returns the labels of the registry's image, or why they cannot be had; none where nobody asked.
@@ -242,6 +248,14 @@ pub(super) fn registry_labels<'i>(
     let Some(Presence::Present(digest)) = inventory.registry.get(&candidate.image) else {
         return None;
     };
+    labels_of(candidate, digest, inventory)
+}
+
+fn labels_of<'i>(
+    candidate: &Candidate<'_>,
+    digest: &Digest,
+    inventory: &'i Inventory,
+) -> Option<Result<&'i Labels, &'i Refusal>> {
     let by_digest = candidate.image.repository().with_digest(digest.clone());
     let in_engine = inventory.in_engine(&by_digest);
     in_engine

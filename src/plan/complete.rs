@@ -1,6 +1,6 @@
 //! From decisions to steps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::builder::external_plan;
 use super::decide::{Decided, builder_unit};
@@ -44,18 +44,24 @@ impl Decided<'_> {
             };
             plan.units.push(unit_plan);
         }
+        plan.units.reserve(self.draft.candidates.len());
+        let mut working: HashSet<Unit> = plan.work().map(|it| it.unit.clone()).collect();
         for candidate in &self.draft.candidates {
-            if let Some(unit_plan) = self.service_plan(candidate, &plan, layout)? {
+            if let Some(unit_plan) = self.service_plan(candidate, &working, layout)? {
+                if !unit_plan.steps.is_empty() {
+                    working.insert(unit_plan.unit.clone());
+                }
                 plan.units.push(unit_plan);
             }
         }
         Ok(plan)
     }
 
+    /// Plans a service; `working` are the units before it that have something to do.
     fn service_plan(
         &self,
         candidate: &Candidate<'_>,
-        before: &Plan,
+        working: &HashSet<Unit>,
         layout: &Layout,
     ) -> Result<Option<UnitPlan>, ManifestError> {
         let service = candidate.service;
@@ -98,8 +104,7 @@ impl Decided<'_> {
             });
         }
         // What has no steps is in place already: nothing waits for it.
-        let waits_for = |unit: &Unit| before.work().any(|planned| planned.unit == *unit);
-        needed.retain(waits_for);
+        needed.retain(|unit| working.contains(unit));
         Ok(Some(UnitPlan {
             unit: Unit::Service(service.name.clone()),
             commit: Some(candidate.source.commit),

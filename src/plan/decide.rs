@@ -127,13 +127,13 @@ impl<'a> Draft<'a> {
     ///
     /// A registry that does not answer keeps nobody from building in place: nothing of that gets there.
     fn known(&self, inventory: &Inventory) -> Result<(), UnknownImages> {
-        let mut asked = inventory.registry.clone();
-        for candidate in &self.candidates {
-            if candidate.source.local.is_some() {
-                asked.remove(&candidate.image);
-            }
-        }
-        UnknownImages::check(&asked)
+        let local = self
+            .candidates
+            .iter()
+            .filter(|candidate| candidate.source.local.is_some());
+        let local: BTreeSet<&ImageReference> = local.map(|candidate| &candidate.image).collect();
+        let asked = inventory.registry.iter();
+        UnknownImages::check(asked.filter(|(image, _)| !local.contains(image)))
     }
 
     /// Chooses by what exists, and what it was built from.
@@ -253,10 +253,7 @@ impl<'a> Draft<'a> {
         inventory: &Inventory,
     ) -> Verdict {
         let registry = candidate.image.repository().registry();
-        let in_registry = match inventory.registry.get(&candidate.image) {
-            Some(Presence::Present(digest)) => Some(digest),
-            _ => None,
-        };
+        let in_registry = comparison.digest.as_ref();
         let in_engine = match comparison.engine {
             // No name of the commit's image belongs to it.
             Sighting::OfWorkingCopy => None,

@@ -37,6 +37,8 @@ pub struct Draft<'a> {
     images: BTreeMap<&'a ServiceName, ServiceImage>,
     /// Each after those that it needs.
     pub(super) candidates: Vec<Candidate<'a>>,
+    /// The working copies that are built in place.
+    in_place: BTreeSet<&'a Path>,
 }
 
 impl<'a> Draft<'a> {
@@ -91,7 +93,7 @@ impl<'a> Draft<'a> {
         }
         let concerned = manifest.closure(selected);
         let order = manifest.order().into_iter();
-        let candidates = order
+        let candidates: Vec<Candidate<'a>> = order
             .filter(|name| concerned.contains(*name))
             .filter_map(|name| {
                 let ServiceImage {
@@ -111,6 +113,11 @@ impl<'a> Draft<'a> {
             })
             .collect();
         images.retain(|name, _| concerned.contains(*name));
+        let in_place = candidates
+            .iter()
+            .filter(|candidate| candidate.source.local.is_some())
+            .map(|candidate| candidate.service.dir.as_path())
+            .collect();
         Self {
             manifest,
             options,
@@ -118,6 +125,7 @@ impl<'a> Draft<'a> {
             env,
             images,
             candidates,
+            in_place,
         }
     }
 
@@ -186,9 +194,7 @@ impl<'a> Draft<'a> {
 
     /// Tells whether a working copy is built in place, perhaps for another service of its repository.
     pub(super) fn is_built_in_place(&self, dir: &Path) -> bool {
-        self.candidates
-            .iter()
-            .any(|candidate| candidate.source.local.is_some() && candidate.service.dir == dir)
+        self.in_place.contains(dir)
     }
 
     /// Renders a template of the manifest for a service.

@@ -74,7 +74,9 @@ impl UnknownImages {
     /// # Errors
     ///
     /// Where a registry could not tell whether it has an image.
-    pub fn check(registry: &BTreeMap<ImageReference, Presence>) -> Result<(), Self> {
+    pub fn check<'i>(
+        registry: impl IntoIterator<Item = (&'i ImageReference, &'i Presence)>,
+    ) -> Result<(), Self> {
         let mut unknown: BTreeMap<Refusal, Vec<ImageReference>> = BTreeMap::new();
         for (image, presence) in registry {
             if let Presence::Unknown(refusal) = presence {

@@ -66,6 +66,9 @@ impl Inventory {
             return self.engine.get(&format!("{name}:latest"));
         }
         let found = self.engine.get(name);
+        if short.is_none() && image.repository().registry().is_some() {
+            return found;
+        }
         // Podman writes the default registry out, and calls what it built itself `localhost/…`.
         found.or_else(|| {
             let hub = if name.contains('/') {

@@ -20,7 +20,7 @@ pub type Folders = BTreeMap<Unit, FolderBuilder>;
 
 /// One input of a build. Its name is the key of the manifest that sets it.
 pub(super) struct Input<'a> {
-    pub name: String,
+    pub name: Cow<'static, str>,
     pub value: InputValue<'a>,
 }
 
@@ -37,7 +37,7 @@ pub(super) enum InputValue<'a> {
 }
 
 impl<'a> Input<'a> {
-    fn text(name: impl Into<String>, value: impl Into<Cow<'a, str>>) -> Self {
+    fn text(name: impl Into<Cow<'static, str>>, value: impl Into<Cow<'a, str>>) -> Self {
         Self {
             name: name.into(),
             value: InputValue::Text(value.into()),
@@ -46,13 +46,13 @@ impl<'a> Input<'a> {
 
     pub fn add_to(&self, recipe: &mut Recipe) {
         match &self.value {
-            InputValue::Text(text) => recipe.add(&self.name, text),
-            InputValue::Rendered(text, _) => recipe.add(&self.name, text),
-            InputValue::Content(_, content) => recipe.add(&self.name, &content.to_string()),
+            InputValue::Text(text) => recipe.add(self.name.clone(), text),
+            InputValue::Rendered(text, _) => recipe.add(self.name.clone(), text),
+            InputValue::Content(_, content) => recipe.add(self.name.clone(), &content.to_string()),
             InputValue::Needed(tag, needed) => {
-                recipe.add(&self.name, &format!("{tag} {needed}"));
+                recipe.add(self.name.clone(), &format!("{tag} {needed}"));
             }
-            InputValue::List(items) => recipe.add_list(&self.name, items.iter().copied()),
+            InputValue::List(items) => recipe.add_list(self.name.clone(), items.iter().copied()),
         }
     }
 }
@@ -112,7 +112,7 @@ impl Draft<'_> {
         if !service.git.include.is_empty() {
             let items = service.git.include.iter().map(String::as_str).collect();
             inputs.push(Input {
-                name: "git.include".to_owned(),
+                name: "git.include".into(),
                 value: InputValue::List(items),
             });
         }
@@ -130,7 +130,7 @@ impl Draft<'_> {
             if !lines.is_empty() {
                 let text = |line: &'b ScriptLine| line.text.as_str();
                 inputs.push(Input {
-                    name: name.to_owned(),
+                    name: name.into(),
                     value: InputValue::List(lines.iter().map(text).collect()),
                 });
             }
@@ -146,7 +146,7 @@ impl Draft<'_> {
         // Of secrets only that they are there: an image holds none of them, so a new token makes no other.
         if !service.docker.secrets.is_empty() {
             inputs.push(Input {
-                name: "docker.secrets".to_owned(),
+                name: "docker.secrets".into(),
                 value: InputValue::List(
                     service.docker.secrets.keys().map(String::as_str).collect(),
                 ),
@@ -161,7 +161,7 @@ impl Draft<'_> {
                 continue;
             };
             inputs.push(Input {
-                name: format!("needs.{needed}"),
+                name: format!("needs.{needed}").into(),
                 value: InputValue::Needed(tag, recipe.clone()),
             });
         }
@@ -187,7 +187,7 @@ impl Draft<'_> {
             BuilderImage::Folder(name) => {
                 let folder = folders.get(&Unit::Builder(name.clone()));
                 inputs.extend(folder.map(|folder| Input {
-                    name: "dockerBuilder.image".to_owned(),
+                    name: "dockerBuilder.image".into(),
                     value: InputValue::Content(name, folder.content.clone()),
                 }));
             }
@@ -218,7 +218,7 @@ impl Draft<'_> {
     ) -> Result<Input<'b>, ManifestError> {
         let rendered = self.render_for_recipe(template, candidate)?;
         Ok(Input {
-            name,
+            name: name.into(),
             value: InputValue::Rendered(rendered, template),
         })
     }

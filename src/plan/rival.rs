@@ -55,7 +55,7 @@ mod tests {
     use super::*;
     use crate::plan::TESTS;
 
-    fn recipe(inputs: &[(&str, &str)]) -> Recipe {
+    fn recipe(inputs: &[(&'static str, &str)]) -> Recipe {
         let mut recipe = Recipe::default();
         for (name, value) in inputs {
             recipe.add(*name, value);

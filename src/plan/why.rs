@@ -90,7 +90,7 @@ impl Draft<'_> {
             let mut today = Recipe::default();
             input.add_to(&mut today);
             rows.push(Row {
-                name: input.name.clone(),
+                name: input.name.to_string(),
                 today: today.input(&input.name).map(ToString::to_string),
                 image: digest_of_image(&input.name),
                 from: self.place(candidate, input),
@@ -153,7 +153,7 @@ impl Draft<'_> {
 
     /// Returns where an input is said: a line of the manifest, a folder, a flag.
     fn place(&self, candidate: &Candidate<'_>, input: &Input<'_>) -> String {
-        let name = input.name.as_str();
+        let name = input.name.as_ref();
         if let Some(needed) = name.strip_prefix("needs.") {
             let needed = needed.parse().ok();
             let line = needed.and_then(|needed: ServiceName| {

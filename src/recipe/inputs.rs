@@ -1,10 +1,13 @@
 //! The recipe of an image: a digest for each input of its build.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::Value;
 use sha1::{Digest as _, Sha1};
 use thiserror::Error;
 
@@ -21,32 +24,51 @@ const DIGITS: usize = 10;
 /// The digest of one input: the first ten digits of a SHA-1.
 ///
 /// They are enough to tell that an input changed, and too few to prove what it was.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct InputDigest(String);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InputDigest([u8; DIGITS]);
 
 impl InputDigest {
     fn of(bytes: &[u8]) -> Self {
-        let hex = hex::encode(Sha1::digest(bytes));
-        Self(hex[..DIGITS].to_owned())
+        let mut digits = [b'0'; DIGITS];
+        let digest = Sha1::digest(bytes);
+        // Two digits a byte, so that it cannot fail.
+        _ = hex::encode_to_slice(&digest[..DIGITS / 2], &mut digits);
+        Self(digits)
     }
 
     /// Reads what [`InputDigest::as_str`] returns.
     pub fn parse(text: &str) -> Option<Self> {
         let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        (text.len() == DIGITS && text.bytes().all(is_digit)).then(|| Self(text.to_owned()))
+        let digits: [u8; DIGITS] = text.as_bytes().try_into().ok()?;
+        digits.into_iter().all(is_digit).then_some(Self(digits))
     }
 
     /// Returns the digits.
     pub fn as_str(&self) -> &str {
-        &self.0
+        str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for InputDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "InputDigest({self})")
     }
 }
 
 impl fmt::Display for InputDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
+        f.pad(self.as_str())
     }
 }
+
+impl Serialize for InputDigest {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// Most keys are the same in every recipe.
+type Inputs = BTreeMap<Cow<'static, str>, InputDigest>;
 
 /// The inputs of a build, by the key of the manifest that sets them, and a digest of each.
 ///
@@ -54,21 +76,21 @@ impl fmt::Display for InputDigest {
 /// inputs give equal labels.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recipe {
-    inputs: BTreeMap<String, InputDigest>,
+    /// Shared: a plan has the recipe of a service in several places.
+    inputs: Arc<Inputs>,
 }
 
 impl Recipe {
     /// Adds an input that is one text.
-    pub fn add(&mut self, name: impl Into<String>, value: &str) {
-        let digest = InputDigest::of(value.as_bytes());
-        self.inputs.insert(name.into(), digest);
+    pub fn add(&mut self, name: impl Into<Cow<'static, str>>, value: &str) {
+        self.insert(name.into(), InputDigest::of(value.as_bytes()));
     }
 
     /// Adds an input that is a list. The length of each item is part of what is hashed, so that no two
     /// lists are taken for the same.
     pub fn add_list<'a>(
         &mut self,
-        name: impl Into<String>,
+        name: impl Into<Cow<'static, str>>,
         values: impl IntoIterator<Item = &'a str>,
     ) {
         let mut bytes = Vec::new();
@@ -76,7 +98,11 @@ impl Recipe {
             bytes.extend((value.len() as u64).to_be_bytes());
             bytes.extend(value.as_bytes());
         }
-        self.inputs.insert(name.into(), InputDigest::of(&bytes));
+        self.insert(name.into(), InputDigest::of(&bytes));
+    }
+
+    fn insert(&mut self, name: Cow<'static, str>, digest: InputDigest) {
+        Arc::make_mut(&mut self.inputs).insert(name, digest);
     }
 
     /// Returns the recipe of the same build from a working copy, and not from a commit.
@@ -92,16 +118,16 @@ impl Recipe {
 
     /// Returns the recipe without one input.
     pub fn without(&self, name: &str) -> Self {
-        let mut inputs = self.inputs.clone();
-        inputs.remove(name);
-        Self { inputs }
+        let mut recipe = self.clone();
+        Arc::make_mut(&mut recipe.inputs).remove(name);
+        recipe
     }
 
     /// Returns the inputs by name.
     pub fn inputs(&self) -> impl Iterator<Item = (&str, &InputDigest)> {
         self.inputs
             .iter()
-            .map(|(name, digest)| (name.as_str(), digest))
+            .map(|(name, digest)| (name.as_ref(), digest))
     }
 
     /// Returns the digest of an input.
@@ -116,15 +142,16 @@ impl Recipe {
 
     /// Returns what changed since `earlier`, in the order of names.
     pub fn changes_since(&self, earlier: &Self) -> Vec<Change> {
-        let names: BTreeSet<&String> = self.inputs.keys().chain(earlier.inputs.keys()).collect();
-        let change = |name: &String| {
+        let names: BTreeSet<&Cow<'static, str>> =
+            self.inputs.keys().chain(earlier.inputs.keys()).collect();
+        let change = |name: &Cow<'static, str>| {
             let kind = match (earlier.inputs.get(name), self.inputs.get(name)) {
                 (Some(before), Some(now)) if before == now => return None,
                 (Some(_), Some(_)) => ChangeKind::Changed,
                 (None, _) => ChangeKind::Added,
                 (_, None) => ChangeKind::Removed,
             };
-            let name = name.clone();
+            let name = name.to_string();
             Some(Change { name, kind })
         };
         names.into_iter().filter_map(change).collect()
@@ -133,13 +160,19 @@ impl Recipe {
 
 impl fmt::Display for Recipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let inputs: Map<String, Value> = self
-            .inputs
-            .iter()
-            .map(|(name, digest)| (name.clone(), json!(digest.0)))
-            .collect();
-        write!(f, "{}", json!({ "version": VERSION, "inputs": inputs }))
+        let label = Label {
+            version: VERSION,
+            inputs: &self.inputs,
+        };
+        f.write_str(&serde_json::to_string(&label).map_err(|_| fmt::Error)?)
     }
+}
+
+/// What a label holds.
+#[derive(Serialize)]
+struct Label<'r> {
+    version: u64,
+    inputs: &'r Inputs,
 }
 
 impl FromStr for Recipe {
@@ -162,9 +195,11 @@ impl FromStr for Recipe {
             let digest = digest.as_str().and_then(InputDigest::parse);
             let digest = digest
                 .ok_or_else(|| garbage(&format!("the digest of `{}` is none", shown(name))))?;
-            inputs.insert(name.clone(), digest);
+            inputs.insert(name.clone().into(), digest);
         }
-        Ok(Self { inputs })
+        Ok(Self {
+            inputs: Arc::new(inputs),
+        })
     }
 }
 
@@ -273,7 +308,7 @@ impl Standing {
 mod tests {
     use super::*;
 
-    fn recipe(inputs: &[(&str, &str)]) -> Recipe {
+    fn recipe(inputs: &[(&'static str, &str)]) -> Recipe {
         let mut recipe = Recipe::default();
         for (name, value) in inputs {
             recipe.add(*name, value);

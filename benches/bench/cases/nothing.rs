@@ -126,7 +126,7 @@ fn targets(at_50_ms: &[(usize, Vec<Measured>)]) -> Vec<Target> {
     }
     let peak = at_50_ms
         .iter()
-        .map(|(_, measured)| measured[0].peak())
+        .filter_map(|(_, measured)| measured[0].peak())
         .max();
     #[expect(clippy::cast_precision_loss, reason = "KiB of a process")]
     let peak = peak.unwrap_or(0) as f64 / 1024.0;

@@ -3,10 +3,12 @@
 //! There is one source of truth for the keys of a mapping: those that are asked for by
 //! [`Fields::take`]. A test compares them with the JSON Schema.
 
+use std::collections::BTreeSet;
+
 use super::super::error::Problem;
 use super::super::name::ServiceName;
 use super::super::node::{Entry, Kind, Node};
-use super::super::span::Span;
+use super::super::span::{Lines, Span};
 use super::super::suggest;
 use super::super::template::Template;
 
@@ -14,23 +16,26 @@ use super::super::template::Template;
 pub(crate) struct Context<'d> {
     /// The manifest's text.
     pub text: &'d str,
+    /// Its lines.
+    pub lines: Lines,
     /// The names of all services, for placeholders and `needs`.
-    pub services: Vec<ServiceName>,
+    pub services: BTreeSet<ServiceName>,
     /// What was found wrong.
     pub problems: Vec<Problem>,
     /// Path and name of each key that was asked for.
     #[cfg(test)]
-    pub known: std::collections::BTreeSet<String>,
+    pub known: BTreeSet<String>,
 }
 
 impl<'d> Context<'d> {
     pub fn new(text: &'d str, problems: Vec<Problem>) -> Self {
         Self {
             text,
-            services: Vec::new(),
+            lines: Lines::new(text),
+            services: BTreeSet::new(),
             problems,
             #[cfg(test)]
-            known: std::collections::BTreeSet::new(),
+            known: BTreeSet::new(),
         }
     }
 

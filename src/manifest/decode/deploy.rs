@@ -86,7 +86,7 @@ fn git(cx: &mut Context, value: &Value) -> Option<KustomizeFiles> {
 fn images(cx: &mut Context, value: &Value) -> BTreeMap<ServiceName, String> {
     let mut images = BTreeMap::new();
     for (entry, value) in value.entries(cx) {
-        let service = cx.services.iter().find(|it| it.as_str() == entry.key);
+        let service = ServiceName::find(&cx.services, &entry.key);
         let Some(service) = service.cloned() else {
             let names = cx.services.iter().map(ServiceName::as_str);
             let hint = suggest::hint(&entry.key, "the services", names);

@@ -340,10 +340,9 @@ fn script(cx: &mut Context, value: &Value) -> Vec<ScriptLine> {
             );
             continue;
         }
-        let (line, _) = text.span.line_and_column(cx.text);
         lines.push(ScriptLine {
             text: text.text.to_owned(),
-            line,
+            line: cx.lines.of(text.span),
         });
     }
     lines
@@ -357,11 +356,7 @@ fn explicit_needs(
 ) {
     for item in value.items(cx) {
         let Some(text) = item.text(cx) else { continue };
-        match cx
-            .services
-            .iter()
-            .find(|service| service.as_str() == text.text)
-        {
+        match ServiceName::find(&cx.services, text.text) {
             Some(service) if Some(service) == name => {
                 cx.report(Problem::at(
                     text.span,
