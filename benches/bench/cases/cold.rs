@@ -14,7 +14,7 @@ use crate::world::World;
 /// Measures it for 50 small services.
 pub fn run(world: &World) -> Case {
     let count = world.size().of(2, 10, 50);
-    let rounds = world.size().of(1, 2, 5);
+    let rounds = world.size().of(1, 2, 3);
     let platform = Platform::new(world, "cold", count, true);
     // What each turn starts from: new commits, so that no cache knows them, and an empty folder. The
     // images' names are new as well.

@@ -15,7 +15,7 @@ const FILE: usize = 4 << 20;
 /// Measures it for 1 GiB.
 pub fn run(world: &World) -> Case {
     let files = world.size().of(2, 64, 256);
-    let rounds = world.size().of(1, 2, 5);
+    let rounds = world.size().of(1, 2, 3);
     let folder = world.part("context");
     let repository = folder.join("s.git");
     make_bare(world, &repository);
