@@ -5,13 +5,16 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use super::Context;
+use bytes::Bytes;
+
 use super::bases::registries;
 use super::publish::{credentials_of, tag_engine};
 use super::secrets;
 use super::state::UnitState;
 use super::stop::{StepError, Stop};
+use super::{Context, again};
 use crate::client::engine::ImageBuild;
+use crate::client::retry::Trouble;
 use crate::event::{Event, Phase, Unit};
 use crate::plan::ImageStep;
 use crate::recipe::LABEL_CREATED;
@@ -34,23 +37,27 @@ pub async fn build(
     if let Some(time) = step.commit_time.or(state.commit_time) {
         labels.insert(LABEL_CREATED.to_owned(), rfc3339(time));
     }
+    let registries = registries(&dockerfile(&step.dockerfile), &step.args);
     let mut credentials = HashMap::new();
-    for registry in registries(&dockerfile(&step.dockerfile), &step.args) {
-        if let Some(found) = credentials_of(context, &registry).await? {
-            credentials.insert(registry, found);
+    for registry in &registries {
+        if let Some(found) = credentials_of(context, registry).await? {
+            credentials.insert(registry.clone(), found);
         }
     }
     secrets::warn(context, unit, step);
     let mountable = secrets::read(context, step)?;
     let mask = secrets::Mask::of(step);
-    let output = |bytes| {
-        let bytes = mask.bytes(bytes);
-        context.events.emit(Event::Output {
-            unit: unit.clone(),
-            phase: Phase::Image,
-            bytes,
-        });
+    let masked = mask.stream();
+    let show = |bytes: Bytes| {
+        if !bytes.is_empty() {
+            context.events.emit(Event::Output {
+                unit: unit.clone(),
+                phase: Phase::Image,
+                bytes,
+            });
+        }
     };
+    let output = |bytes| show(masked.push(bytes));
     let progress = |done| {
         context.events.emit(Event::Progress {
             unit: unit.clone(),
@@ -75,11 +82,23 @@ pub async fn build(
         secrets: mountable.secrets,
         ssh_agent: mountable.ssh_agent,
     };
-    context
-        .engine
-        .build(build, &output, &progress)
-        .await
-        .map_err(|error| StepError::from(error).masked(&mask))?;
+    let hosts: Vec<String> = registries.iter().map(ToString::to_string).collect();
+    let request = format!("the images that {name} is built on");
+    let mut attempts = context.transfers.begin(hosts.join(", "), request);
+    loop {
+        let built = context.engine.build(&build, &output, &progress).await;
+        show(masked.end());
+        let Err(error) = built else { break };
+        // What a Dockerfile does is its own matter: only what it starts from is asked for again.
+        let trouble = error
+            .base_may_come_later()
+            .then(|| Trouble::new(mask.text(error.to_string())));
+        match trouble.and_then(|it| attempts.after(it)) {
+            Some(retrying) => again::wait(context, unit, Phase::Image, retrying).await?,
+            None => return Err(StepError::from(error).masked(&mask).into()),
+        }
+    }
+    attempts.answered();
     tag_engine(context, name, further).await
 }
 

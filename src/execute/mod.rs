@@ -1,5 +1,6 @@
 //! Carries out the steps of a plan, and chooses nothing.
 
+mod again;
 mod bases;
 mod builder;
 mod by_hand;

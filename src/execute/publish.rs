@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use thiserror::Error;
 
-use super::Context;
 use super::rival::{LOOK, LOOK_AGAIN, adopt};
 use super::stop::{StepError, Stop};
+use super::{Context, again};
 use crate::client::engine::{EngineError, Watcher};
 use crate::client::registry::Credentials;
 use crate::client::retry::Trouble;
@@ -205,19 +205,7 @@ async fn transfer(
             }
             return Err(StepError::from(error).into());
         };
-        let wait = retrying.wait;
-        say(format!(
-            "{error}; trying again in {:.1}s ({} of {})\n",
-            wait.as_secs_f64(),
-            retrying.attempt,
-            retrying.attempts
-        ));
-        let unit = Some(unit.clone());
-        context.events.emit(Event::Retrying { unit, retrying });
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = context.cancel.cancelled() => return Err(Stop::Cancelled),
-        }
+        again::wait(context, unit, phase, retrying).await?;
     }
 }
 

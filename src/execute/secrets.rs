@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 
@@ -128,42 +129,67 @@ impl Mask {
             .fold(text, |text, value| text.replace(value, HIDDEN))
     }
 
-    /// Returns what was printed without the values.
-    pub fn bytes(&self, bytes: Bytes) -> Bytes {
-        let has = |value: &String| {
-            let mut windows = bytes.windows(value.len());
-            windows.any(|window| window == value.as_bytes())
-        };
-        if !self.values.iter().any(has) {
-            return bytes;
+    /// Returns what hides the values in what is printed piece by piece.
+    pub fn stream(&self) -> MaskedStream<'_> {
+        MaskedStream {
+            mask: self,
+            held: Mutex::default(),
         }
-        let mut shown = bytes.to_vec();
-        for value in &self.values {
-            shown = replaced(&shown, value.as_bytes());
-        }
-        shown.into()
     }
 }
 
 /// What stands in the place of a value.
 const HIDDEN: &str = "***";
 
-fn replaced(bytes: &[u8], value: &[u8]) -> Vec<u8> {
-    let mut shown = Vec::with_capacity(bytes.len());
-    let mut rest = bytes;
-    while let Some((first, others)) = rest.split_first() {
-        match rest.strip_prefix(value) {
-            Some(after) => {
-                shown.extend_from_slice(HIDDEN.as_bytes());
-                rest = after;
-            }
-            None => {
-                shown.push(*first);
-                rest = others;
-            }
+/// Hides values in an output of which each piece may end in the middle of one: so the end of a piece with which a
+/// value may begin is held back until more is known.
+pub struct MaskedStream<'m> {
+    mask: &'m Mask,
+    held: Mutex<Vec<u8>>,
+}
+
+impl MaskedStream<'_> {
+    /// Takes the next piece, and returns what may be shown now.
+    pub fn push(&self, piece: Bytes) -> Bytes {
+        if self.mask.values.is_empty() {
+            return piece;
         }
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.extend_from_slice(&piece);
+        let (shown, rest) = self.hide(&held, true);
+        *held = rest.to_vec();
+        shown.into()
     }
-    shown
+
+    /// Returns what was held back when nothing more comes.
+    pub fn end(&self) -> Bytes {
+        let held = std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner));
+        self.hide(&held, false).0.into()
+    }
+
+    /// Returns bytes without the values, and where more may come, the end with which one may begin.
+    fn hide<'b>(&self, bytes: &'b [u8], may_go_on: bool) -> (Vec<u8>, &'b [u8]) {
+        let values = || self.mask.values.iter().map(String::as_bytes);
+        let mut shown = Vec::with_capacity(bytes.len());
+        let mut rest = bytes;
+        while let Some((first, others)) = rest.split_first() {
+            let is_begun = |value: &[u8]| value.len() > rest.len() && value.starts_with(rest);
+            if may_go_on && values().any(is_begun) {
+                break;
+            }
+            rest = match values().find_map(|value| rest.strip_prefix(value)) {
+                Some(after) => {
+                    shown.extend_from_slice(HIDDEN.as_bytes());
+                    after
+                }
+                None => {
+                    shown.push(*first);
+                    others
+                }
+            };
+        }
+        (shown, rest)
+    }
 }
 
 /// Returns a secret, or why it is not there and what helps.
@@ -226,10 +252,21 @@ mod tests {
         let mask = Mask {
             values: vec!["abcd".to_owned(), "abc".to_owned()],
         };
-        let shown = mask.bytes(Bytes::from_static(b"abcabcd \xff abc-ab"));
-        assert_eq!(&shown[..], b"****** \xff ***-ab");
         assert_eq!(mask.text("x abcd".to_owned()), "x ***");
+        let printed = b"abcabcd \xff abc-ab abab";
+        // However it is cut.
+        for size in 1..=printed.len() {
+            let stream = mask.stream();
+            let mut shown = Vec::new();
+            for piece in printed.chunks(size) {
+                shown.extend_from_slice(&stream.push(Bytes::copy_from_slice(piece)));
+            }
+            shown.extend_from_slice(&stream.end());
+            assert_eq!(shown, b"****** \xff ***-ab abab", "{size}");
+        }
         let none = Mask { values: Vec::new() };
-        assert_eq!(&none.bytes(Bytes::from_static(b"abc"))[..], b"abc");
+        assert_eq!(none.stream().push(Bytes::from_static(b"abc")), "abc");
+        // What no value begins with is not held back.
+        assert_eq!(mask.stream().push(Bytes::from_static(b"x ab ")), "x ab ");
     }
 }

@@ -62,7 +62,7 @@ impl Engine {
     /// A context that cannot be read, or a build that fails: errors inside the stream included.
     pub async fn build(
         &self,
-        build: ImageBuild<'_>,
+        build: &ImageBuild<'_>,
         output: &(dyn Fn(Bytes) + Send + Sync),
         progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<(), EngineError> {
@@ -74,13 +74,13 @@ impl Engine {
             false => Sending::Archive,
         };
         let built = self
-            .build_once(&build, &context, sending, output, progress)
+            .build_once(build, &context, sending, output, progress)
             .await;
         match built {
             // What BuildKit reads file by file has names of UTF-8; an archive has any.
             Err(Failed::Context(error)) if error.kind() == io::ErrorKind::InvalidFilename => {
                 let sending = Sending::Archive;
-                self.build_once(&build, &context, sending, output, progress)
+                self.build_once(build, &context, sending, output, progress)
                     .await
             }
             built => built,

@@ -105,6 +105,11 @@ pub enum EngineError {
 }
 
 impl EngineError {
+    /// Tells whether an image build ended since an image that it starts from did not come, for a reason that may pass.
+    pub fn base_may_come_later(&self) -> bool {
+        matches!(self, Self::Refused { message, .. } if is_passing_in_build(message))
+    }
+
     /// Makes an error of one of the client library's, for something that was to be done.
     pub(super) fn new(action: impl Into<String>, error: bollard::errors::Error) -> Self {
         use bollard::errors::Error;
@@ -289,4 +294,78 @@ fn is_access(message: &str) -> bool {
     .iter()
     .any(|word| message.contains(word))
         && !message.contains("permission denied")
+}
+
+/// Tells whether a part of a message is such a status of HTTP with what the server calls it.
+fn is_passing_status(part: &str) -> bool {
+    let code = part.split_whitespace().next();
+    matches!(code, Some("429" | "500" | "502" | "503" | "504"))
+}
+
+/// Tells whether a build ended since a registry failed in a way that may pass: there is no other sign of it than
+/// the engine's words.
+fn is_passing_in_build(message: &str) -> bool {
+    let message = message.to_lowercase();
+    let has = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    // An instruction may print anything.
+    let is_instruction = has(&[
+        "executor failed running",
+        "did not complete successfully",
+        "returned a non-zero code",
+    ]);
+    let is_of_registry = has(&[
+        "failed to create llb definition",
+        "failed to resolve source metadata",
+        "failed to load metadata",
+        "failed to do request",
+        "failed to copy",
+        "failed to authorize",
+        "httpreadseeker",
+        "status code [",
+        "unexpected status code",
+        "received unexpected http status",
+        "error parsing http",
+        "toomanyrequests",
+        "get \"http",
+        "head \"http",
+    ]);
+    let passes = has(&[
+        "toomanyrequests",
+        "connection refused",
+        "connection reset",
+        "i/o timeout",
+        "handshake timeout",
+        "server misbehaving",
+        "temporary failure in name resolution",
+    ]) || message.ends_with("eof")
+        || message.split(": ").any(is_passing_status);
+    !is_instruction && is_of_registry && passes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_registry_fails_at_may_pass_and_what_an_instruction_does_may_not() {
+        for passing in [
+            "failed to solve with frontend dockerfile.v0: failed to create LLB definition: unexpected status code \
+             [manifests 1]: 503 Service Unavailable",
+            "failed to do request: Head \"https://r/v2/a/manifests/1\": dial tcp: connect: connection refused",
+            "received unexpected HTTP status: 502 Bad Gateway",
+            "pulling from host r failed with status code [manifests 1]: 503 Busy",
+            "toomanyrequests: slow down",
+            "Get \"https://r/v2/\": EOF",
+        ] {
+            assert!(is_passing_in_build(passing), "{passing}");
+        }
+        for lasting in [
+            "failed to create LLB definition: r/a:1: not found",
+            "executor failed running [/bin/sh -c curl x]: failed to do request: 503 Service Unavailable",
+            "The command '/bin/sh -c x: failed to copy: connection refused' returned a non-zero code: 1",
+            "dockerfile parse error line 1: unknown instruction: 503 Service Unavailable",
+        ] {
+            assert!(!is_passing_in_build(lasting), "{lasting}");
+        }
+    }
 }

@@ -10,6 +10,7 @@ use crate::case::Case;
 use crate::cases::small;
 use crate::context::Context;
 use crate::output::Output;
+use crate::repository::GitRepository;
 use crate::world::{Fault, Gateway, Reply};
 
 pub const CASES: &[Case] = cases![
@@ -18,11 +19,14 @@ pub const CASES: &[Case] = cases![
     a_push_that_hangs_ends,
     a_pull_that_hangs_ends,
     a_push_that_cannot_be_is_an_error,
+    what_an_image_is_built_on_is_waited_for,
+    what_an_image_is_built_on_may_not_come,
 ];
 
 /// A failure of a request of the engine's that passes after so many times.
 struct Passing {
     name: &'static str,
+    /// One or several.
     method: &'static str,
     path: &'static str,
     reply: fn() -> Reply,
@@ -209,7 +213,7 @@ fn gateway(t: &Context) -> (Gateway, Failing) {
         match &mut *told.lock().expect("not poisoned") {
             Some((it, left))
                 if *left > 0
-                    && incoming.method == it.method
+                    && it.method.split(' ').any(|method| incoming.method == method)
                     && incoming.path.contains(it.path)
                     && incoming.is_of_engine() =>
             {
@@ -376,4 +380,75 @@ fn a_push_that_cannot_be_is_an_error(t: &Context) {
     }
     *failing.lock().expect("not poisoned") = None;
     t.xp(["build"]).success().stdout_contains("pushed");
+}
+
+const BASES: &[Passing] = &[
+    passing(
+        "a failing server",
+        "HEAD GET",
+        "/manifests/",
+        || Reply::status(503),
+        "503",
+    ),
+    passing(
+        "a limited rate",
+        "HEAD GET",
+        "/manifests/",
+        || refusal(429, "TOOMANYREQUESTS"),
+        "trying again",
+    ),
+    long(passing(
+        "a reset",
+        "HEAD GET",
+        "/manifests/",
+        || Reply::Broken(Fault::Reset),
+        "trying again",
+    )),
+];
+
+/// Makes a service whose image is built on one that only the registry has.
+fn on_a_base(t: &Context, gateway: &Gateway) -> GitRepository {
+    let base = small::repository(t, "base");
+    small::platform(t, gateway.host(), &[("base", &base)]);
+    t.xp(["build"]).success();
+    forget_in_engine(t, gateway);
+    let app = t.git_repo("app");
+    let image = format!("{}/{}:{}", gateway.host(), t.image("base"), base.head());
+    let dockerfile = format!("FROM {image}\nCOPY Dockerfile /\n");
+    app.commit(&[("Dockerfile", &dockerfile)], "Start");
+    small::platform(t, gateway.host(), &[("app", &app)]);
+    app
+}
+
+fn what_an_image_is_built_on_is_waited_for(t: &Context) {
+    let (gateway, failing) = gateway(t);
+    let app = on_a_base(t, &gateway);
+    for (number, how) in selected(BASES).enumerate() {
+        for buildkit in ["1", "0"] {
+            let content = format!("{number} {buildkit} {}", t.prefix());
+            app.commit(&[("content", &content)], "Grow");
+            forget_in_engine(t, &gateway);
+            fail(&failing, how, 1);
+            let build = t.xp(["build"]).env("DOCKER_BUILDKIT", buildkit).run();
+            let name = format!("{} {buildkit}", how.name);
+            assert!(build.status.success(), "{name}: {build}");
+            assert!(has_happened(&failing), "{name}: {build}");
+            assert!(build.stdout.contains("built"), "{name}: {build}");
+        }
+    }
+}
+
+fn what_an_image_is_built_on_may_not_come(t: &Context) {
+    let (gateway, failing) = gateway(t);
+    on_a_base(t, &gateway);
+    fail(&failing, &BASES[0], usize::MAX);
+    for buildkit in ["1", "0"] {
+        let build = t.xp(["build"]).env("DOCKER_BUILDKIT", buildkit);
+        build
+            .env("XP_RETRIES", "1")
+            .failure(1)
+            .stderr_contains("trying again")
+            .stderr_contains("(2 of 2)")
+            .stderr_contains(": 503 ");
+    }
 }

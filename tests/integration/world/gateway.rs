@@ -32,7 +32,8 @@ impl Incoming {
     /// Tells whether it comes from the engine, and not from `xp`.
     pub fn is_of_engine(&self) -> bool {
         let agent = self.header("user-agent");
-        agent.is_some_and(|agent| agent.contains("docker"))
+        // BuildKit calls itself by the name of what it is made of.
+        agent.is_some_and(|agent| agent.contains("docker") || agent.contains("containerd"))
     }
 
     /// Tells whether it asks for an image manifest, or puts one.

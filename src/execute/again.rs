@@ -1,0 +1,34 @@
+//! What is tried again after a wait.
+
+use super::Context;
+use super::stop::Stop;
+use crate::error::Retrying;
+use crate::event::{Event, Phase, Unit};
+
+/// Says what failed and that it is tried again, and waits as long as that says.
+pub async fn wait(
+    context: &Context,
+    unit: &Unit,
+    phase: Phase,
+    retrying: Retrying,
+) -> Result<(), Stop> {
+    let wait = retrying.wait;
+    let line = format!(
+        "{}; trying again in {:.1}s ({} of {})\n",
+        retrying.why,
+        wait.as_secs_f64(),
+        retrying.attempt,
+        retrying.attempts
+    );
+    context.events.emit(Event::Output {
+        unit: unit.clone(),
+        phase,
+        bytes: line.into(),
+    });
+    let unit = Some(unit.clone());
+    context.events.emit(Event::Retrying { unit, retrying });
+    tokio::select! {
+        () = tokio::time::sleep(wait) => Ok(()),
+        () = context.cancel.cancelled() => Err(Stop::Cancelled),
+    }
+}
