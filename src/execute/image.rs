@@ -92,7 +92,7 @@ pub async fn build(
         // What a Dockerfile does is its own matter: only what it starts from is asked for again.
         let trouble = error
             .base_may_come_later()
-            .then(|| Trouble::new(mask.text(error.to_string())));
+            .then(|| Trouble::new(mask.text(&error.to_string())));
         match trouble.and_then(|it| attempts.after(it)) {
             Some(retrying) => again::wait(context, unit, Phase::Image, retrying).await?,
             None => return Err(StepError::from(error).masked(&mask).into()),

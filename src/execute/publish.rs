@@ -281,6 +281,7 @@ fn may_pass(error: &EngineError) -> bool {
         "no such image",
         "unsupported",
         "gave http response",
+        "redirects",
         "x509",
     ];
     error.exit() != Exit::Outside

@@ -123,10 +123,33 @@ impl Mask {
     }
 
     /// Returns a text without the values.
-    pub fn text(&self, text: String) -> String {
-        self.values
-            .iter()
-            .fold(text, |text, value| text.replace(value, HIDDEN))
+    pub fn text(&self, text: &str) -> String {
+        let (shown, _) = self.hide(text.as_bytes(), false);
+        String::from_utf8_lossy(&shown).into_owned()
+    }
+
+    /// Returns bytes without the values, and where more may come, the end with which one may begin.
+    fn hide<'b>(&self, bytes: &'b [u8], may_go_on: bool) -> (Vec<u8>, &'b [u8]) {
+        let values = || self.values.iter().map(String::as_bytes);
+        let mut shown = Vec::with_capacity(bytes.len());
+        let mut rest = bytes;
+        while let Some((first, others)) = rest.split_first() {
+            let is_begun = |value: &[u8]| value.len() > rest.len() && value.starts_with(rest);
+            if may_go_on && values().any(is_begun) {
+                break;
+            }
+            rest = match values().find_map(|value| rest.strip_prefix(value)) {
+                Some(after) => {
+                    shown.extend_from_slice(HIDDEN.as_bytes());
+                    after
+                }
+                None => {
+                    shown.push(*first);
+                    others
+                }
+            };
+        }
+        (shown, rest)
     }
 
     /// Returns what hides the values in what is printed piece by piece.
@@ -156,7 +179,7 @@ impl MaskedStream<'_> {
         }
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.extend_from_slice(&piece);
-        let (shown, rest) = self.hide(&held, true);
+        let (shown, rest) = self.mask.hide(&held, true);
         *held = rest.to_vec();
         shown.into()
     }
@@ -164,31 +187,7 @@ impl MaskedStream<'_> {
     /// Returns what was held back when nothing more comes.
     pub fn end(&self) -> Bytes {
         let held = std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner));
-        self.hide(&held, false).0.into()
-    }
-
-    /// Returns bytes without the values, and where more may come, the end with which one may begin.
-    fn hide<'b>(&self, bytes: &'b [u8], may_go_on: bool) -> (Vec<u8>, &'b [u8]) {
-        let values = || self.mask.values.iter().map(String::as_bytes);
-        let mut shown = Vec::with_capacity(bytes.len());
-        let mut rest = bytes;
-        while let Some((first, others)) = rest.split_first() {
-            let is_begun = |value: &[u8]| value.len() > rest.len() && value.starts_with(rest);
-            if may_go_on && values().any(is_begun) {
-                break;
-            }
-            rest = match values().find_map(|value| rest.strip_prefix(value)) {
-                Some(after) => {
-                    shown.extend_from_slice(HIDDEN.as_bytes());
-                    after
-                }
-                None => {
-                    shown.push(*first);
-                    others
-                }
-            };
-        }
-        (shown, rest)
+        self.mask.hide(&held, false).0.into()
     }
 }
 
@@ -252,7 +251,7 @@ mod tests {
         let mask = Mask {
             values: vec!["abcd".to_owned(), "abc".to_owned()],
         };
-        assert_eq!(mask.text("x abcd".to_owned()), "x ***");
+        assert_eq!(mask.text("x abcd"), "x ***");
         let printed = b"abcabcd \xff abc-ab abab";
         // However it is cut.
         for size in 1..=printed.len() {

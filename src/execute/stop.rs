@@ -61,7 +61,7 @@ impl StepError {
 
     /// Returns the error without values that are to be hidden.
     pub fn masked(mut self, mask: &Mask) -> Self {
-        self.message = mask.text(self.message);
+        self.message = mask.text(&self.message);
         self
     }
 

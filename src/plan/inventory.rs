@@ -66,6 +66,7 @@ impl Inventory {
             return self.engine.get(&format!("{name}:latest"));
         }
         let found = self.engine.get(name);
+        // The name of any other registry is always written.
         if short.is_none() && image.repository().registry().is_some() {
             return found;
         }

@@ -11,6 +11,8 @@ use serde_json::Value;
 use sha1::{Digest as _, Sha1};
 use thiserror::Error;
 
+use super::standing::{Change, ChangeKind};
+
 /// The version of the label's format, and of what the inputs are called and how they are hashed.
 const VERSION: u64 = 1;
 
@@ -151,8 +153,7 @@ impl Recipe {
                 (None, _) => ChangeKind::Added,
                 (_, None) => ChangeKind::Removed,
             };
-            let name = name.to_string();
-            Some(Change { name, kind })
+            Some(Change::new(name.as_ref(), kind))
         };
         names.into_iter().filter_map(change).collect()
     }
@@ -204,7 +205,7 @@ impl FromStr for Recipe {
 }
 
 /// Returns a name out of a label so that it can be printed: anybody may have written it.
-fn shown(name: &str) -> String {
+pub(super) fn shown(name: &str) -> String {
     name.chars().take(80).flat_map(char::escape_debug).collect()
 }
 
@@ -219,93 +220,9 @@ pub enum InvalidRecipe {
     Later(u64),
 }
 
-/// An input that is not what it was.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
-    name: String,
-    kind: ChangeKind,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ChangeKind {
-    Changed,
-    Added,
-    Removed,
-}
-
-impl Change {
-    /// Returns the change of the commit itself, which is no part of a recipe.
-    pub fn of_commit() -> Self {
-        Self {
-            name: "commit".to_owned(),
-            kind: ChangeKind::Changed,
-        }
-    }
-
-    /// Returns the name of the input.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Returns what happened to it: `changed`, `added` or `removed`.
-    pub fn verb(&self) -> &'static str {
-        match self.kind {
-            ChangeKind::Changed => "changed",
-            ChangeKind::Added => "added",
-            ChangeKind::Removed => "removed",
-        }
-    }
-}
-
-impl fmt::Display for Change {
-    /// Says what happened to the input, such as `scripts.build changed`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verb = match self.kind {
-            ChangeKind::Changed => "changed",
-            ChangeKind::Added => "is new",
-            ChangeKind::Removed => "is gone",
-        };
-        write!(f, "{} {verb}", shown(&self.name))
-    }
-}
-
-/// How an image that exists stands to today's inputs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
-    /// It was built from the very same.
-    Verified,
-    /// It has no recipe: another tool built it, or an xp before recipes.
-    Unverified,
-    /// It was built from others.
-    Stale(Vec<Change>),
-}
-
-impl Standing {
-    /// Compares an image's label with today's recipe. The inputs of `ignored` are not compared.
-    ///
-    /// # Errors
-    ///
-    /// A label that is no recipe.
-    pub fn of(
-        label: Option<&str>,
-        today: &Recipe,
-        ignored: Option<&str>,
-    ) -> Result<Self, InvalidRecipe> {
-        let Some(label) = label else {
-            return Ok(Self::Unverified);
-        };
-        let mut changes = today.changes_since(&label.parse()?);
-        changes.retain(|change| Some(change.name()) != ignored);
-        Ok(if changes.is_empty() {
-            Self::Verified
-        } else {
-            Self::Stale(changes)
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::standing::Standing;
     use super::*;
 
     fn recipe(inputs: &[(&'static str, &str)]) -> Recipe {
@@ -363,20 +280,6 @@ mod tests {
         assert_eq!(label.parse::<Recipe>(), Ok(local));
         let standing = Standing::of(Some(&label), &commit, None).unwrap();
         assert!(matches!(standing, Standing::Stale(_)), "{standing:?}");
-    }
-
-    #[test]
-    fn an_image_is_verified_unverified_or_stale() {
-        let now = recipe(&[("a", "1"), ("scripts.test", "x")]);
-        let standing = |label: Option<&str>| Standing::of(label, &now, None).unwrap();
-        assert_eq!(standing(Some(&now.to_string())), Standing::Verified);
-        assert_eq!(standing(None), Standing::Unverified);
-        let untested = now.without("scripts.test").to_string();
-        assert!(matches!(standing(Some(&untested)), Standing::Stale(_)));
-        assert_eq!(
-            Standing::of(Some(&untested), &now, Some("scripts.test")),
-            Ok(Standing::Verified)
-        );
     }
 
     #[test]

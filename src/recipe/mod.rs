@@ -3,9 +3,11 @@
 
 mod content;
 mod inputs;
+mod standing;
 
 pub use content::{ContentHasher, ContentId};
-pub use inputs::{Change, InputDigest, InvalidRecipe, Recipe, Standing};
+pub use inputs::{InputDigest, InvalidRecipe, Recipe};
+pub use standing::{Change, Standing};
 
 /// The label with the commit that an image was built from.
 pub const LABEL_REVISION: &str = "org.opencontainers.image.revision";

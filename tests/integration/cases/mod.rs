@@ -22,6 +22,7 @@ mod engine_alone;
 mod engine_restart;
 mod events;
 mod faults;
+mod faults_base;
 mod faults_engine;
 mod first_hour;
 mod git_export;
@@ -98,6 +99,7 @@ pub fn all() -> Vec<Case> {
         engine_restart::CASES,
         events::CASES,
         faults::CASES,
+        faults_base::CASES,
         faults_engine::CASES,
         first_hour::CASES,
         git_export::CASES,

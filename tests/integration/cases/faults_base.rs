@@ -1,0 +1,86 @@
+//! Faulty registries of the images that others are built on.
+
+use super::faults_engine::{
+    Passing, fail, forget_in_engine, gateway, has_happened, long, passing, refusal, selected,
+};
+use crate::case::Case;
+use crate::cases::small;
+use crate::context::Context;
+use crate::repository::GitRepository;
+use crate::world::{Fault, Gateway, Reply};
+
+pub const CASES: &[Case] = cases![a_base_image_is_waited_for, a_base_image_may_not_come,];
+
+const BASES: &[Passing] = &[
+    passing(
+        "a failing server",
+        "HEAD GET",
+        "/manifests/",
+        || Reply::status(503),
+        "503 Scripted; trying again",
+    ),
+    passing(
+        "a limited rate",
+        "HEAD GET",
+        "/manifests/",
+        || refusal(429, "TOOMANYREQUESTS"),
+        // BuildKit asks several times by itself.
+        "",
+    ),
+    long(passing(
+        "a reset",
+        "HEAD GET",
+        "/manifests/",
+        || Reply::Broken(Fault::Reset),
+        "trying again",
+    )),
+];
+
+/// Makes a service whose image is built on one that only the registry has.
+fn on_a_base(t: &Context, gateway: &Gateway) -> GitRepository {
+    let base = small::repository(t, "base");
+    small::platform(t, gateway.host(), &[("base", &base)]);
+    t.xp(["build"]).success();
+    forget_in_engine(t, gateway);
+    let app = t.git_repo("app");
+    let image = format!("{}/{}:{}", gateway.host(), t.image("base"), base.head());
+    let dockerfile = format!("FROM {image}\nCOPY Dockerfile /\n");
+    app.commit(&[("Dockerfile", &dockerfile)], "Start");
+    small::platform(t, gateway.host(), &[("app", &app)]);
+    app
+}
+
+fn a_base_image_is_waited_for(t: &Context) {
+    let (gateway, failing) = gateway(t);
+    let app = on_a_base(t, &gateway);
+    for (number, how) in selected(BASES).enumerate() {
+        // The classic builder asks a second time by itself.
+        for (buildkit, times) in [("1", 1), ("0", 2)] {
+            let content = format!("{number} {buildkit} {}", t.prefix());
+            app.commit(&[("content", &content)], "Grow");
+            forget_in_engine(t, &gateway);
+            fail(&failing, how, times);
+            let build = t.xp(["build"]).env("DOCKER_BUILDKIT", buildkit).run();
+            let name = format!("{} {buildkit}", how.name);
+            assert!(build.status.success(), "{name}: {build}");
+            assert!(has_happened(&failing), "{name}: {build}");
+            assert!(build.stdout.contains("built"), "{name}: {build}");
+            assert!(build.stderr.contains(how.says), "{name}: {build}");
+        }
+    }
+}
+
+fn a_base_image_may_not_come(t: &Context) {
+    let (gateway, failing) = gateway(t);
+    on_a_base(t, &gateway);
+    fail(&failing, &BASES[0], usize::MAX);
+    for buildkit in ["1", "0"] {
+        let build = t.xp(["build"]).env("DOCKER_BUILDKIT", buildkit);
+        build
+            .env("XP_RETRIES", "1")
+            .failure(1)
+            .stderr_contains("trying again")
+            .stderr_contains("(2 of 2)")
+            .stderr_contains(": 503 ");
+    }
+}
