@@ -4,32 +4,72 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::image::{ImageReference, Registry};
 
+/// Returns the image that the built stage starts from, directly or through other stages; `None` where it is
+/// `scratch`, or cannot be told.
+pub fn base_image(
+    dockerfile: &str,
+    args: &BTreeMap<String, String>,
+    target: Option<&str>,
+) -> Option<ImageReference> {
+    let bases = Bases::of(dockerfile, args);
+    let mut stage = match target {
+        Some(target) => bases.stage_before(target, bases.stages.len())?,
+        None => bases.stages.len().checked_sub(1)?,
+    };
+    // Each stage starts from an earlier one, so this ends.
+    while let Some(earlier) = bases.stage_before(&bases.stages[stage].base, stage) {
+        stage = earlier;
+    }
+    let base = &bases.stages[stage].base;
+    (base != "scratch").then(|| base.parse().ok()).flatten()
+}
+
 /// Returns the registries of the images that a build starts from or copies out of.
 ///
 /// Only these are asked for credentials, as a credential helper may ask the user in turn. What
 /// cannot be read is left out: the engine reads the Dockerfile itself, and says what is wrong.
 pub fn registries(dockerfile: &str, args: &BTreeMap<String, String>) -> BTreeSet<Registry> {
-    let mut bases = Bases {
-        args,
-        values: BTreeMap::new(),
-        stages: BTreeSet::new(),
-        found: BTreeSet::new(),
-    };
-    for line in logical_lines(dockerfile) {
-        bases.read(&line);
-    }
-    bases.found
+    Bases::of(dockerfile, args).found
+}
+
+/// A stage of a Dockerfile.
+struct Stage {
+    /// Its name in lower case; empty where it has none.
+    name: String,
+    /// What it starts from, with arguments replaced.
+    base: String,
 }
 
 struct Bases<'a> {
     args: &'a BTreeMap<String, String>,
     /// What `ARG` has set so far.
     values: BTreeMap<String, String>,
-    stages: BTreeSet<String>,
+    stages: Vec<Stage>,
     found: BTreeSet<Registry>,
 }
 
-impl Bases<'_> {
+impl<'a> Bases<'a> {
+    fn of(dockerfile: &str, args: &'a BTreeMap<String, String>) -> Self {
+        let mut bases = Self {
+            args,
+            values: BTreeMap::new(),
+            stages: Vec::new(),
+            found: BTreeSet::new(),
+        };
+        for line in logical_lines(dockerfile) {
+            bases.read(&line);
+        }
+        bases
+    }
+
+    /// Returns the stage that a name or a number means, as it is understood in the stage with number `end`.
+    fn stage_before(&self, name: &str, end: usize) -> Option<usize> {
+        let name = name.to_lowercase();
+        let named = self.stages[..end].iter().rposition(|it| it.name == name);
+        let numbered = name.parse().ok().filter(|number| *number < end);
+        named.or(numbered)
+    }
+
     fn read(&mut self, line: &str) {
         let mut words = line.split_whitespace();
         let instruction = words.next().unwrap_or_default().to_ascii_uppercase();
@@ -37,15 +77,16 @@ impl Bases<'_> {
             "ARG" => words.for_each(|word| self.set(word)),
             "FROM" => {
                 let mut words = words.filter(|word| !word.starts_with("--"));
-                if let Some(image) = words.next() {
-                    self.add(image);
-                }
-                if words
+                let Some(image) = words.next() else { return };
+                self.add(image);
+                let is_named = words
                     .next()
-                    .is_some_and(|word| word.eq_ignore_ascii_case("as"))
-                {
-                    self.stages.extend(words.next().map(str::to_lowercase));
-                }
+                    .is_some_and(|word| word.eq_ignore_ascii_case("as"));
+                let name = words.next().filter(|_| is_named);
+                self.stages.push(Stage {
+                    name: name.map(str::to_lowercase).unwrap_or_default(),
+                    base: self.image(image),
+                });
             }
             "COPY" | "ADD" | "RUN" => {
                 for option in words.take_while(|word| word.starts_with("--")) {
@@ -72,15 +113,17 @@ impl Bases<'_> {
     }
 
     fn add(&mut self, image: &str) {
-        let image = self.replace(image.trim_matches(['"', '\'']));
-        let is_stage = self.stages.contains(&image.to_lowercase())
-            || image.parse::<usize>().is_ok()
-            || image == "scratch";
+        let image = self.image(image);
+        let is_stage = self.stage_before(&image, self.stages.len()).is_some() || image == "scratch";
         if let (false, Ok(image)) = (is_stage, image.parse::<ImageReference>()) {
             let registry = image.repository().registry().cloned();
             self.found
                 .insert(registry.unwrap_or_else(Registry::docker_hub));
         }
+    }
+
+    fn image(&self, word: &str) -> String {
+        self.replace(word.trim_matches(['"', '\'']))
     }
 
     /// Replaces `$NAME`, `${NAME}` and `${NAME:-default}`.
@@ -158,6 +201,27 @@ mod tests {
                 "d.example.com"
             ]
         );
+    }
+
+    #[test]
+    fn the_base_is_found_through_stages() {
+        let dockerfile = "ARG BASE\nFROM golang:1 AS Build\nFROM ${BASE} AS base\nFROM base\n\
+            COPY --from=build /x /x\nFROM scratch AS empty\nFROM 0 AS tools\nFROM $BASE\n";
+        let args = BTreeMap::from([("BASE".to_owned(), "h.example.com/base:1".to_owned())]);
+        let base = |target| base_image(dockerfile, &args, target).map(|it| it.to_string());
+        let needed = Some("h.example.com/base:1".to_owned());
+        assert_eq!(base(None), needed);
+        assert_eq!(base(Some("base")), needed);
+        assert_eq!(base(Some("2")), needed);
+        assert_eq!(base(Some("BUILD")), Some("golang:1".to_owned()));
+        assert_eq!(base(Some("tools")), Some("golang:1".to_owned()));
+        assert_eq!(base(Some("empty")), None);
+        assert_eq!(base(Some("other")), None);
+        assert_eq!(base_image("", &args, None), None);
+        // A stage may have the name of the image that it starts from.
+        let same = "FROM debian AS debian\nFROM debian\n";
+        let found = base_image(same, &args, None).unwrap();
+        assert_eq!(found.to_string(), "debian");
     }
 
     #[test]

@@ -264,6 +264,7 @@ mod tests {
             commit_time: None,
             fresh: false,
             names: Vec::new(),
+            needs: Vec::new(),
         };
         assert_eq!(
             image(&step, Path::to_path_buf, |file| Path::new("/m").join(file)),

@@ -7,13 +7,14 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use super::bases::registries;
-use super::publish::{credentials_of, tag_engine};
+use super::bases::{base_image, registries};
+use super::needs::UsedImages;
+use super::publish::credentials_of;
 use super::secrets;
 use super::state::UnitState;
 use super::stop::{StepError, Stop};
 use super::{Context, again};
-use crate::client::engine::ImageBuild;
+use crate::client::engine::{BuildWatcher, ImageBuild};
 use crate::client::retry::Trouble;
 use crate::event::{Event, Phase, Unit};
 use crate::plan::ImageStep;
@@ -30,14 +31,16 @@ pub async fn build(
     step: &ImageStep,
     state: &UnitState,
 ) -> Result<(), Stop> {
-    let Some((name, further)) = step.names.split_first() else {
+    let Some(name) = step.names.first() else {
         return Ok(());
     };
+    let needs = UsedImages::find(context, step).await?;
     let mut labels = step.labels.clone();
     if let Some(time) = step.commit_time.or(state.commit_time) {
         labels.insert(LABEL_CREATED.to_owned(), rfc3339(time));
     }
-    let registries = registries(&dockerfile(&step.dockerfile), &step.args);
+    let dockerfile = dockerfile(&step.dockerfile);
+    let registries = registries(&dockerfile, &step.args);
     let mut credentials = HashMap::new();
     for registry in &registries {
         if let Some(found) = credentials_of(context, registry).await? {
@@ -77,7 +80,6 @@ pub async fn build(
         args: &step.args,
         labels: &labels,
         fresh: step.fresh,
-        name,
         credentials,
         secrets: mountable.secrets,
         ssh_agent: mountable.ssh_agent,
@@ -85,10 +87,17 @@ pub async fn build(
     let hosts: Vec<String> = registries.iter().map(ToString::to_string).collect();
     let request = format!("the images that {name} is built on");
     let mut attempts = context.transfers.begin(hosts.join(", "), request);
-    loop {
-        let built = context.engine.build(&build, &output, &progress).await;
+    let watcher = BuildWatcher {
+        output: &output,
+        progress: &progress,
+    };
+    let id = loop {
+        let built = context.engine.build(&build, watcher).await;
         show(masked.end());
-        let Err(error) = built else { break };
+        let error = match built {
+            Ok(id) => break id,
+            Err(error) => error,
+        };
         // What a Dockerfile does is its own matter: only what it starts from is asked for again.
         let trouble = error
             .base_may_come_later()
@@ -97,9 +106,15 @@ pub async fn build(
             Some(retrying) => again::wait(context, unit, Phase::Image, retrying).await?,
             None => return Err(StepError::from(error).masked(&mask).into()),
         }
-    }
+    };
     attempts.answered();
-    tag_engine(context, name, further).await
+    let base = base_image(&dockerfile, &step.args, step.target.as_deref());
+    needs.check(context, name, &id, base.as_ref()).await?;
+    for name in &step.names {
+        let tagged = context.engine.tag(&id, name).await;
+        tagged.map_err(StepError::from)?;
+    }
+    Ok(())
 }
 
 /// Returns the text of a Dockerfile; none where it cannot be read, which the build itself tells.

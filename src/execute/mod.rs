@@ -9,6 +9,7 @@ mod image;
 mod in_place;
 pub mod lock;
 mod mark;
+mod needs;
 mod publish;
 pub mod reach;
 mod remote;

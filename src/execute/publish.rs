@@ -73,7 +73,7 @@ pub async fn tag_engine(
     for name in names {
         context
             .engine
-            .tag(image, name)
+            .tag(&image.to_string(), name)
             .await
             .map_err(StepError::from)?;
     }

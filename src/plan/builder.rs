@@ -125,6 +125,7 @@ impl FolderBuilder {
                     commit_time: None,
                     fresh: force,
                     names: names.collect(),
+                    needs: Vec::new(),
                 }))];
                 if has_registry && push {
                     steps.extend(publish(&image, newest));

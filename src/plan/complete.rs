@@ -8,12 +8,12 @@ use super::draft::{Candidate, Draft};
 use super::place::{Place, git_mounts};
 use super::recipe::TESTS;
 use super::{
-    ContainerStep, Decision, ImageStep, InPlace, Layout, Plan, PlanError, Presence, Rival,
-    ScriptStep, Step, UnitPlan, UnknownImages, Wanted,
+    ContainerStep, Decision, ImageStep, InPlace, Layout, NeededImage, Plan, PlanError, Presence,
+    Rival, ScriptStep, Step, UnitPlan, UnknownImages, Wanted,
 };
 use crate::event::{Phase, Unit};
 use crate::image::{Digest, ImageReference};
-use crate::manifest::{Builder, ManifestError, ScriptLine, SecretSource};
+use crate::manifest::{Builder, ManifestError, ScriptLine, SecretSource, Service};
 use crate::recipe::{self, Recipe};
 use crate::source::ServiceSource;
 
@@ -205,6 +205,7 @@ impl Decided<'_> {
             names: std::iter::once(candidate.image.clone())
                 .chain(candidate.names())
                 .collect(),
+            needs: draft.needed_images(service),
         })));
         let has_registry = candidate.image.repository().registry().is_some();
         if has_registry && draft.options.push && !candidate.is_local {
@@ -278,6 +279,17 @@ impl Decided<'_> {
 }
 
 impl Draft<'_> {
+    /// Returns the images of the services that a service needs.
+    fn needed_images(&self, service: &Service) -> Vec<NeededImage> {
+        let needed = service.needs.iter().filter_map(|need| {
+            Some(NeededImage {
+                service: need.clone(),
+                image: self.image(need)?.image.clone(),
+            })
+        });
+        needed.collect()
+    }
+
     /// Returns the container that the scripts of a service run in.
     pub(super) fn container(
         &self,

@@ -45,7 +45,7 @@ pub use layout::Layout;
 pub use recipe::{Folders, TESTS};
 pub use rival::{Rival, Wanted};
 pub use session::{builder_image, builder_plan};
-pub use step::{ContainerStep, ExportStep, ImageStep, ScriptStep, Step, SyncStep};
+pub use step::{ContainerStep, ExportStep, ImageStep, NeededImage, ScriptStep, Step, SyncStep};
 pub use variant::{ServiceImage, service_images};
 pub use why::Explanation;
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::Rival;
 use crate::event::Phase;
 use crate::image::{Digest, ImageReference, Tag};
-use crate::manifest::{BuilderUser, Mount, SecretSource};
+use crate::manifest::{BuilderUser, Mount, SecretSource, ServiceName};
 use crate::source::{CommitId, GitMount, GitUrl, ResolvedReference};
 
 /// One step of the work on a unit.
@@ -173,6 +173,17 @@ pub struct ImageStep {
     pub fresh: bool,
     /// The names of the image, the first one by its commit or content.
     pub names: Vec<ImageReference>,
+    /// The images of needed services, which the Dockerfile may start from or copy from.
+    pub needs: Vec<NeededImage>,
+}
+
+/// The image of a needed service, as a build takes it from the engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NeededImage {
+    /// The service.
+    pub service: ServiceName,
+    /// The name by which the engine has the image.
+    pub image: ImageReference,
 }
 
 impl Step {

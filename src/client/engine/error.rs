@@ -145,6 +145,15 @@ impl EngineError {
         }
     }
 
+    /// Makes an error of a reason that BuildKit gave.
+    pub(super) fn refused_with(action: impl Into<String>, reason: &str) -> Self {
+        Self::Refused {
+            action: action.into(),
+            message: tidy(reason),
+            status: None,
+        }
+    }
+
     /// Returns the status of the engine's answer, where it refused.
     pub fn status(&self) -> Option<u16> {
         match self {

@@ -27,6 +27,15 @@ pub struct Watcher<'a> {
     pub silence: Duration,
 }
 
+/// What an image of the engine consists of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageContent {
+    /// The engine's id of the image.
+    pub id: String,
+    /// The digests of its layers, uncompressed, the lowest one first.
+    pub layers: Vec<String>,
+}
+
 /// How far a push or a pull is.
 #[derive(Debug, Clone, Default)]
 struct Transfer {
@@ -111,22 +120,36 @@ impl Engine {
         }
     }
 
-    /// Gives an image a further name.
+    /// Returns what an image consists of, by its name or id; `None` where the engine does not have it.
+    ///
+    /// # Errors
+    ///
+    /// Where the engine does not answer.
+    pub async fn content(&self, image: &str) -> Result<Option<ImageContent>, EngineError> {
+        match self.docker.inspect_image(image).await {
+            Ok(found) => Ok(Some(ImageContent {
+                id: found.id.unwrap_or_default(),
+                layers: found.root_fs.and_then(|it| it.layers).unwrap_or_default(),
+            })),
+            Err(error) => match EngineError::new(format!("inspect {image}"), error) {
+                error if error.status() == Some(404) => Ok(None),
+                error => Err(error),
+            },
+        }
+    }
+
+    /// Gives an image, which is meant by its name or its id, a further name.
     ///
     /// # Errors
     ///
     /// Where the engine does not have the image.
-    pub async fn tag(
-        &self,
-        image: &ImageReference,
-        name: &ImageReference,
-    ) -> Result<(), EngineError> {
+    pub async fn tag(&self, image: &str, name: &ImageReference) -> Result<(), EngineError> {
         let mut options = TagImageOptionsBuilder::default().repo(&name.repository().to_string());
         if let Some(tag) = name.tag() {
             options = options.tag(tag.as_str());
         }
         self.docker
-            .tag_image(&image.to_string(), Some(options.build()))
+            .tag_image(image, Some(options.build()))
             .await
             .map_err(|error| EngineError::new(format!("tag {image} as {name}"), error))
     }

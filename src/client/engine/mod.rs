@@ -35,14 +35,14 @@ use bollard::{BollardRequest, Docker};
 use tokio::sync::OnceCell;
 
 pub use archive::{ENGINE_SOCKET, nonce};
-pub use build::ImageBuild;
+pub use build::{BuildWatcher, ImageBuild};
 pub use container::{BuilderContainer, CreatedContainer};
 pub use container_spec::{Bind, ContainerSpec, HOME, Source};
 pub use context::ContextError;
 pub use describe::EngineDescription;
 pub use docker_context::{DockerContext, DockerContextError, current as docker_context};
 pub use error::EngineError;
-pub use images::Watcher;
+pub use images::{ImageContent, Watcher};
 pub use own_container::{NotMounted, Origin, OwnContainer, OwnMount};
 pub use parcel::{Item, Sent};
 pub use program::{

@@ -2,13 +2,17 @@
 //!
 //! The client library reads the engine's frames wherever a piece of what a terminal shows begins with one of
 //! the bytes 0, 1 and 2. A terminal has no frames, and may show any byte: so its connection is made here,
-//! one request long. The session of a build is the other such connection.
+//! one request long. The other such connections are the session of a build and BuildKit's own API.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::io::{BufReader, ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncWrite, BufReader, Join, ReadBuf, ReadHalf, WriteHalf};
 use tokio_util::io::ReaderStream;
+use tonic::transport::server::Connected;
 
 use super::container::OUTPUT_CAPACITY;
 use super::program::ProgramInput;
@@ -28,6 +32,50 @@ pub(super) type Writer = WriteHalf<Box<dyn Connection>>;
 pub(super) struct Answer {
     pub reader: Reader,
     pub writer: Writer,
+}
+
+impl Answer {
+    /// Returns the connection as one stream.
+    pub fn into_stream(self) -> EngineStream {
+        EngineStream(tokio::io::join(self.reader, self.writer))
+    }
+}
+
+/// A connection on which gRPC is spoken, in either direction.
+pub(super) struct EngineStream(Join<Reader, Writer>);
+
+impl Connected for EngineStream {
+    type ConnectInfo = ();
+
+    fn connect_info(&self) {}
+}
+
+impl AsyncRead for EngineStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for EngineStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
 }
 
 impl Engine {

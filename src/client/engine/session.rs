@@ -4,14 +4,13 @@
 //! alone: but for the files, nothing of them becomes part of an image. The client library has a session of its own,
 //! which knows credentials only.
 
+mod archive;
 mod files;
 mod ssh_agent;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::PathBuf;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use bollard::health::health_server::{Health, HealthServer};
 use bollard::health::{
@@ -27,18 +26,17 @@ use bollard::moby::filesync::v1::{
     VerifyTokenAuthorityResponse,
 };
 use bollard::moby::sshforward::v1::ssh_server::SshServer;
+use bollard::moby::upload::v1::upload_server::UploadServer;
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, Pending};
-use tokio::io::{AsyncRead, AsyncWrite, Join, ReadBuf};
 use tokio::sync::oneshot;
 use tonic::transport::Server;
-use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::archive::nonce;
-use super::raw::{Answer, Reader, Writer};
 use super::{Engine, EngineError};
 use crate::client::registry::Credentials;
+pub(super) use archive::{Archive, counted};
 pub(super) use files::Files;
 use ssh_agent::SshAgent;
 
@@ -70,8 +68,10 @@ pub(super) struct Offered {
     pub secrets: BTreeMap<String, SecretValue>,
     /// The socket of the ssh agent.
     pub ssh_agent: Option<PathBuf>,
-    /// The files, where they are not sent otherwise.
+    /// The files of the context, one by one.
     pub files: Option<Files>,
+    /// The context as one archive.
+    pub archive: Option<Archive>,
 }
 
 /// A session, which ends when this is dropped.
@@ -99,6 +99,9 @@ impl Session {
         if offered.files.is_some() {
             methods.push("moby.filesync.v1.FileSync/DiffCopy");
         }
+        if offered.archive.is_some() {
+            methods.push("moby.upload.v1.Upload/Pull");
+        }
         // The engine would compare files with those that came under the same key before, by size and time alone.
         let mut headers = format!(
             "Upgrade: h2c\r\nX-Docker-Expose-Session-Uuid: {id}\r\nX-Docker-Expose-Session-Sharedkey: {id}\r\n"
@@ -108,8 +111,8 @@ impl Session {
                 "X-Docker-Expose-Session-Grpc-Method: /{method}\r\n"
             ));
         }
-        let Answer { reader, writer } = engine.upgrade("/session", &headers, "", action).await?;
-        let connection = EngineEnd(tokio::io::join(reader, writer));
+        let answer = engine.upgrade("/session", &headers, "", action).await?;
+        let connection = answer.into_stream();
         let ssh = offered
             .ssh_agent
             .map(|socket| SshServer::new(SshAgent { socket }));
@@ -124,6 +127,7 @@ impl Session {
                 )
                 .add_optional_service(ssh)
                 .add_optional_service(offered.files.map(FileSyncServer::new))
+                .add_optional_service(offered.archive.map(UploadServer::new))
                 .serve_with_incoming_shutdown(
                     // No second connection comes, which is no reason to end the first.
                     stream::iter([Ok::<_, std::io::Error>(connection)]).chain(stream::pending()),
@@ -138,43 +142,6 @@ impl Session {
     /// Returns what a build names it by.
     pub fn id(&self) -> &str {
         &self.id
-    }
-}
-
-/// The connection, on which the engine is the client.
-struct EngineEnd(Join<Reader, Writer>);
-
-impl Connected for EngineEnd {
-    type ConnectInfo = ();
-
-    fn connect_info(&self) {}
-}
-
-impl AsyncRead for EngineEnd {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for EngineEnd {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }
 

@@ -49,6 +49,7 @@ mod lock_diff;
 mod logs;
 mod manifest;
 mod messages;
+mod needed_images;
 mod plain_lines;
 mod plan;
 mod publish;
@@ -126,6 +127,7 @@ pub fn all() -> Vec<Case> {
         logs::CASES,
         manifest::CASES,
         messages::CASES,
+        needed_images::CASES,
         plain_lines::CASES,
         plan::CASES,
         publish::CASES,

@@ -1,0 +1,218 @@
+//! Builds by BuildKit, through its own API, as `docker build` does.
+//!
+//! `POST /build` would look for the images that a Dockerfile names in registries before it looks in the engine, where
+//! the engine keeps its images in containerd: the image that the plan means could be replaced by an older one, or by
+//! one of the same name on Docker Hub.
+
+use std::collections::HashMap;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use bollard::moby::buildkit::v1::control_client::ControlClient;
+use bollard::moby::buildkit::v1::{SolveRequest, StatusRequest, StatusResponse};
+use hyper_util::rt::TokioIo;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Status, Streaming};
+
+use super::log::BuildLog;
+use super::{BuildFailure, BuildWatcher, ImageBuild, Sending, Sent, by_engine_name};
+use crate::client::engine::archive::nonce;
+use crate::client::engine::context::Context;
+use crate::client::engine::raw::EngineStream;
+use crate::client::engine::session::{Archive, Files, Offered, Session};
+use crate::client::engine::{Engine, EngineError};
+
+const ACTION: &str = "build the image";
+
+/// BuildKit's exporter into the engine that it is part of.
+const EXPORTER: &str = "moby";
+
+/// The key under which the exporter reports the image's id.
+const IMAGE_ID: &str = "containerimage.digest";
+
+/// How long the end of the log is waited for after the build is over.
+const LOG_GRACE: Duration = Duration::from_secs(5);
+
+/// The largest message that BuildKit may send, in bytes.
+const LARGEST_MESSAGE: usize = 64 * 1024 * 1024;
+
+impl Engine {
+    pub(super) async fn solve(
+        &self,
+        build: &ImageBuild<'_>,
+        context: &Arc<Context>,
+        sending: Sending,
+        watcher: BuildWatcher<'_>,
+    ) -> Result<String, BuildFailure> {
+        let mut sent = Sent::new(watcher);
+        let files = Files {
+            context: Arc::clone(context),
+            sent: Arc::clone(&sent.bytes),
+            failed: sent.failed.clone(),
+        };
+        let archive = (sending == Sending::Archive).then(|| Archive(files.clone()));
+        let offered = Offered {
+            credentials: by_engine_name(&build.credentials),
+            secrets: build.secrets.clone(),
+            ssh_agent: build.ssh_agent.clone(),
+            files: (sending == Sending::Files).then_some(files),
+            archive,
+        };
+        // Kept until the build is over, however it ends.
+        let session = Session::open(self, offered).await?;
+        let client = ControlClient::new(self.buildkit_channel().await?)
+            .max_decoding_message_size(LARGEST_MESSAGE);
+        let request = SolveRequest {
+            r#ref: format!("xp-{}{}", nonce(), nonce()),
+            // Engines before 23 know only this field, and later ones still read it.
+            exporter_deprecated: EXPORTER.to_owned(),
+            session: session.id().to_owned(),
+            frontend: "dockerfile.v0".to_owned(),
+            frontend_attrs: attributes(build, context, sending),
+            ..SolveRequest::default()
+        };
+        let status = StatusRequest {
+            r#ref: request.r#ref.clone(),
+        };
+        let (mut solver, mut observer) = (client.clone(), client);
+        let mut solving = pin!(solver.solve(request));
+        let mut log = Log {
+            lines: BuildLog::default(),
+            messages: None,
+        };
+        let mut opening = pin!(observer.status(status));
+        let mut is_opened = false;
+        let solved = loop {
+            tokio::select! {
+                solved = &mut solving => break solved,
+                opened = &mut opening, if !is_opened => {
+                    is_opened = true;
+                    // Without its log a build is still a build.
+                    log.messages = opened.ok().map(tonic::Response::into_inner);
+                }
+                status = next(&mut log.messages) => log.write(status, watcher),
+                _ = sent.ticks.tick() => sent.report(),
+            }
+        };
+        let rest = async {
+            while log.messages.is_some() {
+                let status = next(&mut log.messages).await;
+                log.write(status, watcher);
+            }
+        };
+        _ = tokio::time::timeout(LOG_GRACE, rest).await;
+        sent.report();
+        match solved {
+            Ok(answer) => {
+                let id = answer.into_inner().exporter_response.remove(IMAGE_ID);
+                let without_id = || EngineError::Refused {
+                    action: ACTION.to_owned(),
+                    message: "BuildKit reports no id of the image".to_owned(),
+                    status: None,
+                };
+                Ok(id.ok_or_else(without_id)?)
+            }
+            Err(status) => Err(sent.failure(engine_error(&status))),
+        }
+    }
+
+    /// Opens a connection on which BuildKit serves its API.
+    async fn buildkit_channel(&self) -> Result<Channel, EngineError> {
+        let stream = self
+            .upgrade("/grpc", "Upgrade: h2c\r\n", "", ACTION)
+            .await?;
+        let connector = Connected(Some(stream.into_stream()));
+        // The address is not used: the connection is there already.
+        let endpoint = Endpoint::from_static("http://buildkit");
+        let channel = endpoint.connect_with_connector(connector).await;
+        channel.map_err(|error| EngineError::Broken {
+            action: ACTION.to_owned(),
+            source: crate::error::innermost(&error).to_string().into(),
+        })
+    }
+}
+
+/// Returns what the Dockerfile frontend is told.
+fn attributes(
+    build: &ImageBuild<'_>,
+    context: &Context,
+    sending: Sending,
+) -> HashMap<String, String> {
+    let mut attributes = HashMap::from([
+        ("filename".to_owned(), context.dockerfile().to_owned()),
+        // What the engine has is what the plan means; a registry is asked for the rest alone.
+        ("image-resolve-mode".to_owned(), "local".to_owned()),
+    ]);
+    if sending == Sending::Archive {
+        attributes.insert("context".to_owned(), Archive::URL.to_owned());
+    }
+    if let Some(target) = build.target {
+        attributes.insert("target".to_owned(), target.to_owned());
+    }
+    if build.fresh {
+        // Without a name of a stage: all of them.
+        attributes.insert("no-cache".to_owned(), String::new());
+    }
+    let args = build.args.iter();
+    attributes.extend(args.map(|(name, value)| (format!("build-arg:{name}"), value.clone())));
+    let labels = build.labels.iter();
+    attributes.extend(labels.map(|(name, value)| (format!("label:{name}"), value.clone())));
+    attributes
+}
+
+/// The log of a build, while the engine sends it.
+struct Log {
+    lines: BuildLog,
+    messages: Option<Streaming<StatusResponse>>,
+}
+
+impl Log {
+    fn write(&mut self, status: Option<StatusResponse>, watcher: BuildWatcher<'_>) {
+        match status {
+            Some(status) => self.lines.write_status(status, watcher.output),
+            None => self.messages = None,
+        }
+    }
+}
+
+/// Returns the next message; waits without end where there is no stream.
+async fn next(messages: &mut Option<Streaming<StatusResponse>>) -> Option<StatusResponse> {
+    match messages {
+        Some(messages) => messages.message().await.ok().flatten(),
+        None => std::future::pending().await,
+    }
+}
+
+fn engine_error(status: &Status) -> EngineError {
+    use std::error::Error as _;
+    // The client library keeps the cause where it was the connection that failed.
+    match status.source() {
+        Some(source) => EngineError::Broken {
+            action: ACTION.to_owned(),
+            source: crate::error::innermost(source).to_string().into(),
+        },
+        None => EngineError::refused_with(ACTION, status.message()),
+    }
+}
+
+/// A connection that was opened before, as the client library takes it.
+struct Connected(Option<EngineStream>);
+
+impl tower_service::Service<hyper::Uri> for Connected {
+    type Response = TokioIo<EngineStream>;
+    type Error = io::Error;
+    type Future = std::future::Ready<io::Result<Self::Response>>;
+
+    fn poll_ready(&mut self, _: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: hyper::Uri) -> Self::Future {
+        // There is one connection: once it broke, the build is over.
+        let stream = self.0.take().map(TokioIo::new);
+        std::future::ready(stream.ok_or_else(|| io::ErrorKind::NotConnected.into()))
+    }
+}
