@@ -48,13 +48,23 @@ fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads.get_or_insert(TEST_THREADS);
     case::keep_panic_messages();
+    match world::chosen_engine() {
+        Ok(engine) if !arguments.list => eprintln!("engine and image store: {engine}"),
+        Ok(_) => {}
+        Err(message) => {
+            eprintln!("{message}");
+            return ExitCode::from(2);
+        }
+    }
 
     let world = Arc::new(World::new());
     if !arguments.list {
         stop_on_signal(Arc::clone(&world));
     }
+    let filters = arguments.filter.take().unwrap_or_default();
     let tests = cases::all()
         .into_iter()
+        .filter(|case| is_selected(&case.name(), &filters, arguments.exact))
         .map(|case| {
             let world = Arc::clone(&world);
             Trial::test(case.name(), move || case.run(world))
@@ -63,6 +73,17 @@ fn main() -> ExitCode {
     let conclusion = libtest_mimic::run(&arguments, tests);
     world.stop();
     conclusion.exit_code()
+}
+
+/// Whether a test matches one of the filters, which are separated by commas.
+fn is_selected(name: &str, filters: &str, exact: bool) -> bool {
+    filters.split(',').any(|filter| {
+        if exact {
+            name == filter
+        } else {
+            name.contains(filter)
+        }
+    })
 }
 
 /// Stops the servers on Ctrl-C and its like. Without this they would end too, but leave files.

@@ -11,9 +11,13 @@ use rustix::process::Signal;
 use crate::case::Case;
 use crate::context::Context;
 use crate::process;
-use crate::world::{GitServerKind, Mark, PASSWORD, Registry, RegistryKind, USER};
+use crate::world::{
+    self, GitServerKind, Mark, PASSWORD, Registry, RegistryKind, Store, USER, chosen_engine,
+};
 
 pub const CASES: &[Case] = cases![
+    engine_is_the_chosen_one,
+    an_unknown_engine_is_an_error,
     engine_runs_a_container,
     engine_builds_with_a_network,
     engine_knows_its_images_and_containers,
@@ -30,6 +34,47 @@ pub const CASES: &[Case] = cases![
     program_is_interrupted_and_killed,
     program_runs_in_a_terminal,
 ];
+
+fn engine_is_the_chosen_one(t: &Context) {
+    let chosen = chosen_engine().expect("a choice that the test run began with");
+    let product = t.engine().product();
+    if !t.engine().is_private() {
+        return;
+    }
+    let (engine, store) = chosen.split_once(' ').expect("engine and store");
+    let expected = match store {
+        "classic" => Store::Classic,
+        "containerd" => Store::Containerd,
+        _ => Store::Podman,
+    };
+    assert_eq!(product.store, expected, "{chosen}: {product:?}");
+    match engine {
+        "debian13" => assert_eq!(product.version, (26, 1)),
+        "sid" => assert!(product.is_docker_since(28), "{product:?}"),
+        "podman" => assert!(product.version.0 >= 5, "{product:?}"),
+        _ => {}
+    }
+}
+
+fn an_unknown_engine_is_an_error(_: &Context) {
+    let choose = |engine: &str, store: &str| {
+        let mut command = Command::new(world::PROGRAM);
+        command
+            .env("XP_TEST_ENGINE", engine)
+            .env("XP_TEST_STORE", store);
+        let output = process::run(command.arg("chosen-engine"));
+        assert!(!output.status.success(), "{engine} {store}");
+        process::text(&output.stderr)
+    };
+    assert_eq!(
+        choose("debian11", ""),
+        "bin/world: XP_TEST_ENGINE must be debian12, debian13, sid or podman, not 'debian11'\n"
+    );
+    assert_eq!(
+        choose("debian12", "containerd"),
+        "bin/world: XP_TEST_STORE with XP_TEST_ENGINE=debian12 must be one of: classic; not 'containerd'\n"
+    );
+}
 
 fn engine_runs_a_container(t: &Context) {
     let engine = t.engine();

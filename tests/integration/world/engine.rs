@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use serde_json::Value;
 
 use super::base_image;
+use super::product::Product;
 use super::server::{Server, Starter};
 use super::tls::Certificates;
 use crate::process::{self, succeed};
@@ -14,13 +15,14 @@ use crate::process::{self, succeed};
 /// Where the engine of a machine listens by default.
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
-/// A Docker Engine. Only root can run a private one; other users get the engine at hand, in which
-/// only what tests made is removed.
+/// A Docker Engine, or Podman: `bin/world` says how one is chosen. Only root can run a private one; other
+/// users get the engine at hand, in which only what tests made is removed.
 pub struct Engine {
     server: Option<Server>,
     host: String,
     directory: PathBuf,
     busybox: OnceLock<String>,
+    product: OnceLock<Product>,
 }
 
 impl Engine {
@@ -30,6 +32,7 @@ impl Engine {
             host,
             directory: directory.to_owned(),
             busybox: OnceLock::new(),
+            product: OnceLock::new(),
         };
         if rustix::process::geteuid().is_root() {
             let socket = directory.join("docker.sock");
@@ -71,6 +74,7 @@ impl Engine {
             host: format!("unix://{}", socket.display()),
             directory: directory.to_owned(),
             busybox: OnceLock::new(),
+            product: OnceLock::new(),
         };
         match ping(&socket) {
             true => Ok((engine, port)),
@@ -189,6 +193,11 @@ impl Engine {
     pub fn busybox(&self) -> &str {
         self.busybox
             .get_or_init(|| base_image::import(self, &self.directory.join("busybox")))
+    }
+
+    /// Returns which engine it is, for what differs between them.
+    pub fn product(&self) -> Product {
+        *self.product.get_or_init(|| Product::of(self))
     }
 
     /// Tells whether it is private: nobody else's containers, volumes and images are in it.

@@ -7,6 +7,7 @@ mod engine;
 mod folder;
 mod gateway;
 mod git_server;
+mod product;
 mod registry;
 mod server;
 mod sshd;
@@ -23,8 +24,9 @@ pub use cluster::{Access, Cluster, Namespace, Outcome, Refusal};
 pub use engine::Engine;
 pub use gateway::{Fault, Gateway, Incoming, Reply};
 pub use git_server::{GitServer, GitServerKind};
+pub use product::Store;
 pub use registry::{Registry, RegistryKind};
-pub use server::closed_port;
+pub use server::{PROGRAM, closed_port};
 pub use sshd::Sshd;
 
 use crate::process;
@@ -45,6 +47,16 @@ pub const AWKWARD_PASSWORD: &str = "a:~~~???>>>\"\\$%ü";
 /// Returns how everything is named that a test run makes in places that it may share.
 pub fn run_prefix() -> String {
     format!("xp-test-{}", std::process::id())
+}
+
+/// Returns which engine and store the environment chooses, such as `sid containerd`.
+pub fn chosen_engine() -> Result<String, String> {
+    let output = process::run(Command::new(PROGRAM).arg("chosen-engine"));
+    if output.status.success() {
+        Ok(process::text(&output.stdout).trim().to_owned())
+    } else {
+        Err(process::text(&output.stderr).trim().to_owned())
+    }
 }
 
 /// All servers of a test run. Each starts when a test first asks for it and lives until
