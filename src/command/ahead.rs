@@ -1,6 +1,6 @@
-//! Asks registries for images while the remotes are still asked for commits.
+//! Asks registries and the engine for images while the remotes are still asked for commits.
 //!
-//! What a reference stood for last time it mostly stands for still, and then what the registries have is
+//! What a reference stood for last time it mostly stands for still, and then what they have is
 //! known as soon as the commits are. Nothing depends on that: an image that was not asked for ahead is asked
 //! for when its commit is known.
 
@@ -13,8 +13,9 @@ use tokio_util::task::AbortOnDropHandle;
 use super::session::Session;
 use crate::cache::Facts;
 use crate::cli::References;
+use crate::client::engine::{Engine, EngineError};
 use crate::client::registry::{RegistryClient, Way};
-use crate::image::ImageReference;
+use crate::image::{EngineImages, ImageReference};
 use crate::inspect;
 use crate::manifest::ServiceName;
 use crate::plan::{Draft, Layout, Options, Presence};
@@ -25,6 +26,20 @@ use crate::task::joined;
 #[derive(Default)]
 pub struct Ahead {
     asked: Mutex<Option<AbortOnDropHandle<BTreeMap<ImageReference, Presence>>>>,
+    of_engine: Mutex<Option<OfEngine>>,
+}
+
+/// What the engine is asked, and its answer.
+struct OfEngine {
+    images: BTreeSet<ImageReference>,
+    answer: AbortOnDropHandle<Result<EngineImages, EngineError>>,
+}
+
+/// What a plan would ask for.
+#[derive(Default)]
+struct Questions {
+    registries: Vec<ImageReference>,
+    engine: BTreeSet<ImageReference>,
 }
 
 impl Ahead {
@@ -32,19 +47,40 @@ impl Ahead {
     pub fn ask(
         session: &Session,
         client: &RegistryClient,
+        engine: &Engine,
         selected: &BTreeSet<ServiceName>,
         references: &References,
         options: &Options,
     ) -> Self {
         let Kept { services, open } = Kept::read(&session.layout);
-        let images = images(session, services, selected, references, options);
-        let client = client.clone();
+        let questions = questions(session, services, selected, references, options);
+        let (client, images) = (client.clone(), questions.registries);
         let asked =
             tokio::spawn(
                 async move { inspect::registries_by_known_ways(&client, images, &open).await },
             );
+        let (engine, images) = (engine.clone(), questions.engine);
+        let of_engine = OfEngine {
+            images: images.clone(),
+            answer: AbortOnDropHandle::new(tokio::spawn(
+                async move { engine.images(images).await },
+            )),
+        };
         Self {
             asked: Mutex::new(Some(AbortOnDropHandle::new(asked))),
+            of_engine: Mutex::new(Some(of_engine)),
+        }
+    }
+
+    /// Returns the images that the engine was asked for, and what it has of them. An engine that did not answer
+    /// counts as not asked. The answer is there once.
+    pub async fn in_engine(&self) -> (BTreeSet<ImageReference>, EngineImages) {
+        let Some(OfEngine { images, answer }) = self.of_engine.lock().await.take() else {
+            return Default::default();
+        };
+        match joined(answer.await) {
+            Ok(found) => (images, found),
+            Err(_) => Default::default(),
         }
     }
 
@@ -62,16 +98,16 @@ impl Ahead {
     }
 }
 
-/// Returns the images of services whose sources are the same as last.
-fn images(
+/// Returns what is asked for services whose sources are the same as last.
+fn questions(
     session: &Session,
     services: BTreeMap<String, KeptSource>,
     selected: &BTreeSet<ServiceName>,
     references: &References,
     options: &Options,
-) -> Vec<ImageReference> {
+) -> Questions {
     if references.branch.is_some() {
-        return Vec::new();
+        return Questions::default();
     }
     let sources = services.into_iter().filter_map(|(service, kept)| {
         let service = service.parse().ok()?;
@@ -81,9 +117,16 @@ fn images(
     let sources = sources.collect();
     let variable = |name: &str| session.variable(name);
     // A tag that is wrong is told of where it counts.
-    Draft::new(&session.manifest, selected, &sources, options, &variable)
-        .map(|draft| draft.images())
-        .unwrap_or_default()
+    let Ok(draft) = Draft::new(&session.manifest, selected, &sources, options, &variable) else {
+        return Questions::default();
+    };
+    Questions {
+        registries: draft.images(),
+        engine: match draft.asks_registries_first() {
+            true => BTreeSet::new(),
+            false => draft.engine_images(),
+        },
+    }
 }
 
 /// What is kept from run to run.

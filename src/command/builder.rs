@@ -40,7 +40,7 @@ async fn list(session: &Session) -> Result<(), Failure> {
     let registry = session.registry(&facts);
     let (found, in_engine) = tokio::join!(
         inspect::registries(&registry, in_registries(&folders)),
-        engine.images()
+        engine.images(folders.values().map(|folder| folder.image.clone()))
     );
     let inventory = Inventory {
         registry: found,

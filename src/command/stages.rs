@@ -1,6 +1,6 @@
 //! The stages that commands share: resolve, inspect, plan.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::{Mutex, OnceCell};
 use tokio_util::sync::CancellationToken;
@@ -22,10 +22,10 @@ use crate::event::Event;
 use crate::execute::lock::FolderLock;
 use crate::execute::{Context, Sources};
 use crate::history::Extent;
-use crate::image::{EngineImage, Registry, RegistryPrefix};
+use crate::image::{EngineImages, ImageReference, Registry, RegistryPrefix};
 use crate::inspect;
 use crate::manifest::{BuilderImage, ServiceName};
-use crate::plan::{Draft, Folders, Inventory, Options, Plan};
+use crate::plan::{Draft, Folders, Inventory, Options, Plan, Presence};
 use crate::source::ServiceSource;
 
 /// A plan, and the clients with which it was made.
@@ -44,9 +44,7 @@ pub struct Resolved {
     sources: BTreeMap<ServiceName, ServiceSource>,
     locked: Option<Locked>,
     options: Options,
-    /// The images of the engine by their names.
-    in_engine: HashMap<String, EngineImage>,
-    /// What registries are asked already.
+    /// What registries and the engine are asked already.
     ahead: Ahead,
     pub engine: Engine,
     pub registry: RegistryClient,
@@ -129,43 +127,38 @@ pub async fn resolved(
         let engine = Engine::connect(&session.settings.engine).await?;
         let registry = session.registry_of_no_engine();
         let (registries, of_builders) = registries(session, &concerned);
-        let approached = async {
-            // Only one on another machine can be among those that the engine lists, and the list takes
-            // it a while.
-            let of_folders = session.manifest.registry.as_ref();
-            let of_folders = of_folders.map(RegistryPrefix::registry);
-            let of_others = of_folders.into_iter().chain(of_builders);
-            let is_elsewhere = registries
-                .iter()
-                .chain(of_others)
-                .any(|it| !it.is_loopback());
-            if is_elsewhere {
-                registry.allow_insecure(&engine.facts().await?.insecure_registries);
-            }
-            // Meanwhile the remotes are asked: that much less to wait for.
-            if args.local {
-                return Ok(Ahead::default());
-            }
+        // Only one on another machine can be among those that the engine lists, and the list takes
+        // it a while.
+        let of_folders = session.manifest.registry.as_ref();
+        let of_folders = of_folders.map(RegistryPrefix::registry);
+        let of_others = of_folders.into_iter().chain(of_builders);
+        let is_elsewhere = registries
+            .iter()
+            .chain(of_others)
+            .any(|it| !it.is_loopback());
+        if is_elsewhere {
+            registry.allow_insecure(&engine.facts().await?.insecure_registries);
+        }
+        // Meanwhile the remotes are asked: that much less to wait for. A lock says at once which images are meant.
+        let mut ahead = Ahead::default();
+        if !args.local {
             registry.approach(registries);
-            Ok(match &locked {
-                None => Ahead::ask(session, &registry, &selected, &args.references, &options),
-                // A lock says at once which images are meant.
-                Some(_) => Ahead::default(),
-            })
-        };
-        let (ahead, images) = tokio::try_join!(approached, engine.images())?;
-        Ok::<_, Failure>((engine, images, registry, ahead))
+            if locked.is_none() {
+                let references = &args.references;
+                ahead = Ahead::ask(session, &registry, &engine, &selected, references, &options);
+            }
+        }
+        Ok::<_, Failure>((engine, registry, ahead))
     };
     let (sources, engine) = tokio::join!(sources, engine);
     // A manifest or a remote that is wrong is said before an engine that does not run.
-    let (mut sources, (engine, in_engine, registry, ahead)) = (sources?, engine?);
+    let (mut sources, (engine, registry, ahead)) = (sources?, engine?);
     sources.extend(in_place);
     Ok(Resolved {
         selected,
         sources,
         locked,
         options,
-        in_engine,
         ahead,
         engine,
         registry,
@@ -202,13 +195,13 @@ pub async fn plan(
     let variable = |name: &str| session.variable(name);
     let draft = resolved.draft(session, &variable)?;
     let folders = folders(session, &draft)?;
-    let inventory = inventory(session, &draft, &resolved).await?;
+    let inventory = inventory(session, &draft, &resolved, &folders).await?;
     if let Some(locked) = &resolved.locked {
         locked
             .check(session, &resolved.registry, &draft, &inventory, &folders)
             .await?;
     }
-    let plan = decide(session, draft, inventory, folders, &resolved.registry).await?;
+    let plan = decide(session, draft, inventory, folders, &resolved).await?;
     let Resolved {
         engine,
         registry,
@@ -231,11 +224,13 @@ pub async fn decide(
     draft: Draft<'_>,
     inventory: Inventory,
     folders: Folders,
-    registry: &RegistryClient,
+    resolved: &Resolved,
 ) -> Result<Plan, Failure> {
     let failure = |error| plan_failure(session, error);
-    let decided = draft.decide(inventory, folders).map_err(failure)?;
-    let builders = inspect::registries(registry, decided.builder_images()).await;
+    let mut decided = draft.decide(inventory, folders).map_err(failure)?;
+    let in_engine = resolved.engine.images(decided.engine_builders()).await?;
+    decided.add_engine_images(in_engine);
+    let builders = inspect::registries(&resolved.registry, decided.builder_images()).await;
     decided
         .complete(&builders, &session.layout)
         .map_err(failure)
@@ -248,31 +243,59 @@ pub fn folders(session: &Session, draft: &Draft<'_>) -> Result<Folders, Failure>
     Ok(folders.collect::<Result<_, _>>()?)
 }
 
-/// Asks registries what they have, and what it was built from; the engine was asked already.
+/// Asks registries and the engine what they have, and what it was built from.
 pub async fn inventory(
     session: &Session,
     draft: &Draft<'_>,
     resolved: &Resolved,
+    folders: &Folders,
 ) -> Result<Inventory, Failure> {
     let registry = &resolved.registry;
-    let mut images = draft.images();
+    let images = draft.images();
     session.events.emit(Event::StageStarted(format!(
         "looking for {}",
         many(images.len(), "image")
     )));
-    let mut answers = resolved.ahead.answers_for(&images).await;
-    images.retain(|image| !answers.contains_key(image));
-    answers.extend(inspect::registries(registry, images).await);
-    let mut inventory = Inventory {
-        registry: answers,
-        labels: HashMap::new(),
-        engine: resolved.in_engine.clone(),
-    };
+    let mut inventory = Inventory::default();
+    if draft.asks_registries_first() {
+        inventory.registry = in_registries(resolved, images).await;
+    } else {
+        let in_engine = in_engine(resolved, draft.engine_images());
+        let (found, in_engine) = tokio::join!(in_registries(resolved, images), in_engine);
+        (inventory.registry, inventory.engine) = (found, in_engine?);
+    }
     let unlabelled = draft.unlabelled(&inventory);
     inventory.labels = inspect::labels(registry, &session.layout, unlabelled).await;
+    if draft.asks_registries_first() {
+        let asked = draft.engine_images_beside(&inventory, folders);
+        let asked = asked.map_err(|error| manifest_failure(session, &error))?;
+        inventory.engine = in_engine(resolved, asked).await?;
+    }
     session.events.emit(Event::StageFinished);
     ahead::keep(session, &resolved.sources, registry);
     Ok(inventory)
+}
+
+/// Returns what registries have of these images; of some the answers may be there already.
+async fn in_registries(
+    resolved: &Resolved,
+    mut images: Vec<ImageReference>,
+) -> BTreeMap<ImageReference, Presence> {
+    let mut answers = resolved.ahead.answers_for(&images).await;
+    images.retain(|image| !answers.contains_key(image));
+    answers.extend(inspect::registries(&resolved.registry, images).await);
+    answers
+}
+
+/// Returns what the engine has of these images; of some the answers may be there already.
+async fn in_engine(
+    resolved: &Resolved,
+    mut images: BTreeSet<ImageReference>,
+) -> Result<EngineImages, Failure> {
+    let (asked, mut answers) = resolved.ahead.in_engine().await;
+    images.retain(|image| !asked.contains(image));
+    answers.extend(resolved.engine.images(images).await?);
+    Ok(answers)
 }
 
 /// Returns what working copies are brought up to date with.

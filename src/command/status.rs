@@ -1,17 +1,17 @@
 //! `xp status`
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::commits;
 use super::many;
 use super::session::Session;
 use crate::cli::{Format, References, StatusArgs};
-use crate::client::engine::EngineFacts;
+use crate::client::engine::{Engine, EngineFacts};
 use crate::client::git::GitClient;
 use crate::error::{Exit, Failure, hint_lines, render};
 use crate::event::{Event, Unit};
 use crate::history::Extent;
-use crate::image::{EngineImage, ImageReference, ImageRepository};
+use crate::image::{EngineImages, ImageReference, ImageRepository};
 use crate::inspect::{self, Found};
 use crate::manifest::ServiceName;
 use crate::plan::{Draft, Folders, Inventory, Options, Refusal, Sighting, Survey};
@@ -189,34 +189,24 @@ async fn built(
     }
 }
 
-/// What the engine has, and what it says of itself.
-struct EngineState {
-    facts: EngineFacts,
-    /// None where it does not tell.
-    images: Option<HashMap<String, EngineImage>>,
-}
-
-async fn engine(session: &Session, problems: &mut Problems) -> EngineState {
-    let asked = async {
-        let (engine, facts) = session.engine().await?;
-        Ok::<_, Failure>((facts, engine.images().await?))
-    };
-    match asked.await {
-        Ok((facts, images)) => EngineState {
-            facts,
-            images: Some(images),
-        },
+/// Connects to the engine; none where it does not answer.
+async fn engine(session: &Session, problems: &mut Problems) -> Option<(Engine, EngineFacts)> {
+    match session.engine().await {
+        Ok(connected) => Some(connected),
         Err(failure) => {
-            problems.add(
-                failure.exit,
-                failure.message().unwrap_or_default().to_owned(),
-            );
-            EngineState {
-                facts: EngineFacts::default(),
-                images: None,
-            }
+            problems.failed(&failure);
+            None
         }
     }
+}
+
+/// Returns what the engine has of the images of a draft; none where it does not answer.
+async fn in_engine(
+    engine: Option<&Engine>,
+    draft: &Draft<'_>,
+) -> Option<Result<EngineImages, Failure>> {
+    let images = engine?.images(draft.engine_images()).await;
+    Some(images.map_err(Failure::from))
 }
 
 /// What was found of the image of a service.
@@ -247,23 +237,33 @@ async fn images(
     args: &StatusArgs,
     selected: &BTreeSet<ServiceName>,
     sources: &BTreeMap<ServiceName, ServiceSource>,
-    engine: EngineState,
+    engine: Option<(Engine, EngineFacts)>,
     problems: &mut Problems,
 ) -> BTreeMap<ServiceName, ImagesFound> {
     let options = Options::default();
     let variable = |name: &str| session.variable(name);
     let draft = Draft::without_tags(&session.manifest, selected, sources, &options, &variable);
-    let engine_answers = engine.images.is_some();
+    let (engine, facts) = engine.unzip();
+    let registry = session.registry(&facts.unwrap_or_default());
+    let names = selected.iter().filter_map(|name| draft.image(name));
+    let images = names.map(|named| named.image.clone());
+    let images = images.filter(|image| image.repository().registry().is_some());
+    let images = images.filter(|_| !args.offline).collect();
+    let (in_registries, in_engine) = tokio::join!(
+        inspect::registries(&registry, images),
+        in_engine(engine.as_ref(), &draft)
+    );
+    let engine_answers = matches!(in_engine, Some(Ok(_)));
+    let in_engine = in_engine.transpose().unwrap_or_else(|failure| {
+        problems.failed(&failure);
+        None
+    });
     let mut inventory = Inventory {
-        engine: engine.images.unwrap_or_default(),
+        registry: in_registries,
+        engine: in_engine.unwrap_or_default(),
         ..Inventory::default()
     };
     if !args.offline {
-        let registry = session.registry(&engine.facts);
-        let names = selected.iter().filter_map(|name| draft.image(name));
-        let images = names.map(|named| named.image.clone());
-        let images = images.filter(|image| image.repository().registry().is_some());
-        inventory.registry = inspect::registries(&registry, images.collect()).await;
         let unlabelled = draft.unlabelled(&inventory);
         inventory.labels = inspect::labels(&registry, &session.layout, unlabelled).await;
     }
@@ -363,6 +363,11 @@ fn refused(refusal: &Refusal, services: &[&ServiceName]) -> String {
 struct Problems(Vec<(Exit, String)>);
 
 impl Problems {
+    fn failed(&mut self, failure: &Failure) {
+        let text = failure.message().unwrap_or_default();
+        self.add(failure.exit, text.to_owned());
+    }
+
     fn add(&mut self, exit: Exit, text: String) {
         self.extend([(exit, text)]);
     }

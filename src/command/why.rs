@@ -9,7 +9,7 @@ use crate::event::Unit;
 use crate::image::{ImageReference, ImageRepository, Labels, Tag};
 use crate::inspect;
 use crate::manifest::ServiceName;
-use crate::plan::{Inventory, Plan, Presence, UnknownImages};
+use crate::plan::{Plan, Presence, UnknownImages};
 use crate::report::columns;
 use crate::source::CommitId;
 
@@ -43,16 +43,16 @@ async fn explain(session: &Session, args: &WhyArgs) -> Result<(), Failure> {
     let variable = |name: &str| session.variable(name);
     let draft = resolved.draft(session, &variable)?;
     let folders = stages::folders(session, &draft)?;
-    let inventory = stages::inventory(session, &draft, &resolved).await?;
+    let inventory = stages::inventory(session, &draft, &resolved, &folders).await?;
     let against = match &args.against {
-        Some(text) => Some(other_image(session, &resolved, &inventory, &service, text).await?),
+        Some(text) => Some(other_image(session, &resolved, &service, text).await?),
         None => None,
     };
     let other = against.as_ref().map(|(image, labels)| (image, labels));
     let explanation = draft
         .explain(&service, &inventory, &folders, other)
         .map_err(|error| plan_failure(session, error))?;
-    let plan = stages::decide(session, draft, inventory, folders, &resolved.registry).await;
+    let plan = stages::decide(session, draft, inventory, folders, &resolved).await;
     session.reporter.finish();
     let conclusion = plan
         .as_ref()
@@ -95,7 +95,6 @@ fn conclusion(plan: &Plan, service: &ServiceName) -> Option<String> {
 async fn other_image(
     session: &Session,
     resolved: &Resolved,
-    inventory: &Inventory,
     service: &ServiceName,
     text: &str,
 ) -> Result<(ImageReference, Labels), Failure> {
@@ -111,7 +110,7 @@ async fn other_image(
     resolved.registry.allow_insecure(insecure);
     let mut asked = Vec::new();
     for image in meant(repository, text) {
-        if let Some(labels) = labels(session, resolved, inventory, &image).await? {
+        if let Some(labels) = labels(session, resolved, &image).await? {
             return Ok((image, labels));
         }
         asked.push(image.to_string());
@@ -154,7 +153,6 @@ fn meant(repository: &ImageRepository, text: &str) -> Vec<ImageReference> {
 async fn labels(
     session: &Session,
     resolved: &Resolved,
-    inventory: &Inventory,
     image: &ImageReference,
 ) -> Result<Option<Labels>, Failure> {
     if image.repository().registry().is_some() {
@@ -171,5 +169,6 @@ async fn labels(
             };
         }
     }
-    Ok(inventory.in_engine(image).map(|image| image.labels.clone()))
+    let in_engine = resolved.engine.image(image).await?;
+    Ok(in_engine.map(|image| image.labels))
 }

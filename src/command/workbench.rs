@@ -17,7 +17,8 @@ use crate::inspect;
 use crate::local::{self, LocalError};
 use crate::manifest::{Builder, BuilderImage, Service, ServiceName};
 use crate::plan::{
-    ContainerStep, Draft, Folders, Inventory, Options, UnknownImages, builder_image, builder_plan,
+    ContainerStep, Draft, Folders, Inventory, Options, UnknownImages, builder_image,
+    builder_images, builder_plan,
 };
 use crate::report::{failures, paint};
 use crate::source::ServiceSource;
@@ -151,7 +152,7 @@ pub async fn with_image(
         let found = inspect::registries(&session.registry(&facts), Vec::from_iter(asked)).await;
         UnknownImages::check(&found)?;
         let inventory = Inventory {
-            engine: engine.images().await?,
+            engine: engine.images(builder_images(image, folders)).await?,
             ..Inventory::default()
         };
         Ok((lock, found, inventory))

@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use tokio::task::spawn_blocking;
 
-use super::{EngineState, Platform, Surroundings, grouped};
+use super::{Platform, Surroundings, grouped};
 use crate::doctor::{BuilderFacts, BuilderWhere, Trouble};
 use crate::image::{ImageReference, Registry};
 use crate::inspect;
@@ -65,7 +65,7 @@ async fn folder(
     facts.place = match surroundings.limited(what, read).await {
         Ok((_, folder)) => {
             facts.image = short(&folder.image);
-            let engine = in_engine(&surroundings.engine_state().await, &folder.image);
+            let engine = in_engine(surroundings, &folder.image).await;
             let has_registry = folder.image.repository().registry().is_some();
             let registry = match has_registry && !surroundings.offline {
                 true => Some(in_registry(surroundings, &folder.image).await),
@@ -84,7 +84,7 @@ async fn external(
     image: &ImageReference,
     services: Vec<String>,
 ) -> BuilderFacts {
-    let engine = in_engine(&surroundings.engine_state().await, image);
+    let engine = in_engine(surroundings, image).await;
     // What the engine has is never pulled.
     let registry = match engine {
         Some(true) => None,
@@ -100,9 +100,12 @@ async fn external(
     }
 }
 
-fn in_engine(state: &EngineState, image: &ImageReference) -> Option<bool> {
-    let images = state.images.as_ref()?;
-    Some(images.in_engine(image).is_some())
+/// Tells whether the engine has an image, where it answers.
+async fn in_engine(surroundings: &Surroundings<'_>, image: &ImageReference) -> Option<bool> {
+    let engine = surroundings.engine_state().await.engine?;
+    let what = format!("the engine, asked for {image},");
+    let found = surroundings.limited(what, engine.image(image)).await;
+    found.ok().map(|found| found.is_some())
 }
 
 async fn in_registry(

@@ -19,17 +19,18 @@ pub(super) async fn engine(surroundings: &Surroundings<'_>) -> EngineFacts {
     let what = format!("the container engine at {address}");
     let asked = surroundings.limited(what, async {
         let engine = Engine::connect(&settings.engine).await?;
-        let (description, images, own) =
-            tokio::join!(engine.describe(), engine.images(), engine.own_container());
+        let (description, own) = tokio::join!(engine.describe(), engine.own_container());
         // No file is written to find out more.
         let reach = own.ok().flatten().map(Reach::Mounted);
-        description.map(|description| (description, images.ok(), reach))
+        description.map(|description| (engine, description, reach))
     });
     let asked = asked.await;
     let (answer, state, reach) = match asked {
-        Ok((description, images, reach)) => {
-            let insecure = description.facts.insecure_registries.clone();
-            let state = EngineState::new(insecure, images);
+        Ok((engine, description, reach)) => {
+            let state = EngineState {
+                insecure_registries: description.facts.insecure_registries.clone(),
+                engine: Some(engine),
+            };
             (Ok(answer(description)), state, reach)
         }
         Err(trouble) => (Err(trouble), EngineState::default(), None),

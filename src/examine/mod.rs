@@ -24,14 +24,13 @@ use tokio::sync::{OnceCell, watch};
 pub(crate) use files::program;
 pub use waiting::Waiting;
 
+use crate::client::engine::Engine;
 use crate::client::git::GitClient;
 use crate::client::http::Http;
 use crate::client::registry::RegistryClient;
 use crate::doctor::{self, Checkup, ManifestFacts, Section, Trouble};
 use crate::error::Diagnostic;
-use crate::image::EngineImage;
 use crate::manifest::{Manifest, Service, ServiceName};
-use crate::plan::Inventory;
 use crate::settings::Settings;
 
 /// How long the questions to registries wait for the engine's list of insecure ones.
@@ -74,8 +73,8 @@ pub struct Platform<'a> {
 #[derive(Clone, Default)]
 struct EngineState {
     insecure_registries: Vec<String>,
-    /// Its images; none where it does not tell.
-    images: Option<std::sync::Arc<Inventory>>,
+    /// A connection to it; none where it does not answer.
+    engine: Option<Engine>,
 }
 
 impl<'a> Surroundings<'a> {
@@ -188,22 +187,6 @@ impl<'a> Surroundings<'a> {
     fn services_with(&self, holds: impl Fn(&Service) -> bool) -> Vec<String> {
         let services = self.services().filter(|service| holds(service));
         services.map(|service| service.name.to_string()).collect()
-    }
-}
-
-impl EngineState {
-    fn new(
-        insecure_registries: Vec<String>,
-        images: Option<std::collections::HashMap<String, EngineImage>>,
-    ) -> Self {
-        let images = images.map(|engine| Inventory {
-            engine,
-            ..Inventory::default()
-        });
-        Self {
-            insecure_registries,
-            images: images.map(std::sync::Arc::new),
-        }
     }
 }
 

@@ -50,7 +50,11 @@ impl UsedImages {
             if base != Some(&need.image) {
                 continue;
             }
-            let built = context.engine.content(id).await.map_err(StepError::from)?;
+            let built = context
+                .engine
+                .content_of_id(id)
+                .await
+                .map_err(StepError::from)?;
             let layers = built.map(|built| built.layers).unwrap_or_default();
             if !layers.starts_with(&used.layers) {
                 let error = StepError::plain(format!(
@@ -68,7 +72,7 @@ impl UsedImages {
 }
 
 async fn content(context: &Context, image: &ImageReference) -> Result<ImageContent, Stop> {
-    let found = context.engine.content(&image.to_string()).await;
+    let found = context.engine.content(image).await;
     let gone = || {
         StepError::plain(format!("the engine no longer has the needed image {image}"))
             .hint("it was removed after the plan was made: run `xp build` again")

@@ -11,7 +11,7 @@ mod repository;
 mod tag;
 
 pub use digest::Digest;
-pub use engine::{EngineImage, Labels};
+pub use engine::{EngineImage, EngineImages, Labels};
 pub use name::InvalidImageName;
 pub use reference::ImageReference;
 pub use registry::{Registry, RegistryPrefix};

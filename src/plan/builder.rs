@@ -31,6 +31,12 @@ impl FolderBuilder {
         Some(self.image.repository().tagged(tag))
     }
 
+    /// Returns what the engine is asked for.
+    pub fn engine_images(&self) -> Vec<ImageReference> {
+        let image = std::iter::once(self.image.clone());
+        image.chain(self.newest()).collect()
+    }
+
     /// Returns what is to be done so that the image exists, in the engine too.
     ///
     /// `registries` is what they have of the image and of [`FolderBuilder::newest`], where they were asked.

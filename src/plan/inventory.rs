@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::image::{Digest, EngineImage, ImageReference, Labels};
+use crate::image::{Digest, EngineImage, EngineImages, ImageReference, Labels};
 
 /// What a registry said about one reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl Refusal {
     }
 }
 
-/// What was found: an entry for each reference that was asked for, and all images of the engine.
+/// What was found of the references that were asked for.
 #[derive(Debug, Clone, Default)]
 pub struct Inventory {
     /// What the registries said, by reference.
@@ -45,14 +45,14 @@ pub struct Inventory {
     /// The labels of images in registries, by digest, or why they cannot be had; those that the engine
     /// has as well are not asked for.
     pub labels: HashMap<Digest, Result<Labels, Refusal>>,
-    /// The images of the engine, by reference as the engine writes it.
-    pub engine: HashMap<String, EngineImage>,
+    /// The images of the engine: of those that it was asked for, the ones that it has.
+    pub engine: EngineImages,
 }
 
 impl Inventory {
     /// Returns the engine's image of that name.
     pub fn in_engine(&self, image: &ImageReference) -> Option<&EngineImage> {
-        // The engine lists an image by its tags and by its digests, never by both in one name.
+        // The engine names an image by its tags and by its digests, never by both in one name.
         let name = match image.digest() {
             Some(digest) => format!("{}@{digest}", image.repository()),
             None => image.to_string(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::builder::external_plan;
 use super::draft::{Candidate, Draft};
 use super::place::Place;
-use super::{ContainerStep, Folders, Inventory, Layout, Plan, Presence};
+use super::{ContainerStep, FolderBuilder, Folders, Inventory, Layout, Plan, Presence};
 use crate::event::Unit;
 use crate::image::ImageReference;
 use crate::manifest::{BuilderImage, ManifestError, ServiceName};
@@ -88,6 +88,17 @@ pub fn builder_plan(
     Plan {
         units: unit.into_iter().collect(),
         train: None,
+    }
+}
+
+/// Returns what the engine is asked for to plan a builder.
+pub fn builder_images(image: &BuilderImage, folders: &Folders) -> Vec<ImageReference> {
+    match image {
+        BuilderImage::External(image) => vec![image.clone()],
+        BuilderImage::Folder(name) => {
+            let folder = folders.get(&Unit::Builder(name.clone()));
+            folder.map(FolderBuilder::engine_images).unwrap_or_default()
+        }
     }
 }
 

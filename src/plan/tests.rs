@@ -1,5 +1,6 @@
 //! The decision table, case by case, and the steps that follow from it.
 
+mod engine_images;
 mod local;
 mod parts;
 mod recipes;

@@ -1,20 +1,19 @@
-//! Images of the engine: listed, named, pulled and pushed.
+//! Images of the engine: named, pulled and pushed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bollard::auth::DockerCredentials;
 use bollard::models::{ErrorDetail, ProgressDetail};
 use bollard::query_parameters::{
-    CreateImageOptionsBuilder, ListImagesOptionsBuilder, PushImageOptionsBuilder,
-    TagImageOptionsBuilder,
+    CreateImageOptionsBuilder, PushImageOptionsBuilder, TagImageOptionsBuilder,
 };
 use futures_util::{Stream, StreamExt as _};
 
 use super::messages::to_the_end;
 use super::{Engine, EngineError};
 use crate::client::registry::Credentials;
-use crate::image::{EngineImage, ImageReference};
+use crate::image::ImageReference;
 
 /// Who is told how a push or a pull goes on.
 #[derive(Clone, Copy)]
@@ -25,15 +24,6 @@ pub struct Watcher<'a> {
     pub retrying: &'a (dyn Fn(u64) + Send + Sync),
     /// How long the engine may say nothing: what hangs at the registry hangs for ever.
     pub silence: Duration,
-}
-
-/// What an image of the engine consists of.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImageContent {
-    /// The engine's id of the image.
-    pub id: String,
-    /// The digests of its layers, uncompressed, the lowest one first.
-    pub layers: Vec<String>,
 }
 
 /// How far a push or a pull is.
@@ -77,67 +67,6 @@ impl Transfer {
 }
 
 impl Engine {
-    /// Returns all images of the engine by each of their names: one request.
-    ///
-    /// # Errors
-    ///
-    /// Where the engine does not answer.
-    pub async fn images(&self) -> Result<HashMap<String, EngineImage>, EngineError> {
-        let options = ListImagesOptionsBuilder::default().all(false).build();
-        let images = self
-            .docker
-            .list_images(Some(options))
-            .await
-            .map_err(|error| EngineError::new("list its images", error))?;
-        let mut by_name = HashMap::new();
-        for image in images {
-            let found = EngineImage {
-                id: image.id,
-                labels: image.labels,
-            };
-            for name in image.repo_tags.into_iter().chain(image.repo_digests) {
-                by_name.insert(name, found.clone());
-            }
-        }
-        Ok(by_name)
-    }
-
-    /// Returns an image, where the engine has it: far less work for it than to list all of them.
-    ///
-    /// # Errors
-    ///
-    /// Where the engine does not answer.
-    pub async fn image(&self, name: &ImageReference) -> Result<Option<EngineImage>, EngineError> {
-        match self.docker.inspect_image(&name.to_string()).await {
-            Ok(image) => Ok(Some(EngineImage {
-                id: image.id.unwrap_or_default(),
-                labels: image.config.and_then(|it| it.labels).unwrap_or_default(),
-            })),
-            Err(error) => match EngineError::new(format!("look for {name}"), error) {
-                error if error.status() == Some(404) => Ok(None),
-                error => Err(error),
-            },
-        }
-    }
-
-    /// Returns what an image consists of, by its name or id; `None` where the engine does not have it.
-    ///
-    /// # Errors
-    ///
-    /// Where the engine does not answer.
-    pub async fn content(&self, image: &str) -> Result<Option<ImageContent>, EngineError> {
-        match self.docker.inspect_image(image).await {
-            Ok(found) => Ok(Some(ImageContent {
-                id: found.id.unwrap_or_default(),
-                layers: found.root_fs.and_then(|it| it.layers).unwrap_or_default(),
-            })),
-            Err(error) => match EngineError::new(format!("inspect {image}"), error) {
-                error if error.status() == Some(404) => Ok(None),
-                error => Err(error),
-            },
-        }
-    }
-
     /// Gives an image, which is meant by its name or its id, a further name.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ mod error;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod images;
+mod lookup;
 mod main_shell;
 mod messages;
 mod own_container;
@@ -42,7 +43,8 @@ pub use context::ContextError;
 pub use describe::EngineDescription;
 pub use docker_context::{DockerContext, DockerContextError, current as docker_context};
 pub use error::EngineError;
-pub use images::{ImageContent, Watcher};
+pub use images::Watcher;
+pub use lookup::ImageContent;
 pub use own_container::{NotMounted, Origin, OwnContainer, OwnMount};
 pub use parcel::{Item, Sent};
 pub use program::{
