@@ -31,9 +31,9 @@ impl Incoming {
 
     /// Tells whether it comes from the engine, and not from `xp`.
     pub fn is_of_engine(&self) -> bool {
+        // Engines call themselves many things: docker, containerd, buildkit, a Go-http-client.
         let agent = self.header("user-agent");
-        // BuildKit calls itself by the name of what it is made of.
-        agent.is_some_and(|agent| agent.contains("docker") || agent.contains("containerd"))
+        !agent.is_some_and(|agent| agent.starts_with("xp/"))
     }
 
     /// Tells whether it asks for an image manifest, or puts one.
@@ -202,9 +202,11 @@ impl Shared {
     /// Serves one request; each has a connection of its own, which keeps this simple.
     fn serve(&self, mut client: TcpStream) -> io::Result<()> {
         let mut reader = BufReader::new(client.try_clone()?);
-        // An engine tries TLS first, and is told at once that there is none.
+        // An engine tries TLS first. Docker 20.10 takes a closed connection for a server without TLS; newer
+        // ones want the answer that servers give to what is not HTTP.
         if reader.fill_buf()?.first() == Some(&TLS_HANDSHAKE) {
-            return Ok(());
+            client.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")?;
+            return client.shutdown(Shutdown::Write);
         }
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
