@@ -6,15 +6,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::case::Case;
 use crate::cases::small;
+use crate::cases::wrapper::port_of_engine;
 use crate::context::Context;
 use crate::wait::wait_until;
 use crate::world::{Gateway, GitServerKind, Mark, RegistryKind, Reply, Request};
+use crate::xp::Xp;
 
 pub const CASES: &[Case] = cases![
     services_that_need_nothing_cost_a_request_a_remote_and_two_an_image,
     a_commit_without_a_branch_costs_one_request_an_image,
     services_of_one_remote_share_its_request,
     images_are_asked_for_while_remotes_are,
+    the_engine_is_asked_for_what_the_plan_needs,
 ];
 
 /// The names of the services in these tests; each image is called like its service.
@@ -168,4 +171,56 @@ fn images_are_asked_for_while_remotes_are(t: &Context) {
         text.contains("zfrontend") && !text.contains("zbackend"),
         "{text}"
     );
+}
+
+/// Returns the images that an engine was asked for: each as often as it was, sorted.
+fn asked_of_engine(engine: &Gateway) -> Vec<String> {
+    let requests = engine.requests();
+    let is_about_images = |it: &&Request| it.method == "GET" && it.path.contains("/images/");
+    let asked = requests.iter().filter(is_about_images);
+    let asked = asked.map(|request| {
+        let (_, name) = request.path.split_once("/images/").expect("its images");
+        name.trim_end_matches("/json")
+            .replace("%3A", ":")
+            .replace("%2F", "/")
+    });
+    let mut asked: Vec<String> = asked.collect();
+    asked.sort();
+    asked
+}
+
+fn the_engine_is_asked_for_what_the_plan_needs(t: &Context) {
+    let registry = t.own_registry(RegistryKind::Open);
+    let repositories = SERVICES.map(|name| (name, small::repository(t, name)));
+    let references = repositories
+        .each_ref()
+        .map(|(name, repository)| (*name, repository));
+    small::platform(t, registry.host(), &references);
+    t.xp(["build"]).success();
+    let port = port_of_engine(t);
+    let asked_by = |xp: Xp| {
+        let engine = Gateway::before(&format!("127.0.0.1:{port}"), |_| Reply::Forward);
+        let address = format!("tcp://{}", engine.host());
+        let run = xp.env("DOCKER_HOST", &address).success();
+        (asked_of_engine(&engine), run)
+    };
+    let images = repositories.each_ref().map(|(name, repository)| {
+        let image = format!("{}/{}", registry.host(), t.image(name));
+        format!("{image}:{}", repository.head())
+    });
+    let mut all = images.to_vec();
+    all.sort();
+    for command in ["plan", "status"] {
+        assert_eq!(asked_by(t.xp([command])).0, all, "{command}");
+    }
+    let (asked, plan) = asked_by(t.xp(["plan", "--no-pull"]));
+    assert!(asked.is_empty(), "{asked:?}");
+    plan.stdout_contains("in the registry");
+    // What the registry lacks may be in the engine.
+    for tag in [repositories[1].1.head().as_str(), "master"] {
+        registry.delete_tag(&t.image("two"), tag);
+    }
+    let (asked, plan) = asked_by(t.xp(["plan", "--no-pull"]));
+    assert_eq!(asked, [images[1].clone()]);
+    plan.stdout_contains("in the engine, not in the registry");
 }

@@ -453,7 +453,7 @@ fn an_engine_elsewhere_is_refused(t: &Context) {
 }
 
 /// Listens on a port for the engine's socket, as engines do that have none.
-fn port_of_engine(t: &Context) -> u16 {
+pub(super) fn port_of_engine(t: &Context) -> u16 {
     let socket = t.engine().host().strip_prefix("unix://").expect("a socket");
     let socket = socket.to_owned();
     let listener = TcpListener::bind(("0.0.0.0", 0)).expect("a free port");
