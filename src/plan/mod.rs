@@ -28,6 +28,7 @@ mod step;
 pub mod table;
 #[cfg(test)]
 mod tests;
+mod transfer_refusal;
 mod variant;
 mod why;
 
@@ -47,6 +48,7 @@ pub use recipe::{Folders, TESTS};
 pub use rival::{Rival, Wanted};
 pub use session::{builder_image, builder_images, builder_plan};
 pub use step::{ContainerStep, ExportStep, ImageStep, NeededImage, ScriptStep, Step, SyncStep};
+pub use transfer_refusal::TransferRefusal;
 pub use variant::{ServiceImage, service_images};
 pub use why::Explanation;
 

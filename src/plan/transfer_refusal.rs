@@ -1,0 +1,324 @@
+//! Why a registry refused a push or a pull, from what the registry or the engine said about it.
+//!
+//! The classic image store of the engine passes on the registry's words without the status. Docker Engine 26
+//! with the containerd image store passes on the status without the words, and 28 the words without the status.
+
+/// Why a registry refused a push or a pull.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TransferRefusal {
+    /// The tag exists and the registry does not let it be moved to another image.
+    ImmutableTag,
+    /// The registry does not know who asks.
+    Login,
+    /// The registry knows who asks, and does not allow it.
+    Rights,
+    /// The image is too large, or there is no room left for it.
+    Quota,
+    /// Too many requests.
+    RateLimit,
+    /// The registry, or what is in front of it, fails or cannot be reached.
+    Outage,
+    /// The registry has no such image, or the connection cannot work as it is configured.
+    Lasting,
+    /// The message does not say.
+    Unknown,
+}
+
+impl TransferRefusal {
+    /// Classifies a refusal by the registry's status, where it is known, and by what was said.
+    ///
+    /// Words count before the status, because registries use 400, 403, 405, 409 and 412 for immutable tags, and 403
+    /// for quotas.
+    pub fn of(status: Option<u16>, message: &str) -> Self {
+        let status = status.or_else(|| status_in(message));
+        let is_of_blob = message.contains("/blobs/");
+        let words = without_paths(message);
+        let says = |patterns: &[&str]| patterns.iter().any(|pattern| words.contains(pattern));
+        if status == Some(429) || says(RATE_LIMIT) {
+            return Self::RateLimit;
+        }
+        if matches!(status, Some(413 | 507)) || says(QUOTA) {
+            return Self::Quota;
+        }
+        if says(IMMUTABLE) || words.contains("tag") && says(IMMUTABLE_TAG) {
+            return Self::ImmutableTag;
+        }
+        match status {
+            Some(401) => return Self::Login,
+            Some(403) => return Self::Rights,
+            Some(409 | 412) if !is_of_blob => return Self::ImmutableTag,
+            Some(408 | 425 | 500 | 502..=504) => return Self::Outage,
+            _ => {}
+        }
+        if says(LOGIN) {
+            Self::Login
+        } else if says(LASTING) {
+            Self::Lasting
+        } else if says(RIGHTS) {
+            Self::Rights
+        } else if says(OUTAGE) || words.ends_with("eof") {
+            Self::Outage
+        } else {
+            Self::Unknown
+        }
+    }
+
+    /// Whether the same request may succeed a while later.
+    pub fn may_pass(self) -> bool {
+        matches!(self, Self::RateLimit | Self::Outage)
+    }
+
+    /// Returns what a user can do, about a push to or a pull from that registry.
+    pub fn hints(self, registry: &str) -> Vec<String> {
+        let hint = match self {
+            Self::ImmutableTag => "build under another tag: a new commit gets one, even an empty one".to_owned(),
+            Self::Login => {
+                return vec![
+                    format!("log in with `docker login {registry}`"),
+                    "`xp doctor` shows where the credentials come from".to_owned(),
+                ];
+            }
+            Self::Rights => format!(
+                "ask for access to the repository, or log in as a user who has it: `docker login {registry}`"
+            ),
+            Self::Quota => {
+                "the registry, or a proxy in front of it, limits the size of images or their storage: remove old images there, or ask its administrator for more"
+                    .to_owned()
+            }
+            Self::RateLimit => "the registry limits the rate of requests: try again later".to_owned(),
+            Self::Outage => {
+                "the registry, or a proxy in front of it, fails: run xp again when it works; what is built is not built again"
+                    .to_owned()
+            }
+            Self::Lasting | Self::Unknown => return Vec::new(),
+        };
+        vec![hint]
+    }
+}
+
+const RATE_LIMIT: &[&str] = &["toomanyrequests", "too many requests", "rate limit"];
+
+const QUOTA: &[&str] = &[
+    "quota",
+    "insufficient storage",
+    "storage limit",
+    "no space left",
+    "entity too large",
+    "content too large",
+    "size invalid",
+];
+
+const IMMUTABLE: &[&str] = &[
+    "immutable",
+    "immutability",
+    "tag_immutable",
+    "be overwritten",
+    "to overwrite",
+    "does not allow updating",
+    "cannot update tag",
+    "disallowed on this tag",
+    "protected tag",
+    "protected by tag",
+];
+
+/// Words that mean an immutable tag in a message that mentions a tag.
+const IMMUTABLE_TAG: &[&str] = &["already exists", "is locked"];
+
+const LOGIN: &[&str] = &[
+    "unauthorized",
+    "authentication required",
+    "no basic auth",
+    "incorrect username or password",
+    "invalid username",
+];
+
+const LASTING: &[&str] = &[
+    "not found",
+    "manifest unknown",
+    "does not exist",
+    "no such image",
+    "no such host",
+    "unsupported",
+    "gave http response",
+    "redirects",
+    "x509",
+];
+
+const RIGHTS: &[&str] = &[
+    "denied",
+    "forbidden",
+    "insufficient_scope",
+    "authorization failed",
+];
+
+const OUTAGE: &[&str] = &[
+    "connection refused",
+    "connection reset",
+    "broken pipe",
+    "closed network connection",
+    "network is unreachable",
+    "no route to host",
+    "timeout",
+    "timed out",
+    "deadline exceeded",
+    "name resolution",
+    "server misbehaving",
+    "unexpected eof",
+    "service unavailable",
+    "bad gateway",
+    "internal server error",
+];
+
+/// Returns the status in a text such as `unexpected status from PUT request to https://…: 403 Forbidden`, or
+/// `error parsing HTTP 408 response body: …`.
+fn status_in(message: &str) -> Option<u16> {
+    if let Some((_, rest)) = message.split_once("error parsing HTTP ") {
+        return rest.split(' ').next()?.parse().ok();
+    }
+    let parts = message.split(": ").map(str::trim_start);
+    let statuses = parts.filter_map(|part| {
+        let (code, phrase) = part.split_once(' ')?;
+        let is_phrase = phrase.starts_with(|c: char| c.is_ascii_uppercase());
+        let is_code = code.len() == 3 && is_phrase;
+        code.parse::<u16>()
+            .ok()
+            .filter(|code| is_code && (400..600).contains(code))
+    });
+    statuses.last()
+}
+
+/// Returns a message in lower case without addresses and names of images, which may contain any word.
+fn without_paths(message: &str) -> String {
+    let words = message
+        .split_whitespace()
+        .filter(|word| !word.contains('/'));
+    words.collect::<Vec<_>>().join(" ").to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TransferRefusal::*;
+    use super::*;
+
+    const PUT: &str = "failed commit on ref \"manifest-sha256:f5cf\": unexpected status from PUT request to \
+         https://r.example.com/v2/quota/immutable/manifests/1: ";
+    const POST: &str =
+        "unexpected status from POST request to https://r.example.com/v2/a/blobs/uploads/: ";
+
+    fn of(message: &str) -> TransferRefusal {
+        TransferRefusal::of(None, message)
+    }
+
+    #[test]
+    fn the_classic_store_passes_on_words() {
+        for (message, kind) in [
+            ("unauthorized: authentication required", Login),
+            ("no basic auth credentials", Login),
+            ("denied: requested access to the resource is denied", Rights),
+            ("denied: quota exceeded", Quota),
+            ("size invalid: quota exceeded", Quota),
+            (
+                "received unexpected HTTP status: 507 Insufficient Storage",
+                Quota,
+            ),
+            ("toomanyrequests: slow down", RateLimit),
+            ("unknown: tag is immutable", ImmutableTag),
+            ("tag invalid: the tag 1 is immutable", ImmutableTag),
+            (
+                "tag invalid: The image tag 'v1' already exists in the 'x' repository and cannot be overwritten",
+                ImmutableTag,
+            ),
+            (
+                "unknown: Failed to process request due to 'v1' configured as immutable.",
+                ImmutableTag,
+            ),
+            (
+                "manifest invalid: cannot update tag v1. The repository has enabled tag immutability",
+                ImmutableTag,
+            ),
+            (
+                "received unexpected HTTP status: 503 Service Unavailable",
+                Outage,
+            ),
+            (
+                "Put \"https://r/v2/a/manifests/1\": dial tcp 10.0.0.1:443: connect: connection refused",
+                Outage,
+            ),
+            ("Get \"https://r/v2/\": EOF", Outage),
+            (
+                "error parsing HTTP 408 response body: invalid character '<' looking for beginning of value",
+                Outage,
+            ),
+            ("manifest unknown: manifest unknown", Lasting),
+            ("unsupported: The operation is unsupported.", Lasting),
+            ("blob upload invalid", Unknown),
+        ] {
+            assert_eq!(of(message), kind, "{message}");
+        }
+    }
+
+    #[test]
+    fn engine_26_passes_on_the_status_alone() {
+        for (status, kind) in [
+            ("401 Unauthorized", Login),
+            ("403 Forbidden", Rights),
+            ("404 Not Found", Lasting),
+            ("408 Request Timeout", Outage),
+            ("409 Conflict", ImmutableTag),
+            ("412 Precondition Failed", ImmutableTag),
+            ("413 Request Entity Too Large", Quota),
+            ("425 Too Early", Outage),
+            ("429 Too Many Requests", RateLimit),
+            ("500 Internal Server Error", Outage),
+            ("507 Insufficient Storage", Quota),
+        ] {
+            assert_eq!(of(&format!("{PUT}{status}")), kind, "{status}");
+        }
+        // An upload has no tag.
+        assert_eq!(of(&format!("{POST}409 Conflict")), Unknown);
+        assert_eq!(of(&format!("{PUT}400 Bad Request")), Unknown);
+        assert_eq!(of(&format!("{PUT}405 Method Not Allowed")), Unknown);
+    }
+
+    #[test]
+    fn engine_28_passes_on_the_words_alone() {
+        for (words, kind) in [
+            ("authentication required", Login),
+            ("requested access to the resource is denied", Rights),
+            ("quota exceeded", Quota),
+            ("tag is immutable", ImmutableTag),
+            ("slow down", Unknown),
+            ("down", Unknown),
+        ] {
+            let message = format!("error from registry: {words}");
+            assert_eq!(of(&message), kind, "{message}");
+        }
+    }
+
+    #[test]
+    fn the_registrys_own_status_counts_where_it_is_known() {
+        let of = |status, message| TransferRefusal::of(Some(status), message);
+        assert_eq!(of(403, "quota of the project exceeded"), Quota);
+        assert_eq!(of(403, "no"), Rights);
+        assert_eq!(of(429, "quota exceeded for requests per minute"), RateLimit);
+        assert_eq!(of(403, "the tag 1 is immutable"), ImmutableTag);
+        assert_eq!(of(409, ""), ImmutableTag);
+        assert_eq!(of(503, "down"), Outage);
+        assert_eq!(of(400, "slow down"), Unknown);
+    }
+
+    #[test]
+    fn names_of_images_are_not_words() {
+        let name = "denied: no access to r.example.com/quota/immutable:already-exists";
+        assert_eq!(of(name), Rights);
+        assert_eq!(of("dial tcp: lookup unauthorized/x: i/o timeout"), Outage);
+    }
+
+    #[test]
+    fn only_rate_limits_and_outages_pass() {
+        for kind in [ImmutableTag, Login, Rights, Quota, Lasting, Unknown] {
+            assert!(!kind.may_pass(), "{kind:?}");
+        }
+        assert!(RateLimit.may_pass() && Outage.may_pass());
+    }
+}
