@@ -88,6 +88,11 @@ pub trait Diagnostic: Error + Send + Sync + 'static {
         Vec::new()
     }
 
+    /// Whether a registry has a tag already and does not let it be moved.
+    fn keeps_tag(&self) -> bool {
+        false
+    }
+
     /// Tells whether the engine may have gone in the middle of something.
     fn lost_engine(&self) -> bool {
         false

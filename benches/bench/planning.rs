@@ -1,10 +1,10 @@
 //! A platform of which everything outside is known already, so that only the decisions are left.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use xp::image::{EngineImage, ImageReference, Labels, Tag};
+use xp::image::{EngineImage, ImageReference, Labels, PublishedImage, Tag};
 use xp::manifest::{Manifest, ServiceName, parse};
 use xp::plan::{Draft, Folders, Inventory, Layout, Options, Plan, Presence};
 use xp::recipe::LABEL_RECIPE;
@@ -97,7 +97,7 @@ impl Known {
         let mut inventory = Inventory::default();
         for (index, (service, recipe)) in recipes.iter().enumerate() {
             let label = (LABEL_RECIPE.to_owned(), recipe.to_string());
-            let labels: Labels = HashMap::from([label]);
+            let labels: Labels = Labels::from([label]);
             let digest = format!("sha256:{:064x}", index + 1);
             let digest: xp::image::Digest = digest.parse().expect("64 digits");
             let image = &draft.image(service).expect("an image of each").image;
@@ -113,7 +113,11 @@ impl Known {
                     .registry
                     .insert(image, Presence::Present(digest.clone()));
             }
-            inventory.labels.insert(digest, Ok(labels));
+            let published = PublishedImage {
+                labels,
+                config: None,
+            };
+            inventory.published.insert(digest, Ok(published));
         }
         inventory
     }

@@ -296,5 +296,6 @@ fn learnt(dir: &std::path::Path, commit: CommitId) -> Result<UnitState, GitError
         commit_time: Some(working_copy.commit_facts(commit)?.committer_time),
         objects: folders.next(),
         borrowed_objects: folders.collect(),
+        ..UnitState::default()
     })
 }

@@ -1,6 +1,6 @@
 //! `xp lock`
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::commits;
 use super::failure::{manifest_failure, plan_failure};
@@ -17,7 +17,7 @@ use crate::history::Extent;
 use crate::inspect;
 use crate::lock::{Lock, LockFile, LockedService, Unlockable, Unlocked};
 use crate::manifest::{Service, ServiceName};
-use crate::plan::{Draft, Inventory, Options, ServiceImage, UnknownImages};
+use crate::plan::{Draft, Folders, Inventory, Options, ServiceImage, UnknownImages};
 use crate::source::{GitReference, Origin, ServiceSource};
 
 /// Writes the lock, or tells whether it is up to date.
@@ -119,7 +119,7 @@ pub(super) async fn fresh(
     // Without an engine a lock can be written all the same: it knows only which registries are insecure.
     let facts = session.engine().await.map(|(_, facts)| facts);
     let registry = session.registry(&facts.unwrap_or_default());
-    let inventory = in_registries(session, &draft, &registry).await?;
+    let inventory = in_registries(session, &draft, &folders, &registry).await?;
     let images: BTreeMap<ServiceName, ServiceImage> = selected
         .iter()
         .filter_map(|name| Some((name.clone(), draft.image(name)?.clone())))
@@ -189,6 +189,7 @@ fn options_of(references: &References) -> Vec<String> {
 async fn in_registries(
     session: &Session,
     draft: &Draft<'_>,
+    folders: &Folders,
     registry: &RegistryClient,
 ) -> Result<Inventory, Failure> {
     let images = draft.images();
@@ -196,11 +197,9 @@ async fn in_registries(
     session.events.emit(Event::StageStarted(what));
     let mut inventory = Inventory {
         registry: inspect::registries(registry, images).await,
-        labels: HashMap::new(),
-        engine: HashMap::new(),
+        ..Inventory::default()
     };
-    let unlabelled = draft.unlabelled(&inventory);
-    inventory.labels = inspect::labels(registry, &session.layout, unlabelled).await;
+    inspect::complete(registry, &session.layout, draft, folders, &mut inventory).await;
     session.events.emit(Event::StageFinished);
     Ok(inventory)
 }

@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 use super::failure::manifest_failure;
 use super::session::Session;
 use crate::cli::LockedArgs;
-use crate::client::registry::RegistryClient;
 use crate::error::{Exit, Failure};
-use crate::inspect;
 use crate::lock::{InvalidLock, LOCK, Lock, LockFile};
 use crate::manifest::ServiceName;
 use crate::plan::{Draft, Folders, Inventory, Pinned};
@@ -52,21 +50,16 @@ impl Locked {
     }
 
     /// Makes sure that the images are as they were locked, and that their builds would be the same.
-    pub async fn check(
+    pub fn check(
         &self,
         session: &Session,
-        registry: &RegistryClient,
         draft: &Draft<'_>,
         inventory: &Inventory,
         folders: &Folders,
     ) -> Result<(), Failure> {
         let services = draft.services();
-        let lost: Vec<_> = self.lock.lost(&services, &inventory.registry).collect();
-        if !lost.is_empty() {
-            let mut found = inventory.registry.clone();
-            found.extend(inspect::registries(registry, lost).await);
-            self.lock.check_images(&self.name, &services, &found)?;
-        }
+        let registry = &inventory.registry;
+        self.lock.check_images(&self.name, &services, registry)?;
         let today = draft
             .compare(inventory, folders)
             .map_err(|error| manifest_failure(session, &error))?;

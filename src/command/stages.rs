@@ -197,9 +197,7 @@ pub async fn plan(
     let folders = folders(session, &draft)?;
     let inventory = inventory(session, &draft, &resolved, &folders).await?;
     if let Some(locked) = &resolved.locked {
-        locked
-            .check(session, &resolved.registry, &draft, &inventory, &folders)
-            .await?;
+        locked.check(session, &draft, &inventory, &folders)?;
     }
     let plan = decide(session, draft, inventory, folders, &resolved).await?;
     let Resolved {
@@ -264,8 +262,7 @@ pub async fn inventory(
         let (found, in_engine) = tokio::join!(in_registries(resolved, images), in_engine);
         (inventory.registry, inventory.engine) = (found, in_engine?);
     }
-    let unlabelled = draft.unlabelled(&inventory);
-    inventory.labels = inspect::labels(registry, &session.layout, unlabelled).await;
+    inspect::complete(registry, &session.layout, draft, folders, &mut inventory).await;
     if draft.asks_registries_first() {
         let asked = draft.engine_images_beside(&inventory, folders);
         let asked = asked.map_err(|error| manifest_failure(session, &error))?;

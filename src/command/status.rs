@@ -245,10 +245,11 @@ async fn images(
     let draft = Draft::without_tags(&session.manifest, selected, sources, &options, &variable);
     let (engine, facts) = engine.unzip();
     let registry = session.registry(&facts.unwrap_or_default());
-    let names = selected.iter().filter_map(|name| draft.image(name));
-    let images = names.map(|named| named.image.clone());
-    let images = images.filter(|image| image.repository().registry().is_some());
-    let images = images.filter(|_| !args.offline).collect();
+    let images = if args.offline {
+        Vec::new()
+    } else {
+        draft.images()
+    };
     let (in_registries, in_engine) = tokio::join!(
         inspect::registries(&registry, images),
         in_engine(engine.as_ref(), &draft)
@@ -263,14 +264,14 @@ async fn images(
         engine: in_engine.unwrap_or_default(),
         ..Inventory::default()
     };
-    if !args.offline {
-        let unlabelled = draft.unlabelled(&inventory);
-        inventory.labels = inspect::labels(&registry, &session.layout, unlabelled).await;
-    }
     let folders = folders(session, &draft, problems);
+    if !args.offline {
+        inspect::complete(&registry, &session.layout, &draft, &folders, &mut inventory).await;
+    }
     let Survey {
         comparisons,
         problems: unrendered,
+        ..
     } = draft.survey(&inventory, &folders);
     for error in unrendered {
         let color = session.settings.report.color && args.format == Format::Text;

@@ -161,9 +161,9 @@ async fn labels(
         if let Some(Presence::Present(digest)) = found.get(image) {
             let by_digest = image.repository().with_digest(digest.clone());
             let wanted = vec![by_digest];
-            let found = inspect::labels(&resolved.registry, &session.layout, wanted).await;
+            let found = inspect::published(&resolved.registry, &session.layout, wanted).await;
             return match found.into_values().next() {
-                Some(Ok(labels)) => Ok(Some(labels)),
+                Some(Ok(image)) => Ok(Some(image.labels)),
                 Some(Err(refusal)) => Err(UnknownImages::of(image, refusal).into()),
                 None => Ok(None),
             };

@@ -24,18 +24,19 @@ use crate::record::Measure;
 /// How much of a Dockerfile is looked at for the registries that it takes images from, in bytes.
 const LARGEST_DOCKERFILE: u64 = 1024 * 1024;
 
-/// Builds an image, and gives it all its names.
+/// Builds an image, and gives it all its names. Returns the images of needed services that it was built from.
 pub async fn build(
     context: &Context,
     unit: &Unit,
     step: &ImageStep,
     state: &UnitState,
-) -> Result<(), Stop> {
+) -> Result<UsedImages, Stop> {
+    let used = UsedImages::find(context, unit, &step.needs).await?;
     let Some(name) = step.names.first() else {
-        return Ok(());
+        return Ok(used);
     };
-    let needs = UsedImages::find(context, step).await?;
     let mut labels = step.labels.clone();
+    labels.extend(used.label());
     if let Some(time) = step.commit_time.or(state.commit_time) {
         labels.insert(LABEL_CREATED.to_owned(), rfc3339(time));
     }
@@ -109,12 +110,12 @@ pub async fn build(
     };
     attempts.answered();
     let base = base_image(&dockerfile, &step.args, step.target.as_deref());
-    needs.check(context, name, &id, base.as_ref()).await?;
+    used.check(context, name, &id, base.as_ref()).await?;
     for name in &step.names {
         let tagged = context.engine.tag(&id, name).await;
         tagged.map_err(StepError::from)?;
     }
-    Ok(())
+    Ok(used)
 }
 
 /// Returns the text of a Dockerfile; none where it cannot be read, which the build itself tells.

@@ -1,27 +1,100 @@
 //! The images of needed services that an image is built from.
 
+use std::collections::BTreeMap;
+
 use super::Context;
+use super::publish::pull;
 use super::stop::{StepError, Stop};
 use crate::client::engine::ImageContent;
-use crate::image::ImageReference;
-use crate::plan::{ImageStep, NeededImage};
+use crate::event::{Event, Unit};
+use crate::image::{Digest, ImageReference, Labels};
+use crate::plan::{NeededImage, needed_ids};
+use crate::recipe::LABEL_NEEDS;
 
 /// The needed images, as the engine had them when the build began.
 pub struct UsedImages(Vec<(NeededImage, ImageContent)>);
 
 impl UsedImages {
-    /// Looks at the needed images of a build.
+    /// Looks at the needed images of a build, each of them the one that the registry has by its identity tag.
     ///
     /// # Errors
     ///
     /// An image that the engine does not have: the build would ask a registry for whatever has that name there.
-    pub async fn find(context: &Context, step: &ImageStep) -> Result<Self, Stop> {
+    pub async fn find(context: &Context, unit: &Unit, needs: &[NeededImage]) -> Result<Self, Stop> {
         let mut used = Vec::new();
-        for need in &step.needs {
-            let found = content(context, &need.image).await?;
+        for need in needs {
+            let mut found = content(context, &need.image).await?;
+            if let Some(digest) = published(context, need).await
+                && !found.ids().contains(digest.as_str())
+            {
+                context.events.emit(Event::Note(format!(
+                    "{unit}: another run pushed the image of `{}` first: it is built from that one",
+                    need.service
+                )));
+                pull(context, unit, &need.image, Some(&digest)).await?;
+                found = content(context, &need.image).await?;
+            }
             used.push((need.clone(), found));
         }
         Ok(Self(used))
+    }
+
+    /// Looks at the needed images of an image that was built before, as far as the engine still has them.
+    ///
+    /// # Errors
+    ///
+    /// An engine that does not answer.
+    pub async fn present(context: &Context, needs: &[NeededImage]) -> Result<Self, Stop> {
+        let mut used = Vec::new();
+        for need in needs {
+            let found = context.engine.content(&need.image).await;
+            let found = found.map_err(StepError::from)?;
+            used.extend(found.map(|found| (need.clone(), found)));
+        }
+        Ok(Self(used))
+    }
+
+    /// Returns the label that says which images these are; `None` where there are none.
+    pub fn label(&self) -> Option<(String, String)> {
+        let ids = self.0.iter();
+        let ids: BTreeMap<_, _> = ids
+            .map(|(need, content)| (need.service.as_str(), content.id.as_str()))
+            .collect();
+        if ids.is_empty() {
+            return None;
+        }
+        let text = serde_json::to_string(&ids).ok()?;
+        Some((LABEL_NEEDS.to_owned(), text))
+    }
+
+    /// Whether an image with these labels was built from the same images.
+    pub fn go_with(&self, labels: &Labels) -> bool {
+        if self.0.is_empty() {
+            return true;
+        }
+        let Some(ids) = needed_ids(labels) else {
+            return false;
+        };
+        self.0.iter().all(|(need, content)| {
+            let id = ids.get(need.service.as_str());
+            id.is_some_and(|id| content.ids().contains(id))
+        })
+    }
+
+    /// Returns what is wrong where the registry has another of these images by its identity tag now.
+    pub async fn moved(&self, context: &Context) -> Option<StepError> {
+        for (need, content) in &self.0 {
+            if let Some(digest) = published(context, need).await
+                && !content.ids().contains(digest.as_str())
+            {
+                let error = StepError::plain(format!(
+                    "another run replaced the image of `{}`, which it was built from",
+                    need.service
+                ));
+                return Some(error.hint("several runs build it at the same time: run xp again"));
+            }
+        }
+        None
     }
 
     /// Checks that the image with that id was built from these images and no others. `base` is the image that its
@@ -69,6 +142,13 @@ impl UsedImages {
         }
         Ok(())
     }
+}
+
+/// Returns what the registry has by the identity tag of a needed image. A registry that does not answer is no reason
+/// to fail here: the next run compares again.
+async fn published(context: &Context, need: &NeededImage) -> Option<Digest> {
+    let identity = need.identity.as_ref()?;
+    context.registry.digest(identity).await.ok().flatten()
 }
 
 async fn content(context: &Context, image: &ImageReference) -> Result<ImageContent, Stop> {

@@ -1,20 +1,30 @@
 //! Pull, push and tags.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use thiserror::Error;
 
-use super::rival::{LOOK, LOOK_AGAIN, adopt};
+use super::identity::Publication;
+use super::needs::UsedImages;
+use super::state::UnitState;
 use super::stop::{StepError, Stop};
 use super::{Context, again};
 use crate::client::engine::{EngineError, Watcher};
-use crate::client::registry::Credentials;
+use crate::client::registry::{Credentials, RegistryError};
 use crate::client::retry::Trouble;
 use crate::error::{Diagnostic, Exit};
 use crate::event::{Event, Phase, Unit};
 use crate::image::{Digest, ImageReference, Registry, Tag};
-use crate::plan::Rival;
+use crate::plan::{PushStep, TransferRefusal};
 use crate::record::Measure;
+
+/// How long is looked before an image is pushed. A registry that takes longer is asked to take the image, and says
+/// what is wrong.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// How long is looked after it was refused: a registry that does not answer any more has cost time enough.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Which way an image goes.
 #[derive(Clone, Copy)]
@@ -41,27 +51,127 @@ pub async fn pull(
     tag_engine(context, &found, std::slice::from_ref(image)).await
 }
 
-/// Pushes an image of the engine; what the registry has already is not sent again.
-///
-/// `replaces` is what the registry has by the same tag. Where it has the image of a rival by now, that one is
-/// taken, and nothing is pushed.
+/// Pushes an image of the engine; what the registry has already is not sent again. Where the registry has an image of
+/// the same inputs by then, that one is taken, and nothing is pushed.
 pub async fn push(
     context: &Context,
     unit: &Unit,
-    image: &ImageReference,
-    replaces: Option<&Digest>,
-    rival: &Rival,
+    step: &PushStep,
+    state: &mut UnitState,
 ) -> Result<(), Stop> {
-    let adopt = |limit| adopt(context, unit, image, replaces, rival, limit);
-    if adopt(LOOK).await? {
+    let used = match state.used.take() {
+        Some(used) => used,
+        None => UsedImages::present(context, &step.needs).await?,
+    };
+    let publication = Publication {
+        context,
+        unit,
+        step,
+        used: &used,
+    };
+    let pushed = tokio::select! {
+        pushed = publish(publication) => pushed,
+        () = context.cancel.cancelled() => Err(Stop::Cancelled),
+    };
+    state.used = Some(used);
+    state.published = pushed?;
+    Ok(())
+}
+
+/// Returns the digest of the image that counts, where it has an identity tag.
+async fn publish(it: Publication<'_>) -> Result<Option<Digest>, Stop> {
+    let (context, step) = (it.context, it.step);
+    if let Some(error) = it.used.moved(context).await {
+        return Err(error.superseded().into());
+    }
+    let Some(identity) = &step.identity else {
+        push_by_content(it).await?;
+        return Ok(None);
+    };
+    let look = async {
+        let by_identity = it.find(identity).await;
+        match by_identity {
+            Some(digest) => Some(digest),
+            None => it.find(&step.image).await,
+        }
+    };
+    let found = tokio::time::timeout(LOOK, look).await.ok().flatten();
+    let pushed = match found {
+        Some(found) => {
+            it.adopt(&found).await?;
+            found
+        }
+        None => push_by_commit(it, identity).await?,
+    };
+    if let Some(error) = it.used.moved(context).await {
+        return Err(error.superseded().into());
+    }
+    let counts = it.settle(identity, pushed).await?;
+    it.move_commit_tag(identity, &counts).await?;
+    Ok(Some(counts))
+}
+
+/// Pushes a builder image, whose tag is its content: whoever was first is as good.
+async fn push_by_content(it: Publication<'_>) -> Result<(), Stop> {
+    let look = async |limit| {
+        let found = tokio::time::timeout(limit, it.find(&it.step.image)).await;
+        match found.ok().flatten() {
+            Some(found) => it.adopt(&found).await.map(|()| true),
+            None => Ok(false),
+        }
+    };
+    if look(LOOK).await? {
         return Ok(());
     }
-    let pushed = transfer(context, unit, image, Direction::Push { replaces }).await;
-    match pushed {
+    match transfer_push(it).await {
         // A registry that lets no tag be overwritten may have refused what came second.
-        Err(Stop::Failed(_)) if adopt(LOOK_AGAIN).await? => Ok(()),
+        Err(Stop::Failed(_)) if look(LOOK_AGAIN).await? => Ok(()),
         pushed => pushed,
     }
+}
+
+/// Pushes an image by the tag of its commit, or by its identity tag where the registry keeps the former. Returns the
+/// digest that the registry has it by.
+async fn push_by_commit(it: Publication<'_>, identity: &ImageReference) -> Result<Digest, Stop> {
+    match transfer_push(it).await {
+        Ok(()) => it.own_digest(&it.step.image).await,
+        Err(Stop::Failed(error)) => {
+            let found = tokio::time::timeout(LOOK_AGAIN, it.find(&it.step.image)).await;
+            if let Some(found) = found.ok().flatten() {
+                it.adopt(&found).await?;
+                return Ok(found);
+            }
+            if !error.keeps_tag() {
+                return Err(error.into());
+            }
+            it.push_as(identity).await?;
+            it.own_digest(identity).await
+        }
+        Err(stop) => Err(stop),
+    }
+}
+
+async fn transfer_push(it: Publication<'_>) -> Result<(), Stop> {
+    let direction = Direction::Push {
+        replaces: it.step.replaces.as_ref(),
+    };
+    transfer(it.context, it.unit, &it.step.image, direction).await
+}
+
+/// Pushes an image of the engine by another of its names, which the registry does not have yet.
+pub async fn transfer_as(
+    context: &Context,
+    unit: &Unit,
+    name: &ImageReference,
+) -> Result<(), Stop> {
+    transfer(context, unit, name, Direction::Push { replaces: None }).await
+}
+
+/// Whether a registry refused to move a tag that it has.
+pub fn keeps_tag(error: &RegistryError) -> bool {
+    error.status().is_some_and(|(status, message)| {
+        TransferRefusal::of(Some(status), message) == TransferRefusal::ImmutableTag
+    })
 }
 
 /// Gives an image of the engine further names.
@@ -80,14 +190,33 @@ pub async fn tag_engine(
     Ok(())
 }
 
-/// Gives an image of a registry further tags.
+/// Gives an image of a registry further tags: the one that was pushed just now, where one was.
 pub async fn tag_registry(
     context: &Context,
+    unit: &Unit,
     image: &ImageReference,
     tags: &[Tag],
+    published: Option<&Digest>,
 ) -> Result<(), Stop> {
+    let published = published.map(|digest| image.repository().with_digest(digest.clone()));
+    let image = published.as_ref().unwrap_or(image);
+    let (of_commit, moving): (Vec<Tag>, Vec<Tag>) = tags
+        .iter()
+        .cloned()
+        .partition(|tag| tag.named_commit().is_some());
+    let set = async {
+        match context.registry.set_tags(image, &of_commit).await {
+            // The image has a name that the registry lets it have.
+            Err(error) if keeps_tag(&error) => context.events.emit(Event::Note(format!(
+                "{unit}: the registry does not let {} be moved; its image stays {image}",
+                image.repository()
+            ))),
+            set => set?,
+        }
+        context.registry.set_tags(image, &moving).await
+    };
     tokio::select! {
-        result = context.registry.set_tags(image, tags) => Ok(result.map_err(StepError::from)?),
+        result = set => Ok(result.map_err(StepError::from)?),
         () = context.cancel.cancelled() => Err(Stop::Cancelled),
     }
 }
@@ -222,6 +351,10 @@ struct NotOverwritten {
 impl Diagnostic for NotOverwritten {
     fn exit(&self) -> Exit {
         Exit::ServiceFailed
+    }
+
+    fn keeps_tag(&self) -> bool {
+        true
     }
 
     fn hints(&self) -> Vec<String> {

@@ -2,11 +2,18 @@
 
 use std::path::PathBuf;
 
+use super::needs::UsedImages;
+use crate::image::Digest;
+
 /// What the steps of a unit learn, and the later ones need.
 #[derive(Default)]
 pub struct UnitState {
     /// The commit's time, in seconds since 1970.
     pub commit_time: Option<i64>,
+    /// The images of needed services that the image was built from, once it is built.
+    pub used: Option<UsedImages>,
+    /// The registry's digest of the image, once it is pushed.
+    pub published: Option<Digest>,
     /// The folder with the working copy's git objects.
     pub objects: Option<PathBuf>,
     /// The folders that it borrows objects from, by the very same paths.

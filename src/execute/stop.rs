@@ -25,6 +25,10 @@ pub struct StepError {
     lost_engine: bool,
     /// Whether it did.
     is_without_engine: bool,
+    /// Whether a registry has the tag already and does not let it be moved.
+    keeps_tag: bool,
+    /// Whether an image that was built has to be built again, from another image.
+    is_superseded: bool,
 }
 
 impl StepError {
@@ -56,7 +60,32 @@ impl StepError {
             line: None,
             lost_engine: false,
             is_without_engine: false,
+            keeps_tag: false,
+            is_superseded: false,
         }
+    }
+
+    /// Returns the error of an image that was built from one which no longer counts.
+    pub fn superseded(self) -> Self {
+        Self {
+            is_superseded: true,
+            ..self
+        }
+    }
+
+    /// Whether an image that was built has to be built again, from another image.
+    pub fn is_superseded(&self) -> bool {
+        self.is_superseded
+    }
+
+    /// Whether a registry has the tag already and does not let it be moved.
+    pub fn keeps_tag(&self) -> bool {
+        self.keeps_tag
+    }
+
+    /// Returns what happened, without what to do about it.
+    pub fn message(&self) -> &str {
+        &self.message
     }
 
     /// Returns the error without values that are to be hidden.
@@ -138,6 +167,8 @@ impl<E: Diagnostic> From<E> for StepError {
             line: None,
             lost_engine: error.lost_engine(),
             is_without_engine: false,
+            keeps_tag: error.keeps_tag(),
+            is_superseded: false,
         }
     }
 }

@@ -9,6 +9,9 @@ use super::{Context, builder, by_hand, image, in_place, publish, secrets, source
 use crate::event::{Event, Outcome, Phase, Unit};
 use crate::plan::{ImageStep, Step, UnitPlan};
 
+/// How often an image is built while other runs replace those that it is built from.
+const MOST_BUILDS: usize = 4;
+
 /// Carries out the steps of a unit; whatever happens, no container is left.
 pub async fn run_unit(context: &Context, plan: &UnitPlan) -> Outcome {
     let mut work = Work {
@@ -29,7 +32,9 @@ pub async fn run_unit(context: &Context, plan: &UnitPlan) -> Outcome {
         return Outcome::Failed(error.in_phase(Phase::Image, None));
     }
     let mut outcome = Outcome::Done;
-    for step in &plan.steps {
+    let (mut position, mut builds) = (0, 1);
+    while let Some(step) = plan.steps.get(position) {
+        position += 1;
         if work.deadline.is_none() && matches!(step, Step::Container(_) | Step::Image(_)) {
             work.deadline = plan
                 .timeout
@@ -56,6 +61,17 @@ pub async fn run_unit(context: &Context, plan: &UnitPlan) -> Outcome {
             Err(Stop::Failed(_)) if context.cancel.is_cancelled() => {
                 outcome = Outcome::Stopped;
                 break;
+            }
+            Err(Stop::Failed(error)) if error.is_superseded() && builds < MOST_BUILDS => {
+                builds += 1;
+                context.events.emit(Event::Note(format!(
+                    "{}: {}: it is built again",
+                    plan.unit,
+                    error.message()
+                )));
+                // The scripts' results are still there; they know nothing of needed images.
+                let is_image = |step: &Step| matches!(step, Step::Image(_));
+                position = plan.steps.iter().position(is_image).unwrap_or(position - 1);
             }
             Err(Stop::Failed(error)) => {
                 let error = error.with_engine(&context.engine).await;
@@ -132,19 +148,19 @@ impl Work<'_> {
                 None => Err(StepError::plain("no builder container runs").into()),
             },
             Step::Image(step) => {
-                self.bounded(image::build(context, unit, step, &self.state))
-                    .await
+                let built = image::build(context, unit, step, &self.state);
+                self.state.used = Some(self.bounded(built).await?);
+                Ok(())
             }
-            Step::Push {
-                image,
-                replaces,
-                rival,
-            } => publish::push(context, unit, image, replaces.as_ref(), rival).await,
+            Step::Push(step) => publish::push(context, unit, step, &mut self.state).await,
             Step::Pull { image, digest } => {
                 publish::pull(context, unit, image, digest.as_ref()).await
             }
             Step::EngineTag { image, names } => publish::tag_engine(context, image, names).await,
-            Step::RegistryTag { image, tags } => publish::tag_registry(context, image, tags).await,
+            Step::RegistryTag { image, tags } => {
+                let published = self.state.published.as_ref();
+                publish::tag_registry(context, unit, image, tags, published).await
+            }
         }
     }
 
@@ -162,7 +178,7 @@ impl Work<'_> {
     }
 
     /// Drops a step when it is to stop.
-    async fn bounded(&self, step: impl Future<Output = Result<(), Stop>>) -> Result<(), Stop> {
+    async fn bounded<T>(&self, step: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
         tokio::select! {
             result = step => result,
             stop = self.stopped() => Err(stop),

@@ -4,6 +4,7 @@
 
 mod digest;
 mod engine;
+mod ids;
 mod name;
 mod reference;
 mod registry;
@@ -11,7 +12,8 @@ mod repository;
 mod tag;
 
 pub use digest::Digest;
-pub use engine::{EngineImage, EngineImages, Labels};
+pub use engine::{EngineImage, EngineImages, Labels, PublishedImage};
+pub use ids::ImageIds;
 pub use name::InvalidImageName;
 pub use reference::ImageReference;
 pub use registry::{Registry, RegistryPrefix};

@@ -21,6 +21,16 @@ impl Tag {
         Self(commit.to_string())
     }
 
+    /// How many digits of a recipe's digest are part of an identity tag.
+    pub const IDENTITY_DIGITS: usize = 12;
+
+    /// Returns the tag that never moves: `<commit>-<recipe>`, with what [`Recipe::identity`] returns.
+    ///
+    /// [`Recipe::identity`]: crate::recipe::Recipe::identity
+    pub fn from_recipe(commit: CommitId, recipe: &str) -> Self {
+        Self(format!("{commit}-{recipe}"))
+    }
+
     /// Returns the tag of a working copy that differs from its commit: `<commit>-dirty-<digest>`.
     pub fn from_changes(commit: CommitId, changes: TreeDigest) -> Self {
         Self(format!("{commit}-dirty-{changes}"))
@@ -65,7 +75,13 @@ impl Tag {
         // Half of the room is the name's, more where the tag leaves it.
         let room = Self::MAX_LENGTH - 1;
         let tag = slug(&self.0, room - name.len().min(room / 2));
-        let name = slug(name, room - tag.len());
+        let room = room - tag.len();
+        // A branch whose name reads like the digits of a recipe must not get the tag that never moves.
+        let name = if is_identity(name) {
+            hashed_slug(name, room)
+        } else {
+            slug(name, room)
+        };
         Self(format!("{tag}-{name}"))
     }
 
@@ -78,6 +94,12 @@ impl Tag {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Whether a name reads like the digits of a recipe in [`Tag::from_recipe`].
+fn is_identity(name: &str) -> bool {
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    name.len() == Tag::IDENTITY_DIGITS && name.bytes().all(is_digit)
 }
 
 /// Returns a name in the characters of a tag, so many at most. One that had to be changed ends with eight
@@ -189,6 +211,7 @@ mod tests {
             "x".repeat(88),
             "x".repeat(300),
             "ü".to_owned(),
+            "0123456789ab".to_owned(),
         ];
         let mut seen = std::collections::BTreeSet::new();
         for name in &names {
@@ -197,6 +220,10 @@ mod tests {
             assert!(tag.starts_with(&"a".repeat(40)), "{tag}");
             assert!(seen.insert(tag), "{name}");
         }
+        let commit: CommitId = "a".repeat(40).parse().unwrap();
+        let identity = Tag::from_recipe(commit, "0123456789ab");
+        assert_eq!(identity.named_commit(), Some(commit));
+        assert!(!seen.contains(identity.as_str()));
         let long = Tag("t".repeat(128)).with_variant(&"x".repeat(128));
         assert!(long.as_str().parse::<Tag>().is_ok(), "{long}");
         assert_ne!(long, Tag("t".repeat(127)).with_variant(&"x".repeat(128)));

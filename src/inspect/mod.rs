@@ -4,7 +4,7 @@
 //! image are asked for once: they belong to its digest, and never change.
 
 mod builders;
-mod labels;
+mod published;
 mod rights;
 mod working_copies;
 
@@ -15,14 +15,14 @@ use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 
 pub use builders::{BuilderError, builder_names, folder_builder};
-pub use labels::labels;
+pub use published::published;
 pub use rights::{NotPushed, push_rights};
 pub use working_copies::{Asked, Found, compared, unpushed, working_copies};
 
 use crate::client::registry::{RegistryClient, RegistryError, Way};
 use crate::error::{Diagnostic as _, chain};
 use crate::image::ImageReference;
-use crate::plan::{Presence, Refusal};
+use crate::plan::{Draft, Folders, Inventory, Layout, Presence, Refusal};
 
 /// How long an answer without a greeting is waited for; whoever is slower is asked as usual.
 const UNGREETED: Duration = Duration::from_secs(2);
@@ -78,6 +78,29 @@ pub async fn registries_by_known_ways(
     images.retain(|image| !answers.contains_key(image));
     answers.extend(registries(client, images).await);
     answers
+}
+
+/// Completes what registries said of a draft's images: describes them, and looks by their identity tags for those that
+/// are not as they should be by the tags of their commits.
+pub async fn complete(
+    client: &RegistryClient,
+    layout: &Layout,
+    draft: &Draft<'_>,
+    folders: &Folders,
+    inventory: &mut Inventory,
+) {
+    let undescribed = draft.undescribed(inventory);
+    let described = published(client, layout, undescribed).await;
+    inventory.published.extend(described);
+    let identities = draft.identities(inventory, folders);
+    if identities.is_empty() {
+        return;
+    }
+    let found = registries(client, identities.clone()).await;
+    inventory.registry.extend(found);
+    let undescribed = inventory.undescribed(identities);
+    let described = published(client, layout, undescribed).await;
+    inventory.published.extend(described);
 }
 
 fn refusal(error: &RegistryError) -> Refusal {

@@ -27,7 +27,7 @@ pub use self::changes::{Changes, History, ServiceChange};
 pub use self::compare::{Aspect, Difference, Kind};
 pub use self::file::{FileError, LockFile};
 pub use self::fulfil::{Unmet, UnmetLock};
-pub use self::images::{ImageProblem, LostImages};
+pub use self::images::LostImages;
 pub use self::parse::{InvalidLock, parse};
 pub use self::unlocked::{Unlockable, Unlocked};
 

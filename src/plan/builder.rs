@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{Decision, ImageStep, Inventory, Presence, Rival, Step, UnitPlan, Wanted};
+use super::{Decision, ImageStep, Inventory, Presence, PushStep, Rival, Step, UnitPlan, Wanted};
 use crate::event::Unit;
 use crate::image::{ImageReference, Tag};
 use crate::recipe::ContentId;
@@ -162,14 +162,17 @@ fn publish(image: &ImageReference, newest: Option<ImageReference>) -> Vec<Step> 
     let tags = newest.iter().filter_map(|name| name.tag().cloned());
     let tags = tags.collect();
     vec![
-        Step::Push {
+        Step::Push(Box::new(PushStep {
             image: image.clone(),
             replaces: None,
+            identity: None,
+            inconsistent: None,
             rival: Rival {
                 names: newest.into_iter().collect(),
                 wanted: Wanted::Any,
             },
-        },
+            needs: Vec::new(),
+        })),
         Step::RegistryTag {
             image: image.clone(),
             tags,

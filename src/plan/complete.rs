@@ -9,11 +9,11 @@ use super::place::{Place, git_mounts};
 use super::recipe::TESTS;
 use super::{
     ContainerStep, Decision, ImageStep, InPlace, Layout, NeededImage, Plan, PlanError, Presence,
-    Rival, ScriptStep, Step, UnitPlan, UnknownImages, Wanted,
+    PushStep, Rival, ScriptStep, Step, UnitPlan, UnknownImages, Wanted,
 };
 use crate::event::{Phase, Unit};
 use crate::image::{Digest, ImageReference};
-use crate::manifest::{Builder, ManifestError, ScriptLine, SecretSource, Service};
+use crate::manifest::{Builder, ManifestError, ScriptLine, SecretSource};
 use crate::recipe::{self, Recipe};
 use crate::source::ServiceSource;
 
@@ -98,8 +98,11 @@ impl Decided<'_> {
             });
         }
         if !verdict.registry_tags.is_empty() {
+            let repository = image.repository();
+            let digest = self.digest(candidate);
             steps.push(Step::RegistryTag {
-                image: image.clone(),
+                image: digest
+                    .map_or_else(|| image.clone(), |digest| repository.with_digest(digest)),
                 tags: verdict.registry_tags.clone(),
             });
         }
@@ -205,7 +208,7 @@ impl Decided<'_> {
             names: std::iter::once(candidate.image.clone())
                 .chain(candidate.names())
                 .collect(),
-            needs: draft.needed_images(service),
+            needs: self.needed_images(candidate),
         })));
         let has_registry = candidate.image.repository().registry().is_some();
         if has_registry && draft.options.push && !candidate.is_local {
@@ -224,14 +227,63 @@ impl Decided<'_> {
     }
 
     fn push(&self, candidate: &Candidate<'_>) -> Step {
-        Step::Push {
+        let comparison = self.comparisons.get(&candidate.service.name);
+        let recipe = self.published_recipe(candidate);
+        Step::Push(Box::new(PushStep {
             image: candidate.image.clone(),
-            replaces: self.digest(candidate),
+            replaces: comparison.and_then(|it| it.by_commit.clone()),
+            identity: recipe.map(|recipe| candidate.identity(&recipe)),
+            inconsistent: comparison.and_then(|it| it.inconsistent.clone()),
             rival: Rival {
                 names: candidate.names().collect(),
                 wanted: self.wanted(candidate),
             },
+            needs: self.needed_images(candidate),
+        }))
+    }
+
+    /// Returns the recipe that the image of a service has once it is pushed.
+    fn published_recipe(&self, candidate: &Candidate<'_>) -> Option<Recipe> {
+        let name = &candidate.service.name;
+        match self.verdicts.get(name).map(|verdict| verdict.decision) {
+            // It was built before, perhaps without its tests: its label says.
+            Some(Decision::Push) => {
+                let image = self.inventory.in_engine(&candidate.image)?;
+                image.labels.get(recipe::LABEL_RECIPE)?.parse().ok()
+            }
+            // Whoever wants the tests run must not take it for an image that passed them.
+            Some(Decision::Build) if !self.draft.options.test => {
+                Some(self.recipes.get(name)?.without(TESTS))
+            }
+            _ => self.recipes.get(name).cloned(),
         }
+    }
+
+    /// Returns the images of the services that a service needs.
+    fn needed_images(&self, candidate: &Candidate<'_>) -> Vec<NeededImage> {
+        let options = &self.draft.options;
+        let needed = candidate.service.needs.iter().filter_map(|need| {
+            let mut candidates = self.draft.candidates.iter();
+            let needed = candidates.find(|it| it.service.name == *need)?;
+            let is_published = options.push
+                && !needed.is_local
+                && !candidate.is_local
+                && needed.pinned.is_none()
+                && needed.image.repository().registry().is_some();
+            let comparison = self.comparisons.get(need);
+            let identity = comparison.and_then(|it| it.identity.clone());
+            let identity = identity.map(|tag| needed.image.repository().tagged(tag));
+            let identity = identity.or_else(|| {
+                let recipe = self.published_recipe(needed)?;
+                Some(needed.identity(&recipe))
+            });
+            Some(NeededImage {
+                service: need.clone(),
+                image: needed.image.clone(),
+                identity: identity.filter(|_| is_published),
+            })
+        });
+        needed.collect()
     }
 
     /// Returns what counts as the image of a service, where it is somebody else's.
@@ -279,17 +331,6 @@ impl Decided<'_> {
 }
 
 impl Draft<'_> {
-    /// Returns the images of the services that a service needs.
-    fn needed_images(&self, service: &Service) -> Vec<NeededImage> {
-        let needed = service.needs.iter().filter_map(|need| {
-            Some(NeededImage {
-                service: need.clone(),
-                image: self.image(need)?.image.clone(),
-            })
-        });
-        needed.collect()
-    }
-
     /// Returns the container that the scripts of a service run in.
     pub(super) fn container(
         &self,

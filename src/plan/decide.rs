@@ -58,6 +58,37 @@ impl<'a> Draft<'a> {
                 self.pin(candidate, comparison, &inventory);
             }
         }
+        let mut built = BTreeSet::new();
+        let verdicts = loop {
+            let (verdicts, now_built) = self.verdicts(&comparisons, &inventory, &built)?;
+            // What is built changes what has to be built upon it; each round adds to it.
+            if self.options.trust_commit || now_built == built {
+                built = now_built;
+                break verdicts;
+            }
+            built = now_built;
+        };
+        if self.options.trust_commit {
+            recipes = self.recipes(&built, &folders)?;
+        }
+        Ok(Decided {
+            draft: self,
+            inventory,
+            folders,
+            comparisons,
+            recipes,
+            verdicts,
+        })
+    }
+
+    /// Decides about each service, where it is known that those of `rebuilt` are built; returns those that are built
+    /// by these decisions.
+    fn verdicts(
+        &self,
+        comparisons: &BTreeMap<ServiceName, Comparison>,
+        inventory: &Inventory,
+        rebuilt: &BTreeSet<ServiceName>,
+    ) -> Result<(BTreeMap<ServiceName, Verdict>, BTreeSet<ServiceName>), PlanError> {
         let mut verdicts = BTreeMap::new();
         let mut obstacles = Obstacles::default();
         let mut built = BTreeSet::new();
@@ -78,7 +109,7 @@ impl<'a> Draft<'a> {
                 false => self.choose(candidate, is_needed, comparison),
             };
             let choice = match verdict {
-                Ok(choice) => choice,
+                Ok(choice) => choice.after_needs(candidate, rebuilt),
                 Err(obstacle) => {
                     obstacles.add(&candidate.image, obstacle);
                     continue;
@@ -88,21 +119,11 @@ impl<'a> Draft<'a> {
                 needed_by_a_build.extend(&candidate.service.needs);
                 built.insert(name.clone());
             }
-            let verdict = self.verdict(candidate, choice, comparison, &inventory);
+            let verdict = self.verdict(candidate, choice, comparison, inventory);
             verdicts.insert(name.clone(), verdict);
         }
         obstacles.check()?;
-        if self.options.trust_commit {
-            recipes = self.recipes(&built, &folders)?;
-        }
-        Ok(Decided {
-            draft: self,
-            inventory,
-            folders,
-            comparisons,
-            recipes,
-            verdicts,
-        })
+        Ok((verdicts, built))
     }
 
     /// Lets a pinned image count as it is, and no other one of the same commit.
@@ -147,12 +168,8 @@ impl<'a> Draft<'a> {
         comparison: &Comparison,
     ) -> Result<Choice, Obstacle> {
         let push = self.options.push && !candidate.is_local;
-        // What is built upon it takes what the engine has, be it another image than the registry's.
-        let is_other = matches!(
-            comparison.engine,
-            Sighting::OfWorkingCopy | Sighting::Found(Standing::Stale(_))
-        );
-        let pull = self.options.pull || is_needed && is_other;
+        // Dependents are built from the engine's image, which must be the registry's.
+        let pull = self.options.pull || is_needed;
         let (registry, in_registry) = match &candidate.source.local {
             None => {
                 let registry = candidate.image.repository().registry();
@@ -178,6 +195,10 @@ impl<'a> Draft<'a> {
             None => "the commit".to_owned(),
             Some(variant) => format!("the commit with {variant}"),
         };
+        let there = match &comparison.identity {
+            Some(tag) => format!("in the registry as {tag}"),
+            None => "in the registry".to_owned(),
+        };
         let chosen = match (registry, in_registry, in_engine) {
             (Some(_), Some(Standing::Stale(changes)), Some(Standing::Verified)) => Choice {
                 decision: if push { Decision::Push } else { Decision::Skip },
@@ -195,20 +216,17 @@ impl<'a> Draft<'a> {
             },
             (Some(_), Some(_), Some(Standing::Stale(changes))) if pull => Choice {
                 decision: Decision::Pull,
-                reason: format!(
-                    "in the registry; the engine's is another: {}",
-                    in_words(changes)
-                ),
+                reason: format!("{there}; the engine's is another: {}", in_words(changes)),
                 changes: changes.clone(),
             },
-            (Some(_), Some(_), Some(Standing::Stale(_))) => {
-                choice(Decision::Skip, "in the registry")
+            (Some(_), Some(_), Some(Standing::Stale(_))) => choice(Decision::Skip, &there),
+            (Some(_), Some(_), Some(_)) => {
+                choice(Decision::Skip, &format!("{there} and the engine"))
             }
-            (Some(_), Some(_), Some(_)) => choice(Decision::Skip, "in the registry and the engine"),
             (Some(_), Some(_), None) if pull => {
-                choice(Decision::Pull, "in the registry, not in the engine")
+                choice(Decision::Pull, &format!("{there}, not in the engine"))
             }
-            (Some(_), Some(_), None) => choice(Decision::Skip, "in the registry"),
+            (Some(_), Some(_), None) => choice(Decision::Skip, &there),
             (Some(_), None, Some(_)) if push => {
                 choice(Decision::Push, "in the engine, not in the registry")
             }
@@ -268,17 +286,21 @@ impl<'a> Draft<'a> {
         let registry_tags: Vec<Tag> = match (registry, decision) {
             (Some(_), _) if !self.options.push || candidate.is_local => Vec::new(),
             (None, _) => Vec::new(),
+            // The commit's tag is set by the push itself.
             (Some(_), Decision::Build | Decision::Push) => candidate.tags.clone(),
             (Some(_), _) => {
+                let moved =
+                    comparison.identity.is_some() && in_registry != comparison.by_commit.as_ref();
+                let moved = moved.then(|| candidate.image.clone());
                 let differs = |name: &ImageReference| {
                     !matches!(
                         (inventory.registry.get(name), in_registry),
                         (Some(Presence::Present(tagged)), Some(commit)) if tagged == commit
                     )
                 };
-                candidate
-                    .names()
-                    .filter(differs)
+                moved
+                    .into_iter()
+                    .chain(candidate.names().filter(differs))
                     .filter_map(|name| name.tag().cloned())
                     .collect()
             }
@@ -326,6 +348,22 @@ struct Choice {
 }
 
 impl Choice {
+    /// Builds what would stay as it is but needs an image that is built again.
+    fn after_needs(self, candidate: &Candidate<'_>, rebuilt: &BTreeSet<ServiceName>) -> Self {
+        let mut needs = candidate.service.needs.iter();
+        match needs.find(|need| rebuilt.contains(*need)) {
+            Some(need) if self.decision != Decision::Build && candidate.pinned.is_none() => {
+                let changes = vec![Change::of_needed_image(need.as_str())];
+                Self {
+                    decision: Decision::Build,
+                    reason: format!("{need} is built"),
+                    changes,
+                }
+            }
+            _ => self,
+        }
+    }
+
     fn build(reason: String) -> Self {
         Self {
             decision: Decision::Build,

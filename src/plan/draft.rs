@@ -6,10 +6,11 @@ use std::path::Path;
 use super::decide::builder_unit;
 use super::{Options, ServiceImage, Train, service_images};
 use crate::event::Unit;
-use crate::image::{ImageReference, Tag};
+use crate::image::{Digest, ImageReference, Tag};
 use crate::manifest::{
     BuilderName, Manifest, ManifestError, Service, ServiceName, Template, Values,
 };
+use crate::recipe::Recipe;
 use crate::source::{CommitId, Origin, ServiceSource};
 
 /// A service that the plan may be about.
@@ -24,6 +25,8 @@ pub(super) struct Candidate<'a> {
     pub image: ImageReference,
     /// What tells the image from the commit's usual one.
     pub variant: Option<String>,
+    /// What a lock pins the image to.
+    pub pinned: Option<&'a Digest>,
     /// The further tags: the branch's, the train's, the manifest's, the command line's.
     pub tags: Vec<Tag>,
 }
@@ -108,6 +111,7 @@ impl<'a> Draft<'a> {
                     source: sources.get(name)?,
                     image,
                     variant,
+                    pinned: options.pinned.get(name).and_then(|it| it.digest.as_ref()),
                     tags: Vec::new(),
                 })
             })
@@ -284,7 +288,7 @@ impl<'a> Draft<'a> {
     /// differs from the commit: no registry has that.
     pub fn images(&self) -> Vec<ImageReference> {
         let wanted = |candidate: &Candidate<'_>| {
-            let image = candidate.image.clone();
+            let image = candidate.registry_image();
             let is_asked = image.repository().registry().is_some();
             match candidate.source.local {
                 _ if !is_asked || candidate.source.changes().is_some() => Vec::new(),
@@ -297,6 +301,21 @@ impl<'a> Draft<'a> {
 }
 
 impl Candidate<'_> {
+    /// Returns the name by which the registry is asked for the image: its tag, or the digest that a lock pins it to,
+    /// wherever the tag is by now.
+    pub fn registry_image(&self) -> ImageReference {
+        match self.pinned {
+            Some(digest) => self.image.repository().with_digest(digest.clone()),
+            None => self.image.clone(),
+        }
+    }
+
+    /// Returns the name of the image that this recipe makes, which never moves.
+    pub fn identity(&self, recipe: &Recipe) -> ImageReference {
+        let tag = Tag::from_recipe(self.source.commit, &recipe.identity());
+        self.image.repository().tagged(tag)
+    }
+
     /// Returns the image's further names.
     pub fn names(&self) -> impl Iterator<Item = ImageReference> {
         self.tags

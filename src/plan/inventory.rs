@@ -1,8 +1,8 @@
 //! What registries and the engine have.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::image::{Digest, EngineImage, EngineImages, ImageReference, Labels};
+use crate::image::{Digest, EngineImage, EngineImages, ImageReference, PublishedImage};
 
 /// What a registry said about one reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,14 +42,32 @@ impl Refusal {
 pub struct Inventory {
     /// What the registries said, by reference.
     pub registry: BTreeMap<ImageReference, Presence>,
-    /// The labels of images in registries, by digest, or why they cannot be had; those that the engine
-    /// has as well are not asked for.
-    pub labels: HashMap<Digest, Result<Labels, Refusal>>,
+    /// Images of registries, by digest, or why they cannot be described; those that the engine has as well
+    /// are not asked for.
+    pub published: HashMap<Digest, Result<PublishedImage, Refusal>>,
     /// The images of the engine: of those that it was asked for, the ones that it has.
     pub engine: EngineImages,
 }
 
 impl Inventory {
+    /// Returns those of these references that registries have and that are still to be described, by their digests.
+    pub fn undescribed(
+        &self,
+        images: impl IntoIterator<Item = ImageReference>,
+    ) -> Vec<ImageReference> {
+        let images = images.into_iter().filter_map(|image| {
+            let Some(Presence::Present(digest)) = self.registry.get(&image) else {
+                return None;
+            };
+            let by_digest = image.repository().with_digest(digest.clone());
+            let is_known =
+                self.published.contains_key(digest) || self.in_engine(&by_digest).is_some();
+            (!is_known).then_some(by_digest)
+        });
+        let images: BTreeSet<ImageReference> = images.collect();
+        images.into_iter().collect()
+    }
+
     /// Returns the engine's image of that name.
     pub fn in_engine(&self, image: &ImageReference) -> Option<&EngineImage> {
         // The engine names an image by its tags and by its digests, never by both in one name.

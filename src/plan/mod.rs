@@ -9,6 +9,7 @@
 //! `execute/` carries out the steps and chooses nothing; `xp plan` prints the same steps.
 
 mod builder;
+mod built_from;
 mod compare;
 mod complete;
 mod decide;
@@ -38,6 +39,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use builder::FolderBuilder;
+pub use built_from::{NeededIds, needed_ids};
 pub use compare::{Compared, Comparison, Sighting, Survey};
 pub use decide::Decided;
 pub use draft::Draft;
@@ -47,7 +49,9 @@ pub use layout::Layout;
 pub use recipe::{Folders, TESTS};
 pub use rival::{Rival, Wanted};
 pub use session::{builder_image, builder_images, builder_plan};
-pub use step::{ContainerStep, ExportStep, ImageStep, NeededImage, ScriptStep, Step, SyncStep};
+pub use step::{
+    ContainerStep, ExportStep, ImageStep, NeededImage, PushStep, ScriptStep, Step, SyncStep,
+};
 pub use transfer_refusal::TransferRefusal;
 pub use variant::{ServiceImage, service_images};
 pub use why::Explanation;
@@ -229,7 +233,7 @@ impl Plan {
         let makes = |step: &Step| {
             matches!(
                 step,
-                Step::Image(_) | Step::Push { .. } | Step::RegistryTag { .. }
+                Step::Image(_) | Step::Push(_) | Step::RegistryTag { .. }
             )
         };
         self.work()
@@ -245,7 +249,7 @@ impl Plan {
             .filter(builds)
             .flat_map(|unit| &unit.steps)
             .filter_map(|step| match step {
-                Step::Push { image, .. } => Some(image.repository().clone()),
+                Step::Push(step) => Some(step.image.repository().clone()),
                 _ => None,
             });
         pushed.filter(|it| it.registry().is_some()).collect()

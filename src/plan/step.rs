@@ -31,17 +31,11 @@ pub enum Step {
         names: Vec<ImageReference>,
     },
     /// Push an image of the engine.
-    Push {
-        /// Which.
-        image: ImageReference,
-        /// What the registry has by the same tag.
-        replaces: Option<Digest>,
-        /// What is taken instead, where it is there by then.
-        rival: Rival,
-    },
-    /// Give an image of a registry further tags, without moving a layer.
+    Push(Box<PushStep>),
+    /// Give an image of a registry further tags, without moving a layer. After a push it is the image that was
+    /// pushed, or the one that was taken instead.
     RegistryTag {
-        /// The image that is there.
+        /// The image that is there, by its digest where that is known.
         image: ImageReference,
         /// Its further tags.
         tags: Vec<Tag>,
@@ -184,6 +178,27 @@ pub struct NeededImage {
     pub service: ServiceName,
     /// The name by which the engine has the image.
     pub image: ImageReference,
+    /// The identity tag in the registry. What it names counts: it is looked at again before anything is built upon
+    /// it, and before that is pushed. `None` where nothing is pushed.
+    pub identity: Option<ImageReference>,
+}
+
+/// See [`Step::Push`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct PushStep {
+    /// The image, by its commit or content.
+    pub image: ImageReference,
+    /// What the registry has by the same tag.
+    pub replaces: Option<Digest>,
+    /// The tag that never moves; `None` for a builder image, whose own tag does not.
+    pub identity: Option<ImageReference>,
+    /// An image that the registry has by the identity tag, and that was built from other needed images than those
+    /// that count.
+    pub inconsistent: Option<Digest>,
+    /// What is taken instead, where it is there by then.
+    pub rival: Rival,
+    /// The images of needed services, which the image was built from.
+    pub needs: Vec<NeededImage>,
 }
 
 impl Step {
@@ -196,7 +211,7 @@ impl Step {
             Self::Script(script) => script.phase,
             Self::Image(_) => Phase::Image,
             Self::EngineTag { .. } | Self::RegistryTag { .. } => Phase::Tag,
-            Self::Push { .. } => Phase::Push,
+            Self::Push(_) => Phase::Push,
             Self::Pull { .. } => Phase::Pull,
         }
     }
@@ -263,7 +278,8 @@ impl Step {
                 )
             }
             Self::RegistryTag { tags, .. } => format!("{} in the registry", join(tags)),
-            Self::Push { image, .. } | Self::Pull { image, .. } => image.to_string(),
+            Self::Push(step) => step.image.to_string(),
+            Self::Pull { image, .. } => image.to_string(),
         }
     }
 }

@@ -1,19 +1,20 @@
 //! The decision table, case by case, and the steps that follow from it.
 
+mod consistency;
 mod engine_images;
 mod local;
 mod parts;
 mod recipes;
 mod trains;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::event::Phase;
-use crate::image::{Digest, EngineImage, Labels};
+use crate::image::{Digest, EngineImage, Labels, PublishedImage};
 use crate::manifest::{Manifest, ServiceName, parse};
-use crate::recipe::{ContentHasher, LABEL_RECIPE};
+use crate::recipe::{ContentHasher, LABEL_NEEDS, LABEL_RECIPE};
 use crate::source::{Origin, ResolvedReference, ServiceSource};
 
 const MANIFEST: &str = "
@@ -59,6 +60,13 @@ fn commit(service: &str) -> CommitId {
         service.len() + usize::from(service.as_bytes()[0]) % 7
     );
     digit.repeat(40)[..40].parse().unwrap()
+}
+
+fn published(labels: Labels) -> PublishedImage {
+    PublishedImage {
+        labels,
+        config: None,
+    }
 }
 
 fn digest(service: &str, content: &str) -> Digest {
@@ -122,9 +130,12 @@ impl Platform {
     /// Puts a tag of a service (its commit's for an empty name) into the registry.
     fn registry(mut self, service: &str, tag: &str, content: &str) -> Self {
         let image = self.image(service, tag);
-        self.inventory
-            .registry
-            .insert(image, Presence::Present(digest(service, content)));
+        let found = digest(service, content);
+        let by_digest = image.repository().with_digest(found.clone());
+        for image in [image, by_digest] {
+            let presence = Presence::Present(found.clone());
+            self.inventory.registry.insert(image, presence);
+        }
         self
     }
 
@@ -144,19 +155,32 @@ impl Platform {
                 Some(label) => label.clone(),
                 None => Some(recipe.to_string()),
             };
-            let labels: Labels = label
-                .map(|label| (LABEL_RECIPE.to_owned(), label))
-                .into_iter()
-                .collect();
+            let label = label.map(|label| (LABEL_RECIPE.to_owned(), label));
+            let needs = self.needs(&service);
+            let labels: Labels = label.into_iter().chain(needs).collect();
             let image = self.image(service.as_str(), "");
             if let Some(image) = inventory.engine.get_mut(&image.to_string()) {
                 image.labels = labels.clone();
             }
             if let Some(Presence::Present(digest)) = inventory.registry.get(&image) {
-                inventory.labels.insert(digest.clone(), Ok(labels));
+                inventory
+                    .published
+                    .insert(digest.clone(), Ok(published(labels)));
             }
         }
         inventory
+    }
+
+    /// Returns the label with the needed images that an image was built from: those of the engine.
+    fn needs(&self, service: &ServiceName) -> Option<(String, String)> {
+        let needs = self.manifest.services[service].needs.iter();
+        let ids = needs.filter_map(|need| {
+            let image = self.image(need.as_str(), "").to_string();
+            let image = self.inventory.engine.get(&image)?;
+            Some((need.to_string(), image.id.clone()))
+        });
+        let ids: BTreeMap<String, String> = ids.collect();
+        (!ids.is_empty()).then(|| (LABEL_NEEDS.to_owned(), serde_json::to_string(&ids).unwrap()))
     }
 
     fn engine(mut self, service: &str, tag: &str, content: &str) -> Self {
@@ -165,7 +189,7 @@ impl Platform {
             image,
             EngineImage {
                 id: content.to_owned(),
-                labels: HashMap::new(),
+                labels: Labels::new(),
             },
         );
         self
@@ -192,6 +216,14 @@ impl Platform {
     fn plan(&self, selected: &[&str]) -> Plan {
         self.try_plan(selected)
             .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Makes a draft for these services.
+    fn draft<T>(&self, selected: &[&str], use_draft: impl FnOnce(Draft<'_>) -> T) -> T {
+        let selected: BTreeSet<_> = selected.iter().map(|service| name(service)).collect();
+        let env = |variable: &str| (variable == "N").then(|| "7".to_owned());
+        let (manifest, sources) = (&self.manifest, &self.sources);
+        use_draft(Draft::new(manifest, &selected, sources, &self.options, &env).unwrap())
     }
 
     fn try_plan(&self, selected: &[&str]) -> Result<Plan, Box<dyn std::error::Error>> {
@@ -481,7 +513,7 @@ fn a_builder_is_made_for_scripts_that_run() {
 fn a_builder_that_was_never_pushed_is_pushed_with_the_next_build() {
     let mut platform = Platform::new().complete("front");
     let image = platform.plan(&["back"]).units[0].image.to_string();
-    let (id, labels) = ("b".to_owned(), HashMap::new());
+    let (id, labels) = ("b".to_owned(), Labels::new());
     let (repository, _) = image.rsplit_once(':').unwrap();
     let newest = format!("{repository}:newest");
     let built = EngineImage { id, labels };
@@ -505,7 +537,7 @@ fn a_builder_whose_run_was_killed_gets_its_name() {
     let mut platform = Platform::new().complete("front");
     platform.builder_in_registry = true;
     let image = platform.plan(&["back"]).units[0].image.to_string();
-    let (id, labels) = ("b".to_owned(), HashMap::new());
+    let (id, labels) = ("b".to_owned(), Labels::new());
     let built = EngineImage { id, labels };
     platform.inventory.engine.insert(image, built);
     assert_eq!(

@@ -1,8 +1,9 @@
 //! Why a service is built or not: every input of its build, and what the image that exists had.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use super::compare::{Comparison, registry_labels};
+use super::built_from::{NeededIds, needed_ids};
+use super::compare::{Compared, Comparison, labels_of};
 use super::draft::{Candidate, Draft};
 use super::recipe::{Folders, Input, InputValue};
 use super::table::{aligned, fitted};
@@ -14,6 +15,9 @@ use crate::source::Origin;
 
 /// The longest value that is shown, in characters.
 const LONGEST_VALUE: usize = 60;
+
+/// How many digits of an image's id are shown.
+const ID_DIGITS: usize = 10;
 
 /// What is shown where there is nothing.
 const NOTHING: &str = "-";
@@ -43,6 +47,7 @@ struct Row {
 struct Other {
     revision: Option<String>,
     recipe: Option<Recipe>,
+    needs: Option<NeededIds>,
 }
 
 impl Other {
@@ -52,6 +57,7 @@ impl Other {
             revision: label(LABEL_REVISION).cloned(),
             // What is wrong with one that cannot be read is said beside the image.
             recipe: label(LABEL_RECIPE).and_then(|text| text.parse().ok()),
+            needs: labels.and_then(needed_ids),
         }
     }
 }
@@ -73,12 +79,17 @@ impl Draft<'_> {
         let Some(candidate) = self.candidates.iter().find(is_meant) else {
             return Ok(None);
         };
-        let recipes = self.recipes(&BTreeSet::from([service.clone()]), folders)?;
-        let comparison = self.comparison(candidate, recipes.get(service), inventory);
+        let Compared {
+            comparisons,
+            recipes,
+        } = self.compare_all(inventory, folders)?;
+        let Some(comparison) = comparisons.get(service) else {
+            return Ok(None);
+        };
         let inputs = self.inputs(candidate, folders, &recipes)?;
         let other = Other::of(match against {
             Some((_, labels)) => Some(labels),
-            None => existing(candidate, inventory),
+            None => existing(candidate, comparison, inventory),
         });
         let mut rows = vec![self.commit_row(candidate, other.revision)];
         let image_recipe = other.recipe.as_ref();
@@ -97,6 +108,7 @@ impl Draft<'_> {
                 value: shown(&input.value),
             });
         }
+        rows.extend(self.needed_rows(candidate, &comparisons, other.needs.as_ref()));
         let is_gone = |name: &str| inputs.iter().all(|input| input.name != name);
         let of_image = image_recipe.into_iter().flat_map(Recipe::inputs);
         rows.extend(
@@ -105,7 +117,7 @@ impl Draft<'_> {
                 .map(|(name, digest)| gone(name, digest)),
         );
         Ok(Some(Explanation {
-            heading: self.heading(candidate, &comparison, against.map(|(image, _)| image)),
+            heading: self.heading(candidate, comparison, against.map(|(image, _)| image)),
             rows,
             is_compared: image_recipe.is_some(),
         }))
@@ -151,6 +163,32 @@ impl Draft<'_> {
         }
     }
 
+    /// Returns a row for each needed image that is known, with the one that the image was built from.
+    fn needed_rows(
+        &self,
+        candidate: &Candidate<'_>,
+        comparisons: &BTreeMap<ServiceName, Comparison>,
+        built_from: Option<&NeededIds>,
+    ) -> Vec<Row> {
+        let rows = candidate.service.needs.iter().filter_map(|need| {
+            let ids = comparisons.get(need)?.ids.as_ref()?;
+            let today = shortened(ids.first()?, ID_DIGITS);
+            let image = built_from.and_then(|it| it.get(need.as_str()));
+            let image = image.map(|id| match ids.contains(id) {
+                true => today.clone(),
+                false => shortened(id.strip_prefix("sha256:").unwrap_or(id), ID_DIGITS),
+            });
+            Some(Row {
+                name: format!("needs.{need}.image"),
+                today: Some(today),
+                image,
+                from: NOTHING.to_owned(),
+                value: format!("the image of {need}"),
+            })
+        });
+        rows.collect()
+    }
+
     /// Returns where an input is said: a line of the manifest, a folder, a flag.
     fn place(&self, candidate: &Candidate<'_>, input: &Input<'_>) -> String {
         let name = input.name.as_ref();
@@ -191,8 +229,13 @@ fn in_file(manifest: &Manifest, line: Option<usize>) -> String {
 }
 
 /// Returns the labels of the image that exists: the registry's counts more.
-fn existing<'i>(candidate: &Candidate<'_>, inventory: &'i Inventory) -> Option<&'i Labels> {
-    let in_registry = registry_labels(candidate, inventory).and_then(Result::ok);
+fn existing<'i>(
+    candidate: &Candidate<'_>,
+    comparison: &Comparison,
+    inventory: &'i Inventory,
+) -> Option<&'i Labels> {
+    let digest = comparison.digest.as_ref();
+    let in_registry = digest.and_then(|digest| labels_of(candidate, digest, inventory)?.ok());
     let in_engine = inventory.in_engine(&candidate.image);
     in_registry.or(in_engine.map(|image| &image.labels))
 }

@@ -9,9 +9,11 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value;
 use sha1::{Digest as _, Sha1};
+use sha2::Sha256;
 use thiserror::Error;
 
 use super::standing::{Change, ChangeKind};
+use crate::image::Tag;
 
 /// The version of the label's format, and of what the inputs are called and how they are hashed.
 const VERSION: u64 = 1;
@@ -142,6 +144,13 @@ impl Recipe {
         InputDigest::of(self.to_string().as_bytes())
     }
 
+    /// Returns what tells this recipe from every other one in a tag: the first 12 digits of the SHA-256 of its text.
+    pub fn identity(&self) -> String {
+        let mut digits = hex::encode(Sha256::digest(self.to_string()));
+        digits.truncate(Tag::IDENTITY_DIGITS);
+        digits
+    }
+
     /// Returns what changed since `earlier`, in the order of names.
     pub fn changes_since(&self, earlier: &Self) -> Vec<Change> {
         let names: BTreeSet<&Cow<'static, str>> =
@@ -243,6 +252,7 @@ mod tests {
             r#"{"version":1,"inputs":{"docker.args.A":"da39a3ee5e","docker.file":"6651ddff6e","scripts.build":"4160dabea3"}}"#
         );
         assert_eq!(recipe.to_string().parse::<Recipe>().unwrap(), recipe);
+        assert_eq!(recipe.identity(), "7e179875c94c");
         assert_eq!(recipe.digest().as_str().len(), DIGITS);
     }
 

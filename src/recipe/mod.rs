@@ -19,6 +19,8 @@ pub const LABEL_CREATED: &str = "org.opencontainers.image.created";
 pub const LABEL_VERSION: &str = "org.opencontainers.image.version";
 /// The label with the recipe: what of the build's inputs the commit does not say.
 pub const LABEL_RECIPE: &str = "x-platform.recipe";
+/// The label with the images of needed services that an image was built from: JSON, the engine's id by service.
+pub const LABEL_NEEDS: &str = "x-platform.needs";
 /// The label of an image that was built from a working copy, with the `cacheDir` of the xp that did.
 ///
 /// Not the label of builder containers: a container has the labels of its image, and xp removes what

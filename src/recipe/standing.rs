@@ -16,6 +16,8 @@ pub(super) enum ChangeKind {
     Changed,
     Added,
     Removed,
+    /// Not an input of the recipe: another image was made from the same inputs.
+    Rebuilt,
 }
 
 impl Change {
@@ -34,17 +36,28 @@ impl Change {
         }
     }
 
+    /// Returns the change of an image that is needed: it was built again from the same inputs.
+    pub fn of_needed_image(service: &str) -> Self {
+        Self::new(format!("needs.{service}"), ChangeKind::Rebuilt)
+    }
+
+    /// Returns the change of the image itself: it was built from the same inputs by another run.
+    pub fn of_image() -> Self {
+        Self::new("image", ChangeKind::Rebuilt)
+    }
+
     /// Returns the name of the input.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Returns what happened to it: `changed`, `added` or `removed`.
+    /// Returns what happened to it: `changed`, `added`, `removed` or `rebuilt`.
     pub fn verb(&self) -> &'static str {
         match self.kind {
             ChangeKind::Changed => "changed",
             ChangeKind::Added => "added",
             ChangeKind::Removed => "removed",
+            ChangeKind::Rebuilt => "rebuilt",
         }
     }
 }
@@ -56,6 +69,7 @@ impl fmt::Display for Change {
             ChangeKind::Changed => "changed",
             ChangeKind::Added => "is new",
             ChangeKind::Removed => "is gone",
+            ChangeKind::Rebuilt => "was rebuilt",
         };
         write!(f, "{} {verb}", shown(&self.name))
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bollard::auth::DockerCredentials;
 use bollard::models::{ErrorDetail, ProgressDetail};
 use bollard::query_parameters::{
-    CreateImageOptionsBuilder, PushImageOptionsBuilder, TagImageOptionsBuilder,
+    CreateImageOptionsBuilder, PushImageOptionsBuilder, RemoveImageOptions, TagImageOptionsBuilder,
 };
 use futures_util::{Stream, StreamExt as _};
 
@@ -81,6 +81,20 @@ impl Engine {
             .tag_image(image, Some(options.build()))
             .await
             .map_err(|error| EngineError::new(format!("tag {image} as {name}"), error))
+    }
+
+    /// Removes a name of an image that has other ones.
+    ///
+    /// # Errors
+    ///
+    /// Where the engine does not have the name, or refuses.
+    pub async fn remove_name(&self, name: &ImageReference) -> Result<(), EngineError> {
+        let named = name.to_string();
+        let options = None::<RemoveImageOptions>;
+        let removed = self.docker.remove_image(&named, options, None).await;
+        removed
+            .map(drop)
+            .map_err(|error| EngineError::new(format!("remove the name {name}"), error))
     }
 
     /// Pulls an image.

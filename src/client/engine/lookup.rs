@@ -8,7 +8,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use super::way::Way;
 use super::{Engine, EngineError};
-use crate::image::{EngineImage, EngineImages, ImageReference};
+use crate::image::{EngineImage, EngineImages, ImageIds, ImageReference};
 
 /// How many images are asked for at once.
 const AT_ONCE: usize = 16;
@@ -28,6 +28,15 @@ pub struct ImageContent {
     pub layers: Vec<String>,
     /// The digests by which registries have it, as `repository@digest`.
     pub digests: Vec<String>,
+}
+
+impl ImageContent {
+    /// Returns the ids by which the image is known.
+    pub fn ids(&self) -> ImageIds {
+        let digests = self.digests.iter().filter_map(|name| name.split_once('@'));
+        let digests = digests.map(|(_, digest)| digest);
+        ImageIds::new(std::iter::once(self.id.as_str()).chain(digests))
+    }
 }
 
 impl Engine {
@@ -112,7 +121,12 @@ impl Engine {
 fn engine_image(image: ImageInspect) -> EngineImage {
     EngineImage {
         id: image.id.unwrap_or_default(),
-        labels: image.config.and_then(|it| it.labels).unwrap_or_default(),
+        labels: image
+            .config
+            .and_then(|it| it.labels)
+            .into_iter()
+            .flatten()
+            .collect(),
     }
 }
 

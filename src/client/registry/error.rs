@@ -149,6 +149,21 @@ fn detail(message: &str) -> String {
     }
 }
 
+impl RegistryError {
+    /// Returns the status of the registry's own refusal, and what it said.
+    pub fn status(&self) -> Option<(u16, &str)> {
+        match self {
+            Self::Known(error) => error.status(),
+            Self::Unauthorized { message, .. } => Some((401, message)),
+            Self::Denied { message, .. } => Some((403, message)),
+            Self::Status {
+                status, message, ..
+            } => Some((status.as_u16(), message)),
+            _ => None,
+        }
+    }
+}
+
 impl Diagnostic for RegistryError {
     fn exit(&self) -> Exit {
         Exit::Outside

@@ -1,4 +1,4 @@
-//! The labels of an image, which its configuration holds.
+//! What the configuration of an image says: its labels.
 
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::host::Host;
 use super::resource::{Access, Resource};
 use super::{RegistryClient, RegistryError};
-use crate::image::{Digest, ImageReference, Labels};
+use crate::image::{Digest, ImageReference, Labels, PublishedImage};
 
 /// What an image manifest, or an index of several, names.
 #[derive(Debug, Deserialize)]
@@ -41,14 +41,14 @@ struct ContainerConfiguration {
 }
 
 impl RegistryClient {
-    /// Returns the labels of an image that is named by its digest: two requests, and one more where
+    /// Returns the labels and the configuration's digest of an image that is named by its digest: two requests, and one more where
     /// the image is there for several platforms. Then they are those of the first one, as xp labels
     /// all of them alike.
     ///
     /// # Errors
     ///
     /// Everything but a clear answer of the registry itself.
-    pub async fn labels(&self, image: &ImageReference) -> Result<Labels, RegistryError> {
+    pub async fn describe(&self, image: &ImageReference) -> Result<PublishedImage, RegistryError> {
         let host = self.host(image).await?;
         let mut manifest = self.image_manifest(&host, image).await?;
         if let Some(platforms) = manifest.manifests.take() {
@@ -58,14 +58,14 @@ impl RegistryClient {
                 os.is_none_or(|os| os != "unknown")
             };
             let Some(first) = platforms.into_iter().find(is_image) else {
-                return Ok(Labels::new());
+                return Ok(PublishedImage::default());
             };
             let one = image.repository().with_digest(digest(&host, &first)?);
             manifest = self.image_manifest(&host, &one).await?;
         }
         // The first version of the format has no configuration.
         let Some(descriptor) = manifest.config else {
-            return Ok(Labels::new());
+            return Ok(PublishedImage::default());
         };
         let blob = digest(&host, &descriptor)?;
         let resource = Resource::Configuration(image.repository(), &blob);
@@ -77,7 +77,10 @@ impl RegistryClient {
         let configuration: Configuration = serde_json::from_slice(&bytes)
             .map_err(|_| host.unexpected("an image's configuration is none"))?;
         let labels = configuration.config.and_then(|config| config.labels);
-        Ok(labels.unwrap_or_default())
+        Ok(PublishedImage {
+            labels: labels.unwrap_or_default(),
+            config: Some(blob),
+        })
     }
 
     async fn image_manifest(

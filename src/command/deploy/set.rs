@@ -135,7 +135,7 @@ async fn check_images(
     let images: Vec<ImageReference> = pinned.values().map(|(_, image)| image.clone()).collect();
     let found = inspect::registries(&registry, images.clone()).await;
     let labels = match UnknownImages::check(&found) {
-        Ok(()) => Ok(inspect::labels(&registry, &session.layout, images).await),
+        Ok(()) => Ok(inspect::published(&registry, &session.layout, images).await),
         Err(error) => Err(error),
     };
     session.events.emit(Event::StageFinished);
@@ -148,7 +148,7 @@ async fn check_images(
         }
         let labels = image.digest().and_then(|digest| labels.get(digest));
         let recipe = match labels {
-            Some(Ok(labels)) => labels.get(LABEL_RECIPE),
+            Some(Ok(image)) => image.labels.get(LABEL_RECIPE),
             // It was there a moment ago; the cluster will tell.
             _ => None,
         };

@@ -176,7 +176,9 @@ fn an_engine_that_has_todays_image_spares_the_build() {
         .registry("front", "", "b");
     let (mut inventory, stale) = (platform.inventory.clone(), r#"{"version":1,"inputs":{}}"#);
     let labels: Labels = [(LABEL_RECIPE.to_owned(), stale.to_owned())].into();
-    inventory.labels.insert(digest("front", "b"), Ok(labels));
+    inventory
+        .published
+        .insert(digest("front", "b"), Ok(published(labels)));
     let decided = |options: &Options, in_engine: &str| {
         let selected = BTreeSet::from([name("front")]);
         let env = |_: &str| None;
@@ -284,7 +286,9 @@ fn labels_that_cannot_be_had_are_an_error() {
         why: "the registry answers GET with 503".to_owned(),
         hints: Vec::new(),
     };
-    inventory.labels.insert(digest("front", "a"), Err(refusal));
+    inventory
+        .published
+        .insert(digest("front", "a"), Err(refusal));
     let error = draft.unwrap().decide(inventory, Folders::new()).err();
     let error = error.unwrap().to_string();
     assert!(error.contains("GET with 503"), "{error}");
@@ -343,8 +347,8 @@ fn an_image_of_another_commit_is_stale() {
         .into();
         let mut inventory = platform.inventory(&draft, &Folders::new());
         inventory
-            .labels
-            .insert(digest("front", "a"), Ok(labels.clone()));
+            .published
+            .insert(digest("front", "a"), Ok(published(labels.clone())));
         let image = platform.image("front", "").to_string();
         inventory.engine.get_mut(&image).unwrap().labels = labels;
         let decided = draft.decide(inventory, Folders::new()).unwrap();

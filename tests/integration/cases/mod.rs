@@ -38,6 +38,7 @@ mod git_user_work;
 mod graph;
 mod help;
 mod hostile;
+mod identity;
 mod image_build;
 mod init;
 mod interrupt;
@@ -115,6 +116,7 @@ pub fn all() -> Vec<Case> {
         git_user_work::CASES,
         graph::CASES,
         help::CASES,
+        identity::CASES,
         hostile::CASES,
         image_build::CASES,
         init::CASES,

@@ -8,7 +8,6 @@ use crate::case::Case;
 use crate::context::Context;
 use crate::repository::GitRepository;
 use crate::wait::wait_until;
-use crate::world::Registry;
 
 pub const CASES: &[Case] = cases![
     the_engines_image_is_used_and_not_the_registrys,
@@ -18,15 +17,16 @@ pub const CASES: &[Case] = cases![
 ];
 
 /// The service `base`, whose file `/made` is what its script says, and `top`, which is built from it.
-struct Platform<'t> {
+pub struct Platform<'t> {
     t: &'t Context,
-    base: GitRepository,
-    top: GitRepository,
-    registry: Option<&'t Registry>,
+    pub base: GitRepository,
+    pub top: GitRepository,
+    registry: Option<String>,
 }
 
 impl<'t> Platform<'t> {
-    fn new(t: &'t Context, registry: Option<&'t Registry>) -> Self {
+    /// Makes the repositories; `registry` is the host of one.
+    pub fn new(t: &'t Context, registry: Option<&str>) -> Self {
         let base = t.git_repo("base");
         let dockerfile = format!("FROM {}\nCOPY made /made\n", t.engine().busybox());
         base.commit(&[("Dockerfile", &dockerfile)], "Start");
@@ -36,14 +36,14 @@ impl<'t> Platform<'t> {
             t,
             base,
             top,
-            registry,
+            registry: registry.map(str::to_owned),
         }
     }
 
     /// Writes the manifest, in which `base` makes this text.
-    fn makes(&self, text: &str) {
+    pub fn makes(&self, text: &str) {
         let t = self.t;
-        let registry = self.registry.map(|it| it.host());
+        let registry = self.registry.as_ref();
         let registry = registry.map(|host| format!("registry: {host}\n"));
         t.manifest(&format!(
             "{}services:\n  base:\n    dir: src/base\n    git: {{ remote: '{}' }}\n    \
@@ -60,18 +60,18 @@ impl<'t> Platform<'t> {
     }
 
     /// Returns what `base` had made when the engine's image of a service was built.
-    fn made(&self, service: &str) -> String {
+    pub fn made(&self, service: &str) -> String {
         let made = self.t.engine().run(&self.image(service), ["cat", "/made"]);
         made.trim().to_owned()
     }
 
     /// Returns the image of the last commit of a service.
-    fn image(&self, service: &str) -> String {
+    pub fn image(&self, service: &str) -> String {
         let repository = match service {
             "base" => &self.base,
             _ => &self.top,
         };
-        let host = self.registry.map(|it| format!("{}/", it.host()));
+        let host = self.registry.as_ref().map(|host| format!("{host}/"));
         let host = host.unwrap_or_default();
         format!("{host}{}:{}", self.t.image(service), repository.head())
     }
@@ -84,7 +84,7 @@ impl<'t> Platform<'t> {
 }
 
 fn the_engines_image_is_used_and_not_the_registrys(t: &Context) {
-    let platform = Platform::new(t, Some(t.registry()));
+    let platform = Platform::new(t, Some(t.registry().host()));
     platform.makes("old");
     t.xp(["build"]).success();
     assert_eq!(platform.made("top"), "old");

@@ -124,10 +124,7 @@ fn who_comes_second_takes_the_first_ones_images(t: &Context) {
     };
     let (before, second) = overtaken(&gate, build_there(), first);
     assert_eq!(
-        second
-            .stderr
-            .matches("somebody else has just pushed")
-            .count(),
+        second.stderr.matches("another run pushed").count(),
         2,
         "{second}"
     );

@@ -86,6 +86,19 @@ impl Registry {
 
     /// Returns the tags of a repository, sorted; none if there is no such repository.
     pub fn tags(&self, repository: &str) -> Vec<String> {
+        let mut tags = self.all_tags(repository);
+        tags.retain(|tag| !is_identity(tag));
+        tags
+    }
+
+    /// Returns the tags that never move: `<sha-1>-<recipe>`.
+    pub fn identity_tags(&self, repository: &str) -> Vec<String> {
+        let mut tags = self.all_tags(repository);
+        tags.retain(|tag| is_identity(tag));
+        tags
+    }
+
+    fn all_tags(&self, repository: &str) -> Vec<String> {
         let tags = self.repository(repository).join("_manifests/tags");
         let mut tags: Vec<String> = fs::read_dir(tags)
             .into_iter()
@@ -230,4 +243,12 @@ pub(super) fn server_arguments(
         arguments.extend(["--tls".to_owned(), server, key]);
     }
     arguments
+}
+
+fn is_identity(tag: &str) -> bool {
+    let is_hex = |text: &str, length| {
+        text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
+    tag.split_once('-')
+        .is_some_and(|(commit, recipe)| is_hex(commit, 40) && is_hex(recipe, 12))
 }
