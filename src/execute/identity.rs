@@ -14,7 +14,7 @@ use crate::plan::{PushStep, Wanted};
 
 /// How often the tag is set before it is given up: only runs that keep replacing each other's images need more than
 /// two rounds.
-const ROUNDS: usize = 5;
+pub const ROUNDS: usize = 5;
 
 /// The push of one image.
 #[derive(Clone, Copy)]
@@ -68,7 +68,7 @@ impl Publication<'_> {
 
     /// Gives the identity tag to the image that was pushed by the tag of its commit, or takes the image of the run
     /// that was first. Returns the digest of the image that counts.
-    pub async fn settle(&self, identity: &ImageReference, own: Digest) -> Result<Digest, Stop> {
+    async fn settle(&self, identity: &ImageReference, own: Digest) -> Result<Digest, Stop> {
         let registry = &self.context.registry;
         let repository = identity.repository();
         for _ in 0..ROUNDS {
@@ -145,12 +145,27 @@ impl Publication<'_> {
         })
     }
 
-    /// Moves the tag of the commit to an image. A registry may refuse that: the identity tag is the image's name.
+    /// Moves the tag of the commit to the image that counts, and returns that. A registry may refuse to move it: the
+    /// identity tag is the image's name.
     pub async fn move_commit_tag(
         &self,
         identity: &ImageReference,
-        to: &Digest,
-    ) -> Result<(), Stop> {
+        pushed: Digest,
+    ) -> Result<Digest, Stop> {
+        let mut counts = self.settle(identity, pushed).await?;
+        for _ in 0..ROUNDS {
+            self.set_commit_tag(identity, &counts).await?;
+            // Another run may have set either tag between the two.
+            let settled = self.settle(identity, counts.clone()).await?;
+            if settled == counts {
+                break;
+            }
+            counts = settled;
+        }
+        Ok(counts)
+    }
+
+    async fn set_commit_tag(&self, identity: &ImageReference, to: &Digest) -> Result<(), Stop> {
         let image = &self.step.image;
         let registry = &self.context.registry;
         let found = registry.digest(image).await.map_err(StepError::from)?;

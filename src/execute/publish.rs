@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use super::identity::Publication;
+use super::identity::{Publication, ROUNDS};
 use super::needs::UsedImages;
-use super::state::UnitState;
+use super::state::{Published, UnitState};
 use super::stop::{StepError, Stop};
 use super::{Context, again};
 use crate::client::engine::{EngineError, Watcher};
@@ -78,8 +78,8 @@ pub async fn push(
     Ok(())
 }
 
-/// Returns the digest of the image that counts, where it has an identity tag.
-async fn publish(it: Publication<'_>) -> Result<Option<Digest>, Stop> {
+/// Returns the image that counts, where it has an identity tag.
+async fn publish(it: Publication<'_>) -> Result<Option<Published>, Stop> {
     let (context, step) = (it.context, it.step);
     if let Some(error) = it.used.moved(context).await {
         return Err(error.superseded().into());
@@ -106,9 +106,11 @@ async fn publish(it: Publication<'_>) -> Result<Option<Digest>, Stop> {
     if let Some(error) = it.used.moved(context).await {
         return Err(error.superseded().into());
     }
-    let counts = it.settle(identity, pushed).await?;
-    it.move_commit_tag(identity, &counts).await?;
-    Ok(Some(counts))
+    let digest = it.move_commit_tag(identity, pushed).await?;
+    Ok(Some(Published {
+        identity: identity.clone(),
+        digest,
+    }))
 }
 
 /// Pushes a builder image, whose tag is its content: whoever was first is as good.
@@ -196,10 +198,34 @@ pub async fn tag_registry(
     unit: &Unit,
     image: &ImageReference,
     tags: &[Tag],
-    published: Option<&Digest>,
+    published: Option<&Published>,
 ) -> Result<(), Stop> {
-    let published = published.map(|digest| image.repository().with_digest(digest.clone()));
-    let image = published.as_ref().unwrap_or(image);
+    let Some(published) = published else {
+        return set_tags(context, unit, image, tags).await;
+    };
+    let mut digest = published.digest.clone();
+    for _ in 0..ROUNDS {
+        let image = image.repository().with_digest(digest.clone());
+        set_tags(context, unit, &image, tags).await?;
+        // Another run may have replaced the image meanwhile, and set the tags before.
+        let found = tokio::select! {
+            found = context.registry.digest(&published.identity) => found.map_err(StepError::from)?,
+            () = context.cancel.cancelled() => return Err(Stop::Cancelled),
+        };
+        match found {
+            Some(found) if found != digest => digest = found,
+            _ => break,
+        }
+    }
+    Ok(())
+}
+
+async fn set_tags(
+    context: &Context,
+    unit: &Unit,
+    image: &ImageReference,
+    tags: &[Tag],
+) -> Result<(), Stop> {
     let (of_commit, moving): (Vec<Tag>, Vec<Tag>) = tags
         .iter()
         .cloned()

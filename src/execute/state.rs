@@ -3,7 +3,16 @@
 use std::path::PathBuf;
 
 use super::needs::UsedImages;
-use crate::image::Digest;
+use crate::image::{Digest, ImageReference};
+
+/// An image that a registry has by its identity tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// The identity tag.
+    pub identity: ImageReference,
+    /// What it names.
+    pub digest: Digest,
+}
 
 /// What the steps of a unit learn, and the later ones need.
 #[derive(Default)]
@@ -12,8 +21,8 @@ pub struct UnitState {
     pub commit_time: Option<i64>,
     /// The images of needed services that the image was built from, once it is built.
     pub used: Option<UsedImages>,
-    /// The registry's digest of the image, once it is pushed.
-    pub published: Option<Digest>,
+    /// The image in the registry, once it is pushed.
+    pub published: Option<Published>,
     /// The folder with the working copy's git objects.
     pub objects: Option<PathBuf>,
     /// The folders that it borrows objects from, by the very same paths.
