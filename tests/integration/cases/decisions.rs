@@ -10,7 +10,7 @@ use crate::cases::small;
 use crate::context::Context;
 use crate::process;
 use crate::repository::GitRepository;
-use crate::world::Registry;
+use crate::world::{Registry, Request};
 
 pub const CASES: &[Case] = cases![
     what_is_nowhere_is_built_and_pushed,
@@ -115,6 +115,16 @@ fn what_is_nowhere_is_built_and_pushed(t: &Context) {
     assert_eq!(tags, [commit.as_str(), "master"]);
 }
 
+/// Returns the test's requests. Podman does not record which manifest a push left in the registry, so xp reads
+/// the labels of the image there; those two requests are left out.
+fn without_labels(t: &Context, requests: Vec<Request>) -> Vec<Request> {
+    let mut requests = t.own_requests(requests);
+    if t.engine().product().is_podman() {
+        requests.retain(|request| request.method != "GET" || !request.path.contains("/sha256:"));
+    }
+    requests
+}
+
 fn what_is_everywhere_is_skipped(t: &Context) {
     let one = One::new(t);
     t.xp(["build"]).success();
@@ -123,7 +133,7 @@ fn what_is_everywhere_is_skipped(t: &Context) {
     build
         .stdout_contains("skipped")
         .stdout_contains("in the registry and the engine");
-    let requests = t.own_requests(one.registry.requests_since(mark));
+    let requests = without_labels(t, one.registry.requests_since(mark));
     assert!(
         requests.iter().all(|request| request.method == "HEAD"),
         "{requests:?}"
@@ -260,7 +270,7 @@ fn a_branch_that_moved_back_gets_its_tag_without_an_upload(t: &Context) {
     assert_ne!(one.digest("master"), one.digest(&second));
     assert_eq!(engine_id("master"), engine_id(&first));
 
-    let requests = t.own_requests(one.registry.requests_since(mark));
+    let requests = without_labels(t, one.registry.requests_since(mark));
     let mut asked: Vec<String> = requests
         .iter()
         .map(|request| {
@@ -308,8 +318,8 @@ fn further_tags_are_set_in_registry_and_engine(t: &Context) {
     for tag in &expected {
         assert_eq!(registry.manifest_digest(&image, tag), digest, "{tag}");
     }
-    let requests = t.own_requests(registry.requests_since(mark));
-    let is_put = |request: &&crate::world::Request| request.method == "PUT";
+    let requests = without_labels(t, registry.requests_since(mark));
+    let is_put = |request: &&Request| request.method == "PUT";
     assert_eq!(requests.iter().filter(is_put).count(), 1, "{requests:?}");
     assert!(
         requests
