@@ -1,7 +1,8 @@
 //! Faulty registries of the images that others are built on.
 
 use super::faults_engine::{
-    Passing, fail, forget_in_engine, gateway, has_happened, long, passing, refusal, selected,
+    Passing, fail, forget_in_engine, gateway, has_happened, is_told, long, passing, refusal,
+    selected,
 };
 use crate::case::Case;
 use crate::cases::small;
@@ -65,7 +66,7 @@ fn a_base_image_is_waited_for(t: &Context) {
             assert!(build.status.success(), "{name}: {build}");
             assert!(has_happened(&failing), "{name}: {build}");
             assert!(build.stdout.contains("built"), "{name}: {build}");
-            assert!(build.stderr.contains(how.says), "{name}: {build}");
+            assert!(is_told(t, how, &build), "{name}: {build}");
         }
     }
 }
