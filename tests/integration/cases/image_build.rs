@@ -25,8 +25,14 @@ pub const CASES: &[Case] = cases![
 /// What `xp` may take, whatever goes through it.
 const MEMORY_LIMIT: u64 = 100_000_000;
 
-/// The two builders, as a user chooses them.
-const BUILDERS: [&str; 2] = ["BuildKit", "classic"];
+/// Returns the builders of the engine: Docker has two, as a user chooses them, Podman its own.
+fn builders(t: &Context) -> &'static [&'static str] {
+    if t.engine().product().is_podman() {
+        &["Podman"]
+    } else {
+        &["BuildKit", "classic"]
+    }
+}
 
 fn with(builder: &str, xp: Xp) -> Xp {
     match builder {
@@ -39,8 +45,14 @@ fn with(builder: &str, xp: Xp) -> Xp {
 #[track_caller]
 fn build(builder: &str, app: &App<'_>) -> Output {
     let output = with(builder, app.build().arg("--force")).success();
-    let is_classic = output.stderr.contains("app | Step 1/");
-    assert_eq!(is_classic, builder == "classic", "{output}");
+    let built_by = if output.stderr.contains("app | Step 1/") {
+        "classic"
+    } else if output.stderr.contains("STEP 1/") {
+        "Podman"
+    } else {
+        "BuildKit"
+    };
+    assert_eq!(built_by, builder, "{output}");
     output
 }
 
@@ -63,7 +75,7 @@ fn files_reach_the_image_as_they_are(t: &Context) {
     std::os::unix::fs::symlink("run.sh", app.repository.clone_path().join("to-run"))
         .expect("a link");
     app.repository.commit(&[], "A program and a link");
-    for builder in BUILDERS {
+    for builder in builders(t) {
         build(builder, &app);
         let look = format!(
             "cd /src; stat -c '%a %U %n' run.sh Dockerfile made/private made/closed made/with*; \
@@ -93,7 +105,7 @@ fn dockerignore_is_followed(t: &Context) {
     ];
     let app = App::new(t, &files, "");
     let expected = "/src/Dockerfile\n/src/deep/node_modules/x\n/src/deep/top/x\n/src/keep.log\n/src/kept/this/x";
-    for builder in BUILDERS {
+    for builder in builders(t) {
         build(builder, &app);
         let look = ["sh", "-c", "find /src -type f | sort"];
         assert_eq!(
@@ -128,7 +140,7 @@ fn what_instructions_name_is_there(t: &Context) {
         let dockerfile = format!("FROM {}\n{instructions}\n", t.engine().busybox());
         app.repository
             .commit(&[("Dockerfile", &dockerfile)], instructions);
-        build("BuildKit", &app);
+        build(builders(t)[0], &app);
         let look = ["sh", "-c", "find /src | sort"];
         let found = t.engine().run(&app.image_of_head(), look);
         assert_eq!(found, expected, "{instructions}");
@@ -156,7 +168,7 @@ fn file_context_target_and_arguments_are_used(t: &Context) {
             t.engine().busybox()
         )
     };
-    for builder in BUILDERS {
+    for builder in builders(t) {
         for (target, stage) in [("", "second"), ("  target: first\n", "first")] {
             app.set_keys(&keys(target));
             build(builder, &app);
@@ -187,14 +199,14 @@ fn dockerfile_outside_the_context(t: &Context) {
         "docker: {{ image: {}, context: front, file: Dockerfile }}",
         app.image()
     ));
-    for builder in BUILDERS {
+    for builder in builders(t) {
         build(builder, &app);
         let look = ["ls", "-A", "/src"];
         let found = t.engine().run(&app.image_of_head(), look);
-        // The classic one takes the Dockerfile out of the archive, so `COPY .` copies it as well.
-        let dockerfile = match builder {
-            "classic" => ".dockerfile.xp\n",
-            _ => "",
+        // All but BuildKit take the Dockerfile out of the archive, so `COPY .` copies it as well.
+        let dockerfile = match *builder {
+            "BuildKit" => "",
+            _ => ".dockerfile.xp\n",
         };
         assert_eq!(
             found,
@@ -272,7 +284,7 @@ fn nothing_of_this_machine_reaches_the_image_by_a_link(t: &Context) {
     };
     for docker in ["context: files, file: Dockerfile", "file: files/key"] {
         app.set_keys(&keys(docker));
-        for builder in BUILDERS {
+        for builder in builders(t) {
             let output = with(builder, app.build()).failure(1);
             let output = output.stderr_contains("leads out of the service's files");
             assert!(!output.stderr.contains("canary"), "{output}");
@@ -284,7 +296,7 @@ fn nothing_of_this_machine_reaches_the_image_by_a_link(t: &Context) {
 fn failing_instruction_is_a_failure(t: &Context) {
     let app = App::new(t, &[], "");
     let base = t.engine().busybox();
-    for builder in BUILDERS {
+    for (number, builder) in builders(t).iter().enumerate() {
         let dockerfile = format!("FROM {base}\nRUN echo {builder} says no; exit 7\n");
         app.repository
             .commit(&[("Dockerfile", &dockerfile)], "Fail");
@@ -295,16 +307,13 @@ fn failing_instruction_is_a_failure(t: &Context) {
             .stderr_contains(&says);
         let output = output.stderr_contains("image.log");
         assert!(output.stderr.contains('7'), "{output}");
-        let log = String::from_utf8(app.log(
-            BUILDERS.iter().position(|b| b == &builder).unwrap() + 1,
-            "image",
-        ));
+        let log = String::from_utf8(app.log(number + 1, "image"));
         assert!(log.expect("text").contains(&format!("{builder} says no\n")));
         assert!(!app.is_built());
     }
     app.repository
         .commit(&[("Dockerfile", "FROM\n")], "Nonsense");
-    for builder in BUILDERS {
+    for builder in builders(t) {
         with(builder, app.build())
             .failure(1)
             .stderr_contains("error: app: image: ");
