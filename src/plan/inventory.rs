@@ -79,11 +79,11 @@ impl Inventory {
         let short = name
             .strip_prefix("docker.io/")
             .map(|name| name.strip_prefix("library/").unwrap_or(name));
-        let name = short.unwrap_or(&name);
+        let mut name = short.unwrap_or(&name).to_owned();
         if image.tag().is_none() && image.digest().is_none() {
-            return self.engine.get(&format!("{name}:latest"));
+            name.push_str(":latest");
         }
-        let found = self.engine.get(name);
+        let found = self.engine.get(&name);
         // The name of any other registry is always written.
         if short.is_none() && image.repository().registry().is_some() {
             return found;

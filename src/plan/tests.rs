@@ -2,6 +2,7 @@
 
 mod consistency;
 mod engine_images;
+mod inventory;
 mod local;
 mod parts;
 mod recipes;
