@@ -33,6 +33,7 @@ pub(super) struct Passing {
     long: bool,
 }
 
+// A layer is sent with PATCH by Docker's own store, and with PUT from containerd's.
 const PUSHES: &[Passing] = &[
     passing(
         "a limited rate",
@@ -43,7 +44,7 @@ const PUSHES: &[Passing] = &[
     ),
     passing(
         "an expired token",
-        "PATCH",
+        "PATCH PUT",
         "/blobs/",
         || refusal(401, "UNAUTHORIZED"),
         "unauthorized",
@@ -78,14 +79,14 @@ const PUSHES: &[Passing] = &[
     )),
     long(passing(
         "a reset upload",
-        "PATCH",
+        "PATCH PUT",
         "/blobs/",
         || Reply::Broken(Fault::Reset),
         "the engine tries again",
     )),
     long(passing(
         "a failing upload",
-        "PATCH",
+        "PATCH PUT",
         "/blobs/",
         || Reply::status(503),
         "the engine tries again",
