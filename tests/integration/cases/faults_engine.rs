@@ -233,10 +233,17 @@ pub(super) fn has_happened(failing: &Failing) -> bool {
     failing.is_some_and(|(_, left)| left == 0)
 }
 
-/// Whether a fault that passed was told as it is to be. A newer engine tries more by itself, without a word.
+/// Whether the output names a fault that passed. A newer engine tries more by itself, without a word, and its
+/// containerd passes on the registry's status line or its message, without the code.
 pub(super) fn is_told(t: &Context, how: &Passing, build: &Output) -> bool {
-    let engine_may_try = t.engine().product().is_docker_since(26);
-    build.stderr.contains(how.says) || (engine_may_try && !build.stderr.contains("trying again"))
+    let is_newer = t.engine().product().is_docker_since(26);
+    build.stderr.contains(how.says)
+        || (is_newer && !build.stderr.contains("trying again"))
+        || (is_newer
+            && build
+                .stderr
+                .to_lowercase()
+                .contains("scripted; trying again"))
 }
 
 pub(super) fn forget_in_engine(t: &Context, gateway: &Gateway) {
