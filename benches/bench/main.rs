@@ -25,6 +25,7 @@ type Run = fn(&World) -> Case;
 /// The cases, in the order of the issue and of the page.
 const CASES: &[(&str, Run)] = &[
     ("nothing", cases::nothing::run),
+    ("unrelated", cases::unrelated::run),
     ("cold", cases::cold::run),
     ("changed", cases::changed::run),
     ("sync", cases::sync::run),

@@ -9,3 +9,4 @@ pub mod planning;
 pub mod refs;
 pub mod start;
 pub mod sync;
+pub mod unrelated;
