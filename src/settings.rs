@@ -47,6 +47,9 @@ pub struct Settings {
     pub patience: Result<Patience, String>,
     /// The caller, as builder containers see it.
     pub caller: Caller,
+    /// The users whose files count as the caller's own. For root below `sudo` that is also who called it, as
+    /// for git.
+    pub owners: Vec<u32>,
     /// The variables, for `${{ env.NAME }}`.
     pub variables: BTreeMap<String, String>,
 }
@@ -179,6 +182,7 @@ impl Settings {
                 home,
                 ssh_agent: get("SSH_AUTH_SOCK").map(PathBuf::from),
             },
+            owners: owners(&get),
             variables,
         })
     }
@@ -191,6 +195,13 @@ impl Settings {
         let files: Vec<String> = files.collect();
         (!files.is_empty()).then(|| files.join(":"))
     }
+}
+
+fn owners(get: &impl Fn(&str) -> Option<String>) -> Vec<u32> {
+    let user = rustix::process::geteuid();
+    let caller = get("SUDO_UID").filter(|_| user.is_root());
+    let caller = caller.and_then(|number| number.parse().ok());
+    std::iter::once(user.as_raw()).chain(caller).collect()
 }
 
 fn is_terminal(get: &impl Fn(&str) -> Option<String>) -> bool {

@@ -21,6 +21,7 @@ use crate::plan::Layout;
 use crate::record::Happened;
 use crate::report::{Ended, Reporter};
 use crate::settings::{Patience, Settings};
+use crate::shell::quoted;
 
 /// What every command has.
 pub struct Session {
@@ -60,6 +61,9 @@ impl Session {
         };
         let reporter = Reporter::new(settings.report.clone(), &file, layout.logs(), started);
         let events = reporter.events();
+        if let Some(text) = unexpected(&settings, &file) {
+            events.emit(Event::Note(text));
+        }
         let cancel = CancellationToken::new();
         let hands_signals_over = Arc::new(AtomicBool::new(false));
         listen(
@@ -170,8 +174,16 @@ impl Session {
 pub(super) fn manifest_file(settings: &Settings) -> Result<PathBuf, Failure> {
     match &settings.file {
         Some(file) => Ok(settings.directory.join(file)),
-        None => find_manifest(&settings.directory),
+        None => find_manifest(settings),
     }
+}
+
+/// Says which manifest is used, where the caller may not expect it: one that is neither in the current folder
+/// nor in its repository.
+fn unexpected(settings: &Settings, file: &Path) -> Option<String> {
+    let is_found = settings.file.is_none();
+    let is_unexpected = is_found && manifest::is_outside(&settings.directory, file);
+    is_unexpected.then(|| format!("using the manifest {}", file.display()))
 }
 
 /// Returns the folder that is xp's own.
@@ -186,7 +198,8 @@ pub(super) fn cache_dir(settings: &Settings, manifest: &Manifest) -> PathBuf {
 }
 
 /// Looks for the manifest here and in the folders above, as git looks for its repository.
-fn find_manifest(directory: &Path) -> Result<PathBuf, Failure> {
+fn find_manifest(settings: &Settings) -> Result<PathBuf, Failure> {
+    let directory = &settings.directory;
     if !directory.is_dir() {
         let shown = directory.display();
         let what = match directory.exists() {
@@ -197,13 +210,22 @@ fn find_manifest(directory: &Path) -> Result<PathBuf, Failure> {
             "{what}\nhint: `-C` takes the folder of a platform, or one below it; `-f` takes a manifest"
         )));
     }
-    manifest::find(directory).ok_or_else(|| {
+    let file = manifest::find(directory).ok_or_else(|| {
         Failure::usage(format!(
             "there is no {DEFAULT_NAME} in {} or a folder above\n\
              hint: `xp init` writes one from what is here; `-f FILE` names another",
             directory.display()
         ))
-    })
+    })?;
+    match manifest::foreign_owner(directory, &file, &settings.owners) {
+        None => Ok(file),
+        Some(owner) => Err(Failure::usage(format!(
+            "the manifest {} belongs to another user (user ID {owner}), and was found in a parent folder\n\
+             hint: a manifest runs commands as you; if you trust it, name it: `-f {}`",
+            file.display(),
+            quoted(&file.display().to_string())
+        ))),
+    }
 }
 
 /// The first Ctrl-C, or SIGTERM, stops the work in an orderly way; the second ends the process at once.

@@ -74,7 +74,11 @@ fn read_manifest(place: &Place, settings: &Settings) -> Option<Manifest> {
     };
     let file = match &place.file {
         Some(file) => directory.join(with_home(file, home)),
-        None => manifest::find(&directory)?,
+        None => {
+            let file = manifest::find(&directory)?;
+            let foreign = manifest::foreign_owner(&directory, &file, &settings.owners);
+            foreign.is_none().then_some(file)?
+        }
     };
     manifest::load(&file).ok()
 }

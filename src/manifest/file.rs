@@ -7,18 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::{ManifestError, Problem};
-use super::{DEFAULT_NAME, Manifest, check, parse};
+use super::{Manifest, check, parse};
 
 /// The size from which on a file is surely not a manifest.
 const MAX_SIZE: u64 = 10 << 20;
-
-/// Looks for a manifest in a folder and in those above, as git looks for its repository.
-pub fn find(directory: &Path) -> Option<PathBuf> {
-    directory
-        .ancestors()
-        .map(|folder| folder.join(DEFAULT_NAME))
-        .find(|file| file.is_file())
-}
 
 /// Reads and validates a manifest.
 ///

@@ -13,6 +13,7 @@
 mod check;
 pub(crate) mod decode;
 mod deploy;
+mod discovery;
 pub(crate) mod document;
 pub(crate) mod error;
 pub(crate) mod file;
@@ -38,8 +39,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use self::deploy::{Deploy, Environment, KustomizeFiles, UnknownEnvironment};
+pub use self::discovery::{find, foreign_owner, is_outside};
 pub use self::error::{ManifestError, ReportedProblem};
-pub use self::file::{find, load};
+pub use self::file::load;
 pub use self::name::{BuilderName, EnvironmentName, InvalidName, ServiceName};
 pub use self::render::{Values, WrongPath};
 pub use self::schema::schema;

@@ -18,6 +18,8 @@ pub const CASES: &[Case] = cases![
     quiet_and_verbose,
     colours_are_there_when_they_are_asked_for,
     the_manifest_is_found_from_a_folder_below,
+    a_manifest_above_that_belongs_to_another_user_is_refused,
+    a_manifest_outside_of_the_repository_is_said,
     services_are_selected_by_name_and_pattern,
     an_unknown_service_is_refused_with_a_suggestion,
     a_branch_is_taken_where_it_exists,
@@ -262,6 +264,71 @@ fn colours_are_there_when_they_are_asked_for(t: &Context) {
         "{}",
         terminal.written()
     );
+}
+
+fn a_manifest_above_that_belongs_to_another_user_is_refused(t: &Context) {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let repository = small::repository(t, "zbackend");
+    small::platform(t, "", &[("zbackend", &repository)]);
+    t.write("docs/page.md", "");
+    let file = t.dir().join("x-platform.yml");
+    let give = |path: &std::path::Path, user: u32| {
+        std::os::unix::fs::chown(path, Some(user), None).expect("root may");
+    };
+    let from = |directory: &str| t.xp(["plan"]).dir(t.dir().join(directory));
+    let refused = || {
+        let refused = from("docs")
+            .failure(2)
+            .stderr_contains(&format!(
+                "error: the manifest {} belongs to",
+                file.display()
+            ))
+            .stderr_contains("another user (user ID 4321)");
+        refused.stderr_contains(&format!("`-f {}`", file.display()));
+        from("docs").env("SUDO_UID", "1234").failure(2);
+    };
+    // The file, the folder with the builders, and a link that another user made.
+    give(&file, 4321);
+    refused();
+    from("docs").env("SUDO_UID", "4321").success();
+    from("docs").arg("-f").arg("../x-platform.yml").success();
+    from("").success();
+    give(&file, 0);
+    give(&t.dir(), 4321);
+    refused();
+    give(&t.dir(), 0);
+    from("docs").success();
+    let target = t.dir().join("mine.yml");
+    fs::rename(&file, &target).expect("a name");
+    std::os::unix::fs::symlink(&target, &file).expect("a link");
+    std::os::unix::fs::lchown(&file, Some(4321), None).expect("root may");
+    refused();
+}
+
+/// From a working copy the platform is a folder above, and mostly the right one.
+fn a_manifest_outside_of_the_repository_is_said(t: &Context) {
+    let repository = small::repository(t, "zbackend");
+    small::platform(t, "", &[("zbackend", &repository)]);
+    t.xp(["sync"]).success();
+    let said = format!(
+        "using the manifest {}",
+        t.dir().join("x-platform.yml").display()
+    );
+    let plan = |directory: &str| t.xp(["plan"]).dir(t.dir().join(directory)).success();
+    plan("src/zbackend").stderr_contains(&said);
+    let quiet = t.xp(["plan", "--quiet"]).dir(t.dir().join("src/zbackend"));
+    let named = t.xp(["plan", "-f", "../../x-platform.yml"]);
+    let named = named.dir(t.dir().join("src/zbackend")).success();
+    for silent in [plan(""), quiet.success(), named] {
+        assert!(!silent.stderr.contains("using the manifest"), "{silent}");
+    }
+    t.write("docs/page.md", "");
+    plan("docs").stderr_contains(&said);
+    t.git(".", &["init", "--quiet"]);
+    let inside = plan("docs");
+    assert!(!inside.stderr.contains("using the manifest"), "{inside}");
 }
 
 fn the_manifest_is_found_from_a_folder_below(t: &Context) {
