@@ -53,10 +53,10 @@ async fn list(session: &Session) -> Result<(), Failure> {
             .to_vec(),
     ];
     for (unit, folder) in &folders {
-        let in_engine = if inventory.in_engine(&folder.image).is_some() {
-            "yes"
-        } else {
-            "no"
+        let in_engine = match inventory.in_engine(&folder.image) {
+            None => "no",
+            Some(_) if folder.is_other_build(&inventory, &inventory.registry) => "other",
+            Some(_) => "yes",
         };
         let in_registry = match inventory.registry.get(&folder.image) {
             None => "-",
@@ -84,7 +84,12 @@ async fn plan_update(session: &Session, names: &[String], push: bool) -> Result<
     let (engine, facts) = session.engine().await?;
     let registry = session.registry(&facts);
     let git = session.git()?;
-    let (inventory, asked) = (Inventory::default(), BTreeMap::new());
+    // What the registry has is what is replaced.
+    let images = in_registries(&folders);
+    let images = images.into_iter().filter(|_| push).collect();
+    let asked = inspect::registries(&registry, images).await;
+    UnknownImages::check(&asked)?;
+    let inventory = Inventory::default();
     let units = folders
         .iter()
         .map(|(unit, folder)| folder.plan(unit.clone(), &inventory, &asked, true, push));

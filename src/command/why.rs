@@ -8,8 +8,8 @@ use crate::error::{Exit, Failure};
 use crate::event::Unit;
 use crate::image::{ImageReference, ImageRepository, Labels, Tag};
 use crate::inspect;
-use crate::manifest::ServiceName;
-use crate::plan::{Plan, Presence, UnknownImages};
+use crate::manifest::{BuilderImage, ServiceName};
+use crate::plan::{Decision, Plan, Presence, UnknownImages};
 use crate::report::columns;
 use crate::source::CommitId;
 
@@ -57,7 +57,7 @@ async fn explain(session: &Session, args: &WhyArgs) -> Result<(), Failure> {
     let conclusion = plan
         .as_ref()
         .ok()
-        .and_then(|plan| conclusion(plan, &service));
+        .and_then(|plan| conclusion(session, plan, &service));
     if let Some(explanation) = explanation {
         super::print(&explanation.display(conclusion.as_deref(), columns(std::io::stdout())))?;
     }
@@ -85,10 +85,21 @@ pub(super) fn one_service(session: &Session, name: &str) -> Result<ServiceName, 
     }
 }
 
-fn conclusion(plan: &Plan, service: &ServiceName) -> Option<String> {
+fn conclusion(session: &Session, plan: &Plan, service: &ServiceName) -> Option<String> {
     let unit = Unit::Service(service.clone());
     let planned = plan.units.iter().find(|planned| planned.unit == unit)?;
-    Some(format!("{}: {}", planned.decision, planned.reason))
+    let conclusion = format!("{}: {}", planned.decision, planned.reason);
+    let service = session.manifest.services.get(service)?;
+    let is_built = planned.decision == Decision::Build;
+    let builder = service.builder.as_ref().map(|builder| &builder.image);
+    Some(match builder {
+        Some(BuilderImage::Folder(name)) if !is_built && !service.scripts.is_empty() => format!(
+            "{conclusion}\nThe builder counts by its content: after `xp builder update {name}`, \
+             `xp build --force {}` rebuilds with the new image.",
+            service.name
+        ),
+        _ => conclusion,
+    })
 }
 
 /// Finds another image of a service: by a tag, a branch, a digest, or its whole name.

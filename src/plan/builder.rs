@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::{Decision, ImageStep, Inventory, Presence, PushStep, Rival, Step, UnitPlan, Wanted};
 use crate::event::Unit;
-use crate::image::{ImageReference, Tag};
+use crate::image::{Digest, ImageReference, Tag};
 use crate::recipe::ContentId;
 
 /// The tag that every build of a builder image moves.
@@ -37,6 +37,21 @@ impl FolderBuilder {
         image.chain(self.newest()).collect()
     }
 
+    /// Tells whether the engine has the image by its content, and what the registry has by that name is another
+    /// build of it. The registry's counts: everybody builds with one toolchain.
+    pub fn is_other_build(
+        &self,
+        inventory: &Inventory,
+        registries: &BTreeMap<ImageReference, Presence>,
+    ) -> bool {
+        let Some(Presence::Present(digest)) = registries.get(&self.image) else {
+            return false;
+        };
+        let by_digest = self.image.repository().with_digest(digest.clone());
+        let id = |image| inventory.in_engine(image).map(|found| &found.id);
+        id(&self.image).is_some_and(|engines| id(&by_digest) != Some(engines))
+    }
+
     /// Returns what is to be done so that the image exists, in the engine too.
     ///
     /// `registries` is what they have of the image and of [`FolderBuilder::newest`], where they were asked.
@@ -52,8 +67,18 @@ impl FolderBuilder {
         let newest = self.newest();
         let registry = registries.get(&image);
         let has_registry = image.repository().registry().is_some();
+        let digest = match registry {
+            Some(Presence::Present(digest)) => Some(digest.clone()),
+            _ => None,
+        };
+        let is_other_build = self.is_other_build(inventory, registries);
         let (decision, reason) = if force {
             (Decision::Build, "asked for".to_owned())
+        } else if is_other_build {
+            (
+                Decision::Pull,
+                "in the registry; the engine's is another build of the same content".to_owned(),
+            )
         } else if inventory.in_engine(&image).is_some() {
             match registry {
                 // An earlier push failed, or was not allowed: others would build it again.
@@ -63,7 +88,7 @@ impl FolderBuilder {
                 ),
                 _ => (Decision::Skip, "in the engine".to_owned()),
             }
-        } else if matches!(registry, Some(Presence::Present(_))) {
+        } else if digest.is_some() {
             (
                 Decision::Pull,
                 "in the registry, not in the engine".to_owned(),
@@ -76,7 +101,12 @@ impl FolderBuilder {
         };
         // A run that was killed may have left the image without the name. One that names another image stays:
         // that may be of a later state of the folder than the one here.
-        let without_name = newest.iter().filter(|it| inventory.in_engine(it).is_none());
+        // What is replaced leaves no name behind.
+        let replaced = inventory.in_engine(&image).filter(|_| is_other_build);
+        let without_name = newest.iter().filter(|it| {
+            let named = inventory.in_engine(it);
+            named.is_none_or(|named| replaced.is_some_and(|replaced| named.id == replaced.id))
+        });
         let in_engine: Vec<ImageReference> = without_name.cloned().collect();
         let without_tag = newest
             .iter()
@@ -96,7 +126,7 @@ impl FolderBuilder {
             Decision::Pull => {
                 let pull = Step::Pull {
                     image: image.clone(),
-                    digest: None,
+                    digest,
                 };
                 std::iter::once(pull).chain(tag_engine(in_engine)).collect()
             }
@@ -113,7 +143,7 @@ impl FolderBuilder {
             Decision::Push => {
                 let names = newest.iter().cloned().collect();
                 let tagged = tag_engine(names).into_iter();
-                tagged.chain(publish(&image, newest)).collect()
+                tagged.chain(publish(&image, newest, None)).collect()
             }
             Decision::Build => {
                 let names = std::iter::once(image.clone()).chain(newest.clone());
@@ -134,7 +164,7 @@ impl FolderBuilder {
                     needs: Vec::new(),
                 }))];
                 if has_registry && push {
-                    steps.extend(publish(&image, newest));
+                    steps.extend(publish(&image, newest, digest));
                 }
                 steps
             }
@@ -157,14 +187,19 @@ impl FolderBuilder {
     }
 }
 
-/// Returns the steps that bring a builder image of the engine into its registry.
-fn publish(image: &ImageReference, newest: Option<ImageReference>) -> Vec<Step> {
+/// Returns the steps that bring a builder image of the engine into its registry, where `replaces` is the one that
+/// an update replaces: any other one was pushed meanwhile, and is taken.
+fn publish(
+    image: &ImageReference,
+    newest: Option<ImageReference>,
+    replaces: Option<Digest>,
+) -> Vec<Step> {
     let tags = newest.iter().filter_map(|name| name.tag().cloned());
     let tags = tags.collect();
     vec![
         Step::Push(Box::new(PushStep {
             image: image.clone(),
-            replaces: None,
+            replaces,
             identity: None,
             inconsistent: None,
             rival: Rival {

@@ -409,21 +409,30 @@ fn in_words(changes: &[Change]) -> String {
 impl Decided<'_> {
     /// Returns the builder images that the builds' scripts run in, each once.
     pub fn builders(&self) -> BTreeSet<Unit> {
+        self.builders_of(|_| true)
+    }
+
+    fn builders_of(&self, is_meant: impl Fn(&Candidate<'_>) -> bool) -> BTreeSet<Unit> {
         // With `--no-test`, those of services that have nothing but tests run none.
-        let builds = self.builds().filter(|it| !self.scripts(it).is_empty());
+        let builds = self.builds().filter(|it| is_meant(it));
+        let builds = builds.filter(|it| !self.scripts(it).is_empty());
         builds.filter_map(builder_unit).collect()
     }
 
-    /// Returns the images of those that are made from folders and have to be looked for in a registry:
-    /// where nothing is pushed, only what the engine lacks.
+    /// Returns the images of those that are made from folders and have to be looked for in a registry: for
+    /// working copies, whose images stay here, only what the engine lacks.
     pub fn builder_images(&self) -> Vec<ImageReference> {
+        let for_commits = self.builders_of(|candidate| !candidate.is_local);
         let units = self.builders();
-        let folders = units.iter().filter_map(|unit| self.folders.get(unit));
-        let is_wanted = |image: &ImageReference| {
-            let is_there = self.inventory.in_engine(image).is_some();
-            image.repository().registry().is_some() && (self.draft.options.push || !is_there)
-        };
-        let wanted = folders.filter(|folder| is_wanted(&folder.image));
+        let folders = units
+            .iter()
+            .filter_map(|unit| Some((unit, self.folders.get(unit)?)));
+        let wanted = folders.filter(|(unit, folder)| {
+            let is_there = self.inventory.in_engine(&folder.image).is_some();
+            folder.image.repository().registry().is_some()
+                && (for_commits.contains(unit) || !is_there)
+        });
+        let wanted = wanted.map(|(_, folder)| folder);
         wanted
             .flat_map(|folder| {
                 let newest = folder.newest().filter(|_| self.draft.options.push);

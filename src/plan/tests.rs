@@ -1,5 +1,6 @@
 //! The decision table, case by case, and the steps that follow from it.
 
+mod builders;
 mod consistency;
 mod engine_images;
 mod inventory;
@@ -507,43 +508,6 @@ fn a_builder_is_made_for_scripts_that_run() {
     assert!(
         !plan.iter().any(|it| it.starts_with("builders/")),
         "{plan:?}"
-    );
-}
-
-#[test]
-fn a_builder_that_was_never_pushed_is_pushed_with_the_next_build() {
-    let mut platform = Platform::new().complete("front");
-    let image = platform.plan(&["back"]).units[0].image.to_string();
-    let (id, labels) = ("b".to_owned(), Labels::new());
-    let (repository, _) = image.rsplit_once(':').unwrap();
-    let newest = format!("{repository}:newest");
-    let built = EngineImage { id, labels };
-    platform.inventory.engine.insert(image, built.clone());
-    platform.inventory.engine.insert(newest, built);
-    let plan = platform.plan(&["back"]);
-    assert_eq!(
-        shown(&plan)[0],
-        "builders/go push: in the engine, not in the registry [tag push tag]"
-    );
-    let platform = platform.options(|options| options.push = false);
-    assert_eq!(
-        shown(&platform.plan(&["back"]))[0],
-        "builders/go skip: in the engine []"
-    );
-    assert!(platform.plan(&["front"]).is_empty(), "no build, no builder");
-}
-
-#[test]
-fn a_builder_whose_run_was_killed_gets_its_name() {
-    let mut platform = Platform::new().complete("front");
-    platform.builder_in_registry = true;
-    let image = platform.plan(&["back"]).units[0].image.to_string();
-    let (id, labels) = ("b".to_owned(), Labels::new());
-    let built = EngineImage { id, labels };
-    platform.inventory.engine.insert(image, built);
-    assert_eq!(
-        shown(&platform.plan(&["back"]))[0],
-        "builders/go tag: in the engine; to set: newest [tag]"
     );
 }
 

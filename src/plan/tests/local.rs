@@ -399,10 +399,13 @@ fn xps_own_files_stay_out_of_a_platform_that_is_a_service() {
 }
 
 #[test]
-fn a_builder_that_the_engine_has_is_asked_for_only_to_be_pushed() {
-    let wanted = |push: bool| {
-        let mut platform = in_place(Platform::new(), "back", &["a"]);
-        platform.options.push = push;
+fn a_builder_that_the_engine_has_is_enough_for_a_working_copy() {
+    let wanted = |is_local: bool| {
+        let mut platform = Platform::new();
+        if is_local {
+            platform = in_place(platform, "back", &["a"]);
+        }
+        platform.options.push = false;
         let (selected, env) = (BTreeSet::from([name("back")]), |_: &str| {
             Some("7".to_owned())
         });
@@ -429,6 +432,6 @@ fn a_builder_that_the_engine_has_is_asked_for_only_to_be_pushed() {
             .builder_images()
             .len()
     };
-    // By its content, and by the name that each build moves.
-    assert_eq!((wanted(true), wanted(false)), (2, 0));
+    // What is built of a commit may be pushed later.
+    assert_eq!((wanted(true), wanted(false)), (0, 1));
 }

@@ -11,6 +11,8 @@ pub const CASES: &[Case] = cases![
     arguments_are_part_of_the_content,
     list_and_update,
     update_builds_again_though_nothing_changed,
+    an_update_replaces_the_registrys_image_and_all_engines_take_it,
+    a_builder_for_a_working_copy_takes_no_registry,
     builder_that_fails_blocks_its_services,
     missing_folder_is_said,
     external_image_is_pulled,
@@ -143,6 +145,75 @@ fn update_builds_again_though_nothing_changed(t: &Context) {
     // What the network has by now is the reason to ask for it: the build cache would hide that.
     t.xp(["builder", "update"]).success();
     assert_ne!(made(), first);
+}
+
+fn an_update_replaces_the_registrys_image_and_all_engines_take_it(t: &Context) {
+    let registry = t.own_registry(RegistryKind::Open);
+    let dockerfile = format!(
+        "FROM {}\nRUN cat /proc/sys/kernel/random/uuid > /made\n",
+        t.engine().busybox()
+    );
+    let builder = t.builder("tools", &dockerfile, &[]);
+    let app = app_with(t, &builder, "cat /made > made");
+    let manifest = t.read("x-platform.yml");
+    t.manifest(&format!("registry: {}\n{manifest}", registry.host()));
+    app.build().success();
+    let first = app.read("made");
+    let content = tag_of_content(t, &builder);
+    let image = format!("{}/{builder}", registry.host());
+    // The engine of somebody else, who built the service first.
+    let elsewhere = format!("{}:1", t.image("elsewhere"));
+    t.engine().tag(&format!("{image}:{content}"), &elsewhere);
+    let before = registry.manifest_digest(&builder, &content);
+
+    t.xp(["builder", "update"]).success();
+    let after = registry.manifest_digest(&builder, &content);
+    assert_ne!(after, before, "the registry has the new build");
+    assert_eq!(registry.manifest_digest(&builder, "newest"), after);
+    let made = |image: &str| t.engine().run(image, ["cat", "/made"]);
+    let second = made(&format!("{image}:{content}"));
+    assert_ne!(second.trim(), first.trim());
+
+    // An update alone builds nothing again, and `why` says what does.
+    let why = t.xp(["why", "app"]).success();
+    why.stdout_contains("skip: ")
+        .stdout_contains("`xp build --force app` rebuilds");
+
+    for tag in [content.as_str(), "newest"] {
+        t.engine().tag(&elsewhere, &format!("{image}:{tag}"));
+    }
+    let list = t.xp(["builder", "list"]).success();
+    list.stdout_contains(" other ");
+    let plan = t.xp(["plan", "--force"]).success();
+    plan.stdout_contains("the engine's is another build of the same content");
+    app.build().arg("--force").success();
+    assert_eq!(app.read("made").trim(), second.trim());
+    assert_eq!(made(&format!("{image}:newest")), second);
+    assert_eq!(registry.manifest_digest(&builder, &content), after);
+    let again = app.build().arg("--force").success();
+    assert!(!again.stderr.contains("| pull: "), "{again}");
+}
+
+fn a_builder_for_a_working_copy_takes_no_registry(t: &Context) {
+    let registry = t.own_registry(RegistryKind::Open);
+    let dockerfile = format!("FROM {}\n", t.engine().busybox());
+    let builder = t.builder("tools", &dockerfile, &[]);
+    let app = app_with(t, &builder, "date +%N > made");
+    let manifest = t.read("x-platform.yml");
+    t.manifest(&format!("registry: {}\n{manifest}", registry.host()));
+    app.build().success();
+    t.write("src/app/new", "");
+    registry.stop();
+    t.xp(["build", "--local"]).success();
+}
+
+/// Returns the tag of the one builder image in the engine that is not `newest`.
+fn tag_of_content(t: &Context, builder: &str) -> String {
+    let list = t.xp(["builder", "list"]).success().stdout;
+    let row = list.lines().find(|row| row.starts_with(builder));
+    let image = row.and_then(|row| row.split_whitespace().last());
+    let (_, tag) = image.and_then(|it| it.rsplit_once(':')).expect("an image");
+    tag.to_owned()
 }
 
 fn builder_that_fails_blocks_its_services(t: &Context) {

@@ -1,0 +1,131 @@
+//! What is done with builder images that are made from folders.
+
+use super::*;
+
+#[test]
+fn a_builder_that_was_never_pushed_is_pushed_with_the_next_build() {
+    let mut platform = Platform::new().complete("front");
+    let image = platform.plan(&["back"]).units[0].image.to_string();
+    let (id, labels) = ("b".to_owned(), Labels::new());
+    let (repository, _) = image.rsplit_once(':').unwrap();
+    let newest = format!("{repository}:newest");
+    let built = EngineImage { id, labels };
+    platform.inventory.engine.insert(image, built.clone());
+    platform.inventory.engine.insert(newest, built);
+    let plan = platform.plan(&["back"]);
+    assert_eq!(
+        shown(&plan)[0],
+        "builders/go push: in the engine, not in the registry [tag push tag]"
+    );
+    let platform = platform.options(|options| options.push = false);
+    assert_eq!(
+        shown(&platform.plan(&["back"]))[0],
+        "builders/go skip: in the engine []"
+    );
+    assert!(platform.plan(&["front"]).is_empty(), "no build, no builder");
+}
+
+#[test]
+fn a_builder_whose_run_was_killed_gets_its_name() {
+    let mut platform = Platform::new().complete("front");
+    platform.builder_in_registry = true;
+    let image = platform.plan(&["back"]).units[0].image.to_string();
+    let (id, labels) = ("b".to_owned(), Labels::new());
+    let built = EngineImage { id, labels };
+    let by_digest = by_digest(&image, "b");
+    platform.inventory.engine.insert(image, built.clone());
+    platform.inventory.engine.insert(by_digest, built);
+    assert_eq!(
+        shown(&platform.plan(&["back"]))[0],
+        "builders/go tag: in the engine; to set: newest [tag]"
+    );
+}
+
+#[test]
+fn the_registrys_build_of_a_builder_counts() {
+    let mut platform = Platform::new().complete("front");
+    platform.builder_in_registry = true;
+    let image = platform.plan(&["back"]).units[0].image.to_string();
+    let newest = format!("{}:newest", repository(&image));
+    let own = build("own");
+    platform.inventory.engine.insert(image.clone(), own.clone());
+    platform
+        .inventory
+        .engine
+        .insert(newest.clone(), own.clone());
+    let pull =
+        "builders/go pull: in the registry; the engine's is another build of the same content";
+    let first = |platform: &Platform| shown(&platform.plan(&["back"]))[0].clone();
+    assert_eq!(first(&platform), format!("{pull} [pull tag]"));
+    // A name that was given to another content is left to it.
+    platform.inventory.engine.insert(newest, build("later"));
+    assert_eq!(first(&platform), format!("{pull} [pull]"));
+    let steps = &platform.plan(&["back"]).units[0].steps;
+    let pulled = steps.iter().find_map(|step| match step {
+        Step::Pull { digest, .. } => digest.clone(),
+        _ => None,
+    });
+    assert_eq!(pulled, Some(digest("builder", "b")));
+    // Nothing is pushed, and what is built may be pushed later.
+    platform.options.push = false;
+    assert_eq!(first(&platform), format!("{pull} [pull]"));
+    // Another build that the engine has as well does not count either.
+    platform
+        .inventory
+        .engine
+        .insert(by_digest(&image, "b"), build("other"));
+    assert_eq!(first(&platform), format!("{pull} [pull]"));
+    platform
+        .inventory
+        .engine
+        .insert(by_digest(&image, "b"), own);
+    assert_eq!(first(&platform), "builders/go skip: in the engine []");
+}
+
+#[test]
+fn an_update_replaces_what_the_registry_has() {
+    let platform = Platform::new();
+    let selected = BTreeSet::from([name("back")]);
+    let env = |_: &str| Some("7".to_owned());
+    let (manifest, sources) = (&platform.manifest, &platform.sources);
+    let draft = Draft::new(manifest, &selected, sources, &platform.options, &env).unwrap();
+    let folders = platform.folders(&draft);
+    let (unit, folder) = folders.first_key_value().unwrap();
+    let replaced = |registries: &[(ImageReference, Presence)]| {
+        let registries = registries.iter().cloned().collect();
+        let inventory = Inventory::default();
+        let plan = folder.plan(unit.clone(), &inventory, &registries, true, true);
+        assert_eq!(plan.decision, Decision::Build);
+        let pushes = plan.steps.into_iter().filter_map(|step| match step {
+            Step::Push(step) => Some(&step.replaces),
+            _ => None,
+        });
+        pushes.collect::<Vec<_>>()
+    };
+    let earlier = digest("builder", "b");
+    let present = Presence::Present(earlier.clone());
+    assert_eq!(
+        replaced(&[(folder.image.clone(), present)]),
+        [Some(earlier)]
+    );
+    assert_eq!(
+        replaced(&[(folder.image.clone(), Presence::Absent)]),
+        [None]
+    );
+}
+
+fn build(id: &str) -> EngineImage {
+    EngineImage {
+        id: id.to_owned(),
+        labels: Labels::new(),
+    }
+}
+
+fn repository(image: &str) -> &str {
+    image.rsplit_once(':').unwrap().0
+}
+
+/// Returns the name that the engine has for what the registry has.
+fn by_digest(image: &str, content: &str) -> String {
+    format!("{}@{}", repository(image), digest("builder", content))
+}
