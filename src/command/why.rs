@@ -9,7 +9,7 @@ use crate::event::Unit;
 use crate::image::{ImageReference, ImageRepository, Labels, Tag};
 use crate::inspect;
 use crate::manifest::{BuilderImage, ServiceName};
-use crate::plan::{Decision, Plan, Presence, UnknownImages};
+use crate::plan::{Decision, Inventory, Plan, Presence, UnknownImages};
 use crate::report::columns;
 use crate::source::CommitId;
 
@@ -172,8 +172,13 @@ async fn labels(
         if let Some(Presence::Present(digest)) = found.get(image) {
             let by_digest = image.repository().with_digest(digest.clone());
             let wanted = vec![by_digest];
-            let found = inspect::published(&resolved.registry, &session.layout, wanted).await;
-            return match found.into_values().next() {
+            let mut inventory = Inventory {
+                registry: found,
+                ..Inventory::default()
+            };
+            let (client, layout) = (&resolved.registry, &session.layout);
+            inspect::describe(client, layout, wanted, &mut inventory).await;
+            return match inventory.published.into_values().next() {
                 Some(Ok(image)) => Ok(Some(image.labels)),
                 Some(Err(refusal)) => Err(UnknownImages::of(image, refusal).into()),
                 None => Ok(None),

@@ -15,7 +15,7 @@ use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 
 pub use builders::{BuilderError, builder_names, folder_builder};
-pub use published::published;
+pub use published::describe;
 pub use rights::{NotPushed, push_rights};
 pub use working_copies::{Asked, Found, compared, unpushed, working_copies};
 
@@ -90,8 +90,7 @@ pub async fn complete(
     inventory: &mut Inventory,
 ) {
     let undescribed = draft.undescribed(inventory);
-    let described = published(client, layout, undescribed).await;
-    inventory.published.extend(described);
+    describe(client, layout, undescribed, inventory).await;
     let identities = draft.identities(inventory, folders);
     if identities.is_empty() {
         return;
@@ -99,8 +98,7 @@ pub async fn complete(
     let found = registries(client, identities.clone()).await;
     inventory.registry.extend(found);
     let undescribed = inventory.undescribed(identities);
-    let described = published(client, layout, undescribed).await;
-    inventory.published.extend(described);
+    describe(client, layout, undescribed, inventory).await;
 }
 
 fn refusal(error: &RegistryError) -> Refusal {

@@ -282,6 +282,9 @@ impl<'a> Draft<'a> {
             mut reason,
             changes,
         } = choice;
+        if inventory.incomplete.contains(&candidate.image) {
+            reason.push_str("; the registry's image is incomplete");
+        }
 
         let registry_tags: Vec<Tag> = match (registry, decision) {
             (Some(_), _) if !self.options.push || candidate.is_local => Vec::new(),

@@ -45,6 +45,8 @@ pub struct Inventory {
     /// Images of registries, by digest, or why they cannot be described; those that the engine has as well
     /// are not asked for.
     pub published: HashMap<Digest, Result<PublishedImage, Refusal>>,
+    /// The references whose images lack a part in their registry, and so are [`Presence::Absent`].
+    pub incomplete: BTreeSet<ImageReference>,
     /// The images of the engine: of those that it was asked for, the ones that it has.
     pub engine: EngineImages,
 }
@@ -66,6 +68,19 @@ impl Inventory {
         });
         let images: BTreeSet<ImageReference> = images.collect();
         images.into_iter().collect()
+    }
+
+    /// Notes that a registry has an image, named by its digest, without all that the image lists: nobody can use
+    /// that, so the image is absent by all its names.
+    pub fn lacks_part_of(&mut self, image: &ImageReference) {
+        for (name, presence) in &mut self.registry {
+            let is_same = name.repository() == image.repository()
+                && matches!(presence, Presence::Present(digest) if Some(&*digest) == image.digest());
+            if is_same {
+                *presence = Presence::Absent;
+                self.incomplete.insert(name.clone());
+            }
+        }
     }
 
     /// Returns the engine's image of that name.

@@ -78,6 +78,22 @@ pub enum RegistryError {
         /// What is wrong.
         what: String,
     },
+    /// What is there under the name is not an image.
+    #[error("{image} is not an image, but {what}")]
+    NotAnImage {
+        /// Its name.
+        image: String,
+        /// What it is.
+        what: String,
+    },
+    /// The registry has an image's index, and lacks a manifest that the index lists.
+    #[error("{image} is incomplete: the registry lacks {part}, which its index lists")]
+    Incomplete {
+        /// Its name.
+        image: String,
+        /// The digest of what is missing.
+        part: String,
+    },
     /// What was found out before about the registry.
     #[error(transparent)]
     Known(Arc<Self>),
@@ -225,6 +241,13 @@ impl Diagnostic for RegistryError {
             Self::Status { status, .. } if status.is_server_error() => {
                 "the registry itself fails, or a proxy before it: its own log tells why".to_owned()
             }
+            Self::NotAnImage { .. } => {
+                return vec![
+                    "`xp build --force` builds the service again, and replaces what is there".to_owned(),
+                    "another tool may have pushed it: its tags should not look like commits".to_owned(),
+                ];
+            }
+            Self::Incomplete { .. } => "push the image again".to_owned(),
             Self::Known(error) => return error.hints(),
             Self::Helper { helper, .. } => {
                 format!(

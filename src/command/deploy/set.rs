@@ -15,7 +15,7 @@ use crate::image::ImageReference;
 use crate::inspect;
 use crate::lock::{Lock, LockFile, LockedService};
 use crate::manifest::{EnvironmentName, ServiceName};
-use crate::plan::{Presence, TESTS, UnknownImages};
+use crate::plan::{Inventory, Presence, TESTS, UnknownImages};
 use crate::recipe::{LABEL_RECIPE, Recipe};
 
 /// Builds what is missing of these services.
@@ -133,26 +133,45 @@ async fn check_images(
     let facts = session.engine().await.map(|(_, facts)| facts);
     let registry = session.registry(&facts.unwrap_or_default());
     let images: Vec<ImageReference> = pinned.values().map(|(_, image)| image.clone()).collect();
-    let found = inspect::registries(&registry, images.clone()).await;
-    let labels = match UnknownImages::check(&found) {
-        Ok(()) => Ok(inspect::published(&registry, &session.layout, images).await),
-        Err(error) => Err(error),
+    let mut inventory = Inventory {
+        registry: inspect::registries(&registry, images.clone()).await,
+        ..Inventory::default()
     };
+    let known = UnknownImages::check(&inventory.registry);
+    if known.is_ok() {
+        inspect::describe(&registry, &session.layout, images, &mut inventory).await;
+    }
     session.events.emit(Event::StageFinished);
-    let labels = labels?;
+    known?;
     let mut problems = Vec::new();
     for (name, (entry, image)) in &pinned {
-        if !matches!(found.get(image), Some(Presence::Present(_))) {
-            problems.push(format!("\n  {name}: the registry has no {image}"));
+        if !matches!(inventory.registry.get(image), Some(Presence::Present(_))) {
+            let what = match inventory.incomplete.contains(image) {
+                true => format!("{image} is incomplete: the registry lacks a part of it"),
+                false => format!("the registry has no {image}"),
+            };
+            problems.push(format!("\n  {name}: {what}"));
             continue;
         }
-        let labels = image.digest().and_then(|digest| labels.get(digest));
-        let recipe = match labels {
+        let described = image
+            .digest()
+            .and_then(|digest| inventory.published.get(digest));
+        let label = match described {
             Some(Ok(image)) => image.labels.get(LABEL_RECIPE),
-            // It was there a moment ago; the cluster will tell.
-            _ => None,
+            Some(Err(refusal)) => {
+                problems.push(format!("\n  {name}: {}", refusal.why));
+                continue;
+            }
+            None => None,
         };
-        let recipe = recipe.and_then(|label| label.parse::<Recipe>().ok());
+        let recipe = match label.map(|label| label.parse::<Recipe>()).transpose() {
+            Ok(recipe) => recipe,
+            Err(invalid) if locked.contains(*name) => {
+                problems.push(format!("\n  {name}: {image}: {invalid}"));
+                continue;
+            }
+            Err(_) => None,
+        };
         let is_other = |recipe: Recipe| {
             recipe.digest() != entry.recipe && recipe.without(TESTS).digest() != entry.recipe
         };

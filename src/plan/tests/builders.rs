@@ -97,7 +97,7 @@ fn an_update_replaces_what_the_registry_has() {
         let plan = folder.plan(unit.clone(), &inventory, &registries, true, true);
         assert_eq!(plan.decision, Decision::Build);
         let pushes = plan.steps.into_iter().filter_map(|step| match step {
-            Step::Push(step) => Some(&step.replaces),
+            Step::Push(step) => Some(step.replaces.clone()),
             _ => None,
         });
         pushes.collect::<Vec<_>>()

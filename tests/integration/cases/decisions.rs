@@ -1,7 +1,6 @@
 //! The decision table, each row with a real registry and a real engine.
 
 use std::fs;
-use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -353,35 +352,6 @@ fn a_tag_is_built_under_its_name(t: &Context) {
     assert_eq!(labels["org.opencontainers.image.version"], "v1.0");
 }
 
-/// Puts an image manifest by hand, as another tool might, and returns its description for an index.
-fn put_manifest(one: &One<'_>, tag: &str, manifest: &Value) -> Value {
-    let media_type = manifest["mediaType"].as_str().expect("a media type");
-    let host = one.registry.host();
-    let url = format!("http://{host}/v2/{}/manifests/{tag}", one.image);
-    let mut curl = Command::new("curl");
-    curl.args([
-        "--silent",
-        "--fail-with-body",
-        "--noproxy",
-        "*",
-        "--request",
-        "PUT",
-    ]);
-    curl.args(["--header", &format!("Content-Type: {media_type}")]);
-    process::succeed(curl.args(["--data-binary", &manifest.to_string(), &url]));
-    let architecture = if cfg!(target_arch = "aarch64") {
-        "arm64"
-    } else {
-        "amd64"
-    };
-    json!({
-        "mediaType": media_type,
-        "digest": one.digest(tag),
-        "size": manifest.to_string().len(),
-        "platform": {"os": "linux", "architecture": architecture},
-    })
-}
-
 fn images_of_other_tools_are_hits_whatever_their_format(t: &Context) {
     let one = One::new(t);
     let image = one.in_engine("by-docker");
@@ -400,8 +370,9 @@ fn images_of_other_tools_are_hits_whatever_their_format(t: &Context) {
     for layer in oci["layers"].as_array_mut().expect("layers") {
         layer["mediaType"] = json!("application/vnd.oci.image.layer.v1.tar+gzip");
     }
-    let described_schema2 = put_manifest(&one, "by-hand", &schema2);
-    let described_oci = put_manifest(&one, "by-hand-oci", &oci);
+    let put = |tag: &str, manifest: &Value| one.registry.put_manifest(&one.image, tag, manifest);
+    let described_schema2 = put("by-hand", &schema2);
+    let described_oci = put("by-hand-oci", &oci);
     let index = |media_type: &str, described: Value| json!({"schemaVersion": 2, "mediaType": media_type, "manifests": [described]});
     for manifest in [
         oci,
@@ -416,7 +387,7 @@ fn images_of_other_tools_are_hits_whatever_their_format(t: &Context) {
             .expect("a media type")
             .to_owned();
         let commit = one.repository.commit(&[("content", &media_type)], "Next");
-        put_manifest(&one, &commit, &manifest);
+        put(&commit, &manifest);
         let build = t.xp(["build"]).success();
         build.stdout_contains("pulled");
         assert!(one.engine_tags().contains(&commit), "{media_type}");

@@ -36,7 +36,7 @@ pub const CASES: &[Case] = cases![
 ];
 
 /// The product, built, and its namespace.
-fn built(t: &Context) -> (Product, Namespace) {
+pub(super) fn built(t: &Context) -> (Product, Namespace) {
     t.kubeconfig(&[
         ("other", Access::Nowhere),
         ("full", Access::Full),

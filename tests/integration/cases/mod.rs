@@ -25,6 +25,7 @@ mod faults;
 mod faults_base;
 mod faults_engine;
 mod first_hour;
+mod foreign_images;
 mod git_export;
 mod git_lfs;
 mod git_logins;
@@ -104,6 +105,7 @@ pub fn all() -> Vec<Case> {
         faults_base::CASES,
         faults_engine::CASES,
         first_hour::CASES,
+        foreign_images::CASES,
         git_export::CASES,
         git_lfs::CASES,
         git_logins::CASES,

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use super::access_log::{AccessLog, Mark, Request};
 use super::server::{Server, Starter};
 use super::tls::Certificates;
+use crate::process;
 
 /// How a registry is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,6 +167,46 @@ impl Registry {
         uploads.filter(|upload| is_open(upload.path())).count()
     }
 
+    /// Puts an image manifest by hand, as another tool might, and returns its description for an index.
+    #[track_caller]
+    pub fn put_manifest(&self, repository: &str, tag: &str, manifest: &Value) -> Value {
+        let media_type = manifest["mediaType"].as_str().expect("a media type");
+        let url = format!("http://{}/v2/{repository}/manifests/{tag}", self.host);
+        let header = format!("Content-Type: {media_type}");
+        put(&url, &header, manifest.to_string().as_bytes());
+        let architecture = if cfg!(target_arch = "aarch64") {
+            "arm64"
+        } else {
+            "amd64"
+        };
+        json!({
+            "mediaType": media_type,
+            "digest": self.manifest_digest(repository, tag),
+            "size": manifest.to_string().len(),
+            "platform": {"os": "linux", "architecture": architecture},
+        })
+    }
+
+    /// Uploads a blob by hand, and returns its description for a manifest.
+    #[track_caller]
+    pub fn put_blob(&self, repository: &str, media_type: &str, bytes: &[u8]) -> Value {
+        let digest = format!("sha256:{}", hex::encode(Sha256::digest(bytes)));
+        let begin = format!("http://{}/v2/{repository}/blobs/uploads/", self.host);
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--fail", "--noproxy", "*", "--request", "POST"]);
+        curl.args([
+            "--output",
+            "/dev/null",
+            "--write-out",
+            "%header{location}",
+            &begin,
+        ]);
+        let location = process::succeed(&mut curl);
+        let url = format!("{}&digest={digest}", location.trim());
+        put(&url, "Content-Type: application/octet-stream", bytes);
+        json!({"mediaType": media_type, "digest": digest, "size": bytes.len()})
+    }
+
     /// Makes the registry forget a tag.
     #[track_caller]
     pub fn delete_tag(&self, repository: &str, tag: &str) {
@@ -251,4 +294,16 @@ fn is_identity(tag: &str) -> bool {
     };
     tag.split_once('-')
         .is_some_and(|(commit, recipe)| is_hex(commit, 40) && is_hex(recipe, 12))
+}
+
+/// Sends something by HTTP, which the server must take.
+#[track_caller]
+fn put(url: &str, header: &str, body: &[u8]) {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(file.path(), body).expect("a file");
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--fail-with-body", "--noproxy", "*"]);
+    curl.args(["--request", "PUT", "--header", header, "--data-binary"]);
+    curl.arg(format!("@{}", file.path().display())).arg(url);
+    process::succeed(&mut curl);
 }
