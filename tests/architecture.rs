@@ -124,6 +124,7 @@ const PURE: &[&str] = &[
 
 /// The files of pure modules that look at the file system.
 const FILES: &[&str] = &[
+    "manifest/discovery.rs",
     "manifest/file.rs",
     "manifest/check.rs",
     "manifest/tests/",

@@ -181,7 +181,9 @@ async fn labels(
             return match inventory.published.into_values().next() {
                 Some(Ok(image)) => Ok(Some(image.labels)),
                 Some(Err(refusal)) => Err(UnknownImages::of(image, refusal).into()),
-                None => Ok(None),
+                None => Err(Failure::outside(format!(
+                    "{image} is incomplete: the registry lacks an image that its index lists"
+                ))),
             };
         }
     }

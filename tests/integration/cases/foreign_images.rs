@@ -193,9 +193,7 @@ fn an_index_that_lacks_a_part_is_pushed_again(t: &Context) {
         .stderr_contains("zbackend");
     t.xp(["why", "zbackend", "--against", &broken])
         .failure(3)
-        .stderr_contains(&format!(
-            "the registry lacks {digest}, which its index lists"
-        ));
+        .stderr_contains("is incomplete: the registry lacks an image that its index lists");
 
     t.xp(["build", "zbackend"]).success();
     assert_ne!(image.digest(), broken);
