@@ -7,6 +7,7 @@ use thiserror::Error;
 use crate::error::{Diagnostic, Exit, innermost};
 use crate::image::ImageReference;
 
+use super::base_registry;
 use super::context::ContextError;
 use super::docker_context::DockerContextError;
 use super::ssh;
@@ -67,6 +68,26 @@ pub enum EngineError {
         /// For how long nothing moved.
         seconds: u64,
     },
+    /// The image has platforms that the engine does not have.
+    #[error(
+        "the engine cannot {action}: it has {image} for some of its platforms only, and would push another image in its place"
+    )]
+    PartialImage {
+        /// What it was asked to do.
+        action: String,
+        /// Which image.
+        image: ImageReference,
+    },
+    /// The engine pushes another image.
+    #[error(
+        "the engine began to push {digest}, one platform of {image}, in place of the whole image, and was stopped"
+    )]
+    PushedInstead {
+        /// Which image.
+        image: ImageReference,
+        /// The digest of the other image.
+        digest: String,
+    },
     /// An image has no shell.
     #[error("the builder image {image} has no /bin/sh, in which scripts run")]
     NoShell {
@@ -107,7 +128,7 @@ pub enum EngineError {
 impl EngineError {
     /// Tells whether an image build ended since an image that it starts from did not come, for a reason that may pass.
     pub fn base_may_come_later(&self) -> bool {
-        matches!(self, Self::Refused { message, .. } if is_passing_in_build(message))
+        matches!(self, Self::Refused { message, .. } if base_registry::may_pass(message))
     }
 
     /// Makes an error of one of the client library's, for something that was to be done.
@@ -135,6 +156,19 @@ impl EngineError {
         }
     }
 
+    /// Returns the error of an answer with that status, which may lack a reason.
+    pub(super) fn answered(action: &str, status: u16, message: &str) -> Self {
+        let message = match tidy(message) {
+            message if message.is_empty() => "it gave no reason".to_owned(),
+            message => message,
+        };
+        Self::Refused {
+            action: action.to_owned(),
+            message,
+            status: Some(status),
+        }
+    }
+
     /// Makes an error of one that stood inside a stream, which may lack a reason.
     pub(super) fn refused(action: impl Into<String>, detail: bollard::models::ErrorDetail) -> Self {
         let reason = detail.message.as_deref().map(tidy);
@@ -152,6 +186,11 @@ impl EngineError {
             message: tidy(reason),
             status: None,
         }
+    }
+
+    /// Returns whether the engine lacks a part of an image that it should push.
+    pub(super) fn is_missing_content(&self) -> bool {
+        matches!(self, Self::Refused { message, .. } if message.starts_with("missing content: "))
     }
 
     /// Returns the status of the engine's answer, where it refused.
@@ -187,8 +226,14 @@ impl Diagnostic for EngineError {
             | Self::Output(_) => Exit::Outside,
             Self::Address(_) | Self::Tls(_) => Exit::Usage,
             Self::DockerContext(error) => error.exit(),
-            Self::Refused { message, .. } if is_access(message) => Exit::Outside,
+            Self::Refused { message, .. }
+                if is_access(message) || base_registry::is_the_cause(message) =>
+            {
+                Exit::Outside
+            }
             Self::Refused { .. }
+            | Self::PartialImage { .. }
+            | Self::PushedInstead { .. }
             | Self::NoShell { .. }
             | Self::ContainerGone
             | Self::NotStarted(_)
@@ -234,6 +279,12 @@ impl Diagnostic for EngineError {
             Self::Tls(_) => {
                 "the folder that `DOCKER_CERT_PATH` names, else ~/.docker, is to have ca.pem, cert.pem and key.pem; a context of docker's has them from `docker context create`".to_owned()
             }
+            Self::PartialImage { image, .. } => {
+                format!("pull all platforms of it with `docker pull --platform`, or remove it with `docker image rm {image}` and build it again")
+            }
+            Self::PushedInstead { image, .. } => {
+                format!("remove it from the engine with `docker image rm {image}`, and build it again with `xp build --force`")
+            }
             Self::TooOld { .. } => "update it: Docker Engine 20.10 and later will do".to_owned(),
             Self::NoShell { .. } => "use an image with a shell, such as one based on debian or alpine".to_owned(),
             Self::ContainerGone => {
@@ -253,6 +304,12 @@ impl Diagnostic for EngineError {
             }
             Self::ContextFile(_) => {
                 "where a script left it so, change its mode at the end of the script, or name it in .dockerignore".to_owned()
+            }
+            Self::Refused { message, .. }
+                if message.contains("catatonit") || message.contains("container-init binary") =>
+            {
+                "Podman needs the program `catatonit` for the first process of a container: install the package of that name"
+                    .to_owned()
             }
             Self::Refused { message, .. } if message.contains("bind source path does not exist") => {
                 "the engine does not see this machine's folders: `XP_REMOTE_ENGINE=1` sends it the files instead".to_owned()
@@ -303,78 +360,4 @@ fn is_access(message: &str) -> bool {
     .iter()
     .any(|word| message.contains(word))
         && !message.contains("permission denied")
-}
-
-/// Tells whether a part of a message is such a status of HTTP with what the server calls it.
-fn is_passing_status(part: &str) -> bool {
-    let code = part.split_whitespace().next();
-    matches!(code, Some("429" | "500" | "502" | "503" | "504"))
-}
-
-/// Tells whether a build ended since a registry failed in a way that may pass: there is no other sign of it than
-/// the engine's words.
-fn is_passing_in_build(message: &str) -> bool {
-    let message = message.to_lowercase();
-    let has = |words: &[&str]| words.iter().any(|word| message.contains(word));
-    // An instruction may print anything.
-    let is_instruction = has(&[
-        "executor failed running",
-        "did not complete successfully",
-        "returned a non-zero code",
-    ]);
-    let is_of_registry = has(&[
-        "failed to create llb definition",
-        "failed to resolve source metadata",
-        "failed to load metadata",
-        "failed to do request",
-        "failed to copy",
-        "failed to authorize",
-        "httpreadseeker",
-        "status code [",
-        "unexpected status code",
-        "received unexpected http status",
-        "error parsing http",
-        "toomanyrequests",
-        "get \"http",
-        "head \"http",
-    ]);
-    let passes = has(&[
-        "toomanyrequests",
-        "connection refused",
-        "connection reset",
-        "i/o timeout",
-        "handshake timeout",
-        "server misbehaving",
-        "temporary failure in name resolution",
-    ]) || message.ends_with("eof")
-        || message.split(": ").any(is_passing_status);
-    !is_instruction && is_of_registry && passes
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_registry_fails_at_may_pass_and_what_an_instruction_does_may_not() {
-        for passing in [
-            "failed to solve with frontend dockerfile.v0: failed to create LLB definition: unexpected status code \
-             [manifests 1]: 503 Service Unavailable",
-            "failed to do request: Head \"https://r/v2/a/manifests/1\": dial tcp: connect: connection refused",
-            "received unexpected HTTP status: 502 Bad Gateway",
-            "pulling from host r failed with status code [manifests 1]: 503 Busy",
-            "toomanyrequests: slow down",
-            "Get \"https://r/v2/\": EOF",
-        ] {
-            assert!(is_passing_in_build(passing), "{passing}");
-        }
-        for lasting in [
-            "failed to create LLB definition: r/a:1: not found",
-            "executor failed running [/bin/sh -c curl x]: failed to do request: 503 Service Unavailable",
-            "The command '/bin/sh -c x: failed to copy: connection refused' returned a non-zero code: 1",
-            "dockerfile parse error line 1: unknown instruction: 503 Service Unavailable",
-        ] {
-            assert!(!is_passing_in_build(lasting), "{lasting}");
-        }
-    }
 }

@@ -1,14 +1,17 @@
 //! Images of the engine: named, pulled and pushed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use bollard::BollardRequest;
 use bollard::auth::DockerCredentials;
 use bollard::models::{ErrorDetail, ProgressDetail};
 use bollard::query_parameters::{
-    CreateImageOptionsBuilder, PushImageOptionsBuilder, RemoveImageOptions, TagImageOptionsBuilder,
+    CreateImageOptionsBuilder, RemoveImageOptions, TagImageOptionsBuilder,
 };
-use futures_util::{Stream, StreamExt as _};
+use futures_util::stream::{self, Stream};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use tokio::time::Instant;
 
 use super::messages::to_the_end;
 use super::{Engine, EngineError};
@@ -22,7 +25,7 @@ pub struct Watcher<'a> {
     pub progress: &'a (dyn Fn(u64, u64) + Send + Sync),
     /// Is called with the seconds after which the engine tries again, by itself.
     pub retrying: &'a (dyn Fn(u64) + Send + Sync),
-    /// How long the engine may say nothing: what hangs at the registry hangs for ever.
+    /// How long nothing may move: what hangs at the registry hangs for ever.
     pub silence: Duration,
 }
 
@@ -33,9 +36,20 @@ struct Transfer {
     layers: BTreeMap<String, (u64, u64)>,
     /// The seconds until the engine tries again, as it said last.
     countdown: u64,
+    /// What was said last, by layer.
+    last: HashMap<Option<String>, (Option<String>, Option<ProgressDetail>)>,
 }
 
 impl Transfer {
+    /// Returns whether a message differs from the last one about its layer.
+    ///
+    /// Some engines repeat the state of each layer twenty times a second.
+    fn is_news(&mut self, message: &Message) -> bool {
+        let said = (message.status.clone(), message.detail.clone());
+        let before = self.last.insert(message.layer.clone(), said.clone());
+        before != Some(said)
+    }
+
     /// Reads `Retrying in 5 seconds`, which the engine says once a second; returns where a countdown
     /// begins.
     fn retrying(&mut self, status: Option<&str>) -> Option<u64> {
@@ -48,12 +62,14 @@ impl Transfer {
     fn update(
         &mut self,
         layer: Option<String>,
+        status: Option<&str>,
         detail: Option<ProgressDetail>,
     ) -> Option<(u64, u64)> {
         let detail = detail?;
         let number = |value: Option<i64>| u64::try_from(value.unwrap_or(0)).unwrap_or(0);
         let (current, total) = (number(detail.current), number(detail.total));
-        if total == 0 {
+        // What is unpacked was counted when it came.
+        if total == 0 || status == Some("Extracting") {
             return None;
         }
         // The engine counts the archive's padding too, and may go past the total.
@@ -119,61 +135,98 @@ impl Engine {
         options = options.tag(tag);
         let engine = self.patient();
         let messages = engine.create_image(Some(options.build()), None, credentials.map(to_engine));
-        let messages = to_the_end(messages).map(|message| {
-            message.map(|message| Message {
-                // What is unpacked was counted when it came.
-                layer: message
-                    .id
-                    .filter(|_| message.status.as_deref() == Some("Downloading")),
+        let action = format!("pull {image}");
+        let messages = to_the_end(messages)
+            .map_ok(|message| Message {
+                layer: message.id,
                 status: message.status,
                 detail: message.progress_detail,
                 refusal: message.error_detail,
             })
-        });
-        follow(format!("pull {image}"), messages, watcher).await
+            .map_err(|error| EngineError::new(&action, error));
+        follow(&action, messages, watcher).await
     }
 
-    /// Pushes an image.
+    /// Pushes an image: exactly this one, with all of its platforms.
     ///
     /// # Errors
     ///
-    /// Where the engine or the registry refuses, errors inside the stream included.
+    /// Where the engine or the registry refuses, errors inside the stream included, or where the engine has a part of
+    /// the image only.
     pub async fn push(
         &self,
         image: &ImageReference,
         credentials: Option<Credentials>,
         watcher: Watcher<'_>,
     ) -> Result<(), EngineError> {
-        let mut options = PushImageOptionsBuilder::default();
-        if let Some(tag) = image.tag() {
-            options = options.tag(tag.as_str());
+        let action = format!("push {image}");
+        if self.is_partial(image).await? {
+            let image = image.clone();
+            return Err(EngineError::PartialImage { action, image });
         }
-        let engine = self.patient();
-        let messages = engine.push_image(
-            &image.repository().to_string(),
-            Some(options.build()),
-            credentials.map(to_engine),
-        );
-        let messages = to_the_end(messages).map(|message| {
-            message.map(|message| Message {
-                // The client library leaves out which layer is meant; layers differ by their size.
-                layer: message
-                    .progress_detail
-                    .as_ref()
-                    .and_then(|detail| detail.total)
-                    .map(|total| total.to_string()),
+        let credentials = credentials.map(to_engine).unwrap_or_default();
+        let messages = self.push_messages(image, credentials, &action);
+        let messages = stream::once(messages).try_flatten().map(|message| {
+            let message = message?;
+            // It is said before that image has the tag: the push ends with the request for it.
+            if let Some(digest) = message.pushed_instead() {
+                return Err(EngineError::PushedInstead {
+                    image: image.clone(),
+                    digest: digest.to_owned(),
+                });
+            }
+            Ok(Message {
+                layer: message.id,
                 status: message.status,
                 detail: message.progress_detail,
                 refusal: message.error_detail,
             })
         });
-        follow(format!("push {image}"), messages, watcher).await
+        match follow(&action, messages, watcher).await {
+            Err(error) if error.is_missing_content() => {
+                let image = image.clone();
+                Err(EngineError::PartialImage { action, image })
+            }
+            pushed => pushed,
+        }
+    }
+
+    /// Returns whether the engine has some platforms of a multi-platform image only: it would push one of them in
+    /// place of the image.
+    ///
+    /// Engines with an older API either refuse such a push or report what they push.
+    async fn is_partial(&self, image: &ImageReference) -> Result<bool, EngineError> {
+        let version = self.docker.client_version();
+        if (version.major_version, version.minor_version) < API_OF_MANIFESTS {
+            return Ok(false);
+        }
+        // The client library does not let this be asked.
+        let engine = self.docker.clone().with_request_modifier(with_manifests);
+        match engine.inspect_image(&image.to_string()).await {
+            Ok(found) => {
+                let manifests = found.manifests.unwrap_or_default();
+                Ok(manifests.iter().any(|manifest| !manifest.available))
+            }
+            Err(error) => Err(EngineError::new(format!("look for {image}"), error)),
+        }
     }
 }
 
-/// What the engine says of a push or a pull.
+/// The first API that lists the manifests of an image.
+const API_OF_MANIFESTS: (usize, usize) = (1, 48);
+
+/// Asks for the manifests of an image.
+fn with_manifests(mut request: BollardRequest) -> BollardRequest {
+    let uri = format!("{}?manifests=true", request.uri());
+    if let Ok(uri) = uri.parse() {
+        *request.uri_mut() = uri;
+    }
+    request
+}
+
+/// A message about a push or a pull.
 struct Message {
-    /// Which layer it is about.
+    /// The layer.
     layer: Option<String>,
     status: Option<String>,
     detail: Option<ProgressDetail>,
@@ -182,32 +235,37 @@ struct Message {
 
 /// Follows a push or a pull to its end; the status of the answer says nothing of it.
 async fn follow(
-    action: String,
-    messages: impl Stream<Item = Result<Message, bollard::errors::Error>>,
+    action: &str,
+    messages: impl Stream<Item = Result<Message, EngineError>>,
     watcher: Watcher<'_>,
 ) -> Result<(), EngineError> {
     let mut messages = std::pin::pin!(messages);
     let mut transfer = Transfer::default();
+    let mut moved = Instant::now();
     loop {
-        let message = match tokio::time::timeout(watcher.silence, messages.next()).await {
-            Ok(Some(message)) => message,
+        let deadline = moved + watcher.silence;
+        let message = match tokio::time::timeout_at(deadline, messages.next()).await {
+            Ok(Some(message)) => message?,
             Ok(None) => return Ok(()),
             // The engine ends what it does when the request for it ends.
             Err(_) => {
                 return Err(EngineError::Stalled {
-                    action,
+                    action: action.to_owned(),
                     seconds: watcher.silence.as_secs(),
                 });
             }
         };
-        let message = message.map_err(|error| EngineError::new(&action, error))?;
         if let Some(detail) = message.refusal {
             return Err(EngineError::refused(action, detail));
         }
-        if let Some(seconds) = transfer.retrying(message.status.as_deref()) {
+        if transfer.is_news(&message) {
+            moved = Instant::now();
+        }
+        let status = message.status.as_deref();
+        if let Some(seconds) = transfer.retrying(status) {
             (watcher.retrying)(seconds);
         }
-        if let Some((done, total)) = transfer.update(message.layer, message.detail) {
+        if let Some((done, total)) = transfer.update(message.layer, status, message.detail) {
             (watcher.progress)(done, total);
         }
     }
@@ -225,5 +283,54 @@ pub(super) fn to_engine(credentials: Credentials) -> DockerCredentials {
             identitytoken: Some(token),
             ..Default::default()
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pushing(layer: &str, current: i64) -> Message {
+        Message {
+            layer: Some(layer.to_owned()),
+            status: Some("Pushing".to_owned()),
+            detail: Some(ProgressDetail {
+                current: Some(current),
+                total: Some(100),
+            }),
+            refusal: None,
+        }
+    }
+
+    #[test]
+    fn only_a_message_that_says_something_new_is_progress() {
+        let mut transfer = Transfer::default();
+        let mut is_news = |layer, current| transfer.is_news(&pushing(layer, current));
+        assert!(is_news("a", 10) && is_news("b", 50));
+        // An engine with the containerd image store reports each layer twenty times a second.
+        assert!(!is_news("a", 10) && !is_news("b", 50) && !is_news("a", 10));
+        assert!(is_news("a", 11) && !is_news("b", 50));
+        // It was begun again.
+        assert!(is_news("a", 0) && is_news("a", 10));
+    }
+
+    #[tokio::test]
+    async fn repeated_messages_do_not_hide_that_nothing_moves() {
+        let repeated = stream::unfold(0, |count| async move {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            Some((Ok(pushing("a", count.min(40))), count + 1))
+        });
+        let watcher = Watcher {
+            progress: &|_, _| {},
+            retrying: &|_| {},
+            silence: Duration::from_millis(300),
+        };
+        let start = Instant::now();
+        let followed =
+            tokio::time::timeout(Duration::from_secs(20), follow("push x", repeated, watcher));
+        let error = followed.await.unwrap().unwrap_err();
+        assert!(matches!(error, EngineError::Stalled { .. }), "{error}");
+        // It moved for a while, longer than it may be silent.
+        assert!(start.elapsed() > Duration::from_millis(600));
     }
 }

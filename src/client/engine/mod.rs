@@ -1,6 +1,7 @@
 //! The container engine, through its HTTP API. Nothing else names bollard.
 
 mod archive;
+mod base_registry;
 mod build;
 mod container;
 mod container_spec;
@@ -21,6 +22,7 @@ mod ping;
 mod pipe;
 mod probe;
 mod program;
+mod push;
 mod raw;
 mod results;
 mod session;
@@ -224,6 +226,8 @@ pub struct EngineFacts {
     pub insecure_registries: Vec<String>,
     /// Whether its root is the user that runs it.
     pub rootless: bool,
+    /// Whether it keeps images in the containerd image store.
+    pub containerd_store: bool,
 }
 
 impl EngineFacts {
@@ -242,9 +246,13 @@ impl EngineFacts {
             .iter()
             .flatten()
             .any(|option| option.contains("rootless"));
+        let driver = info.driver_status.iter().flatten().flatten();
         Self {
             insecure_registries: hosts.chain(networks).collect(),
             rootless: rootless || is_of_a_user,
+            containerd_store: driver
+                .into_iter()
+                .any(|it| it.starts_with("io.containerd.")),
         }
     }
 }

@@ -61,6 +61,8 @@ pub enum Fault {
     Truncated,
     /// Nothing is answered, ever; the connection stays open.
     Silent,
+    /// As `Silent`, and a long body is not read either.
+    Unread,
     /// The server answers, and nothing comes after the middle of that; the connection stays open.
     Stalled,
     /// The server answers, and one byte of that is changed on the way: the last but one of the body.
@@ -234,6 +236,13 @@ impl Shared {
             Reply::Broken(Fault::Silent) => {
                 self.note(&incoming, 0);
                 self.hold(&client);
+                Ok(())
+            }
+            Reply::Broken(Fault::Unread) => {
+                self.note(&incoming, 0);
+                while !self.stopped.load(Ordering::Relaxed) {
+                    thread::sleep(Duration::from_millis(200));
+                }
                 Ok(())
             }
             Reply::Broken(fault) => {

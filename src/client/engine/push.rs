@@ -1,0 +1,198 @@
+//! The request for a push, and the messages of its answer.
+//!
+//! The client library drops the layer's id from each message, and what the engine says about an image that it pushes
+//! in place of another one.
+
+use std::pin::Pin;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE;
+use bollard::auth::DockerCredentials;
+use bollard::models::{ErrorDetail, ProgressDetail};
+use bytes::{Buf as _, Bytes, BytesMut};
+use futures_util::stream::{self, Stream};
+use hyper::body::{Body as _, Incoming};
+use hyper::{Method, Request, header};
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Engine, EngineError};
+use crate::error::innermost;
+use crate::image::ImageReference;
+
+/// The longest line of an answer.
+const LONGEST_LINE: usize = 1024 * 1024;
+
+/// A message about a push.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct PushMessage {
+    /// The layer.
+    pub id: Option<String>,
+    pub status: Option<String>,
+    #[serde(rename = "progressDetail")]
+    pub progress_detail: Option<ProgressDetail>,
+    #[serde(rename = "errorDetail")]
+    pub error_detail: Option<ErrorDetail>,
+    /// More about the push, in a form that depends on what it is about.
+    aux: Option<Value>,
+}
+
+impl PushMessage {
+    /// Returns the digest of the single-platform image that is pushed in place of the multi-platform image.
+    pub fn pushed_instead(&self) -> Option<&str> {
+        let aux = self.aux.as_ref()?;
+        if aux.get("manifestPushedInsteadOfIndex") != Some(&Value::Bool(true)) {
+            return None;
+        }
+        let selected = aux.pointer("/selectedManifest/digest");
+        Some(selected.and_then(Value::as_str).unwrap_or("unknown"))
+    }
+}
+
+impl Engine {
+    /// Asks the engine to push an image, and returns its messages. The push ends when the stream is dropped.
+    pub(super) async fn push_messages(
+        &self,
+        image: &ImageReference,
+        credentials: DockerCredentials,
+        action: &str,
+    ) -> Result<impl Stream<Item = Result<PushMessage, EngineError>> + use<>, EngineError> {
+        let broken = |error: &(dyn std::error::Error + 'static)| EngineError::Broken {
+            action: action.to_owned(),
+            source: innermost(error).to_string().into(),
+        };
+        let connection = self.way.dial().await.map_err(|error| broken(&error))?;
+        let handshake = hyper::client::conn::http1::handshake(TokioIo::new(connection)).await;
+        let (mut sender, connection) = handshake.map_err(|error| broken(&error))?;
+        let connection = AbortOnDrop(tokio::spawn(async move {
+            // What breaks is reported by the stream of messages.
+            _ = connection.await;
+        }));
+        let tag = image.tag().map_or("latest", |tag| tag.as_str());
+        let path = format!(
+            "/v{}/images/{}/push?tag={tag}",
+            self.docker.client_version(),
+            image.repository()
+        );
+        let credentials = serde_json::to_vec(&credentials).unwrap_or_default();
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(path)
+            .header(header::HOST, "engine")
+            .header(header::CONTENT_LENGTH, 0)
+            .header("X-Registry-Auth", URL_SAFE.encode(credentials))
+            .body(String::new());
+        let request = request.map_err(|error| broken(&error))?;
+        let answer = sender.send_request(request).await;
+        let answer = answer.map_err(|error| broken(&error))?;
+        let status = answer.status();
+        let mut lines = Lines {
+            body: answer.into_body(),
+            buffer: BytesMut::new(),
+            action: action.to_owned(),
+            _connection: connection,
+        };
+        if !status.is_success() {
+            #[derive(Default, Deserialize)]
+            struct Refused {
+                message: String,
+            }
+            let said = lines.next().await?.unwrap_or_default();
+            let said = serde_json::from_slice::<Refused>(&said).unwrap_or_default();
+            return Err(EngineError::answered(
+                action,
+                status.as_u16(),
+                &said.message,
+            ));
+        }
+        Ok(stream::try_unfold(lines, |mut lines| async move {
+            let Some(line) = lines.next().await? else {
+                return Ok(None);
+            };
+            let message = serde_json::from_slice(&line).map_err(|error| lines.broken(&error))?;
+            Ok(Some((message, lines)))
+        }))
+    }
+}
+
+/// The lines of an answer.
+struct Lines {
+    body: Incoming,
+    buffer: BytesMut,
+    action: String,
+    _connection: AbortOnDrop,
+}
+
+impl Lines {
+    /// Returns the next line that is not empty, without its end.
+    async fn next(&mut self) -> Result<Option<Bytes>, EngineError> {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
+                let line = self.buffer.split_to(end + 1).freeze();
+                let line = line.slice(..line.trim_ascii_end().len());
+                if !line.is_empty() {
+                    return Ok(Some(line));
+                }
+                continue;
+            }
+            let body = &mut self.body;
+            let frame = std::future::poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await;
+            match frame {
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        self.buffer.extend_from_slice(data.chunk());
+                    }
+                }
+                Some(Err(error)) => return Err(self.broken(&error)),
+                None if self.buffer.trim_ascii().is_empty() => return Ok(None),
+                None => return Ok(Some(self.buffer.split().freeze())),
+            }
+            if self.buffer.len() > LONGEST_LINE {
+                return Err(
+                    self.broken(&std::io::Error::other("the answer has a line without end"))
+                );
+            }
+        }
+    }
+
+    fn broken(&self, error: &(dyn std::error::Error + 'static)) -> EngineError {
+        EngineError::Broken {
+            action: self.action.clone(),
+            source: innermost(error).to_string().into(),
+        }
+    }
+}
+
+/// The task that serves a connection, which ends with whoever reads from it.
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> PushMessage {
+        serde_json::from_str(line).unwrap()
+    }
+
+    #[test]
+    fn an_image_pushed_in_place_of_another_one_is_noticed() {
+        let instead = read(
+            r#"{"progressDetail":{},"aux":{"manifestPushedInsteadOfIndex":true,
+                "originalIndex":{"mediaType":"application/vnd.oci.image.index.v1+json","digest":"sha256:aa","size":1},
+                "selectedManifest":{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:bb","size":2}}}"#,
+        );
+        assert_eq!(instead.pushed_instead(), Some("sha256:bb"));
+        let usual =
+            read(r#"{"progressDetail":{},"aux":{"Tag":"1","Digest":"sha256:cc","Size":528}}"#);
+        assert_eq!(usual.pushed_instead(), None);
+        let layer = read(r#"{"status":"Pushed","progressDetail":{},"id":"e5ba94cfeb0f"}"#);
+        assert_eq!(layer.id.as_deref(), Some("e5ba94cfeb0f"));
+    }
+}
