@@ -8,6 +8,7 @@ use std::path::Path;
 use bytes::Bytes;
 
 use super::bases::{base_image, registries};
+use super::dockerfile_hint::dockerfile_hint;
 use super::needs::UsedImages;
 use super::publish::credentials_of;
 use super::secrets;
@@ -105,7 +106,15 @@ pub async fn build(
             .then(|| Trouble::new(mask.text(&error.to_string())));
         match trouble.and_then(|it| attempts.after(it)) {
             Some(retrying) => again::wait(context, unit, Phase::Image, retrying).await?,
-            None => return Err(StepError::from(error).masked(&mask).into()),
+            None => {
+                let hint = dockerfile_hint(&dockerfile, &error.to_string());
+                let failed = StepError::from(error).masked(&mask);
+                return Err(match hint {
+                    Some(hint) => failed.hint(hint),
+                    None => failed,
+                }
+                .into());
+            }
         }
     };
     attempts.answered();

@@ -5,6 +5,7 @@ mod bases;
 mod builder;
 mod by_hand;
 mod commits;
+mod dockerfile_hint;
 mod identity;
 mod image;
 mod in_place;

@@ -19,6 +19,7 @@ pub const CASES: &[Case] = cases![
     missing_dockerfile_is_said,
     nothing_of_this_machine_reaches_the_image_by_a_link,
     failing_instruction_is_a_failure,
+    syntax_that_the_builder_lacks_is_named,
     large_context_needs_little_memory,
 ];
 
@@ -339,4 +340,35 @@ fn large_context_needs_little_memory(t: &Context) {
         t.engine().run(&app.image_of_head(), ["cat", "/size"]),
         "1073741824"
     );
+}
+
+fn syntax_that_the_builder_lacks_is_named(t: &Context) {
+    let is_old = !t.engine().product().is_docker_since(23);
+    let app = App::new(t, &[], "");
+    let base = t.engine().busybox();
+    let closed = t.closed_port();
+    let unreachable = format!("# syntax=127.0.0.1:{closed}/docker/dockerfile:1\nFROM {base}\n");
+    for (dockerfile, is_newer, hint) in [
+        (
+            format!("FROM {base}\nRUN <<EOF\necho 1\nEOF\n"),
+            true,
+            "does not know the heredoc `<<EOF` in line 2",
+        ),
+        (
+            format!("FROM {base}\nCOPY --link Dockerfile /\n"),
+            true,
+            "does not know `--link`",
+        ),
+        (unreachable, false, "has the engine fetch that image"),
+    ] {
+        app.repository
+            .commit(&[("Dockerfile", &dockerfile)], "Use another syntax");
+        let build = app.build().env("XP_RETRIES", "0").run();
+        if is_newer && !is_old {
+            assert!(build.status.success(), "{build}");
+        } else {
+            assert!(!build.status.success(), "{build}");
+            build.stderr_contains(hint);
+        }
+    }
 }

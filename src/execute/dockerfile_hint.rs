@@ -1,0 +1,136 @@
+//! What an image build needs that the engine's builder does not have. Pure.
+
+/// Returns a hint about a failed build where the Dockerfile is newer than the builder, or wants a syntax image that
+/// cannot be fetched.
+pub fn dockerfile_hint(dockerfile: &str, message: &str) -> Option<String> {
+    let lower = message.to_lowercase();
+    if let Some(syntax) = syntax(dockerfile)
+        && is_about(&lower, syntax)
+    {
+        return Some(format!(
+            "`# syntax={syntax}` has the engine fetch that image before it reads the Dockerfile: copy the image to a registry that the engine reaches and name it there, or remove the line where the engine's own builder knows all that the Dockerfile uses"
+        ));
+    }
+    if lower.contains("unknown flag") {
+        let flag = lower.rsplit("unknown flag: ").next()?.split_whitespace();
+        let flag = flag.map(|flag| flag.trim_start_matches('-')).next()?;
+        return Some(too_old(&format!("`--{flag}`"), dockerfile));
+    }
+    if lower.contains("unknown instruction")
+        && let Some((line, start)) = heredoc(dockerfile)
+    {
+        return Some(too_old(
+            &format!("the heredoc `{start}` in line {line}"),
+            dockerfile,
+        ));
+    }
+    None
+}
+
+fn too_old(what: &str, dockerfile: &str) -> String {
+    let more = match syntax(dockerfile) {
+        // BuildKit reads the line; the classic builder takes it for a comment.
+        Some(_) => "; BuildKit would follow the line `# syntax=`, the classic builder does not",
+        None => {
+            ", or begin the Dockerfile with `# syntax=docker/dockerfile:1`, which has BuildKit fetch a newer syntax"
+        }
+    };
+    format!("the engine's builder does not know {what}: update the engine to 23.0 or later{more}")
+}
+
+/// Returns the image of the directive `# syntax=`, which comes before everything else.
+fn syntax(dockerfile: &str) -> Option<&str> {
+    let directives = dockerfile
+        .lines()
+        .map_while(|line| line.trim().strip_prefix('#')?.split_once('='));
+    let mut directives = directives.map(|(name, value)| (name.trim(), value.trim()));
+    let (_, image) = directives.find(|(name, _)| name.eq_ignore_ascii_case("syntax"))?;
+    (!image.is_empty()).then_some(image)
+}
+
+/// Returns whether a message is about an image: by its name, or as old engines have it, by the request for it.
+fn is_about(message: &str, image: &str) -> bool {
+    let image = image.split('@').next().unwrap_or(image);
+    let repository = match image.rsplit_once(':') {
+        Some((repository, tag)) if !tag.contains('/') => repository,
+        _ => image,
+    };
+    let path = match repository.split_once('/') {
+        Some((host, path)) if host.contains(['.', ':']) || host == "localhost" => path,
+        _ => repository,
+    };
+    message.contains(repository) || message.contains(&format!("/v2/{path}/"))
+}
+
+/// Returns the line in which the first heredoc begins, and how.
+fn heredoc(dockerfile: &str) -> Option<(usize, &str)> {
+    dockerfile.lines().enumerate().find_map(|(number, line)| {
+        let instruction = line.split_whitespace().next()?;
+        let takes_one = ["RUN", "COPY", "ADD"];
+        if !takes_one
+            .iter()
+            .any(|it| it.eq_ignore_ascii_case(instruction))
+        {
+            return None;
+        }
+        let start = line.split_whitespace().find(|word| {
+            let word = word.strip_prefix("<<").unwrap_or_default();
+            let word = word.trim_start_matches(['-', '"', '\'']);
+            word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        })?;
+        Some((number + 1, start))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_heredoc_is_named() {
+        let dockerfile = "FROM x\nRUN <<-'EOF'\necho 1\nEOF\n";
+        let message = "dockerfile parse error on line 3: unknown instruction: ECHO";
+        let hint = dockerfile_hint(dockerfile, message).unwrap();
+        assert!(hint.contains("the heredoc `<<-'EOF'` in line 2"), "{hint}");
+        assert!(hint.contains("23.0"), "{hint}");
+        // A shell's own here-string, and a mistake.
+        for other in ["FROM x\nRUN cat <<< a\nECHO 1\n", "FROM x\nECHO <<EOF\n"] {
+            assert_eq!(dockerfile_hint(other, message), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_flag_is_named() {
+        for message in [
+            "dockerfile parse error line 2: Unknown flag: link",
+            "dockerfile parse error on line 2: unknown flag: --link",
+            "Unknown flag: link",
+        ] {
+            let hint = dockerfile_hint("FROM x\nCOPY --link a /\n", message).unwrap();
+            assert!(hint.contains("does not know `--link`"), "{hint}");
+        }
+    }
+
+    #[test]
+    fn a_syntax_image_that_cannot_be_fetched_is_named() {
+        let message = "failed to resolve source metadata for docker.io/docker/dockerfile:1: failed to do request: \
+                       Head \"https://registry-1.docker.io/v2/docker/dockerfile/manifests/1\": no such host";
+        let dockerfile = "# escape=`\n# syntax = docker/dockerfile:1\nFROM x\n";
+        let hint = dockerfile_hint(dockerfile, message).unwrap();
+        assert!(
+            hint.starts_with("`# syntax=docker/dockerfile:1` has"),
+            "{hint}"
+        );
+        for other in [
+            "FROM x\n# syntax=docker/dockerfile:1\n",
+            "# about docker\nFROM x\n",
+        ] {
+            assert_eq!(dockerfile_hint(other, message), None, "{other}");
+        }
+        assert_eq!(dockerfile_hint(dockerfile, "`/a`: not found"), None);
+        let old =
+            "failed to do request: head \"http://r:5000/v2/a/b/manifests/1\": connection refused";
+        assert!(is_about(old, "r:5000/a/b:1") && is_about(old, "r:5000/a/b@sha256:0"));
+        assert!(!is_about(old, "r:5000/a:1"));
+    }
+}
