@@ -14,6 +14,7 @@ mod mark;
 mod needs;
 mod publish;
 pub mod reach;
+mod refused;
 mod remote;
 pub mod rollout;
 mod scheduler;

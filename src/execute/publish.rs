@@ -3,17 +3,15 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use thiserror::Error;
-
 use super::identity::{Publication, ROUNDS};
 use super::needs::UsedImages;
+use super::refused::Refused;
 use super::state::{Published, UnitState};
 use super::stop::{StepError, Stop};
 use super::{Context, again};
 use crate::client::engine::{EngineError, Watcher};
 use crate::client::registry::{Credentials, RegistryError};
 use crate::client::retry::Trouble;
-use crate::error::{Diagnostic, Exit};
 use crate::event::{Event, Phase, Unit};
 use crate::image::{Digest, ImageReference, Registry, Tag};
 use crate::plan::{PushStep, TransferRefusal};
@@ -25,6 +23,12 @@ const LOOK: Duration = Duration::from_secs(60);
 
 /// How long is looked after it was refused: a registry that does not answer any more has cost time enough.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// The wait before the engine's last attempt at a layer, in seconds.
+const LAST_COUNTDOWN: u64 = 20;
+
+/// How often a failure is tried again of which nobody says whether it may pass.
+const UNKNOWN_RETRIES: u32 = 2;
 
 /// Which way an image goes.
 #[derive(Clone, Copy)]
@@ -46,9 +50,36 @@ pub async fn pull(
     let Some(digest) = digest else {
         return transfer(context, unit, image, Direction::Pull).await;
     };
+    let facts = context.engine.facts().await.map_err(StepError::from)?;
+    if facts.containerd_store && pull_by_tag(context, unit, image, digest).await? {
+        return Ok(());
+    }
     let found = image.repository().with_digest(digest.clone());
     transfer(context, unit, &found, Direction::Pull).await?;
     tag_engine(context, &found, std::slice::from_ref(image)).await
+}
+
+/// Pulls an image by its tag where the tag names that digest; returns whether the engine then has it by that tag.
+///
+/// In the containerd image store a pull by digest adds the name `repository@digest`. It stays when all tags are
+/// gone, `docker image prune` keeps the image for it, and removing it removes the repository's tags too.
+async fn pull_by_tag(
+    context: &Context,
+    unit: &Unit,
+    image: &ImageReference,
+    digest: &Digest,
+) -> Result<bool, Stop> {
+    let named = tokio::select! {
+        named = context.registry.digest(image) => named.ok().flatten(),
+        () = context.cancel.cancelled() => return Err(Stop::Cancelled),
+    };
+    if named.as_ref() != Some(digest) {
+        return Ok(false);
+    }
+    transfer(context, unit, image, Direction::Pull).await?;
+    let pulled = context.engine.image(image).await.map_err(StepError::from)?;
+    // The tag may have moved meanwhile. That store calls an image by the digest of its manifest.
+    Ok(pulled.is_some_and(|pulled| pulled.id == digest.as_str()))
 }
 
 /// Pushes an image of the engine; what the registry has already is not sent again. Where the registry has an image of
@@ -307,10 +338,10 @@ async fn transfer(
             bytes: done,
         });
     };
-    // The engine tries a layer five times within a minute. What fails then fails for long.
+    // An engine with the classic image store tries a layer five times within a minute. What fails then fails for long.
     let engine_tried = AtomicBool::new(false);
     let retrying = |seconds| {
-        engine_tried.store(true, Ordering::Relaxed);
+        engine_tried.store(seconds >= LAST_COUNTDOWN, Ordering::Relaxed);
         say(format!(
             "it broke off: the engine tries again in {seconds} s\n"
         ));
@@ -323,7 +354,7 @@ async fn transfer(
     let host = image.repository().registry();
     let host = host.map_or_else(|| Registry::docker_hub().to_string(), ToString::to_string);
     let mut attempts = context.transfers.begin(host, format!("{phase} of {image}"));
-    let mut login_refused = false;
+    let (mut login_refused, mut unknown) = (false, 0);
     loop {
         let credentials = credentials.clone();
         let attempted = async {
@@ -340,110 +371,45 @@ async fn transfer(
             attempts.answered();
             return Ok(());
         };
-        // A token may have run out in the middle of it. The engine then takes a new one, once.
-        let has_run_out = !login_refused && is_login(&error);
-        login_refused |= has_run_out;
-        let passes = (may_pass(&error) || has_run_out) && !engine_tried.load(Ordering::Relaxed);
-        let trouble = passes.then(|| Trouble::new(error.to_string()));
-        let Some(retrying) = trouble.and_then(|it| attempts.after(it)) else {
-            if let Direction::Push { replaces: Some(old) } = direction
-                && let Some(message) = refused_for_good(&error)
-                // Still the same: it was not somebody else who was faster.
-                && context.registry.digest(image).await.ok().flatten().as_ref() == Some(old)
-            {
-                let refused = NotOverwritten {
-                    image: image.clone(),
-                    message: message.to_owned(),
-                    hints: error.hints(),
+        let stalled = matches!(error, EngineError::Stalled { .. });
+        let is_push = matches!(direction, Direction::Push { .. });
+        let refused = tokio::select! {
+            refused = Refused::of(context, image, is_push, error) => refused,
+            () = context.cancel.cancelled() => return Err(Stop::Cancelled),
+        };
+        let (may_pass, trouble) = match &refused {
+            Ok(refused) => {
+                let may_pass = match refused.refusal {
+                    // A token may have run out in the middle of it. The engine then takes a new one, once.
+                    TransferRefusal::Login => !std::mem::replace(&mut login_refused, true),
+                    TransferRefusal::Unknown => {
+                        unknown += 1;
+                        unknown <= UNKNOWN_RETRIES
+                    }
+                    refusal => refusal.may_pass(),
                 };
-                return Err(StepError::from(refused).into());
+                let trouble = Trouble {
+                    why: refused.to_string(),
+                    retry_after: refused.retry_after(),
+                };
+                (may_pass, trouble)
             }
-            return Err(StepError::from(error).into());
+            Err(error) => (stalled, Trouble::new(error.to_string())),
+        };
+        let passes = may_pass && !engine_tried.swap(false, Ordering::Relaxed);
+        let Some(retrying) = passes.then(|| attempts.after(trouble)).flatten() else {
+            return Err(match (refused, direction) {
+                (
+                    Ok(refused),
+                    Direction::Push {
+                        replaces: Some(old),
+                    },
+                ) => StepError::from(refused.replacing(context, old).await),
+                (Ok(refused), _) => StepError::from(refused),
+                (Err(error), _) => StepError::from(error),
+            }
+            .into());
         };
         again::wait(context, unit, phase, retrying).await?;
     }
-}
-
-/// The registry has an image by the same tag, and keeps it.
-#[derive(Debug, Error)]
-#[error("the registry does not let {image} be overwritten: {message}")]
-struct NotOverwritten {
-    image: ImageReference,
-    message: String,
-    /// What would help where it was for lack of rights.
-    hints: Vec<String>,
-}
-
-impl Diagnostic for NotOverwritten {
-    fn exit(&self) -> Exit {
-        Exit::ServiceFailed
-    }
-
-    fn keeps_tag(&self) -> bool {
-        true
-    }
-
-    fn hints(&self) -> Vec<String> {
-        let ways_out = [
-            "`--trust-commit` goes on with the image that is there, whatever it was built from"
-                .to_owned(),
-            "or build under another tag: a new commit gets one, even an empty one".to_owned(),
-        ];
-        ways_out.into_iter().chain(self.hints.clone()).collect()
-    }
-}
-
-/// Returns what a registry said that refuses an image itself, and not whoever brings it.
-fn refused_for_good(error: &EngineError) -> Option<&str> {
-    let EngineError::Refused { message, .. } = error else {
-        return None;
-    };
-    let lower = message.to_lowercase();
-    let other = [
-        "unauthorized",
-        "authentication required",
-        "no basic auth",
-        "toomanyrequests",
-        "http status: 5",
-        "no such host",
-        "connection refused",
-        "timeout",
-    ];
-    (!other.iter().any(|word| lower.contains(word))).then_some(message)
-}
-
-/// Tells whether the registry does not know who asks: a right that somebody lacks is lacking for good.
-fn is_login(error: &EngineError) -> bool {
-    let EngineError::Refused { message, .. } = error else {
-        return false;
-    };
-    let message = message.to_lowercase();
-    message.contains("unauthorized") || message.contains("authentication required")
-}
-
-/// A refusal for lack of rights, or of an image, does not pass by itself.
-fn may_pass(error: &EngineError) -> bool {
-    if let EngineError::Stalled { .. } = error {
-        return true;
-    }
-    let EngineError::Refused {
-        message, status, ..
-    } = error
-    else {
-        return false;
-    };
-    let message = message.to_lowercase();
-    let lasting = [
-        "not found",
-        "manifest unknown",
-        "does not exist",
-        "no such image",
-        "unsupported",
-        "gave http response",
-        "redirects",
-        "x509",
-    ];
-    error.exit() != Exit::Outside
-        && !matches!(status, Some(400..=499))
-        && !lasting.iter().any(|word| message.contains(word))
 }

@@ -111,7 +111,7 @@ const QUOTA: &[&str] = &[
 const IMMUTABLE: &[&str] = &[
     "immutable",
     "immutability",
-    "tag_immutable",
+    "tag exists",
     "be overwritten",
     "to overwrite",
     "does not allow updating",
@@ -122,7 +122,7 @@ const IMMUTABLE: &[&str] = &[
 ];
 
 /// Words that mean an immutable tag in a message that mentions a tag.
-const IMMUTABLE_TAG: &[&str] = &["already exists", "is locked"];
+const IMMUTABLE_TAG: &[&str] = &["already exists", "is locked", "cannot be updated"];
 
 const LOGIN: &[&str] = &[
     "unauthorized",
@@ -223,6 +223,8 @@ mod tests {
             ),
             ("toomanyrequests: slow down", RateLimit),
             ("unknown: tag is immutable", ImmutableTag),
+            ("TAG_IMMUTABLE: no", ImmutableTag),
+            ("unknown: tag exists", ImmutableTag),
             ("tag invalid: the tag 1 is immutable", ImmutableTag),
             (
                 "tag invalid: The image tag 'v1' already exists in the 'x' repository and cannot be overwritten",
@@ -302,6 +304,7 @@ mod tests {
         assert_eq!(of(403, "no"), Rights);
         assert_eq!(of(429, "quota exceeded for requests per minute"), RateLimit);
         assert_eq!(of(403, "the tag 1 is immutable"), ImmutableTag);
+        assert_eq!(of(403, "tags cannot be updated"), ImmutableTag);
         assert_eq!(of(409, ""), ImmutableTag);
         assert_eq!(of(503, "down"), Outage);
         assert_eq!(of(400, "slow down"), Unknown);

@@ -1,6 +1,7 @@
 //! What can go wrong with a registry.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use reqwest::StatusCode;
 use thiserror::Error;
@@ -139,6 +140,28 @@ pub enum RegistryError {
 }
 
 impl RegistryError {
+    /// Returns the status of the registry's answer and what it said, where it refused a request.
+    pub fn answer(&self) -> Option<(u16, &str)> {
+        match self {
+            Self::Unauthorized { message, .. } => Some((401, message)),
+            Self::Denied { message, .. } => Some((403, message)),
+            Self::Status {
+                status, message, ..
+            } => Some((status.as_u16(), message)),
+            Self::Known(error) => error.answer(),
+            _ => None,
+        }
+    }
+
+    /// Returns how long the registry asks to be left alone.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => retry_after.map(Duration::from_secs),
+            Self::Known(error) => error.retry_after(),
+            _ => None,
+        }
+    }
+
     /// Tells whether a server may have closed a connection of plain HTTP because it speaks TLS.
     pub(super) fn may_be_tls(&self) -> bool {
         match self {
@@ -264,7 +287,12 @@ impl Diagnostic for RegistryError {
 pub(super) fn message_of(text: &str) -> String {
     let messages: Vec<String> = envelope(text)
         .into_iter()
-        .map(|(code, message)| if message.is_empty() { code } else { message })
+        .map(|(code, message)| match message.as_str() {
+            "" => code,
+            // Some registries say this by the code alone.
+            _ if code.contains("IMMUTABLE") => format!("{code}: {message}"),
+            _ => message,
+        })
         .collect();
     // Of a proxy's page the first line is enough to recognise it.
     let page = || text.lines().next().unwrap_or_default().to_owned();
@@ -335,6 +363,10 @@ mod tests {
         assert_eq!(
             message_of(r#"{"errors":[{"code":"DENIED","message":"no"},{"code":"X"}]}"#),
             "no; X"
+        );
+        assert_eq!(
+            message_of(r#"{"errors":[{"code":"TAG_IMMUTABLE","message":"no"}]}"#),
+            "TAG_IMMUTABLE: no"
         );
         assert_eq!(message_of("<html>\n<body>"), "<html>");
         assert_eq!(message_of("\u{1b}[31mred"), "[31mred");

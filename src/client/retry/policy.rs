@@ -14,6 +14,8 @@ pub struct Policy {
     pub shortest: Duration,
     /// No wait is longer, however often it failed.
     pub longest: Duration,
+    /// How much of a wait is left to chance, from 0 to 1.
+    pub chance: f64,
     /// Nothing but the second attempt begins later than so long after the first. What a server asked to
     /// wait does not count.
     pub budget: Duration,
@@ -28,14 +30,17 @@ impl Policy {
         attempts: 5,
         shortest: Duration::from_millis(400),
         longest: Duration::from_secs(5),
+        chance: 1.0,
         budget: Duration::from_secs(30),
     };
 
-    /// That of a push or a pull of the engine, which tries a layer again by itself.
+    /// That of a push or a pull of the engine. The waits add up to more than a minute, as long as an engine with the
+    /// classic image store tries to push a layer by itself; one with the containerd image store tries once.
     pub const TRANSFER: Self = Self {
-        attempts: 3,
+        attempts: 8,
         shortest: Duration::from_secs(3),
-        longest: Duration::from_secs(10),
+        longest: Duration::from_secs(15),
+        chance: 0.25,
         budget: Duration::from_secs(600),
     };
 
@@ -44,6 +49,7 @@ impl Policy {
         attempts: 2,
         shortest: Duration::from_millis(300),
         longest: Duration::from_millis(300),
+        chance: 1.0,
         budget: Duration::from_secs(5),
     };
 
@@ -64,8 +70,9 @@ impl Policy {
         let doubled = self
             .shortest
             .saturating_mul(1 << failed.saturating_sub(1).min(16));
-        // The whole of it is left to chance, so that fifty that failed together do not come back together.
-        let backoff = doubled.min(self.longest).mul_f64(chance.clamp(0.0, 1.0));
+        // Left to chance, so that fifty that failed together do not come back together.
+        let share = 1.0 - self.chance * (1.0 - chance.clamp(0.0, 1.0));
+        let backoff = doubled.min(self.longest).mul_f64(share);
         let is_late = failed > 1 && spent + backoff > self.budget;
         match asked {
             _ if is_late => None,
@@ -127,6 +134,14 @@ mod tests {
             ..Policy::REQUEST
         };
         assert_eq!(long.wait(90, 1.0, None, NONE), Some(long.longest));
+    }
+
+    #[test]
+    fn an_outage_of_a_minute_costs_no_push() {
+        let wait = |failed| Policy::TRANSFER.wait(failed, 0.0, None, NONE);
+        let waits: Vec<_> = (1..).map_while(wait).collect();
+        assert_eq!(waits[0], Duration::from_millis(2250));
+        assert!(waits.iter().sum::<Duration>() >= Duration::from_secs(60));
     }
 
     #[test]

@@ -10,7 +10,11 @@ use crate::context::Context;
 use crate::repository::GitRepository;
 use crate::world::{Fault, Gateway, Reply};
 
-pub const CASES: &[Case] = cases![a_base_image_is_waited_for, a_base_image_may_not_come,];
+pub const CASES: &[Case] = cases![
+    a_base_image_is_waited_for,
+    a_base_image_may_not_come,
+    a_base_image_of_an_unreachable_registry,
+];
 
 const BASES: &[Passing] = &[
     passing(
@@ -79,9 +83,37 @@ fn a_base_image_may_not_come(t: &Context) {
         let build = t.xp(["build"]).env("DOCKER_BUILDKIT", buildkit);
         build
             .env("XP_RETRIES", "1")
-            .failure(1)
+            .failure(3)
             .stderr_contains("trying again")
             .stderr_contains("(2 of 2)")
             .stderr_contains(": 503 ");
     }
+}
+
+fn a_base_image_of_an_unreachable_registry(t: &Context) {
+    let repository = t.git_repo("app");
+    let closed = format!("127.0.0.1:{}", t.closed_port());
+    for (number, host) in [closed.as_str(), "no-such-host.invalid"]
+        .into_iter()
+        .enumerate()
+    {
+        let dockerfile = format!("FROM {host}/base:{number}\n");
+        repository.commit(&[("Dockerfile", &dockerfile)], "Change the base");
+        small::platform(t, "", &[("app", &repository)]);
+        for buildkit in ["1", "0"] {
+            let build = t.xp(["build"]).env("DOCKER_BUILDKIT", buildkit);
+            build
+                .env("XP_RETRIES", "0")
+                .failure(3)
+                .stderr_contains("error: app: image: ")
+                .stderr_contains(host);
+        }
+    }
+    // What a Dockerfile does itself is the service's.
+    let dockerfile = format!(
+        "FROM {}\nRUN echo 'Get \"https://{closed}/v2/\": connection refused' && exit 1\n",
+        t.engine().busybox()
+    );
+    repository.commit(&[("Dockerfile", &dockerfile)], "Fail");
+    t.xp(["build"]).env("XP_RETRIES", "0").failure(1);
 }

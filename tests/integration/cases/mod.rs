@@ -58,6 +58,7 @@ mod publish;
 mod push_rights;
 mod recipe;
 mod refusals;
+mod refused_push;
 mod remote;
 mod report;
 mod report_page;
@@ -138,6 +139,7 @@ pub fn all() -> Vec<Case> {
         push_rights::CASES,
         recipe::CASES,
         refusals::CASES,
+        refused_push::CASES,
         remote::CASES,
         report::CASES,
         report_page::CASES,

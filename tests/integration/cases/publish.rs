@@ -100,7 +100,15 @@ fn a_registry_that_refuses_writes_is_a_failure(t: &Context) {
         let commit = repository.head();
         small::platform(t, gateway.host(), &[(&name, &repository)]);
         let build = t.xp(["build"]).failure(1);
-        build.stderr_contains(message).stdout_contains("FAILED");
+        let build = build.stdout_contains("FAILED");
+        // Docker Engine 26 with the containerd image store passes on the status alone.
+        let is_bare = t.engine().product().passes_on_status_only();
+        let said = if is_bare {
+            status.to_string()
+        } else {
+            message.to_owned()
+        };
+        assert!(build.stderr.contains(&said), "{build}");
         let image = t.image(&name);
         assert_eq!(t.registry().tags(&image), [""; 0]);
         let in_engine = format!("{}/{image}:{commit}", gateway.host());

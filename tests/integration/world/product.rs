@@ -42,6 +42,16 @@ impl Product {
         self.store == Store::Podman
     }
 
+    /// Whether it keeps images in containerd.
+    pub fn has_containerd_store(&self) -> bool {
+        self.store == Store::Containerd
+    }
+
+    /// Whether it passes on the status of a registry's refusal without the registry's words.
+    pub fn passes_on_status_only(&self) -> bool {
+        self.has_containerd_store() && self.version.0 < 28
+    }
+
     /// Whether it is a Docker Engine of this major version or a later one.
     pub fn is_docker_since(&self, major: u32) -> bool {
         !self.is_podman() && self.version.0 >= major
