@@ -69,8 +69,8 @@ const OWNERS: &[Owner] = &[
     },
     Owner {
         words: &["unsafe {", "unsafe fn", "unsafe impl"],
-        owners: &["client/git/transport/"],
-        why: "libgit2's registration is the one reason for unsafe code",
+        owners: &["client/git/transport/", "client/git/conversion/"],
+        why: "the registration of libgit2's transports and filters is the one reason for unsafe code",
     },
 ];
 

@@ -215,7 +215,7 @@ fn unsafe_code_has_a_reason() {
         }
     }
     assert_eq!(
-        opened, 1,
-        "the registration of git's transports is the one place"
+        opened, 2,
+        "libgit2's transports and filters are registered; nothing else needs it"
     );
 }

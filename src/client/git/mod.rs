@@ -11,6 +11,7 @@
 mod checkout;
 mod clone;
 mod configuration;
+mod conversion;
 mod credentials;
 mod error;
 mod export;
@@ -116,6 +117,7 @@ impl GitClient {
     /// libgit2 cannot be set up.
     pub fn new(http: Http, environment: Environment, runtime: Handle) -> Result<Self, GitError> {
         transport::register()?;
+        conversion::register().map_err(|cause| GitError::local("cannot set up libgit2", cause))?;
         let configuration = Configuration::read(&environment);
         Ok(Self {
             shared: Arc::new(Shared {

@@ -64,6 +64,7 @@ impl WorkingCopy {
             });
         }
         let broken = || format!("{} is not a working git repository", dir.display());
+        super::conversion::register().map_err(|cause| GitError::local(broken(), cause))?;
         let repository = Repository::open(dir).map_err(|cause| match cause.code() {
             ErrorCode::Owner => GitError::local(broken(), cause).with_hint(format!(
                 "it belongs to another user; `git config --global --add safe.directory {}` trusts it",

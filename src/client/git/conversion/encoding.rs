@@ -1,0 +1,223 @@
+//! The attribute `working-tree-encoding`: blobs are UTF-8, and files have another encoding.
+//!
+//! Git converts with the system's `iconv`. What is here gives the bytes that glibc's gives, or an error:
+//! a legacy encoding of which `encoding_rs` has another table is either left out, or limited to the
+//! characters on which both agree. A test compares all of them with the `iconv` program.
+
+use encoding_rs as tables;
+use thiserror::Error;
+
+use super::legacy::Legacy;
+
+/// An encoding of files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Encoding {
+    /// UTF-16 or UTF-32.
+    Wide(Wide),
+    /// ISO-8859-1
+    Latin1,
+    /// ASCII
+    Ascii,
+    Legacy(Legacy),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Wide {
+    unit: Unit,
+    order: Order,
+    mark: Mark,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    Two,
+    Four,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Little,
+    Big,
+}
+
+/// What is said about the byte order mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    /// `UTF-16`: there is one, and it decides the order.
+    Required,
+    /// `UTF-16LE-BOM`: there is one.
+    Written,
+    /// `UTF-16LE`: there must not be one.
+    Forbidden,
+}
+
+/// A conversion that xp does not do.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(super) enum Unsupported {
+    /// An encoding that is not known here.
+    #[error(
+        "the attribute `working-tree-encoding={0}` names an encoding that xp cannot convert to"
+    )]
+    Name(String),
+    /// The attribute without a value.
+    #[error("the attribute `{0}` has no value, which git refuses, too")]
+    NoValue(&'static str),
+    /// A character that encoders disagree about.
+    #[error(
+        "the attribute `working-tree-encoding={name}` is not supported for the character U+{:04X}",
+        u32::from(*.character)
+    )]
+    Character {
+        /// The encoding.
+        name: &'static str,
+        character: char,
+    },
+}
+
+impl Encoding {
+    /// Returns the encoding that the attribute names; none for UTF-8, which needs no conversion.
+    pub(super) fn of(name: &str) -> Option<Result<Self, Unsupported>> {
+        let upper = name.to_ascii_uppercase();
+        if upper.is_empty() || matches!(utf(&upper), Some("8")) {
+            return None;
+        }
+        let known = utf(&upper)
+            .and_then(Wide::of)
+            .map(Self::Wide)
+            .or(match upper.as_str() {
+                "ISO-8859-1" | "ISO8859-1" | "ISO_8859-1" | "ISO88591" | "LATIN1" | "LATIN-1"
+                | "L1" => Some(Self::Latin1),
+                "ASCII" | "US-ASCII" | "ANSI_X3.4-1968" => Some(Self::Ascii),
+                other => Legacy::of(other).map(Self::Legacy),
+            });
+        Some(known.ok_or_else(|| Unsupported::Name(name.to_owned())))
+    }
+
+    /// Returns what the attribute means where it is only set, or only unset.
+    pub(super) fn without_name(is_set: bool) -> Option<Result<Self, Unsupported>> {
+        let attribute = match is_set {
+            true => "working-tree-encoding",
+            false => "-working-tree-encoding",
+        };
+        Some(Err(Unsupported::NoValue(attribute)))
+    }
+
+    /// Encodes a blob; none where it is not UTF-8, or has a character that the encoding lacks: git writes
+    /// such a blob as it is.
+    pub(super) fn encode(self, blob: &[u8]) -> Result<Option<Vec<u8>>, Unsupported> {
+        let Ok(text) = std::str::from_utf8(blob) else {
+            return Ok(None);
+        };
+        match self {
+            Self::Wide(wide) => Ok(Some(wide.encode(text))),
+            Self::Latin1 => Ok(text.chars().map(|c| u8::try_from(c).ok()).collect()),
+            Self::Ascii => Ok(text.is_ascii().then(|| blob.to_vec())),
+            Self::Legacy(legacy) => legacy.encode(text),
+        }
+    }
+
+    /// Decodes a file; none where it is not of the encoding, so that git takes it as it is.
+    pub(super) fn decode(self, file: &[u8]) -> Option<Vec<u8>> {
+        let text = match self {
+            Self::Wide(wide) => wide.decode(file)?,
+            Self::Latin1 => tables::mem::decode_latin1(file).into_owned(),
+            Self::Ascii => String::from_utf8(file.to_vec())
+                .ok()
+                .filter(|it| it.is_ascii())?,
+            Self::Legacy(legacy) => legacy.decode(file)?,
+        };
+        Some(text.into_bytes())
+    }
+}
+
+/// Returns what follows `UTF` or `UTF-`.
+fn utf(upper: &str) -> Option<&str> {
+    let rest = upper.strip_prefix("UTF")?;
+    Some(rest.strip_prefix('-').unwrap_or(rest))
+}
+
+impl Wide {
+    fn of(name: &str) -> Option<Self> {
+        let (unit, rest) = match name.split_at_checked(2)? {
+            ("16", rest) => (Unit::Two, rest),
+            ("32", rest) => (Unit::Four, rest),
+            _ => return None,
+        };
+        let (order, mark) = match rest {
+            // The byte order of glibc on little-endian machines, which are all that xp is built for.
+            "" => (Order::Little, Mark::Required),
+            "LE" => (Order::Little, Mark::Forbidden),
+            "BE" => (Order::Big, Mark::Forbidden),
+            "LE-BOM" if unit == Unit::Two => (Order::Little, Mark::Written),
+            "BE-BOM" if unit == Unit::Two => (Order::Big, Mark::Written),
+            _ => return None,
+        };
+        Some(Self { unit, order, mark })
+    }
+
+    fn encode(self, text: &str) -> Vec<u8> {
+        let mark = match self.mark {
+            Mark::Forbidden => "",
+            Mark::Required | Mark::Written => "\u{feff}",
+        };
+        let characters = mark.chars().chain(text.chars());
+        match (self.unit, self.order) {
+            (Unit::Four, Order::Little) => characters
+                .flat_map(|c| u32::from(c).to_le_bytes())
+                .collect(),
+            (Unit::Four, Order::Big) => characters
+                .flat_map(|c| u32::from(c).to_be_bytes())
+                .collect(),
+            (Unit::Two, order) => {
+                let mut units = [0; 2];
+                let mut bytes = Vec::with_capacity(2 * text.len() + 2);
+                for character in characters {
+                    for unit in character.encode_utf16(&mut units) {
+                        bytes.extend(match order {
+                            Order::Little => unit.to_le_bytes(),
+                            Order::Big => unit.to_be_bytes(),
+                        });
+                    }
+                }
+                bytes
+            }
+        }
+    }
+
+    fn decode(self, file: &[u8]) -> Option<String> {
+        let (little, big): (&[u8], &[u8]) = match self.unit {
+            Unit::Two => (b"\xff\xfe", b"\xfe\xff"),
+            Unit::Four => (b"\xff\xfe\0\0", b"\0\0\xfe\xff"),
+        };
+        let marked = [(little, Order::Little), (big, Order::Big)]
+            .into_iter()
+            .find_map(|(mark, order)| Some((file.strip_prefix(mark)?, order)));
+        let (rest, order) = match (self.mark, marked) {
+            (Mark::Forbidden, Some(_)) | (Mark::Required, None) => return None,
+            (Mark::Forbidden, None) => (file, self.order),
+            (Mark::Required | Mark::Written, Some(marked)) => marked,
+            // As `iconv` reads UTF-16 without a mark.
+            (Mark::Written, None) => (file, Order::Little),
+        };
+        match self.unit {
+            Unit::Two => {
+                let (units, odd) = rest.as_chunks::<2>();
+                let units = units.iter().map(|unit| match order {
+                    Order::Little => u16::from_le_bytes(*unit),
+                    Order::Big => u16::from_be_bytes(*unit),
+                });
+                let text: Result<String, _> = char::decode_utf16(units).collect();
+                text.ok().filter(|_| odd.is_empty())
+            }
+            Unit::Four => {
+                let (units, odd) = rest.as_chunks::<4>();
+                let units = units.iter().map(|unit| match order {
+                    Order::Little => u32::from_le_bytes(*unit),
+                    Order::Big => u32::from_be_bytes(*unit),
+                });
+                let text: Option<String> = units.map(char::from_u32).collect();
+                text.filter(|_| odd.is_empty())
+            }
+        }
+    }
+}
