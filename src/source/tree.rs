@@ -5,6 +5,7 @@ use std::fmt;
 use sha1::{Digest as _, Sha1};
 
 use super::{CommitId, GitFolders};
+use crate::words::many;
 
 /// A working copy as it stands, for a build in place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +25,9 @@ pub struct TreeChanges {
     pub digest: TreeDigest,
     /// How many paths differ.
     pub count: usize,
-    /// The first few of them.
+    /// How many of these a sparse checkout leaves out.
+    pub left_out: usize,
+    /// The first few of the others.
     pub paths: Vec<String>,
 }
 
@@ -35,9 +38,22 @@ impl fmt::Display for TreeChanges {
             // A file's name may hold anything, and reaches a terminal.
             write!(f, "{comma}{}", path.escape_debug())?;
         }
-        match self.count.saturating_sub(self.paths.len()) {
-            0 => Ok(()),
-            more => write!(f, " and {more} more"),
+        match (self.count - self.left_out).saturating_sub(self.paths.len()) {
+            0 => {}
+            more => write!(f, " and {more} more")?,
+        }
+        match (self.left_out, self.paths.is_empty()) {
+            (0, _) => Ok(()),
+            (left_out, true) => write!(
+                f,
+                "{} left out of a sparse checkout",
+                many(left_out, "file")
+            ),
+            (left_out, false) => write!(
+                f,
+                "; {} left out of a sparse checkout",
+                many(left_out, "file")
+            ),
         }
     }
 }
@@ -149,12 +165,17 @@ mod tests {
 
     #[test]
     fn changes_are_named() {
-        let changes = |count, paths: &[&str]| TreeChanges {
+        let changes = |count, left_out, paths: &[&str]| TreeChanges {
             digest: TreeHasher::default().finish(),
             count,
+            left_out,
             paths: paths.iter().map(|path| (*path).to_owned()).collect(),
         };
-        assert_eq!(changes(1, &["a"]).to_string(), "a");
-        assert_eq!(changes(4, &["a", "b"]).to_string(), "a, b and 2 more");
+        assert_eq!(changes(1, 0, &["a"]).to_string(), "a");
+        assert_eq!(changes(4, 0, &["a", "b"]).to_string(), "a, b and 2 more");
+        let sparse = changes(5, 5, &[]).to_string();
+        assert_eq!(sparse, "5 files left out of a sparse checkout");
+        let both = changes(3, 1, &["a"]).to_string();
+        assert_eq!(both, "a and 1 more; 1 file left out of a sparse checkout");
     }
 }

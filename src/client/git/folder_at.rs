@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use git2::{ObjectType, Repository, StatusOptions, Tree};
+use git2::{ObjectType, Repository, Tree};
 
 use super::GitError;
+use super::status::{Scope, Untracked, differences};
 use super::working_copy::oid;
 use crate::source::CommitId;
 
@@ -23,20 +24,19 @@ pub struct CheckedOut {
 pub fn checked_out(folder: &Path, files: &[PathBuf]) -> Option<CheckedOut> {
     let (repository, below) = repository(folder)?;
     let commit = repository.head().ok()?.peel_to_commit().ok()?.id();
-    let mut options = StatusOptions::new();
-    options
-        .include_untracked(true)
-        .recurse_untracked_dirs(true)
-        .disable_pathspec_match(true);
-    let paths: Vec<PathBuf> = files.iter().map(|file| plain(&below.join(file))).collect();
+    let paths: Vec<String> = files
+        .iter()
+        .map(|file| plain(&below.join(file)).to_string_lossy().into_owned())
+        .collect();
     // An empty path matches nothing; the whole repository is meant, which is what no path at all says.
-    if paths.iter().all(|path| !path.as_os_str().is_empty()) {
-        for path in paths {
-            options.pathspec(path);
-        }
-    }
-    let is_changed = match repository.statuses(Some(&mut options)) {
-        Ok(statuses) => !statuses.is_empty(),
+    let is_whole = paths.iter().any(String::is_empty);
+    let scope = Scope {
+        below: if is_whole { &[] } else { &paths },
+        untracked: Untracked::Files,
+        submodules: true,
+    };
+    let is_changed = match differences(&repository, scope) {
+        Ok(differences) => !differences.is_empty(),
         // What cannot be compared may differ.
         Err(_) => true,
     };

@@ -6,6 +6,7 @@ use git2::build::CheckoutBuilder;
 use git2::{CheckoutNotificationType, Commit, ErrorCode, FileMode, Tree};
 use walkdir::WalkDir;
 
+use super::index_file::make_full;
 use super::progress::Watch;
 use super::working_copy::oid;
 use super::{GitError, WorkingCopy};
@@ -75,9 +76,21 @@ impl WorkingCopy {
         let wanted = oid(to)
             .and_then(|id| self.repository.find_commit(id))
             .map_err(|cause| self.failed(&format!("find commit {to}"), cause))?;
-        let mut in_the_way = self
-            .folders_in_the_way(&wanted)
-            .map_err(|cause| self.failed("look for files in the way", cause))?;
+        match make_full(&self.repository) {
+            Err(cause) if cause.code() == ErrorCode::Locked => return Ok(Err(NotMoved::Locked)),
+            result => result.map_err(|cause| self.failed("read the index", cause))?,
+        }
+        let partial = self
+            .partial_move(&wanted)
+            .map_err(|cause| self.failed("read the index", cause))?;
+        let mut in_the_way = match &partial {
+            Some(partial) => partial.in_the_way(&self.dir),
+            None => Vec::new(),
+        };
+        in_the_way.extend(
+            self.folders_in_the_way(&wanted)
+                .map_err(|cause| self.failed("look for files in the way", cause))?,
+        );
         if !in_the_way.is_empty() {
             return Ok(Err(NotMoved::InTheWay(in_the_way)));
         }
@@ -97,8 +110,14 @@ impl WorkingCopy {
                 }
                 true
             });
-            self.repository
-                .checkout_tree(wanted.as_object(), Some(&mut options))
+            match &partial {
+                None => self
+                    .repository
+                    .checkout_tree(wanted.as_object(), Some(&mut options)),
+                Some(partial) => {
+                    partial.check_out(&self.repository, wanted.as_object(), &mut options)
+                }
+            }
         };
         match checked_out {
             Ok(()) => {}

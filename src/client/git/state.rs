@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
-use git2::{ErrorCode, RepositoryState, Status, StatusOptions, Statuses, TreeEntry};
+use git2::{ErrorCode, RepositoryState, Status, TreeEntry};
 
+use super::conversion;
+use super::index_file::index_of;
+use super::status::{Difference, Scope, Untracked, differences};
 use super::{GitError, WorkingCopy};
 use crate::source::CommitId;
 
@@ -124,16 +127,19 @@ impl WorkingCopy {
         }
     }
 
-    /// Compares the tracked files with the index and the commit, and writes nothing.
-    fn tracked(&self) -> Result<Statuses<'_>, GitError> {
-        let mut options = StatusOptions::new();
-        options
-            .include_untracked(false)
-            .include_ignored(false)
-            .exclude_submodules(true)
-            .update_index(false);
-        let statuses = self.repository.statuses(Some(&mut options));
-        statuses.map_err(|cause| self.failed("compare the files", cause))
+    /// Returns the differences of files that `git status` would list.
+    fn differences(
+        &self,
+        untracked: Untracked,
+        submodules: bool,
+    ) -> Result<Vec<Difference>, GitError> {
+        let scope = Scope {
+            below: &[],
+            untracked,
+            submodules,
+        };
+        differences(&self.repository, scope)
+            .map_err(|cause| self.failed("compare the files", cause))
     }
 
     /// Returns the changes of tracked files.
@@ -144,19 +150,16 @@ impl WorkingCopy {
     ///
     /// The index or a file cannot be read.
     pub fn changes(&self) -> Result<Changes, GitError> {
-        let statuses = self.tracked()?;
         let staged = Status::INDEX_NEW
             | Status::INDEX_MODIFIED
             | Status::INDEX_DELETED
             | Status::INDEX_RENAMED
             | Status::INDEX_TYPECHANGE;
         let mut changes = Changes::default();
-        for entry in statuses.iter() {
-            let path = String::from_utf8_lossy(entry.path_bytes()).into_owned();
-            let list = if entry.status().intersects(staged) {
+        for Difference { path, status } in self.differences(Untracked::No, false)? {
+            let path = String::from_utf8_lossy(&path).into_owned();
+            let list = if status.intersects(staged) {
                 &mut changes.staged
-            } else if entry.status() == Status::CURRENT {
-                continue;
             } else {
                 &mut changes.modified
             };
@@ -169,27 +172,15 @@ impl WorkingCopy {
 
     /// Counts what is not as the commit has it; a folder without a tracked file counts once.
     ///
-    /// Nothing is written, not even the index, which `git status` refreshes. Submodules do not count.
+    /// Nothing is written, not even the index, which `git status` refreshes. Submodules count as they do there.
     ///
     /// # Errors
     ///
     /// The index or a file cannot be read.
     pub fn count_changes(&self) -> Result<ChangeCounts, GitError> {
-        let mut options = StatusOptions::new();
-        options
-            .include_untracked(true)
-            .recurse_untracked_dirs(false)
-            .include_ignored(false)
-            .exclude_submodules(true)
-            .update_index(false);
-        let statuses = self
-            .repository
-            .statuses(Some(&mut options))
-            .map_err(|cause| self.failed("compare the files", cause))?;
         let mut counts = ChangeCounts::default();
-        for entry in statuses.iter() {
-            match entry.status() {
-                Status::CURRENT => {}
+        for difference in self.differences(Untracked::Folders, true)? {
+            match difference.status {
                 Status::WT_NEW => counts.untracked += 1,
                 _ => counts.modified += 1,
             }
@@ -204,11 +195,8 @@ impl WorkingCopy {
     ///
     /// The index or a file cannot be read.
     pub fn modified_paths(&self) -> Result<Vec<String>, GitError> {
-        let statuses = self.tracked()?;
-        let modified = statuses
-            .iter()
-            .filter(|entry| entry.status() != Status::CURRENT);
-        let paths = modified.map(|entry| String::from_utf8_lossy(entry.path_bytes()).into_owned());
+        let modified = self.differences(Untracked::No, false)?.into_iter();
+        let paths = modified.map(|it| String::from_utf8_lossy(&it.path).into_owned());
         Ok(paths.collect())
     }
 
@@ -242,37 +230,33 @@ impl WorkingCopy {
             .repository
             .find_commit(super::working_copy::oid(commit)?)?
             .tree()?;
-        let mut options = StatusOptions::new();
-        options
-            .include_untracked(true)
-            .recurse_untracked_dirs(true)
-            .include_ignored(false)
-            .exclude_submodules(true);
-        for entry in self.repository.statuses(Some(&mut options))?.iter() {
-            let Ok(path) = entry.path() else {
+        let scope = Scope {
+            below: &[],
+            untracked: Untracked::Files,
+            submodules: false,
+        };
+        let index = index_of(&self.repository)?;
+        for Difference { path, status } in differences(&self.repository, scope)? {
+            let Ok(path) = std::str::from_utf8(&path) else {
                 return Ok(false);
             };
             let wanted = tree.get_path(Path::new(path)).ok();
             let path = Path::new(path);
             let is_there = self.dir.join(path).symlink_metadata().is_ok();
             let is_wanted = match &wanted {
-                None => !is_there || entry.status() == Status::WT_NEW,
+                None => !is_there || status == Status::WT_NEW,
                 Some(wanted) => {
                     is_there
                         && (self.hash(path)? == Some(wanted.id()) || self.is_begun(path, wanted))
                 }
             };
             // The index, too, must hold what was or what comes, and nothing else.
-            let in_index = self
-                .repository
-                .index()?
-                .get_path(path, 0)
-                .map(|entry| entry.id);
+            let in_index = index.get_path(path, 0).map(|entry| entry.id);
             let before = self.repository.head()?.peel_to_tree()?.get_path(path).ok();
             let index_is_known = in_index == wanted.as_ref().map(TreeEntry::id)
                 || in_index == before.as_ref().map(TreeEntry::id);
             // A person's file that the move does not concern.
-            let is_foreign = entry.status() == Status::WT_NEW && wanted.is_none();
+            let is_foreign = status == Status::WT_NEW && wanted.is_none();
             let is_of_the_move = is_wanted && index_is_known;
             if !is_foreign && !is_of_the_move {
                 return Ok(false);
@@ -291,7 +275,9 @@ impl WorkingCopy {
         let Some(found) = is_file.then(|| std::fs::read(&file).ok()).flatten() else {
             return false;
         };
-        blob.content().starts_with(&found)
+        let converted = conversion::file_of(&self.repository, path, blob.content());
+        converted.is_some_and(|file| file.starts_with(&found))
+            || blob.content().starts_with(&found)
             || blob.content().starts_with(&with_plain_line_ends(&found))
     }
 

@@ -4,6 +4,7 @@
 
 mod unwatched;
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -11,15 +12,21 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use git2::{ConfigLevel, Repository, Status, StatusOptions};
+use git2::{ConfigLevel, IndexEntry, Repository};
 use sha1::{Digest as _, Sha1};
 
-use self::unwatched::{is_left_out, unwatched_changes};
+pub(super) use self::unwatched::compare_unmarked;
+use self::unwatched::{is_below, left_out, unwatched_changes};
+use super::index_file::index_of;
+use super::status::{Scope, Untracked, differences};
 use super::{GitError, WorkingCopy};
 use crate::source::{CommonDir, GitFolders, GitLink, TreeChanges, TreeHasher};
 
 /// How many paths that differ are named.
 const NAMED_PATHS: usize = 3;
+
+/// The mode of a submodule.
+const SUBMODULE: u32 = 0o160_000;
 
 /// The submodules inside submodules that are looked into; git itself could not check out more.
 const DEEPEST: usize = 32;
@@ -32,23 +39,26 @@ impl WorkingCopy {
     ///
     /// Git's own rules tell which files differ, and only those are read, so a large working copy
     /// costs a `stat` for each of its files. Files that git was told not to look at, by
-    /// `git update-index --assume-unchanged` or `--skip-worktree`, are read as well.
+    /// `git update-index --assume-unchanged` or `--skip-worktree`, are read as well. Those that a sparse
+    /// checkout leaves out count as removed: a build in place does not get them.
     ///
     /// # Errors
     ///
     /// The index or a file that differs cannot be read.
     pub fn tree_changes(&self, below: &[String]) -> Result<Option<TreeChanges>, GitError> {
-        let (hasher, paths) = changes(&self.repository, &self.dir, below, 0)?;
-        if paths.is_empty() {
+        let changes = changes(&self.repository, &self.dir, below, 0)?;
+        if changes.paths.is_empty() {
             return Ok(None);
         }
-        let named = paths.iter().take(NAMED_PATHS);
+        let is_named = |path: &&Vec<u8>| !changes.left_out.contains(*path);
+        let named = changes.paths.iter().filter(is_named).take(NAMED_PATHS);
         Ok(Some(TreeChanges {
-            digest: hasher.finish(),
-            count: paths.len(),
             paths: named
                 .map(|path| String::from_utf8_lossy(path).into_owned())
                 .collect(),
+            count: changes.paths.len(),
+            left_out: changes.left_out.len(),
+            digest: changes.hasher.finish(),
         }))
     }
 
@@ -120,50 +130,78 @@ fn read_path(file: &Path, prefix: &[u8]) -> Result<PathBuf, GitError> {
     Ok(PathBuf::from(OsStr::from_bytes(path)))
 }
 
-/// Returns the digest of what differs in a repository, and the paths that do, in the order of their
-/// bytes.
+/// What differs in a repository.
+struct Changed {
+    hasher: TreeHasher,
+    /// The paths that differ, in the order of their bytes.
+    paths: Vec<Vec<u8>>,
+    /// Those of them that a sparse checkout leaves out.
+    left_out: BTreeSet<Vec<u8>>,
+}
+
 fn changes(
     repository: &Repository,
     dir: &Path,
     below: &[String],
     depth: usize,
-) -> Result<(TreeHasher, Vec<Vec<u8>>), GitError> {
+) -> Result<Changed, GitError> {
     let failed = |cause| {
         GitError::local(
             format!("cannot compare the files in {}", dir.display()),
             cause,
         )
     };
-    let mut options = StatusOptions::new();
-    options
-        .include_untracked(true)
-        .recurse_untracked_dirs(true)
-        .include_ignored(false);
-    options.disable_pathspec_match(true);
-    for path in below {
-        options.pathspec(path.as_str());
-    }
-    let statuses = repository.statuses(Some(&mut options)).map_err(failed)?;
-    let index = repository.index().map_err(failed)?;
-    let mut paths: Vec<Vec<u8>> = statuses
-        .iter()
-        .filter(|entry| entry.status() != Status::WT_DELETED || !is_left_out(&index, entry))
+    let scope = Scope {
+        below,
+        untracked: Untracked::Files,
+        submodules: true,
+    };
+    let index = index_of(repository).map_err(failed)?;
+    let mut paths: BTreeSet<Vec<u8>> = differences(repository, scope)
+        .map_err(failed)?
+        .into_iter()
         // A repository inside, which git does not know, is listed as a folder.
-        .map(|entry| entry.path_bytes().to_owned())
-        .map(|path| {
-            path.strip_suffix(b"/")
-                .map(<[u8]>::to_owned)
-                .unwrap_or(path)
+        .map(|it| match it.path.strip_suffix(b"/") {
+            Some(path) => path.to_owned(),
+            None => it.path,
         })
         .collect();
     paths.extend(unwatched_changes(repository, &index, dir, below).map_err(failed)?);
-    paths.sort();
-    paths.dedup();
+    // Git may be told to ignore what is in a submodule, and a build reads it all the same.
+    let submodules = index.iter().filter(|entry| {
+        entry.mode == SUBMODULE && is_below(&entry.path, below) && !paths.contains(&entry.path)
+    });
+    let mut changed = Vec::new();
+    for entry in submodules {
+        if is_submodule_changed(&entry, dir, depth)? {
+            changed.push(entry.path);
+        }
+    }
+    paths.extend(changed);
+    let left_out = left_out(&index, dir, below);
+    paths.extend(left_out.iter().cloned());
     let mut hasher = TreeHasher::default();
     for path in &paths {
         add(&mut hasher, dir, path, depth)?;
     }
-    Ok((hasher, paths))
+    Ok(Changed {
+        hasher,
+        paths: paths.into_iter().collect(),
+        left_out,
+    })
+}
+
+/// Tells whether a submodule that is checked out is at another commit, or differs from its own.
+fn is_submodule_changed(entry: &IndexEntry, dir: &Path, depth: usize) -> Result<bool, GitError> {
+    let dir = dir.join(OsStr::from_bytes(&entry.path));
+    let Ok(metadata) = fs::symlink_metadata(&dir) else {
+        return Ok(false);
+    };
+    let (true, Ok(inner)) = (depth < DEEPEST, repository_at(&dir, &metadata)) else {
+        return Ok(false);
+    };
+    let head = inner.head().ok().and_then(|head| head.target());
+    Ok(head != Some(entry.id) || !changes(&inner, &dir, &[], depth + 1)?.paths.is_empty())
 }
 
 /// Adds what is at a path of a working copy.
@@ -187,8 +225,8 @@ fn add(hasher: &mut TreeHasher, dir: &Path, path: &[u8], depth: usize) -> Result
         hasher.file(path, executable, content);
     } else if let (true, Ok(inner)) = (depth < DEEPEST, repository_at(&file, &metadata)) {
         let head = inner.head().ok().and_then(|head| head.target());
-        let (inner, _) = changes(&inner, &file, &[], depth + 1)?;
-        hasher.repository(path, head.map(Into::into), inner);
+        let inner = changes(&inner, &file, &[], depth + 1)?;
+        hasher.repository(path, head.map(Into::into), inner.hasher);
     } else {
         // A folder at the place of a file: what is in it is listed by itself.
         hasher.removed(path);

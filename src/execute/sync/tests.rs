@@ -156,6 +156,13 @@ impl World {
         self.sync_to(&self.url(), &self.resolve(reference)).unwrap()
     }
 
+    fn open(&self) -> WorkingCopy {
+        match WorkingCopy::open(&self.copy()).unwrap() {
+            Opened::WorkingCopy(copy) => copy,
+            _ => panic!("no working copy"),
+        }
+    }
+
     fn head(&self) -> CommitId {
         self.user(&["rev-parse", "HEAD"]).parse().unwrap()
     }
@@ -798,5 +805,203 @@ fn hostile_names_are_refused() {
             world.sync_to(&world.url(), &resolved).unwrap_err();
             assert!(!world.copy().exists(), "{name}");
         }
+    }
+}
+
+/// What git says of a working copy: its files, how it lists them, and their status.
+fn git_view(world: &World, folder: &str) -> [String; 3] {
+    let git = |arguments: &[&str]| world.git_in(world.path(folder), arguments);
+    let mut files: Vec<String> = walkdir::WalkDir::new(world.path(folder))
+        .into_iter()
+        .filter_entry(|entry| entry.file_name() != ".git")
+        .map(|entry| {
+            entry
+                .unwrap()
+                .path()
+                .strip_prefix(world.path(folder))
+                .unwrap()
+                .display()
+                .to_string()
+        })
+        .collect();
+    files.sort();
+    [
+        files.join("\n"),
+        git(&["ls-files", "-t", "--stage"]),
+        git(&["status", "--porcelain"]),
+    ]
+}
+
+#[test]
+fn sparse_checkouts_move_as_git_pull_moves_them() {
+    for (kind, set) in [
+        ("cone", &["set", "--cone", "in"][..]),
+        (
+            "patterns",
+            &["set", "--no-cone", "/in/", "*.md", "!out/no.md"],
+        ),
+        ("sparse-index", &["set", "--cone", "--sparse-index", "in"]),
+    ] {
+        let world = World::new();
+        for folder in ["in", "out", "out/deep"] {
+            fs::create_dir_all(world.path("upstream").join(folder)).unwrap();
+        }
+        for file in [
+            "in/a",
+            "in/b",
+            "out/a",
+            "out/b",
+            "out/deep/c",
+            "out/x.md",
+            "out/no.md",
+        ] {
+            world.write(&format!("upstream/{file}"), "1");
+        }
+        let from = world.commit("three", "third");
+        for copy in ["copy", "git"] {
+            let upstream = format!("file://{}", world.path("upstream").display());
+            world.git_in(
+                world.path(""),
+                &["clone", "-q", "--sparse", &upstream, copy],
+            );
+            world.git_in(world.path(copy), &[&["sparse-checkout"][..], set].concat());
+        }
+        world.user(&["remote", "set-url", "origin", &world.url().to_string()]);
+        let copy = world.open();
+        assert_eq!(copy.changes().unwrap(), Default::default(), "{kind}");
+        assert_eq!(copy.count_changes().unwrap().modified, 0, "{kind}");
+        assert_eq!(
+            copy.tree_changes(&["in".to_owned()]).unwrap(),
+            None,
+            "{kind}"
+        );
+        let whole = copy.tree_changes(&[]).unwrap().unwrap();
+        assert_eq!(whole.left_out, whole.count, "{kind}: {whole}");
+        assert_eq!(world.sync("master"), SyncOutcome::UpToDate, "{kind}");
+
+        for file in [
+            "in/a",
+            "in/new",
+            "out/a",
+            "out/new",
+            "out/deep/new",
+            "new.md",
+            "out/y.md",
+            "other/z",
+        ] {
+            fs::create_dir_all(world.path("upstream/other")).unwrap();
+            world.write(&format!("upstream/{file}"), "2");
+        }
+        fs::remove_file(world.path("upstream/in/b")).unwrap();
+        fs::remove_file(world.path("upstream/out/b")).unwrap();
+        let to = world.commit("four", "fourth");
+        assert_eq!(
+            world.sync("master"),
+            SyncOutcome::FastForwarded { from, to },
+            "{kind}"
+        );
+        world.git_in(world.path("git"), &["pull", "-q", "--ff-only"]);
+        assert_eq!(git_view(&world, "copy"), git_view(&world, "git"), "{kind}");
+        world.user(&["fsck"]);
+
+        // Only what lies outside changes.
+        world.write("upstream/out/a", "3");
+        let (from, to) = (to, world.commit("out/deep/c", "fifth"));
+        assert_eq!(
+            world.sync("master"),
+            SyncOutcome::FastForwarded { from, to },
+            "{kind}"
+        );
+        world.git_in(world.path("git"), &["pull", "-q", "--ff-only"]);
+        assert_eq!(git_view(&world, "copy"), git_view(&world, "git"), "{kind}");
+
+        // What is there all the same, and differs, is modified for git, too.
+        fs::create_dir_all(world.path("copy/out")).unwrap();
+        world.write("copy/out/a", "mine");
+        world.write("copy/in/a", "mine");
+        let counted = world.open().count_changes().unwrap();
+        let said = world.user(&["status", "--porcelain"]);
+        assert_eq!(counted.modified, said.lines().count(), "{kind}: {said}");
+        world.commit("in/a", "sixth");
+        assert!(matches!(world.left_alone(), Reason::Modified(_)), "{kind}");
+    }
+}
+
+#[test]
+fn what_is_modified_is_what_git_status_lists() {
+    let world = World::new();
+    world.sync("master");
+    let counted = |what: &str| {
+        let counts = world.open().count_changes().unwrap();
+        let said = world.git_in(world.copy(), &["status", "--porcelain"]);
+        let untracked = said.lines().filter(|line| line.starts_with("??")).count();
+        assert_eq!(
+            counts.modified,
+            said.lines().count() - untracked,
+            "{what}: {said}"
+        );
+        assert_eq!(counts.untracked, untracked, "{what}: {said}");
+        counts.modified
+    };
+    assert_eq!(counted("clean"), 0);
+    for mark in ["assume-unchanged", "skip-worktree"] {
+        world.user(&["update-index", &format!("--{mark}"), "one"]);
+        world.write("copy/one", "changed");
+        assert_eq!(counted(mark), 0);
+        fs::remove_file(world.path("copy/one")).unwrap();
+        assert_eq!(counted(mark), 0);
+        world.user(&["update-index", &format!("--no-{mark}"), "one"]);
+        assert_eq!(counted(mark), 1);
+        world.user(&["checkout", "-q", "one"]);
+    }
+    world.write("copy/new", "x");
+    assert_eq!(counted("untracked"), 0);
+    world.user(&["add", "--intent-to-add", "new"]);
+    assert_eq!(counted("intent-to-add"), 1);
+    world.user(&["rm", "-q", "-f", "--cached", "new"]);
+    fs::remove_file(world.path("copy/new")).unwrap();
+
+    world.user(&["config", "core.fileMode", "false"]);
+    fs::set_permissions(world.path("copy/one"), fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(counted("fileMode=false"), 0);
+    world.user(&["config", "core.fileMode", "true"]);
+    assert_eq!(counted("fileMode=true"), 1);
+    fs::set_permissions(world.path("copy/one"), fs::Permissions::from_mode(0o644)).unwrap();
+
+    world.user(&["config", "core.untrackedCache", "true"]);
+    world.user(&["update-index", "--untracked-cache"]);
+    world.write("copy/untracked", "x");
+    assert_eq!(counted("untracked cache"), 0);
+    fs::remove_file(world.path("copy/untracked")).unwrap();
+
+    // As long as before, and at the same time as the index.
+    for text in ["onE", "oNe", "One"] {
+        world.write("copy/one", text);
+        world.user(&["add", "one"]);
+        world.write("copy/one", "xxx");
+        assert_eq!(counted("racy"), 1);
+        world.user(&["reset", "-q", "--hard"]);
+    }
+
+    // Submodules, as far as they are to be looked at.
+    world.git_in(world.path(""), &["init", "-q", "-b", "master", "library"]);
+    world.write("library/f", "1");
+    world.git_in(world.path("library"), &["add", "-A"]);
+    world.git_in(world.path("library"), &["commit", "-q", "-m", "first"]);
+    let library = world.path("library").display().to_string();
+    world.user(&["submodule", "--quiet", "add", &library, "lib"]);
+    world.user(&["commit", "-q", "-m", "submodule"]);
+    assert_eq!(counted("submodule"), 0);
+    world.write("copy/lib/f", "2");
+    assert_eq!(counted("modified submodule"), 1);
+    assert!(world.open().tree_changes(&[]).unwrap().is_some());
+    for ignore in ["dirty", "all"] {
+        world.user(&["config", "submodule.lib.ignore", ignore]);
+        assert_eq!(counted(ignore), 0);
+        // A build in place gets the changed file all the same.
+        assert!(
+            world.open().tree_changes(&[]).unwrap().is_some(),
+            "{ignore}"
+        );
     }
 }

@@ -13,6 +13,7 @@ fn in_place(mut platform: Platform, service: &str, changed: &[&str]) -> Platform
         hasher.file(path.as_bytes(), false, [1; 20]);
     }
     let changes = TreeChanges {
+        left_out: 0,
         digest: hasher.finish(),
         count: changed.len(),
         paths: changed.iter().map(|path| (*path).to_owned()).collect(),

@@ -18,6 +18,10 @@ mod legacy;
 mod mask;
 mod registration;
 
+use std::path::Path;
+
+use git2::{AttrCheckFlags, AttrValue, Repository};
+
 use encoding::{Encoding, Unsupported};
 
 pub(super) use registration::register;
@@ -50,6 +54,29 @@ enum Side {
     Outer,
     /// Between libgit2's own filters and the file.
     Inner,
+}
+
+/// Returns what the file of a blob holds, but for its line ends; none where its attributes ask for nothing.
+pub(super) fn file_of(repository: &Repository, path: &Path, blob: &[u8]) -> Option<Vec<u8>> {
+    let attribute = |name| {
+        let value = repository.get_attr(path, name, AttrCheckFlags::default());
+        value.ok().flatten()
+    };
+    let encoding = match AttrValue::from_string(attribute("working-tree-encoding")) {
+        AttrValue::String(name) => Encoding::of(name),
+        _ => None,
+    };
+    let ident = AttrValue::from_string(attribute("ident")) == AttrValue::True;
+    if !ident && encoding.is_none() {
+        return None;
+    }
+    let conversion = Conversion { ident, encoding };
+    let expanded = match ident {
+        true => ident::expand(blob),
+        false => blob.to_vec(),
+    };
+    let encoded = conversion.encode(&expanded).ok()?;
+    Some(encoded.unwrap_or(expanded))
 }
 
 impl Conversion {

@@ -1,32 +1,51 @@
 //! Files that git was told not to look at, which a build in place reads all the same.
 
-use std::ffi::OsStr;
-use std::fs;
-use std::os::unix::ffi::OsStrExt;
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use git2::{
-    DiffOptions, Index, IndexEntry, IndexEntryExtendedFlag, IndexEntryFlag, IndexTime, Repository,
-    StatusEntry,
-};
+use git2::{DiffOptions, Index, IndexEntry, IndexEntryFlag, IndexTime, Repository};
+
+use super::SUBMODULE;
+use crate::client::git::sparse::{is_marked, is_present};
 
 /// Returns the paths below those given that `git update-index --assume-unchanged` or
 /// `--skip-worktree` hides from git's own comparison, and that differ from the index.
 ///
-/// A file that is to be skipped and is not there was left out of a sparse checkout: it does not count.
-///
 /// # Errors
 ///
 /// A file cannot be read.
-pub fn unwatched_changes(
+pub(super) fn unwatched_changes(
     repository: &Repository,
     index: &Index,
     dir: &Path,
     below: &[String],
 ) -> Result<Vec<Vec<u8>>, git2::Error> {
+    let is_hidden = |entry: &IndexEntry| match is_marked(entry) {
+        true => is_present(entry, dir),
+        false => entry.flags & IndexEntryFlag::VALID.bits() != 0,
+    };
+    compare_unmarked(repository, index, below, is_hidden)
+}
+
+/// Returns the files below those given that a sparse checkout leaves out.
+pub(super) fn left_out(index: &Index, dir: &Path, below: &[String]) -> BTreeSet<Vec<u8>> {
+    let entries = index.iter().filter(|entry| is_below(&entry.path, below));
+    let left_out = entries.filter(|entry| is_marked(entry) && !is_present(entry, dir));
+    // A submodule has no file of its own.
+    let left_out = left_out.filter(|entry| entry.mode != SUBMODULE);
+    left_out.map(|entry| entry.path).collect()
+}
+
+/// Compares entries that git does not look at with their files, and returns the paths that differ.
+pub(in crate::client::git) fn compare_unmarked(
+    repository: &Repository,
+    index: &Index,
+    below: &[String],
+    is_compared: impl Fn(&IndexEntry) -> bool,
+) -> Result<Vec<Vec<u8>>, git2::Error> {
     let hidden: Vec<IndexEntry> = index
         .iter()
-        .filter(|entry| is_below(&entry.path, below) && is_unwatched(entry, dir))
+        .filter(|entry| is_below(&entry.path, below) && is_compared(entry))
         .collect();
     if hidden.is_empty() {
         return Ok(Vec::new());
@@ -49,29 +68,13 @@ pub fn unwatched_changes(
     Ok(paths.collect())
 }
 
-fn is_below(path: &[u8], below: &[String]) -> bool {
+/// Tells whether a path is one of those given, or below one; with none given, all are.
+pub(super) fn is_below(path: &[u8], below: &[String]) -> bool {
     let is_in = |folder: &String| {
         let rest = path.strip_prefix(folder.as_bytes());
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
     };
     below.is_empty() || below.iter().any(is_in)
-}
-
-/// Tells whether a file that is not there was left out of a sparse checkout.
-pub fn is_left_out(index: &Index, absent: &StatusEntry<'_>) -> bool {
-    let path = Path::new(OsStr::from_bytes(absent.path_bytes()));
-    index.get_path(path, 0).as_ref().is_some_and(is_skipped)
-}
-
-fn is_skipped(entry: &IndexEntry) -> bool {
-    entry.flags_extended & IndexEntryExtendedFlag::SKIP_WORKTREE.bits() != 0
-}
-
-fn is_unwatched(entry: &IndexEntry, dir: &Path) -> bool {
-    if is_skipped(entry) {
-        return fs::symlink_metadata(dir.join(OsStr::from_bytes(&entry.path))).is_ok();
-    }
-    entry.flags & IndexEntryFlag::VALID.bits() != 0
 }
 
 /// Returns the entry without its marks, and without the times that would save reading the file: those
