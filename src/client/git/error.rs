@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::unsupported::unsupported;
 use crate::client::retry::Trouble;
 use crate::error::{Diagnostic, Exit};
 use crate::source::{GitScheme, GitUrl};
@@ -224,6 +225,18 @@ impl GitError {
 
     /// Makes the error for something that libgit2 could not do on this machine.
     pub(super) fn local(what: impl Into<String>, cause: git2::Error) -> Self {
+        if let Some((why, hint)) = unsupported(cause.message()) {
+            return Self::new(GitErrorKind::Local, what)
+                .because(why)
+                .with_hint(hint);
+        }
+        if cause.class() == git2::ErrorClass::Filter && cause.message().contains("encoding") {
+            let hint = "change `working-tree-encoding` in `.gitattributes`, or leave it out: xp knows UTF-16 and UTF-32, \
+                        ISO-8859, windows-125x, KOI8-R, IBM866, SHIFT-JIS, CP932, EUC-JP, EUC-KR and GB18030";
+            return Self::new(GitErrorKind::Local, what)
+                .because(cause.message().to_owned())
+                .with_hint(hint);
+        }
         let error = match cause.code() {
             git2::ErrorCode::Owner => Self::new(GitErrorKind::Local, what).with_hint(
                 "the folder belongs to another user; `git config --global --add safe.directory <folder>` trusts it",

@@ -115,8 +115,7 @@ fn failed(source: &WorkingCopy, export: &Export<'_>, cause: git2::Error) -> GitE
         ErrorCode::NotFound if !source.has_commit(export.commit) => {
             GitError::local(what, cause).with_hint("`xp sync` fetches it")
         }
-        ErrorCode::NotFound => GitError::local(what, cause)
-            .with_hint("the working copy lacks objects, as a partial clone does: clone it anew"),
+        ErrorCode::NotFound => source.lacks(what, cause),
         _ => GitError::local(what, cause),
     }
 }

@@ -59,9 +59,10 @@ impl WorkingCopy {
         watch: &Watch<'_>,
     ) -> Result<Vec<LastTouch>, GitError> {
         let failed = |cause: git2::Error| match cause.code() {
-            ErrorCode::NotFound => self.failed("read the whole history", cause).with_hint(
-                "the working copy lacks objects, as a partial clone does: clone it anew",
-            ),
+            ErrorCode::NotFound => {
+                let what = format!("cannot read the whole history in {}", self.dir.display());
+                self.lacks(what, cause)
+            }
             _ => self.failed("read the history", cause),
         };
         let mut walk = Walk::new(&self.repository, requests).map_err(failed)?;

@@ -8,6 +8,7 @@ use super::pkt_line::{Packet, PacketReader, write_delimiter, write_flush, write_
 use super::remote_refs::{Advertisement, InvalidRefs};
 use super::transport::http::HttpRemote;
 use super::transport::stream::Connection;
+use super::unsupported::of_object_format;
 use super::{GitClient, GitError, RemoteRefs};
 use crate::source::{CommitId, GitReference, GitScheme, GitUrl};
 use crate::task::joined;
@@ -218,6 +219,13 @@ async fn read_message(
 fn not_git(url: &GitUrl, invalid: InvalidRefs) -> GitError {
     match invalid {
         InvalidRefs::ServerSaid(message) => said(url, &message),
+        InvalidRefs::OtherObjectFormat => {
+            let (why, hint) = of_object_format();
+            let what = format!("xp cannot read the git repository {url}");
+            GitError::new(GitErrorKind::Protocol, what)
+                .because(why)
+                .with_hint(hint)
+        }
         InvalidRefs::Malformed(_) => GitError::protocol(url, invalid.to_string()),
     }
 }

@@ -48,6 +48,7 @@ mod transport;
 mod tree;
 mod tree_difference;
 mod tree_paths;
+mod unsupported;
 mod wildmatch;
 mod working_copy;
 

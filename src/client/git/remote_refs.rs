@@ -25,6 +25,9 @@ pub(super) enum InvalidRefs {
     /// The server said what is wrong, in its own words.
     #[error("the server says: {0}")]
     ServerSaid(String),
+    /// The repository's objects have other names than SHA-1.
+    #[error("its objects have no SHA-1 names")]
+    OtherObjectFormat,
     /// The answer does not follow the protocol.
     #[error("{0}")]
     Malformed(String),
@@ -185,6 +188,14 @@ impl Advertisement {
                 }
             }
         }
+        let is_other_format = |word: &str| {
+            word.strip_prefix("object-format=")
+                .is_some_and(|format| format != "sha1")
+        };
+        let mut words = lines.iter().flat_map(|line| line.split([' ', '\0']));
+        if words.any(is_other_format) {
+            return Err(InvalidRefs::OtherObjectFormat);
+        }
         match lines.first() {
             Some(&"version 2") => Ok(Self::Version2),
             Some(&"version 1") => Ok(Self::Refs(RemoteRefs::from_advertisement(&lines[1..])?)),
@@ -305,6 +316,24 @@ mod tests {
             Advertisement::read(&empty),
             Ok(Advertisement::Refs(RemoteRefs::default()))
         );
+        for greeting in [
+            vec![
+                "version 2".to_owned(),
+                "object-format=sha256".to_owned(),
+                "0000".to_owned(),
+            ],
+            vec![
+                format!(
+                    "{} HEAD\0multi_ack object-format=sha256 agent=git/2",
+                    "a".repeat(64)
+                ),
+                "0000".to_owned(),
+            ],
+        ] {
+            let lines: Vec<&str> = greeting.iter().map(String::as_str).collect();
+            let read = Advertisement::read(&packets(&lines));
+            assert_eq!(read, Err(InvalidRefs::OtherObjectFormat));
+        }
         assert_eq!(
             Advertisement::read(&packets(&["ERR access denied\n"])),
             Err(InvalidRefs::ServerSaid("access denied".to_owned()))

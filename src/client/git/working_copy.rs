@@ -5,9 +5,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use git2::{Direction, ErrorCode, Oid, Repository};
+use git2::{Direction, ErrorClass, ErrorCode, Oid, Repository};
 
 use super::error::GitErrorKind;
+use super::unsupported::unsupported;
 use super::{GitClient, GitError};
 use crate::source::{CommitId, GitScheme, GitUrl};
 
@@ -70,6 +71,10 @@ impl WorkingCopy {
                 "it belongs to another user; `git config --global --add safe.directory {}` trusts it",
                 dir.display()
             )),
+            _ if unsupported(cause.message()).is_some() => {
+                let what = format!("xp cannot read the git repository {}", dir.display());
+                GitError::local(what, cause)
+            }
             code => {
                 let broken = match code {
                     // What libgit2 says of it names paths and no reason.
@@ -233,7 +238,40 @@ impl WorkingCopy {
     }
 
     pub(super) fn failed(&self, what: &str, cause: git2::Error) -> GitError {
-        GitError::local(format!("cannot {what} in {}", self.dir.display()), cause)
+        let what = format!("cannot {what} in {}", self.dir.display());
+        match cause.code() {
+            ErrorCode::NotFound if cause.class() == ErrorClass::Odb => self.lacks(what, cause),
+            _ => GitError::local(what, cause),
+        }
+    }
+
+    /// Makes the error for an object that is not in the object store.
+    pub(super) fn lacks(&self, what: String, cause: git2::Error) -> GitError {
+        let dir = self.dir.display();
+        if self.is_partial_clone() {
+            return GitError::new(GitErrorKind::Local, what)
+                .because("it is a partial clone, made with `--filter`, and xp does not fetch what that left out")
+                .with_hint(format!("`git -C {dir} fetch --refetch --no-filter` fetches the rest"));
+        }
+        let hint = format!("`git -C {dir} fsck` lists what is missing; a new clone has all of it");
+        GitError::local(what, cause).with_hint(hint)
+    }
+
+    /// Tells whether objects were left out that git would fetch when it needs them.
+    fn is_partial_clone(&self) -> bool {
+        let config = self.repository.config();
+        let config = config.and_then(|mut config| config.snapshot());
+        let Ok(config) = config else { return false };
+        let Ok(mut entries) = config.entries(Some(r"^remote\..*\.promisor$")) else {
+            return false;
+        };
+        while let Some(Ok(entry)) = entries.next() {
+            let value = entry.value().unwrap_or_default();
+            if git2::Config::parse_bool(value).unwrap_or(false) {
+                return true;
+            }
+        }
+        false
     }
 }
 
