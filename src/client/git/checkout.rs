@@ -13,7 +13,7 @@ use walkdir::WalkDir;
 use super::lfs::{self, Files};
 use super::progress::Watch;
 use super::working_copy::oid;
-use super::{GitClient, GitError};
+use super::{GitClient, GitError, quoted_patterns};
 use crate::source::{CommitId, GitUrl};
 
 /// What is checked out, and where.
@@ -85,6 +85,7 @@ pub(super) fn check_out(
     // for every file, whatever the order of writing, and whether their own file is written or not.
     let mut index = repository.index()?;
     index.read_tree(&repository.find_commit(oid(checkout.commit)?)?.tree()?)?;
+    quoted_patterns::check(&repository, &index, checkout.paths)?;
     let large = lfs::pointers(&repository, &index, checkout.paths)?;
     write_files(&repository, &mut index, checkout.paths, watch)?;
     skip_others(&mut index, checkout.paths)?;

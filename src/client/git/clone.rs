@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use git2::build::CheckoutBuilder;
-use git2::{ErrorCode, Repository, RepositoryInitOptions};
+use git2::{ErrorCode, Index, Repository, RepositoryInitOptions};
 
 use super::error::GitErrorKind;
 use super::fetch::{Depth, Fetch, Tags, copy_commit, fetch};
 use super::progress::Watch;
 use super::working_copy::oid;
-use super::{GitClient, GitError, WorkingCopy};
+use super::{GitClient, GitError, WorkingCopy, quoted_patterns};
 use crate::source::{GitScheme, GitUrl, ResolvedReference};
 
 /// What to clone, and where.
@@ -62,6 +62,12 @@ pub fn clone(
     if !working_copy.has_commit(request.checkout.commit) {
         working_copy.fetch_commit(client, request.url, request.checkout, watch)?;
     }
+    let mut index = Index::new().map_err(failed)?;
+    oid(request.checkout.commit)
+        .and_then(|id| working_copy.repository.find_commit(id)?.tree())
+        .and_then(|tree| index.read_tree(&tree))
+        .map_err(failed)?;
+    quoted_patterns::check(&working_copy.repository, &index, &[])?;
     check_out(
         &working_copy.repository,
         request,

@@ -35,6 +35,7 @@ mod partial_move;
 mod path_trie;
 mod pkt_line;
 mod progress;
+mod quoted_patterns;
 mod ref_names;
 mod remote_refs;
 mod revision;

@@ -26,6 +26,7 @@ mod faults_base;
 mod faults_engine;
 mod first_hour;
 mod foreign_images;
+mod git_attributes;
 mod git_export;
 mod git_lfs;
 mod git_logins;
@@ -107,6 +108,7 @@ pub fn all() -> Vec<Case> {
         faults_engine::CASES,
         first_hour::CASES,
         foreign_images::CASES,
+        git_attributes::CASES,
         git_export::CASES,
         git_lfs::CASES,
         git_logins::CASES,
