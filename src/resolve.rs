@@ -328,7 +328,7 @@ async fn resolve_remote(
                 is_empty,
             };
         }
-        let near = near_matches(&reference.to_string(), all.names());
+        let near = suggestions(&reference, &all);
         ResolveError::NoSuchReference {
             services,
             url: url.clone(),
@@ -403,9 +403,77 @@ fn stands_for(refs: &RemoteRefs, reference: &GitReference) -> Option<ResolvedRef
     }
 }
 
+/// Returns names that may be meant, each written so that it stands for nothing else.
+///
+/// Where the kind was asked for, as in `tags/v1`, only that kind counts: a branch of the same name is
+/// another commit.
+fn suggestions(asked: &GitReference, refs: &RemoteRefs) -> Vec<String> {
+    let text = asked.to_string();
+    let short = text.strip_prefix("refs/").unwrap_or(&text);
+    let kinds: &[&str] = match short.split_once('/') {
+        Some(("heads", _)) => &["refs/heads/"],
+        Some(("tags", _)) => &["refs/tags/"],
+        _ => &["refs/heads/", "refs/tags/"],
+    };
+    let is_of_kind = |name: &&str| kinds.iter().any(|kind| name.starts_with(kind));
+    let near = near_matches(&text, refs.names().filter(is_of_kind));
+    let renamed = renamed_default(short, refs);
+    let mut found: Vec<String> = renamed.into_iter().collect();
+    for name in near {
+        let full = kinds.iter().map(|kind| format!("{kind}{name}"));
+        let full = full.filter(|full| refs.commit(full).is_some());
+        for full in full {
+            let written = unambiguous(&full, refs);
+            if !found.contains(&written) {
+                found.push(written);
+            }
+        }
+    }
+    found.truncate(NEAR_MATCHES);
+    found
+}
+
+/// The names that default branches mostly have.
+const USUAL_DEFAULTS: [&str; 4] = ["main", "master", "trunk", "develop"];
+
+/// Returns the default branch, where what was asked for is likely to be its former name.
+fn renamed_default(asked: &str, refs: &RemoteRefs) -> Option<String> {
+    let asked = ["origin/", "heads/", "remotes/origin/"]
+        .iter()
+        .find_map(|prefix| asked.strip_prefix(prefix))
+        .unwrap_or(asked);
+    let head = refs.head()?;
+    let is_former = USUAL_DEFAULTS.contains(&asked) && refs.commit(head).is_some();
+    is_former.then(|| unambiguous(head, refs))
+}
+
+/// Returns the shortest name that stands for a reference.
+fn unambiguous(full: &str, refs: &RemoteRefs) -> String {
+    let without_refs = full.strip_prefix("refs/").unwrap_or(full);
+    let short = without_refs
+        .split_once('/')
+        .map_or(without_refs, |(_, short)| short);
+    let stands_for_it = |name: &&str| {
+        let reference: Option<GitReference> = name.parse().ok();
+        let found = reference.and_then(|reference| stands_for(refs, &reference));
+        found.is_some_and(|found| found.name.as_deref() == Some(full))
+    };
+    let name = [short, without_refs].into_iter().find(stands_for_it);
+    name.unwrap_or(full).to_owned()
+}
+
 /// Returns the names most like what was asked for: the same in another case or folder first.
 fn near_matches<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let wanted = ["origin/", "refs/heads/", "refs/tags/"]
+    let prefixes = [
+        "origin/",
+        "refs/heads/",
+        "refs/tags/",
+        "heads/",
+        "tags/",
+        "refs/remotes/origin/",
+        "remotes/origin/",
+    ];
+    let wanted = prefixes
         .iter()
         .find_map(|prefix| wanted.strip_prefix(prefix))
         .unwrap_or(wanted)

@@ -16,16 +16,17 @@ pub enum GitReference {
     Commit(CommitId),
     /// A full name that starts with `refs/`.
     Full(RefName),
-    /// A branch or a tag by its short name, with `origin/` before it or without.
+    /// A short name: of a branch, with `origin/` before it or without, of a tag, or what follows `refs/`.
     Named(RefName),
 }
 
 impl GitReference {
     /// Returns the full reference names that may be meant, the preferred one first.
     ///
-    /// A branch is preferred to a tag of the same name, as the branch is what moves and what the
-    /// tool is about. `origin/x` means the branch `x`; a branch that is really called `origin/x`
-    /// is taken where there is no `x`.
+    /// The rules are those of gitrevisions(7), but that a branch is preferred to a tag of the same name,
+    /// as the branch is what moves and what the tool is about. So `tags/v1` is the tag, and `pull/7/head`
+    /// is `refs/pull/7/head`. `origin/x` means the branch `x`, as does `remotes/origin/x`, by which a clone
+    /// knows it; a branch that is really called `origin/x` is taken where there is no `x`.
     pub fn candidates(&self) -> Vec<String> {
         match self {
             Self::DefaultBranch => vec!["HEAD".to_owned()],
@@ -33,8 +34,14 @@ impl GitReference {
             Self::Full(name) => vec![name.to_string()],
             Self::Named(name) => {
                 let mut candidates = Vec::new();
-                if let Some(branch) = name.as_str().strip_prefix("origin/") {
+                let of_clone = ["origin/", "remotes/origin/"];
+                let branch = of_clone
+                    .iter()
+                    .find_map(|it| name.as_str().strip_prefix(it));
+                if let Some(branch) = branch {
                     candidates.push(format!("refs/heads/{branch}"));
+                } else if name.as_str().contains('/') {
+                    candidates.push(format!("refs/{name}"));
                 }
                 candidates.push(format!("refs/heads/{name}"));
                 candidates.push(format!("refs/tags/{name}"));
@@ -177,6 +184,17 @@ mod tests {
             ]
         );
         assert_eq!(candidates("v1.0"), ["refs/heads/v1.0", "refs/tags/v1.0"]);
+        for (short, full) in [
+            ("tags/v1", "refs/tags/v1"),
+            ("heads/v1", "refs/heads/v1"),
+            ("pull/7/head", "refs/pull/7/head"),
+            ("feature/x", "refs/feature/x"),
+            ("remotes/origin/x", "refs/heads/x"),
+        ] {
+            let short_name = |prefix: &str| format!("refs/{prefix}/{short}");
+            let expected = [full.to_owned(), short_name("heads"), short_name("tags")];
+            assert_eq!(candidates(short), expected);
+        }
         assert_eq!(candidates("refs/pull/1/head"), ["refs/pull/1/head"]);
         assert_eq!(candidates("HEAD"), ["HEAD"]);
         assert!(candidates(&"a".repeat(40)).is_empty());

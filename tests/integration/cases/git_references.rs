@@ -8,6 +8,7 @@ use crate::world::GitServerKind;
 pub const CASES: &[Case] = cases![
     every_kind_of_reference_is_built,
     a_reference_that_does_not_exist_is_an_error_with_near_matches,
+    a_hint_never_leads_to_another_commit,
     an_empty_repository_is_an_error,
     a_branch_is_taken_where_it_exists,
     tags_of_images_follow_the_branch,
@@ -29,6 +30,7 @@ fn every_kind_of_reference_is_built(t: &Context) {
     let branch_v1 = remote.commit(&[("file", "4\n")], "A branch that is called like a tag");
     remote.switch("master");
     remote.tag("v1");
+    let rewritten_tag = remote.head();
     remote.branch("fix/ü-#1");
     let unicode = remote.commit(&[("file", "u\n")], "Unicode");
     remote.switch("master");
@@ -61,6 +63,10 @@ fn every_kind_of_reference_is_built(t: &Context) {
         ("full-branch", Some("refs/heads/master"), &rewritten),
         ("full-tag", Some("refs/tags/annotated"), &annotated),
         ("branch-or-tag", Some("v1"), &branch_v1),
+        ("tags", Some("tags/v1"), &rewritten_tag),
+        ("heads", Some("heads/v1"), &branch_v1),
+        ("remotes", Some("remotes/origin/v1"), &branch_v1),
+        ("short-request", Some("merge-requests/1/head"), &request),
         ("request", Some("refs/merge-requests/1/head"), &request),
         ("sha", Some(old.as_str()), &old),
         ("request-sha", Some(request.as_str()), &request),
@@ -178,6 +184,37 @@ fn a_reference_that_does_not_exist_is_an_error_with_near_matches(t: &Context) {
             .stderr_contains(&format!("does not give out the commit {unknown}"))
             .does_not_contain("object not found");
         assert!(!t.exists("src/zbackend"));
+    }
+}
+
+fn a_hint_never_leads_to_another_commit(t: &Context) {
+    let remote = t.git_repo("zbackend");
+    remote.commit(&[], "First");
+    remote.tag("v1");
+    remote.commit(&[("two", "2\n")], "Second");
+    remote.branch("v1");
+    remote.branch("main");
+    remote.server_git(&["symbolic-ref", "HEAD", "refs/heads/main"]);
+    remote.delete_branch("master");
+    for (reference, hint) in [
+        ("tags/v2", "did you mean `tags/v1` instead of `tags/v2`?"),
+        (
+            "refs/tags/v2",
+            "did you mean `tags/v1` instead of `refs/tags/v2`?",
+        ),
+        ("heads/v2", "did you mean `v1` instead of `heads/v2`?"),
+        ("v2", "did you mean `v1` or `tags/v1` instead of `v2`?"),
+        ("master", "did you mean `main` instead of `master`?"),
+        (
+            "origin/master",
+            "did you mean `main` instead of `origin/master`?",
+        ),
+        ("pull/7/head", "`git ls-remote` lists what there is"),
+    ] {
+        for url in [remote.url_http(), remote.url_file()] {
+            t.platform(&[Service::new("zbackend", &url).reference(reference)]);
+            t.xp(["sync"]).failure(3).stderr_contains(hint);
+        }
     }
 }
 
