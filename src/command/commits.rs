@@ -162,6 +162,7 @@ pub async fn narrow(
             dir: session.manifest.folder.join(&service.dir),
             tip: tip.clone(),
             paths: service.git.paths(),
+            submodules: service.git.submodules,
             may_be_missing,
         };
         parts.push(part(&source.tip, false));

@@ -8,6 +8,7 @@
 //! remote: where its services have several working copies, one of them is asked.
 
 mod cache;
+mod modules;
 mod paths;
 mod remote;
 
@@ -31,6 +32,7 @@ use crate::source::{CommitId, GitUrl, ResolvedReference};
 use crate::task::joined;
 use crate::words::many;
 use cache::{Cache, Known};
+use modules::MODULES;
 use remote::{Looked, Remote};
 
 /// How many remotes at once.
@@ -49,8 +51,18 @@ pub struct Part {
     pub tip: ResolvedReference,
     /// `git.path`, then `git.include`.
     pub paths: Vec<String>,
+    /// Whether submodules are a part of it: `.gitmodules` then says where they come from.
+    pub submodules: bool,
     /// Whether the paths may be missing there, which then is no mistake.
     pub may_be_missing: bool,
+}
+
+impl Part {
+    /// Returns what an answer is known by.
+    fn key(&self) -> Vec<String> {
+        let modules = self.submodules.then(|| MODULES.to_owned());
+        self.paths.iter().cloned().chain(modules).collect()
+    }
 }
 
 /// The commits that were found, by service and tip, and what is wrong with the manifest's paths.
@@ -141,7 +153,7 @@ pub async fn last_touched(search: &Search<'_>, parts: Vec<Part>) -> Result<Found
     let (mut found, mut remotes) = (Found::default(), BTreeMap::<String, Vec<Part>>::new());
     for part in parts {
         let known = known.get(&part.tip.commit);
-        match known.and_then(|known| known.get(&part.paths)) {
+        match known.and_then(|known| known.get(&part.key())) {
             Some(commit) => found.add(part, *commit),
             None => remotes
                 .entry(remote_key(&part.remote))
@@ -165,7 +177,7 @@ pub async fn last_touched(search: &Search<'_>, parts: Vec<Part>) -> Result<Found
         for (part, commit) in looked.found {
             new.insert(part.tip.commit);
             let known = known.entry(part.tip.commit).or_default();
-            known.insert(part.paths.clone(), commit);
+            known.insert(part.key(), commit);
             found.add(part, commit);
         }
         found.wrong.extend(looked.wrong);

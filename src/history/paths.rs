@@ -18,7 +18,10 @@ pub(super) fn wrong_paths(
             Some(PathKind::Folder) => {}
             Some(_) if !is_service => {}
             Some(kind) => wrong.push(no_folder(part, path, kind)),
-            None => wrong.push(missing(copy, part, path, is_one_of_many, watch)?),
+            None => wrong.push(match copy.submodule_above(part.tip.commit, path) {
+                Some(submodule) => in_submodule(part, path, &submodule),
+                None => missing(copy, part, path, is_one_of_many, watch)?,
+            }),
         }
     }
     Ok(wrong)
@@ -61,6 +64,22 @@ fn missing(
         help,
         path: path.to_owned(),
     })
+}
+
+fn in_submodule(part: &Part, path: &str, submodule: &str) -> WrongPath {
+    let service = &part.service;
+    let rest = path.strip_prefix(submodule).unwrap_or(path);
+    let rest = rest.trim_start_matches('/');
+    WrongPath {
+        message: format!(
+            "service `{service}`: `{path}` is inside the submodule `{submodule}`, whose files are in another repository"
+        ),
+        near: Vec::new(),
+        help: Some(format!(
+            "give the service the submodule's own repository as its `git.remote`, and `{rest}` as its path there"
+        )),
+        path: path.to_owned(),
+    }
 }
 
 fn no_folder(part: &Part, path: &str, kind: PathKind) -> WrongPath {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use super::modules::with_modules;
 use super::{HistoryError, Part, paths};
 use crate::client::git::{GitError, LastTouch, Opened, PathsAt, Watch, WorkingCopy};
 use crate::execute::sync::{SyncError, SyncRequest};
@@ -140,7 +141,7 @@ impl Remote {
             }
         }
         for (part, touch) in parts.into_iter().zip(copy.last_touched(&requests, watch)?) {
-            match touch {
+            match with_modules(copy, part, touch, watch)? {
                 LastTouch::Commit(commit) => looked.found.push((part.clone(), commit)),
                 // What is there was put there by some commit.
                 LastTouch::Never | LastTouch::BeyondHistory => looked.beyond_history = true,

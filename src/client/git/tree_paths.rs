@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use git2::{ErrorCode, ObjectType, Tree};
+use git2::{ErrorCode, ObjectType, Tree, TreeWalkMode, TreeWalkResult};
 
 use super::working_copy::oid;
 use super::{GitError, WorkingCopy};
@@ -22,6 +22,50 @@ pub enum PathKind {
 }
 
 impl WorkingCopy {
+    /// Returns what a file of a commit holds; none where there is no file.
+    ///
+    /// # Errors
+    ///
+    /// The commit or the file is not in the object store.
+    pub fn file_of(&self, commit: CommitId, path: &str) -> Result<Option<Vec<u8>>, GitError> {
+        let failed = |cause| self.failed(&format!("read {path} of {commit}"), cause);
+        let tree = self.tree_of(commit).map_err(failed)?;
+        match tree.get_path(Path::new(path)) {
+            Ok(entry) if entry.kind() == Some(ObjectType::Blob) => {
+                let blob = self.repository.find_blob(entry.id()).map_err(failed)?;
+                Ok(Some(blob.content().to_vec()))
+            }
+            Ok(_) => Ok(None),
+            Err(cause) if cause.code() == ErrorCode::NotFound => Ok(None),
+            Err(cause) => Err(failed(cause)),
+        }
+    }
+
+    /// Returns the first parent of a commit.
+    ///
+    /// # Errors
+    ///
+    /// The commit is not in the object store.
+    pub fn first_parent(&self, commit: CommitId) -> Result<Option<CommitId>, GitError> {
+        let found = oid(commit).and_then(|id| self.repository.find_commit(id));
+        let found = found.map_err(|cause| self.failed(&format!("find commit {commit}"), cause))?;
+        // A shallow clone has no more.
+        let parent = found.parent_ids().next();
+        let parent = parent.filter(|id| self.repository.find_commit(*id).is_ok());
+        Ok(parent.map(Into::into))
+    }
+
+    /// Returns the folder of a path, or the path itself, that is a submodule.
+    pub fn submodule_above(&self, commit: CommitId, path: &str) -> Option<String> {
+        let root = self.tree_of(commit).ok()?;
+        let is_submodule = |path: &&Path| {
+            let entry = root.get_path(path);
+            entry.is_ok_and(|entry| entry.kind() == Some(ObjectType::Commit))
+        };
+        let above = Path::new(path).ancestors().find(is_submodule)?;
+        Some(above.display().to_string())
+    }
+
     /// Returns what a commit has at a path; none where there is nothing.
     ///
     /// # Errors
@@ -32,6 +76,8 @@ impl WorkingCopy {
             .tree_of(commit)
             .and_then(|tree| match tree.get_path(Path::new(path)) {
                 Err(cause) if cause.code() == ErrorCode::NotFound => Ok(None),
+                // Below a submodule or a file, there is no folder to look into.
+                Err(_) if self.submodule_above(commit, path).is_some() => Ok(None),
                 entry => entry.map(Some),
             });
         let entry = entry.map_err(|cause| self.failed(&format!("look into {commit}"), cause))?;
@@ -41,6 +87,34 @@ impl WorkingCopy {
             _ if entry.filemode() & 0o170_000 == 0o120_000 => PathKind::Link,
             _ => PathKind::File,
         }))
+    }
+
+    /// Tells whether a commit has submodules at these paths or below them.
+    ///
+    /// # Errors
+    ///
+    /// The commit or a folder is not in the object store.
+    pub fn has_submodules(&self, commit: CommitId, paths: &[String]) -> Result<bool, GitError> {
+        let failed = |cause| self.failed(&format!("look into {commit}"), cause);
+        let root = self.tree_of(commit).map_err(failed)?;
+        for path in paths {
+            let entry = match root.get_path(Path::new(path)) {
+                Err(cause) if cause.code() == ErrorCode::NotFound => continue,
+                entry => entry.map_err(failed)?,
+            };
+            let is_found = match entry.kind() {
+                Some(ObjectType::Commit) => true,
+                Some(ObjectType::Tree) => {
+                    let tree = self.repository.find_tree(entry.id()).map_err(failed)?;
+                    has_submodule(&tree).map_err(failed)?
+                }
+                _ => false,
+            };
+            if is_found {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Returns the folders of a commit that stand where a missing one was looked for: in the
@@ -72,6 +146,21 @@ impl WorkingCopy {
 
     fn tree_of(&self, commit: CommitId) -> Result<Tree<'_>, git2::Error> {
         self.repository.find_commit(oid(commit)?)?.tree()
+    }
+}
+
+fn has_submodule(tree: &Tree<'_>) -> Result<bool, git2::Error> {
+    let mut is_found = false;
+    let walked = tree.walk(TreeWalkMode::PreOrder, |_, entry| {
+        is_found |= entry.kind() == Some(ObjectType::Commit);
+        match is_found {
+            true => TreeWalkResult::Abort,
+            false => TreeWalkResult::Ok,
+        }
+    });
+    match walked {
+        Err(_) if is_found => Ok(true),
+        walked => walked.map(|()| is_found),
     }
 }
 

@@ -3,9 +3,7 @@
 use super::at_work::AtWork;
 use super::objects::{Tracking, fetch_missing, fetch_whole_history};
 use super::{Reason, SyncError, SyncOutcome, SyncRequest};
-use crate::client::git::{
-    GitClient, GitError, Head, LastTouch, Move, NotMoved, Opened, PathsAt, Watch, WorkingCopy,
-};
+use crate::client::git::{GitClient, GitError, Head, Move, NotMoved, Opened, Watch, WorkingCopy};
 use crate::manifest::ServiceName;
 use crate::source::{CommitId, ResolvedReference};
 
@@ -75,9 +73,7 @@ pub fn check_out_locked(
     let outcome = check_out(&working_copy, &tracking, &target, watch)?;
     Ok(match outcome {
         SyncOutcome::LeftAlone(_) => outcome,
-        _ if !has_files_of(&working_copy, to, own, watch)? => {
-            SyncOutcome::LeftAlone(apart(own, newest))
-        }
+        _ if !has_files_of(&working_copy, to, own) => SyncOutcome::LeftAlone(apart(own, newest)),
         _ if is_new => SyncOutcome::Cloned,
         _ => outcome,
     })
@@ -102,21 +98,12 @@ fn newest<'l>(
 
 /// Tells whether the files of a service are those of its locked commit in another one that has it in its
 /// history.
-fn has_files_of(
-    working_copy: &WorkingCopy,
-    checked_out: CommitId,
-    own: &LockedCommit,
-    watch: &Watch<'_>,
-) -> Result<bool, GitError> {
+fn has_files_of(working_copy: &WorkingCopy, checked_out: CommitId, own: &LockedCommit) -> bool {
     if checked_out == own.commit || own.paths.is_empty() {
-        return Ok(checked_out == own.commit);
+        return checked_out == own.commit;
     }
-    let paths = PathsAt {
-        tip: checked_out,
-        paths: own.paths.clone(),
-    };
-    let touched = working_copy.last_touched(&[paths], watch)?;
-    Ok(touched == [LastTouch::Commit(own.commit)])
+    let mut paths = own.paths.iter();
+    paths.all(|path| !working_copy.differs_at(path, own.commit, checked_out))
 }
 
 fn apart(one: &LockedCommit, other: &LockedCommit) -> Reason {

@@ -186,11 +186,36 @@ fn submodules_of_a_path_alone(t: &Context) {
         t.engine().run(&image(t, &moved), ["cat", "/files/lib/x"]),
         "2"
     );
+    // A URL that is corrected later counts, and that of another submodule does not.
+    let set_url = |name: &str, url: &str| {
+        let key = format!("submodule.{name}.url");
+        remote.git(&["config", "--file", ".gitmodules", &key, url]);
+        remote.commit(&[], "Set a URL")
+    };
+    set_url("svc/lib", "file:///gone/lib.git");
+    remote.commit(&[("svc/file", "1\n")], "Build with the wrong one");
+    fs::remove_dir_all(t.dir().join(".xp/modules")).expect("what was fetched");
+    t.xp(["build"]).failure(3);
+    let corrected = set_url("svc/lib", &lib.url_http());
+    set_url("elsewhere", "file:///gone/other.git");
+    t.xp(["build"]).success();
+    assert_eq!(
+        t.engine()
+            .run(&image(t, &corrected), ["cat", "/files/lib/x"]),
+        "2"
+    );
     // A submodule is no folder of the repository.
     t.platform(&[service(&remote.url_http()).git("path: svc/lib")]);
     t.xp(["plan"])
         .failure(2)
         .stderr_contains("`svc/lib` is a submodule");
+    t.platform(&[service(&remote.url_http()).git("path: svc/lib/deep")]);
+    t.xp(["plan"])
+        .failure(2)
+        .stderr_contains("`svc/lib/deep` is inside the submodule `svc/lib`")
+        .stderr_contains(
+            "give the service the submodule's own repository as its `git.remote`, and `deep`",
+        );
 }
 
 fn what_leads_elsewhere_is_refused(t: &Context) {
