@@ -113,7 +113,11 @@ fn environments(manifest: &Manifest) -> Vec<Candidate> {
 fn builders(manifest: &Manifest) -> Vec<Candidate> {
     let folder = manifest.folder.join(&manifest.builders.dir);
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let builders = entries.filter(|entry| entry.path().join("Dockerfile").is_file());
+    let is_builder = |entry: &fs::DirEntry| {
+        let mut names = ["Dockerfile", "dockerfile"].into_iter();
+        names.any(|name| entry.path().join(name).is_file())
+    };
+    let builders = entries.filter(is_builder);
     let names = builders.filter_map(|entry| entry.file_name().into_string().ok());
     let names: BTreeSet<String> = names.collect();
     let candidate = |name: String| Candidate {

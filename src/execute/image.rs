@@ -15,7 +15,7 @@ use super::secrets;
 use super::state::UnitState;
 use super::stop::{StepError, Stop};
 use super::{Context, again};
-use crate::client::engine::{BuildWatcher, ImageBuild};
+use crate::client::engine::{BuildWatcher, ImageBuild, dockerfile_in};
 use crate::client::retry::Trouble;
 use crate::event::{Event, Phase, Unit};
 use crate::plan::ImageStep;
@@ -41,7 +41,8 @@ pub async fn build(
     if let Some(time) = step.commit_time.or(state.commit_time) {
         labels.insert(LABEL_CREATED.to_owned(), rfc3339(time));
     }
-    let dockerfile = dockerfile(&step.dockerfile);
+    let file = dockerfile_in(&step.context, &step.dockerfile);
+    let dockerfile = dockerfile(&file);
     let registries = registries(&dockerfile, &step.args);
     let mut credentials = HashMap::new();
     for registry in &registries {

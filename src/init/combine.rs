@@ -144,7 +144,17 @@ impl<'f> Found<'f> {
                 path,
             } => (self.place_at(remote, reference.clone()), path.clone()),
         };
-        let written = build.dockerfile.as_deref().unwrap_or("Dockerfile");
+        let local = self.places[place].local;
+        let has = |name: &str| {
+            let path = path::join(&context, name);
+            path.is_some_and(|path| local.is_some_and(|local| local.holds(&path)))
+        };
+        // As `docker build` chooses where none is named.
+        let usual = match !has("Dockerfile") && has("dockerfile") {
+            true => "dockerfile",
+            false => "Dockerfile",
+        };
+        let written = build.dockerfile.as_deref().unwrap_or(usual);
         let Some(file) = path::join(&context, written) else {
             let why = format!("its Dockerfile, {written}, is not in the same git repository");
             return self.leave_out(true, name, why);

@@ -237,7 +237,8 @@ fn scripts(
     };
     let missing: Vec<&String> = needs.copied.iter().filter(is_missing).collect();
     let builder = format!("builders/{}", service.name);
-    let is_there = matches!(read(&format!("{builder}/Dockerfile")), Ok(Some(_)));
+    let has = |name: &str| matches!(read(&format!("{builder}/{name}")), Ok(Some(_)));
+    let is_there = has("Dockerfile") || has("dockerfile");
     if missing.is_empty() && !is_there {
         return;
     }

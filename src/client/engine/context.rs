@@ -67,6 +67,16 @@ pub enum ContextError {
     },
 }
 
+/// Returns the Dockerfile of a context: where the usual one is missing, `dockerfile` is taken, as by `docker build`.
+pub fn dockerfile_in(folder: &Path, dockerfile: &Path) -> PathBuf {
+    let lower = folder.join("dockerfile");
+    let is_usual = dockerfile == folder.join("Dockerfile");
+    match is_usual && fs::symlink_metadata(dockerfile).is_err() && lower.is_file() {
+        true => lower,
+        false => dockerfile.to_owned(),
+    }
+}
+
 impl Context {
     /// Opens a context: checks that it and its Dockerfile exist, and reads the `.dockerignore`,
     /// the one named after the Dockerfile where there is one.
@@ -78,6 +88,7 @@ impl Context {
     ///
     /// See [`ContextError`].
     pub fn open(root: &Path, folder: &Path, dockerfile: &Path) -> Result<Self, ContextError> {
+        let dockerfile = &dockerfile_in(folder, dockerfile);
         if !folder.is_dir() {
             return Err(ContextError::NoFolder(folder.to_owned()));
         }

@@ -41,7 +41,7 @@ pub use archive::{ENGINE_SOCKET, nonce};
 pub use build::{BuildWatcher, ImageBuild};
 pub use container::{BuilderContainer, CreatedContainer};
 pub use container_spec::{Bind, ContainerSpec, HOME, Source};
-pub use context::ContextError;
+pub use context::{ContextError, dockerfile_in};
 pub use describe::EngineDescription;
 pub use docker_context::{DockerContext, DockerContextError, current as docker_context};
 pub use error::EngineError;

@@ -107,6 +107,7 @@ impl<'f> Found<'f> {
         let all: Vec<&String> = files
             .iter()
             .filter(|file| dockerfile::is_dockerfile(file) && path::join(".", file).is_some())
+            .filter(|file| !is_shadowed(local, file))
             .filter(|file| !is_of_a_builder(place, file))
             .collect();
         let (mut taken, beside): (Vec<&String>, Vec<&String>) =
@@ -242,4 +243,12 @@ fn some(files: &[&String]) -> String {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),
     }
+}
+/// Tells whether a `dockerfile` stands beside a `Dockerfile`, which `docker build` then prefers.
+fn is_shadowed(local: &Repository, file: &str) -> bool {
+    let Some(folder) = file.strip_suffix("dockerfile") else {
+        return false;
+    };
+    let is_whole_name = folder.is_empty() || folder.ends_with('/');
+    is_whole_name && local.holds(&format!("{folder}Dockerfile"))
 }

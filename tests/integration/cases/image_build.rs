@@ -16,6 +16,7 @@ pub const CASES: &[Case] = cases![
     file_context_target_and_arguments_are_used,
     dockerfile_outside_the_context,
     only_the_commit_reaches_the_image,
+    a_lower_case_dockerfile_is_taken,
     missing_dockerfile_is_said,
     nothing_of_this_machine_reaches_the_image_by_a_link,
     failing_instruction_is_a_failure,
@@ -246,6 +247,26 @@ fn only_the_commit_reaches_the_image(t: &Context) {
     );
     assert_eq!(t.read("src/app/source"), "edited");
     assert_eq!(t.read("src/app/.env"), "a secret");
+}
+
+fn a_lower_case_dockerfile_is_taken(t: &Context) {
+    let app = App::new(t, &[], "");
+    app.repository.git(&["mv", "Dockerfile", "dockerfile"]);
+    app.repository.commit(
+        &[("dockerfile.dockerignore", "ignored\n"), ("ignored", "1\n")],
+        "As docker build takes it, too",
+    );
+    for builder in BUILDERS {
+        build(builder, &app);
+        let files = t.engine().run(&app.image_of_head(), ["ls", "/src"]);
+        assert_eq!(files, "dockerfile\ndockerfile.dockerignore", "{builder}");
+    }
+    // Beside a `Dockerfile` it is a file like others.
+    let usual = format!("FROM {}\nCOPY . /usual\n", t.engine().busybox());
+    app.repository.commit(&[("Dockerfile", &usual)], "Both");
+    build("BuildKit", &app);
+    t.engine()
+        .run(&app.image_of_head(), ["ls", "/usual/dockerfile"]);
 }
 
 fn missing_dockerfile_is_said(t: &Context) {
