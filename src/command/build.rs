@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::failure::manifest_failure;
 use super::many;
 use super::session::Session;
 use super::stages::{self, Planned};
@@ -14,6 +15,7 @@ use crate::client::registry::RegistryClient;
 use crate::error::Failure;
 use crate::event::Event;
 use crate::execute::lock;
+use crate::execute::secrets;
 use crate::execute::session::remove_leftovers;
 use crate::execute::{self, LABEL_FOLDER};
 use crate::image::ImageRepository;
@@ -56,6 +58,11 @@ pub async fn carry_out(
         registry.allow_insecure(&facts.insecure_registries);
         // The lock is held: whatever container of this folder is left belongs to a run that was killed.
         let context = stages::context(session, engine, facts, registry, git, jobs, fail_fast);
+        let missing = secrets::missing(&context, &plan);
+        if !missing.is_empty() {
+            let error = session.manifest.missing_inputs(missing);
+            return Err(manifest_failure(session, &error));
+        }
         let may_push = may_push(session, &context.registry, plan.built_for());
         let removed = async {
             let folder = context.reach().await?.shown(session.layout.root());

@@ -18,7 +18,7 @@ mod refused;
 mod remote;
 pub mod rollout;
 mod scheduler;
-mod secrets;
+pub mod secrets;
 pub mod session;
 mod source;
 mod state;

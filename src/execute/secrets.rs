@@ -11,10 +11,11 @@ use super::Context;
 use super::stop::StepError;
 use crate::client::engine::SecretValue;
 use crate::event::{Event, Unit};
-use crate::manifest::{SecretSource, may_be_secret};
-use crate::plan::{ImageStep, Step};
+use crate::manifest::{MissingInput, SecretSource, may_be_secret};
+use crate::plan::{ImageStep, Plan, Step};
 
-const START_AN_AGENT: &str = "start one by `eval $(ssh-agent)`, and give it your key by `ssh-add`";
+pub(super) const START_AN_AGENT: &str =
+    "start one by `eval $(ssh-agent)`, and give it your key by `ssh-add`";
 
 /// What the instructions of one build may mount.
 pub struct Mountable {
@@ -50,27 +51,68 @@ pub fn read(context: &Context, step: &ImageStep) -> Result<Mountable, StepError>
         })?;
         secrets.insert(id.clone(), value);
     }
-    let ssh_agent = match (step.ssh, &context.caller.ssh_agent) {
-        (false, _) => None,
-        (true, Some(socket)) => {
+    let ssh_agent = match step.ssh {
+        false => None,
+        true => Some(agent(context, "docker.ssh").map_err(|why| {
             // Told here, as an instruction would only learn that its connection broke off.
-            UnixStream::connect(socket).map_err(|error| {
-                StepError::plain(format!(
-                    "`docker.ssh` needs an ssh agent, and none answers at {}, which SSH_AUTH_SOCK names: {error}",
-                    socket.display()
-                ))
-                .hint(START_AN_AGENT)
-            })?;
-            Some(socket.clone())
-        }
-        (true, None) => {
-            return Err(StepError::plain(
-                "`docker.ssh` needs an ssh agent, and SSH_AUTH_SOCK is not set",
-            )
-            .hint(START_AN_AGENT));
-        }
+            StepError::plain(why).hint(START_AN_AGENT)
+        })?),
     };
     Ok(Mountable { secrets, ssh_agent })
+}
+
+/// Returns the socket of the ssh agent, or why there is none.
+pub(super) fn agent(context: &Context, key: &str) -> Result<PathBuf, String> {
+    let Some(socket) = &context.caller.ssh_agent else {
+        return Err(format!(
+            "`{key}` needs an ssh agent, and SSH_AUTH_SOCK is not set"
+        ));
+    };
+    match UnixStream::connect(socket) {
+        Ok(_) => Ok(socket.clone()),
+        Err(error) => Err(format!(
+            "`{key}` needs an ssh agent, and none answers at {}, which SSH_AUTH_SOCK names: {error}",
+            socket.display()
+        )),
+    }
+}
+
+/// Returns what the services of a plan take of this machine and is not there, before anything is done.
+pub fn missing(context: &Context, plan: &Plan) -> Vec<MissingInput> {
+    let mut missing = Vec::new();
+    for unit in &plan.units {
+        let Unit::Service(service) = &unit.unit else {
+            continue;
+        };
+        let mut add = |key: &str, message: String, help: String| {
+            missing.push(MissingInput {
+                service: service.clone(),
+                key: key.to_owned(),
+                message,
+                help,
+            });
+        };
+        for step in &unit.steps {
+            let ssh_key = match step {
+                Step::Container(container) if container.ssh => Some("dockerBuilder.ssh"),
+                Step::Image(image) if image.ssh => Some("docker.ssh"),
+                _ => None,
+            };
+            if let Some(key) = ssh_key
+                && let Err(why) = agent(context, key)
+            {
+                add(key, why, START_AN_AGENT.to_owned());
+            }
+            let Step::Image(image) = step else { continue };
+            for (id, source) in &image.secrets {
+                if let Err((why, help)) = value(context, source) {
+                    let message = format!("the secret `{id}` of `docker.secrets`: {why}");
+                    add(&format!("docker.secrets.{id}"), message, help);
+                }
+            }
+        }
+    }
+    missing
 }
 
 /// Looks at what the image build among some steps will need, so that no script runs in vain.

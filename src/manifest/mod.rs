@@ -43,7 +43,7 @@ pub use self::discovery::{find, foreign_owner, is_outside};
 pub use self::error::{ManifestError, ReportedProblem};
 pub use self::file::load;
 pub use self::name::{BuilderName, EnvironmentName, InvalidName, ServiceName};
-pub use self::render::{Values, WrongPath};
+pub use self::render::{MissingInput, Values, WrongPath};
 pub use self::schema::schema;
 pub use self::secret_name::may_be_secret;
 pub use self::select::UnknownServices;

@@ -37,6 +37,19 @@ pub struct WrongPath {
     pub help: Option<String>,
 }
 
+/// What a service takes of the caller's machine, and is not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissingInput {
+    /// The service.
+    pub service: ServiceName,
+    /// The key that asks for it, such as `docker.secrets.npm`.
+    pub key: String,
+    /// What is wrong.
+    pub message: String,
+    /// What can be done about it.
+    pub help: String,
+}
+
 impl Manifest {
     /// Returns a template's text with every placeholder replaced.
     ///
@@ -109,6 +122,21 @@ impl Manifest {
             problem
                 .maybe_help(suggest::hint(&wrong.path, "the folders there", near))
                 .maybe_help(wrong.help)
+        });
+        ManifestError::new(&self.document, problems.collect())
+    }
+
+    /// Returns the error of what services take of this machine and is not there, such as a secret's file.
+    pub fn missing_inputs(&self, missing: impl IntoIterator<Item = MissingInput>) -> ManifestError {
+        let problems = missing.into_iter().map(|missing| {
+            let places = self.places.get(&missing.service);
+            let span = places.and_then(|places| places.inputs.get(&missing.key));
+            let message = format!("service `{}`: {}", missing.service, missing.message);
+            let problem = match span {
+                Some(span) => Problem::at(span.first_line(&self.document.text), message),
+                None => Problem::of_the_file(message),
+            };
+            problem.help(missing.help)
         });
         ManifestError::new(&self.document, problems.collect())
     }

@@ -7,6 +7,7 @@ use super::{SOCKET, SSH_AGENT};
 use crate::client::engine::Bind;
 use crate::execute::Context;
 use crate::execute::reach::Reach;
+use crate::execute::secrets;
 use crate::execute::state::UnitState;
 use crate::execute::stop::{StepError, Stop};
 use crate::manifest::Mount;
@@ -112,14 +113,9 @@ pub(super) fn files(
         files.push(mounted(&source, mount.target.clone(), mount.read_only));
     }
     if step.ssh {
-        let Some(agent) = &context.caller.ssh_agent else {
-            return Err(StepError::plain(
-                "`ssh: true` needs an ssh agent, and SSH_AUTH_SOCK is not set",
-            )
-            .hint("start one by `eval $(ssh-agent)`, and give it your key by `ssh-add`")
-            .into());
-        };
-        files.push(mounted(agent, SSH_AGENT.to_owned(), false));
+        let agent = secrets::agent(context, "dockerBuilder.ssh")
+            .map_err(|why| StepError::plain(why).hint(secrets::START_AN_AGENT))?;
+        files.push(mounted(&agent, SSH_AGENT.to_owned(), false));
     }
     if step.socket {
         let Some(socket) = engine_socket(context) else {

@@ -31,6 +31,8 @@ pub(super) struct DecodedBuilder {
     socket: bool,
     memory: Option<u64>,
     cpus: Option<u64>,
+    /// Where `ssh` is written.
+    pub ssh_place: Option<Span>,
 }
 
 impl DecodedBuilder {
@@ -49,6 +51,7 @@ impl DecodedBuilder {
             socket,
             memory,
             cpus,
+            ssh_place: _,
         } = self;
         let image = image?;
         Some(Builder {
@@ -100,7 +103,9 @@ pub(super) fn builder(cx: &mut Context, value: &Value) -> Option<DecodedBuilder>
             mount.target.clone()
         })
     });
-    let ssh = fields.take("ssh").and_then(|value| value.boolean(cx));
+    let ssh = fields.take("ssh");
+    let ssh_place = ssh.as_ref().map(Value::place);
+    let ssh = ssh.and_then(|value| value.boolean(cx));
     let socket = fields.take("socket").and_then(|value| value.boolean(cx));
     let memory = fields
         .take("memory")
@@ -123,6 +128,7 @@ pub(super) fn builder(cx: &mut Context, value: &Value) -> Option<DecodedBuilder>
         socket: socket.unwrap_or(false),
         memory,
         cpus,
+        ssh_place,
     })
 }
 

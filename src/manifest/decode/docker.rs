@@ -24,6 +24,8 @@ pub(super) struct DecodedDocker {
     secrets: BTreeMap<String, SecretSource>,
     ssh: bool,
     pub tags: Vec<Template>,
+    /// Where it says what it takes of the caller's machine, by the key.
+    pub input_places: BTreeMap<String, Span>,
 }
 
 impl DecodedDocker {
@@ -39,6 +41,7 @@ impl DecodedDocker {
             secrets,
             ssh,
             tags,
+            input_places: _,
         } = self;
         Some(Docker {
             image: image?.0,
@@ -77,8 +80,14 @@ pub(super) fn docker(
     let args = fields
         .take("args")
         .map(|value| args(cx, &value, "a build argument"));
-    let secrets = fields.take("secrets").map(|value| secrets(cx, &value));
-    let ssh = fields.take("ssh").and_then(|value| ssh(cx, &value));
+    let mut input_places = BTreeMap::new();
+    let secrets = fields
+        .take("secrets")
+        .map(|value| secrets(cx, &value, &mut input_places));
+    let ssh = fields.take("ssh").and_then(|value| {
+        input_places.insert("docker.ssh".to_owned(), value.place());
+        ssh(cx, &value)
+    });
     let tags = fields.take("tags").map(|value| tags(cx, &value));
     fields.finish(cx);
     Some(DecodedDocker {
@@ -91,6 +100,7 @@ pub(super) fn docker(
         secrets: secrets.unwrap_or_default(),
         ssh: ssh.unwrap_or(false),
         tags: tags.unwrap_or_default(),
+        input_places,
     })
 }
 

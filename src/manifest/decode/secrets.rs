@@ -5,14 +5,20 @@ use std::collections::BTreeMap;
 use super::super::error::Problem;
 use super::super::node::Kind;
 use super::super::service::SecretSource;
+use super::super::span::Span;
 use super::super::template::{Template, is_variable};
 use super::context::{Context, Value};
 
-/// Decodes the secrets of an image's build: `ID: {env: NAME}` or `ID: {file: PATH}`.
-pub(super) fn secrets(cx: &mut Context, value: &Value) -> BTreeMap<String, SecretSource> {
+/// Decodes the secrets of an image's build: `ID: {env: NAME}` or `ID: {file: PATH}`, and notes their places.
+pub(super) fn secrets(
+    cx: &mut Context,
+    value: &Value,
+    places: &mut BTreeMap<String, Span>,
+) -> BTreeMap<String, SecretSource> {
     let mut secrets = BTreeMap::new();
     for (entry, value) in value.entries(cx) {
         let id = entry.key.as_str();
+        places.insert(format!("docker.secrets.{id}"), value.place());
         let is_allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         if !id.starts_with(|c: char| c.is_ascii_alphanumeric()) || !id.chars().all(is_allowed) {
             let message = format!("`{id}` cannot name a secret");

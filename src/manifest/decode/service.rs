@@ -32,6 +32,8 @@ pub(crate) struct Places {
     pub needs: BTreeMap<ServiceName, Span>,
     /// `git.path` and the items of `git.include`.
     pub paths: BTreeMap<String, Span>,
+    /// What it takes of the caller's machine: `docker.ssh`, `docker.secrets.ID`, `dockerBuilder.ssh`.
+    pub inputs: BTreeMap<String, Span>,
 }
 
 /// Decodes `defaults`, in which any key may be missing.
@@ -140,6 +142,9 @@ fn decode(
         }
     }
 
+    let ssh_place = builder.as_ref().and_then(|builder| builder.ssh_place);
+    let ssh_place = ssh_place.map(|place| ("dockerBuilder.ssh".to_owned(), place));
+
     let (dir, dir_place): (PathBuf, Span) = dir?;
     let git = git?;
     let docker = docker?;
@@ -151,6 +156,12 @@ fn decode(
             image: image_place,
             needs: needs.clone(),
             paths: git.path_places,
+            inputs: docker
+                .input_places
+                .clone()
+                .into_iter()
+                .chain(ssh_place)
+                .collect(),
         },
         service: Service {
             name: name.clone(),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::{Child, Command, Stdio};
 
-use crate::app::App;
+use crate::app::{App, build_keys};
 use crate::case::Case;
 use crate::context::Context;
 use crate::process;
@@ -104,7 +104,7 @@ fn secrets_reach_instructions_and_no_image(t: &Context) {
     app.build()
         .args(["--force"])
         .env("NPM", "")
-        .failure(1)
+        .failure(2)
         .stderr_contains("secrets/x cannot be read");
     // An empty one is no error; some engines mount nothing then. BuildKit knows what it ran, and not with
     // which secret: this is another line.
@@ -169,23 +169,33 @@ fn a_secret_that_is_not_there_is_told_before_anything_runs(t: &Context) {
     };
     scripts("secrets: { npm: { file: /nowhere/npm } }");
     app.build()
-        .failure(1)
+        .failure(2)
         .stderr_contains("the secret `npm` of `docker.secrets`: /nowhere/npm cannot be read")
-        .stderr_contains("hint: make the file");
+        .stderr_contains("service `app`: the secret `npm`")
+        .stderr_contains("x-platform.yml:")
+        .stderr_contains("make the file");
     scripts("secrets: { npm: { file: /dev/zero } }");
     app.build()
-        .failure(1)
+        .failure(2)
         .stderr_contains("/dev/zero is no file");
     let large = t.home().join("large");
     fs::write(&large, vec![b'x'; 500 * 1024 + 1]).expect("a file");
     scripts("secrets: { npm: { file: ~/large } }");
     app.build()
-        .failure(1)
+        .failure(2)
         .stderr_contains("it has more than 500 KiB");
     scripts("ssh: true");
     app.build()
-        .failure(1)
+        .failure(2)
         .stderr_contains("`docker.ssh` needs an ssh agent, and SSH_AUTH_SOCK is not set");
+    let keys = build_keys(t, "ssh: true", &["touch ran"]);
+    app.set_keys(&format!("docker: {{ image: {} }}\n{keys}", app.image()));
+    app.build()
+        .failure(2)
+        .stderr_contains(
+            "service `app`: `dockerBuilder.ssh` needs an ssh agent, and SSH_AUTH_SOCK is not set",
+        )
+        .stderr_contains("x-platform.yml:");
     assert!(!app.export("ran").exists());
     // What the Dockerfile asks for and nobody offers is told by its name.
     scripts("secrets: { other: { env: HOME } }");
@@ -290,6 +300,6 @@ fn the_ssh_agent_reaches_instructions(t: &Context) {
     let gone = t.folder().join("gone").display().to_string();
     app.build()
         .env("SSH_AUTH_SOCK", gone)
-        .failure(1)
+        .failure(2)
         .stderr_contains("`docker.ssh` needs an ssh agent, and none answers at ");
 }
