@@ -256,7 +256,7 @@ fn a_lower_case_dockerfile_is_taken(t: &Context) {
         &[("dockerfile.dockerignore", "ignored\n"), ("ignored", "1\n")],
         "As docker build takes it, too",
     );
-    for builder in BUILDERS {
+    for builder in builders(t) {
         build(builder, &app);
         let files = t.engine().run(&app.image_of_head(), ["ls", "/src"]);
         assert_eq!(files, "dockerfile\ndockerfile.dockerignore", "{builder}");
