@@ -88,8 +88,8 @@ pub trait Diagnostic: Error + Send + Sync + 'static {
         Vec::new()
     }
 
-    /// Whether a registry has a tag already and does not let it be moved.
-    fn keeps_tag(&self) -> bool {
+    /// Whether a registry may have refused to move a tag that it has. Not every engine passes on why it refused.
+    fn may_keep_tag(&self) -> bool {
         false
     }
 

@@ -210,6 +210,8 @@ const NOT_SAID: &[&str] = &[
 /// The files that look for such words in the messages of other programs.
 const QUOTES_OTHERS: &[&str] = &[
     "client/git/",
+    "client/engine/base_registry.rs",
+    "client/engine/build/log.rs",
     "client/engine/error.rs",
     "client/kubectl/said.rs",
 ];

@@ -91,6 +91,12 @@ pub struct ImageArgs {
     /// Leave out `scripts.test`
     #[arg(long)]
     pub no_test: bool,
+    /// Move branch tags and further tags only once every service succeeded
+    ///
+    /// Images are pushed by the tags of their commits as soon as they are built. The tags that move, those of
+    /// branches, of `docker.tags` and of `--tag`, stay where they are unless the whole run succeeds.
+    #[arg(long, hide_short_help = true)]
+    pub all_or_nothing: bool,
     /// A further tag for each image; may be repeated
     #[arg(long = "tag", value_name = "TAG")]
     pub tags: Vec<Tag>,

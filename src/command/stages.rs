@@ -109,6 +109,7 @@ pub async fn resolved(
         push: !args.images.no_push && !args.local,
         test: !args.images.no_test,
         trust_commit: args.images.trust_commit,
+        all_or_nothing: args.images.all_or_nothing,
         moving_tags: locked.is_none(),
         pinned: locked.as_ref().map(Locked::pinned).unwrap_or_default(),
         tags: args.images.tags.clone(),

@@ -59,7 +59,8 @@ fn is_about(message: &str, image: &str) -> bool {
         Some((host, path)) if host.contains(['.', ':']) || host == "localhost" => path,
         _ => repository,
     };
-    message.contains(repository) || message.contains(&format!("/v2/{path}/"))
+    let asked = |what: &str| message.contains(&format!("/v2/{path}/{what}/"));
+    message.contains(repository) || asked("manifests") || asked("blobs")
 }
 
 /// Returns the line in which the first heredoc begins, and how.

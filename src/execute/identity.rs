@@ -6,10 +6,10 @@
 
 use super::Context;
 use super::needs::UsedImages;
-use super::publish::{keeps_tag, pull, transfer_as};
+use super::publish::{may_keep_tag, pull, transfer_as};
 use super::stop::{StepError, Stop};
 use crate::event::{Event, Unit};
-use crate::image::{Digest, ImageReference};
+use crate::image::{Digest, ImageReference, Tag};
 use crate::plan::{PushStep, Wanted};
 
 /// How often the tag is set before it is given up: only runs that keep replacing each other's images need more than
@@ -24,6 +24,8 @@ pub struct Publication<'a> {
     pub step: &'a PushStep,
     /// The images that the pushed one was built from.
     pub used: &'a UsedImages,
+    /// The images of the registry whose place the pushed one takes.
+    pub replaced: &'a [Digest],
 }
 
 impl Publication<'_> {
@@ -32,11 +34,8 @@ impl Publication<'_> {
     /// A registry that cannot tell says so to whoever pushes.
     pub async fn find(&self, image: &ImageReference) -> Option<Digest> {
         let digest = self.context.registry.digest(image).await.ok()??;
-        let known = [&self.step.replaces, &self.step.inconsistent];
-        if known.contains(&&Some(digest.clone())) {
-            return None;
-        }
-        self.is_as_good(&digest).await.then_some(digest)
+        let is_new = !self.replaced.contains(&digest);
+        (is_new && self.is_as_good(&digest).await).then_some(digest)
     }
 
     /// Whether the registry's image of that digest was built from the same inputs and the same images.
@@ -70,24 +69,23 @@ impl Publication<'_> {
     /// that was first. Returns the digest of the image that counts.
     async fn settle(&self, identity: &ImageReference, own: Digest) -> Result<Digest, Stop> {
         let registry = &self.context.registry;
-        let repository = identity.repository();
         for _ in 0..ROUNDS {
             let found = registry.digest(identity).await.map_err(StepError::from)?;
             match found {
                 Some(found) if found == own => return Ok(own),
-                Some(found)
-                    if self.step.inconsistent.as_ref() != Some(&found)
-                        && self.is_as_good(&found).await =>
-                {
+                Some(found) if !self.replaced.contains(&found) && self.is_as_good(&found).await => {
                     self.adopt(&found).await?;
                     return Ok(found);
                 }
-                // Nothing is there, or an image that was built from other images than those that count.
-                _ => {
-                    let tags: Vec<_> = identity.tag().cloned().into_iter().collect();
-                    let image = repository.with_digest(own.clone());
-                    let set = registry.set_tags(&image, &tags).await;
-                    set.map_err(StepError::from)?;
+                // Nothing is there, or an image that was built from other images than those that count. A lock may
+                // name that one, so it keeps a tag.
+                found => {
+                    if let (Some(found), Some(tag)) = (found, identity.tag()) {
+                        self.set(&found, tag.superseded(&found)).await?;
+                    }
+                    if let Some(tag) = identity.tag() {
+                        self.set(&own, tag.clone()).await?;
+                    }
                 }
             }
         }
@@ -97,6 +95,12 @@ impl Publication<'_> {
         Err(error
             .hint("several runs build it from different images: let them end, and run xp again")
             .into())
+    }
+
+    async fn set(&self, digest: &Digest, tag: Tag) -> Result<(), Stop> {
+        let image = self.step.image.repository().with_digest(digest.clone());
+        let set = self.context.registry.set_tags(&image, &[tag]).await;
+        Ok(set.map_err(StepError::from)?)
     }
 
     /// Pushes the engine's image by the identity tag, where the registry keeps the tag of the commit.
@@ -174,7 +178,7 @@ impl Publication<'_> {
         };
         let wanted = image.repository().with_digest(to.clone());
         match registry.set_tags(&wanted, std::slice::from_ref(tag)).await {
-            Err(error) if keeps_tag(&error) => {
+            Err(error) if may_keep_tag(&error) => {
                 self.context.events.emit(Event::Note(format!(
                     "{}: the registry does not let {image} be moved: the image is {identity}",
                     self.unit

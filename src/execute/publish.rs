@@ -94,11 +94,18 @@ pub async fn push(
         Some(used) => used,
         None => UsedImages::present(context, &step.needs).await?,
     };
+    let known = [&step.replaces, &step.inconsistent];
+    let mut replaced: Vec<Digest> = known.into_iter().flatten().cloned().collect();
+    if let (true, Some(identity)) = (step.force, &step.identity) {
+        let found = context.registry.digest(identity).await;
+        replaced.extend(found.map_err(StepError::from)?);
+    }
     let publication = Publication {
         context,
         unit,
         step,
         used: &used,
+        replaced: &replaced,
     };
     let pushed = tokio::select! {
         pushed = publish(publication) => pushed,
@@ -174,11 +181,17 @@ async fn push_by_commit(it: Publication<'_>, identity: &ImageReference) -> Resul
                 it.adopt(&found).await?;
                 return Ok(found);
             }
-            if !error.keeps_tag() {
+            let registry = &it.context.registry;
+            let has_tag = async || matches!(registry.digest(&it.step.image).await, Ok(Some(_)));
+            if !error.may_keep_tag() || !has_tag().await {
                 return Err(error.into());
             }
-            it.push_as(identity).await?;
-            it.own_digest(identity).await
+            match it.push_as(identity).await {
+                Ok(()) => it.own_digest(identity).await,
+                // The tag was not the reason.
+                Err(Stop::Failed(_)) => Err(error.into()),
+                Err(stop) => Err(stop),
+            }
         }
         Err(stop) => Err(stop),
     }
@@ -200,10 +213,13 @@ pub async fn transfer_as(
     transfer(context, unit, name, Direction::Push { replaces: None }).await
 }
 
-/// Whether a registry refused to move a tag that it has.
-pub fn keeps_tag(error: &RegistryError) -> bool {
+/// Whether a registry refused to move the tag of a commit, while it took the image by another tag.
+pub fn may_keep_tag(error: &RegistryError) -> bool {
     error.status().is_some_and(|(status, message)| {
-        TransferRefusal::of(Some(status), message) == TransferRefusal::ImmutableTag
+        matches!(
+            TransferRefusal::of(Some(status), message),
+            TransferRefusal::ImmutableTag | TransferRefusal::Rights | TransferRefusal::Unknown
+        )
     })
 }
 
@@ -264,7 +280,7 @@ async fn set_tags(
     let set = async {
         match context.registry.set_tags(image, &of_commit).await {
             // The image has a name that the registry lets it have.
-            Err(error) if keeps_tag(&error) => context.events.emit(Event::Note(format!(
+            Err(error) if may_keep_tag(&error) => context.events.emit(Event::Note(format!(
                 "{unit}: the registry does not let {} be moved; its image stays {image}",
                 image.repository()
             ))),

@@ -138,8 +138,11 @@ impl Diagnostic for Refused {
         self.error.exit()
     }
 
-    fn keeps_tag(&self) -> bool {
-        self.refusal == TransferRefusal::ImmutableTag
+    fn may_keep_tag(&self) -> bool {
+        matches!(
+            self.refusal,
+            TransferRefusal::ImmutableTag | TransferRefusal::Rights | TransferRefusal::Unknown
+        )
     }
 
     fn lost_engine(&self) -> bool {

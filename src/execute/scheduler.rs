@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use super::Context;
-use super::unit::run_unit;
+use super::state::Published;
+use super::unit::{run_held, run_unit};
 use crate::event::{Event, Outcome, Unit};
 use crate::plan::{Plan, UnitPlan};
 
@@ -29,6 +30,7 @@ pub async fn run(context: Arc<Context>, plan: &Plan) {
     let mut done: BTreeSet<Unit> = BTreeSet::new();
     let mut failed: BTreeSet<Unit> = BTreeSet::new();
     let mut running = JoinSet::new();
+    let mut held = Vec::new();
     loop {
         block(&context, &order, &mut waiting, &mut failed);
         for unit in &order {
@@ -40,15 +42,20 @@ pub async fn run(context: Arc<Context>, plan: &Plan) {
                 .is_some_and(|plan| plan.after.iter().all(|needed| done.contains(needed)));
             if is_ready && let Some(unit_plan) = waiting.remove(unit) {
                 let context = context.clone();
-                running.spawn(async move { work(&context, &unit_plan).await });
+                running.spawn(async move { work(&context, unit_plan).await });
             }
         }
         match running.join_next().await {
             None => break,
-            Some(Ok((unit, Outcome::Done))) => {
+            Some(Ok(Worked {
+                unit,
+                outcome: Outcome::Done,
+                held: waits,
+            })) => {
+                held.extend(waits);
                 done.insert(unit);
             }
-            Some(Ok((unit, outcome))) => {
+            Some(Ok(Worked { unit, outcome, .. })) => {
                 if context.fail_fast && matches!(outcome, Outcome::Failed(_)) {
                     context.cancel.cancel();
                 }
@@ -61,6 +68,20 @@ pub async fn run(context: Arc<Context>, plan: &Plan) {
                 }
             }
         }
+    }
+    let may_go_on = failed.is_empty() && waiting.is_empty() && !context.cancel.is_cancelled();
+    for Held {
+        plan,
+        published,
+        elapsed,
+    } in held
+    {
+        // A whole that is not complete moves no tag; what was built stays built.
+        let outcome = match may_go_on {
+            true => run_held(&context, &plan, published).await,
+            false => Outcome::Done,
+        };
+        finish(&context, plan.unit, outcome, elapsed);
     }
     // Interrupted: nothing of these was begun.
     for unit in order.into_iter().filter(|unit| waiting.contains_key(unit)) {
@@ -101,14 +122,42 @@ fn block(
     }
 }
 
-async fn work(context: &Context, plan: &UnitPlan) -> (Unit, Outcome) {
+/// How a unit ended.
+struct Worked {
+    unit: Unit,
+    outcome: Outcome,
+    /// What waits for all other units.
+    held: Option<Held>,
+}
+
+/// A unit of which steps wait for all other units; the others are done.
+struct Held {
+    plan: UnitPlan,
+    published: Option<Published>,
+    elapsed: Duration,
+}
+
+async fn work(context: &Context, plan: UnitPlan) -> Worked {
     let start = Instant::now();
-    context.events.emit(Event::UnitStarted {
-        unit: plan.unit.clone(),
+    let unit = plan.unit.clone();
+    context
+        .events
+        .emit(Event::UnitStarted { unit: unit.clone() });
+    let (outcome, published) = run_unit(context, &plan).await;
+    let elapsed = start.elapsed();
+    let held = (outcome == Outcome::Done && plan.held > 0).then_some(Held {
+        plan,
+        published,
+        elapsed,
     });
-    let outcome = run_unit(context, plan).await;
-    finish(context, plan.unit.clone(), outcome.clone(), start.elapsed());
-    (plan.unit.clone(), outcome)
+    if held.is_none() {
+        finish(context, unit.clone(), outcome.clone(), elapsed);
+    }
+    Worked {
+        unit,
+        outcome,
+        held,
+    }
 }
 
 fn finish(context: &Context, unit: Unit, outcome: Outcome, elapsed: Duration) {

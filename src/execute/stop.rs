@@ -25,8 +25,8 @@ pub struct StepError {
     lost_engine: bool,
     /// Whether it did.
     is_without_engine: bool,
-    /// Whether a registry has the tag already and does not let it be moved.
-    keeps_tag: bool,
+    /// Whether a registry may have refused to move a tag that it has.
+    may_keep_tag: bool,
     /// Whether an image that was built has to be built again, from another image.
     is_superseded: bool,
 }
@@ -60,7 +60,7 @@ impl StepError {
             line: None,
             lost_engine: false,
             is_without_engine: false,
-            keeps_tag: false,
+            may_keep_tag: false,
             is_superseded: false,
         }
     }
@@ -78,9 +78,9 @@ impl StepError {
         self.is_superseded
     }
 
-    /// Whether a registry has the tag already and does not let it be moved.
-    pub fn keeps_tag(&self) -> bool {
-        self.keeps_tag
+    /// Whether a registry may have refused to move a tag that it has.
+    pub fn may_keep_tag(&self) -> bool {
+        self.may_keep_tag
     }
 
     /// Returns what happened, without what to do about it.
@@ -167,7 +167,7 @@ impl<E: Diagnostic> From<E> for StepError {
             line: None,
             lost_engine: error.lost_engine(),
             is_without_engine: false,
-            keeps_tag: error.keeps_tag(),
+            may_keep_tag: error.may_keep_tag(),
             is_superseded: false,
         }
     }

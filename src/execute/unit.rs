@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::builder::Running;
-use super::state::UnitState;
+use super::state::{Published, UnitState};
 use super::stop::{StepError, Stop};
 use super::{Context, builder, by_hand, image, in_place, publish, secrets, source};
 use crate::event::{Event, Outcome, Phase, Unit};
@@ -13,11 +13,33 @@ use crate::plan::{ImageStep, Step, UnitPlan};
 const MOST_BUILDS: usize = 4;
 
 /// Carries out the steps of a unit; whatever happens, no container is left.
-pub async fn run_unit(context: &Context, plan: &UnitPlan) -> Outcome {
+///
+/// Returns the image that was pushed as well. The steps that wait for all other units are left out.
+pub async fn run_unit(context: &Context, plan: &UnitPlan) -> (Outcome, Option<Published>) {
+    let mut state = UnitState::default();
+    let outcome = run_steps(context, plan, plan.first_steps(), &mut state).await;
+    (outcome, state.published)
+}
+
+/// Carries out the steps of a unit that waited for all other units.
+pub async fn run_held(context: &Context, plan: &UnitPlan, published: Option<Published>) -> Outcome {
+    let mut state = UnitState {
+        published,
+        ..UnitState::default()
+    };
+    run_steps(context, plan, plan.held_steps(), &mut state).await
+}
+
+async fn run_steps(
+    context: &Context,
+    plan: &UnitPlan,
+    steps: &[Step],
+    state: &mut UnitState,
+) -> Outcome {
     let mut work = Work {
         context,
         unit: &plan.unit,
-        state: UnitState::default(),
+        state,
         running: None,
         deadline: None,
     };
@@ -28,12 +50,12 @@ pub async fn run_unit(context: &Context, plan: &UnitPlan) -> Outcome {
             alone => alone,
         },
     };
-    if let Err(error) = secrets::check(context, &plan.steps) {
+    if let Err(error) = secrets::check(context, steps) {
         return Outcome::Failed(error.in_phase(Phase::Image, None));
     }
     let mut outcome = Outcome::Done;
     let (mut position, mut builds) = (0, 1);
-    while let Some(step) = plan.steps.get(position) {
+    while let Some(step) = steps.get(position) {
         position += 1;
         if work.deadline.is_none() && matches!(step, Step::Container(_) | Step::Image(_)) {
             work.deadline = plan
@@ -71,7 +93,7 @@ pub async fn run_unit(context: &Context, plan: &UnitPlan) -> Outcome {
                 )));
                 // The scripts' results are still there; they know nothing of needed images.
                 let is_image = |step: &Step| matches!(step, Step::Image(_));
-                position = plan.steps.iter().position(is_image).unwrap_or(position - 1);
+                position = steps.iter().position(is_image).unwrap_or(position - 1);
             }
             Err(Stop::Failed(error)) => {
                 let error = error.with_engine(&context.engine).await;
@@ -103,7 +125,7 @@ pub async fn run_unit(context: &Context, plan: &UnitPlan) -> Outcome {
 struct Work<'a> {
     context: &'a Context,
     unit: &'a Unit,
-    state: UnitState,
+    state: &'a mut UnitState,
     running: Option<Running>,
     deadline: Option<(Instant, Duration)>,
 }
@@ -136,10 +158,10 @@ impl Work<'_> {
             // These two run on a thread, and are told to stop by the token.
             Step::Sync(step) => source::run_sync(&context.sources, unit, step).await,
             Step::Export(step) => {
-                source::run_export(&context.sources, unit, step, &mut self.state).await
+                source::run_export(&context.sources, unit, step, self.state).await
             }
             Step::Container(step) => {
-                let started = builder::start(context, unit, step, &self.state, self.stopped());
+                let started = builder::start(context, unit, step, self.state, self.stopped());
                 self.running = Some(started.await?);
                 Ok(())
             }
@@ -148,11 +170,11 @@ impl Work<'_> {
                 None => Err(StepError::plain("no builder container runs").into()),
             },
             Step::Image(step) => {
-                let built = image::build(context, unit, step, &self.state);
+                let built = image::build(context, unit, step, self.state);
                 self.state.used = Some(self.bounded(built).await?);
                 Ok(())
             }
-            Step::Push(step) => publish::push(context, unit, step, &mut self.state).await,
+            Step::Push(step) => publish::push(context, unit, step, self.state).await,
             Step::Pull { image, digest } => {
                 publish::pull(context, unit, image, digest.as_ref()).await
             }

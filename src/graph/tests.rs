@@ -55,6 +55,7 @@ fn plan(manifest: &Manifest) -> Plan {
             after: Vec::new(),
             steps: Vec::new(),
             timeout: None,
+            held: 0,
             in_place: None,
         }
     };

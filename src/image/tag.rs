@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use sha1::{Digest as _, Sha1};
 
+use super::Digest;
 use super::name::{InvalidImageName, invalid};
 use crate::source::{CommitId, ServiceSource, TreeDigest};
 
@@ -29,6 +30,14 @@ impl Tag {
     /// [`Recipe::identity`]: crate::recipe::Recipe::identity
     pub fn from_recipe(commit: CommitId, recipe: &str) -> Self {
         Self(format!("{commit}-{recipe}"))
+    }
+
+    /// Returns the tag that an image keeps whose identity tag goes to another one: `<identity>-<digest>`, with the first
+    /// digits of its digest.
+    pub fn superseded(&self, digest: &Digest) -> Self {
+        let digits = digest.as_str().split_once(':').map_or("", |(_, it)| it);
+        let digits: String = digits.chars().take(Self::IDENTITY_DIGITS).collect();
+        Self(format!("{self}-{digits}"))
     }
 
     /// Returns the tag of a working copy that differs from its commit: `<commit>-dirty-<digest>`.
@@ -224,6 +233,9 @@ mod tests {
         let identity = Tag::from_recipe(commit, "0123456789ab");
         assert_eq!(identity.named_commit(), Some(commit));
         assert!(!seen.contains(identity.as_str()));
+        let digest = format!("sha256:{}", "f".repeat(64)).parse().unwrap();
+        let superseded = identity.superseded(&digest).to_string();
+        assert_eq!(superseded, format!("{identity}-ffffffffffff"));
         let long = Tag("t".repeat(128)).with_variant(&"x".repeat(128));
         assert!(long.as_str().parse::<Tag>().is_ok(), "{long}");
         assert_ne!(long, Tag("t".repeat(127)).with_variant(&"x".repeat(128)));

@@ -182,6 +182,7 @@ impl FolderBuilder {
             after: Vec::new(),
             steps,
             timeout: None,
+            held: 0,
             in_place: None,
         }
     }
@@ -202,6 +203,7 @@ fn publish(
             replaces,
             identity: None,
             inconsistent: None,
+            force: false,
             rival: Rival {
                 names: newest.into_iter().collect(),
                 wanted: Wanted::Any,
@@ -239,6 +241,7 @@ pub(super) fn external_plan(image: &ImageReference, inventory: &Inventory) -> Un
         after: Vec::new(),
         steps,
         timeout: None,
+        held: 0,
         in_place: None,
     }
 }

@@ -12,7 +12,7 @@ use super::{
     PushStep, Rival, ScriptStep, Step, UnitPlan, UnknownImages, Wanted,
 };
 use crate::event::{Phase, Unit};
-use crate::image::{Digest, ImageReference};
+use crate::image::{Digest, ImageReference, Tag};
 use crate::manifest::{Builder, ManifestError, ScriptLine, SecretSource};
 use crate::recipe::{self, Recipe};
 use crate::source::ServiceSource;
@@ -91,21 +91,30 @@ impl Decided<'_> {
             Decision::Push => steps.push(self.push(candidate)),
             Decision::Skip | Decision::Tag => {}
         }
+        let (of_commit, moving): (Vec<Tag>, Vec<Tag>) = verdict
+            .registry_tags
+            .iter()
+            .cloned()
+            .partition(|tag| tag.named_commit().is_some());
+        let digest = self.digest(candidate);
+        let by_digest = digest.map(|digest| image.repository().with_digest(digest));
+        let tag = |tags: Vec<Tag>| {
+            let image = by_digest.clone().unwrap_or_else(|| image.clone());
+            (!tags.is_empty()).then_some(Step::RegistryTag { image, tags })
+        };
+        steps.extend(tag(of_commit));
+        let unheld = steps.len();
         if !verdict.engine_names.is_empty() {
             steps.push(Step::EngineTag {
                 image: image.clone(),
                 names: verdict.engine_names.clone(),
             });
         }
-        if !verdict.registry_tags.is_empty() {
-            let repository = image.repository();
-            let digest = self.digest(candidate);
-            steps.push(Step::RegistryTag {
-                image: digest
-                    .map_or_else(|| image.clone(), |digest| repository.with_digest(digest)),
-                tags: verdict.registry_tags.clone(),
-            });
-        }
+        steps.extend(tag(moving));
+        let held = match self.draft.options.all_or_nothing {
+            true => steps.len() - unheld,
+            false => 0,
+        };
         // What has no steps is in place already: nothing waits for it.
         needed.retain(|unit| working.contains(unit));
         Ok(Some(UnitPlan {
@@ -120,6 +129,7 @@ impl Decided<'_> {
             after: needed,
             steps,
             timeout: service.timeout,
+            held: held,
             in_place,
         }))
     }
@@ -206,7 +216,7 @@ impl Decided<'_> {
             commit_time: place.commit_time,
             fresh: false,
             names: std::iter::once(candidate.image.clone())
-                .chain(candidate.names())
+                .chain(self.names(candidate))
                 .collect(),
             needs: self.needed_images(candidate),
         })));
@@ -226,6 +236,15 @@ impl Decided<'_> {
         })
     }
 
+    /// Returns the further names that an image gets at once.
+    fn names<'c>(
+        &self,
+        candidate: &'c Candidate<'_>,
+    ) -> impl Iterator<Item = ImageReference> + use<'c> {
+        let at_once = !self.draft.options.all_or_nothing;
+        candidate.names().filter(move |_| at_once)
+    }
+
     fn push(&self, candidate: &Candidate<'_>) -> Step {
         let comparison = self.comparisons.get(&candidate.service.name);
         let recipe = self.published_recipe(candidate);
@@ -234,8 +253,9 @@ impl Decided<'_> {
             replaces: comparison.and_then(|it| it.by_commit.clone()),
             identity: recipe.map(|recipe| candidate.identity(&recipe)),
             inconsistent: comparison.and_then(|it| it.inconsistent.clone()),
+            force: self.draft.options.force && candidate.selected,
             rival: Rival {
-                names: candidate.names().collect(),
+                names: self.names(candidate).collect(),
                 wanted: self.wanted(candidate),
             },
             needs: self.needed_images(candidate),

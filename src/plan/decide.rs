@@ -309,6 +309,7 @@ impl<'a> Draft<'a> {
             }
         };
         let engine_names: Vec<ImageReference> = match (decision, in_engine) {
+            (Decision::Build, _) if self.options.all_or_nothing => candidate.names().collect(),
             (Decision::Build, _) => Vec::new(),
             (Decision::Pull, _) => candidate.names().collect(),
             (_, None) => Vec::new(),

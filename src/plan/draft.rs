@@ -317,7 +317,7 @@ impl Candidate<'_> {
     }
 
     /// Returns the image's further names.
-    pub fn names(&self) -> impl Iterator<Item = ImageReference> {
+    pub fn names(&self) -> impl Iterator<Item = ImageReference> + use<'_> {
         self.tags
             .iter()
             .map(|tag| self.image.repository().tagged(tag.clone()))

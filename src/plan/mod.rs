@@ -77,6 +77,8 @@ pub struct Options {
     pub trust_commit: bool,
     /// Set the tags that move: the branch's, and those of the manifest.
     pub moving_tags: bool,
+    /// Move them only once every unit of the plan succeeded.
+    pub all_or_nothing: bool,
     /// Images that count as they are, by the digests that a lock names.
     pub pinned: BTreeMap<ServiceName, Pinned>,
     /// Further tags for each image.
@@ -103,6 +105,7 @@ impl Default for Options {
             test: true,
             trust_commit: false,
             moving_tags: true,
+            all_or_nothing: false,
             pinned: BTreeMap::new(),
             tags: Vec::new(),
             train: None,
@@ -160,6 +163,9 @@ pub struct UnitPlan {
     pub after: Vec<Unit>,
     /// The steps, in order; none where everything is in place.
     pub steps: Vec<Step>,
+    /// How many of the steps, at the end, wait until every unit of the plan has done all others: the moves of tags,
+    /// with `--all-or-nothing`.
+    pub held: usize,
     /// For the scripts and the image build together.
     pub timeout: Option<Duration>,
     /// The working copy that it is built in, if it is.
@@ -209,6 +215,25 @@ impl fmt::Display for Train {
 }
 
 impl UnitPlan {
+    /// Returns the steps that are carried out as soon as possible.
+    pub fn first_steps(&self) -> &[Step] {
+        &self.steps[..self.steps.len().saturating_sub(self.held)]
+    }
+
+    /// Returns the steps that wait until every unit succeeded.
+    pub fn held_steps(&self) -> &[Step] {
+        &self.steps[self.first_steps().len()..]
+    }
+
+    /// Returns the tags of the registry that these steps move, without that of the commit.
+    pub fn moved_tags(&self) -> impl Iterator<Item = &Tag> {
+        let tags = self.steps.iter().flat_map(|step| match step {
+            Step::RegistryTag { tags, .. } => tags.as_slice(),
+            _ => &[],
+        });
+        tags.filter(|tag| tag.named_commit().is_none())
+    }
+
     /// Returns the short name of the branch or tag that a service is built from; `-` where there is none.
     pub fn reference(&self) -> &str {
         let source = self.source.as_ref();

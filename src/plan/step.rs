@@ -195,6 +195,8 @@ pub struct PushStep {
     /// An image that the registry has by the identity tag, and that was built from other needed images than those
     /// that count.
     pub inconsistent: Option<Digest>,
+    /// Whether the image takes the place of whatever the registry has by the identity tag: `--force`.
+    pub force: bool,
     /// What is taken instead, where it is there by then.
     pub rival: Rival,
     /// The images of needed services, which the image was built from.

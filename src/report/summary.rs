@@ -38,7 +38,38 @@ pub fn summary(plan: &Plan, ended: &[(Unit, Ended)]) -> Summary {
     if let Some(train) = &plan.train {
         _ = write!(table, "\n{train}\n");
     }
-    Summary { failures, table }
+    let tags = match failures.is_empty() {
+        true => String::new(),
+        false => moved_tags(plan, ended),
+    };
+    Summary {
+        failures: failures + &tags,
+        table,
+    }
+}
+
+/// Says which tags of registries moved in a run that failed: others may deploy what they name.
+fn moved_tags(plan: &Plan, ended: &[(Unit, Ended)]) -> String {
+    let is_done = |unit: &UnitPlan| {
+        let mut ended = ended.iter();
+        ended.any(|(of, ended)| *of == unit.unit && ended.outcome == Outcome::Done)
+    };
+    if plan.units.iter().any(|unit| unit.held > 0) {
+        return "note: no tag was moved, as not every service succeeded\n".to_owned();
+    }
+    let done = plan.units.iter().filter(|unit| is_done(unit));
+    let moved = done.flat_map(|unit| {
+        let tags = unit.moved_tags();
+        tags.map(|tag| format!("{}:{tag}", unit.unit))
+    });
+    let moved: Vec<String> = moved.collect();
+    match moved.is_empty() {
+        true => String::new(),
+        false => format!(
+            "note: these tags were moved all the same: {}\n",
+            moved.join(", ")
+        ),
+    }
 }
 
 /// Returns the failures with the end of their logs.

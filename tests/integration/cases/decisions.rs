@@ -76,7 +76,8 @@ impl<'t> One<'t> {
     }
 
     fn forget_in_registry(&self) {
-        for tag in self.registry_tags() {
+        let identities = self.registry.identity_tags(&self.image);
+        for tag in self.registry_tags().into_iter().chain(identities) {
             self.registry.delete_tag(&self.image, &tag);
         }
     }
@@ -111,7 +112,9 @@ fn what_is_nowhere_is_built_and_pushed(t: &Context) {
     let tags: Vec<&str> = puts
         .filter_map(|request| request.path.rsplit('/').next())
         .collect();
-    assert_eq!(tags, [commit.as_str(), "master"]);
+    let identity = one.registry.identity_tags(&one.image).concat();
+    assert_eq!(one.digest(&identity), one.digest(&commit));
+    assert_eq!(tags, [commit.as_str(), identity.as_str(), "master"]);
 }
 
 /// Returns the test's requests. Podman does not record which manifest a push left in the registry, so xp reads
@@ -281,7 +284,10 @@ fn a_branch_that_moved_back_gets_its_tag_without_an_upload(t: &Context) {
     asked[..3].sort();
     let looks = [&first, &second].map(|commit| format!("HEAD {commit}"));
     let mut expected = sorted([&looks[0], &looks[1], "HEAD master"]);
-    expected.extend([format!("GET {first}"), "PUT master".to_owned()]);
+    if !t.engine().product().is_podman() {
+        expected.push(format!("GET {}", one.digest(&first)));
+    }
+    expected.push("PUT master".to_owned());
     assert_eq!(asked, expected, "no blob is asked for or sent");
 }
 

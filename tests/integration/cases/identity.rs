@@ -14,6 +14,7 @@ use crate::case::Case;
 use crate::context::Context;
 use crate::process::succeed;
 use crate::random::Random;
+use crate::services::Services;
 use crate::world::{Engine, Gateway, Registry, RegistryKind, Reply};
 
 pub const CASES: &[Case] = cases![
@@ -21,6 +22,7 @@ pub const CASES: &[Case] = cases![
     a_revert_moves_the_tag_and_builds_nothing,
     a_registry_may_keep_the_tags_of_commits,
     an_inconsistent_image_is_built_again,
+    no_tag_moves_unless_every_service_succeeded,
     two_runners_make_one_set,
     three_runners_make_one_set,
 ];
@@ -124,26 +126,8 @@ fn an_inconsistent_image_is_built_again(t: &Context) {
     platform.makes("$RANDOM$(cat /proc/sys/kernel/random/uuid)");
     t.xp(["build"]).success();
     let (first, before) = (platform.made("base"), digest(t, registry, &platform));
+    t.xp(["lock"]).success();
     t.xp(["build", "--force", "base"]).success();
-    // The first push by an identity tag wins.
-    assert_eq!(platform.made("base"), first);
-    t.xp(["build"]).success();
-    assert_eq!(digest(t, registry, &platform), before);
-
-    // Its image is lost, and another one takes its place.
-    let base = t.image("base");
-    let head = platform.base.head();
-    let lost = registry.manifest_digest(&base, &head).unwrap();
-    for tag in registry
-        .identity_tags(&base)
-        .iter()
-        .chain([&head, &"master".to_owned()])
-    {
-        registry.delete_tag(&base, tag);
-    }
-    registry.delete_manifest(&base, &lost);
-    t.engine().remove_image(&platform.image("base"));
-    t.xp(["build", "base"]).success();
     assert_ne!(platform.made("base"), first);
     let plan = t.xp(["plan"]).success();
     assert!(plan.row("top").contains("needs.base was rebuilt"), "{plan}");
@@ -157,6 +141,12 @@ fn an_inconsistent_image_is_built_again(t: &Context) {
     let build = t.xp(["build"]).success();
     assert!(build.row("top").contains(" built "), "{build}");
     assert_eq!(platform.made("top"), platform.made("base"));
+    // What the lock names still has tags, so it can be had.
+    t.xp(["build", "--locked"]).success();
+    assert_eq!(platform.made("top"), first);
+    t.xp(["build"]).success();
+    assert_eq!(platform.made("top"), platform.made("base"));
+    assert_ne!(digest(t, registry, &platform), before);
     t.xp(["lock"]).success();
     // The identity tag was replaced: the image by it did not go with the set.
     let tags = registry.identity_tags(&t.image("top"));
@@ -165,6 +155,51 @@ fn an_inconsistent_image_is_built_again(t: &Context) {
     };
     let identity = registry.manifest_digest(&t.image("top"), tag);
     assert_eq!(identity, Some(digest(t, registry, &platform)));
+}
+
+fn no_tag_moves_unless_every_service_succeeded(t: &Context) {
+    let registry = t.registry();
+    let services = Services::new(t, &["good", "other"]);
+    let manifest = |line: &str| {
+        let good = (services.scripts("true"), "good");
+        let other = (services.scripts(line), "other");
+        services.manifest(&[good, other].map(|(keys, name)| (name, keys)));
+        let text = t.read("x-platform.yml");
+        t.manifest(&format!("registry: {}\n{text}", registry.host()));
+    };
+    let tags = |name: &str| registry.tags(&t.image(name));
+    let head = |name: &str| services.repository(name).head();
+    manifest("false");
+    t.xp(["build", "--all-or-nothing", "--tag", "v1"])
+        .failure(1)
+        .stderr_contains("no tag was moved");
+    assert_eq!(tags("good"), [head("good")]);
+    assert_eq!(registry.identity_tags(&t.image("good")).len(), 1);
+    // A plan shows the moves, and they still have to be done.
+    let plan = t.xp(["plan", "--all-or-nothing"]).success();
+    assert!(plan.row("good").contains(" tag "), "{plan}");
+
+    // Without the option each service moves its own.
+    t.xp(["build"])
+        .failure(1)
+        .stderr_contains("these tags were moved all the same: good:master");
+    assert_eq!(tags("good").len(), 2);
+
+    manifest("true");
+    services.commit("good", &[("new", "1".to_owned())]);
+    t.xp(["build", "--all-or-nothing", "--tag", "v1"]).success();
+    for name in ["good", "other"] {
+        let digests = [head(name).as_str(), "master", "v1"]
+            .map(|tag| registry.manifest_digest(&t.image(name), tag));
+        assert!(
+            digests[0].is_some() && digests.iter().all(|it| *it == digests[0]),
+            "{digests:?}"
+        );
+        let here = format!("{}/{}:v1", registry.host(), t.image(name));
+        assert!(t.engine().image(&here).is_some());
+    }
+    let again = t.xp(["build", "--all-or-nothing", "--tag", "v1"]).success();
+    assert!(again.row("good").contains(" skipped "), "{again}");
 }
 
 fn two_runners_make_one_set(t: &Context) {

@@ -90,7 +90,9 @@ impl Registry {
     /// Returns the tags of a repository, sorted; none if there is no such repository.
     pub fn tags(&self, repository: &str) -> Vec<String> {
         let mut tags = self.all_tags(repository);
-        tags.retain(|tag| !is_identity(tag));
+        tags.retain(|tag| {
+            !is_identity(tag) && !tag.rsplit_once('-').is_some_and(|(of, _)| is_identity(of))
+        });
         tags
     }
 
