@@ -95,7 +95,7 @@ impl Draft<'_> {
                 && has_registry
                 && !is_forced
                 && !candidate.is_local
-                && !candidate.pinned.is_some()
+                && candidate.pinned.is_none()
             {
                 wanted.extend(self.identities_of(candidate, recipe));
             }
@@ -249,7 +249,7 @@ impl Draft<'_> {
         let (registry, digest) = in_registry(&candidate.registry_image());
         let mut comparison = Comparison {
             registry,
-            by_commit: digest.clone().filter(|_| !candidate.pinned.is_some()),
+            by_commit: digest.clone().filter(|_| candidate.pinned.is_none()),
             digest,
             identity: None,
             inconsistent: None,

@@ -129,7 +129,7 @@ impl Decided<'_> {
             after: needed,
             steps,
             timeout: service.timeout,
-            held: held,
+            held,
             in_place,
         }))
     }

@@ -5,11 +5,14 @@
 
 use std::path::Path;
 
-use git2::{Index, IndexEntry, IndexEntryFlag, Repository, Status, StatusOptions};
+use git2::{
+    Index, IndexEntry, IndexEntryFlag, Repository, Status, StatusOptions, SubmoduleIgnore,
+    SubmoduleStatus,
+};
 
 use super::index_file::index_of;
 use super::sparse::{Sparse, is_marked, is_present, is_skipped};
-use super::tree::compare_unmarked;
+use super::tree::{SUBMODULE, compare_unmarked};
 
 /// What makes a file differ from the index.
 const IN_FILES: Status = Status::WT_MODIFIED
@@ -58,7 +61,7 @@ pub(super) fn differences(
         .include_untracked(scope.untracked != Untracked::No)
         .recurse_untracked_dirs(scope.untracked == Untracked::Files)
         .include_ignored(false)
-        .exclude_submodules(!scope.submodules || ignores_submodules(repository))
+        .exclude_submodules(!scope.submodules)
         .disable_pathspec_match(true)
         .update_index(false);
     for path in scope.below {
@@ -72,7 +75,9 @@ pub(super) fn differences(
         let path = found.path_bytes();
         if status.intersects(IN_FILES)
             && let Some(entry) = find(&index, path)
-            && (is_assumed_unchanged(&entry) || is_skipped(&entry, sparse.as_ref(), dir))
+            && (is_assumed_unchanged(&entry)
+                || is_skipped(&entry, sparse.as_ref(), dir)
+                || entry.mode == SUBMODULE && !is_submodule_modified(repository, path))
         {
             status.remove(IN_FILES);
         }
@@ -106,9 +111,35 @@ fn is_assumed_unchanged(entry: &IndexEntry) -> bool {
     entry.flags & IndexEntryFlag::VALID.bits() != 0
 }
 
-/// libgit2 knows the setting of each submodule, and not the one for all of them.
-fn ignores_submodules(repository: &Repository) -> bool {
+/// Tells whether a submodule counts as modified, by its `ignore` setting: libgit2 knows only that of `.gitmodules`.
+fn is_submodule_modified(repository: &Repository, path: &[u8]) -> bool {
+    let Ok(path) = std::str::from_utf8(path) else {
+        return true;
+    };
+    let Ok(submodule) = repository.find_submodule(path) else {
+        return true;
+    };
+    let name = submodule.name().unwrap_or(path).to_owned();
     let config = repository.config().and_then(|mut config| config.snapshot());
-    let value = config.and_then(|config| config.get_string("diff.ignoreSubmodules"));
-    value.is_ok_and(|value| value == "all")
+    let setting = |key: &str| config.as_ref().ok()?.get_string(key).ok();
+    let setting = setting(&format!("submodule.{name}.ignore"))
+        .or(match submodule.ignore_rule() {
+            SubmoduleIgnore::Unspecified | SubmoduleIgnore::None => None,
+            SubmoduleIgnore::Untracked => Some("untracked".to_owned()),
+            SubmoduleIgnore::Dirty => Some("dirty".to_owned()),
+            SubmoduleIgnore::All => Some("all".to_owned()),
+        })
+        .or_else(|| setting("diff.ignoreSubmodules"));
+    let Ok(status) = repository.submodule_status(&name, SubmoduleIgnore::None) else {
+        return true;
+    };
+    let commit =
+        SubmoduleStatus::WD_MODIFIED | SubmoduleStatus::WD_ADDED | SubmoduleStatus::WD_DELETED;
+    let files = SubmoduleStatus::WD_INDEX_MODIFIED | SubmoduleStatus::WD_WD_MODIFIED;
+    match setting.as_deref() {
+        Some("all") => false,
+        Some("dirty") => status.intersects(commit),
+        Some("untracked") => status.intersects(commit | files),
+        _ => true,
+    }
 }

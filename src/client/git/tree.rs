@@ -26,7 +26,7 @@ use crate::source::{CommonDir, GitFolders, GitLink, TreeChanges, TreeHasher};
 const NAMED_PATHS: usize = 3;
 
 /// The mode of a submodule.
-const SUBMODULE: u32 = 0o160_000;
+pub(super) const SUBMODULE: u32 = 0o160_000;
 
 /// The submodules inside submodules that are looked into; git itself could not check out more.
 const DEEPEST: usize = 32;

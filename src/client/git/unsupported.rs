@@ -72,7 +72,7 @@ mod tests {
             (
                 "unsupported extension name extensions.partialclone",
                 "partial clone",
-                "--filter",
+                "--refetch",
             ),
             (
                 "unsupported extension name extensions.new",

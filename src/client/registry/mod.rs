@@ -262,6 +262,9 @@ impl RegistryClient {
         image: &ImageReference,
         tags: &[Tag],
     ) -> Result<(), RegistryError> {
+        if tags.is_empty() {
+            return Ok(());
+        }
         let (manifest, _) = self.manifest(image).await?;
         let host = self.host(image).await?;
         for tag in tags {

@@ -995,13 +995,25 @@ fn what_is_modified_is_what_git_status_lists() {
     world.write("copy/lib/f", "2");
     assert_eq!(counted("modified submodule"), 1);
     assert!(world.open().tree_changes(&[]).unwrap().is_some());
-    for ignore in ["dirty", "all"] {
-        world.user(&["config", "submodule.lib.ignore", ignore]);
+    for (key, ignore) in [
+        ("submodule.lib.ignore", "dirty"),
+        ("submodule.lib.ignore", "all"),
+        ("diff.ignoreSubmodules", "dirty"),
+        ("diff.ignoreSubmodules", "all"),
+    ] {
+        world.user(&["config", key, ignore]);
         assert_eq!(counted(ignore), 0);
         // A build in place gets the changed file all the same.
         assert!(
             world.open().tree_changes(&[]).unwrap().is_some(),
             "{ignore}"
         );
+        world.user(&["config", "--unset", key]);
+        assert_eq!(counted("modified submodule again"), 1);
     }
+    world.user(&["-C", "lib", "checkout", "-q", "f"]);
+    world.write("copy/lib/untracked", "x");
+    assert_eq!(counted("untracked file in a submodule"), 1);
+    world.user(&["config", "submodule.lib.ignore", "untracked"]);
+    assert_eq!(counted("ignored untracked file in a submodule"), 0);
 }

@@ -154,9 +154,9 @@ fn ssh_agent_is_forwarded_where_asked_for(t: &Context) {
     let _agent = UnixListener::bind(&socket).expect("a socket");
     let app = App::with_scripts(t, "ssh: true", &["test -S $SSH_AUTH_SOCK"]);
     app.build().env("SSH_AUTH_SOCK", &socket).success();
-    let output = app.build().arg("--force").failure(1);
+    let output = app.build().arg("--force").failure(2);
     output
-        .stderr_contains("`ssh: true` needs an ssh agent, and SSH_AUTH_SOCK is not set")
+        .stderr_contains("`dockerBuilder.ssh` needs an ssh agent, and SSH_AUTH_SOCK is not set")
         .stderr_contains("hint: start one by `eval $(ssh-agent)`");
     app.set_scripts("", &["test -z \"${SSH_AUTH_SOCK-}\""]);
     let build = app.build().arg("--force").env("SSH_AUTH_SOCK", &socket);

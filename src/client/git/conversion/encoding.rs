@@ -193,6 +193,8 @@ impl Wide {
             .into_iter()
             .find_map(|(mark, order)| Some((file.strip_prefix(mark)?, order)));
         let (rest, order) = match (self.mark, marked) {
+            // Git writes UTF-16BE-BOM, and does not know the name when it reads.
+            (Mark::Written, _) if self.order == Order::Big => return None,
             (Mark::Forbidden, Some(_)) | (Mark::Required, None) => return None,
             (Mark::Forbidden, None) => (file, self.order),
             (Mark::Required | Mark::Written, Some(marked)) => marked,

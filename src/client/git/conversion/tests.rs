@@ -125,6 +125,7 @@ fn what_git_leaves_alone_is_left_alone() {
         ("UTF-16", &b"a\0"[..]),
         ("UTF-16LE", b"\xff\xfea\0"),
         ("UTF-16LE", b"a\0b"),
+        ("UTF-16BE-BOM", b"\xfe\xff\0a"),
         ("UTF-16LE", b"\x00\xd8"),
         ("UTF-32", b"a\0\0\0"),
         ("US-ASCII", b"\xe9"),
