@@ -35,11 +35,15 @@ impl PublishedImage {
     }
 }
 
-/// Takes out when it was made, and the digests of layers, which hold the times of files.
+/// Takes out when it was made, and the digests of layers and of needed images, which hold the times of files.
 fn without_times(configuration: &mut Value) {
     let fields = configuration.as_object_mut().expect("a configuration");
     for key in ["created", "rootfs", "container", "container_config"] {
         fields.remove(key);
+    }
+    // The ids of needed images, which have times of their own.
+    if let Some(labels) = fields["config"]["Labels"].as_object_mut() {
+        labels.remove("x-platform.needs");
     }
     for step in fields["history"].as_array_mut().expect("a history") {
         step.as_object_mut().expect("a step").remove("created");

@@ -193,6 +193,15 @@ impl EngineError {
         matches!(self, Self::Refused { message, .. } if message.starts_with("missing content: "))
     }
 
+    /// Whether another build exported the same unnamed image at the same moment, which the containerd image store does
+    /// not take.
+    pub(super) fn is_simultaneous_export(&self) -> bool {
+        let Self::Refused { message, .. } = self else {
+            return false;
+        };
+        message.contains("moby-dangling@") && message.contains("already exists")
+    }
+
     /// Returns the status of the engine's answer, where it refused.
     pub fn status(&self) -> Option<u16> {
         match self {

@@ -724,11 +724,17 @@ fn a_topic_train_is_locked_by_the_names_of_its_images(t: &Context) {
     assert!(!lock_text(t).contains("TASK-981"));
     t.xp(["build", "--locked"]).success();
 
-    // What was locked stays behind, and the image of what needs it was built with the new one.
+    // What was locked stays behind, and the image of what needs it was built with the new one. The one that goes with the
+    // lock is found by its identity tag.
     let before = lock_text(t);
     frontend.switch("master");
     frontend.commit(&[("content", "3")], "Second");
     t.xp(["build"]).success();
+    t.xp(["lock", "zbackend"]).success();
+    assert_eq!(lock_text(t), before);
+    for tag in registry.identity_tags(&t.image("zbackend")) {
+        registry.delete_tag(&t.image("zbackend"), &tag);
+    }
     let refused = t.xp(["lock", "zbackend"]).failure(1);
     let refused = refused
         .stderr_contains(

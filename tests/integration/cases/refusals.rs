@@ -116,8 +116,8 @@ fn a_limited_rate_is_waited_for(t: &Context) {
         plan.stdout_contains("build");
         assert_eq!(
             gateway.manifest_requests("HEAD"),
-            4,
-            "two were answered with 429"
+            5,
+            "the commit's tag, the branch's and the identity tag; two were answered with 429"
         );
     }
 }

@@ -1,6 +1,7 @@
 //! An engine that does not see this machine's files, by TLS, by ssh, and by docker's contexts.
 
 use std::fs;
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -330,8 +331,10 @@ fn what_the_engine_cannot_have_is_said(t: &Context) {
         .stderr_contains("the mount at /run/token is writable, and the engine at tcp://")
         .stderr_contains("SRC:DST:ro");
     app.set_scripts("ssh: true", &["true"]);
+    let agent = t.folder().join("agent");
+    let _agent = UnixListener::bind(&agent).expect("a socket");
     far(t, app.build())
-        .env("SSH_AUTH_SOCK", t.folder().join("agent"))
+        .env("SSH_AUTH_SOCK", &agent)
         .failure(1)
         .stderr_contains("`ssh: true` forwards the ssh agent of this machine");
     // The socket is that of the engine's own machine, for whoever may use it.

@@ -26,6 +26,11 @@ use crate::image::Registry;
 /// How often the progress of sending the context is reported.
 const TICK: Duration = Duration::from_millis(200);
 
+/// How often the export of an image is tried, while other builds export the same one.
+const EXPORTS: u32 = 8;
+
+const BETWEEN_EXPORTS: Duration = Duration::from_millis(100);
+
 /// What is built.
 #[derive(Debug)]
 pub struct ImageBuild<'a> {
@@ -84,14 +89,26 @@ impl Engine {
         if !self.buildkit {
             return Ok(self.build_classic(build, context, watcher).await?);
         }
-        let built = self.solve(build, &context, Sending::Files, watcher).await;
-        Ok(match built {
-            // What BuildKit reads file by file has names of UTF-8; an archive has any.
-            Err(BuildFailure::Context(error)) if error.kind() == io::ErrorKind::InvalidFilename => {
-                self.solve(build, &context, Sending::Archive, watcher).await
+        let (mut sending, mut attempts) = (Sending::Files, 1);
+        loop {
+            match self.solve(build, &context, sending, watcher).await {
+                // What BuildKit reads file by file has names of UTF-8; an archive has any.
+                Err(BuildFailure::Context(error))
+                    if error.kind() == io::ErrorKind::InvalidFilename
+                        && sending == Sending::Files =>
+                {
+                    sending = Sending::Archive;
+                }
+                // Another build exported the same image at the same moment. What was built is in the cache.
+                Err(BuildFailure::Engine(error))
+                    if error.is_simultaneous_export() && attempts < EXPORTS =>
+                {
+                    attempts += 1;
+                    tokio::time::sleep(BETWEEN_EXPORTS).await;
+                }
+                built => return Ok(built?),
             }
-            built => built,
-        }?)
+        }
     }
 }
 
