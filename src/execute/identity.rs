@@ -116,11 +116,23 @@ impl Publication<'_> {
         pushed
     }
 
-    /// Returns the digest of the engine's own image, which the registry has by that name.
+    /// Returns the digest of the engine's own image, which was pushed by that name.
     pub async fn own_digest(&self, pushed: &ImageReference) -> Result<Digest, Stop> {
         let engine = &self.context.engine;
+        let own = engine.image(&self.step.image).await;
         let content = engine.content(&self.step.image).await;
-        let content = content.map_err(StepError::from)?;
+        let (own, content) = (
+            own.map_err(StepError::from)?,
+            content.map_err(StepError::from)?,
+        );
+        // Other runs may use the same engine.
+        if !own.is_some_and(|own| self.step.rival.wanted.is_met_by(&own.labels)) {
+            let error = StepError::plain(format!(
+                "another run gave {} to an image that was built from other inputs",
+                self.step.image
+            ));
+            return Err(error.hint("let it end, and run xp again").into());
+        }
         let ids = content.as_ref().map(|content| content.ids());
         let is_own = |id: &str| ids.as_ref().is_some_and(|ids| ids.contains(id));
         let registry = &self.context.registry;
@@ -140,13 +152,24 @@ impl Publication<'_> {
         // Another run has moved the tag since; the registry keeps the image by its digest.
         let prefix = format!("{}@", pushed.repository());
         let digests = content.into_iter().flat_map(|content| content.digests);
-        let mut own = digests.filter_map(|name| name.strip_prefix(&prefix)?.parse().ok());
-        own.next_back().ok_or_else(|| {
-            let error = StepError::plain(format!("the registry does not have {pushed} as pushed"));
-            error
-                .hint("another run pushed at the same time: run xp again")
-                .into()
-        })
+        let mut digests = digests.filter_map(|name| name.strip_prefix(&prefix)?.parse().ok());
+        if let Some(own) = digests.next_back() {
+            return Ok(own);
+        }
+        // A run in the same engine has given the name to an image of its own, which was not pushed yet.
+        match found {
+            Some(found) if self.is_as_good(&found).await => {
+                self.adopt(&found).await?;
+                Ok(found)
+            }
+            _ => {
+                let error =
+                    StepError::plain(format!("the registry does not have {pushed} as pushed"));
+                Err(error
+                    .hint("another run pushed at the same time: run xp again")
+                    .into())
+            }
+        }
     }
 
     /// Moves the tag of the commit to the image that counts, and returns that. A registry may refuse to move it: the
