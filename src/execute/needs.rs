@@ -83,9 +83,10 @@ impl UsedImages {
 
     /// Returns what is wrong where the registry has another of these images by its identity tag now.
     pub async fn moved(&self, context: &Context) -> Option<StepError> {
-        for (need, content) in &self.0 {
+        for (need, used) in &self.0 {
             if let Some(digest) = published(context, need).await
-                && !content.ids().contains(digest.as_str())
+                && !used.ids().contains(digest.as_str())
+                && !is_now(context, need, used, &digest).await
             {
                 let error = StepError::plain(format!(
                     "another run replaced the image of `{}`, which it was built from",
@@ -142,6 +143,20 @@ impl UsedImages {
         }
         Ok(())
     }
+}
+
+/// Whether an image that was used has that digest by now: an engine knows it once the image is pushed.
+async fn is_now(
+    context: &Context,
+    need: &NeededImage,
+    used: &ImageContent,
+    digest: &Digest,
+) -> bool {
+    let found = context.engine.content(&need.image).await;
+    found
+        .ok()
+        .flatten()
+        .is_some_and(|found| found.id == used.id && found.ids().contains(digest.as_str()))
 }
 
 /// Returns what the registry has by the identity tag of a needed image. A registry that does not answer is no reason

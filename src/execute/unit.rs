@@ -55,6 +55,7 @@ async fn run_steps(
     }
     let mut outcome = Outcome::Done;
     let (mut position, mut builds) = (0, 1);
+    let image_step = steps.iter().position(|it| matches!(it, Step::Image(_)));
     while let Some(step) = steps.get(position) {
         position += 1;
         if work.deadline.is_none() && matches!(step, Step::Container(_) | Step::Image(_)) {
@@ -84,7 +85,9 @@ async fn run_steps(
                 outcome = Outcome::Stopped;
                 break;
             }
-            Err(Stop::Failed(error)) if error.is_superseded() && builds < MOST_BUILDS => {
+            Err(Stop::Failed(error))
+                if error.is_superseded() && builds < MOST_BUILDS && image_step.is_some() =>
+            {
                 builds += 1;
                 context.events.emit(Event::Note(format!(
                     "{}: {}: it is built again",
@@ -92,8 +95,7 @@ async fn run_steps(
                     error.message()
                 )));
                 // The scripts' results are still there; they know nothing of needed images.
-                let is_image = |step: &Step| matches!(step, Step::Image(_));
-                position = steps.iter().position(is_image).unwrap_or(position - 1);
+                position = image_step.unwrap_or(position);
             }
             Err(Stop::Failed(error)) => {
                 let error = error.with_engine(&context.engine).await;

@@ -88,7 +88,11 @@ impl Decided<'_> {
                 image: image.clone(),
                 digest: self.digest(candidate),
             }),
-            Decision::Push => steps.push(self.push(candidate)),
+            Decision::Push => {
+                // What it was built from is compared with the registry's, so that comes first.
+                needed.extend(service.needs.iter().cloned().map(Unit::Service));
+                steps.push(self.push(candidate));
+            }
             Decision::Skip | Decision::Tag => {}
         }
         let (of_commit, moving): (Vec<Tag>, Vec<Tag>) = verdict
