@@ -264,7 +264,7 @@ fn a_lower_case_dockerfile_is_taken(t: &Context) {
     // Beside a `Dockerfile` it is a file like others.
     let usual = format!("FROM {}\nCOPY . /usual\n", t.engine().busybox());
     app.repository.commit(&[("Dockerfile", &usual)], "Both");
-    build("BuildKit", &app);
+    build(builders(t)[0], &app);
     t.engine()
         .run(&app.image_of_head(), ["ls", "/usual/dockerfile"]);
 }
