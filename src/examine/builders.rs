@@ -100,7 +100,7 @@ async fn external(
     }
 }
 
-/// Tells whether the engine has an image, where it answers.
+/// Returns whether the engine has an image, where it answers.
 async fn in_engine(surroundings: &Surroundings<'_>, image: &ImageReference) -> Option<bool> {
     let engine = surroundings.engine_state().await.engine?;
     let what = format!("the engine, asked for {image},");

@@ -32,7 +32,7 @@ pub fn foreign_owner(directory: &Path, file: &Path, trusted: &[u32]) -> Option<u
     owners.find(|owner| !trusted.contains(owner))
 }
 
-/// Tells whether a manifest that [`find`] found is neither in `directory` nor in the git repository around it.
+/// Returns whether a manifest that [`find`] found is neither in `directory` nor in the git repository around it.
 pub fn is_outside(directory: &Path, file: &Path) -> bool {
     let mut around = directory.ancestors();
     let repository = around.find(|folder| folder.join(".git").exists());

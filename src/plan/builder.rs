@@ -37,7 +37,7 @@ impl FolderBuilder {
         image.chain(self.newest()).collect()
     }
 
-    /// Tells whether the engine has the image by its content, and what the registry has by that name is another
+    /// Returns whether the engine has the image by its content, and what the registry has by that name is another
     /// build of it. The registry's counts: everybody builds with one toolchain.
     pub fn is_other_build(
         &self,

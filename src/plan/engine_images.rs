@@ -21,7 +21,7 @@ impl Draft<'_> {
         candidates.flat_map(Candidate::engine_images).collect()
     }
 
-    /// Tells whether registries are asked first, as their answers may spare the engine's: where nothing is
+    /// Returns whether registries are asked first, as their answers may spare the engine's: where nothing is
     /// pulled, an image that its registry has needs not be in the engine.
     pub fn asks_registries_first(&self) -> bool {
         !self.options.pull

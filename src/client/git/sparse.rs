@@ -43,7 +43,7 @@ impl Sparse {
         })
     }
 
-    /// Tells whether a file is checked out.
+    /// Returns whether a file is checked out.
     pub(super) fn includes(&self, path: &[u8]) -> bool {
         // The nearest folder that a pattern is about decides, and of its patterns the last one.
         let mut part = path;
@@ -66,7 +66,7 @@ impl Sparse {
     }
 }
 
-/// Tells whether git takes an entry that is marked `skip-worktree` for unchanged, without looking.
+/// Returns whether git takes an entry that is marked `skip-worktree` for unchanged, without looking.
 ///
 /// In a sparse checkout, git looks at files that are there although they need not be.
 pub(super) fn is_skipped(entry: &IndexEntry, sparse: Option<&Sparse>, dir: &Path) -> bool {
@@ -77,7 +77,7 @@ pub(super) fn is_skipped(entry: &IndexEntry, sparse: Option<&Sparse>, dir: &Path
     !(looks_at_present && is_present(entry, dir))
 }
 
-/// Tells whether an entry is marked `skip-worktree`.
+/// Returns whether an entry is marked `skip-worktree`.
 pub(super) fn is_marked(entry: &IndexEntry) -> bool {
     entry.flags_extended & IndexEntryExtendedFlag::SKIP_WORKTREE.bits() != 0
 }

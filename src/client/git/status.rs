@@ -111,7 +111,7 @@ fn is_assumed_unchanged(entry: &IndexEntry) -> bool {
     entry.flags & IndexEntryFlag::VALID.bits() != 0
 }
 
-/// Tells whether a submodule counts as modified, by its `ignore` setting: libgit2 knows only that of `.gitmodules`.
+/// Returns whether a submodule counts as modified, by its `ignore` setting: libgit2 knows only that of `.gitmodules`.
 fn is_submodule_modified(repository: &Repository, path: &[u8]) -> bool {
     let Ok(path) = std::str::from_utf8(path) else {
         return true;

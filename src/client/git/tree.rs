@@ -191,7 +191,7 @@ fn changes(
     })
 }
 
-/// Tells whether a submodule that is checked out is at another commit, or differs from its own.
+/// Returns whether a submodule that is checked out is at another commit, or differs from its own.
 fn is_submodule_changed(entry: &IndexEntry, dir: &Path, depth: usize) -> Result<bool, GitError> {
     let dir = dir.join(OsStr::from_bytes(&entry.path));
     let Ok(metadata) = fs::symlink_metadata(&dir) else {

@@ -89,7 +89,7 @@ impl WorkingCopy {
         }))
     }
 
-    /// Tells whether a commit has submodules at these paths or below them.
+    /// Returns whether a commit has submodules at these paths or below them.
     ///
     /// # Errors
     ///

@@ -1,6 +1,6 @@
 //! Patterns of paths, as git matches them with `WM_PATHNAME`.
 
-/// Tells whether a path matches a pattern: `*` and `?` do not match a slash, and `**` matches any number of folders.
+/// Returns whether a path matches a pattern: `*` and `?` do not match a slash, and `**` matches any number of folders.
 pub(super) fn wildmatch(pattern: &[u8], path: &[u8]) -> bool {
     match_at(pattern, path, true)
 }

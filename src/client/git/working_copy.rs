@@ -257,7 +257,7 @@ impl WorkingCopy {
         GitError::local(what, cause).with_hint(hint)
     }
 
-    /// Tells whether objects were left out that git would fetch when it needs them.
+    /// Returns whether objects were left out that git would fetch when it needs them.
     fn is_partial_clone(&self) -> bool {
         let config = self.repository.config();
         let config = config.and_then(|mut config| config.snapshot());

@@ -48,7 +48,7 @@ impl Manifest {
 }
 
 impl Descriptor {
-    /// Tells whether an index lists it as an image: BuildKit lists what it knows of how an image was made as an
+    /// Returns whether an index lists it as an image: BuildKit lists what it knows of how an image was made as an
     /// image for no system.
     fn is_image(&self) -> bool {
         let system = self.platform.as_ref().map(|platform| &platform.os);

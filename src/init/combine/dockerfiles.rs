@@ -244,7 +244,7 @@ fn some(files: &[&String]) -> String {
         more => format!("{} and {more} more", shown.join(", ")),
     }
 }
-/// Tells whether a `dockerfile` stands beside a `Dockerfile`, which `docker build` then prefers.
+/// Returns whether a `dockerfile` stands beside a `Dockerfile`, which `docker build` then prefers.
 fn is_shadowed(local: &Repository, file: &str) -> bool {
     let Some(folder) = file.strip_suffix("dockerfile") else {
         return false;

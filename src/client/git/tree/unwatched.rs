@@ -68,7 +68,7 @@ pub(in crate::client::git) fn compare_unmarked(
     Ok(paths.collect())
 }
 
-/// Tells whether a path is one of those given, or below one; with none given, all are.
+/// Returns whether a path is one of those given, or below one; with none given, all are.
 pub(super) fn is_below(path: &[u8], below: &[String]) -> bool {
     let is_in = |folder: &String| {
         let rest = path.strip_prefix(folder.as_bytes());
