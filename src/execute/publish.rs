@@ -27,7 +27,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// The wait before the engine's last attempt at a layer, in seconds.
 const LAST_COUNTDOWN: u64 = 20;
 
-/// How often a failure is tried again of which nobody says whether it may pass.
+/// How often an unexplained failure is retried.
 const UNKNOWN_RETRIES: u32 = 2;
 
 /// Which way an image goes.

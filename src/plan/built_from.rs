@@ -14,7 +14,7 @@ use crate::recipe::{Change, LABEL_NEEDS, Standing};
 /// The ids of needed images that an image's label holds, by service.
 pub type NeededIds = BTreeMap<String, String>;
 
-/// Reads the label of an image; `None` where it has none that can be read.
+/// Reads the label of an image; `None` if it is missing or cannot be read.
 pub fn needed_ids(labels: &Labels) -> Option<NeededIds> {
     serde_json::from_str(labels.get(LABEL_NEEDS)?).ok()
 }

@@ -352,8 +352,8 @@ impl Sighting {
     }
 }
 
-/// Returns how an image stands whose recipe is today's. It may be the image of another commit, to which somebody gave
-/// this commit's tag, and it may have been built from other images of the needed services; its labels show both.
+/// Returns the standing of an image whose recipe matches. It may still belong to another commit, under this commit's tag,
+/// or have been built from other images of the needed services; its labels show both.
 fn same_inputs(
     candidate: &Candidate<'_>,
     labels: Option<&Labels>,
@@ -388,7 +388,7 @@ fn published_ids(
     Some(ImageIds::new([digest.as_str(), other]))
 }
 
-/// Returns the labels of an image of the registry, or why they cannot be had; `None` where nobody asked.
+/// Returns the labels of an image of the registry, or why they are not known; `None` if they were not requested.
 pub(super) fn labels_of<'i>(
     candidate: &Candidate<'_>,
     digest: &Digest,

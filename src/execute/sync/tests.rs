@@ -983,7 +983,7 @@ fn what_is_modified_is_what_git_status_lists() {
         world.user(&["reset", "-q", "--hard"]);
     }
 
-    // Submodules, as far as they are to be looked at.
+    // Submodules, by their `ignore` setting.
     world.git_in(world.path(""), &["init", "-q", "-b", "master", "library"]);
     world.write("library/f", "1");
     world.git_in(world.path("library"), &["add", "-A"]);

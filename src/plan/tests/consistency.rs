@@ -197,7 +197,7 @@ fn identity_tags_are_asked_for_only_where_they_may_help() {
     let tag = stale.identity("back");
     assert_eq!(asked(stale), [platform.image("back", tag.as_str())]);
     let absent = asked(Found::new(&platform).front("a", "c"));
-    assert_eq!(absent, [], "nobody asked for the image");
+    assert_eq!(absent, [], "the image was not looked up");
 }
 
 #[test]
