@@ -15,7 +15,7 @@ use crate::cache::Facts;
 use crate::cli::References;
 use crate::client::engine::{Engine, EngineError};
 use crate::client::registry::{RegistryClient, Way};
-use crate::image::{EngineImages, ImageReference};
+use crate::image::{EngineImages, ImageQuery, ImageReference};
 use crate::inspect;
 use crate::manifest::ServiceName;
 use crate::plan::{Draft, Layout, Options, Presence};
@@ -31,7 +31,7 @@ pub struct Ahead {
 
 /// What the engine is asked, and its answer.
 struct OfEngine {
-    images: BTreeSet<ImageReference>,
+    images: BTreeSet<ImageQuery>,
     answer: AbortOnDropHandle<Result<EngineImages, EngineError>>,
 }
 
@@ -39,7 +39,7 @@ struct OfEngine {
 #[derive(Default)]
 struct Questions {
     registries: Vec<ImageReference>,
-    engine: BTreeSet<ImageReference>,
+    engine: BTreeSet<ImageQuery>,
 }
 
 impl Ahead {
@@ -74,7 +74,7 @@ impl Ahead {
 
     /// Returns the images that the engine was asked for, and what it has of them. An engine that did not answer
     /// counts as not asked. The answer is there once.
-    pub async fn in_engine(&self) -> (BTreeSet<ImageReference>, EngineImages) {
+    pub async fn in_engine(&self) -> (BTreeSet<ImageQuery>, EngineImages) {
         let Some(OfEngine { images, answer }) = self.of_engine.lock().await.take() else {
             return Default::default();
         };

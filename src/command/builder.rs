@@ -40,7 +40,7 @@ async fn list(session: &Session) -> Result<(), Failure> {
     let registry = session.registry(&facts);
     let (found, in_engine) = tokio::join!(
         inspect::registries(&registry, in_registries(&folders)),
-        engine.images(folders.values().map(|folder| folder.image.clone()))
+        engine.images(folders.values().map(|folder| folder.image.clone().into()))
     );
     let inventory = Inventory {
         registry: found,

@@ -22,7 +22,7 @@ use crate::event::Event;
 use crate::execute::lock::FolderLock;
 use crate::execute::{Context, Sources};
 use crate::history::Extent;
-use crate::image::{EngineImages, ImageReference, Registry, RegistryPrefix};
+use crate::image::{EngineImages, ImageQuery, ImageReference, Registry, RegistryPrefix};
 use crate::inspect;
 use crate::manifest::{BuilderImage, ServiceName};
 use crate::plan::{Draft, Folders, Inventory, Options, Plan, Presence};
@@ -288,7 +288,7 @@ async fn in_registries(
 /// Returns what the engine has of these images; of some the answers may be there already.
 async fn in_engine(
     resolved: &Resolved,
-    mut images: BTreeSet<ImageReference>,
+    mut images: BTreeSet<ImageQuery>,
 ) -> Result<EngineImages, Failure> {
     let (asked, mut answers) = resolved.ahead.in_engine().await;
     images.retain(|image| !asked.contains(image));

@@ -12,7 +12,7 @@ mod repository;
 mod tag;
 
 pub use digest::Digest;
-pub use engine::{EngineImage, EngineImages, Labels, PublishedImage};
+pub use engine::{EngineImage, EngineImages, ImageQuery, Labels, PublishedImage};
 pub use ids::ImageIds;
 pub use name::InvalidImageName;
 pub use reference::ImageReference;

@@ -48,6 +48,21 @@ impl ImageReference {
         self.digest.as_ref()
     }
 
+    /// Returns the name that Docker Engine lists the image by: a tag or a digest, never both, and no registry
+    /// where that is Docker Hub.
+    pub fn familiar_name(&self) -> String {
+        let name = match (&self.digest, &self.tag) {
+            (Some(digest), _) => format!("{}@{digest}", self.repository),
+            (None, Some(tag)) => format!("{}:{tag}", self.repository),
+            (None, None) => format!("{}:latest", self.repository),
+        };
+        let hub = ["docker.io/", "index.docker.io/"];
+        match hub.iter().find_map(|registry| name.strip_prefix(registry)) {
+            Some(short) => short.strip_prefix("library/").unwrap_or(short).to_owned(),
+            None => name,
+        }
+    }
+
     /// Returns the reference below a prefix, or itself where it names a registry already.
     pub fn below(self, prefix: Option<&RegistryPrefix>) -> Self {
         Self {
@@ -104,5 +119,16 @@ mod tests {
         assert_eq!(reference.digest().unwrap().as_str(), digest);
         let plain: ImageReference = "localhost:5000/a".parse().unwrap();
         assert_eq!(plain.tag(), None);
+    }
+
+    #[test]
+    fn the_familiar_name_leaves_out_docker_hub() {
+        let familiar = |text: &str| text.parse::<ImageReference>().unwrap().familiar_name();
+        assert_eq!(familiar("docker.io/library/node:22"), "node:22");
+        assert_eq!(familiar("docker.io/acme/node"), "acme/node:latest");
+        assert_eq!(familiar("localhost:5000/a:1"), "localhost:5000/a:1");
+        let digest = format!("sha256:{}", "0".repeat(64));
+        let both = format!("docker.io/library/node:22@{digest}");
+        assert_eq!(familiar(&both), format!("node@{digest}"));
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::{Decision, ImageStep, Inventory, Presence, PushStep, Rival, Step, UnitPlan, Wanted};
 use crate::event::Unit;
-use crate::image::{Digest, ImageReference, Tag};
+use crate::image::{Digest, ImageQuery, ImageReference, Tag};
 use crate::recipe::ContentId;
 
 /// The tag that every build of a builder image moves.
@@ -32,9 +32,9 @@ impl FolderBuilder {
     }
 
     /// Returns what the engine is asked for.
-    pub fn engine_images(&self) -> Vec<ImageReference> {
+    pub fn engine_images(&self) -> Vec<ImageQuery> {
         let image = std::iter::once(self.image.clone());
-        image.chain(self.newest()).collect()
+        image.chain(self.newest()).map(ImageQuery::from).collect()
     }
 
     /// Returns whether the engine has the image by its content, and what the registry has by that name is another

@@ -1,7 +1,7 @@
 //! Which images the engine is asked for.
 //!
-//! One question costs an engine some milliseconds, so there is one for each image that the plan can use, and
-//! none for its further names and its digests: the answer holds them.
+//! One query costs an engine some milliseconds, so there is one for each image that the plan can use, and none
+//! for images that only share a name with it.
 
 use std::collections::BTreeSet;
 
@@ -10,15 +10,15 @@ use super::draft::{Candidate, Draft};
 use super::recipe::Folders;
 use super::{Decided, Inventory};
 use crate::event::Unit;
-use crate::image::{EngineImages, ImageReference};
+use crate::image::{EngineImages, ImageQuery};
 use crate::manifest::{ManifestError, ServiceName};
 use crate::recipe::Standing;
 
 impl Draft<'_> {
     /// Returns what the engine is asked for, whatever registries have.
-    pub fn engine_images(&self) -> BTreeSet<ImageReference> {
+    pub fn engine_images(&self) -> BTreeSet<ImageQuery> {
         let candidates = self.candidates.iter();
-        candidates.flat_map(Candidate::engine_images).collect()
+        candidates.map(Candidate::engine_query).collect()
     }
 
     /// Returns whether registries are asked first, as their answers may spare the engine's: where nothing is
@@ -37,7 +37,7 @@ impl Draft<'_> {
         &self,
         inventory: &Inventory,
         folders: &Folders,
-    ) -> Result<BTreeSet<ImageReference>, ManifestError> {
+    ) -> Result<BTreeSet<ImageQuery>, ManifestError> {
         let compared = self.compare(inventory, folders)?;
         let is_settled = |candidate: &&Candidate<'_>| {
             let comparison = compared.comparisons.get(&candidate.service.name);
@@ -55,25 +55,28 @@ impl Draft<'_> {
         let asked = self.manifest.closure(&open);
         let candidates = self.candidates.iter();
         let asked = candidates.filter(|candidate| asked.contains(&candidate.service.name));
-        Ok(asked.flat_map(Candidate::engine_images).collect())
+        Ok(asked.map(Candidate::engine_query).collect())
     }
 }
 
 impl Candidate<'_> {
-    /// Returns the references whose images in the engine can be of use to the service.
-    fn engine_images(&self) -> impl Iterator<Item = ImageReference> + use<> {
-        [self.image.clone()].into_iter()
+    /// Returns what the engine is asked for: the image by its commit.
+    fn engine_query(&self) -> ImageQuery {
+        ImageQuery {
+            name: self.image.clone(),
+            further_names: self.names().collect(),
+        }
     }
 }
 
 impl Decided<'_> {
     /// Returns the images of builders that the engine is asked for, since they are needed.
-    pub fn engine_builders(&self) -> BTreeSet<ImageReference> {
+    pub fn engine_builders(&self) -> BTreeSet<ImageQuery> {
         let images = self.builders().into_iter().flat_map(|unit| {
             let folder = self.folders.get(&unit);
             match (folder, unit) {
                 (Some(folder), _) => folder.engine_images(),
-                (None, Unit::External(image)) => vec![image],
+                (None, Unit::External(image)) => vec![image.into()],
                 (None, _) => Vec::new(),
             }
         });

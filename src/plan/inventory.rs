@@ -85,22 +85,10 @@ impl Inventory {
 
     /// Returns the engine's image of that name.
     pub fn in_engine(&self, image: &ImageReference) -> Option<&EngineImage> {
-        // The engine names an image by its tags and by its digests, never by both in one name.
-        let name = match image.digest() {
-            Some(digest) => format!("{}@{digest}", image.repository()),
-            None => image.to_string(),
-        };
-        // The engine leaves out the registry that it takes for the default one.
-        let short = name
-            .strip_prefix("docker.io/")
-            .map(|name| name.strip_prefix("library/").unwrap_or(name));
-        let mut name = short.unwrap_or(&name).to_owned();
-        if image.tag().is_none() && image.digest().is_none() {
-            name.push_str(":latest");
-        }
+        let name = image.familiar_name();
         let found = self.engine.get(&name);
-        // The name of any other registry is always written.
-        if short.is_none() && image.repository().registry().is_some() {
+        let registry = image.repository().registry();
+        if registry.is_some_and(|registry| name.starts_with(registry.as_str())) {
             return found;
         }
         // Podman writes the default registry out, and calls what it built itself `localhost/…`.

@@ -7,7 +7,7 @@ use super::draft::{Candidate, Draft};
 use super::place::Place;
 use super::{ContainerStep, FolderBuilder, Folders, Inventory, Layout, Plan, Presence};
 use crate::event::Unit;
-use crate::image::ImageReference;
+use crate::image::{ImageQuery, ImageReference};
 use crate::manifest::{BuilderImage, ManifestError, ServiceName};
 
 /// The variable that tells tools that nobody watches.
@@ -92,9 +92,9 @@ pub fn builder_plan(
 }
 
 /// Returns what the engine is asked for to plan a builder.
-pub fn builder_images(image: &BuilderImage, folders: &Folders) -> Vec<ImageReference> {
+pub fn builder_images(image: &BuilderImage, folders: &Folders) -> Vec<ImageQuery> {
     match image {
-        BuilderImage::External(image) => vec![image.clone()],
+        BuilderImage::External(image) => vec![image.clone().into()],
         BuilderImage::Folder(name) => {
             let folder = folders.get(&Unit::Builder(name.clone()));
             folder.map(FolderBuilder::engine_images).unwrap_or_default()

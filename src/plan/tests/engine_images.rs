@@ -20,7 +20,8 @@ fn asked(platform: &Platform, selected: &[&str]) -> Vec<String> {
         }
     };
     let services = manifest.services.keys();
-    let services = services.filter(|it| asked.contains(&platform.image(it.as_str(), "")));
+    let asked_names: BTreeSet<_> = asked.iter().map(|query| query.name.clone()).collect();
+    let services = services.filter(|it| asked_names.contains(&platform.image(it.as_str(), "")));
     let services: Vec<String> = services.map(ToString::to_string).collect();
     assert_eq!(
         services.len(),
