@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 
+use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::exec::{ResizeExecOptions, StartExecOptions, StartExecResults};
 use bollard::models::ExecConfig;
@@ -168,8 +169,18 @@ impl BuilderContainer {
             return Err(EngineError::ContainerGone);
         };
         let failed = program_error(name);
+        let (docker, exec) = (self.engine.docker.clone(), exec.to_owned());
         let chunks = output.filter_map(move |chunk| {
-            std::future::ready(printed(chunk.map_err(&failed)).transpose())
+            let chunk = chunk.map_err(|error| (is_reset(&error), failed(error)));
+            let (docker, exec) = (docker.clone(), exec.clone());
+            async move {
+                match chunk {
+                    Ok(chunk) => printed(chunk).map(Ok),
+                    // Podman resets the connection of a program that ends without reading all of its input.
+                    Err((true, _)) if has_ended(&docker, &exec).await => None,
+                    Err((_, error)) => Some(Err(error)),
+                }
+            }
         });
         Ok((input, Box::pin(chunks)))
     }
@@ -223,14 +234,27 @@ fn program_error(name: &str) -> impl Fn(bollard::errors::Error) -> EngineError +
     }
 }
 
-fn printed(chunk: Result<LogOutput, EngineError>) -> Result<Option<Printed>, EngineError> {
-    Ok(match chunk? {
+fn printed(chunk: LogOutput) -> Option<Printed> {
+    match chunk {
         LogOutput::StdIn { .. } => None,
         LogOutput::StdErr { message } => Some(Printed::Error(message)),
         LogOutput::StdOut { message } | LogOutput::Console { message } => {
             Some(Printed::Output(message))
         }
+    }
+}
+
+fn is_reset(error: &bollard::errors::Error) -> bool {
+    let first: &(dyn std::error::Error + 'static) = error;
+    std::iter::successors(Some(first), |error| error.source()).any(|error| {
+        let error = error.downcast_ref::<std::io::Error>();
+        error.is_some_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
     })
+}
+
+async fn has_ended(docker: &Docker, exec: &str) -> bool {
+    let inspected = docker.inspect_exec(exec).await;
+    inspected.is_ok_and(|exec| exec.running == Some(false))
 }
 
 /// Reads the first line of the output, and returns what was read after it as well. `early` gets what
