@@ -202,6 +202,15 @@ impl EngineError {
         message.contains("moby-dangling@") && message.contains("already exists")
     }
 
+    /// Returns whether another process set the same tag at the same moment. The containerd image store removes a tag
+    /// and creates it again, and fails if it exists by then.
+    pub(super) fn is_concurrent_tag(&self) -> bool {
+        let Self::Refused { message, .. } = self else {
+            return false;
+        };
+        message.contains("after deleting the existing one") && message.contains("already exists")
+    }
+
     /// Returns the status of the engine's answer, where it refused.
     pub fn status(&self) -> Option<u16> {
         match self {

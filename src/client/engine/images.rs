@@ -82,6 +82,12 @@ impl Transfer {
     }
 }
 
+/// The number of attempts to set a tag that another process sets at the same moment.
+const TAG_ATTEMPTS: u32 = 10;
+
+/// The pause after the first of them; it grows with each one.
+const TAG_PAUSE: Duration = Duration::from_millis(20);
+
 impl Engine {
     /// Gives an image, which is meant by its name or its id, a further name.
     ///
@@ -93,10 +99,20 @@ impl Engine {
         if let Some(tag) = name.tag() {
             options = options.tag(tag.as_str());
         }
-        self.docker
-            .tag_image(image, Some(options.build()))
-            .await
-            .map_err(|error| EngineError::new(format!("tag {image} as {name}"), error))
+        let options = options.build();
+        let mut attempt = 1;
+        loop {
+            let tagged = self.docker.tag_image(image, Some(options.clone())).await;
+            let tagged =
+                tagged.map_err(|error| EngineError::new(format!("tag {image} as {name}"), error));
+            match tagged {
+                Err(error) if error.is_concurrent_tag() && attempt < TAG_ATTEMPTS => {
+                    tokio::time::sleep(TAG_PAUSE * attempt).await;
+                    attempt += 1;
+                }
+                tagged => return tagged,
+            }
+        }
     }
 
     /// Removes a name of an image that has other ones.
