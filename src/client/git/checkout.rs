@@ -1,4 +1,4 @@
-//! Checking a commit out into an empty folder, with an index that goes with it.
+//! Checks out a commit into an empty folder, and writes a matching index.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -10,17 +10,17 @@ use git2::build::CheckoutBuilder;
 use git2::{Index, IndexEntry, IndexEntryExtendedFlag, IndexEntryFlag, IndexTime, Repository};
 use walkdir::WalkDir;
 
-use super::lfs::{self, Files};
+use super::lfs::{self, LfsFiles};
 use super::progress::Watch;
 use super::working_copy::oid;
 use super::{GitClient, GitError, quoted_patterns};
 use crate::source::{CommitId, GitUrl};
 
-/// What is checked out, and where.
+/// Inputs of a checkout.
 #[derive(Clone, Copy)]
 pub(super) struct Checkout<'a> {
     pub(super) commit: CommitId,
-    /// The folders and files that are written; none for all.
+    /// The folders and files to write; empty for all.
     pub(super) paths: &'a [String],
     /// The empty folder for the files.
     pub(super) files: &'a Path,
@@ -28,13 +28,13 @@ pub(super) struct Checkout<'a> {
     pub(super) git_dir: &'a Path,
     /// The folders with the objects.
     pub(super) objects: &'a [PathBuf],
-    /// The remote, which files of Git LFS come from.
+    /// The remote from which Git LFS files are fetched.
     pub(super) url: &'a GitUrl,
-    /// The folder that keeps the files of Git LFS.
+    /// The folder in which Git LFS files are cached.
     pub(super) lfs: &'a Path,
 }
 
-/// A submodule of what was checked out.
+/// A submodule entry of a checked-out tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Gitlink {
     /// Its folder in the repository.
@@ -42,15 +42,15 @@ pub(super) struct Gitlink {
     pub(super) commit: CommitId,
 }
 
-/// What a caller has to know of what was checked out.
-pub(super) struct CheckedOut {
-    /// The submodules, whose folders are empty.
+/// Result of a checkout.
+pub(super) struct CheckedOutTree {
+    /// The submodules; their folders are still empty.
     pub(super) gitlinks: Vec<Gitlink>,
-    /// The text of `.gitmodules`.
+    /// The content of `.gitmodules`.
     pub(super) modules: Option<Vec<u8>>,
 }
 
-/// Why a checkout failed: git's own errors are told by the caller, who knows for what it was done.
+/// Why a checkout failed. The caller adds the context to libgit2's errors.
 pub(super) enum CheckoutError {
     Git(git2::Error),
     Other(GitError),
@@ -68,31 +68,31 @@ impl From<GitError> for CheckoutError {
     }
 }
 
-/// Writes the files of a commit. What lies outside of the paths is marked in the index as not
-/// checked out (`skip-worktree`), so that git does not take it for deleted.
+/// Writes the files of a commit. Files outside the paths are marked `skip-worktree` in the index, so that
+/// git does not report them as deleted.
 pub(super) fn check_out(
     client: &GitClient,
     checkout: &Checkout<'_>,
     watch: &Watch<'_>,
-) -> Result<CheckedOut, CheckoutError> {
+) -> Result<CheckedOutTree, CheckoutError> {
     let repository = Repository::open(checkout.git_dir)?;
     let odb = repository.odb()?;
     for folder in checkout.objects {
         odb.add_disk_alternate(&folder.to_string_lossy())?;
     }
     repository.set_workdir(checkout.files, false)?;
-    // The whole commit is read into the index before any file is written: attributes are then known
-    // for every file, whatever the order of writing, and whether their own file is written or not.
+    // Read the whole commit into the index before writing any file: libgit2 then finds the attributes of
+    // every file, regardless of the write order and of whether `.gitattributes` itself is written.
     let mut index = repository.index()?;
     index.read_tree(&repository.find_commit(oid(checkout.commit)?)?.tree()?)?;
     quoted_patterns::check(&repository, &index, checkout.paths)?;
     let large = lfs::pointers(&repository, &index, checkout.paths)?;
     write_files(&repository, &mut index, checkout.paths, watch)?;
     skip_others(&mut index, checkout.paths)?;
-    // On disk, as git-lfs reads its own settings from there.
+    // git-lfs reads its settings from the index on disk.
     index.write()?;
     if !large.is_empty() {
-        let files = Files {
+        let files = LfsFiles {
             git_dir: checkout.git_dir,
             work_tree: checkout.files,
             objects: checkout.objects,
@@ -106,17 +106,17 @@ pub(super) fn check_out(
         refresh(&mut index, checkout.files, &path, false)?;
     }
     for pointer in &large {
-        // The content is another one than git has, and only git-lfs could tell that it is right.
+        // The content differs from git's blob, and only git-lfs can tell that it is unmodified.
         refresh(&mut index, checkout.files, Path::new(&pointer.path), true)?;
     }
     index.write()?;
-    Ok(CheckedOut {
+    Ok(CheckedOutTree {
         gitlinks: gitlinks(&index, checkout.paths),
         modules: modules(&repository, &index)?,
     })
 }
 
-/// Tells whether a path is one of those that are wanted, or lies below one.
+/// Returns whether a path is one of the wanted ones or below one; without any, all paths are wanted.
 pub(super) fn is_wanted(path: &[u8], wanted: &[String]) -> bool {
     wanted.is_empty()
         || wanted.iter().any(|wanted| {
@@ -136,7 +136,7 @@ fn write_files(
         .force()
         .progress(|_, done, total| watch.checkout(done, total));
     if !paths.is_empty() {
-        // As they are written: `*` and `[` are letters like others.
+        // Take `*` and `[` literally.
         options.disable_pathspec_match(true);
         for path in paths {
             options.path(path);
@@ -160,8 +160,8 @@ fn skip_others(index: &mut Index, paths: &[String]) -> Result<(), git2::Error> {
     Ok(())
 }
 
-/// Gives files and folders the modes that git has for them, where the umask took something away or
-/// left too much. Returns the files that were changed, relative to the folder.
+/// Sets the modes of files and folders to those of git, regardless of the umask. Returns the changed
+/// files, relative to the folder.
 fn normalize_modes(files: &Path) -> Result<Vec<PathBuf>, GitError> {
     let failed = |path: &Path, cause: io::Error| {
         GitError::file(format!("cannot set the mode of {}", path.display()), cause)
@@ -194,7 +194,7 @@ fn normalize_modes(files: &Path) -> Result<Vec<PathBuf>, GitError> {
     Ok(changed)
 }
 
-/// Makes the index know a file as it is now: a change of mode changed the times that git knows it by.
+/// Updates the stat data of a file in the index: changing its mode changed its ctime.
 fn refresh(
     index: &mut Index,
     files: &Path,
@@ -207,20 +207,20 @@ fn refresh(
     let file = files.join(path);
     let metadata = fs::symlink_metadata(&file)
         .map_err(|cause| GitError::file(format!("cannot read {}", file.display()), cause))?;
-    take_metadata(&mut entry, &metadata);
+    copy_stat(&mut entry, &metadata);
     if assume_unchanged {
         entry.flags |= IndexEntryFlag::VALID.bits();
     }
     Ok(index.add(&entry)?)
 }
 
-/// The index has 32 bits for each of these, and git compares no more.
+/// Copies the stat data; the index stores only 32 bits of each field, and git compares only those.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "the index keeps the low 32 bits"
 )]
-fn take_metadata(entry: &mut IndexEntry, metadata: &Metadata) {
+fn copy_stat(entry: &mut IndexEntry, metadata: &Metadata) {
     entry.ctime = IndexTime::new(metadata.ctime() as i32, metadata.ctime_nsec() as u32);
     entry.mtime = IndexTime::new(metadata.mtime() as i32, metadata.mtime_nsec() as u32);
     entry.dev = metadata.dev() as u32;
@@ -244,7 +244,7 @@ fn gitlinks(index: &Index, paths: &[String]) -> Vec<Gitlink> {
 fn modules(repository: &Repository, index: &Index) -> Result<Option<Vec<u8>>, git2::Error> {
     let name = Path::new(std::ffi::OsStr::from_bytes(b".gitmodules"));
     match index.get_path(name, 0) {
-        // A link would lead anywhere.
+        // A symlink could point anywhere.
         Some(entry) if entry.mode & 0o170_000 == 0o100_000 => {
             Ok(Some(repository.find_blob(entry.id)?.content().to_vec()))
         }

@@ -1,4 +1,4 @@
-//! Cloning, so that the result looks as if `git clone` had made it.
+//! Clones a repository; the result looks like that of `git clone`.
 
 use std::path::Path;
 
@@ -12,24 +12,25 @@ use super::working_copy::oid;
 use super::{GitClient, GitError, WorkingCopy, quoted_patterns};
 use crate::source::{GitScheme, GitUrl, ResolvedReference};
 
-/// What to clone, and where.
+/// Inputs of a clone.
 #[derive(Debug, Clone, Copy)]
 pub struct CloneRequest<'a> {
-    /// The remote; its secrets are not written down.
+    /// The remote; its secrets are not written to the configuration.
     pub url: &'a GitUrl,
-    /// The folder, which must not exist or be empty.
+    /// The target folder, which must be empty or not exist.
     pub into: &'a Path,
-    /// What to check out: a branch, or a commit without one.
+    /// What to check out: a branch, or a commit (detached).
     pub checkout: &'a ResolvedReference,
 }
 
-/// Clones all branches and tags, and checks one commit out.
+/// Clones all branches and tags, and checks out one commit.
 ///
-/// Hooks and templates of the user's are not used.
+/// The user's hooks and templates are not used.
 ///
 /// # Errors
 ///
-/// The remote cannot be reached or refuses, does not have the commit, or a file cannot be written.
+/// The remote cannot be reached, refuses the request or does not have the commit, or a file cannot be
+/// written.
 pub fn clone(
     client: &GitClient,
     request: &CloneRequest<'_>,
@@ -82,12 +83,12 @@ pub fn clone(
 }
 
 impl WorkingCopy {
-    /// Fetches a commit that no branch or tag leads to: by the reference that was resolved, else by its SHA-1.
+    /// Fetches a commit that no branch or tag contains: by the resolved reference, or else by its SHA-1.
     ///
     /// # Errors
     ///
-    /// As for [`WorkingCopy::fetch`]; the kind is [`GitErrorKind::MissingCommit`] where the remote
-    /// does not give the commit out.
+    /// As for [`WorkingCopy::fetch`]; the kind is [`GitErrorKind::MissingCommit`] if the remote does not
+    /// serve the commit.
     pub fn fetch_commit(
         &self,
         client: &GitClient,
@@ -95,7 +96,7 @@ impl WorkingCopy {
         resolved: &ResolvedReference,
         watch: &Watch<'_>,
     ) -> Result<(), GitError> {
-        // A reference keeps the commit from being collected as garbage.
+        // A reference keeps the commit from being garbage-collected.
         let pinned = "refs/xp/pinned";
         if let Some(name) = &resolved.name {
             let refspecs = [format!("+{name}:{pinned}")];
@@ -107,7 +108,7 @@ impl WorkingCopy {
                 depth: Depth::Missing,
             };
             match self.fetch(client, &by_name, watch) {
-                // It was deleted since it was resolved.
+                // The reference was deleted after it was resolved.
                 Err(error) if error.kind() == GitErrorKind::Local => {}
                 result => result?,
             }
@@ -124,7 +125,7 @@ impl WorkingCopy {
                     let what = format!("copy {} from {url}", resolved.commit);
                     let error = self.failed(&what, cause);
                     if is_missing {
-                        error.of_kind(GitErrorKind::MissingCommit)
+                        error.with_kind(GitErrorKind::MissingCommit)
                     } else {
                         error
                     }
@@ -140,21 +141,21 @@ impl WorkingCopy {
             depth: Depth::Missing,
         };
         match self.fetch(client, &by_sha, watch) {
-            // What libgit2 says of a server that gives out references only.
+            // libgit2 fails this way if the server serves only advertised references.
             Err(error) if matches!(error.kind(), GitErrorKind::Local | GitErrorKind::Protocol) => {
                 self.fetch_everything(client, url, watch)?;
                 if self.has_commit(resolved.commit) {
                     self.set_own_reference("pinned", resolved.commit)
                 } else {
-                    Err(error.of_kind(GitErrorKind::MissingCommit))
+                    Err(error.with_kind(GitErrorKind::MissingCommit))
                 }
             }
             result => result,
         }
     }
 
-    /// Fetches all references: plain git servers give no commits out by their SHA-1 in the protocol that
-    /// libgit2 speaks.
+    /// Fetches all references: with the protocol version of libgit2, plain git servers do not serve commits
+    /// by SHA-1.
     fn fetch_everything(
         &self,
         client: &GitClient,
@@ -172,7 +173,7 @@ impl WorkingCopy {
         let result = self.fetch(client, &everything, watch);
         if let Ok(references) = self.repository.references_glob("refs/xp/everything/*") {
             for mut reference in references.flatten() {
-                // One that stays costs nothing but a name.
+                // A leftover reference is harmless.
                 let _ = reference.delete();
             }
         }
@@ -213,7 +214,7 @@ fn check_out(
             "xp: clone",
         )?;
     }
-    // The files come first: a `HEAD` without its files would look as if they had been deleted.
+    // Write the files first: if `HEAD` were set without them, they would appear deleted.
     let mut options = CheckoutBuilder::new();
     options
         .force()
@@ -233,15 +234,15 @@ fn check_out(
     }
 }
 
-/// Returns the URL as it may stand in a configuration file: without a password, and without a user
-/// that may be a token.
+/// Returns the URL without a password, and without a user that may be a token, so that it can be written to
+/// a configuration file.
 pub(super) fn without_secrets(url: &GitUrl) -> String {
     let text = url.expose();
     let is_secret = url.password().is_some() || url.has_secret_user();
     let Some((scheme, rest)) = text.split_once("://").filter(|_| is_secret) else {
         return text.to_owned();
     };
-    // As it was written, with its percent signs.
+    // Work on the original text, which is still percent-encoded.
     let authority = rest.split('/').next().unwrap_or(rest);
     let start = authority.rfind('@').map_or(0, |at| at + 1);
     let user = authority.split(':').next().unwrap_or("");
@@ -257,7 +258,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_secret_is_written_down() {
+    fn urls_are_written_without_secrets() {
         let written = |text: &str| without_secrets(&text.parse().unwrap());
         assert_eq!(
             written("https://b%40b:s:c@ret@h:1/x.git"),

@@ -1,26 +1,26 @@
-//! What xp takes from the user's git configuration: the system's and the user's files and the
-//! environment, no repository's.
+//! The git settings that xp reads from the system's and the user's configuration files and from the
+//! environment; never from a repository.
 
 use git2::{Config, ConfigLevel};
 
 use super::Environment;
 use crate::source::GitUrl;
 
-/// The settings of git that decide how a remote is reached.
+/// The git settings that affect how a remote is accessed.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Configuration {
-    /// `url.<base>.insteadOf`: what a URL starts with, and what it becomes.
+pub(super) struct GitConfiguration {
+    /// `url.<base>.insteadOf`: prefixes of URLs and their replacements.
     replacements: Vec<(String, String)>,
     /// `core.sshCommand`.
     pub(super) ssh_command: Option<String>,
     /// `ssh.variant`.
     pub(super) ssh_variant: Option<String>,
-    /// Some `credential.useHttpPath` is set: a host's repositories may have different logins.
+    /// Whether any `credential.useHttpPath` is set: repositories on one host may then have different logins.
     pub(super) credentials_use_path: bool,
 }
 
-impl Configuration {
-    /// Reads the configuration; what cannot be read counts as not set, as a remote may do without.
+impl GitConfiguration {
+    /// Reads the configuration; unreadable settings count as unset, because most remotes need none.
     pub(super) fn read(environment: &Environment) -> Self {
         let mut configuration = Self::default();
         let config = match &environment.global_configuration {
@@ -35,24 +35,24 @@ impl Configuration {
         };
         _ = config
             .and_then(|mut config| config.snapshot())
-            .and_then(|config| configuration.take_all(&config));
+            .and_then(|config| configuration.add_all(&config));
         for (name, value) in &environment.configuration {
-            configuration.take(&normal_name(name), value);
+            configuration.add(&normal_name(name), value);
         }
         configuration
     }
 
-    fn take_all(&mut self, config: &Config) -> Result<(), git2::Error> {
+    fn add_all(&mut self, config: &Config) -> Result<(), git2::Error> {
         config.entries(None)?.for_each(|entry| {
             if let (Ok(name), Ok(value)) = (entry.name(), entry.value()) {
-                self.take(name, value);
+                self.add(name, value);
             }
         })
     }
 
-    /// Takes a setting whose section and key are in lower case; what stands between them is as it
-    /// was written. The last one counts.
-    fn take(&mut self, name: &str, value: &str) {
+    /// Adds a setting; section and key are in lower case, the subsection between them is verbatim. The last
+    /// one wins.
+    fn add(&mut self, name: &str, value: &str) {
         match name {
             "core.sshcommand" => self.ssh_command = Some(value.to_owned()),
             "ssh.variant" => self.ssh_variant = Some(value.to_owned()),
@@ -69,9 +69,9 @@ impl Configuration {
         }
     }
 
-    /// Returns the URL that is really used, after `insteadOf`; the longest match wins, as in git.
+    /// Returns the URL after applying `insteadOf`; the longest match wins, as in git.
     ///
-    /// A replacement that makes no valid URL is left alone.
+    /// A replacement that yields an invalid URL is ignored.
     pub(super) fn effective_url(&self, url: &GitUrl) -> GitUrl {
         let text = url.expose();
         self.replacements
@@ -83,7 +83,7 @@ impl Configuration {
     }
 }
 
-/// Returns a setting's name with its section and key in lower case, as files give it.
+/// Returns a setting's name with its section and key in lower case, as libgit2 reports names from files.
 fn normal_name(name: &str) -> String {
     match (name.find('.'), name.rfind('.')) {
         (Some(first), Some(last)) => format!(
@@ -111,9 +111,9 @@ mod tests {
              [credential \"https://git.example.com\"]\n useHttpPath = true\n",
         )
         .unwrap();
-        let mut configuration = Configuration::default();
+        let mut configuration = GitConfiguration::default();
         configuration
-            .take_all(&Config::open(file.path()).unwrap())
+            .add_all(&Config::open(file.path()).unwrap())
             .unwrap();
         let effective = |text: &str| {
             configuration
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_comes_after_the_files() {
+    fn the_environment_overrides_the_files() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(
             file.path(),
@@ -154,7 +154,7 @@ mod tests {
             ],
             ..Environment::default()
         };
-        let configuration = Configuration::read(&environment);
+        let configuration = GitConfiguration::read(&environment);
         assert_eq!(configuration.ssh_command.as_deref(), Some("two"));
         assert_eq!(configuration.ssh_variant.as_deref(), Some("simple"));
         let replaced = configuration.effective_url(&"h:x".parse().unwrap());

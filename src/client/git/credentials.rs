@@ -1,7 +1,7 @@
 //! Credentials for http(s) remotes: from the URL, `~/.netrc`, or git's credential helpers.
 //!
-//! They are looked up only after a server asked for them, once for each host however many
-//! remotes it has, and never shown: a [`Login`]'s `Debug` names the user alone.
+//! They are looked up only after a server requests them, and once per host regardless of the number of
+//! remotes. They are never printed: the `Debug` output of a [`Login`] contains only the user.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,10 +14,10 @@ use tokio::process::Command;
 use tokio::sync::Mutex;
 
 use super::netrc;
-use super::{Configuration, Environment};
+use super::{Environment, GitConfiguration};
 use crate::source::{GitScheme, GitUrl};
 
-/// A helper may open a browser and wait for a person.
+/// A helper may open a browser and wait for the user.
 const HELPER_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// A user and a password.
@@ -35,11 +35,11 @@ impl Login {
         }
     }
 
-    /// Returns what the URL itself says.
+    /// Returns the login in the URL.
     pub(super) fn of_url(url: &GitUrl) -> Option<Self> {
         match (url.user(), url.password()) {
             (user, Some(password)) => Some(Self::new(user.unwrap_or(""), password)),
-            // `https://TOKEN@host` is left to the helpers, which git would ask for its password.
+            // For `https://TOKEN@host`, git asks the helpers for the password.
             _ => None,
         }
     }
@@ -51,32 +51,36 @@ impl fmt::Debug for Login {
     }
 }
 
-/// The logins that a process has found so far.
+/// The logins found so far in this process.
 #[derive(Default)]
-pub(super) struct Credentials {
-    entries: Mutex<HashMap<String, Arc<Mutex<Entry>>>>,
+pub(super) struct GitCredentials {
+    entries: Mutex<HashMap<String, Arc<Mutex<HostEntry>>>>,
 }
 
 #[derive(Default)]
-struct Entry {
-    current: Option<(Login, Source)>,
-    /// The server took the login for one of its repositories: that another one is refused says
-    /// nothing about the login.
+struct HostEntry {
+    current: Option<(Login, LoginSource)>,
+    /// The server accepted the login for one of its repositories: if it then denies access to another one, the
+    /// login is still valid.
     accepted: bool,
     exhausted: bool,
-    /// What a helper wrote when it gave no login.
-    complaint: Option<String>,
+    /// The helper's output if it returned no login.
+    helper_message: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Source {
+enum LoginSource {
     Netrc,
     Helper,
 }
 
-impl Credentials {
-    /// Returns a login that worked for another remote of the same host.
-    pub(super) async fn known(&self, configuration: &Configuration, url: &GitUrl) -> Option<Login> {
+impl GitCredentials {
+    /// Returns a login that the server accepted for another remote of the same host.
+    pub(super) async fn accepted_login(
+        &self,
+        configuration: &GitConfiguration,
+        url: &GitUrl,
+    ) -> Option<Login> {
         let entry = self.entry(configuration, url).await;
         let entry = entry.lock().await;
         entry
@@ -86,52 +90,59 @@ impl Credentials {
             .map(|(login, _)| login.clone())
     }
 
-    /// Returns the login to try next, after the server refused `refused` or asked for one.
-    pub(super) async fn next(
+    /// Returns the login to try next, after the server rejected `refused` or requested one.
+    pub(super) async fn next_login(
         &self,
-        configuration: &Configuration,
+        configuration: &GitConfiguration,
         environment: &Environment,
         url: &GitUrl,
         refused: Option<&Login>,
     ) -> Result<Login, NoLogin> {
         let entry = self.entry(configuration, url).await;
-        // Held while a helper runs, so that fifty remotes of a host ask it once.
+        // The lock is held while a helper runs, so that it runs only once for many remotes of one host.
         let mut entry = entry.lock().await;
         if let Some((login, source)) = entry.current.clone() {
             if refused != Some(&login) {
                 return Ok(login);
             }
             if entry.accepted {
-                return Err(NoLogin { complaint: None });
+                return Err(NoLogin {
+                    helper_message: None,
+                });
             }
             entry.current = None;
-            if source == Source::Helper {
+            if source == LoginSource::Helper {
                 run_helper("reject", url, Some(&login)).await.ok();
                 entry.exhausted = true;
             } else {
-                entry.current = ask_helper(&mut entry, url).await;
+                entry.current = query_helper(&mut entry, url).await;
             }
         } else if !entry.exhausted {
             entry.current = match read_netrc(environment, url).await {
-                Some(login) => Some((login, Source::Netrc)),
-                None => ask_helper(&mut entry, url).await,
+                Some(login) => Some((login, LoginSource::Netrc)),
+                None => query_helper(&mut entry, url).await,
             };
         }
         match &entry.current {
             Some((login, _)) => Ok(login.clone()),
             None => Err(NoLogin {
-                complaint: entry.complaint.clone(),
+                helper_message: entry.helper_message.clone(),
             }),
         }
     }
 
-    /// Notes that a server accepted a login, and tells the helper that gave it.
-    pub(super) async fn accept(&self, configuration: &Configuration, url: &GitUrl, login: &Login) {
+    /// Records that a server accepted a login, and approves it with the helper that returned it.
+    pub(super) async fn accept(
+        &self,
+        configuration: &GitConfiguration,
+        url: &GitUrl,
+        login: &Login,
+    ) {
         let entry = self.entry(configuration, url).await;
         let mut entry = entry.lock().await;
         match &entry.current {
             Some((current, source)) if current == login && !entry.accepted => {
-                if *source == Source::Helper {
+                if *source == LoginSource::Helper {
                     run_helper("approve", url, Some(login)).await.ok();
                 }
                 entry.accepted = true;
@@ -140,7 +151,7 @@ impl Credentials {
         }
     }
 
-    async fn entry(&self, configuration: &Configuration, url: &GitUrl) -> Arc<Mutex<Entry>> {
+    async fn entry(&self, configuration: &GitConfiguration, url: &GitUrl) -> Arc<Mutex<HostEntry>> {
         let mut key = format!("{}@{}", url.user().unwrap_or(""), url.origin());
         if configuration.credentials_use_path {
             key.push_str(url.path());
@@ -151,8 +162,8 @@ impl Credentials {
 
 /// There is no login left to try.
 pub(super) struct NoLogin {
-    /// What a credential helper complained about.
-    pub(super) complaint: Option<String>,
+    /// The message of a credential helper.
+    pub(super) helper_message: Option<String>,
 }
 
 async fn read_netrc(environment: &Environment, url: &GitUrl) -> Option<Login> {
@@ -161,19 +172,22 @@ async fn read_netrc(environment: &Environment, url: &GitUrl) -> Option<Login> {
     netrc::find_login(&String::from_utf8_lossy(&text), url.host(), url.user())
 }
 
-async fn ask_helper(entry: &mut Entry, url: &GitUrl) -> Option<(Login, Source)> {
+async fn query_helper(entry: &mut HostEntry, url: &GitUrl) -> Option<(Login, LoginSource)> {
     match run_helper("fill", url, None).await {
-        Ok(answer) => match parse_answer(&answer) {
-            Some(login) => return Some((login, Source::Helper)),
-            None => entry.complaint = Some("git's credential helpers gave no password".to_owned()),
+        Ok(output) => match parse_helper_output(&output) {
+            Some(login) => return Some((login, LoginSource::Helper)),
+            None => {
+                entry.helper_message =
+                    Some("git's credential helpers returned no password".to_owned())
+            }
         },
-        Err(complaint) => entry.complaint = complaint,
+        Err(helper_message) => entry.helper_message = helper_message,
     }
     entry.exhausted = true;
     None
 }
 
-/// Runs `git credential`, which knows every rule of git's configuration about helpers.
+/// Runs `git credential`, which implements all of git's configuration of helpers.
 async fn run_helper(
     verb: &str,
     url: &GitUrl,
@@ -181,23 +195,19 @@ async fn run_helper(
 ) -> Result<String, Option<String>> {
     let mut child = Command::new("git")
         .args(["credential", verb])
-        // xp runs fifty requests at once beside its progress bars: nothing may ask on the terminal.
+        // Many requests run concurrently below progress bars: no program may prompt on the terminal.
         .env("GIT_TERMINAL_PROMPT", "0")
-        // What git says of that is recognised by its words.
+        // We match git's message about that.
         .env("LANGUAGE", "en")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .map_err(|cause| {
-            Some(format!(
-                "git's credential helpers cannot be asked: `git`: {cause}"
-            ))
-        })?;
+        .map_err(|cause| Some(format!("cannot run `git credential`: {cause}")))?;
     if let Some(mut stdin) = child.stdin.take() {
-        // A helper that does not read its input is not at fault.
-        let _ = stdin.write_all(question(url, login).as_bytes()).await;
+        // A helper need not read its input.
+        let _ = stdin.write_all(helper_input(url, login).as_bytes()).await;
     }
     match tokio::time::timeout(HELPER_TIMEOUT, child.wait_with_output()).await {
         Err(_) => Err(Some(format!(
@@ -208,11 +218,14 @@ async fn run_helper(
         Ok(Ok(output)) if output.status.success() => {
             Ok(String::from_utf8_lossy(&output.stdout).into_owned())
         }
-        Ok(Ok(output)) => Err(complaint(url, &String::from_utf8_lossy(&output.stderr))),
+        Ok(Ok(output)) => Err(helper_message(
+            url,
+            &String::from_utf8_lossy(&output.stderr),
+        )),
     }
 }
 
-fn question(url: &GitUrl, login: Option<&Login>) -> String {
+fn helper_input(url: &GitUrl, login: Option<&Login>) -> String {
     let protocol = if url.scheme() == GitScheme::Https {
         "https"
     } else {
@@ -223,41 +236,41 @@ fn question(url: &GitUrl, login: Option<&Login>) -> String {
         .split_once("://")
         .map_or(url.host(), |(_, host)| host);
     let path = url.path().trim_start_matches('/');
-    let mut question = format!("protocol={protocol}\nhost={host}\npath={path}\n");
+    let mut helper_input = format!("protocol={protocol}\nhost={host}\npath={path}\n");
     match login {
         Some(Login { user, password }) => {
-            question.push_str(&format!("username={user}\npassword={password}\n"));
+            helper_input.push_str(&format!("username={user}\npassword={password}\n"));
         }
         None => {
             if let Some(user) = url.user() {
-                question.push_str(&format!("username={user}\n"));
+                helper_input.push_str(&format!("username={user}\n"));
             }
         }
     }
-    question.push('\n');
-    question
+    helper_input.push('\n');
+    helper_input
 }
 
-fn parse_answer(answer: &str) -> Option<Login> {
+fn parse_helper_output(output: &str) -> Option<Login> {
     let value = |key: &str| {
-        answer
+        output
             .lines()
             .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
     };
     Some(Login::new(value("username")?, value("password")?))
 }
 
-/// Leaves out what git always says when no helper has an answer.
-fn complaint(url: &GitUrl, stderr: &str) -> Option<String> {
+/// Returns the helper's first line, without the message that git always prints if no helper returns a login.
+fn helper_message(url: &GitUrl, stderr: &str) -> Option<String> {
     let line = stderr
         .lines()
         .map(str::trim)
         .find(|line| !line.is_empty() && !line.contains("terminal prompts disabled"))?;
-    let mut said = format!("git's credential helper says: {line}");
+    let mut message = format!("git's credential helper failed: {line}");
     if let Some(user) = url.user().filter(|_| url.has_secret_user()) {
-        said = said.replace(user, "***");
+        message = message.replace(user, "***");
     }
-    Some(said)
+    Some(message)
 }
 
 #[cfg(test)]
@@ -269,35 +282,35 @@ mod tests {
     }
 
     #[test]
-    fn helpers_are_asked_in_their_own_language() {
+    fn helper_input_and_output_follow_the_protocol() {
         assert_eq!(
-            question(&url("https://bob@git.example.com:8443/x/y.git"), None),
+            helper_input(&url("https://bob@git.example.com:8443/x/y.git"), None),
             "protocol=https\nhost=git.example.com:8443\npath=x/y.git\nusername=bob\n\n"
         );
         assert_eq!(
-            question(&url("http://h/x"), Some(&Login::new("a", "b"))),
+            helper_input(&url("http://h/x"), Some(&Login::new("a", "b"))),
             "protocol=http\nhost=h\npath=x\nusername=a\npassword=b\n\n"
         );
-        let answer = "protocol=https\nhost=h\nusername=bob\npassword=p=q\n";
-        assert_eq!(parse_answer(answer), Some(Login::new("bob", "p=q")));
-        assert_eq!(parse_answer("username=bob\n"), None);
+        let output = "protocol=https\nhost=h\nusername=bob\npassword=p=q\n";
+        assert_eq!(parse_helper_output(output), Some(Login::new("bob", "p=q")));
+        assert_eq!(parse_helper_output("username=bob\n"), None);
     }
 
     #[test]
-    fn only_what_a_helper_says_is_repeated() {
+    fn helper_messages_are_reported_without_secrets() {
         let disabled = "fatal: could not read Username for 'http://h': terminal prompts disabled\n";
         let remote = url("http://T0KEN@h/x");
-        assert_eq!(complaint(&remote, disabled), None);
+        assert_eq!(helper_message(&remote, disabled), None);
         let missing =
             format!("git: 'credential-nope' is not a git command. See 'git --help'.\n{disabled}");
-        let said = complaint(&remote, &missing).unwrap();
-        assert!(said.contains("credential-nope"), "{said}");
-        let said = complaint(&remote, "no password for T0KEN@h").unwrap();
-        assert!(said.ends_with("no password for ***@h"), "{said}");
+        let message = helper_message(&remote, &missing).unwrap();
+        assert!(message.contains("credential-nope"), "{message}");
+        let message = helper_message(&remote, "no password for T0KEN@h").unwrap();
+        assert!(message.ends_with("no password for ***@h"), "{message}");
     }
 
     #[test]
-    fn a_login_shows_no_password() {
+    fn debug_output_hides_the_password() {
         assert_eq!(
             format!("{:?}", Login::of_url(&url("https://bob:s3cret@h/x"))),
             "Some(Login(bob))"

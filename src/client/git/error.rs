@@ -1,4 +1,4 @@
-//! What can go wrong with a git remote or a working copy.
+//! Errors of git remotes and working copies.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -12,7 +12,7 @@ use crate::client::retry::Trouble;
 use crate::error::{Diagnostic, Exit};
 use crate::source::{GitScheme, GitUrl};
 
-/// A remote or a repository could not be used: `Display` says what failed, `source()` why.
+/// A failed operation on a remote or a repository: `Display` says what failed, `source()` why.
 #[derive(Debug, Clone, Error)]
 #[error("{what}")]
 pub struct GitError {
@@ -22,49 +22,49 @@ pub struct GitError {
     transient: bool,
     retry_after: Option<Duration>,
     #[source]
-    cause: Option<Cause>,
+    cause: Option<SharedCause>,
 }
 
-/// The kinds of failures that callers tell apart.
+/// The kinds of failures that callers distinguish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GitErrorKind {
-    /// No connection: no such host, refused, timed out, broken off.
+    /// No connection: unknown host, refused, timed out, or lost.
     Unreachable,
-    /// The server wants credentials, or refuses those that were sent.
+    /// The server requires credentials, or rejected those that were sent.
     Authentication,
-    /// The host's ssh key or certificate is unknown or another one.
+    /// The host's ssh key or certificate is unknown or has changed.
     HostKey,
-    /// The server says that there is no such repository.
+    /// The server reports that the repository does not exist.
     NotFound,
-    /// The remote does not give out a commit.
+    /// The remote does not serve a commit.
     MissingCommit,
-    /// The server answered with another refusal.
+    /// The server refused the request for another reason.
     Refused,
-    /// The server's answer cannot be understood.
+    /// The server's response is invalid.
     Protocol,
-    /// Something on this machine: a file, a broken repository, a missing program.
+    /// A local problem: a file, a broken repository, a missing program.
     Local,
     /// The run was interrupted.
     Cancelled,
 }
 
-/// Why something failed; kept behind a reference count as errors are shared by many services.
+/// The cause of an error; reference-counted because several services can share one error.
 #[derive(Clone)]
-struct Cause(Arc<dyn StdError + Send + Sync>);
+struct SharedCause(Arc<dyn StdError + Send + Sync>);
 
-impl fmt::Debug for Cause {
+impl fmt::Debug for SharedCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl fmt::Display for Cause {
+impl fmt::Display for SharedCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl StdError for Cause {
+impl StdError for SharedCause {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source()
     }
@@ -85,20 +85,20 @@ impl Diagnostic for GitError {
 }
 
 impl GitError {
-    /// Returns which kind of failure it is.
+    /// Returns the kind of failure.
     pub fn kind(&self) -> GitErrorKind {
         self.kind
     }
 
-    /// Returns what a person can do about it.
+    /// Returns a hint on how to fix it.
     pub fn hint(&self) -> Option<&str> {
-        let of_its_kind = match self.kind {
+        let for_kind = match self.kind {
             GitErrorKind::Unreachable => Some(
-                "is the address right, and is its host reached from here, or only by a VPN or a proxy?",
+                "check the address, and whether its host is only reachable through a VPN or a proxy",
             ),
             _ => None,
         };
-        self.hint.as_deref().or(of_its_kind)
+        self.hint.as_deref().or(for_kind)
     }
 
     pub(super) fn new(kind: GitErrorKind, what: impl Into<String>) -> Self {
@@ -112,7 +112,7 @@ impl GitError {
         }
     }
 
-    pub(super) fn of_kind(mut self, kind: GitErrorKind) -> Self {
+    pub(super) fn with_kind(mut self, kind: GitErrorKind) -> Self {
         self.kind = kind;
         self
     }
@@ -122,20 +122,20 @@ impl GitError {
         self
     }
 
-    /// Says that another attempt may succeed.
+    /// Marks the error as transient: a retry may succeed.
     pub(super) fn transient(mut self) -> Self {
         self.transient = true;
         self
     }
 
-    /// Says that another attempt may succeed, after what the server asked for.
+    /// Marks the error as transient, with the delay that the server requested.
     pub(super) fn transient_after(mut self, retry_after: Option<Duration>) -> Self {
         self.retry_after = retry_after;
         self.transient()
     }
 
-    /// Returns what was wrong, where another attempt may succeed.
-    pub(super) fn trouble(&self) -> Option<Trouble> {
+    /// Returns the failure if it is transient.
+    pub(super) fn transient_failure(&self) -> Option<Trouble> {
         let why = self
             .cause
             .as_ref()
@@ -147,23 +147,23 @@ impl GitError {
     }
 
     pub(super) fn because(mut self, cause: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        self.cause = Some(Cause(Arc::from(cause.into())));
+        self.cause = Some(SharedCause(Arc::from(cause.into())));
         self
     }
 
-    /// Tells of what greater thing this is a part; kind and hint stay.
-    pub(super) fn within(self, what: impl Into<String>) -> Self {
+    /// Wraps the error with the operation that failed; kind and hint are kept.
+    pub(super) fn context(self, what: impl Into<String>) -> Self {
         Self {
             what: what.into(),
             kind: self.kind,
             hint: self.hint.clone(),
             transient: self.transient,
             retry_after: self.retry_after,
-            cause: Some(Cause(Arc::new(self))),
+            cause: Some(SharedCause(Arc::new(self))),
         }
     }
 
-    /// Makes the error for a remote that no connection can be made to.
+    /// Returns the error for a remote that cannot be connected to.
     pub(super) fn unreachable(url: &GitUrl) -> Self {
         Self::new(
             GitErrorKind::Unreachable,
@@ -171,19 +171,19 @@ impl GitError {
         )
     }
 
-    /// Makes the error for a remote that ended in the middle of its answer.
-    pub(super) fn broken_off(url: &GitUrl) -> Self {
+    /// Returns the error for a connection lost in the middle of a response.
+    pub(super) fn connection_lost(url: &GitUrl) -> Self {
         Self::new(
             GitErrorKind::Unreachable,
             format!(
-                "{} broke off in the middle of its answer for {url}",
+                "{} closed the connection in the middle of its response for {url}",
                 address(url)
             ),
         )
         .transient()
     }
 
-    /// Makes the error for a remote that fell silent.
+    /// Returns the error for a remote that stopped responding.
     pub(super) fn timed_out(url: &GitUrl, timeout: Duration) -> Self {
         Self::new(
             GitErrorKind::Unreachable,
@@ -193,37 +193,37 @@ impl GitError {
                 timeout.as_secs()
             ),
         )
-        .with_hint("XP_STALL_TIMEOUT=5m waits longer for a server that is slow to begin")
+        .with_hint("set XP_STALL_TIMEOUT=5m to wait longer for a slow server")
         .transient()
     }
 
-    /// Makes the error for a remote that has no such repository.
+    /// Returns the error for a repository that does not exist.
     pub(super) fn not_found(url: &GitUrl) -> Self {
         Self::new(
             GitErrorKind::NotFound,
-            format!("there is no git repository at {url}"),
+            format!("no git repository at {url}"),
         )
         .with_hint(
-            "check the URL; many servers say the same where the user may not see the repository",
+            "check the URL; many servers answer the same if you have no access to the repository",
         )
     }
 
-    /// Makes the error for an answer that is not git's protocol.
+    /// Returns the error for a response that violates git's protocol.
     pub(super) fn protocol(url: &GitUrl, reason: impl Into<String>) -> Self {
         let reason: String = reason.into();
         Self::new(
             GitErrorKind::Protocol,
-            format!("the answer of {url} cannot be understood"),
+            format!("invalid response from {url}"),
         )
         .because(reason)
     }
 
-    /// Makes the error for an interrupted run.
+    /// Returns the error for an interrupted run.
     pub fn interrupted() -> Self {
         Self::new(GitErrorKind::Cancelled, "interrupted")
     }
 
-    /// Makes the error for something that libgit2 could not do on this machine.
+    /// Returns the error for a local operation that failed in libgit2.
     pub(super) fn local(what: impl Into<String>, cause: git2::Error) -> Self {
         if let Some((why, hint)) = unsupported(cause.message()) {
             return Self::new(GitErrorKind::Local, what)
@@ -231,7 +231,7 @@ impl GitError {
                 .with_hint(hint);
         }
         if cause.class() == git2::ErrorClass::Filter && cause.message().contains("encoding") {
-            let hint = "change `working-tree-encoding` in `.gitattributes`, or leave it out: xp knows UTF-16 and UTF-32, \
+            let hint = "change `working-tree-encoding` in `.gitattributes`, or remove it; xp supports UTF-16 and UTF-32, \
                         ISO-8859, windows-125x, KOI8-R, IBM866, SHIFT-JIS, CP932, EUC-JP, EUC-KR and GB18030";
             return Self::new(GitErrorKind::Local, what)
                 .because(cause.message().to_owned())
@@ -239,29 +239,29 @@ impl GitError {
         }
         let error = match cause.code() {
             git2::ErrorCode::Owner => Self::new(GitErrorKind::Local, what).with_hint(
-                "the folder belongs to another user; `git config --global --add safe.directory <folder>` trusts it",
+                "the folder belongs to another user; to trust it, run `git config --global --add safe.directory <folder>`",
             ),
             git2::ErrorCode::Locked => Self::new(GitErrorKind::Local, what).with_hint(
-                "another git process works there, or one was killed and left its `.lock` file, which may then be removed",
+                "another git process is running there, or one was killed and left its `.lock` file behind: if so, remove the file",
             ),
             _ => Self::new(GitErrorKind::Local, what),
         };
         error.because(cause.message().to_owned())
     }
 
-    /// Makes the error for a file or folder that could not be used.
+    /// Returns the error for a failed file operation.
     pub(super) fn file(what: impl Into<String>, cause: std::io::Error) -> Self {
         Self::new(GitErrorKind::Local, what).because(cause)
     }
 }
 
-/// Returns host and port as people name them, with the scheme's own port where the URL has none.
+/// Returns host and port for messages, with the scheme's default port if the URL has none.
 pub(super) fn address(url: &GitUrl) -> String {
     let port = url.port().or(match url.scheme() {
         GitScheme::Http => Some(80),
         GitScheme::Https => Some(443),
         GitScheme::Git => Some(9418),
-        // The port of an ssh host may come from the user's ssh configuration.
+        // The port may be set in the user's ssh configuration.
         GitScheme::Ssh | GitScheme::File => None,
     });
     let host = if url.host().contains(':') {

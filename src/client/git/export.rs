@@ -1,4 +1,4 @@
-//! The pristine files of one commit, for a build.
+//! Exports the files of a commit for a build.
 
 use std::fs;
 use std::io;
@@ -15,48 +15,47 @@ use super::submodules::{Submodules, check_out_all};
 use super::{GitClient, GitError, WorkingCopy};
 use crate::source::{CommitId, GitUrl};
 
-/// What to export, and where to.
+/// Inputs of an export.
 #[derive(Debug, Clone, Copy)]
 pub struct Export<'a> {
     /// The commit.
     pub commit: CommitId,
-    /// The folders and files of it that are written, in the repository's layout; none for all.
+    /// The folders and files to write, relative to the repository; empty for all.
     pub paths: &'a [String],
-    /// The folder that keeps the objects of submodules, where they are checked out too.
+    /// The folder in which objects of submodules are cached; `None` if submodules are not checked out.
     pub submodules: Option<&'a Path>,
-    /// The folder that keeps the files of Git LFS.
+    /// The folder in which Git LFS files are cached.
     pub lfs: &'a Path,
-    /// The branch it was found on, which `refs/heads` then has.
+    /// The branch of the commit, which is written to `refs/heads`.
     pub branch: Option<&'a str>,
-    /// The remote's URL, for builds that ask `git remote`; its secrets are left out.
+    /// The remote's URL, for builds that run `git remote`; written without secrets.
     pub url: &'a GitUrl,
-    /// The folder for the files. What is there is removed first.
+    /// The folder for the files; existing content is removed first.
     pub files: &'a Path,
-    /// The folder for what a container sees as `.git`. What is there is removed first.
+    /// The folder that is mounted as `.git`; existing content is removed first.
     pub git_dir: &'a Path,
 }
 
-/// What an export needs to be mounted.
+/// The object folders that an export needs to be mounted with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exported {
     /// The folder to mount over `<git_dir>/objects`.
     pub objects: PathBuf,
-    /// Folders that `objects` borrows from, to be mounted at the same paths as here.
+    /// Alternates of `objects`, to be mounted at the same paths as on the host.
     pub borrowed_objects: Vec<PathBuf>,
 }
 
-/// Makes a folder exactly equal to a commit, and a git directory beside it that goes with it.
+/// Writes the exact files of a commit to a folder, and a matching git directory next to it.
 ///
-/// The user's own git configuration plays no part: no line ends are changed but those that the
-/// commit's `.gitattributes` ask for, no filter programs run but that of Git LFS, and modes are 755 and 644
-/// whatever the umask. The index in the git directory matches the files, so that `git describe --dirty`
-/// calls them clean, those that are left out included.
+/// The user's git configuration has no effect: line endings are converted only as `.gitattributes` in the
+/// commit requests, no filter programs run except Git LFS, and modes are 755 and 644 regardless of the
+/// umask. The index in the git directory matches the files, so that `git describe --dirty` reports a clean
+/// tree even if some files are not exported.
 ///
 /// # Errors
 ///
-/// The commit is not in the object store or holds a path that no checkout may have (such as
-/// `.git/hooks/x` or `../x`), a submodule or a file of Git LFS cannot be fetched, or a file cannot
-/// be written or removed.
+/// The commit is not in the object store or contains a forbidden path (such as `.git/hooks/x` or `../x`), a
+/// submodule or a Git LFS file cannot be fetched, or a file cannot be written or removed.
 pub fn export(
     client: &GitClient,
     source: &WorkingCopy,
@@ -113,14 +112,14 @@ fn failed(source: &WorkingCopy, export: &Export<'_>, cause: git2::Error) -> GitE
     );
     match cause.code() {
         ErrorCode::NotFound if !source.has_commit(export.commit) => {
-            GitError::local(what, cause).with_hint("`xp sync` fetches it")
+            GitError::local(what, cause).with_hint("run `xp sync` to fetch it")
         }
-        ErrorCode::NotFound => source.lacks(what, cause),
+        ErrorCode::NotFound => source.missing_object(what, cause),
         _ => GitError::local(what, cause),
     }
 }
 
-/// Writes `HEAD`, the references and a minimal configuration; `objects` stays empty.
+/// Writes `HEAD`, the references and a minimal configuration; `objects` remains empty.
 fn write_git_dir(source: &WorkingCopy, export: &Export<'_>) -> Result<(), GitError> {
     let write = |name: &str, text: &str| {
         let path = export.git_dir.join(name);
@@ -135,7 +134,7 @@ fn write_git_dir(source: &WorkingCopy, export: &Export<'_>) -> Result<(), GitErr
     write("HEAD", &format!("{}\n", export.commit))?;
     write("packed-refs", &packed_refs(source, export)?)?;
     write("config", &config(export.url))?;
-    // Without it the history of a shallow clone would seem to be damaged.
+    // Without this file, the history of a shallow clone would look corrupt.
     let shallow = source.repository.commondir().join("shallow");
     match fs::read_to_string(shallow) {
         Ok(text) => write("shallow", &text),
@@ -143,7 +142,7 @@ fn write_git_dir(source: &WorkingCopy, export: &Export<'_>) -> Result<(), GitErr
     }
 }
 
-/// What makes git leave files as they are, whatever the user's own configuration says.
+/// A configuration that makes git leave files unchanged, regardless of the user's configuration.
 pub(super) const EMPTY_CONFIG: &str = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n\tlogallrefupdates = false\n\
     \tautocrlf = false\n\teol = lf\n\tignoreCase = false\n\tsymlinks = true\n\tattributesFile = /dev/null\n\
     [gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n";
@@ -157,9 +156,7 @@ fn config(url: &GitUrl) -> String {
     )
 }
 
-/// Lists tags, the remote's branches, and the branch of the export itself.
-///
-/// The user's own branches are left out, as they are no part of the commit.
+/// Lists tags, the remote's branches, and the branch of the export, but not the user's local branches.
 fn packed_refs(source: &WorkingCopy, export: &Export<'_>) -> Result<String, GitError> {
     let list = || -> Result<Vec<(String, String)>, git2::Error> {
         let mut lines = Vec::new();
@@ -169,7 +166,7 @@ fn packed_refs(source: &WorkingCopy, export: &Export<'_>) -> Result<String, GitE
                 let (Ok(name), Some(id)) = (reference.name(), reference.target()) else {
                     continue;
                 };
-                // A reference to a lost object would make git fail over what no build needs.
+                // Skip references to missing objects: git would fail on them, and builds do not need them.
                 let Ok(object) = source.repository.find_object(id, None) else {
                     continue;
                 };
@@ -197,14 +194,14 @@ fn packed_refs(source: &WorkingCopy, export: &Export<'_>) -> Result<String, GitE
     Ok(text)
 }
 
-/// Removes a file, a symlink (not what it points at) or a folder with all that is in it; nothing
-/// there is no error.
+/// Removes a file, a symlink (not its target) or a folder with its content; succeeds if the path does not
+/// exist.
 ///
-/// Folders that a build made read-only, such as Go's module cache, are made writable first.
+/// Read-only folders, such as Go's module cache, are made writable first.
 ///
 /// # Errors
 ///
-/// Something belongs to another user, or is in use.
+/// A file belongs to another user, or is in use.
 pub fn remove_tree(path: &Path) -> Result<(), GitError> {
     let remove = || -> io::Result<()> {
         let metadata = match fs::symlink_metadata(path) {
@@ -216,7 +213,7 @@ pub fn remove_tree(path: &Path) -> Result<(), GitError> {
         }
         match fs::remove_dir_all(path) {
             Err(cause) if cause.kind() == io::ErrorKind::PermissionDenied => {
-                // The walk opens a folder after it was named, so that the mode is set in time.
+                // WalkDir yields a folder before opening it, so the mode is set in time.
                 for entry in WalkDir::new(path).follow_links(false) {
                     let Ok(entry) = entry else { continue };
                     if entry.file_type().is_dir() {
@@ -236,7 +233,7 @@ pub fn remove_tree(path: &Path) -> Result<(), GitError> {
         );
         let error = match cause.kind() {
             io::ErrorKind::PermissionDenied => error.with_hint(
-                "files in it may belong to another user, such as root; remove it as that user",
+                "some files in it may belong to another user, such as root; remove it as that user",
             ),
             _ => error,
         };

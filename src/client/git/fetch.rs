@@ -1,4 +1,4 @@
-//! Fetching from a remote into a working copy.
+//! Fetches from a remote into a working copy.
 
 use std::io::Write;
 
@@ -13,49 +13,48 @@ use super::transport::{self, Operation};
 use super::{GitClient, GitError, WorkingCopy};
 use crate::source::{GitScheme, GitUrl};
 
-/// What to fetch.
+/// Inputs of a fetch.
 #[derive(Debug, Clone, Copy)]
 pub struct Fetch<'a> {
-    /// From where: the manifest's URL, whatever the working copy's configuration says.
+    /// The remote: the URL in the manifest, not that in the working copy's configuration.
     pub url: &'a GitUrl,
-    /// Which references become which, such as `+refs/heads/*:refs/remotes/origin/*`.
+    /// The refspecs, such as `+refs/heads/*:refs/remotes/origin/*`.
     pub refspecs: &'a [String],
-    /// Which tags come along.
+    /// Which tags to fetch.
     pub tags: Tags,
-    /// Whether to remove references that the remote has no longer.
+    /// Whether to remove references that no longer exist on the remote.
     pub prune: bool,
-    /// How much of the history.
+    /// How much of the history to fetch.
     pub depth: Depth,
 }
 
-/// How much of the history comes with a fetch.
+/// How much of the history to fetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Depth {
-    /// What is not here yet; a shallow clone stays one.
+    /// Only missing commits; a shallow clone remains shallow.
     #[default]
     Missing,
-    /// All of it, of a shallow clone too.
+    /// The full history; a shallow clone is unshallowed.
     Whole,
 }
 
-/// Which tags come along with a fetch.
+/// Which tags to fetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tags {
-    /// All of them, as for a clone.
+    /// All tags, as for a clone.
     All,
-    /// Those of commits that come anyway; a tag that is here already stays as it is.
+    /// Tags of the fetched commits; existing tags are not changed.
     Follow,
     /// None.
     None,
 }
 
 impl WorkingCopy {
-    /// Fetches; no file and no branch of the user's changes.
+    /// Fetches from a remote; files and local branches are not changed.
     ///
     /// # Errors
     ///
-    /// The remote cannot be reached or refuses, a wanted commit is not there, or the run was
-    /// interrupted.
+    /// The remote cannot be reached, refuses the request or lacks a commit, or the run was interrupted.
     pub fn fetch(
         &self,
         client: &GitClient,
@@ -106,7 +105,7 @@ pub(super) fn fetch(
             }
             Err(error) => error,
         };
-        match error.trouble().and_then(|it| attempts.after(it)) {
+        match error.transient_failure().and_then(|it| attempts.after(it)) {
             Some(retrying) => wait(&mut Box::pin(async move {
                 tokio::time::sleep(retrying.wait).await;
             }))?,
@@ -141,12 +140,12 @@ fn fetch_once(
         .prune(FetchPrune::Off)
         .download_tags(tags);
     if fetch.depth == Depth::Whole {
-        // What libgit2 takes for `--unshallow`.
+        // libgit2's equivalent of `--unshallow`.
         options.depth(i32::MAX);
     }
     remote.download(fetch.refspecs, Some(&mut options))?;
     if fetch.prune {
-        // Before the new references are written: an old `a` is in the way of a new `a/b`.
+        // Prune before writing the new references: an old `a` conflicts with a new `a/b`.
         remote.prune(None)?;
     }
     // No `FETCH_HEAD`: it would name a URL that only xp understands.
@@ -155,9 +154,9 @@ fn fetch_once(
     Ok(default_branch.and_then(|name| name.as_str().ok().map(str::to_owned)))
 }
 
-/// Copies a commit and what belongs to it from a repository on this machine.
+/// Copies a commit and its objects from a repository on this machine.
 ///
-/// libgit2 fetches by SHA-1 from servers only; its way of reading local repositories knows references alone.
+/// libgit2 fetches by SHA-1 only from servers; its local transport supports only references.
 pub(super) fn copy_commit(
     repository: &Repository,
     url: &GitUrl,

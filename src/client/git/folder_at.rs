@@ -1,4 +1,4 @@
-//! A folder of a repository as one of its commits has it.
+//! A folder of a repository as of a commit.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -10,25 +10,29 @@ use super::status::{Scope, Untracked, differences};
 use super::working_copy::oid;
 use crate::source::CommitId;
 
-/// What is checked out around a folder.
+/// The checked-out commit of a folder's repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CheckedOut {
+pub struct CheckedOutCommit {
     /// The commit.
     pub commit: CommitId,
-    /// Whether one of the files that were asked about differs from it.
+    /// Whether any of the given files differs from the commit.
     pub is_changed: bool,
 }
 
-/// Returns the commit that is checked out in the repository of a folder, and whether these files and folders
-/// below it differ; none where the folder is in no repository, or nothing is committed there.
-pub fn checked_out(folder: &Path, files: &[PathBuf]) -> Option<CheckedOut> {
+/// Returns the commit that is checked out in the repository of a folder, and whether the given files and
+/// folders below it differ; `None` if the folder is not in a repository or the repository has no commits.
+pub fn checked_out(folder: &Path, files: &[PathBuf]) -> Option<CheckedOutCommit> {
     let (repository, below) = repository(folder)?;
     let commit = repository.head().ok()?.peel_to_commit().ok()?.id();
     let paths: Vec<String> = files
         .iter()
-        .map(|file| plain(&below.join(file)).to_string_lossy().into_owned())
+        .map(|file| {
+            without_cur_dir(&below.join(file))
+                .to_string_lossy()
+                .into_owned()
+        })
         .collect();
-    // An empty path matches nothing; the whole repository is meant, which is what no path at all says.
+    // An empty path means the whole repository, but libgit2 matches nothing with it; no paths match everything.
     let is_whole = paths.iter().any(String::is_empty);
     let scope = Scope {
         below: if is_whole { &[] } else { &paths },
@@ -37,26 +41,26 @@ pub fn checked_out(folder: &Path, files: &[PathBuf]) -> Option<CheckedOut> {
     };
     let is_changed = match differences(&repository, scope) {
         Ok(differences) => !differences.is_empty(),
-        // What cannot be compared may differ.
+        // If they cannot be compared, assume a change.
         Err(_) => true,
     };
-    Some(CheckedOut {
+    Some(CheckedOutCommit {
         commit: commit.into(),
         is_changed,
     })
 }
 
 /// Returns a path without `.`.
-fn plain(path: &Path) -> PathBuf {
+fn without_cur_dir(path: &Path) -> PathBuf {
     let parts = path.components();
     parts.filter(|part| *part != Component::CurDir).collect()
 }
 
-/// What stands in a repository where a filter would have to be run to get the file.
+/// The first bytes of blobs that need a filter program to get the file.
 const FILTERED: [&[u8]; 2] = [b"\0GITCRYPT", b"version https://git-lfs.github.com/spec/"];
 
-/// Writes a folder to another place as a commit of its repository has it, without links. Returns whether the
-/// commit is there, and has the folder, with nothing in it that is encrypted or kept elsewhere.
+/// Writes a folder as of a commit to another path, without symlinks. Returns false if the commit or the
+/// folder in it does not exist, or if a file in it is encrypted or in Git LFS.
 ///
 /// # Errors
 ///
@@ -69,15 +73,14 @@ pub fn write_folder_at(folder: &Path, commit: CommitId, to: &Path) -> Result<boo
     let Ok(tree) = found.and_then(|commit| commit.tree()) else {
         return Ok(false);
     };
-    let tree = match below.as_os_str().is_empty() {
-        true => tree,
-        false => {
-            let entry = tree.get_path(&below);
-            let object = entry.and_then(|entry| entry.to_object(&repository));
-            match object.and_then(|object| object.peel_to_tree()) {
-                Ok(tree) => tree,
-                Err(_) => return Ok(false),
-            }
+    let tree = if below.as_os_str().is_empty() {
+        tree
+    } else {
+        let entry = tree.get_path(&below);
+        let object = entry.and_then(|entry| entry.to_object(&repository));
+        match object.and_then(|object| object.peel_to_tree()) {
+            Ok(tree) => tree,
+            Err(_) => return Ok(false),
         }
     };
     write(&repository, &tree, to)
@@ -90,12 +93,12 @@ fn write(repository: &Repository, tree: &Tree<'_>, to: &Path) -> Result<bool, Gi
     };
     fs::create_dir_all(to).map_err(cannot_write(to))?;
     for entry in tree {
-        // No repository that git accepts has another name.
+        // git rejects such names, and names that are not UTF-8 cannot be used here.
         let Some(name) = entry.name().ok().filter(|name| *name != "..") else {
             continue;
         };
         let path = to.join(name);
-        let read = |cause| GitError::local(format!("cannot read {name} of a commit"), cause);
+        let read = |cause| GitError::local(format!("cannot read {name} from a commit"), cause);
         match entry.kind() {
             Some(ObjectType::Tree) => {
                 let tree = repository.find_tree(entry.id()).map_err(read)?;
@@ -103,7 +106,7 @@ fn write(repository: &Repository, tree: &Tree<'_>, to: &Path) -> Result<bool, Gi
                     return Ok(false);
                 }
             }
-            // A link may lead anywhere.
+            // A symlink could point anywhere.
             Some(ObjectType::Blob) if entry.filemode() != 0o120_000 => {
                 let blob = repository.find_blob(entry.id()).map_err(read)?;
                 if FILTERED.iter().any(|it| blob.content().starts_with(it)) {
@@ -117,7 +120,7 @@ fn write(repository: &Repository, tree: &Tree<'_>, to: &Path) -> Result<bool, Gi
     Ok(true)
 }
 
-/// Returns the repository of a folder, and the folder's path in it. The folder need not exist now.
+/// Returns the repository of a folder, and the folder's path in it. The folder need not exist.
 fn repository(folder: &Path) -> Option<(Repository, PathBuf)> {
     let existing = folder.ancestors().find(|folder| folder.is_dir())?;
     let repository = Repository::discover(existing).ok()?;
@@ -135,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_is_written_as_it_was() {
+    fn folders_are_written_as_committed() {
         let folder = tempfile::tempdir().unwrap();
         let top = folder.path();
         let repository = Repository::init(top).unwrap();
@@ -156,13 +159,13 @@ mod tests {
         let commit = repository.commit(Some("HEAD"), &who, &who, "1", &tree, &[]);
         let commit: CommitId = commit.unwrap().into();
 
-        let asked = [PathBuf::from("k8s")];
-        let now = |is_changed| Some(CheckedOut { commit, is_changed });
-        assert_eq!(checked_out(top, &asked), now(false));
+        let paths = [PathBuf::from("k8s")];
+        let now = |is_changed| Some(CheckedOutCommit { commit, is_changed });
+        assert_eq!(checked_out(top, &paths), now(false));
         fs::write(top.join("other"), "two").unwrap();
-        assert_eq!(checked_out(top, &asked), now(false));
+        assert_eq!(checked_out(top, &paths), now(false));
         fs::write(top.join("k8s/new.yaml"), "two").unwrap();
-        assert_eq!(checked_out(top, &asked), now(true));
+        assert_eq!(checked_out(top, &paths), now(true));
         assert_eq!(checked_out(top, &[PathBuf::from(".")]), now(true));
         assert_eq!(
             checked_out(&top.join("k8s"), &[PathBuf::from(".")]),
@@ -187,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_a_filter_is_not_written() {
+    fn filtered_files_are_not_written() {
         for text in [
             &b"\0GITCRYPT\0x"[..],
             b"version https://git-lfs.github.com/spec/v1\n",

@@ -1,11 +1,11 @@
-//! What is fuzzed of the git client: see `fuzzing`.
+//! Fuzzing entry points of the git client: see `fuzzing`.
 
 use super::netrc::find_login;
 use super::pkt_line::{Packet, PacketReader};
 use super::remote_refs::{Advertisement, RemoteRefs};
 
-/// A server's list of references, in both versions of the protocol. However the bytes arrive, the packets
-/// are the same. A `.netrc` is read of the same bytes.
+/// Parses a server's list of references in both protocol versions, and a `.netrc` file. The packets must not
+/// depend on how the bytes are split into chunks.
 pub fn refs(bytes: &[u8]) {
     let whole = packets(bytes.chunks(bytes.len().max(1)));
     assert_eq!(whole, packets(bytes.chunks(3)));
@@ -23,7 +23,7 @@ pub fn refs(bytes: &[u8]) {
     }
 }
 
-/// Returns the packets of bytes that arrive in chunks; none where one is no packet.
+/// Returns the packets in a sequence of chunks; `None` if one is invalid.
 fn packets<'b>(chunks: impl Iterator<Item = &'b [u8]>) -> Option<Vec<Packet>> {
     let mut reader = PacketReader::default();
     let mut packets = Vec::new();

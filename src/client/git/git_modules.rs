@@ -1,4 +1,4 @@
-//! `.gitmodules`: where the submodules of a commit come from.
+//! Parses `.gitmodules`, which describes the submodules of a commit.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,38 +9,41 @@ use git2::Config;
 use super::GitError;
 use super::error::GitErrorKind;
 
-/// A submodule, as `.gitmodules` describes it.
+/// A submodule in `.gitmodules`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Module {
+pub(super) struct SubmoduleEntry {
     /// The URL as written, which may be relative.
     pub(super) url: Option<String>,
-    /// `update = none`: it is not checked out unless somebody asks for it by name.
-    pub(super) is_left_out: bool,
+    /// `update = none`: not checked out unless requested by name.
+    pub(super) is_disabled: bool,
 }
 
-/// Reads the text of a `.gitmodules`, and returns its submodules by their paths.
+/// Parses the content of `.gitmodules`, and returns its submodules by path.
 ///
-/// `scratch` is a file to be, from which libgit2 reads the text.
+/// `scratch` is the path of a temporary file for libgit2 to read.
 ///
 /// # Errors
 ///
-/// A text that is no git configuration, one that includes other files, and a path that leads out of
-/// the repository or into git's own folder.
-pub(super) fn parse(text: &[u8], scratch: &Path) -> Result<BTreeMap<String, Module>, GitError> {
+/// The text is not a git configuration or includes other files, or a path is outside the repository or
+/// inside `.git`.
+pub(super) fn parse(
+    text: &[u8],
+    scratch: &Path,
+) -> Result<BTreeMap<String, SubmoduleEntry>, GitError> {
     if includes_files(text) {
-        return Err(wrong("it includes other files, which git does not allow"));
+        return Err(invalid("`include` is not allowed there"));
     }
     fs::write(scratch, text)
         .map_err(|cause| GitError::file(format!("cannot write {}", scratch.display()), cause))?;
     let read = read(scratch);
     _ = fs::remove_file(scratch);
-    let by_name = read.map_err(|cause| wrong(cause.message().to_owned()))?;
+    let by_name = read.map_err(|cause| invalid(cause.message().to_owned()))?;
     let mut by_path = BTreeMap::new();
     for (path, module) in by_name.into_values() {
         let Some(path) = path else { continue };
         if !is_within(&path) {
-            return Err(wrong(format!(
-                "the path `{path}` leads out of the repository, or into a folder of git's own"
+            return Err(invalid(format!(
+                "the path `{path}` is outside the repository or inside `.git`"
             )));
         }
         by_path.entry(path).or_insert(module);
@@ -48,15 +51,15 @@ pub(super) fn parse(text: &[u8], scratch: &Path) -> Result<BTreeMap<String, Modu
     Ok(by_path)
 }
 
-fn wrong(cause: impl Into<String>) -> GitError {
+fn invalid(cause: impl Into<String>) -> GitError {
     let cause: String = cause.into();
-    GitError::new(GitErrorKind::Local, "`.gitmodules` cannot be used").because(cause)
+    GitError::new(GitErrorKind::Local, "invalid `.gitmodules`").because(cause)
 }
 
-type Named = BTreeMap<String, (Option<String>, Module)>;
+type SubmodulesByName = BTreeMap<String, (Option<String>, SubmoduleEntry)>;
 
-fn read(file: &Path) -> Result<Named, git2::Error> {
-    let mut named = Named::new();
+fn read(file: &Path) -> Result<SubmodulesByName, git2::Error> {
+    let mut by_name = SubmodulesByName::new();
     let config = Config::open(file)?;
     config.entries(None)?.for_each(|entry| {
         let (Ok(key), Ok(value)) = (entry.name(), entry.value()) else {
@@ -68,19 +71,19 @@ fn read(file: &Path) -> Result<Named, git2::Error> {
         else {
             return;
         };
-        let (path, module) = named.entry(name.to_owned()).or_default();
+        let (path, module) = by_name.entry(name.to_owned()).or_default();
         match key {
             "path" => *path = Some(value.trim_end_matches('/').to_owned()),
             "url" => module.url = Some(value.to_owned()),
-            // Any other way of updating would run a program, or move a branch that is not there.
-            "update" => module.is_left_out = value == "none",
+            // The other update modes run a command or move a branch, which does not exist here.
+            "update" => module.is_disabled = value == "none",
             _ => {}
         }
     })?;
-    Ok(named)
+    Ok(by_name)
 }
 
-/// Looks for a section `include` or `includeIf`, which libgit2 would follow.
+/// Returns whether there is an `include` or `includeIf` section, which libgit2 would follow.
 fn includes_files(text: &[u8]) -> bool {
     text.split(|byte| *byte == b'[').skip(1).any(|section| {
         let name: Vec<u8> = section
@@ -103,13 +106,13 @@ fn is_within(path: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn parsed(text: &str) -> Result<BTreeMap<String, Module>, GitError> {
+    fn parsed(text: &str) -> Result<BTreeMap<String, SubmoduleEntry>, GitError> {
         let folder = tempfile::tempdir().unwrap();
         parse(text.as_bytes(), &folder.path().join("modules"))
     }
 
     #[test]
-    fn submodules_are_found_by_their_paths() {
+    fn submodules_are_listed_by_path() {
         let modules = parsed(
             "# a comment\n[submodule \"libs/a b\"]\n\tpath = libs/a b\n\turl = ../a.git ; why\n\tbranch = main\n\
              [submodule \"x.y\"] path = \"vendor/x\"/\n url = https://h/x?a=b\n update = !rm -rf /\n\
@@ -121,11 +124,11 @@ mod tests {
         assert_eq!(paths, ["libs/a b", "off", "vendor/x"]);
         assert_eq!(modules["libs/a b"].url.as_deref(), Some("../a.git"));
         assert_eq!(modules["vendor/x"].url.as_deref(), Some("https://h/x?a=b"));
-        assert!(!modules["vendor/x"].is_left_out && modules["off"].is_left_out);
+        assert!(!modules["vendor/x"].is_disabled && modules["off"].is_disabled);
     }
 
     #[test]
-    fn what_leads_elsewhere_is_refused() {
+    fn paths_outside_and_includes_are_errors() {
         for path in [
             "../x",
             "/x",

@@ -1,22 +1,22 @@
-//! Questions about commits.
+//! Queries about commits.
 
 use super::working_copy::oid;
 use super::{GitError, WorkingCopy};
 use crate::source::CommitId;
 
-/// What an image's labels and a builder's environment say about a commit.
+/// Facts about a commit for an image's labels and a builder's environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommitFacts {
-    /// When it was committed, in seconds since 1970: `SOURCE_DATE_EPOCH`.
+    /// The committer time in seconds since 1970: `SOURCE_DATE_EPOCH`.
     pub committer_time: i64,
 }
 
 impl WorkingCopy {
-    /// Returns what a commit says about itself.
+    /// Returns the facts about a commit.
     ///
     /// # Errors
     ///
-    /// The object store does not hold it.
+    /// The commit is not in the object store.
     pub fn commit_facts(&self, commit: CommitId) -> Result<CommitFacts, GitError> {
         let missing = |cause| self.failed(&format!("find commit {commit}"), cause);
         let commit = oid(commit)
@@ -27,7 +27,7 @@ impl WorkingCopy {
         })
     }
 
-    /// Tells whether a commit is the other one, or stands in its history.
+    /// Returns whether a commit is the other one or an ancestor of it.
     ///
     /// # Errors
     ///
@@ -41,7 +41,7 @@ impl WorkingCopy {
             .map_err(|cause| self.failed("compare two commits", cause))
     }
 
-    /// Returns how many commits one has that the other has not, and the other way round.
+    /// Returns how many commits are only in the history of `one`, and how many only in that of `other`.
     ///
     /// # Errors
     ///
@@ -56,7 +56,7 @@ impl WorkingCopy {
             .map_err(|cause| self.failed("compare two commits", cause))
     }
 
-    /// Tells whether a reference's log names a commit: it once stood there.
+    /// Returns whether a commit is in a reference's reflog, so that the reference once pointed to it.
     pub fn reference_once_was(&self, name: &str, commit: CommitId) -> bool {
         let Ok(log) = self.repository.reflog(name) else {
             return false;

@@ -1,5 +1,5 @@
-//! The index of a working copy, whose format may be one that libgit2 does not read: a sparse index, in
-//! which one entry stands for a whole folder that is not checked out.
+//! Reads the index of a working copy, including sparse indexes, which libgit2 cannot read: there, one entry
+//! represents a whole folder that is not checked out.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -10,13 +10,13 @@ use git2::{
     ObjectType, Oid, Repository, TreeWalkMode, TreeWalkResult,
 };
 
-/// The mode of an entry that stands for a folder.
+/// The mode of a folder entry in a sparse index.
 const FOLDER: u32 = 0o040_000;
 
-/// The bit of an entry's flags that says that more flags follow.
+/// The flag of an entry with extended flags.
 const EXTENDED: u16 = 0x4000;
 
-/// Returns the index of a repository; a sparse one with all of its files, in memory.
+/// Returns the index of a repository; a sparse index is expanded in memory.
 ///
 /// # Errors
 ///
@@ -25,7 +25,7 @@ pub(super) fn index_of(repository: &Repository) -> Result<Index, git2::Error> {
     match repository.index() {
         Err(cause) if cause.message().contains("'sdir'") => {
             let mut index = Index::new()?;
-            for entry in expanded(repository)? {
+            for entry in read_expanded(repository)? {
                 index.add(&entry)?;
             }
             repository.set_index(&mut index)?;
@@ -35,8 +35,8 @@ pub(super) fn index_of(repository: &Repository) -> Result<Index, git2::Error> {
     }
 }
 
-/// Replaces a sparse index by one that lists all files, which libgit2 can then write. Git makes it sparse
-/// again when it writes it.
+/// Replaces a sparse index on disk with a full one, which libgit2 can write. Git makes it sparse again the
+/// next time it writes the index.
 ///
 /// # Errors
 ///
@@ -47,7 +47,7 @@ pub(super) fn make_full(repository: &Repository) -> Result<(), git2::Error> {
     if !is_sparse {
         return Ok(());
     }
-    let entries = expanded(repository)?;
+    let entries = read_expanded(repository)?;
     let lock = repository.path().join("index.lock");
     let failed = |cause: std::io::Error| git2::Error::from_str(&cause.to_string());
     let held = fs::File::create_new(&lock).map_err(|cause| match cause.kind() {
@@ -69,12 +69,12 @@ pub(super) fn make_full(repository: &Repository) -> Result<(), git2::Error> {
     drop(held);
     _ = fs::remove_file(&lock);
     written?;
-    // What was read before is forgotten.
+    // Drop the cached index.
     repository.set_index(&mut Index::open(&path)?)
 }
 
-/// Reads the entries of an index file, and puts the files of its folders in their place.
-fn expanded(repository: &Repository) -> Result<Vec<IndexEntry>, git2::Error> {
+/// Reads the entries of the index, and replaces folder entries with their files.
+fn read_expanded(repository: &Repository) -> Result<Vec<IndexEntry>, git2::Error> {
     let path = repository.path().join("index");
     let mut entries = Vec::new();
     for entry in read(&path)? {
@@ -89,7 +89,7 @@ fn expanded(repository: &Repository) -> Result<Vec<IndexEntry>, git2::Error> {
                 if found.kind() != Some(ObjectType::Tree) {
                     let path = [&folder, below.as_bytes(), found.name_bytes()].concat();
                     let mode = u32::try_from(found.filemode()).unwrap_or_default();
-                    entries.push(left_out(path, mode, found.id()));
+                    entries.push(skipped_entry(path, mode, found.id()));
                 }
                 TreeWalkResult::Ok
             })?;
@@ -98,8 +98,8 @@ fn expanded(repository: &Repository) -> Result<Vec<IndexEntry>, git2::Error> {
     Ok(entries)
 }
 
-/// Returns the entry of a file that is not checked out.
-pub(super) fn left_out(path: Vec<u8>, mode: u32, id: Oid) -> IndexEntry {
+/// Returns the index entry of a file that is not checked out.
+pub(super) fn skipped_entry(path: Vec<u8>, mode: u32, id: Oid) -> IndexEntry {
     IndexEntry {
         ctime: IndexTime::new(0, 0),
         mtime: IndexTime::new(0, 0),
@@ -116,14 +116,14 @@ pub(super) fn left_out(path: Vec<u8>, mode: u32, id: Oid) -> IndexEntry {
     }
 }
 
-/// Reads the entries of an index file as they are (gitformat-index(5)).
+/// Reads the entries of an index file without expanding folders (gitformat-index(5)).
 fn read(path: &Path) -> Result<Vec<IndexEntry>, git2::Error> {
     let failed = |cause: std::io::Error| git2::Error::from_str(&cause.to_string());
     let bytes = fs::read(path).map_err(failed)?;
     let written = fs::metadata(path).map_err(failed)?;
-    let mut entries = parse(&bytes).ok_or_else(|| git2::Error::from_str("the index is damaged"))?;
+    let mut entries = parse(&bytes).ok_or_else(|| git2::Error::from_str("the index is corrupt"))?;
     for entry in &mut entries {
-        // A file that was written at the same time as the index may have changed since.
+        // A file that was modified at the same time as the index ("racily clean") may differ.
         let modified = (
             i64::from(entry.mtime.seconds()),
             i64::from(entry.mtime.nanoseconds()),
@@ -136,36 +136,36 @@ fn read(path: &Path) -> Result<Vec<IndexEntry>, git2::Error> {
 }
 
 fn parse(bytes: &[u8]) -> Option<Vec<IndexEntry>> {
-    let mut rest = Rest(bytes.strip_prefix(b"DIRC")?);
-    let version = rest.number()?;
-    let count = rest.number()?;
+    let mut rest = IndexReader(bytes.strip_prefix(b"DIRC")?);
+    let version = rest.read_u32()?;
+    let count = rest.read_u32()?;
     if !(2..=4).contains(&version) {
         return None;
     }
     let mut entries: Vec<IndexEntry> = Vec::new();
     for _ in 0..count {
         let start = rest.0.len();
-        let time = |rest: &mut Rest<'_>| {
-            let seconds = rest.number()?.cast_signed();
-            Some(IndexTime::new(seconds, rest.number()?))
+        let time = |rest: &mut IndexReader<'_>| {
+            let seconds = rest.read_u32()?.cast_signed();
+            Some(IndexTime::new(seconds, rest.read_u32()?))
         };
         let ctime = time(&mut rest)?;
         let mtime = time(&mut rest)?;
-        let [dev, ino, mode, uid, gid, file_size] = [(); 6].map(|()| rest.number());
+        let [dev, ino, mode, uid, gid, file_size] = [(); 6].map(|()| rest.read_u32());
         let id = Oid::from_bytes(rest.take(20)?).ok()?;
-        let flags = rest.half()?;
+        let flags = rest.read_u16()?;
         let flags_extended = match flags & EXTENDED {
             0 => 0,
-            _ => rest.half()?,
+            _ => rest.read_u16()?,
         };
         let path = if version == 4 {
             let previous = entries.last().map_or(&[][..], |entry| &entry.path);
-            let kept = previous.len().checked_sub(rest.variable()?)?;
-            let added = rest.until_nul()?;
+            let kept = previous.len().checked_sub(rest.read_varint()?)?;
+            let added = rest.read_until_nul()?;
             [&previous[..kept], added].concat()
         } else {
-            let path = rest.until_nul()?.to_vec();
-            // Entries are padded to eight bytes; one NUL is read already.
+            let path = rest.read_until_nul()?.to_vec();
+            // Entries are padded to a multiple of eight bytes; one NUL is already consumed.
             let length = start - rest.0.len();
             rest.take(length.next_multiple_of(8) - length)?;
             path
@@ -188,33 +188,33 @@ fn parse(bytes: &[u8]) -> Option<Vec<IndexEntry>> {
     Some(entries)
 }
 
-/// What is still to be read.
-struct Rest<'a>(&'a [u8]);
+/// The bytes that are not parsed yet.
+struct IndexReader<'a>(&'a [u8]);
 
-impl<'a> Rest<'a> {
+impl<'a> IndexReader<'a> {
     fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.0.split_at_checked(count)?;
         self.0 = rest;
         Some(taken)
     }
 
-    fn number(&mut self) -> Option<u32> {
+    fn read_u32(&mut self) -> Option<u32> {
         Some(u32::from_be_bytes(self.take(4)?.try_into().ok()?))
     }
 
-    fn half(&mut self) -> Option<u16> {
+    fn read_u16(&mut self) -> Option<u16> {
         Some(u16::from_be_bytes(self.take(2)?.try_into().ok()?))
     }
 
-    fn until_nul(&mut self) -> Option<&'a [u8]> {
+    fn read_until_nul(&mut self) -> Option<&'a [u8]> {
         let end = self.0.iter().position(|byte| *byte == 0)?;
         let taken = self.take(end)?;
         self.take(1)?;
         Some(taken)
     }
 
-    /// Reads a number of variable length, as packs have them for offsets.
-    fn variable(&mut self) -> Option<usize> {
+    /// Reads a variable-length number, encoded like offsets in packs.
+    fn read_varint(&mut self) -> Option<usize> {
         let mut byte = self.take(1)?[0];
         let mut value = usize::from(byte & 0x7f);
         while byte & 0x80 != 0 {

@@ -1,11 +1,10 @@
-//! What a working copy knows of its remote without asking it.
+//! References of a remote as of the last fetch.
 
 use super::{GitClient, RemoteRefs, WorkingCopy};
 use crate::source::{GitReference, GitUrl};
 
 impl WorkingCopy {
-    /// Returns what the last fetch brought of the wanted references of a remote, as the remote would
-    /// have answered then.
+    /// Returns the wanted references of a remote as of the last fetch.
     pub fn known_refs(
         &self,
         client: &GitClient,
@@ -18,7 +17,7 @@ impl WorkingCopy {
             let local = if name.starts_with("refs/tags/") {
                 Some(name.clone())
             } else {
-                self.kept_at(remote.as_deref(), &name)
+                self.local_name(remote.as_deref(), &name)
             };
             if let Some(commit) = local.and_then(|local| self.reference(&local)) {
                 refs.insert(&name, commit, None);
@@ -30,20 +29,20 @@ impl WorkingCopy {
         refs
     }
 
-    /// Returns where a branch of the remote, or another of its references, is kept.
-    fn kept_at(&self, remote: Option<&str>, name: &str) -> Option<String> {
+    /// Returns the local name of a remote's branch or other reference.
+    fn local_name(&self, remote: Option<&str>, name: &str) -> Option<String> {
         let branch = name.strip_prefix("refs/heads/");
         match (remote, branch) {
             (Some(remote), branch) => self
                 .tracking_reference(remote, name)
                 .or_else(|| branch.map(|branch| format!("refs/remotes/{remote}/{branch}"))),
-            // Where the configuration names another remote, xp keeps what it fetches to itself.
+            // If no configured remote has this URL, xp fetches into its own namespace.
             (None, Some(branch)) => Some(format!("refs/xp/remotes/{branch}")),
             (None, None) => None,
         }
     }
 
-    /// Adds what `refs/remotes/<remote>/HEAD` stands for, as `git clone` sets it.
+    /// Adds the target of `refs/remotes/<remote>/HEAD`, as set by `git clone`.
     fn add_default_branch(&self, remote: &str, refs: &mut RemoteRefs) {
         let name = format!("refs/remotes/{remote}/HEAD");
         let Ok(head) = self.repository.find_reference(&name) else {

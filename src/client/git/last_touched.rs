@@ -1,13 +1,12 @@
 //! The last commit that touched some paths, for many sets of paths in one walk.
 //!
-//! The answer is that of `git log -1 -- <paths>`, whose rule is this: at a commit, go on with its first parent
-//! in which all the paths are what they are here; where there is none, this is the commit. So a
-//! merge counts only where it made something that none of its parents has, and a rename into a path
-//! touches it.
+//! The result is that of `git log -1 -- <paths>`: at a commit, continue with the first parent in which all the
+//! paths are the same; if there is no such parent, this is the commit. So a merge counts only if it differs
+//! from each of its parents, and a rename into a path touches it.
 //!
-//! Sets that stand at the same commit go on together, so that a thousand services cost little more
-//! than one: the walk compares each commit with its parents once, and opens only trees that
-//! differ and lead to a path that is still looked for.
+//! Path sets at the same commit are walked together, so that a thousand services cost little more than one:
+//! the walk compares each commit with its parents once, and opens only trees that differ and contain a path
+//! that is still pending.
 
 #[cfg(test)]
 mod tests;
@@ -24,10 +23,10 @@ use super::working_copy::oid;
 use super::{GitError, WorkingCopy};
 use crate::source::CommitId;
 
-/// How many bytes of trees are kept: the trees of a commit are needed again for its children.
-const KEPT_BYTES: usize = 32 << 20;
+/// The size of the tree cache in bytes: the trees of a commit are compared again with its children's.
+const CACHE_BYTES: usize = 32 << 20;
 
-/// Some paths, and the commit to start from.
+/// A set of paths, and the commit to start from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PathsAt {
     /// The commit.
@@ -36,23 +35,23 @@ pub struct PathsAt {
     pub paths: Vec<String>,
 }
 
-/// Which commit touched some paths last.
+/// The last commit that touched a set of paths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LastTouch {
-    /// This one.
+    /// The commit.
     Commit(CommitId),
-    /// None: the paths are not there, and never were.
+    /// None: the paths do not exist in the whole history.
     Never,
-    /// It cannot be told: the history ends here, as in a shallow clone.
+    /// Unknown: the history is incomplete, as in a shallow clone.
     BeyondHistory,
 }
 
 impl WorkingCopy {
-    /// Returns for each request, in their order, the last commit that touched its paths.
+    /// Returns the last commit that touched the paths of each request, in the order of the requests.
     ///
     /// # Errors
     ///
-    /// A commit or a tree is missing or damaged, or the run was interrupted.
+    /// A commit or a tree is missing or corrupt, or the run was interrupted.
     pub fn last_touched(
         &self,
         requests: &[PathsAt],
@@ -61,7 +60,7 @@ impl WorkingCopy {
         let failed = |cause: git2::Error| match cause.code() {
             ErrorCode::NotFound => {
                 let what = format!("cannot read the whole history in {}", self.dir.display());
-                self.lacks(what, cause)
+                self.missing_object(what, cause)
             }
             _ => self.failed("read the history", cause),
         };
@@ -72,33 +71,33 @@ impl WorkingCopy {
             }
             walk.step(commit, sets).map_err(failed)?;
         }
-        let answers = walk.answers.into_iter();
-        Ok(answers
+        let results = walk.results.into_iter();
+        Ok(results
             .map(|answer| answer.unwrap_or(LastTouch::BeyondHistory))
             .collect())
     }
 }
 
-/// Sets of paths, by their number among the requests.
-type Sets = HashSet<usize>;
+/// Path sets, by the index of their request.
+type PathSets = HashSet<usize>;
 
 struct Walk<'a> {
     repository: &'a Repository,
     odb: Odb<'a>,
-    /// Commits without parents only because a shallow clone ends there.
-    borders: HashSet<Oid>,
+    /// The commits whose parents a shallow clone lacks.
+    boundary: HashSet<Oid>,
     trie: PathTrie,
-    /// The ends of each set's paths.
+    /// The trie nodes of each set's paths.
     ends_of: Vec<Vec<NodeId>>,
-    /// The sets with a path that ends at a place.
+    /// The sets with a path that ends at a node.
     sets_at: HashMap<NodeId, Vec<usize>>,
-    /// The sets that stand at each commit.
-    standing: HashMap<Oid, Sets>,
-    /// The commits where sets stand, the latest first: so that sets meet again where branches
-    /// join. That is all that times are for; the answer does not depend on them.
+    /// The sets at each commit that is not processed yet.
+    pending: HashMap<Oid, PathSets>,
+    /// The pending commits, the latest first, so that sets on different branches are merged where the branches
+    /// join. Commit times affect only the speed, not the result.
     order: BinaryHeap<(i64, Oid)>,
-    answers: Vec<Option<LastTouch>>,
-    trees: Trees,
+    results: Vec<Option<LastTouch>>,
+    trees: TreeCache,
 }
 
 impl<'a> Walk<'a> {
@@ -106,16 +105,16 @@ impl<'a> Walk<'a> {
         let mut walk = Self {
             repository,
             odb: repository.odb()?,
-            borders: super::shallow::borders(repository),
+            boundary: super::shallow::boundary(repository),
             trie: PathTrie::new(),
             ends_of: Vec::new(),
             sets_at: HashMap::new(),
-            standing: HashMap::new(),
+            pending: HashMap::new(),
             order: BinaryHeap::new(),
-            answers: vec![None; requests.len()],
-            trees: Trees::default(),
+            results: vec![None; requests.len()],
+            trees: TreeCache::default(),
         };
-        let mut at_tips: BTreeMap<CommitId, Sets> = BTreeMap::new();
+        let mut at_tips: BTreeMap<CommitId, PathSets> = BTreeMap::new();
         for (number, request) in requests.iter().enumerate() {
             let ends: Vec<NodeId> = request
                 .paths
@@ -129,38 +128,38 @@ impl<'a> Walk<'a> {
             at_tips.entry(request.tip).or_default().insert(number);
         }
         for (tip, sets) in at_tips {
-            walk.stand(oid(tip)?, sets)?;
+            walk.enqueue(oid(tip)?, sets)?;
         }
         Ok(walk)
     }
 
-    /// Returns the next commit to look at, and the sets that stand there.
-    fn next(&mut self) -> Option<(Oid, Sets)> {
+    /// Returns the next commit to process, and its sets.
+    fn next(&mut self) -> Option<(Oid, PathSets)> {
         loop {
             let (_, commit) = self.order.pop()?;
-            if let Some(sets) = self.standing.remove(&commit) {
+            if let Some(sets) = self.pending.remove(&commit) {
                 return Some((commit, sets));
             }
         }
     }
 
-    fn stand(&mut self, commit: Oid, mut sets: Sets) -> Result<(), git2::Error> {
-        if let Some(there) = self.standing.get_mut(&commit) {
-            if there.len() < sets.len() {
-                std::mem::swap(there, &mut sets);
+    fn enqueue(&mut self, commit: Oid, mut sets: PathSets) -> Result<(), git2::Error> {
+        if let Some(existing) = self.pending.get_mut(&commit) {
+            if existing.len() < sets.len() {
+                std::mem::swap(existing, &mut sets);
             }
-            there.extend(sets);
+            existing.extend(sets);
             return Ok(());
         }
         let time = self.repository.find_commit(commit)?.time().seconds();
         self.order.push((time, commit));
-        self.standing.insert(commit, sets);
+        self.pending.insert(commit, sets);
         Ok(())
     }
 
-    /// Sends each set on to the parent that it goes on with, or answers it.
-    fn step(&mut self, id: Oid, mut sets: Sets) -> Result<(), git2::Error> {
-        if self.borders.contains(&id) && self.has_parents(id)? {
+    /// Moves each set on to a parent, or records its result.
+    fn step(&mut self, id: Oid, mut sets: PathSets) -> Result<(), git2::Error> {
+        if self.boundary.contains(&id) && self.has_parents(id)? {
             self.answer(&sets, LastTouch::BeyondHistory);
             return Ok(());
         }
@@ -172,7 +171,7 @@ impl<'a> Walk<'a> {
                 sets.remove(set);
             }
             if !sets.is_empty() {
-                self.stand(parent, sets)?;
+                self.enqueue(parent, sets)?;
             }
             sets = touched;
             if sets.is_empty() {
@@ -191,8 +190,8 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// Tells whether a commit says that it has parents, be they here or not: a clone that is deep
-    /// enough has a border at the first commit of all.
+    /// Returns whether a commit has parents, present or not: in a shallow clone of the full depth, the root
+    /// commit is in the boundary, too.
     fn has_parents(&self, id: Oid) -> Result<bool, git2::Error> {
         let commit = self.odb.read(id)?;
         let mut lines = commit.data().split(|byte| *byte == b'\n');
@@ -202,22 +201,22 @@ impl<'a> Walk<'a> {
             .is_some_and(|line| line.starts_with(b"parent ")))
     }
 
-    fn answer(&mut self, sets: &Sets, answer: LastTouch) {
+    fn answer(&mut self, sets: &PathSets, answer: LastTouch) {
         for set in sets {
-            self.answers[*set] = Some(answer);
+            self.results[*set] = Some(answer);
             for end in &self.ends_of[*set] {
                 self.trie.remove(*end);
             }
         }
     }
 
-    /// Returns those of the sets of which a path differs between two trees.
+    /// Returns the sets with a path that differs between two trees.
     fn touched(
         &mut self,
         one: Option<Oid>,
         other: Option<Oid>,
-        sets: &Sets,
-    ) -> Result<Sets, git2::Error> {
+        sets: &PathSets,
+    ) -> Result<PathSets, git2::Error> {
         let mut ends = Vec::new();
         self.compare(PathTrie::ROOT, one, other, &mut ends)?;
         let at = |end: &NodeId| self.sets_at.get(end).into_iter().flatten();
@@ -229,7 +228,7 @@ impl<'a> Walk<'a> {
             .collect())
     }
 
-    /// Collects the places that paths may end at and that differ.
+    /// Collects the trie nodes whose entries differ between two trees.
     fn compare(
         &mut self,
         node: NodeId,
@@ -260,7 +259,7 @@ impl<'a> Walk<'a> {
             }
         });
         compared.map_err(|BrokenTree| {
-            git2::Error::from_str(&format!("a tree of {one:?} or {other:?} is damaged"))
+            git2::Error::from_str(&format!("tree {one:?} or {other:?} is corrupt"))
         })?;
         for (child, left, right) in deeper {
             self.compare(child, left, right, ends)?;
@@ -280,29 +279,29 @@ fn bytes(tree: &Option<Rc<[u8]>>) -> &[u8] {
     tree.as_deref().unwrap_or_default()
 }
 
-/// The trees that were read last.
+/// Recently read trees.
 #[derive(Default)]
-struct Trees {
-    kept: HashMap<Oid, Rc<[u8]>>,
+struct TreeCache {
+    trees: HashMap<Oid, Rc<[u8]>>,
     bytes: usize,
 }
 
-impl Trees {
+impl TreeCache {
     fn get(&mut self, odb: &Odb<'_>, id: Oid) -> Result<Rc<[u8]>, git2::Error> {
-        if let Some(tree) = self.kept.get(&id) {
+        if let Some(tree) = self.trees.get(&id) {
             return Ok(tree.clone());
         }
         let tree = odb.read(id)?;
         if tree.kind() != ObjectType::Tree {
             return Err(git2::Error::from_str(&format!("{id} is not a tree")));
         }
-        if self.bytes > KEPT_BYTES {
-            self.kept.clear();
+        if self.bytes > CACHE_BYTES {
+            self.trees.clear();
             self.bytes = 0;
         }
         self.bytes += tree.len();
         let tree: Rc<[u8]> = tree.data().into();
-        self.kept.insert(id, tree.clone());
+        self.trees.insert(id, tree.clone());
         Ok(tree)
     }
 }

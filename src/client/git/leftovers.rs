@@ -1,4 +1,4 @@
-//! What a process that was killed leaves in a repository: locks, and files that were only begun.
+//! Removes what a killed process leaves in a repository: lock files and unfinished files.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -11,25 +11,26 @@ use std::time::{Duration, SystemTime};
 use git2::Repository;
 use walkdir::WalkDir;
 
-/// What libgit2 has in the names of files that it has not finished.
+/// Part of the names of libgit2's temporary files.
 const UNFINISHED: &str = "_git2_";
 
-/// Within that time after xp went to work a lock is taken for its own, where other programs are not to be seen.
+/// A lock created within this time after xp started is assumed to be its own if other processes are not
+/// visible.
 const SOON: Duration = Duration::from_secs(60);
 
-/// What a container has at its top: there the processes of the host are not to be seen.
-const MARKS_OF_CONTAINERS: [&str; 2] = ["/.dockerenv", "/run/.containerenv"];
+/// Files that exist only in containers, where the host's processes are not visible.
+const CONTAINER_MARKERS: [&str; 2] = ["/.dockerenv", "/run/.containerenv"];
 
-/// Removes what was begun in a working copy since xp was last at work there, and was killed.
+/// Removes lock files and unfinished files that are newer than the start of an xp that was killed.
 ///
-/// Returns false where locks stay: those of other programs look the same, so that none is removed while a
-/// program is at work there, nor where that cannot be told.
+/// Returns false if locks remain: those of other programs look the same, so none is removed while a program
+/// uses the repository or if that cannot be determined.
 pub fn remove_leftovers(dir: &Path, since: SystemTime) -> bool {
     let Ok(repository) = Repository::open(dir) else {
         return true;
     };
     let (own, common) = (repository.path(), repository.commondir());
-    // Mostly both are the same folder.
+    // The two folders differ only in linked worktrees.
     let found: BTreeSet<PathBuf> = leftovers(own)
         .chain(leftovers(common))
         .filter(|path| is_since(path, since))
@@ -40,25 +41,25 @@ pub fn remove_leftovers(dir: &Path, since: SystemTime) -> bool {
     if is_in_use(&[dir, own, common]) {
         return false;
     }
-    // Git holds all others for a moment only, but this one for as long as a person writes a message, maybe
-    // where this process does not see it.
+    // Git holds the other locks only briefly, but this one while the user edits a commit message, possibly in
+    // a process that is not visible here.
     let may_be_held = |path: &Path| {
         path.ends_with("index.lock") && is_in_container() && is_since(path, since + SOON)
     };
-    // One that cannot be removed is named by what it stops.
+    // If a lock cannot be removed, the operation that it blocks reports it.
     found
         .iter()
         .all(|path| !may_be_held(path) && fs::remove_file(path).is_ok())
 }
 
-/// Removes what was begun in a repository of xp's own, which nobody else works in now.
+/// Removes lock files and unfinished files in one of xp's own repositories, which no other process may use.
 pub(super) fn remove_own_leftovers(git_dir: &Path) {
     for path in leftovers(git_dir) {
         _ = fs::remove_file(path);
     }
 }
 
-/// Returns the locks, and the objects that were only begun, below a git directory.
+/// Returns the lock files and unfinished files below a git directory.
 fn leftovers(git_dir: &Path) -> impl Iterator<Item = PathBuf> {
     let is_lock = |name: &OsStr| name.as_bytes().ends_with(b".lock");
     let is_unfinished = |name: &OsStr| name.to_string_lossy().contains(UNFINISHED);
@@ -82,14 +83,14 @@ fn is_since(path: &Path, since: SystemTime) -> bool {
 }
 
 fn is_in_container() -> bool {
-    MARKS_OF_CONTAINERS.iter().any(|it| Path::new(it).exists())
+    CONTAINER_MARKERS.iter().any(|it| Path::new(it).exists())
 }
 
-/// Tells whether another process may be at work in one of these folders: git itself, or a program that has a
-/// file of them open.
+/// Returns whether another process may be using one of these folders: a git process, or one with an open file
+/// in `.git`.
 fn is_in_use(folders: &[&Path]) -> bool {
-    let is_in = |place: &Path| folders.iter().any(|folder| place.starts_with(folder));
-    // Elsewhere than on Linux it cannot be told.
+    let is_in = |path: &Path| folders.iter().any(|folder| path.starts_with(folder));
+    // Without /proc (not Linux), assume that one is.
     let Ok(processes) = fs::read_dir("/proc") else {
         return true;
     };
@@ -102,10 +103,10 @@ fn is_in_use(folders: &[&Path]) -> bool {
         }
         let path = process.path();
         let program = fs::read_to_string(path.join("comm")).unwrap_or_default();
-        let place = fs::read_link(path.join("cwd"));
-        let may_be_there = match place {
-            Ok(place) => is_in(&place),
-            // Another user's; one that has just ended has no place at all.
+        let current = fs::read_link(path.join("cwd"));
+        let may_be_there = match current {
+            Ok(current) => is_in(&current),
+            // The process of another user. For one that has just exited, the error is a different one.
             Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
         };
         if program.starts_with("git") && may_be_there {
@@ -134,7 +135,7 @@ mod tests {
         (folder, git_dir)
     }
 
-    const BEGUN: [&str; 4] = [
+    const STALE: [&str; 4] = [
         "packed-refs.lock",
         "refs/remotes/origin/master.lock",
         "refs/heads/x_git2_a1b2c3",
@@ -142,22 +143,22 @@ mod tests {
     ];
 
     #[test]
-    fn what_was_begun_is_removed_and_nothing_else() {
+    fn only_stale_files_are_removed() {
         let (folder, git_dir) = repository();
         let since = SystemTime::now() - Duration::from_secs(5);
         let kept = ["refs/heads/master", "objects/pack/pack-1.pack", "notes"];
-        for name in BEGUN.iter().chain(&kept) {
+        for name in STALE.iter().chain(&kept) {
             fs::write(git_dir.join(name), "x").unwrap();
         }
         fs::write(folder.path().join("yarn.lock"), "x").unwrap();
         assert!(remove_leftovers(folder.path(), since));
-        assert!(BEGUN.iter().all(|name| !git_dir.join(name).exists()));
+        assert!(STALE.iter().all(|name| !git_dir.join(name).exists()));
         assert!(kept.iter().all(|name| git_dir.join(name).exists()));
         assert!(folder.path().join("yarn.lock").exists());
     }
 
     #[test]
-    fn what_was_there_before_stays() {
+    fn older_locks_are_kept() {
         let (folder, git_dir) = repository();
         fs::write(git_dir.join("index.lock"), "").unwrap();
         let since = SystemTime::now() + Duration::from_secs(5);
@@ -166,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_removed_under_a_program_at_work() {
+    fn nothing_is_removed_while_a_program_uses_the_repository() {
         let (folder, git_dir) = repository();
         let lock = fs::File::create(git_dir.join("index.lock")).unwrap();
         let mut other = std::process::Command::new("sleep");

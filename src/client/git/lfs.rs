@@ -1,7 +1,7 @@
-//! Git LFS: files of which git has only a pointer, and which the `git-lfs` program fetches.
+//! Git LFS: replaces pointers with their files, which the `git-lfs` program fetches.
 //!
-//! A build must not take a pointer for the file: every pointer that by its attributes stands for a file is
-//! replaced, and what comes is compared with the digest that the pointer names.
+//! A build must never get a pointer instead of the file: every pointer with the attribute `filter=lfs` is
+//! replaced, and the file is verified against the digest in the pointer.
 
 mod failure;
 mod filter;
@@ -15,31 +15,30 @@ use git2::{AttrCheckFlags, AttrValue, Index, ObjectType, Repository};
 
 use super::checkout::is_wanted;
 
-pub(super) use filter::{Files, fetch};
+pub(super) use filter::{LfsFiles, fetch};
 
-/// How each pointer begins, whatever its version.
+/// The start of every pointer, regardless of its version.
 const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 
-/// No pointer is longer, by the specification of Git LFS.
-const LONGEST_POINTER: usize = 1024;
+/// The maximum size of a pointer in the Git LFS specification.
+const MAX_POINTER_SIZE: usize = 1024;
 
-/// A file of Git LFS.
+/// A pointer to a Git LFS file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pointer {
     /// The file's path in the repository.
     pub(super) path: std::ffi::OsString,
-    /// The pointer itself, which is what git has.
+    /// The content of the pointer.
     pub(super) text: Vec<u8>,
-    /// The SHA-256 of the file, and its size; none where an extension of Git LFS changes the file
-    /// once more, so that it cannot be compared.
+    /// The SHA-256 and the size of the file; `None` if a Git LFS extension transforms the file, so that it
+    /// cannot be verified.
     pub(super) expected: Option<(String, u64)>,
 }
 
-/// Returns the wanted files of an index that are pointers, and by their attributes stand for files of
-/// Git LFS.
+/// Returns the pointers among the wanted files of an index.
 ///
-/// A file that looks like a pointer but has no `filter=lfs` is meant as it is; so is one with the
-/// attribute that was committed without Git LFS.
+/// A file that looks like a pointer but has no `filter=lfs` is an ordinary file; so is one with the attribute
+/// that is not a pointer.
 pub(super) fn pointers(
     repository: &Repository,
     index: &Index,
@@ -66,7 +65,7 @@ pub(super) fn pointers(
     Ok(found)
 }
 
-/// Most repositories have none, and their files need not be looked at one by one.
+/// Returns whether any `.gitattributes` mentions LFS; if not, the files need not be checked one by one.
 fn has_lfs_attributes(repository: &Repository, index: &Index) -> Result<bool, git2::Error> {
     for entry in index.iter() {
         let name = entry.path.rsplit(|byte| *byte == b'/').next();
@@ -85,23 +84,23 @@ fn is_link(mode: u32) -> bool {
 }
 
 fn pointer_text(repository: &Repository, id: git2::Oid) -> Result<Option<Vec<u8>>, git2::Error> {
-    // A submodule's commit is not here.
+    // The commit of a submodule is in another repository.
     let Ok((size, ObjectType::Blob)) = repository.odb()?.read_header(id) else {
         return Ok(None);
     };
-    if size > LONGEST_POINTER {
+    if size > MAX_POINTER_SIZE {
         return Ok(None);
     }
     let blob = repository.find_blob(id)?;
     Ok(is_pointer(blob.content()).then(|| blob.content().to_vec()))
 }
 
-/// Tells whether a file begins as every pointer does.
+/// Returns whether a file starts like a pointer.
 fn is_pointer(content: &[u8]) -> bool {
     content.starts_with(POINTER)
 }
 
-/// Returns the digest and the size that a pointer names.
+/// Returns the digest and the size in a pointer.
 fn expected(pointer: &[u8]) -> Option<(String, u64)> {
     let text = std::str::from_utf8(pointer).ok()?;
     let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key));
@@ -117,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pointer_names_digest_and_size() {
+    fn pointers_are_parsed() {
         let digest = "4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393";
         let pointer = |more: &str| {
             format!(

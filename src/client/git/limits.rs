@@ -1,4 +1,4 @@
-//! How many connections a host gets at once.
+//! Limits of concurrent connections per host.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,46 +7,45 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::source::{GitScheme, GitUrl};
 
-/// A new connection is one TLS handshake, and servers answer many at once.
+/// HTTP servers accept many connections; each costs one TLS handshake.
 const HTTP_CONNECTIONS: usize = 16;
 
-/// A question for references is one small request: how many are asked at once decides how often
-/// the way to the server is waited for.
-const HTTP_QUESTIONS: usize = 64;
+/// Listing references is one small request: the total time depends on the number of sequential round trips.
+const HTTP_REF_REQUESTS: usize = 64;
 
-/// `sshd` begins to drop connections at ten that are not yet authenticated (`MaxStartups`).
+/// `sshd` starts to drop connections if ten are unauthenticated (`MaxStartups`).
 const SSH_CONNECTIONS: usize = 6;
 
-/// What a connection is for.
+/// The purpose of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Purpose {
-    /// A list of references.
-    Question,
-    /// Objects.
+    /// To list references.
+    ListRefs,
+    /// To transfer objects.
     Transfer,
 }
 
-/// The connections of each host.
+/// The semaphores of each host.
 #[derive(Default)]
-pub(super) struct Limits {
+pub(super) struct ConnectionLimits {
     origins: Mutex<HashMap<(String, Purpose), Arc<Semaphore>>>,
 }
 
-impl Limits {
-    /// Waits until the remote's host may be connected to once more.
+impl ConnectionLimits {
+    /// Waits for a permit to connect to the remote's host; `None` if there is no limit.
     pub(super) async fn acquire(
         &self,
         url: &GitUrl,
         purpose: Purpose,
     ) -> Option<OwnedSemaphorePermit> {
         let (connections, purpose) = match url.scheme() {
-            GitScheme::Http | GitScheme::Https if purpose == Purpose::Question => {
-                (HTTP_QUESTIONS, purpose)
+            GitScheme::Http | GitScheme::Https if purpose == Purpose::ListRefs => {
+                (HTTP_REF_REQUESTS, purpose)
             }
             GitScheme::Http | GitScheme::Https | GitScheme::Git => {
                 (HTTP_CONNECTIONS, Purpose::Transfer)
             }
-            // Both count as connections to the one server that counts them.
+            // sshd counts both.
             GitScheme::Ssh => (SSH_CONNECTIONS, Purpose::Transfer),
             GitScheme::File => return None,
         };
@@ -57,7 +56,7 @@ impl Limits {
                 .or_insert_with(|| Arc::new(Semaphore::new(connections)))
                 .clone()
         };
-        // The semaphores are never closed, so that only a permit comes back.
+        // The semaphores are never closed, so this does not fail.
         semaphore.acquire_owned().await.ok()
     }
 }

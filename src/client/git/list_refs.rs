@@ -1,4 +1,4 @@
-//! Asks a remote for its references, over one connection.
+//! Lists the references of a remote, over one connection.
 
 use git2::{Direction, Repository};
 
@@ -7,24 +7,24 @@ use super::limits::Purpose;
 use super::pkt_line::{Packet, PacketReader, write_delimiter, write_flush, write_line};
 use super::remote_refs::{Advertisement, InvalidRefs};
 use super::transport::http::HttpRemote;
-use super::transport::stream::Connection;
+use super::transport::stream::StreamConnection;
 use super::unsupported::of_object_format;
 use super::{GitClient, GitError, RemoteRefs};
 use crate::source::{CommitId, GitReference, GitScheme, GitUrl};
 use crate::task::joined;
 
-/// An answer longer than this is no list of references: 256 MiB are two million of them.
-const LONGEST_ANSWER: usize = 256 << 20;
+/// The maximum size of a list of references; 256 MiB are about two million.
+const MAX_RESPONSE_SIZE: usize = 256 << 20;
 
 impl GitClient {
-    /// Returns what a remote has of the wanted references, and its `HEAD`.
+    /// Returns the wanted references of a remote that exist, and its `HEAD`.
     ///
-    /// One connection, and over http(s) to a server of our time one request. A remote may answer
-    /// with more references than were asked for.
+    /// This takes one connection, and one request over http(s) if the server supports protocol version 2. The
+    /// result may contain more references than requested.
     ///
     /// # Errors
     ///
-    /// The remote cannot be reached, refuses, or is no git remote.
+    /// The remote cannot be reached, refuses the request, or is not a git remote.
     pub async fn list_refs(
         &self,
         url: &GitUrl,
@@ -35,7 +35,7 @@ impl GitClient {
         self.list_prefixes(url, prefixes).await
     }
 
-    /// Returns all branches and tags of a remote: for error messages, as it may be long.
+    /// Returns all branches and tags of a remote; only for error messages, because the list may be long.
     ///
     /// # Errors
     ///
@@ -54,7 +54,7 @@ impl GitClient {
         prefixes.sort();
         prefixes.dedup();
         let url = self.effective_url(url);
-        let _permit = self.shared.limits.acquire(&url, Purpose::Question).await;
+        let _permit = self.shared.limits.acquire(&url, Purpose::ListRefs).await;
         let host = address(&url);
         let attempts = self
             .shared
@@ -64,8 +64,8 @@ impl GitClient {
         attempts
             .run(|| async {
                 let result = self.list_once(&url, &prefixes).await;
-                let trouble = result.as_ref().err().and_then(GitError::trouble);
-                (result, trouble)
+                let transient_failure = result.as_ref().err().and_then(GitError::transient_failure);
+                (result, transient_failure)
             })
             .await
     }
@@ -81,8 +81,8 @@ impl GitClient {
         }
     }
 
-    /// Protocol version 2 needs no greeting over HTTP: the command is sent at once, and only a server
-    /// that does not understand it is asked what it speaks.
+    /// Sends the command of protocol version 2 right away, which saves a round trip, and requests the
+    /// advertisement only if the server rejects it.
     async fn list_over_http(
         &self,
         url: &GitUrl,
@@ -90,7 +90,7 @@ impl GitClient {
     ) -> Result<RemoteRefs, GitError> {
         let mut remote = HttpRemote::new(self, url)?;
         let first = match remote.try_upload_pack(ls_refs(prefixes)).await? {
-            Some(mut response) => match remote.read_all(&mut response, LONGEST_ANSWER).await {
+            Some(mut response) => match remote.read_all(&mut response, MAX_RESPONSE_SIZE).await {
                 Ok(body) => packets(&body)
                     .and_then(|packets| RemoteRefs::from_ls_refs(&packets))
                     .ok(),
@@ -102,16 +102,16 @@ impl GitClient {
             return Ok(refs);
         }
         let mut response = remote.advertisement(true).await?;
-        let body = remote.read_all(&mut response, LONGEST_ANSWER).await?;
+        let body = remote.read_all(&mut response, MAX_RESPONSE_SIZE).await?;
         let advertisement = packets(&body).and_then(|packets| Advertisement::read(&packets));
-        match advertisement.map_err(|invalid| not_git(url, invalid))? {
+        match advertisement.map_err(|invalid| invalid_refs(url, invalid))? {
             Advertisement::Refs(refs) => Ok(refs),
             Advertisement::Version2 => {
                 let mut response = remote.upload_pack(ls_refs(prefixes), true).await?;
-                let body = remote.read_all(&mut response, LONGEST_ANSWER).await?;
+                let body = remote.read_all(&mut response, MAX_RESPONSE_SIZE).await?;
                 packets(&body)
                     .and_then(|packets| RemoteRefs::from_ls_refs(&packets))
-                    .map_err(|invalid| not_git(url, invalid))
+                    .map_err(|invalid| invalid_refs(url, invalid))
             }
         }
     }
@@ -121,12 +121,12 @@ impl GitClient {
         url: &GitUrl,
         prefixes: &[String],
     ) -> Result<RemoteRefs, GitError> {
-        let mut connection = Connection::open(self, url, true).await?;
+        let mut connection = StreamConnection::open(self, url, true).await?;
         let mut reader = PacketReader::default();
         let greeting = read_message(&mut connection, &mut reader).await?;
-        match Advertisement::read(&greeting).map_err(|invalid| not_git(url, invalid))? {
+        match Advertisement::read(&greeting).map_err(|invalid| invalid_refs(url, invalid))? {
             Advertisement::Refs(refs) => {
-                // Nothing is wanted, which ends the conversation in good order.
+                // A flush without wants ends the session cleanly.
                 connection.write(b"0000").await.ok();
                 connection.finish().await;
                 Ok(refs)
@@ -136,13 +136,13 @@ impl GitClient {
                 let answer = read_message(&mut connection, &mut reader).await?;
                 connection.write(b"0000").await.ok();
                 connection.finish().await;
-                RemoteRefs::from_ls_refs(&answer).map_err(|invalid| not_git(url, invalid))
+                RemoteRefs::from_ls_refs(&answer).map_err(|invalid| invalid_refs(url, invalid))
             }
         }
     }
 }
 
-/// Writes the command that lists the references that start with one of the prefixes.
+/// Returns the command that lists the references with one of the prefixes.
 fn ls_refs(prefixes: &[String]) -> Vec<u8> {
     let mut message = Vec::new();
     write_line(&mut message, "command=ls-refs\n");
@@ -175,7 +175,7 @@ fn packets(body: &[u8]) -> Result<Vec<Packet>, InvalidRefs> {
 
 /// Reads packets up to the end of the message, or up to an error line.
 async fn read_message(
-    connection: &mut Connection,
+    connection: &mut StreamConnection,
     reader: &mut PacketReader,
 ) -> Result<Vec<Packet>, GitError> {
     let mut packets = Vec::new();
@@ -197,31 +197,32 @@ async fn read_message(
                     }
                 }
                 Err(invalid) => {
-                    return Err(not_git(
+                    return Err(invalid_refs(
                         connection.url(),
                         InvalidRefs::Malformed(invalid.to_string()),
                     )
-                    .with_hint(
-                        "the login shell of the ssh user may print text; git needs it silent",
-                    ));
+                    .with_hint("make sure that the login shell of the ssh user prints nothing"));
                 }
             }
         }
         let read = connection.read(&mut buffer).await?;
         received += read;
-        if received > LONGEST_ANSWER {
-            return Err(GitError::protocol(connection.url(), "it does not end"));
+        if received > MAX_RESPONSE_SIZE {
+            return Err(GitError::protocol(
+                connection.url(),
+                "the response is too long",
+            ));
         }
         reader.push(&buffer[..read]);
     }
 }
 
-fn not_git(url: &GitUrl, invalid: InvalidRefs) -> GitError {
+fn invalid_refs(url: &GitUrl, invalid: InvalidRefs) -> GitError {
     match invalid {
-        InvalidRefs::ServerSaid(message) => said(url, &message),
+        InvalidRefs::ServerMessage(message) => server_error(url, &message),
         InvalidRefs::OtherObjectFormat => {
             let (why, hint) = of_object_format();
-            let what = format!("xp cannot read the git repository {url}");
+            let what = format!("cannot read the git repository {url}");
             GitError::new(GitErrorKind::Protocol, what)
                 .because(why)
                 .with_hint(hint)
@@ -230,8 +231,8 @@ fn not_git(url: &GitUrl, invalid: InvalidRefs) -> GitError {
     }
 }
 
-/// Sorts what a server said in its own words.
-pub(super) fn said(url: &GitUrl, message: &str) -> GitError {
+/// Returns the error for a message of the server.
+pub(super) fn server_error(url: &GitUrl, message: &str) -> GitError {
     let lower = message.to_ascii_lowercase();
     let missing = [
         "not found",
@@ -244,13 +245,13 @@ pub(super) fn said(url: &GitUrl, message: &str) -> GitError {
     } else {
         GitError::new(
             GitErrorKind::Refused,
-            format!("the server of {url} refuses"),
+            format!("the server refused the request for {url}"),
         )
         .because(message.to_owned())
     }
 }
 
-/// Reads a repository on this machine as its remote.
+/// Lists the references of a repository on this machine.
 fn list_local(url: &GitUrl) -> Result<RemoteRefs, GitError> {
     let repository = Repository::open(url.path()).map_err(|cause| match cause.code() {
         git2::ErrorCode::NotFound => GitError::not_found(url),
@@ -258,7 +259,7 @@ fn list_local(url: &GitUrl) -> Result<RemoteRefs, GitError> {
     })?;
     let read = |repository: &Repository| -> Result<RemoteRefs, git2::Error> {
         let mut refs = RemoteRefs::default();
-        // The local transport lists the references with the tags peeled, as a server does.
+        // Like a server, the local transport lists peeled tags, too.
         let mut remote = repository.remote_anonymous(&repository.path().to_string_lossy())?;
         let connection = remote.connect_auth(Direction::Fetch, None, None)?;
         let mut peeled = Vec::new();
@@ -290,7 +291,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_asks_for_the_prefixes_only() {
+    fn the_command_requests_only_the_prefixes() {
         let message = ls_refs(&["HEAD".to_owned(), "refs/heads/x".to_owned()]);
         let text = String::from_utf8(message).unwrap();
         assert!(text.starts_with("0014command=ls-refs\n"), "{text}");
@@ -301,14 +302,14 @@ mod tests {
     }
 
     #[test]
-    fn a_servers_words_are_sorted() {
+    fn server_messages_are_classified() {
         let url: GitUrl = "ssh://git@h/x".parse().unwrap();
         assert_eq!(
-            said(&url, "Repository not found.").kind(),
+            server_error(&url, "Repository not found.").kind(),
             GitErrorKind::NotFound
         );
         assert_eq!(
-            said(&url, "upload-pack: too busy").kind(),
+            server_error(&url, "upload-pack: too busy").kind(),
             GitErrorKind::Refused
         );
     }

@@ -1,22 +1,22 @@
-//! The commits between two commits.
+//! Lists the commits between two commits.
 
 use std::path::Path;
 
 use git2::{Commit, Oid, Repository, Sort};
 
 use super::error::GitErrorKind;
-use super::shallow::borders;
+use super::shallow::boundary;
 use super::working_copy::oid;
 use super::{GitError, WorkingCopy};
 use crate::source::{CommitId, CommitSummary};
 
 impl WorkingCopy {
-    /// Returns the commits that lead to `to` and not to `from`, the newest first: those of `git log
-    /// from..to`, in its order. With paths only those that touched one of them.
+    /// Returns the commits of `git log from..to`, in the same order; with paths, only those that touched one of
+    /// them.
     ///
     /// # Errors
     ///
-    /// A commit is missing, or the history between leads out of a shallow clone.
+    /// A commit is missing, or the history in between is not complete because the clone is shallow.
     pub fn commits_between(
         &self,
         from: CommitId,
@@ -26,11 +26,12 @@ impl WorkingCopy {
         let ids = oid(from)
             .and_then(|from| walk(&self.repository, from, oid(to)?))
             .map_err(|cause| self.failed("list commits", cause))?;
-        // Its parents are not here, so neither is the whole list.
-        let borders = borders(&self.repository);
-        if let Some(border) = ids.iter().find(|id| borders.contains(*id)) {
+        // A boundary commit lacks its parents, so the list would be incomplete.
+        let boundary = boundary(&self.repository);
+        if let Some(boundary_commit) = ids.iter().find(|id| boundary.contains(*id)) {
             let dir = self.dir.display();
-            let what = format!("{dir} is a shallow clone, without the commits before {border}");
+            let what =
+                format!("{dir} is a shallow clone without the commits before {boundary_commit}");
             let hint = format!("`git -C {dir} fetch --unshallow` fetches the rest");
             return Err(GitError::new(GitErrorKind::Local, what).with_hint(hint));
         }
@@ -61,8 +62,8 @@ fn summaries(
     Ok(summaries)
 }
 
-/// Tells whether a commit has another content at the paths than each of its parents; a merge that took
-/// everything from one of them did nothing to them.
+/// Returns whether a commit differs at the paths from each of its parents; a merge with the content of one
+/// parent does not count.
 fn touches(commit: &Commit<'_>, paths: &[String]) -> Result<bool, git2::Error> {
     let content = |commit: &Commit<'_>| -> Result<Vec<Option<Oid>>, git2::Error> {
         let tree = commit.tree()?;

@@ -1,12 +1,12 @@
-//! The git client: asks remotes for their references, and works on working copies.
+//! The git client: lists references of remotes, and manages working copies.
 //!
-//! Nothing outside this folder names `git2`. Remotes are reached by transports of our own: http(s) over
-//! the process's HTTP client, ssh over the system's OpenSSH, `git://` over TCP; libgit2 reads
-//! `file` remotes itself. Resolving speaks protocol version 2, so that a server sends only the
-//! references that matter; fetching is libgit2's, over the same transports.
+//! Nothing outside this folder uses `git2`. Remotes are accessed through our own transports: http(s) through
+//! the process's HTTP client, ssh through the system's OpenSSH, `git://` over TCP; libgit2 itself reads
+//! `file` remotes. References are listed with protocol version 2, so that a server sends only the relevant
+//! ones; libgit2 fetches through the same transports.
 //!
-//! [`GitClient::list_refs`] is asynchronous. Everything about working copies blocks, and must be
-//! called from a thread that may block (`spawn_blocking`), not from a task.
+//! [`GitClient::list_refs`] is asynchronous. All functions on working copies block, and must be called from a
+//! thread that may block (`spawn_blocking`), not from a task.
 
 mod checkout;
 mod clone;
@@ -62,7 +62,7 @@ pub use clone::{CloneRequest, clone};
 pub use error::{GitError, GitErrorKind};
 pub use export::{Export, Exported, export, remove_tree};
 pub use fetch::{Depth, Fetch, Tags};
-pub use folder_at::{CheckedOut, checked_out, write_folder_at};
+pub use folder_at::{CheckedOutCommit, checked_out, write_folder_at};
 pub use history::CommitFacts;
 pub use last_touched::{LastTouch, PathsAt};
 pub use leftovers::remove_leftovers;
@@ -71,21 +71,21 @@ pub use progress::{Progress, ProgressPhase, Watch};
 pub use ref_names::RefNames;
 pub use remote_refs::RemoteRefs;
 pub use revision::{FileAt, RevisionError, file_at};
-pub use state::{ChangeCounts, Changes, Head, OperationUnderWay};
+pub use state::{ChangeCounts, Head, LocalChanges, OperationUnderWay};
 pub use survey::ConfiguredRemote;
 pub use tree_paths::PathKind;
 pub use working_copy::{Opened, WorkingCopy, same_repository};
 
 use crate::client::http::Http;
 use crate::source::GitUrl;
-use configuration::Configuration;
-use credentials::Credentials;
-use limits::Limits;
+use configuration::GitConfiguration;
+use credentials::GitCredentials;
+use limits::ConnectionLimits;
 
-/// What the git client needs of the process's environment, as read by the settings.
+/// The environment variables that the git client uses.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
-    /// `HOME`: where `.netrc` is.
+    /// `HOME`, the folder of `.netrc`.
     pub home: Option<PathBuf>,
     /// `GIT_SSH_COMMAND`, a shell command line.
     pub ssh_command: Option<String>,
@@ -93,13 +93,13 @@ pub struct Environment {
     pub ssh_program: Option<String>,
     /// `GIT_SSH_VARIANT`: `ssh`, `plink`, `putty`, `tortoiseplink` or `simple`.
     pub ssh_variant: Option<String>,
-    /// `GIT_CONFIG_GLOBAL`: the file that takes the place of `~/.gitconfig`.
+    /// `GIT_CONFIG_GLOBAL`, a file that replaces `~/.gitconfig`.
     pub global_configuration: Option<PathBuf>,
-    /// `GIT_CONFIG_COUNT`, `GIT_CONFIG_KEY_<n>` and `GIT_CONFIG_VALUE_<n>`: further settings.
+    /// `GIT_CONFIG_COUNT`, `GIT_CONFIG_KEY_<n>` and `GIT_CONFIG_VALUE_<n>`, additional settings.
     pub configuration: Vec<(String, String)>,
 }
 
-/// The git client of a process; a clone shares its connections, limits and logins.
+/// The git client of the process; clones share connections, limits and logins.
 #[derive(Clone)]
 pub struct GitClient {
     shared: Arc<Shared>,
@@ -108,37 +108,38 @@ pub struct GitClient {
 struct Shared {
     http: Http,
     environment: Environment,
-    configuration: Configuration,
-    credentials: Credentials,
-    limits: Limits,
+    configuration: GitConfiguration,
+    credentials: GitCredentials,
+    limits: ConnectionLimits,
     runtime: Handle,
 }
 
 impl GitClient {
-    /// Makes the client, and reads the user's git configuration.
+    /// Creates the client, and reads the user's git configuration.
     ///
-    /// `runtime` drives the network for the blocking functions; it must be a multi-threaded one.
+    /// `runtime` runs the network requests of the blocking functions; it must be multi-threaded.
     ///
     /// # Errors
     ///
-    /// libgit2 cannot be set up.
+    /// libgit2 cannot be initialized.
     pub fn new(http: Http, environment: Environment, runtime: Handle) -> Result<Self, GitError> {
         transport::register()?;
-        conversion::register().map_err(|cause| GitError::local("cannot set up libgit2", cause))?;
-        let configuration = Configuration::read(&environment);
+        conversion::register()
+            .map_err(|cause| GitError::local("cannot initialize libgit2", cause))?;
+        let configuration = GitConfiguration::read(&environment);
         Ok(Self {
             shared: Arc::new(Shared {
                 http,
                 environment,
                 configuration,
-                credentials: Credentials::default(),
-                limits: Limits::default(),
+                credentials: GitCredentials::default(),
+                limits: ConnectionLimits::default(),
                 runtime,
             }),
         })
     }
 
-    /// Returns the URL that is really used for a remote, after `url.<base>.insteadOf`.
+    /// Returns the effective URL of a remote, after applying `url.<base>.insteadOf`.
     pub fn effective_url(&self, url: &GitUrl) -> GitUrl {
         self.shared.configuration.effective_url(url)
     }

@@ -1,4 +1,4 @@
-//! Moving a clean working copy to another commit.
+//! Moves a clean working copy to another commit.
 
 use std::path::Path;
 
@@ -12,56 +12,55 @@ use super::working_copy::oid;
 use super::{GitError, WorkingCopy};
 use crate::source::CommitId;
 
-/// How many files in the way are named.
+/// The maximum number of conflicting files to report.
 const NAMED_FILES: usize = 5;
 
-/// Where to move, and what `HEAD` is afterwards.
+/// How `HEAD` moves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Move {
-    /// The branch that is checked out moves along.
+    /// The checked-out branch moves with it.
     Branch {
         /// Its short name.
         name: String,
-        /// The commit that it must stand at now: another process may have moved it.
+        /// The commit that it must still point to: another process may have moved it.
         from: CommitId,
     },
-    /// A new branch, which follows a remote's branch of the same name.
+    /// A new branch that tracks the remote's branch of the same name.
     NewBranch {
         /// Its short name.
         name: String,
         /// The remote's name in the configuration.
         remote: String,
     },
-    /// A branch that `HEAD` was taken off, brought along to the commit.
+    /// Back from a detached `HEAD` to a branch, which moves to the commit.
     Return {
         /// Its short name.
         name: String,
-        /// The commit that it must stand at now.
+        /// The commit that it must still point to.
         from: CommitId,
     },
-    /// No branch.
+    /// `HEAD` is detached.
     Detached,
 }
 
-/// Why nothing was moved.
+/// Why the working copy was not moved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotMoved {
-    /// Files that are not tracked, or changed just now, would have been overwritten; the first few of them.
+    /// Untracked or just modified files would be overwritten; the first few of them.
     InTheWay(Vec<String>),
-    /// Another git process works there, or left its lock.
+    /// Another git process is running there, or left its lock behind.
     Locked,
 }
 
 impl WorkingCopy {
-    /// Checks a commit out, and says where it went; nothing that is not committed is overwritten.
+    /// Checks out a commit, without overwriting uncommitted changes.
     ///
-    /// The move is noted in `refs/xp/moving` first, so that one broken off halfway is known again
-    /// (see [`WorkingCopy::is_halfway_to`]). With `finish`, such a one is completed.
+    /// The move is recorded in `refs/xp/moving` first, so that an interrupted move can be recognized (see
+    /// [`WorkingCopy::is_halfway_to`]). With `finish`, an interrupted move is completed.
     ///
     /// # Errors
     ///
-    /// A file or reference cannot be written. What was written by then is taken back, if that is
-    /// possible.
+    /// A file or reference cannot be written. The files written until then are rolled back, if possible.
     pub fn move_head(
         &self,
         to: CommitId,
@@ -69,7 +68,7 @@ impl WorkingCopy {
         finish: bool,
         watch: &Watch<'_>,
     ) -> Result<Result<(), NotMoved>, GitError> {
-        // libgit2 takes the index's lock only after it has written the files.
+        // libgit2 locks the index only after writing the files.
         if self.repository.path().join("index.lock").exists() {
             return Ok(Err(NotMoved::Locked));
         }
@@ -83,16 +82,16 @@ impl WorkingCopy {
         let partial = self
             .partial_move(&wanted)
             .map_err(|cause| self.failed("read the index", cause))?;
-        let mut in_the_way = match &partial {
-            Some(partial) => partial.in_the_way(&self.dir),
+        let mut conflicts = match &partial {
+            Some(partial) => partial.conflicts(&self.dir),
             None => Vec::new(),
         };
-        in_the_way.extend(
-            self.folders_in_the_way(&wanted)
-                .map_err(|cause| self.failed("look for files in the way", cause))?,
+        conflicts.extend(
+            self.conflicting_paths(&wanted)
+                .map_err(|cause| self.failed("check for conflicting files", cause))?,
         );
-        if !in_the_way.is_empty() {
-            return Ok(Err(NotMoved::InTheWay(in_the_way)));
+        if !conflicts.is_empty() {
+            return Ok(Err(NotMoved::InTheWay(conflicts)));
         }
         self.set_own_reference("moving", to)?;
         let checked_out = {
@@ -105,8 +104,8 @@ impl WorkingCopy {
             options.progress(|_, done, total| watch.checkout(done, total));
             options.notify_on(CheckoutNotificationType::CONFLICT);
             options.notify(|_, path, _, _, _| {
-                if let Some(path) = path.filter(|_| in_the_way.len() < NAMED_FILES) {
-                    in_the_way.push(path.display().to_string());
+                if let Some(path) = path.filter(|_| conflicts.len() < NAMED_FILES) {
+                    conflicts.push(path.display().to_string());
                 }
                 true
             });
@@ -121,18 +120,18 @@ impl WorkingCopy {
         };
         match checked_out {
             Ok(()) => {}
-            // libgit2 looks for conflicts before it writes the first file.
+            // libgit2 checks for conflicts before it writes the first file.
             Err(cause) if cause.code() == ErrorCode::Conflict => {
                 self.remove_own_reference("moving");
-                return Ok(Err(NotMoved::InTheWay(in_the_way)));
+                return Ok(Err(NotMoved::InTheWay(conflicts)));
             }
-            // Somebody took the lock meanwhile: the files are written, and the next run finishes the move.
+            // Another process locked the index meanwhile: the files are written, and the next run finishes the move.
             Err(cause) if cause.code() == ErrorCode::Locked => return Ok(Err(NotMoved::Locked)),
             Err(cause) => {
-                if !finish && self.take_back(&wanted).is_ok() {
+                if !finish && self.roll_back(&wanted).is_ok() {
                     self.remove_own_reference("moving");
                 }
-                return Err(self.failed(&format!("check {to} out"), cause));
+                return Err(self.failed(&format!("check out {to}"), cause));
             }
         }
         self.point_head(to, how)
@@ -146,9 +145,9 @@ impl WorkingCopy {
         Ok(Ok(()))
     }
 
-    /// Finds what libgit2 notices only in the middle of a checkout: a folder with files of the
-    /// user's where a file comes, and a file or link of the user's where a folder comes.
-    fn folders_in_the_way(&self, to: &Commit<'_>) -> Result<Vec<String>, git2::Error> {
+    /// Finds conflicts that libgit2 detects only in the middle of a checkout: a folder with untracked files where
+    /// a file would be written, and an untracked file or symlink where a folder would be created.
+    fn conflicting_paths(&self, to: &Commit<'_>) -> Result<Vec<String>, git2::Error> {
         let before = self.repository.head()?.peel_to_tree()?;
         let difference =
             self.repository
@@ -160,13 +159,13 @@ impl WorkingCopy {
             let Some(path) = file.path().filter(|_| is_file) else {
                 continue;
             };
-            let foreign = path
+            let untracked = path
                 .ancestors()
                 .skip(1)
                 .filter(|folder| *folder != Path::new(""))
-                .find(|folder| self.is_foreign_file(folder, &before))
-                .or_else(|| self.is_foreign_folder(path, &before).then_some(path));
-            if let Some(path) = foreign.map(|path| path.display().to_string())
+                .find(|folder| self.is_untracked_file(folder, &before))
+                .or_else(|| self.has_untracked_content(path, &before).then_some(path));
+            if let Some(path) = untracked.map(|path| path.display().to_string())
                 && !found.contains(&path)
             {
                 found.push(path);
@@ -178,14 +177,14 @@ impl WorkingCopy {
         Ok(found)
     }
 
-    /// Tells whether there is a file or link that no commit holds.
-    fn is_foreign_file(&self, path: &Path, before: &Tree<'_>) -> bool {
+    /// Returns whether there is a file or symlink that is not in the commit.
+    fn is_untracked_file(&self, path: &Path, before: &Tree<'_>) -> bool {
         let there = self.dir.join(path).symlink_metadata();
         there.is_ok_and(|there| !there.is_dir()) && before.get_path(path).is_err()
     }
 
-    /// Tells whether there is a folder with anything in it that no commit holds.
-    fn is_foreign_folder(&self, path: &Path, before: &Tree<'_>) -> bool {
+    /// Returns whether there is a folder with anything in it that is not in the commit.
+    fn has_untracked_content(&self, path: &Path, before: &Tree<'_>) -> bool {
         let folder = self.dir.join(path);
         let is_folder = folder.symlink_metadata().is_ok_and(|there| there.is_dir());
         is_folder
@@ -202,8 +201,8 @@ impl WorkingCopy {
                 })
     }
 
-    /// Brings the files back to `HEAD` that a checkout wrote before it failed, and no others.
-    fn take_back(&self, written: &Commit<'_>) -> Result<(), git2::Error> {
+    /// Resets the files that a failed checkout wrote to `HEAD`, and no others.
+    fn roll_back(&self, written: &Commit<'_>) -> Result<(), git2::Error> {
         let before = self.repository.head()?.peel_to_commit()?;
         let (old, new) = (before.tree()?, written.tree()?);
         let difference = self
@@ -211,7 +210,7 @@ impl WorkingCopy {
             .diff_tree_to_tree(Some(&old), Some(&new), None)?;
         let mut options = CheckoutBuilder::new();
         options.force().disable_pathspec_match(true);
-        // What the checkout noted so far is in memory alone.
+        // Discard the index entries of the failed checkout, which are only in memory.
         self.repository.index()?.read(true)?;
         let mut is_any = false;
         for delta in difference.deltas() {
@@ -278,7 +277,7 @@ impl WorkingCopy {
         }
     }
 
-    /// Tells whether a branch follows a remote's branch: by its configuration, or without one by its name.
+    /// Returns whether a branch tracks a remote's branch: by its configuration, or without one by its name.
     pub fn branch_follows(&self, branch: &str, remote: Option<&str>, remote_branch: &str) -> bool {
         let full = format!("refs/heads/{branch}");
         let text = |buffer: git2::Buf| buffer.as_str().ok().map(str::to_owned);
@@ -296,13 +295,13 @@ impl WorkingCopy {
             (Some(its_remote), Some(its_branch), Some(remote)) if its_remote == remote => {
                 its_branch.strip_prefix("refs/heads/") == Some(remote_branch)
             }
-            // It follows another remote, which is a person's decision.
+            // The user made it track another branch.
             (Some(_), Some(_), _) => false,
             _ => branch == remote_branch,
         }
     }
 
-    /// Tells whether a local branch exists.
+    /// Returns whether a local branch exists.
     pub fn has_branch(&self, branch: &str) -> bool {
         self.repository
             .find_branch(branch, git2::BranchType::Local)

@@ -1,11 +1,11 @@
-//! The `.netrc` file, as curl and so git read it.
+//! Parses `.netrc` the way curl, and therefore git, does.
 
 use super::credentials::Login;
 
-/// Returns the login for a host; where a user is wanted, only an entry of that user's.
+/// Returns the login for a host; with a user, only from an entry for this user.
 pub(super) fn find_login(netrc: &str, host: &str, user: Option<&str>) -> Option<Login> {
-    let mut entry = Entry::default();
-    let mut tokens = Tokens { rest: netrc };
+    let mut entry = NetrcEntry::default();
+    let mut tokens = NetrcTokens { rest: netrc };
     while let Some(token) = tokens.next() {
         match token.as_str() {
             "machine" => {
@@ -13,18 +13,18 @@ pub(super) fn find_login(netrc: &str, host: &str, user: Option<&str>) -> Option<
                     return Some(login);
                 }
                 let matches = tokens.next()?.eq_ignore_ascii_case(host);
-                entry = Entry {
+                entry = NetrcEntry {
                     matches,
-                    ..Entry::default()
+                    ..NetrcEntry::default()
                 };
             }
             "default" => {
                 if let Some(login) = entry.login(user) {
                     return Some(login);
                 }
-                entry = Entry {
+                entry = NetrcEntry {
                     matches: true,
-                    ..Entry::default()
+                    ..NetrcEntry::default()
                 };
             }
             "login" => entry.user = tokens.next(),
@@ -40,13 +40,13 @@ pub(super) fn find_login(netrc: &str, host: &str, user: Option<&str>) -> Option<
 }
 
 #[derive(Default)]
-struct Entry {
+struct NetrcEntry {
     matches: bool,
     user: Option<String>,
     password: Option<String>,
 }
 
-impl Entry {
+impl NetrcEntry {
     fn login(&self, wanted: Option<&str>) -> Option<Login> {
         let user = self.user.as_deref().or(wanted)?;
         let password = self.password.as_deref()?;
@@ -55,12 +55,12 @@ impl Entry {
     }
 }
 
-struct Tokens<'a> {
+struct NetrcTokens<'a> {
     rest: &'a str,
 }
 
-impl Tokens<'_> {
-    /// Returns the next word, or quoted text with its escapes resolved; comments are left out.
+impl NetrcTokens<'_> {
+    /// Returns the next word, or quoted text with escapes resolved; skips comments.
     fn next(&mut self) -> Option<String> {
         loop {
             self.rest = self.rest.trim_start();
@@ -101,7 +101,7 @@ impl Tokens<'_> {
         Some(token.to_owned())
     }
 
-    /// A macro reaches to the next empty line.
+    /// Skips a macro, which ends at the next empty line.
     fn skip_macro(&mut self) {
         self.rest = self.rest.find("\n\n").map_or("", |end| &self.rest[end..]);
     }
@@ -148,7 +148,7 @@ default login anonymous password guest
     }
 
     #[test]
-    fn a_broken_file_is_no_login() {
+    fn invalid_files_have_no_login() {
         for broken in [
             "",
             "machine",

@@ -1,4 +1,4 @@
-//! Moving a working copy of which some files are not checked out.
+//! Moves a working copy in which some files are not checked out.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -8,33 +8,34 @@ use git2::build::CheckoutBuilder;
 use git2::{Commit, FileMode, Index, IndexEntry, Object, Repository};
 
 use super::WorkingCopy;
-use super::index_file::{index_of, left_out};
+use super::index_file::{index_of, skipped_entry};
 use super::sparse::{Sparse, is_marked, is_present};
 
-/// What changes in the files, and what in the index alone.
+/// The changes to files, and those only to the index.
 pub(super) struct PartialMove {
     checked_out: Vec<PathBuf>,
-    left_out: Vec<LeftOut>,
+    skipped: Vec<SkippedPath>,
 }
 
-/// A path that changes and is not checked out.
-struct LeftOut {
+/// A changed path that is not checked out.
+struct SkippedPath {
     path: Vec<u8>,
-    /// What the commit has there.
+    /// The entry in the commit; `None` if it is removed.
     entry: Option<IndexEntry>,
     is_new: bool,
 }
 
 impl WorkingCopy {
-    /// Returns how the files move to a commit; none where all of them are checked out.
+    /// Returns how to move the files to a commit; `None` if all files are checked out.
     ///
-    /// A file that is there moves along, and one that was left out stays so; of new ones, the patterns
-    /// of the sparse checkout decide.
+    /// Checked-out files are updated, and skipped files remain skipped; for new files, the patterns of the
+    /// sparse checkout decide.
     pub(super) fn partial_move(&self, to: &Commit<'_>) -> Result<Option<PartialMove>, git2::Error> {
         let sparse = Sparse::of(&self.repository);
         let index = index_of(&self.repository)?;
-        let is_left_out = |entry: &IndexEntry| is_marked(entry) && !is_present(entry, &self.dir);
-        if sparse.is_none() && !index.iter().any(|entry| is_left_out(&entry)) {
+        let is_not_checked_out =
+            |entry: &IndexEntry| is_marked(entry) && !is_present(entry, &self.dir);
+        if sparse.is_none() && !index.iter().any(|entry| is_not_checked_out(&entry)) {
             return Ok(None);
         }
         let before = self.repository.head()?.peel_to_tree()?;
@@ -43,7 +44,7 @@ impl WorkingCopy {
                 .diff_tree_to_tree(Some(&before), Some(&to.tree()?), None)?;
         let mut partial = PartialMove {
             checked_out: Vec::new(),
-            left_out: Vec::new(),
+            skipped: Vec::new(),
         };
         for delta in difference.deltas() {
             let new = delta.new_file();
@@ -52,7 +53,7 @@ impl WorkingCopy {
             };
             let now = index.get_path(Path::new(OsStr::from_bytes(path)), 0);
             let is_checked_out = match (&now, &sparse) {
-                (Some(entry), _) => !is_left_out(entry),
+                (Some(entry), _) => !is_not_checked_out(entry),
                 (None, Some(sparse)) => sparse.includes(path),
                 (None, None) => true,
             };
@@ -61,9 +62,10 @@ impl WorkingCopy {
                 continue;
             }
             let is_there = new.exists() && new.mode() != FileMode::Unreadable;
-            partial.left_out.push(LeftOut {
+            partial.skipped.push(SkippedPath {
                 path: path.to_owned(),
-                entry: is_there.then(|| left_out(path.to_owned(), new.mode().into(), new.id())),
+                entry: is_there
+                    .then(|| skipped_entry(path.to_owned(), new.mode().into(), new.id())),
                 is_new: now.is_none(),
             });
         }
@@ -72,9 +74,9 @@ impl WorkingCopy {
 }
 
 impl PartialMove {
-    /// Returns files of the user's at new paths that are not checked out: git would take them for changed.
-    pub(super) fn in_the_way(&self, dir: &Path) -> Vec<String> {
-        let new = self.left_out.iter().filter(|it| it.is_new);
+    /// Returns untracked files at new paths that are not checked out: git would report them as modified.
+    pub(super) fn conflicts(&self, dir: &Path) -> Vec<String> {
+        let new = self.skipped.iter().filter(|it| it.is_new);
         let paths = new.map(|it| Path::new(OsStr::from_bytes(&it.path)));
         paths
             .filter(|path| dir.join(path).symlink_metadata().is_ok())
@@ -88,7 +90,7 @@ impl PartialMove {
         commit: &Object<'_>,
         options: &mut CheckoutBuilder<'_>,
     ) -> Result<(), git2::Error> {
-        // No path at all would mean all of them.
+        // Without any path, libgit2 would check out all files.
         if !self.checked_out.is_empty() {
             options.disable_pathspec_match(true);
             for path in &self.checked_out {
@@ -98,10 +100,10 @@ impl PartialMove {
         }
         let mut index: Index = repository.index()?;
         index.read(true)?;
-        for left_out in &self.left_out {
-            match &left_out.entry {
+        for skipped in &self.skipped {
+            match &skipped.entry {
                 Some(entry) => index.add(entry)?,
-                None => index.remove_path(Path::new(OsStr::from_bytes(&left_out.path)))?,
+                None => index.remove_path(Path::new(OsStr::from_bytes(&skipped.path)))?,
             }
         }
         index.write()

@@ -1,48 +1,48 @@
-//! The paths that are looked for in many trees, as a tree themselves.
+//! A trie of the paths to look up in many trees.
 
 use std::collections::BTreeMap;
 
-/// Some paths, by their folders.
+/// A trie of paths, by folder.
 #[derive(Debug)]
 pub(super) struct PathTrie {
-    nodes: Vec<Node>,
+    nodes: Vec<TrieNode>,
 }
 
 #[derive(Debug, Default)]
-struct Node {
+struct TrieNode {
     children: BTreeMap<Vec<u8>, usize>,
-    /// How many of the wanted paths end here or below, and are still looked for.
-    wanted: usize,
+    /// How many pending paths end here or below.
+    pending: usize,
     parent: Option<usize>,
 }
 
-/// A place of a [`PathTrie`].
+/// A node of a [`PathTrie`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct NodeId(usize);
 
 impl PathTrie {
-    /// The repository's own folder.
+    /// The root folder of the repository.
     pub(super) const ROOT: NodeId = NodeId(0);
 
-    /// Makes a trie without a path.
+    /// Returns an empty trie.
     pub(super) fn new() -> Self {
         Self {
-            nodes: vec![Node::default()],
+            nodes: vec![TrieNode::default()],
         }
     }
 
-    /// Adds a path, relative and without `.` and `..`, and returns its place; it may be added often.
+    /// Adds a path, relative and without `.` and `..`, and returns its node; a path may be added repeatedly.
     pub(super) fn add(&mut self, path: &str) -> NodeId {
         let mut at = 0;
-        self.nodes[at].wanted += 1;
+        self.nodes[at].pending += 1;
         for part in path.split('/') {
             at = match self.nodes[at].children.get(part.as_bytes()) {
                 Some(child) => *child,
                 None => {
                     let child = self.nodes.len();
-                    self.nodes.push(Node {
+                    self.nodes.push(TrieNode {
                         parent: Some(at),
-                        ..Node::default()
+                        ..TrieNode::default()
                     });
                     self.nodes[at]
                         .children
@@ -50,27 +50,27 @@ impl PathTrie {
                     child
                 }
             };
-            self.nodes[at].wanted += 1;
+            self.nodes[at].pending += 1;
         }
         NodeId(at)
     }
 
-    /// Takes back one [`PathTrie::add`] of the path at a place.
+    /// Undoes one [`PathTrie::add`] of the path at a node.
     pub(super) fn remove(&mut self, node: NodeId) {
         let mut next = Some(node.0);
         while let Some(at) = next {
-            self.nodes[at].wanted = self.nodes[at].wanted.saturating_sub(1);
+            self.nodes[at].pending = self.nodes[at].pending.saturating_sub(1);
             next = self.nodes[at].parent;
         }
     }
 
-    /// Returns the place of a child by its name, where a path below it is still looked for.
+    /// Returns a child node by name, if a path at or below it is pending.
     pub(super) fn child(&self, node: NodeId, name: &[u8]) -> Option<NodeId> {
         let child = *self.nodes[node.0].children.get(name)?;
-        (self.nodes[child].wanted > 0).then_some(NodeId(child))
+        (self.nodes[child].pending > 0).then_some(NodeId(child))
     }
 
-    /// Tells whether paths go on below a place.
+    /// Returns whether a node has children.
     pub(super) fn has_children(&self, node: NodeId) -> bool {
         !self.nodes[node.0].children.is_empty()
     }

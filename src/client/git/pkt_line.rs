@@ -1,21 +1,21 @@
-//! Git's framing: four hexadecimal digits of length, then the line.
+//! Git's pkt-line format: the length in four hexadecimal digits, then the line.
 
-/// A frame of git's protocol.
+/// A packet of git's protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Packet {
     /// `0000`: the end of a message.
     Flush,
     /// `0001`: the end of a section.
     Delimiter,
-    /// `0002`: the end of an answer of a stateless connection.
+    /// `0002`: the end of a response on a stateless connection.
     ResponseEnd,
-    /// A line, its line feed removed.
+    /// A line without its line feed.
     Line(Vec<u8>),
 }
 
-/// Bytes that are no frame of git's protocol.
+/// Bytes that are not a packet of git's protocol.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not the length of a git packet")]
+#[error("invalid git packet length `{0}`")]
 pub(super) struct InvalidPacket(String);
 
 /// Adds a line to a message.
@@ -33,7 +33,7 @@ pub(super) fn write_delimiter(message: &mut Vec<u8>) {
     message.extend_from_slice(b"0001");
 }
 
-/// Takes bytes as they arrive and gives packets.
+/// Splits received bytes into packets.
 #[derive(Default)]
 pub(super) struct PacketReader {
     bytes: Vec<u8>,
@@ -41,7 +41,7 @@ pub(super) struct PacketReader {
 }
 
 impl PacketReader {
-    /// Takes bytes in.
+    /// Appends received bytes.
     pub(super) fn push(&mut self, bytes: &[u8]) {
         if self.start == self.bytes.len() {
             self.bytes.clear();
@@ -50,7 +50,7 @@ impl PacketReader {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Returns the next packet, or none where its end has not arrived.
+    /// Returns the next packet; `None` if it has not been received completely.
     pub(super) fn next(&mut self) -> Result<Option<Packet>, InvalidPacket> {
         let rest = &self.bytes[self.start..];
         let Some(digits) = rest.get(..4) else {
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_framed_and_read_back_however_they_arrive() {
+    fn packets_are_parsed_from_chunks_of_any_size() {
         let mut message = Vec::new();
         write_line(&mut message, "command=ls-refs\n");
         write_delimiter(&mut message);
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_web_page_is_no_packet() {
+    fn web_pages_are_invalid_packets() {
         for wrong in ["<html><body>sign in</body>", "0003", "+123", "zzzz"] {
             let mut reader = PacketReader::default();
             reader.push(wrong.as_bytes());

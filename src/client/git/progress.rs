@@ -1,44 +1,44 @@
-//! How a transfer reports what it did, and how it is stopped.
+//! Progress and cancellation of git operations.
 
 use tokio_util::sync::CancellationToken;
 
-/// How far a clone, fetch or checkout has come.
+/// The progress of a clone, fetch or checkout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// What is being done.
+    /// The current phase.
     pub phase: ProgressPhase,
-    /// Objects received, deltas resolved, files checked out or fetched.
+    /// The number of objects received, deltas resolved, or files checked out or fetched.
     pub done: usize,
-    /// How many there are in all.
+    /// The total number.
     pub total: usize,
     /// Bytes received from the remote so far.
     pub bytes: usize,
 }
 
-/// What is being counted.
+/// A phase of an operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProgressPhase {
-    /// Objects arrive.
+    /// Receiving objects.
     Receiving,
-    /// Deltas are resolved.
+    /// Resolving deltas.
     Resolving,
-    /// Files are written.
+    /// Writing files.
     CheckingOut,
-    /// Files of Git LFS arrive.
+    /// Fetching Git LFS files.
     FetchingFiles,
 }
 
-/// Where a blocking operation reports its progress, and what interrupts it.
+/// The progress callback and the cancellation token of a blocking operation.
 #[derive(Clone, Copy)]
 pub struct Watch<'a> {
-    /// Called often: up to once for each object.
+    /// Called up to once per object.
     pub progress: &'a dyn Fn(Progress),
-    /// Stops transfers; a checkout that has begun is finished.
+    /// Stops transfers; a checkout that has started is finished.
     pub cancel: &'a CancellationToken,
 }
 
 impl Watch<'_> {
-    /// Reports libgit2's numbers, and tells whether to go on.
+    /// Reports a transfer's progress, and returns whether to continue.
     pub(super) fn transfer(&self, stats: &git2::Progress<'_>) -> bool {
         let received = stats.received_objects() < stats.total_objects();
         let (phase, done, total) = if received || stats.total_deltas() == 0 {
@@ -63,7 +63,7 @@ impl Watch<'_> {
         !self.cancel.is_cancelled()
     }
 
-    /// Reports a checkout's numbers.
+    /// Reports a checkout's progress.
     pub(super) fn checkout(&self, done: usize, total: usize) {
         (self.progress)(Progress {
             phase: ProgressPhase::CheckingOut,
@@ -73,7 +73,7 @@ impl Watch<'_> {
         });
     }
 
-    /// Reports how many files of Git LFS came, and how large they are together.
+    /// Reports how many Git LFS files were fetched, and their total size.
     pub(super) fn files(&self, done: usize, total: usize, bytes: u64) {
         (self.progress)(Progress {
             phase: ProgressPhase::FetchingFiles,

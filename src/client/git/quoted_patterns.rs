@@ -1,4 +1,4 @@
-//! Patterns in quotes in `.gitattributes`, which libgit2 does not know: `"a b.txt" eol=crlf`.
+//! Detects quoted patterns in `.gitattributes`, which libgit2 does not support: `"a b.txt" eol=crlf`.
 
 use git2::{Index, IndexEntry, Repository};
 
@@ -7,8 +7,8 @@ use super::checkout::is_wanted;
 use super::error::GitErrorKind;
 use super::wildmatch::wildmatch;
 
-/// The attributes that change what a file contains.
-const OF_CONTENT: [&str; 7] = [
+/// The attributes that affect the content of a file.
+const CONTENT_ATTRIBUTES: [&str; 7] = [
     "text",
     "eol",
     "crlf",
@@ -18,11 +18,11 @@ const OF_CONTENT: [&str; 7] = [
     "working-tree-encoding",
 ];
 
-/// Makes sure that no wanted file has an attribute by such a pattern that changes what the file contains.
+/// Checks that no wanted file has an attribute from a quoted pattern that affects its content.
 ///
 /// # Errors
 ///
-/// One has; the error says which, and how to write the pattern without quotes.
+/// A file has one; the hint shows the pattern without quotes.
 pub(super) fn check(
     repository: &Repository,
     index: &Index,
@@ -42,41 +42,46 @@ pub(super) fn check(
             continue;
         };
         for line in blob.content().split(|byte| *byte == b'\n') {
-            let Some((pattern, attributes)) = quoted(line) else {
+            let Some((pattern, attributes)) = parse_quoted(line) else {
                 continue;
             };
-            let Some(attribute) = of_content(blob.content(), &attributes) else {
+            let Some(attribute) = content_attribute(blob.content(), &attributes) else {
                 continue;
             };
             let mut files = index.iter().filter(|file| is_wanted(&file.path, wanted));
-            if let Some(file) = files.find(|file| is_matched(folder, &pattern, file)) {
-                return Err(error(&entry, &file, &pattern, attribute));
+            if let Some(file) = files.find(|file| matches(folder, &pattern, file)) {
+                return Err(unsupported_pattern(&entry, &file, &pattern, attribute));
             }
         }
     }
     Ok(())
 }
 
-fn error(entry: &IndexEntry, file: &IndexEntry, pattern: &[u8], attribute: &str) -> GitError {
+fn unsupported_pattern(
+    entry: &IndexEntry,
+    file: &IndexEntry,
+    pattern: &[u8],
+    attribute: &str,
+) -> GitError {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let what = format!(
-        "`{}`: xp cannot read the pattern in quotes that gives it the attribute `{attribute}`",
+        "`{}` has the attribute `{attribute}` from a quoted pattern, which xp does not support",
         text(&file.path)
     );
     let plain: String = text(pattern).replace([' ', '\t', '"'], "?");
     GitError::new(GitErrorKind::Local, what)
         .because(format!(
-            "`{}` has the pattern \"{}\"",
+            "the pattern in `{}` is \"{}\"",
             text(&entry.path),
             text(pattern)
         ))
         .with_hint(format!(
-            "write `{plain}` without quotes there: `?` matches any character"
+            "write `{plain}` without quotes instead; `?` matches any character"
         ))
 }
 
-/// Returns the pattern of a line that begins with a quotation mark, and its attributes.
-fn quoted(line: &[u8]) -> Option<(Vec<u8>, String)> {
+/// Returns pattern and attributes of a line that starts with a quotation mark.
+fn parse_quoted(line: &[u8]) -> Option<(Vec<u8>, String)> {
     let mut rest = line.trim_ascii_start().strip_prefix(b"\"")?;
     let mut pattern = Vec::new();
     loop {
@@ -110,8 +115,8 @@ fn quoted(line: &[u8]) -> Option<(Vec<u8>, String)> {
     Some((pattern, String::from_utf8_lossy(rest).into_owned()))
 }
 
-/// Returns the first attribute that changes what a file contains, by itself or as a macro of the file.
-fn of_content<'a>(file: &[u8], attributes: &'a str) -> Option<&'a str> {
+/// Returns the first attribute that affects the content of a file, or that is a macro of `.gitattributes`.
+fn content_attribute<'a>(file: &[u8], attributes: &'a str) -> Option<&'a str> {
     let macros: Vec<&[u8]> = file
         .split(|byte| *byte == b'\n')
         .filter_map(|line| line.strip_prefix(b"[attr]"))
@@ -120,11 +125,11 @@ fn of_content<'a>(file: &[u8], attributes: &'a str) -> Option<&'a str> {
     attributes.split_ascii_whitespace().find(|attribute| {
         let name = attribute.trim_start_matches(['-', '!']);
         let name = name.split('=').next().unwrap_or(name);
-        OF_CONTENT.contains(&name) || macros.contains(&name.as_bytes())
+        CONTENT_ATTRIBUTES.contains(&name) || macros.contains(&name.as_bytes())
     })
 }
 
-fn is_matched(folder: &[u8], pattern: &[u8], file: &IndexEntry) -> bool {
+fn matches(folder: &[u8], pattern: &[u8], file: &IndexEntry) -> bool {
     let Some(path) = file.path.strip_prefix(folder) else {
         return false;
     };
@@ -140,8 +145,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_are_unquoted_as_git_does() {
-        let read = |line: &str| quoted(line.as_bytes());
+    fn patterns_are_unquoted_like_git_does() {
+        let read = |line: &str| parse_quoted(line.as_bytes());
         let expected = |pattern: &[u8], rest: &str| Some((pattern.to_vec(), rest.to_owned()));
         assert_eq!(read("\"a b\" text"), expected(b"a b", " text"));
         assert_eq!(
@@ -150,8 +155,14 @@ mod tests {
         );
         assert_eq!(read("a\\ b text"), None);
         assert_eq!(read("\"open text"), None);
-        assert_eq!(of_content(b"", " diff=x -text eol=lf"), Some("-text"));
-        assert_eq!(of_content(b"[attr]mine text\n", " mine"), Some("mine"));
-        assert_eq!(of_content(b"", " linguist-vendored"), None);
+        assert_eq!(
+            content_attribute(b"", " diff=x -text eol=lf"),
+            Some("-text")
+        );
+        assert_eq!(
+            content_attribute(b"[attr]mine text\n", " mine"),
+            Some("mine")
+        );
+        assert_eq!(content_attribute(b"", " linguist-vendored"), None);
     }
 }

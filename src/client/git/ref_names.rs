@@ -1,4 +1,4 @@
-//! The names of what a working copy knows of its remotes, for people who type them.
+//! Names of remote branches and tags as of the last fetch, for completion.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ pub struct RefNames {
 }
 
 impl WorkingCopy {
-    /// Returns the branches and tags that the last fetch brought; what cannot be read is left out.
+    /// Returns the branches and tags as of the last fetch; unreadable ones are skipped.
     pub fn ref_names(&self) -> RefNames {
         let mut names = RefNames::default();
         let Ok(mut references) = self.repository.references() else {
@@ -31,7 +31,7 @@ impl WorkingCopy {
     }
 }
 
-/// Returns the branch that a reference follows: of a remote, or one that xp fetched for itself.
+/// Returns the remote branch of a tracking reference, including those in xp's own namespace.
 fn remote_branch(name: &str) -> Option<&str> {
     let branch = match name.strip_prefix("refs/xp/remotes/") {
         Some(branch) => branch,

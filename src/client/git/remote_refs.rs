@@ -1,34 +1,34 @@
-//! What a remote answers when it is asked for its references.
+//! Parses the references of a remote.
 
 use std::collections::BTreeMap;
 
 use super::pkt_line::Packet;
 use crate::source::CommitId;
 
-/// The references of a remote, or those of them that were asked for.
+/// References of a remote, all or those requested.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RemoteRefs {
     refs: BTreeMap<String, RemoteRef>,
     head: Option<String>,
 }
 
-/// What a reference of a remote points at.
+/// The target of a remote's reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct RemoteRef {
     id: CommitId,
     peeled: Option<CommitId>,
 }
 
-/// An answer that is not a list of references.
+/// A response that is not a list of references.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum InvalidRefs {
-    /// The server said what is wrong, in its own words.
-    #[error("the server says: {0}")]
-    ServerSaid(String),
-    /// The repository's objects have other names than SHA-1.
-    #[error("its objects have no SHA-1 names")]
+    /// The server returned an error message.
+    #[error("the server reported: {0}")]
+    ServerMessage(String),
+    /// The repository's object format is not SHA-1.
+    #[error("its object format is not SHA-1")]
     OtherObjectFormat,
-    /// The answer does not follow the protocol.
+    /// The response violates the protocol.
     #[error("{0}")]
     Malformed(String),
 }
@@ -36,27 +36,26 @@ pub(super) enum InvalidRefs {
 /// The first message of a server.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Advertisement {
-    /// An old server lists everything at once.
+    /// Protocol versions 0 and 1: all references.
     Refs(RemoteRefs),
-    /// A server of protocol version 2 waits for a command.
+    /// Protocol version 2: the server waits for a command.
     Version2,
 }
 
 impl RemoteRefs {
-    /// Returns the commit that a full reference name, or `HEAD`, points at; an annotated tag is
-    /// followed to what it points at.
+    /// Returns the target of a full reference name or `HEAD`; annotated tags are peeled.
     pub fn commit(&self, name: &str) -> Option<CommitId> {
         self.refs
             .get(name)
             .map(|found| found.peeled.unwrap_or(found.id))
     }
 
-    /// Returns the full name of the branch that `HEAD` stands for; none where it is detached.
+    /// Returns the full name of the branch that `HEAD` points to; `None` if it is detached.
     pub fn head(&self) -> Option<&str> {
         self.head.as_deref()
     }
 
-    /// Returns the full names, sorted, without `HEAD`.
+    /// Returns the full reference names, sorted, without `HEAD`.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.refs
             .keys()
@@ -64,7 +63,7 @@ impl RemoteRefs {
             .filter(|name| *name != "HEAD")
     }
 
-    /// Tells whether the remote named no reference at all.
+    /// Returns whether there are no references.
     pub fn is_empty(&self) -> bool {
         self.refs.is_empty()
     }
@@ -74,12 +73,12 @@ impl RemoteRefs {
         self.refs.insert(name.to_owned(), RemoteRef { id, peeled });
     }
 
-    /// Says which branch `HEAD` stands for.
+    /// Sets the branch that `HEAD` points to.
     pub(super) fn set_head(&mut self, branch: &str) {
         self.head = Some(branch.to_owned());
     }
 
-    /// Reads the answer to `ls-refs`, up to its end.
+    /// Parses the response to `ls-refs`.
     pub(super) fn from_ls_refs(packets: &[Packet]) -> Result<Self, InvalidRefs> {
         let mut refs = Self::default();
         for packet in packets {
@@ -87,7 +86,7 @@ impl RemoteRefs {
                 Packet::Line(line) => text(line)?,
                 Packet::Flush | Packet::ResponseEnd => return Ok(refs),
                 Packet::Delimiter => {
-                    return Err(malformed("a delimiter stands in the list of references"));
+                    return Err(malformed("unexpected delimiter in the list of references"));
                 }
             };
             let mut words = line.split(' ');
@@ -104,15 +103,15 @@ impl RemoteRefs {
                     refs.set_head(target);
                 }
             }
-            // A `HEAD` without a commit is `unborn`.
+            // A `HEAD` without a commit is listed as `unborn`.
             if id != "unborn" {
                 refs.insert(name, id.parse().map_err(|_| malformed(line))?, peeled);
             }
         }
-        Err(malformed("the list of references ends too early"))
+        Err(malformed("unexpected end of the list of references"))
     }
 
-    /// Reads the old protocol's list of everything.
+    /// Parses the list of all references of protocol versions 0 and 1.
     fn from_advertisement(lines: &[&str]) -> Result<Self, InvalidRefs> {
         let mut refs = Self::default();
         for (index, line) in lines.iter().enumerate() {
@@ -146,7 +145,7 @@ impl RemoteRefs {
         Ok(refs)
     }
 
-    /// Servers before git 1.8.4 do not say which branch `HEAD` is: one of the same commit, as git does.
+    /// Servers before git 1.8.4 do not report the branch of `HEAD`: like git, guess one with the same commit.
     fn guess_head(&mut self) {
         let Some(commit) = self.commit("HEAD").filter(|_| self.head.is_none()) else {
             return;
@@ -166,13 +165,13 @@ impl RemoteRefs {
 }
 
 impl Advertisement {
-    /// Reads a server's first message, up to its end.
+    /// Parses a server's first message.
     pub(super) fn read(packets: &[Packet]) -> Result<Self, InvalidRefs> {
         let mut lines = Vec::new();
         for packet in packets {
             match packet {
                 Packet::Line(line) => lines.push(text(line)?),
-                // Over HTTP the name of the service comes first, with an end of its own.
+                // Over HTTP, the name of the service precedes it, with its own flush packet.
                 Packet::Flush
                     if lines
                         .first()
@@ -183,7 +182,7 @@ impl Advertisement {
                 Packet::Flush => break,
                 Packet::Delimiter | Packet::ResponseEnd => {
                     return Err(malformed(
-                        "a delimiter stands in the server's first message",
+                        "unexpected delimiter in the server's first message",
                     ));
                 }
             }
@@ -205,16 +204,16 @@ impl Advertisement {
 }
 
 fn text(line: &[u8]) -> Result<&str, InvalidRefs> {
-    // A name that is not UTF-8 cannot be asked for, but a message may be shown all the same.
+    // Error messages may be shown even if they are not UTF-8.
     if let Some(message) = line.strip_prefix(b"ERR ") {
-        return Err(InvalidRefs::ServerSaid(
+        return Err(InvalidRefs::ServerMessage(
             String::from_utf8_lossy(message).trim().to_owned(),
         ));
     }
     match std::str::from_utf8(line) {
         Ok(text) => Ok(text.trim_end_matches('\n')),
-        // Such a name cannot be asked for; what stands before it keeps the line readable.
-        Err(wrong) => std::str::from_utf8(&line[..wrong.valid_up_to()])
+        // Truncate a name that is not UTF-8: it cannot be requested anyway.
+        Err(invalid) => std::str::from_utf8(&line[..invalid.valid_up_to()])
             .map_err(|_| malformed("a reference's name is not UTF-8")),
     }
 }
@@ -240,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_to_ls_refs_is_read() {
+    fn ls_refs_responses_are_parsed() {
         let lines = [
             &format!("{A} HEAD symref-target:refs/heads/trunk"),
             &format!("{A} refs/heads/trunk"),
@@ -269,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn the_old_advertisement_is_read() {
+    fn version_0_advertisements_are_parsed() {
         let lines = [
             "# service=git-upload-pack",
             "0000",
@@ -291,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_without_a_name_is_guessed() {
+    fn the_branch_of_head_is_guessed() {
         let lines = [
             &format!("{A} HEAD\0multi_ack"),
             &format!("{B} refs/heads/a"),
@@ -305,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn version_two_empty_repositories_and_refusals_are_told_apart() {
+    fn advertisements_are_classified() {
         let version2 = packets(&["version 2", "agent=git/2", "ls-refs=unborn", "0000"]);
         assert_eq!(Advertisement::read(&version2), Ok(Advertisement::Version2));
         let empty = packets(&[
@@ -336,7 +335,7 @@ mod tests {
         }
         assert_eq!(
             Advertisement::read(&packets(&["ERR access denied\n"])),
-            Err(InvalidRefs::ServerSaid("access denied".to_owned()))
+            Err(InvalidRefs::ServerMessage("access denied".to_owned()))
         );
     }
 }

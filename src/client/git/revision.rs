@@ -1,4 +1,4 @@
-//! Files as a revision has them.
+//! Reads files as of a revision.
 
 use std::path::{Path, PathBuf};
 
@@ -8,33 +8,33 @@ use thiserror::Error;
 use super::GitError;
 use crate::error::{Diagnostic, Exit};
 
-/// A file of a revision.
+/// A file as of a revision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileAt {
-    /// `revision:path`, as git writes it.
+    /// `revision:path`, in git's syntax.
     pub name: String,
-    /// What it holds.
+    /// Its content.
     pub content: Vec<u8>,
 }
 
-/// A file of a revision cannot be had.
+/// Why a file of a revision cannot be read.
 #[derive(Debug, Error)]
 pub enum RevisionError {
-    /// There is no repository.
-    #[error("{} is in no git repository", .0.display())]
+    /// The folder is not in a repository.
+    #[error("{} is not in a git repository", .0.display())]
     NoRepository(PathBuf),
-    /// The repository knows no such revision.
-    #[error("there is no revision `{revision}` in {}", repository.display())]
+    /// The revision does not exist.
+    #[error("revision `{revision}` not found in {}", repository.display())]
     NoRevision {
-        /// What was asked for.
+        /// The requested revision.
         revision: String,
         /// The repository's folder.
         repository: PathBuf,
         /// Its branches and tags.
         names: Vec<String>,
     },
-    /// The revision does not have the file.
-    #[error("`{revision}` has no {path}")]
+    /// The file does not exist in the revision.
+    #[error("{path} does not exist in `{revision}`")]
     NoFile {
         /// The revision.
         revision: String,
@@ -55,13 +55,13 @@ impl Diagnostic for RevisionError {
     }
 }
 
-/// Reads a file as it is in a revision of the repository that it lies in. The file need not exist now.
+/// Reads a file as of a revision of its repository. The file need not exist in the working copy.
 ///
-/// A revision may name another file of the repository with it, as git writes it: `revision:path`.
+/// The revision may include the path of another file, in git's syntax: `revision:path`.
 ///
 /// # Errors
 ///
-/// There is no repository, no such revision, or the revision does not have the file.
+/// The repository, the revision, or the file in the revision does not exist.
 pub fn file_at(file: &Path, revision: &str) -> Result<FileAt, RevisionError> {
     let folder = file.parent().unwrap_or(Path::new("."));
     let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
@@ -73,7 +73,7 @@ pub fn file_at(file: &Path, revision: &str) -> Result<FileAt, RevisionError> {
         ErrorCode::NotFound => RevisionError::NoRepository(folder.clone()),
         ErrorCode::Owner => {
             let what = format!("cannot open the git repository of {}", folder.display());
-            let hint = "it belongs to another user; `git config --global --add safe.directory <folder>` trusts it";
+            let hint = "it belongs to another user; to trust it, run `git config --global --add safe.directory <folder>`";
             GitError::local(what, cause).with_hint(hint).into()
         }
         _ => failed("open the git repository", cause),
@@ -89,7 +89,7 @@ pub fn file_at(file: &Path, revision: &str) -> Result<FileAt, RevisionError> {
         repository: top.clone(),
         names: names(&repository),
     };
-    let refused = |cause: git2::Error| match (cause.code(), cause.class()) {
+    let not_found = |cause: git2::Error| match (cause.code(), cause.class()) {
         (
             ErrorCode::NotFound
             | ErrorCode::InvalidSpec
@@ -98,7 +98,7 @@ pub fn file_at(file: &Path, revision: &str) -> Result<FileAt, RevisionError> {
             | ErrorCode::UnbornBranch,
             _,
         )
-        // What has no code of its own: a spelling that stands for nothing.
+        // These have no error code of their own: an invalid spelling.
         | (_, ErrorClass::Invalid | ErrorClass::Regex) => match revision.split_once(':') {
             Some((commit, path)) if is_commit(&repository, commit) => RevisionError::NoFile {
                 revision: commit.to_owned(),
@@ -108,14 +108,14 @@ pub fn file_at(file: &Path, revision: &str) -> Result<FileAt, RevisionError> {
         },
         _ => failed("read a revision", cause),
     };
-    let object = repository.revparse_single(revision).map_err(refused)?;
+    let object = repository.revparse_single(revision).map_err(not_found)?;
     if let Some(blob) = object.as_blob() {
         return Ok(FileAt {
             name: revision.to_owned(),
             content: blob.content().to_owned(),
         });
     }
-    let commit = object.peel_to_commit().map_err(refused)?;
+    let commit = object.peel_to_commit().map_err(not_found)?;
     let no_file = || RevisionError::NoFile {
         revision: revision.to_owned(),
         path: path.display().to_string(),
@@ -136,7 +136,7 @@ pub fn file_at(file: &Path, revision: &str) -> Result<FileAt, RevisionError> {
     })
 }
 
-/// Returns the names of branches and tags, as they are typed.
+/// Returns the short names of branches and tags.
 fn names(repository: &Repository) -> Vec<String> {
     let references = repository.references().into_iter().flatten().flatten();
     references

@@ -1,4 +1,4 @@
-//! Clones with a part of the history.
+//! Shallow clones.
 
 use std::collections::HashSet;
 use std::fs;
@@ -10,8 +10,8 @@ use super::progress::Watch;
 use super::{GitClient, GitError, WorkingCopy};
 use crate::source::{GitScheme, GitUrl};
 
-/// Returns the commits whose parents a shallow clone leaves out.
-pub(super) fn borders(repository: &Repository) -> HashSet<Oid> {
+/// Returns the commits whose parents a shallow clone lacks.
+pub(super) fn boundary(repository: &Repository) -> HashSet<Oid> {
     let text = fs::read_to_string(repository.commondir().join("shallow")).unwrap_or_default();
     text.lines()
         .filter_map(|line| Oid::from_str(line.trim()).ok())
@@ -19,17 +19,17 @@ pub(super) fn borders(repository: &Repository) -> HashSet<Oid> {
 }
 
 impl WorkingCopy {
-    /// Tells whether it holds only a part of the history.
+    /// Returns whether it is a shallow clone.
     pub fn is_shallow(&self) -> bool {
-        !borders(&self.repository).is_empty()
+        !boundary(&self.repository).is_empty()
     }
 
-    /// Fetches what a shallow clone left out, as `git fetch --unshallow` does.
+    /// Fetches the rest of a shallow clone's history, like `git fetch --unshallow`.
     ///
     /// # Errors
     ///
-    /// As for [`WorkingCopy::fetch`]; always for a remote on this machine, which libgit2 copies
-    /// from without asking it for a part.
+    /// As for [`WorkingCopy::fetch`]; always fails for a remote on this machine, because libgit2's local
+    /// transport does not support it.
     pub fn fetch_whole_history(
         &self,
         client: &GitClient,

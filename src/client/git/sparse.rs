@@ -1,4 +1,4 @@
-//! Sparse checkouts: which files of a commit git would check out.
+//! Sparse checkouts: determines which files of a commit git would check out.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
@@ -10,22 +10,22 @@ use super::wildmatch::wildmatch;
 
 /// The patterns of a sparse checkout.
 pub(super) struct Sparse {
-    patterns: Vec<Pattern>,
-    /// `sparse.expectFilesOutsideOfPatterns`: files that are there all the same are not looked at.
+    patterns: Vec<SparsePattern>,
+    /// `sparse.expectFilesOutsideOfPatterns`: present files outside the patterns are ignored.
     ignores_present: bool,
 }
 
-/// A line of `info/sparse-checkout`, which has the form of a `.gitignore`.
-struct Pattern {
+/// A line of `info/sparse-checkout`, in the format of `.gitignore`.
+struct SparsePattern {
     glob: Vec<u8>,
     is_negative: bool,
     is_folder: bool,
-    /// It is about whole paths, not about names at any depth.
+    /// It matches whole paths, not names at any depth.
     is_anchored: bool,
 }
 
 impl Sparse {
-    /// Returns the patterns of a repository whose checkout is sparse.
+    /// Returns the patterns of a repository; `None` if its checkout is not sparse.
     pub(super) fn of(repository: &Repository) -> Option<Self> {
         let config = repository.config().ok()?.snapshot().ok()?;
         if !config.get_bool("core.sparseCheckout").unwrap_or(false) {
@@ -37,7 +37,7 @@ impl Sparse {
         Some(Self {
             patterns: text
                 .split(|byte| *byte == b'\n')
-                .filter_map(Pattern::of)
+                .filter_map(SparsePattern::of)
                 .collect(),
             ignores_present: ignores_present.unwrap_or(false),
         })
@@ -45,7 +45,7 @@ impl Sparse {
 
     /// Returns whether a file is checked out.
     pub(super) fn includes(&self, path: &[u8]) -> bool {
-        // The nearest folder that a pattern is about decides, and of its patterns the last one.
+        // The innermost folder with a match decides, and of several matching patterns the last one.
         let mut part = path;
         let mut is_folder = false;
         loop {
@@ -66,15 +66,15 @@ impl Sparse {
     }
 }
 
-/// Returns whether git takes an entry that is marked `skip-worktree` for unchanged, without looking.
+/// Returns whether git assumes that an entry marked `skip-worktree` is unchanged.
 ///
-/// In a sparse checkout, git looks at files that are there although they need not be.
+/// In a sparse checkout, git checks marked files that are nevertheless present.
 pub(super) fn is_skipped(entry: &IndexEntry, sparse: Option<&Sparse>, dir: &Path) -> bool {
     if !is_marked(entry) {
         return false;
     }
-    let looks_at_present = sparse.is_some_and(|sparse| !sparse.ignores_present);
-    !(looks_at_present && is_present(entry, dir))
+    let checks_present = sparse.is_some_and(|sparse| !sparse.ignores_present);
+    !(checks_present && is_present(entry, dir))
 }
 
 /// Returns whether an entry is marked `skip-worktree`.
@@ -87,7 +87,7 @@ pub(super) fn is_present(entry: &IndexEntry, dir: &Path) -> bool {
     fs::symlink_metadata(dir.join(path)).is_ok()
 }
 
-impl Pattern {
+impl SparsePattern {
     fn of(line: &[u8]) -> Option<Self> {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         let line = without_trailing_spaces(line);
@@ -128,7 +128,7 @@ fn without_trailing_spaces(line: &[u8]) -> &[u8] {
     let end = line.iter().rposition(|byte| *byte != b' ');
     match end {
         None => &[],
-        // A backslash keeps one space.
+        // A backslash escapes one space.
         Some(end) if line[end] == b'\\' => &line[..line.len().min(end + 2)],
         Some(end) => &line[..=end],
     }
@@ -143,14 +143,14 @@ mod tests {
             patterns: text
                 .as_bytes()
                 .split(|byte| *byte == b'\n')
-                .filter_map(Pattern::of)
+                .filter_map(SparsePattern::of)
                 .collect(),
             ignores_present: false,
         }
     }
 
     #[test]
-    fn cones_include_their_folders_and_the_files_beside_them() {
+    fn cones_include_their_folders_and_files_in_parents() {
         let cone = sparse("/*\n!/*/\n/a/\n!/a/*/\n/a/b/\n");
         for path in ["file", "a/file", "a/b/file", "a/b/c/file"] {
             assert!(cone.includes(path.as_bytes()), "{path}");
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn other_patterns_are_those_of_gitignore() {
+    fn non_cone_patterns_match_like_gitignore() {
         let patterns = sparse("# text\n*.md\n!docs/**/old.md\nsrc/*.c\nbuild/\n\\#x\n");
         for path in [
             "a.md",

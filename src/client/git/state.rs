@@ -1,4 +1,4 @@
-//! What a working copy is in the middle of.
+//! The state of a working copy: its `HEAD`, an unfinished operation, and its changes.
 
 use std::path::Path;
 
@@ -6,14 +6,14 @@ use git2::{ErrorCode, RepositoryState, Status, TreeEntry};
 
 use super::conversion;
 use super::index_file::index_of;
-use super::status::{Difference, Scope, Untracked, differences};
+use super::status::{Scope, StatusDifference, Untracked, differences};
 use super::{GitError, WorkingCopy};
 use crate::source::CommitId;
 
-/// How many changed files are named.
+/// The maximum number of changed files to report.
 const NAMED_FILES: usize = 5;
 
-/// What is checked out.
+/// The target of `HEAD`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Head {
     /// A branch, by its short name.
@@ -25,11 +25,11 @@ pub enum Head {
     },
     /// A commit without a branch.
     Detached(CommitId),
-    /// A branch without a commit: `git init`, or a clone that was broken off.
+    /// A branch without a commit, after `git init` or an interrupted clone.
     Unborn,
 }
 
-/// Something that a person has begun and not finished.
+/// An unfinished git operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OperationUnderWay {
     /// `git merge`
@@ -47,7 +47,7 @@ pub enum OperationUnderWay {
 }
 
 impl OperationUnderWay {
-    /// Returns its name, as in "a merge is under way".
+    /// Returns its name, as in "a merge is in progress".
     pub fn name(self) -> &'static str {
         match self {
             Self::Merge => "merge",
@@ -60,26 +60,26 @@ impl OperationUnderWay {
     }
 }
 
-/// Changes of tracked files; untracked ones do not count.
+/// Changes of tracked files; untracked files do not count.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Changes {
+pub struct LocalChanges {
     /// Files with changes in the index, the first few of them.
     pub staged: Vec<String>,
     /// Files with changes that are not in the index, or with conflicts; the first few of them.
     pub modified: Vec<String>,
 }
 
-/// How many paths are not as the commit has them.
+/// The number of paths that differ from the commit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ChangeCounts {
-    /// Tracked files with changes, in the index or not, and those with conflicts.
+    /// Tracked files with changes, staged or not, or with conflicts.
     pub modified: usize,
     /// Files and folders that are neither tracked nor ignored.
     pub untracked: usize,
 }
 
 impl WorkingCopy {
-    /// Returns what is checked out.
+    /// Returns the target of `HEAD`.
     ///
     /// # Errors
     ///
@@ -106,7 +106,7 @@ impl WorkingCopy {
         }
     }
 
-    /// Returns what a person has begun and not finished.
+    /// Returns the unfinished operation, if any.
     pub fn operation_under_way(&self) -> Option<OperationUnderWay> {
         match self.repository.state() {
             RepositoryState::Clean => None,
@@ -127,12 +127,12 @@ impl WorkingCopy {
         }
     }
 
-    /// Returns the differences of files that `git status` would list.
+    /// Returns the differences that `git status` would list.
     fn differences(
         &self,
         untracked: Untracked,
         submodules: bool,
-    ) -> Result<Vec<Difference>, GitError> {
+    ) -> Result<Vec<StatusDifference>, GitError> {
         let scope = Scope {
             below: &[],
             untracked,
@@ -144,19 +144,19 @@ impl WorkingCopy {
 
     /// Returns the changes of tracked files.
     ///
-    /// Submodules do not count: xp never moves what is inside them.
+    /// Submodules do not count: xp never changes their working copies.
     ///
     /// # Errors
     ///
     /// The index or a file cannot be read.
-    pub fn changes(&self) -> Result<Changes, GitError> {
+    pub fn changes(&self) -> Result<LocalChanges, GitError> {
         let staged = Status::INDEX_NEW
             | Status::INDEX_MODIFIED
             | Status::INDEX_DELETED
             | Status::INDEX_RENAMED
             | Status::INDEX_TYPECHANGE;
-        let mut changes = Changes::default();
-        for Difference { path, status } in self.differences(Untracked::No, false)? {
+        let mut changes = LocalChanges::default();
+        for StatusDifference { path, status } in self.differences(Untracked::No, false)? {
             let path = String::from_utf8_lossy(&path).into_owned();
             let list = if status.intersects(staged) {
                 &mut changes.staged
@@ -170,9 +170,9 @@ impl WorkingCopy {
         Ok(changes)
     }
 
-    /// Counts what is not as the commit has it; a folder without a tracked file counts once.
+    /// Counts the paths that differ from the commit; a folder without tracked files counts once.
     ///
-    /// Nothing is written, not even the index, which `git status` refreshes. Submodules count as they do there.
+    /// Nothing is written: unlike `git status`, this does not refresh the index. Submodules count like there.
     ///
     /// # Errors
     ///
@@ -188,8 +188,8 @@ impl WorkingCopy {
         Ok(counts)
     }
 
-    /// Returns the tracked files that differ from `HEAD`, staged or not, by their paths. Submodules do not count,
-    /// and nothing is written.
+    /// Returns the paths of tracked files that differ from `HEAD`, staged or not. Submodules do not count, and
+    /// nothing is written.
     ///
     /// # Errors
     ///
@@ -200,7 +200,7 @@ impl WorkingCopy {
         Ok(paths.collect())
     }
 
-    /// Tells whether a file or folder is another one in two commits. One that cannot be read is.
+    /// Returns whether a file or folder differs between two commits, or cannot be read.
     pub fn differs_at(&self, path: &str, one: CommitId, other: CommitId) -> bool {
         let at = |commit| -> Result<git2::Oid, git2::Error> {
             let commit = super::working_copy::oid(commit)?;
@@ -213,8 +213,8 @@ impl WorkingCopy {
         }
     }
 
-    /// Tells whether every difference to `HEAD` is what a move to a commit, broken off halfway, leaves
-    /// behind: files that are that commit's, whole or only begun. Such a move can be finished without losing
+    /// Returns whether all differences from `HEAD` come from an interrupted move to a commit, that is, the files
+    /// have the content of that commit or the beginning of it. Such a move can be finished without losing
     /// anything.
     ///
     /// # Errors
@@ -236,7 +236,7 @@ impl WorkingCopy {
             submodules: false,
         };
         let index = index_of(&self.repository)?;
-        for Difference { path, status } in differences(&self.repository, scope)? {
+        for StatusDifference { path, status } in differences(&self.repository, scope)? {
             let Ok(path) = std::str::from_utf8(&path) else {
                 return Ok(false);
             };
@@ -247,26 +247,27 @@ impl WorkingCopy {
                 None => !is_there || status == Status::WT_NEW,
                 Some(wanted) => {
                     is_there
-                        && (self.hash(path)? == Some(wanted.id()) || self.is_begun(path, wanted))
+                        && (self.hash(path)? == Some(wanted.id())
+                            || self.is_partially_written(path, wanted))
                 }
             };
-            // The index, too, must hold what was or what comes, and nothing else.
+            // The index entry, too, must be that of one of the two commits.
             let in_index = index.get_path(path, 0).map(|entry| entry.id);
             let before = self.repository.head()?.peel_to_tree()?.get_path(path).ok();
             let index_is_known = in_index == wanted.as_ref().map(TreeEntry::id)
                 || in_index == before.as_ref().map(TreeEntry::id);
-            // A person's file that the move does not concern.
-            let is_foreign = status == Status::WT_NEW && wanted.is_none();
+            // An untracked file that the move does not affect.
+            let is_unrelated = status == Status::WT_NEW && wanted.is_none();
             let is_of_the_move = is_wanted && index_is_known;
-            if !is_foreign && !is_of_the_move {
+            if !is_unrelated && !is_of_the_move {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    /// Tells whether a file is the beginning of what is to be in it, as a checkout leaves it that was killed.
-    fn is_begun(&self, path: &Path, wanted: &TreeEntry<'_>) -> bool {
+    /// Returns whether a file contains only the beginning of the wanted content, because a checkout was killed.
+    fn is_partially_written(&self, path: &Path, wanted: &TreeEntry<'_>) -> bool {
         let file = self.dir.join(path);
         let is_file = file.symlink_metadata().is_ok_and(|it| it.is_file());
         let Ok(blob) = self.repository.find_blob(wanted.id()) else {
@@ -278,10 +279,10 @@ impl WorkingCopy {
         let converted = conversion::file_of(&self.repository, path, blob.content());
         converted.is_some_and(|file| file.starts_with(&found))
             || blob.content().starts_with(&found)
-            || blob.content().starts_with(&with_plain_line_ends(&found))
+            || blob.content().starts_with(&with_lf_line_endings(&found))
     }
 
-    /// Returns the id that a file's content has, or would have; none where there is no file.
+    /// Returns the blob id of a file's content; `None` if there is no file.
     pub(super) fn hash(&self, path: &Path) -> Result<Option<git2::Oid>, git2::Error> {
         let file = self.dir.join(path);
         let Ok(metadata) = file.symlink_metadata() else {
@@ -297,13 +298,13 @@ impl WorkingCopy {
         if !metadata.is_file() {
             return Ok(None);
         }
-        // A blob through the filters, such as those of line ends; an object too many does no harm.
+        // Applies filters such as line ending conversion; writing a superfluous object is harmless.
         self.repository.blob_path(&file).map(Some)
     }
 }
 
-/// Returns a text with the line ends that it has in a commit, where a checkout made others of them.
-fn with_plain_line_ends(text: &[u8]) -> Vec<u8> {
+/// Converts CRLF line endings to LF, as in the commit.
+fn with_lf_line_endings(text: &[u8]) -> Vec<u8> {
     let text = text.strip_suffix(b"\r").unwrap_or(text);
     let lines = text.split(|byte| *byte == b'\n');
     let lines = lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line));

@@ -1,7 +1,7 @@
-//! What is modified in a working copy, by the rules of `git status`: the one definition for all of xp.
+//! Modified files of a working copy, by the rules of `git status`; all of xp uses this definition.
 //!
-//! libgit2 finds the differences. What git was told not to look at is taken out of them here: files that
-//! a sparse checkout leaves out, and those marked `skip-worktree` or `assume-unchanged`.
+//! libgit2 finds the differences. This module removes files that git does not check: those outside a sparse
+//! checkout, and those marked `skip-worktree` or `assume-unchanged`.
 
 use std::path::Path;
 
@@ -14,39 +14,39 @@ use super::index_file::index_of;
 use super::sparse::{Sparse, is_marked, is_present, is_skipped};
 use super::tree::{SUBMODULE, compare_unmarked};
 
-/// What makes a file differ from the index.
+/// Status flags of differences between file and index.
 const IN_FILES: Status = Status::WT_MODIFIED
     .union(Status::WT_DELETED)
     .union(Status::WT_TYPECHANGE)
     .union(Status::WT_RENAMED);
 
-/// What is compared.
+/// The scope of a comparison.
 #[derive(Clone, Copy)]
 pub(super) struct Scope<'a> {
-    /// Only these folders and files, as they are written; all where there are none.
+    /// Only these folders and files, taken literally; empty for all.
     pub(super) below: &'a [String],
     pub(super) untracked: Untracked,
-    /// Whether submodules count, by their own commit and files.
+    /// Whether submodules count if their commit or files differ.
     pub(super) submodules: bool,
 }
 
-/// How files that are not tracked count.
+/// How untracked files count.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Untracked {
     No,
-    /// A folder without a tracked file counts once.
+    /// A folder without tracked files counts once.
     Folders,
-    /// Each for itself.
+    /// Each file counts.
     Files,
 }
 
 /// A path that differs.
-pub(super) struct Difference {
+pub(super) struct StatusDifference {
     pub(super) path: Vec<u8>,
     pub(super) status: Status,
 }
 
-/// Returns the paths that `git status` would list, and writes nothing.
+/// Returns the paths that `git status` would list, without writing anything.
 ///
 /// # Errors
 ///
@@ -54,7 +54,7 @@ pub(super) struct Difference {
 pub(super) fn differences(
     repository: &Repository,
     scope: Scope<'_>,
-) -> Result<Vec<Difference>, git2::Error> {
+) -> Result<Vec<StatusDifference>, git2::Error> {
     let index = index_of(repository)?;
     let mut options = StatusOptions::new();
     options
@@ -82,19 +82,19 @@ pub(super) fn differences(
             status.remove(IN_FILES);
         }
         if status != Status::CURRENT {
-            differences.push(Difference {
+            differences.push(StatusDifference {
                 path: path.to_owned(),
                 status,
             });
         }
     }
     if let Some(sparse) = &sparse {
-        // libgit2 does not look at them, and git does.
+        // git checks these files, but libgit2 does not.
         let present = |entry: &IndexEntry| {
             is_marked(entry) && !is_skipped(entry, Some(sparse), dir) && is_present(entry, dir)
         };
         let modified = compare_unmarked(repository, &index, scope.below, present)?;
-        differences.extend(modified.into_iter().map(|path| Difference {
+        differences.extend(modified.into_iter().map(|path| StatusDifference {
             path,
             status: Status::WT_MODIFIED,
         }));
@@ -111,7 +111,8 @@ fn is_assumed_unchanged(entry: &IndexEntry) -> bool {
     entry.flags & IndexEntryFlag::VALID.bits() != 0
 }
 
-/// Returns whether a submodule counts as modified, by its `ignore` setting: libgit2 knows only that of `.gitmodules`.
+/// Returns whether a submodule counts as modified, given its `ignore` setting: libgit2 reads only that in
+/// `.gitmodules`.
 fn is_submodule_modified(repository: &Repository, path: &[u8]) -> bool {
     let Ok(path) = std::str::from_utf8(path) else {
         return true;

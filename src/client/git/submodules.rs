@@ -1,12 +1,12 @@
-//! Submodules of an export: checked out recursively, each exactly at the commit that its repository names.
+//! Checks out the submodules of an export recursively, each at the commit that its repository specifies.
 //!
-//! Their objects are kept in bare repositories of xp's own, one for each URL, so that the user's working
-//! copies have nothing to do with them, and a commit is fetched once. `.gitmodules` is written by
-//! whoever can push, so what it says is not trusted: it names other remotes, never a program, a
-//! folder outside of the export, or files of this machine where the repository itself is elsewhere.
+//! Their objects are cached in xp's own bare repositories, one per URL, so that the user's working copies are
+//! not touched and a commit is fetched only once. `.gitmodules` is not trusted, because anyone with push
+//! access can change it: it may specify other remotes, but never a program, a folder outside the export, or
+//! files on this machine if the repository itself is on another one.
 //!
-//! The folder of a submodule gets no `.git`: git then takes its content for unchanged, and the image
-//! holds the files of the commit alone.
+//! The folder of a submodule gets no `.git`: git then considers its content unchanged, and the image contains
+//! only the files of the commit.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -16,41 +16,41 @@ use std::time::Duration;
 use git2::{Repository, RepositoryInitOptions};
 use sha1::{Digest as _, Sha1};
 
-use super::checkout::{CheckedOut, Checkout, CheckoutError, Gitlink, check_out};
+use super::checkout::{CheckedOutTree, Checkout, CheckoutError, Gitlink, check_out};
 use super::error::GitErrorKind;
 use super::export::{EMPTY_CONFIG, remove_tree};
-use super::git_modules::{self, Module};
+use super::git_modules::{self, SubmoduleEntry};
 use super::leftovers::remove_own_leftovers;
 use super::progress::Watch;
 use super::{GitClient, GitError, WorkingCopy};
 use crate::source::{CommitId, GitScheme, GitUrl, ResolvedReference};
 
-/// Deeper nesting is a mistake, or an attempt to fill the disk.
-const DEEPEST: usize = 24;
+/// The maximum nesting depth; deeper nesting is a mistake, or an attempt to fill the disk.
+const MAX_DEPTH: usize = 24;
 
-/// How often a lock that another xp or thread holds is looked at.
+/// How often to retry a lock held by another thread or xp process.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Where submodules go, and where they come from.
+/// Sources and targets of submodules.
 #[derive(Clone, Copy)]
 pub(super) struct Submodules<'a> {
-    /// The folder with the files of the repository that has them.
+    /// The checked-out files of the repository with the submodules.
     pub(super) files: &'a Path,
-    /// The URL of that repository, which relative URLs start from.
+    /// The URL of that repository, the base of relative URLs.
     pub(super) url: &'a GitUrl,
-    /// A folder that is removed afterwards.
+    /// A temporary folder, removed afterwards.
     pub(super) scratch: &'a Path,
-    /// The folder that keeps their objects.
+    /// The folder in which their objects are cached.
     pub(super) store: &'a Path,
-    /// The folder that keeps the files of Git LFS.
+    /// The folder in which Git LFS files are cached.
     pub(super) lfs: &'a Path,
 }
 
-/// Checks submodules out, and theirs.
+/// Checks out submodules recursively.
 pub(super) fn check_out_all(
     client: &GitClient,
     submodules: &Submodules<'_>,
-    of: &CheckedOut,
+    of: &CheckedOutTree,
     watch: &Watch<'_>,
 ) -> Result<(), GitError> {
     let checked_out = check_out_level(client, submodules, of, "", 0, watch);
@@ -58,11 +58,11 @@ pub(super) fn check_out_all(
     checked_out.and(removed)
 }
 
-/// Checks out the submodules of one repository, whose own folder in the export is `prefix`.
+/// Checks out the submodules of one repository, which is at `prefix` in the export.
 fn check_out_level(
     client: &GitClient,
     submodules: &Submodules<'_>,
-    of: &CheckedOut,
+    of: &CheckedOutTree,
     prefix: &str,
     depth: usize,
     watch: &Watch<'_>,
@@ -70,8 +70,9 @@ fn check_out_level(
     if of.gitlinks.is_empty() {
         return Ok(());
     }
-    if depth == DEEPEST {
-        let what = format!("submodules are nested more than {DEEPEST} deep, at `{prefix}`");
+    if depth == MAX_DEPTH {
+        let what =
+            format!("submodules are nested more than {MAX_DEPTH} levels deep, at `{prefix}`");
         return Err(GitError::new(GitErrorKind::Local, what));
     }
     let cannot_write = |cause| {
@@ -89,13 +90,13 @@ fn check_out_level(
         let shown = format!("{prefix}{}", gitlink.path);
         let module = modules.get(&gitlink.path);
         let failed = |error: GitError| in_submodule(&shown, gitlink.commit, error);
-        if module.is_some_and(|module| module.is_left_out) {
+        if module.is_some_and(|module| module.is_disabled) {
             continue;
         }
         let url = url_of(submodules.url, module).map_err(failed)?;
         let objects =
-            bring(client, submodules.store, &url, gitlink.commit, watch).map_err(failed)?;
-        let level = Level {
+            fetch_objects(client, submodules.store, &url, gitlink.commit, watch).map_err(failed)?;
+        let level = SubmoduleCheckout {
             submodules,
             gitlink,
             url: &url,
@@ -119,22 +120,22 @@ fn check_out_level(
     Ok(())
 }
 
-struct Level<'a> {
+struct SubmoduleCheckout<'a> {
     submodules: &'a Submodules<'a>,
     gitlink: &'a Gitlink,
     url: &'a GitUrl,
     depth: usize,
 }
 
-impl Level<'_> {
+impl SubmoduleCheckout<'_> {
     fn check_out(
         &self,
         client: &GitClient,
         objects: &Path,
         watch: &Watch<'_>,
-    ) -> Result<CheckedOut, GitError> {
+    ) -> Result<CheckedOutTree, GitError> {
         let files = self.submodules.files.join(&self.gitlink.path);
-        // The checkout of the repository above made it; that it leads nowhere else is seen to twice.
+        // The parent's checkout created it; check again that it is not a symlink.
         let is_folder = fs::symlink_metadata(&files).is_ok_and(|there| there.is_dir());
         if !is_folder {
             let what = format!("{} is not a folder", files.display());
@@ -155,7 +156,7 @@ impl Level<'_> {
             lfs: self.submodules.lfs,
         };
         check_out(client, &checkout, watch).map_err(|error| match error {
-            CheckoutError::Git(cause) => GitError::local("its files cannot be written", cause),
+            CheckoutError::Git(cause) => GitError::local("cannot write its files", cause),
             CheckoutError::Other(error) => error,
         })
     }
@@ -170,29 +171,27 @@ fn write_git_dir(git_dir: &Path, commit: CommitId) -> std::io::Result<()> {
 }
 
 /// Returns the URL of a submodule of a repository.
-fn url_of(above: &GitUrl, module: Option<&Module>) -> Result<GitUrl, GitError> {
-    let wrong = |what: &str| GitError::new(GitErrorKind::Local, what.to_owned());
+fn url_of(above: &GitUrl, module: Option<&SubmoduleEntry>) -> Result<GitUrl, GitError> {
+    let invalid = |what: &str| GitError::new(GitErrorKind::Local, what.to_owned());
     let Some(text) = module.and_then(|module| module.url.as_deref()) else {
-        return Err(wrong("`.gitmodules` has no URL for it")
-            .with_hint("whoever added it may have forgotten to commit `.gitmodules`"));
+        return Err(invalid("`.gitmodules` has no URL for it")
+            .with_hint("`.gitmodules` may not have been committed with the submodule"));
     };
     let url = above
         .join(text)
-        .map_err(|cause| wrong("its URL in `.gitmodules` is refused").because(cause))?;
+        .map_err(|cause| invalid("its URL in `.gitmodules` is invalid").because(cause))?;
     if url.scheme() == GitScheme::File && above.scheme() != GitScheme::File {
         return Err(
-            wrong("its URL in `.gitmodules` names files of this machine")
-                .because(format!(
-                    "{url} stands in a repository that comes from {above}"
-                ))
-                .with_hint("give the submodule a URL that everybody can reach"),
+            invalid("its URL in `.gitmodules` is a path on this machine")
+                .because(format!("{url} is used in a repository from {above}"))
+                .with_hint("change it to a URL that everyone can access"),
         );
     }
     Ok(url)
 }
 
-/// Sees to it that the commit of a submodule is here, and returns the folder with its objects.
-fn bring(
+/// Fetches the commit of a submodule if it is missing, and returns the folder with its objects.
+fn fetch_objects(
     client: &GitClient,
     store: &Path,
     url: &GitUrl,
@@ -208,19 +207,19 @@ fn bring(
     options.bare(true).external_template(false);
     let repository = Repository::open_bare(&dir)
         .or_else(|_| Repository::init_opts(&dir, &options))
-        .map_err(|cause| GitError::local(format!("cannot make {}", dir.display()), cause))?;
+        .map_err(|cause| GitError::local(format!("cannot create {}", dir.display()), cause))?;
     let objects = dir.join("objects");
     let copy = WorkingCopy { repository, dir };
     if !copy.has_commit(commit) {
         let wanted = ResolvedReference { commit, name: None };
         copy.fetch_commit(client, url, &wanted, watch)?;
-        // What is kept is what the next fetch need not bring.
+        // A reference keeps the commit, so that the next fetch is incremental.
         copy.set_own_reference(&format!("commits/{commit}"), commit)?;
     }
     Ok(objects)
 }
 
-/// Takes the lock of a store, which dies with its process.
+/// Locks a store; the lock is released when the process exits.
 fn lock(path: &Path, watch: &Watch<'_>) -> Result<File, GitError> {
     let failed = |cause| GitError::file(format!("cannot lock {}", path.display()), cause);
     let file = File::options()
@@ -241,7 +240,7 @@ fn lock(path: &Path, watch: &Watch<'_>) -> Result<File, GitError> {
     }
 }
 
-/// Returns the name of a store: readable, and another one for each URL.
+/// Returns the name of a store: readable, and unique for each URL.
 fn store_name(url: &GitUrl) -> String {
     let path = url.path().trim_end_matches('/');
     let last = path.rsplit('/').next().unwrap_or(path);
@@ -258,15 +257,15 @@ fn store_name(url: &GitUrl) -> String {
 
 fn in_submodule(path: &str, commit: CommitId, error: GitError) -> GitError {
     let short = commit.short();
-    error.within(format!(
-        "the submodule `{path}` cannot be checked out at {short}"
+    error.context(format!(
+        "cannot check out the submodule `{path}` at {short}"
     ))
 }
 
 fn in_submodules_of(prefix: &str, error: GitError) -> GitError {
     match prefix.trim_end_matches('/') {
         "" => error,
-        path => error.within(format!("the submodules of `{path}` cannot be checked out")),
+        path => error.context(format!("cannot check out the submodules of `{path}`")),
     }
 }
 
@@ -277,9 +276,9 @@ mod tests {
     #[test]
     fn urls_of_submodules_are_not_trusted() {
         let of = |above: &str, url: &str| {
-            let module = Module {
+            let module = SubmoduleEntry {
                 url: Some(url.to_owned()),
-                is_left_out: false,
+                is_disabled: false,
             };
             url_of(&above.parse().unwrap(), Some(&module)).map(|url| url.expose().to_owned())
         };

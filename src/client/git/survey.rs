@@ -1,4 +1,4 @@
-//! What a working copy says of where it comes from, and of what is in it.
+//! Remotes, branches and files of a working copy.
 
 use std::collections::BTreeSet;
 
@@ -7,19 +7,19 @@ use git2::{BranchType, Config, ObjectType};
 use super::{GitError, WorkingCopy};
 use crate::source::CommitId;
 
-/// A remote of a working copy's configuration.
+/// A remote in a working copy's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfiguredRemote {
     /// Its name, such as `origin`.
     pub name: String,
-    /// The URL as it is written, with whatever login it has: never for people.
+    /// The URL as configured; it may contain a password, so never print it.
     pub url: String,
 }
 
 impl WorkingCopy {
-    /// Returns the remotes of its configuration, `origin` first.
+    /// Returns the configured remotes, `origin` first.
     ///
-    /// The URLs are as written: what `url.<base>.insteadOf` makes of them is this user's own business.
+    /// The URLs are as configured, because `url.<base>.insteadOf` is specific to the user.
     pub fn configured_remotes(&self) -> Vec<ConfiguredRemote> {
         let Ok(names) = self.repository.remotes() else {
             return Vec::new();
@@ -83,7 +83,7 @@ impl WorkingCopy {
         names
     }
 
-    /// Returns the paths of a commit's files, links and submodules; none where there are more than `most`.
+    /// Returns the paths of a commit's files, symlinks and submodules; `None` if there are more than `limit`.
     ///
     /// # Errors
     ///
@@ -91,7 +91,7 @@ impl WorkingCopy {
     pub fn files_of(
         &self,
         commit: CommitId,
-        most: usize,
+        limit: usize,
     ) -> Result<Option<BTreeSet<String>>, GitError> {
         let failed = |cause| self.failed(&format!("list the files of {commit}"), cause);
         let root = super::working_copy::oid(commit)
@@ -102,7 +102,7 @@ impl WorkingCopy {
         let mut waiting = vec![(String::new(), root)];
         while let Some((folder, tree)) = waiting.pop() {
             for entry in &tree {
-                // A name that is not UTF-8 cannot stand in a manifest.
+                // A name that is not UTF-8 cannot be used in a manifest.
                 let Ok(name) = entry.name() else { continue };
                 let path = format!("{folder}{name}");
                 if entry.kind() == Some(ObjectType::Tree) {
@@ -112,7 +112,7 @@ impl WorkingCopy {
                     files.insert(path);
                 }
             }
-            if files.len() > most {
+            if files.len() > limit {
                 return Ok(None);
             }
         }

@@ -1,6 +1,6 @@
-//! A working copy as it stands: what differs from its commit, and where git's own files are.
+//! The differences of a working copy from its commit, and the folders of its repository.
 //!
-//! Nothing is written, not even the times that the index remembers files by.
+//! Nothing is written, not even refreshed stat data in the index.
 
 mod unwatched;
 
@@ -22,25 +22,25 @@ use super::status::{Scope, Untracked, differences};
 use super::{GitError, WorkingCopy};
 use crate::source::{CommonDir, GitFolders, GitLink, TreeChanges, TreeHasher};
 
-/// How many paths that differ are named.
+/// The maximum number of differing paths to report.
 const NAMED_PATHS: usize = 3;
 
-/// The mode of a submodule.
+/// The mode of a submodule entry.
 pub(super) const SUBMODULE: u32 = 0o160_000;
 
-/// The submodules inside submodules that are looked into; git itself could not check out more.
-const DEEPEST: usize = 32;
+/// The maximum nesting depth of submodules to compare.
+const MAX_DEPTH: usize = 32;
 
 impl WorkingCopy {
-    /// Returns what differs from the commit of `HEAD`: modified, staged and deleted files, and
-    /// untracked ones that are not ignored. Submodules count by their own commit and differences.
+    /// Returns the differences from `HEAD`: modified, staged and deleted files, and untracked files that are not
+    /// ignored. Submodules count if their commit or files differ.
     ///
     /// With `below`, only these folders and files count.
     ///
-    /// Git's own rules tell which files differ, and only those are read, so a large working copy
-    /// costs a `stat` for each of its files. Files that git was told not to look at, by
-    /// `git update-index --assume-unchanged` or `--skip-worktree`, are read as well. Those that a sparse
-    /// checkout leaves out count as removed: a build in place does not get them.
+    /// Files are compared by git's rules, and only those that differ are read, so a large working copy costs one
+    /// `stat` per file. Files that git does not check because of `git update-index --assume-unchanged` or
+    /// `--skip-worktree` are read as well. Those outside a sparse checkout count as removed: a build in place
+    /// does not get them.
     ///
     /// # Errors
     ///
@@ -62,7 +62,7 @@ impl WorkingCopy {
         }))
     }
 
-    /// Returns where git's own files are.
+    /// Returns the folders of the repository.
     ///
     /// # Errors
     ///
@@ -85,14 +85,15 @@ impl WorkingCopy {
         let named = read_path(entry, b"gitdir: ")?;
         let git_dir = self.repository.path().to_owned();
         let shared = git_dir.join("commondir");
-        let common = match shared.exists() {
-            true => Some(CommonDir {
+        let common = if shared.exists() {
+            Some(CommonDir {
                 named: read_path(&shared, b"")?,
                 dir: self.repository.commondir().to_owned(),
-            }),
-            false => None,
+            })
+        } else {
+            None
         };
-        // Where git directories are shared, git does not ask them for a working copy.
+        // Git ignores `core.worktree` in linked worktrees.
         let worktree = match &common {
             None => self.configured_worktree(),
             Some(_) => None,
@@ -116,12 +117,12 @@ impl WorkingCopy {
     }
 }
 
-/// libgit2 writes folders with a slash at their end.
+/// Removes the trailing slash that libgit2 adds to folders.
 fn without_slash(path: &Path) -> PathBuf {
     path.components().collect()
 }
 
-/// Reads a file that names a path after a prefix.
+/// Reads a file that contains a path after a prefix.
 fn read_path(file: &Path, prefix: &[u8]) -> Result<PathBuf, GitError> {
     let bytes = fs::read(file).map_err(|cause| cannot_read(file, cause))?;
     let path = bytes.strip_prefix(prefix).unwrap_or(&bytes);
@@ -130,12 +131,12 @@ fn read_path(file: &Path, prefix: &[u8]) -> Result<PathBuf, GitError> {
     Ok(PathBuf::from(OsStr::from_bytes(path)))
 }
 
-/// What differs in a repository.
-struct Changed {
+/// The differences of a repository.
+struct RepositoryChanges {
     hasher: TreeHasher,
-    /// The paths that differ, in the order of their bytes.
+    /// The paths that differ, in byte order.
     paths: Vec<Vec<u8>>,
-    /// Those of them that a sparse checkout leaves out.
+    /// Those of them that are outside a sparse checkout.
     left_out: BTreeSet<Vec<u8>>,
 }
 
@@ -144,7 +145,7 @@ fn changes(
     dir: &Path,
     below: &[String],
     depth: usize,
-) -> Result<Changed, GitError> {
+) -> Result<RepositoryChanges, GitError> {
     let failed = |cause| {
         GitError::local(
             format!("cannot compare the files in {}", dir.display()),
@@ -160,14 +161,14 @@ fn changes(
     let mut paths: BTreeSet<Vec<u8>> = differences(repository, scope)
         .map_err(failed)?
         .into_iter()
-        // A repository inside, which git does not know, is listed as a folder.
+        // An untracked nested repository is listed as a folder.
         .map(|it| match it.path.strip_suffix(b"/") {
             Some(path) => path.to_owned(),
             None => it.path,
         })
         .collect();
     paths.extend(unwatched_changes(repository, &index, dir, below).map_err(failed)?);
-    // Git may be told to ignore what is in a submodule, and a build reads it all the same.
+    // A build also reads submodules that git is configured to ignore.
     let submodules = index.iter().filter(|entry| {
         entry.mode == SUBMODULE && is_below(&entry.path, below) && !paths.contains(&entry.path)
     });
@@ -184,27 +185,27 @@ fn changes(
     for path in &paths {
         add(&mut hasher, dir, path, depth)?;
     }
-    Ok(Changed {
+    Ok(RepositoryChanges {
         hasher,
         paths: paths.into_iter().collect(),
         left_out,
     })
 }
 
-/// Returns whether a submodule that is checked out is at another commit, or differs from its own.
+/// Returns whether a checked-out submodule is at another commit, or differs from its commit.
 fn is_submodule_changed(entry: &IndexEntry, dir: &Path, depth: usize) -> Result<bool, GitError> {
     let dir = dir.join(OsStr::from_bytes(&entry.path));
     let Ok(metadata) = fs::symlink_metadata(&dir) else {
         return Ok(false);
     };
-    let (true, Ok(inner)) = (depth < DEEPEST, repository_at(&dir, &metadata)) else {
+    let (true, Ok(inner)) = (depth < MAX_DEPTH, repository_at(&dir, &metadata)) else {
         return Ok(false);
     };
     let head = inner.head().ok().and_then(|head| head.target());
     Ok(head != Some(entry.id) || !changes(&inner, &dir, &[], depth + 1)?.paths.is_empty())
 }
 
-/// Adds what is at a path of a working copy.
+/// Adds the file or folder at a path to the hash.
 fn add(hasher: &mut TreeHasher, dir: &Path, path: &[u8], depth: usize) -> Result<(), GitError> {
     let file = dir.join(OsStr::from_bytes(path));
     let metadata = match fs::symlink_metadata(&file) {
@@ -223,12 +224,12 @@ fn add(hasher: &mut TreeHasher, dir: &Path, path: &[u8], depth: usize) -> Result
         let executable = metadata.permissions().mode() & 0o100 != 0;
         let content = content(&file).map_err(cannot_read)?;
         hasher.file(path, executable, content);
-    } else if let (true, Ok(inner)) = (depth < DEEPEST, repository_at(&file, &metadata)) {
+    } else if let (true, Ok(inner)) = (depth < MAX_DEPTH, repository_at(&file, &metadata)) {
         let head = inner.head().ok().and_then(|head| head.target());
         let inner = changes(&inner, &file, &[], depth + 1)?;
         hasher.repository(path, head.map(Into::into), inner.hasher);
     } else {
-        // A folder at the place of a file: what is in it is listed by itself.
+        // A folder replaced a file: its content is listed separately.
         hasher.removed(path);
     }
     Ok(())
@@ -245,16 +246,16 @@ fn cannot_read(path: &Path, cause: io::Error) -> GitError {
     GitError::file(format!("cannot read {}", path.display()), cause)
 }
 
-/// Opens a submodule, or another repository that lies in a working copy.
+/// Opens a submodule or another nested repository.
 fn repository_at(dir: &Path, metadata: &fs::Metadata) -> Result<Repository, git2::Error> {
     if metadata.is_dir() && fs::symlink_metadata(dir.join(".git")).is_ok() {
         Repository::open(dir)
     } else {
-        Err(git2::Error::from_str("no repository of its own"))
+        Err(git2::Error::from_str("not a repository"))
     }
 }
 
-/// Returns the SHA-1 of a file's content, as it is on disk: that is what a build reads.
+/// Returns the SHA-1 of a file's content on disk, which is what a build reads.
 fn content(path: &Path) -> io::Result<[u8; 20]> {
     let mut file = File::open(path)?;
     let mut digest = Sha1::new();

@@ -1,7 +1,7 @@
-//! What differs between two tree objects, by their bytes.
+//! Compares two tree objects by their bytes.
 //!
-//! libgit2's own comparison allocates an object for each entry of both trees; here an entry that is the same on
-//! both sides costs a comparison of its bytes, which is what nearly all entries are.
+//! libgit2 allocates an object for each entry of both trees. Here, an equal entry, which nearly all are, costs
+//! only a comparison of its bytes.
 
 use std::cmp::Ordering;
 
@@ -10,21 +10,21 @@ use git2::Oid;
 /// An entry of a tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TreeEntry<'a> {
-    /// The mode, as git takes it: 0o040000 for a folder, 0o100644 and 0o100755 for files.
+    /// The normalized mode: 0o040000 for a folder, 0o100644 and 0o100755 for files.
     pub(super) mode: u32,
     pub(super) name: &'a [u8],
     pub(super) id: Oid,
 }
 
-/// What is a folder, by its mode.
+/// The mode of a folder.
 pub(super) const FOLDER: u32 = 0o040_000;
 
-/// A tree object that is none.
+/// A corrupt tree object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BrokenTree;
 
 impl<'a> TreeEntry<'a> {
-    /// Returns the next entry of a tree's bytes, and its length.
+    /// Parses the first entry, and returns it with its length.
     fn first(bytes: &'a [u8]) -> Result<Option<(Self, usize)>, BrokenTree> {
         if bytes.is_empty() {
             return Ok(None);
@@ -42,19 +42,19 @@ impl<'a> TreeEntry<'a> {
         let mode = u32::from_str_radix(digits, 8).map_err(|_| BrokenTree)?;
         let id = bytes.get(end + 1..end + 21).ok_or(BrokenTree)?;
         let entry = Self {
-            mode: as_git_takes_it(mode),
+            mode: normalize_mode(mode),
             name: &bytes[space + 1..end],
             id: Oid::from_bytes(id).map_err(|_| BrokenTree)?,
         };
         Ok(Some((entry, end + 21)))
     }
 
-    /// Tells whether it is a folder.
+    /// Returns whether it is a folder.
     pub(super) fn is_folder(&self) -> bool {
         self.mode == FOLDER
     }
 
-    /// Compares as trees are sorted: a folder as if its name ended with a slash.
+    /// Compares in the order of trees: folders sort as if their name ended with a slash.
     fn compare(&self, other: &Self) -> Ordering {
         let common = self.name.len().min(other.name.len());
         let byte = |entry: &Self| match entry.name.get(common) {
@@ -68,8 +68,8 @@ impl<'a> TreeEntry<'a> {
     }
 }
 
-/// Old repositories have files with the mode 100664, which git takes for 100644.
-fn as_git_takes_it(mode: u32) -> u32 {
+/// Normalizes modes such as 100664 in old repositories, which git treats as 100644.
+fn normalize_mode(mode: u32) -> u32 {
     match mode & 0o170_000 {
         0o100_000 if mode & 0o100 != 0 => 0o100_755,
         0o100_000 => 0o100_644,
@@ -77,8 +77,8 @@ fn as_git_takes_it(mode: u32) -> u32 {
     }
 }
 
-/// Calls `differs` with each entry that is on one side only, or not the same on both. A file that
-/// became a folder may come as two.
+/// Calls `differs` for each entry that is only on one side, or that differs. A file that became a folder may
+/// be reported as two entries.
 pub(super) fn compare<'a>(
     one: &'a [u8],
     other: &'a [u8],
@@ -122,18 +122,18 @@ pub(super) fn compare<'a>(
     }
 }
 
-/// Returns the length of the entries with which both trees begin alike.
+/// Returns the total length of the leading entries that both trees have in common.
 fn common_entries(one: &[u8], other: &[u8]) -> usize {
     let mut common = 0;
-    // The bytes that are alike, in words of the machine.
-    let alike = one
+    // Compare in chunks, which is fast.
+    let equal = one
         .chunks(64)
         .zip(other.chunks(64))
         .take_while(|(one, other)| one == other)
         .map(|(one, _)| one.len())
         .sum::<usize>();
-    while common < alike {
-        let rest = &one[common..alike];
+    while common < equal {
+        let rest = &one[common..equal];
         let Some(end) = rest.iter().position(|byte| *byte == 0) else {
             break;
         };
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_differs_is_told() {
+    fn only_differences_are_reported() {
         let many: Vec<(String, u8)> = (0..500).map(|n| (format!("{n:04}"), 7)).collect();
         let of = |many: &'_ [(String, u8)]| -> Vec<u8> {
             let entries: Vec<(&str, &str, u8)> = many
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_sorted_as_if_it_ended_with_a_slash() {
+    fn folders_sort_as_if_they_ended_with_a_slash() {
         // `a.c` comes between the file `a` and the folder `a`.
         let file = [("100644", "a", 1), ("100644", "a.c", 2), ("100644", "b", 3)];
         let folder = [("100644", "a.c", 2), ("40000", "a", 1), ("100644", "b", 3)];
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_tree_are_refused() {
+    fn corrupt_trees_are_errors() {
         for wrong in [
             &b"100644 a"[..],
             b"x",

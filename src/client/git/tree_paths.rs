@@ -1,4 +1,4 @@
-//! What a commit has at a path.
+//! Queries paths in a commit's tree.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use super::working_copy::oid;
 use super::{GitError, WorkingCopy};
 use crate::source::CommitId;
 
-/// What a commit has at a path.
+/// The kind of a path in a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PathKind {
     /// A folder.
@@ -17,12 +17,12 @@ pub enum PathKind {
     File,
     /// A symbolic link.
     Link,
-    /// A commit of another repository.
+    /// A submodule.
     Submodule,
 }
 
 impl WorkingCopy {
-    /// Returns what a file of a commit holds; none where there is no file.
+    /// Returns the content of a file in a commit; `None` if there is no file.
     ///
     /// # Errors
     ///
@@ -49,13 +49,13 @@ impl WorkingCopy {
     pub fn first_parent(&self, commit: CommitId) -> Result<Option<CommitId>, GitError> {
         let found = oid(commit).and_then(|id| self.repository.find_commit(id));
         let found = found.map_err(|cause| self.failed(&format!("find commit {commit}"), cause))?;
-        // A shallow clone has no more.
+        // In a shallow clone, the parent may be missing.
         let parent = found.parent_ids().next();
         let parent = parent.filter(|id| self.repository.find_commit(*id).is_ok());
         Ok(parent.map(Into::into))
     }
 
-    /// Returns the folder of a path, or the path itself, that is a submodule.
+    /// Returns the submodule that contains a path, or is at the path.
     pub fn submodule_above(&self, commit: CommitId, path: &str) -> Option<String> {
         let root = self.tree_of(commit).ok()?;
         let is_submodule = |path: &&Path| {
@@ -66,17 +66,17 @@ impl WorkingCopy {
         Some(above.display().to_string())
     }
 
-    /// Returns what a commit has at a path; none where there is nothing.
+    /// Returns the kind of a path in a commit; `None` if it does not exist.
     ///
     /// # Errors
     ///
-    /// The commit or a folder on the way is not in the object store.
+    /// The commit or a parent folder is not in the object store.
     pub fn path_kind(&self, commit: CommitId, path: &str) -> Result<Option<PathKind>, GitError> {
         let entry = self
             .tree_of(commit)
             .and_then(|tree| match tree.get_path(Path::new(path)) {
                 Err(cause) if cause.code() == ErrorCode::NotFound => Ok(None),
-                // Below a submodule or a file, there is no folder to look into.
+                // The path is below a submodule.
                 Err(_) if self.submodule_above(commit, path).is_some() => Ok(None),
                 entry => entry.map(Some),
             });
@@ -89,7 +89,7 @@ impl WorkingCopy {
         }))
     }
 
-    /// Returns whether a commit has submodules at these paths or below them.
+    /// Returns whether a commit has submodules at or below these paths.
     ///
     /// # Errors
     ///
@@ -117,8 +117,7 @@ impl WorkingCopy {
         Ok(false)
     }
 
-    /// Returns the folders of a commit that stand where a missing one was looked for: in the
-    /// innermost folder of its path that is there.
+    /// Returns the folders next to a missing path, for suggestions: those in its innermost parent that exists.
     pub fn folders_beside(&self, commit: CommitId, path: &str) -> Vec<String> {
         let Ok(root) = self.tree_of(commit) else {
             return Vec::new();
@@ -153,9 +152,10 @@ fn has_submodule(tree: &Tree<'_>) -> Result<bool, git2::Error> {
     let mut is_found = false;
     let walked = tree.walk(TreeWalkMode::PreOrder, |_, entry| {
         is_found |= entry.kind() == Some(ObjectType::Commit);
-        match is_found {
-            true => TreeWalkResult::Abort,
-            false => TreeWalkResult::Ok,
+        if is_found {
+            TreeWalkResult::Abort
+        } else {
+            TreeWalkResult::Ok
         }
     });
     match walked {

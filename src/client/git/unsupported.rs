@@ -1,6 +1,6 @@
-//! Repositories that are in order, and in a format that xp cannot read.
+//! Explains repository formats that xp does not support.
 
-/// Says what a format is and what to do about it, by what libgit2 says of it; none for other errors.
+/// Returns the cause and a hint for libgit2's message about an unsupported format; `None` for other errors.
 pub(super) fn unsupported(message: &str) -> Option<(String, String)> {
     if let Some(extension) = message.strip_prefix("unsupported extension name extensions.") {
         return Some(of_extension(extension));
@@ -9,50 +9,51 @@ pub(super) fn unsupported(message: &str) -> Option<(String, String)> {
         return Some(of_object_format());
     }
     if message.starts_with("unsupported repository version") {
-        let why = "it has a newer repository format (core.repositoryFormatVersion) than xp knows";
-        return Some((why.to_owned(), CLONE_ANEW.to_owned()));
+        let why = "its repository format (core.repositoryFormatVersion) is newer than xp supports";
+        return Some((why.to_owned(), CLONE_AGAIN.to_owned()));
     }
     let extension = message.strip_prefix("unsupported mandatory extension: '")?;
     let (why, hint) = match extension.trim_end_matches('\'') {
         "link" => (
-            "its index is split in two files, which xp cannot read".to_owned(),
-            "`git update-index --no-split-index` there makes it one, and `git config core.splitIndex false` keeps it so",
+            "its index is split into two files (core.splitIndex), which xp does not support"
+                .to_owned(),
+            "run `git config core.splitIndex false` and `git update-index --no-split-index` there to join them",
         ),
         other => (
-            format!("its index has the extension `{other}`, which xp cannot read"),
-            CLONE_ANEW,
+            format!("its index has the extension `{other}`, which xp does not support"),
+            CLONE_AGAIN,
         ),
     };
     Some((why, hint.to_owned()))
 }
 
-const CLONE_ANEW: &str = "nothing is wrong with it; clone it anew without that option, and bring your own commits along by `git push`";
+const CLONE_AGAIN: &str = "the repository is intact; clone it again without this option, and transfer your own commits with `git push`";
 
 fn of_extension(extension: &str) -> (String, String) {
     match extension {
         "refstorage" => (
-            "its references are in a format that xp cannot read (extensions.refStorage), such as reftable".to_owned(),
-            "`git refs migrate --ref-format=files` there converts them, with git 2.46 or newer".to_owned(),
+            "its reference format (extensions.refStorage), such as reftable, is not supported by xp".to_owned(),
+            "run `git refs migrate --ref-format=files` there to convert it; this needs git 2.46 or later".to_owned(),
         ),
         "partialclone" => (
-            "it is a partial clone (extensions.partialClone), and xp cannot fetch the objects that it lacks"
+            "it is a partial clone (extensions.partialClone), and xp cannot fetch the missing objects"
                 .to_owned(),
-            "`git fetch --refetch --no-filter` there fetches the rest; `git config --unset extensions.partialClone` makes it a whole clone"
+            "run `git fetch --refetch --no-filter` there to fetch them, then `git config --unset extensions.partialClone`"
                 .to_owned(),
         ),
         "objectformat" | "compatobjectformat" => of_object_format(),
         other => (
-            format!("it uses git's extension `{other}` (extensions.{other}), which xp cannot read"),
-            CLONE_ANEW.to_owned(),
+            format!("it uses git's extension `{other}` (extensions.{other}), which xp does not support"),
+            CLONE_AGAIN.to_owned(),
         ),
     }
 }
 
-/// Returns what is said of a repository whose object names are not SHA-1.
+/// Returns the cause and a hint for a repository with another object format than SHA-1.
 pub(super) fn of_object_format() -> (String, String) {
     (
-        "its objects have SHA-256 names (extensions.objectFormat), and xp names commits and images by SHA-1".to_owned(),
-        "make a repository by `git init --object-format=sha1`, and fill it by `git fast-export --all | git fast-import`"
+        "its object format is SHA-256 (extensions.objectFormat), but xp supports only SHA-1".to_owned(),
+        "create a repository with `git init --object-format=sha1`, and fill it with `git fast-export --all | git fast-import`"
             .to_owned(),
     )
 }
@@ -62,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn formats_are_told_from_damage() {
+    fn unsupported_formats_are_explained() {
         for (message, why, hint) in [
             (
                 "unsupported extension name extensions.refstorage",
@@ -77,7 +78,7 @@ mod tests {
             (
                 "unsupported extension name extensions.new",
                 "`new`",
-                "clone it anew",
+                "clone it again",
             ),
             (
                 "unknown object format 'sha256'",
@@ -87,7 +88,7 @@ mod tests {
             (
                 "unsupported repository version 2; only versions up to 1",
                 "newer",
-                "clone it anew",
+                "clone it again",
             ),
             (
                 "unsupported mandatory extension: 'link'",

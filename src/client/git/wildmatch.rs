@@ -1,11 +1,11 @@
-//! Patterns of paths, as git matches them with `WM_PATHNAME`.
+//! Matches path patterns like git does with `WM_PATHNAME`.
 
 /// Returns whether a path matches a pattern: `*` and `?` do not match a slash, and `**` matches any number of folders.
 pub(super) fn wildmatch(pattern: &[u8], path: &[u8]) -> bool {
     match_at(pattern, path, true)
 }
 
-/// `is_start` says that a name begins here, so that `**` may stand for folders.
+/// `is_start` is true at the start of a path component, where `**` matches folders.
 fn match_at(pattern: &[u8], path: &[u8], is_start: bool) -> bool {
     let Some((first, rest)) = pattern.split_first() else {
         return path.is_empty();
@@ -46,26 +46,26 @@ fn match_at(pattern: &[u8], path: &[u8], is_start: bool) -> bool {
     }
 }
 
-/// Returns a path, and what is left of it after each of its folders.
+/// Returns a path, and the rest of it after each of its folders.
 fn folders(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
     let after = slashes.map(|(at, _)| &path[at + 1..]);
     std::iter::once(path).chain(after)
 }
 
-/// The characters between brackets.
+/// A bracket expression.
 struct Class<'a> {
     members: &'a [u8],
     is_negative: bool,
 }
 
-/// Reads a class whose `[` was read, and returns the rest of the pattern.
+/// Parses a bracket expression after its `[`, and returns the rest of the pattern.
 fn class(pattern: &[u8]) -> Option<(Class<'_>, &[u8])> {
     let (pattern, is_negative) = match pattern {
         [b'!' | b'^', rest @ ..] => (rest, true),
         _ => (pattern, false),
     };
-    // A bracket in the first place is a member.
+    // A leading `]` is a member.
     let mut end = 1;
     while *pattern.get(end)? != b']' {
         end += match pattern[end] {
@@ -101,7 +101,7 @@ impl Class<'_> {
     }
 }
 
-/// Returns the next character of a class.
+/// Returns the next character of a bracket expression, and the rest.
 fn next(members: &[u8]) -> Option<(u8, &[u8])> {
     match members {
         [b'\\', escaped, rest @ ..] => Some((*escaped, rest)),
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_match_as_in_git() {
+    fn patterns_match_like_in_git() {
         for (pattern, path, expected) in [
             ("a", "a", true),
             ("a", "b", false),

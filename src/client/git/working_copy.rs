@@ -1,4 +1,4 @@
-//! A folder with a clone in it.
+//! A working copy: a folder with a clone.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,13 +18,13 @@ pub struct WorkingCopy {
     pub(super) dir: PathBuf,
 }
 
-/// What was found at the place of a working copy.
+/// The result of opening a working copy.
 pub enum Opened {
-    /// Nothing, or an empty folder.
+    /// The path does not exist, or is an empty folder.
     Nothing,
-    /// A folder with files but without a repository of its own.
+    /// The folder has files, but is not a repository.
     OtherFiles,
-    /// A file, a socket or the like.
+    /// Not a folder.
     NoFolder,
     /// A working copy.
     WorkingCopy(WorkingCopy),
@@ -43,11 +43,11 @@ pub(super) fn oid(commit: CommitId) -> Result<Oid, git2::Error> {
 }
 
 impl WorkingCopy {
-    /// Opens what is at a path; a repository further up does not count.
+    /// Opens the working copy at a path; a repository in a parent folder does not count.
     ///
     /// # Errors
     ///
-    /// The folder cannot be read, or its `.git` is no repository.
+    /// The folder cannot be read, or its `.git` is not a valid repository.
     pub fn open(dir: &Path) -> Result<Opened, GitError> {
         let cannot_read = |cause| GitError::file(format!("cannot read {}", dir.display()), cause);
         match fs::metadata(dir) {
@@ -64,30 +64,31 @@ impl WorkingCopy {
                 Opened::OtherFiles
             });
         }
-        let broken = || format!("{} is not a working git repository", dir.display());
+        let broken = || format!("{} is not a valid git repository", dir.display());
         super::conversion::register().map_err(|cause| GitError::local(broken(), cause))?;
         let repository = Repository::open(dir).map_err(|cause| match cause.code() {
             ErrorCode::Owner => GitError::local(broken(), cause).with_hint(format!(
-                "it belongs to another user; `git config --global --add safe.directory {}` trusts it",
+                "it belongs to another user; to trust it, run `git config --global --add safe.directory {}`",
                 dir.display()
             )),
             _ if unsupported(cause.message()).is_some() => {
-                let what = format!("xp cannot read the git repository {}", dir.display());
+                let what = format!("cannot read the git repository {}", dir.display());
                 GitError::local(what, cause)
             }
             code => {
                 let broken = match code {
-                    // What libgit2 says of it names paths and no reason.
+                    // libgit2's message has only the path and no reason.
                     ErrorCode::NotFound => GitError::new(GitErrorKind::Local, broken())
-                        .because("its .git is no repository, and leads to none"),
+                        .because("its .git is not a repository and does not point to one"),
                     _ => GitError::local(broken(), cause),
                 };
-                broken.with_hint("it may be left from an interrupted clone: move the folder away, and clone it anew")
+                broken.with_hint("it may be left over from an interrupted clone: move the folder away and clone again")
             }
         })?;
         if repository.is_bare() {
-            return Err(GitError::new(GitErrorKind::Local, broken())
-                .because("it has no files checked out (bare)"));
+            return Err(
+                GitError::new(GitErrorKind::Local, broken()).because("it is a bare repository")
+            );
         }
         Ok(Opened::WorkingCopy(Self {
             repository,
@@ -100,14 +101,14 @@ impl WorkingCopy {
         &self.dir
     }
 
-    /// Tells whether the object store holds a commit.
+    /// Returns whether the object store has a commit.
     pub fn has_commit(&self, commit: CommitId) -> bool {
         oid(commit)
             .and_then(|id| self.repository.find_commit(id))
             .is_ok()
     }
 
-    /// Returns the commit that a full reference name stands for.
+    /// Returns the commit of a full reference name.
     pub fn reference(&self, name: &str) -> Option<CommitId> {
         let reference = self.repository.find_reference(name).ok()?;
         reference
@@ -116,34 +117,34 @@ impl WorkingCopy {
             .map(|commit| commit.id().into())
     }
 
-    /// Sets a reference of xp's own, below `refs/xp/`.
+    /// Sets a reference below `refs/xp/`.
     ///
     /// # Errors
     ///
-    /// It cannot be written.
+    /// The reference cannot be written.
     pub fn set_own_reference(&self, name: &str, commit: CommitId) -> Result<(), GitError> {
-        let name = own(name);
+        let name = xp_reference(name);
         oid(commit)
             .and_then(|id| self.repository.reference(&name, id, true, "xp"))
             .map(drop)
             .map_err(|cause| self.failed(&format!("set {name}"), cause))
     }
 
-    /// Returns a reference of xp's own, below `refs/xp/`.
+    /// Returns the commit of a reference below `refs/xp/`.
     pub fn own_reference(&self, name: &str) -> Option<CommitId> {
-        self.reference(&own(name))
+        self.reference(&xp_reference(name))
     }
 
-    /// Removes a reference of xp's own; that it is missing is no error.
+    /// Removes a reference below `refs/xp/`, if it exists.
     pub(super) fn remove_own_reference(&self, name: &str) {
-        if let Ok(mut reference) = self.repository.find_reference(&own(name)) {
+        if let Ok(mut reference) = self.repository.find_reference(&xp_reference(name)) {
             let _ = reference.delete();
         }
     }
 
-    /// Returns the name of the remote of its configuration that is the repository at a URL.
+    /// Returns the name of the configured remote that has a URL.
     ///
-    /// `origin` is preferred. Where there is none, xp keeps what it fetches below `refs/xp/`.
+    /// `origin` is preferred. If there is none, xp stores fetched references below `refs/xp/`.
     pub fn remote_of(&self, client: &GitClient, url: &GitUrl) -> Option<String> {
         let effective = client.effective_url(url);
         let names = self.repository.remotes().ok()?;
@@ -163,7 +164,7 @@ impl WorkingCopy {
         })
     }
 
-    /// Returns the URLs of all remotes of its configuration, without credentials.
+    /// Returns the URLs of all configured remotes, without credentials.
     pub fn remote_urls(&self) -> Vec<String> {
         let names = self.repository.remotes().ok();
         let names = names.iter().flat_map(|names| names.iter());
@@ -171,18 +172,18 @@ impl WorkingCopy {
         let urls = names.filter_map(|name| {
             let remote = self.repository.find_remote(name).ok()?;
             let url = remote.url().ok()?.parse::<GitUrl>();
-            // What cannot be read may hold a password.
+            // An invalid URL may contain a password.
             Some(url.map_or_else(|_| format!("the remote `{name}`"), |url| url.to_string()))
         });
         urls.collect()
     }
 
-    /// Returns the file that keeps others from changing the index while it exists.
+    /// Returns the path of the index lock.
     pub fn index_lock(&self) -> PathBuf {
         self.repository.path().join("index.lock")
     }
 
-    /// Returns what a remote of its configuration fetches.
+    /// Returns the configured fetch refspecs of a remote.
     pub fn fetch_refspecs(&self, remote: &str) -> Vec<String> {
         let Ok(remote) = self.repository.find_remote(remote) else {
             return Vec::new();
@@ -195,7 +196,7 @@ impl WorkingCopy {
             .collect()
     }
 
-    /// Returns where a remote's reference is kept, by the configuration of the remote.
+    /// Returns the local tracking reference of a remote's reference, by the configured refspecs.
     pub fn tracking_reference(&self, remote: &str, name: &str) -> Option<String> {
         let remote = self.repository.find_remote(remote).ok()?;
         let mut refspecs = remote
@@ -210,11 +211,11 @@ impl WorkingCopy {
             .map(str::to_owned)
     }
 
-    /// Returns the folders that hold its objects: its own, then those it borrows from.
+    /// Returns its object folders: its own, then its alternates.
     ///
-    /// A container that has the first one mounted as `.git/objects` needs the others at the same paths as here.
+    /// A container with the first one mounted as `.git/objects` needs the others at the same paths as on the host.
     pub fn object_folders(&self) -> Vec<PathBuf> {
-        // A linked worktree has its objects in the main one.
+        // A linked worktree has its objects in the main worktree.
         let own = self.repository.commondir().join("objects");
         let mut folders = Vec::new();
         let mut seen = BTreeSet::new();
@@ -240,24 +241,31 @@ impl WorkingCopy {
     pub(super) fn failed(&self, what: &str, cause: git2::Error) -> GitError {
         let what = format!("cannot {what} in {}", self.dir.display());
         match cause.code() {
-            ErrorCode::NotFound if cause.class() == ErrorClass::Odb => self.lacks(what, cause),
+            ErrorCode::NotFound if cause.class() == ErrorClass::Odb => {
+                self.missing_object(what, cause)
+            }
             _ => GitError::local(what, cause),
         }
     }
 
-    /// Makes the error for an object that is not in the object store.
-    pub(super) fn lacks(&self, what: String, cause: git2::Error) -> GitError {
+    /// Returns the error for an object that is not in the object store.
+    pub(super) fn missing_object(&self, what: String, cause: git2::Error) -> GitError {
         let dir = self.dir.display();
         if self.is_partial_clone() {
             return GitError::new(GitErrorKind::Local, what)
-                .because("it is a partial clone, made with `--filter`, and xp does not fetch what that left out")
-                .with_hint(format!("`git -C {dir} fetch --refetch --no-filter` fetches the rest"));
+                .because(
+                    "it is a partial clone (`--filter`), and xp cannot fetch the missing objects",
+                )
+                .with_hint(format!(
+                    "`git -C {dir} fetch --refetch --no-filter` fetches the rest"
+                ));
         }
-        let hint = format!("`git -C {dir} fsck` lists what is missing; a new clone has all of it");
+        let hint =
+            format!("`git -C {dir} fsck` lists the missing objects; a new clone has all of them");
         GitError::local(what, cause).with_hint(hint)
     }
 
-    /// Returns whether objects were left out that git would fetch when it needs them.
+    /// Returns whether git fetches missing objects on demand.
     fn is_partial_clone(&self) -> bool {
         let config = self.repository.config();
         let config = config.and_then(|mut config| config.snapshot());
@@ -275,15 +283,15 @@ impl WorkingCopy {
     }
 }
 
-fn own(name: &str) -> String {
+fn xp_reference(name: &str) -> String {
     format!("refs/xp/{name}")
 }
 
-/// Tells whether two URLs name the same repository, as far as the URLs alone can prove it.
+/// Returns whether two URLs point to the same repository, as far as the URLs alone can prove it.
 ///
-/// Credentials, `.git` and slashes at the end make no difference. `git@host:x/y` and
-/// `https://host/x/y` are the same on a git server; with another user than `git`, ssh leads to a
-/// machine's file system, which the web server's paths say nothing about.
+/// Credentials, `.git` and trailing slashes are ignored. `git@host:x/y` and `https://host/x/y` are the same on
+/// a git server; with another user than `git`, ssh accesses a machine's file system, which is unrelated to
+/// the paths of a web server.
 pub fn same_repository(one: &GitUrl, other: &GitUrl) -> bool {
     if one.scheme() == GitScheme::File || other.scheme() == GitScheme::File {
         return one.scheme() == other.scheme() && local_path(one) == local_path(other);
@@ -314,7 +322,7 @@ pub fn same_repository(one: &GitUrl, other: &GitUrl) -> bool {
         let same_user = one.scheme() != GitScheme::Ssh || one.user() == other.user();
         return port(one) == port(other) && same_path && same_user;
     }
-    // The ports of different protocols differ anyhow.
+    // Different protocols have different ports anyway.
     (is_web(one) || is_web(other))
         && on_git_server(one)
         && on_git_server(other)

@@ -308,7 +308,7 @@ fn remotes_refuse_and_are_told_apart(t: &Context) {
     assert_eq!(errors.len(), 3);
     for (service, text) in [
         ("login", "refused the user `bob`"),
-        ("absent", "there is no git repository at "),
+        ("absent", "no git repository at "),
         ("nobody", "Connection refused"),
     ] {
         let of_service = |error: &&&Value| error["concerns"][0] == service;

@@ -247,7 +247,7 @@ fn an_encoding_that_cannot_be_written_is_an_error(t: &Context) {
         t.platform(&[Service::new("zbackend", url).dir(&format!("src/{transport}"))]);
         t.xp(["build"])
             .failure(3)
-            .stderr_contains("`f.txt`: the attribute `working-tree-encoding=UTF-7` names an encoding that xp cannot convert to")
+            .stderr_contains("`f.txt`: the attribute `working-tree-encoding=UTF-7` names an encoding that xp does not support")
             .stderr_contains("hint: ");
     }
     // A pattern in quotes, which libgit2 does not know.
@@ -259,8 +259,8 @@ fn an_encoding_that_cannot_be_written_is_an_error(t: &Context) {
     t.platform(&[Service::new("zbackend", remote.url_http()).dir("src/quotes")]);
     t.xp(["build"])
         .failure(3)
-        .stderr_contains("`with space`: xp cannot read the pattern in quotes that gives it the attribute `eol=crlf`")
-        .stderr_contains("write `with?space` without quotes there");
+        .stderr_contains("`with space` has the attribute `eol=crlf` from a quoted pattern, which xp does not support")
+        .stderr_contains("write `with?space` without quotes instead");
     remote.commit(
         &[(".gitattributes", "f.txt working-tree-encoding=UTF-7\n")],
         "No quotes",

@@ -187,10 +187,8 @@ fn a_login_is_asked_for_as_git_does(t: &Context) {
     t.platform(&[Service::new("zbackend", url(&gateway, &remote, ""))]);
     t.xp(["build"])
         .failure(3)
-        .stderr_contains(
-            "error: zbackend: export: `one.bin` cannot be fetched from Git LFS of http://",
-        )
-        .stderr_contains("hint: git-lfs asks for the login as git does");
+        .stderr_contains("error: zbackend: export: cannot fetch `one.bin` from Git LFS of http://")
+        .stderr_contains("hint: git-lfs uses the same logins as git");
     let in_url = format!("{USER}:{PASSWORD}@");
     let helper = t.home().join("helper");
     let netrc = t.home().join(".netrc");
@@ -232,7 +230,7 @@ fn a_login_is_asked_for_as_git_does(t: &Context) {
     )]);
     let refused = t.xp(["build", "--force", "--verbose"]).failure(3);
     refused
-        .stderr_contains("cannot be fetched")
+        .stderr_contains("from Git LFS of ")
         .does_not_contain("wr0ng");
     t.assert_secret_is_nowhere("wr0ng");
 }
@@ -262,7 +260,7 @@ fn without_the_program_nothing_is_built(t: &Context) {
     t.xp(["build"])
         .env("PATH", programs(t, &["git"]))
         .failure(3)
-        .stderr_contains("error: zbackend: export: `assets/one.bin` and 1 more is in Git LFS, and `git-lfs` cannot be run")
+        .stderr_contains("error: zbackend: export: cannot run `git-lfs` to fetch `assets/one.bin` and 1 more from Git LFS")
         .stderr_contains("hint: install git-lfs");
     assert_eq!(t.engine().image(&reference), None);
     // Git LFS is of no use without git.
@@ -271,7 +269,7 @@ fn without_the_program_nothing_is_built(t: &Context) {
         .env("PATH", programs(t, &["git-lfs"]))
         .failure(3)
         .stderr_contains("`assets/one.bin`")
-        .stderr_contains("hint: git-lfs needs git itself");
+        .stderr_contains("hint: git-lfs needs git;");
     assert_eq!(t.engine().image(&reference), None);
 }
 
@@ -287,16 +285,16 @@ fn a_file_that_the_server_does_not_have_is_told(t: &Context) {
     t.platform(&[Service::new("zbackend", url(&gateway, &remote, ""))]);
     t.xp(["build"])
         .failure(3)
-        .stderr_contains("`b.bin` cannot be fetched from Git LFS")
+        .stderr_contains("cannot fetch `b.bin` from Git LFS")
         .stderr_contains("Object does not exist on the server")
-        .stderr_contains("hint: whoever committed it has not pushed it");
+        .stderr_contains("hint: the file was committed but not pushed to Git LFS");
     let reference = format!("{}:{commit}", t.image("zbackend"));
     assert_eq!(t.engine().image(&reference), None);
     // A server without Git LFS at all.
     t.platform(&[Service::new("zbackend", remote.url_http())]);
     t.xp(["build"])
         .failure(3)
-        .stderr_contains("cannot be fetched from Git LFS");
+        .stderr_contains("from Git LFS of ");
     assert_eq!(t.engine().image(&reference), None);
 }
 
@@ -429,5 +427,5 @@ fn what_is_no_pointer_stays_as_it_is(t: &Context) {
     );
     t.xp(["build"])
         .failure(3)
-        .stderr_contains("`assets/sample.bin` cannot be fetched");
+        .stderr_contains("cannot fetch `assets/sample.bin` from Git LFS");
 }

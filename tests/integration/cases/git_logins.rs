@@ -24,7 +24,7 @@ fn a_login_comes_from_netrc(t: &Context) {
     t.platform(&[Service::new("zbackend", remote.url_http_auth())]);
     t.xp(["sync"])
         .failure(3)
-        .stderr_contains("the server asks for a user and a password for http://127.0.0.1:")
+        .stderr_contains("the server requires a user and a password for http://127.0.0.1:")
         .stderr_contains("hint: add them to ~/.netrc or to a git credential helper");
     let netrc = format!("machine 127.0.0.1 login {USER} password {PASSWORD}\n");
     fs::write(t.home().join(".netrc"), netrc).expect("a file of the home folder");
@@ -68,7 +68,9 @@ fn a_wrong_login_is_said_as_such(t: &Context) {
     remote.commit(&[], "First");
     let refused = |output: Output| {
         output
-            .stderr_contains(&format!("the server refused the user `{USER}` for http://"))
+            .stderr_contains(&format!(
+                "the server rejected the user `{USER}` for http://"
+            ))
             .stderr_contains("hint: check the password or token")
             .does_not_contain("wr0ng");
         assert!(!t.exists("src"), "nothing is cloned");

@@ -89,7 +89,7 @@ fn ssh_takes_a_key_of_the_agent(t: &Context) {
     sync_with_ssh(t, &configuration)
         .failure(3)
         .stderr_contains("git.example.com refused the ssh keys: git.example.com:")
-        .stderr_contains("`ssh -T git.example.com` must work without a question");
+        .stderr_contains("`ssh -T git.example.com` must work without prompting");
 
     let socket = t.home().join("agent");
     let _agent = Background::start(
@@ -137,7 +137,7 @@ fn an_unknown_host_key_is_refused_with_a_hint(t: &Context) {
     );
     let sync = || t.xp(["sync"]).env("GIT_SSH_COMMAND", &command).failure(3);
     sync()
-        .stderr_contains(&format!("the ssh key of 127.0.0.1:{port} is unknown"))
+        .stderr_contains(&format!("the ssh host key of 127.0.0.1:{port} is unknown"))
         .stderr_contains(&format!(
             "ssh-keyscan -p {port} 127.0.0.1 >> ~/.ssh/known_hosts"
         ));
@@ -154,6 +154,6 @@ fn an_unknown_host_key_is_refused_with_a_hint(t: &Context) {
     let other = fs::read_to_string(key.with_extension("pub")).expect("the other key");
     fs::write(&known, format!("[127.0.0.1]:{port} {other}")).expect("known hosts");
     sync()
-        .stderr_contains("is another one than before")
+        .stderr_contains("has changed, for ")
         .stderr_contains(&format!("ssh-keygen -R '[127.0.0.1]:{port}'"));
 }

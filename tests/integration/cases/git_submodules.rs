@@ -225,10 +225,10 @@ fn what_leads_elsewhere_is_refused(t: &Context) {
     let ran = t.folder().join("ran");
     let program = format!("ext::{}", ran.display());
     for (url, reason) in [
-        (lib.url_file(), "names files of this machine"),
+        (lib.url_file(), "is a path on this machine"),
         (
             lib.path().display().to_string(),
-            "names files of this machine",
+            "is a path on this machine",
         ),
         (program, "remote helpers such as `ext::`"),
         ("-oProxyCommand=id:x".to_owned(), "it starts with `-`"),
@@ -240,7 +240,7 @@ fn what_leads_elsewhere_is_refused(t: &Context) {
         t.platform(&[service(&remote.url_http())]);
         t.xp(["build"])
             .failure(3)
-            .stderr_contains("the submodule `lib` cannot be checked out at")
+            .stderr_contains("cannot check out the submodule `lib` at")
             .stderr_contains(reason);
         assert!(!ran.exists() && !head.is_empty());
     }
@@ -248,7 +248,7 @@ fn what_leads_elsewhere_is_refused(t: &Context) {
     remote.commit(&[(".gitmodules", modules)], "Leads out");
     t.xp(["build"])
         .failure(3)
-        .stderr_contains("the path `../x` leads out of the repository");
+        .stderr_contains("the path `../x` is outside the repository");
     // Programs that `.gitmodules` names are not run: git refuses them, too.
     let modules = format!(
         "[submodule \"lib\"]\n\tpath = lib\n\turl = ../lib.git\n\tupdate = !touch {}\n",
@@ -277,7 +277,7 @@ fn a_missing_submodule_is_told(t: &Context) {
     user.write("file", "mine\n");
     let before = Snapshot::of(&user);
     t.xp(["build"]).failure(3).stderr_contains(
-        "error: zbackend: export: the submodule `libs/x` cannot be checked out at 11111111",
+        "error: zbackend: export: cannot check out the submodule `libs/x` at 11111111",
     );
     assert_eq!(Snapshot::of(&user), before);
     fs::remove_file(remote.clone_path().join(".gitmodules")).expect("it is there");
@@ -289,7 +289,7 @@ fn a_missing_submodule_is_told(t: &Context) {
     t.xp(["build"])
         .failure(3)
         .stderr_contains("the submodule `libs/x`")
-        .stderr_contains("there is no git repository at http://");
+        .stderr_contains("no git repository at http://");
 }
 
 fn logins_reach_submodules(t: &Context) {

@@ -229,7 +229,7 @@ fn what_is_no_working_copy_is_left_alone(t: &Context) {
         ("file", "src/file is not a folder"),
         (
             "no-repository",
-            "src/no-repository is not a working git repository",
+            "src/no-repository is not a valid git repository",
         ),
         ("no-commit", "src/no-commit has no commit checked out"),
         ("bare", "src/bare"),

@@ -216,7 +216,7 @@ fn unreachable_remotes_are_named(t: &Context) {
         t.platform(&[Service::new("zbackend", &url)]);
         t.xp(["sync"])
             .failure(3)
-            .stderr_contains(&format!("there is no git repository at {url}"));
+            .stderr_contains(&format!("no git repository at {url}"));
     }
     assert!(!t.exists("src"));
 }

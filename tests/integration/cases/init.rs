@@ -399,7 +399,7 @@ fn what_is_broken_is_told_in_words_that_suit_everybody(t: &Context) {
     let text = said.stdout.replace("\n# ", " ");
     for dir in ["broken", "leads-nowhere"] {
         let told = format!(
-            "TODO: {dir}: {dir} is not a working git repository: its .git is no repository, and leads to none"
+            "TODO: {dir}: {dir} is not a valid git repository: its .git is not a repository and does not point to one"
         );
         assert!(text.contains(&told), "{told}: {}", said.stdout);
     }

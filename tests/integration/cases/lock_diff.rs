@@ -130,17 +130,17 @@ fn revisions_of_the_platform_are_compared(t: &Context) {
     platform(t, &[("zbackend", &service)]);
     t.xp(["diff"])
         .failure(2)
-        .stderr_contains("is in no git repository");
+        .stderr_contains("is not in a git repository");
     t.git("", &["init", "--quiet", "--initial-branch=main"]);
     t.xp(["diff"])
         .failure(2)
-        .stderr_contains("there is no revision `HEAD`")
+        .stderr_contains("revision `HEAD` not found")
         .stderr_contains("hint: name what to compare");
     t.git("", &["add", "x-platform.yml"]);
     t.git("", &["commit", "--quiet", "--message", "Begin"]);
     t.xp(["diff"])
         .failure(2)
-        .stderr_contains("`HEAD` has no x-platform.lock");
+        .stderr_contains("x-platform.lock does not exist in `HEAD`");
 
     let first = service.head();
     t.xp(["lock"]).success();
@@ -213,7 +213,7 @@ fn revisions_of_the_platform_are_compared(t: &Context) {
         .stdout_contains(&format!("{}..{}", short(&first), short(&second)));
     t.xp(["diff", "HEAD:old/x-platform.lock"])
         .failure(2)
-        .stderr_contains("`HEAD` has no old/x-platform.lock");
+        .stderr_contains("old/x-platform.lock does not exist in `HEAD`");
     t.xp(["diff", "HEAD:x-platform.yml"])
         .failure(2)
         .stderr_contains("HEAD:x-platform.yml");
@@ -416,7 +416,7 @@ fn a_shallow_clone_is_not_taken_for_the_whole(t: &Context) {
     service.server_git(&["branch", "old", &first]);
     let more = ["fetch", "--quiet", "--depth=1", "origin", "old"];
     t.git("src/zbackend", &more);
-    let cut_off = format!("src/zbackend is a shallow clone, without the commits before {last}");
+    let cut_off = format!("src/zbackend is a shallow clone without the commits before {last}");
     here().stdout_contains(&cut_off);
     // A remote on this machine cannot be asked for the rest.
     small::manifest(

@@ -1,15 +1,15 @@
-//! The attribute `working-tree-encoding`: blobs are UTF-8, and files have another encoding.
+//! The attribute `working-tree-encoding`: blobs are UTF-8, files have a different encoding.
 //!
-//! Git converts with the system's `iconv`. What is here gives the bytes that glibc's gives, or an error:
-//! a legacy encoding of which `encoding_rs` has another table is either left out, or limited to the
-//! characters on which both agree. A test compares all of them with the `iconv` program.
+//! Git converts with the system's `iconv`. This module returns the same bytes as glibc's, or an error: if the
+//! tables of `encoding_rs` differ for a legacy encoding, it is either not supported or limited to the
+//! characters on which both agree. A test compares all encodings with the `iconv` program.
 
 use encoding_rs as tables;
 use thiserror::Error;
 
 use super::legacy::Legacy;
 
-/// An encoding of files.
+/// A working-tree encoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Encoding {
     /// UTF-16 or UTF-32.
@@ -40,31 +40,29 @@ enum Order {
     Big,
 }
 
-/// What is said about the byte order mark.
+/// How the byte order mark is handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mark {
-    /// `UTF-16`: there is one, and it decides the order.
+    /// `UTF-16`: required, and determines the byte order.
     Required,
-    /// `UTF-16LE-BOM`: there is one.
+    /// `UTF-16LE-BOM`: written.
     Written,
-    /// `UTF-16LE`: there must not be one.
+    /// `UTF-16LE`: not allowed.
     Forbidden,
 }
 
-/// A conversion that xp does not do.
+/// A conversion that xp does not support.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(super) enum Unsupported {
-    /// An encoding that is not known here.
-    #[error(
-        "the attribute `working-tree-encoding={0}` names an encoding that xp cannot convert to"
-    )]
+    /// An unknown encoding.
+    #[error("the attribute `working-tree-encoding={0}` names an encoding that xp does not support")]
     Name(String),
     /// The attribute without a value.
-    #[error("the attribute `{0}` has no value, which git refuses, too")]
+    #[error("the attribute `{0}` has no value; git rejects it, too")]
     NoValue(&'static str),
-    /// A character that encoders disagree about.
+    /// A character that `encoding_rs` and glibc encode differently.
     #[error(
-        "the attribute `working-tree-encoding={name}` is not supported for the character U+{:04X}",
+        "the attribute `working-tree-encoding={name}` does not support the character U+{:04X}",
         u32::from(*.character)
     )]
     Character {
@@ -75,7 +73,7 @@ pub(super) enum Unsupported {
 }
 
 impl Encoding {
-    /// Returns the encoding that the attribute names; none for UTF-8, which needs no conversion.
+    /// Returns the encoding with this name; `None` for UTF-8, which needs no conversion.
     pub(super) fn of(name: &str) -> Option<Result<Self, Unsupported>> {
         let upper = name.to_ascii_uppercase();
         if upper.is_empty() || matches!(utf(&upper), Some("8")) {
@@ -93,17 +91,18 @@ impl Encoding {
         Some(known.ok_or_else(|| Unsupported::Name(name.to_owned())))
     }
 
-    /// Returns what the attribute means where it is only set, or only unset.
+    /// Returns the error for an attribute that is set or unset without a value.
     pub(super) fn without_name(is_set: bool) -> Option<Result<Self, Unsupported>> {
-        let attribute = match is_set {
-            true => "working-tree-encoding",
-            false => "-working-tree-encoding",
+        let attribute = if is_set {
+            "working-tree-encoding"
+        } else {
+            "-working-tree-encoding"
         };
         Some(Err(Unsupported::NoValue(attribute)))
     }
 
-    /// Encodes a blob; none where it is not UTF-8, or has a character that the encoding lacks: git writes
-    /// such a blob as it is.
+    /// Encodes a blob; `None` if it is not UTF-8 or contains a character that the encoding lacks: git writes
+    /// such a blob unchanged.
     pub(super) fn encode(self, blob: &[u8]) -> Result<Option<Vec<u8>>, Unsupported> {
         let Ok(text) = std::str::from_utf8(blob) else {
             return Ok(None);
@@ -116,7 +115,7 @@ impl Encoding {
         }
     }
 
-    /// Decodes a file; none where it is not of the encoding, so that git takes it as it is.
+    /// Decodes a file; `None` if it is not in this encoding: git reads such a file unchanged.
     pub(super) fn decode(self, file: &[u8]) -> Option<Vec<u8>> {
         let text = match self {
             Self::Wide(wide) => wide.decode(file)?,
@@ -130,7 +129,7 @@ impl Encoding {
     }
 }
 
-/// Returns what follows `UTF` or `UTF-`.
+/// Returns the name after the prefix `UTF` or `UTF-`.
 fn utf(upper: &str) -> Option<&str> {
     let rest = upper.strip_prefix("UTF")?;
     Some(rest.strip_prefix('-').unwrap_or(rest))
@@ -144,7 +143,7 @@ impl Wide {
             _ => return None,
         };
         let (order, mark) = match rest {
-            // The byte order of glibc on little-endian machines, which are all that xp is built for.
+            // glibc uses the machine's byte order; xp is only built for little-endian machines.
             "" => (Order::Little, Mark::Required),
             "LE" => (Order::Little, Mark::Forbidden),
             "BE" => (Order::Big, Mark::Forbidden),
@@ -193,12 +192,12 @@ impl Wide {
             .into_iter()
             .find_map(|(mark, order)| Some((file.strip_prefix(mark)?, order)));
         let (rest, order) = match (self.mark, marked) {
-            // Git writes UTF-16BE-BOM, and does not know the name when it reads.
+            // Git can write UTF-16BE-BOM but not read it.
             (Mark::Written, _) if self.order == Order::Big => return None,
             (Mark::Forbidden, Some(_)) | (Mark::Required, None) => return None,
             (Mark::Forbidden, None) => (file, self.order),
             (Mark::Required | Mark::Written, Some(marked)) => marked,
-            // As `iconv` reads UTF-16 without a mark.
+            // The default of `iconv` for UTF-16 without a mark.
             (Mark::Written, None) => (file, Order::Little),
         };
         match self.unit {

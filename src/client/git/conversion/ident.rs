@@ -2,7 +2,7 @@
 
 use git2::{ObjectType, Oid};
 
-/// Expands each `$Id$`. An expansion that another version control system made is left alone.
+/// Expands each `$Id$`, except those expanded by another version control system.
 pub(super) fn expand(blob: &[u8]) -> Vec<u8> {
     let Ok(id) = Oid::hash_object(ObjectType::Blob, blob) else {
         return blob.to_vec();

@@ -1,15 +1,15 @@
-//! Encodings from before Unicode, by the tables of `encoding_rs`, where glibc has the same ones.
+//! Encodings older than Unicode, using the tables of `encoding_rs` as far as they agree with glibc's.
 
 use encoding_rs::{self as tables, EncoderResult};
 
 use super::encoding::Unsupported;
 
-/// An encoding from before Unicode.
+/// An encoding older than Unicode.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Legacy {
     name: &'static str,
     table: &'static tables::Encoding,
-    /// Whether both encode a character alike, by the character and its bytes.
+    /// Whether glibc encodes the character to the same bytes.
     is_exact: fn(char, &[u8]) -> bool,
 }
 
@@ -21,15 +21,15 @@ impl PartialEq for Legacy {
 
 impl Eq for Legacy {}
 
-/// Name, table, and where the table is exact.
-type Row = (
+/// Name, table, and the characters for which the table agrees with glibc.
+type LegacyRow = (
     &'static str,
     &'static tables::Encoding,
     fn(char, &[u8]) -> bool,
 );
 
-/// The names that glibc has for them, and git's documentation and editors use.
-const ROWS: &[Row] = &[
+/// The supported encodings, by the names that glibc, git's documentation and editors use.
+const ROWS: &[LegacyRow] = &[
     ("ISO-8859-2", tables::ISO_8859_2, everywhere),
     ("ISO-8859-3", tables::ISO_8859_3, everywhere),
     ("ISO-8859-4", tables::ISO_8859_4, everywhere),
@@ -74,7 +74,7 @@ const ALIASES: &[(&str, &str)] = &[
 ];
 
 impl Legacy {
-    /// Returns the encoding of that name, in upper case.
+    /// Returns the encoding with this name, in upper case.
     pub(super) fn of(upper: &str) -> Option<Self> {
         let plain = match upper.strip_prefix("WINDOWS-125") {
             Some(digit) => format!("CP125{digit}"),
@@ -96,7 +96,7 @@ impl Legacy {
         })
     }
 
-    /// Encodes a text; none where a character is not in the encoding.
+    /// Encodes a text; `None` if the encoding lacks a character.
     pub(super) fn encode(self, text: &str) -> Result<Option<Vec<u8>>, Unsupported> {
         let mut bytes = Vec::with_capacity(text.len());
         for character in text.chars() {
@@ -105,10 +105,11 @@ impl Legacy {
                 continue;
             }
             let Some(encoded) = self.encode_one(character) else {
-                // What one byte for a character cannot say, glibc cannot either; of the others it knows more.
-                return match self.table.is_single_byte() {
-                    true => Ok(None),
-                    false => Err(self.unsupported(character)),
+                // Single-byte tables are complete; multi-byte tables of glibc have more characters.
+                return if self.table.is_single_byte() {
+                    Ok(None)
+                } else {
+                    Err(self.unsupported(character))
                 };
             };
             if !(self.is_exact)(character, &encoded) {
@@ -119,7 +120,7 @@ impl Legacy {
         Ok(Some(bytes))
     }
 
-    /// Decodes a file; none where it is not exactly what would be written.
+    /// Decodes a file; `None` if encoding the result would not yield the same bytes.
     pub(super) fn decode(self, file: &[u8]) -> Option<String> {
         let text = self
             .table
@@ -130,7 +131,7 @@ impl Legacy {
     }
 
     fn encode_one(self, character: char) -> Option<Vec<u8>> {
-        // Tables for the web fill gaps with control characters.
+        // The tables for the web fill gaps with control characters.
         if self.table.is_single_byte() && matches!(character, '\u{80}'..='\u{9f}') {
             let has_controls = self.name.starts_with("ISO-");
             return has_controls.then(|| vec![character as u8]);
@@ -158,7 +159,7 @@ fn everywhere(_: char, _: &[u8]) -> bool {
     true
 }
 
-/// Without what is written as another character, and cannot be read back.
+/// All except characters that are encoded as another one and do not round-trip.
 fn in_cp932(character: char, _: &[u8]) -> bool {
     !matches!(character, '\u{80}' | '\u{a5}' | '\u{203e}' | '\u{2212}')
 }
@@ -183,7 +184,7 @@ fn is_disputed(character: char) -> bool {
     )
 }
 
-/// Without the extensions of NEC and IBM.
+/// All except the extensions of NEC and IBM.
 fn in_shift_jis(character: char, bytes: &[u8]) -> bool {
     let is_extension = matches!(
         bytes,
@@ -192,18 +193,18 @@ fn in_shift_jis(character: char, bytes: &[u8]) -> bool {
     !is_disputed(character) && !is_extension
 }
 
-/// As Shift_JIS.
+/// Like Shift_JIS.
 fn in_euc_jp(character: char, bytes: &[u8]) -> bool {
     let is_extension = matches!(bytes, [0xa9..=0xaf | 0xf5..=0xfe, _] | [0x8f, _, _]);
     !is_disputed(character) && !is_extension
 }
 
-/// Without Microsoft's extension.
+/// All except Microsoft's extension.
 fn in_euc_kr(_: char, bytes: &[u8]) -> bool {
     bytes.iter().all(|byte| *byte >= 0xa1)
 }
 
-/// Without the places that moved between editions of the standard.
+/// All except code points that moved between editions of the standard.
 fn in_gb18030(character: char, _: &[u8]) -> bool {
     !matches!(
         character,

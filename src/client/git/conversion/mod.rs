@@ -1,16 +1,16 @@
-//! What git changes between a blob and its file, where libgit2 does something else or nothing.
+//! Conversions between a blob and its file that libgit2 lacks or does differently from git.
 //!
-//! libgit2 converts line ends as git does, knows no `working-tree-encoding`, and expands only the first
-//! `$Id$` of a file. Two filters around its own put both right, so that checkouts, comparisons and
+//! libgit2 converts line endings like git, but does not support `working-tree-encoding` and expands only
+//! the first `$Id$` of a file. Two filters around its own ones fix both, so that checkouts, comparisons and
 //! hashes all agree with git (`convert.c`):
 //!
 //! ```text
-//! blob → outer filter: ident → libgit2: line ends → inner filter: encoding → file
-//! file → inner filter: encoding → libgit2: line ends → outer filter: ident → blob
+//! blob → outer filter: ident → libgit2: line endings → inner filter: encoding → file
+//! file → inner filter: encoding → libgit2: line endings → outer filter: ident → blob
 //! ```
 //!
-//! libgit2's own `ident` filter cannot be removed. It only looks for `$Id`, so that is masked while the
-//! content passes through it.
+//! libgit2's own `ident` filter cannot be removed. It only looks for `$Id`, so we mask that while the content
+//! passes through it.
 
 mod encoding;
 mod ident;
@@ -26,23 +26,23 @@ use encoding::{Encoding, Unsupported};
 
 pub(super) use registration::register;
 
-/// What the attributes of a file ask for.
+/// The conversions that a file's attributes request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Conversion {
     ident: bool,
     encoding: Option<Result<Encoding, Unsupported>>,
 }
 
-/// Content that was converted, or left as it is.
+/// The result of a conversion.
 #[derive(Debug, PartialEq, Eq)]
 enum Converted {
     Changed(Vec<u8>),
     Unchanged,
 }
 
-/// The way that content goes.
+/// The direction of a conversion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Direction {
+enum ConversionDirection {
     ToFile,
     ToBlob,
 }
@@ -56,7 +56,8 @@ enum Side {
     Inner,
 }
 
-/// Returns what the file of a blob holds, but for its line ends; none where its attributes ask for nothing.
+/// Returns the file content of a blob, except for line endings; `None` if its attributes request no
+/// conversion.
 pub(super) fn file_of(repository: &Repository, path: &Path, blob: &[u8]) -> Option<Vec<u8>> {
     let attribute = |name| {
         let value = repository.get_attr(path, name, AttrCheckFlags::default());
@@ -71,9 +72,10 @@ pub(super) fn file_of(repository: &Repository, path: &Path, blob: &[u8]) -> Opti
         return None;
     }
     let conversion = Conversion { ident, encoding };
-    let expanded = match ident {
-        true => ident::expand(blob),
-        false => blob.to_vec(),
+    let expanded = if ident {
+        ident::expand(blob)
+    } else {
+        blob.to_vec()
     };
     let encoded = conversion.encode(&expanded).ok()?;
     Some(encoded.unwrap_or(expanded))
@@ -83,15 +85,17 @@ impl Conversion {
     fn apply(
         &self,
         side: Side,
-        direction: Direction,
+        direction: ConversionDirection,
         content: &[u8],
     ) -> Result<Converted, Unsupported> {
         let changed = match (side, direction) {
-            (Side::Outer, Direction::ToFile) if self.ident => mask::apply(&ident::expand(content)),
-            (Side::Outer, Direction::ToBlob) if self.ident => {
+            (Side::Outer, ConversionDirection::ToFile) if self.ident => {
+                mask::apply(&ident::expand(content))
+            }
+            (Side::Outer, ConversionDirection::ToBlob) if self.ident => {
                 ident::collapse(&mask::remove(content))
             }
-            (Side::Inner, Direction::ToFile) => {
+            (Side::Inner, ConversionDirection::ToFile) => {
                 let unmasked = self.ident.then(|| mask::remove(content));
                 let text = unmasked.as_deref().unwrap_or(content);
                 match self.encode(text)?.or(unmasked) {
@@ -99,7 +103,7 @@ impl Conversion {
                     None => return Ok(Converted::Unchanged),
                 }
             }
-            (Side::Inner, Direction::ToBlob) => {
+            (Side::Inner, ConversionDirection::ToBlob) => {
                 let decoded = self.decode(content)?;
                 match (decoded, self.ident) {
                     (Some(text), true) => mask::apply(&text),
@@ -113,7 +117,7 @@ impl Conversion {
         Ok(Converted::Changed(changed))
     }
 
-    /// Returns the encoded text; none where git, too, leaves the content as it is.
+    /// Returns the encoded text; `None` if git, too, leaves the content unchanged.
     fn encode(&self, text: &[u8]) -> Result<Option<Vec<u8>>, Unsupported> {
         match &self.encoding {
             None => Ok(None),

@@ -1,10 +1,10 @@
-//! The two filters as libgit2 calls them.
+//! Registers the two filters with libgit2.
 //!
-//! git2 has no binding for filters, so this is the C interface (`git2/sys/filter.h`). Callbacks get
-//! pointers that are valid for the call, and a payload that `check` makes and `cleanup` frees.
+//! git2 has no bindings for filters, so this uses the C interface (`git2/sys/filter.h`). The pointers passed
+//! to callbacks are valid for the call; `check` allocates the payload and `cleanup` frees it.
 #![expect(
     unsafe_code,
-    reason = "libgit2 takes filters through its C interface only"
+    reason = "libgit2 accepts filters only through its C interface"
 )]
 
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
@@ -16,65 +16,70 @@ use std::sync::OnceLock;
 use libgit2_sys::{git_attr_value, git_buf, git_buf_set, git_error_set_str};
 
 use super::encoding::Encoding;
-use super::{Conversion, Converted, Direction, Side};
+use super::{Conversion, ConversionDirection, Converted, Side};
 
-/// The content stays as it is.
+/// The content is not changed.
 const PASSTHROUGH: c_int = libgit2_sys::GIT_PASSTHROUGH;
 
 /// `GIT_FILTER_TO_WORKTREE`
 const TO_FILE: c_int = 0;
 
-/// The attributes, in the order in which `check` gets their values.
+/// The attributes, in the order in which `check` receives their values.
 const ATTRIBUTES: &CStr = c"working-tree-encoding ident";
 
 /// `git_filter_source`, which is opaque.
 #[repr(C)]
-struct Source {
+struct FilterSource {
     _opaque: [u8; 0],
 }
 
 /// `git_filter`
 #[repr(C)]
-struct Filter {
+struct GitFilter {
     version: c_uint,
     attributes: *const c_char,
     initialize: *const c_void,
     shutdown: *const c_void,
-    check:
-        extern "C" fn(*mut Filter, *mut *mut c_void, *const Source, *const *const c_char) -> c_int,
+    check: extern "C" fn(
+        *mut GitFilter,
+        *mut *mut c_void,
+        *const FilterSource,
+        *const *const c_char,
+    ) -> c_int,
     apply: extern "C" fn(
-        *mut Filter,
+        *mut GitFilter,
         *mut *mut c_void,
         *mut git_buf,
         *const git_buf,
-        *const Source,
+        *const FilterSource,
     ) -> c_int,
     stream: *const c_void,
-    cleanup: extern "C" fn(*mut Filter, *mut c_void),
+    cleanup: extern "C" fn(*mut GitFilter, *mut c_void),
 }
 
 unsafe extern "C" {
-    fn git_filter_register(name: *const c_char, filter: *mut Filter, priority: c_int) -> c_int;
-    fn git_filter_source_mode(source: *const Source) -> c_int;
-    fn git_filter_source_path(source: *const Source) -> *const c_char;
+    fn git_filter_register(name: *const c_char, filter: *mut GitFilter, priority: c_int) -> c_int;
+    fn git_filter_source_mode(source: *const FilterSource) -> c_int;
+    fn git_filter_source_path(source: *const FilterSource) -> *const c_char;
 }
 
-/// Makes libgit2 know the filters, once in a process.
+/// Registers the filters with libgit2, once per process.
 pub(in crate::client::git) fn register() -> Result<(), git2::Error> {
     static DONE: OnceLock<bool> = OnceLock::new();
     let done = DONE.get_or_init(|| {
-        // Lower priorities are nearer to the blob; libgit2's own filters have 0 and 100.
+        // Lower priorities are closer to the blob; libgit2's own filters have 0 and 100.
         let outer = register_one(c"xp-outer", Side::Outer, -1000);
         outer && register_one(c"xp-inner", Side::Inner, 1000)
     });
-    match done {
-        true => Ok(()),
-        false => Err(git2::Error::from_str("filters cannot be registered")),
+    if *done {
+        Ok(())
+    } else {
+        Err(git2::Error::from_str("cannot register filters"))
     }
 }
 
 fn register_one(name: &CStr, side: Side, priority: c_int) -> bool {
-    let filter = Box::leak(Box::new(Filter {
+    let filter = Box::leak(Box::new(GitFilter {
         version: 1,
         attributes: ATTRIBUTES.as_ptr(),
         initialize: null(),
@@ -88,21 +93,21 @@ fn register_one(name: &CStr, side: Side, priority: c_int) -> bool {
         cleanup,
     }));
     libgit2_sys::init();
-    // SAFETY: the filter and the name live as long as the process or the call, as libgit2 copies the
-    // name. libgit2 guards its list of filters by a lock.
+    // SAFETY: the filter is leaked, and libgit2 copies the name. libgit2 guards its list of filters with a
+    // lock.
     unsafe { git_filter_register(name.as_ptr(), filter, priority) == 0 }
 }
 
 extern "C" fn check(
-    _: *mut Filter,
+    _: *mut GitFilter,
     payload: *mut *mut c_void,
-    _: *const Source,
+    _: *const FilterSource,
     values: *const *const c_char,
 ) -> c_int {
     if values.is_null() {
         return PASSTHROUGH;
     }
-    // SAFETY: libgit2 gives one value for each of the attributes, and a place for the payload.
+    // SAFETY: libgit2 passes one value for each attribute, and a valid pointer for the payload.
     let conversion = unsafe {
         let (encoding, ident) = (*values, *values.add(1));
         Conversion {
@@ -125,29 +130,29 @@ extern "C" fn check(
     0
 }
 
-extern "C" fn cleanup(_: *mut Filter, payload: *mut c_void) {
+extern "C" fn cleanup(_: *mut GitFilter, payload: *mut c_void) {
     if !payload.is_null() {
-        // SAFETY: it comes from `check`, and libgit2 cleans up once.
+        // SAFETY: `check` allocated it, and libgit2 calls `cleanup` once.
         drop(unsafe { Box::from_raw(payload.cast::<Conversion>()) });
     }
 }
 
 extern "C" fn outer(
-    _: *mut Filter,
+    _: *mut GitFilter,
     payload: *mut *mut c_void,
     to: *mut git_buf,
     from: *const git_buf,
-    source: *const Source,
+    source: *const FilterSource,
 ) -> c_int {
     apply(Side::Outer, payload, to, from, source)
 }
 
 extern "C" fn inner(
-    _: *mut Filter,
+    _: *mut GitFilter,
     payload: *mut *mut c_void,
     to: *mut git_buf,
     from: *const git_buf,
-    source: *const Source,
+    source: *const FilterSource,
 ) -> c_int {
     apply(Side::Inner, payload, to, from, source)
 }
@@ -157,27 +162,28 @@ fn apply(
     payload: *mut *mut c_void,
     to: *mut git_buf,
     from: *const git_buf,
-    source: *const Source,
+    source: *const FilterSource,
 ) -> c_int {
-    // SAFETY: all of it is valid for this call; the payload comes from `check`, as no filter is applied
-    // for which that said no.
+    // SAFETY: all pointers are valid for this call; the payload comes from `check`, because libgit2 does not
+    // apply a filter whose `check` returned `PASSTHROUGH`.
     let (conversion, content, direction, path) = unsafe {
         let content = match (*from).size {
             0 => &[],
             size => slice::from_raw_parts((*from).ptr.cast::<u8>(), size),
         };
         let direction = match git_filter_source_mode(source) {
-            TO_FILE => Direction::ToFile,
-            _ => Direction::ToBlob,
+            TO_FILE => ConversionDirection::ToFile,
+            _ => ConversionDirection::ToBlob,
         };
         let path = git_filter_source_path(source);
-        let path = match path.is_null() {
-            true => String::new(),
-            false => CStr::from_ptr(path).to_string_lossy().into_owned(),
+        let path = if path.is_null() {
+            String::new()
+        } else {
+            CStr::from_ptr(path).to_string_lossy().into_owned()
         };
         (&*(*payload).cast::<Conversion>(), content, direction, path)
     };
-    // A panic must not pass through C.
+    // A panic must not unwind into C.
     let converted = catch_unwind(|| conversion.apply(side, direction, content));
     let message = match converted {
         Ok(Ok(Converted::Unchanged)) => return PASSTHROUGH,

@@ -1,11 +1,11 @@
-//! Compared with the `iconv` and `git` programs.
+//! Comparisons with the `iconv` program, and with what git does.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use super::*;
 
-/// Converts as git's library does; none where it cannot.
+/// Converts with the library that git uses; `None` if it fails.
 fn iconv(name: &str, text: &[u8]) -> Option<Vec<u8>> {
     let mut child = Command::new("iconv")
         .args(["-f", "UTF-8", "-t", name])
@@ -69,10 +69,10 @@ const EXACT: &[&str] = &[
 ];
 
 #[test]
-fn encodings_give_the_bytes_of_iconv_or_an_error() {
+fn encodings_match_iconv_or_fail() {
     for name in EXACT {
         let encoding = encoding(name);
-        // No other legacy encoding has characters beyond the first plane.
+        // No other legacy encoding has characters outside the basic plane.
         let end = match *name {
             "GB18030" | "UTF-16" | "UTF-32" => 0x30000,
             _ => 0x10000,
@@ -93,7 +93,7 @@ fn encodings_give_the_bytes_of_iconv_or_an_error() {
         );
         let decoded = encoding.decode(&encoded);
         assert!(decoded.as_deref() == Some(known.as_bytes()), "{name}");
-        // What is called not to be in the encoding is not in that of iconv either.
+        // A character that we report as lacking is lacking in iconv, too.
         let lacking: String = lacking.into_iter().collect();
         let mut child = Command::new("iconv")
             .args(["-c", "-f", "UTF-8", "-t", name])
@@ -114,7 +114,7 @@ fn encodings_give_the_bytes_of_iconv_or_an_error() {
 }
 
 #[test]
-fn what_git_leaves_alone_is_left_alone() {
+fn unconvertible_content_is_unchanged() {
     assert_eq!(Encoding::of("UTF-8"), None);
     assert_eq!(Encoding::of("utf8"), None);
     assert_eq!(encoding("UTF-16").encode(b"caf\xe9"), Ok(None));
@@ -145,7 +145,7 @@ fn what_git_leaves_alone_is_left_alone() {
 }
 
 #[test]
-fn what_cannot_be_converted_is_an_error() {
+fn unsupported_encodings_are_errors() {
     for name in ["UTF-7", "UTF-32LE-BOM", "EBCDIC-US", "BIG5", "no-such"] {
         assert!(Encoding::of(name).unwrap().is_err(), "{name}");
     }

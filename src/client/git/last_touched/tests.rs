@@ -1,4 +1,4 @@
-//! Each answer is compared with git's own.
+//! Compares each result with that of `git log`.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::client::git::Opened;
 
-/// A repository whose history the git command makes, so that git's own answer can be compared.
+/// A repository built with the git command, so that results can be compared with git's.
 struct History {
     folder: tempfile::TempDir,
     clock: std::cell::Cell<u64>,
@@ -44,9 +44,10 @@ impl History {
             .output()
             .unwrap();
         let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        match output.status.success() {
-            true => Ok(text),
-            false => Err(format!("{text}{}", String::from_utf8_lossy(&output.stderr))),
+        if output.status.success() {
+            Ok(text)
+        } else {
+            Err(format!("{text}{}", String::from_utf8_lossy(&output.stderr)))
         }
     }
 
@@ -69,7 +70,7 @@ impl History {
         self.git(&["rev-parse", "HEAD"]).parse().unwrap()
     }
 
-    fn ask(&self, requests: &[PathsAt]) -> Vec<LastTouch> {
+    fn query(&self, requests: &[PathsAt]) -> Vec<LastTouch> {
         let Opened::WorkingCopy(working_copy) = WorkingCopy::open(self.folder.path()).unwrap()
         else {
             panic!("no working copy")
@@ -81,7 +82,7 @@ impl History {
         working_copy.last_touched(requests, &watch).unwrap()
     }
 
-    /// Compares all sets at all commits, in one walk and each alone, with what git says.
+    /// Compares the results for all sets at all commits with git's, in one walk and in separate walks.
     fn check(&self, tips: &[&str], sets: &[&[&str]]) {
         let mut requests = Vec::new();
         let mut expected = Vec::new();
@@ -93,20 +94,20 @@ impl History {
                     paths: set.iter().map(|path| (*path).to_owned()).collect(),
                 });
                 let log = [&["log", "-1", "--format=%H", &tip, "--"][..], set].concat();
-                let said = self.git(&log);
-                expected.push(match said.as_str() {
+                let output = self.git(&log);
+                expected.push(match output.as_str() {
                     "" => LastTouch::Never,
                     commit => LastTouch::Commit(commit.parse().unwrap()),
                 });
             }
         }
-        let found = self.ask(&requests);
+        let found = self.query(&requests);
         for (number, request) in requests.iter().enumerate() {
             assert_eq!(found[number], expected[number], "{request:?}");
         }
         for (request, expected) in requests.iter().zip(&expected) {
             assert_eq!(
-                self.ask(std::slice::from_ref(request))[0],
+                self.query(std::slice::from_ref(request))[0],
                 *expected,
                 "{request:?}"
             );
@@ -115,48 +116,48 @@ impl History {
 }
 
 #[test]
-fn a_straight_history_with_every_kind_of_change() {
+fn linear_history_with_every_kind_of_change() {
     let history = History::new();
     history.write("a/one", "1");
     history.write("b/one", "1");
     history.write("b.txt", "1");
     history.write("deep/x/y/file", "1");
     history.commit("begin");
-    let touched = |message: &str, change: &dyn Fn()| {
+    let commit_change = |message: &str, change: &dyn Fn()| {
         change();
         history.commit(message);
     };
-    touched("change", &|| history.write("a/one", "2"));
-    touched("beside", &|| history.write("b.txt", "2"));
-    touched("rename into", &|| {
+    commit_change("change", &|| history.write("a/one", "2"));
+    commit_change("sibling", &|| history.write("b.txt", "2"));
+    commit_change("rename into", &|| {
         history.git(&["mv", "b/one", "a/two"]);
     });
-    touched("delete", &|| {
+    commit_change("delete", &|| {
         history.git(&["rm", "-rq", "a"]);
     });
-    touched("nothing", &|| ());
-    touched("again", &|| history.write("a/one", "2"));
-    touched("mode", &|| {
+    commit_change("nothing", &|| ());
+    commit_change("again", &|| history.write("a/one", "2"));
+    commit_change("mode", &|| {
         history.git(&["update-index", "--chmod=+x", "a/one"]);
         history.git(&["commit", "-q", "-m", "mode alone"]);
         history.git(&["checkout", "-q", "--", "."]);
     });
-    touched("file for a folder", &|| {
+    commit_change("file for a folder", &|| {
         history.git(&["rm", "-rq", "deep"]);
         history.write("deep", "a file");
     });
-    touched("folder for a file", &|| {
+    commit_change("folder for a file", &|| {
         std::fs::remove_file(history.path("deep")).unwrap();
         history.write("deep/x/y/file", "1");
     });
-    touched("a submodule comes", &|| {
+    commit_change("a submodule comes", &|| {
         let id = history.git(&["rev-parse", "HEAD~2"]);
         let entry = format!("160000,{id},a/sub");
         history.git(&["update-index", "--add", "--cacheinfo", &entry]);
         history.git(&["commit", "-q", "-m", "submodule"]);
         std::fs::create_dir_all(history.path("a/sub")).unwrap();
     });
-    touched("a link", &|| {
+    commit_change("a link", &|| {
         std::os::unix::fs::symlink("a", history.path("link")).unwrap();
     });
     let sets: &[&[&str]] = &[
@@ -203,7 +204,7 @@ fn merges_of_every_kind() {
         &[&["a"], &["b"], &["c"], &["a", "b"], &["shared"]],
     );
 
-    // An evil merge changes what no parent has.
+    // An evil merge contains a change that is in none of its parents.
     history.git(&["switch", "-q", "-c", "four"]);
     history.write("a/file", "four");
     history.commit("four");
@@ -213,13 +214,13 @@ fn merges_of_every_kind() {
     history.git(&["merge", "-q", "--no-ff", "--no-commit", "four"]);
     history.write("shared/lib/file", "evil");
     let evil = history.commit("evil merge");
-    let answer = history.ask(&[PathsAt {
+    let answer = history.query(&[PathsAt {
         tip: evil,
         paths: vec!["shared".to_owned()],
     }]);
     assert_eq!(answer, [LastTouch::Commit(evil)]);
 
-    // The same change on both sides, and a merge that takes one side's files whatever they are.
+    // The same change on both sides, and a merge with `-s ours`.
     history.git(&["switch", "-q", "-c", "six"]);
     history.write("c/file", "same");
     history.commit("six");
@@ -240,7 +241,7 @@ fn merges_of_every_kind() {
         "other ours",
         "master",
     ]);
-    // A path that a branch without a common commit brought.
+    // A path from a branch with an unrelated history.
     history.git(&["switch", "-q", "--orphan", "elsewhere"]);
     history.write("d/file", "1");
     history.commit("a second root");
@@ -271,10 +272,10 @@ fn merges_of_every_kind() {
     );
 }
 
-/// A small generator of numbers that are the same in every run.
-struct Numbers(u64);
+/// A deterministic pseudo-random number generator.
+struct PseudoRandom(u64);
 
-impl Numbers {
+impl PseudoRandom {
     fn below(&mut self, limit: usize) -> usize {
         self.0 = self
             .0
@@ -285,11 +286,11 @@ impl Numbers {
 }
 
 #[test]
-fn generated_histories_with_clocks_that_go_wrong() {
+fn generated_histories_with_clock_skew() {
     for seed in 1..=4 {
-        let mut numbers = Numbers(seed);
+        let mut numbers = PseudoRandom(seed);
         let history = History::new();
-        // `fast-import` makes a history of any shape in one process.
+        // `fast-import` builds a history of any shape in one process.
         let mut text = String::new();
         let commits = 120;
         for number in 1..=commits {
@@ -353,7 +354,7 @@ fn generated_histories_with_clocks_that_go_wrong() {
 }
 
 #[test]
-fn the_border_of_a_shallow_clone_is_no_answer() {
+fn the_boundary_of_a_shallow_clone_is_unknown() {
     let history = History::new();
     history.write("a/file", "1");
     history.write("b/file", "1");
@@ -369,15 +370,15 @@ fn the_border_of_a_shallow_clone_is_no_answer() {
         paths: vec![paths.to_owned()],
     };
     let all = [at("b"), at("a")];
-    let answers = shallow.ask(&all);
+    let answers = shallow.query(&all);
     assert_eq!(answers[0], LastTouch::Commit(second));
     assert!(
         matches!(answers[1], LastTouch::Commit(_)),
-        "the first commit is there"
+        "the root commit is present"
     );
 
     shallow.git(&["fetch", "-q", "--depth=1", &url, "HEAD"]);
     shallow.git(&["reset", "-q", "--hard", "FETCH_HEAD"]);
     assert!(Path::new(&shallow.path(".git/shallow")).exists());
-    assert_eq!(shallow.ask(&all), [LastTouch::BeyondHistory; 2]);
+    assert_eq!(shallow.query(&all), [LastTouch::BeyondHistory; 2]);
 }

@@ -1,4 +1,4 @@
-//! Why a file of Git LFS did not come, in words.
+//! Error messages for Git LFS.
 
 use super::Pointer;
 use super::filter::{PROGRAM, name};
@@ -6,48 +6,48 @@ use crate::client::git::GitError;
 use crate::client::git::error::GitErrorKind;
 use crate::source::GitUrl;
 
-/// Makes the error for a program that cannot be run.
+/// Returns the error if `git-lfs` cannot be run.
 pub(super) fn not_started(cause: std::io::Error, pointers: &[Pointer]) -> GitError {
     let first = pointers.first().map(name).unwrap_or_default();
     let more = match pointers.len() {
         0 | 1 => String::new(),
         count => format!(" and {} more", count - 1),
     };
-    let what = format!("`{first}`{more} is in Git LFS, and `{PROGRAM}` cannot be run");
+    let what = format!("cannot run `{PROGRAM}` to fetch `{first}`{more} from Git LFS");
     GitError::new(GitErrorKind::Local, what)
         .because(cause)
-        .with_hint("install git-lfs, such as by `apt-get install git-lfs`: without it, the image would get pointers instead of files")
+        .with_hint("install git-lfs, for example with `apt-get install git-lfs`; without it, the image would contain pointers instead of files")
 }
 
-/// Says what a person can do, by what the program said.
-pub(super) fn hint(said: &str) -> &'static str {
-    let says = |words: &[&str]| words.iter().any(|words| said.contains(words));
-    if says(&["executable file not found"]) {
-        return "git-lfs needs git itself: install it, such as by `apt-get install git`";
+/// Returns a hint for the output of the program.
+pub(super) fn hint(output: &str) -> &'static str {
+    let contains_any = |words: &[&str]| words.iter().any(|words| output.contains(words));
+    if contains_any(&["executable file not found"]) {
+        return "git-lfs needs git; install it, for example with `apt-get install git`";
     }
-    if says(&["not exist on the server", "404"]) {
-        return "whoever committed it has not pushed it: `git lfs push --all origin` does";
+    if contains_any(&["not exist on the server", "404"]) {
+        return "the file was committed but not pushed to Git LFS; run `git lfs push --all origin` where it was committed";
     }
-    if says(&["401", "403", "redentials", "uthentication", "uthorization"]) {
-        return "git-lfs asks for the login as git does: `~/.netrc`, a credential helper, or the URL";
+    if contains_any(&["401", "403", "redentials", "uthentication", "uthorization"]) {
+        return "git-lfs uses the same logins as git: `~/.netrc`, a credential helper, or the URL";
     }
-    "`git lfs fetch` in a working copy must work without a question"
+    "`git lfs fetch` in a working copy must work without prompting"
 }
 
-/// Returns the last lines that say something.
-pub(super) fn last_words(stderr: &str) -> String {
+/// Returns the last relevant lines.
+pub(super) fn last_lines(stderr: &str) -> String {
     let lines: Vec<&str> = stderr
         .lines()
         .map(str::trim)
-        // Where git-lfs keeps its own log is gone when this is read.
+        // The log file of git-lfs is removed with its folder.
         .filter(|line| !line.is_empty() && !line.starts_with("Errors logged to"))
         .filter(|line| !line.starts_with("Use `git lfs logs"))
         .collect();
     lines[lines.len().saturating_sub(4)..].join("; ")
 }
 
-/// Leaves out of what the program said what must not be shown.
-pub(super) fn without_secrets(url: &GitUrl, said: &str) -> String {
+/// Removes secrets from the output of the program.
+pub(super) fn without_secrets(url: &GitUrl, output: &str) -> String {
     let text = url.expose();
     let credentials = text
         .split_once("://")
@@ -59,7 +59,9 @@ pub(super) fn without_secrets(url: &GitUrl, said: &str) -> String {
         .into_iter()
         .flatten()
         .filter(|secret| !secret.is_empty())
-        .fold(said.to_owned(), |said, secret| said.replace(secret, "***"))
+        .fold(output.to_owned(), |output, secret| {
+            output.replace(secret, "***")
+        })
 }
 
 #[cfg(test)]
@@ -67,10 +69,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_program_says_hides_secrets() {
+    fn secrets_are_removed_from_output() {
         let url: GitUrl = "https://bob:s%40cret@h/x".parse().unwrap();
-        let said = without_secrets(&url, "batch: https://bob:s%40cret@h/x/info/lfs s@cret");
-        assert!(!said.contains("cret"), "{said}");
+        let output = without_secrets(&url, "batch: https://bob:s%40cret@h/x/info/lfs s@cret");
+        assert!(!output.contains("cret"), "{output}");
         let url: GitUrl = "https://T0KEN@h/x".parse().unwrap();
         assert_eq!(without_secrets(&url, "T0KEN@h"), "***@h");
         let url: GitUrl = "https://bob@h/x".parse().unwrap();

@@ -1,7 +1,7 @@
-//! The `git-lfs` program, run as git runs it: one process that is asked for one file after the other
-//! (gitattributes(5), "Long Running Filter Process").
+//! Runs `git-lfs` the way git does: one process that filters one file after another (gitattributes(5), "Long
+//! Running Filter Process").
 //!
-//! It may put an answer off, and then fetches many files at once.
+//! The process may delay responses, and then fetches several files in parallel.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,8 +15,8 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader, BufWriter};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use super::failure::{hint, last_words, not_started, without_secrets};
-use super::surroundings::{Storage, set_environment};
+use super::failure::{hint, last_lines, not_started, without_secrets};
+use super::surroundings::{LfsStorage, set_environment};
 use super::{Pointer, is_pointer};
 use crate::client::git::error::GitErrorKind;
 use crate::client::git::progress::Watch;
@@ -24,39 +24,39 @@ use crate::client::git::{GitClient, GitError};
 use crate::client::last_words::LastWords;
 use crate::source::GitUrl;
 
-/// The program, as Debian's package of that name brings it.
+/// The name of the program, and of its Debian package.
 pub(super) const PROGRAM: &str = "git-lfs";
 
-/// The longest content of a packet.
-const LONGEST_PACKET: usize = 65_516;
+/// The maximum size of a packet's content.
+const MAX_PACKET_SIZE: usize = 65_516;
 
-/// How long it may take to end when everything was said.
+/// How long to wait for the process to exit after the last request.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where files of Git LFS go, and where they come from.
-pub(in crate::client::git) struct Files<'a> {
+/// Sources and targets of Git LFS files.
+pub(in crate::client::git) struct LfsFiles<'a> {
     pub(in crate::client::git) git_dir: &'a Path,
-    /// The folder with the pointers, which the files replace.
+    /// The folder in which pointers are replaced with files.
     pub(in crate::client::git) work_tree: &'a Path,
-    /// The folders with git's objects; a working copy has files of Git LFS beside them.
+    /// Git's object folders; a working copy has its LFS files next to them.
     pub(in crate::client::git) objects: &'a [PathBuf],
     pub(in crate::client::git) url: &'a GitUrl,
-    /// The folder that keeps what was fetched.
+    /// The folder in which LFS files are cached.
     pub(in crate::client::git) storage: &'a Path,
 }
 
-/// Replaces pointers by the files that they stand for.
+/// Replaces pointers with their files.
 ///
 /// # Errors
 ///
-/// `git-lfs` is not installed, cannot fetch a file, or gives another file than the pointer names.
+/// `git-lfs` is not installed, cannot fetch a file, or returns content that does not match the pointer.
 pub(in crate::client::git) fn fetch(
     client: &GitClient,
-    files: &Files<'_>,
+    files: &LfsFiles<'_>,
     pointers: &[Pointer],
     watch: &Watch<'_>,
 ) -> Result<(), GitError> {
-    let storage = Storage::link(files)?;
+    let storage = LfsStorage::link(files)?;
     let fetched = client.shared.runtime.block_on(async {
         tokio::select! {
             () = watch.cancel.cancelled() => Err(GitError::interrupted()),
@@ -69,52 +69,52 @@ pub(in crate::client::git) fn fetch(
 
 async fn fetch_all(
     client: &GitClient,
-    files: &Files<'_>,
+    files: &LfsFiles<'_>,
     pointers: &[Pointer],
     watch: &Watch<'_>,
 ) -> Result<(), GitError> {
-    let mut process = Process::start(client, files, pointers)?;
+    let mut process = LfsProcess::start(client, files, pointers)?;
     let done = process.replace_all(files, pointers, watch).await;
     match done {
         Ok(()) => {
             process.end().await;
             Ok(())
         }
-        Err(Failure::Known(error)) => Err(error),
-        Err(Failure::Broken(path)) => Err(process.explain(files, &path).await),
+        Err(FetchFailure::Known(error)) => Err(error),
+        Err(FetchFailure::Broken(path)) => Err(process.explain(files, &path).await),
     }
 }
 
 /// Why a file could not be fetched.
-enum Failure {
-    /// The program ended, or said something that is not its protocol, while it was asked for this.
+enum FetchFailure {
+    /// The process exited or violated the protocol while this path was requested.
     Broken(String),
     Known(GitError),
 }
 
-impl From<GitError> for Failure {
+impl From<GitError> for FetchFailure {
     fn from(error: GitError) -> Self {
         Self::Known(error)
     }
 }
 
-struct Process {
+struct LfsProcess {
     child: Child,
     input: Option<BufWriter<ChildStdin>>,
     output: BufReader<ChildStdout>,
-    words: LastWords,
+    stderr: LastWords,
 }
 
-/// A packet of the protocol: some bytes, or the end of a list.
-enum Packet {
+/// A packet of the filter protocol.
+enum FilterPacket {
     Bytes(Vec<u8>),
     Flush,
 }
 
-impl Process {
+impl LfsProcess {
     fn start(
         client: &GitClient,
-        files: &Files<'_>,
+        files: &LfsFiles<'_>,
         pointers: &[Pointer],
     ) -> Result<Self, GitError> {
         let mut command = Command::new(PROGRAM);
@@ -129,40 +129,43 @@ impl Process {
         let mut child = command
             .spawn()
             .map_err(|cause| not_started(cause, pointers))?;
-        let missing = || GitError::new(GitErrorKind::Local, "git-lfs has no pipes");
+        let missing = || GitError::new(GitErrorKind::Local, "cannot open pipes to git-lfs");
         let input = child.stdin.take().ok_or_else(missing)?;
         let output = child.stdout.take().ok_or_else(missing)?;
-        let words = LastWords::of(child.stderr.take());
+        let stderr = LastWords::of(child.stderr.take());
         Ok(Self {
             child,
             input: Some(BufWriter::new(input)),
             output: BufReader::new(output),
-            words,
+            stderr,
         })
     }
 
     async fn replace_all(
         &mut self,
-        files: &Files<'_>,
+        files: &LfsFiles<'_>,
         pointers: &[Pointer],
         watch: &Watch<'_>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), FetchFailure> {
         let (mut done, mut bytes) = (0, 0);
-        let mut came = |size: u64| {
+        let mut received = |size: u64| {
             (done, bytes) = (done + 1, bytes + size);
             watch.files(done, pointers.len(), bytes);
         };
         watch.files(0, pointers.len(), 0);
         let first = pointers.first().map(name).unwrap_or_default();
-        let can_delay = self.greet().await.ok_or(Failure::Broken(first.clone()))?;
+        let can_delay = self
+            .handshake()
+            .await
+            .ok_or(FetchFailure::Broken(first.clone()))?;
         let mut delayed: BTreeMap<Vec<u8>, &Pointer> = BTreeMap::new();
         for pointer in pointers {
-            let broken = || Failure::Broken(name(pointer));
-            self.ask(pointer, can_delay, &pointer.text)
+            let broken = || FetchFailure::Broken(name(pointer));
+            self.request(pointer, can_delay, &pointer.text)
                 .await
                 .ok_or_else(broken)?;
             match self.status().await.ok_or_else(broken)?.as_str() {
-                "success" => came(self.receive(files, pointer).await?),
+                "success" => received(self.receive(files, pointer).await?),
                 "delayed" => {
                     delayed.insert(pointer.path.as_bytes().to_vec(), pointer);
                 }
@@ -170,9 +173,9 @@ impl Process {
             }
         }
         while let Some(waiting) = delayed.values().next() {
-            let broken = || Failure::Broken(name(waiting));
+            let broken = || FetchFailure::Broken(name(waiting));
             let available = self.available().await.ok_or_else(broken)?;
-            // All that is left was to come, and nothing came.
+            // Delayed files remain, but none is available.
             if available.is_empty() {
                 return Err(broken());
             }
@@ -180,10 +183,10 @@ impl Process {
                 let Some(pointer) = delayed.remove(&path) else {
                     continue;
                 };
-                let broken = || Failure::Broken(name(pointer));
-                self.ask(pointer, false, b"").await.ok_or_else(broken)?;
+                let broken = || FetchFailure::Broken(name(pointer));
+                self.request(pointer, false, b"").await.ok_or_else(broken)?;
                 match self.status().await.ok_or_else(broken)?.as_str() {
-                    "success" => came(self.receive(files, pointer).await?),
+                    "success" => received(self.receive(files, pointer).await?),
                     _ => return Err(broken()),
                 }
             }
@@ -191,8 +194,8 @@ impl Process {
         Ok(())
     }
 
-    /// Agrees on the version; tells whether answers may be put off.
-    async fn greet(&mut self) -> Option<bool> {
+    /// Negotiates version and capabilities; returns whether responses may be delayed.
+    async fn handshake(&mut self) -> Option<bool> {
         self.send(&["git-filter-client", "version=2"]).await?;
         let answer = self.list().await?;
         if !answer.contains(&b"version=2".to_vec()) {
@@ -207,7 +210,7 @@ impl Process {
         Some(answer.contains(&b"capability=delay".to_vec()))
     }
 
-    async fn ask(&mut self, pointer: &Pointer, can_delay: bool, content: &[u8]) -> Option<()> {
+    async fn request(&mut self, pointer: &Pointer, can_delay: bool, content: &[u8]) -> Option<()> {
         self.packet(b"command=smudge\n").await?;
         self.packet(&[b"pathname=", pointer.path.as_bytes(), b"\n"].concat())
             .await?;
@@ -215,13 +218,13 @@ impl Process {
             self.packet(b"can-delay=1\n").await?;
         }
         self.flush().await?;
-        for part in content.chunks(LONGEST_PACKET) {
+        for part in content.chunks(MAX_PACKET_SIZE) {
             self.packet(part).await?;
         }
         self.flush().await
     }
 
-    /// Returns the paths that can be asked for again; waits for the first one.
+    /// Waits until delayed files are available, and returns their paths.
     async fn available(&mut self) -> Option<Vec<Vec<u8>>> {
         self.send(&["command=list_available_blobs"]).await?;
         let paths = self.list().await?;
@@ -243,18 +246,25 @@ impl Process {
         String::from_utf8(status.to_vec()).ok()
     }
 
-    /// Writes the file that comes in place of its pointer, and compares it with what was announced;
-    /// returns its size.
-    async fn receive(&mut self, files: &Files<'_>, pointer: &Pointer) -> Result<u64, Failure> {
+    /// Receives a file, writes it in place of its pointer, and verifies it; returns its size.
+    async fn receive(
+        &mut self,
+        files: &LfsFiles<'_>,
+        pointer: &Pointer,
+    ) -> Result<u64, FetchFailure> {
         let path = files.work_tree.join(&pointer.path);
         let cannot_write =
             |cause| GitError::file(format!("cannot write {}", path.display()), cause);
         let mut file = File::create(&path).map_err(cannot_write)?;
         let (mut digest, mut size, mut start) = (Sha256::new(), 0, Vec::new());
         loop {
-            match self.next().await.ok_or(Failure::Broken(name(pointer)))? {
-                Packet::Flush => break,
-                Packet::Bytes(bytes) => {
+            match self
+                .next()
+                .await
+                .ok_or(FetchFailure::Broken(name(pointer)))?
+            {
+                FilterPacket::Flush => break,
+                FilterPacket::Bytes(bytes) => {
                     file.write_all(&bytes).map_err(cannot_write)?;
                     digest.update(&bytes);
                     size += bytes.len() as u64;
@@ -264,13 +274,16 @@ impl Process {
                 }
             }
         }
-        // A list after the content may take the success back; an empty one confirms it.
-        let list = self.list().await.ok_or(Failure::Broken(name(pointer)))?;
-        let is_taken_back = list
+        // The status list after the content is empty on success.
+        let list = self
+            .list()
+            .await
+            .ok_or(FetchFailure::Broken(name(pointer)))?;
+        let has_failed = list
             .iter()
             .any(|line| line.starts_with(b"status=") && line != b"status=success");
-        if is_taken_back {
-            return Err(Failure::Broken(name(pointer)));
+        if has_failed {
+            return Err(FetchFailure::Broken(name(pointer)));
         }
         let found = hex::encode(digest.finalize());
         let is_wrong = match &pointer.expected {
@@ -278,12 +291,9 @@ impl Process {
             None => is_pointer(&start),
         };
         if is_wrong {
-            let what = format!(
-                "git-lfs gave another file for `{}` than its pointer names",
-                name(pointer)
-            );
+            let what = format!("git-lfs returned the wrong content for `{}`", name(pointer));
             return Err(GitError::new(GitErrorKind::Local, what)
-                .because(format!("{size} bytes came, with the SHA-256 {found}"))
+                .because(format!("received {size} bytes with the SHA-256 {found}"))
                 .into());
         }
         Ok(size)
@@ -309,13 +319,13 @@ impl Process {
         input.flush().await.ok()
     }
 
-    /// Returns the lines until the end of a list.
+    /// Reads the lines of a list.
     async fn list(&mut self) -> Option<Vec<Vec<u8>>> {
         let mut lines = Vec::new();
         loop {
             match self.next().await? {
-                Packet::Flush => return Some(lines),
-                Packet::Bytes(mut line) => {
+                FilterPacket::Flush => return Some(lines),
+                FilterPacket::Bytes(mut line) => {
                     if line.ends_with(b"\n") {
                         line.pop();
                     }
@@ -325,45 +335,45 @@ impl Process {
         }
     }
 
-    async fn next(&mut self) -> Option<Packet> {
+    async fn next(&mut self) -> Option<FilterPacket> {
         let mut digits = [0; 4];
         self.output.read_exact(&mut digits).await.ok()?;
         let length = std::str::from_utf8(&digits).ok()?;
         match usize::from_str_radix(length, 16).ok()? {
-            0 => Some(Packet::Flush),
+            0 => Some(FilterPacket::Flush),
             length => {
                 let mut bytes = vec![0; length.checked_sub(4)?];
                 self.output.read_exact(&mut bytes).await.ok()?;
-                Some(Packet::Bytes(bytes))
+                Some(FilterPacket::Bytes(bytes))
             }
         }
     }
 
-    /// Lets the program end by itself, so that it completes what it writes to its storage.
+    /// Waits for the process to exit, so that it finishes writing to its storage.
     async fn end(&mut self) {
         self.input = None;
         let _ = tokio::time::timeout(END_TIMEOUT, self.child.wait()).await;
     }
 
-    /// Says why a file did not come, by the program's last words.
-    async fn explain(&mut self, files: &Files<'_>, path: &str) -> GitError {
+    /// Returns the error for a file, with the last lines of the program's output.
+    async fn explain(&mut self, files: &LfsFiles<'_>, path: &str) -> GitError {
         self.end().await;
-        let words = self.words.wait(END_TIMEOUT).await;
+        let stderr = self.stderr.wait(END_TIMEOUT).await;
         let error = GitError::new(
             GitErrorKind::Local,
-            format!("`{path}` cannot be fetched from Git LFS of {}", files.url),
+            format!("cannot fetch `{path}` from Git LFS of {}", files.url),
         );
-        let said = without_secrets(files.url, &last_words(&words));
-        let error = error.with_hint(hint(&said));
-        if said.is_empty() {
-            error.because("git-lfs ended without a word")
+        let output = without_secrets(files.url, &last_lines(&stderr));
+        let error = error.with_hint(hint(&output));
+        if output.is_empty() {
+            error.because("git-lfs exited without an error message")
         } else {
-            error.because(said)
+            error.because(output)
         }
     }
 }
 
-/// Returns a file's path for people.
+/// Returns a file's path for messages.
 pub(super) fn name(pointer: &Pointer) -> String {
     pointer.path.to_string_lossy().into_owned()
 }

@@ -1,4 +1,4 @@
-//! What the `git-lfs` program gets to see: its variables, and the folder that keeps its files.
+//! The environment of the `git-lfs` program: its variables, and its storage folder.
 
 use std::fs;
 use std::io;
@@ -7,25 +7,25 @@ use std::path::{Path, PathBuf};
 
 use tokio::process::Command;
 
-use super::filter::Files;
+use super::filter::LfsFiles;
 use crate::client::git::{GitClient, GitError};
 use crate::source::GitScheme;
 
-/// Where `git-lfs` finds the folder that keeps its files; removed when it is dropped.
+/// A folder `lfs` in the git directory with links to the cache; removed on drop.
 ///
-/// The setting `lfs.storage` would be taken for that of a remote on this machine, too. And of a
-/// failure `git-lfs` writes a log with all variables and URLs, passwords included: it is not kept.
-pub(super) struct Storage(PathBuf);
+/// We do not use the setting `lfs.storage`, because it would also apply to a remote on this machine. On a
+/// failure, `git-lfs` writes a log with all variables and URLs, including passwords, to this folder.
+pub(super) struct LfsStorage(PathBuf);
 
-impl Storage {
-    pub(super) fn link(files: &Files<'_>) -> Result<Self, GitError> {
+impl LfsStorage {
+    pub(super) fn link(files: &LfsFiles<'_>) -> Result<Self, GitError> {
         let storage = Self(files.git_dir.join("lfs"));
         let linked = || -> io::Result<()> {
             fs::create_dir_all(&storage.0)?;
             for name in ["objects", "tmp", "incomplete"] {
-                let kept = absolute(files.storage).join(name);
-                fs::create_dir_all(&kept)?;
-                symlink(kept, storage.0.join(name))?;
+                let cache = absolute(files.storage).join(name);
+                fs::create_dir_all(&cache)?;
+                symlink(cache, storage.0.join(name))?;
             }
             Ok(())
         };
@@ -36,22 +36,22 @@ impl Storage {
     }
 }
 
-impl Drop for Storage {
+impl Drop for LfsStorage {
     fn drop(&mut self) {
-        // The links are removed, and not what they lead to.
+        // This removes the links, not their targets.
         _ = fs::remove_dir_all(&self.0);
     }
 }
 
-/// Gives the program what git would give it, and nothing that makes it leave a file out.
-pub(super) fn set_environment(command: &mut Command, client: &GitClient, files: &Files<'_>) {
+/// Sets the variables that git would set, and removes those that make `git-lfs` skip files.
+pub(super) fn set_environment(command: &mut Command, client: &GitClient, files: &LfsFiles<'_>) {
     let url = client.effective_url(files.url);
     let remote = match url.scheme() {
         GitScheme::File => format!("file://{}", absolute(url.path()).display()),
         _ => url.expose().to_owned(),
     };
     let own = [
-        // In a variable, as it may hold a password.
+        // Passed in a variable, because it may contain a password.
         ("remote.origin.url", remote),
         ("lfs.fetchinclude", String::new()),
         ("lfs.fetchexclude", String::new()),
@@ -79,7 +79,7 @@ pub(super) fn set_environment(command: &mut Command, client: &GitClient, files: 
         .env_remove("GIT_OBJECT_DIRECTORY")
         .env_remove("GIT_INDEX_FILE")
         .env_remove("GIT_COMMON_DIR")
-        // Set on many CI runners, to save what a build does need.
+        // Set on many CI runners to save traffic, but builds need the files.
         .env_remove("GIT_LFS_SKIP_SMUDGE");
 }
 

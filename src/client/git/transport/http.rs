@@ -1,4 +1,4 @@
-//! Smart HTTP: requests to a remote.
+//! Smart HTTP requests.
 
 use std::error::Error as StdError;
 use std::io;
@@ -13,20 +13,20 @@ use crate::client::git::{GitClient, GitError};
 use crate::client::retry::{is_transient, is_transient_status, retry_after};
 use crate::source::GitUrl;
 
-const MAXIMUM_REDIRECTS: usize = 5;
+const MAX_REDIRECTS: usize = 5;
 
-/// A remote that is asked over HTTP: where it lives now, and the login that it accepts.
+/// A remote over HTTP: its current URL and login.
 pub(in crate::client::git) struct HttpRemote {
     client: GitClient,
-    /// The URL as it was asked for; errors name it.
+    /// The requested URL, for errors.
     url: GitUrl,
-    /// Where redirections led to; credentials belong to it.
+    /// The URL after redirects, for which credentials are looked up.
     current: GitUrl,
     base: String,
     login: Option<Login>,
 }
 
-struct Call {
+struct HttpCall {
     method: Method,
     path: &'static str,
     body: Option<Bytes>,
@@ -44,12 +44,12 @@ impl HttpRemote {
         })
     }
 
-    /// Asks what the remote has.
+    /// Requests the reference advertisement.
     pub(in crate::client::git) async fn advertisement(
         &mut self,
         version2: bool,
     ) -> Result<Response, GitError> {
-        let call = Call {
+        let call = HttpCall {
             method: Method::GET,
             path: "/info/refs?service=git-upload-pack",
             body: None,
@@ -61,7 +61,7 @@ impl HttpRemote {
             return Err(GitError::protocol(
                 &self.url,
                 format!(
-                    "its type is `{}`, so no smart HTTP git server answers there",
+                    "its content type is `{}`, so this is not a smart HTTP git server",
                     content_type(&response)
                 ),
             ));
@@ -75,21 +75,21 @@ impl HttpRemote {
         body: Vec<u8>,
         version2: bool,
     ) -> Result<Response, GitError> {
-        let response = self.send(&Call::upload_pack(body, version2)).await?;
+        let response = self.send(&HttpCall::upload_pack(body, version2)).await?;
         self.expect_success(response)
     }
 
-    /// Sends a request of protocol version 2 without having asked whether the server speaks it; none where
-    /// the server does not take it so, and is to be asked first.
+    /// Sends a request of protocol version 2 without first checking that the server supports it; `None` if the
+    /// server rejects it, and the advertisement must be requested first.
     pub(in crate::client::git) async fn try_upload_pack(
         &mut self,
         body: Vec<u8>,
     ) -> Result<Option<Response>, GitError> {
-        let response = self.send(&Call::upload_pack(body, true)).await?;
+        let response = self.send(&HttpCall::upload_pack(body, true)).await?;
         let answers = response.status() == StatusCode::OK
             && content_type(&response) == "application/x-git-upload-pack-result";
         match response.status() {
-            // Asking once more at once would not help. Servers of another time may answer with 500.
+            // Requesting the advertisement would not help. Old servers may reject the request with 500.
             status
                 if is_transient_status(status.as_u16())
                     && status != StatusCode::INTERNAL_SERVER_ERROR =>
@@ -100,7 +100,7 @@ impl HttpRemote {
         }
     }
 
-    /// Reads a whole answer.
+    /// Reads the whole response.
     pub(in crate::client::git) async fn read_all(
         &self,
         response: &mut Response,
@@ -109,24 +109,24 @@ impl HttpRemote {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|cause| self.broken(cause))? {
             if body.len() + chunk.len() > limit {
-                return Err(GitError::protocol(&self.url, "it does not end"));
+                return Err(GitError::protocol(&self.url, "the response is too long"));
             }
             body.extend_from_slice(&chunk);
         }
         Ok(body)
     }
 
-    /// Sends a request, with credentials where the server wants some.
-    async fn send(&mut self, call: &Call) -> Result<Response, GitError> {
+    /// Sends a request, with credentials if the server requires them.
+    async fn send(&mut self, call: &HttpCall) -> Result<Response, GitError> {
         let shared = self.client.shared.clone();
         if self.login.is_none() {
             self.login = shared
                 .credentials
-                .known(&shared.configuration, &self.current)
+                .accepted_login(&shared.configuration, &self.current)
                 .await;
         }
         let mut redirects = 0;
-        // Each refusal uses up a source of credentials, so that the loop ends.
+        // Each rejection uses up a source of credentials, so the loop terminates.
         loop {
             let response = self.send_once(call).await?;
             if response.status() == StatusCode::UNAUTHORIZED {
@@ -135,7 +135,7 @@ impl HttpRemote {
                 }
                 let next = shared
                     .credentials
-                    .next(
+                    .next_login(
                         &shared.configuration,
                         &shared.environment,
                         &self.current,
@@ -144,7 +144,7 @@ impl HttpRemote {
                     .await;
                 match next {
                     Ok(login) => self.login = Some(login),
-                    Err(none) => return Err(self.refused(none.complaint)),
+                    Err(no_login) => return Err(self.refused(no_login.helper_message)),
                 }
             } else if call.method == Method::GET && response.status().is_redirection() {
                 redirects += 1;
@@ -163,10 +163,10 @@ impl HttpRemote {
         }
     }
 
-    async fn send_once(&self, call: &Call) -> Result<Response, GitError> {
+    async fn send_once(&self, call: &HttpCall) -> Result<Response, GitError> {
         let address = format!("{}{}", self.base, call.path);
         let address = Url::parse(&address).map_err(|cause| {
-            GitError::new(GitErrorKind::Local, format!("{} is no URL", self.url)).because(cause)
+            GitError::new(GitErrorKind::Local, format!("invalid URL {}", self.url)).because(cause)
         })?;
         let client = self
             .client
@@ -200,25 +200,25 @@ impl HttpRemote {
         request.send().await.map_err(|cause| self.broken(cause))
     }
 
-    /// Moves to where the server says that the remote is; a login stays with the host it was found for.
+    /// Follows a redirect; the login is dropped if the host changes.
     fn follow(&mut self, response: &Response, redirects: usize) -> Result<(), GitError> {
-        let wrong = |reason: &str| GitError::protocol(&self.url, reason.to_owned());
-        if redirects > MAXIMUM_REDIRECTS {
-            return Err(wrong("it redirects in a circle"));
+        let invalid = |reason: &str| GitError::protocol(&self.url, reason.to_owned());
+        if redirects > MAX_REDIRECTS {
+            return Err(invalid("too many redirects"));
         }
         let target = response
             .headers()
             .get(LOCATION)
             .and_then(|location| response.url().join(location.to_str().ok()?).ok())
-            .ok_or_else(|| wrong("it redirects to nowhere"))?;
+            .ok_or_else(|| invalid("the redirect has no valid location"))?;
         let base = target
             .as_str()
             .strip_suffix("/info/refs?service=git-upload-pack")
-            .ok_or_else(|| wrong("it redirects to another page, such as one to sign in"))?
+            .ok_or_else(|| invalid("it redirects to another page, possibly a login page"))?
             .to_owned();
         let moved: GitUrl = base
             .parse()
-            .map_err(|_| wrong("it redirects to what is no git remote"))?;
+            .map_err(|_| invalid("it redirects to a URL that is not a git remote"))?;
         if moved.origin() != self.current.origin() {
             self.login = Login::of_url(&moved);
         }
@@ -233,39 +233,39 @@ impl HttpRemote {
             return Ok(response);
         }
         Err(match status {
-            StatusCode::NOT_FOUND | StatusCode::GONE => {
-                GitError::not_found(&self.url).because(format!("the server answered {status}"))
-            }
+            StatusCode::NOT_FOUND | StatusCode::GONE => GitError::not_found(&self.url)
+                .because(format!("the server responded with {status}")),
             StatusCode::FORBIDDEN => match &self.login {
                 Some(login) => GitError::new(
                     GitErrorKind::Authentication,
                     format!(
-                        "the server does not let {} read {}",
+                        "the server denied {} access to {}",
                         self.shown_user(login),
                         self.url
                     ),
                 ),
                 None => GitError::new(
                     GitErrorKind::Refused,
-                    format!("the server refuses to show {}", self.url),
+                    format!("the server denied access to {}", self.url),
                 ),
             }
-            .because(format!("the server answered {status}")),
+            .because(format!("the server responded with {status}")),
             _ => {
                 let error = GitError::new(
                     GitErrorKind::Refused,
                     format!("the server of {} failed", self.url),
                 )
-                .because(format!("the server answered {status}"));
-                match is_transient_status(status.as_u16()) {
-                    true => error.transient_after(retry_after(response.headers())),
-                    false => error,
+                .because(format!("the server responded with {status}"));
+                if is_transient_status(status.as_u16()) {
+                    error.transient_after(retry_after(response.headers()))
+                } else {
+                    error
                 }
             }
         })
     }
 
-    /// Names the user of a login, unless the name may be a token.
+    /// Returns the user of a login for messages, unless it may be a token.
     fn shown_user(&self, login: &Login) -> String {
         let is_secret = [&self.url, &self.current]
             .iter()
@@ -277,55 +277,56 @@ impl HttpRemote {
         }
     }
 
-    /// Says that no login, or a wrong one, was the reason.
-    fn refused(&self, complaint: Option<String>) -> GitError {
+    /// Returns the error for a missing or rejected login.
+    fn refused(&self, helper_message: Option<String>) -> GitError {
         let error = match &self.login {
             Some(login) => GitError::new(
                 GitErrorKind::Authentication,
-                format!("the server refused {} for {}", self.shown_user(login), self.url),
+                format!("the server rejected {} for {}", self.shown_user(login), self.url),
             )
             .with_hint("check the password or token in the URL, ~/.netrc or git's credential helper"),
             None => GitError::new(
                 GitErrorKind::Authentication,
-                format!("the server asks for a user and a password for {}", self.url),
+                format!("the server requires a user and a password for {}", self.url),
             )
-            .with_hint("add them to ~/.netrc or to a git credential helper, or check the URL: servers ask for them also where a repository does not exist"),
+            .with_hint("add them to ~/.netrc or to a git credential helper, or check the URL: servers also require them if a repository does not exist"),
         };
-        match complaint {
-            Some(complaint) => error.because(complaint),
+        match helper_message {
+            Some(helper_message) => error.because(helper_message),
             None => error,
         }
     }
 
-    /// Makes the error for a request that got no answer, or lost it halfway.
+    /// Returns the error for a request without a complete response.
     pub(in crate::client::git) fn broken(&self, cause: reqwest::Error) -> GitError {
-        // The library would print the URL, credentials included.
+        // reqwest would print the URL, including credentials.
         let cause = cause.without_url();
         if let Some(certificate) = certificate_error(&cause) {
             return GitError::new(
                 GitErrorKind::HostKey,
                 format!(
-                    "the certificate of {} cannot be trusted for {}",
+                    "the certificate of {} is not trusted, for {}",
                     address(&self.current),
                     self.url
                 ),
             )
             .because(certificate)
-            .with_hint("SSL_CERT_FILE names a file of the CA certificates to trust");
+            .with_hint("set SSL_CERT_FILE to a file with the CA certificates to trust");
         }
         let http = &self.client.shared.http;
         if cause.is_timeout() && !cause.is_connect() {
             return GitError::timed_out(&self.url, http.timeouts().stall);
         }
         let error = GitError::unreachable(&self.current).because(http.reason(&cause));
-        match is_transient(&cause) {
-            true => error.transient(),
-            false => error,
+        if is_transient(&cause) {
+            error.transient()
+        } else {
+            error
         }
     }
 }
 
-impl Call {
+impl HttpCall {
     fn upload_pack(body: Vec<u8>, version2: bool) -> Self {
         Self {
             method: Method::POST,
@@ -347,12 +348,12 @@ fn content_type(response: &Response) -> &str {
         .trim()
 }
 
-/// Finds the reason why a certificate was refused, which the libraries wrap several times.
+/// Returns why a certificate was rejected; the libraries wrap this error several times.
 fn certificate_error(error: &(dyn StdError + 'static)) -> Option<String> {
     if let Some(tls) = error.downcast_ref::<rustls::Error>() {
         return Some(tls.to_string());
     }
-    // An I/O error's source is that of the error inside it, which would be skipped.
+    // `source()` of an I/O error skips the error that it wraps.
     let inside = error
         .downcast_ref::<io::Error>()
         .and_then(io::Error::get_ref);

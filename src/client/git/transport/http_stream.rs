@@ -1,4 +1,4 @@
-//! The stream that libgit2 reads a pack from, over smart HTTP.
+//! The stream from which libgit2 reads packs over smart HTTP.
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use super::Operation;
 use super::http::HttpRemote;
 use crate::client::git::GitError;
 
-/// The stream of one request: libgit2 writes the request, then reads the answer as it arrives.
+/// The stream of one request: libgit2 writes the request, then reads the response.
 pub(super) struct HttpStream {
     operation: Arc<Operation>,
-    /// Whether the answer is the list of references; else it is that to what was written.
+    /// Whether to request the reference advertisement instead of sending `request`.
     is_advertisement: bool,
     request: Vec<u8>,
     response: Option<Response>,
@@ -48,7 +48,7 @@ impl HttpStream {
                     .await?
             }),
         };
-        // An empty chunk would be taken for the end.
+        // libgit2 would take an empty chunk for the end.
         loop {
             match response
                 .chunk()
@@ -79,7 +79,7 @@ impl Read for HttpStream {
 
 impl Write for HttpStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // Wants and haves only: tens of kilobytes.
+        // The request contains only wants and haves: tens of kilobytes.
         self.request.extend_from_slice(bytes);
         Ok(bytes.len())
     }

@@ -1,8 +1,8 @@
 //! The transports that libgit2 fetches through.
 //!
-//! They are registered once under a scheme of our own, so that no real URL and no password passes
-//! through libgit2, and what libgit2 does with other URLs is unchanged. Which remote is meant, and
-//! the typed error that libgit2 cannot carry, stand in the thread's current [`Operation`].
+//! They are registered once under our own scheme, so that libgit2 never sees a real URL or password, and its
+//! handling of other URLs is unchanged. The remote, and the typed error that libgit2 cannot carry, are stored
+//! in the thread's current [`Operation`].
 
 pub(super) mod http;
 mod http_stream;
@@ -24,17 +24,17 @@ use http::HttpRemote;
 use http_stream::HttpStream;
 use stream::StatefulStream;
 
-/// The URL that makes libgit2 use the transports here.
+/// The URL that makes libgit2 use our transports.
 pub(super) const URL: &str = "xp-remote://current";
 
 thread_local! {
     static CURRENT: RefCell<Option<Arc<Operation>>> = const { RefCell::new(None) };
 }
 
-/// A fetch under way.
+/// A fetch in progress.
 pub(super) struct Operation {
     pub(super) client: GitClient,
-    /// The URL after replacements.
+    /// The URL after applying `insteadOf`.
     pub(super) url: GitUrl,
     cancel: CancellationToken,
     failure: Mutex<Option<GitError>>,
@@ -42,7 +42,7 @@ pub(super) struct Operation {
 }
 
 impl Operation {
-    /// Runs a function that fetches through libgit2, and returns its result, or the failure that a transport met.
+    /// Runs a function that fetches through libgit2, and returns its result, or the error of the transport.
     pub(super) fn run<T>(
         client: &GitClient,
         url: &GitUrl,
@@ -70,9 +70,9 @@ impl Operation {
                 .unwrap_or_else(PoisonError::into_inner)
                 .take();
             failure.unwrap_or_else(|| match cause.class() {
-                // What libgit2 says of an answer that ends before its end.
+                // libgit2's message for a truncated response.
                 ErrorClass::Net if cause.message().contains("could not read from remote") => {
-                    GitError::broken_off(url)
+                    GitError::connection_lost(url)
                 }
                 ErrorClass::Net => GitError::protocol(url, cause.message().to_owned()),
                 _ => GitError::local(what(), cause),
@@ -80,7 +80,7 @@ impl Operation {
         })
     }
 
-    /// Waits for the network; an interruption ends the wait. The error is kept, and libgit2 gets its text.
+    /// Waits for the network or an interruption. The error is stored, and libgit2 gets its message.
     fn block_on<T>(&self, future: impl Future<Output = Result<T, GitError>>) -> io::Result<T> {
         let result = self.client.shared.runtime.block_on(async {
             tokio::select! {
@@ -96,7 +96,7 @@ impl Operation {
     }
 }
 
-/// Makes libgit2 know the transports.
+/// Registers the transports with libgit2.
 pub(super) fn register() -> Result<(), GitError> {
     static ONCE: Once = Once::new();
     static RESULT: OnceLock<Option<String>> = OnceLock::new();
@@ -104,22 +104,25 @@ pub(super) fn register() -> Result<(), GitError> {
         let factory = |remote: &git2::Remote<'_>| {
             let operation = CURRENT
                 .with_borrow(Clone::clone)
-                .ok_or_else(|| net_error("no remote is being fetched"))?;
+                .ok_or_else(|| net_error("no fetch in progress"))?;
             let is_stateless = matches!(operation.url.scheme(), GitScheme::Http | GitScheme::Https);
             Transport::smart(remote, is_stateless, Subtransport { operation })
         };
-        // SAFETY: libgit2's list of transports must not change while it is read. It is read when a
-        // remote connects, all of which is behind a `GitClient`, which is made after this; and
-        // `Once` keeps two of these calls apart.
+        // SAFETY: libgit2's list of transports must not change while it is read. It is only read when a remote
+        // connects, which requires a `GitClient`, which is created after this; and `Once` prevents concurrent
+        // calls.
         #[expect(
             unsafe_code,
-            reason = "git2 leaves the synchronisation of this call to its caller"
+            reason = "git2 requires the caller to synchronize this call"
         )]
         let registered = unsafe { git2::transport::register("xp-remote", factory) };
         let _ = RESULT.set(registered.err().map(|error| error.message().to_owned()));
     });
     match RESULT.get().and_then(Option::as_ref) {
-        Some(message) => Err(GitError::local("cannot set up libgit2", net_error(message))),
+        Some(message) => Err(GitError::local(
+            "cannot initialize libgit2",
+            net_error(message),
+        )),
         None => Ok(()),
     }
 }
@@ -139,7 +142,7 @@ impl SmartSubtransport for Subtransport {
         service: Service,
     ) -> Result<Box<dyn SmartSubtransportStream>, git2::Error> {
         if !matches!(service, Service::UploadPackLs | Service::UploadPack) {
-            return Err(net_error("xp never pushes to a git remote"));
+            return Err(net_error("pushing is not supported"));
         }
         match self.operation.url.scheme() {
             GitScheme::Http | GitScheme::Https => Ok(Box::new(HttpStream::new(

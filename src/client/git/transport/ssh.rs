@@ -1,5 +1,5 @@
-//! ssh through the system's OpenSSH, so that keys, agents, `known_hosts`, jump hosts and
-//! `~/.ssh/config` work as they do for git.
+//! ssh through the system's OpenSSH, so that keys, agents, `known_hosts`, jump hosts and `~/.ssh/config` work
+//! like with git.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -8,18 +8,18 @@ use std::time::Duration;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::client::git::error::{GitErrorKind, address};
-use crate::client::git::list_refs::said;
+use crate::client::git::list_refs::server_error;
 use crate::client::git::{GitClient, GitError};
 use crate::client::last_words::LastWords;
 use crate::source::GitUrl;
 
-/// A running ssh, killed when it is dropped.
+/// A running ssh process, killed on drop.
 pub(in crate::client::git) struct SshProcess {
     child: Child,
-    words: LastWords,
+    stderr: LastWords,
 }
 
-/// Starts ssh with the remote's `git-upload-pack`.
+/// Starts ssh, which runs `git-upload-pack` on the server.
 pub(super) fn spawn(
     client: &GitClient,
     url: &GitUrl,
@@ -40,30 +40,35 @@ pub(super) fn spawn(
                 format!("cannot run `{}` for {url}", program.text),
             )
             .because(cause)
-            .with_hint("install OpenSSH's client, or use an https URL")
+            .with_hint("install the OpenSSH client, or use an https URL")
         })?;
-    let missing = || GitError::new(GitErrorKind::Local, format!("ssh has no pipes for {url}"));
+    let missing = || {
+        GitError::new(
+            GitErrorKind::Local,
+            format!("cannot open pipes to ssh for {url}"),
+        )
+    };
     let stdout = child.stdout.take().ok_or_else(missing)?;
     let stdin = child.stdin.take().ok_or_else(missing)?;
-    let words = LastWords::of(child.stderr.take());
-    Ok((SshProcess { child, words }, stdout, stdin))
+    let stderr = LastWords::of(child.stderr.take());
+    Ok((SshProcess { child, stderr }, stdout, stdin))
 }
 
 impl SshProcess {
-    /// Gives ssh a moment to end by itself.
+    /// Waits for ssh to exit.
     pub(super) async fn wait(&mut self, limit: Duration) {
         let _ = tokio::time::timeout(limit, self.child.wait()).await;
     }
 
-    /// Says why ssh ended, by its last words.
+    /// Returns the error for an ssh that exited, from its stderr.
     pub(super) async fn explain(&mut self, url: &GitUrl) -> GitError {
         self.wait(Duration::from_secs(2)).await;
-        let words = self.words.wait(Duration::from_millis(500)).await;
-        explain(url, &words)
+        let stderr = self.stderr.wait(Duration::from_millis(500)).await;
+        explain(url, &stderr)
     }
 }
 
-/// The ssh that git would run, and how its options are written.
+/// The ssh program that git would run, and the syntax of its options.
 struct SshProgram {
     text: String,
     is_shell_line: bool,
@@ -126,7 +131,7 @@ impl SshProgram {
 
 fn variant(named: Option<&str>, text: &str, is_shell_line: bool) -> Variant {
     let program = if is_shell_line {
-        // Variables may stand before the program: `SSH_AUTH_SOCK=… ssh -i key`.
+        // Variables may precede the program: `SSH_AUTH_SOCK=… ssh -i key`.
         let mut words = text
             .split_whitespace()
             .map(|word| word.trim_matches(['"', '\'']));
@@ -148,7 +153,7 @@ fn variant(named: Option<&str>, text: &str, is_shell_line: bool) -> Variant {
         "plink" | "putty" => Variant::Plink,
         "tortoiseplink" => Variant::Tortoise,
         "simple" => Variant::Simple,
-        // A script of another name nearly always passes its arguments on to OpenSSH.
+        // A script with another name nearly always passes its arguments on to OpenSSH.
         _ => Variant::OpenSsh,
     }
 }
@@ -159,7 +164,7 @@ fn arguments(variant: Variant, url: &GitUrl, version2: bool) -> Vec<String> {
         if version2 {
             arguments.extend(["-o", "SendEnv=GIT_PROTOCOL"].map(str::to_owned));
         }
-        // Fifty connections beside progress bars cannot ask for passphrases; agents can.
+        // Concurrent connections below progress bars cannot prompt for passphrases; agents can.
         arguments.extend(["-o", "BatchMode=yes", "-o", "ConnectTimeout=20"].map(str::to_owned));
         arguments.extend(["-o", "ServerAliveInterval=20"].map(str::to_owned));
     }
@@ -176,7 +181,7 @@ fn arguments(variant: Variant, url: &GitUrl, version2: bool) -> Vec<String> {
         }
     }
     if variant == Variant::OpenSsh {
-        // What follows is never an option, whatever it starts with.
+        // The following arguments are never options, even with a leading `-`.
         arguments.push("--".to_owned());
     }
     arguments.push(match url.user() {
@@ -187,17 +192,17 @@ fn arguments(variant: Variant, url: &GitUrl, version2: bool) -> Vec<String> {
     arguments
 }
 
-/// Returns the path as the server's shell gets it.
+/// Returns the path to pass to the server's shell.
 fn repository_path(url: &GitUrl) -> &str {
     let is_url = url.expose().contains("://");
     match url.path().strip_prefix('/') {
-        // `ssh://host/~user/x` means a path in a home folder.
+        // `ssh://host/~user/x` is a path in a home folder.
         Some(rest) if is_url && rest.starts_with('~') => rest,
         _ => url.path(),
     }
 }
 
-/// Quotes as git does, which the restricted shells of git servers expect.
+/// Quotes like git does, as the restricted shells of git servers expect.
 fn quote(text: &str) -> String {
     let mut quoted = String::from("'");
     for character in text.chars() {
@@ -214,11 +219,11 @@ fn quote(text: &str) -> String {
     quoted
 }
 
-/// Finds the reason in what ssh, or the server behind it, wrote.
+/// Returns the error for the stderr of ssh, which includes that of the server.
 fn explain(url: &GitUrl, stderr: &str) -> GitError {
     let lower = stderr.to_ascii_lowercase();
-    let says = |words: &[&str]| words.iter().any(|words| lower.contains(words));
-    let cause = last_words(stderr);
+    let contains_any = |texts: &[&str]| texts.iter().any(|text| lower.contains(text));
+    let cause = last_lines(stderr);
     let host = url.host();
     let destination = match (url.user(), url.port()) {
         (Some(user), Some(port)) => format!("-p {port} {user}@{host}"),
@@ -226,11 +231,11 @@ fn explain(url: &GitUrl, stderr: &str) -> GitError {
         (None, Some(port)) => format!("-p {port} {host}"),
         (None, None) => host.to_owned(),
     };
-    if says(&["remote host identification has changed"]) {
+    if contains_any(&["remote host identification has changed"]) {
         return GitError::new(
             GitErrorKind::HostKey,
             format!(
-                "the ssh key of {} is another one than before, for {url}",
+                "the ssh host key of {} has changed, for {url}",
                 address(url)
             ),
         )
@@ -240,21 +245,21 @@ fn explain(url: &GitUrl, stderr: &str) -> GitError {
             known_hosts_name(url)
         ));
     }
-    if says(&["host key verification failed", "host key is known for"]) {
+    if contains_any(&["host key verification failed", "host key is known for"]) {
         let port = url
             .port()
             .map(|port| format!("-p {port} "))
             .unwrap_or_default();
         return GitError::new(
             GitErrorKind::HostKey,
-            format!("the ssh key of {} is unknown, for {url}", address(url)),
+            format!("the ssh host key of {} is unknown, for {url}", address(url)),
         )
         .because(cause)
         .with_hint(format!(
-            "`ssh {destination}` shows the key to compare and accept; on a runner, `ssh-keyscan {port}{host} >> ~/.ssh/known_hosts` trusts it unseen"
+            "run `ssh {destination}` to compare and accept the key; on a CI runner, `ssh-keyscan {port}{host} >> ~/.ssh/known_hosts` accepts it without verification"
         ));
     }
-    if says(&[
+    if contains_any(&[
         "permission denied (",
         "too many authentication failures",
         "no supported authentication methods",
@@ -269,14 +274,14 @@ fn explain(url: &GitUrl, stderr: &str) -> GitError {
         )
         .because(cause)
         .with_hint(format!(
-            "`ssh -T {destination}` must work without a question: `ssh-add` loads a key that has a passphrase"
+            "`ssh -T {destination}` must work without prompting; `ssh-add` loads a key that has a passphrase"
         ));
     }
-    // A name service that is away itself says so; one that denies the name is believed.
-    if says(&["could not resolve hostname"]) && !says(&["temporary failure"]) {
+    // Retry only if the name server itself was unavailable, not if the name does not exist.
+    if contains_any(&["could not resolve hostname"]) && !contains_any(&["temporary failure"]) {
         return GitError::unreachable(url).because(cause);
     }
-    if says(&[
+    if contains_any(&[
         "could not resolve hostname",
         "connection timed out",
         "operation timed out",
@@ -290,12 +295,12 @@ fn explain(url: &GitUrl, stderr: &str) -> GitError {
         return GitError::unreachable(url).because(cause).transient();
     }
     if cause.is_empty() {
-        return GitError::unreachable(url).because("ssh ended without a word");
+        return GitError::unreachable(url).because("ssh exited without an error message");
     }
-    said(url, &cause)
+    server_error(url, &cause)
 }
 
-/// Returns the name of a host as `known_hosts` has it.
+/// Returns the name of a host in `known_hosts`.
 fn known_hosts_name(url: &GitUrl) -> String {
     match url.port() {
         Some(port) if port != 22 => format!("'[{}]:{port}'", url.host()),
@@ -303,7 +308,7 @@ fn known_hosts_name(url: &GitUrl) -> String {
     }
 }
 
-fn last_words(stderr: &str) -> String {
+fn last_lines(stderr: &str) -> String {
     let lines: Vec<&str> = stderr
         .lines()
         .map(str::trim)
@@ -321,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_is_what_git_would_run() {
+    fn the_command_line_is_that_of_git() {
         let line = |variant, text: &str| arguments(variant, &url(text), true).join(" ");
         assert_eq!(
             line(Variant::OpenSsh, "ssh://git@h:2222/x/it's.git"),
@@ -341,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kind_of_ssh_is_known_by_its_name() {
+    fn variants_are_detected_by_name() {
         assert_eq!(variant(None, "ssh -i key", true), Variant::OpenSsh);
         assert_eq!(
             variant(None, "SSH_AUTH_SOCK=/x /usr/bin/plink -x", true),
@@ -359,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_words_of_ssh_are_understood() {
+    fn stderr_of_ssh_is_classified() {
         let remote = url("ssh://git@git.example.com:2222/x.git");
         let check = |stderr: &str, kind: GitErrorKind, hint: &str| {
             let error = explain(&remote, stderr);
@@ -404,7 +409,7 @@ mod tests {
         check("", GitErrorKind::Unreachable, "");
         assert!(
             explain(&remote, "Connection closed by 1.2.3.4")
-                .trouble()
+                .transient_failure()
                 .is_some()
         );
     }

@@ -1,4 +1,4 @@
-//! Connections that stay open for a conversation: ssh and `git://`.
+//! Stateful connections: ssh and `git://`.
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -17,18 +17,18 @@ use crate::source::{GitScheme, GitUrl};
 
 const GIT_PORT: u16 = 9418;
 
-/// An open conversation with `git-upload-pack`.
-pub(in crate::client::git) struct Connection {
+/// An open connection to `git-upload-pack`.
+pub(in crate::client::git) struct StreamConnection {
     url: GitUrl,
     reader: Box<dyn AsyncRead + Send + Unpin>,
     writer: Box<dyn AsyncWrite + Send + Unpin>,
-    /// Killed when the connection is dropped.
+    /// Killed on drop.
     process: Option<SshProcess>,
     timeouts: Timeouts,
 }
 
-impl Connection {
-    /// Connects, and asks for the repository.
+impl StreamConnection {
+    /// Connects, and requests the repository.
     pub(in crate::client::git) async fn open(
         client: &GitClient,
         url: &GitUrl,
@@ -80,7 +80,7 @@ impl Connection {
         &self.url
     }
 
-    /// Reads what has arrived, at least one byte.
+    /// Reads at least one byte.
     pub(in crate::client::git) async fn read(
         &mut self,
         buffer: &mut [u8],
@@ -106,7 +106,7 @@ impl Connection {
         }
     }
 
-    /// Ends the conversation in good order, so that the server logs no broken connection.
+    /// Closes the connection cleanly, so that the server does not log an error.
     pub(in crate::client::git) async fn finish(mut self) {
         let _ = self.writer.shutdown().await;
         drop(self.writer);
@@ -115,7 +115,7 @@ impl Connection {
         }
     }
 
-    /// Says why the other side closed the connection.
+    /// Returns the error for a connection closed by the server.
     async fn closed(&mut self, cause: Option<io::Error>) -> GitError {
         match &mut self.process {
             Some(process) => process.explain(&self.url).await,
@@ -129,17 +129,20 @@ impl Connection {
     }
 }
 
-/// A conversation as libgit2 reads and writes it.
+/// The stream that libgit2 reads and writes.
 pub(super) struct StatefulStream {
     operation: Arc<Operation>,
-    connection: Connection,
+    connection: StreamConnection,
 }
 
 impl StatefulStream {
     pub(super) fn open(operation: Arc<Operation>) -> io::Result<Self> {
-        // libgit2 speaks the old protocol only.
-        let connection =
-            operation.block_on(Connection::open(&operation.client, &operation.url, false))?;
+        // libgit2 does not support protocol version 2.
+        let connection = operation.block_on(StreamConnection::open(
+            &operation.client,
+            &operation.url,
+            false,
+        ))?;
         Ok(Self {
             operation,
             connection,

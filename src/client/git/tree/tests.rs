@@ -1,4 +1,4 @@
-//! On real repositories, which the git command makes and changes.
+//! Tests on repositories created by the git command.
 
 use std::os::unix::fs::symlink;
 use std::process::Command;
@@ -12,7 +12,7 @@ use crate::client::git::Opened;
 struct World(TempDir);
 
 impl World {
-    /// Makes the repository `copy` with a commit.
+    /// Creates the repository `copy` with a commit.
     fn new() -> Self {
         let world = Self(TempDir::new().unwrap());
         world.repository("copy");
@@ -78,7 +78,7 @@ impl World {
 }
 
 #[test]
-fn edits_change_the_digest_and_undoing_them_brings_it_back() {
+fn edits_change_the_digest_and_undoing_them_restores_it() {
     let world = World::new();
     assert_eq!(world.digest(), "clean");
     world.write("copy/file", "2\n");
@@ -88,7 +88,7 @@ fn edits_change_the_digest_and_undoing_them_brings_it_back() {
     assert_ne!(world.digest(), second);
     world.write("copy/file", "2\n");
     assert_eq!(world.digest(), second);
-    // What is staged makes no difference to what is built.
+    // Staging does not affect the build.
     world.git("copy", &["add", "file"]);
     assert_eq!(world.digest(), second);
     world.git("copy", &["reset", "-q"]);
@@ -102,7 +102,7 @@ fn edits_change_the_digest_and_undoing_them_brings_it_back() {
 }
 
 #[test]
-fn another_clone_gives_the_same_digest() {
+fn clones_with_the_same_changes_have_the_same_digest() {
     let world = World::new();
     world.git("", &["clone", "-q", "copy", "other"]);
     for copy in ["copy", "other"] {
@@ -112,7 +112,7 @@ fn another_clone_gives_the_same_digest() {
     }
     assert_eq!(world.changes("copy"), world.changes("other"));
     assert_eq!(world.changes("copy").unwrap().count, 3);
-    // A folder that is empty is nothing to git, and so are its times.
+    // Git ignores empty folders and file times.
     fs::create_dir(world.path("other/empty")).unwrap();
     world.git("other", &["add", "-A"]);
     assert_eq!(world.changes("copy"), world.changes("other"));
@@ -162,7 +162,7 @@ fn every_kind_of_change_counts() {
 }
 
 #[test]
-fn files_that_git_does_not_look_at_count() {
+fn unchecked_files_count() {
     let world = World::new();
     for mark in ["assume-unchanged", "skip-worktree"] {
         world.git("copy", &["update-index", &format!("--{mark}"), "file"]);
@@ -173,7 +173,7 @@ fn files_that_git_does_not_look_at_count() {
         assert_eq!(world.digest(), "clean", "{mark}");
         let run = world.path("copy/folder/run");
         let mut digests = Vec::new();
-        // As long as before, and at once: no time and no size need tell.
+        // The size is the same, and the time may be.
         for text in ["2\n", "3\n"] {
             world.write("copy/file", text);
             assert_eq!(world.git("copy", &["status", "--porcelain"]), "", "{mark}");
@@ -191,7 +191,7 @@ fn files_that_git_does_not_look_at_count() {
         symlink("../file", &run).unwrap();
         digests.push(world.digest());
         fs::remove_file(&run).unwrap();
-        // A build does not get what a sparse checkout leaves out.
+        // A build does not get files outside a sparse checkout.
         let left_out = world.changes("copy").unwrap().left_out;
         assert_eq!(left_out, usize::from(mark == "skip-worktree"));
         digests.push(world.digest());
@@ -211,7 +211,7 @@ fn files_that_git_does_not_look_at_count() {
 }
 
 #[test]
-fn line_ends_that_git_changes_are_no_difference() {
+fn converted_line_endings_are_no_difference() {
     let world = World::new();
     world.write("copy/.gitattributes", "text eol=crlf\n");
     world.write("copy/text", "one\r\ntwo\r\n");
@@ -223,7 +223,7 @@ fn line_ends_that_git_changes_are_no_difference() {
 }
 
 #[test]
-fn only_what_lies_below_a_path_counts() {
+fn only_the_given_paths_count() {
     let world = World::new();
     world.write("copy/file", "2\n");
     let all = |paths: &[&str]| {
@@ -260,7 +260,7 @@ fn submodules_count_by_commit_and_content() {
     assert_eq!(world.digest(), moved);
     world.commit("copy");
     assert_eq!(world.digest(), "clean");
-    // One that git was told nothing of.
+    // An untracked nested repository.
     world.repository("copy/nested");
     let nested = world.digest();
     world.write("copy/nested/file", "2\n");

@@ -1,4 +1,4 @@
-//! Files that git was told not to look at, which a build in place reads all the same.
+//! Files that git does not check for changes, but that a build in place reads.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -8,8 +8,8 @@ use git2::{DiffOptions, Index, IndexEntry, IndexEntryFlag, IndexTime, Repository
 use super::SUBMODULE;
 use crate::client::git::sparse::{is_marked, is_present};
 
-/// Returns the paths below those given that `git update-index --assume-unchanged` or
-/// `--skip-worktree` hides from git's own comparison, and that differ from the index.
+/// Returns the paths marked by `git update-index --assume-unchanged` or `--skip-worktree` that differ from
+/// the index, at or below the given paths.
 ///
 /// # Errors
 ///
@@ -20,23 +20,26 @@ pub(super) fn unwatched_changes(
     dir: &Path,
     below: &[String],
 ) -> Result<Vec<Vec<u8>>, git2::Error> {
-    let is_hidden = |entry: &IndexEntry| match is_marked(entry) {
-        true => is_present(entry, dir),
-        false => entry.flags & IndexEntryFlag::VALID.bits() != 0,
+    let is_hidden = |entry: &IndexEntry| {
+        if is_marked(entry) {
+            is_present(entry, dir)
+        } else {
+            entry.flags & IndexEntryFlag::VALID.bits() != 0
+        }
     };
     compare_unmarked(repository, index, below, is_hidden)
 }
 
-/// Returns the files below those given that a sparse checkout leaves out.
+/// Returns the files outside a sparse checkout, at or below the given paths.
 pub(super) fn left_out(index: &Index, dir: &Path, below: &[String]) -> BTreeSet<Vec<u8>> {
     let entries = index.iter().filter(|entry| is_below(&entry.path, below));
     let left_out = entries.filter(|entry| is_marked(entry) && !is_present(entry, dir));
-    // A submodule has no file of its own.
+    // A submodule is not a file.
     let left_out = left_out.filter(|entry| entry.mode != SUBMODULE);
     left_out.map(|entry| entry.path).collect()
 }
 
-/// Compares entries that git does not look at with their files, and returns the paths that differ.
+/// Compares entries that git does not check with their files, and returns the paths that differ.
 pub(in crate::client::git) fn compare_unmarked(
     repository: &Repository,
     index: &Index,
@@ -50,7 +53,7 @@ pub(in crate::client::git) fn compare_unmarked(
     if hidden.is_empty() {
         return Ok(Vec::new());
     }
-    // Git compares them once more, by an index in memory that does not have the marks.
+    // Compare them with an in-memory index without the marks.
     let mut unmarked = Index::new()?;
     let mut options = DiffOptions::new();
     options
@@ -58,7 +61,7 @@ pub(in crate::client::git) fn compare_unmarked(
         .disable_pathspec_match(true);
     for entry in hidden {
         options.pathspec(entry.path.as_slice());
-        unmarked.add(&watched(entry))?;
+        unmarked.add(&without_marks(entry))?;
     }
     let differences = repository.diff_index_to_workdir(Some(&unmarked), Some(&mut options))?;
     let paths = differences.deltas().filter_map(|delta| {
@@ -68,7 +71,7 @@ pub(in crate::client::git) fn compare_unmarked(
     Ok(paths.collect())
 }
 
-/// Returns whether a path is one of those given, or below one; with none given, all are.
+/// Returns whether a path is at or below one of the given paths; true if none are given.
 pub(super) fn is_below(path: &[u8], below: &[String]) -> bool {
     let is_in = |folder: &String| {
         let rest = path.strip_prefix(folder.as_bytes());
@@ -77,9 +80,9 @@ pub(super) fn is_below(path: &[u8], below: &[String]) -> bool {
     below.is_empty() || below.iter().any(is_in)
 }
 
-/// Returns the entry without its marks, and without the times that would save reading the file: those
-/// of a file that git does not look at are not kept up to date.
-fn watched(entry: IndexEntry) -> IndexEntry {
+/// Returns the entry without its marks and without its times, so that the file is read: git does not update
+/// the times of marked entries.
+fn without_marks(entry: IndexEntry) -> IndexEntry {
     IndexEntry {
         ctime: IndexTime::new(0, 0),
         mtime: IndexTime::new(0, 0),
