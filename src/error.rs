@@ -122,7 +122,7 @@ impl Failure {
     pub fn usage(message: impl Into<String>) -> Self {
         Self {
             exit: Exit::Usage,
-            message: Some(format!("error: {}", harmless(&message.into()))),
+            message: Some(format!("error: {}", sanitized(&message.into()))),
         }
     }
 
@@ -130,7 +130,7 @@ impl Failure {
     pub fn outside(message: impl Into<String>) -> Self {
         Self {
             exit: Exit::Outside,
-            message: Some(format!("error: {}", harmless(&message.into()))),
+            message: Some(format!("error: {}", sanitized(&message.into()))),
         }
     }
 
@@ -167,7 +167,7 @@ impl<E: Diagnostic> From<E> for Failure {
 
 /// Removes control characters and bidirectional controls, because servers may send anything. Newlines and tabs
 /// are kept.
-pub fn harmless(text: &str) -> Cow<'_, str> {
+pub fn sanitized(text: &str) -> Cow<'_, str> {
     let is_harmful = |c: char| {
         let is_bidi = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         is_bidi || (c.is_control() && c != '\n' && c != '\t')
@@ -182,7 +182,7 @@ pub fn harmless(text: &str) -> Cow<'_, str> {
 /// Renders an error with its causes and hints.
 pub fn render(error: &dyn Diagnostic) -> String {
     let text = format!("error: {}{}", chain(error), hint_lines(&error.hints()));
-    harmless(&text).into_owned()
+    sanitized(&text).into_owned()
 }
 
 /// Renders hints for appending to a message, one per line.
@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn control_characters_of_servers_are_removed() {
         let message = "no\x1b[2J\u{9b}1A\r\n\tx\u{202e}y";
-        assert_eq!(harmless(message), "no[2J1A\n\txy");
+        assert_eq!(sanitized(message), "no[2J1A\n\txy");
         assert_eq!(
             Failure::outside(message).message(),
             Some("error: no[2J1A\n\txy")

@@ -22,7 +22,7 @@ struct ProcessIds {
 
 /// Returns whether this process is in the terminal's foreground group. A background process would be stopped
 /// if it read keys.
-pub fn has_keys_of(terminal: impl AsFd) -> bool {
+pub fn is_foreground(terminal: impl AsFd) -> bool {
     let Some(own) = process_ids("self") else {
         // Without /proc this is unknown; assume the foreground.
         return tcgetpgrp(terminal).is_ok();

@@ -44,7 +44,7 @@ impl Connection {
     pub fn of_the_caller(wanted: Option<bool>) -> Self {
         let input = std::io::stdin();
         let is_terminal = input.is_terminal();
-        let is_foreground = is_terminal && job::has_keys_of(&input);
+        let is_foreground = is_terminal && job::is_foreground(&input);
         let both = is_foreground && std::io::stdout().is_terminal();
         if wanted.unwrap_or(both) {
             Self::Terminal(size().unwrap_or(DEFAULT_SIZE))

@@ -14,7 +14,7 @@ use super::text::{
 };
 use super::transfer::Transfer;
 use super::{Ended, LogPrefix, Settings, summary};
-use crate::error::harmless;
+use crate::error::sanitized;
 use crate::event::{Event, Outcome, Phase, Unit};
 
 const SPINNER: [char; 10] = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
@@ -67,7 +67,7 @@ impl Bars {
     /// Handles an event.
     pub fn take(&mut self, event: &Event) {
         match event {
-            Event::Note(text) => self.print(&harmless(text)),
+            Event::Note(text) => self.print(&sanitized(text)),
             // Retries of a unit are part of its log.
             Event::Retrying { unit: Some(_), .. } => {}
             Event::Retrying { retrying, .. } => {
@@ -76,7 +76,7 @@ impl Bars {
                 }
             }
             Event::Warning(text) => {
-                let text = format!("warning: {}", harmless(text));
+                let text = format!("warning: {}", sanitized(text));
                 self.print(&paint(&text, self.settings.color));
             }
             Event::Interrupted => {

@@ -141,9 +141,9 @@ impl Ci {
     }
 }
 
-fn disarmed<'a>(line: Cow<'a, str>, marker: &str, harmless: &str) -> Cow<'a, str> {
+fn disarmed<'a>(line: Cow<'a, str>, marker: &str, sanitized: &str) -> Cow<'a, str> {
     if line.contains(marker) {
-        Cow::Owned(line.replace(marker, harmless))
+        Cow::Owned(line.replace(marker, sanitized))
     } else {
         line
     }
@@ -255,12 +255,15 @@ mod tests {
 
     #[test]
     fn commands_in_output_are_disarmed() {
-        let harmless = |line| Ci::GitHub.without_commands(line).into_owned();
-        assert_eq!(harmless("::endgroup::"), ": :endgroup::");
-        assert_eq!(harmless(" \u{feff}\t::error::x"), " \u{feff}\t: :error::x");
-        assert_eq!(harmless("\u{200b}\u{ad}::x"), "\u{200b}\u{ad}: :x");
-        assert_eq!(harmless("x ##[error]y##[group]"), "x ## [error]y## [group]");
-        assert_eq!(harmless("std::vector"), "std::vector");
+        let sanitized = |line| Ci::GitHub.without_commands(line).into_owned();
+        assert_eq!(sanitized("::endgroup::"), ": :endgroup::");
+        assert_eq!(sanitized(" \u{feff}\t::error::x"), " \u{feff}\t: :error::x");
+        assert_eq!(sanitized("\u{200b}\u{ad}::x"), "\u{200b}\u{ad}: :x");
+        assert_eq!(
+            sanitized("x ##[error]y##[group]"),
+            "x ## [error]y## [group]"
+        );
+        assert_eq!(sanitized("std::vector"), "std::vector");
         assert_eq!(
             Ci::TeamCity.without_commands("x ##teamcity[x]"),
             "x ## teamcity[x]"

@@ -8,7 +8,7 @@ use time::macros::format_description;
 
 use super::Ended;
 use super::text::LineSplitter;
-use crate::error::harmless;
+use crate::error::sanitized;
 use crate::event::{Event, FailedStep, Outcome, Phase, Unit};
 use crate::record::{FailureDocument, Happened, Line, OutcomeDocument, VERSION};
 
@@ -115,7 +115,7 @@ pub fn recorded(event: &Event, ended: Option<&Ended>) -> Option<Happened> {
             unit: unit.as_ref().map(ToString::to_string),
             host: retrying.host.clone(),
             request: retrying.request.clone(),
-            why: harmless(&retrying.why).into_owned(),
+            why: sanitized(&retrying.why).into_owned(),
             seconds: retrying.wait.as_secs_f64(),
             attempt: retrying.attempt,
             attempts: retrying.attempts,

@@ -12,7 +12,7 @@ use super::repeats::RetryNotices;
 use super::text::{LineSplitter, elapsed, paint};
 use super::transfer::Transfer;
 use super::{Ended, LogPrefix, Settings, summary};
-use crate::error::harmless;
+use crate::error::sanitized;
 use crate::event::{Event, Outcome, Phase, Unit};
 
 /// After this long without output a "still running" line is printed, because some CI systems kill silent
@@ -65,7 +65,7 @@ impl Lines {
         match event {
             Event::Warning(text) => self.warn(text),
             _ if self.settings.quiet => {}
-            Event::Note(text) => self.say(&harmless(text)),
+            Event::Note(text) => self.say(&sanitized(text)),
             // Retries of a unit are part of its log.
             Event::Retrying { unit: Some(_), .. } => {}
             Event::Retrying { retrying, .. } => {
@@ -92,7 +92,7 @@ impl Lines {
                 let mut text = String::new();
                 let mut before = format!("{phase}:");
                 for line in title.lines() {
-                    let line = harmless(line);
+                    let line = sanitized(line);
                     text.push_str(&self.line_about(unit, &format!("{before} {line}")));
                     before = " ".repeat(before.len());
                 }
@@ -203,7 +203,7 @@ impl Lines {
     }
 
     fn warn(&mut self, text: &str) {
-        let text = &harmless(text);
+        let text = &sanitized(text);
         self.say(&paint(&format!("warning: {text}"), self.settings.color));
         let problem = self.settings.ci.problem(&Problem {
             level: Level::Warning,

@@ -35,7 +35,7 @@ pub use summary::{failures, summary};
 pub use terminal::columns;
 pub use text::{elapsed, first_line, paint, severity_painted, shortened};
 
-use crate::error::{Exit, harmless};
+use crate::error::{Exit, sanitized};
 use crate::event::{Event, Events, FailedStep, Outcome, Unit};
 use crate::record::Happened;
 use bars::Bars;
@@ -120,17 +120,17 @@ impl Ended {
     /// Removes everything that a terminal or a CI system would interpret as a command, because this text is
     /// printed outside of the unit's own log.
     fn without_commands(mut self, ci: Ci) -> Self {
-        let harmless = |text: &str| {
-            let text = harmless(text);
+        let sanitized = |text: &str| {
+            let text = sanitized(text);
             let lines = text.split('\n').map(|line| ci.without_commands(line));
             lines.collect::<Vec<_>>().join("\n")
         };
         if let Outcome::Failed(step) = &mut self.outcome {
-            step.message = harmless(&step.message);
-            step.hints = step.hints.iter().map(|hint| harmless(hint)).collect();
-            step.by_hand = step.by_hand.as_deref().map(harmless);
+            step.message = sanitized(&step.message);
+            step.hints = step.hints.iter().map(|hint| sanitized(hint)).collect();
+            step.by_hand = step.by_hand.as_deref().map(sanitized);
         }
-        self.tail = self.tail.iter().map(|line| harmless(line)).collect();
+        self.tail = self.tail.iter().map(|line| sanitized(line)).collect();
         self
     }
 }

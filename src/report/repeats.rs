@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::error::{Retrying, harmless};
+use crate::error::{Retrying, sanitized};
 
 /// Within this time, equal failures of one host are reported once.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -21,7 +21,7 @@ impl RetryNotices {
         }
         self.0
             .insert(retrying.host.clone(), (retrying.why.clone(), now));
-        Some(harmless(&retrying.to_string()).into_owned())
+        Some(sanitized(&retrying.to_string()).into_owned())
     }
 }
 

@@ -45,7 +45,7 @@ impl NoControlEcho {
     pub fn begin() -> Option<Self> {
         let terminal = std::io::stderr();
         // A background process is stopped if it changes the terminal.
-        if !job::has_keys_of(&terminal) {
+        if !job::is_foreground(&terminal) {
             return None;
         }
         let before = tcgetattr(&terminal).ok()?;

@@ -167,9 +167,10 @@ impl Chart<'_> {
 
     fn row(&self, html: &mut String, unit_index: usize, span: &Span, critical: bool) {
         let unit = &self.report.units[unit_index];
-        let mark = match critical {
-            true => "<span class=\"on-path\" title=\"on the critical path\">◆</span>",
-            false => "",
+        let mark = if critical {
+            "<span class=\"on-path\" title=\"on the critical path\">◆</span>"
+        } else {
+            ""
         };
         let name = OnOneLine(unit.name);
         put!(
