@@ -141,9 +141,9 @@ impl Ci {
     }
 }
 
-fn disarmed<'a>(line: Cow<'a, str>, marker: &str, sanitized: &str) -> Cow<'a, str> {
+fn disarmed<'a>(line: Cow<'a, str>, marker: &str, replacement: &str) -> Cow<'a, str> {
     if line.contains(marker) {
-        Cow::Owned(line.replace(marker, sanitized))
+        Cow::Owned(line.replace(marker, replacement))
     } else {
         line
     }
@@ -255,15 +255,12 @@ mod tests {
 
     #[test]
     fn commands_in_output_are_disarmed() {
-        let sanitized = |line| Ci::GitHub.without_commands(line).into_owned();
-        assert_eq!(sanitized("::endgroup::"), ": :endgroup::");
-        assert_eq!(sanitized(" \u{feff}\t::error::x"), " \u{feff}\t: :error::x");
-        assert_eq!(sanitized("\u{200b}\u{ad}::x"), "\u{200b}\u{ad}: :x");
-        assert_eq!(
-            sanitized("x ##[error]y##[group]"),
-            "x ## [error]y## [group]"
-        );
-        assert_eq!(sanitized("std::vector"), "std::vector");
+        let disarmed = |line| Ci::GitHub.without_commands(line).into_owned();
+        assert_eq!(disarmed("::endgroup::"), ": :endgroup::");
+        assert_eq!(disarmed(" \u{feff}\t::error::x"), " \u{feff}\t: :error::x");
+        assert_eq!(disarmed("\u{200b}\u{ad}::x"), "\u{200b}\u{ad}: :x");
+        assert_eq!(disarmed("x ##[error]y##[group]"), "x ## [error]y## [group]");
+        assert_eq!(disarmed("std::vector"), "std::vector");
         assert_eq!(
             Ci::TeamCity.without_commands("x ##teamcity[x]"),
             "x ## teamcity[x]"
