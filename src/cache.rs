@@ -1,4 +1,4 @@
-//! The folder that is xp's own: made and marked as such, and the facts that are kept in it.
+//! The cache folder: creating and claiming it, and cached facts.
 
 use std::fs;
 use std::io;
@@ -7,76 +7,76 @@ use std::sync::OnceLock;
 
 use crate::files;
 
-/// The file by which xp knows a folder as its own, and backup programs a cache
+/// Marks a folder as owned by xp, and as a cache for backup programs
 /// (<https://bford.info/cachedir/>).
 const TAG: &str = "CACHEDIR.TAG";
 
-/// The tag while it is written.
-const TAG_BESIDE: &str = ".CACHEDIR.TAG.new";
+/// The temporary file of the tag.
+const TAG_TEMP: &str = ".CACHEDIR.TAG.new";
 
-/// What keeps git from a folder.
+/// Makes git ignore the folder.
 const IGNORE: &str = ".gitignore";
 
 const TAG_TEXT: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
     # This folder was made by xp, which removes and replaces what is in it.\n";
 
-/// Makes a folder, and marks it as xp's own; returns false, and changes nothing, where it holds what
-/// xp did not make.
+/// Creates a folder and marks it as owned by xp. Returns false and changes nothing if it contains files of
+/// others.
 ///
 /// # Errors
 ///
-/// A folder that cannot be read or written.
+/// If the folder cannot be read or written.
 pub fn claim(folder: &Path) -> io::Result<bool> {
     fs::create_dir_all(folder)?;
     if ownership(folder)? == Ownership::Foreign {
         return Ok(false);
     }
     complete(&folder.join(TAG), TAG_TEXT)?;
-    // Keeps git from listing xp's own files in a platform's repository.
     complete(&folder.join(IGNORE), "*\n")?;
     Ok(true)
 }
 
-/// Whose a folder is.
+/// The owner of a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ownership {
-    /// xp's own.
+    /// Owned by xp.
     Own,
-    /// Nobody's: there is nothing in it.
+    /// Empty, so it can be claimed.
     Empty,
-    /// It holds what xp did not make.
+    /// Contains files of others.
     Foreign,
 }
 
-/// Tells whose a folder is, and changes nothing.
+/// Returns the owner of a folder, without changing it.
 ///
 /// # Errors
 ///
-/// A folder that cannot be read.
+/// If the folder cannot be read.
 pub fn ownership(folder: &Path) -> io::Result<Ownership> {
     let read_tag = || fs::read(folder.join(TAG)).ok();
-    let is_whole =
-        |tag: &Option<Vec<u8>>| tag.as_deref().is_some_and(|it| it == TAG_TEXT.as_bytes());
+    let is_complete =
+        |tag: &Option<Vec<u8>>| tag.as_deref().is_some_and(|tag| tag == TAG_TEXT.as_bytes());
     let tag = read_tag();
-    if is_whole(&tag) {
+    if is_complete(&tag) {
         return Ok(Ownership::Own);
     }
-    // The tag is the first file that xp writes. One whose xp was killed, or had no space left, may be less.
-    let is_begun = tag.is_some_and(|found| TAG_TEXT.as_bytes().starts_with(&found));
+    // The tag is the first file that xp writes. It may be partial if xp was killed or the disk was full.
+    let is_partial = tag.is_some_and(|found| TAG_TEXT.as_bytes().starts_with(&found));
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name();
-        if !(name == TAG_BESIDE || name == TAG && is_begun) {
-            // Another xp may have claimed it just now.
-            return Ok(match is_whole(&read_tag()) {
-                true => Ownership::Own,
-                false => Ownership::Foreign,
+        if !(name == TAG_TEMP || name == TAG && is_partial) {
+            // A concurrent xp may have claimed it.
+            return Ok(if is_complete(&read_tag()) {
+                Ownership::Own
+            } else {
+                Ownership::Foreign
             });
         }
     }
     Ok(Ownership::Empty)
 }
 
-/// Writes a file that is not there, or only begun; any other text is somebody's own.
+/// Writes a file that is missing or partial; any other content is left alone.
 fn complete(path: &Path, text: &str) -> io::Result<()> {
     match fs::read(path) {
         Ok(found) if found == text.as_bytes() || !text.as_bytes().starts_with(&found) => Ok(()),
@@ -84,11 +84,10 @@ fn complete(path: &Path, text: &str) -> io::Result<()> {
     }
 }
 
-/// Facts that never change once they are known, each in a file of xp's own folder.
+/// A cache of immutable facts, each in its own file.
 ///
-/// They spare a question, and nothing depends on them: a folder that cannot be written only means that
-/// the question is asked again. No lock is needed, as a file is whole or not there, and any two that
-/// write one write the same.
+/// It only saves requests: without a writable folder they are sent again. No lock is needed, because files
+/// are replaced atomically, and concurrent writers write the same content.
 #[derive(Debug)]
 pub struct Facts {
     root: PathBuf,
@@ -96,7 +95,7 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Returns the facts below a folder, which is made when the first one is kept.
+    /// Returns the facts in a folder, which is created when the first one is written.
     pub fn new(root: &Path) -> Self {
         let is_own = OnceLock::new();
         Self {
@@ -105,12 +104,12 @@ impl Facts {
         }
     }
 
-    /// Returns what a file holds, where it is there.
+    /// Returns the content of a file, if it exists.
     pub fn read(&self, path: &Path) -> Option<String> {
         fs::read_to_string(path).ok()
     }
 
-    /// Keeps a fact in a file below the folder.
+    /// Writes a fact to a file below the folder. Errors are ignored.
     pub fn write(&self, path: &Path, text: &str) {
         if *self
             .is_own
@@ -127,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn facts_are_kept_in_a_folder_of_their_own() {
+    fn facts_are_written_to_the_claimed_folder() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("own");
         let facts = Facts::new(&root);
@@ -141,18 +140,18 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_whose_tag_was_only_begun_is_claimed() {
-        for begun in ["", "Signature: 8a47"] {
-            for name in [TAG, TAG_BESIDE] {
+    fn a_folder_with_a_partial_tag_is_claimed() {
+        for partial in ["", "Signature: 8a47"] {
+            for name in [TAG, TAG_TEMP] {
                 let folder = tempfile::tempdir().unwrap();
-                fs::write(folder.path().join(name), begun).unwrap();
+                fs::write(folder.path().join(name), partial).unwrap();
                 assert_eq!(ownership(folder.path()).unwrap(), Ownership::Empty);
                 assert!(claim(folder.path()).unwrap());
                 assert_eq!(ownership(folder.path()).unwrap(), Ownership::Own);
-                assert!(!folder.path().join(TAG_BESIDE).exists());
+                assert!(!folder.path().join(TAG_TEMP).exists());
             }
         }
-        // Some other program's cache.
+        // Another program's cache.
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(TAG), "Signature: 8a47-not").unwrap();
         assert_eq!(ownership(folder.path()).unwrap(), Ownership::Foreign);
@@ -162,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn the_users_own_ignore_file_stays_and_one_that_was_begun_is_completed() {
+    fn a_custom_ignore_file_is_kept_and_a_partial_one_completed() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join(IGNORE);
         claim(folder.path()).unwrap();
@@ -174,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn many_claim_a_folder_at_once() {
+    fn concurrent_claims_succeed() {
         let folder = tempfile::tempdir().unwrap();
         let own = folder.path().join("own");
         std::thread::scope(|scope| {
@@ -187,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_written_among_the_files_of_others() {
+    fn nothing_is_written_into_a_foreign_folder() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("thesis.txt"), "precious").unwrap();
         assert!(!claim(folder.path()).unwrap());

@@ -1,6 +1,6 @@
-//! How a failure is told: exit codes, causes once, hints.
+//! Errors of commands: exit codes, causes and hints.
 //!
-//! Each module has its own error type; here they meet, at the edge of a command. Pure.
+//! Each module has its own error type and implements [`Diagnostic`] for it. Pure.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -10,24 +10,24 @@ use std::time::Duration;
 /// The exit code of a command, as documented in `xp help`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
-    /// 0: everything asked for is done.
+    /// 0: success.
     Done,
     /// 1: a service failed: a script, an image build or a push.
     ServiceFailed,
-    /// 2: wrong usage, or a wrong manifest.
+    /// 2: invalid usage, or an invalid manifest.
     Usage,
-    /// 3: something outside is missing or refuses: the engine, a registry, a git remote.
+    /// 3: the engine, a registry or a git remote is missing or refused a request.
     Outside,
-    /// 10: `--exit-code` was given, and there is something to build.
+    /// 10: with `--exit-code`, there is something to build.
     WorkToDo,
     /// 130: interrupted.
     Interrupted,
-    /// What a program of `xp run` or `xp shell` exited with.
+    /// The exit code of a program in `xp run` or `xp shell`.
     Program(u8),
 }
 
 impl Exit {
-    /// Returns the number that the process exits with.
+    /// Returns the exit code of the process.
     pub const fn code(self) -> u8 {
         match self {
             Self::Done => 0,
@@ -41,20 +41,20 @@ impl Exit {
     }
 }
 
-/// Something outside failed in a way that may pass, and is tried again.
+/// A transient failure that is retried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Retrying {
-    /// Which host failed.
+    /// The host that failed.
     pub host: String,
-    /// What it was asked.
+    /// The request.
     pub request: String,
-    /// How it failed.
+    /// The failure.
     pub why: String,
-    /// After how long it is tried again.
+    /// The delay before the next attempt.
     pub wait: Duration,
-    /// Which attempt that will be; the first one is 1.
+    /// The number of the next attempt; the first one is 1.
     pub attempt: u32,
-    /// How many there are at most.
+    /// The maximum number of attempts.
     pub attempts: u32,
 }
 
@@ -76,24 +76,25 @@ impl fmt::Display for Retrying {
     }
 }
 
-/// An error that knows its exit code and what a person can do about it.
+/// An error with an exit code and hints.
 ///
-/// The error types of the modules implement it, so that a command needs only `?`.
+/// Error types implement it so that commands can use `?`.
 pub trait Diagnostic: Error + Send + Sync + 'static {
     /// Returns the exit code of a command that ends with this error.
     fn exit(&self) -> Exit;
 
-    /// Returns what a person can do about it, a sentence each.
+    /// Returns hints, one sentence each.
     fn hints(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// Whether a registry may have refused to move a tag that it has. Not every engine passes on why it refused.
+    /// Returns whether a registry may have refused to move an existing tag. Not all engines report the reason of
+    /// a refusal.
     fn may_keep_tag(&self) -> bool {
         false
     }
 
-    /// Tells whether the engine may have gone in the middle of something.
+    /// Returns whether losing the engine may be the cause.
     fn lost_engine(&self) -> bool {
         false
     }
@@ -102,14 +103,14 @@ pub trait Diagnostic: Error + Send + Sync + 'static {
 /// The error that ends a command.
 #[derive(Debug)]
 pub struct Failure {
-    /// With which code the process exits.
+    /// The exit code.
     pub exit: Exit,
-    /// What is printed; nothing where everything was said already.
+    /// The message, or `None` if everything was printed already.
     message: Option<String>,
 }
 
 impl Failure {
-    /// Returns a failure about which everything was said already.
+    /// Returns a failure whose message was printed already.
     pub fn silent(exit: Exit) -> Self {
         Self {
             exit,
@@ -117,23 +118,23 @@ impl Failure {
         }
     }
 
-    /// Returns a failure of wrong usage.
+    /// Returns a usage error.
     pub fn usage(message: impl Into<String>) -> Self {
         Self {
             exit: Exit::Usage,
-            message: Some(format!("error: {}", harmless(&message.into()))),
+            message: Some(format!("error: {}", sanitized(&message.into()))),
         }
     }
 
-    /// Returns a failure of something outside that no error type knows.
+    /// Returns an error of an external system that has no error type.
     pub fn outside(message: impl Into<String>) -> Self {
         Self {
             exit: Exit::Outside,
-            message: Some(format!("error: {}", harmless(&message.into()))),
+            message: Some(format!("error: {}", sanitized(&message.into()))),
         }
     }
 
-    /// Returns a failure whose text is complete.
+    /// Returns a failure with a complete message.
     pub fn rendered(exit: Exit, message: impl Into<String>) -> Self {
         Self {
             exit,
@@ -141,7 +142,7 @@ impl Failure {
         }
     }
 
-    /// Returns the failure with another text of the same meaning, such as a coloured one.
+    /// Transforms the message, for example to color it.
     pub fn map_message(self, change: impl FnOnce(String) -> String) -> Self {
         Self {
             message: self.message.map(change),
@@ -149,7 +150,7 @@ impl Failure {
         }
     }
 
-    /// Returns what is to be printed, without a line end.
+    /// Returns the message, without a line end.
     pub fn message(&self) -> Option<&str> {
         self.message.as_deref()
     }
@@ -164,33 +165,34 @@ impl<E: Diagnostic> From<E> for Failure {
     }
 }
 
-/// Returns a text in which nothing moves a terminal's cursor, colours anything or turns text around:
-/// servers say what they like. Its lines and tabs stay.
-pub fn harmless(text: &str) -> Cow<'_, str> {
+/// Removes control characters and bidirectional controls, because servers may send anything. Newlines and tabs
+/// are kept.
+pub fn sanitized(text: &str) -> Cow<'_, str> {
     let is_harmful = |c: char| {
-        let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        turns || (c.is_control() && c != '\n' && c != '\t')
+        let is_bidi = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        is_bidi || (c.is_control() && c != '\n' && c != '\t')
     };
-    match text.contains(is_harmful) {
-        true => Cow::Owned(text.replace(is_harmful, "")),
-        false => Cow::Borrowed(text),
+    if text.contains(is_harmful) {
+        Cow::Owned(text.replace(is_harmful, ""))
+    } else {
+        Cow::Borrowed(text)
     }
 }
 
-/// Returns the error, each of its causes once, and the hints.
+/// Renders an error with its causes and hints.
 pub fn render(error: &dyn Diagnostic) -> String {
     let text = format!("error: {}{}", chain(error), hint_lines(&error.hints()));
-    harmless(&text).into_owned()
+    sanitized(&text).into_owned()
 }
 
-/// Returns hints as they follow a message, a line each.
+/// Renders hints for appending to a message, one per line.
 pub fn hint_lines(hints: &[String]) -> String {
     let lines = hints.iter().map(|hint| format!("\nhint: {hint}"));
     lines.collect()
 }
 
-/// Returns the innermost cause of an error; those around it are often the layers of a library, which only
-/// say that a request failed.
+/// Returns the root cause of an error. The layers around it are often from a library, and only say that a
+/// request failed.
 pub fn innermost<'e>(error: &'e (dyn Error + 'static)) -> &'e (dyn Error + 'static) {
     let mut innermost = error;
     while let Some(cause) = innermost.source() {
@@ -199,7 +201,7 @@ pub fn innermost<'e>(error: &'e (dyn Error + 'static)) -> &'e (dyn Error + 'stat
     innermost
 }
 
-/// Returns the error and its causes, a line each, leaving out a cause that its parent repeats.
+/// Renders an error and its causes, one per line, without causes that are already part of the text.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -235,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_tells_error_cause_and_hint_once() {
+    fn a_failure_has_error_cause_and_hint_once() {
         let failure = Failure::from(Outer(Inner));
         assert_eq!(failure.exit.code(), 3);
         assert_eq!(
@@ -247,11 +249,11 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_says_moves_no_cursor() {
-        let said = "no\x1b[2J\u{9b}1A\r\n\tx\u{202e}y";
-        assert_eq!(harmless(said), "no[2J1A\n\txy");
+    fn control_characters_of_servers_are_removed() {
+        let message = "no\x1b[2J\u{9b}1A\r\n\tx\u{202e}y";
+        assert_eq!(sanitized(message), "no[2J1A\n\txy");
         assert_eq!(
-            Failure::outside(said).message(),
+            Failure::outside(message).message(),
             Some("error: no[2J1A\n\txy")
         );
     }

@@ -1,4 +1,4 @@
-//! Files that are written whole or not at all.
+//! Atomic file writes.
 
 use std::cell::Cell;
 use std::fs::{self, File, TryLockError};
@@ -8,43 +8,42 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-/// Writes a file beside its place, and moves it there: whoever looks sees the old one or the new one,
-/// and a file that was there keeps its mode. Behind a link, the file is replaced that it leads to; a pipe
-/// or a device is written as it is.
+/// Replaces a file atomically by writing a temporary file and renaming it. An existing file keeps its mode. A
+/// symbolic link is followed; a pipe or device is written directly.
 ///
 /// # Errors
 ///
-/// A folder or file that cannot be written.
+/// If the folder or file cannot be written.
 pub fn replace(path: &Path, text: &str) -> io::Result<()> {
-    write(path, text, Outlives::Process)
+    write(path, text, Durability::ProcessCrash)
 }
 
-/// Like [`replace`], for what must be there after a loss of power as well.
+/// Like [`replace`], and synced to disk.
 ///
 /// # Errors
 ///
-/// A folder or file that cannot be written.
+/// If the folder or file cannot be written.
 pub fn replace_durably(path: &Path, text: &str) -> io::Result<()> {
-    write(path, text, Outlives::Power)
+    write(path, text, Durability::PowerLoss)
 }
 
-/// Writes a file that a person will own. One that is there is an error, unless it is to be replaced: then
-/// it is kept under the name that is returned.
+/// Creates a file that the user will own. An existing file is an error, unless `replaces` is set: then it is
+/// kept as a backup, whose path is returned.
 ///
 /// # Errors
 ///
-/// There is such a file, or it cannot be written.
+/// If the file exists, or cannot be written.
 pub fn write_new(path: &Path, text: &str, replaces: bool) -> io::Result<Option<PathBuf>> {
-    let beside = Beside::open(path)?;
-    beside.fill(text)?;
-    // A link, not a move: it fails where somebody else was faster.
-    match fs::hard_link(&beside.path, path) {
+    let temp = TempSibling::open(path)?;
+    temp.fill(text)?;
+    // Linking fails if the file exists; renaming would overwrite it.
+    match fs::hard_link(&temp.path, path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && replaces => {
-            let kept = keep(path)?;
-            beside.place(path)?;
-            Ok(Some(kept))
+            let backup = back_up(path)?;
+            temp.persist(path)?;
+            Ok(Some(backup))
         }
-        // Not every file system has hard links.
+        // Not all file systems have hard links.
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             let mut file = File::create_new(path)?;
             file.write_all(text.as_bytes()).map(|()| None)
@@ -53,30 +52,30 @@ pub fn write_new(path: &Path, text: &str, replaces: bool) -> io::Result<Option<P
     }
 }
 
-/// What a file that was written outlives.
+/// The failure that a written file must survive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outlives {
-    Process,
-    Power,
+enum Durability {
+    ProcessCrash,
+    PowerLoss,
 }
 
-fn write(path: &Path, text: &str, outlives: Outlives) -> io::Result<()> {
+fn write(path: &Path, text: &str, durability: Durability) -> io::Result<()> {
     let path = match path.canonicalize() {
         Ok(path) if !path.is_file() => return fs::write(path, text),
         Ok(path) => path,
         Err(_) => path.to_owned(),
     };
-    let beside = Beside::open(&path)?;
-    beside.fill(text)?;
+    let temp = TempSibling::open(&path)?;
+    temp.fill(text)?;
     if let Ok(before) = fs::metadata(&path) {
-        beside.file.set_permissions(before.permissions())?;
+        temp.file.set_permissions(before.permissions())?;
     }
-    if outlives == Outlives::Power {
-        beside.file.sync_all()?;
+    if durability == Durability::PowerLoss {
+        temp.file.sync_all()?;
     }
-    beside.place(&path)?;
-    // So that the new name outlives it too, where the file system can do that.
-    if outlives == Outlives::Power
+    temp.persist(&path)?;
+    // Sync the new name too, if the file system supports it.
+    if durability == Durability::PowerLoss
         && let Some(folder) = path.parent()
         && let Ok(folder) = File::open(folder)
     {
@@ -85,49 +84,49 @@ fn write(path: &Path, text: &str, outlives: Outlives) -> io::Result<()> {
     Ok(())
 }
 
-/// A file beside another one, for what will take that one's place. It has the same name each time, so
-/// that what a killed xp left is replaced, and a lock, so that only one xp writes it at a time.
-struct Beside {
+/// A temporary file next to its target. Its name is fixed, so that leftovers of a killed process are reused, and
+/// it is locked, so that only one process writes it at a time.
+struct TempSibling {
     path: PathBuf,
     file: File,
-    is_placed: Cell<bool>,
+    is_persisted: Cell<bool>,
 }
 
-impl Beside {
+impl TempSibling {
     fn open(path: &Path) -> io::Result<Self> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let beside = path.with_file_name(format!(".{name}.new"));
+        let temp = path.with_file_name(format!(".{name}.new"));
         loop {
             let mut options = File::options();
             options.create(true).truncate(false).write(true);
-            // A link there is not xp's, and would lead it elsewhere.
+            // A symbolic link is not from xp, and must not be followed.
             options.custom_flags(OFlags::NOFOLLOW.bits() as i32);
-            let file = match options.open(&beside) {
+            let file = match options.open(&temp) {
                 Ok(file) => file,
-                Err(error) if fs::remove_file(&beside).is_err() => return Err(error),
+                Err(error) if fs::remove_file(&temp).is_err() => return Err(error),
                 Err(_) => continue,
             };
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => file.lock()?,
-                // Not every file system has locks.
+                // Not all file systems have locks.
                 Err(TryLockError::Error(_)) => {}
             }
-            // Whoever had the lock before may have moved the file away.
+            // The previous lock holder may have renamed the file.
             let opened = file.metadata()?;
-            let is_there = fs::symlink_metadata(&beside)
-                .is_ok_and(|there| (there.dev(), there.ino()) == (opened.dev(), opened.ino()));
-            if is_there && opened.nlink() == 1 {
+            let is_current = fs::symlink_metadata(&temp)
+                .is_ok_and(|found| (found.dev(), found.ino()) == (opened.dev(), opened.ino()));
+            if is_current && opened.nlink() == 1 {
                 file.set_len(0)?;
                 return Ok(Self {
-                    path: beside,
+                    path: temp,
                     file,
-                    is_placed: Cell::new(false),
+                    is_persisted: Cell::new(false),
                 });
             }
-            if is_there {
-                // Somebody was stopped who had just linked it to its place: it is that file as well.
-                fs::remove_file(&beside)?;
+            if is_current {
+                // A process was killed after linking it to its target: it is the same file.
+                fs::remove_file(&temp)?;
             }
         }
     }
@@ -136,23 +135,23 @@ impl Beside {
         (&self.file).write_all(text.as_bytes())
     }
 
-    fn place(&self, path: &Path) -> io::Result<()> {
+    fn persist(&self, path: &Path) -> io::Result<()> {
         fs::rename(&self.path, path)?;
-        self.is_placed.set(true);
+        self.is_persisted.set(true);
         Ok(())
     }
 }
 
-impl Drop for Beside {
+impl Drop for TempSibling {
     fn drop(&mut self) {
-        if !self.is_placed.get() {
+        if !self.is_persisted.get() {
             _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// Copies a file to a name beside it that is free.
-fn keep(path: &Path) -> io::Result<PathBuf> {
+/// Copies a file to an unused name next to it.
+fn back_up(path: &Path) -> io::Result<PathBuf> {
     let text = fs::read(path)?;
     for number in 1.. {
         let mut name = path.file_name().unwrap_or_default().to_owned();
@@ -160,9 +159,9 @@ fn keep(path: &Path) -> io::Result<PathBuf> {
             1 => ".old".to_owned(),
             number => format!(".old-{number}"),
         });
-        let kept = path.with_file_name(name);
-        match File::create_new(&kept) {
-            Ok(mut copy) => return copy.write_all(&text).map(|()| kept),
+        let backup = path.with_file_name(name);
+        match File::create_new(&backup) {
+            Ok(mut copy) => return copy.write_all(&text).map(|()| backup),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
@@ -177,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_new_is_written_over_nothing_and_nothing_is_left_behind() {
+    fn a_new_file_overwrites_nothing_and_leaves_no_temporary_file() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("x.yml");
         assert_eq!(write_new(&file, "1", false).unwrap(), None);
@@ -193,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn links_and_modes_stay() {
+    fn links_and_modes_are_kept() {
         let folder = tempfile::tempdir().unwrap();
         let (file, link) = (folder.path().join("a"), folder.path().join("link"));
         replace(&file, "1").unwrap();
@@ -211,25 +210,25 @@ mod tests {
     }
 
     #[test]
-    fn what_others_left_is_in_nobodys_way() {
+    fn leftovers_are_replaced_without_following_links() {
         let folder = tempfile::tempdir().unwrap();
-        let (file, beside) = (folder.path().join("x"), folder.path().join(".x.new"));
+        let (file, temp) = (folder.path().join("x"), folder.path().join(".x.new"));
         let other = folder.path().join("other");
         fs::write(&other, "precious").unwrap();
-        symlink("other", &beside).unwrap();
+        symlink("other", &temp).unwrap();
         replace(&file, "1").unwrap();
-        fs::hard_link(&file, &beside).unwrap();
+        fs::hard_link(&file, &temp).unwrap();
         assert!(write_new(&file, "2", false).is_err());
         assert_eq!(fs::read_to_string(&file).unwrap(), "1");
         assert_eq!(fs::read_to_string(&other).unwrap(), "precious");
-        assert!(!beside.exists());
+        assert!(!temp.exists());
     }
 
     #[test]
-    fn many_writers_leave_one_whole_file() {
+    fn concurrent_writers_leave_one_complete_file() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("x");
-        // What a killed writer left.
+        // Left by a killed writer.
         fs::write(folder.path().join(".x.new"), "half of a longer text").unwrap();
         let texts: Vec<String> = (0..8)
             .map(|number| number.to_string().repeat(5000))

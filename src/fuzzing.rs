@@ -1,5 +1,5 @@
-//! What is fuzzed: a function for each reader of text that somebody else wrote, and what must hold
-//! whatever the text is. Only a fuzzer's build has it (`bin/fuzz`).
+//! Fuzz targets: one function per parser of untrusted input, with the properties that must hold for any
+//! input. Only compiled for fuzzing (`bin/fuzz`).
 
 use std::cell::Cell;
 use std::path::Path;
@@ -16,20 +16,19 @@ pub use crate::client::git::fuzzing::refs;
 pub use crate::client::registry::fuzzing::registry;
 pub use crate::report::fuzzing::log;
 
-/// A manifest: it is read, or its errors are shown without what would steer a terminal.
+/// A manifest: it parses, or its errors contain no control characters.
 pub fn manifest(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };
     if let Err(error) = manifest::parse(text, Path::new("x-platform.yml")) {
         assert!(error.problems().len() > 0);
-        assert_shown(&error.render(false));
+        assert_printable(&error.render(false));
         _ = error.render(true);
     }
 }
 
-/// The URL of a remote, and a reference of git's: what was read is read again as the same, and neither
-/// is an option of a program.
+/// Git URLs and references: they round-trip, and cannot be mistaken for an option of a program.
 pub fn git_url(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
@@ -37,7 +36,7 @@ pub fn git_url(bytes: &[u8]) {
     if let Ok(url) = text.parse::<GitUrl>() {
         assert_eq!(url.expose().parse::<GitUrl>().as_ref(), Ok(&url));
         assert!(!url.expose().starts_with('-') && !url.host().starts_with('-'));
-        assert_shown(&url.to_string());
+        assert_printable(&url.to_string());
         let stripped = url.stripped();
         assert!(stripped.password().is_none());
         assert!(stripped.expose().parse::<GitUrl>().is_ok());
@@ -53,7 +52,7 @@ pub fn git_url(bytes: &[u8]) {
     }
 }
 
-/// Names of images: what was read is written and read again as the same, and any branch has a tag.
+/// Image names: they round-trip, and every branch name maps to a valid tag.
 pub fn image(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
@@ -74,24 +73,24 @@ pub fn image(bytes: &[u8]) {
     assert_eq!(tag.as_str().parse::<Tag>(), Ok(tag));
 }
 
-/// A lock: what was read is written and read again as the same.
+/// A lock file: it round-trips.
 pub fn lock(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };
     match lock::parse(text, "x-platform.lock") {
         Ok(lock) => {
-            let again = lock::parse(&lock.render(), "x-platform.lock");
-            assert_eq!(again.ok(), Some(lock));
+            let reparsed = lock::parse(&lock.render(), "x-platform.lock");
+            assert_eq!(reparsed.ok(), Some(lock));
         }
         Err(error) => {
-            assert_shown(&error.render(false));
+            assert_printable(&error.render(false));
             _ = error.render(true);
         }
     }
 }
 
-/// The label of an image, which anybody who may push wrote.
+/// The recipe label of an image, which anyone with push access can write.
 pub fn recipe(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
@@ -99,16 +98,16 @@ pub fn recipe(bytes: &[u8]) {
     match text.parse::<Recipe>() {
         Ok(recipe) => {
             for change in recipe.changes_since(&Recipe::default()) {
-                assert_shown(&change.to_string());
+                assert_printable(&change.to_string());
             }
             assert_eq!(recipe.to_string().parse::<Recipe>(), Ok(recipe));
         }
-        Err(error) => assert_shown(&error.to_string()),
+        Err(error) => assert_printable(&error.to_string()),
     }
 }
 
-/// The files of other tools that `xp init` reads. The first byte tells of which; a zero byte ends a
-/// file, and the next one is what the first leads to.
+/// Files of other tools that `xp init` reads. The first byte selects the tool; a zero byte separates the first
+/// file from the content of all files that it refers to.
 pub fn init(bytes: &[u8]) {
     let Some((kind, text)) = bytes.split_first() else {
         return;
@@ -127,7 +126,7 @@ pub fn init(bytes: &[u8]) {
     let opened = Cell::new(0);
     let read = |path: &str| {
         opened.set(opened.get() + 1);
-        assert!(opened.get() < 100_000, "files without end are read");
+        assert!(opened.get() < 100_000, "an endless number of files is read");
         Ok(match path {
             _ if path == file => Some(first.to_owned()),
             _ if others.is_empty() => None,
@@ -154,11 +153,11 @@ pub fn init(bytes: &[u8]) {
     };
     match init::draft(&folder, &wishes, &read) {
         Ok(draft) => _ = init::render(&draft),
-        Err(error) => assert_shown(&crate::error::render(&error)),
+        Err(error) => assert_printable(&crate::error::render(&error)),
     }
 }
 
-/// The record of a run: whatever it says, a page is drawn that has no element of its own making.
+/// The record of a run: its reports are well-formed, and have no injected elements.
 pub fn record(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
@@ -166,8 +165,8 @@ pub fn record(bytes: &[u8]) {
     crate::report::fuzzing::record(&RunRecord::read(text));
 }
 
-/// A text for a terminal has lines, and nothing that would steer it.
-fn assert_shown(text: &str) {
-    let steers = |c: char| c.is_control() && c != '\n' && c != '\t';
-    assert!(!text.contains(steers), "{text:?}");
+/// Asserts that a text for a terminal has no control characters except newlines and tabs.
+fn assert_printable(text: &str) {
+    let is_control = |c: char| c.is_control() && c != '\n' && c != '\t';
+    assert!(!text.contains(is_control), "{text:?}");
 }

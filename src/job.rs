@@ -1,7 +1,7 @@
-//! Job control: to which session and group of processes xp belongs, and whose keys a terminal has.
+//! Job control: the session and process group of xp, and the foreground group of a terminal.
 //!
-//! What is started in a PID namespace may belong to a session and a group that were made outside: inside,
-//! the kernel calls them 0. So these numbers are read as text; the types of a process's id have no 0.
+//! A process in a PID namespace may belong to a session and a group from outside, which the kernel reports
+//! as 0. The usual types of process ids have no 0, so these numbers are parsed from `/proc`.
 
 use std::fs;
 use std::os::fd::AsFd;
@@ -9,55 +9,55 @@ use std::os::fd::AsFd;
 use rustix::io::Errno;
 use rustix::termios::tcgetpgrp;
 
-/// What stands between the name of a program and its numbers, source: proc(5), `/proc/pid/stat`.
+/// Separates the program's name from the numbers in `/proc/pid/stat`, see proc(5).
 const AFTER_NAME: &str = ") ";
 
-/// Where a process stands among others.
+/// The ids that job control depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Standing {
+struct ProcessIds {
     parent: u32,
     group: u32,
     session: u32,
 }
 
-/// Tells whether the keys of a terminal are this process's: one in the background would be stopped for
-/// taking them.
-pub fn has_keys_of(terminal: impl AsFd) -> bool {
-    let Some(own) = standing("self") else {
-        // Without /proc nobody can tell; most often a person waits at the terminal.
+/// Returns whether this process is in the terminal's foreground group. A background process would be stopped
+/// if it read keys.
+pub fn is_foreground(terminal: impl AsFd) -> bool {
+    let Some(own) = process_ids("self") else {
+        // Without /proc this is unknown; assume the foreground.
         return tcgetpgrp(terminal).is_ok();
     };
     match tcgetpgrp(terminal) {
         Ok(group) => group.as_raw_pid().unsigned_abs() == own.group,
-        // So says the library for a group of outside.
+        // How rustix reports a group outside of the namespace.
         Err(Errno::OPNOTSUPP) => own.group == 0,
         Err(_) => false,
     }
 }
 
-/// Tells whether there is a shell that could continue this process once it is stopped: nobody could where
-/// it was started alone, such as in a container of its own.
+/// Returns whether a shell could resume this process after it is stopped. None could if it was started on its
+/// own, for example as the main process of a container.
 pub fn can_be_resumed() -> bool {
-    let Some(own) = standing("self") else {
+    let Some(own) = process_ids("self") else {
         return false;
     };
-    let leads = own.session == std::process::id();
+    let is_leader = own.session == std::process::id();
     let parent = (own.parent != 0)
-        .then(|| standing(&own.parent.to_string()))
+        .then(|| process_ids(&own.parent.to_string()))
         .flatten();
-    !leads && parent.is_some_and(|parent| parent.session == own.session)
+    !is_leader && parent.is_some_and(|parent| parent.session == own.session)
 }
 
-fn standing(process: &str) -> Option<Standing> {
+fn process_ids(process: &str) -> Option<ProcessIds> {
     parse(&fs::read_to_string(format!("/proc/{process}/stat")).ok()?)
 }
 
-/// Reads what the kernel tells of a process; its name, in brackets, may hold anything.
-fn parse(stat: &str) -> Option<Standing> {
+/// Parses `/proc/pid/stat`. The program's name, in parentheses, may contain anything.
+fn parse(stat: &str) -> Option<ProcessIds> {
     let (_, numbers) = stat.rsplit_once(AFTER_NAME)?;
     let mut numbers = numbers.split(' ').skip(1).map(str::parse);
     let mut next = || numbers.next()?.ok();
-    Some(Standing {
+    Some(ProcessIds {
         parent: next()?,
         group: next()?,
         session: next()?,
@@ -69,31 +69,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_may_hold_anything() {
-        let standing = parse("2 (a) b 1 2 3) R 1 4 5 0 -1 4194304").unwrap();
+    fn a_name_may_contain_anything() {
+        let process_ids = parse("2 (a) b 1 2 3) R 1 4 5 0 -1 4194304").unwrap();
         assert_eq!(
-            (standing.parent, standing.group, standing.session),
+            (process_ids.parent, process_ids.group, process_ids.session),
             (1, 4, 5)
         );
     }
 
     #[test]
-    fn what_is_outside_is_zero() {
-        let standing = parse("1 (xp) S 0 0 0 0 -1 4194304").unwrap();
+    fn ids_outside_of_the_namespace_are_zero() {
+        let process_ids = parse("1 (xp) S 0 0 0 0 -1 4194304").unwrap();
         assert_eq!(
-            (standing.parent, standing.group, standing.session),
+            (process_ids.parent, process_ids.group, process_ids.session),
             (0, 0, 0)
         );
     }
 
     #[test]
-    fn what_is_no_number_is_nothing() {
+    fn invalid_numbers_are_rejected() {
         assert_eq!(parse("1 (xp) S a b c"), None);
         assert_eq!(parse(""), None);
     }
 
     #[test]
     fn this_process_is_found() {
-        assert!(standing("self").is_some());
+        assert!(process_ids("self").is_some());
     }
 }

@@ -1,65 +1,65 @@
-//! The map of xp: what each module is for, and what it must not do.
+//! Module map: the purpose of each module, and what it must not do.
 //!
 //! ```text
 //! x-platform.yml ─ manifest ─▶ Manifest
 //!                  resolve  ─▶ commit of every service      one connection per git remote
-//!                  history  ─▶ last commit below `git.path` no connection where it is known
-//!                  inspect  ─▶ Inventory                    what registry and engine have
-//!                  plan     ─▶ Plan                         pure: decides everything
-//!                  execute  ─▶ how each unit ended          decides nothing
-//!                  report   ─▶ terminal, log files, lines of JSON, pages of past runs
+//!                  history  ─▶ last commit below `git.path` no connection if cached
+//!                  inspect  ─▶ Inventory                    state of registry and engine
+//!                  plan     ─▶ Plan                         pure; makes all decisions
+//!                  execute  ─▶ result of each unit          makes no decisions
+//!                  report   ─▶ terminal, log files, JSON lines, reports of past runs
 //! ```
 //!
-//! | module | for | must not |
+//! | module | purpose | must not |
 //! |---|---|---|
-//! | [`cli`] | clap definitions; their doc comments are the help text | do anything |
-//! | [`settings`] | flags and environment to [`settings::Settings`], read once | be bypassed: nothing else reads the environment |
-//! | [`command`] | one file a subcommand: it wires the stages | decide, draw bars, name a client's crate |
-//! | [`completion`] | what a shell offers for a line that is being typed | ask a server, show an error |
-//! | [`man`] | the manual pages, from the command line's definition | do anything |
-//! | [`manifest`] | `x-platform.yml` to [`manifest::Manifest`]: validation, placeholders, schema | know the environment, the clock or a client |
+//! | [`cli`] | clap definitions; their doc comments are the help text | have logic |
+//! | [`settings`] | reads flags and environment into [`settings::Settings`], once | be bypassed: nothing else reads the environment |
+//! | [`command`] | one file per subcommand, which connects the stages | make decisions, draw bars, use a client's crate |
+//! | [`completion`] | shell completion | query a server, show an error |
+//! | [`man`] | manual pages, generated from the clap definitions | have logic |
+//! | [`manifest`] | reads `x-platform.yml` into [`manifest::Manifest`]: validation, placeholders, schema | use the environment, the clock or a client |
 //! | [`source`] | git URLs, references, commits | be impure |
 //! | [`image`] | registries, repositories, tags, digests | be impure |
 //! | [`recipe`] | the inputs of a build and their digests | be impure |
-//! | [`lock`] | `x-platform.lock`: its format, what it takes to meet one, what changed between two | be impure, but for its file |
-//! | [`deploy`] | which images kustomize files name, the overlay around them, what was rendered, the record of an environment | be impure |
-//! | [`plan`] | inventory and manifest to steps; how they are shown | be impure |
-//! | [`graph`] | which service needs which, as text and pictures, for `xp graph` | be impure |
-//! | [`init`] | what was found to the text of a manifest, for `xp init`: compose, Skaffold, submodules, west, repo | be impure |
-//! | [`status`] | how each service stands, for `xp status` | be impure |
-//! | [`doctor`] | what is wrong around a platform, and what to do about it, for `xp doctor` | be impure |
-//! | [`event`] | what happened, as data | be impure |
-//! | [`record`] | what other programs are told: events and plans as JSON | be impure |
-//! | [`timeline`] | when the units of a run were worked on, its critical path, how long each took before | be impure |
-//! | [`shell`] | words as a shell takes them | be impure |
-//! | [`words`] | words that depend on how many there are | be impure |
-//! | [`error`] | exit codes, causes, hints, what is tried again | be impure |
-//! | [`resolve`] | remotes to commits | clone |
-//! | [`discover`] | a folder to what `xp init` makes a manifest of: its working copies and their files | change anything |
-//! | [`history`] | references' commits to those that touched a service's own folders last | move a file of a working copy |
-//! | [`local`] | working copies to what `--local` builds | change anything |
-//! | [`cache`] | the folder that is xp's own, and the facts kept in it | be needed: a fact that is not there is asked for again |
-//! | [`fuzzing`] | what a fuzzer calls: readers of what others wrote, and what must hold; in its build alone | be called |
-//! | [`files`] | files that are written whole or not at all | know what is in them |
-//! | [`task`] | what threads and tasks of the runtime came to | do work |
-//! | [`job`] | to which session and group of processes xp belongs, and whose keys a terminal has | act on it |
-//! | [`inspect`] | registry, engine and builder folders to an inventory | change anything |
-//! | [`examine`] | this machine, engine, registries, remotes and working copies to the facts that [`doctor`] judges | judge, or leave anything behind |
-//! | [`runs`] | the folders of past runs: their records and logs | draw, or know what a run means |
-//! | [`execute`] | the steps of a plan, as soon as what they need is done | choose what is done |
-//! | [`console`] | the caller's terminal, streams and signals, tied to a program in a container | know of services |
-//! | [`report`] | bars, lines, log files, the closing table, pages of past runs: the only place that draws | do work |
-//! | [`client`] | git (git2), the engine (bollard), registries (reqwest), clusters (kubectl): nothing else names those crates, or starts kubectl | know of services |
+//! | [`lock`] | `x-platform.lock`: format, requirements, differences | be impure, except for reading and writing its file |
+//! | [`deploy`] | images in kustomize files, the overlay around them, rendered objects, the record of an environment | be impure |
+//! | [`plan`] | turns inventory and manifest into steps; displays them | be impure |
+//! | [`graph`] | dependencies between services as text and diagrams, for `xp graph` | be impure |
+//! | [`init`] | generates a manifest for `xp init` from compose, Skaffold, submodules, west and repo files | be impure |
+//! | [`status`] | status of each service, for `xp status` | be impure |
+//! | [`doctor`] | problems of a platform's surroundings and their fixes, for `xp doctor` | be impure |
+//! | [`event`] | events as data | be impure |
+//! | [`record`] | events and plans as JSON, for other programs | be impure |
+//! | [`timeline`] | timing of a run's units, critical path, earlier durations | be impure |
+//! | [`shell`] | quoting for shells | be impure |
+//! | [`words`] | plurals | be impure |
+//! | [`error`] | exit codes, causes, hints, retry notices | be impure |
+//! | [`resolve`] | resolves references of remotes to commits | clone |
+//! | [`discover`] | finds working copies and files in a folder, for `xp init` | change anything |
+//! | [`history`] | finds the last commit that touched a service's folders | change files of a working copy |
+//! | [`local`] | finds what `--local` builds from working copies | change anything |
+//! | [`cache`] | the cache folder, and cached facts | be required: a missing fact is queried again |
+//! | [`fuzzing`] | fuzz targets: parsers of untrusted input and their properties; only compiled for fuzzing | be called |
+//! | [`files`] | atomic file writes | know the content |
+//! | [`task`] | results of runtime tasks | do work |
+//! | [`job`] | session and process group of xp, foreground group of a terminal | change them |
+//! | [`inspect`] | queries registry, engine and builder folders for the inventory | change anything |
+//! | [`examine`] | collects facts about machine, engine, registries, remotes and working copies for [`doctor`] | judge them, or leave anything behind |
+//! | [`runs`] | folders of past runs, with records and logs | draw, or interpret a run |
+//! | [`execute`] | runs the steps of a plan as soon as their dependencies are done | choose steps |
+//! | [`console`] | attaches the caller's terminal, streams and signals to a program in a container | know about services |
+//! | [`report`] | bars, lines, log files, the summary table, reports of past runs; the only module that draws | do work |
+//! | [`client`] | git (git2), the engine (bollard), registries (reqwest), clusters (kubectl): nothing else uses those crates, or runs kubectl | know about services |
 //!
 //! "Pure" means: no client, no async runtime, no clock, no environment, no file system. The test
-//! `architecture` holds all of this.
+//! `architecture` enforces all of this.
 //!
-//! Words that collide: the *manifest* is x-platform.yml, a registry's is an *image manifest*; a
-//! *repository* is a registry's, git has *remotes* and *working copies*; a *builder* is an image with a
-//! toolchain, what runs containers is the *engine*.
+//! Ambiguous terms: the *manifest* is x-platform.yml, a registry has *image manifests*; a *repository* is in
+//! a registry, git has *remotes* and *working copies*; a *builder* is an image with a toolchain, the *engine*
+//! runs containers.
 
 #![warn(missing_docs)]
-// What a user can reach ends in an error that says what to do, not in a panic.
+// User-facing failures are errors with hints, not panics.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod cache;

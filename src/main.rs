@@ -1,4 +1,4 @@
-//! The `xp` program: everything is in the library.
+//! The `xp` binary; everything is in the library.
 
 use std::process::ExitCode;
 

@@ -1,7 +1,7 @@
-//! The runs that are kept: a folder each, with a record and the logs.
+//! The folders of past runs, each with a record and logs.
 //!
-//! `<cacheDir>/logs/<run>/run.jsonl` and `<cacheDir>/logs/<run>/<unit>/<phase>.log`. Runs are numbered, and a
-//! number is not used again while a later one is there.
+//! `<cacheDir>/logs/<run>/run.jsonl` and `<cacheDir>/logs/<run>/<unit>/<phase>.log`. Run numbers increase, and
+//! are not reused as long as a later run exists.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 
 use crate::record::RunRecord;
 
-/// How many runs are kept.
+/// The number of runs to keep.
 pub const KEPT_RUNS: usize = 20;
 
-/// How many bytes of runs are kept, the last one not counted: 1 GiB.
+/// The total size of runs to keep, not counting the last one: 1 GiB.
 pub const KEPT_BYTES: u64 = 1 << 30;
 
-/// The record's file in a run's folder.
+/// The file of the record.
 const RECORD: &str = "run.jsonl";
 
 /// The folder of all runs.
@@ -24,17 +24,17 @@ pub struct Runs {
     folder: PathBuf,
 }
 
-/// One run that is kept.
+/// A run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
-    /// Its number.
+    /// The number.
     pub number: u64,
-    /// Its folder.
+    /// The folder.
     pub folder: PathBuf,
 }
 
 impl Runs {
-    /// Returns the runs of a folder, which need not be there.
+    /// Returns the runs in a folder, which need not exist.
     pub fn new(folder: PathBuf) -> Self {
         Self { folder }
     }
@@ -44,11 +44,11 @@ impl Runs {
         &self.folder
     }
 
-    /// Returns the runs, the oldest first.
+    /// Returns the runs, oldest first.
     ///
     /// # Errors
     ///
-    /// Where the folder is there and cannot be read.
+    /// If the folder exists and cannot be read.
     pub fn list(&self) -> io::Result<Vec<Run>> {
         let entries = match fs::read_dir(&self.folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -67,11 +67,11 @@ impl Runs {
         Ok(runs)
     }
 
-    /// Makes the folder of a new run, and removes old ones.
+    /// Creates the folder of a new run, and removes old runs.
     ///
     /// # Errors
     ///
-    /// Where it cannot be made.
+    /// If the folder cannot be created.
     pub fn begin(&self) -> io::Result<Run> {
         fs::create_dir_all(&self.folder)?;
         let before = self.list()?;
@@ -80,7 +80,7 @@ impl Runs {
             let folder = self.folder.join(number.to_string());
             match fs::create_dir(&folder) {
                 Ok(()) => break Run { number, folder },
-                // Another xp on this folder was faster.
+                // A concurrent xp took the number.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
                 Err(error) => return Err(error),
             }
@@ -96,19 +96,19 @@ impl Run {
         self.folder.join(RECORD)
     }
 
-    /// Reads the record; an empty one where there is none.
+    /// Reads the record, which is empty if there is no file.
     pub fn record(&self) -> RunRecord {
         let text = fs::read(self.record_file()).unwrap_or_default();
         RunRecord::read(&String::from_utf8_lossy(&text))
     }
 
-    /// Whether an xp is at work on it: one holds the record's lock until it ends, however it ends.
+    /// Returns whether the run is still running: its process holds a lock on the record until it ends.
     pub fn is_running(&self) -> bool {
         File::open(self.record_file())
             .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
-    /// How long the record is by now: one that goes on is read again only where it has grown.
+    /// Returns the current length of the record, to detect changes of a running one.
     pub fn record_length(&self) -> u64 {
         fs::metadata(self.record_file()).map_or(0, |metadata| metadata.len())
     }
@@ -118,43 +118,44 @@ impl Run {
         self.folder.join(file_name(unit))
     }
 
-    /// Returns the log of a phase, which need not be there.
+    /// Returns the log file of a phase, which need not exist.
     pub fn log(&self, unit: &str, phase: &str) -> PathBuf {
         self.unit_folder(unit)
             .join(format!("{}.log", file_name(phase)))
     }
 
-    /// Returns where a report of it is written, unless it is to be elsewhere.
+    /// Returns the default file of the report.
     pub fn report_file(&self) -> PathBuf {
         self.folder.join("report.html")
     }
 
-    /// Whether nothing was done in it: it has no log of any unit.
+    /// Returns whether the run did no work, that is, has no logs.
     pub fn is_idle(&self) -> bool {
         let is_folder = |entry: fs::DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
         fs::read_dir(&self.folder).is_ok_and(|entries| !entries.flatten().any(is_folder))
     }
 }
 
-/// Returns the number that a run's folder is called by.
+/// Parses the name of a run's folder.
 fn number(name: &str) -> Option<u64> {
-    // What xp would not have called so is somebody else's; and there is always a next number.
+    // Ignore names that xp would not create. The length limit ensures that there is a next number.
     let is_ours = name.len() < 19 && !name.starts_with(['0', '+']);
     name.parse().ok().filter(|_| is_ours)
 }
 
-/// Returns the name of a unit or a phase as one of a file. A record may come from elsewhere: no name in it
-/// leads out of its folder.
+/// Returns the file name of a unit or phase. Records are not trusted, so no name may lead out of the
+/// folder.
 fn file_name(name: &str) -> String {
     let name = name.replace(['/', ':', '@'], "_");
-    match name.is_empty() || name.starts_with('.') {
-        true => format!("_{name}"),
-        false => name,
+    if name.is_empty() || name.starts_with('.') {
+        format!("_{name}")
+    } else {
+        name
     }
 }
 
-/// Removes runs, the oldest first, until the rest is no more than is kept, the new one included. Of
-/// those that had nothing to do only the last is kept: it must not push out one that failed.
+/// Removes the oldest runs until the limits are met, including the new run. Of the runs that did no work only
+/// the last is kept, so that they do not displace a failed one.
 fn remove_old(runs: Vec<Run>) {
     let last = runs.last().map(|run| run.number);
     let (idle, mut kept): (Vec<Run>, Vec<Run>) = runs
@@ -164,7 +165,7 @@ fn remove_old(runs: Vec<Run>) {
         remove(&run);
     }
     let mut bytes: u64 = kept.iter().map(|run| size(&run.folder)).sum();
-    // The last one is what somebody is about to look at, however large.
+    // The last run is always kept, regardless of its size.
     while kept.len() > 1 && (kept.len() >= KEPT_RUNS || bytes > KEPT_BYTES) {
         let oldest = kept.remove(0);
         bytes -= size(&oldest.folder);
@@ -172,7 +173,7 @@ fn remove_old(runs: Vec<Run>) {
     }
 }
 
-/// A run that cannot be removed is tried again by the next one.
+/// Removes a run. The next run retries after an error.
 fn remove(run: &Run) {
     _ = fs::remove_dir_all(&run.folder);
 }
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn old_runs_are_removed_and_numbers_never_used_again() {
+    fn old_runs_are_removed_and_numbers_are_not_reused() {
         let folder = tempfile::tempdir().unwrap();
         let runs = Runs::new(folder.path().join("logs"));
         assert!(numbers(&runs).is_empty());
@@ -213,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn logs_lie_in_the_folder_of_their_run() {
+    fn logs_stay_inside_the_folder_of_their_run() {
         let run = Run {
             number: 7,
             folder: PathBuf::from("logs/7"),
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_with_other_names_are_no_runs() {
+    fn folders_with_other_names_are_ignored() {
         let folder = tempfile::tempdir().unwrap();
         let runs = Runs::new(folder.path().to_owned());
         for name in ["3", "+5", "07", "0", "18446744073709551615", "x", "-1"] {
@@ -241,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn of_runs_with_nothing_to_do_the_last_is_kept() {
+    fn only_the_last_idle_run_is_kept() {
         let folder = tempfile::tempdir().unwrap();
         let runs = Runs::new(folder.path().to_owned());
         work(&runs.begin().unwrap());
@@ -249,18 +250,18 @@ mod tests {
             fs::write(runs.begin().unwrap().record_file(), "{}").unwrap();
         }
         let last = 1 + 2 * KEPT_RUNS as u64;
-        // The one before is removed by the next.
+        // The previous one is removed by the next run.
         assert_eq!(numbers(&runs), [1, last - 1, last]);
     }
 
     #[test]
-    fn runs_beyond_the_size_are_removed_but_not_the_last() {
+    fn runs_beyond_the_size_limit_are_removed_except_the_last() {
         let folder = tempfile::tempdir().unwrap();
         let runs = Runs::new(folder.path().to_owned());
         for _ in 0..3 {
             let run = runs.begin().unwrap();
             work(&run);
-            // Sparse: it takes no space.
+            // A sparse file.
             let log = File::create(run.folder.join("a/test.log")).unwrap();
             log.set_len(KEPT_BYTES / 2 + 1).unwrap();
         }

@@ -1,4 +1,4 @@
-//! Flags and environment, read once.
+//! Settings from flags and the environment, read once.
 
 mod patience;
 
@@ -17,49 +17,49 @@ use crate::shell;
 pub use patience::Patience;
 use patience::patience;
 
-/// Everything that xp takes from its surroundings.
+/// Everything that xp reads from flags, environment and process.
 #[derive(Clone)]
 pub struct Settings {
-    /// The command line, as a shell would take it.
+    /// The command line, quoted for a shell.
     pub command_line: String,
-    /// The folder that the command runs in.
+    /// The working directory, with `-C` applied.
     pub directory: PathBuf,
-    /// The manifest that was named.
+    /// The manifest given by `-f`.
     pub file: Option<PathBuf>,
     /// `XP_CACHE_DIR`
     pub cache_dir: Option<PathBuf>,
-    /// `XP_CLIENT`: a pipe that the program holds open for which this one runs in a container.
+    /// `XP_CLIENT`: if xp runs in a container, a pipe that its caller on the host holds open.
     pub client: Option<PathBuf>,
-    /// How events are shown.
+    /// Output settings.
     pub report: report::Settings,
-    /// Whether somebody is there to answer questions.
+    /// Whether xp may prompt.
     pub can_ask: bool,
-    /// Where the engine is.
+    /// The engine's address.
     pub engine: EngineSettings,
-    /// Where credentials and certificates of registries are.
+    /// Locations of registry credentials and certificates.
     pub registry: RegistrySettings,
-    /// What reaching git remotes takes.
+    /// Settings for reaching git remotes.
     pub git: git::Environment,
-    /// Proxies for HTTP.
+    /// HTTP proxies.
     pub proxies: Proxies,
-    /// How long servers are waited for, and how often they are asked: what is wrong with a variable that
-    /// says so, where it is.
+    /// Timeouts and retries, or the error of an invalid variable, which only matters to commands
+    /// that use them.
     pub patience: Result<Patience, String>,
-    /// The caller, as builder containers see it.
+    /// The user that runs xp, for builder containers.
     pub caller: Caller,
-    /// The users whose files count as the caller's own. For root below `sudo` that is also who called it, as
-    /// for git.
+    /// The users whose files are trusted as the caller's own. Under `sudo` this includes the invoking user,
+    /// as in git.
     pub owners: Vec<u32>,
-    /// The variables, for `${{ env.NAME }}`.
+    /// All variables, for `${{ env.NAME }}`.
     pub variables: BTreeMap<String, String>,
 }
 
-/// Who runs xp.
+/// The user that runs xp.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    /// The user.
+    /// The user id.
     pub uid: u32,
-    /// The group.
+    /// The group id.
     pub gid: u32,
     /// The home folder, for `~` in mounts.
     pub home: Option<PathBuf>,
@@ -68,7 +68,7 @@ pub struct Caller {
 }
 
 impl Settings {
-    /// Tells whether messages have colours where the command line does not say so, as it cannot be read.
+    /// Returns whether to use colors if the command line cannot be parsed.
     pub fn automatic_color() -> bool {
         let variables = environment();
         let get = |name: &str| {
@@ -78,7 +78,7 @@ impl Settings {
         colors(is_terminal(&get), &get)
     }
 
-    /// Reads the environment, once a process.
+    /// Reads the environment; called once per process.
     pub fn read(global: &Global) -> std::io::Result<Self> {
         let variables = environment();
         let get = |name: &str| {
@@ -88,11 +88,11 @@ impl Settings {
                 .cloned()
         };
         let either = |lower: &str, upper: &str| get(lower).or_else(|| get(upper));
-        let here = std::env::current_dir()?;
+        let current = std::env::current_dir()?;
         let directory = global
             .directory
             .as_ref()
-            .map_or(here.clone(), |directory| here.join(directory));
+            .map_or(current.clone(), |directory| current.join(directory));
         let home = get("HOME").map(PathBuf::from);
         let uid = rustix::process::getuid().as_raw();
         let docker_config = get("DOCKER_CONFIG")
@@ -144,7 +144,7 @@ impl Settings {
             command_line: command_line(),
             directory,
             file: global.file.clone(),
-            cache_dir: get("XP_CACHE_DIR").map(|path| here.join(path)),
+            cache_dir: get("XP_CACHE_DIR").map(|path| current.join(path)),
             client: get("XP_CLIENT").map(PathBuf::from),
             can_ask: terminal && std::io::stdin().is_terminal() && get("CI").is_none(),
             report: report::Settings {
@@ -187,7 +187,7 @@ impl Settings {
         })
     }
 
-    /// Returns the files of `KUBECONFIG`, absolute: kubectl starts in another folder than xp did.
+    /// Returns `KUBECONFIG` with absolute paths, because kubectl runs in another folder.
     pub fn kubeconfig(&self) -> Option<String> {
         let list = self.variables.get("KUBECONFIG")?;
         let files = list.split(':').filter(|file| !file.is_empty());
@@ -222,13 +222,14 @@ fn command_line() -> String {
         .join(" ")
 }
 
-/// Returns arguments without the values of `--env NAME=VALUE`, as they are written down and may be secret.
+/// Removes the values of `--env NAME=VALUE`: the command line is recorded, and they may be secret.
 fn without_values(arguments: impl Iterator<Item = String>) -> impl Iterator<Item = String> {
     let mut is_value = false;
     arguments.map(move |argument| {
-        let start = match std::mem::take(&mut is_value) {
-            true => Some(0),
-            false => start_of_value(&argument),
+        let start = if std::mem::take(&mut is_value) {
+            Some(0)
+        } else {
+            start_of_value(&argument)
         };
         let Some(start) = start else {
             return argument;
@@ -241,20 +242,20 @@ fn without_values(arguments: impl Iterator<Item = String>) -> impl Iterator<Item
     })
 }
 
-/// Returns where the value of `--env` begins in an argument that has it; its end where it is the next one.
+/// Returns where the value of `--env` starts in an argument; its end if the value is the next argument.
 fn start_of_value(argument: &str) -> Option<usize> {
-    let whole = ["--env=", "--env"];
-    if let Some(start) = whole.iter().find(|start| argument.starts_with(**start)) {
-        let is_it = start.ends_with('=') || argument == *start;
-        return is_it.then_some(start.len());
+    let long = ["--env=", "--env"];
+    if let Some(start) = long.iter().find(|start| argument.starts_with(**start)) {
+        let is_env = start.ends_with('=') || argument == *start;
+        return is_env.then_some(start.len());
     }
     let letters = argument.strip_prefix('-')?;
-    // Flags without a value may stand before it, as in `-Te`.
+    // It may follow flags without a value, as in `-Te`.
     let flags = letters.find(|letter| !"tTqv".contains(letter))?;
     letters[flags..].starts_with('e').then_some(flags + 2)
 }
 
-/// Returns the settings of git that stand in the environment, as CI systems put them there.
+/// Returns git settings from the environment (`GIT_CONFIG_COUNT`), as set by CI systems.
 fn git_configuration(get: impl Fn(&str) -> Option<String>) -> Vec<(String, String)> {
     let count: usize = get("GIT_CONFIG_COUNT")
         .and_then(|count| count.parse().ok())
@@ -271,13 +272,13 @@ fn git_configuration(get: impl Fn(&str) -> Option<String>) -> Vec<(String, Strin
     reason = "the one place that reads the environment"
 )]
 fn environment() -> BTreeMap<String, String> {
-    // Variables that are not UTF-8 cannot be named in a manifest.
+    // A manifest cannot refer to variables that are not UTF-8.
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()
 }
 
-/// Returns where the engine is: what `DOCKER_HOST` says, else a context of docker's, else a socket.
+/// Returns the engine's address from `DOCKER_HOST`, else from a Docker context, else the default socket.
 fn engine(get: &impl Fn(&str) -> Option<String>, docker_config: Option<&Path>) -> EngineSettings {
     let mut settings = EngineSettings {
         address: engine_address(get("XDG_RUNTIME_DIR").as_deref()),
@@ -293,8 +294,8 @@ fn engine(get: &impl Fn(&str) -> Option<String>, docker_config: Option<&Path>) -
         settings.address = address;
         match tls_of_environment(get, docker_config) {
             Ok(tls) => settings.tls = tls,
-            // Without TLS everything would be said in the open, and by whoever answers.
-            Err(error) if speaks_tcp(&settings.address) => settings.wrong = Some(error),
+            // Falling back to plain TCP would be unencrypted and unauthenticated.
+            Err(error) if is_tcp(&settings.address) => settings.wrong = Some(error),
             Err(_) => {}
         }
         return settings;
@@ -311,7 +312,7 @@ fn engine(get: &impl Fn(&str) -> Option<String>, docker_config: Option<&Path>) -
     settings
 }
 
-/// Returns what `DOCKER_TLS_VERIFY` and `DOCKER_TLS` ask for, as docker takes them.
+/// Returns the TLS settings of `DOCKER_TLS_VERIFY` and `DOCKER_TLS`, as Docker interprets them.
 fn tls_of_environment(
     get: &impl Fn(&str) -> Option<String>,
     docker_config: Option<&Path>,
@@ -320,33 +321,34 @@ fn tls_of_environment(
     if !verify && get("DOCKER_TLS").is_none() {
         return Ok(None);
     }
-    let named = get("DOCKER_CERT_PATH").map(PathBuf::from);
-    let Some(folder) = named.or_else(|| docker_config.map(Path::to_owned)) else {
-        return match verify {
-            true => Err(DockerContextError::NoCertificates),
-            false => Ok(Some(EngineTls {
+    let cert_path = get("DOCKER_CERT_PATH").map(PathBuf::from);
+    let Some(folder) = cert_path.or_else(|| docker_config.map(Path::to_owned)) else {
+        return if verify {
+            Err(DockerContextError::NoCertificates)
+        } else {
+            Ok(Some(EngineTls {
                 authority: None,
                 identity: None,
                 verify: false,
-            })),
+            }))
         };
     };
     let file = |name: &str| folder.join(name);
     let exists = |name: &str| file(name).exists();
     Ok(Some(EngineTls {
-        // Where the engine is to be verified, a file that is missing is an error.
+        // With verification, a missing file is an error.
         authority: (verify || exists("ca.pem")).then(|| file("ca.pem")),
         identity: (verify || exists("cert.pem")).then(|| (file("cert.pem"), file("key.pem"))),
         verify,
     }))
 }
 
-/// Tells whether an address is one that TLS would be spoken with.
-fn speaks_tcp(address: &str) -> bool {
+/// Returns whether TLS applies to an address.
+fn is_tcp(address: &str) -> bool {
     !address.starts_with("unix://") && !address.starts_with("ssh://")
 }
 
-/// Returns the system's socket, or that of a rootless engine where only it exists.
+/// Returns the system's socket, or that of a rootless engine if only that exists.
 fn engine_address(runtime_dir: Option<&str>) -> String {
     let system = Path::new("/var/run/docker.sock");
     let rootless = runtime_dir.map(|folder| Path::new(folder).join("docker.sock"));
@@ -363,12 +365,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tls_that_is_asked_for_is_never_left_out() {
+    fn requested_tls_is_never_dropped() {
         let of = |host: &str, name: &'static str, config: Option<&Path>| {
             let host = host.to_owned();
-            let get = move |asked: &str| match asked {
+            let get = move |variable: &str| match variable {
                 "DOCKER_HOST" => Some(host.clone()),
-                asked => (asked == name).then(|| "1".to_owned()),
+                variable => (variable == name).then(|| "1".to_owned()),
             };
             engine(&get, config)
         };
@@ -386,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn values_of_variables_are_not_written_down() {
+    fn values_of_variables_are_not_recorded() {
         let shown = |line: &str| {
             let words = line.split(' ').map(str::to_owned);
             without_values(words).collect::<Vec<_>>().join(" ")

@@ -1,16 +1,17 @@
-//! Words as a POSIX shell takes them.
+//! Quoting for POSIX shells.
 
 use std::borrow::Cow;
 
-/// Returns a word so that a shell takes it as it is, in quotes only where it needs them.
+/// Quotes a word for a shell, if it needs quotes.
 pub fn quoted(word: &str) -> Cow<'_, str> {
     let is_plain = |c: char| {
         c.is_ascii_alphanumeric()
             || matches!(c, '_' | '-' | '.' | '/' | ':' | '=' | ',' | '@' | '+' | '%')
     };
-    match !word.is_empty() && word.chars().all(is_plain) {
-        true => Cow::Borrowed(word),
-        false => Cow::Owned(format!("'{}'", word.replace('\'', r"'\''"))),
+    if !word.is_empty() && word.chars().all(is_plain) {
+        Cow::Borrowed(word)
+    } else {
+        Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
     }
 }
 
@@ -19,7 +20,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_needs_quotes_has_them() {
+    fn words_are_quoted_only_if_necessary() {
         assert_eq!(quoted("origin/main"), "origin/main");
         assert_eq!(quoted("z*"), "'z*'");
         assert_eq!(quoted(""), "''");

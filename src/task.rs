@@ -1,9 +1,8 @@
-//! Threads and tasks of the runtime.
+//! Results of runtime tasks.
 
 use tokio::task::JoinError;
 
-/// Returns what a task came to; goes on with its panic, which is a mistake in xp. Such a task is never
-/// cancelled before its end.
+/// Returns the result of a task, and propagates its panic. The task must never be cancelled.
 pub fn joined<T>(result: Result<T, JoinError>) -> T {
     match result {
         Ok(value) => value,

@@ -1,8 +1,8 @@
-//! Words that depend on how many there are. Pure.
+//! Plurals of nouns. Pure.
 
-/// Returns a count and its noun.
+/// Returns a count and its noun, pluralized.
 pub fn many(count: usize, noun: &str) -> String {
-    // Of a copy there are copies, of a key there are keys.
+    // "copy" becomes "copies", but "key" becomes "keys".
     let stem = noun.strip_suffix('y');
     let stem = stem.filter(|stem| !stem.ends_with(['a', 'e', 'o', 'u']));
     match (count, stem) {
@@ -17,7 +17,7 @@ mod tests {
     use super::many;
 
     #[test]
-    fn nouns_follow_their_count() {
+    fn nouns_are_pluralized() {
         assert_eq!(many(1, "repository"), "1 repository");
         assert_eq!(many(0, "repository"), "0 repositories");
         assert_eq!(many(2, "key"), "2 keys");

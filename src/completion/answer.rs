@@ -1,39 +1,49 @@
-//! Candidates as the script of each shell takes them.
+//! The output for the shell scripts.
 //!
-//! The first line is what the script is to do: `space` or `open`, with a blank after the word or
-//! without, `files` or `folders`; for zsh, what of the word stays follows after a tab. Every other
-//! line is a candidate.
+//! The first line is a directive: `space` or `open` (append a space after the word or not), `files` or
+//! `folders`. For zsh, the prefix of the word to keep follows after a tab. All other lines are candidates.
 
 use super::Candidate;
 use super::line::Line;
-use super::place::{Kind, Place};
+use super::place::{CompletionTarget, ValueKind};
 use crate::cli::Shell;
 
-/// Writes the candidates for a shell; nothing where there are none.
-pub fn write(shell: Shell, line: &Line, place: &Place, mut found: Vec<Candidate>) -> String {
-    // A line is a candidate, so none may have several.
+/// Writes the candidates for a shell; an empty string if there are none.
+pub fn write(
+    shell: Shell,
+    line: &Line,
+    target: &CompletionTarget,
+    mut candidates: Vec<Candidate>,
+) -> String {
+    // The format has one candidate per line.
     let is_one_line = |text: &str| !text.contains(char::is_control);
-    found.retain(|candidate| is_one_line(&candidate.text) && is_one_line(&candidate.about));
-    let todo = match place.kind {
-        Kind::File => "files",
-        Kind::Folder => "folders",
-        _ if found.is_empty() => return String::new(),
-        _ if place.is_list || found.iter().all(|candidate| candidate.text.ends_with('=')) => "open",
+    candidates.retain(|candidate| is_one_line(&candidate.text) && is_one_line(&candidate.about));
+    let directive = match target.kind {
+        ValueKind::File => "files",
+        ValueKind::Folder => "folders",
+        _ if candidates.is_empty() => return String::new(),
+        _ if target.is_list
+            || candidates
+                .iter()
+                .all(|candidate| candidate.text.ends_with('=')) =>
+        {
+            "open"
+        }
         _ => "space",
     };
-    let mut text = todo.to_owned();
+    let mut text = directive.to_owned();
     if shell == Shell::Zsh {
         text.push('\t');
-        text.push_str(&place.prefix);
+        text.push_str(&target.prefix);
     }
     text.push('\n');
-    for candidate in found {
+    for candidate in candidates {
         let written = match shell {
-            Shell::Bash => bash(line, place, &candidate),
+            Shell::Bash => bash(line, target, &candidate),
             Shell::Zsh => Some(zsh(&candidate)),
             Shell::Fish => {
                 let Candidate { text, about } = candidate;
-                Some(format!("{}{text}\t{about}", place.prefix))
+                Some(format!("{}{text}\t{about}", target.prefix))
             }
         };
         if let Some(written) = written {
@@ -44,13 +54,13 @@ pub fn write(shell: Shell, line: &Line, place: &Place, mut found: Vec<Candidate>
     text
 }
 
-/// Returns what bash puts in the place of what follows its last word break, or of what is in quotes.
-/// It does not choose by itself.
-fn bash(line: &Line, place: &Place, candidate: &Candidate) -> Option<String> {
-    if !candidate.text.starts_with(&place.partial) {
+/// Returns the replacement for the text after bash's last word break, or inside open quotes. Bash does not
+/// filter candidates, so others are dropped here.
+fn bash(line: &Line, target: &CompletionTarget, candidate: &Candidate) -> Option<String> {
+    if !candidate.text.starts_with(&target.partial) {
         return None;
     }
-    let whole = format!("{}{}", place.prefix, candidate.text);
+    let whole = format!("{}{}", target.prefix, candidate.text);
     let replaced = whole.get(line.kept..)?;
     let is_special = |c: char| match line.quote {
         Some('\'') => false,
@@ -70,7 +80,7 @@ fn bash(line: &Line, place: &Place, candidate: &Candidate) -> Option<String> {
     Some(quoted)
 }
 
-/// Returns it as `_describe` takes it.
+/// Returns the candidate in the format of `_describe`.
 fn zsh(candidate: &Candidate) -> String {
     let text = candidate.text.replace('\\', "\\\\").replace(':', "\\:");
     if candidate.about.is_empty() {
@@ -95,12 +105,12 @@ mod tests {
 
     fn in_bash(typed: &str, texts: &[&str]) -> String {
         let line = Line::split(typed, " \t\n\"'@><=;|&(:");
-        let place = place::find(crate::cli::command(), &line);
-        write(Shell::Bash, &line, &place, candidates(texts))
+        let target = place::find(crate::cli::command(), &line);
+        write(Shell::Bash, &line, &target, candidates(texts))
     }
 
     #[test]
-    fn bash_gets_what_follows_its_word_break() {
+    fn bash_gets_the_text_after_its_word_break() {
         assert_eq!(in_bash("xp build z", &["za", "b"]), "space\nza\n");
         assert_eq!(in_bash("xp build --services=a,z", &["za"]), "open\na,za\n");
         assert_eq!(in_bash("xp build --reference z", &["za="]), "open\nza=\n");
@@ -118,8 +128,8 @@ mod tests {
     fn other_shells_get_descriptions() {
         let words = ["xp", "build", "--services=a,"].map(str::to_owned);
         let line = Line::of_words(&words);
-        let place = place::find(crate::cli::command(), &line);
-        let write = |shell| write(shell, &line, &place, candidates(&["b:c"]));
+        let target = place::find(crate::cli::command(), &line);
+        let write = |shell| write(shell, &line, &target, candidates(&["b:c"]));
         assert_eq!(write(Shell::Zsh), "open\t--services=a,\nb\\:c:about\n");
         assert_eq!(write(Shell::Fish), "open\n--services=a,b:c\tabout\n");
     }

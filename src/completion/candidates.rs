@@ -1,11 +1,11 @@
-//! The values that this platform has: services, builders, branches, tags and runs.
+//! Candidates of the current platform: services, builders, branches, tags and runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Candidate;
-use super::place::{Kind, Place};
+use super::place::{CompletionTarget, ValueKind};
 use crate::client::git::{Opened, RefNames, WorkingCopy};
 use crate::event::Phase;
 use crate::manifest::{self, DEFAULT_CACHE_DIR, Environment, Manifest, Service};
@@ -13,10 +13,10 @@ use crate::plan::Layout;
 use crate::runs::{Run, Runs};
 use crate::settings::Settings;
 
-/// How many services a description names before it counts them.
+/// Services listed in a description; more are only counted.
 const NAMED: usize = 3;
 
-/// The phases that have logs worth reading, in their order.
+/// The phases with useful logs, in order.
 const PHASES: &[Phase] = &[
     Phase::Sync,
     Phase::Prepare,
@@ -28,34 +28,41 @@ const PHASES: &[Phase] = &[
     Phase::Rollout,
 ];
 
-/// Finds what can stand at a place; nothing where that cannot be found out.
-pub fn find(place: &Place, settings: Settings) -> Vec<Candidate> {
-    if let Kind::Words(words) = &place.kind {
+/// Returns the candidates of a target; none after an error.
+pub fn find(target: &CompletionTarget, settings: Settings) -> Vec<Candidate> {
+    if let ValueKind::Words(words) = &target.kind {
         return words.clone();
     }
-    if matches!(place.kind, Kind::File | Kind::Folder | Kind::Free) {
+    if matches!(
+        target.kind,
+        ValueKind::File | ValueKind::Folder | ValueKind::Free
+    ) {
         return Vec::new();
     }
-    if place.kind == Kind::Phase {
+    if target.kind == ValueKind::Phase {
         return PHASES.iter().map(phase).collect();
     }
-    let Some(manifest) = read_manifest(place, &settings) else {
+    let Some(manifest) = read_manifest(target, &settings) else {
         return Vec::new();
     };
-    let mut found = match place.kind {
-        Kind::Service => services(&manifest, ""),
-        Kind::ServiceReference => match place.partial.split_once('=') {
+    let mut found = match target.kind {
+        ValueKind::Service => services(&manifest, ""),
+        ValueKind::ServiceReference => match target.partial.split_once('=') {
             None => services(&manifest, "="),
             Some((service, reference)) => service_references(&manifest, service, reference),
         },
-        Kind::Builder => builders(&manifest),
-        Kind::Branch => references(&manifest, false),
-        Kind::Reference => references(&manifest, true),
-        Kind::Run => runs(&manifest, &settings),
-        Kind::Environment => environments(&manifest),
-        Kind::Words(_) | Kind::Phase | Kind::File | Kind::Folder | Kind::Free => Vec::new(),
+        ValueKind::Builder => builders(&manifest),
+        ValueKind::Branch => references(&manifest, false),
+        ValueKind::Reference => references(&manifest, true),
+        ValueKind::Run => runs(&manifest, &settings),
+        ValueKind::Environment => environments(&manifest),
+        ValueKind::Words(_)
+        | ValueKind::Phase
+        | ValueKind::File
+        | ValueKind::Folder
+        | ValueKind::Free => Vec::new(),
     };
-    found.retain(|candidate| !place.given.contains(&candidate.text));
+    found.retain(|candidate| !target.given.contains(&candidate.text));
     found
 }
 
@@ -66,13 +73,13 @@ fn phase(phase: &Phase) -> Candidate {
     }
 }
 
-fn read_manifest(place: &Place, settings: &Settings) -> Option<Manifest> {
+fn read_manifest(target: &CompletionTarget, settings: &Settings) -> Option<Manifest> {
     let home = settings.caller.home.as_deref();
-    let directory = match &place.directory {
+    let directory = match &target.directory {
         Some(directory) => settings.directory.join(with_home(directory, home)),
         None => settings.directory.clone(),
     };
-    let file = match &place.file {
+    let file = match &target.file {
         Some(file) => directory.join(with_home(file, home)),
         None => {
             let file = manifest::find(&directory)?;
@@ -83,7 +90,7 @@ fn read_manifest(place: &Place, settings: &Settings) -> Option<Manifest> {
     manifest::load(&file).ok()
 }
 
-/// Returns a path with `~` replaced, which the shell would have done.
+/// Expands `~`, which the shell has not done yet.
 fn with_home(path: &Path, home: Option<&Path>) -> PathBuf {
     match (path.strip_prefix("~"), home) {
         (Ok(rest), Some(home)) => home.join(rest),
@@ -109,7 +116,7 @@ fn environments(manifest: &Manifest) -> Vec<Candidate> {
     environments.map(candidate).collect()
 }
 
-/// The folders that have a Dockerfile, as `xp builder` takes them.
+/// Returns the folders with a Dockerfile.
 fn builders(manifest: &Manifest) -> Vec<Candidate> {
     let folder = manifest.folder.join(&manifest.builders.dir);
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
@@ -127,7 +134,7 @@ fn builders(manifest: &Manifest) -> Vec<Candidate> {
     names.into_iter().map(candidate).collect()
 }
 
-/// The branches, and the tags, that the working copies know of their remotes.
+/// Returns the remote branches, and optionally tags, that the working copies know.
 fn references(manifest: &Manifest, with_tags: bool) -> Vec<Candidate> {
     let mut found: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     let mut read: BTreeMap<&Path, RefNames> = BTreeMap::new();
@@ -155,14 +162,14 @@ fn references(manifest: &Manifest, with_tags: bool) -> Vec<Candidate> {
     found.into_iter().map(candidate).collect()
 }
 
-/// The references of one service, with what goes before them on the line.
+/// Returns the references of one service, with the `SERVICE=` prefix.
 fn service_references(manifest: &Manifest, service: &str, typed: &str) -> Vec<Candidate> {
     let mut services = manifest.services.values();
     let Some(service) = services.find(|known| known.name.as_str() == service) else {
         return Vec::new();
     };
     let names = ref_names(manifest, service);
-    // `origin/x` and `x` are the same branch; who began with the one goes on with it.
+    // `origin/x` and `x` are the same branch; use the form that was typed.
     let origin = if typed.starts_with("origin/") {
         "origin/"
     } else {
@@ -187,7 +194,7 @@ fn ref_names(manifest: &Manifest, service: &Service) -> RefNames {
     }
 }
 
-/// The runs whose logs are kept, the last one first.
+/// Returns the past runs, newest first.
 fn runs(manifest: &Manifest, settings: &Settings) -> Vec<Candidate> {
     let relative = manifest.cache_dir.clone();
     let relative = relative.unwrap_or_else(|| PathBuf::from(DEFAULT_CACHE_DIR));

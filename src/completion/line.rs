@@ -1,60 +1,60 @@
-//! A command line as it was typed, up to the cursor.
+//! Splits the typed command line, up to the cursor.
 
 /// The words of a command line, without the program's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
-    /// The words before the one at the cursor, without their quotes.
+    /// The words before the cursor, unquoted.
     pub before: Vec<String>,
-    /// The word at the cursor, without its quotes; empty where a new one begins.
+    /// The word at the cursor, unquoted; empty at the start of a word.
     pub current: String,
-    /// The quote that is open at the cursor.
+    /// The open quote at the cursor.
     pub quote: Option<char>,
-    /// How much of the current word bash does not replace, because one of its word breaks follows: the
-    /// number of bytes of [`Line::current`].
+    /// The number of bytes of [`Line::current`] that bash does not replace, because they precede one of its word
+    /// breaks.
     pub kept: usize,
 }
 
 impl Line {
-    /// Splits a line as a shell does; `breaks` are the characters at which bash begins to replace.
+    /// Splits a line as a shell does; `breaks` are bash's `COMP_WORDBREAKS`.
     pub fn split(line: &str, breaks: &str) -> Self {
-        let mut reader = Reader::default();
+        let mut splitter = WordSplitter::default();
         let mut characters = line.chars().peekable();
         while let Some(c) = characters.next() {
-            match (reader.quote, c) {
-                (Some('\''), '\'') | (Some('"'), '"') => reader.quote = None,
+            match (splitter.quote, c) {
+                (Some('\''), '\'') | (Some('"'), '"') => splitter.quote = None,
                 (Some('"'), '\\') => {
                     let escapes = |next: &char| matches!(next, '"' | '\\' | '$' | '`');
-                    reader.push(characters.next_if(escapes).unwrap_or('\\'));
+                    splitter.push(characters.next_if(escapes).unwrap_or('\\'));
                 }
-                (Some(_), _) => reader.push(c),
+                (Some(_), _) => splitter.push(c),
                 (None, '\'' | '"') => {
-                    reader.quote = Some(c);
-                    reader.kept = reader.word().len();
+                    splitter.quote = Some(c);
+                    splitter.kept = splitter.word().len();
                 }
-                (None, '\\') => reader.push(characters.next().unwrap_or_default()),
-                (None, _) if c.is_whitespace() => reader.end_word(),
+                (None, '\\') => splitter.push(characters.next().unwrap_or_default()),
+                (None, _) if c.is_whitespace() => splitter.end_word(),
                 (None, _) => {
-                    reader.push(c);
+                    splitter.push(c);
                     if breaks.contains(c) {
-                        reader.kept = reader.word().len();
+                        splitter.kept = splitter.word().len();
                     }
                 }
             }
         }
-        let mut before = reader.words;
+        let mut before = splitter.words;
         if !before.is_empty() {
             before.remove(0);
         }
         Self {
             before,
-            current: reader.word.unwrap_or_default(),
-            quote: reader.quote,
-            kept: reader.kept,
+            current: splitter.word.unwrap_or_default(),
+            quote: splitter.quote,
+            kept: splitter.kept,
         }
     }
 
-    /// Takes words that the shell has split: the program, those before the cursor, and the one at the
-    /// cursor with the quotes that it has so far.
+    /// Uses words that the shell has split: the program, the words before the cursor, and the word at the
+    /// cursor, still quoted.
     pub fn of_words(words: &[String]) -> Self {
         let (current, before) = match words {
             [] => ("", Vec::new()),
@@ -65,7 +65,7 @@ impl Line {
         let text = if current.before.is_empty() {
             current.current
         } else {
-            // Blanks without quotes: the shell had taken the quotes away.
+            // Unquoted blanks: the shell had removed the quotes.
             words.last().cloned().unwrap_or_default()
         };
         Self {
@@ -78,14 +78,14 @@ impl Line {
 }
 
 #[derive(Default)]
-struct Reader {
+struct WordSplitter {
     words: Vec<String>,
     word: Option<String>,
     quote: Option<char>,
     kept: usize,
 }
 
-impl Reader {
+impl WordSplitter {
     fn word(&mut self) -> &mut String {
         self.word.get_or_insert_default()
     }
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_those_of_the_shell() {
+    fn words_are_split_as_in_a_shell() {
         let words = |line: &str| {
             let (mut before, current, ..) = split(line);
             before.push(current);
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_bash_keeps_ends_at_a_break_or_a_quote() {
+    fn the_kept_part_ends_at_a_break_or_a_quote() {
         assert_eq!(split("xp --services=a,b").3, "--services=".len());
         assert_eq!(split("xp --reference zb=or").3, "zb=".len());
         assert_eq!(split("xp 'zb=or").1, "zb=or");

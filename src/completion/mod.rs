@@ -1,12 +1,11 @@
-//! Completion of a command line that is being typed, for `xp completions`.
+//! Shell completion.
 //!
-//! A shell's script asks `xp` itself at each press of the key, so that services, builders, branches and
-//! runs are those of the platform at hand. [`line`] reads what was typed, [`place`] and [`reader`] find in the
-//! definition of the command line what may stand there, [`candidates`] looks for values on this
-//! machine, [`answer`] writes them as each shell takes them.
+//! The shell scripts call `xp __complete` on each Tab, so that services, builders, branches and runs of the
+//! current platform are completed. [`line`] splits the typed line, [`place`] and [`reader`] match it against the
+//! clap definition, [`candidates`] collects local values, and [`answer`] writes them in the shell's format.
 //!
-//! Whatever goes wrong, such as a manifest with an error, there are no candidates: an error in the midst
-//! of a line would help nobody. No server is asked.
+//! Errors, such as an invalid manifest, result in no candidates: a message would garble the command line. No
+//! server is queried.
 
 mod answer;
 mod candidates;
@@ -22,19 +21,19 @@ use crate::cli::Shell;
 use crate::settings::Settings;
 use line::Line;
 
-/// How long a person may be kept waiting, should a file system not answer.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Time limit, in case a file system hangs.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Something that can stand at the cursor.
+/// A possible completion.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Candidate {
-    /// What would stand there.
+    /// The completed text.
     text: String,
-    /// What it is, in a few words; may be empty.
+    /// A short description; may be empty.
     about: String,
 }
 
-/// Returns the script that teaches a shell to complete `xp`.
+/// Returns the completion script of a shell.
 pub fn script(shell: Shell) -> &'static str {
     match shell {
         Shell::Bash => include_str!("scripts/xp.bash"),
@@ -43,10 +42,10 @@ pub fn script(shell: Shell) -> &'static str {
     }
 }
 
-/// Returns what the shell's script is told about a line that is being typed.
+/// Returns the completions of a command line, in the format of the shell's script.
 ///
-/// Of bash, `typed` is its `COMP_WORDBREAKS` and the line up to the cursor; of the other shells it
-/// is the words up to the cursor, the last one as it was typed.
+/// For bash, `typed` is `COMP_WORDBREAKS` and the line up to the cursor; for other shells it is the words
+/// up to the cursor, the last one as typed.
 pub fn answer(shell: Shell, typed: &[String], settings: Settings) -> String {
     let (sender, receiver) = mpsc::channel();
     let line = match (shell, typed) {
@@ -54,11 +53,11 @@ pub fn answer(shell: Shell, typed: &[String], settings: Settings) -> String {
         (Shell::Bash, _) => return String::new(),
         _ => Line::of_words(typed),
     };
-    // On a thread of its own, because a working copy may lie on a server that is gone.
+    // In a thread, because a working copy may be on an unresponsive network file system.
     thread::spawn(move || {
-        let place = place::find(crate::cli::command(), &line);
-        let found = candidates::find(&place, settings);
-        _ = sender.send(answer::write(shell, &line, &place, found));
+        let target = place::find(crate::cli::command(), &line);
+        let candidates = candidates::find(&target, settings);
+        _ = sender.send(answer::write(shell, &line, &target, candidates));
     });
-    receiver.recv_timeout(PATIENCE).unwrap_or_default()
+    receiver.recv_timeout(TIMEOUT).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! What may stand at the cursor, as the definition of the command line has it.
+//! Determines what can be completed at the cursor, from the clap definition.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -7,20 +7,20 @@ use clap::{Arg, Command, ValueHint};
 
 use super::Candidate;
 use super::line::Line;
-use super::reader::Reader;
+use super::reader::LineParser;
 
-/// What may stand at the cursor.
+/// What to complete at the cursor.
 #[derive(Debug)]
-pub struct Place {
-    /// What of the current word stays as it is, such as `--services=a,`.
+pub struct CompletionTarget {
+    /// The part of the current word that is kept, such as `--services=a,`.
     pub prefix: String,
-    /// What follows it so far.
+    /// The part of the current word to complete.
     pub partial: String,
-    /// What it may be.
-    pub kind: Kind,
-    /// Values that are on the line already.
+    /// The kind of value.
+    pub kind: ValueKind,
+    /// Values already on the line.
     pub given: BTreeSet<String>,
-    /// Whether further values may follow in the same word.
+    /// Whether more values may follow in the same word.
     pub is_list: bool,
     /// `-C`, as typed.
     pub directory: Option<PathBuf>,
@@ -28,9 +28,9 @@ pub struct Place {
     pub file: Option<PathBuf>,
 }
 
-/// What a word may be.
+/// The kind of a value.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ValueKind {
     /// One of these words.
     Words(Vec<Candidate>),
     /// A service.
@@ -39,15 +39,15 @@ pub enum Kind {
     ServiceReference,
     /// A builder, by its folder.
     Builder,
-    /// A branch that a service's remote has.
+    /// A branch of a service's remote.
     Branch,
-    /// A branch or tag that a service's remote has.
+    /// A branch or tag of a service's remote.
     Reference,
-    /// A run of the past, by its logs.
+    /// A past run.
     Run,
-    /// A phase of a service's work.
+    /// A phase of a build.
     Phase,
-    /// An environment that is deployed to.
+    /// A deploy environment.
     Environment,
     /// A file.
     File,
@@ -57,8 +57,8 @@ pub enum Kind {
     Free,
 }
 
-impl Kind {
-    /// Returns what the values of an option or an argument are, by its hint and the name of its values.
+impl ValueKind {
+    /// Returns the kind of an argument's values, from its value hint and value name.
     pub fn of(arg: &Arg) -> Self {
         match arg.get_value_hint() {
             ValueHint::FilePath | ValueHint::AnyPath => return Self::File,
@@ -80,113 +80,113 @@ impl Kind {
     }
 }
 
-/// Finds what may stand at the cursor of a line.
-pub fn find(mut definition: Command, line: &Line) -> Place {
+/// Returns what to complete at the end of a line.
+pub fn find(mut definition: Command, line: &Line) -> CompletionTarget {
     definition.build();
-    let mut reader = Reader::new(&definition);
+    let mut parser = LineParser::new(&definition);
     for word in &line.before {
-        reader.read(word);
+        parser.read(word);
     }
-    reader.place(&line.current)
+    parser.target(&line.current)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn at(line: &str) -> Place {
+    fn at(line: &str) -> CompletionTarget {
         find(crate::cli::command(), &Line::split(line, ""))
     }
 
-    fn texts(place: &Place) -> Vec<&str> {
-        match &place.kind {
-            Kind::Words(words) => words.iter().map(|word| word.text.as_str()).collect(),
+    fn texts(target: &CompletionTarget) -> Vec<&str> {
+        match &target.kind {
+            ValueKind::Words(words) => words.iter().map(|word| word.text.as_str()).collect(),
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
     fn commands_come_first() {
-        let place = at("xp bu");
-        assert!(texts(&place).contains(&"build") && texts(&place).contains(&"builder"));
-        assert!(!texts(&place).iter().any(|text| text.starts_with("__")));
-        assert_eq!(place.partial, "bu");
+        let target = at("xp bu");
+        assert!(texts(&target).contains(&"build") && texts(&target).contains(&"builder"));
+        assert!(!texts(&target).iter().any(|text| text.starts_with("__")));
+        assert_eq!(target.partial, "bu");
         assert!(texts(&at("xp -C /tmp ")).contains(&"plan"));
         assert!(texts(&at("xp builder ")).contains(&"update"));
         assert!(texts(&at("xp help ")).contains(&"build"));
     }
 
     #[test]
-    fn values_are_known_by_option_and_argument() {
+    fn value_kinds_follow_option_and_argument() {
         for (line, kind) in [
-            ("xp build ", Kind::Service),
-            ("xp build a b ", Kind::Service),
-            ("xp build --force ", Kind::Service),
-            ("xp build --services ", Kind::Service),
-            ("xp build --reference ", Kind::ServiceReference),
-            ("xp build --branch ", Kind::Branch),
-            ("xp build --branch=", Kind::Branch),
-            ("xp build --tag ", Kind::Free),
-            ("xp build --jobs 2 -- ", Kind::Service),
-            ("xp build -qj2 ", Kind::Service),
-            ("xp build -j ", Kind::Free),
-            ("xp why ", Kind::Service),
-            ("xp why a --against ", Kind::Reference),
-            ("xp builder update ", Kind::Builder),
-            ("xp logs --run ", Kind::Run),
-            ("xp logs --phase ", Kind::Phase),
-            ("xp deploy ", Kind::Environment),
-            ("xp deploy staging ", Kind::Service),
-            ("xp deploy staging --lock ", Kind::File),
-            ("xp logs -f ", Kind::Service),
-            ("xp -C ", Kind::Folder),
-            ("xp -f ", Kind::File),
-            ("xp lock --lock-file ", Kind::File),
+            ("xp build ", ValueKind::Service),
+            ("xp build a b ", ValueKind::Service),
+            ("xp build --force ", ValueKind::Service),
+            ("xp build --services ", ValueKind::Service),
+            ("xp build --reference ", ValueKind::ServiceReference),
+            ("xp build --branch ", ValueKind::Branch),
+            ("xp build --branch=", ValueKind::Branch),
+            ("xp build --tag ", ValueKind::Free),
+            ("xp build --jobs 2 -- ", ValueKind::Service),
+            ("xp build -qj2 ", ValueKind::Service),
+            ("xp build -j ", ValueKind::Free),
+            ("xp why ", ValueKind::Service),
+            ("xp why a --against ", ValueKind::Reference),
+            ("xp builder update ", ValueKind::Builder),
+            ("xp logs --run ", ValueKind::Run),
+            ("xp logs --phase ", ValueKind::Phase),
+            ("xp deploy ", ValueKind::Environment),
+            ("xp deploy staging ", ValueKind::Service),
+            ("xp deploy staging --lock ", ValueKind::File),
+            ("xp logs -f ", ValueKind::Service),
+            ("xp -C ", ValueKind::Folder),
+            ("xp -f ", ValueKind::File),
+            ("xp lock --lock-file ", ValueKind::File),
         ] {
             assert_eq!(at(line).kind, kind, "{line}");
         }
-        // One service is all that `why` takes.
+        // `why` takes a single service.
         assert!(texts(&at("xp why a ")).is_empty());
         assert_eq!(texts(&at("xp plan --format ")), ["text", "json"]);
         assert_eq!(texts(&at("xp plan --color=")), ["auto", "always", "never"]);
     }
 
     #[test]
-    fn lists_keep_what_they_have() {
-        let place = at("xp build z --services=a,b,c");
+    fn lists_keep_their_prefix() {
+        let target = at("xp build z --services=a,b,c");
         assert_eq!(
-            (place.prefix.as_str(), place.partial.as_str()),
+            (target.prefix.as_str(), target.partial.as_str()),
             ("--services=a,b,", "c")
         );
-        let given: Vec<&str> = place.given.iter().map(String::as_str).collect();
+        let given: Vec<&str> = target.given.iter().map(String::as_str).collect();
         assert_eq!(given, ["a", "b", "z"]);
-        assert!(place.is_list);
+        assert!(target.is_list);
     }
 
     #[test]
-    fn options_are_offered_once_and_not_against_others() {
-        let place = at("xp build --no-push -");
-        let offered = texts(&place);
+    fn options_are_offered_once_and_without_conflicts() {
+        let target = at("xp build --no-push -");
+        let offered = texts(&target);
         assert!(offered.contains(&"--services") && offered.contains(&"-C"));
         assert!(!offered.contains(&"--no-push"));
-        let place = at("xp build --tag x --locked --");
-        let offered = texts(&place);
+        let target = at("xp build --tag x --locked --");
+        let offered = texts(&target);
         assert!(offered.contains(&"--tag") && offered.contains(&"--lock-file"));
         assert!(!offered.contains(&"--branch") && !offered.contains(&"--force"));
         assert!(!texts(&at("xp build --branch x --")).contains(&"--locked"));
     }
 
     #[test]
-    fn the_platform_is_that_of_the_line() {
-        let place = at("xp -Cother build -f x.yml ");
-        assert_eq!(place.directory, Some("other".into()));
-        assert_eq!(place.file, Some("x.yml".into()));
-        assert_eq!(place.kind, Kind::Service);
+    fn directory_and_manifest_come_from_the_line() {
+        let target = at("xp -Cother build -f x.yml ");
+        assert_eq!(target.directory, Some("other".into()));
+        assert_eq!(target.file, Some("x.yml".into()));
+        assert_eq!(target.kind, ValueKind::Service);
         assert_eq!(at("xp build --file=y.yml z").file, Some("y.yml".into()));
     }
 
     #[test]
-    fn nothing_breaks_it() {
+    fn invalid_lines_do_not_panic() {
         for line in [
             "xp ---",
             "xp --nothing=",
@@ -199,9 +199,9 @@ mod tests {
         }
     }
 
-    /// A value that shells cannot complete is meant to be so.
+    /// Values without completion must be listed explicitly.
     #[test]
-    fn every_value_is_of_a_known_kind() {
+    fn every_value_has_a_known_kind() {
         const FREE: &[&str] = &["N", "SECONDS", "TAG"];
         fn check(command: &Command) {
             for arg in command
@@ -210,13 +210,13 @@ mod tests {
             {
                 let name = arg.get_value_names().map(|names| names[0].to_string());
                 let known = !arg.get_possible_values().is_empty()
-                    || Kind::of(arg) != Kind::Free
+                    || ValueKind::of(arg) != ValueKind::Free
                     || arg.get_value_hint() != ValueHint::Unknown
                     || name.as_deref().is_some_and(|name| FREE.contains(&name));
                 assert!(
                     known,
-                    "`{}`: what are the values {name:?} of `{}`? Give it one of the value names that \
-                     src/completion/place.rs knows, a `value_hint`, or add its name to FREE",
+                    "`{}`: no completion for the values {name:?} of `{}`: use one of the value names in \
+                     src/completion/place.rs, a `value_hint`, or add its name to FREE",
                     command.get_name(),
                     arg.get_id()
                 );

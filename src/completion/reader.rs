@@ -1,4 +1,4 @@
-//! Reading a command line by its definition, word by word.
+//! Parses a partial command line word by word, following the clap definition.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, Command};
 
 use super::Candidate;
-use super::place::{Kind, Place};
+use super::place::{CompletionTarget, ValueKind};
 
-/// What was read of a line.
-pub struct Reader<'c> {
+/// The state after parsing some words.
+pub struct LineParser<'c> {
     command: &'c Command,
-    /// The option whose value comes next.
-    waiting: Option<&'c Arg>,
-    /// After `--`.
+    /// The option that takes the next word as its value.
+    pending: Option<&'c Arg>,
+    /// Whether `--` was read.
     only_arguments: bool,
     arguments: Vec<String>,
     options: Vec<&'c Arg>,
@@ -22,12 +22,12 @@ pub struct Reader<'c> {
     file: Option<PathBuf>,
 }
 
-impl<'c> Reader<'c> {
-    /// Begins with the definition of xp itself.
+impl<'c> LineParser<'c> {
+    /// Starts with the definition of `xp`.
     pub fn new(command: &'c Command) -> Self {
         Self {
             command,
-            waiting: None,
+            pending: None,
             only_arguments: false,
             arguments: Vec::new(),
             options: Vec::new(),
@@ -37,10 +37,10 @@ impl<'c> Reader<'c> {
         }
     }
 
-    /// Reads a word before the cursor.
+    /// Parses a word before the cursor.
     pub fn read(&mut self, word: &str) {
-        if let Some(option) = self.waiting.take() {
-            self.note(option, word);
+        if let Some(option) = self.pending.take() {
+            self.record(option, word);
         } else if self.only_arguments {
             self.argument(word);
         } else if word == "--" {
@@ -65,8 +65,8 @@ impl<'c> Reader<'c> {
     fn option(&mut self, option: &'c Arg, value: Option<&str>) {
         self.options.push(option);
         match value {
-            Some(value) => self.note(option, value),
-            None if takes_value(option) => self.waiting = Some(option),
+            Some(value) => self.record(option, value),
+            None if takes_value(option) => self.pending = Some(option),
             None => {}
         }
     }
@@ -77,19 +77,19 @@ impl<'c> Reader<'c> {
             Some(subcommand) => self.command = subcommand,
             None => {
                 if let Some(arg) = self.next_argument() {
-                    self.note(arg, word);
+                    self.record(arg, word);
                 }
                 self.arguments.push(word.to_owned());
             }
         }
     }
 
-    /// Notes a value that is of interest later.
-    fn note(&mut self, arg: &Arg, value: &str) {
+    /// Records a value that completion depends on.
+    fn record(&mut self, arg: &Arg, value: &str) {
         match arg.get_id().as_str() {
             "directory" => self.directory = Some(value.into()),
             "file" => self.file = Some(value.into()),
-            _ if matches!(Kind::of(arg), Kind::Service | Kind::Builder) => {
+            _ if matches!(ValueKind::of(arg), ValueKind::Service | ValueKind::Builder) => {
                 let values = value.split(',').filter(|value| !value.is_empty());
                 self.services.extend(values.map(str::to_owned));
             }
@@ -105,7 +105,7 @@ impl<'c> Reader<'c> {
         })
     }
 
-    /// Finds the option of the last of some letters that can be read, and its value where one follows.
+    /// Parses a cluster of short options. Returns the last option, and its value if it is attached.
     fn short<'w>(&mut self, letters: &'w str) -> Option<(&'c Arg, Option<&'w str>)> {
         for (at, letter) in letters.char_indices() {
             let mut options = self.command.get_arguments();
@@ -123,7 +123,7 @@ impl<'c> Reader<'c> {
         None
     }
 
-    /// Returns the argument that the next word would be.
+    /// Returns the positional argument that the next word belongs to.
     fn next_argument(&self) -> Option<&'c Arg> {
         let arguments: Vec<&Arg> = self.command.get_positionals().collect();
         let last = arguments.last().copied().filter(|last| {
@@ -134,9 +134,9 @@ impl<'c> Reader<'c> {
         arguments.get(self.arguments.len()).copied().or(last)
     }
 
-    /// Returns what the word at the cursor may be.
-    pub fn place(mut self, current: &str) -> Place {
-        if let Some(option) = self.waiting {
+    /// Returns what to complete at the cursor.
+    pub fn target(mut self, current: &str) -> CompletionTarget {
+        if let Some(option) = self.pending {
             return self.value(option, String::new(), current);
         }
         if !self.only_arguments {
@@ -176,11 +176,11 @@ impl<'c> Reader<'c> {
         }
     }
 
-    fn words(self, words: Vec<Candidate>, partial: &str) -> Place {
-        Place {
+    fn words(self, words: Vec<Candidate>, partial: &str) -> CompletionTarget {
+        CompletionTarget {
             prefix: String::new(),
             partial: partial.to_owned(),
-            kind: Kind::Words(words),
+            kind: ValueKind::Words(words),
             given: BTreeSet::new(),
             is_list: false,
             directory: self.directory,
@@ -188,13 +188,13 @@ impl<'c> Reader<'c> {
         }
     }
 
-    fn value(mut self, arg: &Arg, mut prefix: String, mut partial: &str) -> Place {
+    fn value(mut self, arg: &Arg, mut prefix: String, mut partial: &str) -> CompletionTarget {
         let mut is_list = false;
         if let Some(delimiter) = arg.get_value_delimiter() {
             is_list = true;
             if let Some((before, last)) = partial.rsplit_once(delimiter) {
                 prefix.push_str(&partial[..partial.len() - last.len()]);
-                self.note(arg, before);
+                self.record(arg, before);
                 partial = last;
             }
         }
@@ -211,11 +211,11 @@ impl<'c> Reader<'c> {
             })
             .collect();
         let kind = if possible.is_empty() {
-            Kind::of(arg)
+            ValueKind::of(arg)
         } else {
-            Kind::Words(possible)
+            ValueKind::Words(possible)
         };
-        Place {
+        CompletionTarget {
             prefix,
             partial: partial.to_owned(),
             kind,
@@ -247,7 +247,7 @@ impl<'c> Reader<'c> {
         options.filter_map(candidate).collect()
     }
 
-    /// Returns the options that have a letter alone.
+    /// Returns the options that only have a short form.
     fn short_options(&self) -> Vec<Candidate> {
         let options = self.offered_options();
         let without_name = options.filter(|option| option.get_long().is_none());
@@ -260,7 +260,7 @@ impl<'c> Reader<'c> {
         without_name.filter_map(candidate).collect()
     }
 
-    /// Returns the options that can be added to what is on the line.
+    /// Returns the options that can still be added to the line.
     fn offered_options(&self) -> impl Iterator<Item = &Arg> {
         let given: Vec<&str> = self
             .options
@@ -272,22 +272,22 @@ impl<'c> Reader<'c> {
         let options = options.filter(|option| !option.is_positional());
         options.filter(move |option| {
             let id = option.get_id().as_str();
-            let is_refused = || {
+            let conflicts = || {
                 self.options
                     .iter()
                     .any(|given| self.conflict(given, option))
             };
-            !option.is_hide_set() && !given.contains(&id) && !is_refused()
+            !option.is_hide_set() && !given.contains(&id) && !conflicts()
         })
     }
 
-    /// Tells whether two options cannot stand together, whichever of them says so.
+    /// Returns whether two options conflict, in either direction.
     fn conflict(&self, one: &Arg, other: &Arg) -> bool {
-        let refuses = |one: &Arg, other: &Arg| {
-            let refused = self.command.get_arg_conflicts_with(one);
-            refused.iter().any(|arg| arg.get_id() == other.get_id())
+        let excludes = |one: &Arg, other: &Arg| {
+            let excluded = self.command.get_arg_conflicts_with(one);
+            excluded.iter().any(|arg| arg.get_id() == other.get_id())
         };
-        refuses(one, other) || refuses(other, one)
+        excludes(one, other) || excludes(other, one)
     }
 }
 

@@ -1,7 +1,7 @@
-//! The program on the machine for which xp runs in a container.
+//! Ends xp in a container when its caller on the host is gone.
 //!
-//! Whoever is killed passes no signal on: a container would work on for nobody, and hold the lock of its
-//! folder. So that program holds a pipe open, and xp ends when nobody does any longer.
+//! A killed caller cannot forward a signal, so the container would keep running and hold the lock of its
+//! folder. Therefore the caller holds a pipe open, and xp ends when the pipe is closed.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -15,39 +15,39 @@ use tokio::net::unix::pipe;
 
 use crate::error::Exit;
 
-/// How long an end in good order may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a clean shutdown may take.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
-/// Has xp end when nobody writes to the pipe any longer, which is removed at once.
+/// Ends xp when the pipe at `path` has no writer any more. The pipe is unlinked immediately.
 ///
-/// On a thread and a runtime of its own: the others may all be at work.
+/// Uses its own thread and runtime, because all others may be busy.
 pub fn end_with(path: PathBuf) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
     let Ok(runtime) = runtime else { return };
     thread::spawn(move || {
-        let ended = runtime.block_on(async {
+        let was_opened = runtime.block_on(async {
             let receiver = pipe::OpenOptions::new().open_receiver(&path).ok()?;
             _ = fs::remove_file(&path);
-            end(&receiver).await;
+            closed(&receiver).await;
             Some(())
         });
-        if ended.is_some() {
-            // As a signal that was passed on: what is at work knows what to do.
+        if was_opened.is_some() {
+            // Same as a forwarded signal: running work shuts down cleanly.
             _ = kill_process(getpid(), Signal::TERM);
-            thread::sleep(PATIENCE);
-            // Containers hang on a connection of this process, so they end with it.
+            thread::sleep(SHUTDOWN_GRACE);
+            // Containers end with this process, which holds their connections.
             process::exit(Exit::Interrupted.code().into());
         }
     });
 }
 
-/// Waits until nobody writes any longer.
-async fn end(receiver: &pipe::Receiver) {
-    let mut said = [0; 64];
+/// Waits until the pipe has no writer any more.
+async fn closed(receiver: &pipe::Receiver) {
+    let mut buffer = [0; 64];
     while receiver.readable().await.is_ok() {
-        match receiver.try_read(&mut said) {
+        match receiver.try_read(&mut buffer) {
             Ok(0) => return,
             Err(error) if error.kind() != ErrorKind::WouldBlock => return,
             _ => {}

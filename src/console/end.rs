@@ -1,33 +1,33 @@
-//! A program from its start to its end.
+//! Runs a program in a container, attached to xp's own terminal or streams.
 
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use super::raw::Raw;
-use super::signals::{Request, Signals, stop_here};
-use super::streams::{Ended, drain, read_input, write_output};
+use super::raw::RawMode;
+use super::signals::{SignalAction, Signals, stop_here};
+use super::streams::{OutputEnd, drain, read_input, write_output};
 use super::{Connection, size};
 use crate::client::engine::{
     Addressee, BuilderContainer, EngineError, Program, ProgramInput, ProgramOutput,
 };
 use crate::task::joined;
 
-/// How long a program may go on whose output nobody reads, or whose terminal is gone.
+/// How long a program may keep running after its output or terminal was closed.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Exit codes of programs that a signal ended are 128 and its number.
-const HANGED_UP: i64 = 129;
+/// Exit codes of programs killed by a signal: 128 plus its number.
+const HANGUP: i64 = 129;
 const BROKEN_PIPE: i64 = 141;
-/// What a program exits with most often that cannot write.
+/// The usual exit code of a program that cannot write its output.
 const CANNOT_WRITE: i64 = 1;
 
-/// Ties a program to what xp was started with, until it ends, and returns its exit code. The terminal is
-/// left as it was found, whatever happens.
+/// Attaches a program to xp's terminal or streams until it ends, and returns its exit code. The terminal is
+/// always restored.
 ///
 /// # Errors
 ///
-/// Where the connection to the engine breaks, or the container ends before the program.
+/// If the connection to the engine breaks, or the container ends before the program.
 pub async fn attach(
     container: &BuilderContainer,
     started: (Program, ProgramInput, ProgramOutput),
@@ -35,60 +35,60 @@ pub async fn attach(
     connection: Connection,
 ) -> Result<i64, EngineError> {
     let (program, input, output) = started;
-    let raw = connection.terminal().map(|_| Raw::begin());
+    let raw_mode = connection.terminal().map(|_| RawMode::begin());
     let reads = match connection {
         Connection::Terminal(_) => true,
         Connection::Streams { reads } => reads,
     };
-    let reading = tokio::spawn(read_input(input, reads, raw.is_some()));
-    let mut tied = Tied {
+    let reading = tokio::spawn(read_input(input, reads, raw_mode.is_some()));
+    let mut attached = AttachedProgram {
         container,
         program,
-        raw,
+        raw_mode,
         signals,
         writing: tokio::spawn(write_output(output)),
     };
-    // It was started with the size of a while ago, and what signals told meanwhile is forgotten.
+    // The terminal may have been resized since the program was started.
     if size() != connection.terminal() {
-        tied.resize().await;
+        attached.resize().await;
     }
-    let code = tied.follow().await;
+    let code = attached.follow().await;
     reading.abort();
     code
 }
 
-struct Tied<'a> {
+struct AttachedProgram<'a> {
     container: &'a BuilderContainer,
     program: Program,
-    raw: Option<Raw>,
+    raw_mode: Option<RawMode>,
     signals: Signals,
-    writing: JoinHandle<Result<Ended, EngineError>>,
+    writing: JoinHandle<Result<OutputEnd, EngineError>>,
 }
 
-impl Tied<'_> {
+impl AttachedProgram<'_> {
     async fn follow(&mut self) -> Result<i64, EngineError> {
         loop {
             tokio::select! {
                 written = &mut self.writing => return match joined(written)? {
-                    Ended::Complete => self.container.exit_code(&self.program).await,
-                    Ended::Unread(rest) => self.unread(rest, BROKEN_PIPE).await,
-                    Ended::Unwritten(error, rest) => {
-                        self.unread(rest, CANNOT_WRITE).await?;
+                    OutputEnd::Complete => self.container.exit_code(&self.program).await,
+                    OutputEnd::Closed(rest) => self.broken_pipe(rest, BROKEN_PIPE).await,
+                    OutputEnd::WriteFailed(error, rest) => {
+                        self.broken_pipe(rest, CANNOT_WRITE).await?;
                         Err(EngineError::Output(error))
                     }
                 },
-                Some(request) = self.signals.next() => match request {
-                    Request::PassOn(signal, addressee) => self.signal(signal, addressee).await,
-                    Request::Resize => self.resize().await,
-                    Request::Suspend => self.suspend().await,
-                    Request::HangUp => {
+                Some(action) = self.signals.next() => match action {
+                    SignalAction::Forward(signal, addressee) => self.signal(signal, addressee).await,
+                    SignalAction::Resize => self.resize().await,
+                    SignalAction::Suspend => self.suspend().await,
+                    SignalAction::HangUp => {
                         self.signal("HUP", Addressee::Group).await;
-                        if self.raw.is_some() {
-                            // Nobody can talk to it any more.
+                        if self.raw_mode.is_some() {
+                            // The program has no terminal any more.
                             let ended = tokio::time::timeout(GRACE, &mut self.writing).await;
                             return match ended {
                                 Ok(_) => self.container.exit_code(&self.program).await,
-                                Err(_) => Ok(HANGED_UP),
+                                Err(_) => Ok(HANGUP),
                             };
                         }
                     }
@@ -97,8 +97,8 @@ impl Tied<'_> {
         }
     }
 
-    /// Ends a program whose output has nowhere to go, as the system ends those of this machine.
-    async fn unread(&self, rest: ProgramOutput, code: i64) -> Result<i64, EngineError> {
+    /// Ends a program whose output was closed, as SIGPIPE does locally.
+    async fn broken_pipe(&self, rest: ProgramOutput, code: i64) -> Result<i64, EngineError> {
         self.signal("PIPE", Addressee::Group).await;
         match tokio::time::timeout(GRACE, drain(rest)).await {
             Ok(()) => self.container.exit_code(&self.program).await,
@@ -113,20 +113,20 @@ impl Tied<'_> {
     }
 
     async fn resize(&self) {
-        if let (Some(_), Some(size)) = (&self.raw, size()) {
+        if let (Some(_), Some(size)) = (&self.raw_mode, size()) {
             self.program.resize(size).await;
         }
     }
 
-    /// Stops the program and xp, and continues both once xp is continued.
+    /// Stops the program and xp, and continues the program once xp is continued.
     async fn suspend(&self) {
         self.signal("STOP", Addressee::Group).await;
-        if let Some(raw) = &self.raw {
-            raw.pause();
+        if let Some(raw_mode) = &self.raw_mode {
+            raw_mode.restore();
         }
         stop_here();
-        if let Some(raw) = &self.raw {
-            raw.again();
+        if let Some(raw_mode) = &self.raw_mode {
+            raw_mode.enable();
         }
         self.signal("CONT", Addressee::Group).await;
         self.resize().await;

@@ -1,8 +1,8 @@
-//! The caller's terminal, streams and signals, tied to a program in a container.
+//! Attaches the caller's terminal, streams and signals to a program in a container.
 //!
-//! With a terminal at both ends its keys go to the program as they are typed, Ctrl-C included, and the
-//! container's own terminal makes of them what it makes. Without one, standard input, output and error
-//! stay three streams, byte for byte, and signals are passed on.
+//! With a terminal on both sides, keys are sent raw, Ctrl-C included, and the container's terminal interprets
+//! them. Otherwise standard input, output and error are separate streams, byte for byte, and signals are
+//! forwarded.
 
 pub mod client;
 mod end;
@@ -20,37 +20,38 @@ pub use signals::Signals;
 use crate::client::engine::TerminalSize;
 use crate::job;
 
-/// The size where a terminal does not tell its own.
-const USUAL_SIZE: TerminalSize = TerminalSize {
+/// The size of a terminal that does not report one.
+const DEFAULT_SIZE: TerminalSize = TerminalSize {
     columns: 80,
     rows: 24,
 };
 
-/// How a program is tied to what xp was started with.
+/// How a program is attached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Connection {
-    /// A terminal, of that size.
+    /// A terminal of this size.
     Terminal(TerminalSize),
     /// Three streams.
     Streams {
-        /// Whether there is an input: a process in the background must not take the keys of the terminal.
+        /// Whether to forward standard input. A background process must not read from the terminal.
         reads: bool,
     },
 }
 
 impl Connection {
-    /// Returns a terminal where standard input and output are one and its keys are for xp, unless it was
-    /// said which of both it is to be.
+    /// Returns a terminal if standard input and output are one and xp is in the foreground, unless
+    /// `wanted` says which to use.
     pub fn of_the_caller(wanted: Option<bool>) -> Self {
         let input = std::io::stdin();
         let is_terminal = input.is_terminal();
-        let in_front = is_terminal && job::has_keys_of(&input);
-        let both = in_front && std::io::stdout().is_terminal();
-        match wanted.unwrap_or(both) {
-            true => Self::Terminal(size().unwrap_or(USUAL_SIZE)),
-            false => Self::Streams {
-                reads: !is_terminal || in_front,
-            },
+        let is_foreground = is_terminal && job::is_foreground(&input);
+        let both = is_foreground && std::io::stdout().is_terminal();
+        if wanted.unwrap_or(both) {
+            Self::Terminal(size().unwrap_or(DEFAULT_SIZE))
+        } else {
+            Self::Streams {
+                reads: !is_terminal || is_foreground,
+            }
         }
     }
 
@@ -63,7 +64,7 @@ impl Connection {
     }
 }
 
-/// Returns the size of the terminal as it is now.
+/// Returns the current size of the terminal.
 fn size() -> Option<TerminalSize> {
     let size = tcgetwinsize(std::io::stdout()).ok()?;
     (size.ws_col > 0 && size.ws_row > 0).then_some(TerminalSize {

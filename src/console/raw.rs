@@ -1,39 +1,39 @@
-//! A terminal whose keys come as they are typed.
+//! RawMode mode of the terminal.
 
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 
-/// Has the terminal hand every key on, and show none by itself, until this is dropped.
-pub struct Raw {
+/// RawMode mode of standard input, until this is dropped.
+pub struct RawMode {
     before: Option<Termios>,
 }
 
-impl Raw {
-    /// Changes the terminal, if standard input is one.
+impl RawMode {
+    /// Enables raw mode if standard input is a terminal.
     pub fn begin() -> Self {
         let before = tcgetattr(std::io::stdin()).ok();
         let raw = Self { before };
-        raw.again();
+        raw.enable();
         raw
     }
 
-    /// Changes it again, after [`Raw::pause`].
-    pub fn again(&self) {
-        if let Some(mut changed) = self.before.clone() {
-            changed.make_raw();
-            _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &changed);
+    /// Enables raw mode again after [`RawMode::restore`].
+    pub fn enable(&self) {
+        if let Some(mut raw_termios) = self.before.clone() {
+            raw_termios.make_raw();
+            _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &raw_termios);
         }
     }
 
-    /// Leaves the terminal as it was, for as long as xp does not run.
-    pub fn pause(&self) {
+    /// Restores the original mode, while xp is suspended.
+    pub fn restore(&self) {
         if let Some(before) = &self.before {
             _ = tcsetattr(std::io::stdin(), OptionalActions::Now, before);
         }
     }
 }
 
-impl Drop for Raw {
+impl Drop for RawMode {
     fn drop(&mut self) {
-        self.pause();
+        self.restore();
     }
 }

@@ -1,4 +1,4 @@
-//! The signals that xp gets while a program runs, and what they are to the program.
+//! Signals to xp while a program runs, and how they affect the program.
 
 use std::fs;
 use std::io;
@@ -10,49 +10,61 @@ use tokio::sync::mpsc;
 use crate::client::engine::Addressee;
 use crate::job;
 
-/// What a signal asks for.
+/// The action for a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Request {
-    /// It is the program's, under that name.
-    PassOn(&'static str, Addressee),
-    /// The terminal is gone, and the program is told.
+pub enum SignalAction {
+    /// Send the signal of that name to the program.
+    Forward(&'static str, Addressee),
+    /// The terminal was closed.
     HangUp,
-    /// The terminal has another size.
+    /// The terminal was resized.
     Resize,
-    /// Ctrl-Z.
+    /// Ctrl-Z: stop the program and xp.
     Suspend,
 }
 
-/// Keys of a terminal reach all of a command, and `kill` reaches the one process that it names.
-const REQUESTS: &[(Signal, Request)] = &[
-    (Signal::INT, Request::PassOn("INT", Addressee::Group)),
-    (Signal::QUIT, Request::PassOn("QUIT", Addressee::Group)),
-    (Signal::TERM, Request::PassOn("TERM", Addressee::Program)),
-    (Signal::USR1, Request::PassOn("USR1", Addressee::Program)),
-    (Signal::USR2, Request::PassOn("USR2", Addressee::Program)),
-    (Signal::HUP, Request::HangUp),
-    (Signal::WINCH, Request::Resize),
-    (Signal::TSTP, Request::Suspend),
+/// Signals from keys go to the whole process group, those of `kill` to a single process.
+const ACTIONS: &[(Signal, SignalAction)] = &[
+    (Signal::INT, SignalAction::Forward("INT", Addressee::Group)),
+    (
+        Signal::QUIT,
+        SignalAction::Forward("QUIT", Addressee::Group),
+    ),
+    (
+        Signal::TERM,
+        SignalAction::Forward("TERM", Addressee::Program),
+    ),
+    (
+        Signal::USR1,
+        SignalAction::Forward("USR1", Addressee::Program),
+    ),
+    (
+        Signal::USR2,
+        SignalAction::Forward("USR2", Addressee::Program),
+    ),
+    (Signal::HUP, SignalAction::HangUp),
+    (Signal::WINCH, SignalAction::Resize),
+    (Signal::TSTP, SignalAction::Suspend),
 ];
 
-/// The signals, as requests.
-pub struct Signals(mpsc::UnboundedReceiver<Request>);
+/// A stream of signals, as actions.
+pub struct Signals(mpsc::UnboundedReceiver<SignalAction>);
 
 impl Signals {
-    /// Begins to listen.
+    /// Installs the handlers.
     ///
-    /// A signal that xp was started to ignore, as by `nohup`, is ignored on. Ctrl-C is not: xp itself
-    /// listens for it already.
+    /// A signal that was ignored when xp started, as under `nohup`, stays ignored. Ctrl-C does not: xp itself
+    /// handles it already.
     ///
     /// # Errors
     ///
-    /// Where the system refuses.
+    /// If a handler cannot be installed.
     pub fn listen() -> io::Result<Self> {
-        let (sender, requests) = mpsc::unbounded_channel();
+        let (sender, actions) = mpsc::unbounded_channel();
         let ignored = ignored();
-        for (signal, request) in REQUESTS {
+        for (signal, action) in ACTIONS {
             let number = signal.as_raw();
-            if *request == Request::Suspend && !job::can_be_resumed()
+            if *action == SignalAction::Suspend && !job::can_be_resumed()
                 || ignored & (1 << (number - 1)) != 0
             {
                 continue;
@@ -60,25 +72,25 @@ impl Signals {
             let mut stream = unix::signal(SignalKind::from_raw(number))?;
             let sender = sender.clone();
             tokio::spawn(async move {
-                while stream.recv().await.is_some() && sender.send(*request).is_ok() {}
+                while stream.recv().await.is_some() && sender.send(*action).is_ok() {}
             });
         }
-        Ok(Self(requests))
+        Ok(Self(actions))
     }
 
-    /// Waits for the next one; none where nothing is listened for.
-    pub(super) async fn next(&mut self) -> Option<Request> {
+    /// Waits for the next signal; `None` if there is no handler.
+    pub(super) async fn next(&mut self) -> Option<SignalAction> {
         self.0.recv().await
     }
 
-    /// Waits for one that ends a program which does not handle it, and returns its exit code then.
+    /// Waits for a signal that kills a program by default, and returns the resulting exit code.
     pub async fn ending(&mut self) -> u8 {
-        while let Some(request) = self.next().await {
-            match request {
-                Request::PassOn("INT", _) => return 130,
-                Request::PassOn("QUIT", _) => return 131,
-                Request::PassOn("TERM", _) => return 143,
-                Request::HangUp => return 129,
+        while let Some(action) = self.next().await {
+            match action {
+                SignalAction::Forward("INT", _) => return 130,
+                SignalAction::Forward("QUIT", _) => return 131,
+                SignalAction::Forward("TERM", _) => return 143,
+                SignalAction::HangUp => return 129,
                 _ => {}
             }
         }
@@ -91,7 +103,7 @@ pub fn stop_here() {
     _ = kill_process(getpid(), Signal::STOP);
 }
 
-/// Returns the set of signals that are ignored, the lowest bit for the first one.
+/// Returns the set of ignored signals as a bit mask; bit 0 is signal 1.
 fn ignored() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let set = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

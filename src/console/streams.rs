@@ -1,4 +1,4 @@
-//! Bytes from and to what xp was started with.
+//! Copies standard input, output and error.
 
 use std::io;
 
@@ -7,36 +7,36 @@ use tokio::io::{AsyncWriteExt as _, Stderr, Stdout};
 
 use crate::client::engine::{EngineError, Printed, ProgramInput, ProgramOutput};
 
-/// How what a program printed came to its end.
-pub enum Ended {
-    /// All of it was written.
+/// How the output of a program ended.
+pub enum OutputEnd {
+    /// All output was written.
     Complete,
-    /// Nobody reads it any more.
-    Unread(ProgramOutput),
-    /// It could not be written, as on a full disk.
-    Unwritten(io::Error, ProgramOutput),
+    /// The reader closed the pipe.
+    Closed(ProgramOutput),
+    /// Writing failed, for example on a full disk.
+    WriteFailed(io::Error, ProgramOutput),
 }
 
-/// Writes what a program prints, until its end or until nobody reads it.
+/// Writes the output of a program until it ends or cannot be written.
 ///
 /// # Errors
 ///
-/// Where the connection to the engine breaks.
-pub async fn write_output(mut printed: ProgramOutput) -> Result<Ended, EngineError> {
+/// If the connection to the engine breaks.
+pub async fn write_output(mut printed: ProgramOutput) -> Result<OutputEnd, EngineError> {
     let (mut output, mut error) = (tokio::io::stdout(), tokio::io::stderr());
     while let Some(chunk) = printed.next().await {
         match write(chunk?, &mut output, &mut error).await {
             Ok(()) => {}
             Err(cause) if cause.kind() == io::ErrorKind::BrokenPipe => {
-                return Ok(Ended::Unread(printed));
+                return Ok(OutputEnd::Closed(printed));
             }
-            Err(cause) => return Ok(Ended::Unwritten(cause, printed)),
+            Err(cause) => return Ok(OutputEnd::WriteFailed(cause, printed)),
         }
     }
-    Ok(Ended::Complete)
+    Ok(OutputEnd::Complete)
 }
 
-/// Reads what a program prints for nobody, so that it is not held up.
+/// Discards the output of a program, so that it does not block.
 pub async fn drain(mut printed: ProgramOutput) {
     while let Some(Ok(_)) = printed.next().await {}
 }
@@ -54,10 +54,10 @@ async fn write(chunk: Printed, output: &mut Stdout, error: &mut Stderr) -> io::R
     }
 }
 
-/// The key that tells a terminal that its input ends.
+/// Ctrl-D, which marks the end of input on a terminal.
 const END_OF_INPUT: &[u8] = b"\x04";
 
-/// Hands standard input on, and its end: a terminal's is a key, and its connection stays.
+/// Forwards standard input and its end. For a terminal the end is a key, and the connection stays open.
 pub async fn read_input(mut input: ProgramInput, reads: bool, is_terminal: bool) {
     if reads {
         _ = tokio::io::copy(&mut tokio::io::stdin(), &mut input).await;
@@ -68,6 +68,6 @@ pub async fn read_input(mut input: ProgramInput, reads: bool, is_terminal: bool)
     }
     _ = input.write_all(END_OF_INPUT).await;
     _ = input.flush().await;
-    // Closed, it would be the end of the terminal, whose output may go on.
+    // Closing the connection would close the terminal, which may still have output.
     std::future::pending::<()>().await;
 }

@@ -1,4 +1,4 @@
-//! The manual pages: what `xp help` tells, and what belongs to no single command.
+//! Manual pages: the command help, plus environment variables and files.
 
 mod roff;
 mod sections;
@@ -11,13 +11,13 @@ use sections::{ENVIRONMENT, FILES};
 
 /// A manual page of section 1.
 pub struct Page {
-    /// Its name, such as `xp-build`.
+    /// The name, such as `xp-build`.
     pub name: String,
-    /// Its text, in the language of `man`.
+    /// The roff source.
     pub text: String,
 }
 
-/// Returns the pages of all commands, that of xp itself first.
+/// Returns the pages of all commands, starting with `xp`.
 pub fn pages() -> Vec<Page> {
     let mut definition = crate::cli::command();
     definition.build();
@@ -122,7 +122,7 @@ fn synopsis(roff: &mut Roff, command: &Command, path: &str) {
     roff.formatted(&text);
 }
 
-/// Arguments and options below the headings that the help has.
+/// Writes arguments and options, under the same headings as the help.
 fn options(roff: &mut Roff, command: &Command) {
     let shown = || command.get_arguments().filter(|arg| !arg.is_hide_set());
     let mut headings: Vec<Option<&str>> = Vec::new();

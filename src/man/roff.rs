@@ -1,16 +1,16 @@
-//! Writing the language of `man`.
+//! A writer of roff, the format of `man`.
 
-/// A page that is being written.
+/// A page under construction.
 pub struct Roff {
     text: String,
 }
 
 impl Roff {
-    /// Begins a page.
+    /// Starts a page.
     pub fn new(name: &str, version: &str) -> Self {
         let name = escape(&name.to_uppercase());
         Self {
-            // No date: the same version has the same page.
+            // No date, for reproducible pages.
             text: format!(
                 ".TH \"{name}\" \"1\" \"\" \"xp {version}\" \"X Platform\"\n.nh\n.ad l\n"
             ),
@@ -27,18 +27,18 @@ impl Roff {
         format!("\\fI{}\\fR", escape(text))
     }
 
-    /// Begins a section.
+    /// Starts a section.
     pub fn section(&mut self, title: &str) {
         self.text.push_str(&format!(".SH \"{}\"\n", escape(title)));
     }
 
-    /// Writes a line of plain text, in which what stands in backticks is bold.
+    /// Writes a line of plain text. Text in backticks becomes bold.
     pub fn line(&mut self, text: &str) {
         let text = with_code(text);
         self.formatted(&text);
     }
 
-    /// Writes plain text; an empty line begins a paragraph, as far to the right as the one before.
+    /// Writes plain text; an empty line starts a paragraph with the same indentation.
     pub fn paragraphs(&mut self, text: &str) {
         for line in text.lines() {
             if line.trim().is_empty() {
@@ -49,9 +49,9 @@ impl Roff {
         }
     }
 
-    /// Writes a line that was formatted already.
+    /// Writes an already formatted line.
     pub fn formatted(&mut self, text: &str) {
-        // A dot or an apostrophe would begin a command.
+        // A leading dot or apostrophe would be a macro.
         if text.starts_with(['.', '\'']) {
             self.text.push_str("\\&");
         }
@@ -59,7 +59,7 @@ impl Roff {
         self.text.push('\n');
     }
 
-    /// Writes a title, which was formatted, and below it what it is.
+    /// Writes an item of a list: a formatted title, and its description.
     pub fn item(&mut self, title: &str, text: &str) {
         self.text.push_str(".TP\n");
         self.formatted(title);
@@ -69,17 +69,17 @@ impl Roff {
         self.paragraphs(text);
     }
 
-    /// Begins a list within an item.
+    /// Starts a nested list.
     pub fn indent(&mut self) {
         self.text.push_str(".RS\n");
     }
 
-    /// Ends the list within an item.
+    /// Ends a nested list.
     pub fn outdent(&mut self) {
         self.text.push_str(".RE\n");
     }
 
-    /// Returns the page.
+    /// Returns the source of the page.
     pub fn finish(self) -> String {
         self.text
     }
@@ -90,7 +90,7 @@ fn escape(text: &str) -> String {
     for c in text.chars() {
         match c {
             '\\' => escaped.push_str("\\e"),
-            // A hyphen that can be copied to a command line.
+            // A hyphen that can be pasted into a shell.
             '-' => escaped.push_str("\\-"),
             '\'' => escaped.push_str("\\(aq"),
             '"' => escaped.push_str("\\(dq"),
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_cannot_become_a_command() {
+    fn text_cannot_become_a_macro() {
         let mut roff = Roff::new("xp", "1");
         roff.line(".xp is a folder");
         roff.line("'a' \\ `xp -C`");

@@ -1,59 +1,56 @@
-//! What the manual pages tell beside the commands: variables and files.
+//! The sections that all manual pages share: environment variables and files.
 
-/// Names, and what each is.
+/// Names and descriptions.
 type Items = &'static [(&'static str, &'static str)];
 
 /// The variables that xp reads.
 pub const ENVIRONMENT: Items = &[
     (
         "XP_CACHE_DIR",
-        "The folder of xp's own files, instead of `.xp` beside the manifest.",
+        "The cache folder, instead of `.xp` next to the manifest.",
     ),
     (
         "XP_CLIENT",
-        "A pipe: xp ends when no program holds it open any longer. `bin/x-platform` sets it.",
+        "A named pipe; xp exits when its last writer closes it. Set by `bin/x-platform`.",
     ),
     (
         "NO_COLOR",
-        "No colours, whatever its value. `--color` goes before it.",
+        "Disables colors if set to any value. `--color` takes precedence.",
     ),
-    ("CI", "Lines instead of bars, as where no terminal is."),
+    ("CI", "If set, prints lines instead of progress bars."),
     (
         "TERM",
-        "`dumb` means lines instead of bars, and no colours.",
+        "With `dumb`, prints lines instead of progress bars, without colors.",
     ),
     (
         "DOCKER_HOST",
-        "The engine's address: `unix://…`, `tcp://…` or `ssh://…`. It overrules Docker's contexts.",
+        "The engine's address: `unix://…`, `tcp://…` or `ssh://…`. Takes precedence over Docker contexts.",
     ),
-    (
-        "DOCKER_CONTEXT",
-        "The context of Docker's that names the engine.",
-    ),
+    ("DOCKER_CONTEXT", "The Docker context to use."),
     (
         "XP_REMOTE_ENGINE",
-        "`1`: the engine does not see this machine's files, which are sent to it; `0`: it does. Otherwise it is found out.",
+        "`1`: the engine cannot access this machine's files, so they are sent to it; `0`: it can. Detected if not set.",
     ),
     (
         "DOCKER_TLS_VERIFY, DOCKER_TLS, DOCKER_CERT_PATH",
-        "TLS to the engine, and the folder of its certificates.",
+        "TLS to the engine, and the folder of the certificates.",
     ),
     (
         "DOCKER_CONFIG",
-        "The folder of Docker's `config.json`, where logins to registries are.",
+        "The folder of Docker's `config.json`, which has the registry logins.",
     ),
-    ("DOCKER_BUILDKIT", "`0` asks for the classic builder."),
+    ("DOCKER_BUILDKIT", "`0` selects the classic builder."),
     (
         "GIT_SSH_COMMAND, GIT_SSH, GIT_SSH_VARIANT",
-        "The ssh that reaches git remotes, as for git.",
+        "The ssh program for git remotes, as in git.",
     ),
     (
         "GIT_CONFIG_GLOBAL, GIT_CONFIG_COUNT",
-        "Settings of git, as for git.",
+        "Git configuration, as in git.",
     ),
     (
         "SSH_AUTH_SOCK",
-        "The ssh agent, which `dockerBuilder.ssh` forwards.",
+        "The socket of the ssh agent, which `dockerBuilder.ssh` forwards.",
     ),
     (
         "https_proxy, http_proxy, all_proxy, no_proxy",
@@ -61,48 +58,48 @@ pub const ENVIRONMENT: Items = &[
     ),
     (
         "XP_RETRIES",
-        "How often a request, a push or a pull that failed is tried again at most: 4, and 2, by default.",
+        "Maximum number of retries. Default: 4 for requests, 7 for pushes and pulls.",
     ),
     (
         "XP_CONNECT_TIMEOUT, XP_STALL_TIMEOUT",
-        "How long to wait for a connection (`10s`), and for each byte of an answer (`60s`).",
+        "Timeouts for connecting (default `10s`) and for each byte of a response (default `60s`).",
     ),
     (
         "XP_TRANSFER_TIMEOUT",
-        "How long a push or a pull of the engine may go without progress (`10m`).",
+        "Timeout for a push or pull without progress (default `10m`).",
     ),
     (
         "SSL_CERT_FILE",
-        "A file of certificate authorities, instead of the system's.",
+        "A file with CA certificates to use instead of the system's.",
     ),
 ];
 
 /// The files that xp reads and writes.
 pub const FILES: Items = &[
-    ("x-platform.yml", "The manifest, here or in a folder above."),
+    (
+        "x-platform.yml",
+        "The manifest, in the current folder or a parent.",
+    ),
     (
         "x-platform.lock",
-        "The commits and images that belong together; written by `xp lock`.",
+        "The lock file, a fixed set of commits and images; written by `xp lock`.",
     ),
     (
         "builders/",
-        "The builder images: a folder each, with a Dockerfile.",
+        "Builder images, one folder with a Dockerfile each.",
     ),
     (
         ".xp/",
-        "xp's own files: exports of commits, caches, logs. All of it can be deleted.",
+        "The cache folder: exported commits, caches and logs. Safe to delete.",
     ),
-    (
-        ".xp/logs/",
-        "The logs of the last runs: a folder each, and in it a file for each step.",
-    ),
+    (".xp/logs/", "Logs of recent runs, one folder per run."),
     (
         "~/.docker/config.json",
-        "Logins to registries, and credential helpers.",
+        "Registry logins and credential helpers.",
     ),
     (
         "~/.netrc, ~/.gitconfig, ~/.ssh/config",
-        "Logins to git remotes, and how they are reached.",
+        "Logins and connection settings of git remotes.",
     ),
 ];
 
@@ -110,16 +107,16 @@ pub const FILES: Items = &[
 mod tests {
     use super::*;
 
-    /// No page tells of a variable that nothing reads.
+    /// Every documented variable is read by the settings.
     #[test]
-    fn the_variables_are_those_that_are_read() {
+    fn documented_variables_are_read() {
         let settings = [
             include_str!("../settings.rs"),
             include_str!("../settings/patience.rs"),
         ]
         .concat();
         let names = ENVIRONMENT.iter().flat_map(|(names, _)| names.split(", "));
-        // rustls reads that one by itself.
+        // Read by rustls.
         for name in names.filter(|name| *name != "SSL_CERT_FILE") {
             assert!(settings.contains(&format!("\"{name}\"")), "{name}");
         }

@@ -1,12 +1,11 @@
-//! Live rows: one for each running unit, and one with the sum.
+//! Live progress: a row for each running unit, and a footer with the totals.
 //!
-//! Nothing is drawn when something happens, but ten times a second: hundreds of services that print
-//! without end cost no more than one that waits.
+//! Redrawn ten times a second rather than on each event, so the cost does not depend on the amount of output.
 
 use std::collections::HashMap;
 use std::time::Instant;
 
-use super::repeats::Repeats;
+use super::repeats::RetryNotices;
 use super::row::{Columns, Detail, Row};
 use super::screen::Screen;
 use super::terminal::{NoControlEcho, Size, size};
@@ -15,29 +14,29 @@ use super::text::{
 };
 use super::transfer::Transfer;
 use super::{Ended, LogPrefix, Settings, summary};
-use crate::error::harmless;
+use crate::error::sanitized;
 use crate::event::{Event, Outcome, Phase, Unit};
 
 const SPINNER: [char; 10] = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
 
-/// Names that scroll away are aligned up to this.
+/// Names in the scrolling lines are padded up to this width.
 const LONGEST_ALIGNED: usize = 26;
 
-/// Draws on the terminal that is standard error.
+/// Draws on standard error, which is a terminal.
 pub struct Bars {
     settings: Settings,
     screen: Screen,
-    /// What is decided before work begins, and since when.
+    /// The current planning stage, and its start.
     stage: Option<(String, Instant)>,
     run: Option<Run>,
-    /// A unit that begins takes the place of one that has ended, so that the others stay in theirs.
+    /// A unit that starts reuses the slot of one that ended, so that the other rows do not move.
     running: Vec<Option<Row>>,
     spins: usize,
-    quiet_keys: Option<NoControlEcho>,
-    repeats: Repeats,
+    hidden_keys: Option<NoControlEcho>,
+    retry_notices: RetryNotices,
 }
 
-/// The sum of a run.
+/// Totals of a run.
 struct Run {
     started: Instant,
     units: usize,
@@ -45,7 +44,7 @@ struct Run {
     done: usize,
     failed: usize,
     longest_name: usize,
-    /// Bytes of pushes that are over, and of those that go on.
+    /// Bytes of finished pushes, and of those in progress.
     pushed: u64,
     pushing: HashMap<Unit, u64>,
 }
@@ -60,39 +59,39 @@ impl Bars {
             run: None,
             running: Vec::new(),
             spins: 0,
-            quiet_keys: None,
-            repeats: Repeats::default(),
+            hidden_keys: None,
+            retry_notices: RetryNotices::default(),
         }
     }
 
-    /// Takes in one event.
+    /// Handles an event.
     pub fn take(&mut self, event: &Event) {
         match event {
-            Event::Note(text) => self.print(&harmless(text)),
-            // What belongs to a unit stands in its log, and is shown with that.
+            Event::Note(text) => self.print(&sanitized(text)),
+            // Retries of a unit are part of its log.
             Event::Retrying { unit: Some(_), .. } => {}
             Event::Retrying { retrying, .. } => {
-                if let Some(line) = self.repeats.line(retrying, Instant::now()) {
+                if let Some(line) = self.retry_notices.line(retrying, Instant::now()) {
                     self.print(&line);
                 }
             }
             Event::Warning(text) => {
-                let text = format!("warning: {}", harmless(text));
+                let text = format!("warning: {}", sanitized(text));
                 self.print(&paint(&text, self.settings.color));
             }
             Event::Interrupted => {
-                self.print("interrupted: stopping what runs");
+                self.print("interrupted: stopping running steps");
                 self.draw();
-                // From now on xp may end at any moment.
-                self.quiet_keys = None;
+                // xp may exit at any moment from here on.
+                self.hidden_keys = None;
             }
             Event::StageStarted(text) => {
-                self.keep_keys_quiet();
+                self.hide_control_keys();
                 self.stage = Some((first_line(text), Instant::now()));
             }
             Event::StageFinished => self.stage = None,
             Event::RunStarted { units, jobs } => {
-                self.keep_keys_quiet();
+                self.hide_control_keys();
                 let names = units.iter().map(|unit| width(&unit.to_string()));
                 self.run = Some(Run {
                     started: Instant::now(),
@@ -107,8 +106,8 @@ impl Bars {
             }
             Event::UnitStarted { unit } => {
                 let row = Some(Row::new(unit.clone(), Instant::now()));
-                match self.running.iter_mut().find(|place| place.is_none()) {
-                    Some(place) => *place = row,
+                match self.running.iter_mut().find(|slot| slot.is_none()) {
+                    Some(slot) => *slot = row,
                     None => self.running.push(row),
                 }
             }
@@ -148,10 +147,10 @@ impl Bars {
             }
             Event::Planned(_) | Event::StepFinished { .. } => {}
             Event::UnitFinished { unit, outcome, .. } => {
-                let is_of =
-                    |place: &&mut Option<Row>| place.as_ref().is_some_and(|row| row.unit == *unit);
-                if let Some(place) = self.running.iter_mut().find(is_of) {
-                    *place = None;
+                let is_unit =
+                    |slot: &&mut Option<Row>| slot.as_ref().is_some_and(|row| row.unit == *unit);
+                if let Some(slot) = self.running.iter_mut().find(is_unit) {
+                    *slot = None;
                 }
                 self.end_push(unit);
                 if let Some(run) = &mut self.run {
@@ -162,7 +161,7 @@ impl Bars {
         }
     }
 
-    /// Shows how a unit ended: a line that scrolls away.
+    /// Prints the result of a unit above the rows.
     pub fn ended(&mut self, unit: &Unit, ended: &Ended) {
         let longest = self.run.as_ref().map_or(0, |run| run.longest_name);
         let name = unit.to_string();
@@ -171,28 +170,28 @@ impl Bars {
         self.print(&format!("{}  {line}", padded(&name, columns)));
     }
 
-    /// Shows what happened since this was called last, and that time goes on.
+    /// Redraws the rows.
     pub fn tick(&mut self) {
         self.spins += 1;
-        // A place that nobody took in the meantime is given up.
+        // Slots that were not reused since the last tick.
         self.running.retain(Option::is_some);
         self.draw();
     }
 
-    /// Draws everything anew: the terminal was somebody else's in between.
+    /// Redraws everything after another program used the terminal.
     pub fn resume(&mut self) {
         self.screen.forget();
-        if self.quiet_keys.take().is_some() {
-            self.keep_keys_quiet();
+        if self.hidden_keys.take().is_some() {
+            self.hide_control_keys();
         }
     }
 
-    /// Takes all rows away.
+    /// Removes all rows.
     pub fn clear(&mut self) {
         (self.stage, self.run) = (None, None);
         self.running.clear();
         self.draw();
-        self.quiet_keys = None;
+        self.hidden_keys = None;
     }
 
     fn take_output(&mut self, unit: &Unit, bytes: &[u8]) {
@@ -200,15 +199,16 @@ impl Bars {
         let Some(row) = self.row(unit) else {
             return;
         };
-        // Without `--verbose` only the last line is ever seen.
-        let seen = match verbose {
-            true => bytes,
-            false => last_lines(bytes, 10),
+        // Without `--verbose` only the last line is shown.
+        let shown = if verbose {
+            bytes
+        } else {
+            last_lines(bytes, 10)
         };
-        if seen.len() < bytes.len() {
+        if shown.len() < bytes.len() {
             row.splitter = LineSplitter::default();
         }
-        let lines = row.splitter.push(seen);
+        let lines = row.splitter.push(shown);
         let ended = lines.iter().rev().find(|line| !line.trim().is_empty());
         if let Some(line) = row.splitter.unfinished().or_else(|| ended.cloned()) {
             row.detail = Detail::Line(line);
@@ -226,10 +226,10 @@ impl Bars {
         self.screen.draw(size, rows);
     }
 
-    /// Returns the rows that fit the terminal, the sum last.
+    /// Returns the rows that fit the terminal, the footer last.
     fn rows(&self, now: Instant, size: Size) -> Vec<String> {
         let spinner = self.spinner();
-        // The last column stays empty: some terminals go on in the next row after it.
+        // The last column stays empty: some terminals wrap after writing to it.
         let fit =
             |text: &str, taken: usize| shortened(text, size.columns.saturating_sub(1 + taken));
         let mut rows = Vec::new();
@@ -244,18 +244,18 @@ impl Bars {
         let Some(run) = &self.run else {
             return rows;
         };
-        // One row is for what scrolls away, and one for the sum.
-        let places = size.rows.saturating_sub(2 + rows.len());
+        // One row for the scrolling lines, and one for the footer.
+        let room = size.rows.saturating_sub(2 + rows.len());
         let running: Vec<&Row> = self.running.iter().flatten().collect();
         let shown = match running.len() {
-            all if all <= places => all,
-            _ => places.saturating_sub(1),
+            all if all <= room => all,
+            _ => room.saturating_sub(1),
         };
         let columns = Columns::new(size.columns, run.longest_name);
         for row in &running[..shown] {
             rows.push(format!("{spinner} {}", fit(&row.text(now, columns), 2)));
         }
-        if shown < running.len() && places > 0 {
+        if shown < running.len() && room > 0 {
             let more = format!("  … and {} more", running.len() - shown);
             rows.push(fit(&more, 0));
         }
@@ -265,9 +265,10 @@ impl Bars {
 
     fn spinner(&self) -> String {
         let spinner = SPINNER[self.spins % SPINNER.len()];
-        match self.settings.color {
-            true => format!("\x1b[36m{spinner}\x1b[0m"),
-            false => spinner.to_string(),
+        if self.settings.color {
+            format!("\x1b[36m{spinner}\x1b[0m")
+        } else {
+            spinner.to_string()
         }
     }
 
@@ -284,9 +285,9 @@ impl Bars {
         }
     }
 
-    fn keep_keys_quiet(&mut self) {
-        if self.quiet_keys.is_none() {
-            self.quiet_keys = NoControlEcho::begin();
+    fn hide_control_keys(&mut self) {
+        if self.hidden_keys.is_none() {
+            self.hidden_keys = NoControlEcho::begin();
         }
     }
 
@@ -298,18 +299,18 @@ impl Bars {
 }
 
 impl Run {
-    /// Returns the sum; what matters least is left out where there is no room.
+    /// Returns the footer, without the least important parts if there is no room.
     fn footer(&self, now: Instant, running: usize, columns: usize) -> String {
         let pushed = self.pushed + self.pushing.values().sum::<u64>();
         let done = format!("{} of {} done", self.done, self.units);
         let time = elapsed(now.duration_since(self.started));
-        // The least important first.
+        // Least important first.
         let mut parts = [
             (pushed > 0).then(|| format!("{} pushed", bytes(pushed))),
             (running > 0).then(|| format!("{running} of {} jobs", self.jobs)),
             (self.failed > 0).then(|| format!("{} failed", self.failed)),
         ];
-        for left_out in 0..=parts.len() {
+        for dropped in 0..=parts.len() {
             let between = parts.iter().rev().flatten();
             let mut text = done.clone();
             for part in between.chain([&time]) {
@@ -319,7 +320,7 @@ impl Run {
             if width(&text) <= columns {
                 return text;
             }
-            if let Some(part) = parts.get_mut(left_out) {
+            if let Some(part) = parts.get_mut(dropped) {
                 *part = None;
             }
         }
@@ -328,7 +329,7 @@ impl Run {
 }
 
 impl LogPrefix {
-    /// Returns a line of a unit's output as it stands above the rows, where time is shown anyway.
+    /// Returns a line of a unit's output for printing above the rows, which show the time anyway.
     fn before(self, unit: &Unit, line: &str) -> String {
         match self {
             Self::None => line.to_owned(),

@@ -1,17 +1,17 @@
-//! What CI systems read in a log: groups that can be folded, and problems with file and line.
+//! Log commands of CI systems: collapsible groups, and annotations with file and line.
 
 use std::borrow::Cow;
 use std::path::Path;
 
 use unicode_width::UnicodeWidthChar as _;
 
-/// The CI system whose log xp writes into.
+/// The CI system that runs xp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Ci {
-    /// None, or one that reads nothing in its log.
+    /// None, or one without log commands.
     #[default]
     Plain,
-    /// GitHub Actions, and what runs its workflows elsewhere.
+    /// GitHub Actions, and compatible runners.
     GitHub,
     /// GitLab CI.
     GitLab,
@@ -19,37 +19,37 @@ pub enum Ci {
     TeamCity,
 }
 
-/// How grave a problem is.
+/// Severity of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
-    /// Something failed.
+    /// A failure.
     Error,
-    /// It deserves attention.
+    /// A warning.
     Warning,
 }
 
-/// A problem that a CI system shows beside its log.
+/// A problem that a CI system shows as an annotation.
 #[derive(Debug, Clone, Copy)]
 pub struct Problem<'a> {
-    /// How grave it is.
+    /// Its severity.
     pub level: Level,
-    /// The file that it stems from, relative to the repository where it lies there.
+    /// The file it refers to, relative to the workspace if it is inside.
     pub file: Option<&'a Path>,
-    /// The line of the file, counted from 1.
+    /// The line in that file, from 1.
     pub line: Option<usize>,
-    /// What it is about, in a few words.
+    /// A short title.
     pub title: &'a str,
-    /// What is wrong; may have several lines.
+    /// The message; may have several lines.
     pub message: &'a str,
 }
 
 impl Ci {
-    /// Tells whether lines of the log can be put into groups.
+    /// Returns whether the log can have groups.
     pub fn has_groups(self) -> bool {
         self != Self::Plain
     }
 
-    /// Returns the line that begins a group; `at` is in seconds since 1970.
+    /// Returns the line that opens a group; `at` is in seconds since the Unix epoch.
     pub fn open(self, name: &str, at: u64, is_folded: bool) -> String {
         match self {
             Self::Plain => String::new(),
@@ -63,7 +63,7 @@ impl Ci {
         }
     }
 
-    /// Returns the line that ends the group of that name.
+    /// Returns the line that closes a group.
     pub fn close(self, name: &str, at: u64) -> String {
         match self {
             Self::Plain => String::new(),
@@ -73,7 +73,7 @@ impl Ci {
         }
     }
 
-    /// Returns the line that makes the CI system show a problem; nothing where it cannot.
+    /// Returns the annotation of a problem, or an empty string if the CI system has none.
     pub fn problem(self, problem: &Problem<'_>) -> String {
         let Problem {
             level,
@@ -83,7 +83,7 @@ impl Ci {
             message,
         } = problem;
         match self {
-            // GitLab takes problems from reports only, not from the log.
+            // GitLab reads annotations from report files only.
             Self::Plain | Self::GitLab => String::new(),
             Self::GitHub => {
                 let command = match level {
@@ -99,12 +99,12 @@ impl Ci {
                 format!("::{command} {}::{message}\n", properties.join(","))
             }
             Self::TeamCity => {
-                let place = match (file, line) {
+                let location = match (file, line) {
                     (Some(file), Some(line)) => format!("{}:{line}: ", file.display()),
                     (Some(file), None) => format!("{}: ", file.display()),
                     (None, _) => String::new(),
                 };
-                let text = quoted(&format!("{place}{title}: {message}"));
+                let text = quoted(&format!("{location}{title}: {message}"));
                 match level {
                     Level::Error => format!("##teamcity[buildProblem description='{text}']\n"),
                     Level::Warning => {
@@ -115,54 +115,55 @@ impl Ci {
         }
     }
 
-    /// Returns a line in which the CI system reads no command, whoever wrote it.
+    /// Returns a line with any log commands of the CI system disarmed.
     ///
-    /// What a script prints must neither end the group that it stands in nor report problems of its
-    /// own making. A space in the mark is enough; the log file has the line as it was.
+    /// A script's output must not close the group that it is in, or create annotations. A space inside the
+    /// marker is enough; the log file keeps the original line.
     pub fn without_commands(self, line: &str) -> Cow<'_, str> {
         match self {
-            // Its marks need a carriage return and an escape, which no cleaned line has.
+            // GitLab's markers need a carriage return and an escape, which cleaned lines do not have.
             Self::Plain | Self::GitLab => Cow::Borrowed(line),
             Self::GitHub => {
-                // GitHub compares texts as people read them: what is not seen counts for nothing.
-                let is_unseen =
+                // GitHub's comparison ignores invisible characters.
+                let is_invisible =
                     |c: char| c.is_whitespace() || c == '\u{ad}' || c.width().unwrap_or(0) == 0;
-                let text = line.trim_start_matches(is_unseen);
+                let text = line.trim_start_matches(is_invisible);
                 let indent = &line[..line.len() - text.len()];
                 let line = match text.strip_prefix("::") {
                     Some(rest) => Cow::Owned(format!("{indent}: :{rest}")),
                     None => Cow::Borrowed(line),
                 };
-                // The older form is read wherever it stands.
-                broken_mark(line, "##[", "## [")
+                // The older form is recognized anywhere in a line.
+                disarmed(line, "##[", "## [")
             }
-            Self::TeamCity => broken_mark(Cow::Borrowed(line), "##teamcity[", "## teamcity["),
+            Self::TeamCity => disarmed(Cow::Borrowed(line), "##teamcity[", "## teamcity["),
         }
     }
 }
 
-fn broken_mark<'a>(line: Cow<'a, str>, mark: &str, broken: &str) -> Cow<'a, str> {
-    match line.contains(mark) {
-        true => Cow::Owned(line.replace(mark, broken)),
-        false => line,
+fn disarmed<'a>(line: Cow<'a, str>, marker: &str, replacement: &str) -> Cow<'a, str> {
+    if line.contains(marker) {
+        Cow::Owned(line.replace(marker, replacement))
+    } else {
+        line
     }
 }
 
-/// Escapes what follows the second `::` of a command of GitHub's.
+/// Escapes the message of a GitHub workflow command.
 fn escaped_data(text: &str) -> String {
     text.replace('%', "%25")
         .replace('\r', "%0D")
         .replace('\n', "%0A")
 }
 
-/// Escapes the value of a property of a command of GitHub's.
+/// Escapes a property value of a GitHub workflow command.
 fn escaped_property(text: impl AsRef<Path>) -> String {
     escaped_data(&text.as_ref().to_string_lossy())
         .replace(':', "%3A")
         .replace(',', "%2C")
 }
 
-/// Returns the name of a section of GitLab's, which has few characters to choose from.
+/// Returns the id of a GitLab section, which may only have a few characters.
 fn section(name: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
     let plain = name
@@ -180,7 +181,7 @@ fn quoted(text: &str) -> String {
             '|' | '\'' | '[' | ']' => quoted.extend(['|', c]),
             '\n' => quoted.push_str("|n"),
             '\r' => quoted.push_str("|r"),
-            // Four digits are all that there is room for.
+            // TeamCity's escape has exactly four digits.
             c if !c.is_ascii() && u32::from(c) <= 0xffff => {
                 quoted.push_str(&format!("|0x{:04x}", u32::from(c)));
             }
@@ -203,7 +204,7 @@ mod tests {
     };
 
     #[test]
-    fn groups_are_written_as_each_system_reads_them() {
+    fn each_system_has_its_own_group_syntax() {
         assert_eq!(Ci::GitHub.open("a", 7, true), "::group::a\n");
         assert_eq!(Ci::GitHub.close("a", 8), "::endgroup::\n");
         assert_eq!(
@@ -253,13 +254,13 @@ mod tests {
     }
 
     #[test]
-    fn no_command_of_a_script_is_left() {
-        let harmless = |line| Ci::GitHub.without_commands(line).into_owned();
-        assert_eq!(harmless("::endgroup::"), ": :endgroup::");
-        assert_eq!(harmless(" \u{feff}\t::error::x"), " \u{feff}\t: :error::x");
-        assert_eq!(harmless("\u{200b}\u{ad}::x"), "\u{200b}\u{ad}: :x");
-        assert_eq!(harmless("x ##[error]y##[group]"), "x ## [error]y## [group]");
-        assert_eq!(harmless("std::vector"), "std::vector");
+    fn commands_in_output_are_disarmed() {
+        let disarmed = |line| Ci::GitHub.without_commands(line).into_owned();
+        assert_eq!(disarmed("::endgroup::"), ": :endgroup::");
+        assert_eq!(disarmed(" \u{feff}\t::error::x"), " \u{feff}\t: :error::x");
+        assert_eq!(disarmed("\u{200b}\u{ad}::x"), "\u{200b}\u{ad}: :x");
+        assert_eq!(disarmed("x ##[error]y##[group]"), "x ## [error]y## [group]");
+        assert_eq!(disarmed("std::vector"), "std::vector");
         assert_eq!(
             Ci::TeamCity.without_commands("x ##teamcity[x]"),
             "x ## teamcity[x]"

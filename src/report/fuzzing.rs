@@ -1,11 +1,11 @@
-//! What is fuzzed of what is drawn: see `fuzzing`.
+//! Fuzz targets of the reports: see `fuzzing`.
 
 use super::text::{LineSplitter, clean, first_line, shortened};
 use super::{RunReport, RunState};
 use crate::record::RunRecord;
 use crate::runs::Run;
 
-/// What a program printed, as a terminal is shown it.
+/// Output of a program, cleaned for a terminal.
 pub fn log(bytes: &[u8]) {
     let shown = clean(bytes);
     assert!(!shown.contains(char::is_control), "{shown:?}");
@@ -21,7 +21,7 @@ pub fn log(bytes: &[u8]) {
     _ = lines.flush();
 }
 
-/// The documents of a run: one is well-formed XML, the other has no script but its own.
+/// The documents of a run: the XML is well-formed, and the page has no script but its own.
 pub(crate) fn record(record: &RunRecord) {
     let run = Run {
         number: 1,

@@ -1,8 +1,8 @@
-//! One group for each unit in a CI system's log.
+//! Groups each unit's output in a CI system's log.
 //!
-//! Groups can neither nest nor interleave. So one of the running units is *live*: its group is open, and
-//! its lines are printed as they come. What the others print waits, and becomes a group of its own when
-//! both they and the live one have ended. That others begin and end is told at once, in the open group.
+//! Groups can neither nest nor interleave, so one of the running units is *live*: its group is open, and
+//! its lines are printed immediately. Output of the others is buffered, and printed as a group when both
+//! they and the live unit have ended. Their start and end are reported immediately, in the open group.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -12,34 +12,34 @@ use super::ci::Ci;
 use super::spool::Spool;
 use crate::event::Unit;
 
-/// Prints lines, in groups where the CI system has any.
+/// Prints lines, grouped if the CI system supports it.
 pub struct Groups {
     ci: Ci,
     output: Box<dyn Write + Send>,
-    /// For lines that wait and do not fit in memory.
+    /// For buffered lines that do not fit in memory.
     folder: PathBuf,
-    /// Units that have begun and were not printed to their end, in the order of their beginning; the
-    /// live one is among them.
+    /// Started units that are not completely printed, in the order of their start, including the live
+    /// one.
     units: Vec<Group>,
     live: Option<Unit>,
 }
 
 struct Group {
     unit: Unit,
-    began: u64,
+    started: u64,
     lines: Spool,
-    end: Option<End>,
+    end: Option<GroupEnd>,
 }
 
-struct End {
+struct GroupEnd {
     at: u64,
     failed: bool,
-    /// The lines that follow the group.
+    /// Lines after the group.
     closing: String,
 }
 
 impl Groups {
-    /// Returns what prints to `output`; `folder` is for lines that wait.
+    /// Prints to `output`; `folder` is for buffered lines.
     pub fn new(ci: Ci, output: Box<dyn Write + Send>, folder: PathBuf) -> Self {
         Self {
             ci,
@@ -50,19 +50,19 @@ impl Groups {
         }
     }
 
-    /// Prints lines of xp's own now, wherever that is.
+    /// Prints messages of xp immediately, inside or outside of a group.
     pub fn print(&mut self, lines: &str) {
         write(&mut self.output, lines);
     }
 
-    /// Begins a unit; `line` says so where another one is live.
+    /// Starts a unit; `line` is printed if another one is live.
     pub fn begin(&mut self, unit: &Unit, line: &str) {
         if !self.ci.has_groups() {
             return;
         }
         self.units.push(Group {
             unit: unit.clone(),
-            began: now(),
+            started: now(),
             lines: Spool::default(),
             end: None,
         });
@@ -72,7 +72,7 @@ impl Groups {
         }
     }
 
-    /// Prints lines of a unit: now, or in its group later.
+    /// Prints lines of a unit, now or later in its group.
     pub fn print_of(&mut self, unit: &Unit, lines: &str) {
         if self.live.as_ref() != Some(unit)
             && let Some(group) = self.units.iter_mut().find(|group| group.unit == *unit)
@@ -83,10 +83,10 @@ impl Groups {
         }
     }
 
-    /// Ends a unit; `line` says how, and `problems` are the CI system's to read.
+    /// Ends a unit; `line` has its result, `problems` its annotations.
     pub fn end(&mut self, unit: &Unit, failed: bool, line: &str, problems: &str) {
         let closing = format!("{line}{problems}");
-        let end = End {
+        let end = GroupEnd {
             at: now(),
             failed,
             closing,
@@ -94,15 +94,15 @@ impl Groups {
         match &self.live {
             None => return self.print(&end.closing),
             Some(live) if live == unit => {}
-            // It is seen at once, and again below its own group.
+            // Printed now, and again below its own group.
             Some(_) => write(&mut self.output, line),
         }
         match self.units.iter_mut().find(|group| group.unit == *unit) {
             Some(group) => group.end = Some(end),
-            // It never began, such as one that needs what failed.
+            // Never started, for example because a dependency failed.
             None => self.units.push(Group {
                 unit: unit.clone(),
-                began: end.at,
+                started: end.at,
                 lines: Spool::default(),
                 end: Some(end),
             }),
@@ -114,7 +114,7 @@ impl Groups {
         }
     }
 
-    /// Closes the open group, and prints whatever waits.
+    /// Closes the open group and prints all buffered lines.
     pub fn finish(&mut self) {
         self.close_live();
         self.print_ended();
@@ -130,7 +130,10 @@ impl Groups {
         let Some(group) = self.units.iter_mut().find(|group| group.end.is_none()) else {
             return;
         };
-        write(output, &ci.open(&group.unit.to_string(), group.began, true));
+        write(
+            output,
+            &ci.open(&group.unit.to_string(), group.started, true),
+        );
         _ = std::mem::take(&mut group.lines).copy_to(output);
         self.live = Some(group.unit.clone());
     }
@@ -165,8 +168,8 @@ impl Groups {
             .as_ref()
             .map_or((now(), false), |end| (end.at, end.failed));
         if !group.lines.is_empty() {
-            // What failed is what people look for: it is not folded.
-            write(output, &ci.open(&name, group.began, !failed));
+            // Failures are not collapsed.
+            write(output, &ci.open(&name, group.started, !failed));
             _ = group.lines.copy_to(output);
             write(output, &ci.close(&name, at));
         }
@@ -178,11 +181,11 @@ impl Groups {
 }
 
 fn write(output: &mut impl Write, text: &str) {
-    // A closed pipe is no reason to stop the work.
+    // A closed pipe must not stop the work.
     _ = output.write_all(text.as_bytes());
 }
 
-/// Returns the seconds since 1970.
+/// Returns the seconds since the Unix epoch.
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
@@ -207,7 +210,7 @@ mod tests {
         }
 
         fn begin(&mut self, name: &str) {
-            self.groups.begin(&unit(name), &format!("{name} begins\n"));
+            self.groups.begin(&unit(name), &format!("{name} started\n"));
         }
 
         fn print(&mut self, name: &str, line: &str) {
@@ -229,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn one_is_live_and_the_others_follow_in_groups_of_their_own() {
+    fn one_unit_is_live_and_the_others_follow_in_their_groups() {
         let mut log = Log::new(Ci::GitHub);
         log.begin("a");
         log.begin("b");
@@ -247,7 +250,7 @@ mod tests {
         log.groups.finish();
         assert_eq!(
             log.text(),
-            "::group::a\nb begins\na1\nc begins\nb is done\na2\n::endgroup::\na is done\n\
+            "::group::a\nb started\na1\nc started\nb is done\na2\n::endgroup::\na is done\n\
              ::group::b\nb1\n::endgroup::\nb is done\n\
              ::group::c\nc1\nc2\n::endgroup::\nc is done\n\
              ::group::d\n::endgroup::\nd is done\n"
@@ -255,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_began_has_no_group_and_stands_outside_of_others() {
+    fn a_unit_that_never_started_has_no_group() {
         let mut log = Log::new(Ci::GitHub);
         log.begin("a");
         log.end("b");
@@ -268,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_kept_back_at_the_end_of_an_interrupted_run() {
+    fn an_interrupted_run_prints_all_buffered_lines() {
         let mut log = Log::new(Ci::GitHub);
         log.begin("a");
         log.begin("b");
@@ -276,12 +279,12 @@ mod tests {
         log.groups.finish();
         assert_eq!(
             log.text(),
-            "::group::a\nb begins\n::endgroup::\n::group::b\nb1\n::endgroup::\n"
+            "::group::a\nb started\n::endgroup::\n::group::b\nb1\n::endgroup::\n"
         );
     }
 
     #[test]
-    fn what_failed_is_not_folded_and_its_problem_is_told_once() {
+    fn failures_are_not_collapsed_and_annotated_once() {
         let mut log = Log::new(Ci::GitLab);
         log.begin("a");
         log.begin("b");
@@ -293,14 +296,14 @@ mod tests {
         let text: String = text.chars().filter(|c| !c.is_ascii_digit()).collect();
         assert_eq!(
             text,
-            "section_start::xp_a[collapsed=true]\r\x1b[Ka\nb begins\nb failed\n\
+            "section_start::xp_a[collapsed=true]\r\x1b[Ka\nb started\nb failed\n\
              section_end::xp_a\r\x1b[K\na is done\n\
              section_start::xp_b\r\x1b[Kb\nb\nsection_end::xp_b\r\x1b[K\nb failed\na problem\n"
         );
     }
 
     #[test]
-    fn without_a_ci_system_lines_are_printed_as_they_come() {
+    fn without_a_ci_system_lines_are_printed_immediately() {
         let mut log = Log::new(Ci::Plain);
         log.begin("a");
         log.begin("b");

@@ -8,23 +8,23 @@ use time::macros::format_description;
 
 use super::Ended;
 use super::text::LineSplitter;
-use crate::error::harmless;
+use crate::error::sanitized;
 use crate::event::{Event, FailedStep, Outcome, Phase, Unit};
 use crate::record::{FailureDocument, Happened, Line, OutcomeDocument, VERSION};
 
-/// How far apart the reports of one transfer are.
+/// Minimum time between two progress lines of a unit.
 const PROGRESS: Duration = Duration::from_millis(100);
 
-/// Turns events into lines.
+/// Turns events into lines of JSON.
 pub struct Journal {
     start: Instant,
-    /// Output that has no line end yet.
+    /// Output without a line end so far.
     splitters: HashMap<(Unit, Phase), LineSplitter>,
     progress: HashMap<Unit, Instant>,
 }
 
 impl Journal {
-    /// Returns a journal that begins now.
+    /// Returns a journal that starts now.
     pub fn new() -> Self {
         Self {
             start: Instant::now(),
@@ -33,7 +33,7 @@ impl Journal {
         }
     }
 
-    /// Returns the lines of an event's output and progress.
+    /// Returns the output and progress lines of an event.
     pub fn streamed(&mut self, event: &Event) -> Vec<String> {
         match event {
             Event::Output { unit, phase, bytes } => {
@@ -42,7 +42,7 @@ impl Journal {
                 let lines = lines.into_iter().map(|line| output(unit, *phase, line));
                 lines.map(|event| self.line(event)).collect()
             }
-            // What has no line end is told when its step is over.
+            // An unfinished line is emitted when its step ends.
             Event::StepStarted { unit, .. }
             | Event::StepFinished { unit, .. }
             | Event::UnitFinished { unit, .. } => self.rest(unit),
@@ -74,16 +74,16 @@ impl Journal {
         }
     }
 
-    /// Returns an event as a line of now, with its line end.
+    /// Returns an event as a line with the current time, line end included.
     pub fn line(&self, event: Happened) -> String {
         let line = Line {
             version: VERSION,
             time: now(),
-            // Microseconds: the rest is noise, and makes the lines longer.
+            // Microseconds: more digits are noise.
             elapsed: (self.start.elapsed().as_secs_f64() * 1e6).round() / 1e6,
             event,
         };
-        // Shapes of strings and numbers cannot fail to become JSON.
+        // Serializing plain strings and numbers cannot fail.
         let mut text = serde_json::to_string(&line).unwrap_or_default();
         text.push('\n');
         text
@@ -106,8 +106,8 @@ fn output(unit: &Unit, phase: Phase, line: String) -> Happened {
     }
 }
 
-/// Returns an event as it is recorded; output and progress are not.
-pub fn happened(event: &Event, ended: Option<&Ended>) -> Option<Happened> {
+/// Returns the record of an event; output and progress are not recorded.
+pub fn recorded(event: &Event, ended: Option<&Ended>) -> Option<Happened> {
     Some(match event {
         Event::Note(text) => Happened::Note { text: text.clone() },
         Event::Warning(text) => Happened::Warning { text: text.clone() },
@@ -115,7 +115,7 @@ pub fn happened(event: &Event, ended: Option<&Ended>) -> Option<Happened> {
             unit: unit.as_ref().map(ToString::to_string),
             host: retrying.host.clone(),
             request: retrying.request.clone(),
-            why: harmless(&retrying.why).into_owned(),
+            why: sanitized(&retrying.why).into_owned(),
             seconds: retrying.wait.as_secs_f64(),
             attempt: retrying.attempt,
             attempts: retrying.attempts,
@@ -186,7 +186,7 @@ fn failure(step: &FailedStep, ended: Option<&Ended>) -> FailureDocument {
     }
 }
 
-/// Returns the time of day, to the millisecond, in UTC.
+/// Returns the current time in UTC, to the millisecond.
 pub fn now() -> String {
     let format =
         format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");

@@ -1,4 +1,4 @@
-//! Plain lines, for pipes and CI: each says whose it is.
+//! Plain output for pipes and CI: each line is prefixed with its unit.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
@@ -8,33 +8,33 @@ use std::time::{Duration, Instant};
 use super::ci::{Level, Problem};
 use super::groups::Groups;
 use super::journal::now;
-use super::repeats::Repeats;
+use super::repeats::RetryNotices;
 use super::text::{LineSplitter, elapsed, paint};
 use super::transfer::Transfer;
 use super::{Ended, LogPrefix, Settings, summary};
-use crate::error::harmless;
+use crate::error::sanitized;
 use crate::event::{Event, Outcome, Phase, Unit};
 
-/// After so long without a line, one says that the work goes on: some CI systems take a silent
-/// job for one that hangs.
-const LONGEST_SILENCE: Duration = Duration::from_secs(60);
+/// After this long without output a "still running" line is printed, because some CI systems kill silent
+/// jobs.
+const HEARTBEAT: Duration = Duration::from_secs(60);
 
 /// Prints lines to standard error.
 pub struct Lines {
     settings: Settings,
-    /// The file that annotations name.
+    /// The file that annotations refer to.
     manifest: PathBuf,
     groups: Groups,
     splitters: HashMap<(Unit, Phase), LineSplitter>,
-    /// What runs, for what is said of it in a long silence.
+    /// Running units, for the heartbeat.
     running: BTreeMap<Unit, Running>,
-    repeats: Repeats,
+    retry_notices: RetryNotices,
 }
 
 struct Running {
     phase: Option<Phase>,
     since: Instant,
-    heard: Instant,
+    last_output: Instant,
     transfer: Option<Transfer>,
 }
 
@@ -56,7 +56,7 @@ impl Lines {
             settings,
             splitters: HashMap::new(),
             running: BTreeMap::new(),
-            repeats: Repeats::default(),
+            retry_notices: RetryNotices::default(),
         }
     }
 
@@ -65,41 +65,41 @@ impl Lines {
         match event {
             Event::Warning(text) => self.warn(text),
             _ if self.settings.quiet => {}
-            Event::Note(text) => self.say(&harmless(text)),
-            // What belongs to a unit stands in its log, and is shown with that.
+            Event::Note(text) => self.say(&sanitized(text)),
+            // Retries of a unit are part of its log.
             Event::Retrying { unit: Some(_), .. } => {}
             Event::Retrying { retrying, .. } => {
-                if let Some(line) = self.repeats.line(retrying, Instant::now()) {
+                if let Some(line) = self.retry_notices.line(retrying, Instant::now()) {
                     self.say(&line);
                 }
             }
-            Event::Interrupted => self.say("interrupted: stopping what runs"),
+            Event::Interrupted => self.say("interrupted: stopping running steps"),
             Event::UnitStarted { unit } => {
-                let line = self.lines_about(unit, "begins");
+                let line = self.line_about(unit, "started");
                 self.groups.begin(unit, &line);
                 let now = Instant::now();
                 let running = Running {
                     phase: None,
                     since: now,
-                    heard: now,
+                    last_output: now,
                     transfer: None,
                 };
                 self.running.insert(unit.clone(), running);
             }
             Event::StepStarted { unit, phase, title } => {
-                self.hear(unit, Some(*phase));
-                // Further lines of a script stand below the first.
+                self.touch(unit, Some(*phase));
+                // The other lines of a script are aligned below the first.
                 let mut text = String::new();
                 let mut before = format!("{phase}:");
                 for line in title.lines() {
-                    let line = harmless(line);
-                    text.push_str(&self.lines_about(unit, &format!("{before} {line}")));
+                    let line = sanitized(line);
+                    text.push_str(&self.line_about(unit, &format!("{before} {line}")));
                     before = " ".repeat(before.len());
                 }
                 self.groups.print_of(unit, &text);
             }
             Event::Output { unit, phase, bytes } => {
-                self.hear(unit, None);
+                self.touch(unit, None);
                 let splitter = self.splitters.entry((unit.clone(), *phase)).or_default();
                 let lines = splitter.push(bytes);
                 self.print_output(unit, &lines);
@@ -125,7 +125,7 @@ impl Lines {
                 self.flush(unit, *phase);
                 if self.settings.verbose {
                     let line = format!("{phase}: done in {}", elapsed(*took));
-                    let line = self.lines_about(unit, &line);
+                    let line = self.line_about(unit, &line);
                     self.groups.print_of(unit, &line);
                 }
             }
@@ -150,7 +150,7 @@ impl Lines {
         }
     }
 
-    /// Shows how a unit ended.
+    /// Shows the result of a unit.
     pub fn ended(&mut self, unit: &Unit, ended: &Ended) {
         let mut problem = String::new();
         if let Outcome::Failed(step) = &ended.outcome {
@@ -167,19 +167,19 @@ impl Lines {
         if self.settings.quiet {
             return self.groups.print(&problem);
         }
-        let line = self.lines_about(unit, &summary::outcome_line(ended, self.settings.color));
+        let line = self.line_about(unit, &summary::outcome_line(ended, self.settings.color));
         let failed = matches!(ended.outcome, Outcome::Failed(_));
         self.groups.end(unit, failed, &line, &problem);
     }
 
-    /// Says what still runs where nothing was heard for long.
+    /// Reports units that have been silent for long.
     pub fn tick(&mut self, now: Instant) {
         let mut text = String::new();
         for (unit, running) in &mut self.running {
-            if now.duration_since(running.heard) < LONGEST_SILENCE {
+            if now.duration_since(running.last_output) < HEARTBEAT {
                 continue;
             }
-            running.heard = now;
+            running.last_output = now;
             let phase = running.phase.map_or("", |phase| phase.as_str());
             let took = elapsed(now.duration_since(running.since));
             let amounts = match &running.transfer {
@@ -188,7 +188,7 @@ impl Lines {
             };
             let colon = if phase.is_empty() { "" } else { ": " };
             text.push_str(&format!(
-                "{}{unit} | {phase}{colon}goes on for {took}{amounts}\n",
+                "{}{unit} | {phase}{colon}still running after {took}{amounts}\n",
                 stamp(&self.settings)
             ));
         }
@@ -197,13 +197,13 @@ impl Lines {
         }
     }
 
-    /// Closes what is open, and prints what waits.
+    /// Closes the open group and prints buffered lines.
     pub fn finish(&mut self) {
         self.groups.finish();
     }
 
     fn warn(&mut self, text: &str) {
-        let text = &harmless(text);
+        let text = &sanitized(text);
         self.say(&paint(&format!("warning: {text}"), self.settings.color));
         let problem = self.settings.ci.problem(&Problem {
             level: Level::Warning,
@@ -215,7 +215,7 @@ impl Lines {
         self.groups.print(&problem);
     }
 
-    /// Prints a text of xp's own, of no unit.
+    /// Prints a message that belongs to no unit.
     fn say(&mut self, text: &str) {
         let mut lines = String::new();
         for line in text.lines() {
@@ -225,14 +225,14 @@ impl Lines {
         self.groups.print(&lines);
     }
 
-    /// Returns a line of xp's own about a unit, which is named whatever `--log-prefix` says.
-    fn lines_about(&self, unit: &Unit, line: &str) -> String {
+    /// Returns a message about a unit. It has the unit's name even with `--log-prefix none`.
+    fn line_about(&self, unit: &Unit, line: &str) -> String {
         let line = self.settings.ci.without_commands(line);
         let line = format!("{}{unit} | {line}", stamp(&self.settings));
         format!("{}\n", line.trim_end())
     }
 
-    /// Prints lines that a step printed. At once: a script may print millions of them.
+    /// Prints a step's output in one write: a script may print millions of lines.
     fn print_output(&mut self, unit: &Unit, lines: &[String]) {
         let before = match self.settings.log_prefix {
             LogPrefix::None => String::new(),
@@ -240,7 +240,7 @@ impl Lines {
         };
         let mut text = String::new();
         for line in lines {
-            // What stands before an empty line ends with a space, too.
+            // No trailing space on empty lines.
             let before = if line.trim_end().is_empty() {
                 before.trim_end()
             } else {
@@ -265,21 +265,21 @@ impl Lines {
         }
     }
 
-    /// Notes that a unit was heard of, and which phase it has begun.
-    fn hear(&mut self, unit: &Unit, begun: Option<Phase>) {
+    /// Records activity of a unit, and the phase that it entered, if any.
+    fn touch(&mut self, unit: &Unit, phase: Option<Phase>) {
         if let Some(running) = self.running.get_mut(unit) {
-            running.heard = Instant::now();
-            if begun.is_some() {
-                running.phase = begun;
-                running.since = running.heard;
+            running.last_output = Instant::now();
+            if phase.is_some() {
+                running.phase = phase;
+                running.since = running.last_output;
                 running.transfer = None;
             }
         }
     }
 }
 
-/// Returns the time that stands before a line, where it does: in UTC, so that the lines of several
-/// machines can be put beside each other.
+/// Returns the time prefix, or an empty string. In UTC, so that logs of different machines can be
+/// compared.
 fn stamp(settings: &Settings) -> String {
     match settings.log_prefix {
         LogPrefix::Time => format!("{} ", now()),

@@ -1,4 +1,4 @@
-//! Log files: the whole output of every step, byte for byte, and the record of the run.
+//! Log files: the output of every step, byte for byte, and the record of the run.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::{self, File};
@@ -9,19 +9,19 @@ use super::text::{LineSplitter, clean, last_lines};
 use crate::event::{Event, Phase, Unit};
 use crate::runs::{Run, Runs};
 
-/// How many of a step's last lines are shown when it fails.
+/// Lines shown below a failed step.
 const TAIL_LINES: usize = 20;
 
 /// The logs and the record of one run.
 ///
-/// Everything is written at once, so that another process can follow it, and nothing is lost when
-/// this one is killed.
+/// Written without buffering, so that another process can follow, and nothing is lost if this one is
+/// killed.
 pub struct Logs {
     runs: Runs,
     run: Option<Run>,
     record: Option<File>,
-    /// Lines of the record from before the run had its folder.
-    waiting: String,
+    /// Lines of the record from before the folder was created.
+    pending: String,
     open: HashMap<(Unit, Phase), Log>,
     failed: bool,
 }
@@ -31,7 +31,7 @@ struct Log {
     file: File,
     splitter: LineSplitter,
     tail: VecDeque<String>,
-    /// How many lines of the tail are the title of a step that printed nothing yet.
+    /// How many lines at the end of the tail are the title of a step without output.
     title_lines: usize,
 }
 
@@ -45,22 +45,22 @@ impl Log {
 }
 
 impl Logs {
-    /// Returns the logs of a run that has none yet.
+    /// Returns the logs of a new run. Its folder is created once there is something to write.
     pub fn new(folder: PathBuf) -> Self {
         Self {
             runs: Runs::new(folder),
             run: None,
             record: None,
-            waiting: String::new(),
+            pending: String::new(),
             open: HashMap::new(),
             failed: false,
         }
     }
 
-    /// Writes what belongs into a log; returns a problem, once, and goes on without it.
+    /// Writes an event to its log. Returns a warning for the first error; later errors are ignored.
     pub fn write(&mut self, event: &Event) -> Option<String> {
         let result = match event {
-            // From here on there is something to keep.
+            // Creates the run's folder.
             Event::Planned(_) | Event::RunStarted { .. } => self.run().map(drop),
             Event::StepStarted { unit, phase, title } => self.begin_step(unit, *phase, title),
             Event::Output { unit, phase, bytes } => self.append(unit, *phase, bytes),
@@ -69,19 +69,19 @@ impl Logs {
         self.problem(result)
     }
 
-    /// Writes a line of the record; returns a problem, once, and goes on without it.
+    /// Writes a line of the record. Returns a warning as [`Logs::write`] does.
     pub fn record(&mut self, line: &str) -> Option<String> {
         let result = match &mut self.record {
             Some(record) => record.write_all(line.as_bytes()),
             None => {
-                self.waiting.push_str(line);
+                self.pending.push_str(line);
                 Ok(())
             }
         };
         self.problem(result)
     }
 
-    /// Returns the folder of this run, where it has one.
+    /// Returns the folder of this run, if it was created.
     pub fn run_folder(&self) -> Option<PathBuf> {
         self.run.as_ref().map(|run| run.folder.clone())
     }
@@ -92,10 +92,10 @@ impl Logs {
             return None;
         }
         let folder = self.runs.folder().display();
-        Some(format!("the logs in {folder} cannot be written: {error}"))
+        Some(format!("cannot write the logs in {folder}: {error}"))
     }
 
-    /// Writes a step's title, on a line of its own whatever the step before it printed last.
+    /// Writes a step's title, on its own line even if the previous step's output has no final newline.
     fn begin_step(&mut self, unit: &Unit, phase: Phase, title: &str) -> std::io::Result<()> {
         let log = self.log(unit, phase)?;
         if let Some(line) = log.splitter.flush() {
@@ -115,7 +115,7 @@ impl Logs {
         log.title_lines = 0;
         let last = last_lines(bytes, TAIL_LINES);
         if last.len() < bytes.len() {
-            // Nothing of what came before is among the last lines any more.
+            // Earlier output is no longer part of the tail.
             log.splitter = LineSplitter::default();
         }
         for line in log.splitter.push(last) {
@@ -145,7 +145,7 @@ impl Logs {
         log.ok_or_else(|| std::io::ErrorKind::NotFound.into())
     }
 
-    /// Returns the last lines of a step, and the file with all of them.
+    /// Returns the last lines of a step, and its log file.
     pub fn tail(&mut self, unit: &Unit, phase: Phase) -> (Vec<String>, Option<PathBuf>) {
         let Some(log) = self.open.get_mut(&(unit.clone(), phase)) else {
             return (Vec::new(), None);
@@ -153,13 +153,13 @@ impl Logs {
         if let Some(line) = log.splitter.flush() {
             log.push(line);
         }
-        // The title is told with the failure itself.
+        // The failure message has the title already.
         let shown = log.tail.len().saturating_sub(log.title_lines);
         let tail = log.tail.iter().take(shown).cloned().collect();
         (tail, Some(log.path.clone()))
     }
 
-    /// Closes the logs of a unit, of which no more is heard.
+    /// Closes the logs of a unit.
     pub fn close(&mut self, unit: &Unit) {
         self.open.retain(|(of, _), _| of != unit);
     }
@@ -169,16 +169,16 @@ impl Logs {
         self.open.clear();
     }
 
-    /// Returns this run, whose folder is made when there is something to keep.
+    /// Returns this run, and creates its folder on the first call.
     fn run(&mut self) -> std::io::Result<&Run> {
         let run = match self.run.take() {
             Some(run) => run,
             None => {
                 let run = self.runs.begin()?;
                 let mut record = File::create(run.record_file())?;
-                // Tells others that the run goes on. Where the file system has no locks, it seems over.
+                // The lock marks the run as running. Without file locks, it looks finished to others.
                 _ = record.try_lock();
-                record.write_all(std::mem::take(&mut self.waiting).as_bytes())?;
+                record.write_all(std::mem::take(&mut self.pending).as_bytes())?;
                 self.record = Some(record);
                 run
             }
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn output_is_kept_byte_for_byte_and_its_end_is_shown() {
+    fn output_is_logged_byte_for_byte_and_its_tail_is_shown() {
         let folder = tempfile::tempdir().unwrap();
         let mut logs = Logs::new(folder.path().join("logs"));
         assert_eq!(logs.write(&output(b"\xff\x1b[31m first\n")), None);
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_cannot_be_written_is_said_once() {
+    fn an_unwritable_folder_is_reported_once() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("logs"), "a file").unwrap();
         let mut logs = Logs::new(folder.path().join("logs"));

@@ -1,4 +1,4 @@
-//! What people and files get to see of the events: the only place that draws.
+//! Turns events into terminal output, log files and reports. The only module that draws.
 
 mod bars;
 mod ci;
@@ -35,109 +35,109 @@ pub use summary::{failures, summary};
 pub use terminal::columns;
 pub use text::{elapsed, first_line, paint, severity_painted, shortened};
 
-use crate::error::{Exit, harmless};
+use crate::error::{Exit, sanitized};
 use crate::event::{Event, Events, FailedStep, Outcome, Unit};
 use crate::record::Happened;
 use bars::Bars;
-use journal::{Journal, happened};
+use journal::{Journal, recorded};
 use lines::Lines;
 use logs::Logs;
 
-/// How often live bars are drawn: often enough for the eye, and cheap.
+/// Redraw interval of the live bars.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How events are shown.
+/// Output style.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Style {
     /// Live bars, for a terminal.
     Bars,
-    /// A line each, for everything else.
+    /// One line per event, for everything else.
     #[default]
     Lines,
-    /// A line of JSON each on standard output, for other programs.
+    /// One line of JSON per event on standard output, for other programs.
     Json,
 }
 
-/// What stands before each line of a service's output.
+/// Prefix of each line of a service's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogPrefix {
     /// The service's name.
     #[default]
     Service,
-    /// The time, and the service's name.
+    /// The time and the service's name.
     Time,
-    /// Nothing.
+    /// No prefix.
     None,
 }
 
-/// What a report is to show.
+/// Output settings.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Settings {
     /// Bars, lines or JSON.
     pub style: Style,
-    /// Whether colours are used.
+    /// Whether to use colors.
     pub color: bool,
-    /// Whether only failures are shown.
+    /// Whether to show failures only.
     pub quiet: bool,
-    /// Whether the output of every step is shown.
+    /// Whether to show the output of every step.
     pub verbose: bool,
-    /// What stands before each line of a service's output.
+    /// Prefix of each line of a service's output.
     pub log_prefix: LogPrefix,
-    /// Who reads the lines.
+    /// The CI system that reads the log.
     pub ci: Ci,
-    /// The folder of the repository that the CI system has checked out.
+    /// The folder into which the CI system checked out the repository.
     pub workspace: Option<PathBuf>,
 }
 
 impl Settings {
-    /// Returns a file's path as annotations name it: relative to the repository, where it lies there.
+    /// Returns the path of a file for annotations: relative to the workspace if it is inside.
     pub fn as_seen_from_the_repository(&self, file: &Path) -> PathBuf {
         let workspace = self.workspace.as_deref();
         let relative = workspace.and_then(|workspace| file.strip_prefix(workspace).ok());
         relative.unwrap_or(file).to_owned()
     }
 
-    /// Returns whether a table closes a run.
+    /// Returns whether a run ends with a summary table.
     pub fn closes_with_table(&self) -> bool {
         !self.quiet && self.style != Style::Json
     }
 }
 
-/// How the work on a unit ended, for the closing table.
+/// The result of a unit's work, for the summary.
 #[derive(Debug, Clone)]
 pub struct Ended {
-    /// How.
+    /// The outcome.
     pub outcome: Outcome,
-    /// How long it took.
+    /// Duration of the work.
     pub elapsed: Duration,
     /// The last lines of the failed step's log.
     pub tail: Vec<String>,
-    /// The file with the whole of it.
+    /// The file with the full log.
     pub log: Option<PathBuf>,
 }
 
 impl Ended {
-    /// Returns the same without anything that a terminal or a CI system would take for a command: it is
-    /// told again at the end, where everything is read.
+    /// Removes everything that a terminal or a CI system would interpret as a command, because this text is
+    /// printed outside of the unit's own log.
     fn without_commands(mut self, ci: Ci) -> Self {
-        let harmless = |text: &str| {
-            let text = harmless(text);
+        let sanitized = |text: &str| {
+            let text = sanitized(text);
             let lines = text.split('\n').map(|line| ci.without_commands(line));
             lines.collect::<Vec<_>>().join("\n")
         };
         if let Outcome::Failed(step) = &mut self.outcome {
-            step.message = harmless(&step.message);
-            step.hints = step.hints.iter().map(|hint| harmless(hint)).collect();
-            step.by_hand = step.by_hand.as_deref().map(harmless);
+            step.message = sanitized(&step.message);
+            step.hints = step.hints.iter().map(|hint| sanitized(hint)).collect();
+            step.by_hand = step.by_hand.as_deref().map(sanitized);
         }
-        self.tail = self.tail.iter().map(|line| harmless(line)).collect();
+        self.tail = self.tail.iter().map(|line| sanitized(line)).collect();
         self
     }
 }
 
 /// Draws the events of a run, and writes its logs.
 ///
-/// Cheap to clone; clones draw on the same screen.
+/// Cheap to clone; clones share the screen.
 #[derive(Clone)]
 pub struct Reporter {
     state: Arc<Mutex<State>>,
@@ -158,8 +158,8 @@ enum View {
 }
 
 impl Reporter {
-    /// Returns a reporter; `manifest` is the file that annotations name, `logs` the folder of all runs'
-    /// logs, in which this run gets its own, and `started` what its record begins with.
+    /// Returns a reporter. `manifest` is the file that annotations refer to, `logs` the folder of all runs,
+    /// and `started` the first line of this run's record.
     pub fn new(settings: Settings, manifest: &Path, logs: PathBuf, started: Happened) -> Self {
         let view = match settings.style {
             Style::Json => View::Json,
@@ -173,15 +173,15 @@ impl Reporter {
             journal: Journal::new(),
             ended: Vec::new(),
         };
-        state.note_down(started);
+        state.record(started);
         let state = Arc::new(Mutex::new(state));
         let ticking = Arc::downgrade(&state);
-        // The one thread that draws, whatever the number of services.
+        // One drawing thread, regardless of the number of services.
         std::thread::spawn(move || tick(&ticking));
         Self { state }
     }
 
-    /// Returns the sink that work emits its events to.
+    /// Returns the sink for events.
     pub fn events(&self) -> Events {
         let state = self.state.clone();
         Events::new(move |event| {
@@ -192,14 +192,14 @@ impl Reporter {
         })
     }
 
-    /// Writes down how the command ends, after which nothing happens.
+    /// Records the end of the command. No event may follow.
     pub fn conclude(&self, exit: Exit, message: Option<&str>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let logs = state.logs.run_folder();
-        state.note_down(finished(exit, message, logs));
+        state.record(finished(exit, message, logs));
     }
 
-    /// Takes the bars away, and returns how each unit ended.
+    /// Removes the bars and returns the result of each unit.
     pub fn finish(&self) -> Vec<(Unit, Ended)> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut state.view {
@@ -211,7 +211,7 @@ impl Reporter {
         std::mem::take(&mut state.ended)
     }
 
-    /// Takes the terminal back after the process was stopped by Ctrl-Z and goes on.
+    /// Redraws after the process was suspended by Ctrl-Z and continued.
     pub fn resume(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let View::Bars(bars) = &mut state.view {
@@ -220,13 +220,13 @@ impl Reporter {
     }
 }
 
-/// Draws what moves, as long as there is a reporter.
+/// Redraws periodically until the reporter is dropped.
 fn tick(state: &Weak<Mutex<State>>) {
     loop {
         let before = Instant::now();
         std::thread::sleep(TICK);
         if before.elapsed() > 5 * TICK {
-            // Perhaps Ctrl-Z was pressed, and the terminal is another one now: that is told first.
+            // Possibly resumed after Ctrl-Z: let `Reporter::resume` run first.
             std::thread::sleep(TICK / 2);
         }
         let Some(state) = state.upgrade() else { return };
@@ -248,8 +248,8 @@ impl State {
         if let View::Json = self.view {
             print(&self.journal.streamed(&event).concat());
         }
-        if let Some(happened) = happened(&event, ended.as_ref()) {
-            self.note_down(happened);
+        if let Some(entry) = recorded(&event, ended.as_ref()) {
+            self.record(entry);
         }
         self.show(&event);
         if let (Event::UnitFinished { unit, .. }, Some(ended)) = (event, ended) {
@@ -285,9 +285,9 @@ impl State {
         })
     }
 
-    /// Writes a line of the record, and prints it where that was asked for.
-    fn note_down(&mut self, happened: Happened) {
-        let line = self.journal.line(happened);
+    /// Appends a line to the record, and prints it in JSON style.
+    fn record(&mut self, entry: Happened) {
+        let line = self.journal.line(entry);
         if let View::Json = self.view {
             print(&line);
         }
@@ -305,27 +305,27 @@ impl State {
     }
 }
 
-/// Prints, as a command without a manifest must, that it has ended.
+/// Prints the `finished` event of a command that has no manifest, and so no reporter.
 pub fn print_finished(exit: Exit, message: Option<&str>) {
     print(&Journal::new().line(finished(exit, message, None)));
 }
 
 fn finished(exit: Exit, message: Option<&str>, logs: Option<PathBuf>) -> Happened {
-    let without_colours = |message: &str| {
+    let without_colors = |message: &str| {
         let lines: Vec<String> = message
             .lines()
-            .map(|it| text::clean(it.as_bytes()))
+            .map(|line| text::clean(line.as_bytes()))
             .collect();
         lines.join("\n")
     };
     Happened::Finished {
         exit: exit.code(),
-        message: message.map(without_colours),
+        message: message.map(without_colors),
         logs: logs.map(|logs| logs.display().to_string()),
     }
 }
 
-/// Prints a line of JSON. A reader that has gone away is no reason to stop building.
+/// Prints a line of JSON. A closed pipe must not stop the build.
 fn print(line: &str) {
     let mut output = std::io::stdout().lock();
     _ = output

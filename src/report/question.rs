@@ -1,15 +1,16 @@
-//! Questions on a terminal.
+//! Prompts on a terminal.
 
 use std::io::{self, BufRead as _, Write as _};
 
-/// Asks a question, and returns the line that was typed; none where the input has ended.
+/// Asks a question and returns the typed line, or `None` at the end of input.
 ///
-/// Blocks until there is a line.
+/// Blocks until a line is entered.
 pub fn ask(question: &str, default: &str, color: bool) -> io::Result<Option<String>> {
     let mut screen = io::stderr().lock();
-    match color {
-        true => write!(screen, "\x1b[1m{question}\x1b[0m [{default}]: ")?,
-        false => write!(screen, "{question} [{default}]: ")?,
+    if color {
+        write!(screen, "\x1b[1m{question}\x1b[0m [{default}]: ")?;
+    } else {
+        write!(screen, "{question} [{default}]: ")?;
     }
     screen.flush()?;
     drop(screen);
@@ -20,8 +21,8 @@ pub fn ask(question: &str, default: &str, color: bool) -> io::Result<Option<Stri
     Ok(Some(line.trim().to_owned()))
 }
 
-/// Says something beside the result, a line or more.
+/// Prints a message to standard error.
 pub fn say(text: &str) {
-    // Nobody is left to be told that nobody can be told.
+    // If standard error is closed, there is no way to report it.
     _ = writeln!(io::stderr().lock(), "{text}");
 }

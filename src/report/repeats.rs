@@ -1,27 +1,27 @@
-//! What is tried again, told without repeating itself.
+//! Deduplicates retry messages.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::error::{Retrying, harmless};
+use crate::error::{Retrying, sanitized};
 
-/// For so long one line stands for all that failed at a host in the same way.
-const QUIET: Duration = Duration::from_secs(2);
+/// Within this time, equal failures of one host are reported once.
+const INTERVAL: Duration = Duration::from_secs(2);
 
-/// What was told last of each host: where it is gone, all that is asked of it fails at the same moment.
+/// The last message of each host: if a host is down, all requests to it fail at the same moment.
 #[derive(Debug, Default)]
-pub struct Repeats(HashMap<String, (String, Instant)>);
+pub struct RetryNotices(HashMap<String, (String, Instant)>);
 
-impl Repeats {
-    /// Returns the line about something that is tried again, where there is to be one.
+impl RetryNotices {
+    /// Returns the message about a retry, unless it was printed just before.
     pub fn line(&mut self, retrying: &Retrying, now: Instant) -> Option<String> {
-        let told = self.0.get(&retrying.host);
-        if told.is_some_and(|(why, at)| *why == retrying.why && now < *at + QUIET) {
+        let last = self.0.get(&retrying.host);
+        if last.is_some_and(|(why, at)| *why == retrying.why && now < *at + INTERVAL) {
             return None;
         }
         self.0
             .insert(retrying.host.clone(), (retrying.why.clone(), now));
-        Some(harmless(&retrying.to_string()).into_owned())
+        Some(sanitized(&retrying.to_string()).into_owned())
     }
 }
 
@@ -30,8 +30,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_line_stands_for_many() {
-        let mut repeats = Repeats::default();
+    fn equal_failures_are_reported_once() {
+        let mut notices = RetryNotices::default();
         let now = Instant::now();
         let mut retrying = Retrying {
             host: "r.example.com".to_owned(),
@@ -42,12 +42,12 @@ mod tests {
             attempts: 5,
         };
         assert_eq!(
-            repeats.line(&retrying, now).as_deref(),
+            notices.line(&retrying, now).as_deref(),
             Some("r.example.com: HEAD: 503 Service Unavailable; trying again in 0.4s (2 of 5)")
         );
-        assert_eq!(repeats.line(&retrying, now + QUIET / 2), None);
-        assert!(repeats.line(&retrying, now + QUIET).is_some());
+        assert_eq!(notices.line(&retrying, now + INTERVAL / 2), None);
+        assert!(notices.line(&retrying, now + INTERVAL).is_some());
         retrying.why = "429 Too Many Requests".to_owned();
-        assert!(repeats.line(&retrying, now + QUIET).is_some());
+        assert!(notices.line(&retrying, now + INTERVAL).is_some());
     }
 }

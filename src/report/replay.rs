@@ -1,4 +1,4 @@
-//! The logs of a run once more: one after the other, or all at once while they grow.
+//! Prints the logs of a past or running run: one after another, or following all of them.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -7,11 +7,10 @@ use std::path::PathBuf;
 
 use super::text::LineSplitter;
 
-/// How much of a file is read at once.
+/// Read buffer size.
 const CHUNK: usize = 64 * 1024;
 
-/// Prints logs on standard output: byte for byte, and on a terminal without what would move its
-/// cursor.
+/// Prints logs on standard output: byte for byte, or without control sequences if it is a terminal.
 pub struct Replay {
     is_terminal: bool,
     followed: HashMap<PathBuf, Followed>,
@@ -32,11 +31,11 @@ impl Default for Replay {
 }
 
 impl Replay {
-    /// Prints a line of xp's own.
+    /// Prints a heading.
     ///
     /// # Errors
     ///
-    /// Where nobody reads, or the disk is full.
+    /// If standard output is closed, or the disk is full.
     pub fn heading(&self, text: &str) -> io::Result<()> {
         writeln!(io::stdout().lock(), "{text}")
     }
@@ -45,7 +44,7 @@ impl Replay {
     ///
     /// # Errors
     ///
-    /// Where it cannot be read or printed.
+    /// If it cannot be read or printed.
     pub fn whole(&self, log: &PathBuf) -> io::Result<()> {
         let mut file = File::open(log)?;
         let mut output = io::stdout().lock();
@@ -70,18 +69,18 @@ impl Replay {
         }
     }
 
-    /// Prints the lines that were added to a log since the last time, with a prefix each. With `is_over`
-    /// a last line that has no end is printed as well.
+    /// Prints the lines added to a log since the last call, each with a prefix; with `is_over`, also an
+    /// unfinished last line.
     ///
     /// # Errors
     ///
-    /// Where it cannot be read or printed.
+    /// If it cannot be read or printed.
     pub fn added(&mut self, log: PathBuf, prefix: &str, is_over: bool) -> io::Result<()> {
         let followed = match self.followed.get_mut(&log) {
             Some(followed) => followed,
             None => {
                 let file = match File::open(&log) {
-                    // A step that printed nothing yet.
+                    // A step without output so far.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
                     file => file?,
                 };

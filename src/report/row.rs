@@ -1,4 +1,4 @@
-//! The row of a unit that is worked on: its phase, its step, its last output and its time.
+//! The progress row of a running unit: phase, step, last output and time.
 
 use std::time::Instant;
 
@@ -6,34 +6,34 @@ use super::text::{LineSplitter, elapsed, padded, shortened, width};
 use super::transfer::Transfer;
 use crate::event::{Phase, Unit};
 
-/// As wide as the longest name of a phase.
+/// Width of the longest phase name.
 const PHASE: usize = 9;
-/// As wide as a time is mostly.
+/// Usual width of a duration.
 const TIME: usize = 6;
-/// What a row has beside the name and the rest: spinner, phase, time, and what is between them.
+/// Columns of spinner, phase, time and the gaps between them.
 const FIXED: usize = 2 + 2 + PHASE + 1 + TIME;
 
-/// The rest is shown where it has this many columns, or more.
-const NARROWEST_REST: usize = 10;
-/// Names have all the room that they want where this is left for the rest.
+/// The rest of a row is shown if it has at least this many columns.
+const MIN_REST: usize = 10;
+/// Names are not cut if this much is left for the rest.
 const USEFUL_REST: usize = 24;
-/// Names are cut to this before the rest goes.
+/// Names are cut down to this before the rest is dropped.
 const SHORT_NAME: usize = 12;
-/// The step is shown beside its last output where both have this much room together.
+/// The step is shown next to its last output if both have this many columns together.
 const STEP_AND_OUTPUT: usize = 50;
 
-/// A unit that is worked on.
+/// A running unit.
 pub struct Row {
     pub unit: Unit,
     pub started: Instant,
     pub phase: Option<Phase>,
-    /// What the step does, in words.
+    /// The title of the current step.
     pub title: String,
     pub detail: Detail,
     pub splitter: LineSplitter,
 }
 
-/// What is known of the step that was heard last.
+/// The latest activity of a step.
 pub enum Detail {
     Nothing,
     /// The last line of its output.
@@ -41,7 +41,7 @@ pub enum Detail {
     Transfer(Transfer),
 }
 
-/// How the columns of all rows are shared out.
+/// Column widths of all rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Columns {
     name: usize,
@@ -49,21 +49,21 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// Shares out the columns of a terminal; the longest name has so many.
+    /// Distributes the columns of a terminal.
     pub fn new(terminal: usize, longest_name: usize) -> Self {
-        // The last column stays empty: some terminals go on in the next row after it.
+        // The last column stays empty: some terminals wrap after writing to it.
         let room = terminal.saturating_sub(1 + FIXED);
         let rest_beside = |name: usize| room.saturating_sub(name + 2);
         let roomy = longest_name.min(room / 2);
         let name = if rest_beside(longest_name) >= USEFUL_REST {
             longest_name
-        } else if rest_beside(roomy.max(SHORT_NAME.min(longest_name))) >= NARROWEST_REST {
+        } else if rest_beside(roomy.max(SHORT_NAME.min(longest_name))) >= MIN_REST {
             roomy.max(SHORT_NAME.min(longest_name))
         } else {
             longest_name.min(room)
         };
         let rest = match rest_beside(name) {
-            rest @ NARROWEST_REST.. => rest,
+            rest @ MIN_REST.. => rest,
             _ => 0,
         };
         Self { name, rest }
@@ -71,7 +71,7 @@ impl Columns {
 }
 
 impl Row {
-    /// Returns the row of a unit on which work begins.
+    /// Returns the row of a unit that starts now.
     pub fn new(unit: Unit, now: Instant) -> Self {
         Self {
             unit,
@@ -83,7 +83,7 @@ impl Row {
         }
     }
 
-    /// Returns what is shown, behind the spinner.
+    /// Returns the text after the spinner.
     pub fn text(&self, now: Instant, columns: Columns) -> String {
         let name = padded(&self.unit.to_string(), columns.name);
         let phase = padded(&self.phase(columns), PHASE);
@@ -93,13 +93,14 @@ impl Row {
             0 => String::new(),
             rest => self.rest(now, rest),
         };
-        match rest.is_empty() {
-            true => text,
-            false => format!("{text}  {rest}"),
+        if rest.is_empty() {
+            text
+        } else {
+            format!("{text}  {rest}")
         }
     }
 
-    /// Returns the phase, with how far a transfer is where there is no other room for it.
+    /// Returns the phase, with the percentage of a transfer if there is no room for the rest.
     fn phase(&self, columns: Columns) -> String {
         let phase = self.phase.map_or("", |phase| phase.as_str());
         let percent = match &self.detail {
@@ -113,8 +114,8 @@ impl Row {
     }
 
     fn rest(&self, now: Instant, columns: usize) -> String {
-        let both = columns >= STEP_AND_OUTPUT && !self.title.is_empty();
-        let of_step = if both { columns * 2 / 5 } else { 0 };
+        let is_wide = columns >= STEP_AND_OUTPUT && !self.title.is_empty();
+        let of_step = if is_wide { columns * 2 / 5 } else { 0 };
         let step = shortened(&self.title, of_step);
         let room = match width(&step) {
             0 => columns,
@@ -125,9 +126,10 @@ impl Row {
             Detail::Line(line) => shortened(line, room),
             Detail::Transfer(transfer) => transfer.text(now, room),
         };
-        match step.is_empty() {
-            true => detail,
-            false => format!("{step} │ {detail}"),
+        if step.is_empty() {
+            detail
+        } else {
+            format!("{step} │ {detail}")
         }
     }
 }
@@ -157,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_shows_step_and_output_where_there_is_room() {
+    fn a_row_shows_step_and_output_if_there_is_room() {
         let line = || Detail::Line("compiling main.go".to_owned());
         let row = row("zbackend", line());
         assert_eq!(
@@ -173,13 +175,13 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_output_yet_shows_its_step() {
+    fn a_step_without_output_shows_its_title() {
         let row = row("zbackend", Detail::Nothing);
         assert_eq!(shown(&row, 80), "zbackend  build      3m05s  make build");
     }
 
     #[test]
-    fn name_phase_and_time_are_read_in_any_terminal() {
+    fn name_phase_and_time_are_shown_at_any_width() {
         let line = || Detail::Line("x".repeat(4000));
         let long = row("a-service-with-a-name-of-forty-characters", line());
         assert_eq!(shown(&long, 40), "a-service-with-a-n…  build      3m05s");
@@ -204,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_narrow_terminal_shows_how_far_a_transfer_is() {
+    fn a_narrow_terminal_shows_the_percentage_of_a_transfer() {
         let mut push = Transfer::new(Measure::Bytes);
         push.update(Instant::now(), Measure::Bytes, 37, 100, 37);
         let mut row = row("zbackend", Detail::Transfer(push));

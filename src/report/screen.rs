@@ -1,7 +1,7 @@
-//! The rows at the bottom of a terminal that are drawn anew again and again.
+//! Rows at the bottom of a terminal that are redrawn in place.
 //!
-//! Each change is one write, which a terminal that knows how shows at once. Rows are written over, and
-//! never wiped first, so that nothing flickers; one that did not change costs nothing.
+//! Each update is one write, as a synchronized update for terminals that support it. Rows are overwritten
+//! rather than erased first, to avoid flicker; unchanged rows are not written.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -9,55 +9,55 @@ use std::io::Write as _;
 use super::terminal::{Size, size};
 use super::text::width;
 
-/// How much may wait to be printed above the rows before it is written.
-const MOST_WAITING: usize = 64 * 1024;
+/// Flush the lines above the rows beyond this many bytes.
+const MAX_BUFFERED: usize = 64 * 1024;
 
-/// Hold back what is shown until the end of the change; terminals that do not know it do nothing.
+/// Synchronized update; other terminals ignore it.
 const BEGIN: &str = "\x1b[?2026h";
 const END: &str = "\x1b[?2026l";
-/// Let no row go on in the next one: where a terminal takes a character to be wider than
-/// Unicode says, the row is cut instead.
+/// Disable wrapping, so that a row is cut if the terminal's idea of a character's width differs from
+/// Unicode's.
 const NO_WRAP: &str = "\x1b[?7l";
 const WRAP: &str = "\x1b[?7h";
-const WIPE_REST_OF_ROW: &str = "\x1b[K";
-const WIPE_ROW: &str = "\x1b[2K";
+const ERASE_TO_END_OF_ROW: &str = "\x1b[K";
+const ERASE_ROW: &str = "\x1b[2K";
 const DOWN: &str = "\x1b[1B";
 
-/// The rows, and what is to be printed above them.
+/// The rows, and buffered lines to print above them.
 #[derive(Debug, Default)]
 pub struct Screen {
     rows: Vec<String>,
-    /// How wide the terminal was when they were drawn.
+    /// The width of the terminal when they were drawn.
     columns: usize,
     above: String,
 }
 
 impl Screen {
-    /// Prints a line above the rows: with the next change, or now where much is waiting.
+    /// Prints a line above the rows with the next update, or now if the buffer is full.
     pub fn print(&mut self, line: &str) {
         self.above.push_str(line);
         self.above.push_str("\r\n");
-        if self.above.len() > MOST_WAITING {
+        if self.above.len() > MAX_BUFFERED {
             let rows = self.rows.clone();
             self.draw(size(std::io::stderr()), rows);
         }
     }
 
-    /// Draws these rows in the place of those before. None may be wider than the terminal.
+    /// Replaces the rows. None may be wider than the terminal.
     pub fn draw(&mut self, size: Size, rows: Vec<String>) {
         let change = self.change(size, rows);
         if !change.is_empty() {
-            // A terminal that has gone away is no reason to stop the work.
+            // A closed terminal must not stop the work.
             _ = std::io::stderr().lock().write_all(change.as_bytes());
         }
     }
 
-    /// Forgets the rows: something else was written below them.
+    /// Forgets the rows, because something else was written below them.
     pub fn forget(&mut self) {
         self.rows.clear();
     }
 
-    /// Returns what makes a terminal show these rows.
+    /// Returns the bytes that update the terminal to these rows.
     fn change(&mut self, size: Size, rows: Vec<String>) -> String {
         let resized = self.columns != size.columns && !self.rows.is_empty();
         if self.above.is_empty() && self.rows == rows && !resized {
@@ -68,10 +68,10 @@ impl Screen {
         up(&mut change, above_cursor);
         change.push('\r');
         if resized || !self.above.is_empty() || rows.len() < self.rows.len() {
-            // Row by row: terminals keep what is wiped from the top of the screen downwards as history.
+            // Row by row: terminals save the screen to the scrollback when it is erased from the top.
             for number in 0..=above_cursor {
                 change.push_str(if number > 0 { DOWN } else { "" });
-                change.push_str(WIPE_ROW);
+                change.push_str(ERASE_ROW);
             }
             up(&mut change, above_cursor);
         }
@@ -82,7 +82,7 @@ impl Screen {
                 change.push_str("\r\n");
             }
             change.push_str(row);
-            change.push_str(WIPE_REST_OF_ROW);
+            change.push_str(ERASE_TO_END_OF_ROW);
         }
         change.push_str(WRAP);
         change.push_str(END);
@@ -90,9 +90,9 @@ impl Screen {
         change
     }
 
-    /// Returns how far the first row is above the cursor, which stands at the end of the last one.
+    /// Returns the distance from the first row to the cursor, which is at the end of the last one.
     ///
-    /// A terminal that was made narrower has broken wide rows into several.
+    /// A terminal that became narrower has wrapped wide rows.
     fn rows_above_cursor(&self, size: Size) -> usize {
         let height = |row: &String| visible_width(row).div_ceil(size.columns.max(1)).max(1);
         let rows: usize = self.rows.iter().map(height).sum();
@@ -106,7 +106,7 @@ fn up(change: &mut String, rows: usize) {
     }
 }
 
-/// Returns how many columns a row takes, colours left out.
+/// Returns the width of a row, without its color codes.
 fn visible_width(row: &str) -> usize {
     let mut parts = row.split("\x1b[");
     let first = parts.next().map_or(0, width);
@@ -148,19 +148,19 @@ mod tests {
     }
 
     #[test]
-    fn rows_take_the_place_of_those_before() {
+    fn rows_are_replaced() {
         let mut shown = Shown::new();
         assert_eq!(shown.draw(&["one", "two"]), "$ xp build\none\ntwo");
         assert_eq!(shown.draw(&["1", "2"]), "$ xp build\n1\n2");
         assert_eq!(shown.draw(&["1", "2", "3"]), "$ xp build\n1\n2\n3");
         assert_eq!(shown.draw(&["3"]), "$ xp build\n3");
         assert_eq!(shown.draw(&[]), "$ xp build");
-        // What comes next begins where the rows began.
+        // The next output starts where the rows started.
         assert_eq!(shown.terminal.screen().cursor_position(), (1, 0));
     }
 
     #[test]
-    fn nothing_is_written_where_nothing_changed() {
+    fn unchanged_rows_write_nothing() {
         let mut shown = Shown::new();
         shown.draw(&["one"]);
         assert_eq!(shown.screen.change(SIZE, vec!["one".to_owned()]), "");
@@ -186,21 +186,21 @@ mod tests {
     }
 
     #[test]
-    fn a_narrower_terminal_breaks_rows_and_they_are_all_wiped() {
+    fn rows_wrapped_by_a_narrower_terminal_are_erased() {
         let mut screen = Screen::default();
         screen.change(SIZE, vec!["\x1b[36m⠋\x1b[0m 78901234567890".to_owned(); 2]);
         let narrow = Size {
             columns: 10,
             rows: 5,
         };
-        // Each of them stands in two rows now.
+        // Each of them takes two rows now.
         let change = screen.change(narrow, vec!["new".to_owned()]);
-        assert_eq!(change.matches(WIPE_ROW).count(), 4, "{change:?}");
+        assert_eq!(change.matches(ERASE_ROW).count(), 4, "{change:?}");
         assert!(
             change.starts_with("\x1b[?2026h\x1b[3A\r\x1b[2K"),
             "{change:?}"
         );
-        // There is no row above the first.
+        // The cursor cannot move above the first row.
         let mut screen = Screen::default();
         screen.change(SIZE, vec!["12345678901234567890".to_owned(); 4]);
         let change = screen.change(narrow, vec!["new".to_owned()]);

@@ -1,14 +1,14 @@
-//! Output that a test reads.
+//! A shared buffer for tests of output.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-/// What was written, however many write it.
+/// A buffer whose clones write to the same bytes.
 #[derive(Clone, Default)]
 pub struct Shared(Arc<Mutex<Vec<u8>>>);
 
 impl Shared {
-    /// Takes what was written since the last time.
+    /// Takes the bytes written since the last call.
     pub fn take(&self) -> String {
         String::from_utf8(std::mem::take(&mut self.0.lock().unwrap())).unwrap()
     }

@@ -1,25 +1,25 @@
-//! Lines that wait until they can be printed, in little memory.
+//! Buffers lines that cannot be printed yet, in bounded memory.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How much is kept in memory; the rest goes into a file.
+/// Bytes kept in memory; the rest goes into a temporary file.
 const IN_MEMORY: usize = 256 * 1024;
 
-/// Lines that wait.
+/// Buffered lines.
 #[derive(Debug, Default)]
 pub struct Spool {
     memory: Vec<u8>,
-    /// What came before; it has no name any more, and is gone with this process.
+    /// Earlier lines. Already unlinked, so it disappears with this process.
     file: Option<File>,
-    /// How many bytes were lost, as no file could be written.
+    /// Bytes lost because the file could not be written.
     lost: u64,
 }
 
 impl Spool {
-    /// Adds whole lines; `folder` is for what memory does not hold.
+    /// Adds whole lines; `folder` is for the temporary file.
     pub fn push(&mut self, text: &str, folder: &Path) {
         self.memory.extend_from_slice(text.as_bytes());
         if self.memory.len() <= IN_MEMORY {
@@ -27,7 +27,7 @@ impl Spool {
         }
         match self.write_out(folder) {
             Ok(()) => self.memory.clear(),
-            // On a full disk the last lines are worth more than the first.
+            // On a full disk, keep the latest lines.
             Err(_) => {
                 let half = self.memory.len() / 2;
                 let end = self.memory[half..].iter().position(|byte| *byte == b'\n');
@@ -38,12 +38,12 @@ impl Spool {
         }
     }
 
-    /// Tells whether nothing waits.
+    /// Returns whether there are no lines.
     pub fn is_empty(&self) -> bool {
         self.file.is_none() && self.memory.is_empty()
     }
 
-    /// Writes everything that waits, and what to know about it.
+    /// Writes all lines, and a notice if some were lost.
     pub fn copy_to(self, output: &mut dyn Write) -> io::Result<()> {
         if let Some(mut file) = self.file {
             file.rewind()?;
@@ -58,7 +58,7 @@ impl Spool {
         if self.lost > 0 {
             writeln!(
                 output,
-                "… {} bytes are left out here, as the disk did not take them",
+                "… {} bytes omitted: they could not be written to disk",
                 self.lost
             )?;
         }
@@ -68,18 +68,18 @@ impl Spool {
     fn write_out(&mut self, folder: &Path) -> io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
-            none => none.insert(nameless_file(folder)?),
+            none => none.insert(unlinked_file(folder)?),
         };
         let before = file.stream_position()?;
         file.write_all(&self.memory).inspect_err(|_| {
-            // Half of it would be there twice.
+            // The next attempt writes it again.
             _ = file.set_len(before);
             _ = file.seek(io::SeekFrom::Start(before));
         })
     }
 }
 
-fn nameless_file(folder: &Path) -> io::Result<File> {
+fn unlinked_file(folder: &Path) -> io::Result<File> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     fs::create_dir_all(folder)?;
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn what_memory_does_not_hold_is_in_a_file_without_a_name() {
+    fn overflow_goes_to_an_unlinked_file() {
         let folder = tempfile::tempdir().unwrap();
         let mut spool = Spool::default();
         assert!(spool.is_empty());
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_disk_the_last_lines_are_kept_and_the_loss_is_said() {
+    fn without_a_disk_the_last_lines_are_kept_and_the_loss_is_reported() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("file"), "").unwrap();
         let mut spool = Spool::default();

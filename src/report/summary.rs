@@ -1,4 +1,4 @@
-//! What is said at the end: the failures once more, and the table.
+//! The end of a run: failures with their logs, and the summary table.
 
 use std::fmt::Write as _;
 
@@ -9,18 +9,18 @@ use crate::event::{FailedStep, Outcome, Phase, Unit};
 use crate::plan::table::fitted;
 use crate::plan::{Decision, Plan, UnitPlan};
 
-/// The longest line of a log that is shown below a failure; the log file has all of it.
-const LONGEST_TAIL_LINE: usize = 400;
+/// Longer log lines below a failure are cut.
+const MAX_TAIL_LINE: usize = 400;
 
-/// What a run comes to, in two texts.
+/// The summary of a run.
 pub struct Summary {
-    /// The failures with the end of their logs, for standard error; empty where there is none.
+    /// Failures with the last lines of their logs, for standard error; may be empty.
     pub failures: String,
-    /// The closing table, for standard output.
+    /// The table, for standard output.
     pub table: String,
 }
 
-/// Returns what is said at the end of a run, on standard output as it is.
+/// Returns the summary of a run. The table fits the width of standard output.
 pub fn summary(plan: &Plan, ended: &[(Unit, Ended)]) -> Summary {
     let failures = failures(ended);
     let heading = ["SERVICE", "COMMIT", "RESULT", "TIME", "WHY", "IMAGE"]
@@ -38,9 +38,10 @@ pub fn summary(plan: &Plan, ended: &[(Unit, Ended)]) -> Summary {
     if let Some(train) = &plan.train {
         _ = write!(table, "\n{train}\n");
     }
-    let tags = match failures.is_empty() {
-        true => String::new(),
-        false => moved_tags(plan, ended),
+    let tags = if failures.is_empty() {
+        String::new()
+    } else {
+        moved_tags(plan, ended)
     };
     Summary {
         failures: failures + &tags,
@@ -48,14 +49,14 @@ pub fn summary(plan: &Plan, ended: &[(Unit, Ended)]) -> Summary {
     }
 }
 
-/// Says which tags of registries moved in a run that failed: others may deploy what they name.
+/// Lists the tags that a failed run moved anyway, because others may deploy them.
 fn moved_tags(plan: &Plan, ended: &[(Unit, Ended)]) -> String {
     let is_done = |unit: &UnitPlan| {
         let mut ended = ended.iter();
         ended.any(|(of, ended)| *of == unit.unit && ended.outcome == Outcome::Done)
     };
     if plan.units.iter().any(|unit| unit.held > 0) {
-        return "note: no tag was moved, as not every service succeeded\n".to_owned();
+        return "note: no tags were moved because some services failed\n".to_owned();
     }
     let done = plan.units.iter().filter(|unit| is_done(unit));
     let moved = done.flat_map(|unit| {
@@ -63,16 +64,17 @@ fn moved_tags(plan: &Plan, ended: &[(Unit, Ended)]) -> String {
         tags.map(|tag| format!("{}:{tag}", unit.unit))
     });
     let moved: Vec<String> = moved.collect();
-    match moved.is_empty() {
-        true => String::new(),
-        false => format!(
-            "note: these tags were moved all the same: {}\n",
+    if moved.is_empty() {
+        String::new()
+    } else {
+        format!(
+            "note: tags moved despite the failure: {}\n",
             moved.join(", ")
-        ),
+        )
     }
 }
 
-/// Returns the failures with the end of their logs.
+/// Returns the failures with the last lines of their logs.
 pub fn failures(ended: &[(Unit, Ended)]) -> String {
     let failed = ended
         .iter()
@@ -98,7 +100,7 @@ fn row(unit: &UnitPlan, ended: Option<&Ended>) -> Vec<String> {
         None | Some(Outcome::Stopped) => "stopped",
     };
     let why = match ended.map(|ended| &ended.outcome) {
-        // What it said stands below the table.
+        // The message is printed above the table.
         Some(Outcome::Failed(step)) => format!("{} failed", step.phase),
         Some(Outcome::Blocked(needed)) => format!("needs {needed}"),
         _ => unit.reason.clone(),
@@ -117,17 +119,17 @@ fn row(unit: &UnitPlan, ended: Option<&Ended>) -> Vec<String> {
 fn failure(unit: &Unit, step: &FailedStep, ended: &Ended) -> String {
     let mut text = format!("\nerror: {unit}: {}: {}\n", step.phase, step.message);
     if !ended.tail.is_empty() {
-        text.push_str("  the end of its log:\n");
+        text.push_str("  last lines of its log:\n");
         for line in &ended.tail {
-            _ = writeln!(text, "    {}", shortened(line, LONGEST_TAIL_LINE));
+            _ = writeln!(text, "    {}", shortened(line, MAX_TAIL_LINE));
         }
     }
     if let Some(log) = &ended.log {
-        _ = writeln!(text, "  the whole log: {}", log.display());
+        _ = writeln!(text, "  full log: {}", log.display());
     }
     if let Some(by_hand) = &step.by_hand {
-        // Not cut, and on a line of its own: it is there to be copied.
-        _ = writeln!(text, "  by hand:\n    {by_hand}");
+        // On one line and never cut, so that it can be copied.
+        _ = writeln!(text, "  debug with:\n    {by_hand}");
     }
     for hint in &step.hints {
         _ = writeln!(text, "hint: {hint}");
@@ -137,18 +139,21 @@ fn failure(unit: &Unit, step: &FailedStep, ended: &Ended) -> String {
     {
         _ = writeln!(
             text,
-            "hint: `xp shell --failed {service}` opens a shell there"
+            "hint: `xp shell --failed {service}` opens a shell in its container"
         );
     }
     text
 }
 
-/// Returns how a unit ended, in one line.
+/// Returns the result of a unit in one line.
 pub fn outcome_line(ended: &Ended, color: bool) -> String {
     let took = elapsed(ended.elapsed);
-    let painted = |word: &str, code: u8| match color {
-        true => format!("\x1b[{code}m{word}\x1b[0m"),
-        false => word.to_owned(),
+    let painted = |word: &str, code: u8| {
+        if color {
+            format!("\x1b[{code}m{word}\x1b[0m")
+        } else {
+            word.to_owned()
+        }
     };
     match &ended.outcome {
         Outcome::Done => format!("{} in {took}", painted("done", 32)),

@@ -1,4 +1,4 @@
-//! The terminal: how large it is, and what it shows of keys.
+//! The terminal's size and echo settings.
 
 use std::os::fd::AsFd;
 
@@ -6,16 +6,16 @@ use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwins
 
 use crate::job;
 
-/// How large a terminal is.
+/// The size of a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size {
-    /// How many columns it has.
+    /// Columns.
     pub columns: usize,
-    /// How many rows it has.
+    /// Rows.
     pub rows: usize,
 }
 
-/// Returns how large a terminal is; what does not know it is taken for one of the usual size.
+/// Returns the size of a terminal, or 80×24 if it is unknown.
 pub fn size(terminal: impl AsFd) -> Size {
     let found = tcgetwinsize(terminal).ok();
     let or = |found: Option<u16>, usual| match found {
@@ -28,24 +28,24 @@ pub fn size(terminal: impl AsFd) -> Size {
     }
 }
 
-/// Returns how many columns a terminal has; nothing for what is no terminal.
+/// Returns the number of columns of a terminal, or `None` if it is not one.
 pub fn columns(terminal: impl AsFd) -> Option<usize> {
     let size = tcgetwinsize(terminal).ok()?;
     Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
-/// Keeps the terminal from showing Ctrl-C as `^C`, which would push the bars out of their place,
-/// until this is dropped. Other keys are shown as ever.
+/// Keeps the terminal from echoing Ctrl-C as `^C`, which would shift the bars, until this is dropped.
+/// Other keys are echoed as usual.
 pub struct NoControlEcho {
     before: Termios,
 }
 
 impl NoControlEcho {
-    /// Returns nothing where standard error is no terminal, or another process has its keys.
+    /// Returns `None` if standard error is not a terminal, or xp is not in its foreground process group.
     pub fn begin() -> Option<Self> {
         let terminal = std::io::stderr();
-        // A process in the background would be stopped for changing the terminal.
-        if !job::has_keys_of(&terminal) {
+        // A background process is stopped if it changes the terminal.
+        if !job::is_foreground(&terminal) {
             return None;
         }
         let before = tcgetattr(&terminal).ok()?;

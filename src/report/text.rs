@@ -1,4 +1,4 @@
-//! Text from outside, made fit for a terminal or a file.
+//! Cleaning, shortening and formatting of text for a terminal.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use crate::doctor::Severity;
 
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-/// The longest line that is shown; a log file has all of it.
-const LONGEST_LINE: usize = 4096;
+/// Longer lines are cut; a log file has them in full.
+const MAX_LINE: usize = 4096;
 
-/// Cuts a stream of bytes into lines that can be shown.
+/// Splits a stream of bytes into displayable lines.
 ///
 /// A line is the text after the last carriage return, as on a terminal; escape sequences and
-/// control characters are taken out, invalid UTF-8 is replaced, and a long line is cut.
+/// control characters are removed, invalid UTF-8 is replaced, and long lines are cut.
 #[derive(Debug, Default)]
 pub struct LineSplitter {
     rest: Vec<u8>,
@@ -21,7 +21,7 @@ pub struct LineSplitter {
 }
 
 impl LineSplitter {
-    /// Takes bytes, and returns the lines that they complete.
+    /// Appends bytes and returns the completed lines.
     pub fn push(&mut self, bytes: &[u8]) -> Vec<String> {
         let mut lines = Vec::new();
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -31,7 +31,7 @@ impl LineSplitter {
             };
             let content = self.without_overwritten(content);
             if !self.dropping {
-                let room = LONGEST_LINE.saturating_sub(self.rest.len());
+                let room = MAX_LINE.saturating_sub(self.rest.len());
                 self.rest
                     .extend_from_slice(&content[..content.len().min(room)]);
                 self.dropping = content.len() > room;
@@ -43,23 +43,23 @@ impl LineSplitter {
         lines
     }
 
-    /// Forgets what the program writes over, so that a progress bar may go on for however long.
+    /// Drops overwritten text, so that a progress bar does not fill the buffer.
     fn without_overwritten<'a>(&mut self, content: &'a [u8]) -> &'a [u8] {
         let written = content.strip_suffix(b"\r").unwrap_or(content);
         let last = written.iter().rposition(|byte| *byte == b'\r');
-        let begins_anew = self.rest.last() == Some(&b'\r') && !written.is_empty();
-        if begins_anew || last.is_some() {
+        let overwrites = self.rest.last() == Some(&b'\r') && !written.is_empty();
+        if overwrites || last.is_some() {
             *self = Self::default();
         }
         &content[last.map_or(0, |at| at + 1)..]
     }
 
-    /// Returns what is there of a line that has no end yet, and may still go on.
+    /// Returns the current incomplete line, if it has any text.
     pub fn unfinished(&self) -> Option<String> {
         Some(clean(&self.rest)).filter(|line| !line.trim().is_empty())
     }
 
-    /// Returns the line that has no end yet, and begins the next one.
+    /// Takes the current incomplete line.
     pub fn flush(&mut self) -> Option<String> {
         if self.rest.is_empty() && !self.dropping {
             return None;
@@ -73,12 +73,12 @@ impl LineSplitter {
     }
 }
 
-/// Returns how many columns of a terminal a text takes: wide characters take two, combining ones none.
+/// Returns the width of a text in terminal columns: two for wide characters, none for combining ones.
 pub fn width(text: &str) -> usize {
     text.width()
 }
 
-/// Returns a text of so many columns at most, and says by its end that it was longer.
+/// Returns a text cut to at most `columns`, ending in `…` if it was longer.
 pub fn shortened(text: &str, columns: usize) -> String {
     if text.width() <= columns {
         return text.to_owned();
@@ -99,7 +99,7 @@ pub fn shortened(text: &str, columns: usize) -> String {
     kept
 }
 
-/// Returns a text of exactly so many columns.
+/// Returns a text cut or padded to exactly `columns`.
 pub fn padded(text: &str, columns: usize) -> String {
     let mut padded = shortened(text, columns);
     let missing = columns.saturating_sub(padded.width());
@@ -107,7 +107,7 @@ pub fn padded(text: &str, columns: usize) -> String {
     padded
 }
 
-/// Returns the first line of a text, and says by its end that there are more.
+/// Returns the first line of a text, followed by ` …` if there are more.
 pub fn first_line(text: &str) -> String {
     let mut lines = text.lines();
     let first = clean(lines.next().unwrap_or_default().as_bytes());
@@ -117,13 +117,13 @@ pub fn first_line(text: &str) -> String {
     }
 }
 
-/// Returns a number of bytes as people read it: `512 B`, `45.2 MB`.
+/// Formats a number of bytes: `512 B`, `45.2 MB`.
 pub fn bytes(count: u64) -> String {
     let unit = unit_of(count);
     format!("{} {}", in_unit(count, unit), UNITS[unit])
 }
 
-/// Returns a part of a number of bytes and the whole: `0.4 of 45.2 MB`.
+/// Formats a part of a total, both in bytes: `0.4 of 45.2 MB`.
 pub fn bytes_of(part: u64, whole: u64) -> String {
     let unit = unit_of(whole);
     let (part, whole) = (in_unit(part, unit), in_unit(whole, unit));
@@ -132,7 +132,7 @@ pub fn bytes_of(part: u64, whole: u64) -> String {
 
 const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
 
-/// Returns the largest unit of which there is at least one, once it is rounded.
+/// Returns the largest unit in which the rounded value is at least one.
 fn unit_of(count: u64) -> usize {
     let mut value = count as f64;
     let mut unit = 0;
@@ -150,7 +150,7 @@ fn in_unit(count: u64, unit: usize) -> String {
     }
 }
 
-/// Returns the last so many lines of some output, and what follows them without a line end.
+/// Returns the last `count` lines, and an unfinished line after them.
 pub fn last_lines(bytes: &[u8], count: usize) -> &[u8] {
     let ends = bytes.iter().enumerate().rev();
     let mut ends = ends.filter(|(_, byte)| **byte == b'\n');
@@ -160,11 +160,11 @@ pub fn last_lines(bytes: &[u8], count: usize) -> &[u8] {
     }
 }
 
-/// Returns what a terminal would show of a line, without colours.
+/// Returns a line as a terminal would show it, without colors.
 pub fn clean(line: &[u8]) -> String {
     let text = String::from_utf8_lossy(line);
     let text = text.trim_end_matches(['\r', '\n']);
-    // A progress bar overwrites its line: what counts is what stands there last.
+    // A progress bar overwrites its line: keep the last version.
     let text = text
         .rsplit('\r')
         .find(|part| !part.is_empty())
@@ -177,7 +177,7 @@ pub fn clean(line: &[u8]) -> String {
             '\u{9b}' => skip_control_sequence(&mut chars),
             '\t' => shown.push_str("    "),
             c if c.is_control() => {}
-            // These reorder what follows, and can make text look like other text.
+            // Bidirectional controls can make text look like other text.
             '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {}
             c => shown.push(c),
         }
@@ -185,11 +185,11 @@ pub fn clean(line: &[u8]) -> String {
     shown
 }
 
-/// Passes over an escape sequence, of which ESC was taken.
+/// Skips an escape sequence after its ESC.
 pub fn skip_escape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
     match chars.next() {
         Some('[') => skip_control_sequence(chars),
-        // An operating system command or the like ends with BEL, or with ESC and a backslash.
+        // String sequences, such as OSC, end with BEL or ESC backslash.
         Some(']' | 'P' | 'X' | '^' | '_') => {
             while let Some(c) = chars.next() {
                 if c == '\x07' || (c == '\x1b' && chars.next_if_eq(&'\\').is_some()) {
@@ -197,7 +197,7 @@ pub fn skip_escape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
                 }
             }
         }
-        // Two-character sequences; some have one more, such as those that choose a character set.
+        // Two-character sequences, such as character set selection, have one more.
         Some('(' | ')' | '#' | '%') => {
             chars.next();
         }
@@ -213,8 +213,8 @@ fn skip_control_sequence(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
     }
 }
 
-/// Returns a message in which the word that a line begins with (`error:`, `warning:`, `hint:`) has its
-/// colour, where colours are used.
+/// Returns a message with the prefix of each line (`error:`, `warning:`, `hint:`) colored, if `color` is
+/// set.
 pub fn paint(message: &str, color: bool) -> String {
     if !color {
         return message.to_owned();
@@ -230,7 +230,7 @@ pub fn paint(message: &str, color: bool) -> String {
     painted.collect::<Vec<_>>().join("\n")
 }
 
-/// Returns a word in the colour of a finding's severity, or of a fix where there is none.
+/// Returns a word in the color of a severity; without a severity, in the color of a fix.
 pub fn severity_painted(word: &str, severity: Option<Severity>, color: bool) -> String {
     let code = match severity {
         Some(Severity::Ok) => "1;32",
@@ -239,13 +239,14 @@ pub fn severity_painted(word: &str, severity: Option<Severity>, color: bool) -> 
         Some(Severity::Error) => "1;31",
         None => "1;36",
     };
-    match color {
-        true => format!("\x1b[{code}m{word}\x1b[0m"),
-        false => word.to_owned(),
+    if color {
+        format!("\x1b[{code}m{word}\x1b[0m")
+    } else {
+        word.to_owned()
     }
 }
 
-/// Returns a duration as people read it: `0.3s`, `12s`, `3m05s`, `1h02m`.
+/// Formats a duration: `0.3s`, `12s`, `3m05s`, `1h02m`.
 pub fn elapsed(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
@@ -261,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_cut_at_their_ends() {
+    fn lines_are_split_at_line_ends() {
         let mut splitter = LineSplitter::default();
         assert_eq!(splitter.push(b"a\nb"), ["a"]);
         assert_eq!(splitter.push(b"c\n\nd"), ["bc", ""]);
@@ -270,20 +271,20 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_is_cut_and_costs_no_memory() {
+    fn a_long_line_is_cut_and_memory_is_bounded() {
         let mut splitter = LineSplitter::default();
         for _ in 0..100 {
             assert!(splitter.push(&[b'x'; 10_000]).is_empty());
-            assert!(splitter.rest.len() <= LONGEST_LINE);
+            assert!(splitter.rest.len() <= MAX_LINE);
         }
         let lines = splitter.push(b"\nnext\n");
         assert_eq!(lines.len(), 2);
-        assert!(lines[0].ends_with(" …") && lines[0].len() < LONGEST_LINE + 10);
+        assert!(lines[0].ends_with(" …") && lines[0].len() < MAX_LINE + 10);
         assert_eq!(lines[1], "next");
     }
 
     #[test]
-    fn a_progress_bar_is_seen_before_its_line_ends() {
+    fn a_progress_bar_is_shown_before_its_line_ends() {
         let mut splitter = LineSplitter::default();
         for percent in 0..=100 {
             assert!(splitter.push(b"loading ....................\r").is_empty());
@@ -296,14 +297,14 @@ mod tests {
     }
 
     #[test]
-    fn a_shortened_text_says_so() {
+    fn a_shortened_text_ends_with_an_ellipsis() {
         assert_eq!(shortened("zbäckend", 8), "zbäckend");
         assert_eq!(shortened("zbäckend", 4), "zbä…");
         assert_eq!(shortened("zbackend", 0), "");
     }
 
     #[test]
-    fn columns_are_counted_not_characters() {
+    fn widths_are_columns_not_characters() {
         assert_eq!(width("構築"), 4);
         // The second half of a wide character does not fit.
         assert_eq!(shortened("構築する", 6), "構築…");
@@ -314,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_told_in_a_unit_that_fits() {
+    fn bytes_have_a_fitting_unit() {
         assert_eq!(bytes(0), "0 B");
         assert_eq!(bytes(999), "999 B");
         assert_eq!(bytes(1500), "1.5 kB");
@@ -332,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_reaches_the_terminal_but_text() {
+    fn escape_sequences_and_control_characters_are_removed() {
         assert_eq!(clean(b"\x1b[31mred\x1b[0m"), "red");
         assert_eq!(clean(b"\x1b]0;title\x07x\x1b]8;;http://a\x1b\\y"), "xy");
         assert_eq!(clean(b"10%\r50%\r100%\r"), "100%");
@@ -344,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn only_words_at_the_start_of_a_line_are_painted() {
+    fn only_prefixes_of_lines_are_painted() {
         let text = "error: no error: x\nhint: y\n  hint: z\n";
         assert_eq!(
             paint(text, true),

@@ -1,4 +1,4 @@
-//! How far a transfer is: a bar, amounts and a rate, as far as there is room.
+//! Progress of a transfer: bar, amounts and rate, as far as they fit.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -6,28 +6,28 @@ use std::time::{Duration, Instant};
 use super::text::{bytes, bytes_of, width};
 use crate::record::Measure;
 
-/// Over how long the rate is taken: it follows the network, and can still be read.
+/// The rate is averaged over this time: responsive, but steady enough to read.
 const RATE_WINDOW: Duration = Duration::from_secs(4);
 
-/// A rate of less time than this says nothing.
+/// Rates over a shorter time are not meaningful.
 const RATE_MINIMUM: Duration = Duration::from_millis(400);
 
-const NARROWEST_BAR: usize = 8;
-const WIDEST_BAR: usize = 24;
+const MIN_BAR: usize = 8;
+const MAX_BAR: usize = 24;
 
-/// A transfer that goes on.
+/// A transfer in progress.
 #[derive(Debug)]
 pub struct Transfer {
     measure: Measure,
     done: u64,
     total: u64,
     bytes: u64,
-    /// When how many bytes had been moved.
+    /// Bytes transferred at each time.
     samples: VecDeque<(Instant, u64)>,
 }
 
 impl Transfer {
-    /// Returns a transfer of which nothing is known yet.
+    /// Returns a transfer without any progress.
     pub fn new(measure: Measure) -> Self {
         Self {
             measure,
@@ -38,15 +38,15 @@ impl Transfer {
         }
     }
 
-    /// Takes how far it is.
+    /// Updates the progress.
     pub fn update(&mut self, now: Instant, measure: Measure, done: u64, total: u64, bytes: u64) {
         if bytes < self.bytes {
-            // It begins again.
+            // The transfer restarted.
             self.samples.clear();
         }
         (self.measure, self.done, self.total, self.bytes) = (measure, done, total, bytes);
         self.samples.push_back((now, bytes));
-        // One that is older than the window stays, to measure from.
+        // Keep one sample older than the window as the baseline.
         while self
             .samples
             .get(1)
@@ -56,12 +56,12 @@ impl Transfer {
         }
     }
 
-    /// Returns the hundredths that are done, where the whole is known.
+    /// Returns the percentage, if the total is known.
     pub fn percent(&self) -> Option<u64> {
         (self.total > 0).then(|| self.done.min(self.total) * 100 / self.total)
     }
 
-    /// Returns what is shown of it in so many columns.
+    /// Returns the text that fits into `columns`.
     pub fn text(&self, now: Instant, columns: usize) -> String {
         let amounts = self.amounts();
         let with_rate = match self.rate(now) {
@@ -69,8 +69,8 @@ impl Transfer {
             None => amounts.clone(),
         };
         let bar = columns.saturating_sub(width(&with_rate) + 2);
-        if self.total > 0 && bar >= NARROWEST_BAR {
-            return format!("{}  {with_rate}", self.bar(bar.min(WIDEST_BAR)));
+        if self.total > 0 && bar >= MIN_BAR {
+            return format!("{}  {with_rate}", self.bar(bar.min(MAX_BAR)));
         }
         let percent = self.percent().map(|percent| format!("{percent}%"));
         [Some(with_rate), Some(amounts), percent]
@@ -80,7 +80,7 @@ impl Transfer {
             .unwrap_or_default()
     }
 
-    /// Returns how much of how much.
+    /// Returns the transferred amount and the total.
     pub fn amounts(&self) -> String {
         let (done, total) = (self.done, self.total);
         let counted = |noun: &str| match total {
@@ -100,7 +100,7 @@ impl Transfer {
         }
     }
 
-    /// Returns the bytes a second, where bytes move and it can be told.
+    /// Returns the bytes per second, if the transfer counts bytes and enough samples are known.
     fn rate(&self, now: Instant) -> Option<u64> {
         let ((from, before), (_, after)) = (self.samples.front()?, self.samples.back()?);
         let took = now.duration_since(*from);
@@ -125,7 +125,7 @@ mod tests {
     const MB: u64 = 1_000_000;
 
     #[test]
-    fn what_there_is_room_for_is_shown() {
+    fn parts_that_fit_are_shown() {
         let start = Instant::now();
         let mut push = Transfer::new(Measure::Bytes);
         push.update(start, Measure::Bytes, 10 * MB, 40 * MB, 10 * MB);
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_is_that_of_the_last_seconds() {
+    fn the_rate_covers_the_last_seconds() {
         let start = Instant::now();
         let mut pull = Transfer::new(Measure::Bytes);
         for second in 0..10 {
@@ -159,7 +159,7 @@ mod tests {
             pull.update(now, Measure::Bytes, bytes, 1000 * MB, bytes);
         }
         assert_eq!(pull.rate(start + Duration::from_secs(9)), Some(0));
-        // It begins again from the first byte.
+        // Restarts from the first byte.
         pull.update(start + Duration::from_secs(10), Measure::Bytes, 0, MB, 0);
         assert_eq!(pull.rate(start + Duration::from_secs(11)), None);
     }

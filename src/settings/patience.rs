@@ -1,31 +1,30 @@
-//! How long servers are waited for, and how often they are asked, as the environment says it.
+//! Timeouts and retries from the environment.
 
 use std::time::Duration;
 
 use crate::client::retry::Policy;
 use crate::client::timeouts::Timeouts;
 
-/// How long servers are waited for, and how often they are asked.
+/// Timeouts and retry policies.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Patience {
-    /// How long.
+    /// Timeouts.
     pub timeouts: Timeouts,
-    /// How often a request is sent that fails.
+    /// Retries of requests.
     pub requests: Policy,
-    /// How often the engine is told to push or to pull.
+    /// Retries of pushes and pulls by the engine.
     pub transfers: Policy,
 }
 
-/// The most that `XP_RETRIES` may ask for: more would only be a burden to who cannot answer.
-const MOST_RETRIES: u32 = 20;
+/// Upper limit of `XP_RETRIES`; more would only burden an overloaded server.
+const MAX_RETRIES: u32 = 20;
 
-/// Returns how long servers are waited for, and how often they are asked.
+/// Reads timeouts and retries from the environment.
 pub(super) fn patience(get: &impl Fn(&str) -> Option<String>) -> Result<Patience, String> {
     let duration = |name: &str, default: Duration| match get(name) {
         None => Ok(default),
-        Some(text) => crate::manifest::duration(&text).map_err(|_| {
-            format!("{name} is to be a duration such as `90s` or `5m`, and not `{text}`")
-        }),
+        Some(text) => crate::manifest::duration(&text)
+            .map_err(|_| format!("{name} must be a duration such as `90s` or `5m`, not `{text}`")),
     };
     let default = Timeouts::default();
     let timeouts = Timeouts {
@@ -35,9 +34,9 @@ pub(super) fn patience(get: &impl Fn(&str) -> Option<String>) -> Result<Patience
     };
     let (mut requests, mut transfers) = (Policy::REQUEST, Policy::TRANSFER);
     if let Some(text) = get("XP_RETRIES") {
-        let retries = text.parse().ok().filter(|retries| *retries <= MOST_RETRIES);
+        let retries = text.parse().ok().filter(|retries| *retries <= MAX_RETRIES);
         let retries: u32 = retries.ok_or_else(|| {
-            format!("XP_RETRIES is to be a number up to {MOST_RETRIES}, and not `{text}`")
+            format!("XP_RETRIES must be a number from 0 to {MAX_RETRIES}, not `{text}`")
         })?;
         requests.attempts = retries + 1;
         transfers.attempts = retries + 1;
@@ -54,13 +53,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patience_is_what_the_environment_says() {
+    fn timeouts_and_retries_come_from_the_environment() {
         let of = |name: &'static str, value: &'static str| {
-            patience(&move |asked: &str| (asked == name).then(|| value.to_owned()))
+            patience(&move |variable: &str| (variable == name).then(|| value.to_owned()))
         };
-        let usual = of("", "").unwrap();
-        assert_eq!(usual.timeouts, Timeouts::default());
-        assert_eq!(usual.requests, Policy::REQUEST);
+        let defaults = of("", "").unwrap();
+        assert_eq!(defaults.timeouts, Timeouts::default());
+        assert_eq!(defaults.requests, Policy::REQUEST);
         let stall = of("XP_STALL_TIMEOUT", "5m").unwrap().timeouts.stall;
         assert_eq!(stall, Duration::from_secs(300));
         let once = of("XP_RETRIES", "0").unwrap();

@@ -5,7 +5,7 @@
 function __xp_complete
     set -l words (commandline -opc)
     set -l current (commandline -ct)
-    # The xp that stands on the line, be it a path; xp itself where that is an alias.
+    # The program as typed, which may be a path; plain xp if it is an alias.
     set -l program (command -s -- $words[1]; or echo xp)
     set -l answer ($program __complete fish -- $words "$current" 2>/dev/null)
     switch "$answer[1]"

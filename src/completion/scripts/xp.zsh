@@ -4,18 +4,18 @@
 #     source <(xp completions zsh)
 
 _xp() {
-    local program=${(Q)words[1]} todo prefix
+    local program=${(Q)words[1]} directive prefix
     local -a answer described
-    # The xp that stands on the line, be it a path; xp itself where that is an alias.
+    # The program as typed, which may be a path; plain xp if it is an alias.
     [[ -n ${commands[$program]} || -x $program ]] || program=xp
     answer=("${(@f)$("$program" __complete zsh -- "${(@Q)words[1,CURRENT-1]}" "$PREFIX" 2>/dev/null)}")
-    todo=${answer[1]%%$'\t'*}
+    directive=${answer[1]%%$'\t'*}
     prefix=${answer[1]#*$'\t'}
     described=("${(@)answer[2,-1]}")
     if [[ -n $prefix ]]; then
         compset -P "${(b)prefix}" || return 1
     fi
-    case $todo in
+    case $directive in
         space) _describe -V xp described ;;
         open) _describe -V xp described -S '' ;;
         files) _files ;;
@@ -24,7 +24,7 @@ _xp() {
     esac
 }
 
-# As a file of $fpath it is run to complete; sourced, it is only made known.
+# As a file in $fpath it runs on completion; when sourced, it only registers itself.
 if [[ ${funcstack[1]} == _xp ]]; then
     _xp "$@"
 else

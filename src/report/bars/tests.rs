@@ -48,7 +48,7 @@ fn rows(bars: &Bars, size: Size) -> Vec<String> {
     rows
 }
 
-/// Returns the units that have a row, from top to bottom.
+/// Returns the units with a row, from top to bottom.
 fn shown(bars: &Bars) -> Vec<String> {
     let rows = rows(bars, SIZE);
     let name = |row: &String| row.split_whitespace().nth(1).unwrap_or_default().to_owned();
@@ -56,7 +56,7 @@ fn shown(bars: &Bars) -> Vec<String> {
 }
 
 #[test]
-fn others_stay_in_their_place_when_one_ends_and_one_begins() {
+fn rows_do_not_move_when_a_unit_ends_and_another_starts() {
     let mut bars = bars(9);
     (0..3).for_each(|number| start(&mut bars, number));
     finish(&mut bars, 1, Outcome::Done);
@@ -68,7 +68,7 @@ fn others_stay_in_their_place_when_one_ends_and_one_begins() {
 }
 
 #[test]
-fn a_low_terminal_shows_the_sum_and_says_what_else_runs() {
+fn a_low_terminal_shows_the_footer_and_the_number_of_hidden_rows() {
     let mut bars = bars(300);
     (0..100).for_each(|number| start(&mut bars, number));
     let low = Size {
@@ -89,7 +89,7 @@ fn a_low_terminal_shows_the_sum_and_says_what_else_runs() {
 }
 
 #[test]
-fn the_sum_leaves_out_what_has_no_room() {
+fn the_footer_drops_parts_that_do_not_fit() {
     let mut bars = bars(300);
     start(&mut bars, 0);
     start(&mut bars, 1);

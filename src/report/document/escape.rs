@@ -1,11 +1,11 @@
-//! Text from outside within HTML and XML.
+//! Escaping of text in HTML and XML.
 
 use std::fmt;
 
-/// Shows a text in HTML or XML, in an element or between the double quotes of an attribute.
+/// Escapes a text for HTML or XML: for an element, or a double-quoted attribute.
 ///
-/// What would be markup is escaped, and characters are replaced that XML forbids, that reorder text, or
-/// that no page should hold.
+/// Markup is escaped. Control characters, characters that XML forbids and bidirectional controls are
+/// replaced.
 pub struct Escaped<'a>(pub &'a str);
 
 impl fmt::Display for Escaped<'_> {
@@ -14,7 +14,7 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// Shows a text on one line, as in an attribute.
+/// Like [`Escaped`], with newlines as character references, for attributes.
 pub struct OnOneLine<'a>(pub &'a str);
 
 impl fmt::Display for OnOneLine<'_> {
@@ -26,7 +26,7 @@ impl fmt::Display for OnOneLine<'_> {
     }
 }
 
-/// Writes one character.
+/// Writes one escaped character.
 pub fn escape(to: &mut impl fmt::Write, c: char) -> fmt::Result {
     match c {
         '&' => to.write_str("&amp;"),
@@ -42,7 +42,7 @@ pub fn escape(to: &mut impl fmt::Write, c: char) -> fmt::Result {
     }
 }
 
-/// Adds to a page or document.
+/// Appends formatted text to a string.
 macro_rules! put {
     ($to:expr, $($text:tt)*) => {
         // Writing to a string cannot fail.
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_markup_and_nothing_is_forbidden() {
+    fn markup_is_escaped_and_forbidden_characters_are_replaced() {
         assert_eq!(
             escaped("</script><b a=\"x\">&\n"),
             "&lt;/script&gt;&lt;b a=&quot;x&quot;&gt;&amp;\n"

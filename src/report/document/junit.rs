@@ -1,22 +1,22 @@
-//! JUnit's XML, which the dashboards of CI systems read.
+//! JUnit XML for the dashboards of CI systems.
 //!
-//! A suite is a unit, a case a phase of it: names that stay the same from run to run, so that a dashboard
-//! can follow them. What something outside was to blame for is an `error`, what the service itself was
-//! a `failure`.
+//! A suite is a unit and a case is one of its phases, so names are stable across runs and a dashboard can
+//! track them. A failure of the service is a `failure`; one caused by the engine, a registry or a remote is
+//! an `error`.
 
 use std::time::Duration;
 
 use super::escape::{Escaped, OnOneLine, put};
-use super::standing::Standing;
+use super::standing::UnitStatus;
 use super::{ReportedUnit, RunReport, RunState};
 use crate::record::{FailureDocument, UnitRecord};
 
-/// How a case ended.
-enum Verdict {
+/// The result of a case.
+enum CaseResult {
     Passed,
     Skipped(String),
-    /// Whether something outside was to blame, what it was in a line, and all of it.
-    Broken {
+    /// Failed: `message` is the first line of `text`.
+    Failed {
         outside: bool,
         message: String,
         text: String,
@@ -26,7 +26,7 @@ enum Verdict {
 struct Case {
     name: String,
     seconds: f64,
-    verdict: Verdict,
+    result: CaseResult,
 }
 
 struct Suite {
@@ -35,7 +35,7 @@ struct Suite {
     cases: Vec<Case>,
 }
 
-/// Returns the report as JUnit's XML.
+/// Returns the report as JUnit XML.
 pub fn junit(report: &RunReport<'_>) -> String {
     let mut suites: Vec<Suite> = report
         .units
@@ -83,11 +83,11 @@ impl Counts {
         let mut counts = Self::default();
         for case in cases {
             counts.tests += 1;
-            match case.verdict {
-                Verdict::Passed => {}
-                Verdict::Skipped(_) => counts.skipped += 1,
-                Verdict::Broken { outside: true, .. } => counts.errors += 1,
-                Verdict::Broken { .. } => counts.failures += 1,
+            match case.result {
+                CaseResult::Passed => {}
+                CaseResult::Skipped(_) => counts.skipped += 1,
+                CaseResult::Failed { outside: true, .. } => counts.errors += 1,
+                CaseResult::Failed { .. } => counts.failures += 1,
             }
         }
         counts
@@ -114,14 +114,14 @@ fn suite(report: &RunReport<'_>, unit: &ReportedUnit<'_>) -> Suite {
         cases.push(Case {
             name: failure.phase.clone(),
             seconds: 0.0,
-            verdict: broken(failure),
+            result: broken(failure),
         });
     }
-    // What was planned and not begun, or where nothing was, the unit itself.
+    // Planned phases that were not started; without any phase, the unit itself.
     let planned = unit.plan.iter().flat_map(|plan| &plan.steps);
     for step in planned {
         if !cases.iter().any(|case| case.name == step.phase) {
-            cases.push(skipped(&step.phase, not_begun(unit)));
+            cases.push(skipped(&step.phase, not_started(unit)));
         }
     }
     if cases.is_empty() {
@@ -142,46 +142,46 @@ fn case(report: &RunReport<'_>, unit: &ReportedUnit<'_>, work: &UnitRecord, phas
         .map(|step| (step.end.unwrap_or_else(|| report.end(work)) - step.start).max(0.0))
         .sum();
     let failure = work.failure.as_ref().filter(|it| it.phase == phase);
-    let verdict = match (failure, unit.standing) {
+    let result = match (failure, unit.status) {
         (Some(failure), _) => broken(failure),
-        _ if steps.iter().all(|step| step.done) => Verdict::Passed,
-        (None, Standing::Running) => Verdict::Skipped("still running".to_owned()),
-        (None, Standing::Stopped) => Verdict::Skipped("stopped".to_owned()),
-        (None, _) => Verdict::Broken {
+        _ if steps.iter().all(|step| step.done) => CaseResult::Passed,
+        (None, UnitStatus::Running) => CaseResult::Skipped("still running".to_owned()),
+        (None, UnitStatus::Stopped) => CaseResult::Skipped("stopped".to_owned()),
+        (None, _) => CaseResult::Failed {
             outside: true,
-            message: "xp ended before this did".to_owned(),
-            text: "The run was killed, or the machine stopped.".to_owned(),
+            message: "xp ended before this step finished".to_owned(),
+            text: "xp was killed, or the machine stopped.".to_owned(),
         },
     };
     Case {
         name: phase.to_owned(),
         seconds,
-        verdict,
+        result,
     }
 }
 
-/// Why a phase that was planned was not begun.
-fn not_begun(unit: &ReportedUnit<'_>) -> String {
-    match unit.standing {
-        Standing::Failed => {
+/// Returns why a planned phase was not started.
+fn not_started(unit: &ReportedUnit<'_>) -> String {
+    match unit.status {
+        UnitStatus::Failed => {
             let failure = unit.work.and_then(|work| work.failure.as_ref());
-            let phase = failure.map_or("a step before it", |failure| failure.phase.as_str());
-            format!("not begun: {phase} failed")
+            let phase = failure.map_or("an earlier step", |failure| failure.phase.as_str());
+            format!("not started: {phase} failed")
         }
-        Standing::Blocked => format!("not begun: {}", unit.why()),
-        Standing::Waiting | Standing::Running => "not begun yet".to_owned(),
-        Standing::Stopped => "not begun: the run was stopped".to_owned(),
-        _ => "not begun: the run ended before".to_owned(),
+        UnitStatus::Blocked => format!("not started: {}", unit.why()),
+        UnitStatus::Waiting | UnitStatus::Running => "not started yet".to_owned(),
+        UnitStatus::Stopped => "not started: the run was stopped".to_owned(),
+        _ => "not started: the run ended first".to_owned(),
     }
 }
 
-/// Returns the suite of what failed and was no unit, such as an engine that went away.
+/// Returns the suite for a failure of the run itself, such as a lost engine.
 fn of_the_run(report: &RunReport<'_>) -> Option<Suite> {
     let message = match (report.state, &report.record.message) {
         (RunState::Failed, Some(message)) => message.clone(),
         _ => return None,
     };
-    let verdict = Verdict::Broken {
+    let result = CaseResult::Failed {
         outside: true,
         message: first_line(&message),
         text: message,
@@ -189,7 +189,7 @@ fn of_the_run(report: &RunReport<'_>) -> Option<Suite> {
     let case = Case {
         name: "run".to_owned(),
         seconds: report.timeline.end,
-        verdict,
+        result,
     };
     Some(Suite {
         name: "xp".to_owned(),
@@ -202,11 +202,11 @@ fn skipped(name: &str, why: String) -> Case {
     Case {
         name: name.to_owned(),
         seconds: 0.0,
-        verdict: Verdict::Skipped(why),
+        result: CaseResult::Skipped(why),
     }
 }
 
-fn broken(failure: &FailureDocument) -> Verdict {
+fn broken(failure: &FailureDocument) -> CaseResult {
     let mut text = format!("{}\n", failure.message);
     for hint in &failure.hints {
         put!(&mut text, "hint: {hint}\n");
@@ -215,19 +215,19 @@ fn broken(failure: &FailureDocument) -> Verdict {
         put!(&mut text, "line {line} of the manifest\n");
     }
     if let Some(command) = &failure.by_hand {
-        put!(&mut text, "by hand: {command}\n");
+        put!(&mut text, "debug with: {command}\n");
     }
     if let Some(log) = &failure.log {
-        put!(&mut text, "the whole log: {log}\n");
+        put!(&mut text, "full log: {log}\n");
     }
     if !failure.tail.is_empty() {
         put!(
             &mut text,
-            "\nthe end of the log:\n{}\n",
+            "\nlast lines of the log:\n{}\n",
             failure.tail.join("\n")
         );
     }
-    Verdict::Broken {
+    CaseResult::Failed {
         outside: failure.outside,
         message: first_line(&failure.message),
         text,
@@ -242,13 +242,13 @@ fn write_case(xml: &mut String, suite: &str, case: &Case) {
         OnOneLine(&case.name),
         case.seconds
     );
-    match &case.verdict {
-        Verdict::Passed => xml.push_str("/>\n"),
-        Verdict::Skipped(why) => {
+    match &case.result {
+        CaseResult::Passed => xml.push_str("/>\n"),
+        CaseResult::Skipped(why) => {
             let why = OnOneLine(why);
             put!(xml, "><skipped message=\"{why}\"/></testcase>\n");
         }
-        Verdict::Broken {
+        CaseResult::Failed {
             outside,
             message,
             text,
@@ -269,15 +269,15 @@ fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
-/// Returns a time of the run as the format wants it: UTC, without fraction and zone.
-fn time(begun: &str, later: f64) -> String {
+/// Returns the time `later` seconds after the start, in JUnit's format: UTC, without fraction and zone.
+fn time(start: &str, later: f64) -> String {
     use time::format_description::well_known::Rfc3339;
     use time::macros::format_description;
     let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
     let later = Duration::try_from_secs_f64(later).unwrap_or_default();
-    let then = time::OffsetDateTime::parse(begun, &Rfc3339)
+    let then = time::OffsetDateTime::parse(start, &Rfc3339)
         .ok()
-        .and_then(|begun| begun.checked_add(later.try_into().ok()?));
+        .and_then(|start| start.checked_add(later.try_into().ok()?));
     then.and_then(|then| then.format(&format).ok())
         .unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! A run as a document: a page to read, or JUnit's XML for CI.
+//! Reports of a run: an HTML page, or JUnit XML for CI.
 
 mod escape;
 mod junit;
@@ -8,18 +8,18 @@ mod standing;
 use crate::record::{RunRecord, UnitDocument, UnitRecord};
 use crate::runs::Run;
 use crate::timeline::{History, Timeline};
-use standing::Standing;
+use standing::UnitStatus;
 
 pub use standing::RunState;
 
-/// What every page begins with, and nothing else does: a file that does not is not written over.
+/// The start of every page. A file without it is not overwritten.
 pub const HTML_START: &str = "<!doctype html>\n<!-- Made by `xp report` -->\n";
 
-/// What every JUnit's XML of a run begins with, and nothing else does.
+/// The start of every JUnit XML file. A file without it is not overwritten.
 pub const JUNIT_START: &str =
     "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<!-- Made by `xp report` -->\n";
 
-/// What a document of a run is made from.
+/// The data of a report.
 pub struct RunReport<'a> {
     run: &'a Run,
     record: &'a RunRecord,
@@ -29,17 +29,17 @@ pub struct RunReport<'a> {
     units: Vec<ReportedUnit<'a>>,
 }
 
-/// A unit of the run: what was planned, and what came of it.
+/// A unit of the run: its plan and its result.
 struct ReportedUnit<'a> {
     name: &'a str,
     plan: Option<&'a UnitDocument>,
     work: Option<&'a UnitRecord>,
-    standing: Standing,
+    status: UnitStatus,
 }
 
 impl<'a> RunReport<'a> {
-    /// Returns the report of a run; `now` is the time since it began where it is under way, and `earlier`
-    /// are the runs before it, the oldest first.
+    /// Returns the report of a run. `now` is the time since its start if it is still running, and `earlier`
+    /// are the runs before it, oldest first.
     pub fn new(
         run: &'a Run,
         record: &'a RunRecord,
@@ -57,23 +57,23 @@ impl<'a> RunReport<'a> {
         }
     }
 
-    /// Returns the page: HTML that needs nothing but itself.
+    /// Returns the page: self-contained HTML.
     pub fn html(&self) -> String {
         page::page(self)
     }
 
-    /// Returns JUnit's XML: a suite for each unit, a case for each phase.
+    /// Returns JUnit XML: a suite per unit, a case per phase.
     pub fn junit(&self) -> String {
         junit::junit(self)
     }
 
-    /// Returns the last line's time of a unit's work.
+    /// Returns when a unit's work ended, or the last known time.
     fn end(&self, unit: &UnitRecord) -> f64 {
         unit.end.unwrap_or(self.timeline.end)
     }
 }
 
-/// Returns the units in the order of the plan, and then those that it does not name.
+/// Returns the units in the order of the plan, then any others.
 fn units(record: &RunRecord, state: RunState) -> Vec<ReportedUnit<'_>> {
     let mut worked: std::collections::HashMap<&str, &UnitRecord> = record
         .units
@@ -88,7 +88,7 @@ fn units(record: &RunRecord, state: RunState) -> Vec<ReportedUnit<'_>> {
                 name: &plan.name,
                 plan: Some(plan),
                 work,
-                standing: Standing::new(Some(plan), work, state),
+                status: UnitStatus::new(Some(plan), work, state),
             }
         })
         .collect();
@@ -100,21 +100,21 @@ fn units(record: &RunRecord, state: RunState) -> Vec<ReportedUnit<'_>> {
         name: &work.name,
         plan: None,
         work: Some(work),
-        standing: Standing::new(None, Some(work), state),
+        status: UnitStatus::new(None, Some(work), state),
     }));
     units
 }
 
 impl ReportedUnit<'_> {
-    /// Returns why this was done with the unit, or what kept it from being done.
+    /// Returns why the unit was built, skipped or not started.
     fn why(&self) -> String {
         let planned = self.plan.map_or("", |plan| plan.reason.as_str());
-        match (self.standing, self.work) {
-            (Standing::Blocked, Some(work)) => {
-                let needed = work.blocked_by.as_deref().unwrap_or("what it needs");
+        match (self.status, self.work) {
+            (UnitStatus::Blocked, Some(work)) => {
+                let needed = work.blocked_by.as_deref().unwrap_or("a dependency");
                 format!("needs {needed}, which failed")
             }
-            (Standing::Failed, Some(work)) => {
+            (UnitStatus::Failed, Some(work)) => {
                 let phase = work.failure.as_ref().map(|it| it.phase.as_str());
                 let failed = format!("{} failed", phase.unwrap_or("a step"));
                 match planned {

@@ -1,27 +1,27 @@
-//! How a run and its units stand, in words.
+//! The status of a run and of its units.
 
 use crate::error::Exit;
 use crate::record::{DecisionDocument, OutcomeDocument, RunRecord, UnitDocument, UnitRecord};
 
-/// How a run stands.
+/// The status of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunState {
-    /// It is under way.
+    /// Still running.
     Running,
-    /// It ended without a word.
+    /// Ended without recording its end.
     Killed,
-    /// Ctrl-C was pressed.
+    /// Interrupted by Ctrl-C or SIGTERM.
     Interrupted,
-    /// A unit failed, or what all of them need.
+    /// A unit failed, or something that all units need.
     Failed,
-    /// Everything was there already.
+    /// Everything was up to date.
     NothingToDo,
-    /// Everything is done.
+    /// Succeeded.
     Done,
 }
 
 impl RunState {
-    /// Returns how a run stands, of which an xp that is at work on it may not have told the end.
+    /// Returns the status of a run. `is_running` says whether a process is still working on it.
     pub fn new(record: &RunRecord, is_running: bool) -> Self {
         match record.exit {
             None if is_running => Self::Running,
@@ -33,7 +33,7 @@ impl RunState {
         }
     }
 
-    /// Returns it in words.
+    /// Returns the name that reports show.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Running => "running",
@@ -46,39 +46,39 @@ impl RunState {
     }
 }
 
-/// How a unit stands.
+/// The status of a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Standing {
+pub enum UnitStatus {
     /// A step failed.
     Failed,
     /// A unit that it needs failed.
     Blocked,
     /// The run was interrupted, or another unit failed.
     Stopped,
-    /// The run was killed while it was worked on.
+    /// The run was killed while it was running.
     CutOff,
-    /// It is worked on.
+    /// Running.
     Running,
-    /// It will be worked on.
+    /// Not started yet.
     Waiting,
-    /// The run ended before it was begun.
-    NotBegun,
-    /// It is built.
+    /// The run ended before it started.
+    NotStarted,
+    /// Built.
     Built,
-    /// It is pushed.
+    /// Pushed.
     Pushed,
-    /// It is pulled.
+    /// Pulled.
     Pulled,
-    /// It has its tags.
+    /// Tagged.
     Tagged,
-    /// What there is no plan of is done.
+    /// Done, without a plan that says what.
     Done,
     /// There was nothing to do.
     Skipped,
 }
 
-impl Standing {
-    /// Returns how a unit stands in a run.
+impl UnitStatus {
+    /// Returns the status of a unit in a run.
     pub fn new(plan: Option<&UnitDocument>, work: Option<&UnitRecord>, state: RunState) -> Self {
         let is_running = state == RunState::Running;
         let has_work = plan.is_none_or(|plan| !plan.steps.is_empty());
@@ -98,11 +98,11 @@ impl Standing {
             Some(None) => Self::CutOff,
             None if !has_work => Self::Skipped,
             None if is_running => Self::Waiting,
-            None => Self::NotBegun,
+            None => Self::NotStarted,
         }
     }
 
-    /// Returns it in words.
+    /// Returns the name that reports show.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Failed => "failed",
@@ -111,7 +111,7 @@ impl Standing {
             Self::CutOff => "cut off",
             Self::Running => "running",
             Self::Waiting => "waiting",
-            Self::NotBegun => "not begun",
+            Self::NotStarted => "not started",
             Self::Built => "built",
             Self::Pushed => "pushed",
             Self::Pulled => "pulled",
@@ -121,11 +121,11 @@ impl Standing {
         }
     }
 
-    /// Returns the group that it is shown in.
+    /// Returns the CSS class.
     pub const fn class(self) -> &'static str {
         match self {
             Self::Failed => "bad",
-            Self::Blocked | Self::Stopped | Self::CutOff | Self::NotBegun => "warn",
+            Self::Blocked | Self::Stopped | Self::CutOff | Self::NotStarted => "warn",
             Self::Running | Self::Waiting => "live",
             Self::Built | Self::Pushed | Self::Pulled | Self::Tagged | Self::Done => "good",
             Self::Skipped => "quiet",

@@ -41,7 +41,7 @@ fn work(name: &str, outcome: Option<OutcomeDocument>, steps: Vec<StepRecord>) ->
     }
 }
 
-/// A run in which something of each kind happened, with text that is up to no good.
+/// A run with a unit of each status; `evil` is put into every text.
 fn record(evil: &str) -> RunRecord {
     let mut failed = work(
         "bad",
@@ -101,7 +101,7 @@ fn run() -> Run {
 }
 
 #[test]
-fn nothing_of_a_run_becomes_markup() {
+fn recorded_text_is_escaped() {
     let evil = "</script></style><img src=x onerror='alert(1)'>\"\u{202e}\0";
     let (run, record) = (run(), record(evil));
     let html = RunReport::new(&run, &record, None, &[]).html();
@@ -109,11 +109,11 @@ fn nothing_of_a_run_becomes_markup() {
     assert_eq!(html.matches("</script>").count(), 1);
     assert_eq!(html.matches("</style>").count(), 1);
     let inside = html.matches("&lt;img src=x onerror='alert(1)'&gt;&quot;");
-    assert!(inside.count() >= 7, "each is shown all the same");
+    assert!(inside.count() >= 7, "the escaped text is shown");
 }
 
 #[test]
-fn a_page_asks_nobody_for_anything() {
+fn a_page_makes_no_requests() {
     let (run, record) = (run(), record("x"));
     let html = RunReport::new(&run, &record, None, &[]).html();
     for word in ["http:", "https:", "src=", "@import", "url(", "<link"] {
@@ -123,12 +123,12 @@ fn a_page_asks_nobody_for_anything() {
 }
 
 #[test]
-fn a_page_tells_failures_first_and_what_they_kept_back() {
+fn a_page_has_failures_first_with_the_units_that_they_block() {
     let (run, record) = (run(), record("x"));
     let html = RunReport::new(&run, &record, None, &[]).html();
     let at = |text: &str| html.find(text).unwrap_or_else(|| panic!("no {text}"));
     assert!(at("<h3>bad: test</h3>") < at("id=\"timeline\""));
-    assert!(at("<b>not begun</b>blocked") < at("id=\"timeline\""));
+    assert!(at("<b>not started</b>blocked") < at("id=\"timeline\""));
     assert!(at("id=\"timeline\"") < at("id=\"units\""));
     assert!(html.contains("data-unit=\"bad\" data-result=\"failed\" data-critical"));
     assert!(html.contains("1 failed") && html.contains("1 blocked") && html.contains("1 built"));
@@ -145,10 +145,10 @@ fn junit_has_a_case_for_each_phase() {
     for part in [
         "<testcase classname=\"bad\" name=\"build\" time=\"1.000\"/>",
         "<testcase classname=\"bad\" name=\"test\" time=\"2.000\"><failure type=\"test\" message=\"no x\">no x\nsecond line",
-        "<testcase classname=\"bad\" name=\"image\" time=\"0.000\"><skipped message=\"not begun: test failed\"/>",
-        "<testcase classname=\"blocked\" name=\"build\" time=\"0.000\"><skipped message=\"not begun: needs bad, which failed\"/>",
+        "<testcase classname=\"bad\" name=\"image\" time=\"0.000\"><skipped message=\"not started: test failed\"/>",
+        "<testcase classname=\"blocked\" name=\"build\" time=\"0.000\"><skipped message=\"not started: needs bad, which failed\"/>",
         "<testcase classname=\"skipped\" name=\"image\" time=\"0.000\"><skipped message=\"because of skipped\"/>",
-        // Past midnight: the time is that of the suite, in UTC.
+        // Past midnight: the timestamp is that of the suite, in UTC.
         "<testsuite name=\"good\" tests=\"1\" failures=\"0\" errors=\"0\" skipped=\"0\" time=\"0.500\" timestamp=\"2026-01-02T00:00:00\">",
     ] {
         assert!(xml.contains(part), "{part}\n{xml}");
@@ -156,7 +156,7 @@ fn junit_has_a_case_for_each_phase() {
 }
 
 #[test]
-fn what_was_outside_is_an_error_and_so_is_a_run_that_was_killed() {
+fn outside_failures_and_killed_runs_are_errors() {
     let (run, mut record) = (run(), record("x"));
     record.units[0].failure.as_mut().unwrap().outside = true;
     (record.units[2].outcome, record.units[2].end) = (None, None);
@@ -168,11 +168,11 @@ fn what_was_outside_is_an_error_and_so_is_a_run_that_was_killed() {
         "{xml}"
     );
     assert!(
-        xml.contains("message=\"xp ended before this did\""),
+        xml.contains("message=\"xp ended before this step finished\""),
         "{xml}"
     );
     assert!(xml.contains("failures=\"0\" errors=\"2\""), "{xml}");
-    // While it goes on it has not failed.
+    // Still running, so not failed.
     let xml = RunReport::new(&run, &record, Some(9.0), &[]).junit();
     assert!(
         xml.contains("time=\"8.000\"><skipped message=\"still running\"/>"),
@@ -181,7 +181,7 @@ fn what_was_outside_is_an_error_and_so_is_a_run_that_was_killed() {
 }
 
 #[test]
-fn a_run_that_told_hardly_anything_has_a_page_too() {
+fn incomplete_and_invalid_records_have_a_page() {
     let run = run();
     let nothing = RunRecord::default();
     let strange = RunRecord {

@@ -53,7 +53,7 @@ fn prefixed(log_prefix: LogPrefix) -> Settings {
 }
 
 #[test]
-fn lines_say_whose_they_are() {
+fn lines_are_prefixed_with_their_unit() {
     let mut log = Log::new(prefixed(LogPrefix::Service));
     log.begin();
     log.output(b"one\n\n  two  \nthr");
@@ -74,12 +74,12 @@ fn empty_lines_take_no_longer_than_others() {
     log.text();
     log.output(EMPTY);
     assert_eq!(log.text().as_bytes(), EMPTY);
-    // It takes less than a second, and took hours.
+    // Takes less than a second; a quadratic implementation took hours.
     assert!(begun.elapsed() < Duration::from_secs(60));
 }
 
 #[test]
-fn nothing_moves_the_cursor_of_a_terminal() {
+fn control_characters_are_removed() {
     let mut log = Log::new(prefixed(LogPrefix::Service));
     log.lines.draw(&Event::StepStarted {
         unit: unit(),
@@ -95,7 +95,7 @@ fn nothing_moves_the_cursor_of_a_terminal() {
 }
 
 #[test]
-fn without_a_prefix_output_is_as_it_was_and_xp_is_still_known() {
+fn without_a_prefix_only_output_is_unprefixed() {
     let mut log = Log::new(prefixed(LogPrefix::None));
     log.begin();
     log.output(b"one\n\n  two\n");
@@ -118,7 +118,7 @@ fn times_are_in_utc() {
 }
 
 #[test]
-fn a_long_silence_is_broken() {
+fn a_silent_unit_is_reported_as_running() {
     let mut log = Log::new(prefixed(LogPrefix::Service));
     log.begin();
     log.lines.draw(&Event::Progress {
@@ -135,14 +135,17 @@ fn a_long_silence_is_broken() {
     assert_eq!(log.text(), "");
     log.lines.tick(now + Duration::from_secs(61));
     let text = log.text();
-    assert!(text.starts_with("app | build: goes on for 1m0"), "{text}");
+    assert!(
+        text.starts_with("app | build: still running after 1m0"),
+        "{text}"
+    );
     assert!(text.ends_with("s, 1.0 of 4.0 MB\n"), "{text}");
     log.lines.tick(now + Duration::from_secs(100));
     assert_eq!(log.text(), "");
 }
 
 #[test]
-fn a_failure_is_annotated_where_the_manifest_has_its_line() {
+fn a_failure_is_annotated_at_its_line_in_the_manifest() {
     let settings = Settings {
         ci: Ci::GitHub,
         workspace: Some(PathBuf::from("/ws")),

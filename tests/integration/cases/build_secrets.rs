@@ -224,7 +224,7 @@ fn a_build_with_secrets_is_repeated_by_hand(t: &Context) {
     let failed = failed.stderr_contains("of 6 5").does_not_contain("c4nary");
     let (_, rest) = failed
         .stderr
-        .split_once("\n  by hand:\n    ")
+        .split_once("\n  debug with:\n    ")
         .expect("a command");
     let command = rest.split('\n').next().expect("a line");
     assert!(command.contains("--secret id=npm,env=NPM"), "{command}");

@@ -25,7 +25,7 @@ pub const CASES: &[Case] = cases![
 fn command(output: &Output) -> String {
     let (_, rest) = output
         .stderr
-        .split_once("\n  by hand:\n    ")
+        .split_once("\n  debug with:\n    ")
         .expect("a command");
     let (command, _) = rest.split_once("\nhint: ").unwrap_or((rest, ""));
     command.to_owned()
@@ -46,7 +46,8 @@ fn a_script_fails_again_by_hand(t: &Context) {
     let before = "echo before > made-before; echo \"$QUOTED\" > /cache/file";
     let app = App::with_scripts(t, keys, &[before, SCRIPT]);
     let output = as_stranger(t, &app, ["build"]).failure(1);
-    let output = output.stderr_contains("hint: `xp shell --failed app` opens a shell there");
+    let output =
+        output.stderr_contains("hint: `xp shell --failed app` opens a shell in its container");
     let printed = "it's app at /go/src/an app as 12345\nbefore\na 'b' \"c\" $D `e`\n.git/HEAD\n";
     assert!(output.stderr.contains("a 'b' \"c\" $D `e`"), "{output}");
     let command = command(&output);
@@ -87,7 +88,7 @@ fn a_script_of_root_leaves_nothing_of_root(t: &Context) {
     // Another user could not write to the caller's files: nothing is promised.
     app.set_scripts("user: \"4321:4321\"", &["exit 9"]);
     let output = as_stranger(t, &app, ["build"]).failure(1);
-    assert!(!output.stderr.contains("by hand"), "{output}");
+    assert!(!output.stderr.contains("debug with"), "{output}");
 }
 
 fn an_image_build_fails_again_by_hand(t: &Context) {

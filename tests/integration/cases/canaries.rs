@@ -310,7 +310,7 @@ fn no_secret_is_anywhere_after_a_failure(t: &Context) {
     // A script that fails, and then an instruction: both are told with a command for a shell.
     let text = t.read("x-platform.yml");
     t.manifest(&text.replace("# SCRIPT", "&& exit 3"));
-    let build = platform.quiet("build -v").stderr_contains("by hand:");
+    let build = platform.quiet("build -v").stderr_contains("debug with:");
     assert_eq!(build.status.code(), Some(1), "{build}");
     t.manifest(&text.replace("env: OF_SECRETS", "env: EMPTY"));
     let build = platform
@@ -321,7 +321,7 @@ fn no_secret_is_anywhere_after_a_failure(t: &Context) {
         .run()
         .does_not_contain(CANARY);
     let build = build
-        .stderr_contains("by hand:")
+        .stderr_contains("debug with:")
         .stderr_contains("--secret id=v,env=EMPTY");
     assert_eq!(build.status.code(), Some(1), "{build}");
     for line in ["logs", "report", "report --junit target.xml"] {

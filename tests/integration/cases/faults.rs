@@ -506,8 +506,8 @@ fn how_often_and_how_long_can_be_said(t: &Context) {
         ("XP_TRANSFER_TIMEOUT", "soon"),
     ] {
         let plan = t.xp(["plan"]).env(name, value).failure(2);
-        plan.stderr_contains(&format!("error: {name} is to be a "))
-            .stderr_contains(&format!("and not `{value}`"));
+        plan.stderr_contains(&format!("error: {name} must be a "))
+            .stderr_contains(&format!(", not `{value}`"));
     }
     assert_eq!(gateway.requests().len(), 4);
 }

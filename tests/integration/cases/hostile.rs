@@ -306,9 +306,9 @@ fn a_branch_that_is_shell_code_is_a_name(t: &Context) {
             .xp(["build", "--force"])
             .arg(format!("--branch={branch}"))
             .failure(1);
-        let by_hand = failed.stderr_contains("by hand:\n").stderr;
+        let by_hand = failed.stderr_contains("debug with:\n").stderr;
         let line = by_hand
-            .split("by hand:\n")
+            .split("debug with:\n")
             .nth(1)
             .expect("it was found")
             .to_owned();

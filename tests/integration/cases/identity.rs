@@ -172,7 +172,7 @@ fn no_tag_moves_unless_every_service_succeeded(t: &Context) {
     manifest("false");
     t.xp(["build", "--all-or-nothing", "--tag", "v1"])
         .failure(1)
-        .stderr_contains("no tag was moved");
+        .stderr_contains("no tags were moved");
     assert_eq!(tags("good"), [head("good")]);
     assert_eq!(registry.identity_tags(&t.image("good")).len(), 1);
     // A plan shows the moves, and they still have to be done.
@@ -182,7 +182,7 @@ fn no_tag_moves_unless_every_service_succeeded(t: &Context) {
     // Without the option each service moves its own.
     t.xp(["build"])
         .failure(1)
-        .stderr_contains("these tags were moved all the same: good:master");
+        .stderr_contains("tags moved despite the failure: good:master");
     assert_eq!(tags("good").len(), 2);
 
     manifest("true");

@@ -46,7 +46,7 @@ fn interrupt_says_what_was_finished(t: &Context) {
     assert!(output.row("first").contains(" built "), "{output}");
     assert!(output.row("second").contains(" stopped "), "{output}");
     assert!(output.row("third").contains(" stopped "), "{output}");
-    let output = output.stderr_contains("interrupted: stopping what runs");
+    let output = output.stderr_contains("interrupted: stopping running steps");
     assert!(!output.stderr.contains("error"), "{output}");
     assert_nothing_left(t);
 

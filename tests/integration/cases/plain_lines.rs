@@ -96,7 +96,7 @@ fn github_gets_a_group_for_each_service(t: &Context) {
     // In the first group it is said when the other one begins.
     let second = &groups[1].0;
     assert!(
-        groups[0].1.contains(&format!("{second} | begins")),
+        groups[0].1.contains(&format!("{second} | started")),
         "{output}"
     );
 }
@@ -159,7 +159,7 @@ fn github_runs_no_line_of_a_script_that_failed(t: &Context) {
     let script = "cat > /dev/null <<E\n::notice::of a text\n##[add-mask]x\nE\nexit 3";
     let app = App::with_scripts(t, "", &[script]);
     let output = in_github(app.build(), t).failure(1);
-    let output = output.stderr_contains("by hand:\n    docker run ");
+    let output = output.stderr_contains("debug with:\n    docker run ");
     let is_command =
         |line: &&str| line.trim_start().starts_with("::notice") || line.contains("##[");
     let commands: Vec<&str> = output.stderr.lines().filter(is_command).collect();

@@ -491,8 +491,8 @@ fn a_failure_is_said_once_more_at_the_end(t: &Context) {
         end.starts_with("zbackend: image: the engine cannot build the image: "),
         "{build}"
     );
-    assert!(end.contains("the end of its log:\n"), "{build}");
-    let log = end.split_once("the whole log: ").expect("a log").1;
+    assert!(end.contains("last lines of its log:\n"), "{build}");
+    let log = end.split_once("full log: ").expect("a log").1;
     let log = fs::read_to_string(log.lines().next().expect("a path")).expect("the log");
     assert!(
         log.starts_with("$ docker build --file .xp/build/zbackend/docker/Dockerfile"),

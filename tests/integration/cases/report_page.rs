@@ -216,7 +216,7 @@ fn thousands_of_units_stay_usable(t: &Context) {
     let cut = "document.querySelector('details.log p').textContent";
     let cut = browser.value(cut);
     assert!(
-        cut.as_str().expect("a text").contains("are left out"),
+        cut.as_str().expect("a text").contains("are omitted"),
         "{cut}"
     );
     let took = browser.value(

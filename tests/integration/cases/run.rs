@@ -423,7 +423,7 @@ fn a_failing_builder_image_is_told(t: &Context) {
     t.xp(["sync"]).success();
     let output = run(t, "true").failure(1);
     let output = output.stderr_contains("a reason");
-    output.stderr_contains("\n  by hand:\n    docker build ");
+    output.stderr_contains("\n  debug with:\n    docker build ");
 }
 
 fn builds_go_on_beside_it(t: &Context) {

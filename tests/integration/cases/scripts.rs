@@ -39,7 +39,7 @@ fn failure_names_what_failed_and_where(t: &Context) {
         lines[0],
         format!("app: build: {script} exited with 3 (line {line} of the manifest)")
     );
-    assert_eq!(lines[1], "  the end of its log:");
+    assert_eq!(lines[1], "  last lines of its log:");
     assert!(
         lines.contains(&"    1000") && lines.contains(&"    to stderr"),
         "{error}"
@@ -47,7 +47,7 @@ fn failure_names_what_failed_and_where(t: &Context) {
     assert!(!lines.contains(&"    900"), "{error}");
     let log = t.dir().join(".xp/logs/1/app/build.log");
     assert!(
-        lines.contains(&format!("  the whole log: {}", log.display()).as_str()),
+        lines.contains(&format!("  full log: {}", log.display()).as_str()),
         "{error}"
     );
 

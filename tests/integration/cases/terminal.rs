@@ -174,7 +174,7 @@ fn interrupt_leaves_a_clean_screen(t: &Context) {
     let (status, screen) = terminal.wait();
     assert_eq!(status.code(), Some(130));
     let rows = rows(&screen, 80);
-    assert_eq!(rows[0], "interrupted: stopping what runs", "{screen}");
+    assert_eq!(rows[0], "interrupted: stopping running steps", "{screen}");
     assert!(rows[1].starts_with("app  stopped after "), "{screen}");
     assert!(rows[2].starts_with("SERVICE"), "{screen}");
     assert_no_bars(&screen);

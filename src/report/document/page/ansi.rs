@@ -1,4 +1,4 @@
-//! A log with its colours, as HTML.
+//! Renders a log with ANSI colors as HTML.
 
 use std::iter::Peekable;
 use std::str::Chars;
@@ -6,25 +6,25 @@ use std::str::Chars;
 use crate::report::document::escape::escape;
 use crate::report::text::skip_escape;
 
-/// How text is shown.
+/// Text attributes.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Style {
-    /// One of the eight colours of a terminal.
+    /// One of the eight terminal colors.
     color: Option<u8>,
     bold: bool,
     faint: bool,
 }
 
-/// Adds a log to a page.
+/// Appends a log to a page.
 ///
-/// A line is the text after its last carriage return, as on a terminal. The eight colours and bold and
-/// faint text are kept; all other escape sequences are taken out.
+/// A line is the text after its last carriage return, as on a terminal. The eight colors, bold and
+/// faint are kept; all other escape sequences are removed.
 pub fn render(html: &mut String, log: &[u8]) {
     let text = String::from_utf8_lossy(log);
     let mut writer = Writer {
         html,
-        wanted: Style::default(),
-        shown: Style::default(),
+        next: Style::default(),
+        current: Style::default(),
     };
     for line in text.split_inclusive('\n') {
         let (line, end) = match line.strip_suffix('\n') {
@@ -35,16 +35,16 @@ pub fn render(html: &mut String, log: &[u8]) {
         writer.line(parts.find(|part| !part.is_empty()).unwrap_or(""));
         writer.html.push_str(end);
     }
-    writer.wanted = Style::default();
+    writer.next = Style::default();
     writer.change();
 }
 
 struct Writer<'a> {
     html: &'a mut String,
-    /// The style of what comes next.
-    wanted: Style,
-    /// The style of the element that is open.
-    shown: Style,
+    /// The style of the next character.
+    next: Style,
+    /// The style of the open element.
+    current: Style,
 }
 
 impl Writer<'_> {
@@ -55,7 +55,7 @@ impl Writer<'_> {
                 '\x1b' if chars.next_if_eq(&'[').is_some() => self.control_sequence(&mut chars),
                 '\x1b' => skip_escape(&mut chars),
                 '\u{9b}' => self.control_sequence(&mut chars),
-                // A bell, a backspace: nothing that a page shows.
+                // Bell, backspace and the like.
                 c if c.is_control() && c != '\t' && c != '\0' => {}
                 c => {
                     self.change();
@@ -82,13 +82,13 @@ impl Writer<'_> {
             .map(|code| code.parse().unwrap_or(0_u8));
         while let Some(code) = codes.next() {
             match code {
-                0 => self.wanted = Style::default(),
-                1 => self.wanted.bold = true,
-                2 => self.wanted.faint = true,
-                22 => (self.wanted.bold, self.wanted.faint) = (false, false),
-                30..=37 => self.wanted.color = Some(code - 30),
-                90..=97 => self.wanted.color = Some(code - 90),
-                39 => self.wanted.color = None,
+                0 => self.next = Style::default(),
+                1 => self.next.bold = true,
+                2 => self.next.faint = true,
+                22 => (self.next.bold, self.next.faint) = (false, false),
+                30..=37 => self.next.color = Some(code - 30),
+                90..=97 => self.next.color = Some(code - 90),
+                39 => self.next.color = None,
                 38 | 48 => {
                     let color = match codes.next() {
                         Some(5) => codes.next(),
@@ -99,7 +99,7 @@ impl Writer<'_> {
                         _ => None,
                     };
                     if code == 38 {
-                        self.wanted.color = color.filter(|color| *color < 16).map(|it| it % 8);
+                        self.next.color = color.filter(|color| *color < 16).map(|color| color % 8);
                     }
                 }
                 _ => {}
@@ -107,21 +107,21 @@ impl Writer<'_> {
         }
     }
 
-    /// Opens and closes elements, when there is text to show.
+    /// Closes and opens elements if the style changed.
     fn change(&mut self) {
-        if self.wanted == self.shown {
+        if self.next == self.current {
             return;
         }
-        if self.shown != Style::default() {
+        if self.current != Style::default() {
             self.html.push_str("</span>");
         }
-        self.shown = self.wanted;
-        if self.shown != Style::default() {
-            let color = self.shown.color.map(|color| format!("c{color}"));
+        self.current = self.next;
+        if self.current != Style::default() {
+            let color = self.current.color.map(|color| format!("c{color}"));
             let classes = [
                 color.as_deref(),
-                self.shown.bold.then_some("cb"),
-                self.shown.faint.then_some("cf"),
+                self.current.bold.then_some("cb"),
+                self.current.faint.then_some("cf"),
             ];
             let classes: Vec<&str> = classes.into_iter().flatten().collect();
             self.html
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_are_kept_and_closed() {
+    fn colors_are_kept_and_closed() {
         assert_eq!(
             rendered(b"a \x1b[1;31mred\x1b[0m b\n"),
             "a <span class=\"c1 cb\">red</span> b\n"
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_else_gets_through() {
+    fn other_sequences_are_removed() {
         assert_eq!(rendered(b"</pre><script>"), "&lt;/pre&gt;&lt;script&gt;");
         assert_eq!(rendered(b"10%\r50%\r100%\r\nx"), "100%\nx");
         assert_eq!(rendered(b"\x1b]0;title\x07a\x1b[2Jb\x08\x1b("), "ab");

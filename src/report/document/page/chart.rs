@@ -1,4 +1,4 @@
-//! The timeline: a row for each unit, a bar for each step, and the critical path.
+//! The timeline: a row per unit, a bar per step, and the critical path.
 
 use std::collections::HashMap;
 
@@ -8,22 +8,22 @@ use crate::record::StepRecord;
 use crate::report::text::shortened;
 use crate::timeline::{Cause, Span};
 
-/// How far apart the marks of the axis may be, in seconds.
+/// Distances between the ticks of the axis, in seconds.
 const STEPS: &[f64] = &[
     0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1800.0,
     3600.0, 7200.0, 14400.0,
 ];
 
-/// How many marks the axis has at most.
-const MARKS: f64 = 8.0;
+/// The maximum number of ticks.
+const MAX_TICKS: f64 = 8.0;
 
-/// How much of a step's title is told with its bar.
+/// Maximum length of a step's title in its tooltip.
 const TITLE: usize = 200;
 
-/// How many units of the critical path are named below the timeline: the last ones.
+/// Units of the critical path listed below the timeline, from its end.
 const LINKS: usize = 40;
 
-/// The phases that look alike, and what they are together.
+/// Phases that share a color, and the label of each group.
 const LEGEND: &[(&str, &str)] = &[
     ("sync", "sources"),
     ("container", "container, prepare"),
@@ -33,7 +33,7 @@ const LEGEND: &[(&str, &str)] = &[
     ("push", "pull, push, tag"),
 ];
 
-/// Whether anything was done.
+/// Returns whether any work was done.
 pub fn is_needed(report: &RunReport<'_>) -> bool {
     !report.timeline.spans.is_empty()
 }
@@ -41,11 +41,11 @@ pub fn is_needed(report: &RunReport<'_>) -> bool {
 struct Chart<'a> {
     report: &'a RunReport<'a>,
     logs: HashMap<(usize, &'a str), String>,
-    /// What the whole width stands for.
+    /// The duration of the full width.
     seconds: f64,
 }
 
-/// Adds the timeline.
+/// Appends the timeline.
 pub fn chart(html: &mut String, report: &RunReport<'_>, logs: &[LogEnd]) {
     if !is_needed(report) {
         return;
@@ -72,17 +72,17 @@ pub fn chart(html: &mut String, report: &RunReport<'_>, logs: &[LogEnd]) {
     );
     chart.axis(html, step);
     html.push_str("<ol>\n");
-    chart.deciding(html);
-    let places: HashMap<&str, usize> = report
+    chart.planning(html);
+    let indices: HashMap<&str, usize> = report
         .units
         .iter()
         .enumerate()
-        .map(|(place, unit)| (unit.name, place))
+        .map(|(unit_index, unit)| (unit.name, unit_index))
         .collect();
     let critical: Vec<usize> = report.timeline.path.iter().map(|link| link.unit).collect();
     for (index, span) in report.timeline.spans.iter().enumerate() {
-        if let Some(place) = places.get(span.unit.as_str()) {
-            chart.row(html, *place, span, critical.contains(&index));
+        if let Some(unit_index) = indices.get(span.unit.as_str()) {
+            chart.row(html, *unit_index, span, critical.contains(&index));
         }
     }
     html.push_str("</ol></div></div>\n");
@@ -100,10 +100,10 @@ fn legend(html: &mut String) {
     }
     html.push_str(
         "<span><i class=\"bar swatch critical\"></i>◆ critical path</span>\
-         <span><i class=\"wait\"></i>waits for a job</span>\
+         <span><i class=\"wait\"></i>waiting for a free job</span>\
          <span class=\"zoom script\" hidden><button id=\"farther\" type=\"button\" aria-label=\"Zoom out\">−</button>\
          <button id=\"closer\" type=\"button\" aria-label=\"Zoom in\">+</button>\
-         <button id=\"whole\" type=\"button\">Whole</button></span></div>\n",
+         <button id=\"whole\" type=\"button\">Reset</button></span></div>\n",
     );
 }
 
@@ -113,18 +113,18 @@ impl Chart<'_> {
     }
 
     fn step(&self) -> f64 {
-        let fits = |step: &&f64| self.seconds / **step <= MARKS;
+        let fits = |step: &&f64| self.seconds / **step <= MAX_TICKS;
         STEPS
             .iter()
             .find(fits)
             .copied()
-            .unwrap_or(self.seconds / MARKS)
+            .unwrap_or(self.seconds / MAX_TICKS)
     }
 
     fn axis(&self, html: &mut String, step: f64) {
         html.push_str("<div class=\"axis\" aria-hidden=\"true\"><div class=\"corner\"></div><div class=\"ticks\">");
         let mut at = 0.0;
-        // The last mark needs room for its text.
+        // The last tick needs room for its label.
         while at <= self.seconds * 0.96 {
             let text = match at {
                 0.0 => "0".to_owned(),
@@ -138,15 +138,15 @@ impl Chart<'_> {
         html.push_str("</div></div>\n");
     }
 
-    /// Adds what was done before the work: asking remotes and registries.
-    fn deciding(&self, html: &mut String) {
+    /// Appends the planning before the work: querying remotes and registries.
+    fn planning(&self, html: &mut String) {
         let until = self.report.timeline.work_start;
         if until <= 0.0 {
             return;
         }
-        html.push_str("<li class=\"row\"><div class=\"name soft\"><span class=\"sign\"></span> deciding</div><div class=\"track\">");
+        html.push_str("<li class=\"row\"><div class=\"name soft\"><span class=\"sign\"></span> planning</div><div class=\"track\">");
         let stages = &self.report.record.stages;
-        let mut title = format!("deciding: {}", time(until));
+        let mut title = format!("planning: {}", time(until));
         for stage in stages.iter().filter(|stage| stage.start < until) {
             let took = stage.end.unwrap_or(until) - stage.start;
             title.push_str(&format!("\n{}: {}", stage.text, time(took)));
@@ -156,30 +156,31 @@ impl Chart<'_> {
             Bar {
                 start: 0.0,
                 end: until,
-                classes: "p-deciding",
+                classes: "p-planning",
                 title: &title,
-                word: "deciding",
+                word: "planning",
                 link: None,
             },
         );
         html.push_str("</div></li>\n");
     }
 
-    fn row(&self, html: &mut String, place: usize, span: &Span, critical: bool) {
-        let unit = &self.report.units[place];
-        let mark = match critical {
-            true => "<span class=\"on-path\" title=\"on the critical path\">◆</span>",
-            false => "",
+    fn row(&self, html: &mut String, unit_index: usize, span: &Span, critical: bool) {
+        let unit = &self.report.units[unit_index];
+        let mark = if critical {
+            "<span class=\"on-path\" title=\"on the critical path\">◆</span>"
+        } else {
+            ""
         };
         let name = OnOneLine(unit.name);
         put!(
             html,
             "<li class=\"row\" data-unit=\"{name}\" data-result=\"{}\"{}>\
-             <div class=\"name\"><span class=\"sign {}\">{}</span> {mark}<a href=\"#unit-{place}\" title=\"{name}\">{}</a></div>\
+             <div class=\"name\"><span class=\"sign {}\">{}</span> {mark}<a href=\"#unit-{unit_index}\" title=\"{name}\">{}</a></div>\
              <div class=\"track\">",
-            unit.standing.as_str(),
+            unit.status.as_str(),
             if critical { " data-critical" } else { "" },
-            unit.standing.class(),
+            unit.status.class(),
             unit.sign(),
             Escaped(unit.name)
         );
@@ -187,15 +188,15 @@ impl Chart<'_> {
             let (left, width) = (self.percent(span.ready), self.percent(span.waited()));
             put!(
                 html,
-                "<i class=\"wait\" title=\"ready, and waited {} for a job\" style=\"left:{left:.3}%;width:{width:.3}%\"></i>",
+                "<i class=\"wait\" title=\"ready; waited {} for a free job\" style=\"left:{left:.3}%;width:{width:.3}%\"></i>",
                 time(span.waited())
             );
         }
-        self.steps(html, place, unit, critical);
+        self.steps(html, unit_index, unit, critical);
         html.push_str("</div></li>\n");
     }
 
-    fn steps(&self, html: &mut String, place: usize, unit: &ReportedUnit<'_>, critical: bool) {
+    fn steps(&self, html: &mut String, unit_index: usize, unit: &ReportedUnit<'_>, critical: bool) {
         let Some(work) = unit.work else { return };
         for (index, step) in work.steps.iter().enumerate() {
             let is_last = index + 1 == work.steps.len();
@@ -214,7 +215,7 @@ impl Chart<'_> {
             let first_of_phase = |other: &StepRecord| other.phase == step.phase;
             let is_first = work.steps.iter().position(first_of_phase) == Some(index);
             let mut title = self.title(unit, step, end, failed);
-            // Of a script of several lines the first one tells of all of them.
+            // Only the first step of a phase shows the comparison of the phase.
             let comparison = self.report.history.phase(work, &step.phase);
             if let Some(comparison) = comparison.filter(|_| is_first) {
                 let usual = time(comparison.usual);
@@ -233,7 +234,7 @@ impl Chart<'_> {
                     word: &step.phase,
                     link: self
                         .logs
-                        .get(&(place, step.phase.as_str()))
+                        .get(&(unit_index, step.phase.as_str()))
                         .map(String::as_str),
                 },
             );
@@ -274,19 +275,19 @@ impl Chart<'_> {
         );
     }
 
-    /// Adds the critical path in words.
+    /// Appends the critical path as a list.
     fn path(&self, html: &mut String) {
         let timeline = &self.report.timeline;
         if timeline.path.is_empty() {
             return;
         }
         html.push_str(
-            "<p class=\"path-text\">◆ The critical path, which the end of the run waited for:</p>\n<ol class=\"path\">",
+            "<p class=\"path-text\">◆ Critical path, which determined when the run ended:</p>\n<ol class=\"path\">",
         );
         if timeline.work_start > 0.0 {
             put!(
                 html,
-                "<li><span class=\"link\">deciding <small>{}</small></span></li>",
+                "<li><span class=\"link\">planning <small>{}</small></span></li>",
                 time(timeline.work_start)
             );
         }
@@ -297,7 +298,7 @@ impl Chart<'_> {
         for link in &timeline.path[left_out..] {
             let span = &timeline.spans[link.unit];
             let cause = match link.cause {
-                Cause::Job => "<small>when a job was free:</small> ",
+                Cause::Job => "<small>after waiting for a free job:</small> ",
                 Cause::Start | Cause::Needs => "",
             };
             put!(
@@ -311,7 +312,7 @@ impl Chart<'_> {
         html.push_str("</ol>\n");
     }
 
-    /// Returns the phase that took most of a unit's time, where there are several.
+    /// Returns the longest phase of a unit, if it has several.
     fn longest_phase(&self, unit: &str) -> String {
         let Some(work) = self.report.record.unit(unit) else {
             return String::new();
@@ -335,7 +336,7 @@ impl Chart<'_> {
 struct Bar<'a> {
     start: f64,
     end: f64,
-    /// Escaped.
+    /// Already escaped.
     classes: &'a str,
     title: &'a str,
     word: &'a str,

@@ -1,23 +1,23 @@
-//! What failed, first of all.
+//! The failures of the run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::standing::{RunState, Standing};
+use super::super::standing::{RunState, UnitStatus};
 use super::{Escaped, LogEnd, OnOneLine, RunReport, log_id, put, shown};
 use crate::record::FailureDocument;
 
-/// How many names of units that were not begun are told.
+/// Names of blocked units shown per failure.
 const NAMED: usize = 12;
 
-/// Whether anything failed, or the run did not come to its end.
+/// Returns whether anything failed, or the run is incomplete.
 pub fn is_needed(report: &RunReport<'_>) -> bool {
-    let failed = |unit: &super::ReportedUnit<'_>| unit.standing == Standing::Failed;
+    let failed = |unit: &super::ReportedUnit<'_>| unit.status == UnitStatus::Failed;
     report.units.iter().any(failed)
         || report.record.message.is_some()
         || matches!(report.state, RunState::Killed | RunState::Interrupted)
 }
 
-/// Adds the failures: what, why, what to do, and the end of the log.
+/// Appends the failures: message, hints, command and the last lines of the log.
 pub fn failures(html: &mut String, report: &RunReport<'_>, logs: &[LogEnd]) {
     if !is_needed(report) {
         return;
@@ -27,20 +27,20 @@ pub fn failures(html: &mut String, report: &RunReport<'_>, logs: &[LogEnd]) {
     );
     of_the_run(html, report);
     let blocked = blocked(report);
-    for (place, unit) in report.units.iter().enumerate() {
+    for (index, unit) in report.units.iter().enumerate() {
         if let Some(failure) = unit.work.and_then(|work| work.failure.as_ref()) {
-            let not_begun = blocked.get(unit.name).map(Vec::as_slice);
+            let not_started = blocked.get(unit.name).map(Vec::as_slice);
             let id = logs
                 .iter()
-                .any(|log| log.unit == place && log.phase == failure.phase)
-                .then(|| log_id(place, &failure.phase));
+                .any(|log| log.unit == index && log.phase == failure.phase)
+                .then(|| log_id(index, &failure.phase));
             one(
                 html,
                 report,
                 unit.name,
                 failure,
                 id,
-                not_begun.unwrap_or_default(),
+                not_started.unwrap_or_default(),
             );
         }
     }
@@ -52,14 +52,14 @@ fn of_the_run(html: &mut String, report: &RunReport<'_>) {
         (_, Some(message)) => ("The run", message.clone()),
         (RunState::Interrupted, None) => (
             "Interrupted",
-            "The run was stopped by Ctrl-C or SIGTERM. What was finished is kept: run the command again \
-             for the rest."
+            "The run was stopped by Ctrl-C or SIGTERM. Finished work is kept; run the command again to \
+             continue."
                 .to_owned(),
         ),
         (RunState::Killed, None) => (
             "Killed",
-            "The run ended without a word: it was killed, or the machine stopped. What was finished is \
-             kept: run the command again for the rest."
+            "xp was killed, or the machine stopped. Finished work is kept; run the command again to \
+             continue."
                 .to_owned(),
         ),
         _ => return,
@@ -77,7 +77,7 @@ fn one(
     unit: &str,
     failure: &FailureDocument,
     log: Option<String>,
-    not_begun: &[&str],
+    not_started: &[&str],
 ) {
     put!(
         html,
@@ -93,15 +93,15 @@ fn one(
         let manifest = Escaped(&report.record.manifest);
         put!(html, "<li><b>manifest</b>{manifest}:{line}</li>");
     }
-    if !not_begun.is_empty() {
-        let names = not_begun.iter().take(NAMED).copied().collect::<Vec<_>>();
-        let more = match not_begun.len().saturating_sub(NAMED) {
+    if !not_started.is_empty() {
+        let names = not_started.iter().take(NAMED).copied().collect::<Vec<_>>();
+        let more = match not_started.len().saturating_sub(NAMED) {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
         put!(
             html,
-            "<li><b>not begun</b>{}{more}</li>",
+            "<li><b>not started</b>{}{more}</li>",
             Escaped(&names.join(", "))
         );
     }
@@ -109,7 +109,7 @@ fn one(
     if let Some(command) = &failure.by_hand {
         put!(
             html,
-            "<p class=\"byhand\"><b>by hand</b><code>{}</code></p>",
+            "<p class=\"byhand\"><b>debug with</b><code>{}</code></p>",
             Escaped(command)
         );
     }
@@ -122,7 +122,7 @@ fn one(
             let label = OnOneLine(unit);
             put!(
                 html,
-                "<p><a href=\"#{id}\" aria-label=\"The log of {label}\">The whole log</a></p>"
+                "<p><a href=\"#{id}\" aria-label=\"Log of {label}\">Full log</a></p>"
             );
         }
         (None, Some(file)) => {
@@ -134,7 +134,7 @@ fn one(
     html.push_str("</article>\n");
 }
 
-/// Returns the units that were not begun because of each that failed, through whatever stands between.
+/// Returns the units that each failed unit blocks, directly or through other units.
 fn blocked<'a>(report: &'a RunReport<'_>) -> BTreeMap<&'a str, Vec<&'a str>> {
     let by: BTreeMap<&str, &str> = report
         .units

@@ -1,11 +1,11 @@
-//! What the run was, and what came of it.
+//! The header: command, result and key figures of the run.
 
 use std::collections::BTreeMap;
 
-use super::super::standing::{RunState, Standing};
+use super::super::standing::{RunState, UnitStatus};
 use super::{Escaped, OnOneLine, RunReport, difference, put, time};
 
-/// Adds the header.
+/// Appends the header.
 pub fn header(html: &mut String, report: &RunReport<'_>) {
     let record = report.record;
     let class = match report.state {
@@ -24,7 +24,7 @@ pub fn header(html: &mut String, report: &RunReport<'_>) {
         capital(report.state.as_str()),
         Escaped(&record.command),
     );
-    fact(html, "Began", &began(&record.time), Some("UTC"));
+    fact(html, "Started", &started_at(&record.time), Some("UTC"));
     took(html, report);
     let (counts, more) = counts(report);
     fact(html, "Units", &counts, more.as_deref());
@@ -33,20 +33,20 @@ pub fn header(html: &mut String, report: &RunReport<'_>) {
         let of = jobs.map_or_else(String::new, |jobs| format!(" of {jobs}"));
         let least = time(report.timeline.least());
         let more = match report.state {
-            RunState::Done => format!("on average; with any number it takes {least} at least"),
-            // What was not done would have taken its time as well.
+            RunState::Done => format!("on average; at least {least} with unlimited jobs"),
+            // An incomplete run has no meaningful lower bound.
             _ => "on average".to_owned(),
         };
-        let at_once = format!("{parallelism:.1}{of}");
-        fact(html, "Jobs at once", &at_once, Some(&more));
+        let jobs = format!("{parallelism:.1}{of}");
+        fact(html, "Parallel jobs", &jobs, Some(&more));
     }
     if let Some(train) = record.plan.as_ref().and_then(|plan| plan.train.as_ref()) {
-        let on_it = format!("{} of {} services", train.on_it, train.services);
+        let services = format!("{} of {} services", train.on_it, train.services);
         fact(
             html,
             "Train",
             &Escaped(&train.branch).to_string(),
-            Some(&on_it),
+            Some(&services),
         );
     }
     fact(
@@ -58,7 +58,7 @@ pub fn header(html: &mut String, report: &RunReport<'_>) {
     html.push_str("</dl></header>\n");
 }
 
-/// Adds a fact, of HTML.
+/// Appends a fact; its value is HTML.
 fn fact(html: &mut String, name: &str, value: &str, more: Option<&str>) {
     put!(html, "<div><dt>{name}</dt><dd>{value}");
     if let Some(more) = more {
@@ -70,8 +70,8 @@ fn fact(html: &mut String, name: &str, value: &str, more: Option<&str>) {
 fn took(html: &mut String, report: &RunReport<'_>) {
     let name = match report.state {
         RunState::Running => "Running for",
-        RunState::Killed => "Last heard of after",
-        _ => "Took",
+        RunState::Killed => "Last event after",
+        _ => "Duration",
     };
     let usual = report.history.run(report.record).map(|comparison| {
         let (words, class) = difference(&comparison);
@@ -84,19 +84,16 @@ fn took(html: &mut String, report: &RunReport<'_>) {
     fact(html, name, &time(report.timeline.end), usual.as_deref());
 }
 
-/// Returns how many units stand how, first what was worked on.
+/// Returns the number of units by status, and the skipped ones separately.
 fn counts(report: &RunReport<'_>) -> (String, Option<String>) {
-    let mut counts: BTreeMap<Standing, usize> = BTreeMap::new();
+    let mut counts: BTreeMap<UnitStatus, usize> = BTreeMap::new();
     for unit in &report.units {
-        *counts.entry(unit.standing).or_default() += 1;
+        *counts.entry(unit.status).or_default() += 1;
     }
-    let skipped = counts.remove(&Standing::Skipped);
-    let words = |(standing, count): (&Standing, &usize)| {
-        let class = standing.class();
-        format!(
-            "<span class=\"{class}\">{count} {}</span>",
-            standing.as_str()
-        )
+    let skipped = counts.remove(&UnitStatus::Skipped);
+    let words = |(status, count): (&UnitStatus, &usize)| {
+        let class = status.class();
+        format!("<span class=\"{class}\">{count} {}</span>", status.as_str())
     };
     let counted: Vec<String> = counts.iter().map(words).collect();
     match (counted.is_empty(), skipped) {
@@ -109,8 +106,8 @@ fn counts(report: &RunReport<'_>) -> (String, Option<String>) {
     }
 }
 
-fn began(when: &str) -> String {
-    // Without the fraction of the second.
+fn started_at(when: &str) -> String {
+    // Without fractions of a second.
     let seconds = when.split(['.', 'Z']).next().unwrap_or_default();
     let readable = seconds.replace('T', " ");
     format!(

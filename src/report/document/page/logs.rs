@@ -1,8 +1,8 @@
-//! The logs, one click away.
+//! The logs, as collapsible sections.
 
 use super::{Escaped, LogEnd, OnOneLine, RunReport, ansi, difference, log_id, put, shown, time};
 
-/// Adds the ends of all logs.
+/// Appends the ends of all logs.
 pub fn logs(html: &mut String, report: &RunReport<'_>, logs: &[LogEnd]) {
     if logs.is_empty() {
         return;
@@ -28,7 +28,7 @@ fn one(html: &mut String, report: &RunReport<'_>, log: &LogEnd) {
         html,
         "<details class=\"log\" data-unit=\"{}\" data-result=\"{}\"><summary><b>{}</b><span>{}</span>",
         OnOneLine(unit.name),
-        unit.standing.as_str(),
+        unit.status.as_str(),
         Escaped(unit.name),
         Escaped(&log.phase)
     );
@@ -44,28 +44,28 @@ fn one(html: &mut String, report: &RunReport<'_>, log: &LogEnd) {
             put!(html, "<span class=\"{class}\">{words}</span>");
         }
     }
-    // A link to what stands within opens it, without a script too.
+    // A link to an element inside opens the section, even without the script.
     put!(
         html,
         "</summary><div id=\"{}\">",
         log_id(log.unit, &log.phase)
     );
-    if log.left_out > 0 {
+    if log.omitted > 0 {
         put!(
             html,
-            "<p>The first {} are left out; the file has all of it.</p>",
-            bytes(log.left_out)
+            "<p>The first {} are omitted; the file has the full log.</p>",
+            bytes(log.omitted)
         );
     }
     match &log.unreadable {
         Some(why) => {
             let why = Escaped(why);
-            put!(html, "<p class=\"warn\">It cannot be read: {why}</p>");
+            put!(html, "<p class=\"warn\">Cannot read the log: {why}</p>");
         }
-        None if log.bytes.is_empty() => html.push_str("<p>Nothing was printed.</p>"),
+        None if log.bytes.is_empty() => html.push_str("<p>No output.</p>"),
         None => {
             html.push_str("<pre tabindex=\"0\">");
-            // The first line end after `<pre>` is no part of it.
+            // HTML ignores the first newline after `<pre>`.
             html.push('\n');
             ansi::render(html, &log.bytes);
             html.push_str("</pre>");

@@ -1,14 +1,14 @@
 "use strict";
-// Everything essential works without this: it filters, zooms, and shows what a bar is.
+// Progressive enhancement: filter, zoom and tooltips. The page works without it.
 (() => {
   const one = (selector) => document.querySelector(selector);
   const all = (selector) => [...document.querySelectorAll(selector)];
   const root = document.documentElement;
-  document.querySelectorAll(".script").forEach((it) => { it.hidden = false; });
+  document.querySelectorAll(".script").forEach((element) => { element.hidden = false; });
 
-  // The theme: the system's, until the button is pressed. A page opened from a file may keep nothing.
+  // The theme follows the system until the button is pressed. A page opened from a file may have no storage.
   const KEY = "xp-report-theme";
-  const remember = (theme) => { try { localStorage.setItem(KEY, theme); } catch { /* for this time only */ } };
+  const remember = (theme) => { try { localStorage.setItem(KEY, theme); } catch { /* not persisted */ } };
   const remembered = () => { try { return localStorage.getItem(KEY); } catch { return null; } };
   const button = one("#theme");
   const isDark = () => root.dataset.theme
@@ -24,10 +24,10 @@
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", name);
   name();
 
-  // The filter: by name, and by how a unit ended.
+  // The filter, by name and by result.
   const words = one("#filter"), result = one("#result"), shown = one("#shown");
   const parts = all("[data-unit]");
-  const rows = parts.filter((it) => it.tagName === "TR");
+  const rows = parts.filter((part) => part.tagName === "TR");
   const filter = () => {
     const wanted = words.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
     for (const part of parts) {
@@ -52,7 +52,7 @@
     }
   });
 
-  // The timeline's zoom, around its middle.
+  // Zoom of the timeline, around its center.
   const timeline = one(".timeline");
   let zoom = 1;
   const set = (to) => {
@@ -67,14 +67,14 @@
     one("#whole").addEventListener("click", () => set(1));
   }
 
-  // What a bar is, for the pointer and for the keyboard alike.
+  // Tooltips of bars, for pointer and keyboard.
   const tip = one("#tip");
-  let told = null;
-  const hide = () => { told = null; tip.hidden = true; };
+  let current = null;
+  const hide = () => { current = null; tip.hidden = true; };
   const show = (event) => {
     const bar = event.target.closest?.(".bar, .wait");
     if (!bar || !timeline.contains(bar)) return hide();
-    told = bar;
+    current = bar;
     if (bar.title) {
       bar.dataset.tip = bar.title;
       bar.setAttribute("aria-description", bar.title);
@@ -96,27 +96,27 @@
     timeline.addEventListener("mouseleave", hide);
     timeline.addEventListener("focusin", show);
     timeline.addEventListener("focusout", hide);
-    // The keyboard's focus scrolls its bar into view; the tip goes along.
-    const follow = () => { if (told && told === document.activeElement) place(told); else hide(); };
+    // Keyboard focus scrolls its bar into view; keep the tooltip next to it.
+    const follow = () => { if (current && current === document.activeElement) place(current); else hide(); };
     addEventListener("scroll", follow, { capture: true, passive: true });
     addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
   }
 
-  // A link to a log opens it, in browsers that do not by themselves, and shows it where it was filtered out.
+  // A link to a log opens it, even if it is filtered out. Not all browsers open details by themselves.
   const open = () => {
     const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
     const log = target && target.closest("details.log");
     if (!log) return;
     log.hidden = false;
     log.open = true;
-    // A log's end is what somebody wants to see.
+    // Scroll to the end of the log.
     const text = log.querySelector("pre");
     if (text) text.scrollTop = text.scrollHeight;
     target.scrollIntoView({ block: "nearest" });
   };
   addEventListener("hashchange", open);
   document.addEventListener("click", (event) => {
-    // The same link once more, after the log was closed.
+    // The same link again, after the log was closed.
     const link = event.target.closest?.("a[href^='#']");
     if (link && link.getAttribute("href") === location.hash) open();
   });

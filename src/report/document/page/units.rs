@@ -1,12 +1,12 @@
-//! The table of all units: what was done with each, why, and how long it took.
+//! The table of units: result, duration, reason, image and logs.
 
 use super::{Escaped, LogEnd, OnOneLine, ReportedUnit, RunReport, difference, log_id, put, time};
 use crate::timeline::Comparison;
 
-/// The height of the small picture of earlier times.
+/// The height of the sparkline of earlier durations.
 const HEIGHT: f64 = 16.0;
 
-/// Adds the table.
+/// Appends the table.
 pub fn units(html: &mut String, report: &RunReport<'_>, logs: &[LogEnd]) {
     put!(
         html,
@@ -14,22 +14,22 @@ pub fn units(html: &mut String, report: &RunReport<'_>, logs: &[LogEnd]) {
         report.units.len()
     );
     if report.units.is_empty() {
-        html.push_str("<p class=\"soft\">The run ended before it was known what there is to do.</p></section>\n");
+        html.push_str("<p class=\"soft\">The run ended before its plan was known.</p></section>\n");
         return;
     }
     html.push_str(
         "<div class=\"table\" tabindex=\"0\" role=\"group\" aria-labelledby=\"h-units\"><table>\n<thead><tr>\
          <th scope=\"col\">Unit</th><th scope=\"col\">Result</th><th scope=\"col\">Time</th>\
-         <th scope=\"col\">Beside earlier runs</th><th scope=\"col\">Why</th><th scope=\"col\">Commit, image</th>\
+         <th scope=\"col\">Compared to earlier runs</th><th scope=\"col\">Why</th><th scope=\"col\">Commit, image</th>\
          <th scope=\"col\" class=\"logs\">Logs</th></tr></thead>\n<tbody>\n",
     );
     let mut logs = logs.iter().peekable();
-    for (place, unit) in report.units.iter().enumerate() {
+    for (index, unit) in report.units.iter().enumerate() {
         let mut phases = Vec::new();
-        while let Some(log) = logs.next_if(|log| log.unit == place) {
+        while let Some(log) = logs.next_if(|log| log.unit == index) {
             phases.push(log.phase.as_str());
         }
-        row(html, report, place, unit, &phases);
+        row(html, report, index, unit, &phases);
     }
     html.push_str("</tbody></table></div></section>\n");
 }
@@ -37,21 +37,21 @@ pub fn units(html: &mut String, report: &RunReport<'_>, logs: &[LogEnd]) {
 fn row(
     html: &mut String,
     report: &RunReport<'_>,
-    place: usize,
+    index: usize,
     unit: &ReportedUnit<'_>,
     phases: &[&str],
 ) {
-    let standing = unit.standing;
+    let status = unit.status;
     put!(
         html,
-        "<tr id=\"unit-{place}\" data-unit=\"{}\" data-result=\"{}\"><th scope=\"row\">{}</th>\
+        "<tr id=\"unit-{index}\" data-unit=\"{}\" data-result=\"{}\"><th scope=\"row\">{}</th>\
          <td class=\"result {}\">{} {}</td>",
         OnOneLine(unit.name),
-        standing.as_str(),
+        status.as_str(),
         Escaped(unit.name),
-        standing.class(),
+        status.class(),
         unit.sign(),
-        standing.as_str()
+        status.as_str()
     );
     let work = unit.work.filter(|work| !work.steps.is_empty());
     match work {
@@ -63,8 +63,8 @@ fn row(
                 "<td class=\"time\">{}</td><td class=\"usual\">",
                 time(seconds)
             );
-            if let Some(comparison) = report.history.unit(work) {
-                beside(html, &comparison, seconds);
+            if let Some(earlier) = report.history.unit(work) {
+                comparison(html, &earlier, seconds);
             }
             html.push_str("</td>");
         }
@@ -80,15 +80,15 @@ fn row(
         put!(
             html,
             "<a href=\"#{}\">{}</a>",
-            log_id(place, phase),
+            log_id(index, phase),
             Escaped(phase)
         );
     }
     html.push_str("</td></tr>\n");
 }
 
-/// Adds a time beside the earlier ones: a picture and words.
-fn beside(html: &mut String, comparison: &Comparison, seconds: f64) {
+/// Appends the comparison with earlier durations: a sparkline and text.
+fn comparison(html: &mut String, comparison: &Comparison, seconds: f64) {
     let times: Vec<f64> = comparison
         .earlier
         .iter()
@@ -124,7 +124,7 @@ fn beside(html: &mut String, comparison: &Comparison, seconds: f64) {
     );
 }
 
-/// Adds the commit, or of a builder its content, which opens to the image and the inputs that changed.
+/// Appends the commit, or the tag of a builder, with the image and the changed inputs as details.
 fn image(html: &mut String, unit: &ReportedUnit<'_>) {
     let Some(plan) = unit.plan else { return };
     let tag = plan.image.rsplit(':').next().unwrap_or_default();
