@@ -1,9 +1,8 @@
-//! The one place that makes HTTP clients.
+//! Creates the HTTP clients.
 //!
-//! A client that verifies certificates loads the system's bundle when it is made, which takes
-//! 60–90 ms. So a process has one client without certificates for plain HTTP, and one with them
-//! that is made when the first `https` URL is asked for. `SSL_CERT_FILE` and `SSL_CERT_DIR` are
-//! honoured by the library that loads the bundle.
+//! A client that verifies certificates loads the system's bundle when it is created, which takes 60–90 ms.
+//! So a process has one client without certificates for plain HTTP, and one with them that is created for the
+//! first `https` URL. The library that loads the bundle honors `SSL_CERT_FILE` and `SSL_CERT_DIR`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +21,7 @@ const MAXIMUM_REDIRECTS: usize = 10;
 /// Hosts that are never reached through a proxy.
 const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
 
-/// The proxies that the environment names, as read by the settings.
+/// The proxies that are set in the environment, as read by the settings.
 #[derive(Clone, Default)]
 pub struct Proxies {
     /// `http_proxy` (lower case only: the upper case one can be set by a CGI request).
@@ -35,19 +34,19 @@ pub struct Proxies {
     pub none: Option<String>,
 }
 
-/// A client could not be made: a proxy's URL, a certificate or a key is wrong.
+/// A client could not be created: a proxy URL, a certificate or a key is invalid.
 #[derive(Debug, Clone, Error)]
-#[error("no HTTP connection can be made: {what}")]
+#[error("cannot set up HTTP: {what}")]
 pub struct HttpClientError {
     what: &'static str,
     #[source]
-    cause: Option<Innermost>,
+    cause: Option<RootCause>,
 }
 
-/// The last cause of an error: what stands before it are the layers of the library.
+/// The innermost cause of an error; the outer ones are only the layers of the library.
 #[derive(Debug, Clone, Error)]
 #[error("{0}")]
-struct Innermost(String);
+struct RootCause(String);
 
 impl Diagnostic for HttpClientError {
     fn exit(&self) -> Exit {
@@ -55,18 +54,19 @@ impl Diagnostic for HttpClientError {
     }
 
     fn hints(&self) -> Vec<String> {
-        match self.what.contains("_proxy") {
-            true => vec!["write it as http://host:port, or remove the variable".to_owned()],
-            false => Vec::new(),
+        if self.what.contains("_proxy") {
+            vec!["set it to http://host:port, or unset the variable".to_owned()]
+        } else {
+            Vec::new()
         }
     }
 }
 
 impl HttpClientError {
     fn new(what: &'static str, cause: reqwest::Error) -> Self {
-        // A proxy's URL may hold a password, and the library prints the URL.
+        // A proxy URL may contain a password, and the library prints the URL.
         let cause = cause.without_url();
-        let cause = Some(Innermost(innermost(&cause).to_string()));
+        let cause = Some(RootCause(innermost(&cause).to_string()));
         Self { what, cause }
     }
 }
@@ -87,24 +87,26 @@ struct Shared {
 }
 
 impl Http {
-    /// Makes the client for plain HTTP; that for TLS follows when it is needed.
+    /// Creates the client for plain HTTP. The one for TLS is created on first use.
     ///
     /// # Errors
     ///
-    /// A proxy's URL that cannot be read.
+    /// A proxy URL is invalid.
     pub fn new(
         proxies: &Proxies,
         timeouts: Timeouts,
         retries: Retries,
     ) -> Result<Self, HttpClientError> {
-        // Fails only where a provider is installed already, which then serves as well.
+        // Fails only if a provider is already installed, which works just as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let proxies = read_proxies(proxies)?;
         let plain = builder(&proxies, &timeouts)
-            // An empty list of roots, so that nothing is loaded.
+            // With an empty list of roots, no certificates are loaded.
             .tls_certs_only([])
             .build()
-            .map_err(|cause| HttpClientError::new("the library refuses its settings", cause))?;
+            .map_err(|cause| {
+                HttpClientError::new("the HTTP library rejected the settings", cause)
+            })?;
         Ok(Self {
             shared: Arc::new(Shared {
                 proxies,
@@ -117,7 +119,7 @@ impl Http {
         })
     }
 
-    /// Returns a client that tries everything once.
+    /// Returns a client that never retries.
     #[cfg(test)]
     pub(crate) fn for_tests() -> Self {
         use super::retry::Policy;
@@ -129,17 +131,17 @@ impl Http {
         Self::new(&proxies, timeouts, Retries::silent(once)).unwrap()
     }
 
-    /// Returns what tries again for the clients of the process.
+    /// Returns the retries that all requests share.
     pub fn retries(&self) -> &Retries {
         &self.shared.retries
     }
 
-    /// Returns how long servers are waited for.
+    /// Returns the timeouts of the requests.
     pub fn timeouts(&self) -> Timeouts {
         self.shared.timeouts
     }
 
-    /// Returns why a request got no whole answer, in a few words, and without its URL.
+    /// Returns in a few words why a request got no complete response, without its URL.
     pub fn reason(&self, error: &reqwest::Error) -> String {
         let timeouts = self.timeouts();
         if error.is_timeout() && error.is_connect() {
@@ -147,16 +149,16 @@ impl Http {
             return format!("the connection timed out after {seconds} s");
         }
         if error.is_timeout() {
-            return format!("nothing came for {} s", timeouts.stall.as_secs());
+            return format!("no data received for {} s", timeouts.stall.as_secs());
         }
         let cause = innermost(error);
         match cause.downcast_ref::<reqwest::Error>() {
-            Some(_) => "it gives no reason".to_owned(),
+            Some(_) => "no reason given".to_owned(),
             None => cause.to_string(),
         }
     }
 
-    /// Returns the client for `http` URLs, which trusts no certificate at all.
+    /// Returns the client for `http` URLs, which trusts no certificates.
     pub fn plain(&self) -> &Client {
         &self.shared.plain
     }
@@ -179,18 +181,19 @@ impl Http {
         self.shared.tls.get_or_try_init(make).await
     }
 
-    /// Returns the client for `https` URLs whose certificate nobody checks: for what the engine lists
-    /// as insecure, and nothing else.
+    /// Returns the client for `https` URLs that does not verify certificates: only for registries that the engine
+    /// lists as insecure.
     ///
     /// # Errors
     ///
-    /// The library refuses its settings.
+    /// The library rejects its settings.
     pub async fn unverified(&self) -> Result<&Client, HttpClientError> {
         let make = || async {
             let builder = builder(&self.shared.proxies, &self.shared.timeouts)
                 .tls_certs_only([])
                 .tls_danger_accept_invalid_certs(true);
-            let failed = |cause| HttpClientError::new("the library refuses its settings", cause);
+            let failed =
+                |cause| HttpClientError::new("the HTTP library rejected the settings", cause);
             builder.build().map_err(failed)
         };
         self.shared.unverified.get_or_try_init(make).await
@@ -200,7 +203,7 @@ impl Http {
     ///
     /// # Errors
     ///
-    /// As for [`Http::tls`].
+    /// See [`Http::tls`].
     pub async fn for_url(&self, url: &Url) -> Result<&Client, HttpClientError> {
         if url.scheme() == "https" {
             self.tls().await
@@ -209,14 +212,14 @@ impl Http {
         }
     }
 
-    /// Makes a client that trusts more certificates than the system's, and may name itself by one:
-    /// what a registry's `certs.d` folder asks for.
+    /// Creates a client that trusts further certificates besides the system's, and may have a client certificate, as
+    /// configured in a registry's `certs.d` folder.
     ///
-    /// `roots` holds PEM bundles, `identity` a PEM certificate chain and its key.
+    /// `roots` are PEM bundles, `identity` is a PEM certificate chain with its key.
     ///
     /// # Errors
     ///
-    /// A certificate or key that cannot be read.
+    /// A certificate or key is invalid.
     pub async fn with_certificates(
         &self,
         roots: Vec<Vec<u8>>,
@@ -225,14 +228,14 @@ impl Http {
         let mut certificates = Vec::new();
         for bundle in roots {
             let bundle = Certificate::from_pem_bundle(&bundle)
-                .map_err(|cause| HttpClientError::new("a CA certificate cannot be read", cause))?;
+                .map_err(|cause| HttpClientError::new("invalid CA certificate", cause))?;
             certificates.extend(bundle);
         }
         let mut builder =
             builder(&self.shared.proxies, &self.shared.timeouts).tls_certs_merge(certificates);
         if let Some(pem) = identity {
             let identity = Identity::from_pem(&pem).map_err(|cause| {
-                HttpClientError::new("the client certificate or its key cannot be read", cause)
+                HttpClientError::new("invalid client certificate or key", cause)
             })?;
             builder = builder.identity(identity);
         }
@@ -253,7 +256,7 @@ where
     tokio::task::spawn_blocking(make)
         .await
         .unwrap_or(Err(HttpClientError {
-            what: "it was interrupted",
+            what: "interrupted",
             cause: None,
         }))
 }
@@ -266,7 +269,7 @@ fn builder(proxies: &[Proxy], timeouts: &Timeouts) -> ClientBuilder {
         .tcp_keepalive(Duration::from_secs(30))
         .pool_idle_timeout(Duration::from_secs(30))
         .redirect(Policy::custom(redirect))
-        // The environment is read by the settings, and loopback is never proxied.
+        // The settings have read the environment, and loopback is never proxied.
         .no_proxy();
     for proxy in proxies {
         builder = builder.proxy(proxy.clone());
@@ -274,11 +277,9 @@ fn builder(proxies: &[Proxy], timeouts: &Timeouts) -> ClientBuilder {
     builder
 }
 
-/// Follows redirections, except those that change what was asked.
-///
-/// The library turns a redirected `POST` into a `GET`, which would be another request to another
-/// service; git's own URLs are followed by the git client, which must learn the new address. Credentials
-/// are dropped by the library when the host or port changes.
+/// Follows redirects, except those of git's own URLs: the git client follows these itself, because it must learn
+/// the new address and the library would turn a redirected `POST` into a `GET`. The library drops credentials when
+/// the host or port changes.
 fn redirect(attempt: Attempt<'_>) -> Action {
     let from_git = attempt.previous().last().is_some_and(|from| {
         from.path().ends_with("/git-upload-pack") || from.path().ends_with("/info/refs")
@@ -286,7 +287,7 @@ fn redirect(attempt: Attempt<'_>) -> Action {
     if from_git {
         attempt.stop()
     } else if attempt.previous().len() > MAXIMUM_REDIRECTS {
-        attempt.error("too many redirections")
+        attempt.error("too many redirects")
     } else {
         attempt.follow()
     }
@@ -298,34 +299,22 @@ fn read_proxies(proxies: &Proxies) -> Result<Vec<Proxy>, HttpClientError> {
         None => LOOPBACK.to_owned(),
     };
     let mut read = Vec::new();
-    // The first proxy that matches a URL is taken, so the general one comes last.
+    // The first proxy that matches a URL wins, so the general one comes last.
     type Make = fn(String) -> reqwest::Result<Proxy>;
     let kinds: [(&Option<String>, Make, &'static str); 3] = [
-        (
-            &proxies.http,
-            Proxy::http,
-            "the URL in http_proxy cannot be read",
-        ),
-        (
-            &proxies.https,
-            Proxy::https,
-            "the URL in https_proxy cannot be read",
-        ),
-        (
-            &proxies.all,
-            Proxy::all,
-            "the URL in all_proxy cannot be read",
-        ),
+        (&proxies.http, Proxy::http, "invalid URL in http_proxy"),
+        (&proxies.https, Proxy::https, "invalid URL in https_proxy"),
+        (&proxies.all, Proxy::all, "invalid URL in all_proxy"),
     ];
-    for (proxy, make, wrong) in kinds {
+    for (proxy, make, invalid) in kinds {
         if let Some(url) = proxy.as_ref().filter(|url| !url.trim().is_empty()) {
-            // As curl does, `proxy.example.com:3128` is taken for a plain HTTP proxy.
+            // Like curl, treat `proxy.example.com:3128` as a plain HTTP proxy.
             let url = if url.contains("://") {
                 url.clone()
             } else {
                 format!("http://{url}")
             };
-            let proxy = make(url).map_err(|cause| HttpClientError::new(wrong, cause))?;
+            let proxy = make(url).map_err(|cause| HttpClientError::new(invalid, cause))?;
             read.push(proxy.no_proxy(NoProxy::from_string(&exceptions)));
         }
     }
@@ -343,15 +332,15 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_proxy_is_named_without_its_password() {
+    fn an_invalid_proxy_is_reported_without_its_password() {
         let proxies = Proxies {
             https: Some("http://bob:s3cret@bad host".to_owned()),
             ..Proxies::default()
         };
         let wrong = with(&proxies).err().unwrap();
-        let told = crate::error::chain(&wrong);
-        assert!(told.contains("https_proxy"), "{told}");
-        assert!(!told.contains("s3cret"), "{told}");
+        let message = crate::error::chain(&wrong);
+        assert!(message.contains("https_proxy"), "{message}");
+        assert!(!message.contains("s3cret"), "{message}");
     }
 
     #[tokio::test]
@@ -380,7 +369,7 @@ mod tests {
         });
         assert_eq!(request.await.unwrap().status(), 204);
         assert_eq!(&answer.await.unwrap(), b"GET http://far.example.com/");
-        // What is to be reached directly fails by itself, as no name is looked up by a proxy.
+        // A direct connection fails here, because no proxy resolves the name.
         assert!(
             http.plain()
                 .get("http://direct.example.com/")
@@ -391,7 +380,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_wrong_certificate_is_an_error_without_a_url() {
+    async fn an_invalid_certificate_is_an_error_without_a_url() {
         let http = Http::for_tests();
         let wrong = http
             .with_certificates(vec![], Some(b"nothing".to_vec()))

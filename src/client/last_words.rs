@@ -1,4 +1,4 @@
-//! What a program says on its standard error before it ends.
+//! Keeps the tail of a program's standard error.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -7,31 +7,31 @@ use tokio::io::AsyncReadExt as _;
 use tokio::process::ChildStderr;
 use tokio::task::JoinHandle;
 
-/// How much of it is kept, in bytes: the end.
-const LONGEST: usize = 16 << 10;
+/// How many bytes are kept.
+const MAX_LENGTH: usize = 16 << 10;
 
-/// Reads what a program says, so that it never waits for a reader, and keeps the end of it.
+/// Drains a program's standard error, so that it never blocks on a full pipe, and keeps the tail of it.
 pub(super) struct LastWords {
-    said: Arc<Mutex<Vec<u8>>>,
+    tail: Arc<Mutex<Vec<u8>>>,
     reading: JoinHandle<()>,
 }
 
 impl LastWords {
-    /// Begins to read.
+    /// Starts reading.
     pub(super) fn of(pipe: Option<ChildStderr>) -> Self {
-        let said = Arc::new(Mutex::new(Vec::new()));
-        let reading = tokio::spawn(read(pipe, said.clone()));
-        Self { said, reading }
+        let tail = Arc::new(Mutex::new(Vec::new()));
+        let reading = tokio::spawn(read(pipe, tail.clone()));
+        Self { tail, reading }
     }
 
-    /// Returns the end of what was said. Waits for more, but no longer than that: another program may hold
-    /// the pipe open.
+    /// Returns the tail of the output. Waits up to `limit` for the end of it, as another program may keep the pipe
+    /// open.
     pub(super) async fn wait(&mut self, limit: Duration) -> String {
         if !self.reading.is_finished() {
             _ = tokio::time::timeout(limit, &mut self.reading).await;
         }
-        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&said).into_owned()
+        let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&tail).into_owned()
     }
 }
 
@@ -41,7 +41,7 @@ async fn read(pipe: Option<ChildStderr>, into: Arc<Mutex<Vec<u8>>>) {
     while let Ok(read @ 1..) = pipe.read(&mut buffer).await {
         let mut into = into.lock().unwrap_or_else(PoisonError::into_inner);
         into.extend_from_slice(&buffer[..read]);
-        let excess = into.len().saturating_sub(LONGEST);
+        let excess = into.len().saturating_sub(MAX_LENGTH);
         into.drain(..excess);
     }
 }

@@ -1,4 +1,5 @@
-//! The only modules that name the crates of git, of the engine, and of HTTP, and that start programs for work.
+//! Clients of git, container engines, registries and clusters: the only modules that use the crates for git, the
+//! engine and HTTP, and that run other programs to do work.
 
 pub mod engine;
 pub mod git;

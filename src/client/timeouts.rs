@@ -1,15 +1,15 @@
-//! How long servers are waited for.
+//! Timeouts of requests.
 
 use std::time::Duration;
 
-/// How long servers are waited for, as read by the settings.
+/// The timeouts of requests, as read by the settings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timeouts {
-    /// Until a connection is made, TLS included: `XP_CONNECT_TIMEOUT`.
+    /// For connecting, including TLS: `XP_CONNECT_TIMEOUT`.
     pub connect: Duration,
-    /// For the first byte of an answer, and for each further one: `XP_STALL_TIMEOUT`.
+    /// For the first byte of a response, and between bytes: `XP_STALL_TIMEOUT`.
     pub stall: Duration,
-    /// For any progress of a push or a pull of the engine: `XP_TRANSFER_TIMEOUT`.
+    /// For any progress of a push or pull by the engine: `XP_TRANSFER_TIMEOUT`.
     pub transfer: Duration,
 }
 

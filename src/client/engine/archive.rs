@@ -1,4 +1,4 @@
-//! Files to and from containers of an engine that does not see those of this machine.
+//! Copies files to and from containers, for engines that do not see the files of this machine.
 
 use std::collections::HashMap;
 use std::sync::PoisonError;
@@ -14,38 +14,38 @@ use futures_util::StreamExt as _;
 use tokio::io::AsyncWriteExt as _;
 
 use super::container::{BuilderContainer, CreatedContainer};
-use super::parcel::{Item, Parcel, Sent};
-use super::results::{self, Place, Returned};
-use super::way::Way;
+use super::parcel::{Item, Sent, SourceUpload};
+use super::results::{self, CopyBackReport, Place};
+use super::way::EngineEndpoint;
 use super::{Engine, EngineError, pipe};
 
-/// How often it is told how much was sent or received.
+/// The interval of progress reports.
 const TICK: std::time::Duration = std::time::Duration::from_millis(200);
 
-/// How long the main shell may take to end what scripts left running.
-const ANSWER_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
+/// How long the main shell may take to end the processes that scripts left running.
+const RESPONSE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
 
-/// The path by which every container has the engine's socket of its machine, most often.
+/// The usual path of the engine's socket on its machine.
 pub const ENGINE_SOCKET: &str = "/var/run/docker.sock";
 
 impl CreatedContainer {
-    /// Gives the container files before it is started, and returns what was sent of those that come back.
+    /// Copies files to the container before it is started, and returns those that will be copied back.
     ///
     /// # Errors
     ///
-    /// Files that cannot be read, and where the engine refuses.
+    /// If files cannot be read, or the engine rejects the request.
     pub async fn send(
         &self,
         items: Vec<Item>,
         progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<Sent, EngineError> {
-        let parcel = Parcel::new(items);
-        let sent = parcel.sent();
-        // The file's own error is the cause; the engine only sees a request that broke off.
+        let upload = SourceUpload::new(items);
+        let sent = upload.sent();
+        // A file's error is the actual cause: the engine only sees that the request ended early.
         let (failed, mut failure) = tokio::sync::mpsc::channel::<String>(1);
         let bytes = std::sync::Arc::new(AtomicU64::new(0));
         let counted = bytes.clone();
-        let body = parcel.stream().map(move |chunk| {
+        let body = upload.stream().map(move |chunk| {
             match &chunk {
                 Ok(chunk) => _ = counted.fetch_add(chunk.len() as u64, Ordering::Relaxed),
                 Err(error) => _ = failed.try_send(error.to_string()),
@@ -53,7 +53,7 @@ impl CreatedContainer {
             chunk
         });
         let options = UploadToContainerOptionsBuilder::default().path("/").build();
-        let engine = self.engine.patient();
+        let engine = self.engine.without_timeout();
         let upload = engine.upload_to_container(&self.id, Some(options), body_try_stream(body));
         let mut upload = std::pin::pin!(upload);
         let mut ticks = tokio::time::interval(TICK);
@@ -66,7 +66,7 @@ impl CreatedContainer {
         if let Err(error) = result {
             return Err(match failure.try_recv() {
                 Ok(reason) => EngineError::Unsent(reason),
-                Err(_) => EngineError::new("take the files of the build", error),
+                Err(_) => EngineError::new("receive the files of the build", error),
             });
         }
         progress(bytes.load(Ordering::Relaxed));
@@ -76,41 +76,41 @@ impl CreatedContainer {
 }
 
 impl BuilderContainer {
-    /// Brings files of the container back; `path` is where those of `place` are there.
+    /// Copies files of the container back; `path` is their path in the container.
     ///
-    /// Before that, every process but the main shell ends: no script may write while the files are read.
+    /// First ends all processes but the main shell, so that no script writes while the files are read.
     ///
     /// # Errors
     ///
-    /// Where the engine refuses or its answer breaks off, and files that cannot be written.
+    /// If the engine rejects the request, the response is truncated, or files cannot be written.
     pub async fn bring_back(
         &self,
         path: &str,
         place: Place,
         progress: &(dyn Fn(u64) + Send + Sync),
-    ) -> Result<Returned, EngineError> {
+    ) -> Result<CopyBackReport, EngineError> {
         self.end_processes().await?;
         let options = DownloadFromContainerOptionsBuilder::default()
             .path(path)
             .build();
-        let engine = self.engine.patient();
+        let engine = self.engine.without_timeout();
         let mut archive = Box::pin(engine.download_from_container(&self.id, Some(options)));
         let action = "send the results of the build";
         let first = match archive.next().await {
             Some(Err(error)) => match EngineError::new(action, error) {
-                // A container that is gone is not found either, and the volume's own folder cannot vanish.
+                // This may mean that the container is gone. It must be if the mount point itself is not found.
                 error if error.status() == Some(404) => {
                     if place.part.as_os_str().is_empty() {
                         return Err(EngineError::ContainerGone);
                     }
-                    self.is_there().await?;
+                    self.ensure_running().await?;
                     None
                 }
                 error => return Err(error),
             },
             Some(first) => Some(first),
             None => {
-                let message = "its answer is empty".to_owned();
+                let message = "empty response".to_owned();
                 return Err(EngineError::Refused {
                     action: action.to_owned(),
                     message,
@@ -124,7 +124,7 @@ impl BuilderContainer {
             source,
         };
         let Some(first) = first else {
-            // The folder is gone there.
+            // The folder was removed in the container.
             let gone = tokio::task::spawn_blocking(move || results::unpack(&place, None));
             return crate::task::joined(gone.await).map_err(unwritten);
         };
@@ -149,46 +149,46 @@ impl BuilderContainer {
         }
     }
 
-    /// Ends what scripts left running.
+    /// Ends the processes that scripts left running.
     async fn end_processes(&self) -> Result<(), EngineError> {
-        let told = self.tell("9 -1").await;
-        told.map_err(|message| EngineError::Refused {
+        let sent = self.send_command("9 -1").await;
+        sent.map_err(|message| EngineError::Refused {
             action: "end the processes of the build".to_owned(),
             message,
             status: None,
         })?;
-        // It is told as well when the shell has ended.
-        self.is_there().await
+        // The wait also ends when the shell has ended.
+        self.ensure_running().await
     }
 
-    /// Has the container stay when the connection ends, and returns its name, where it can stay.
+    /// Keeps the container running when the connection ends. Returns its short id; `None` if that failed.
     pub async fn stay(&self) -> Option<String> {
-        self.tell("stay 1").await.ok()?;
-        self.is_there().await.ok()?;
+        self.send_command("stay 1").await.ok()?;
+        self.ensure_running().await.ok()?;
         Some(self.id.chars().take(12).collect())
     }
 
-    /// Tells the main shell something, and waits until it has read that.
-    async fn tell(&self, line: &str) -> Result<(), String> {
+    /// Sends a command to the main shell, and waits until it was read.
+    async fn send_command(&self, line: &str) -> Result<(), String> {
         let mut input = self.input.lock().await;
-        let told = async {
+        let sent = async {
             input.write_all(format!("{line}\n").as_bytes()).await?;
             input.flush().await?;
-            // The shell reads its lines one after the other: once it answers, it has read the first one too.
+            // The shell reads its commands in order: once it responds to the second, it has read the first.
             let answered = self.answered.notified();
             input.write_all(b"answer\n").await?;
             input.flush().await?;
             answered.await;
             std::io::Result::Ok(())
         };
-        match tokio::time::timeout(ANSWER_TIMEOUT, told).await {
-            Ok(told) => told.map_err(|error| error.to_string()),
-            Err(_) => Err(format!("no answer for {} s", ANSWER_TIMEOUT.as_secs())),
+        match tokio::time::timeout(RESPONSE_TIMEOUT, sent).await {
+            Ok(sent) => sent.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("no response for {} s", RESPONSE_TIMEOUT.as_secs())),
         }
     }
 
-    /// Makes sure that the container runs.
-    async fn is_there(&self) -> Result<(), EngineError> {
+    /// Returns an error if the container does not run.
+    async fn ensure_running(&self) -> Result<(), EngineError> {
         let options = None::<bollard::query_parameters::InspectContainerOptions>;
         let found = self.engine.docker.inspect_container(&self.id, options);
         match found.await {
@@ -201,7 +201,7 @@ impl BuilderContainer {
                 Ok(())
             }
             Ok(_) => Err(EngineError::ContainerGone),
-            Err(error) => match EngineError::new("describe the builder container", error) {
+            Err(error) => match EngineError::new("inspect the builder container", error) {
                 error if error.status() == Some(404) => Err(EngineError::ContainerGone),
                 error => Err(error),
             },
@@ -210,52 +210,52 @@ impl BuilderContainer {
 }
 
 impl Engine {
-    /// Returns where the engine's socket is on its machine, where its address says so.
+    /// Returns the path of the engine's socket on its machine, if the address has it.
     pub fn socket_of_host(&self) -> Option<&str> {
-        match &self.way {
-            Way::Ssh(host) => host.socket(),
+        match &self.endpoint {
+            EngineEndpoint::Ssh(host) => host.socket(),
             _ => None,
         }
     }
 
-    /// Returns the labels of a volume; none where it does not exist.
+    /// Returns the labels of a volume; `None` if it does not exist.
     ///
     /// # Errors
     ///
-    /// Where the engine does not answer.
+    /// If the engine does not answer.
     pub async fn volume(&self, name: &str) -> Result<Option<HashMap<String, String>>, EngineError> {
         match self.docker.inspect_volume(name).await {
             Ok(volume) => Ok(Some(volume.labels)),
-            Err(error) => match EngineError::new("describe a volume", error) {
+            Err(error) => match EngineError::new("inspect a volume", error) {
                 error if error.status() == Some(404) => Ok(None),
                 error => Err(error),
             },
         }
     }
 
-    /// Makes a volume.
+    /// Creates a volume.
     ///
     /// # Errors
     ///
-    /// Where the engine refuses.
+    /// If the engine rejects the request.
     pub async fn create_volume(
         &self,
         name: &str,
         labels: HashMap<String, String>,
     ) -> Result<(), EngineError> {
-        let wanted = VolumeCreateRequest {
+        let request = VolumeCreateRequest {
             name: Some(name.to_owned()),
             labels: Some(labels),
             ..Default::default()
         };
-        let created = self.docker.create_volume(wanted).await;
+        let created = self.docker.create_volume(request).await;
         created
             .map(drop)
-            .map_err(|error| EngineError::new("make a volume", error))
+            .map_err(|error| EngineError::new("create a volume", error))
     }
 
-    /// Removes the volumes with all of these labels that no container has: somebody else who removes a
-    /// container leaves them.
+    /// Removes the unused volumes with all of these labels, which are left behind if somebody else removes the
+    /// container.
     pub async fn remove_volumes(&self, labels: &HashMap<String, String>) {
         let labels = labels.iter().map(|(name, value)| format!("{name}={value}"));
         let filters = HashMap::from([
@@ -273,14 +273,14 @@ impl Engine {
         }
     }
 
-    /// Removes a volume, and tells whether it is gone: one that is in use stays.
+    /// Removes a volume, and returns whether that succeeded: it fails if the volume is in use.
     pub async fn remove_volume(&self, name: &str) -> bool {
         let options = None::<RemoveVolumeOptions>;
         self.docker.remove_volume(name, options).await.is_ok()
     }
 }
 
-/// Returns what nothing else is called.
+/// Returns a random name.
 pub fn nonce() -> String {
     use std::hash::{BuildHasher as _, Hasher as _};
     // The standard library's hasher keys are random for each instance.

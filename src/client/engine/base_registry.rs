@@ -1,22 +1,22 @@
-//! Whether an image build ended because of the registry of a base image: only the engine's words show it.
+//! Detects builds that failed because of the registry of a base image, from the engine's error message.
 
-/// Returns whether the registry failed in a way that may pass.
-pub(super) fn may_pass(message: &str) -> bool {
+/// Returns whether the registry failed with a transient error.
+pub(super) fn is_transient(message: &str) -> bool {
     let message = message.to_lowercase();
-    is_of_registry(&message)
-        && (has(&message, PASSING)
+    is_registry_request(&message)
+        && (has(&message, TRANSIENT)
             || message.ends_with("eof")
-            || message.split(": ").any(is_passing_status))
+            || message.split(": ").any(is_transient_status))
 }
 
-/// Returns whether the registry failed or cannot be reached, for whatever reason.
+/// Returns whether the registry failed or cannot be reached, for any reason.
 pub(super) fn is_the_cause(message: &str) -> bool {
     let lower = message.to_lowercase();
-    may_pass(message) || is_of_registry(&lower) && has(&lower, LASTING)
+    is_transient(message) || is_registry_request(&lower) && has(&lower, PERMANENT)
 }
 
-/// Words about the request to a registry.
-const OF_REGISTRY: &[&str] = &[
+/// Phrases of messages about requests to a registry.
+const REGISTRY_REQUEST: &[&str] = &[
     "failed to create llb definition",
     "failed to resolve source metadata",
     "failed to resolve reference",
@@ -36,7 +36,7 @@ const OF_REGISTRY: &[&str] = &[
     "head \"http",
 ];
 
-const PASSING: &[&str] = &[
+const TRANSIENT: &[&str] = &[
     "toomanyrequests",
     "connection refused",
     "connection reset",
@@ -49,25 +49,26 @@ const PASSING: &[&str] = &[
     "temporary failure in name resolution",
 ];
 
-const LASTING: &[&str] = &["no such host", "x509", "gave http response"];
+const PERMANENT: &[&str] = &["no such host", "x509", "gave http response"];
 
 fn has(message: &str, words: &[&str]) -> bool {
     words.iter().any(|word| message.contains(word))
 }
 
-/// Returns whether a message, in lower case, is about a request to a registry. An instruction may print anything.
-fn is_of_registry(message: &str) -> bool {
+/// Returns whether a lower-case message is about a request to a registry, and not the output of an instruction, which
+/// may be anything.
+fn is_registry_request(message: &str) -> bool {
     let of_instruction = &[
         "executor failed running",
         "did not complete successfully",
         "returned a non-zero code",
     ];
-    has(message, OF_REGISTRY) && !has(message, of_instruction)
+    has(message, REGISTRY_REQUEST) && !has(message, of_instruction)
 }
 
-/// Returns whether a part of a message is a status of HTTP, such as `503 service unavailable` or
+/// Returns whether a part of a message is a transient HTTP status, such as `503 service unavailable` or
 /// `error parsing http 408 response body`.
-fn is_passing_status(part: &str) -> bool {
+fn is_transient_status(part: &str) -> bool {
     let part = part.strip_prefix("error parsing http ").unwrap_or(part);
     let code = part.split_whitespace().next();
     matches!(
@@ -81,8 +82,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_registry_fails_at_may_pass_and_what_an_instruction_does_may_not() {
-        for passing in [
+    fn only_registry_errors_are_transient_not_those_of_instructions() {
+        for transient in [
             "failed to solve with frontend dockerfile.v0: failed to create LLB definition: unexpected status code \
              [manifests 1]: 503 Service Unavailable",
             "failed to do request: Head \"https://r/v2/a/manifests/1\": dial tcp: connect: connection refused",
@@ -94,20 +95,20 @@ mod tests {
              https://r/v2/a/manifests/1: 425 Too Early",
             "error parsing HTTP 408 response body: invalid character '<' looking for beginning of value",
         ] {
-            assert!(may_pass(passing), "{passing}");
+            assert!(is_transient(transient), "{transient}");
         }
-        for lasting in [
+        for permanent in [
             "failed to create LLB definition: r/a:1: not found",
             "executor failed running [/bin/sh -c curl x]: failed to do request: 503 Service Unavailable",
             "The command '/bin/sh -c x: failed to copy: connection refused' returned a non-zero code: 1",
             "dockerfile parse error line 1: unknown instruction: 503 Service Unavailable",
         ] {
-            assert!(!may_pass(lasting), "{lasting}");
+            assert!(!is_transient(permanent), "{permanent}");
         }
     }
 
     #[test]
-    fn a_registry_that_cannot_be_reached_is_the_cause() {
+    fn an_unreachable_registry_is_the_cause() {
         for cause in [
             "failed to resolve reference \"nosuch.invalid/x:1\": failed to do request: Head \
              \"https://nosuch.invalid/v2/x/manifests/1\": dial tcp: lookup nosuch.invalid: no such host",

@@ -1,4 +1,4 @@
-//! Builder containers: alive exactly as long as the connection that holds them.
+//! Builder containers, which live exactly as long as the connection that holds them.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -17,25 +17,25 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Mutex, Notify};
 
 use super::container_spec::ContainerSpec;
-use super::main_shell::{ANSWER, READY, main_script};
+use super::main_shell::{READY, RESPONSE, main_script};
 use super::{Engine, EngineError};
 
-/// How long it may take to give the files of a build back to their owner.
-const GIVE_BACK_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long restoring the owner of the build's files may take.
+const RESTORE_OWNER_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How long the engine may take to remove a container.
 const REMOVAL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The longest pause between two questions to the engine whether something has happened.
-const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+/// The longest interval when polling the engine.
+const MAX_PAUSE: Duration = Duration::from_millis(50);
 
-/// How often the engine is asked whether a script that said its last has ended.
+/// How often to poll for the exit code of a script whose output has ended.
 const END_ATTEMPTS: u32 = 25;
 
-/// The size of the chunks in which a script's output is read.
+/// The chunk size for reading the output of scripts.
 pub(super) const OUTPUT_CAPACITY: usize = 64 * 1024;
 
-/// A builder container that does not run yet: it is to be started or removed.
+/// A builder container that was not started yet. It must be started or removed.
 pub struct CreatedContainer {
     pub(super) engine: Engine,
     pub(super) id: String,
@@ -43,20 +43,19 @@ pub struct CreatedContainer {
 
 /// A running builder container.
 ///
-/// Its main process is a shell that reads from the connection held here, and sends the signals that it is
-/// told to the processes of the container. When that connection ends,
-/// for whatever reason, the shell gives the files back to their owner and ends, and with it the
-/// container, which the engine then removes.
+/// Its main process is a shell that reads commands from the connection, such as to send a signal to a process. When
+/// the connection ends for any reason, the shell restores the owner of the files and exits. That ends the container,
+/// which the engine then removes.
 pub struct BuilderContainer {
     pub(super) engine: Engine,
     pub(super) id: String,
     pub(super) user: (u32, u32),
-    /// Held: its end is the container's end. A line that is written to it is a signal to be sent.
+    /// Commands to the shell, one per line. Closing it ends the container.
     pub(super) input: Mutex<Pin<Box<dyn AsyncWrite + Send>>>,
-    /// Told when the shell answers.
+    /// Notified when the shell responds.
     pub(super) answered: Arc<Notify>,
-    /// Whether the shell has something to do when the connection ends.
-    gives_back: bool,
+    /// Whether the shell restores the owner of files when the connection ends.
+    restores_owner: bool,
 }
 
 impl CreatedContainer {
@@ -64,7 +63,7 @@ impl CreatedContainer {
     ///
     /// # Errors
     ///
-    /// Where the engine refuses.
+    /// If the engine rejects the request.
     pub async fn create(engine: &Engine, spec: &ContainerSpec) -> Result<Self, EngineError> {
         let options = None::<bollard::query_parameters::CreateContainerOptions>;
         let created = engine
@@ -78,13 +77,13 @@ impl CreatedContainer {
         })
     }
 
-    /// Starts the container and prepares it: a home, and names for the user and the group.
+    /// Starts the container, and creates a home folder and names for the user and group.
     ///
     /// # Errors
     ///
-    /// Where the engine refuses, or the image has no shell.
+    /// If the engine rejects the request, or the image has no shell.
     pub async fn start(&self, spec: &ContainerSpec) -> Result<BuilderContainer, EngineError> {
-        // Before it is started: so it never runs without somebody at the other end.
+        // Attach before starting it, so that it never runs without a connection.
         let options = AttachContainerOptionsBuilder::default()
             .stream(true)
             .stdin(true)
@@ -93,7 +92,7 @@ impl CreatedContainer {
             .build();
         let attached = self
             .engine
-            .patient()
+            .without_timeout()
             .attach_container(&self.id, Some(options))
             .await
             .map_err(|error| not_started(spec, error))?;
@@ -105,36 +104,36 @@ impl CreatedContainer {
             .map_err(|error| no_shell(spec, not_started(spec, error)))?;
         let mut input = attached.input;
         let mut output = attached.output;
-        let mut said = String::new();
-        let greeted = async {
+        let mut printed = String::new();
+        let ready = async {
             input.write_all(main_script(spec).as_bytes()).await.ok()?;
             input.flush().await.ok()?;
             while let Some(Ok(chunk)) = output.next().await {
-                said.push_str(&String::from_utf8_lossy(&chunk.into_bytes()));
-                if said.lines().any(|line| line.trim() == READY) {
+                printed.push_str(&String::from_utf8_lossy(&chunk.into_bytes()));
+                if printed.lines().any(|line| line.trim() == READY) {
                     return Some(());
                 }
             }
             None
         };
-        if greeted.await.is_none() {
+        if ready.await.is_none() {
             return Err(EngineError::NoShell {
                 image: spec.image.clone(),
-                output: said,
+                output: printed,
             });
         }
-        // Draining keeps the connection from filling up; the main shell says no more than an answer.
+        // Drain the output, which consists only of responses of the main shell.
         let answered = Arc::new(Notify::new());
         let notify = answered.clone();
         tokio::spawn(async move {
             while let Some(chunk) = output.next().await {
                 if chunk.is_ok_and(|chunk| {
-                    String::from_utf8_lossy(&chunk.into_bytes()).contains(ANSWER)
+                    String::from_utf8_lossy(&chunk.into_bytes()).contains(RESPONSE)
                 }) {
                     notify.notify_one();
                 }
             }
-            // Nobody waits for an answer that will not come.
+            // Wake up waiters when the connection ends.
             notify.notify_one();
         });
         Ok(BuilderContainer {
@@ -143,22 +142,22 @@ impl CreatedContainer {
             user: spec.user,
             input: Mutex::new(input),
             answered,
-            gives_back: spec.gives_back(),
+            restores_owner: spec.restores_owner(),
         })
     }
 
-    /// Removes the container, where it was not started or its start did not come to its end.
+    /// Removes the container, if it was not started or failed to start.
     pub async fn remove(&self) {
         remove(&self.engine, &self.id).await;
     }
 }
 
 impl BuilderContainer {
-    /// Runs a shell line and returns its exit code; `output` gets what it prints.
+    /// Runs a shell command line and returns its exit code; `output` receives its output.
     ///
     /// # Errors
     ///
-    /// Where the engine refuses, or the container ended.
+    /// If the engine rejects the request, or the container ended.
     pub async fn run(
         &self,
         line: &str,
@@ -166,17 +165,17 @@ impl BuilderContainer {
         output: &(dyn Fn(Bytes) + Send + Sync),
     ) -> Result<i64, EngineError> {
         let (uid, gid) = self.user;
-        let failed = |error| match EngineError::new("run a script's line", error) {
+        let failed = |error| match EngineError::new("run a line of a script", error) {
             // The container is removed as soon as it ends.
             error if matches!(error.status(), Some(404 | 409)) => EngineError::ContainerGone,
             error => error,
         };
-        let engine = self.engine.patient();
+        let engine = self.engine.without_timeout();
         let options = CreateExecOptions {
             attach_stdout: Some(true),
             attach_stderr: Some(true),
-            // `-e`: of a script of several lines the first failing one counts. One stream for both
-            // outputs, as two lose the order in which lines were printed.
+            // `-e` stops a script at the first line that fails. Both outputs share a stream, because separate ones
+            // lose the order of lines.
             cmd: Some(vec![
                 "/bin/sh".to_owned(),
                 "-c".to_owned(),
@@ -210,15 +209,15 @@ impl BuilderContainer {
                 }
             }
         }
-        let ended = self.ended(&exec.id).await.map_err(failed)?;
-        match (ended.running, ended.exit_code) {
+        let state = self.exit_state(&exec.id).await.map_err(failed)?;
+        match (state.running, state.exit_code) {
             (Some(true), _) | (_, None) => Err(EngineError::ContainerGone),
             (_, Some(code)) => Ok(code),
         }
     }
 
-    /// Asks how a script ended. Its output may end a moment before the engine knows.
-    pub(super) async fn ended(
+    /// Returns how a script ended. The engine may need a moment to know after the end of the output.
+    pub(super) async fn exit_state(
         &self,
         exec: &str,
     ) -> Result<ExecInspectResponse, bollard::errors::Error> {
@@ -232,25 +231,25 @@ impl BuilderContainer {
         self.engine.docker.inspect_exec(exec).await
     }
 
-    /// Ends the container and waits until it is gone.
+    /// Ends the container and waits until it is removed.
     pub async fn remove(self) {
         _ = self.input.into_inner().shutdown().await;
-        if self.gives_back {
-            // The shell does its last work, and the engine then removes the container.
-            wait_until_gone(&self.engine, &self.id, GIVE_BACK_TIMEOUT).await;
+        if self.restores_owner {
+            // The shell restores the owner of files, and the engine then removes the container.
+            wait_until_gone(&self.engine, &self.id, RESTORE_OWNER_TIMEOUT).await;
         }
         remove(&self.engine, &self.id).await;
     }
 }
 
 impl Engine {
-    /// Removes containers with a label of that value, and returns how many there were.
+    /// Removes the containers with a label, and returns their number.
     ///
-    /// A run that is killed between creating a container and starting it leaves one that never ran.
+    /// A run that was killed between creating and starting a container leaves it behind.
     ///
     /// # Errors
     ///
-    /// Where the engine does not answer.
+    /// If the engine does not answer.
     pub async fn remove_leftovers(&self, label: &str, value: &str) -> Result<usize, EngineError> {
         let filters = HashMap::from([("label".to_owned(), vec![format!("{label}={value}")])]);
         let options = ListContainersOptionsBuilder::default()
@@ -271,7 +270,7 @@ impl Engine {
     }
 }
 
-/// Removes a container, running or not, and waits for a bounded time until it is gone.
+/// Removes a container, running or not, and waits for a limited time until it is gone.
 async fn remove(engine: &Engine, id: &str) {
     let options = RemoveContainerOptionsBuilder::default()
         .force(true)
@@ -293,17 +292,17 @@ async fn wait_until_gone(engine: &Engine, id: &str, limit: Duration) {
     _ = tokio::time::timeout(limit, gone).await;
 }
 
-/// Waits a moment before the engine is asked again: what it does takes milliseconds most often.
+/// Waits before polling again, only milliseconds at first.
 async fn pause(attempt: u32) {
     let pause = Duration::from_millis(2 << attempt.min(10));
-    tokio::time::sleep(pause.min(LONGEST_PAUSE)).await;
+    tokio::time::sleep(pause.min(MAX_PAUSE)).await;
 }
 
 fn not_started(spec: &ContainerSpec, error: bollard::errors::Error) -> EngineError {
     EngineError::new(format!("start a container of {}", spec.image), error)
 }
 
-/// Tells the refusal to start a shell that is not there from others.
+/// Converts the error of an image without a shell.
 fn no_shell(spec: &ContainerSpec, error: EngineError) -> EngineError {
     match error {
         EngineError::Refused { message, .. } if message.contains("/bin/sh") => {

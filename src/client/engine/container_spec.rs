@@ -1,4 +1,4 @@
-//! What a builder container is to be.
+//! The configuration of a builder container.
 
 use std::collections::HashMap;
 
@@ -8,75 +8,75 @@ use bollard::models::{
 
 use crate::image::ImageReference;
 
-/// The folder that is `HOME` for everybody but root.
+/// The home folder of all users but root.
 pub const HOME: &str = "/home/xp";
 
-/// What the engine mounts.
+/// The source of a mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// A folder or a file of the engine's machine, by its path there.
+    /// A folder or file on the engine's machine.
     Path(String),
     /// A volume.
     Volume {
         /// Its name.
         name: String,
-        /// A folder or a file of it, by its path there; none for all of it.
+        /// The path of a folder or file in it; `None` for the whole volume.
         folder: Option<String>,
     },
-    /// A volume that is made if it does not exist, and stays.
+    /// A volume that is created if it does not exist, and kept.
     Kept {
         /// Its name.
         name: String,
-        /// How to find it again.
+        /// Its labels.
         labels: HashMap<String, String>,
     },
-    /// A new volume, which goes with the container.
+    /// A new volume, which is removed with the container.
     Fresh,
 }
 
-/// Files of the engine's machine in a container.
+/// A mount in a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bind {
-    /// What is mounted.
+    /// The source.
     pub source: Source,
     /// The path in the container.
     pub target: String,
-    /// Whether it may only be read.
+    /// Whether it is read-only.
     pub read_only: bool,
 }
 
-/// What a builder container is to be.
+/// The configuration of a builder container.
 #[derive(Debug, Clone)]
 pub struct ContainerSpec {
     /// The image.
     pub image: ImageReference,
-    /// How to find it again.
+    /// Its labels.
     pub labels: HashMap<String, String>,
-    /// The variables of every script, `HOME` excepted.
+    /// The environment of all scripts, except `HOME`.
     pub env: Vec<(String, String)>,
     /// The user and the group that run the scripts.
     pub user: (u32, u32),
-    /// Whose the files in `written` are before and after.
+    /// The owner of the files in `written` before and after the build.
     pub owner: (u32, u32),
-    /// The folders, as the container sees them, that scripts write to.
+    /// The folders in the container that scripts write to.
     pub written: Vec<String>,
-    /// Folders of volumes that are to be the user's.
+    /// Folders of volumes that must belong to the user.
     pub taken: Vec<String>,
-    /// Further groups, such as that of the engine's socket.
+    /// Supplementary groups, such as that of the engine's socket.
     pub groups: Vec<u32>,
-    /// Mounts, those of outer folders first.
+    /// The mounts, outer folders first.
     pub binds: Vec<Bind>,
-    /// The network mode; the engine's default where there is none.
+    /// The network mode; `None` for the engine's default.
     pub network: Option<String>,
-    /// The limit of memory, in bytes.
+    /// The memory limit, in bytes.
     pub memory: Option<u64>,
-    /// The limit of processors, in billionths.
+    /// The CPU limit, in billionths of a CPU.
     pub nano_cpus: Option<u64>,
 }
 
 impl ContainerSpec {
-    /// Returns a container that does something for xp itself, as root and without a network: it has one
-    /// thing mounted, and no script runs in it.
+    /// Returns the configuration of a helper container for xp itself, which runs as root, without network and scripts,
+    /// and with one mount.
     pub fn for_xp(image: ImageReference, labels: HashMap<String, String>, bind: Bind) -> Self {
         Self {
             image,
@@ -94,12 +94,12 @@ impl ContainerSpec {
         }
     }
 
-    /// Tells whether scripts leave files of somebody else than their owner.
-    pub(super) fn gives_back(&self) -> bool {
+    /// Returns whether the owner of files must be restored after the build.
+    pub(super) fn restores_owner(&self) -> bool {
         self.user != self.owner
     }
 
-    /// Returns what the engine is asked for.
+    /// Returns the request body.
     pub(super) fn body(&self) -> ContainerCreateBody {
         let home = if self.user.0 == 0 { "/root" } else { HOME };
         let mut env: Vec<String> = self
@@ -110,7 +110,7 @@ impl ContainerSpec {
         if !self.env.iter().any(|(name, _)| name == "HOME") {
             env.push(format!("HOME={home}"));
         }
-        // Mounts and not the engine's `binds`, which are cut at colons.
+        // The engine's `binds` would split paths at colons.
         let mount = |bind: &Bind| {
             let (typ, source, volume_options) = match &bind.source {
                 Source::Path(path) => (MountType::BIND, Some(path), None),
@@ -133,7 +133,7 @@ impl ContainerSpec {
                 }
                 Source::Volume { name, folder } => {
                     let options = MountVolumeOptions {
-                        // What the image has there is no part of it.
+                        // Do not copy files of the image into it.
                         no_copy: Some(true),
                         subpath: folder.clone(),
                         ..Default::default()
@@ -165,7 +165,7 @@ impl ContainerSpec {
             attach_stderr: Some(true),
             open_stdin: Some(true),
             stdin_once: Some(true),
-            // A check of the service that the image was made for would run, and fail, all the time.
+            // The image's health check is for its own service, which does not run.
             healthcheck: Some(HealthConfig {
                 test: Some(vec!["NONE".to_owned()]),
                 ..Default::default()

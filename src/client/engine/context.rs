@@ -1,4 +1,4 @@
-//! The build context: the files that a Dockerfile may copy.
+//! The build context: the files that a Dockerfile can copy.
 
 mod tarball;
 
@@ -11,13 +11,13 @@ use thiserror::Error;
 use walkdir::WalkDir;
 
 use super::dockerignore::{Dockerignore, InvalidPattern};
-pub(super) use tarball::Exactly;
+pub(super) use tarball::ExactReader;
 
-/// The name under which a Dockerfile that lies outside the context is sent.
+/// The name under which a Dockerfile outside the context is sent.
 const OUTSIDE_DOCKERFILE: &str = ".dockerfile.xp";
 
-/// The largest `.dockerignore` that is read, in bytes: each of its lines is held against each file.
-const LARGEST_IGNORE_FILE: u64 = 64 * 1024;
+/// The maximum size of a `.dockerignore`, in bytes: each of its lines is matched against each file.
+const MAX_IGNORE_FILE_SIZE: u64 = 64 * 1024;
 
 /// A folder whose files are sent to the engine.
 #[derive(Debug)]
@@ -27,62 +27,63 @@ pub struct Context {
     /// The Dockerfile's name in the archive.
     name: String,
     ignore: Dockerignore,
-    /// A folder in it that is no part of it.
-    left_out: Option<PathBuf>,
+    /// An excluded folder in it.
+    excluded_folder: Option<PathBuf>,
 }
 
-/// A context that cannot be sent.
+/// The context is invalid.
 #[derive(Debug, Error)]
 pub enum ContextError {
     /// The Dockerfile does not exist.
-    #[error("there is no Dockerfile at {}", .0.display())]
+    #[error("no Dockerfile at {}", .0.display())]
     NoDockerfile(PathBuf),
-    /// The context is no folder.
+    /// The context is not a folder.
     #[error("the build context {} is not a folder", .0.display())]
     NoFolder(PathBuf),
-    /// A link leads to a place outside.
-    #[error("{} leads out of the service's files by a symbolic link, or nowhere", .0.display())]
+    /// A symbolic link leads outside.
+    #[error("{} leads outside the service's files by a symbolic link, or its target does not exist", .0.display())]
     LeadsOut(PathBuf),
     /// A `.dockerignore` is a folder, a pipe or a device.
-    #[error("{} is no file", .0.display())]
+    #[error("{} is not a file", .0.display())]
     NoFile(PathBuf),
     /// A `.dockerignore` is too large.
-    #[error("{} is larger than {} KiB", .0.display(), LARGEST_IGNORE_FILE / 1024)]
+    #[error("{} is larger than {} KiB", .0.display(), MAX_IGNORE_FILE_SIZE / 1024)]
     LargeIgnore(PathBuf),
     /// A file cannot be read.
     #[error("{} cannot be read", path.display())]
     Unreadable {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// A `.dockerignore` is wrong.
-    #[error("{} is wrong", path.display())]
+    /// A `.dockerignore` is invalid.
+    #[error("{} is invalid", path.display())]
     Ignore {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Where, and what.
+        /// The line and the pattern.
         source: InvalidPattern,
     },
 }
 
-/// Returns the Dockerfile of a context: where the usual one is missing, `dockerfile` is taken, as by `docker build`.
+/// Returns the Dockerfile of a context. Like `docker build`, falls back to `dockerfile` if there is no `Dockerfile`.
 pub fn dockerfile_in(folder: &Path, dockerfile: &Path) -> PathBuf {
     let lower = folder.join("dockerfile");
-    let is_usual = dockerfile == folder.join("Dockerfile");
-    match is_usual && fs::symlink_metadata(dockerfile).is_err() && lower.is_file() {
-        true => lower,
-        false => dockerfile.to_owned(),
+    let is_default = dockerfile == folder.join("Dockerfile");
+    if is_default && fs::symlink_metadata(dockerfile).is_err() && lower.is_file() {
+        lower
+    } else {
+        dockerfile.to_owned()
     }
 }
 
 impl Context {
-    /// Opens a context: checks that it and its Dockerfile exist, and reads the `.dockerignore`,
-    /// the one named after the Dockerfile where there is one.
+    /// Opens a context: checks that it and its Dockerfile exist, and reads the `.dockerignore`, preferably the one
+    /// named after the Dockerfile.
     ///
-    /// Nothing outside `root` is read: a link that leads out of it, committed or made by a script, would
-    /// bring files of this machine into the image.
+    /// Nothing outside `root` is read: a link out of it, committed or created by a script, could bring files of this
+    /// machine into the image.
     ///
     /// # Errors
     ///
@@ -122,16 +123,16 @@ impl Context {
                 source,
             };
             let file = within(&root, &path)?;
-            // To open a pipe is to wait for somebody who writes to it.
+            // Opening a pipe would block until there is a writer.
             if !file.is_file() {
                 return Err(ContextError::NoFile(path));
             }
             let file = File::open(file).map_err(unreadable)?;
             let mut bytes = Vec::new();
-            file.take(LARGEST_IGNORE_FILE + 1)
+            file.take(MAX_IGNORE_FILE_SIZE + 1)
                 .read_to_end(&mut bytes)
                 .map_err(unreadable)?;
-            if bytes.len() as u64 > LARGEST_IGNORE_FILE {
+            if bytes.len() as u64 > MAX_IGNORE_FILE_SIZE {
                 return Err(ContextError::LargeIgnore(path));
             }
             ignore = Dockerignore::parse(&String::from_utf8_lossy(&bytes))
@@ -143,14 +144,14 @@ impl Context {
             dockerfile: real_dockerfile,
             name,
             ignore,
-            left_out: None,
+            excluded_folder: None,
         })
     }
 
-    /// Leaves a folder out, whatever the `.dockerignore` says.
+    /// Excludes a folder, whatever the `.dockerignore` says.
     pub fn without(mut self, folder: Option<&Path>) -> Self {
-        // One that does not exist need not be left out.
-        self.left_out = folder.and_then(|folder| fs::canonicalize(folder).ok());
+        // A folder that does not exist needs no exclusion.
+        self.excluded_folder = folder.and_then(|folder| fs::canonicalize(folder).ok());
         self
     }
 
@@ -164,14 +165,14 @@ impl Context {
         &self.folder
     }
 
-    /// Returns the Dockerfile's own path.
+    /// Returns the Dockerfile's path.
     pub(super) fn dockerfile_path(&self) -> &Path {
         &self.dockerfile
     }
 
-    /// Calls `visit` with the path and the name of all that is not ignored, each folder before what is in it and
-    /// sorted; `kept` is a file that is there even where it is ignored. A folder that is ignored comes in no
-    /// call, even where something in it does.
+    /// Calls `visit` with the path and the relative name of all entries that are not ignored, sorted, and folders
+    /// before their contents. `kept` is a file that is visited even if it is ignored. An ignored folder is not visited,
+    /// even if something in it is.
     pub(super) fn visit(
         &self,
         kept: Option<&Path>,
@@ -187,7 +188,7 @@ impl Context {
                 .path()
                 .strip_prefix(&self.folder)
                 .map_err(io::Error::other)?;
-            if self.left_out.as_deref() == Some(entry.path()) {
+            if self.excluded_folder.as_deref() == Some(entry.path()) {
                 entries.skip_current_dir();
                 continue;
             }
@@ -205,18 +206,18 @@ impl Context {
     }
 }
 
-/// Says which file an error is about.
+/// Adds the path to an error.
 pub(super) fn cannot_read(path: &Path, error: &io::Error) -> io::Error {
     let what = format!("{} cannot be read: {error}", path.display());
     io::Error::new(error.kind(), what)
 }
 
-/// Tells whether something has no content that could be copied: a socket or a device.
+/// Returns whether a file has no content to copy: a socket, a pipe or a device.
 pub(super) fn is_special(kind: fs::FileType) -> bool {
     kind.is_socket() || kind.is_fifo() || kind.is_block_device() || kind.is_char_device()
 }
 
-/// Returns a path without links.
+/// Resolves all links in a path.
 fn real(path: &Path) -> Result<PathBuf, ContextError> {
     fs::canonicalize(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => ContextError::LeadsOut(path.to_owned()),
@@ -227,7 +228,7 @@ fn real(path: &Path) -> Result<PathBuf, ContextError> {
     })
 }
 
-/// Returns a path without links, which has to lie within `root`.
+/// Resolves all links in a path, which must be within `root`.
 fn within(root: &Path, path: &Path) -> Result<PathBuf, ContextError> {
     let found = real(path)?;
     if found.starts_with(root) {
@@ -294,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn ignored_files_stay_but_the_dockerfile_goes() {
+    fn ignored_files_are_excluded_but_the_dockerfile_is_sent() {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| {
             let path = folder.path().join(name);
@@ -363,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_dockerfile_is_named() {
+    fn a_missing_dockerfile_is_reported() {
         let folder = tempfile::tempdir().unwrap();
         let error = Context::open(
             folder.path(),

@@ -1,52 +1,52 @@
-//! What the engine says of itself, for somebody who looks for what is wrong with it.
+//! Describes the engine, for diagnostics.
 
 use super::{Engine, EngineError, EngineFacts};
 
-/// The engine in its own words.
+/// The engine's version and configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EngineDescription {
     /// Its name, such as `Docker Engine`.
     pub product: String,
     /// Its version, such as `26.1.5`.
     pub version: String,
-    /// The version of the API that it and xp speak.
+    /// The negotiated API version.
     pub api: String,
     /// Whether image builds use BuildKit.
     pub buildkit: bool,
-    /// The system that its containers run on, such as `linux`.
+    /// The operating system of its containers, such as `linux`.
     pub system: String,
-    /// The processor that its images are for, as the system calls it: `x86_64`.
+    /// The architecture of its machine, as the kernel names it, such as `x86_64`.
     pub architecture: String,
-    /// The folder in which it keeps images, on its own machine.
+    /// The folder on its machine in which it stores images.
     pub root: Option<String>,
-    /// Whether containers can be given less memory than the machine has.
+    /// Whether the memory of containers can be limited.
     pub limits_memory: bool,
-    /// The proxies of its pulls and pushes, with what may be secret in them: for http, for https.
+    /// The proxies of its pulls and pushes for http and https; they may contain secrets.
     pub proxies: [Option<String>; 2],
-    /// What it does not use a proxy for.
+    /// The hosts for which it uses no proxy.
     pub no_proxy: Option<String>,
-    /// What it warns of.
+    /// Its warnings.
     pub warnings: Vec<String>,
-    /// What it says for registries.
+    /// Facts that builds depend on, such as insecure registries.
     pub facts: EngineFacts,
 }
 
 impl Engine {
-    /// Returns the engine's description of itself: two requests, neither of which looks at what it keeps.
+    /// Returns the engine's description: two cheap requests.
     ///
     /// # Errors
     ///
-    /// Where the engine does not answer.
+    /// If the engine does not answer.
     pub async fn describe(&self) -> Result<EngineDescription, EngineError> {
         let failed = |error| EngineError::new("describe itself", error);
         let (version, info) =
             tokio::try_join!(self.docker.version(), self.docker.info()).map_err(failed)?;
-        let facts = EngineFacts::of(&info, self.is_of_a_user);
-        // The first component is the engine, the others are the programs that it uses.
+        let facts = EngineFacts::of(&info, self.is_user_socket);
+        // The first component is the engine; the others are programs that it runs.
         let components = version.components.unwrap_or_default().into_iter();
         let product = components.map(|component| component.name).next();
         let product = match product.as_deref() {
-            // Docker calls its own engine so.
+            // The name of the Docker Engine.
             None | Some("" | "Engine") => "Docker Engine".to_owned(),
             Some(other) => other.to_owned(),
         };

@@ -1,4 +1,4 @@
-//! Docker's contexts: the engines that `docker context create` gave names.
+//! Docker contexts: engines that were named with `docker context create`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,42 +10,42 @@ use thiserror::Error;
 use super::tls::EngineTls;
 use crate::error::{Diagnostic, Exit};
 
-/// A context of docker's.
+/// A docker context.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DockerContext {
     /// Its name.
     pub name: String,
-    /// Where its engine is.
+    /// The address of its engine.
     pub address: String,
-    /// What TLS to it takes.
+    /// The files for TLS, if it is used.
     pub tls: Option<EngineTls>,
 }
 
-/// A context that leads to no engine.
+/// A docker context cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum DockerContextError {
-    /// There is no context of that name.
-    #[error("docker has no context `{name}`, which {said_by} names")]
+    /// The context does not exist.
+    #[error("docker context `{name}` not found (set by {set_by})")]
     Missing {
         /// The name.
         name: String,
-        /// What names it.
-        said_by: String,
-        /// Those that there are.
+        /// The variable or file that selects it.
+        set_by: String,
+        /// The existing contexts.
         known: Vec<String>,
     },
     /// Its file cannot be read.
-    #[error("docker's context `{name}` cannot be read: {} {why}", path.display())]
+    #[error("cannot use docker context `{name}`: {} {why}", path.display())]
     Unreadable {
         /// The name.
         name: String,
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         why: String,
     },
-    /// TLS is asked for, and nobody says where its files are.
-    #[error("DOCKER_TLS_VERIFY asks for TLS, and nothing says where its certificates are")]
+    /// TLS is requested, but its files are not configured.
+    #[error("DOCKER_TLS_VERIFY is set, but there is no folder with certificates")]
     NoCertificates,
 }
 
@@ -58,35 +58,35 @@ impl Diagnostic for DockerContextError {
         match self {
             Self::Missing { name, known, .. } => {
                 let allowed = (name.chars().count() / 3).clamp(1, 4);
-                let away = |known: &&String| strsim::damerau_levenshtein(name, known);
-                let near = known.iter().filter(|known| away(known) <= allowed);
-                let near = near.min_by_key(away);
-                let there = match (near, known.is_empty()) {
+                let distance = |known: &&String| strsim::damerau_levenshtein(name, known);
+                let near = known.iter().filter(|known| distance(known) <= allowed);
+                let near = near.min_by_key(distance);
+                let suggestion = match (near, known.is_empty()) {
                     (Some(near), _) => format!("did you mean `{near}`?"),
-                    (None, true) => "there are no contexts but `default`".to_owned(),
-                    (None, false) => format!("there are {}", known.join(", ")),
+                    (None, true) => "the only context is `default`".to_owned(),
+                    (None, false) => format!("known contexts: {}", known.join(", ")),
                 };
                 vec![
-                    there,
-                    "`docker context use default` goes back to the engine of this machine, and DOCKER_HOST overrules a context".to_owned(),
+                    suggestion,
+                    "`docker context use default` switches back to the engine of this machine; DOCKER_HOST overrides any context".to_owned(),
                 ]
             }
             Self::NoCertificates => vec![
-                "let DOCKER_CERT_PATH name the folder with ca.pem, cert.pem and key.pem; without HOME and DOCKER_CONFIG there is no ~/.docker".to_owned(),
+                "set DOCKER_CERT_PATH to the folder with ca.pem, cert.pem and key.pem; there is no default, as neither HOME nor DOCKER_CONFIG is set".to_owned(),
             ],
             Self::Unreadable { name, .. } => vec![format!(
-                "`docker context inspect {name}` tells more; DOCKER_HOST overrules a context"
+                "run `docker context inspect {name}` for details; DOCKER_HOST overrides any context"
             )],
         }
     }
 }
 
-/// Returns the context in use, where it is not the default one. `folder` is that of docker's
-/// configuration, `named` is `DOCKER_CONTEXT`.
+/// Returns the context in use; `None` for the default one. `folder` is docker's configuration folder, `named` is
+/// `DOCKER_CONTEXT`.
 ///
 /// # Errors
 ///
-/// One that does not exist, or cannot be read.
+/// The context does not exist or cannot be read.
 pub fn current(
     folder: Option<&Path>,
     named: Option<&str>,
@@ -97,19 +97,19 @@ pub fn current(
         Some((
             name,
             format!(
-                "`currentContext` of {}",
+                "`currentContext` in {}",
                 folder?.join("config.json").display()
             ),
         ))
     };
     let named = named.map(|name| (name.to_owned(), "DOCKER_CONTEXT".to_owned()));
-    let Some((name, said_by)) = named.or_else(configured) else {
+    let Some((name, set_by)) = named.or_else(configured) else {
         return Ok(None);
     };
     if matches!(name.as_str(), "" | "default") {
         return Ok(None);
     }
-    // Docker names the folder of a context by the digest of its name.
+    // Docker names the folder of a context after the digest of its name.
     let id = hex::encode(Sha256::digest(&name));
     let contexts = folder.map(|folder| folder.join("contexts"));
     let path = contexts
@@ -119,7 +119,7 @@ pub fn current(
         let known = folder.map(known).unwrap_or_default();
         return Err(DockerContextError::Missing {
             name,
-            said_by,
+            set_by,
             known,
         });
     };
@@ -134,7 +134,7 @@ pub fn current(
         .and_then(|it| it.get("Host"))
         .and_then(Value::as_str);
     let Some(host) = host.filter(|host| !host.is_empty()) else {
-        return Err(unreadable("names no engine".to_owned()));
+        return Err(unreadable("has no engine address".to_owned()));
     };
     let skips = endpoint
         .and_then(|it| it.get("SkipTLSVerify"))
@@ -149,7 +149,7 @@ pub fn current(
     }))
 }
 
-/// Returns what a context's folder has for TLS, where it has something.
+/// Returns the TLS settings in a context's folder, if any.
 fn tls(folder: &Path, skips_verification: bool) -> Option<EngineTls> {
     let file = |name: &str| Some(folder.join(name)).filter(|path| path.exists());
     let found = EngineTls {
@@ -228,12 +228,12 @@ mod tests {
     }
 
     #[test]
-    fn one_that_does_not_exist_is_answered_with_a_near_one() {
+    fn an_unknown_context_suggests_a_similar_one() {
         let folder = store();
         let error = current(Some(folder.path()), Some("bilders")).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "docker has no context `bilders`, which DOCKER_CONTEXT names"
+            "docker context `bilders` not found (set by DOCKER_CONTEXT)"
         );
         assert_eq!(error.hints()[0], "did you mean `builders`?");
         add(
@@ -243,7 +243,9 @@ mod tests {
         );
         let error = current(Some(folder.path()), Some("empty")).unwrap_err();
         assert!(
-            error.to_string().ends_with("meta.json names no engine"),
+            error
+                .to_string()
+                .ends_with("meta.json has no engine address"),
             "{error}"
         );
     }

@@ -1,7 +1,7 @@
-//! `.dockerignore` by Docker's own rules, which are not those of `.gitignore`.
+//! `.dockerignore` with Docker's own rules, which differ from `.gitignore`.
 //!
-//! Patterns are anchored at the context's root, `**` spans folders, a later pattern overrules an
-//! earlier one, and what lies below a matched folder is matched too
+//! Patterns are anchored at the context's root, `**` spans folders, a later pattern overrides an earlier one, and
+//! everything below a matched folder is matched, too
 //! (<https://docs.docker.com/build/concepts/context/#dockerignore-files>).
 
 use regex::Regex;
@@ -16,26 +16,26 @@ pub struct Dockerignore {
 #[derive(Debug)]
 struct Pattern {
     regex: Regex,
-    /// Whether it starts with `!`: what it matches is kept.
+    /// Whether it starts with `!`, so that matches are kept.
     keeps: bool,
-    /// The pattern's literal start, to know whether it can match below a folder.
+    /// The pattern, to know whether it can match below a folder.
     text: String,
 }
 
-/// A pattern that is not understood.
+/// An invalid pattern.
 #[derive(Debug, Error)]
-#[error("line {line}: `{pattern}` is not a pattern")]
+#[error("line {line}: invalid pattern `{pattern}`")]
 pub struct InvalidPattern {
     line: usize,
     pattern: String,
 }
 
 impl Dockerignore {
-    /// Reads the text of a `.dockerignore`.
+    /// Parses a `.dockerignore`.
     ///
     /// # Errors
     ///
-    /// A pattern that is not understood, such as one with an open bracket.
+    /// If a pattern is invalid, such as one with an unclosed bracket.
     pub fn parse(text: &str) -> Result<Self, InvalidPattern> {
         let mut patterns = Vec::new();
         for (index, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
@@ -58,7 +58,7 @@ impl Dockerignore {
                 return Err(invalid());
             }
             let cleaned = clean(pattern);
-            // `.` and `/` would be everything; Docker ignores them.
+            // `.` and `/` would match everything; Docker ignores them.
             if cleaned.is_empty() || cleaned == "." {
                 continue;
             }
@@ -74,11 +74,11 @@ impl Dockerignore {
         Ok(Self { patterns })
     }
 
-    /// Tells whether a path, relative to the context and with slashes, is left out.
+    /// Returns whether a path, relative to the context and with slashes, is excluded.
     pub fn excludes(&self, path: &str) -> bool {
         let mut excluded = false;
         for pattern in &self.patterns {
-            // A pattern can only change the outcome where it says the opposite.
+            // Skip patterns that cannot change the result.
             if pattern.keeps == excluded && pattern.matches_path_or_parent(path) {
                 excluded = !pattern.keeps;
             }
@@ -86,7 +86,7 @@ impl Dockerignore {
         excluded
     }
 
-    /// Tells whether something below an excluded folder may be kept all the same.
+    /// Returns whether something below an excluded folder may be kept.
     pub fn may_keep_below(&self, folder: &str) -> bool {
         let folder = format!("{folder}/");
         self.patterns
@@ -117,7 +117,7 @@ impl Pattern {
     }
 }
 
-/// Cleans a path as Go's `filepath.Clean` does, and takes its leading slash away.
+/// Cleans a path like Go's `filepath.Clean`, and removes the leading slash.
 fn clean(pattern: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in pattern.split('/') {
@@ -143,7 +143,7 @@ fn to_regex(pattern: &str) -> Option<String> {
         match c {
             '*' if chars.peek() == Some(&'*') => {
                 chars.next();
-                // `**/` matches no folder, too.
+                // `**/` also matches zero folders.
                 if chars.peek() == Some(&'/') {
                     chars.next();
                 }
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_below_a_matched_folder_is_matched() {
+    fn everything_below_a_matched_folder_is_matched() {
         assert!(excludes("node_modules", "node_modules/a/b.js"));
         assert!(excludes("*/temp*", "a/temporary/x"));
         assert!(!excludes("*/temp*", "a/b/temporary"));
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_word_counts() {
+    fn the_last_match_wins() {
         let text = "*.md\n!README*.md\nREADME-secret.md\n";
         assert!(!excludes(text, "README.md"));
         assert!(excludes(text, "README-secret.md"));

@@ -1,4 +1,4 @@
-//! What can go wrong with the engine.
+//! Errors of the engine.
 
 use std::error::Error as StdError;
 
@@ -12,126 +12,126 @@ use super::context::ContextError;
 use super::docker_context::DockerContextError;
 use super::ssh;
 
-/// An error of the engine, or of the way to it.
+/// An error of the engine, or of the connection to it.
 #[derive(Debug, Error)]
 pub enum EngineError {
     /// The engine does not answer.
-    #[error("the container engine at {address} does not answer")]
+    #[error("cannot connect to the container engine at {address}")]
     Unreachable {
-        /// Where it was looked for.
+        /// The address of the engine.
         address: String,
-        /// What the system said.
+        /// The cause.
         #[source]
         source: Box<dyn StdError + Send + Sync>,
     },
-    /// The address of the engine is none that xp understands.
-    #[error("`{0}` is not the address of a container engine")]
+    /// The address of the engine is invalid.
+    #[error("invalid container engine address `{0}`")]
     Address(String),
-    /// A context of docker's leads to no engine.
+    /// The docker context is invalid.
     #[error(transparent)]
     DockerContext(#[from] DockerContextError),
-    /// The files of TLS are not as they should be.
-    #[error("no TLS can be spoken with the container engine: {0}")]
+    /// The files for TLS are invalid.
+    #[error("cannot set up TLS with the container engine: {0}")]
     Tls(String),
     /// The engine is too old.
-    #[error("the container engine at {address} speaks API {found}; 1.41 or later is needed")]
+    #[error("the container engine at {address} has API version {found}; xp needs 1.41 or later")]
     TooOld {
-        /// Where it is.
+        /// The address of the engine.
         address: String,
-        /// Its version of the API.
+        /// Its API version.
         found: String,
     },
-    /// The engine refused a request.
+    /// The engine rejected a request.
     #[error("the engine cannot {action}: {message}")]
     Refused {
-        /// What it was asked to do.
+        /// The action, such as `push r/app:1`.
         action: String,
-        /// What it said.
+        /// The message of the engine.
         message: String,
-        /// The status of its answer; none for an error inside a stream.
+        /// The HTTP status; `None` for an error inside a stream.
         status: Option<u16>,
     },
-    /// The connection broke.
-    #[error("the connection to the engine broke while it was to {action}")]
+    /// The connection was lost.
+    #[error("the engine cannot {action}: lost the connection to it")]
     Broken {
-        /// What it was asked to do.
+        /// The action, such as `push r/app:1`.
         action: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: Box<dyn StdError + Send + Sync>,
     },
-    /// A push or a pull does not go on.
-    #[error("the engine cannot {action}: nothing of it moved for {seconds} s")]
+    /// A push or a pull makes no progress.
+    #[error("the engine cannot {action}: no progress for {seconds} s")]
     Stalled {
-        /// What it was asked to do.
+        /// The action, such as `push r/app:1`.
         action: String,
-        /// For how long nothing moved.
+        /// For how long there was no progress.
         seconds: u64,
     },
-    /// The image has platforms that the engine does not have.
+    /// The engine lacks some platforms of the image.
     #[error(
-        "the engine cannot {action}: it has {image} for some of its platforms only, and would push another image in its place"
+        "the engine cannot {action}: it has only some platforms of {image}, and would push a different image instead"
     )]
     PartialImage {
-        /// What it was asked to do.
+        /// The action, such as `push r/app:1`.
         action: String,
-        /// Which image.
+        /// The image.
         image: ImageReference,
     },
-    /// The engine pushes another image.
+    /// The engine pushes a different image.
     #[error(
-        "the engine began to push {digest}, one platform of {image}, in place of the whole image, and was stopped"
+        "stopped the push of {image}: the engine was pushing {digest} instead, which is only one of its platforms"
     )]
     PushedInstead {
-        /// Which image.
+        /// The image.
         image: ImageReference,
-        /// The digest of the other image.
+        /// The digest of the image that was pushed instead.
         digest: String,
     },
     /// An image has no shell.
-    #[error("the builder image {image} has no /bin/sh, in which scripts run")]
+    #[error("the builder image {image} has no /bin/sh, which scripts need")]
     NoShell {
-        /// Which image.
+        /// The image.
         image: ImageReference,
-        /// What starting it said.
+        /// The output of the failed start.
         output: String,
     },
-    /// A container ended though its work was not done.
-    #[error("the builder container ended while its script ran")]
+    /// A container exited too early.
+    #[error("the builder container exited while its script was running")]
     ContainerGone,
     /// The engine could not start a program in a container.
-    #[error("the program cannot be started in the builder container: {0}")]
+    #[error("cannot start the program in the builder container: {0}")]
     NotStarted(String),
-    /// What a program printed cannot be written.
-    #[error("what the program printed cannot be written")]
+    /// The output of a program cannot be written.
+    #[error("cannot write the output of the program")]
     Output(#[source] std::io::Error),
-    /// A file that a remote engine is to have cannot be read.
-    #[error("the files of the build cannot be sent to the engine: {0}")]
+    /// A file that must be sent to a remote engine cannot be read.
+    #[error("cannot send the files of the build to the engine: {0}")]
     Unsent(String),
-    /// What came back from a remote engine cannot be written.
-    #[error("the results of the build cannot be brought back to {}", folder.display())]
+    /// The results from a remote engine cannot be written.
+    #[error("cannot copy the results of the build to {}", folder.display())]
     Unwritten {
-        /// Where to.
+        /// The destination.
         folder: std::path::PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
     /// A file of the build context cannot be read.
-    #[error("the build context cannot be sent: {0}")]
+    #[error("cannot send the build context: {0}")]
     ContextFile(String),
-    /// The build context cannot be sent.
+    /// The build context is invalid.
     #[error(transparent)]
     Context(#[from] ContextError),
 }
 
 impl EngineError {
-    /// Tells whether an image build ended since an image that it starts from did not come, for a reason that may pass.
+    /// Returns whether an image build failed because of a transient error in pulling a base image.
     pub fn base_may_come_later(&self) -> bool {
-        matches!(self, Self::Refused { message, .. } if base_registry::may_pass(message))
+        matches!(self, Self::Refused { message, .. } if base_registry::is_transient(message))
     }
 
-    /// Makes an error of one of the client library's, for something that was to be done.
+    /// Converts an error of the client library.
     pub(super) fn new(action: impl Into<String>, error: bollard::errors::Error) -> Self {
         use bollard::errors::Error;
         let action = action.into();
@@ -141,12 +141,12 @@ impl EngineError {
                 message,
             } => Self::Refused {
                 action,
-                message: tidy(&message),
+                message: trimmed(&message),
                 status: Some(status_code),
             },
             Error::DockerStreamError { error } => Self::Refused {
                 action,
-                message: tidy(&error),
+                message: trimmed(&error),
                 status: None,
             },
             error => Self::Broken {
@@ -156,10 +156,10 @@ impl EngineError {
         }
     }
 
-    /// Returns the error of an answer with that status, which may lack a reason.
+    /// Creates an error from the status and message of a response; the message may be empty.
     pub(super) fn answered(action: &str, status: u16, message: &str) -> Self {
-        let message = match tidy(message) {
-            message if message.is_empty() => "it gave no reason".to_owned(),
+        let message = match trimmed(message) {
+            message if message.is_empty() => "no reason given".to_owned(),
             message => message,
         };
         Self::Refused {
@@ -169,21 +169,21 @@ impl EngineError {
         }
     }
 
-    /// Makes an error of one that stood inside a stream, which may lack a reason.
+    /// Converts an error inside a stream, which may have no message.
     pub(super) fn refused(action: impl Into<String>, detail: bollard::models::ErrorDetail) -> Self {
-        let reason = detail.message.as_deref().map(tidy);
+        let reason = detail.message.as_deref().map(trimmed);
         Self::Refused {
             action: action.into(),
-            message: reason.unwrap_or_else(|| "it gave no reason".to_owned()),
+            message: reason.unwrap_or_else(|| "no reason given".to_owned()),
             status: None,
         }
     }
 
-    /// Makes an error of a reason that BuildKit gave.
+    /// Creates an error from a message of BuildKit.
     pub(super) fn refused_with(action: impl Into<String>, reason: &str) -> Self {
         Self::Refused {
             action: action.into(),
-            message: tidy(reason),
+            message: trimmed(reason),
             status: None,
         }
     }
@@ -193,8 +193,8 @@ impl EngineError {
         matches!(self, Self::Refused { message, .. } if message.starts_with("missing content: "))
     }
 
-    /// Whether another build exported the same unnamed image at the same moment, which the containerd image store does
-    /// not take.
+    /// Returns whether another build exported the same unnamed image concurrently, which the containerd image store
+    /// rejects.
     pub(super) fn is_simultaneous_export(&self) -> bool {
         let Self::Refused { message, .. } = self else {
             return false;
@@ -211,7 +211,7 @@ impl EngineError {
         message.contains("after deleting the existing one") && message.contains("already exists")
     }
 
-    /// Returns the status of the engine's answer, where it refused.
+    /// Returns the HTTP status of a rejected request.
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Refused { status, .. } => *status,
@@ -220,10 +220,9 @@ impl EngineError {
     }
 }
 
-/// Returns what a message says, without its line end.
-fn tidy(message: &str) -> String {
+/// Returns a message without line end and without the prefixes of internal stages.
+fn trimmed(message: &str) -> String {
     let mut message = message.trim();
-    // What BuildKit says of its own stages tells nobody anything.
     for stage in [
         "failed to solve with frontend dockerfile.v0: ",
         "failed to solve: ",
@@ -265,7 +264,7 @@ impl Diagnostic for EngineError {
     fn lost_engine(&self) -> bool {
         match self {
             Self::Broken { .. } | Self::ContainerGone => true,
-            // BuildKit, in its own words: it was told to stop, or its connection broke.
+            // BuildKit was stopped, or lost its connection.
             Self::Refused { message, .. } => {
                 let message = message.to_lowercase();
                 ["context canceled", "transport is closing", "unavailable"]
@@ -279,40 +278,40 @@ impl Diagnostic for EngineError {
     fn hints(&self) -> Vec<String> {
         let hint = match self {
             Self::Unreachable { address, source } => {
-                let refused = crate::error::chain(source.as_ref()).to_lowercase();
+                let cause = crate::error::chain(source.as_ref()).to_lowercase();
                 if address.starts_with("ssh://") {
-                    ssh::hint(address, &refused)
-                } else if refused.contains("permission denied") {
-                    format!("you may not use {address}: add yourself to the group that owns it, or run rootless")
-                } else if refused.contains("certificate") {
-                    "ca.pem is to be of the authority that signed the engine's certificate, and cert.pem of one that the engine knows".to_owned()
+                    ssh::hint(address, &cause)
+                } else if cause.contains("permission denied") {
+                    format!("you have no permission to use {address}: add yourself to the group that owns it, or use a rootless engine")
+                } else if cause.contains("certificate") {
+                    "ca.pem must be from the authority that signed the engine's certificate, and cert.pem from one that the engine trusts".to_owned()
                 } else {
-                    "is it started? `DOCKER_HOST` or `docker context use` names another engine, such as unix:///path/docker.sock or ssh://user@host".to_owned()
+                    "is it running? `DOCKER_HOST` or `docker context use` selects another engine, such as unix:///path/docker.sock or ssh://user@host".to_owned()
                 }
             }
             Self::Address(_) => {
-                "write DOCKER_HOST as unix:///path/docker.sock, tcp://host:port or ssh://user@host".to_owned()
+                "set DOCKER_HOST to unix:///path/docker.sock, tcp://host:port or ssh://user@host".to_owned()
             }
             Self::DockerContext(error) => return error.hints(),
             Self::Tls(_) => {
-                "the folder that `DOCKER_CERT_PATH` names, else ~/.docker, is to have ca.pem, cert.pem and key.pem; a context of docker's has them from `docker context create`".to_owned()
+                "`DOCKER_CERT_PATH`, which defaults to ~/.docker, must contain ca.pem, cert.pem and key.pem; for a docker context, set them with `docker context create`".to_owned()
             }
             Self::PartialImage { image, .. } => {
-                format!("pull all platforms of it with `docker pull --platform`, or remove it with `docker image rm {image}` and build it again")
+                format!("pull all of its platforms with `docker pull --platform`, or remove it with `docker image rm {image}` and build it again")
             }
             Self::PushedInstead { image, .. } => {
                 format!("remove it from the engine with `docker image rm {image}`, and build it again with `xp build --force`")
             }
-            Self::TooOld { .. } => "update it: Docker Engine 20.10 and later will do".to_owned(),
+            Self::TooOld { .. } => "update it to Docker Engine 20.10 or later".to_owned(),
             Self::NoShell { .. } => "use an image with a shell, such as one based on debian or alpine".to_owned(),
             Self::ContainerGone => {
                 "it was removed, ran out of memory (`dockerBuilder.memory`), or the engine was restarted".to_owned()
             }
             Self::Refused { message, .. } if is_access(message) => {
-                "log in to the registry with `docker login`, or ask for the right to the repository".to_owned()
+                "log in to the registry with `docker login`, or request access to the repository".to_owned()
             }
             Self::Refused { message, .. } if message.contains("http: server gave HTTP response to HTTPS client") => {
-                "the registry speaks plain HTTP: list it under `insecure-registries` of the engine".to_owned()
+                "the registry uses plain HTTP: add it to `insecure-registries` in the configuration of the engine".to_owned()
             }
             Self::Refused { message, .. } if message.starts_with("unsupported: ") => {
                 "the registry may be in read-only mode".to_owned()
@@ -321,41 +320,41 @@ impl Diagnostic for EngineError {
                 "the engine may have stopped: start it, and run xp again".to_owned()
             }
             Self::ContextFile(_) => {
-                "where a script left it so, change its mode at the end of the script, or name it in .dockerignore".to_owned()
+                "if a script created it, change its mode at the end of the script, or add it to .dockerignore".to_owned()
             }
             Self::Refused { message, .. }
                 if message.contains("catatonit") || message.contains("container-init binary") =>
             {
-                "Podman needs the program `catatonit` for the first process of a container: install the package of that name"
+                "Podman needs `catatonit` as the init process of a container: install the package of that name"
                     .to_owned()
             }
             Self::Refused { message, .. } if message.contains("bind source path does not exist") => {
-                "the engine does not see this machine's folders: `XP_REMOTE_ENGINE=1` sends it the files instead".to_owned()
+                "the engine cannot see the folders of this machine: set `XP_REMOTE_ENGINE=1` to send it the files".to_owned()
             }
             Self::Stalled { .. } => {
-                "the registry may hang, or what is between it and the engine; XP_TRANSFER_TIMEOUT=30m waits longer".to_owned()
+                "the registry, or a proxy in front of it, may hang; set XP_TRANSFER_TIMEOUT=30m to wait longer".to_owned()
             }
             Self::Unsent(_) => {
-                "make it readable for yourself, or remove it".to_owned()
+                "make it readable, or remove it".to_owned()
             }
             Self::Refused { message, .. } if is_missing_in_context(message) => {
-                "the build sees the commit and what `scripts` make of it; a file that is ignored or not committed is not there, nor one that .dockerignore names".to_owned()
+                "the build context has the files of the commit and those created by `scripts`, but no ignored or uncommitted files, and none listed in .dockerignore".to_owned()
             }
             Self::Refused { message, .. } if message.contains("no space left on device") => {
-                "free some space, for instance with `docker system prune`".to_owned()
+                "free some space, for example with `docker system prune`".to_owned()
             }
             _ => return Vec::new(),
         };
         match self {
-            // It looks for other sockets, and for what keeps the user from this one.
-            Self::Unreachable { .. } => vec![hint, "`xp doctor` looks for the reason".to_owned()],
+            // It looks for other sockets and for missing permissions.
+            Self::Unreachable { .. } => vec![hint, "`xp doctor` shows the reason".to_owned()],
             _ => vec![hint],
         }
     }
 }
 
-/// Tells whether a message is about a file that a Dockerfile copies and the context does not have: as
-/// BuildKit says it, and as the classic builder does.
+/// Returns whether a message of BuildKit or the classic builder is about a file that the Dockerfile copies but the
+/// context does not have.
 fn is_missing_in_context(message: &str) -> bool {
     let of_buildkit = message.contains("failed to compute cache key")
         || message.contains("failed to calculate checksum");
@@ -365,7 +364,7 @@ fn is_missing_in_context(message: &str) -> bool {
             && message.contains("file not found in build context")
 }
 
-/// Tells whether a message is about credentials or rights.
+/// Returns whether a message is about credentials or permissions.
 fn is_access(message: &str) -> bool {
     let message = message.to_lowercase();
     [

@@ -1,9 +1,8 @@
-//! What is fuzzed of the engine's client: see `fuzzing`.
+//! Fuzz targets of the engine's client; see `fuzzing`.
 
 use super::dockerignore::Dockerignore;
 
-/// A `.dockerignore`, and paths that it is asked about: a folder that may keep something below is not
-/// passed over where a file in it is kept.
+/// Parses a `.dockerignore`, and checks that no folder is skipped if a file below it is kept.
 pub fn dockerignore(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;

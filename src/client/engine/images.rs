@@ -1,4 +1,4 @@
-//! Images of the engine: named, pulled and pushed.
+//! Tags, pulls and pushes images.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -18,25 +18,25 @@ use super::{Engine, EngineError};
 use crate::client::registry::Credentials;
 use crate::image::ImageReference;
 
-/// Who is told how a push or a pull goes on.
+/// Callbacks for the progress of a push or a pull.
 #[derive(Clone, Copy)]
 pub struct Watcher<'a> {
-    /// Is called with bytes done and bytes in all.
+    /// Called with the transferred bytes and the total.
     pub progress: &'a (dyn Fn(u64, u64) + Send + Sync),
-    /// Is called with the seconds after which the engine tries again, by itself.
+    /// Called with the seconds until the engine itself retries.
     pub retrying: &'a (dyn Fn(u64) + Send + Sync),
-    /// How long nothing may move: what hangs at the registry hangs for ever.
+    /// The timeout without progress: if the registry hangs, the engine waits forever.
     pub silence: Duration,
 }
 
-/// How far a push or a pull is.
+/// The progress of a push or a pull.
 #[derive(Debug, Clone, Default)]
 struct Transfer {
-    /// Bytes moved and bytes in all, by layer.
+    /// Transferred and total bytes, by layer.
     layers: BTreeMap<String, (u64, u64)>,
-    /// The seconds until the engine tries again, as it said last.
+    /// The last reported number of seconds until the engine retries.
     countdown: u64,
-    /// What was said last, by layer.
+    /// The last message, by layer.
     last: HashMap<Option<String>, (Option<String>, Option<ProgressDetail>)>,
 }
 
@@ -45,13 +45,13 @@ impl Transfer {
     ///
     /// Some engines repeat the state of each layer twenty times a second.
     fn is_news(&mut self, message: &Message) -> bool {
-        let said = (message.status.clone(), message.detail.clone());
-        let before = self.last.insert(message.layer.clone(), said.clone());
-        before != Some(said)
+        let state = (message.status.clone(), message.detail.clone());
+        let before = self.last.insert(message.layer.clone(), state.clone());
+        before != Some(state)
     }
 
-    /// Reads `Retrying in 5 seconds`, which the engine says once a second; returns where a countdown
-    /// begins.
+    /// Parses `Retrying in 5 seconds`, which the engine reports once a second. Returns the seconds only at the start of
+    /// a countdown.
     fn retrying(&mut self, status: Option<&str>) -> Option<u64> {
         let seconds = status?.strip_prefix("Retrying in ")?;
         let seconds = seconds.split(' ').next()?.parse().ok()?;
@@ -68,11 +68,11 @@ impl Transfer {
         let detail = detail?;
         let number = |value: Option<i64>| u64::try_from(value.unwrap_or(0)).unwrap_or(0);
         let (current, total) = (number(detail.current), number(detail.total));
-        // What is unpacked was counted when it came.
+        // Extracted layers were counted when they were downloaded.
         if total == 0 || status == Some("Extracting") {
             return None;
         }
-        // The engine counts the archive's padding too, and may go past the total.
+        // The engine also counts the padding of the archive, which may exceed the total.
         self.layers.insert(layer?, (current.min(total), total));
         let sum = self
             .layers
@@ -89,11 +89,11 @@ const TAG_ATTEMPTS: u32 = 10;
 const TAG_PAUSE: Duration = Duration::from_millis(20);
 
 impl Engine {
-    /// Gives an image, which is meant by its name or its id, a further name.
+    /// Adds a name to an image, which is given by name or id.
     ///
     /// # Errors
     ///
-    /// Where the engine does not have the image.
+    /// If the engine does not have the image.
     pub async fn tag(&self, image: &str, name: &ImageReference) -> Result<(), EngineError> {
         let mut options = TagImageOptionsBuilder::default().repo(&name.repository().to_string());
         if let Some(tag) = name.tag() {
@@ -115,25 +115,25 @@ impl Engine {
         }
     }
 
-    /// Removes a name of an image that has other ones.
+    /// Removes one of several names of an image.
     ///
     /// # Errors
     ///
-    /// Where the engine does not have the name, or refuses.
+    /// If the engine does not have the name, or rejects the request.
     pub async fn remove_name(&self, name: &ImageReference) -> Result<(), EngineError> {
         let named = name.to_string();
         let options = None::<RemoveImageOptions>;
         let removed = self.docker.remove_image(&named, options, None).await;
         removed
             .map(drop)
-            .map_err(|error| EngineError::new(format!("remove the name {name}"), error))
+            .map_err(|error| EngineError::new(format!("untag {name}"), error))
     }
 
     /// Pulls an image.
     ///
     /// # Errors
     ///
-    /// Where the engine or the registry refuses, errors inside the stream included.
+    /// If the engine or the registry rejects the request, including errors inside the stream.
     pub async fn pull(
         &self,
         image: &ImageReference,
@@ -145,11 +145,11 @@ impl Engine {
         let tag = match (image.tag(), image.digest()) {
             (_, Some(digest)) => digest.as_str(),
             (Some(tag), None) => tag.as_str(),
-            // Without a tag the engine would pull all of them.
+            // Without a tag, the engine would pull all tags.
             (None, None) => "latest",
         };
         options = options.tag(tag);
-        let engine = self.patient();
+        let engine = self.without_timeout();
         let messages = engine.create_image(Some(options.build()), None, credentials.map(to_engine));
         let action = format!("pull {image}");
         let messages = to_the_end(messages)
@@ -167,8 +167,8 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// Where the engine or the registry refuses, errors inside the stream included, or where the engine has a part of
-    /// the image only.
+    /// If the engine or the registry rejects the request, including errors inside the stream, or if the engine has only
+    /// a part of the image.
     pub async fn push(
         &self,
         image: &ImageReference,
@@ -184,7 +184,7 @@ impl Engine {
         let messages = self.push_messages(image, credentials, &action);
         let messages = stream::once(messages).try_flatten().map(|message| {
             let message = message?;
-            // It is said before that image has the tag: the push ends with the request for it.
+            // This is reported before the tag is set: aborting the request prevents that.
             if let Some(digest) = message.pushed_instead() {
                 return Err(EngineError::PushedInstead {
                     image: image.clone(),
@@ -207,31 +207,31 @@ impl Engine {
         }
     }
 
-    /// Returns whether the engine has some platforms of a multi-platform image only: it would push one of them in
-    /// place of the image.
+    /// Returns whether the engine has only some platforms of a multi-platform image: it would push one of them instead
+    /// of the image.
     ///
-    /// Engines with an older API either refuse such a push or report what they push.
+    /// Engines with an older API either reject such a push or report that they push another image.
     async fn is_partial(&self, image: &ImageReference) -> Result<bool, EngineError> {
         let version = self.docker.client_version();
-        if (version.major_version, version.minor_version) < API_OF_MANIFESTS {
+        if (version.major_version, version.minor_version) < MANIFESTS_API {
             return Ok(false);
         }
-        // The client library does not let this be asked.
+        // The client library does not support this option.
         let engine = self.docker.clone().with_request_modifier(with_manifests);
         match engine.inspect_image(&image.to_string()).await {
             Ok(found) => {
                 let manifests = found.manifests.unwrap_or_default();
                 Ok(manifests.iter().any(|manifest| !manifest.available))
             }
-            Err(error) => Err(EngineError::new(format!("look for {image}"), error)),
+            Err(error) => Err(EngineError::new(format!("look up {image}"), error)),
         }
     }
 }
 
 /// The first API that lists the manifests of an image.
-const API_OF_MANIFESTS: (usize, usize) = (1, 48);
+const MANIFESTS_API: (usize, usize) = (1, 48);
 
-/// Asks for the manifests of an image.
+/// Requests the manifests of an image.
 fn with_manifests(mut request: BollardRequest) -> BollardRequest {
     let uri = format!("{}?manifests=true", request.uri());
     if let Ok(uri) = uri.parse() {
@@ -249,7 +249,7 @@ struct Message {
     refusal: Option<ErrorDetail>,
 }
 
-/// Follows a push or a pull to its end; the status of the answer says nothing of it.
+/// Follows a push or a pull to its end. Errors are reported in the stream, not by the HTTP status.
 async fn follow(
     action: &str,
     messages: impl Stream<Item = Result<Message, EngineError>>,
@@ -257,13 +257,13 @@ async fn follow(
 ) -> Result<(), EngineError> {
     let mut messages = std::pin::pin!(messages);
     let mut transfer = Transfer::default();
-    let mut moved = Instant::now();
+    let mut last_progress = Instant::now();
     loop {
-        let deadline = moved + watcher.silence;
+        let deadline = last_progress + watcher.silence;
         let message = match tokio::time::timeout_at(deadline, messages.next()).await {
             Ok(Some(message)) => message?,
             Ok(None) => return Ok(()),
-            // The engine ends what it does when the request for it ends.
+            // Dropping the request cancels the transfer in the engine.
             Err(_) => {
                 return Err(EngineError::Stalled {
                     action: action.to_owned(),
@@ -275,7 +275,7 @@ async fn follow(
             return Err(EngineError::refused(action, detail));
         }
         if transfer.is_news(&message) {
-            moved = Instant::now();
+            last_progress = Instant::now();
         }
         let status = message.status.as_deref();
         if let Some(seconds) = transfer.retrying(status) {
@@ -287,7 +287,7 @@ async fn follow(
     }
 }
 
-/// Credentials as the engine takes them.
+/// Converts credentials for the engine.
 pub(super) fn to_engine(credentials: Credentials) -> DockerCredentials {
     match credentials {
         Credentials::Password { user, password } => DockerCredentials {
@@ -319,19 +319,19 @@ mod tests {
     }
 
     #[test]
-    fn only_a_message_that_says_something_new_is_progress() {
+    fn only_new_messages_are_progress() {
         let mut transfer = Transfer::default();
         let mut is_news = |layer, current| transfer.is_news(&pushing(layer, current));
         assert!(is_news("a", 10) && is_news("b", 50));
         // An engine with the containerd image store reports each layer twenty times a second.
         assert!(!is_news("a", 10) && !is_news("b", 50) && !is_news("a", 10));
         assert!(is_news("a", 11) && !is_news("b", 50));
-        // It was begun again.
+        // The layer was restarted.
         assert!(is_news("a", 0) && is_news("a", 10));
     }
 
     #[tokio::test]
-    async fn repeated_messages_do_not_hide_that_nothing_moves() {
+    async fn repeated_messages_do_not_hide_a_stall() {
         let repeated = stream::unfold(0, |count| async move {
             tokio::time::sleep(Duration::from_millis(10)).await;
             Some((Ok(pushing("a", count.min(40))), count + 1))
@@ -346,7 +346,7 @@ mod tests {
             tokio::time::timeout(Duration::from_secs(20), follow("push x", repeated, watcher));
         let error = followed.await.unwrap().unwrap_err();
         assert!(matches!(error, EngineError::Stalled { .. }), "{error}");
-        // It moved for a while, longer than it may be silent.
+        // There was progress at first, for longer than the timeout.
         assert!(start.elapsed() > Duration::from_millis(600));
     }
 }

@@ -3,7 +3,7 @@
 //! An engine with the classic store answers for one image in a few milliseconds, so each image is inspected,
 //! several at once. With the containerd store, inspecting one image reads the records of all images, and listing
 //! all images takes about 12 ms for each, because the engine computes sizes. There, xp lists by name, some names
-//! at a time: the cost depends on what is asked for, not on what else the engine has.
+//! at a time: the cost depends on the number of names, not on what else the engine has.
 
 use std::collections::HashMap;
 
@@ -11,30 +11,30 @@ use bollard::models::{ImageInspect, ImageSummary};
 use bollard::query_parameters::ListImagesOptions;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
-use super::way::Way;
+use super::way::EngineEndpoint;
 use super::{Engine, EngineError};
 use crate::image::{EngineImage, EngineImages, ImageIds, ImageQuery, ImageReference};
 
 /// The number of concurrent requests.
-const AT_ONCE: usize = 16;
+const CONCURRENCY: usize = 16;
 
 /// The number of concurrent requests over ssh, where each connection is a login.
-const AT_ONCE_BY_SSH: usize = 4;
+const SSH_CONCURRENCY: usize = 4;
 
-/// The number of names in one list request: more of them make the requests uneven and the address long.
+/// The number of names in one list request: more would make the requests uneven and the URL long.
 const NAMES_PER_LIST: usize = 16;
 
 /// The registry that Podman gives to images which were built on its own command line.
 const LOCALHOST: &str = "localhost";
 
-/// What an image of the engine consists of.
+/// The content of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageContent {
     /// The engine's id of the image.
     pub id: String,
     /// The digests of its layers, uncompressed, the lowest one first.
     pub layers: Vec<String>,
-    /// The digests by which registries have it, as `repository@digest`.
+    /// Its digests in registries, as `repository@digest`.
     pub digests: Vec<String>,
 }
 
@@ -48,11 +48,11 @@ impl ImageContent {
 }
 
 impl Engine {
-    /// Returns the images that the engine has, by each name it knows them by.
+    /// Returns the images that the engine has, by each of their names.
     ///
     /// # Errors
     ///
-    /// Where the engine does not answer.
+    /// If the engine does not answer.
     pub async fn images(
         &self,
         queries: impl IntoIterator<Item = ImageQuery>,
@@ -66,7 +66,7 @@ impl Engine {
         if !lists_labels || !self.facts().await?.containerd_store {
             return self.inspect_images(queries).await;
         }
-        // An image that is known by a tag only is found by its digest too, but not listed by it.
+        // An image that has only a tag can be inspected by its digest, but not listed by it.
         let has_digest = |query: &ImageQuery| query.name.digest().is_some();
         let (with_digest, without) = queries.into_iter().partition(has_digest);
         let (mut images, inspected) =
@@ -75,10 +75,10 @@ impl Engine {
         Ok(images)
     }
 
-    /// Inspects each image. The answer holds the further names of the image.
+    /// Inspects each image. The response has the further names of the image.
     async fn inspect_images(&self, queries: Vec<ImageQuery>) -> Result<EngineImages, EngineError> {
         let requests = queries.into_iter().map(|query| self.inspect(query.name));
-        let mut answers = futures_util::stream::iter(requests).buffer_unordered(self.at_once());
+        let mut answers = futures_util::stream::iter(requests).buffer_unordered(self.concurrency());
         let mut by_name = EngineImages::new();
         while let Some(answer) = answers.try_next().await? {
             let Some(image) = answer else { continue };
@@ -90,7 +90,7 @@ impl Engine {
         Ok(by_name)
     }
 
-    /// Lists images by name. An entry of the answer holds only the names that were asked for, and their digests.
+    /// Lists images by name. An entry of the response has only the requested names, and their digests.
     async fn list_images(&self, queries: Vec<ImageQuery>) -> Result<EngineImages, EngineError> {
         let names = queries.into_iter().flat_map(ImageQuery::into_names);
         let names: Vec<String> = names.map(|name| name.familiar_name()).collect();
@@ -103,10 +103,10 @@ impl Engine {
             };
             self.docker.list_images(Some(options))
         });
-        let mut answers = futures_util::stream::iter(requests).buffer_unordered(self.at_once());
+        let mut answers = futures_util::stream::iter(requests).buffer_unordered(self.concurrency());
         let mut by_name = EngineImages::new();
         while let Some(answer) = answers.next().await {
-            let images = answer.map_err(|error| EngineError::new("look for images", error))?;
+            let images = answer.map_err(|error| EngineError::new("look up images", error))?;
             for image in images {
                 let ImageSummary {
                     id,
@@ -126,27 +126,27 @@ impl Engine {
         Ok(by_name)
     }
 
-    fn at_once(&self) -> usize {
-        match self.way {
-            Way::Ssh(_) => AT_ONCE_BY_SSH,
-            _ => AT_ONCE,
+    fn concurrency(&self) -> usize {
+        match self.endpoint {
+            EngineEndpoint::Ssh(_) => SSH_CONCURRENCY,
+            _ => CONCURRENCY,
         }
     }
 
-    /// Returns an image, where the engine has it.
+    /// Returns an image; `None` if the engine does not have it.
     ///
     /// # Errors
     ///
-    /// Where the engine does not answer.
+    /// If the engine does not answer.
     pub async fn image(&self, name: &ImageReference) -> Result<Option<EngineImage>, EngineError> {
         Ok(self.inspect(name.clone()).await?.map(engine_image))
     }
 
-    /// Returns what an image consists of, by its name; `None` where the engine does not have it.
+    /// Returns the content of an image by its name; `None` if the engine does not have it.
     ///
     /// # Errors
     ///
-    /// Where the engine does not answer.
+    /// If the engine does not answer.
     pub async fn content(
         &self,
         image: &ImageReference,
@@ -154,11 +154,11 @@ impl Engine {
         Ok(self.inspect(image.clone()).await?.map(content))
     }
 
-    /// Returns what an image consists of, by its id; `None` where the engine does not have it.
+    /// Returns the content of an image by its id; `None` if the engine does not have it.
     ///
     /// # Errors
     ///
-    /// Where the engine does not answer.
+    /// If the engine does not answer.
     pub async fn content_of_id(&self, id: &str) -> Result<Option<ImageContent>, EngineError> {
         Ok(self.inspect_named(id).await?.map(content))
     }
@@ -170,14 +170,14 @@ impl Engine {
         if found.is_some() || has_registry || !self.is_podman {
             return Ok(found);
         }
-        // Podman takes a name without a registry for one of Docker Hub's.
+        // Podman resolves a name without a registry to Docker Hub.
         self.inspect_named(&format!("{LOCALHOST}/{name}")).await
     }
 
     async fn inspect_named(&self, name: &str) -> Result<Option<ImageInspect>, EngineError> {
         match self.docker.inspect_image(name).await {
             Ok(image) => Ok(Some(image)),
-            Err(error) => match EngineError::new(format!("look for {name}"), error) {
+            Err(error) => match EngineError::new(format!("look up {name}"), error) {
                 error if error.status() == Some(404) => Ok(None),
                 error => Err(error),
             },

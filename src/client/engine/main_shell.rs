@@ -1,19 +1,19 @@
-//! The main shell of a builder container: it prepares, passes signals on, and gives files back.
+//! The main shell of a builder container: it prepares the container, forwards signals, and restores the files' owner.
 
 use super::container_spec::{ContainerSpec, HOME};
 use crate::shell::quoted;
 
-/// What the container's own shell prints when everything is prepared.
+/// What the main shell prints when the container is prepared.
 pub(super) const READY: &str = "xp-ready";
 
-/// What it answers when it is asked whether it has read all that was told it.
-pub(super) const ANSWER: &str = "xp-here";
+/// What it prints to confirm that it has read all previous commands.
+pub(super) const RESPONSE: &str = "xp-here";
 
-/// What the container's main shell does, as root and with no more than a shell needs: an image may
-/// lack `grep` and the like.
+/// Returns the script of the main shell. It runs as root and uses few programs besides the shell: an image may lack
+/// `grep` and the like.
 ///
-/// All of it is one command, as a shell executes nothing before it has read a command to its end:
-/// so `read` cannot take a part of the script for its input.
+/// It is a single command, which the shell reads to its end before it executes any of it. So `read` cannot consume a
+/// part of the script as its input.
 pub(super) fn main_script(spec: &ContainerSpec) -> String {
     let (uid, gid) = spec.user;
     let mut script = String::from("{ exec 2> /dev/null\n");
@@ -32,32 +32,31 @@ known=; while IFS=: read -r name _ id _; do [ "$id" = {gid} ] && known=1; done <
         ));
     }
     for folder in &spec.taken {
-        // A volume is root's when it is new, and may have been another user's last time.
+        // A new volume belongs to root, and an old one may belong to another user.
         let folder = quoted(folder);
         script.push_str(&format!(
             "set -- $(ls -nd {folder}); [ \"$3\" = {uid} ] || chown -hR {uid}:{gid} {folder}\n"
         ));
     }
-    if uid != 0 && spec.gives_back() {
-        // What is mounted belongs to the caller, and this user has to write to it.
+    if uid != 0 && spec.restores_owner() {
+        // The mounted files belong to the caller, and this user must be able to write to them.
         script.push_str(&chown(&spec.written, spec.user));
     }
     script.push_str(&format!(
         "echo {READY}\nstay=\nwhile read -r signal process; do\n\
-         case $signal in answer) echo {ANSWER} ;; stay) stay=1 ;; *) kill \"-$signal\" \"$process\" ;; esac\ndone\n"
+         case $signal in answer) echo {RESPONSE} ;; stay) stay=1 ;; *) kill \"-$signal\" \"$process\" ;; esac\ndone\n"
     ));
-    if spec.gives_back() {
-        // No script may write behind the back of what follows: all processes but this one end.
+    if spec.restores_owner() {
+        // End all other processes, so that no script creates files after the change of owner.
         script.push_str("kill -9 -1\n");
         script.push_str(&chown(&spec.written, spec.owner));
     }
-    // For somebody to copy what could not be brought back.
+    // So that the user can copy results whose transfer failed.
     script.push_str("[ -z \"$stay\" ] || while sleep 3600; do :; done\n}\n");
     script
 }
 
-/// Returns the home folder, and those between it and what is mounted below it: the engine made
-/// these as root.
+/// Returns the home folder, and the folders between it and the mounts below it, which the engine created as root.
 fn home_folders(spec: &ContainerSpec) -> Vec<String> {
     let mut folders = vec![HOME.to_owned()];
     for bind in &spec.binds {
@@ -70,8 +69,8 @@ fn home_folders(spec: &ContainerSpec) -> Vec<String> {
     folders
 }
 
-/// Returns a shell line that gives folders to a user. Links are not followed, and what is mounted
-/// read-only stays.
+/// Returns a shell command that changes the owner of folders. It does not follow links, and has no effect on read-only
+/// mounts.
 fn chown(paths: &[String], (uid, gid): (u32, u32)) -> String {
     let paths: Vec<_> = paths.iter().map(|path| quoted(path)).collect();
     format!("chown -hR {uid}:{gid} {}\n", paths.join(" "))

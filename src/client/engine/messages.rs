@@ -1,13 +1,13 @@
-//! The streams of messages by which the engine tells of a build, a pull and a push.
+//! The message streams of builds, pulls and pushes.
 
 use bollard::errors::Error;
 use futures_util::{Stream, StreamExt as _};
 
-/// Ends a stream of messages where only the end of a line is left of it.
+/// Ignores the client library's error about a trailing line end.
 ///
-/// The client library takes a message as soon as it is whole. Where the end of the last line comes in a piece of its own,
-/// it waits for a message after it, and calls it an error that none comes. A message that is cut off is another
-/// error: then the connection does not end as HTTP has it.
+/// The library parses a message as soon as it is complete. If the line end of the last message arrives in a separate
+/// chunk, the library waits for another message and reports an error when there is none. A truncated message is a
+/// different error, because the HTTP response is then incomplete.
 pub(super) fn to_the_end<T>(
     messages: impl Stream<Item = Result<T, Error>>,
 ) -> impl Stream<Item = Result<T, Error>> {
@@ -18,7 +18,7 @@ pub(super) fn to_the_end<T>(
     })
 }
 
-/// What is said of bytes that are no whole message when nothing more comes.
+/// The library's error if bytes are left that are not a complete message.
 const BYTES_REMAINING: &str = "bytes remaining on stream";
 
 #[cfg(test)]
@@ -32,7 +32,7 @@ mod tests {
 
     use super::*;
 
-    /// Pulls from an engine that answers in these pieces, and returns the messages or the first error.
+    /// Pulls from an engine that responds in these chunks, and returns the number of messages or the first error.
     async fn pull(pieces: &'static [&'static str]) -> Result<usize, String> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_line_may_end_in_a_piece_of_its_own() {
+    async fn a_line_end_may_be_a_chunk_of_its_own() {
         const ONE: &str = "{\"status\":\"one\"}\r\n";
         assert_eq!(pull(&[ONE, ONE, ""]).await, Ok(2));
         assert_eq!(
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_that_breaks_off_is_an_error() {
+    async fn a_truncated_response_is_an_error() {
         const ONE: &str = "{\"status\":\"one\"}\r\n";
         for pieces in [&[ONE, "cut"] as &[_], &[ONE, "{\"sta", "cut"], &["cut"]] {
             assert!(pull(pieces).await.is_err(), "{pieces:?}");

@@ -1,4 +1,4 @@
-//! The container engine, through its HTTP API. Nothing else names bollard.
+//! The client of the container engine's HTTP API. Only this module uses bollard.
 
 mod archive;
 mod base_registry;
@@ -52,45 +52,45 @@ pub use parcel::{Item, Sent};
 pub use program::{
     Addressee, Printed, Program, ProgramInput, ProgramOutput, ProgramSpec, TerminalSize,
 };
-pub use results::{Place, Returned};
+pub use results::{CopyBackReport, Place};
 pub use session::SecretValue;
 pub use tls::EngineTls;
 
-use way::Way;
+use way::EngineEndpoint;
 
-/// The oldest API that has all that xp uses: Docker 20.10.
+/// The oldest API that xp supports: Docker 20.10.
 const OLDEST_API: (usize, usize) = (1, 41);
 
-/// For everything but builds, pushes and pulls, which take as long as they take.
+/// For everything but builds, pushes and pulls.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// How long an engine that may have gone is waited for.
+/// For checking whether the engine is still there.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// For a build, a push or a pull: the connection itself is what tells that the engine is gone.
+/// For builds, pushes and pulls: only a lost connection shows that the engine is gone.
 const LONG_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 
-/// Where the engine is, and how xp talks to it.
+/// The address of the engine, and how to connect to it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EngineSettings {
-    /// `DOCKER_HOST`, what docker's context says, or where the engine's socket is found.
+    /// From `DOCKER_HOST`, the docker context, or the first socket that was found.
     pub address: String,
-    /// What TLS takes, where it is spoken.
+    /// The files for TLS, if it is used.
     pub tls: Option<EngineTls>,
-    /// The context of docker's that says so.
+    /// The docker context that has the address.
     pub context: Option<String>,
-    /// Why no engine is known: a context that leads to none.
+    /// Why no engine is known: the docker context is invalid.
     pub wrong: Option<DockerContextError>,
     /// Whether the engine sees the files of this machine.
     pub sees: Sees,
-    /// Whether BuildKit may be used: `DOCKER_BUILDKIT=0` says no.
+    /// Whether BuildKit may be used: not with `DOCKER_BUILDKIT=0`.
     pub buildkit: bool,
 }
 
 /// Whether the engine sees the files of this machine: `XP_REMOTE_ENGINE`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Sees {
-    /// Nobody says: it is found out.
+    /// Not set; detect it.
     #[default]
     Unknown,
     /// It does.
@@ -104,39 +104,39 @@ pub enum Sees {
 pub struct Engine {
     docker: Docker,
     address: String,
-    way: Way,
+    endpoint: EngineEndpoint,
     buildkit: bool,
     is_podman: bool,
     sees: Sees,
-    /// What it says of itself, once it was asked.
+    /// The engine's facts, once they were queried.
     facts: Arc<OnceCell<EngineFacts>>,
-    /// Whether it is a Podman whose socket a user owns: it does not say of itself that it is rootless.
-    is_of_a_user: bool,
+    /// Whether it is a Podman whose socket belongs to a user: such a Podman does not report that it is rootless.
+    is_user_socket: bool,
 }
 
 impl Engine {
-    /// Connects, and agrees on a version of the API: one request.
+    /// Connects, and negotiates the API version with a single request.
     ///
     /// # Errors
     ///
-    /// An address that is none, an engine that does not answer or is too old.
+    /// The address is invalid, or the engine does not answer or is too old.
     pub async fn connect(settings: &EngineSettings) -> Result<Self, EngineError> {
         if let Some(wrong) = &settings.wrong {
             return Err(EngineError::DockerContext(wrong.clone()));
         }
         let address = settings.address.clone();
-        let way = Way::of(settings)?;
+        let endpoint = EngineEndpoint::parse(settings)?;
         let unreachable = |error: bollard::errors::Error| EngineError::Unreachable {
             address: address.clone(),
             source: crate::error::innermost(&error).to_string().into(),
         };
-        let pinged = match &way {
-            Way::Unix(_) => ping::ping(&way).await,
-            // A connection of its own would be one more login.
-            Way::Tcp(_) | Way::Tls { .. } | Way::Ssh(_) => None,
+        let pinged = match &endpoint {
+            EngineEndpoint::Unix(_) => ping::ping(&endpoint).await,
+            // An extra connection would cost another TLS handshake or login.
+            EngineEndpoint::Tcp(_) | EngineEndpoint::Tls { .. } | EngineEndpoint::Ssh(_) => None,
         };
         let version = pinged.as_ref().map(|pinged| &pinged.version);
-        let mut docker = way
+        let mut docker = endpoint
             .open(REQUEST_TIMEOUT.as_secs(), version)
             .map_err(unreachable)?
             .with_request_modifier(encode_credentials_for_urls);
@@ -150,7 +150,7 @@ impl Engine {
                 found: version.to_string(),
             });
         }
-        // Podman answers to the same API, but has no BuildKit session.
+        // Podman has the same API, but no BuildKit session.
         let is_podman = match pinged {
             Some(pinged) => pinged.is_podman,
             None => {
@@ -162,43 +162,43 @@ impl Engine {
         Ok(Self {
             facts: Arc::default(),
             docker,
-            is_of_a_user: is_podman && is_of_a_user(&address),
+            is_user_socket: is_podman && is_user_socket(&address),
             address,
             buildkit: settings.buildkit && !is_podman,
-            way,
+            endpoint,
             is_podman,
             sees: settings.sees,
         })
     }
 
-    /// Returns where the engine is.
+    /// Returns the address of the engine.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Returns the engine's description of itself: its insecure registries, whether it is rootless.
+    /// Returns facts about the engine, such as its insecure registries and whether it is rootless.
     ///
-    /// It takes the engine some time to find out, so it is asked once.
+    /// The request is slow, so the result is cached.
     ///
     /// # Errors
     ///
-    /// Where the engine does not answer.
+    /// If the engine does not answer.
     pub async fn facts(&self) -> Result<EngineFacts, EngineError> {
-        let ask = async || {
+        let query = async || {
             let info = self.docker.info().await;
             let info = info.map_err(|error| EngineError::new("describe itself", error))?;
-            Ok(EngineFacts::of(&info, self.is_of_a_user))
+            Ok(EngineFacts::of(&info, self.is_user_socket))
         };
-        self.facts.get_or_try_init(ask).await.cloned()
+        self.facts.get_or_try_init(query).await.cloned()
     }
 
-    /// Returns why builds have neither secrets nor the ssh agent, and what helps; none where they have.
+    /// Returns why builds cannot have secrets and the ssh agent, and a hint; `None` if they can.
     pub fn lacks_buildkit(&self) -> Option<(&'static str, &'static str)> {
         match (self.buildkit, self.is_podman) {
             (true, _) => None,
             (false, true) => Some((
-                "the engine is Podman, which has no session of BuildKit's",
-                "name a Docker Engine by DOCKER_HOST",
+                "the engine is Podman, which has no BuildKit session",
+                "set DOCKER_HOST to the address of a Docker Engine",
             )),
             (false, false) => Some((
                 "DOCKER_BUILDKIT=0 turns BuildKit off",
@@ -207,31 +207,31 @@ impl Engine {
         }
     }
 
-    /// Tells whether the engine answers, within a few seconds.
+    /// Returns whether the engine answers within a few seconds.
     pub async fn answers(&self) -> bool {
         let answer = tokio::time::timeout(PROBE_TIMEOUT, self.docker.ping());
         matches!(answer.await, Ok(Ok(_)))
     }
 
-    fn patient(&self) -> Docker {
+    fn without_timeout(&self) -> Docker {
         self.docker.clone().with_timeout(LONG_TIMEOUT)
     }
 }
 
-/// What the engine says of itself.
+/// Facts that the engine reports about itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EngineFacts {
-    /// The registries that it talks to without TLS or without checking it: hosts, and networks such
-    /// as `10.0.0.0/8`.
+    /// The registries that it accesses without TLS or without verifying certificates: hosts, and networks such as
+    /// `10.0.0.0/8`.
     pub insecure_registries: Vec<String>,
-    /// Whether its root is the user that runs it.
+    /// Whether root in containers is the user that runs the engine.
     pub rootless: bool,
-    /// Whether it keeps images in the containerd image store.
+    /// Whether it uses the containerd image store.
     pub containerd_store: bool,
 }
 
 impl EngineFacts {
-    fn of(info: &SystemInfo, is_of_a_user: bool) -> Self {
+    fn of(info: &SystemInfo, is_user_socket: bool) -> Self {
         let registries = info.registry_config.iter();
         let hosts = registries
             .clone()
@@ -249,7 +249,7 @@ impl EngineFacts {
         let driver = info.driver_status.iter().flatten().flatten();
         Self {
             insecure_registries: hosts.chain(networks).collect(),
-            rootless: rootless || is_of_a_user,
+            rootless: rootless || is_user_socket,
             containerd_store: driver
                 .into_iter()
                 .any(|it| it.starts_with("io.containerd.")),
@@ -257,17 +257,17 @@ impl EngineFacts {
     }
 }
 
-/// Tells whether the engine's socket is that of a user, who then runs the engine.
-fn is_of_a_user(address: &str) -> bool {
+/// Returns whether the engine's socket belongs to a user other than root, who then runs the engine.
+fn is_user_socket(address: &str) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     let socket = address.strip_prefix("unix://").map(std::fs::metadata);
     matches!(socket, Some(Ok(metadata)) if metadata.uid() != 0)
 }
 
-/// Writes credentials in the alphabet that the engine reads.
+/// Converts credentials to URL-safe base64.
 ///
-/// The client library uses that with `+` and `/`. The engine expects `-` and `_`, and takes what it
-/// cannot read for no credentials at all: a password with a `~` could then not push.
+/// The client library uses the standard alphabet with `+` and `/`. The engine expects `-` and `_`, and silently ignores
+/// credentials that it cannot decode: a push with a `~` in the password would fail.
 fn encode_credentials_for_urls(mut request: BollardRequest) -> BollardRequest {
     for name in ["X-Registry-Auth", "X-Registry-Config"] {
         let Some(value) = request.headers_mut().get_mut(name) else {

@@ -1,4 +1,4 @@
-//! The container that this process runs in, where the engine is the one that runs it.
+//! Finds the container that this process runs in, if it belongs to the engine.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,10 +7,10 @@ use bollard::models::ContainerInspectResponse;
 
 use super::{Engine, EngineError, Source};
 
-/// The API from which on a folder of a volume can be mounted: Docker 26.
+/// The first API that can mount a folder of a volume: Docker 26.
 const SUBPATH_API: (usize, usize) = (1, 45);
 
-/// What is mounted from the container's own folder: the names of these files tell its id.
+/// Files that the engine mounts from its folder for the container: their sources contain the id.
 const OWN_FILES: [&str; 3] = ["/etc/hostname", "/etc/hosts", "/etc/resolv.conf"];
 
 /// The container that this process runs in.
@@ -20,54 +20,54 @@ pub struct OwnContainer {
     pub id: String,
     /// Its name.
     pub name: String,
-    /// What is mounted in it.
+    /// Its mounts.
     pub mounts: Vec<OwnMount>,
-    /// Whether the engine mounts folders of volumes.
-    pub knows_subpaths: bool,
+    /// Whether the engine can mount folders of volumes.
+    pub supports_subpaths: bool,
 }
 
-/// Something that is mounted in the container.
+/// A mount of the container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnMount {
-    /// Where, without symbolic links.
+    /// The mount point, without symbolic links.
     pub destination: PathBuf,
-    /// What.
+    /// The source.
     pub origin: Origin,
-    /// Whether it may only be read.
+    /// Whether it is read-only.
     pub read_only: bool,
 }
 
-/// Where the files of a mount are.
+/// The location of the files of a mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// In a folder of the engine's machine, or they are one file of it.
+    /// A folder or file on the engine's machine.
     Host(PathBuf),
-    /// In a volume that only its driver reaches.
+    /// A volume that only its driver can access.
     Volume(String),
-    /// Nowhere but in this container: in memory, or in an image.
+    /// Only in this container: in memory, or in an image.
     Here,
 }
 
 /// Why the engine cannot mount a file or folder of the container elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotMounted<'a> {
-    /// Nothing is mounted there: it is in the container's own files.
+    /// It is not in a mount, but in the container's own file system.
     InContainer,
-    /// What is mounted there is only here.
+    /// It is in a mount that exists only in this container.
     Here(&'a OwnMount),
-    /// It is in a volume of a driver whose folders this engine cannot mount.
+    /// It is a folder of a volume, which this engine cannot mount.
     FolderOfVolume(&'a OwnMount),
 }
 
 impl OwnContainer {
-    /// Returns what the engine is to mount for a path without symbolic links, and whether it may only be
-    /// read here.
+    /// Returns the source for mounting a path in another container, and whether it is read-only here. The path must
+    /// have no symbolic links.
     ///
     /// # Errors
     ///
-    /// A path that the engine cannot mount elsewhere.
+    /// The engine cannot mount the path.
     pub fn source(&self, path: &Path) -> Result<(Source, bool), NotMounted<'_>> {
-        // Of mounts on the same folder the last one is seen.
+        // If there are several mounts on a folder, the last one is visible.
         let mount = self
             .mounts
             .iter()
@@ -82,7 +82,7 @@ impl OwnContainer {
             Origin::Here => return Err(NotMounted::Here(mount)),
             Origin::Host(folder) if is_all => Source::Path(folder.display().to_string()),
             Origin::Host(folder) => Source::Path(folder.join(below).display().to_string()),
-            Origin::Volume(_) if !is_all && !self.knows_subpaths => {
+            Origin::Volume(_) if !is_all && !self.supports_subpaths => {
                 return Err(NotMounted::FolderOfVolume(mount));
             }
             Origin::Volume(name) => Source::Volume {
@@ -95,21 +95,22 @@ impl OwnContainer {
 }
 
 impl Engine {
-    /// Returns the container of the engine's that this process runs in; none where it runs in no
-    /// container, or in that of another engine. Outside of containers the engine is not asked.
+    /// Returns the container that this process runs in; `None` outside of containers and in those of another engine.
+    /// Outside of containers, no request is sent.
     ///
     /// # Errors
     ///
-    /// Where the engine does not answer.
+    /// If the engine does not answer.
     pub async fn own_container(&self) -> Result<Option<OwnContainer>, EngineError> {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let mount_points = read("/proc/self/mountinfo");
         let is_marked = ["/.dockerenv", "/run/.containerenv"]
             .iter()
             .any(|path| Path::new(path).exists());
-        let hostname = match is_marked {
-            true => read("/proc/sys/kernel/hostname"),
-            false => String::new(),
+        let hostname = if is_marked {
+            read("/proc/sys/kernel/hostname")
+        } else {
+            String::new()
         };
         let ids = candidates(
             &mount_points,
@@ -123,12 +124,12 @@ impl Engine {
             let options = None::<bollard::query_parameters::InspectContainerOptions>;
             let inspected = match self.docker.inspect_container(&id, options).await {
                 Ok(inspected) => inspected,
-                Err(error) => match EngineError::new("describe the container of xp", error) {
+                Err(error) => match EngineError::new("inspect the container of xp", error) {
                     error if error.status() == Some(404) => continue,
                     error => return Err(error),
                 },
             };
-            // A name or an id that another container has by chance is none of ours.
+            // Ignore another container that happens to match the id.
             let own = self.own(inspected);
             let agrees = |own: &OwnContainer| {
                 own.id.starts_with(&id)
@@ -171,7 +172,7 @@ impl Engine {
             })
         });
         let mut mounts: Vec<OwnMount> = mounted.collect();
-        // Those of `--tmpfs` stand apart.
+        // Mounts of `--tmpfs` are listed separately.
         let host = inspected.host_config.unwrap_or_default();
         let in_memory = host.tmpfs.into_iter().flatten().map(|(path, _)| OwnMount {
             destination: without_links(Path::new(&path)),
@@ -189,17 +190,17 @@ impl Engine {
                 .trim_start_matches('/')
                 .to_owned(),
             mounts,
-            knows_subpaths: (version.major_version, version.minor_version) >= SUBPATH_API,
+            supports_subpaths: (version.major_version, version.minor_version) >= SUBPATH_API,
         })
     }
 }
 
-/// Returns a path as the system mounted it: a container's `/var/run` is a link most often.
+/// Resolves symbolic links: a container's `/var/run` usually is one.
 fn without_links(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
-/// Returns what may be the id of the container, the surest first.
+/// Returns possible ids of the container, the most reliable first.
 fn candidates(
     mount_points: &str,
     cgroups: &str,
@@ -216,7 +217,7 @@ fn candidates(
         .chain(containerenv.lines())
         .flat_map(|text| text.split(|c: char| !c.is_ascii_alphanumeric()))
         .filter(|word| is_id(word, 64));
-    // Docker calls the machine of a container by the beginning of its id.
+    // The default hostname of a container is the beginning of its id.
     let hostname = Some(hostname.trim()).filter(|name| is_id(name, 12));
     let mut found: Vec<String> = Vec::new();
     for word in words.chain(hostname) {
@@ -232,13 +233,13 @@ fn is_id(word: &str, length: usize) -> bool {
     word.len() == length && word.chars().all(is_digit)
 }
 
-/// Returns the places at which something is mounted.
+/// Returns the mount points.
 fn mount_points_of(mountinfo: &str) -> Vec<PathBuf> {
     let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4));
     points.map(|point| unescaped(point).into()).collect()
 }
 
-/// Returns a path of mountinfo, in which blanks and their like stand as octal numbers.
+/// Unescapes a path of mountinfo, in which white space is written as octal numbers.
 fn unescaped(text: &str) -> String {
     let mut parts = text.split('\\');
     let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
@@ -276,7 +277,7 @@ mod tests {
             id: ID.to_owned(),
             name: "xp".to_owned(),
             mounts: mounts.collect(),
-            knows_subpaths: true,
+            supports_subpaths: true,
         }
     }
 
@@ -302,13 +303,13 @@ mod tests {
         assert_eq!(find("/w"), "/home/a");
         assert_eq!(find("/w/b c"), "/home/a/b c");
         assert_eq!(find("/w/cache/go"), "/cache/go");
-        // A name that only begins so is another one.
+        // A common prefix of names is not enough.
         assert_eq!(find("/w/cached"), "/home/a/cached");
         assert_eq!(find("/wx"), "/image/wx");
     }
 
     #[test]
-    fn what_is_only_here_is_refused() {
+    fn files_only_in_this_container_cannot_be_mounted() {
         let own = container(&[("/w", host("/a")), ("/w/tmp", Origin::Here)]);
         assert_eq!(
             own.source(Path::new("/x")),
@@ -329,7 +330,7 @@ mod tests {
             Ok((Source::Volume { name, folder }, false))
         };
         assert_eq!(own.source(Path::new("/w/a/b")), folder(Some("a/b")));
-        own.knows_subpaths = false;
+        own.supports_subpaths = false;
         assert_eq!(own.source(Path::new("/w")), folder(None));
         assert_eq!(
             own.source(Path::new("/w/a")),
@@ -338,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mount_that_may_be_read_stays_so() {
+    fn a_read_only_mount_stays_read_only() {
         let mut own = container(&[("/w", host("/a"))]);
         own.mounts[0].read_only = true;
         let source = Source::Path("/a/b".to_owned());
@@ -346,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_found_where_engines_leave_them() {
+    fn ids_are_found() {
         let docker = format!(
             "571 560 254:0 /var/lib/docker/containers/{ID}/hosts /etc/hosts rw - ext4 /dev/vda rw\n"
         );
@@ -362,13 +363,13 @@ mod tests {
         assert_eq!(candidates("", &scope, "", ""), [ID]);
         assert_eq!(candidates("", "", &format!("id=\"{ID}\"\n"), ""), [ID]);
         assert_eq!(candidates("", "0::/\n", "", &ID[..12]), [&ID[..12]]);
-        // Layers have such names as well, and are mounted elsewhere.
+        // Layers have similar names, but other mount points.
         let layer = format!("1 2 0:1 /{ID} /data rw - overlay overlay rw\n");
         assert_eq!(candidates(&layer, "0::/\n", "", "build-7"), [""; 0]);
     }
 
     #[test]
-    fn mount_points_are_read_as_they_were_named() {
+    fn mount_points_are_unescaped() {
         let line = "571 560 254:0 /a /w\\040x/y\\134z rw - ext4 /dev/vda rw\n";
         assert_eq!(mount_points_of(line), [PathBuf::from("/w x/y\\z")]);
     }

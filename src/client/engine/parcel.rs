@@ -1,4 +1,4 @@
-//! Files of this machine as an archive for a container's file system, and what was sent of them.
+//! Sends files of this machine to a container as an archive, and records what was sent.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
@@ -12,60 +12,60 @@ use bytes::Bytes;
 use futures_util::Stream;
 use walkdir::WalkDir;
 
-use super::context::Exactly;
+use super::context::ExactReader;
 use super::pipe;
 
-/// The longest name that stands in the header of an entry itself.
-const LONGEST_NAME: usize = 100;
+/// The maximum length of a name in the header of an entry; longer ones need an extended header.
+const MAX_NAME_LENGTH: usize = 100;
 
-/// What files are called while they come back, before the number of the process that writes them.
+/// The prefix of the temporary names of files that are copied back; the process id follows.
 pub(super) const INCOMING: &str = ".xp-incoming-";
 
-/// Files that a container is to have.
+/// A file or folder to create in a container.
 #[derive(Debug, Clone)]
 pub enum Item {
-    /// A file, or a folder with all that is in it.
+    /// A file, or a folder with its contents.
     Tree {
-        /// Here.
+        /// The path on this machine.
         from: PathBuf,
         /// The path in the container.
         to: PathBuf,
-        /// Whose it is there; as here where nobody is named.
+        /// The owner in the container; `None` for the same as here.
         owner: Option<(u32, u32)>,
-        /// What is left out, by paths here.
+        /// Excluded paths on this machine.
         left_out: Vec<PathBuf>,
-        /// Whether it comes back, so that what was sent is remembered.
+        /// Whether it will be copied back, so that the sent files must be recorded.
         comes_back: bool,
-        /// Whether it may vanish before it is sent.
+        /// Whether it may be removed before it is sent.
         may_vanish: bool,
     },
     /// A folder.
     Folder {
         /// The path in the container.
         to: PathBuf,
-        /// Whose it is there.
+        /// The owner in the container.
         owner: (u32, u32),
     },
-    /// A symbolic link; it is root's.
+    /// A symbolic link, owned by root.
     Link {
         /// The path in the container.
         to: PathBuf,
-        /// Where it leads.
+        /// The target.
         target: PathBuf,
     },
-    /// A file that is none here; it is root's.
+    /// A file that does not exist here, owned by root.
     File {
         /// The path in the container.
         to: PathBuf,
-        /// What is in it.
+        /// The content.
         content: Vec<u8>,
     },
 }
 
-/// What was sent, by paths relative to the folder that comes back.
+/// The files that were sent, by paths relative to the folder that will be copied back.
 pub type Sent = BTreeMap<PathBuf, Fingerprint>;
 
-/// A file as it was when it was sent: what it is now is another one where something of this differs.
+/// The metadata of a file when it was sent. If any of it differs, the file was changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fingerprint {
     pub(super) mode: u32,
@@ -76,7 +76,7 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
-    /// Returns that of a file.
+    /// Returns the fingerprint of a file.
     pub(super) fn of(metadata: &Metadata) -> Self {
         Self {
             mode: metadata.mode(),
@@ -88,24 +88,24 @@ impl Fingerprint {
     }
 }
 
-/// An archive on its way.
-pub(super) struct Parcel {
+/// An archive of files to send.
+pub(super) struct SourceUpload {
     items: Vec<Item>,
     sent: Arc<Mutex<Sent>>,
 }
 
-impl Parcel {
+impl SourceUpload {
     pub(super) fn new(items: Vec<Item>) -> Self {
         let sent = Arc::default();
         Self { items, sent }
     }
 
-    /// Returns where what was sent is remembered.
+    /// Returns the record of the sent files, which is complete at the end of the stream.
     pub(super) fn sent(&self) -> Arc<Mutex<Sent>> {
         self.sent.clone()
     }
 
-    /// Returns the archive, whose names start from the container's root.
+    /// Returns the archive, whose names are relative to the container's root.
     pub(super) fn stream(self) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
         pipe::written(move |writer| {
             let mut sent = Sent::new();
@@ -148,7 +148,7 @@ fn write(archive: &mut tar::Builder<impl Write>, item: &Item, sent: &mut Sent) -
             while let Some(entry) = entries.next() {
                 let entry = match entry {
                     Ok(entry) => entry,
-                    // The owner may work here meanwhile.
+                    // The user may work here at the same time.
                     Err(error) if is_gone(error.io_error()) && can_be_gone(error.depth()) => {
                         continue;
                     }
@@ -164,9 +164,10 @@ fn write(archive: &mut tar::Builder<impl Write>, item: &Item, sent: &mut Sent) -
                     continue;
                 }
                 let below = entry.path().strip_prefix(from).map_err(io::Error::other)?;
-                let to = match below.as_os_str().is_empty() {
-                    true => to.clone(),
-                    false => to.join(below),
+                let to = if below.as_os_str().is_empty() {
+                    to.clone()
+                } else {
+                    to.join(below)
                 };
                 let written = write_file(archive, entry.path(), &to, *owner);
                 let fingerprint = match written {
@@ -186,14 +187,14 @@ fn write(archive: &mut tar::Builder<impl Write>, item: &Item, sent: &mut Sent) -
     }
 }
 
-/// Tells whether a file is one that came back half-way. What a process left that was killed is removed.
+/// Returns whether a file is a temporary one of a copy back. Removes it if its process was killed.
 fn is_incoming(entry: &walkdir::DirEntry) -> bool {
     let name = entry.file_name().to_str();
     let process = name.and_then(|name| name.strip_prefix(INCOMING));
     let Some(process) = process.and_then(|process| process.parse::<u32>().ok()) else {
         return false;
     };
-    // Nothing comes back to a folder from which this process is sending.
+    // This process does not copy back to a folder while it sends it.
     let is_alive = process != std::process::id() && Path::new(&format!("/proc/{process}")).exists();
     if entry.file_type().is_file() && !is_alive {
         _ = fs::remove_file(entry.path());
@@ -205,8 +206,7 @@ fn is_gone(error: Option<&io::Error>) -> bool {
     error.is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
-/// Writes a file, without what is in it where it is a folder; sockets and devices have no content that
-/// could be sent.
+/// Writes a file, or a folder without its contents. Skips sockets, pipes and devices, which have no content to send.
 fn write_file(
     archive: &mut tar::Builder<impl Write>,
     path: &Path,
@@ -240,11 +240,11 @@ fn write_file(
         return Ok(Some(fingerprint(&metadata)));
     }
     let file = File::open(path)?;
-    // Another file may have taken the name meanwhile.
+    // The file may have been replaced since.
     let metadata = file.metadata()?;
     let size = metadata.len();
     let mut header = header(tar::EntryType::Regular, mode, size, owner);
-    let content = Exactly { file, left: size };
+    let content = ExactReader { file, left: size };
     append(archive, &mut header, to, None, Some(&metadata), content)?;
     Ok(Some(fingerprint(&metadata)))
 }
@@ -260,8 +260,8 @@ fn header(kind: tar::EntryType, mode: u32, size: u64, (uid, gid): (u32, u32)) ->
     header
 }
 
-/// Adds an entry. What does not fit into its header stands in one before it: long names, and the fractions
-/// of seconds that compilers compare.
+/// Adds an entry. An extended header before it has what does not fit into its own: long names, and the fractions of
+/// seconds, which compilers compare.
 fn append(
     archive: &mut tar::Builder<impl Write>,
     header: &mut tar::Header,
@@ -282,7 +282,7 @@ fn append(
         }
     }
     for (key, text) in [("path", Some(name)), ("linkpath", target)] {
-        if let Some(text) = text.filter(|text| text.len() > LONGEST_NAME) {
+        if let Some(text) = text.filter(|text| text.len() > MAX_NAME_LENGTH) {
             record(&mut records, key, text);
         }
     }
@@ -303,13 +303,13 @@ fn append(
     archive.append(header, content)
 }
 
-/// Writes as much of a text as there is room for.
+/// Writes as much of a text as fits.
 fn put(field: &mut [u8], text: &[u8]) {
     let length = text.len().min(field.len());
     field[..length].copy_from_slice(&text[..length]);
 }
 
-/// Adds a record, which begins with its own length.
+/// Adds a record of an extended header, which begins with its own length.
 fn record(records: &mut Vec<u8>, key: &str, value: &[u8]) {
     let rest = key.len() + value.len() + " =\n".len();
     let mut length = rest + rest.to_string().len();
@@ -325,7 +325,7 @@ mod tests {
     use futures_util::StreamExt as _;
 
     #[test]
-    fn what_vanishes_is_left_out_where_it_may() {
+    fn removed_files_are_skipped_if_allowed() {
         let folder = tempfile::tempdir().unwrap();
         for may_vanish in [true, false] {
             let item = Item::Tree {
@@ -347,8 +347,8 @@ mod tests {
             let mut records = Vec::new();
             record(&mut records, "path", &vec![b'x'; length]);
             let text = String::from_utf8(records.clone()).unwrap();
-            let told: usize = text.split(' ').next().unwrap().parse().unwrap();
-            assert_eq!(told, records.len(), "{length}");
+            let stated: usize = text.split(' ').next().unwrap().parse().unwrap();
+            assert_eq!(stated, records.len(), "{length}");
         }
     }
 
@@ -361,12 +361,12 @@ mod tests {
         std::os::unix::fs::symlink("t".repeat(150), folder.path().join("link")).unwrap();
         fs::create_dir(folder.path().join("out")).unwrap();
         fs::write(folder.path().join("out/x"), "").unwrap();
-        // What a run left that was killed, and what another one is writing.
+        // One file of a run that was killed, and one that another run is writing.
         let left = folder.path().join(format!("{INCOMING}{}", u32::MAX));
         let written = folder.path().join(format!("{INCOMING}1"));
         fs::write(&left, "").unwrap();
         fs::write(&written, "").unwrap();
-        let parcel = Parcel::new(vec![Item::Tree {
+        let upload = SourceUpload::new(vec![Item::Tree {
             from: folder.path().to_owned(),
             to: "/work".into(),
             owner: Some((7, 8)),
@@ -374,9 +374,9 @@ mod tests {
             comes_back: true,
             may_vanish: false,
         }]);
-        let sent = parcel.sent();
+        let sent = upload.sent();
         let mut bytes = Vec::new();
-        let mut stream = Box::pin(parcel.stream());
+        let mut stream = Box::pin(upload.stream());
         while let Some(chunk) = stream.next().await {
             bytes.extend_from_slice(&chunk.unwrap());
         }

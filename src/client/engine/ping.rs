@@ -1,40 +1,40 @@
-//! Which version of its API an engine speaks, asked in the least expensive way.
+//! Negotiates the API version with a ping.
 //!
-//! `/version`, which the client library asks, has the engine start two programs to learn their versions. The
-//! answer to `/_ping` has the version in its head, and costs nothing.
+//! The client library requests `/version`, for which the engine starts two programs. The response to `/_ping` has the
+//! API version in its headers, and is cheap.
 
 use std::time::Duration;
 
 use bollard::{API_DEFAULT_VERSION, ClientVersion};
 use tokio::io::BufReader;
 
-use super::raw::{Reader, ask};
-use super::way::Way;
+use super::raw::{ConnectionReader, send_request};
+use super::way::EngineEndpoint;
 
-/// An engine that takes longer is asked by the client library, which tells what is wrong.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// If the engine takes longer, the client library tries, which reports the error.
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What an engine says of itself in the head of any answer.
-pub(super) struct Pinged {
-    /// The version that both sides speak.
+/// The facts in the headers of the response.
+pub(super) struct PingInfo {
+    /// The newest API version that both sides support.
     pub version: ClientVersion,
     /// Whether it is Podman.
     pub is_podman: bool,
 }
 
-/// Asks; none where the engine does not answer as expected.
-pub(super) async fn ping(way: &Way) -> Option<Pinged> {
-    let asked = async {
-        let (reader, mut writer) = tokio::io::split(way.dial().await.ok()?);
-        let mut reader: Reader = BufReader::new(reader);
+/// Pings the engine; `None` if it does not respond as expected.
+pub(super) async fn ping(endpoint: &EngineEndpoint) -> Option<PingInfo> {
+    let response = async {
+        let (reader, mut writer) = tokio::io::split(endpoint.dial().await.ok()?);
+        let mut reader: ConnectionReader = BufReader::new(reader);
         let request = "GET /_ping HTTP/1.1\r\nHost: engine\r\nConnection: close\r\n\r\n";
-        ask(&mut reader, &mut writer, request).await.ok()
+        send_request(&mut reader, &mut writer, request).await.ok()
     };
-    let (status, head) = tokio::time::timeout(PATIENCE, asked).await.ok()??;
+    let (status, head) = tokio::time::timeout(PING_TIMEOUT, response).await.ok()??;
     (status == 200).then(|| read(&head))?
 }
 
-fn read(head: &str) -> Option<Pinged> {
+fn read(head: &str) -> Option<PingInfo> {
     let header = |wanted: &str| {
         head.lines().find_map(|line| {
             let (name, value) = line.split_once(':')?;
@@ -45,7 +45,7 @@ fn read(head: &str) -> Option<Pinged> {
     let theirs = (major.parse().ok()?, minor.parse().ok()?);
     let ours = API_DEFAULT_VERSION;
     let (major_version, minor_version) = theirs.min((ours.major_version, ours.minor_version));
-    Some(Pinged {
+    Some(PingInfo {
         version: ClientVersion {
             major_version,
             minor_version,
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_older_of_both_versions_is_spoken() {
+    fn the_older_version_is_negotiated() {
         let docker =
             read("HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nServer: Docker\r\n\r\n").unwrap();
         assert_eq!(
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn podman_is_known_and_what_says_nothing_is_asked_otherwise() {
+    fn podman_is_detected_and_an_unversioned_response_ignored() {
         let head = "HTTP/1.1 200 OK\r\nAPI-Version: 1.41\r\nLibpod-API-Version: 4.3.1\r\n\r\n";
         assert!(read(head).unwrap().is_podman);
         assert!(read("HTTP/1.1 200 OK\r\n\r\n").is_none());

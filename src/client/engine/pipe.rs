@@ -1,4 +1,4 @@
-//! What a thread writes, as a stream, and a stream as what a thread reads.
+//! Bridges between async streams and blocking readers and writers.
 
 use std::io::{self, Read, Write};
 
@@ -6,12 +6,12 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use tokio_util::io::{ReaderStream, StreamReader, SyncIoBridge};
 
-/// How much waits between the thread and the connection.
+/// The number of bytes that are buffered between the thread and the connection.
 const BUFFER: usize = 256 * 1024;
 
-/// Returns what `write` writes; where it fails, its error ends the stream.
+/// Returns the bytes that `write` writes as a stream; its error ends the stream.
 ///
-/// A thread of its own writes, only as fast as the stream is consumed, and ends when the stream is dropped.
+/// `write` runs on its own thread, only as fast as the stream is consumed, and ends when the stream is dropped.
 pub(super) fn written(
     write: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send + 'static {
@@ -24,7 +24,7 @@ pub(super) fn written(
             _ = failed.send(error);
         }
     });
-    // The end of what was written alone does not tell whether it is complete: ask the writer.
+    // A closed pipe does not show whether the output is complete: wait for the result of the writer.
     let ended = async move {
         match failure.await {
             Ok(error) => Some(Err(error)),
@@ -35,7 +35,7 @@ pub(super) fn written(
         .chain(futures_util::stream::once(ended).filter_map(std::future::ready))
 }
 
-/// Has a thread of its own read a stream, only as fast as it does.
+/// Runs `read` on its own thread, with the stream as its input.
 pub(super) async fn read<T: Send + 'static>(
     stream: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
     read: impl FnOnce(&mut dyn Read) -> T + Send + 'static,

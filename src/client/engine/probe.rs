@@ -1,4 +1,4 @@
-//! Whether the engine sees the files of this machine.
+//! Detects whether the engine sees the files of this machine.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -8,20 +8,20 @@ use bollard::models::{ContainerCreateBody, HostConfig, Mount, MountType};
 use super::archive::nonce;
 use super::{Engine, EngineError, Sees};
 
-/// What the names of files begin with that the engine may see; before they are locked, and then.
+/// The prefixes of the names of probes, before and after they are locked.
 const UNLOCKED: &str = "unseen-";
 const LOCKED: &str = "seen-";
 
-/// A file that is there for the engine to see, and is removed with this. It is locked, so that one whose process was
-/// killed is known.
+/// A file for the engine to see, which is removed on drop. It is locked, so that files of killed processes can be
+/// recognized.
 struct Probe {
     path: PathBuf,
     _lock: File,
 }
 
 impl Probe {
-    /// Makes a file in a folder, and removes what killed processes left there.
-    fn make(folder: &Path) -> Option<Self> {
+    /// Creates a probe in a folder, and removes probes of killed processes.
+    fn create(folder: &Path) -> Option<Self> {
         for entry in fs::read_dir(folder).ok()?.flatten() {
             let is_probe = entry.file_name().to_string_lossy().starts_with(LOCKED);
             if is_probe && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
@@ -32,12 +32,12 @@ impl Probe {
         let unlocked = folder.join(format!("{UNLOCKED}{name}"));
         let path = folder.join(format!("{LOCKED}{name}"));
         let lock = File::create_new(&unlocked).ok()?;
-        let placed = match lock.try_lock() {
+        let renamed = match lock.try_lock() {
             Ok(()) => fs::rename(&unlocked, &path),
             // A file system without locks.
             Err(_) => Err(std::io::ErrorKind::Unsupported.into()),
         };
-        match placed {
+        match renamed {
             Ok(()) => Some(Self { path, _lock: lock }),
             Err(_) => {
                 _ = fs::remove_file(&unlocked);
@@ -54,21 +54,21 @@ impl Drop for Probe {
 }
 
 impl Engine {
-    /// Tells whether the engine sees a folder of this machine, which has to exist: one request, which leaves
+    /// Returns whether the engine sees a folder of this machine, which must exist. Sends one request, which leaves
     /// nothing behind.
     ///
-    /// It is asked for a container that mounts a file made just now, of an image that does not exist: it
-    /// refuses the one or the other.
+    /// The request is to create a container from a nonexistent image that mounts a new file. The error shows whether
+    /// the engine found the file.
     pub async fn sees(&self, folder: &Path) -> bool {
-        let assumed = !self.way.is_another_machine();
+        let assumed = !self.endpoint.is_remote();
         match self.sees {
             Sees::Everything => return true,
             Sees::Nothing => return false,
-            // It looks for the image first.
+            // Podman checks the image first.
             Sees::Unknown if self.is_podman => return assumed,
             Sees::Unknown => {}
         }
-        let Some(probe) = Probe::make(folder) else {
+        let Some(probe) = Probe::create(folder) else {
             return assumed;
         };
         let mount = Mount {
@@ -89,7 +89,7 @@ impl Engine {
         let options = None::<bollard::query_parameters::CreateContainerOptions>;
         let created = self.docker.create_container(options, body).await;
         drop(probe);
-        match created.map_err(|error| EngineError::new("look", error)) {
+        match created.map_err(|error| EngineError::new("find a file", error)) {
             Err(EngineError::Refused {
                 status: Some(404), ..
             }) => true,
@@ -100,7 +100,7 @@ impl Engine {
         }
     }
 
-    /// Tells whether the caller says that the engine does not see this machine.
+    /// Returns whether the user declared that the engine does not see this machine.
     pub fn is_said_to_be_remote(&self) -> bool {
         self.sees == Sees::Nothing
     }
@@ -111,12 +111,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_probe_of_a_killed_process_is_removed_and_no_other() {
+    fn only_probes_of_killed_processes_are_removed() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("seen-left"), "").unwrap();
         fs::write(folder.path().join("notes"), "").unwrap();
-        let one = Probe::make(folder.path()).unwrap();
-        let other = Probe::make(folder.path()).unwrap();
+        let one = Probe::create(folder.path()).unwrap();
+        let other = Probe::create(folder.path()).unwrap();
         assert!(one.path.exists() && other.path.exists());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
         drop((one, other));

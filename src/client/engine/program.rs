@@ -1,4 +1,4 @@
-//! Programs in a builder container that a person talks to: with a terminal or pipes, and signals.
+//! Interactive programs in a builder container, with a terminal or pipes, and signals.
 
 use std::pin::Pin;
 
@@ -13,106 +13,106 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use super::container::{BuilderContainer, OUTPUT_CAPACITY};
 use super::{Engine, EngineError};
 
-/// What stands before a program: it tells its process, goes to the folder, and becomes the program.
+/// A script that starts a program: it prints its process id, changes to the folder, and executes the program.
 ///
-/// In a terminal it waits until that has its size, which programs read as soon as they start.
+/// With a terminal, it first waits until the size of the terminal is set, which programs read at their start.
 ///
-/// Its arguments are whether to wait, the folder, what is said where that cannot be entered, what is said
-/// where there is no such program, and the program's own.
-const BEGIN: &str = r#"echo $$
+/// Its arguments are whether to wait, the folder, the error message if that cannot be entered, the error message if
+/// the program does not exist, and the program with its arguments.
+const LAUNCHER: &str = r#"echo $$
 [ -z "$1" ] || read -r _
 cd "$2" 2> /dev/null || { printf '%s\n' "$3" >&2; exit 126; }
 missing=$4; shift 4
 command -v "$1" > /dev/null 2>&1 || { printf '%s\n' "$missing" >&2; exit 127; }
 exec "$@""#;
 
-/// How many columns and rows a terminal has.
+/// The size of a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TerminalSize {
-    /// Characters a row.
+    /// Characters per row.
     pub columns: u16,
     /// Rows.
     pub rows: u16,
 }
 
-/// A program to be started.
+/// A program to start.
 #[derive(Debug, Clone)]
 pub struct ProgramSpec {
     /// The program and its arguments.
     pub command: Vec<String>,
-    /// The folder of the container that it starts in.
+    /// The working folder in the container.
     pub dir: String,
-    /// Further variables, which come before the container's own.
+    /// Further variables, which override the container's own.
     pub env: Vec<(String, String)>,
-    /// The size of its terminal; none for pipes.
+    /// The size of its terminal; `None` for pipes.
     pub terminal: Option<TerminalSize>,
-    /// What is said, on its standard error, where the folder cannot be entered.
+    /// The message on standard error if the folder cannot be entered.
     pub no_dir: String,
-    /// What is said, on its standard error, where there is no such program.
+    /// The message on standard error if the program does not exist.
     pub no_program: String,
 }
 
-/// What a program prints.
+/// A chunk of a program's output.
 #[derive(Debug)]
 pub enum Printed {
-    /// On its standard output, or its terminal.
+    /// From standard output, or the terminal.
     Output(Bytes),
-    /// On its standard error.
+    /// From standard error.
     Error(Bytes),
 }
 
-/// A program that runs.
+/// A running program.
 #[derive(Debug, Clone)]
 pub struct Program {
     engine: Engine,
     exec: String,
     name: String,
-    /// Its process in the container: the leader of a group and a session of its own.
+    /// Its process id in the container; it leads its own process group and session.
     process: String,
 }
 
-/// What a program reads.
+/// The input of a program.
 pub type ProgramInput = Pin<Box<dyn AsyncWrite + Send>>;
 
-/// What a program prints, to its end.
+/// The output of a program.
 pub type ProgramOutput = Pin<Box<dyn Stream<Item = Result<Printed, EngineError>> + Send>>;
 
-/// To whom a signal goes.
+/// The target of a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Addressee {
-    /// The program alone, as `kill` does it.
+    /// Only the program, like `kill`.
     Program,
-    /// The program and what it started, as the keys of a terminal do it.
+    /// The program and its children, like Ctrl-C in a terminal.
     Group,
 }
 
 impl BuilderContainer {
-    /// Starts a program as the user of the scripts.
+    /// Starts a program as the user that runs scripts.
     ///
     /// # Errors
     ///
-    /// Where the engine refuses, or the container ended.
+    /// If the engine rejects the request, or the container ended.
     pub async fn start_program(
         &self,
         spec: &ProgramSpec,
     ) -> Result<(Program, ProgramInput, ProgramOutput), EngineError> {
         let name = spec.command.first().cloned().unwrap_or_default();
         let failed = program_error(&name);
-        let engine = self.engine.patient();
+        let engine = self.engine.without_timeout();
         let (uid, gid) = self.user;
-        let begin = ["/bin/sh", "-c", BEGIN, "xp"].map(str::to_owned);
+        let launcher = ["/bin/sh", "-c", LAUNCHER, "xp"].map(str::to_owned);
         let waits = spec.terminal.map_or("", |_| "wait").to_owned();
-        let told = [&waits, &spec.dir, &spec.no_dir, &spec.no_program].map(String::clone);
+        let parameters = [&waits, &spec.dir, &spec.no_dir, &spec.no_program].map(String::clone);
         let env = spec.env.iter();
         let config = ExecConfig {
             attach_stdin: Some(true),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
             tty: Some(spec.terminal.is_some()),
-            // No key is the engine's own.
+            // Disable the engine's detach keys.
             detach_keys: Some("ctrl-@,ctrl-@,ctrl-@,ctrl-@".to_owned()),
             env: Some(env.map(|(name, value)| format!("{name}={value}")).collect()),
-            cmd: Some([&begin[..], &told[..], &spec.command[..]].concat()),
+            cmd: Some([&launcher[..], &parameters[..], &spec.command[..]].concat()),
             user: Some(format!("{uid}:{gid}")),
             ..Default::default()
         };
@@ -124,7 +124,7 @@ impl BuilderContainer {
         let mut early = Vec::new();
         let (process, mut rest) = first_line(&mut chunks, Bytes::new(), &mut early).await?;
         if process.parse::<u32>().is_err() {
-            // What the engine itself says where it cannot start a process.
+            // The engine prints an error message if it cannot start a process.
             return Err(EngineError::NotStarted(process));
         }
         let program = Program {
@@ -137,7 +137,7 @@ impl BuilderContainer {
             program.resize(size).await;
             _ = input.write_all(b"\n").await;
             _ = input.flush().await;
-            // A terminal shows what is typed.
+            // Skip the echo of the terminal.
             (_, rest) = first_line(&mut chunks, rest, &mut early).await?;
         }
         early.extend((!rest.is_empty()).then_some(Printed::Output(rest)));
@@ -146,7 +146,7 @@ impl BuilderContainer {
         Ok((program, input, Box::pin(output)))
     }
 
-    /// Starts a prepared program, tied to a connection.
+    /// Starts a prepared program and connects to it.
     async fn connect(
         &self,
         exec: &str,
@@ -163,7 +163,11 @@ impl BuilderContainer {
             tty: false,
             output_capacity: Some(OUTPUT_CAPACITY),
         };
-        let started = self.engine.patient().start_exec(exec, Some(start)).await;
+        let started = self
+            .engine
+            .without_timeout()
+            .start_exec(exec, Some(start))
+            .await;
         let StartExecResults::Attached { output, input } = started.map_err(program_error(name))?
         else {
             return Err(EngineError::ContainerGone);
@@ -185,7 +189,7 @@ impl BuilderContainer {
         Ok((input, Box::pin(chunks)))
     }
 
-    /// Sends a signal, named such as `TERM`; one that does not arrive has nobody to arrive at.
+    /// Sends a signal, such as `TERM`. Errors do not matter: the program has ended then.
     pub async fn signal(&self, program: &Program, signal: &str, addressee: Addressee) {
         let group = match addressee {
             Addressee::Program => "",
@@ -197,16 +201,16 @@ impl BuilderContainer {
         _ = input.flush().await;
     }
 
-    /// Returns the exit code of a program whose output has ended: 128 and the signal's number where a
-    /// signal ended it.
+    /// Returns the exit code of a program whose output has ended. If a signal ended it, this is 128 plus the signal's
+    /// number.
     ///
     /// # Errors
     ///
-    /// Where the engine does not know it, as the container ended before the program.
+    /// If the container ended before the program.
     pub async fn exit_code(&self, program: &Program) -> Result<i64, EngineError> {
-        let ended = self.ended(&program.exec).await;
-        let ended = ended.map_err(program_error(&program.name))?;
-        match (ended.running, ended.exit_code) {
+        let state = self.exit_state(&program.exec).await;
+        let state = state.map_err(program_error(&program.name))?;
+        match (state.running, state.exit_code) {
             (Some(true), _) | (_, None) => Err(EngineError::ContainerGone),
             (_, Some(code)) => Ok(code),
         }
@@ -214,7 +218,7 @@ impl BuilderContainer {
 }
 
 impl Program {
-    /// Tells the program's terminal its size; where that fails, it has ended.
+    /// Sets the size of the program's terminal. Errors do not matter: the program has ended then.
     pub async fn resize(&self, size: TerminalSize) {
         let options = ResizeExecOptions {
             height: size.rows,
@@ -224,7 +228,7 @@ impl Program {
     }
 }
 
-/// Returns what makes an error of one that a program met.
+/// Returns a conversion for errors of running a program.
 fn program_error(name: &str) -> impl Fn(bollard::errors::Error) -> EngineError + use<> {
     let action = format!("run `{name}`");
     move |error| match EngineError::new(&action, error) {
@@ -257,8 +261,8 @@ async fn has_ended(docker: &Docker, exec: &str) -> bool {
     inspected.is_ok_and(|exec| exec.running == Some(false))
 }
 
-/// Reads the first line of the output, and returns what was read after it as well. `early` gets what
-/// stands on standard error meanwhile: two streams have no common order.
+/// Reads the first line of standard output, and also returns the bytes that were read after it. `early` receives the
+/// standard error until then, as the two streams have no common order.
 async fn first_line(
     chunks: &mut ProgramOutput,
     read: Bytes,
@@ -277,8 +281,8 @@ async fn first_line(
             },
             None if read.is_empty() => return Err(EngineError::ContainerGone),
             None => {
-                let said = String::from_utf8_lossy(&read).trim().to_owned();
-                return Err(EngineError::NotStarted(said));
+                let message = String::from_utf8_lossy(&read).trim().to_owned();
+                return Err(EngineError::NotStarted(message));
             }
         }
     }

@@ -1,7 +1,6 @@
-//! The request for a push, and the messages of its answer.
+//! The push request, and the messages of its response.
 //!
-//! The client library drops the layer's id from each message, and what the engine says about an image that it pushes
-//! in place of another one.
+//! The client library drops the layer's id from messages, and the report that another image is pushed instead.
 
 use std::pin::Pin;
 
@@ -21,8 +20,8 @@ use super::{Engine, EngineError};
 use crate::error::innermost;
 use crate::image::ImageReference;
 
-/// The longest line of an answer.
-const LONGEST_LINE: usize = 1024 * 1024;
+/// The maximum length of a line of the response.
+const MAX_LINE_LENGTH: usize = 1024 * 1024;
 
 /// A message about a push.
 #[derive(Debug, Default, Deserialize)]
@@ -34,12 +33,12 @@ pub(super) struct PushMessage {
     pub progress_detail: Option<ProgressDetail>,
     #[serde(rename = "errorDetail")]
     pub error_detail: Option<ErrorDetail>,
-    /// More about the push, in a form that depends on what it is about.
+    /// Further data, whose form depends on the message.
     aux: Option<Value>,
 }
 
 impl PushMessage {
-    /// Returns the digest of the single-platform image that is pushed in place of the multi-platform image.
+    /// Returns the digest of the single-platform image that is pushed instead of the multi-platform image.
     pub fn pushed_instead(&self) -> Option<&str> {
         let aux = self.aux.as_ref()?;
         if aux.get("manifestPushedInsteadOfIndex") != Some(&Value::Bool(true)) {
@@ -51,7 +50,7 @@ impl PushMessage {
 }
 
 impl Engine {
-    /// Asks the engine to push an image, and returns its messages. The push ends when the stream is dropped.
+    /// Pushes an image, and returns the messages. Dropping the stream cancels the push.
     pub(super) async fn push_messages(
         &self,
         image: &ImageReference,
@@ -62,11 +61,11 @@ impl Engine {
             action: action.to_owned(),
             source: innermost(error).to_string().into(),
         };
-        let connection = self.way.dial().await.map_err(|error| broken(&error))?;
+        let connection = self.endpoint.dial().await.map_err(|error| broken(&error))?;
         let handshake = hyper::client::conn::http1::handshake(TokioIo::new(connection)).await;
         let (mut sender, connection) = handshake.map_err(|error| broken(&error))?;
         let connection = AbortOnDrop(tokio::spawn(async move {
-            // What breaks is reported by the stream of messages.
+            // The message stream reports errors of the connection.
             _ = connection.await;
         }));
         let tag = image.tag().map_or("latest", |tag| tag.as_str());
@@ -84,26 +83,26 @@ impl Engine {
             .header("X-Registry-Auth", URL_SAFE.encode(credentials))
             .body(String::new());
         let request = request.map_err(|error| broken(&error))?;
-        let answer = sender.send_request(request).await;
-        let answer = answer.map_err(|error| broken(&error))?;
-        let status = answer.status();
-        let mut lines = Lines {
-            body: answer.into_body(),
+        let response = sender.send_request(request).await;
+        let response = response.map_err(|error| broken(&error))?;
+        let status = response.status();
+        let mut lines = ResponseLines {
+            body: response.into_body(),
             buffer: BytesMut::new(),
             action: action.to_owned(),
             _connection: connection,
         };
         if !status.is_success() {
             #[derive(Default, Deserialize)]
-            struct Refused {
+            struct Rejection {
                 message: String,
             }
-            let said = lines.next().await?.unwrap_or_default();
-            let said = serde_json::from_slice::<Refused>(&said).unwrap_or_default();
+            let body = lines.next().await?.unwrap_or_default();
+            let rejection = serde_json::from_slice::<Rejection>(&body).unwrap_or_default();
             return Err(EngineError::answered(
                 action,
                 status.as_u16(),
-                &said.message,
+                &rejection.message,
             ));
         }
         Ok(stream::try_unfold(lines, |mut lines| async move {
@@ -116,16 +115,16 @@ impl Engine {
     }
 }
 
-/// The lines of an answer.
-struct Lines {
+/// The lines of a response.
+struct ResponseLines {
     body: Incoming,
     buffer: BytesMut,
     action: String,
     _connection: AbortOnDrop,
 }
 
-impl Lines {
-    /// Returns the next line that is not empty, without its end.
+impl ResponseLines {
+    /// Returns the next non-empty line, without its line end.
     async fn next(&mut self) -> Result<Option<Bytes>, EngineError> {
         loop {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
@@ -148,10 +147,10 @@ impl Lines {
                 None if self.buffer.trim_ascii().is_empty() => return Ok(None),
                 None => return Ok(Some(self.buffer.split().freeze())),
             }
-            if self.buffer.len() > LONGEST_LINE {
-                return Err(
-                    self.broken(&std::io::Error::other("the answer has a line without end"))
-                );
+            if self.buffer.len() > MAX_LINE_LENGTH {
+                return Err(self.broken(&std::io::Error::other(
+                    "the response has a line that is too long",
+                )));
             }
         }
     }
@@ -164,7 +163,7 @@ impl Lines {
     }
 }
 
-/// The task that serves a connection, which ends with whoever reads from it.
+/// The task that drives a connection, which is aborted when the reader is dropped.
 struct AbortOnDrop(tokio::task::JoinHandle<()>);
 
 impl Drop for AbortOnDrop {
@@ -182,16 +181,16 @@ mod tests {
     }
 
     #[test]
-    fn an_image_pushed_in_place_of_another_one_is_noticed() {
+    fn a_different_pushed_image_is_detected() {
         let instead = read(
             r#"{"progressDetail":{},"aux":{"manifestPushedInsteadOfIndex":true,
                 "originalIndex":{"mediaType":"application/vnd.oci.image.index.v1+json","digest":"sha256:aa","size":1},
                 "selectedManifest":{"mediaType":"application/vnd.oci.image.manifest.v1+json","digest":"sha256:bb","size":2}}}"#,
         );
         assert_eq!(instead.pushed_instead(), Some("sha256:bb"));
-        let usual =
+        let regular =
             read(r#"{"progressDetail":{},"aux":{"Tag":"1","Digest":"sha256:cc","Size":528}}"#);
-        assert_eq!(usual.pushed_instead(), None);
+        assert_eq!(regular.pushed_instead(), None);
         let layer = read(r#"{"status":"Pushed","progressDetail":{},"id":"e5ba94cfeb0f"}"#);
         assert_eq!(layer.id.as_deref(), Some("e5ba94cfeb0f"));
     }

@@ -1,8 +1,8 @@
-//! Connections that carry bytes of another protocol than HTTP once the engine agreed.
+//! Connections that are upgraded from HTTP to another protocol.
 //!
-//! The client library reads the engine's frames wherever a piece of what a terminal shows begins with one of
-//! the bytes 0, 1 and 2. A terminal has no frames, and may show any byte: so its connection is made here,
-//! one request long. The other such connections are the session of a build and BuildKit's own API.
+//! They serve terminals, the session of a build, and BuildKit's own API. For terminals, the client library would
+//! mistake output that begins with one of the bytes 0, 1 and 2 for the header of a frame, but their output has no
+//! frames.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -16,33 +16,33 @@ use tonic::transport::server::Connected;
 
 use super::container::OUTPUT_CAPACITY;
 use super::program::ProgramInput;
-use super::way::Connection;
+use super::way::EngineConnection;
 use super::{Engine, EngineError};
 
-/// The longest head of an answer: the engine's has some hundred bytes.
-const LONGEST_HEAD: u64 = 64 * 1024;
+/// The maximum length of the response headers; those of the engine have a few hundred bytes.
+const MAX_HEAD_LENGTH: u64 = 64 * 1024;
 
-/// What the engine sends.
-pub(super) type Reader = BufReader<ReadHalf<Box<dyn Connection>>>;
+/// The receiving half of a connection.
+pub(super) type ConnectionReader = BufReader<ReadHalf<Box<dyn EngineConnection>>>;
 
-/// What the engine is sent.
-pub(super) type Writer = WriteHalf<Box<dyn Connection>>;
+/// The sending half of a connection.
+pub(super) type ConnectionWriter = WriteHalf<Box<dyn EngineConnection>>;
 
-/// A connection after the engine agreed; what follows the head of its answer is unread.
-pub(super) struct Answer {
-    pub reader: Reader,
-    pub writer: Writer,
+/// A connection after the upgrade; nothing after the response headers was read.
+pub(super) struct UpgradedConnection {
+    pub reader: ConnectionReader,
+    pub writer: ConnectionWriter,
 }
 
-impl Answer {
+impl UpgradedConnection {
     /// Returns the connection as one stream.
     pub fn into_stream(self) -> EngineStream {
         EngineStream(tokio::io::join(self.reader, self.writer))
     }
 }
 
-/// A connection on which gRPC is spoken, in either direction.
-pub(super) struct EngineStream(Join<Reader, Writer>);
+/// A connection for gRPC, in either direction.
+pub(super) struct EngineStream(Join<ConnectionReader, ConnectionWriter>);
 
 impl Connected for EngineStream {
     type ConnectInfo = ();
@@ -79,7 +79,7 @@ impl AsyncWrite for EngineStream {
 }
 
 impl Engine {
-    /// Starts a prepared program, and returns what it reads and what its terminal shows.
+    /// Starts a prepared program with a terminal, and returns its input and output.
     pub(super) async fn start_in_terminal(
         &self,
         exec: &str,
@@ -94,28 +94,28 @@ impl Engine {
         let path = format!("/exec/{exec}/start");
         let headers = "Upgrade: tcp\r\nContent-Type: application/json\r\n";
         let body = r#"{"Detach":false,"Tty":true}"#;
-        let Answer { reader, writer } = self.upgrade(&path, headers, body, action).await?;
+        let UpgradedConnection { reader, writer } =
+            self.upgrade(&path, headers, body, action).await?;
         let action = action.to_owned();
         let shown = ReaderStream::with_capacity(reader, OUTPUT_CAPACITY);
         let shown = shown.map(move |chunk| chunk.map_err(|error| broken(&action, error)));
         Ok((Box::pin(writer), shown))
     }
 
-    /// Makes a connection, and asks the engine to speak another protocol on it. Each header ends with a line
-    /// end.
+    /// Opens a connection and upgrades it to another protocol. Each header must end with a line end.
     ///
     /// # Errors
     ///
-    /// An engine that is not reached, or refuses.
+    /// If the engine cannot be reached, or rejects the request.
     pub(super) async fn upgrade(
         &self,
         path: &str,
         headers: &str,
         body: &str,
         action: &str,
-    ) -> Result<Answer, EngineError> {
-        let dialled = self.way.dial().await;
-        let connection = dialled.map_err(|error| broken(action, error))?;
+    ) -> Result<UpgradedConnection, EngineError> {
+        let connection = self.endpoint.dial().await;
+        let connection = connection.map_err(|error| broken(action, error))?;
         let (reader, mut writer) = tokio::io::split(connection);
         let mut reader = BufReader::with_capacity(OUTPUT_CAPACITY, reader);
         let request = format!(
@@ -124,18 +124,18 @@ impl Engine {
             self.docker.client_version(),
             body.len()
         );
-        let (status, head) = ask(&mut reader, &mut writer, &request)
+        let (status, head) = send_request(&mut reader, &mut writer, &request)
             .await
             .map_err(|error| broken(action, error))?;
         if !matches!(status, 101 | 200) {
-            let message = refusal(&mut reader, &head).await;
+            let message = rejection(&mut reader, &head).await;
             return Err(EngineError::Refused {
                 action: action.to_owned(),
                 message,
                 status: Some(status),
             });
         }
-        Ok(Answer { reader, writer })
+        Ok(UpgradedConnection { reader, writer })
     }
 }
 
@@ -146,16 +146,16 @@ fn broken(action: &str, source: std::io::Error) -> EngineError {
     }
 }
 
-/// Sends a request, and reads the head of the answer; what follows it stays unread.
-pub(super) async fn ask(
-    reader: &mut Reader,
-    writer: &mut Writer,
+/// Sends a request, and returns the status and headers of the response; the body is not read.
+pub(super) async fn send_request(
+    reader: &mut ConnectionReader,
+    writer: &mut ConnectionWriter,
     request: &str,
 ) -> std::io::Result<(u16, String)> {
     writer.write_all(request.as_bytes()).await?;
     writer.flush().await?;
     let mut head = Vec::new();
-    let mut limited = reader.take(LONGEST_HEAD);
+    let mut limited = reader.take(MAX_HEAD_LENGTH);
     while !head.ends_with(b"\r\n\r\n") {
         if limited.read_until(b'\n', &mut head).await? == 0 {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
@@ -167,8 +167,8 @@ pub(super) async fn ask(
     Ok((status, head))
 }
 
-/// Reads what the engine says of its refusal.
-async fn refusal(reader: &mut Reader, head: &str) -> String {
+/// Reads the message of a rejected request.
+async fn rejection(reader: &mut ConnectionReader, head: &str) -> String {
     let length = head.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
         let is_length = name.eq_ignore_ascii_case("content-length");
@@ -177,10 +177,10 @@ async fn refusal(reader: &mut Reader, head: &str) -> String {
     let mut body = Vec::new();
     let length: u64 = length.unwrap_or(0);
     _ = reader
-        .take(length.min(LONGEST_HEAD))
+        .take(length.min(MAX_HEAD_LENGTH))
         .read_to_end(&mut body)
         .await;
-    let said = serde_json::from_slice::<serde_json::Value>(&body).ok();
-    let said = said.and_then(|said| said.get("message")?.as_str().map(str::to_owned));
-    said.unwrap_or_else(|| "it gave no reason".to_owned())
+    let message = serde_json::from_slice::<serde_json::Value>(&body).ok();
+    let message = message.and_then(|it| it.get("message")?.as_str().map(str::to_owned));
+    message.unwrap_or_else(|| "no reason given".to_owned())
 }

@@ -1,7 +1,7 @@
-//! What comes back from a container, unpacked into a folder of this machine.
+//! Unpacks the files that are copied back from a container into a folder of this machine.
 //!
-//! Nothing of an archive is trusted: no entry is written outside of the folder, whatever its name, and
-//! whatever links the archive has or the folder had.
+//! The archive is not trusted: no entry is written outside the folder, whatever its name, and whatever links the
+//! archive or the folder has.
 
 mod closed;
 mod compare;
@@ -19,64 +19,65 @@ use std::path::{Component, Path, PathBuf};
 use tar::{Entry, EntryType};
 
 use super::parcel::{INCOMING, Sent};
-use compare::{Compared, There, compare};
-use counting::Counting;
+use compare::{FileComparison, RemoteFile, compare};
+use counting::CountingReader;
 
-/// The end of an archive: without it, something is missing.
+/// The number of zeros at the end of an archive; with fewer, it is truncated.
 const END_OF_ARCHIVE: usize = 1024;
 
-/// How much of a file is compared or copied at once.
+/// The chunk size for comparing files.
 const CHUNK: usize = 128 * 1024;
 
-/// Where results go, and what is known of that place.
+/// The destination of a copy back, and the files that were sent from it.
 #[derive(Debug, Clone)]
 pub struct Place {
     /// The folder that was sent.
     pub folder: PathBuf,
-    /// The part of it that comes back; empty for all.
+    /// The part of it to copy back; empty for all.
     pub part: PathBuf,
-    /// What was sent of the folder.
+    /// The files that were sent from the folder.
     pub sent: Sent,
-    /// Paths in the folder that are no part of it, such as what is mounted there.
+    /// Excluded paths in the folder, such as mount points.
     pub left_out: Vec<PathBuf>,
-    /// Whether somebody else may work in the folder, whose changes since it was sent stay.
+    /// Whether the user may work in the folder; then local changes since it was sent are kept.
     pub is_shared: bool,
 }
 
-/// What came back.
+/// The result of a copy back.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Returned {
-    /// The bytes that were received.
+pub struct CopyBackReport {
+    /// The number of received bytes.
     pub bytes: u64,
-    /// How many files were written.
+    /// The number of files that were written.
     pub written: usize,
-    /// How many were removed.
+    /// The number of files that were removed.
     pub removed: usize,
-    /// Files that changed here and there: those here stayed.
+    /// Files that were changed on both sides; the local ones were kept.
     pub kept: Vec<PathBuf>,
-    /// Devices and the like, which are not brought back.
+    /// Devices and other special files, which are not copied back.
     pub odd: Vec<PathBuf>,
-    /// Whether the part is a link there, so that nothing of it came.
+    /// Whether the part is a link in the container, so that nothing was copied.
     pub is_link: bool,
 }
 
-/// Unpacks what the engine sent of a folder: an archive whose names begin with the folder's own. None
-/// stands for a folder that is gone there.
+/// Unpacks the archive of a folder, whose names begin with that of the folder. `None` means that the folder was removed
+/// in the container.
+///
+/// Files that were removed in the container are removed here only after the whole archive was read.
 ///
 /// # Errors
 ///
-/// An archive that is not complete or not sound, and files that cannot be written. What was removed there
-/// is removed here only after all of the archive was read.
-pub(super) fn unpack(place: &Place, archive: Option<&mut dyn Read>) -> io::Result<Returned> {
-    let mut work = Work {
+/// If the archive is truncated or invalid, or files cannot be written.
+pub(super) fn unpack(place: &Place, archive: Option<&mut dyn Read>) -> io::Result<CopyBackReport> {
+    let mut unpacker = Unpacker {
         place,
         seen: BTreeSet::new(),
         modes: Vec::new(),
-        sound: None,
-        returned: Returned::default(),
+        checked_parent: None,
+        report: CopyBackReport::default(),
     };
     if let Some(reader) = archive {
-        let mut reader = Counting {
+        let mut reader = CountingReader {
             inner: reader,
             bytes: 0,
             zeros: 0,
@@ -84,24 +85,24 @@ pub(super) fn unpack(place: &Place, archive: Option<&mut dyn Read>) -> io::Resul
         {
             let mut archive = tar::Archive::new(&mut reader);
             for entry in archive.entries()? {
-                work.entry(entry?)?;
-                if work.returned.is_link {
-                    return Ok(work.returned);
+                unpacker.unpack_entry(entry?)?;
+                if unpacker.report.is_link {
+                    return Ok(unpacker.report);
                 }
             }
         }
         io::copy(&mut reader, &mut io::sink())?;
         if reader.zeros < END_OF_ARCHIVE {
-            let missing = "what the engine sent is not complete";
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, missing));
+            let message = "the archive from the engine is incomplete";
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, message));
         }
-        work.returned.bytes = reader.bytes;
+        unpacker.report.bytes = reader.bytes;
     }
-    work.remove_vanished()?;
-    // The inner ones first: a folder that may not be written comes to be so at last.
-    for (path, mode) in work.modes.iter().rev() {
-        // What came later may have put a link in place of a folder above it.
-        if !work.is_sound(path) {
+    unpacker.remove_deleted()?;
+    // Inner folders first, because a folder may become write-protected.
+    for (path, mode) in unpacker.modes.iter().rev() {
+        // A later entry may have replaced a parent by a link.
+        if !unpacker.has_real_parents(path) {
             continue;
         }
         let full = place.folder.join(path);
@@ -111,23 +112,23 @@ pub(super) fn unpack(place: &Place, archive: Option<&mut dyn Read>) -> io::Resul
             fs::set_permissions(&full, Permissions::from_mode(*mode)).map_err(named(&full))?;
         }
     }
-    Ok(work.returned)
+    Ok(unpacker.report)
 }
 
-struct Work<'p> {
+struct Unpacker<'p> {
     place: &'p Place,
     seen: BTreeSet<PathBuf>,
-    /// The modes of folders, by their paths in the place, which are set at the end.
+    /// The modes of folders, which are set at the end.
     modes: Vec<(PathBuf, u32)>,
-    /// The folder whose parents are known to be folders.
-    sound: Option<PathBuf>,
-    returned: Returned,
+    /// The last parent that was checked to be a real folder.
+    checked_parent: Option<PathBuf>,
+    report: CopyBackReport,
 }
 
-impl Work<'_> {
-    fn entry(&mut self, mut entry: Entry<'_, impl Read>) -> io::Result<()> {
+impl Unpacker<'_> {
+    fn unpack_entry(&mut self, mut entry: Entry<'_, impl Read>) -> io::Result<()> {
         let name = entry.path_bytes().into_owned();
-        let path = self.inside(&name)?;
+        let path = self.relative_path(&name)?;
         let is_left_out = |path: &Path| self.place.left_out.iter().any(|it| path.starts_with(it));
         if is_left_out(&path) {
             return Ok(());
@@ -141,11 +142,11 @@ impl Work<'_> {
                     self.folder(&path, entry.header().mode()?)
                 }
                 EntryType::Symlink => {
-                    self.returned.is_link = true;
+                    self.report.is_link = true;
                     Ok(())
                 }
                 _ => Err(io::Error::other(format!(
-                    "{} is no folder any more",
+                    "{} is no longer a folder",
                     self.place.folder.join(&path).display()
                 ))),
             };
@@ -155,12 +156,12 @@ impl Work<'_> {
         match kind {
             EntryType::Directory => self.folder(&path, mode),
             EntryType::Regular | EntryType::Continuous => {
-                let there = There {
+                let remote = RemoteFile {
                     size: entry.size(),
                     modified: entry.header().mtime()?,
                     mode,
                 };
-                self.file(&path, &mut entry, &there)
+                self.file(&path, &mut entry, &remote)
             }
             EntryType::Symlink => {
                 let target = entry.link_name_bytes().unwrap_or_default().into_owned();
@@ -168,25 +169,25 @@ impl Work<'_> {
             }
             EntryType::Link => {
                 let target = entry.link_name_bytes().unwrap_or_default().into_owned();
-                let target = self.inside(&target)?;
+                let target = self.relative_path(&target)?;
                 if is_left_out(&target) {
                     return Ok(());
                 }
-                self.same_file(&path, &target, mode)
+                self.hard_link(&path, &target, mode)
             }
             _ => {
-                self.returned.odd.push(path);
+                self.report.odd.push(path);
                 Ok(())
             }
         }
     }
 
-    /// Returns a name of the archive relative to the folder that was sent.
-    fn inside(&self, name: &[u8]) -> io::Result<PathBuf> {
-        let refused = || {
+    /// Converts a name of the archive to a path relative to the folder that was sent.
+    fn relative_path(&self, name: &[u8]) -> io::Result<PathBuf> {
+        let outside = || {
             let name = String::from_utf8_lossy(name);
             io::Error::other(format!(
-                "the engine sent a file `{name}`, which is outside of the folder"
+                "the engine sent the file `{name}`, which is outside the folder"
             ))
         };
         let name = Path::new(OsStr::from_bytes(name));
@@ -195,25 +196,25 @@ impl Work<'_> {
             match component {
                 Component::Normal(name) => names.push(name),
                 Component::CurDir => {}
-                _ => return Err(refused()),
+                _ => return Err(outside()),
             }
         }
-        // The first one is the folder's own.
+        // The first component is the folder itself.
         let mut names = names.into_iter();
-        names.next().ok_or_else(refused)?;
+        names.next().ok_or_else(outside)?;
         Ok(names.fold(self.place.part.clone(), |path, name| path.join(name)))
     }
 
     fn folder(&mut self, path: &Path, mode: u32) -> io::Result<()> {
         let mode = mode & 0o7777;
         let full = self.place.folder.join(path);
-        // A folder that is there only for something to be mounted in is made where a file is in it.
-        let is_way = self.place.left_out.iter().any(|it| it.starts_with(path))
+        // A folder that exists only as a parent of a mount point is created only if a file is in it.
+        let is_mount_parent = self.place.left_out.iter().any(|it| it.starts_with(path))
             && !self.place.sent.contains_key(path);
-        if is_way && !(self.is_sound(path) && look(&full)?.is_some()) {
+        if is_mount_parent && !(self.has_real_parents(path) && look(&full)?.is_some()) {
             return Ok(());
         }
-        // Before anything is looked at: a link above it would lead anywhere.
+        // First of all, because a link in a parent could lead anywhere.
         if !self.make_parents(path)? {
             return Ok(());
         }
@@ -221,7 +222,7 @@ impl Work<'_> {
         if let Some(found) = &found
             && found.is_dir()
         {
-            if !self.place.is_shared || self.is_as_sent(path, Some(found)) {
+            if !self.place.is_shared || self.is_unchanged(path, Some(found)) {
                 self.modes.push((path.to_owned(), mode));
             }
             return Ok(());
@@ -236,7 +237,12 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn file(&mut self, path: &Path, content: &mut impl Read, there: &There) -> io::Result<()> {
+    fn file(
+        &mut self,
+        path: &Path,
+        content: &mut impl Read,
+        remote: &RemoteFile,
+    ) -> io::Result<()> {
         let full = self.place.folder.join(path);
         if !self.make_parents(path)? {
             return Ok(());
@@ -245,22 +251,22 @@ impl Work<'_> {
         let mut same = None;
         if let Some(found) = &found
             && found.is_file()
-            && found.len() == there.size
+            && found.len() == remote.size
         {
             let compared = match File::open(&full) {
                 Ok(file) => compare(file, content)?,
-                // One that cannot be read is another one.
-                Err(_) => Compared::default(),
+                // An unreadable file counts as different.
+                Err(_) => FileComparison::default(),
             };
             if compared.is_all {
-                return self.same_content(path, &full, found, there);
+                return self.same_content(path, &full, found, remote);
             }
             same = Some(compared);
         }
-        if !self.may_replace(path, found.as_ref(), Some(there))? {
+        if !self.may_replace(path, found.as_ref(), Some(remote))? {
             return Ok(());
         }
-        self.write(path, found.as_ref(), there, |file| {
+        self.write(path, found.as_ref(), remote, |file| {
             if let Some(compared) = &same {
                 io::copy(&mut File::open(&full)?.take(compared.equal), file)?;
                 file.write_all(&compared.next)?;
@@ -270,12 +276,12 @@ impl Work<'_> {
         })
     }
 
-    /// Writes a file beside its place, and moves it there; unless somebody changed what is there meanwhile.
+    /// Writes a temporary file and renames it, unless the existing file was changed in the meantime.
     fn write(
         &mut self,
         path: &Path,
         found: Option<&Metadata>,
-        there: &There,
+        remote: &RemoteFile,
         content: impl FnOnce(&mut File) -> io::Result<()>,
     ) -> io::Result<()> {
         let full = &self.place.folder.join(path);
@@ -290,14 +296,14 @@ impl Work<'_> {
                     .open(&incoming)
             })?;
             content(&mut file)?;
-            if file.metadata()?.len() != there.size {
+            if file.metadata()?.len() != remote.size {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            file.set_permissions(Permissions::from_mode(there.mode))?;
-            file.set_times(there.times())?;
+            file.set_permissions(Permissions::from_mode(remote.mode))?;
+            file.set_times(remote.times())?;
             drop(file);
-            // The content may have taken minutes to come.
-            if !self.is_as_found(path, found)? {
+            // Receiving the content may have taken minutes.
+            if !self.is_unchanged_since_found(path, found)? {
                 return Ok(false);
             }
             if let Some(found) = found.filter(|found| found.is_dir()) {
@@ -310,19 +316,20 @@ impl Work<'_> {
         if !matches!(result, Ok(true)) {
             _ = self.change(&incoming, || fs::remove_file(&incoming));
         }
-        // What was a folder may be none now.
-        self.sound = None;
-        match result? {
-            true => self.returned.written += 1,
-            false => self.keep(path),
+        // A checked folder may have been replaced.
+        self.checked_parent = None;
+        if result? {
+            self.report.written += 1;
+        } else {
+            self.keep(path);
         }
         Ok(())
     }
 
-    /// Remembers that something of somebody's stays.
+    /// Records a local file that was kept.
     fn keep(&mut self, path: &Path) {
-        if !self.returned.kept.iter().any(|kept| kept == path) {
-            self.returned.kept.push(path.to_owned());
+        if !self.report.kept.iter().any(|kept| kept == path) {
+            self.report.kept.push(path.to_owned());
         }
     }
 
@@ -330,24 +337,24 @@ impl Work<'_> {
         closed::change(&self.place.folder, full, action)
     }
 
-    /// Takes over what else differs in a file whose content is the same.
+    /// Updates the mode and time of a file with equal content.
     fn same_content(
         &mut self,
         path: &Path,
         full: &Path,
         found: &Metadata,
-        there: &There,
+        remote: &RemoteFile,
     ) -> io::Result<()> {
-        if self.place.is_shared && !self.is_as_sent(path, Some(found)) {
+        if self.place.is_shared && !self.is_unchanged(path, Some(found)) {
             return Ok(());
         }
-        if found.mode() & 0o7777 != there.mode {
-            fs::set_permissions(full, Permissions::from_mode(there.mode)).map_err(named(full))?;
+        if found.mode() & 0o7777 != remote.mode {
+            fs::set_permissions(full, Permissions::from_mode(remote.mode)).map_err(named(full))?;
         }
-        // The engine tells whole seconds only.
-        if u64::try_from(found.mtime()).ok() != Some(there.modified) {
+        // The engine reports only whole seconds.
+        if u64::try_from(found.mtime()).ok() != Some(remote.modified) {
             let file = File::options().read(true).open(full).map_err(named(full))?;
-            file.set_times(there.times()).map_err(named(full))?;
+            file.set_times(remote.times()).map_err(named(full))?;
         }
         Ok(())
     }
@@ -366,14 +373,14 @@ impl Work<'_> {
         self.clear(&full, found.as_ref())?;
         self.change(&full, || std::os::unix::fs::symlink(target, &full))
             .map_err(named(&full))?;
-        // What was a folder may be a link now.
-        self.sound = None;
-        self.returned.written += 1;
+        // A checked folder may be a link now.
+        self.checked_parent = None;
+        self.report.written += 1;
         Ok(())
     }
 
-    /// Brings back a file that is one with an earlier one.
-    fn same_file(&mut self, path: &Path, target: &Path, mode: u32) -> io::Result<()> {
+    /// Unpacks a hard link to an earlier file, as a copy of it.
+    fn hard_link(&mut self, path: &Path, target: &Path, mode: u32) -> io::Result<()> {
         let source = self.place.folder.join(target);
         if !self.make_parents(target)? || !self.make_parents(path)? {
             return Ok(());
@@ -381,16 +388,16 @@ impl Work<'_> {
         let Some(metadata) = look(&source)?.filter(Metadata::is_file) else {
             return Ok(());
         };
-        let there = There {
+        let remote = RemoteFile {
             size: metadata.len(),
             modified: u64::try_from(metadata.mtime()).unwrap_or(0),
             mode,
         };
         let mut file = File::open(&source).map_err(named(&source))?;
-        self.file(path, &mut file, &there)
+        self.file(path, &mut file, &remote)
     }
 
-    /// Removes what has to make way, and is known to be allowed to.
+    /// Removes an existing file that may be replaced.
     fn clear(&self, full: &Path, found: Option<&Metadata>) -> io::Result<()> {
         match found {
             None => Ok(()),
@@ -403,13 +410,13 @@ impl Work<'_> {
         }
     }
 
-    /// Makes the folders that a path lies in. None of them is a link: one would lead anywhere. False where
-    /// somebody put something else in place of one, which stays.
+    /// Creates the parent folders of a path, and makes sure that none of them is a link. Returns false if the user
+    /// replaced one of them by something else, which is kept.
     fn make_parents(&mut self, path: &Path) -> io::Result<bool> {
         let Some(parent) = path.parent() else {
             return Ok(true);
         };
-        if self.sound.as_deref() == Some(parent) {
+        if self.checked_parent.as_deref() == Some(parent) {
             return Ok(true);
         }
         let mut below = PathBuf::new();
@@ -423,7 +430,7 @@ impl Work<'_> {
                     return Ok(false);
                 }
                 Some(_) => {
-                    let text = format!("{} is no folder", full.display());
+                    let text = format!("{} is not a folder", full.display());
                     return Err(io::Error::new(io::ErrorKind::NotADirectory, text));
                 }
                 None => self
@@ -431,7 +438,7 @@ impl Work<'_> {
                     .map_err(named(&full))?,
             }
         }
-        self.sound = Some(parent.to_owned());
+        self.checked_parent = Some(parent.to_owned());
         Ok(true)
     }
 }

@@ -1,8 +1,7 @@
-//! The session of a build with BuildKit: what the engine may ask of the client while it builds.
+//! The session of a build with BuildKit: gRPC services that the client provides to the engine during a build.
 //!
-//! It asks for files, for credentials of registries, for secrets, and for the ssh agent, and each answer goes to it
-//! alone: but for the files, nothing of them becomes part of an image. The client library has a session of its own,
-//! which knows credentials only.
+//! They provide files, registry credentials, secrets, and the ssh agent. Only the files become part of an image. The
+//! client library's own session supports only credentials.
 
 mod archive;
 mod files;
@@ -36,16 +35,16 @@ use tonic::{Request, Response, Status, async_trait};
 use super::archive::nonce;
 use super::{Engine, EngineError};
 use crate::client::registry::Credentials;
-pub(super) use archive::{Archive, counted};
-pub(super) use files::Files;
+pub(super) use archive::{ContextArchive, counted};
+pub(super) use files::ContextFiles;
 use ssh_agent::SshAgent;
 
-/// The value of a secret, which nothing prints.
+/// The value of a secret, which is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretValue(Vec<u8>);
 
 impl SecretValue {
-    /// The longest that BuildKit takes, in bytes.
+    /// The maximum length that BuildKit accepts, in bytes.
     pub const MAX_LENGTH: usize = 500 * 1024;
 
     /// Wraps a value.
@@ -60,49 +59,50 @@ impl fmt::Debug for SecretValue {
     }
 }
 
-/// What the engine may ask for.
-pub(super) struct Offered {
-    /// Credentials by what the engine calls the registry.
+/// The services of a session.
+pub(super) struct SessionServices {
+    /// Credentials by the engine's name of the registry.
     pub credentials: HashMap<String, Credentials>,
-    /// Secrets by their ids.
+    /// Secrets by id.
     pub secrets: BTreeMap<String, SecretValue>,
     /// The socket of the ssh agent.
     pub ssh_agent: Option<PathBuf>,
-    /// The files of the context, one by one.
-    pub files: Option<Files>,
+    /// The context as single files.
+    pub files: Option<ContextFiles>,
     /// The context as one archive.
-    pub archive: Option<Archive>,
+    pub archive: Option<ContextArchive>,
 }
 
 /// A session, which ends when this is dropped.
-pub(super) struct Session {
+pub(super) struct BuildKitSession {
     id: String,
-    /// Its end is what ends the server.
+    /// Dropping it stops the server.
     _open: oneshot::Sender<()>,
 }
 
-impl Session {
-    /// Opens a session at the engine.
-    pub async fn open(engine: &Engine, offered: Offered) -> Result<Self, EngineError> {
+impl BuildKitSession {
+    /// Opens a session.
+    pub async fn open(engine: &Engine, services: SessionServices) -> Result<Self, EngineError> {
         let action = "open a session for the build";
-        // Made by the client, and unique at the engine.
+        // Chosen by the client, and must be unique in the engine.
         let id = format!("xp-{}{}", nonce(), nonce());
         let mut methods = vec![
             "grpc.health.v1.Health/Check",
             "moby.filesync.v1.Auth/Credentials",
             "moby.buildkit.secrets.v1.Secrets/GetSecret",
         ];
-        if offered.ssh_agent.is_some() {
+        if services.ssh_agent.is_some() {
             methods.push("moby.sshforward.v1.SSH/CheckAgent");
             methods.push("moby.sshforward.v1.SSH/ForwardAgent");
         }
-        if offered.files.is_some() {
+        if services.files.is_some() {
             methods.push("moby.filesync.v1.FileSync/DiffCopy");
         }
-        if offered.archive.is_some() {
+        if services.archive.is_some() {
             methods.push("moby.upload.v1.Upload/Pull");
         }
-        // The engine would compare files with those that came under the same key before, by size and time alone.
+        // The shared key is unique, because the engine skips files that have the same size and time as an earlier one
+        // with the same key.
         let mut headers = format!(
             "Upgrade: h2c\r\nX-Docker-Expose-Session-Uuid: {id}\r\nX-Docker-Expose-Session-Sharedkey: {id}\r\n"
         );
@@ -111,25 +111,25 @@ impl Session {
                 "X-Docker-Expose-Session-Grpc-Method: /{method}\r\n"
             ));
         }
-        let answer = engine.upgrade("/session", &headers, "", action).await?;
-        let connection = answer.into_stream();
-        let ssh = offered
+        let upgraded = engine.upgrade("/session", &headers, "", action).await?;
+        let connection = upgraded.into_stream();
+        let ssh = services
             .ssh_agent
             .map(|socket| SshServer::new(SshAgent { socket }));
         let (open, ended) = oneshot::channel();
         tokio::spawn(
             Server::builder()
-                .add_service(HealthServer::new(Alive))
-                .add_service(AuthServer::new(KnownCredentials(offered.credentials)))
+                .add_service(HealthServer::new(HealthService))
+                .add_service(AuthServer::new(CredentialService(services.credentials)))
                 .add_service(
-                    SecretsServer::new(KnownSecrets(offered.secrets))
+                    SecretsServer::new(SecretService(services.secrets))
                         .max_encoding_message_size(2 * SecretValue::MAX_LENGTH),
                 )
                 .add_optional_service(ssh)
-                .add_optional_service(offered.files.map(FileSyncServer::new))
-                .add_optional_service(offered.archive.map(UploadServer::new))
+                .add_optional_service(services.files.map(FileSyncServer::new))
+                .add_optional_service(services.archive.map(UploadServer::new))
                 .serve_with_incoming_shutdown(
-                    // No second connection comes, which is no reason to end the first.
+                    // The stream must not end after the only connection, as that would stop the server.
                     stream::iter([Ok::<_, std::io::Error>(connection)]).chain(stream::pending()),
                     async {
                         _ = ended.await;
@@ -139,17 +139,17 @@ impl Session {
         Ok(Self { id, _open: open })
     }
 
-    /// Returns what a build names it by.
+    /// Returns its id, which the build request refers to.
     pub fn id(&self) -> &str {
         &self.id
     }
 }
 
-/// The engine asks every few seconds whether the client is there.
-struct Alive;
+/// Answers the health checks that the engine sends every few seconds.
+struct HealthService;
 
 #[async_trait]
-impl Health for Alive {
+impl Health for HealthService {
     type WatchStream = Pending<Result<HealthCheckResponse, Status>>;
 
     async fn check(
@@ -164,21 +164,21 @@ impl Health for Alive {
         &self,
         _: Request<HealthListRequest>,
     ) -> Result<Response<HealthListResponse>, Status> {
-        Err(Status::unimplemented("there is one service"))
+        Err(Status::unimplemented("not supported"))
     }
 
     async fn watch(
         &self,
         _: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        Err(Status::unimplemented("ask again"))
+        Err(Status::unimplemented("not supported"))
     }
 }
 
-struct KnownCredentials(HashMap<String, Credentials>);
+struct CredentialService(HashMap<String, Credentials>);
 
 #[async_trait]
-impl Auth for KnownCredentials {
+impl Auth for CredentialService {
     async fn credentials(
         &self,
         request: Request<CredentialsRequest>,
@@ -188,7 +188,7 @@ impl Auth for KnownCredentials {
                 username: user.clone(),
                 secret: password.clone(),
             },
-            // Without a user the engine takes it for what it is.
+            // With an empty user name, the engine treats it as a token.
             Some(Credentials::IdentityToken(token)) => CredentialsResponse {
                 username: String::new(),
                 secret: token.clone(),
@@ -197,7 +197,7 @@ impl Auth for KnownCredentials {
         }))
     }
 
-    // The engine exchanges credentials for tokens itself where the client does not.
+    // The engine exchanges credentials for tokens itself if the client does not.
     async fn fetch_token(
         &self,
         _: Request<FetchTokenRequest>,
@@ -220,10 +220,10 @@ impl Auth for KnownCredentials {
     }
 }
 
-struct KnownSecrets(BTreeMap<String, SecretValue>);
+struct SecretService(BTreeMap<String, SecretValue>);
 
 #[async_trait]
-impl Secrets for KnownSecrets {
+impl Secrets for SecretService {
     async fn get_secret(
         &self,
         request: Request<GetSecretRequest>,
@@ -231,7 +231,9 @@ impl Secrets for KnownSecrets {
         let id = &request.get_ref().id;
         match self.0.get(id) {
             Some(SecretValue(data)) => Ok(Response::new(GetSecretResponse { data: data.clone() })),
-            None => Err(Status::not_found(format!("`docker.secrets` has no `{id}`"))),
+            None => Err(Status::not_found(format!(
+                "no secret `{id}` in `docker.secrets`"
+            ))),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! An engine behind ssh: the system's OpenSSH runs `docker system dial-stdio` on the engine's machine, as
-//! docker itself does it, once for each connection.
+//! Connects to an engine over ssh: like docker, runs `docker system dial-stdio` on the engine's machine with the
+//! system's OpenSSH, once per connection.
 
 use std::io;
 use std::pin::Pin;
@@ -14,50 +14,51 @@ use tokio::sync::{Semaphore, oneshot};
 use crate::client::last_words::LastWords;
 use crate::shell::quoted;
 
-/// How long ssh may take to say its last words, once its output has ended.
-const FAREWELL: Duration = Duration::from_secs(2);
+/// How long to wait for the error message of ssh after its output has ended.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 
-/// How many logins are under way at once: a server drops some of them where there are ten.
+/// Limits concurrent logins: a server drops some if there are ten.
 static LOGINS: Semaphore = Semaphore::const_new(6);
 
-/// How long a login may keep others waiting. A connection that nothing is asked on says nothing.
+/// How long a login may block others. The end of a login is only noticed if data arrives, which an idle connection
+/// never does.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Whom to log in as, and where.
+/// The user and host to log in to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SshHost {
     user: Option<String>,
     host: String,
     port: Option<u16>,
-    /// The engine's socket over there, where it is not the usual one.
+    /// The engine's socket on the host, if it is not the default one.
     socket: Option<String>,
 }
 
 impl SshHost {
-    /// Reads `[user@]host[:port][/path]`.
+    /// Parses `[user@]host[:port][/path]`.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let (place, path) = match text.find('/') {
+        let (authority, path) = match text.find('/') {
             Some(slash) => text.split_at(slash),
             None => (text, ""),
         };
-        let (user, place) = match place.rsplit_once('@') {
-            Some((user, place)) => (Some(user.to_owned()), place),
-            None => (None, place),
+        let (user, authority) = match authority.rsplit_once('@') {
+            Some((user, rest)) => (Some(user.to_owned()), rest),
+            None => (None, authority),
         };
-        // A password in the address would be one that everybody can read.
+        // Reject passwords: an address is not a secret.
         if user
             .as_ref()
             .is_some_and(|user| user.is_empty() || user.contains(':'))
         {
             return None;
         }
-        let after_name = place.rfind(']').map_or(0, |end| end + 1);
-        let (host, port) = match place[after_name..].rfind(':') {
+        let after_name = authority.rfind(']').map_or(0, |end| end + 1);
+        let (host, port) = match authority[after_name..].rfind(':') {
             Some(colon) => {
-                let (host, port) = place.split_at(after_name + colon);
+                let (host, port) = authority.split_at(after_name + colon);
                 (host, Some(port[1..].parse().ok()?))
             }
-            None => (place, None),
+            None => (authority, None),
         };
         let host = host.trim_matches(['[', ']']);
         (!host.is_empty() && !path.contains(['?', '#'])).then(|| Self {
@@ -68,13 +69,13 @@ impl SshHost {
         })
     }
 
-    /// Returns the engine's socket over there, where it is not the usual one.
+    /// Returns the engine's socket on the host, if it is not the default one.
     pub(super) fn socket(&self) -> Option<&str> {
         self.socket.as_deref()
     }
 
     fn arguments(&self) -> Vec<String> {
-        // Many connections beside progress bars cannot ask for passphrases; agents can.
+        // Concurrent connections next to progress bars cannot prompt for passphrases; agents can.
         let mut arguments = ["-o", "BatchMode=yes", "-o", "ConnectTimeout=20"]
             .map(str::to_owned)
             .to_vec();
@@ -90,12 +91,12 @@ impl SshHost {
             None => String::new(),
         };
         let remote = format!("docker{host} system dial-stdio");
-        // What follows is never an option, whatever it starts with.
+        // After `--`, a host that starts with a dash is not an option.
         arguments.extend(["--".to_owned(), self.host.clone(), remote]);
         arguments
     }
 
-    /// Starts ssh, once few enough others log in.
+    /// Starts ssh as soon as few enough logins are in progress.
     pub(super) async fn connect(&self) -> io::Result<SshStream> {
         let permit = LOGINS.acquire().await.map_err(io::Error::other)?;
         let mut stream = self.spawn()?;
@@ -108,29 +109,29 @@ impl SshHost {
         Ok(stream)
     }
 
-    /// Starts ssh. Whether it reaches the engine is known from the first byte that comes.
+    /// Starts ssh. Only the first byte that arrives shows that it has reached the engine.
     fn spawn(&self) -> io::Result<SshStream> {
         let mut child = Command::new("ssh")
             .args(self.arguments())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // Ctrl-C is xp's, which has work left to do with the engine.
+            // Keep ssh alive on Ctrl-C: xp still needs the engine to clean up.
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| {
-                let why = format!("`ssh` cannot be run: {error}");
+                let why = format!("failed to run `ssh`: {error}");
                 io::Error::new(error.kind(), why)
             })?;
         let missing = || io::Error::other("ssh has no pipes");
-        let mut words = LastWords::of(child.stderr.take());
+        let mut stderr = LastWords::of(child.stderr.take());
         Ok(SshStream {
             output: child.stdout.take().ok_or_else(missing)?,
             input: child.stdin.take(),
-            farewell: Some(Box::pin(
-                async move { last_words(&words.wait(FAREWELL).await) },
-            )),
+            exit_message: Some(Box::pin(async move {
+                exit_message(&stderr.wait(SHUTDOWN_GRACE).await)
+            })),
             logged_in: None,
             _child: child,
         })
@@ -140,11 +141,11 @@ impl SshHost {
 /// A connection through a running ssh, which is killed when it is dropped.
 pub(super) struct SshStream {
     output: ChildStdout,
-    /// None once the connection was closed in this direction.
+    /// `None` after this direction was closed.
     input: Option<ChildStdin>,
-    /// Says why ssh ended; none as soon as the engine has said something.
-    farewell: Option<Pin<Box<dyn Future<Output = String> + Send>>>,
-    /// Dropped once the engine has said something, or the connection ends: the next one may log in then.
+    /// Resolves to the reason why ssh exited; `None` after the first byte from the engine.
+    exit_message: Option<Pin<Box<dyn Future<Output = String> + Send>>>,
+    /// Dropped after the first byte from the engine, or at the end of the connection, so that the next login may start.
     logged_in: Option<oneshot::Sender<()>>,
     _child: Child,
 }
@@ -158,12 +159,12 @@ impl AsyncRead for SshStream {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.output).poll_read(cx, buffer))?;
         if buffer.filled().len() > before {
-            self.farewell = None;
+            self.exit_message = None;
             self.logged_in = None;
-        } else if let Some(farewell) = &mut self.farewell {
-            let words = ready!(farewell.as_mut().poll(cx));
-            self.farewell = None;
-            return Poll::Ready(Err(io::Error::other(words)));
+        } else if let Some(exit_message) = &mut self.exit_message {
+            let message = ready!(exit_message.as_mut().poll(cx));
+            self.exit_message = None;
+            return Poll::Ready(Err(io::Error::other(message)));
         }
         Poll::Ready(Ok(()))
     }
@@ -179,8 +180,8 @@ impl AsyncWrite for SshStream {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         };
         match ready!(Pin::new(input).poll_write(cx, bytes)) {
-            // Its last words, which are read, tell more than that it is gone.
-            Err(_) if self.farewell.is_some() => Poll::Ready(Ok(bytes.len())),
+            // The read side reports the error message of ssh, which says more than "broken pipe".
+            Err(_) if self.exit_message.is_some() => Poll::Ready(Ok(bytes.len())),
             written => Poll::Ready(written),
         }
     }
@@ -193,32 +194,34 @@ impl AsyncWrite for SshStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Closing the pipe is what tells the other end.
+        // Closing the pipe signals the end of the data.
         self.input = None;
         Poll::Ready(Ok(()))
     }
 }
 
-fn last_words(stderr: &str) -> String {
+/// Returns the last lines of standard error, without warnings.
+fn exit_message(stderr: &str) -> String {
     let lines: Vec<&str> = stderr
         .lines()
         .map(str::trim)
         .filter(|line| !line.is_empty() && !line.starts_with("Warning: Permanently added"))
         .collect();
-    match lines.is_empty() {
-        true => "ssh ended without a word".to_owned(),
-        false => lines[lines.len().saturating_sub(3)..].join("; "),
+    if lines.is_empty() {
+        "ssh exited without an error message".to_owned()
+    } else {
+        lines[lines.len().saturating_sub(3)..].join("; ")
     }
 }
 
-/// Returns what to do about the last words of ssh, or of docker behind it.
-pub(super) fn hint(address: &str, words: &str) -> String {
+/// Returns a hint for an error message of ssh, or of docker on the host.
+pub(super) fn hint(address: &str, message: &str) -> String {
     let parsed = address.strip_prefix("ssh://").and_then(SshHost::parse);
     let Some(host) = parsed else {
-        return "write it as ssh://user@host".to_owned();
+        return "use the form ssh://user@host".to_owned();
     };
-    let lower = words.to_lowercase();
-    let says = |texts: &[&str]| texts.iter().any(|text| lower.contains(text));
+    let lower = message.to_lowercase();
+    let contains = |texts: &[&str]| texts.iter().any(|text| lower.contains(text));
     let port = host
         .port
         .map(|port| format!("-p {port} "))
@@ -229,10 +232,10 @@ pub(super) fn hint(address: &str, words: &str) -> String {
         .map(|user| format!("{user}@"))
         .unwrap_or_default();
     let login = format!("ssh {port}{user}{}", host.host);
-    if says(&["`ssh` cannot be run"]) {
-        return "install OpenSSH's client".to_owned();
+    if contains(&["failed to run `ssh`"]) {
+        return "install the OpenSSH client".to_owned();
     }
-    if says(&["remote host identification has changed"]) {
+    if contains(&["remote host identification has changed"]) {
         let name = match host.port {
             Some(port) => format!("'[{}]:{port}'", host.host),
             None => host.host.clone(),
@@ -241,49 +244,47 @@ pub(super) fn hint(address: &str, words: &str) -> String {
             "if that machine really has a new key, remove the old one with `ssh-keygen -R {name}`"
         );
     }
-    if says(&["host key verification failed", "host key is known for"]) {
+    if contains(&["host key verification failed", "host key is known for"]) {
         return format!(
-            "`{login}` shows the key to compare and accept; on a runner, `ssh-keyscan {port}{} >> ~/.ssh/known_hosts` trusts it unseen",
+            "run `{login}` to compare and accept the key; on a CI runner, `ssh-keyscan {port}{} >> ~/.ssh/known_hosts` accepts it unverified",
             host.host
         );
     }
-    if says(&["permission denied ("]) || says(&["too many authentication failures"]) {
+    if contains(&["permission denied ("]) || contains(&["too many authentication failures"]) {
         return format!(
-            "`{login} true` must work without a question: `ssh-add` loads a key that has a passphrase"
+            "`{login} true` must work without a prompt: load a key that has a passphrase with `ssh-add`"
         );
     }
-    if says(&[
+    if contains(&[
         "docker: command not found",
         "docker: not found",
         "docker: no such file",
         "unknown command: docker",
     ]) {
         return format!(
-            "install docker's client on {}, whose ssh server must find it on its PATH",
+            "install the docker client on {}, on the PATH of its ssh server",
             host.host
         );
     }
-    if says(&[
+    if contains(&[
         "permission denied while trying to connect",
         "dial unix",
         "connect: permission denied",
-    ]) && says(&["permission denied"])
+    ]) && contains(&["permission denied"])
     {
-        return format!(
-            "the user of `{login}` may not use the engine there: add it to the group of the engine's socket"
-        );
+        return format!("add the user of `{login}` to the group of the engine's socket there");
     }
-    if says(&[
+    if contains(&[
         "cannot connect to the docker daemon",
         "no such file or directory",
         "is the docker daemon running",
     ]) {
         return format!(
-            "start the engine on {}, or name its socket: ssh://{user}{}/path/docker.sock",
+            "start the engine on {}, or give the path of its socket: ssh://{user}{}/path/docker.sock",
             host.host, host.host
         );
     }
-    format!("`{login} docker version` must work without a question")
+    format!("`{login} docker version` must work without a prompt")
 }
 
 #[cfg(test)]
@@ -291,7 +292,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_what_docker_would_run() {
+    fn the_command_line_is_the_same_as_docker_s() {
         let line = |text: &str| SshHost::parse(text).unwrap().arguments().join(" ");
         assert_eq!(
             line("bob@h:2222"),
@@ -302,22 +303,22 @@ mod tests {
                 .ends_with("-- h docker --host 'unix:///run/it'\\''s.sock' system dial-stdio")
         );
         assert!(line("[::1]:22/").ends_with("-p 22 -- ::1 docker system dial-stdio"));
-        for wrong in ["", "bob:secret@h", "@h", "h:x", "h/x?y"] {
-            assert_eq!(SshHost::parse(wrong), None, "{wrong}");
+        for invalid in ["", "bob:secret@h", "@h", "h:x", "h/x?y"] {
+            assert_eq!(SshHost::parse(invalid), None, "{invalid}");
         }
     }
 
     #[test]
-    fn last_words_have_an_answer() {
-        let check = |words: &str, expected: &str| {
-            let hint = hint("ssh://bob@h:2222", words);
-            assert!(hint.contains(expected), "{words}: {hint}");
+    fn error_messages_have_hints() {
+        let check = |message: &str, expected: &str| {
+            let hint = hint("ssh://bob@h:2222", message);
+            assert!(hint.contains(expected), "{message}: {hint}");
         };
         check("Host key verification failed.", "ssh-keyscan -p 2222 h");
         check("bob@h: Permission denied (publickey).", "ssh-add");
         check(
             "bash: line 1: docker: command not found",
-            "install docker's client on h",
+            "install the docker client on h",
         );
         check(
             "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock: dial unix",
@@ -328,7 +329,7 @@ mod tests {
             "start the engine on h",
         );
         check(
-            "ssh ended without a word",
+            "ssh exited without an error message",
             "`ssh -p 2222 bob@h docker version`",
         );
     }

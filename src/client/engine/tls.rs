@@ -1,4 +1,4 @@
-//! TLS to an engine, whose certificate authority is most often its owner's.
+//! TLS to an engine, usually with a private certificate authority.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,18 +12,18 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 
 use super::EngineError;
 
-/// The files that TLS to an engine takes.
+/// The files for TLS to an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineTls {
-    /// Who signed the engine's certificate; where there is none, the system's authorities.
+    /// The authority that signed the engine's certificate; if `None`, the system's authorities.
     pub authority: Option<PathBuf>,
-    /// The own certificate and its key.
+    /// The client certificate and its key.
     pub identity: Option<(PathBuf, PathBuf)>,
-    /// Whether the engine's certificate is looked at.
+    /// Whether to verify the engine's certificate.
     pub verify: bool,
 }
 
-/// Reads the files.
+/// Creates the TLS configuration from the files.
 pub(super) fn configuration(files: Option<&EngineTls>) -> Result<ClientConfig, EngineError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let versions = ClientConfig::builder_with_provider(provider.clone())
@@ -34,7 +34,7 @@ pub(super) fn configuration(files: Option<&EngineTls>) -> Result<ClientConfig, E
     let builder = match files {
         Some(files) if !files.verify => versions
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Unverified(provider))),
+            .with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate(provider))),
         _ => versions.with_webpki_verifier(
             verifier
                 .build()
@@ -75,7 +75,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, EngineError
     let text = read(path)?;
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     match read {
-        Ok(found) if found.is_empty() => Err(unreadable(path, "it has no certificate")),
+        Ok(found) if found.is_empty() => Err(unreadable(path, "it contains no certificate")),
         Ok(found) => Ok(found),
         Err(error) => Err(unreadable(path, error)),
     }
@@ -89,11 +89,11 @@ fn unreadable(path: &Path, why: impl std::fmt::Display) -> EngineError {
     EngineError::Tls(format!("{} cannot be read: {why}", path.display()))
 }
 
-/// Takes any certificate: what a context with `SkipTLSVerify` asks for.
+/// Accepts any certificate, for contexts with `SkipTLSVerify`.
 #[derive(Debug)]
-struct Unverified(Arc<rustls::crypto::CryptoProvider>);
+struct AcceptAnyCertificate(Arc<rustls::crypto::CryptoProvider>);
 
-impl ServerCertVerifier for Unverified {
+impl ServerCertVerifier for AcceptAnyCertificate {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

@@ -1,4 +1,4 @@
-//! The ways to an engine: a socket, TCP, TLS, or ssh to its machine.
+//! Endpoints of an engine: a Unix socket, TCP, TLS, or ssh to its machine.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bollard::{API_DEFAULT_VERSION, BollardRequest, ClientVersion, Docker};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::{Connected, Connection as Described};
+use hyper_util::client::legacy::connect::{Connected, Connection as ConnectionInfo};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -19,82 +19,84 @@ use tokio::net::{TcpStream, UnixStream};
 use super::ssh::SshHost;
 use super::{EngineError, EngineSettings, tls};
 
-/// How long a connection that nothing is asked on is kept: one by ssh takes a login.
+/// How long an idle connection is kept: a new one over ssh costs a login.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long it may take until a host is reached.
+/// How long connecting to a host may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// When the system begins to ask whether the other end of a silent connection is there.
+/// The idle time after which TCP keepalive probes start.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 
-/// How long it waits for each answer.
+/// The time between two probes.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How often it asks before the connection counts as broken.
+/// The number of unanswered probes after which the connection counts as lost.
 const KEEPALIVE_PROBES: u32 = 3;
 
-/// A connection to the engine, whatever carries it.
-pub(super) trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
+/// A connection to the engine over any transport.
+pub(super) trait EngineConnection: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> EngineConnection for T {}
 
-/// A way to the engine. Cheap to clone.
+/// The endpoint of the engine. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) enum Way {
-    /// A socket of this machine.
+pub(super) enum EngineEndpoint {
+    /// A socket on this machine.
     Unix(PathBuf),
     /// A host and port.
     Tcp(String),
-    /// A host and port, encrypted.
+    /// A host and port with TLS.
     Tls {
         host: String,
         name: ServerName<'static>,
         config: Arc<ClientConfig>,
     },
-    /// A login on the engine's machine.
+    /// A login to the engine's machine.
     Ssh(Arc<SshHost>),
 }
 
-impl Way {
-    /// Reads where the engine is.
-    pub(super) fn of(settings: &EngineSettings) -> Result<Self, EngineError> {
+impl EngineEndpoint {
+    /// Parses the address in the settings.
+    pub(super) fn parse(settings: &EngineSettings) -> Result<Self, EngineError> {
         let address = settings.address.as_str();
-        let wrong = || EngineError::Address(address.to_owned());
-        let (scheme, rest) = address.split_once("://").ok_or_else(wrong)?;
+        let invalid = || EngineError::Address(address.to_owned());
+        let (scheme, rest) = address.split_once("://").ok_or_else(invalid)?;
         if rest.is_empty() {
-            return Err(wrong());
+            return Err(invalid());
         }
         match (scheme, &settings.tls) {
             ("unix", _) => Ok(Self::Unix(PathBuf::from(rest))),
-            ("ssh", _) => Ok(Self::Ssh(Arc::new(SshHost::parse(rest).ok_or_else(wrong)?))),
-            ("tcp" | "http", None) => Ok(Self::Tcp(host_and_port(rest, 2375).ok_or_else(wrong)?)),
+            ("ssh", _) => Ok(Self::Ssh(Arc::new(
+                SshHost::parse(rest).ok_or_else(invalid)?,
+            ))),
+            ("tcp" | "http", None) => Ok(Self::Tcp(host_and_port(rest, 2375).ok_or_else(invalid)?)),
             ("tcp" | "http" | "https", files) => {
-                let host = host_and_port(rest, 2376).ok_or_else(wrong)?;
+                let host = host_and_port(rest, 2376).ok_or_else(invalid)?;
                 let name = host
                     .rsplit_once(':')
                     .map_or(host.as_str(), |(name, _)| name);
                 let name = name.trim_matches(['[', ']']).to_owned();
                 Ok(Self::Tls {
-                    name: ServerName::try_from(name).map_err(|_| wrong())?,
+                    name: ServerName::try_from(name).map_err(|_| invalid())?,
                     config: Arc::new(tls::configuration(files.as_ref())?),
                     host,
                 })
             }
-            _ => Err(wrong()),
+            _ => Err(invalid()),
         }
     }
 
     /// Opens a connection.
-    pub(super) async fn dial(&self) -> io::Result<Box<dyn Connection>> {
+    pub(super) async fn dial(&self) -> io::Result<Box<dyn EngineConnection>> {
         self.dial_within(CONNECT_TIMEOUT).await
     }
 
-    /// Opens a connection, of which no step takes longer.
-    async fn dial_within(&self, longest: Duration) -> io::Result<Box<dyn Connection>> {
+    /// Opens a connection, with a limit for each step.
+    async fn dial_within(&self, limit: Duration) -> io::Result<Box<dyn EngineConnection>> {
         let tcp = async |host: &str| {
-            let limit = tokio::time::timeout(longest, TcpStream::connect(host));
-            let stream = limit.await.map_err(|_| io::ErrorKind::TimedOut)??;
-            // Each key that is typed is to arrive at once.
+            let stream = tokio::time::timeout(limit, TcpStream::connect(host));
+            let stream = stream.await.map_err(|_| io::ErrorKind::TimedOut)??;
+            // Keys that are typed in a terminal must arrive at once.
             _ = stream.set_nodelay(true);
             keep_alive(&stream);
             io::Result::Ok(stream)
@@ -105,16 +107,16 @@ impl Way {
             Self::Tls { host, name, config } => {
                 let connector = tokio_rustls::TlsConnector::from(config.clone());
                 let stream = connector.connect(name.clone(), tcp(host).await?);
-                let limit = tokio::time::timeout(longest, stream);
-                Box::new(limit.await.map_err(|_| io::ErrorKind::TimedOut)??)
+                let stream = tokio::time::timeout(limit, stream);
+                Box::new(stream.await.map_err(|_| io::ErrorKind::TimedOut)??)
             }
             Self::Ssh(host) => Box::new(host.connect().await?),
         })
     }
 
-    /// Returns the client library's connection, which opens none yet.
+    /// Creates the library's client, which does not connect yet.
     ///
-    /// `version` is that of the API, where it is known already.
+    /// `version` is the API version, if known.
     pub(super) fn open(
         &self,
         seconds: u64,
@@ -126,7 +128,7 @@ impl Way {
                 Docker::connect_with_unix(&path.to_string_lossy(), seconds, version)
             }
             Self::Tcp(_) | Self::Tls { .. } | Self::Ssh(_) => {
-                // Unlike those of the library it keeps connections, as opening one takes a while.
+                // Unlike the library's own, this client reuses connections, because opening one is slow.
                 let client = Client::builder(TokioExecutor::new())
                     .pool_timer(TokioTimer::new())
                     .pool_idle_timeout(IDLE_TIMEOUT)
@@ -141,8 +143,8 @@ impl Way {
         }
     }
 
-    /// Tells whether the engine is on another machine for sure.
-    pub(super) fn is_another_machine(&self) -> bool {
+    /// Returns whether the engine is certainly on another machine.
+    pub(super) fn is_remote(&self) -> bool {
         let is_loopback = |host: &str| {
             let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
             let name = name.trim_matches(['[', ']']);
@@ -157,36 +159,36 @@ impl Way {
     }
 }
 
-/// Has the system notice that nobody is at the other end any more: a script may say nothing for hours, and
-/// a firewall forgets a connection that nothing is sent on.
+/// Enables TCP keepalive, to notice a dead peer and to keep firewalls from dropping an idle connection: a script may
+/// print nothing for hours.
 fn keep_alive(stream: &TcpStream) {
     use rustix::net::sockopt;
-    // What a system does not know of these, it does without.
+    // Not all systems support all of these options.
     _ = sockopt::set_socket_keepalive(stream, true);
     _ = sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE);
     _ = sockopt::set_tcp_keepintvl(stream, KEEPALIVE_INTERVAL);
     _ = sockopt::set_tcp_keepcnt(stream, KEEPALIVE_PROBES);
 }
 
-/// Returns `host:port`, with the port that engines usually have where there is none.
-fn host_and_port(text: &str, usual: u16) -> Option<String> {
+/// Returns `host:port`, with a default port.
+fn host_and_port(text: &str, default: u16) -> Option<String> {
     let host = text.trim_end_matches('/');
     if host.is_empty() || host.contains(['/', '@', '?', '#']) {
         return None;
     }
     let after_name = host.rsplit_once(']').map_or(host, |(_, rest)| rest);
     match after_name.rsplit_once(':') {
-        None => Some(format!("{host}:{usual}")),
+        None => Some(format!("{host}:{default}")),
         Some((_, port)) => port.parse::<u16>().ok().map(|_| host.to_owned()),
     }
 }
 
 /// Opens connections for the HTTP library.
 #[derive(Clone)]
-struct Connector(Way);
+struct Connector(EngineEndpoint);
 
 impl tower_service::Service<hyper::Uri> for Connector {
-    type Response = TokioIo<Dialled>;
+    type Response = TokioIo<DialedConnection>;
     type Error = io::Error;
     type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
 
@@ -195,21 +197,21 @@ impl tower_service::Service<hyper::Uri> for Connector {
     }
 
     fn call(&mut self, _: hyper::Uri) -> Self::Future {
-        let way = self.0.clone();
-        Box::pin(async move { Ok(TokioIo::new(Dialled(way.dial().await?))) })
+        let endpoint = self.0.clone();
+        Box::pin(async move { Ok(TokioIo::new(DialedConnection(endpoint.dial().await?))) })
     }
 }
 
-/// A connection as the HTTP library takes it.
-struct Dialled(Box<dyn Connection>);
+/// A connection for the HTTP library.
+struct DialedConnection(Box<dyn EngineConnection>);
 
-impl Described for Dialled {
+impl ConnectionInfo for DialedConnection {
     fn connected(&self) -> Connected {
         Connected::new()
     }
 }
 
-impl AsyncRead for Dialled {
+impl AsyncRead for DialedConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -219,7 +221,7 @@ impl AsyncRead for Dialled {
     }
 }
 
-impl AsyncWrite for Dialled {
+impl AsyncWrite for DialedConnection {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -241,23 +243,23 @@ impl AsyncWrite for Dialled {
 mod tests {
     use super::*;
 
-    fn way(address: &str) -> Result<Way, EngineError> {
-        Way::of(&EngineSettings {
+    fn endpoint(address: &str) -> Result<EngineEndpoint, EngineError> {
+        EngineEndpoint::parse(&EngineSettings {
             address: address.to_owned(),
             ..EngineSettings::default()
         })
     }
 
     #[test]
-    fn addresses_are_read_as_docker_reads_them() {
-        let host = |address: &str| match way(address) {
-            Ok(Way::Tcp(host)) => host,
+    fn addresses_are_parsed_like_docker_does() {
+        let host = |address: &str| match endpoint(address) {
+            Ok(EngineEndpoint::Tcp(host)) => host,
             other => panic!("{address}: {other:?}"),
         };
         assert_eq!(host("tcp://engine"), "engine:2375");
         assert_eq!(host("tcp://engine:4000/"), "engine:4000");
         assert_eq!(host("tcp://[::1]"), "[::1]:2375");
-        for wrong in [
+        for invalid in [
             "engine:2375",
             "tcp://",
             "tcp://a:b",
@@ -266,14 +268,14 @@ mod tests {
             "ssh://",
         ] {
             assert!(
-                matches!(way(wrong), Err(EngineError::Address(_))),
-                "{wrong}"
+                matches!(endpoint(invalid), Err(EngineError::Address(_))),
+                "{invalid}"
             );
         }
     }
 
     #[tokio::test]
-    async fn silent_connections_are_kept_alive() {
+    async fn idle_connections_are_kept_alive() {
         use rustix::net::sockopt;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap())
@@ -288,22 +290,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_handshake_that_nobody_answers_ends() {
+    async fn an_unanswered_handshake_times_out() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let way = Way::of(&EngineSettings {
+        let endpoint = EngineEndpoint::parse(&EngineSettings {
             address: format!("https://{address}"),
             ..EngineSettings::default()
         });
-        let way = way.unwrap();
-        let dialled = way.dial_within(Duration::from_millis(100));
-        let error = dialled.await.err().unwrap();
+        let endpoint = endpoint.unwrap();
+        let connection = endpoint.dial_within(Duration::from_millis(100));
+        let error = connection.await.err().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
     #[test]
-    fn a_socket_and_the_loopback_may_be_this_machine() {
-        let far = |address: &str| way(address).unwrap().is_another_machine();
+    fn sockets_and_loopback_addresses_may_be_this_machine() {
+        let far = |address: &str| endpoint(address).unwrap().is_remote();
         assert!(!far("unix:///x.sock") && !far("tcp://127.0.0.2:1") && !far("tcp://[::1]:1"));
         assert!(!far("tcp://localhost:1") && far("tcp://engine:1") && far("ssh://localhost"));
     }

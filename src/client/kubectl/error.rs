@@ -1,4 +1,4 @@
-//! What goes wrong with a cluster.
+//! Errors of `kubectl` and `kustomize`.
 
 use std::fmt;
 use std::io;
@@ -8,63 +8,64 @@ use thiserror::Error;
 use crate::client::engine::EngineError;
 use crate::error::{Diagnostic, Exit};
 
-/// A program for clusters failed.
+/// `kubectl` or `kustomize` failed.
 #[derive(Debug, Error)]
 pub enum KubectlError {
-    /// There is no such program.
-    #[error("there is no `{0}`")]
+    /// The program is not installed.
+    #[error("`{0}` not found")]
     NoProgram(&'static str),
     /// The program cannot be run.
-    #[error("`{name}` cannot be run")]
+    #[error("failed to run `{name}`")]
     NotRun {
-        /// Which.
+        /// Its name.
         name: &'static str,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The container that it was to run in failed.
-    #[error("`{name}` cannot be run in its container")]
+    /// The container in which it runs failed.
+    #[error("failed to run `{name}` in its container")]
     Container {
-        /// Which.
+        /// Its name.
         name: &'static str,
-        /// Why.
+        /// The cause.
         source: Box<EngineError>,
     },
-    /// The program says what is wrong.
-    #[error("cannot {what}{}", Said(said))]
-    Refused {
-        /// What was to be done, such as `apply`.
-        what: String,
-        /// What was said, line by line, without anything secret.
-        said: Vec<String>,
+    /// The program reported an error.
+    #[error("cannot {action}{}", MessageLines(lines))]
+    Failed {
+        /// The action, such as `apply`.
+        action: String,
+        /// The lines of the message, without secrets.
+        lines: Vec<String>,
     },
 }
 
-/// What kind of refusal it is, as far as that matters.
+/// The kind of error that the program reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
-    /// Somebody else has written the object meanwhile.
+    /// The object was changed concurrently.
     Changed,
-    /// Somebody else owns fields of it.
+    /// Fields of the object have another owner.
     Owned,
-    /// The user may not do that.
+    /// The user lacks the permission.
     Forbidden,
     /// The cluster does not answer.
     Unreachable,
-    /// The namespace is not there.
+    /// The namespace does not exist.
     NoNamespace,
     /// Anything else.
     Other,
 }
 
 impl KubectlError {
-    /// Returns what kind of refusal it is.
+    /// Returns the kind of error.
     pub fn kind(&self) -> Refused {
-        let Self::Refused { said, .. } = self else {
+        let Self::Failed { lines, .. } = self else {
             return Refused::Other;
         };
         let has = |words: &[&str]| {
-            said.iter()
+            lines
+                .iter()
                 .any(|line| words.iter().any(|word| line.contains(word)))
         };
         if has(&["conflict with \"", "conflicts with \"", "Apply failed with"]) {
@@ -101,13 +102,13 @@ impl Diagnostic for KubectlError {
     fn hints(&self) -> Vec<String> {
         let hint = match self.kind() {
             Refused::Owned => {
-                "`--force-conflicts` takes these fields over; where somebody else shall keep them, leave them out of the kustomize files"
+                "take over these fields with `--force-conflicts`, or remove them from the kustomize files to leave them to their owner"
             }
             Refused::Forbidden => {
-                "`kubectl auth can-i --list` says what the user of this context may do"
+                "`kubectl auth can-i --list` lists what the user of this context may do"
             }
-            Refused::Unreachable => "`kubectl cluster-info` with the same context tells more",
-            Refused::NoNamespace => "`kubectl create namespace` makes it",
+            Refused::Unreachable => "run `kubectl cluster-info` with the same context for details",
+            Refused::NoNamespace => "create it with `kubectl create namespace`",
             Refused::Changed | Refused::Other => match self {
                 Self::Container { source, .. } => return source.hints(),
                 _ => return Vec::new(),
@@ -117,10 +118,10 @@ impl Diagnostic for KubectlError {
     }
 }
 
-/// Lines below a message, or beside it where there is one alone.
-struct Said<'a>(&'a [String]);
+/// The lines below a message; a single line follows it directly.
+struct MessageLines<'a>(&'a [String]);
 
-impl fmt::Display for Said<'_> {
+impl fmt::Display for MessageLines<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             [line] => write!(f, ": {line}"),

@@ -1,9 +1,8 @@
-//! The client of Kubernetes: the real `kubectl`, and `kustomize` where only that is there. Nothing else starts
-//! them.
+//! The Kubernetes client, which runs `kubectl` and, if installed, `kustomize`.
 //!
-//! They run on this machine, or in a container that has them. Each call names context and namespace, so that
-//! what the kubeconfig takes for current plays no part. What they say on standard error is cleaned of what is
-//! secret before anybody sees it; what stands in an object is never read from a comparison.
+//! They run on this machine, or in a container that has them. Each call passes context and namespace, so the current
+//! context of the kubeconfig does not matter. Secrets are removed from standard error before it is shown, and
+//! comparisons never read the contents of objects.
 
 mod error;
 mod process;
@@ -18,9 +17,9 @@ use serde_json::Value;
 pub use error::{KubectlError, Refused};
 
 use crate::client::engine::BuilderContainer;
-use process::{Finished, Lines};
+use process::{LineHandler, ProgramResult};
 
-/// Who owns the fields that xp applies.
+/// The owner of the fields that xp applies.
 pub const FIELD_MANAGER: &str = "xp";
 
 /// Where a program runs.
@@ -28,23 +27,23 @@ pub const FIELD_MANAGER: &str = "xp";
 pub enum Place<'c> {
     /// On this machine.
     Host(&'c Path),
-    /// In a container that has it, where the same paths lead to the same files.
+    /// In a container, which sees the same files at the same paths.
     Container(&'c BuilderContainer),
 }
 
-/// The programs, and where they run.
+/// The programs, and where to run them.
 pub struct Kubectl<'c> {
-    /// What talks to clusters.
+    /// Where to run `kubectl`.
     pub kubectl: Option<Place<'c>>,
-    /// What renders, where that is not `kubectl`.
+    /// Where to run `kustomize`; if `None`, `kubectl` renders.
     pub kustomize: Option<Place<'c>>,
-    /// The folder that they start in.
+    /// The working folder.
     pub folder: PathBuf,
-    /// The kubeconfig files, absolute; those that the caller's environment names where there is none.
+    /// The absolute paths of kubeconfig files; if `None`, those of the caller's environment.
     pub kubeconfig: Option<String>,
-    /// Gets what a program that goes on says on standard error, such as where to log in.
+    /// Receives the standard error of a program that keeps running, such as a prompt to log in.
     pub told: Arc<dyn Fn(&str) + Send + Sync>,
-    /// Takes what is secret out of a text.
+    /// Removes secrets from a text.
     pub hide: Arc<dyn Fn(&str) -> String + Send + Sync>,
 }
 
@@ -57,12 +56,12 @@ pub struct Cluster<'e> {
     pub namespace: &'e str,
 }
 
-/// What applying would do to an object.
+/// A change that applying would make to an object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Difference {
     /// The object, such as `Deployment zbackend`.
     pub object: String,
-    /// Whether it is not there yet.
+    /// Whether the object does not exist yet.
     pub is_new: bool,
 }
 
@@ -71,7 +70,7 @@ impl Kubectl<'_> {
     ///
     /// # Errors
     ///
-    /// What kustomize says is wrong with it.
+    /// The kustomization is invalid.
     pub async fn render(&self, folder: &Path) -> Result<String, KubectlError> {
         let folder = folder.display().to_string();
         let (place, name, arguments) = match (self.kustomize, self.kubectl) {
@@ -87,7 +86,7 @@ impl Kubectl<'_> {
     ///
     /// # Errors
     ///
-    /// A kubeconfig that cannot be read.
+    /// The kubeconfig cannot be read.
     pub async fn contexts(&self) -> Result<Vec<String>, KubectlError> {
         let finished = self
             .call(&["config", "get-contexts", "--output=name"], None)
@@ -96,11 +95,11 @@ impl Kubectl<'_> {
         Ok(text.lines().map(str::to_owned).collect())
     }
 
-    /// Returns an object; none where there is none of that name.
+    /// Returns an object; `None` if it does not exist.
     ///
     /// # Errors
     ///
-    /// Where the cluster refuses, or does not answer.
+    /// If the cluster rejects the request or does not answer.
     pub async fn get(
         &self,
         cluster: Cluster<'_>,
@@ -116,11 +115,11 @@ impl Kubectl<'_> {
         parsed(&text).map(Some)
     }
 
-    /// Returns the objects of a kind that have these labels.
+    /// Returns the objects of a kind with these labels.
     ///
     /// # Errors
     ///
-    /// Where the cluster refuses, or does not answer.
+    /// If the cluster rejects the request or does not answer.
     pub async fn list(
         &self,
         cluster: Cluster<'_>,
@@ -134,11 +133,11 @@ impl Kubectl<'_> {
         Ok(list["items"].as_array().cloned().unwrap_or_default())
     }
 
-    /// Writes an object: a new one, or the next version of the one that was read. Returns it as it is then.
+    /// Creates or replaces an object, depending on whether it has a resource version, and returns the result.
     ///
     /// # Errors
     ///
-    /// As [`Refused::Changed`] where somebody else has written it meanwhile.
+    /// An error of the kind [`Refused::Changed`] if the object was changed concurrently.
     pub async fn write(&self, cluster: Cluster<'_>, object: &Value) -> Result<Value, KubectlError> {
         let is_new = object["metadata"]["resourceVersion"].is_null();
         let verb = if is_new { "create" } else { "replace" };
@@ -150,11 +149,11 @@ impl Kubectl<'_> {
         parsed(&self.text_of(&format!("write {name}"), finished)?)
     }
 
-    /// Returns the objects that applying would make or change, without what stands in them.
+    /// Returns the objects that applying would create or change, without their contents.
     ///
     /// # Errors
     ///
-    /// Where the cluster refuses, or does not answer.
+    /// If the cluster rejects the request or does not answer.
     pub async fn differences(
         &self,
         cluster: Cluster<'_>,
@@ -166,7 +165,7 @@ impl Kubectl<'_> {
         if force {
             arguments.push("--force-conflicts");
         }
-        // Which files differ, and nothing of what is in them.
+        // Only which files differ, not their contents.
         let variables = [("KUBECTL_EXTERNAL_DIFF", "diff -q -r")];
         let arguments = with_cluster(cluster, &arguments);
         let place = self.kubectl.ok_or(KubectlError::NoProgram("kubectl"))?;
@@ -178,30 +177,30 @@ impl Kubectl<'_> {
             &variables,
             None,
         );
-        // What is not there yet is compared with nothing, which `diff` does not tell.
+        // `diff` does not tell new objects from changed ones.
         let listed = ["get", "--filename=-", "--output=name", "--ignore-not-found"];
         let listed = self.at(cluster, &listed, Some(objects));
         let (finished, listed) = tokio::join!(compared, listed);
         let finished = finished?;
-        let failed = || self.refused("compare what is there with what is rendered", &finished);
-        // 1 is that of `diff` where something differs.
+        let failed = || self.failure("compare the rendered objects with the cluster", &finished);
+        // `diff` exits with 1 if there are differences.
         if !matches!(finished.code, 0 | 1) || (finished.code == 1 && finished.stdout.is_empty()) {
             return Err(failed());
         }
-        let there = self.text_of("list what is there", listed?)?;
-        let found = said::differences(&finished.stdout, &there);
-        // Something differs, and nobody knows what: that is not to be taken for nothing.
+        let existing = self.text_of("list the existing objects", listed?)?;
+        let found = said::differences(&finished.stdout, &existing);
+        // An unreadable difference must not pass for "no difference".
         if finished.code == 1 && found.is_empty() {
             return Err(failed());
         }
         Ok(found)
     }
 
-    /// Applies objects, and tells of each that was applied.
+    /// Applies objects, and calls `applied` for each one.
     ///
     /// # Errors
     ///
-    /// What was refused; other objects may have been applied all the same.
+    /// An object was rejected; others may have been applied anyway.
     pub async fn apply(
         &self,
         cluster: Cluster<'_>,
@@ -239,17 +238,17 @@ impl Kubectl<'_> {
     ///
     /// # Errors
     ///
-    /// It was not, in that time or at all.
+    /// It failed or timed out.
     pub async fn wait_for_rollout(
         &self,
         cluster: Cluster<'_>,
         workload: &str,
         timeout: Duration,
-        told: &mut (dyn FnMut(&str) + Send),
+        on_line: &mut (dyn FnMut(&str) + Send),
     ) -> Result<(), KubectlError> {
         let timeout = format!("--timeout={}s", timeout.as_secs().max(1));
         let arguments = with_cluster(cluster, &["rollout", "status", workload, &timeout]);
-        let mut line = |line: &str| told(&(self.hide)(line));
+        let mut line = |line: &str| on_line(&(self.hide)(line));
         let place = self.kubectl.ok_or(KubectlError::NoProgram("kubectl"))?;
         let finished = self
             .run(place, "kubectl", &arguments, None, &[], Some(&mut line))
@@ -263,8 +262,8 @@ impl Kubectl<'_> {
         cluster: Cluster<'_>,
         arguments: &[&str],
         input: Option<&str>,
-    ) -> Result<Finished, KubectlError> {
-        // One question; a server that does not answer is not waited for.
+    ) -> Result<ProgramResult, KubectlError> {
+        // A single request, so do not wait long for a server that does not answer.
         let mut arguments = with_cluster(cluster, arguments);
         arguments.push("--request-timeout=30s");
         self.call(&arguments, input).await
@@ -274,7 +273,7 @@ impl Kubectl<'_> {
         &self,
         arguments: &[&str],
         input: Option<&str>,
-    ) -> Result<Finished, KubectlError> {
+    ) -> Result<ProgramResult, KubectlError> {
         let place = self.kubectl.ok_or(KubectlError::NoProgram("kubectl"))?;
         self.run(place, "kubectl", arguments, input, &[], None)
             .await
@@ -287,25 +286,25 @@ impl Kubectl<'_> {
         arguments: &[&str],
         input: Option<&str>,
         variables: &[(&str, &str)],
-        lines: Option<Lines<'_>>,
-    ) -> Result<Finished, KubectlError> {
-        // What is printed is read by xp, so that no language but that one will do.
+        lines: Option<LineHandler<'_>>,
+    ) -> Result<ProgramResult, KubectlError> {
+        // The output is parsed, so it must not be localized.
         let mut all = vec![("LC_ALL", "C"), ("LANGUAGE", "C")];
         let kubeconfig = self.kubeconfig.as_deref();
         all.extend(kubeconfig.map(|files| ("KUBECONFIG", files)));
         all.extend_from_slice(variables);
-        let told = |text: &str| {
+        let on_stderr = |text: &str| {
             for line in self.without_secrets(text) {
                 (self.told)(&line);
             }
         };
-        let call = process::Call {
+        let call = process::ProgramCall {
             name,
             arguments,
             input,
             variables: &all,
             folder: &self.folder,
-            told: &told,
+            on_stderr: &on_stderr,
         };
         match place {
             Place::Host(program) => process::on_host(program, &call, lines).await,
@@ -313,32 +312,32 @@ impl Kubectl<'_> {
         }
     }
 
-    /// Returns what a program printed, where it ended well.
-    fn text_of(&self, what: &str, finished: Finished) -> Result<String, KubectlError> {
+    /// Returns the output of a program that succeeded.
+    fn text_of(&self, action: &str, finished: ProgramResult) -> Result<String, KubectlError> {
         if finished.code != 0 {
-            return Err(self.refused(what, &finished));
+            return Err(self.failure(action, &finished));
         }
-        String::from_utf8(finished.stdout).map_err(|_| KubectlError::Refused {
-            what: what.to_owned(),
-            said: vec!["what was printed is not UTF-8".to_owned()],
+        String::from_utf8(finished.stdout).map_err(|_| KubectlError::Failed {
+            action: action.to_owned(),
+            lines: vec!["the output is not UTF-8".to_owned()],
         })
     }
 
-    fn refused(&self, what: &str, finished: &Finished) -> KubectlError {
-        let mut said = self.without_secrets(&String::from_utf8_lossy(&finished.stderr));
-        if said.is_empty() {
-            said.push(format!("it exited with {}", finished.code));
+    fn failure(&self, action: &str, finished: &ProgramResult) -> KubectlError {
+        let mut lines = self.without_secrets(&String::from_utf8_lossy(&finished.stderr));
+        if lines.is_empty() {
+            lines.push(format!("exit code {}", finished.code));
         }
-        KubectlError::Refused {
-            what: what.to_owned(),
-            said,
+        KubectlError::Failed {
+            action: action.to_owned(),
+            lines,
         }
     }
 
-    /// Returns what was said as it may be told.
+    /// Returns the lines of standard error, without secrets.
     fn without_secrets(&self, text: &str) -> Vec<String> {
         let lines = said::cleaned(&(self.hide)(text));
-        // A value with quotes in it was escaped until it was cleaned.
+        // Cleaning unescapes values with quotes, so hide once more.
         lines.iter().map(|line| (self.hide)(line)).collect()
     }
 }
@@ -354,9 +353,9 @@ fn with_cluster<'a>(cluster: Cluster<'a>, arguments: &[&'a str]) -> Vec<&'a str>
 }
 
 fn parsed(text: &str) -> Result<Value, KubectlError> {
-    serde_json::from_str(text).map_err(|error| KubectlError::Refused {
-        what: "read what kubectl prints".to_owned(),
-        said: vec![error.to_string()],
+    serde_json::from_str(text).map_err(|error| KubectlError::Failed {
+        action: "parse kubectl's output".to_owned(),
+        lines: vec![error.to_string()],
     })
 }
 
@@ -374,36 +373,36 @@ mod tests {
         namespace: "n",
     };
 
-    /// Runs `test` with a program that is a shell script, and returns what was told meanwhile.
+    /// Runs `test` with a shell script as the program, and returns the lines that were reported.
     async fn with<T>(script: &str, test: impl AsyncFnOnce(&Kubectl<'_>) -> T) -> (T, Vec<String>) {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("program");
         fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         let lines = Arc::new(Mutex::new(Vec::new()));
-        let told = lines.clone();
+        let reported = lines.clone();
         let kubectl = Kubectl {
             kubectl: Some(Place::Host(&program)),
             kustomize: None,
             folder: folder.path().to_owned(),
             kubeconfig: Some("/a/config".to_owned()),
-            told: Arc::new(move |line: &str| told.lock().unwrap().push(line.to_owned())),
+            told: Arc::new(move |line: &str| reported.lock().unwrap().push(line.to_owned())),
             hide: Arc::new(|text: &str| text.replace("pa\"ss", "***")),
         };
         let result = test(&kubectl).await;
-        let told = lines.lock().unwrap().clone();
-        (result, told)
+        let reported = lines.lock().unwrap().clone();
+        (result, reported)
     }
 
     #[tokio::test]
-    async fn programs_speak_the_language_that_is_read() {
+    async fn programs_run_without_localization() {
         let script = "echo $LC_ALL $LANGUAGE $KUBECONFIG";
         let (text, _) = with(script, async |it| it.render(Path::new("/")).await).await;
         assert_eq!(text.unwrap(), "C C /a/config\n");
     }
 
     #[tokio::test]
-    async fn a_difference_that_cannot_be_read_is_an_error() {
+    async fn an_unreadable_difference_is_an_error() {
         let script = "[ $1 = diff ] || exit 0; echo 'Dateien /a/v1.X.n.a und /b/v1.X.n.a sind verschieden.'; exit 1";
         let compared = async |it: &Kubectl<'_>| it.differences(CLUSTER, "", false).await;
         assert!(with(script, compared).await.0.is_err());
@@ -421,12 +420,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_asked_meanwhile_is_told_and_a_daemon_is_not_waited_for() {
+    async fn prompts_are_reported_and_daemons_are_not_waited_for() {
         let script = "echo 'go to https://h/pa\"ss' >&2; sleep 3; sleep 60 & exit 0";
         let start = Instant::now();
-        let (result, told) = with(script, async |it| it.render(Path::new("/")).await).await;
+        let (result, reported) = with(script, async |it| it.render(Path::new("/")).await).await;
         assert_eq!(result.unwrap(), "");
-        assert_eq!(told, ["go to https://h/***"]);
+        assert_eq!(reported, ["go to https://h/***"]);
         assert!(start.elapsed() < Duration::from_secs(30));
     }
 }

@@ -1,4 +1,4 @@
-//! Running a program, here or in a container.
+//! Runs a program on this machine or in a container.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -11,84 +11,87 @@ use tokio::process::Command;
 use super::KubectlError;
 use crate::client::engine::{BuilderContainer, EngineError, Printed, ProgramSpec};
 
-/// A program, and what it is told.
-pub(super) struct Call<'a> {
+/// A program, its arguments and its environment.
+pub(super) struct ProgramCall<'a> {
     pub name: &'static str,
     pub arguments: &'a [&'a str],
     pub input: Option<&'a str>,
     pub variables: &'a [(&'a str, &'a str)],
     pub folder: &'a Path,
-    /// Gets what is said on standard error by a program that then goes on without a word.
-    pub told: &'a (dyn Fn(&str) + Send + Sync),
+    /// Receives standard error while the program is still running but silent, such as a prompt.
+    pub on_stderr: &'a (dyn Fn(&str) + Send + Sync),
 }
 
-/// How long a program is silent before what it said is told: it waits for somebody, say.
+/// How long a program must be silent before its standard error is reported: it may be waiting for the user.
 const SILENCE: Duration = Duration::from_millis(1500);
 
-/// How long is read after the end of a program: it may have left another one with its outputs.
-const REST: Duration = Duration::from_secs(2);
+/// How long to keep reading after a program exits: a child may have inherited its outputs.
+const EXIT_GRACE: Duration = Duration::from_secs(2);
 
-/// Gets each line of standard output as it comes.
-pub(super) type Lines<'l> = &'l mut (dyn FnMut(&str) + Send);
+/// Called for each line of standard output as it arrives.
+pub(super) type LineHandler<'l> = &'l mut (dyn FnMut(&str) + Send);
 
-/// How a program ended.
-pub(super) struct Finished {
+/// The exit code and output of a program.
+pub(super) struct ProgramResult {
     pub code: i64,
     pub stdout: Vec<u8>,
     pub stderr: Vec<u8>,
 }
 
-/// What was printed, and its last line as far as it came.
-struct Printing<'l> {
-    stdout: Vec<u8>,
-    told: usize,
-    lines: Option<Lines<'l>>,
+/// The standard output, and the position after the last line that was handed on.
+struct StdoutBuffer<'l> {
+    bytes: Vec<u8>,
+    reported: usize,
+    lines: Option<LineHandler<'l>>,
 }
 
-impl Printing<'_> {
+impl StdoutBuffer<'_> {
     fn add(&mut self, bytes: &[u8]) {
-        self.stdout.extend_from_slice(bytes);
+        self.bytes.extend_from_slice(bytes);
         let Some(lines) = &mut self.lines else { return };
-        while let Some(length) = self.stdout[self.told..].iter().position(|it| *it == b'\n') {
-            let end = self.told + length;
-            lines(&String::from_utf8_lossy(&self.stdout[self.told..end]));
-            self.told = end + 1;
+        while let Some(length) = self.bytes[self.reported..]
+            .iter()
+            .position(|it| *it == b'\n')
+        {
+            let end = self.reported + length;
+            lines(&String::from_utf8_lossy(&self.bytes[self.reported..end]));
+            self.reported = end + 1;
         }
     }
 }
 
-/// What was said on standard error, and as far as it was told.
-struct Said<'t> {
+/// The standard error, and the position up to which it was reported.
+struct StderrRelay<'t> {
     text: Vec<u8>,
-    told: usize,
+    reported: usize,
     tell: &'t (dyn Fn(&str) + Send + Sync),
 }
 
-impl<'t> Said<'t> {
+impl<'t> StderrRelay<'t> {
     fn new(tell: &'t (dyn Fn(&str) + Send + Sync)) -> Self {
         Self {
             text: Vec::new(),
-            told: 0,
+            reported: 0,
             tell,
         }
     }
 
-    fn is_told(&self) -> bool {
-        self.told == self.text.len()
+    fn is_reported(&self) -> bool {
+        self.reported == self.text.len()
     }
 
     fn tell(&mut self) {
-        (self.tell)(&String::from_utf8_lossy(&self.text[self.told..]));
-        self.told = self.text.len();
+        (self.tell)(&String::from_utf8_lossy(&self.text[self.reported..]));
+        self.reported = self.text.len();
     }
 }
 
-/// Runs a program of this machine; it ends when the future is dropped.
+/// Runs a program on this machine. It is killed when the future is dropped.
 pub(super) async fn on_host(
     program: &Path,
-    call: &Call<'_>,
-    lines: Option<Lines<'_>>,
-) -> Result<Finished, KubectlError> {
+    call: &ProgramCall<'_>,
+    lines: Option<LineHandler<'_>>,
+) -> Result<ProgramResult, KubectlError> {
     let failed = |source| KubectlError::NotRun {
         name: call.name,
         source,
@@ -109,14 +112,14 @@ pub(super) async fn on_host(
     let (input, output, errors) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let write = async {
         if let (Some(mut input), Some(text)) = (input, call.input) {
-            // A program that ends early says itself why.
+            // A program that exits early reports the reason itself.
             _ = input.write_all(text.as_bytes()).await;
             _ = input.shutdown().await;
         }
     };
-    let mut printing = Printing {
-        stdout: Vec::new(),
-        told: 0,
+    let mut stdout = StdoutBuffer {
+        bytes: Vec::new(),
+        reported: 0,
         lines,
     };
     let read = async {
@@ -125,67 +128,67 @@ pub(super) async fn on_host(
             loop {
                 match output.read(&mut chunk).await? {
                     0 => break,
-                    length => printing.add(&chunk[..length]),
+                    length => stdout.add(&chunk[..length]),
                 }
             }
         }
         Ok(())
     };
-    let mut said = Said::new(call.told);
-    let hear = async {
+    let mut stderr = StderrRelay::new(call.on_stderr);
+    let read_stderr = async {
         let mut chunk = vec![0; 16 * 1024];
         let Some(mut errors) = errors else {
             return Ok(());
         };
         loop {
-            // Reading can be given up at any time without losing anything.
+            // Reads are cancel-safe: a timeout loses no data.
             let length = match tokio::time::timeout(SILENCE, errors.read(&mut chunk)).await {
                 Ok(length) => length?,
-                Err(_) if said.is_told() => errors.read(&mut chunk).await?,
+                Err(_) if stderr.is_reported() => errors.read(&mut chunk).await?,
                 Err(_) => {
-                    said.tell();
+                    stderr.tell();
                     continue;
                 }
             };
             match length {
                 0 => return Ok(()),
-                length => said.text.extend_from_slice(&chunk[..length]),
+                length => stderr.text.extend_from_slice(&chunk[..length]),
             }
         }
     };
-    let talk = async {
-        let ((), read, heard) = tokio::join!(write, read, hear);
-        read.and(heard)
+    let transfer = async {
+        let ((), read, stderr_read) = tokio::join!(write, read, read_stderr);
+        read.and(stderr_read)
     };
     let status = {
-        let mut talk = std::pin::pin!(talk);
+        let mut transfer = std::pin::pin!(transfer);
         tokio::select! {
-            talked = &mut talk => {
-                talked.map_err(failed)?;
+            transferred = &mut transfer => {
+                transferred.map_err(failed)?;
                 child.wait().await
             }
             status = child.wait() => {
-                if let Ok(talked) = tokio::time::timeout(REST, &mut talk).await {
-                    talked.map_err(failed)?;
+                if let Ok(transferred) = tokio::time::timeout(EXIT_GRACE, &mut transfer).await {
+                    transferred.map_err(failed)?;
                 }
                 status
             }
         }
     };
     let status = status.map_err(failed)?;
-    Ok(Finished {
+    Ok(ProgramResult {
         code: status.code().map_or(-1, i64::from),
-        stdout: printing.stdout,
-        stderr: said.text,
+        stdout: stdout.bytes,
+        stderr: stderr.text,
     })
 }
 
-/// Runs a program of a container, whose paths are those of this machine. It ends with the container.
+/// Runs a program in a container that has the same paths as this machine. It ends with the container.
 pub(super) async fn in_container(
     container: &BuilderContainer,
-    call: &Call<'_>,
-    lines: Option<Lines<'_>>,
-) -> Result<Finished, KubectlError> {
+    call: &ProgramCall<'_>,
+    lines: Option<LineHandler<'_>>,
+) -> Result<ProgramResult, KubectlError> {
     let failed = |source: EngineError| KubectlError::Container {
         name: call.name,
         source: Box::new(source),
@@ -202,10 +205,7 @@ pub(super) async fn in_container(
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect(),
         terminal: None,
-        no_dir: format!(
-            "there is no folder {} in the container",
-            call.folder.display()
-        ),
+        no_dir: format!("the container has no folder {}", call.folder.display()),
         no_program: format!("the builder image has no `{}`", call.name),
     };
     let (program, mut input, mut output) = container.start_program(&spec).await.map_err(failed)?;
@@ -215,27 +215,27 @@ pub(super) async fn in_container(
         }
         _ = input.shutdown().await;
     };
-    let mut printing = Printing {
-        stdout: Vec::new(),
-        told: 0,
+    let mut stdout = StdoutBuffer {
+        bytes: Vec::new(),
+        reported: 0,
         lines,
     };
-    let mut said = Said::new(call.told);
+    let mut stderr = StderrRelay::new(call.on_stderr);
     let read = async {
         loop {
             let printed = match tokio::time::timeout(SILENCE, output.next()).await {
                 Ok(printed) => printed,
-                Err(_) if said.is_told() => output.next().await,
+                Err(_) if stderr.is_reported() => output.next().await,
                 Err(_) => {
-                    said.tell();
+                    stderr.tell();
                     continue;
                 }
             };
             match printed {
                 None => return Ok(()),
                 Some(printed) => match printed? {
-                    Printed::Output(bytes) => printing.add(&bytes),
-                    Printed::Error(bytes) => said.text.extend_from_slice(&bytes),
+                    Printed::Output(bytes) => stdout.add(&bytes),
+                    Printed::Error(bytes) => stderr.text.extend_from_slice(&bytes),
                 },
             }
         }
@@ -243,9 +243,9 @@ pub(super) async fn in_container(
     let ((), read) = tokio::join!(write, read);
     read.map_err(failed)?;
     let code = container.exit_code(&program).await.map_err(failed)?;
-    Ok(Finished {
+    Ok(ProgramResult {
         code,
-        stdout: printing.stdout,
-        stderr: said.text,
+        stdout: stdout.bytes,
+        stderr: stderr.text,
     })
 }

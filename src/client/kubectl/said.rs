@@ -1,29 +1,29 @@
-//! What kubectl says, in a form that belongs into a message.
+//! Turns kubectl's standard error into lines for a message, and reads its list of differences.
 
 use super::Difference;
 
-/// How many lines are worth telling: the last ones, as what went wrong is said at the end.
-const SHOWN: usize = 20;
+/// How many of the last lines are shown: the error is at the end.
+const MAX_LINES: usize = 20;
 
-/// How long a line may be before its beginning is left out, and what is left of it.
-const LONG: usize = 1500;
+/// Longer lines are shortened to their last `TAIL` bytes.
+const MAX_LINE_LENGTH: usize = 1500;
 const TAIL: usize = 400;
 
-/// Returns what was said on standard error, line by line: each thing once, without what belongs to the program.
+/// Returns the distinct lines of standard error, without log prefixes and advice.
 pub(super) fn cleaned(text: &str) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     let text = without_configurations(text);
     for line in text.lines() {
-        // A line of its log that several lines follow, up to ` >`.
+        // Start and end of a log entry with several lines.
         if line.ends_with(" err=<") || line == " >" {
             continue;
         }
-        // Advice on conflicts for who calls kubectl by hand.
+        // Advice on conflicts that applies only to direct use of kubectl.
         if line.starts_with("Please review the fields above") {
             break;
         }
         let line = match line.split_once(" err=\"") {
-            // A line of its log: severity, time, process, place, and the error in quotes.
+            // A log entry: severity, time, process, source line, and the error in quotes.
             Some((_, quoted)) => unquoted(quoted),
             None => line.to_owned(),
         };
@@ -37,16 +37,15 @@ pub(super) fn cleaned(text: &str) -> Vec<String> {
             }
         }
     }
-    if lines.len() > SHOWN {
-        let more = lines.len() - SHOWN;
+    if lines.len() > MAX_LINES {
+        let more = lines.len() - MAX_LINES;
         lines.drain(..more);
-        lines.insert(0, format!("… {more} lines, and then:"));
+        lines.insert(0, format!("… {more} lines omitted"));
     }
     lines
 }
 
-/// Returns a text without what kustomize quotes of its own files: the whole of a patch, say, and so the
-/// Secret that it is for.
+/// Returns a text without the files that kustomize quotes, such as a whole patch for a Secret.
 fn without_configurations(text: &str) -> String {
     let mut rest = text;
     let mut kept = String::new();
@@ -56,24 +55,25 @@ fn without_configurations(text: &str) -> String {
             return kept;
         };
         kept.push_str(": ");
-        rest = match after.starts_with("unable to parse ") {
-            // The patch once more, on one line.
-            true => match after.split_once(" from [patch: ") {
+        rest = if after.starts_with("unable to parse ") {
+            // The patch again, on one line.
+            match after.split_once(" from [patch: ") {
                 Some((why, quoted)) => {
                     kept.push_str(why);
                     quoted.split_once('\n').map_or("", |(_, rest)| rest)
                 }
                 None => after,
-            },
-            // What is no patch was looked for as a file.
-            false => match after.split_once("evalsymlink failure on '") {
+            }
+        } else {
+            // Kustomize takes an invalid patch for a path.
+            match after.split_once("evalsymlink failure on '") {
                 Some((why, _)) => {
                     kept.push_str(why);
                     kept.push_str("an inline patch is neither a patch nor a file");
                     ""
                 }
                 None => after,
-            },
+            }
         };
         if !rest.is_empty() && !kept.ends_with(": ") {
             kept.push('\n');
@@ -82,16 +82,16 @@ fn without_configurations(text: &str) -> String {
     kept + rest
 }
 
-/// Returns a line, or its end where it is very long.
+/// Returns a line, or the end of it if it is very long.
 fn tail(line: String) -> String {
-    if line.len() <= LONG {
+    if line.len() <= MAX_LINE_LENGTH {
         return line;
     }
     let start = line.ceil_char_boundary(line.len() - TAIL);
     format!("…{}", &line[start..])
 }
 
-/// Returns a text of Go in quotes, up to the closing one.
+/// Unquotes a Go string literal, up to the closing quote.
 fn unquoted(quoted: &str) -> String {
     let mut text = String::new();
     let mut chars = quoted.chars();
@@ -124,10 +124,10 @@ fn without_prefix(line: &str) -> String {
     line.to_owned()
 }
 
-/// Returns the objects whose files `diff -q -r` tells apart. `there` are the names of those that are there, such as
-/// `deployment.apps/zbackend`, line by line.
-pub(super) fn differences(printed: &[u8], there: &str) -> Vec<Difference> {
-    let there: Vec<String> = there.lines().filter_map(listed).collect();
+/// Returns the objects whose files differ according to `diff -q -r`. `existing` lists the objects that exist, such as
+/// `deployment.apps/zbackend`, one per line.
+pub(super) fn differences(printed: &[u8], existing: &str) -> Vec<Difference> {
+    let existing: Vec<String> = existing.lines().filter_map(listed).collect();
     let text = String::from_utf8_lossy(printed);
     let found = text.lines().filter_map(|line| {
         let file = match line.strip_prefix("Only in ") {
@@ -138,10 +138,10 @@ pub(super) fn differences(printed: &[u8], there: &str) -> Vec<Difference> {
             }
         };
         let object = object(file)?;
-        let is_there = there.iter().any(|it| it.eq_ignore_ascii_case(&object));
+        let exists = existing.iter().any(|it| it.eq_ignore_ascii_case(&object));
         Some(Difference {
             object,
-            is_new: !is_there,
+            is_new: !exists,
         })
     });
     let mut found: Vec<Difference> = found.collect();
@@ -150,21 +150,21 @@ pub(super) fn differences(printed: &[u8], there: &str) -> Vec<Difference> {
     found
 }
 
-/// Returns an object of a list of names as `kind name`.
+/// Converts a listed name such as `deployment.apps/zbackend` to `kind name`.
 fn listed(line: &str) -> Option<String> {
     let (kind, name) = line.trim().split_once('/')?;
     let kind = kind.split('.').next()?;
     Some(format!("{kind} {name}"))
 }
 
-/// Returns the object of a file such as `apps.v1.Deployment.staging.zbackend`: its kind is the first part that
-/// begins with a capital letter.
+/// Returns the object of a file such as `apps.v1.Deployment.staging.zbackend`. The kind is the first part with a
+/// capital letter.
 fn object(file: &str) -> Option<String> {
     let parts: Vec<&str> = file.split('.').collect();
     let kind = parts
         .iter()
         .position(|part| part.starts_with(|c: char| c.is_ascii_uppercase()))?;
-    // A namespace has no dot; that of what has none is empty.
+    // A namespace has no dot, and is empty for cluster-wide objects.
     let name = parts.get(kind + 2..)?.join(".");
     Some(format!("{} {name}", parts[kind]))
 }
@@ -174,8 +174,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_said_is_said_once_and_plainly() {
-        let said = cleaned(
+    fn lines_are_cleaned_and_deduplicated() {
+        let lines = cleaned(
             "E1121 18:16:25.632181   23958 run.go:72] \"command failed\" err=\"accumulating 'a': \\\"x\\\" is wrong\"\n\
              E1121 18:16:26.1 memcache.go:265] \"Unhandled Error\" err=\"no list\"\n\
              E1121 18:16:27.1 memcache.go:265] \"Unhandled Error\" err=\"no list\"\n\
@@ -183,7 +183,7 @@ mod tests {
              Warning: old\nerror: no\n",
         );
         assert_eq!(
-            said,
+            lines,
             [
                 "accumulating 'a': \"x\" is wrong",
                 "no list",
@@ -191,42 +191,42 @@ mod tests {
                 "no"
             ]
         );
-        let said = cleaned("E1 1 run.go:72] \"failed\" err=<\n\tone\n\t two\n >\nerror: three\n");
-        assert_eq!(said, ["one", "two", "three"]);
-        let said = cleaned("error: a\nPlease review the fields above--they are\n* a list\n");
-        assert_eq!(said, ["a"]);
+        let lines = cleaned("E1 1 run.go:72] \"failed\" err=<\n\tone\n\t two\n >\nerror: three\n");
+        assert_eq!(lines, ["one", "two", "three"]);
+        let lines = cleaned("error: a\nPlease review the fields above--they are\n* a list\n");
+        assert_eq!(lines, ["a"]);
     }
 
     #[test]
-    fn the_end_of_what_is_long_is_told() {
+    fn long_output_is_cut_to_its_end() {
         let many: String = (0..50).map(|n| format!("line {n}\n")).collect();
-        let said = cleaned(&many);
-        assert_eq!(said.len(), SHOWN + 1);
+        let lines = cleaned(&many);
+        assert_eq!(lines.len(), MAX_LINES + 1);
         assert_eq!(
-            (said[0].as_str(), said[20].as_str()),
-            ("… 30 lines, and then:", "line 49")
+            (lines[0].as_str(), lines[20].as_str()),
+            ("… 30 lines omitted", "line 49")
         );
-        let said = cleaned(&format!("{}: conflicting", "ä".repeat(2000)));
-        assert!(said[0].len() < LONG && said[0].ends_with("ä: conflicting"));
+        let lines = cleaned(&format!("{}: conflicting", "ä".repeat(2000)));
+        assert!(lines[0].len() < MAX_LINE_LENGTH && lines[0].ends_with("ä: conflicting"));
     }
 
     #[test]
-    fn patches_are_not_quoted() {
+    fn patches_are_removed() {
         let patch = "E1 1 run.go:72] \"failed\" err=<\n\ttrouble configuring builtin PatchTransformer with config: `\n\tpatch: |-\n\t  kind: Secret\n\t    a: \"canary\n\t`: unable to parse SM or JSON patch from [patch: \"kind: Secret\\n  a: \\\"canary\"]\n >\n";
         assert_eq!(
             cleaned(patch),
             ["trouble configuring builtin PatchTransformer: unable to parse SM or JSON patch"]
         );
         let merge = "Error: trouble configuring builtin PatchStrategicMergeTransformer with config: `\npaths:\n- |-\n  a: canary\n`: evalsymlink failure on '/p/apiVersion: v1\na: canary' : lstat /p/a: canary: no such file or directory\n";
-        let said = cleaned(merge);
-        assert!(!said.concat().contains("canary"), "{said:?}");
-        assert_eq!(said.len(), 1);
+        let lines = cleaned(merge);
+        assert!(!lines.concat().contains("canary"), "{lines:?}");
+        assert_eq!(lines.len(), 1);
         let other = "Error: configuring builtin X with config: `\na: b\n`: no such thing\n";
         assert_eq!(cleaned(other), ["configuring builtin X: no such thing"]);
     }
 
     #[test]
-    fn objects_are_told_apart_without_their_content() {
+    fn differing_objects_are_listed_without_their_content() {
         let printed = b"Files /tmp/LIVE-1/apps.v1.Deployment.staging.zbackend and \
             /tmp/MERGED-2/apps.v1.Deployment.staging.zbackend differ\n\
             Only in /tmp/MERGED-2: v1.Service.staging.z.front\n\

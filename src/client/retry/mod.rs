@@ -1,9 +1,8 @@
-//! The one way in which something outside is asked again: git remotes, registries and their token
-//! servers, and the pushes and pulls of the engine.
+//! Retries of requests to git remotes, registries and their token servers, and of the engine's pushes and pulls.
 //!
-//! [`Policy`] says when, and is pure; [`is_transient`] says after what. Here are the clock, the chance, and
-//! what is known of each host: one that fails everybody is not asked again by everybody, and one that
-//! wants to be left alone is left alone by all.
+//! [`Policy`] decides when to retry, and is pure; [`is_transient`] decides after which errors. This module adds the
+//! clock, the jitter, and the state of each host: the retries of a host are limited across all requests, and
+//! `Retry-After` applies to all of them.
 
 mod policy;
 mod transport;
@@ -18,24 +17,24 @@ use time::OffsetDateTime;
 
 use crate::error::Retrying;
 
-pub use policy::{LONGEST_ASKED, Policy, is_transient as is_transient_status};
+pub use policy::{MAX_RETRY_AFTER, Policy, is_transient as is_transient_status};
 pub use transport::is_transient;
 
-/// How many attempts beyond the first a host gets before it answers well again: enough for a moment in which
-/// all that is under way breaks off, and little for a host that is gone.
-const OF_A_HOST: u32 = 64;
+/// The number of retries that a host gets until a request to it succeeds: enough for an interruption of all concurrent
+/// requests, and few for a host that is down.
+const MAX_RETRIES_PER_HOST: u32 = 64;
 
-/// A failure that may pass by itself.
+/// A transient failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trouble {
-    /// What happened, for people, without credentials.
+    /// The reason, for people, without credentials.
     pub why: String,
-    /// How long the server asked to be left alone.
+    /// The delay that the server requested.
     pub retry_after: Option<Duration>,
 }
 
 impl Trouble {
-    /// Returns one of which the server said nothing.
+    /// Returns a failure for which the server requested no delay.
     pub fn new(why: impl Into<String>) -> Self {
         Self {
             why: why.into(),
@@ -44,7 +43,7 @@ impl Trouble {
     }
 }
 
-/// Tries again for a process; a clone shares what is known of the hosts.
+/// The retries of a process. Clones share the state of the hosts.
 #[derive(Clone)]
 pub struct Retries {
     shared: Arc<Shared>,
@@ -52,39 +51,39 @@ pub struct Retries {
 
 struct Shared {
     policy: Policy,
-    tell: Box<dyn Fn(Retrying) + Send + Sync>,
+    on_retry: Box<dyn Fn(Retrying) + Send + Sync>,
     hosts: Mutex<HashMap<String, Host>>,
     random: RandomState,
 }
 
-/// What is known of a host.
+/// The state of a host.
 #[derive(Default)]
 struct Host {
-    /// The attempts beyond the first since it answered well.
+    /// The retries since the last success.
     retries: u32,
-    /// When it may be asked again.
-    resumes: Option<Instant>,
+    /// When the next request may be sent.
+    paused_until: Option<Instant>,
 }
 
 impl Retries {
-    /// Returns what tries again by a policy; `tell` hears of each time.
-    pub fn new(policy: Policy, tell: impl Fn(Retrying) + Send + Sync + 'static) -> Self {
+    /// Creates retries with a policy; `on_retry` is called for each one.
+    pub fn new(policy: Policy, on_retry: impl Fn(Retrying) + Send + Sync + 'static) -> Self {
         Self {
             shared: Arc::new(Shared {
                 policy,
-                tell: Box::new(tell),
+                on_retry: Box::new(on_retry),
                 hosts: Mutex::default(),
                 random: RandomState::new(),
             }),
         }
     }
 
-    /// Returns what tries again without a word.
+    /// Creates retries that are not reported.
     pub fn silent(policy: Policy) -> Self {
         Self::new(policy, |_| {})
     }
 
-    /// Begins to ask a host for something.
+    /// Starts a request to a host.
     pub fn begin(&self, host: impl Into<String>, request: impl Into<String>) -> Attempts {
         Attempts {
             retries: self.clone(),
@@ -92,7 +91,7 @@ impl Retries {
             request: request.into(),
             failed: 0,
             start: Instant::now(),
-            asked: Duration::ZERO,
+            requested: Duration::ZERO,
         }
     }
 
@@ -102,10 +101,10 @@ impl Retries {
     }
 
     /// Returns a number from 0 to 1. The hasher's keys are random, which is random enough here.
-    fn chance(&self, of: &str, failed: u32) -> f64 {
+    fn random(&self, of: &str, failed: u32) -> f64 {
         let now = Instant::now();
         let hash = self.shared.random.hash_one((of, failed, now)) >> 11;
-        // 53 bits are what a number of this type holds.
+        // An `f64` has 53 bits of precision.
         hash as f64 / (1_u64 << 53) as f64
     }
 }
@@ -117,85 +116,85 @@ pub struct Attempts {
     request: String,
     failed: u32,
     start: Instant,
-    /// What was waited as the server asked for it.
-    asked: Duration,
+    /// The total delay that the server requested.
+    requested: Duration,
 }
 
 impl Attempts {
-    /// Asks until the answer is good, or is bad for good: `once` returns what it came to, and what was wrong
-    /// where that may pass.
+    /// Runs `once` until it succeeds or must not be retried. It returns its result, and the failure if that is
+    /// transient.
     pub async fn run<R, F>(mut self, mut once: impl FnMut() -> F) -> R
     where
         F: Future<Output = (R, Option<Trouble>)>,
     {
         loop {
             self.ready().await;
-            let (result, trouble) = once().await;
-            let Some(trouble) = trouble else {
+            let (result, failure) = once().await;
+            let Some(failure) = failure else {
                 self.answered();
                 return result;
             };
-            match self.after(trouble) {
+            match self.after(failure) {
                 Some(retrying) => tokio::time::sleep(retrying.wait).await,
                 None => return result,
             }
         }
     }
 
-    /// Waits while the host wants to be left alone, by whomever it was told so.
+    /// Waits out the delay that the host requested, from this or any other request.
     pub async fn ready(&self) {
-        let resumes = self
+        let paused_until = self
             .retries
             .hosts()
             .get(&self.host)
-            .and_then(|it| it.resumes);
-        if let Some(resumes) = resumes {
-            tokio::time::sleep_until(resumes.into()).await;
+            .and_then(|it| it.paused_until);
+        if let Some(paused_until) = paused_until {
+            tokio::time::sleep_until(paused_until.into()).await;
         }
     }
 
-    /// Notes that the host answered.
+    /// Records a success.
     pub fn answered(&self) {
         if let Some(host) = self.retries.hosts().get_mut(&self.host) {
             host.retries = 0;
         }
     }
 
-    /// Returns what is to be waited after a failure, and tells of it; none where that was the last attempt.
-    pub fn after(&mut self, trouble: Trouble) -> Option<Retrying> {
+    /// Returns and reports the wait after a failure; `None` if that was the last attempt.
+    pub fn after(&mut self, failure: Trouble) -> Option<Retrying> {
         self.failed += 1;
         let Retries { shared } = &self.retries;
-        let chance = self.retries.chance(&self.request, self.failed);
-        let spent = self.start.elapsed().saturating_sub(self.asked);
+        let random = self.retries.random(&self.request, self.failed);
+        let spent = self.start.elapsed().saturating_sub(self.requested);
         let wait = shared
             .policy
-            .wait(self.failed, chance, trouble.retry_after, spent)?;
+            .wait(self.failed, random, failure.retry_after, spent)?;
         {
             let mut hosts = self.retries.hosts();
             let host = hosts.entry(self.host.clone()).or_default();
-            if host.retries >= OF_A_HOST {
+            if host.retries >= MAX_RETRIES_PER_HOST {
                 return None;
             }
             host.retries += 1;
-            if let Some(asked) = trouble.retry_after {
-                self.asked += asked;
-                host.resumes = host.resumes.max(Some(Instant::now() + asked));
+            if let Some(delay) = failure.retry_after {
+                self.requested += delay;
+                host.paused_until = host.paused_until.max(Some(Instant::now() + delay));
             }
         }
         let retrying = Retrying {
             host: self.host.clone(),
             request: self.request.clone(),
-            why: trouble.why,
+            why: failure.why,
             wait,
             attempt: self.failed + 1,
             attempts: shared.policy.attempts,
         };
-        (shared.tell)(retrying.clone());
+        (shared.on_retry)(retrying.clone());
         Some(retrying)
     }
 }
 
-/// Returns how long an answer asks to be left alone.
+/// Returns the delay that a response requests.
 pub fn retry_after(headers: &reqwest::header::HeaderMap) -> Option<Duration> {
     use reqwest::header::{DATE, RETRY_AFTER};
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
@@ -215,51 +214,52 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_passes_is_told_and_not_failed() {
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let heard = told.clone();
-        let retries = Retries::new(quick(), move |it| heard.lock().unwrap().push(it));
+    async fn transient_failures_are_reported_and_retried() {
+        let reported = Arc::new(Mutex::new(Vec::new()));
+        let log = reported.clone();
+        let retries = Retries::new(quick(), move |it| log.lock().unwrap().push(it));
         let mut answers = vec![Ok(3), Err("again"), Err("no")];
         let result = retries.begin("h", "GET x").run(|| {
             let answer = answers.pop().unwrap();
-            let trouble = answer.err().map(Trouble::new);
-            async move { (answer, trouble) }
+            let failure = answer.err().map(Trouble::new);
+            async move { (answer, failure) }
         });
         assert_eq!(result.await, Ok(3));
-        let told = told.lock().unwrap();
-        let told: Vec<_> = told
+        let reported = reported.lock().unwrap();
+        let reported: Vec<_> = reported
             .iter()
             .map(|it| (it.why.as_str(), it.attempt))
             .collect();
-        assert_eq!(told, [("no", 2), ("again", 3)]);
+        assert_eq!(reported, [("no", 2), ("again", 3)]);
     }
 
     #[test]
-    fn a_host_that_is_gone_is_asked_again_by_few() {
+    fn retries_of_a_host_are_limited() {
         let retries = Retries::silent(quick());
         let begin = |host: &str| retries.begin(host, "HEAD");
-        let again = (0..100).filter(|_| begin("gone").after(Trouble::new("no")).is_some());
-        assert_eq!(again.count(), OF_A_HOST as usize);
+        let retries_of_gone =
+            (0..100).filter(|_| begin("gone").after(Trouble::new("no")).is_some());
+        assert_eq!(retries_of_gone.count(), MAX_RETRIES_PER_HOST as usize);
         assert!(begin("other").after(Trouble::new("no")).is_some());
-        // As soon as it answers, all is forgotten.
+        // A success resets the count.
         begin("gone").answered();
         assert!(begin("gone").after(Trouble::new("no")).is_some());
     }
 
     #[tokio::test]
-    async fn a_host_is_left_alone_by_all_as_it_asks() {
+    async fn retry_after_applies_to_all_requests_to_a_host() {
         let retries = Retries::silent(quick());
         let mut first = retries.begin("h", "HEAD a");
-        let asked = Some(Duration::from_millis(200));
-        let trouble = Trouble {
+        let delay = Some(Duration::from_millis(200));
+        let failure = Trouble {
             why: "429".to_owned(),
-            retry_after: asked,
+            retry_after: delay,
         };
-        assert!(first.after(trouble).map(|it| it.wait) >= asked);
+        assert!(first.after(failure).map(|it| it.wait) >= delay);
         let start = Instant::now();
         let (other, same) = (retries.begin("i", "HEAD"), retries.begin("h", "HEAD b"));
         other.ready().await;
-        let waited = retries.hosts().get("h").and_then(|it| it.resumes);
+        let waited = retries.hosts().get("h").and_then(|it| it.paused_until);
         assert!(waited.is_some_and(|until| until > start));
         let before = tokio::time::Instant::now();
         same.ready().await;
@@ -267,12 +267,12 @@ mod tests {
     }
 
     #[test]
-    fn chances_differ() {
+    fn random_numbers_differ() {
         let retries = Retries::silent(quick());
-        let chances: Vec<f64> = (0..50).map(|number| retries.chance("x", number)).collect();
-        assert!(chances.iter().all(|chance| (0.0..1.0).contains(chance)));
+        let numbers: Vec<f64> = (0..50).map(|number| retries.random("x", number)).collect();
+        assert!(numbers.iter().all(|number| (0.0..1.0).contains(number)));
         let distinct: std::collections::BTreeSet<u64> =
-            chances.iter().map(|it| it.to_bits()).collect();
-        assert!(distinct.len() > 45, "{chances:?}");
+            numbers.iter().map(|it| it.to_bits()).collect();
+        assert!(distinct.len() > 45, "{numbers:?}");
     }
 }

@@ -1,21 +1,20 @@
-//! Which failures of a connection may pass by themselves.
+//! Which connection errors are transient.
 
 use std::error::Error;
 use std::io;
 
-/// Tells whether a request that got no whole answer may get one a moment later.
+/// Returns whether a request that got no complete response is worth retrying.
 ///
-/// It may where a connection was refused, broke off, ended too early or was silent for too long. It will
-/// not where the certificate is wrong, where the name service says that there is no such host, where
-/// redirections go in circles, or where what answers does not speak HTTP.
+/// It is if the connection was refused, was lost, ended too early or timed out. It is not if the certificate is
+/// invalid, the host name does not exist, there are too many redirects, or the server does not speak HTTP.
 pub fn is_transient(error: &reqwest::Error) -> bool {
     if error.is_builder() || error.is_redirect() {
         return false;
     }
-    error.is_timeout() || may_pass(error)
+    error.is_timeout() || is_transient_cause(error)
 }
 
-fn may_pass(error: &(dyn Error + 'static)) -> bool {
+fn is_transient_cause(error: &(dyn Error + 'static)) -> bool {
     if error.downcast_ref::<rustls::Error>().is_some() {
         return false;
     }
@@ -25,21 +24,21 @@ fn may_pass(error: &(dyn Error + 'static)) -> bool {
         return true;
     }
     if let Some(io) = error.downcast_ref::<io::Error>() {
-        // The error inside is what counts: its own source would pass over it.
+        // `source` would skip the inner error, which is the one that matters.
         return match io.get_ref() {
-            Some(inside) if is_known(inside) => may_pass(inside),
-            _ => passes(io),
+            Some(inside) if is_known(inside) => is_transient_cause(inside),
+            _ => is_transient_io(io),
         };
     }
-    error.source().is_some_and(may_pass)
+    error.source().is_some_and(is_transient_cause)
 }
 
-/// Tells whether what stands inside an I/O error says more than its kind.
+/// Returns whether the inner error of an I/O error says more than its kind.
 fn is_known(inside: &(dyn Error + Send + Sync + 'static)) -> bool {
     inside.is::<rustls::Error>() || inside.is::<hyper::Error>() || inside.is::<io::Error>()
 }
 
-fn passes(error: &io::Error) -> bool {
+fn is_transient_io(error: &io::Error) -> bool {
     use io::ErrorKind::{
         BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable,
         Interrupted, NetworkDown, NetworkUnreachable, NotConnected, TimedOut, UnexpectedEof,
@@ -48,7 +47,7 @@ fn passes(error: &io::Error) -> bool {
         BrokenPipe | ConnectionAborted | ConnectionRefused | ConnectionReset | HostUnreachable
         | Interrupted | NetworkDown | NetworkUnreachable | NotConnected | TimedOut
         | UnexpectedEof => true,
-        // The name service that is away itself, and not one that denies the name.
+        // The name server is unavailable, as opposed to "no such host".
         _ => error
             .to_string()
             .contains("Temporary failure in name resolution"),
@@ -64,42 +63,48 @@ mod tests {
     }
 
     #[test]
-    fn what_breaks_off_may_pass() {
+    fn lost_connections_are_transient() {
         for kind in [
             io::ErrorKind::ConnectionRefused,
             io::ErrorKind::ConnectionReset,
             io::ErrorKind::UnexpectedEof,
             io::ErrorKind::TimedOut,
         ] {
-            assert!(may_pass(&io_error(kind)), "{kind:?}");
-            assert!(may_pass(&io::Error::other(io_error(kind))), "{kind:?}");
+            assert!(is_transient_cause(&io_error(kind)), "{kind:?}");
+            assert!(
+                is_transient_cause(&io::Error::other(io_error(kind))),
+                "{kind:?}"
+            );
         }
-        let away = "failed to lookup address information: Temporary failure in name resolution";
-        assert!(may_pass(&io::Error::other(away)));
+        let unavailable =
+            "failed to lookup address information: Temporary failure in name resolution";
+        assert!(is_transient_cause(&io::Error::other(unavailable)));
     }
 
     #[test]
-    fn what_is_wrong_stays_wrong() {
+    fn permanent_errors_are_not_transient() {
         let certificate =
             rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
-        // As the library wraps it, with a kind that means nothing.
+        // The library wraps it with a meaningless kind.
         let wrapped = io::Error::new(io::ErrorKind::UnexpectedEof, certificate);
-        assert!(!may_pass(&wrapped));
+        assert!(!is_transient_cause(&wrapped));
         let denied = "failed to lookup address information: Name or service not known";
-        assert!(!may_pass(&io::Error::other(denied)));
-        assert!(!may_pass(&io_error(io::ErrorKind::PermissionDenied)));
+        assert!(!is_transient_cause(&io::Error::other(denied)));
+        assert!(!is_transient_cause(&io_error(
+            io::ErrorKind::PermissionDenied
+        )));
     }
 
     #[tokio::test]
-    async fn real_connections_are_told_apart() {
+    async fn errors_of_real_connections_are_classified() {
         use std::io::{Read as _, Write as _};
-        let answering = |answer: &'static [u8]| {
+        let server_with = |response: &'static [u8]| {
             let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
             let address = listener.local_addr().unwrap();
             std::thread::spawn(move || {
                 let (mut connection, _) = listener.accept().unwrap();
                 _ = connection.read(&mut [0; 1024]);
-                _ = connection.write_all(answer);
+                _ = connection.write_all(response);
             });
             format!("http://{address}/")
         };
@@ -108,16 +113,16 @@ mod tests {
             Ok(answer) => answer.bytes().await.unwrap_err(),
             Err(error) => error,
         };
-        let truncated = get(answering(
+        let truncated = get(server_with(
             b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nshort",
         ))
         .await;
         assert!(is_transient(&truncated), "{truncated:?}");
-        let silent = get(answering(b"")).await;
+        let silent = get(server_with(b"")).await;
         assert!(is_transient(&silent), "{silent:?}");
-        let half = get(answering(b"HTTP/1.1 200 OK\r\ncontent-le")).await;
+        let half = get(server_with(b"HTTP/1.1 200 OK\r\ncontent-le")).await;
         assert!(is_transient(&half), "{half:?}");
-        let other = get(answering(b"SSH-2.0-OpenSSH_9.2\r\n")).await;
+        let other = get(server_with(b"SSH-2.0-OpenSSH_9.2\r\n")).await;
         assert!(!is_transient(&other), "{other:?}");
         let closed = std::net::TcpListener::bind("127.0.0.1:0")
             .unwrap()
@@ -126,7 +131,7 @@ mod tests {
         let refused = get(format!("http://{closed}/")).await;
         assert!(is_transient(&refused), "{refused:?}");
         let denied = get("http://no-such-host.invalid/".to_owned()).await;
-        let is_away = format!("{denied:?}").contains("Temporary failure");
-        assert_eq!(is_transient(&denied), is_away, "{denied:?}");
+        let is_unavailable = format!("{denied:?}").contains("Temporary failure");
+        assert_eq!(is_transient(&denied), is_unavailable, "{denied:?}");
     }
 }

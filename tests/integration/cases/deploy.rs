@@ -411,7 +411,7 @@ fn contexts_are_the_environments_own(t: &Context) {
     manifest(t, &product, &nowhere);
     deploy(t, [])
         .failure(3)
-        .stderr_contains("hint: `kubectl cluster-info`");
+        .stderr_contains("hint: run `kubectl cluster-info`");
 }
 
 fn fields_of_others_are_not_taken_unasked(t: &Context) {
@@ -432,7 +432,7 @@ fn fields_of_others_are_not_taken_unasked(t: &Context) {
     deploy(t, [])
         .failure(3)
         .stderr_contains("somebody")
-        .stderr_contains("hint: `--force-conflicts` takes these fields over");
+        .stderr_contains("hint: take over these fields with `--force-conflicts`");
     assert_eq!(record(&namespace).len(), 1);
     deploy(t, ["--force-conflicts"]).success();
 }

@@ -258,11 +258,11 @@ fn unreachable_engine_is_said(t: &Context) {
     for (command, address) in [("build", &missing), ("plan", &missing), ("build", &closed)] {
         let output = t.xp([command]).env("DOCKER_HOST", address).failure(3);
         output.stderr_contains(&format!(
-            "error: the container engine at {address} does not answer"
+            "error: cannot connect to the container engine at {address}"
         ));
     }
     let output = app.build().env("DOCKER_HOST", "nonsense").failure(2);
-    output.stderr_contains("`nonsense` is not the address of a container engine");
+    output.stderr_contains("invalid container engine address `nonsense`");
     assert!(!t.exists("src"));
 }
 

@@ -90,7 +90,7 @@ const FAILURES: &[Failure] = &[
 ];
 
 /// What is told of a server that falls silent.
-const SILENCE: &[&str] = &["nothing came for 2 s", "did not answer within 2 s"];
+const SILENCE: &[&str] = &["no data received for 2 s", "did not answer within 2 s"];
 
 /// Only where the bytes have a digest that is known.
 const CHANGED: Failure = failure(

@@ -389,7 +389,7 @@ fn hanging(t: &Context, how: &'static Passing, phase: &str, exit: i32, prepare: 
         .stderr_contains(&format!(
             "error: zbackend: {phase}: the engine cannot {phase} {name}"
         ))
-        .stderr_contains("nothing of it moved for 2 s")
+        .stderr_contains("no progress for 2 s")
         .stderr_contains("XP_TRANSFER_TIMEOUT");
     assert!(output.elapsed.as_secs() < 60, "{output}");
     // With the classic image store an upload that hangs goes on in the engine, and later pushes of the layer wait for it.

@@ -217,16 +217,19 @@ fn what_has_no_end_is_not_read(t: &Context) {
     for (script, what) in [
         (
             "rm -f .dockerignore; mkfifo .dockerignore",
-            ".dockerignore is no file",
+            ".dockerignore is not a file",
         ),
-        ("mkdir .dockerignore", ".dockerignore is no file"),
-        ("ln -s /dev/zero .dockerignore", ".dockerignore leads out"),
-        ("rm Dockerfile; mkfifo Dockerfile", "there is no Dockerfile"),
+        ("mkdir .dockerignore", ".dockerignore is not a file"),
+        (
+            "ln -s /dev/zero .dockerignore",
+            ".dockerignore leads outside",
+        ),
+        ("rm Dockerfile; mkfifo Dockerfile", "no Dockerfile"),
         (
             "rm Dockerfile; ln -s /dev/zero Dockerfile",
-            "Dockerfile leads out",
+            "Dockerfile leads outside",
         ),
-        ("rm Dockerfile; mkdir Dockerfile", "there is no Dockerfile"),
+        ("rm Dockerfile; mkdir Dockerfile", "no Dockerfile"),
     ] {
         app.set_scripts("", &[script]);
         app.build().failure(1).stderr_contains(what);

@@ -278,7 +278,7 @@ fn missing_dockerfile_is_said(t: &Context) {
     let output = app.build().failure(1);
     let path = app.export("docker/Missing");
     output.stderr_contains(&format!(
-        "error: app: image: there is no Dockerfile at {}",
+        "error: app: image: no Dockerfile at {}",
         path.display()
     ));
     app.set_keys(&format!(
@@ -308,7 +308,7 @@ fn nothing_of_this_machine_reaches_the_image_by_a_link(t: &Context) {
         app.set_keys(&keys(docker));
         for builder in builders(t) {
             let output = with(builder, app.build()).failure(1);
-            let output = output.stderr_contains("leads out of the service's files");
+            let output = output.stderr_contains("leads outside the service's files");
             assert!(!output.stderr.contains("canary"), "{output}");
             assert_eq!(t.engine().image(&format!("{}:master", app.image())), None);
         }

@@ -188,13 +188,13 @@ fn ssh_leads_to_the_engine_and_says_why_it_does_not(t: &Context) {
 
     by_ssh(t, t.xp(["build", "--force"]), "-o UserKnownHostsFile=none")
         .failure(3)
-        .stderr_contains("does not answer")
+        .stderr_contains("cannot connect to the container engine")
         .stderr_contains("Host key verification failed")
         .stderr_contains("ssh-keyscan -p");
     by_ssh(t, t.xp(["build", "--force"]), "-o PubkeyAuthentication=no")
         .failure(3)
         .stderr_contains("Permission denied (publickey")
-        .stderr_contains("must work without a question");
+        .stderr_contains("must work without a prompt");
     let port = t.sshd().port();
     t.xp(["build", "--force"])
         .env("PATH", path_with_ssh(t, ""))
@@ -209,8 +209,8 @@ fn ssh_leads_to_the_engine_and_says_why_it_does_not(t: &Context) {
     by_ssh(t, t.xp(["build", "--force"]), "")
         .env("PATH", empty)
         .failure(3)
-        .stderr_contains("`ssh` cannot be run")
-        .stderr_contains("install OpenSSH's client");
+        .stderr_contains("failed to run `ssh`")
+        .stderr_contains("install the OpenSSH client");
     let closed = t.closed_port();
     t.xp(["build", "--force"])
         .env("PATH", path_with_ssh(t, ""))
@@ -277,7 +277,7 @@ fn contexts_of_docker_are_followed(t: &Context) {
     with_context(t.xp(["build"]))
         .env("DOCKER_CONTEXT", "fra")
         .failure(2)
-        .stderr_contains("docker has no context `fra`, which DOCKER_CONTEXT names")
+        .stderr_contains("docker context `fra` not found (set by DOCKER_CONTEXT)")
         .stderr_contains("did you mean `far`?");
     // A certificate that the engine's authority did not sign is refused.
     t.xp(["build"])
@@ -643,7 +643,10 @@ fn what_cannot_be_written_here_stays_in_its_container(t: &Context) {
     let id = container(t)[..12].to_owned();
     let copy = format!("`docker cp {id}:/workspace app-{id}`");
     assert!(output.stderr.contains(&copy), "{output}");
-    assert!(output.stderr.contains("cannot be brought back"), "{output}");
+    assert!(
+        output.stderr.contains("cannot copy the results"),
+        "{output}"
+    );
     drop(small);
     // The next build leaves it alone, and the command does what it says.
     far(t, t.xp(["build"])).success();

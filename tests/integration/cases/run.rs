@@ -189,7 +189,7 @@ fn output_that_nobody_reads_ends_the_program(t: &Context) {
     // On a full disk it is said.
     let script = format!("{} run app -- yes > /dev/full", env!("CARGO_BIN_EXE_xp"));
     let output = t.program("sh", ["-c", &script]).failure(3);
-    output.stderr_contains("error: what the program printed cannot be written");
+    output.stderr_contains("error: cannot write the output of the program");
 }
 
 fn suspension_stops_the_program_too(t: &Context) {

@@ -1,4 +1,4 @@
-//! The builder that engines without BuildKit have.
+//! Builds with the classic builder, for engines without BuildKit.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use bollard::query_parameters::BuildImageOptionsBuilder;
 use futures_util::StreamExt as _;
 
 use super::log::BuildLog;
-use super::{BuildFailure, BuildWatcher, ImageBuild, Sent, by_engine_name};
+use super::{BuildFailure, BuildWatcher, ContextProgress, ImageBuild, by_engine_name};
 use crate::client::engine::context::Context;
 use crate::client::engine::images::to_engine;
 use crate::client::engine::messages::to_the_end;
@@ -17,7 +17,7 @@ use crate::client::engine::session::counted;
 use crate::client::engine::{Engine, EngineError};
 
 impl Engine {
-    /// Builds an image by `POST /build`. This builder looks for images in the engine first.
+    /// Builds an image with `POST /build`. This builder looks for images in the engine before it asks a registry.
     pub(super) async fn build_classic(
         &self,
         build: &ImageBuild<'_>,
@@ -43,9 +43,9 @@ impl Engine {
         }
         let credentials = by_engine_name(&build.credentials).into_iter();
         let credentials = credentials.map(|(name, it)| (name, to_engine(it)));
-        let mut sent = Sent::new(watcher);
+        let mut sent = ContextProgress::new(watcher);
         let archive = counted(context.stream(), &sent.bytes, sent.failed.clone());
-        let engine = self.patient();
+        let engine = self.without_timeout();
         let messages = engine.build_image(
             options.build(),
             Some(credentials.collect()),
@@ -63,7 +63,7 @@ impl Engine {
             };
             let Some(message) = message else { break };
             let failed = match message {
-                // The client library makes an error of it only where it has a message.
+                // The client library returns an error only if the detail has a message.
                 Ok(BuildInfo {
                     error_detail: Some(detail),
                     ..
@@ -79,7 +79,7 @@ impl Engine {
         sent.report();
         let without_id = || EngineError::Refused {
             action: action(),
-            message: "the build ended without the id of an image".to_owned(),
+            message: "the build returned no image id".to_owned(),
             status: None,
         };
         Ok(log.id().ok_or_else(without_id)?)

@@ -1,4 +1,4 @@
-//! What a build prints.
+//! The log of a build.
 
 use std::collections::HashSet;
 
@@ -6,19 +6,19 @@ use bollard::moby::buildkit::v1::StatusResponse;
 use bollard::models::{BuildInfo, BuildInfoAux};
 use bytes::Bytes;
 
-/// Turns a build's messages into lines.
+/// Converts the messages of a build to lines.
 #[derive(Default)]
 pub(super) struct BuildLog {
-    /// The steps whose names were printed.
-    begun: HashSet<String>,
+    /// The steps whose start was printed.
+    started: HashSet<String>,
     /// The steps whose end was printed.
     ended: HashSet<String>,
-    /// The image's id, as the classic builder reports it.
+    /// The image id that the classic builder reported.
     id: Option<String>,
 }
 
 impl BuildLog {
-    /// Returns the id of the image that the classic builder made.
+    /// Returns the image id that the classic builder reported.
     pub fn id(self) -> Option<String> {
         self.id
     }
@@ -26,7 +26,7 @@ impl BuildLog {
     /// Prints a message of the classic builder.
     pub fn write(&mut self, message: BuildInfo, output: &(dyn Fn(Bytes) + Send + Sync)) {
         if let Some(text) = message.stream {
-            // Podman reports the id in words alone.
+            // Podman reports the id only in this text.
             let built = text.strip_prefix("Successfully built ");
             if let (None, Some(id)) = (&self.id, built) {
                 self.id = Some(id.trim().to_owned());
@@ -37,7 +37,7 @@ impl BuildLog {
             Some(BuildInfoAux::Default(image)) => self.id = image.id,
             Some(BuildInfoAux::BuildKit(_)) | None => {}
         }
-        // What the classic builder says while it pulls a base image.
+        // Messages of the classic builder while it pulls a base image.
         if let (Some(status), None) = (
             message.status,
             message.progress_detail.and_then(|detail| detail.total),
@@ -46,10 +46,10 @@ impl BuildLog {
         }
     }
 
-    /// Prints what BuildKit says of its steps.
+    /// Prints a status message of BuildKit.
     pub fn write_status(&mut self, status: StatusResponse, output: &(dyn Fn(Bytes) + Send + Sync)) {
         for vertex in status.vertexes {
-            if vertex.started.is_some() && self.begun.insert(vertex.digest.clone()) {
+            if vertex.started.is_some() && self.started.insert(vertex.digest.clone()) {
                 let cached = if vertex.cached { " CACHED" } else { "" };
                 output(format!("{}{cached}\n", vertex.name).into());
             }

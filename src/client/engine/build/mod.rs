@@ -1,6 +1,6 @@
-//! Image builds: by BuildKit, or by the classic builder where the engine has none.
+//! Image builds with BuildKit, or with the classic builder if the engine does not have it.
 //!
-//! A built image has no name yet: the caller names it once it was checked.
+//! A built image has no name: the caller names it after checking it.
 
 mod classic;
 mod log;
@@ -23,61 +23,60 @@ use super::{Engine, EngineError};
 use crate::client::registry::Credentials;
 use crate::image::Registry;
 
-/// How often the progress of sending the context is reported.
+/// The interval at which the progress of sending the context is reported.
 const TICK: Duration = Duration::from_millis(200);
 
-/// How often the export of an image is tried, while other builds export the same one.
+/// How often the export of an image is tried if other builds export the same one concurrently.
 const EXPORTS: u32 = 8;
 
 const BETWEEN_EXPORTS: Duration = Duration::from_millis(100);
 
-/// What is built.
+/// The inputs of an image build.
 #[derive(Debug)]
 pub struct ImageBuild<'a> {
-    /// The folder that nothing outside of is read.
+    /// The folder outside of which nothing is read.
     pub root: &'a Path,
-    /// The folder whose files the Dockerfile may copy.
+    /// The build context.
     pub context: &'a Path,
-    /// A folder in it that is left out.
+    /// A folder in the context to exclude.
     pub left_out: Option<&'a Path>,
     /// The Dockerfile.
     pub dockerfile: &'a Path,
-    /// The stage; the last one where there is none.
+    /// The target stage; `None` for the last one.
     pub target: Option<&'a str>,
     /// The build arguments.
     pub args: &'a BTreeMap<String, String>,
     /// The labels.
     pub labels: &'a BTreeMap<String, String>,
-    /// Whether nothing of the engine's build cache is used.
+    /// Whether to ignore the build cache of the engine.
     pub fresh: bool,
-    /// Credentials by registry, for the images that it is based on.
+    /// Credentials for the registries of base images.
     pub credentials: HashMap<Registry, Credentials>,
-    /// What instructions may mount by its id. Only BuildKit can, as with the agent.
+    /// Secrets that instructions may mount, by id. Like the ssh agent, these need BuildKit.
     pub secrets: BTreeMap<String, SecretValue>,
-    /// The socket of the ssh agent, where instructions may use it.
+    /// The socket of the ssh agent, if instructions may use it.
     pub ssh_agent: Option<PathBuf>,
 }
 
-/// Who is told how a build goes on.
+/// Callbacks for the progress of a build.
 #[derive(Clone, Copy)]
 pub struct BuildWatcher<'a> {
-    /// Gets what the build prints.
+    /// Receives the output of the build.
     pub output: &'a (dyn Fn(Bytes) + Send + Sync),
-    /// Gets the number of bytes of the context that were sent.
+    /// Receives the number of bytes of the context that were sent.
     pub progress: &'a (dyn Fn(u64) + Send + Sync),
 }
 
 impl Engine {
-    /// Builds an image and returns the engine's id of it. The image gets no name.
+    /// Builds an image without a name, and returns its id.
     ///
-    /// The images that the Dockerfile names are taken from the engine where it has them; a registry is asked only
-    /// for the others.
+    /// Base images that the engine has are used from there; only others are pulled from a registry.
     ///
     /// The build is cancelled when the returned future is dropped.
     ///
     /// # Errors
     ///
-    /// A context that cannot be read, or a build that fails: errors inside the stream included.
+    /// If the context cannot be read or the build fails, including errors inside the stream.
     pub async fn build(
         &self,
         build: &ImageBuild<'_>,
@@ -92,14 +91,14 @@ impl Engine {
         let (mut sending, mut attempts) = (Sending::Files, 1);
         loop {
             match self.solve(build, &context, sending, watcher).await {
-                // What BuildKit reads file by file has names of UTF-8; an archive has any.
+                // BuildKit requires UTF-8 names when it reads single files, but not in an archive.
                 Err(BuildFailure::Context(error))
                     if error.kind() == io::ErrorKind::InvalidFilename
                         && sending == Sending::Files =>
                 {
                     sending = Sending::Archive;
                 }
-                // Another build exported the same image at the same moment. What was built is in the cache.
+                // Another build exported the same image concurrently. A retry finds all steps in the cache.
                 Err(BuildFailure::Engine(error))
                     if error.is_simultaneous_export() && attempts < EXPORTS =>
                 {
@@ -112,17 +111,17 @@ impl Engine {
     }
 }
 
-/// How a context gets to the engine.
+/// How the context is sent to the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sending {
-    /// File by file, as BuildKit asks for them.
+    /// Single files, as BuildKit requests them.
     Files,
-    /// All of it, in one archive.
+    /// The whole context in one archive.
     Archive,
 }
 
-/// The sending of a context, as the build sees it.
-struct Sent<'a> {
+/// The progress and the first error of sending a context.
+struct ContextProgress<'a> {
     bytes: Arc<AtomicU64>,
     reported: u64,
     ticks: Interval,
@@ -131,7 +130,7 @@ struct Sent<'a> {
     watcher: BuildWatcher<'a>,
 }
 
-impl<'a> Sent<'a> {
+impl<'a> ContextProgress<'a> {
     fn new(watcher: BuildWatcher<'a>) -> Self {
         let (failed, failure) = mpsc::channel(1);
         Self {
@@ -144,8 +143,8 @@ impl<'a> Sent<'a> {
         }
     }
 
-    /// Reports how much was sent so far, where that is news: once all is sent, what the build prints is of more
-    /// interest.
+    /// Reports the number of sent bytes if it has changed, so that the output of the build stays visible when
+    /// everything is sent.
     fn report(&mut self) {
         let bytes = self.bytes.load(Ordering::Relaxed);
         if bytes != self.reported {
@@ -154,8 +153,8 @@ impl<'a> Sent<'a> {
         }
     }
 
-    /// Returns why the build failed. The context's own error is the cause; the engine only sees that something
-    /// broke off.
+    /// Returns why the build failed. An error of the context is the actual cause: the engine only sees that the
+    /// transfer ended early.
     fn failure(&mut self, error: EngineError) -> BuildFailure {
         match self.failure.try_recv() {
             Ok(source) => BuildFailure::Context(source),
@@ -166,7 +165,7 @@ impl<'a> Sent<'a> {
 
 /// Why a build failed.
 enum BuildFailure {
-    /// A file of the context could not be sent.
+    /// A file of the context could not be read.
     Context(io::Error),
     Engine(EngineError),
 }
@@ -186,8 +185,8 @@ impl From<BuildFailure> for EngineError {
     }
 }
 
-/// Returns the credentials by what the engine calls each registry when it asks for them: Docker Hub has a name for
-/// BuildKit, and another one for the classic builder.
+/// Returns the credentials by the engine's names of the registries. Docker Hub has different names for BuildKit and for
+/// the classic builder.
 fn by_engine_name(credentials: &HashMap<Registry, Credentials>) -> HashMap<String, Credentials> {
     let named = credentials.iter().flat_map(|(registry, credentials)| {
         let names = if registry.is_docker_hub() {

@@ -1,8 +1,7 @@
-//! Builds by BuildKit, through its own API, as `docker build` does.
+//! Builds with BuildKit's own API, like `docker build`.
 //!
-//! `POST /build` would look for the images that a Dockerfile names in registries before it looks in the engine, where
-//! the engine keeps its images in containerd: the image that the plan means could be replaced by an older one, or by
-//! one of the same name on Docker Hub.
+//! With the containerd image store, `POST /build` looks for base images in registries before it looks in the engine. So
+//! it could use an older image than the planned one, or one of the same name on Docker Hub.
 
 use std::collections::HashMap;
 use std::io;
@@ -18,22 +17,24 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Status, Streaming};
 
 use super::log::BuildLog;
-use super::{BuildFailure, BuildWatcher, ImageBuild, Sending, Sent, by_engine_name};
+use super::{BuildFailure, BuildWatcher, ContextProgress, ImageBuild, Sending, by_engine_name};
 use crate::client::engine::archive::nonce;
 use crate::client::engine::context::Context;
 use crate::client::engine::raw::EngineStream;
-use crate::client::engine::session::{Archive, Files, Offered, Session};
+use crate::client::engine::session::{
+    BuildKitSession, ContextArchive, ContextFiles, SessionServices,
+};
 use crate::client::engine::{Engine, EngineError};
 
 const ACTION: &str = "build the image";
 
-/// BuildKit's exporter into the engine that it is part of.
+/// The exporter that stores images in the engine.
 const EXPORTER: &str = "moby";
 
 /// The key under which the exporter reports the image's id.
 const IMAGE_ID: &str = "containerimage.digest";
 
-/// How long the end of the log is waited for after the build is over.
+/// How long to wait for the end of the log after the build.
 const LOG_GRACE: Duration = Duration::from_secs(5);
 
 /// The largest message that BuildKit may send, in bytes.
@@ -47,22 +48,22 @@ impl Engine {
         sending: Sending,
         watcher: BuildWatcher<'_>,
     ) -> Result<String, BuildFailure> {
-        let mut sent = Sent::new(watcher);
-        let files = Files {
+        let mut sent = ContextProgress::new(watcher);
+        let files = ContextFiles {
             context: Arc::clone(context),
             sent: Arc::clone(&sent.bytes),
             failed: sent.failed.clone(),
         };
-        let archive = (sending == Sending::Archive).then(|| Archive(files.clone()));
-        let offered = Offered {
+        let archive = (sending == Sending::Archive).then(|| ContextArchive(files.clone()));
+        let services = SessionServices {
             credentials: by_engine_name(&build.credentials),
             secrets: build.secrets.clone(),
             ssh_agent: build.ssh_agent.clone(),
             files: (sending == Sending::Files).then_some(files),
             archive,
         };
-        // Kept until the build is over, however it ends.
-        let session = Session::open(self, offered).await?;
+        // Must live until the end of the build.
+        let session = BuildKitSession::open(self, services).await?;
         let client = ControlClient::new(self.buildkit_channel().await?)
             .max_decoding_message_size(LARGEST_MESSAGE);
         let request = SolveRequest {
@@ -90,7 +91,7 @@ impl Engine {
                 solved = &mut solving => break solved,
                 opened = &mut opening, if !is_opened => {
                     is_opened = true;
-                    // Without its log a build is still a build.
+                    // A build does not fail without its log.
                     log.messages = opened.ok().map(tonic::Response::into_inner);
                 }
                 status = next(&mut log.messages) => log.write(status, watcher),
@@ -110,7 +111,7 @@ impl Engine {
                 let id = answer.into_inner().exporter_response.remove(IMAGE_ID);
                 let without_id = || EngineError::Refused {
                     action: ACTION.to_owned(),
-                    message: "BuildKit reports no id of the image".to_owned(),
+                    message: "BuildKit returned no image id".to_owned(),
                     status: None,
                 };
                 Ok(id.ok_or_else(without_id)?)
@@ -119,13 +120,13 @@ impl Engine {
         }
     }
 
-    /// Opens a connection on which BuildKit serves its API.
+    /// Opens a connection to BuildKit's API.
     async fn buildkit_channel(&self) -> Result<Channel, EngineError> {
         let stream = self
             .upgrade("/grpc", "Upgrade: h2c\r\n", "", ACTION)
             .await?;
-        let connector = Connected(Some(stream.into_stream()));
-        // The address is not used: the connection is there already.
+        let connector = SingleConnection(Some(stream.into_stream()));
+        // The address is not used, because the connection is already open.
         let endpoint = Endpoint::from_static("http://buildkit");
         let channel = endpoint.connect_with_connector(connector).await;
         channel.map_err(|error| EngineError::Broken {
@@ -135,7 +136,7 @@ impl Engine {
     }
 }
 
-/// Returns what the Dockerfile frontend is told.
+/// Returns the options of the Dockerfile frontend.
 fn attributes(
     build: &ImageBuild<'_>,
     context: &Context,
@@ -143,17 +144,17 @@ fn attributes(
 ) -> HashMap<String, String> {
     let mut attributes = HashMap::from([
         ("filename".to_owned(), context.dockerfile().to_owned()),
-        // What the engine has is what the plan means; a registry is asked for the rest alone.
+        // The plan refers to the images in the engine; pull only missing ones from a registry.
         ("image-resolve-mode".to_owned(), "local".to_owned()),
     ]);
     if sending == Sending::Archive {
-        attributes.insert("context".to_owned(), Archive::URL.to_owned());
+        attributes.insert("context".to_owned(), ContextArchive::URL.to_owned());
     }
     if let Some(target) = build.target {
         attributes.insert("target".to_owned(), target.to_owned());
     }
     if build.fresh {
-        // Without a name of a stage: all of them.
+        // An empty value means all stages.
         attributes.insert("no-cache".to_owned(), String::new());
     }
     let args = build.args.iter();
@@ -178,7 +179,7 @@ impl Log {
     }
 }
 
-/// Returns the next message; waits without end where there is no stream.
+/// Returns the next message; never resolves if there is no stream.
 async fn next(messages: &mut Option<Streaming<StatusResponse>>) -> Option<StatusResponse> {
     match messages {
         Some(messages) => messages.message().await.ok().flatten(),
@@ -188,7 +189,7 @@ async fn next(messages: &mut Option<Streaming<StatusResponse>>) -> Option<Status
 
 fn engine_error(status: &Status) -> EngineError {
     use std::error::Error as _;
-    // The client library keeps the cause where it was the connection that failed.
+    // There is a source only if the connection failed.
     match status.source() {
         Some(source) => EngineError::Broken {
             action: ACTION.to_owned(),
@@ -198,10 +199,10 @@ fn engine_error(status: &Status) -> EngineError {
     }
 }
 
-/// A connection that was opened before, as the client library takes it.
-struct Connected(Option<EngineStream>);
+/// Passes an open connection to the client library.
+struct SingleConnection(Option<EngineStream>);
 
-impl tower_service::Service<hyper::Uri> for Connected {
+impl tower_service::Service<hyper::Uri> for SingleConnection {
     type Response = TokioIo<EngineStream>;
     type Error = io::Error;
     type Future = std::future::Ready<io::Result<Self::Response>>;
@@ -211,7 +212,7 @@ impl tower_service::Service<hyper::Uri> for Connected {
     }
 
     fn call(&mut self, _: hyper::Uri) -> Self::Future {
-        // There is one connection: once it broke, the build is over.
+        // There is no reconnect: if the connection is lost, the build has failed.
         let stream = self.0.take().map(TokioIo::new);
         std::future::ready(stream.ok_or_else(|| io::ErrorKind::NotConnected.into()))
     }

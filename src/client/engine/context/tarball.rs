@@ -1,4 +1,4 @@
-//! A build context as a stream: a tar archive that is never whole in memory or on disk.
+//! A build context as a streamed tar archive, which is never complete in memory or on disk.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -11,10 +11,10 @@ use super::{Context, OUTSIDE_DOCKERFILE, cannot_read, is_special};
 use crate::client::engine::pipe;
 
 impl Context {
-    /// Returns the archive as a stream; a file that cannot be read ends it with an error.
+    /// Returns the archive as a stream, which ends with an error if a file cannot be read.
     ///
-    /// A thread of its own reads the files, only as fast as the stream is consumed, and ends when
-    /// the stream is dropped.
+    /// The files are read on a separate thread, only as fast as the stream is consumed, which ends when the stream is
+    /// dropped.
     pub fn stream(
         self: Arc<Self>,
     ) -> impl Stream<Item = io::Result<bytes::Bytes>> + Send + 'static {
@@ -24,7 +24,7 @@ impl Context {
     pub(super) fn write(&self, writer: impl Write) -> io::Result<()> {
         let mut archive = tar::Builder::new(writer);
         archive.follow_symlinks(false);
-        // The engine needs the Dockerfile even where it is ignored.
+        // The engine needs the Dockerfile even if it is ignored.
         self.visit(Some(Path::new(&self.name)), |path, relative| {
             append(&mut archive, path, relative).map_err(|error| cannot_read(path, &error))
         })?;
@@ -39,8 +39,7 @@ impl Context {
     }
 }
 
-/// Appends one file, folder or link: its mode and time are kept, its owner becomes root, as with
-/// `docker build`.
+/// Appends a file, folder or link. Mode and time are kept, and the owner becomes root, as with `docker build`.
 fn append(archive: &mut tar::Builder<impl Write>, path: &Path, name: &Path) -> io::Result<()> {
     let metadata = fs::symlink_metadata(path)?;
     let kind = metadata.file_type();
@@ -62,16 +61,16 @@ fn append(archive: &mut tar::Builder<impl Write>, path: &Path, name: &Path) -> i
     let file = File::open(path)?;
     let size = metadata.len();
     header.set_size(size);
-    archive.append_data(&mut header, name, Exactly { file, left: size })
+    archive.append_data(&mut header, name, ExactReader { file, left: size })
 }
 
-/// Reads exactly so many bytes, as an archive's entry must have the length that its header says.
-pub(in crate::client::engine) struct Exactly {
+/// Reads exactly `left` bytes, because an entry of an archive must have the length in its header.
+pub(in crate::client::engine) struct ExactReader {
     pub(in crate::client::engine) file: File,
     pub(in crate::client::engine) left: u64,
 }
 
-impl Read for Exactly {
+impl Read for ExactReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let wanted = buffer
             .len()
@@ -83,7 +82,7 @@ impl Read for Exactly {
         if read == 0 {
             return Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
-                "it became shorter while it was read",
+                "it was truncated while it was being read",
             ));
         }
         self.left -= read as u64;

@@ -1,4 +1,4 @@
-//! A file of the container beside one of this machine.
+//! Compares a file of the container with one of this machine.
 
 use std::fs::{File, FileTimes};
 use std::io::{self, Read};
@@ -8,15 +8,15 @@ use super::CHUNK;
 use crate::client::engine::parcel::Fingerprint;
 
 /// A file of the container.
-pub(super) struct There {
+pub(super) struct RemoteFile {
     pub(super) size: u64,
     pub(super) modified: u64,
     pub(super) mode: u32,
 }
 
-impl There {
-    /// Tells whether it seems to be as it was sent.
-    pub(super) fn is_as(&self, sent: &Fingerprint) -> bool {
+impl RemoteFile {
+    /// Returns whether it seems to be unchanged since it was sent.
+    pub(super) fn is_unchanged(&self, sent: &Fingerprint) -> bool {
         self.size == sent.size
             && i64::try_from(self.modified) == Ok(sent.modified.0)
             && self.mode == sent.mode & 0o7777
@@ -27,34 +27,35 @@ impl There {
     }
 }
 
-/// How far two files are the same.
+/// The common beginning of two files.
 #[derive(Default)]
-pub(super) struct Compared {
-    /// The bytes that are.
+pub(super) struct FileComparison {
+    /// The number of equal bytes.
     pub(super) equal: u64,
-    /// What was read after them.
+    /// The bytes that were read after them.
     pub(super) next: Vec<u8>,
+    /// Whether the files are equal.
     pub(super) is_all: bool,
 }
 
-pub(super) fn compare(mut here: File, there: &mut impl Read) -> io::Result<Compared> {
-    let (mut ours, mut theirs) = (vec![0; CHUNK], vec![0; CHUNK]);
+pub(super) fn compare(mut local: File, remote: &mut impl Read) -> io::Result<FileComparison> {
+    let (mut local_bytes, mut remote_bytes) = (vec![0; CHUNK], vec![0; CHUNK]);
     let mut equal = 0;
     loop {
-        let read = there.read(&mut theirs)?;
+        let read = remote.read(&mut remote_bytes)?;
         if read == 0 {
             let (next, is_all) = (Vec::new(), true);
-            return Ok(Compared {
+            return Ok(FileComparison {
                 equal,
                 next,
                 is_all,
             });
         }
-        let is_read = here.read_exact(&mut ours[..read]).is_ok();
-        if !is_read || ours[..read] != theirs[..read] {
-            theirs.truncate(read);
-            let (next, is_all) = (theirs, false);
-            return Ok(Compared {
+        let is_read = local.read_exact(&mut local_bytes[..read]).is_ok();
+        if !is_read || local_bytes[..read] != remote_bytes[..read] {
+            remote_bytes.truncate(read);
+            let (next, is_all) = (remote_bytes, false);
+            return Ok(FileComparison {
                 equal,
                 next,
                 is_all,

@@ -1,25 +1,26 @@
-//! An archive that tells whether its end was seen.
+//! Detects truncated archives.
 
 use std::io::{self, Read};
 
 use super::END_OF_ARCHIVE;
 
-/// Counts what is read, and how many zeros it ends with.
-pub(super) struct Counting<R> {
+/// Counts the bytes that are read, and the zeros at the end.
+pub(super) struct CountingReader<R> {
     pub(super) inner: R,
     pub(super) bytes: u64,
     pub(super) zeros: usize,
 }
 
-impl<R: Read> Read for Counting<R> {
+impl<R: Read> Read for CountingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.bytes += read as u64;
         let zeros = buffer[..read].iter().rev().take_while(|byte| **byte == 0);
         let zeros = zeros.take(END_OF_ARCHIVE).count();
-        self.zeros = match zeros == read {
-            true => (self.zeros + zeros).min(END_OF_ARCHIVE),
-            false => zeros,
+        self.zeros = if zeros == read {
+            (self.zeros + zeros).min(END_OF_ARCHIVE)
+        } else {
+            zeros
         };
         Ok(read)
     }

@@ -3,7 +3,7 @@ use std::os::unix::fs::symlink;
 use super::*;
 use crate::client::engine::parcel::Fingerprint;
 
-/// A folder, and the archive that comes back for it.
+/// A folder, and the archive that is unpacked into it.
 struct World {
     folder: tempfile::TempDir,
     place: Place,
@@ -11,7 +11,7 @@ struct World {
 }
 
 impl World {
-    /// Has these files, sent as they are.
+    /// Creates a folder with these files, which were sent unchanged.
     fn new(files: &[(&str, &str)], is_shared: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut sent = Sent::new();
@@ -67,7 +67,7 @@ impl World {
         self.add(&format!("work/{name}"), EntryType::Regular, text, "");
     }
 
-    fn unpack(&mut self) -> io::Result<Returned> {
+    fn unpack(&mut self) -> io::Result<CopyBackReport> {
         self.archive.finish().unwrap();
         let bytes = self.archive.get_ref().clone();
         unpack(&self.place, Some(&mut bytes.as_slice()))
@@ -79,7 +79,7 @@ impl World {
 }
 
 #[test]
-fn what_changed_comes_back_and_what_vanished_goes() {
+fn changes_and_removals_are_copied_back() {
     for is_shared in [false, true] {
         let mut world = World::new(
             &[("a", "1"), ("d/b", "2"), ("d/c", "33"), ("gone/x", "4")],
@@ -109,7 +109,7 @@ fn what_changed_comes_back_and_what_vanished_goes() {
 }
 
 impl World {
-    fn unwrap(&mut self) -> Returned {
+    fn unwrap(&mut self) -> CopyBackReport {
         self.unpack().unwrap()
     }
 }
@@ -121,20 +121,20 @@ fn nothing_is_written_outside() {
         world.add(name, EntryType::Regular, "x", "");
         let error = world.unpack().unwrap_err();
         assert!(
-            error.to_string().contains("outside of the folder"),
+            error.to_string().contains("outside the folder"),
             "{name}: {error}"
         );
         assert_eq!(world.read("a").as_deref(), Some("1"), "nothing is removed");
     }
     let outside = tempfile::tempdir().unwrap();
     let target = outside.path().display().to_string();
-    // By a link that the archive brings, one that was there, and one in place of a folder.
+    // Through a link from the archive, an existing link, and one that replaces a folder.
     for (files, place) in [(vec![], "out"), (vec![("out/a", "")], "out")] {
         let mut world = World::new(&files, false);
         world.add(&format!("work/{place}"), EntryType::Symlink, "", &target);
         world.file("out/evil", "x");
         let error = world.unpack().unwrap_err();
-        assert!(error.to_string().contains("is no folder"), "{error}");
+        assert!(error.to_string().contains("is not a folder"), "{error}");
     }
     let mut world = World::new(&[], false);
     symlink(outside.path(), world.folder.path().join("out")).unwrap();
@@ -147,7 +147,7 @@ fn nothing_is_written_outside() {
 }
 
 #[test]
-fn a_link_in_place_of_a_folder_takes_nothing_with_it() {
+fn replacing_a_folder_by_a_link_does_not_follow_the_link() {
     let outside = tempfile::tempdir().unwrap();
     fs::write(outside.path().join("a"), "theirs").unwrap();
     let mut world = World::new(&[("d/a", "1")], false);
@@ -165,12 +165,12 @@ fn a_link_in_place_of_a_folder_takes_nothing_with_it() {
 }
 
 #[test]
-fn an_archive_that_breaks_off_removes_nothing() {
+fn a_truncated_archive_removes_nothing() {
     let mut world = World::new(&[("a", "1"), ("b", "2")], false);
     world.file("a", "1");
     let bytes = world.archive.get_ref().clone();
     let error = unpack(&world.place, Some(&mut bytes.as_slice())).unwrap_err();
-    assert!(error.to_string().contains("not complete"), "{error}");
+    assert!(error.to_string().contains("incomplete"), "{error}");
     assert_eq!(world.read("b").as_deref(), Some("2"));
     let half = &bytes[..bytes.len() - 600];
     unpack(&world.place, Some(&mut &half[..])).unwrap_err();
@@ -178,7 +178,7 @@ fn an_archive_that_breaks_off_removes_nothing() {
 }
 
 #[test]
-fn what_somebody_changed_meanwhile_stays() {
+fn concurrent_local_changes_are_kept() {
     let mut world = World::new(
         &[
             ("a", "1"),
@@ -210,7 +210,7 @@ fn what_somebody_changed_meanwhile_stays() {
 }
 
 #[test]
-fn a_folder_with_somebodys_file_does_not_make_way() {
+fn a_folder_with_other_files_is_not_replaced() {
     let mut world = World::new(&[("d/a", "1"), ("e/a", "1")], true);
     fs::write(world.folder.path().join("d/mine"), "x").unwrap();
     world.file("d", "now a file");
@@ -222,7 +222,7 @@ fn a_folder_with_somebodys_file_does_not_make_way() {
 }
 
 #[test]
-fn mounts_and_devices_stay_away() {
+fn mounts_and_devices_are_not_copied_back() {
     let mut world = World::new(&[(".git/HEAD", "ref")], true);
     world.add("work/.git", EntryType::Directory, "", "");
     world.file(".git/HEAD", "hostile");
@@ -236,14 +236,14 @@ fn mounts_and_devices_stay_away() {
 }
 
 #[test]
-fn modes_are_set_of_folders_inside_only() {
+fn modes_are_only_set_inside_the_folder() {
     let outside = tempfile::tempdir().unwrap();
     let private = outside.path().join("private");
     fs::create_dir(&private).unwrap();
     fs::set_permissions(&private, Permissions::from_mode(0o700)).unwrap();
     let target = outside.path().display().to_string();
     for is_shared in [false, true] {
-        // A link first and a folder behind it, and a folder first in whose place a link comes.
+        // A link that is followed by a folder in it, and a folder that is replaced by a link.
         let mut world = World::new(&[], is_shared);
         world.add("work/out", EntryType::Symlink, "", &target);
         world.add("work/out/private", EntryType::Directory, "", "");
@@ -259,7 +259,7 @@ fn modes_are_set_of_folders_inside_only() {
 }
 
 #[test]
-fn a_file_in_place_of_a_folder_stays_and_the_rest_comes() {
+fn a_local_file_that_replaced_a_folder_is_kept() {
     let mut world = World::new(&[("d/x", "1"), ("d/e/y", "1"), ("a", "1")], true);
     fs::remove_dir_all(world.folder.path().join("d")).unwrap();
     fs::write(world.folder.path().join("d"), "mine").unwrap();
@@ -276,14 +276,14 @@ fn a_file_in_place_of_a_folder_stays_and_the_rest_comes() {
     assert_eq!(returned.kept, [PathBuf::from("d")]);
 }
 
-/// An archive that somebody does something meanwhile to the folder of.
-struct Meanwhile<'a, F: FnMut()> {
+/// An archive during whose unpacking the folder is edited.
+struct EditDuringRead<'a, F: FnMut()> {
     bytes: &'a [u8],
     after: usize,
     edit: F,
 }
 
-impl<F: FnMut()> Read for Meanwhile<'_, F> {
+impl<F: FnMut()> Read for EditDuringRead<'_, F> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.after == 0 {
             (self.edit)();
@@ -296,7 +296,7 @@ impl<F: FnMut()> Read for Meanwhile<'_, F> {
 }
 
 #[test]
-fn what_is_edited_while_its_content_comes_stays() {
+fn a_file_that_is_edited_during_the_copy_is_kept() {
     let script = "script".repeat(1000);
     for (before, is_new) in [(Some("1"), false), (None, true)] {
         let files: Vec<_> = before.iter().map(|text| ("a", *text)).collect();
@@ -305,7 +305,7 @@ fn what_is_edited_while_its_content_comes_stays() {
         world.archive.finish().unwrap();
         let bytes = world.archive.get_ref().clone();
         let path = world.folder.path().join("a");
-        let mut archive = Meanwhile {
+        let mut archive = EditDuringRead {
             bytes: &bytes,
             after: 5,
             edit: || fs::write(&path, "edited").unwrap(),
@@ -314,12 +314,12 @@ fn what_is_edited_while_its_content_comes_stays() {
         assert_eq!(world.read("a").as_deref(), Some("edited"), "{is_new}");
         assert_eq!(returned.kept, [PathBuf::from("a")]);
         let names = fs::read_dir(world.folder.path()).unwrap();
-        assert_eq!(names.count(), 1, "nothing is left beside it");
+        assert_eq!(names.count(), 1, "no temporary file is left");
     }
 }
 
 #[test]
-fn folders_that_nobody_may_write_to_get_their_results() {
+fn write_protected_folders_are_updated() {
     let mut world = World::new(
         &[
             ("d/a", "1"),
@@ -349,13 +349,13 @@ fn folders_that_nobody_may_write_to_get_their_results() {
     assert_eq!(world.read("f").as_deref(), Some("was a folder"));
     assert_eq!(world.read("d/gone"), None);
     assert_eq!(returned.written, 5);
-    // The mode that the folder has there.
+    // The mode of the folder in the container.
     let mode = fs::metadata(world.folder.path().join("d")).unwrap().mode();
     assert_eq!(mode & 0o777, 0o755);
 }
 
 #[test]
-fn a_part_that_is_a_link_is_told() {
+fn a_part_that_is_a_link_is_reported() {
     let mut world = World::new(&[("d/a", "1")], false);
     world.place.part = "d".into();
     world.archive = tar::Builder::new(Vec::new());

@@ -12,25 +12,25 @@ use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
-use super::Files;
+use super::ContextFiles;
 
-/// A context that is sent as one tar archive. Unlike [`Files`] it may have file names that are not UTF-8.
-pub(in crate::client::engine) struct Archive(pub Files);
+/// A context that is sent as one tar archive. Unlike [`ContextFiles`], it supports file names that are not UTF-8.
+pub(in crate::client::engine) struct ContextArchive(pub ContextFiles);
 
-impl Archive {
-    /// The address at which BuildKit finds what the session uploads.
+impl ContextArchive {
+    /// The URL at which BuildKit fetches the archive from the session.
     pub const URL: &'static str = "http://buildkit-session/context";
 }
 
 #[async_trait]
-impl Upload for Archive {
+impl Upload for ContextArchive {
     type PullStream = BoxStream<'static, Result<BytesMessage, Status>>;
 
     async fn pull(
         &self,
         _: Request<Streaming<BytesMessage>>,
     ) -> Result<Response<Self::PullStream>, Status> {
-        let Files {
+        let ContextFiles {
             context,
             sent,
             failed,
@@ -44,7 +44,7 @@ impl Upload for Archive {
     }
 }
 
-/// Counts the bytes of an archive, and reports why it broke off.
+/// Counts the bytes of an archive, and reports its error.
 pub(in crate::client::engine) fn counted<A: Stream<Item = io::Result<Bytes>>>(
     archive: A,
     sent: &Arc<AtomicU64>,

@@ -1,9 +1,8 @@
-//! The build context, as BuildKit asks for it: file by file, and only what the Dockerfile copies.
+//! Sends the build context to BuildKit as single files, and only those that the Dockerfile copies.
 //!
-//! The engine opens a stream for each of the folders that it knows by a name, the Dockerfile's and the context.
-//! There the client tells what there is, sorted, and ends with an empty telling; the engine asks for the files that
-//! it wants, by their places in that list, and each comes in pieces, of which an empty one is the last. What is
-//! ignored is left out here, whatever the engine says is to be.
+//! The engine opens a stream for each of two named folders: the Dockerfile's and the context. The client sends a sorted
+//! list of entries, which ends with an empty one. The engine requests files by their index in that list, and each file
+//! is sent in chunks, of which the last is empty. Ignored files are excluded here, whatever the engine's excludes are.
 
 mod list;
 mod wanted;
@@ -24,31 +23,31 @@ use rustix::fs::OFlags;
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
-use crate::client::engine::context::{Context, Exactly, cannot_read};
-use list::{List, Listed};
-use wanted::Wanted;
+use crate::client::engine::context::{Context, ExactReader, cannot_read};
+use list::{FileLister, RequestableFiles};
+use wanted::RequestedFiles;
 
-/// How much of a file is sent at once.
-const PIECE: usize = 128 * 1024;
+/// The size of the chunks in which files are sent.
+const CHUNK: usize = 128 * 1024;
 
-/// How many packets wait for the connection.
-const WAITING: usize = 16;
+/// The number of packets that are queued for the connection.
+const QUEUE_LENGTH: usize = 16;
 
-/// Where the packets for the engine go; who reads them may be gone.
+/// The queue of packets for the engine; its receiver may be gone.
 type Packets = mpsc::Sender<Result<Packet, Status>>;
 
 /// The files of a build.
 #[derive(Clone)]
-pub(in crate::client::engine) struct Files {
+pub(in crate::client::engine) struct ContextFiles {
     pub context: Arc<Context>,
-    /// How many bytes of files were sent so far.
+    /// The number of bytes sent so far.
     pub sent: Arc<AtomicU64>,
-    /// Where it is told why a file cannot be sent: the engine only hears that it cannot.
+    /// Receives the error of a file that cannot be sent.
     pub failed: mpsc::Sender<io::Error>,
 }
 
 #[async_trait]
-impl FileSync for Files {
+impl FileSync for ContextFiles {
     type DiffCopyStream = BoxStream<'static, Result<Packet, Status>>;
     type TarStreamStream = BoxStream<'static, Result<Packet, Status>>;
 
@@ -56,10 +55,14 @@ impl FileSync for Files {
         &self,
         request: Request<Streaming<Packet>>,
     ) -> Result<Response<Self::DiffCopyStream>, Status> {
-        let wanted = Wanted::read(request.metadata(), self.context.folder())?;
-        let (packets, sent) = mpsc::channel(WAITING);
+        let requested_files = RequestedFiles::parse(request.metadata(), self.context.folder())?;
+        let (packets, sent) = mpsc::channel(QUEUE_LENGTH);
         let files = self.clone();
-        tokio::spawn(async move { files.transfer(wanted, request.into_inner(), packets).await });
+        tokio::spawn(async move {
+            files
+                .transfer(requested_files, request.into_inner(), packets)
+                .await
+        });
         let sent = stream::unfold(
             sent,
             |mut sent| async move { Some((sent.recv().await?, sent)) },
@@ -71,20 +74,25 @@ impl FileSync for Files {
         &self,
         _: Request<Streaming<Packet>>,
     ) -> Result<Response<Self::TarStreamStream>, Status> {
-        Err(Status::unimplemented("files are sent one by one"))
+        Err(Status::unimplemented("only single files are supported"))
     }
 }
 
-impl Files {
-    /// Tells what there is, and sends what is asked for, until the engine has all that it wants.
-    async fn transfer(self, wanted: Wanted, mut asked: Streaming<Packet>, packets: Packets) {
-        let listed = Arc::<Listed>::default();
+impl ContextFiles {
+    /// Sends the list of files and then the requested ones, until the engine has everything it wants.
+    async fn transfer(
+        self,
+        requested_files: RequestedFiles,
+        mut incoming: Streaming<Packet>,
+        packets: Packets,
+    ) {
+        let listed = Arc::<RequestableFiles>::default();
         let (requests, mut requested) = mpsc::unbounded_channel::<u32>();
-        let telling = {
+        let listing = {
             let (files, listed, packets) = (self.clone(), Arc::clone(&listed), packets.clone());
             tokio::task::spawn_blocking(move || {
-                let list = List::new(&listed, &packets);
-                if let Err(error) = list.tell(&files.context, &wanted) {
+                let list = FileLister::new(&listed, &packets);
+                if let Err(error) = list.send(&files.context, &requested_files) {
                     files.fail(error, &packets);
                 }
             })
@@ -99,7 +107,7 @@ impl Files {
                     };
                     let sent = match path {
                         Some(path) => files.send(id, &path, &packets),
-                        None => Err(io::Error::other("the engine asks for a file that is none")),
+                        None => Err(io::Error::other("the engine requested an unknown file")),
                     };
                     if let Err(error) = sent {
                         return files.fail(error, &packets);
@@ -107,60 +115,60 @@ impl Files {
                 }
             })
         };
-        while let Ok(Some(packet)) = asked.message().await {
+        while let Ok(Some(packet)) = incoming.message().await {
             match packet.r#type() {
                 PacketType::PacketReq => _ = requests.send(packet.id),
                 PacketType::PacketFin => {
                     _ = packets.send(Ok(of_type(PacketType::PacketFin))).await;
                     break;
                 }
-                // The build tells what went wrong.
+                // The build reports the error.
                 PacketType::PacketErr => break,
                 PacketType::PacketStat | PacketType::PacketData => {}
             }
         }
-        drop((requests, packets, asked));
-        _ = tokio::join!(telling, sending);
+        drop((requests, packets, incoming));
+        _ = tokio::join!(listing, sending);
     }
 
-    /// Sends a file in pieces.
+    /// Sends a file in chunks.
     fn send(&self, id: u32, path: &Path, packets: &Packets) -> io::Result<()> {
         let cannot = |error: io::Error| cannot_read(path, &error);
-        // What was a file when it was told of is no link to another one now.
+        // The file may have been replaced by a link to another one since it was listed.
         let mut options = File::options();
         let options = options.read(true);
         let options = options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
         let file = options.open(path).map_err(cannot)?;
         let left = file.metadata().map_err(cannot)?.len();
-        let mut file = Exactly { file, left };
+        let mut file = ExactReader { file, left };
         loop {
-            let mut data = vec![0; PIECE.min(usize::try_from(file.left).unwrap_or(PIECE))];
+            let mut data = vec![0; CHUNK.min(usize::try_from(file.left).unwrap_or(CHUNK))];
             let read = file.read(&mut data).map_err(cannot)?;
             data.truncate(read);
             self.sent.fetch_add(read as u64, Ordering::Relaxed);
-            let piece = Packet {
+            let chunk = Packet {
                 id,
                 data,
                 ..of_type(PacketType::PacketData)
             };
-            // An engine that went away wants nothing more.
-            if packets.blocking_send(Ok(piece)).is_err() || read == 0 {
+            // The receiver is gone if the engine canceled.
+            if packets.blocking_send(Ok(chunk)).is_err() || read == 0 {
                 return Ok(());
             }
         }
     }
 
     fn fail(&self, error: io::Error, packets: &Packets) {
-        // An engine that went away has a reason of its own.
+        // If the engine canceled, the error does not matter.
         if packets.is_closed() {
             return;
         }
-        let told = Packet {
+        let packet = Packet {
             data: error.to_string().into_bytes(),
             ..of_type(PacketType::PacketErr)
         };
         _ = self.failed.try_send(error);
-        _ = packets.blocking_send(Ok(told));
+        _ = packets.blocking_send(Ok(packet));
     }
 }
 
@@ -178,15 +186,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_sent_in_pieces_and_ends_with_an_empty_one() {
+    fn a_file_is_sent_in_chunks_and_ends_with_an_empty_one() {
         let folder = tempfile::tempdir().unwrap();
         let dockerfile = folder.path().join("Dockerfile");
         let path = folder.path().join("large");
         fs::write(&dockerfile, "FROM scratch").unwrap();
-        fs::write(&path, vec![7; 2 * PIECE + 5]).unwrap();
+        fs::write(&path, vec![7; 2 * CHUNK + 5]).unwrap();
         fs::write(folder.path().join("empty"), "").unwrap();
         let (failed, _) = mpsc::channel(1);
-        let files = Files {
+        let files = ContextFiles {
             context: Arc::new(Context::open(folder.path(), folder.path(), &dockerfile).unwrap()),
             sent: Arc::default(),
             failed,
@@ -202,9 +210,9 @@ mod tests {
             }
             lengths
         };
-        assert_eq!(lengths(&path), [PIECE, PIECE, 5, 0]);
+        assert_eq!(lengths(&path), [CHUNK, CHUNK, 5, 0]);
         assert_eq!(lengths(&folder.path().join("empty")), [0]);
-        assert_eq!(files.sent.load(Ordering::Relaxed), 2 * PIECE as u64 + 5);
+        assert_eq!(files.sent.load(Ordering::Relaxed), 2 * CHUNK as u64 + 5);
         assert!(
             files
                 .send(3, &folder.path().join("gone"), &mpsc::channel(1).0)

@@ -1,4 +1,4 @@
-//! The ssh agent, for the instructions of a Dockerfile that mount it.
+//! Forwards the ssh agent to instructions that mount it.
 
 use std::path::PathBuf;
 
@@ -11,10 +11,10 @@ use tokio::net::UnixStream;
 use tokio_util::io::ReaderStream;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
-/// What an instruction calls the agent that names none.
+/// The id of the agent if an instruction specifies none.
 const DEFAULT: &str = "default";
 
-/// The caller's agent, by its socket.
+/// The user's ssh agent.
 pub(super) struct SshAgent {
     pub socket: PathBuf,
 }
@@ -30,12 +30,12 @@ impl Ssh for SshAgent {
         match request.get_ref().id.as_str() {
             "" | DEFAULT => Ok(Response::new(CheckAgentResponse {})),
             id => Err(Status::not_found(format!(
-                "`docker.ssh` forwards the agent `{DEFAULT}`, and no `{id}`"
+                "`docker.ssh` forwards only the agent `{DEFAULT}`, not `{id}`"
             ))),
         }
     }
 
-    /// Passes bytes on, in both directions.
+    /// Forwards bytes in both directions.
     async fn forward_agent(
         &self,
         request: Request<Streaming<BytesMessage>>,
@@ -43,24 +43,24 @@ impl Ssh for SshAgent {
         let agent = UnixStream::connect(&self.socket).await.map_err(|error| {
             let socket = self.socket.display();
             Status::unavailable(format!(
-                "the ssh agent at {socket} does not answer: {error}"
+                "cannot connect to the ssh agent at {socket}: {error}"
             ))
         })?;
-        let (answers, mut questions) = agent.into_split();
-        let mut asked = request.into_inner();
+        let (responses, mut requests) = agent.into_split();
+        let mut incoming = request.into_inner();
         tokio::spawn(async move {
-            while let Ok(Some(message)) = asked.message().await {
-                if questions.write_all(&message.data).await.is_err() {
+            while let Ok(Some(message)) = incoming.message().await {
+                if requests.write_all(&message.data).await.is_err() {
                     break;
                 }
             }
-            // Dropped here: the agent learns that nothing more comes.
+            // Dropping `requests` closes the connection to the agent.
         });
-        let answers = ReaderStream::new(answers)
+        let responses = ReaderStream::new(responses)
             .map_ok(|bytes| BytesMessage {
                 data: bytes.to_vec(),
             })
             .map_err(|error| Status::unavailable(error.to_string()));
-        Ok(Response::new(answers.boxed()))
+        Ok(Response::new(responses.boxed()))
     }
 }

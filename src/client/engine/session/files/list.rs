@@ -1,4 +1,4 @@
-//! What there is in a build's folders, as it is told to the engine.
+//! The list of files that is sent to the engine.
 
 use std::collections::HashMap;
 use std::fs::{self, Metadata};
@@ -10,42 +10,42 @@ use std::sync::{Mutex, PoisonError};
 use bollard::fsutil::types::packet::PacketType;
 use bollard::fsutil::types::{Packet, Stat};
 
-use super::wanted::Wanted;
+use super::wanted::RequestedFiles;
 use super::{Packets, of_type};
 use crate::client::engine::context::{Context, cannot_read, is_special};
 
-/// The files that were told of and may be asked for, by their places.
-pub(super) type Listed = Mutex<HashMap<u32, PathBuf>>;
+/// The listed files that the engine may request, by index.
+pub(super) type RequestableFiles = Mutex<HashMap<u32, PathBuf>>;
 
-/// Go's bits for what is no file with bytes, and for what a mode has beside its permissions.
+/// Go's mode bits for file types and special permissions.
 const DIRECTORY: u32 = 1 << 31;
 const SYMLINK: u32 = 1 << 27;
 const SPECIAL_BITS: [(u32, u32); 3] = [(0o4000, 1 << 23), (0o2000, 1 << 22), (0o1000, 1 << 20)];
 
-/// The list of what there is, while it is told.
-pub(super) struct List<'a> {
-    /// The files that may be asked for, by their places.
-    listed: &'a Listed,
+/// Builds and sends the list.
+pub(super) struct FileLister<'a> {
+    /// The files that the engine may request, by index.
+    listed: &'a RequestableFiles,
     packets: &'a Packets,
     next: u32,
-    /// The folders around what comes next that were told.
-    told: Vec<PathBuf>,
+    /// The parent folders of the next entry that were sent.
+    sent_parents: Vec<PathBuf>,
 }
 
-impl<'a> List<'a> {
-    pub(super) fn new(listed: &'a Listed, packets: &'a Packets) -> Self {
+impl<'a> FileLister<'a> {
+    pub(super) fn new(listed: &'a RequestableFiles, packets: &'a Packets) -> Self {
         Self {
             listed,
             packets,
             next: 0,
-            told: Vec::new(),
+            sent_parents: Vec::new(),
         }
     }
 
-    /// Tells what is wanted of a context, and that it was all.
-    pub(super) fn tell(mut self, context: &Context, wanted: &Wanted) -> io::Result<()> {
-        match wanted {
-            Wanted::Dockerfile => {
+    /// Sends the entries of the requested files, and the end of the list.
+    pub(super) fn send(mut self, context: &Context, requested: &RequestedFiles) -> io::Result<()> {
+        match requested {
+            RequestedFiles::Dockerfile => {
                 let name = Path::new(context.dockerfile());
                 let path = context.dockerfile_path();
                 for folder in parents(name) {
@@ -55,16 +55,16 @@ impl<'a> List<'a> {
                 let metadata = fs::metadata(path).map_err(|error| cannot_read(path, &error))?;
                 self.add(name, path, &metadata)?;
             }
-            Wanted::Context(part) => context.visit(None, |path, name| {
+            RequestedFiles::Context(part) => context.visit(None, |path, name| {
                 if !part.includes(name) {
                     return Ok(());
                 }
                 let metadata = |path: &Path| {
                     fs::symlink_metadata(path).map_err(|error| cannot_read(path, &error))
                 };
-                // The engine takes nothing from a folder that it does not know.
-                self.told.retain(|folder| name.starts_with(folder));
-                for folder in parents(name).skip(self.told.len()) {
+                // The engine rejects an entry if its parents were not sent.
+                self.sent_parents.retain(|folder| name.starts_with(folder));
+                for folder in parents(name).skip(self.sent_parents.len()) {
                     let around = context.folder().join(folder);
                     self.add(folder, &around, &metadata(&around)?)?;
                 }
@@ -84,34 +84,35 @@ impl<'a> List<'a> {
         }
         let stat = stat(name, path, metadata)?;
         if kind.is_dir() {
-            self.told.push(name.to_owned());
+            self.sent_parents.push(name.to_owned());
         } else if kind.is_file() {
             let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
             listed.insert(self.next, path.to_owned());
         }
         self.next += 1;
-        let told = Packet {
+        let packet = Packet {
             stat: Some(stat),
             ..of_type(PacketType::PacketStat)
         };
         let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
-        self.packets.blocking_send(Ok(told)).map_err(gone)
+        self.packets.blocking_send(Ok(packet)).map_err(gone)
     }
 }
 
-/// Returns the folders around something, the outermost first.
+/// Returns the parent folders of a path, the outermost first.
 pub(super) fn parents(name: &Path) -> impl Iterator<Item = &Path> {
     let around: Vec<&Path> = name.ancestors().skip(1).collect();
     let around = around.into_iter().rev();
     around.filter(|folder| *folder != Path::new(""))
 }
 
-/// Tells of one file, folder or link: its mode and time are kept, its owner becomes root, as with `docker build`.
+/// Creates the entry of a file, folder or link. Mode and time are kept, and the owner becomes root, as with
+/// `docker build`.
 fn stat(name: &Path, path: &Path, metadata: &Metadata) -> io::Result<Stat> {
     let text = |path: &Path| {
         let text = path.to_str().map(str::to_owned);
         text.ok_or_else(|| {
-            let what = format!("`{}` is no UTF-8", path.display());
+            let what = format!("`{}` is not valid UTF-8", path.display());
             io::Error::new(io::ErrorKind::InvalidFilename, what)
         })
     };
@@ -129,9 +130,10 @@ fn stat(name: &Path, path: &Path, metadata: &Metadata) -> io::Result<Stat> {
         mode |= SYMLINK;
         linkname = text(&fs::read_link(path).map_err(|error| cannot_read(path, &error))?)?;
     }
-    let size = match kind.is_file() {
-        true => i64::try_from(metadata.len()).unwrap_or(i64::MAX),
-        false => 0,
+    let size = if kind.is_file() {
+        i64::try_from(metadata.len()).unwrap_or(i64::MAX)
+    } else {
+        0
     };
     Ok(Stat {
         path: text(name)?,
@@ -152,12 +154,12 @@ mod tests {
 
     use tokio::sync::mpsc;
 
-    use super::super::wanted::Part;
+    use super::super::wanted::ContextPart;
     use super::*;
 
-    const EVERYTHING: Wanted = Wanted::Context(Part::Everything);
+    const EVERYTHING: RequestedFiles = RequestedFiles::Context(ContextPart::Everything);
 
-    /// Makes a folder with these files, which hold their names.
+    /// Creates a folder with these files, whose content is their name.
     fn folder(files: &[&str]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         for name in files {
@@ -172,11 +174,14 @@ mod tests {
         Context::open(folder, folder, &folder.join("Dockerfile")).unwrap()
     }
 
-    /// Returns what is told, with the files that may be asked for.
-    fn told(context: &Context, wanted: &Wanted) -> io::Result<(Vec<Stat>, HashMap<u32, PathBuf>)> {
+    /// Returns the list that is sent, and the files that may be requested.
+    fn list(
+        context: &Context,
+        requested: &RequestedFiles,
+    ) -> io::Result<(Vec<Stat>, HashMap<u32, PathBuf>)> {
         let (packets, mut sent) = mpsc::channel(1000);
         let listed = Mutex::default();
-        List::new(&listed, &packets).tell(context, wanted)?;
+        FileLister::new(&listed, &packets).send(context, requested)?;
         drop(packets);
         let mut stats = Vec::new();
         while let Some(packet) = sent.blocking_recv() {
@@ -184,13 +189,13 @@ mod tests {
             assert_eq!(packet.r#type(), PacketType::PacketStat);
             stats.push(packet.stat);
         }
-        assert_eq!(stats.pop(), Some(None), "the end is told");
+        assert_eq!(stats.pop(), Some(None), "the end is sent");
         let stats = stats.into_iter().map(Option::unwrap).collect();
         Ok((stats, listed.into_inner().unwrap()))
     }
 
-    fn names(context: &Context, wanted: &Wanted) -> Vec<String> {
-        let (stats, listed) = told(context, wanted).unwrap();
+    fn names(context: &Context, requested: &RequestedFiles) -> Vec<String> {
+        let (stats, listed) = list(context, requested).unwrap();
         for (id, path) in listed {
             let stat = &stats[id as usize];
             assert!(path.ends_with(&stat.path), "{} is {}", stat.path, id);
@@ -200,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_come_before_what_is_in_them_and_nothing_ignored_comes() {
+    fn folders_come_first_and_ignored_files_are_excluded() {
         let folder = folder(&["Dockerfile", "a/b/c", "a/b/d", "a-b", "z/y", "kept/x/y"]);
         fs::write(
             folder.path().join(".dockerignore"),
@@ -210,10 +215,13 @@ mod tests {
         let context = context(folder.path());
         let all = ["a", "a/b", "a/b/c", "a-b", "kept", "kept/x", "kept/x/y"];
         assert_eq!(names(&context, &EVERYTHING), all);
-        assert_eq!(names(&context, &Wanted::Dockerfile), ["Dockerfile"]);
+        assert_eq!(names(&context, &RequestedFiles::Dockerfile), ["Dockerfile"]);
         let some = |paths: &[&str]| {
             let paths = paths.iter().map(PathBuf::from).collect();
-            names(&context, &Wanted::Context(Part::Paths(paths)))
+            names(
+                &context,
+                &RequestedFiles::Context(ContextPart::Paths(paths)),
+            )
         };
         assert_eq!(some(&["a/b", "no"]), ["a", "a/b", "a/b/c"]);
         assert_eq!(
@@ -224,12 +232,12 @@ mod tests {
     }
 
     #[test]
-    fn a_dockerfile_in_a_folder_comes_with_it() {
+    fn the_parents_of_a_dockerfile_are_sent() {
         let folder = folder(&["docker/for/Dockerfile", "x"]);
         let dockerfile = folder.path().join("docker/for/Dockerfile");
         let context = Context::open(folder.path(), folder.path(), &dockerfile).unwrap();
         assert_eq!(
-            names(&context, &Wanted::Dockerfile),
+            names(&context, &RequestedFiles::Dockerfile),
             ["docker", "docker/for", "docker/for/Dockerfile"]
         );
     }
@@ -240,7 +248,7 @@ mod tests {
         let run = folder.path().join("run");
         fs::set_permissions(&run, fs::Permissions::from_mode(0o4751)).unwrap();
         symlink("../else where", folder.path().join("to")).unwrap();
-        let (stats, _) = told(&context(folder.path()), &EVERYTHING).unwrap();
+        let (stats, _) = list(&context(folder.path()), &EVERYTHING).unwrap();
         let [_, run, to] = stats.as_slice() else {
             panic!("{stats:?}")
         };
@@ -251,12 +259,12 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_no_text_is_an_error_of_its_own() {
+    fn a_name_that_is_not_utf_8_has_its_own_error() {
         use std::os::unix::ffi::OsStrExt as _;
         let folder = folder(&["Dockerfile"]);
         let name = std::ffi::OsStr::from_bytes(b"caf\xe9");
         fs::write(folder.path().join(name), "x").unwrap();
-        let error = told(&context(folder.path()), &EVERYTHING).unwrap_err();
+        let error = list(&context(folder.path()), &EVERYTHING).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidFilename);
     }
 }

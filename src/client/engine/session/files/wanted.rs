@@ -1,4 +1,4 @@
-//! Which folder of a build the engine asks for, and which part of it.
+//! The folder that the engine requests, and the part of it.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -7,31 +7,31 @@ use tonic::metadata::MetadataMap;
 
 use super::list::parents;
 
-/// What the engine asks for.
+/// The files that the engine requests.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
-    /// The Dockerfile, and nothing else.
+pub(super) enum RequestedFiles {
+    /// Only the Dockerfile.
     Dockerfile,
     /// Files of the context.
-    Context(Part),
+    Context(ContextPart),
 }
 
 /// A part of the context.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Part {
-    /// All of it.
+pub(super) enum ContextPart {
+    /// The whole context.
     Everything,
-    /// These files and folders, and what is in them.
+    /// These files, and these folders with their contents.
     Paths(Vec<PathBuf>),
 }
 
-impl Wanted {
-    /// Reads what the engine sends along with its question; `folder` is that of the context.
-    pub(super) fn read(metadata: &MetadataMap, folder: &Path) -> Result<Self, Status> {
+impl RequestedFiles {
+    /// Parses the headers of a request; `folder` is that of the context.
+    pub(super) fn parse(metadata: &MetadataMap, folder: &Path) -> Result<Self, Status> {
         let name = metadata.get("dir-name");
         match name.and_then(|name| name.to_str().ok()) {
             Some("dockerfile") => Ok(Self::Dockerfile),
-            Some("context") => Ok(Self::Context(Part::read(metadata, folder))),
+            Some("context") => Ok(Self::Context(ContextPart::parse(metadata, folder))),
             other => {
                 let name = other.unwrap_or_default();
                 Err(Status::permission_denied(format!(
@@ -42,9 +42,9 @@ impl Wanted {
     }
 }
 
-impl Part {
-    fn read(metadata: &MetadataMap, folder: &Path) -> Self {
-        // A list that is encoded has names that are not ASCII.
+impl ContextPart {
+    fn parse(metadata: &MetadataMap, folder: &Path) -> Self {
+        // The list is encoded if names are not ASCII; then send everything.
         if metadata.contains_key("followpaths-encoded") {
             return Self::Everything;
         }
@@ -58,7 +58,7 @@ impl Part {
         }
     }
 
-    /// Tells whether something belongs to it, for itself or for what is in it.
+    /// Returns whether a path is in this part, or is a parent of something in it.
     pub(super) fn includes(&self, name: &Path) -> bool {
         match self {
             Self::Everything => true,
@@ -69,7 +69,7 @@ impl Part {
     }
 }
 
-/// Returns a path that stands for itself: without patterns, and without links, which lead to other files.
+/// Returns a plain path; `None` if it has a pattern, or a link, which refers to other files.
 fn plain_path(text: &str, folder: &Path) -> Option<PathBuf> {
     let path = Path::new(text.trim_start_matches('/'));
     let is_plain = !text.contains(['*', '?', '[', '\\']) && path != Path::new("");
@@ -79,8 +79,8 @@ fn plain_path(text: &str, folder: &Path) -> Option<PathBuf> {
     }
     let path: PathBuf = path.components().collect();
     let is_link = |path: &Path| {
-        let there = folder.join(path).symlink_metadata();
-        there.is_ok_and(|it| it.is_symlink())
+        let metadata = folder.join(path).symlink_metadata();
+        metadata.is_ok_and(|it| it.is_symlink())
     };
     let leads_elsewhere = is_link(&path) || parents(&path).any(is_link);
     (!leads_elsewhere).then_some(path)
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_plain_paths_are_taken_for_a_part_of_the_context() {
+    fn only_plain_paths_select_a_part_of_the_context() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("real")).unwrap();
         symlink("real", folder.path().join("link")).unwrap();
@@ -110,27 +110,37 @@ mod tests {
     }
 
     #[test]
-    fn the_engine_gets_the_folders_of_a_build_and_no_others() {
+    fn the_engine_may_read_only_the_folders_of_the_build() {
         let read = |headers: &[(&'static str, &str)]| {
             let mut metadata = MetadataMap::new();
             for (name, value) in headers {
                 metadata.append(*name, value.parse().unwrap());
             }
-            Wanted::read(&metadata, Path::new("/"))
+            RequestedFiles::parse(&metadata, Path::new("/"))
         };
         let context = ("dir-name", "context");
         let paths = |paths: &[&str]| {
             let paths = paths.iter().map(PathBuf::from).collect();
-            Wanted::Context(Part::Paths(paths))
+            RequestedFiles::Context(ContextPart::Paths(paths))
         };
         let of = |headers: &[_]| read(headers).unwrap();
-        assert_eq!(of(&[("dir-name", "dockerfile")]), Wanted::Dockerfile);
-        assert_eq!(of(&[context]), Wanted::Context(Part::Everything));
+        assert_eq!(
+            of(&[("dir-name", "dockerfile")]),
+            RequestedFiles::Dockerfile
+        );
+        assert_eq!(
+            of(&[context]),
+            RequestedFiles::Context(ContextPart::Everything)
+        );
         let two = [context, ("followpaths", "a"), ("followpaths", "b/c")];
         assert_eq!(of(&two), paths(&["a", "b/c"]));
         for more in [("followpaths", "*.c"), ("followpaths-encoded", "1")] {
             let headers = [context, ("followpaths", "a"), more];
-            assert_eq!(of(&headers), Wanted::Context(Part::Everything), "{more:?}");
+            assert_eq!(
+                of(&headers),
+                RequestedFiles::Context(ContextPart::Everything),
+                "{more:?}"
+            );
         }
         for name in ["", "/etc", "home"] {
             assert!(read(&[("dir-name", name)]).is_err(), "{name}");
