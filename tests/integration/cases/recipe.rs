@@ -337,7 +337,7 @@ fn an_answer_that_was_damaged_on_the_way_is_not_believed(t: &Context) {
     });
     small::platform(t, gateway.host(), &[("zbackend", &repository)]);
     let build = t.xp(["build", "--no-pull"]).failure(3);
-    build.stderr_contains("has not the digest that was asked for");
+    build.stderr_contains("does not match the requested digest");
     assert!(!t.exists(".xp/labels"), "it is not kept");
 }
 
