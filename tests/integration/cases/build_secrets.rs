@@ -183,7 +183,7 @@ fn a_secret_that_is_not_there_is_told_before_anything_runs(t: &Context) {
     scripts("secrets: { npm: { file: ~/large } }");
     app.build()
         .failure(2)
-        .stderr_contains("it has more than 500 KiB");
+        .stderr_contains("it is larger than 500 KiB");
     scripts("ssh: true");
     app.build()
         .failure(2)

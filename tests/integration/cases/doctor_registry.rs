@@ -223,7 +223,7 @@ fn a_token_without_the_right_to_push_is_no_wrong_login(t: &Context) {
     let findings = Findings::of(t, t.xp(["doctor"]), 3);
     let error = findings.only("registry", "error");
     says(error, "does not allow the user `bob` to push to ");
-    says(error, "log in as somebody who has it");
+    says(error, "log in as a user who has it");
 }
 
 fn an_upload_is_cancelled_with_a_token_to_delete(t: &Context) {

@@ -67,7 +67,7 @@ fn a_push_that_is_refused_is_told_before_the_build(t: &Context) {
             "NAME_UNKNOWN",
             "repository name not known to registry",
             "404 Not Found",
-            "to be made before the first push",
+            "must be created before the first push",
         ),
     ] {
         let refuses = Arc::new(AtomicBool::new(true));

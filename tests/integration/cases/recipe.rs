@@ -419,7 +419,7 @@ fn a_tag_that_may_not_be_overwritten_is_left_as_it_is(t: &Context) {
         let build = t.xp(["build"]).success();
         assert!(build.row(&name).contains(" built "), "{build}");
         build
-            .stderr_contains("does not let ")
+            .stderr_contains("does not allow moving ")
             .stderr_contains("the image is ");
         assert_eq!(t.registry().manifest_digest(&image, &commit), before);
         let branch = t.registry().manifest_digest(&image, "master");

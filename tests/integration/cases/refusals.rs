@@ -183,7 +183,7 @@ fn a_proxys_not_found_is_not_the_registrys(t: &Context) {
         )
     });
     service(t, gateway.host());
-    refused(t).stderr_contains("perhaps a proxy");
+    refused(t).stderr_contains("perhaps from a proxy");
 }
 
 fn a_not_found_without_the_usual_header_counts(t: &Context) {
