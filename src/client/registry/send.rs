@@ -29,9 +29,9 @@ struct RegistryRequest<'a> {
 #[derive(Clone, Copy)]
 pub(super) enum ExpectedBody<'a> {
     /// Anything.
-    RegistryResponse,
+    Any,
     /// A manifest or blob, with this digest if it is known.
-    File(Option<&'a Digest>),
+    Content(Option<&'a Digest>),
 }
 
 impl RegistryHost {
