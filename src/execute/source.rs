@@ -63,7 +63,7 @@ impl Sources {
     }
 
     /// Locks a working copy for this process.
-    pub(super) async fn lock(&self, dir: &Path) -> InUse {
+    pub(super) async fn lock(&self, dir: &Path) -> WorkingCopyGuard {
         let lock = {
             let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
             in_use.entry(dir.to_owned()).or_default().clone()

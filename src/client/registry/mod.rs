@@ -91,7 +91,7 @@ type PerRegistry<T> = Mutex<HashMap<Registry, Arc<Cell<T>>>>;
 
 type Cell<T> = OnceCell<Result<T, Arc<RegistryError>>>;
 
-fn cell<T>(cells: &Cells<T>, registry: &Registry) -> Arc<Cell<T>> {
+fn cell<T>(cells: &PerRegistry<T>, registry: &Registry) -> Arc<Cell<T>> {
     let mut cells = cells.lock().unwrap_or_else(PoisonError::into_inner);
     cells
         .entry(registry.clone())
