@@ -42,7 +42,7 @@ pub enum CacheState {
     Own,
     /// It is not there yet, and can be made.
     Absent,
-    /// It holds files that xp did not make.
+    /// It contains files that xp did not create.
     Foreign,
     /// It, or the folder in which it would be made, cannot be written.
     Denied {
@@ -135,7 +135,7 @@ fn cache(folder: &str, state: &CacheState) -> Finding {
         CacheState::Absent => Finding::ok(format!("{folder} will be made when it is needed")),
         CacheState::Foreign => Finding {
             is_usage: true,
-            ..Finding::error(format!("{folder} holds files that xp did not make"))
+            ..Finding::error(format!("{folder} contains files that xp did not create"))
                 .because("xp removes and replaces what is in its own folder, so it takes no other")
                 .fix("let `cacheDir` or XP_CACHE_DIR name a new or an empty folder")
         },

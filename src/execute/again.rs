@@ -1,11 +1,11 @@
-//! What is tried again after a wait.
+//! The wait before a retry.
 
 use super::Context;
 use super::stop::Stop;
 use crate::error::Retrying;
 use crate::event::{Event, Phase, Unit};
 
-/// Says what failed and that it is tried again, and waits as long as that says.
+/// Reports a failure that will be retried, and waits for the retry delay.
 pub async fn wait(
     context: &Context,
     unit: &Unit,

@@ -1,17 +1,17 @@
-//! Which registries a Dockerfile takes images from. Pure.
+//! The images and registries that a Dockerfile uses. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::image::{ImageReference, Registry};
 
-/// Returns the image that the built stage starts from, directly or through other stages; `None` where it is
-/// `scratch`, or cannot be told.
+/// Returns the image that the target stage starts from, directly or through other stages; `None` if it is
+/// `scratch` or unknown.
 pub fn base_image(
     dockerfile: &str,
     args: &BTreeMap<String, String>,
     target: Option<&str>,
 ) -> Option<ImageReference> {
-    let bases = Bases::of(dockerfile, args);
+    let bases = DockerfileImages::of(dockerfile, args);
     let mut stage = match target {
         Some(target) => bases.stage_before(target, bases.stages.len())?,
         None => bases.stages.len().checked_sub(1)?,
@@ -26,29 +26,29 @@ pub fn base_image(
 
 /// Returns the registries of the images that a build starts from or copies out of.
 ///
-/// Only these are asked for credentials, as a credential helper may ask the user in turn. What
-/// cannot be read is left out: the engine reads the Dockerfile itself, and says what is wrong.
+/// Credentials are looked up only for these, because a credential helper may prompt the user. Syntax that
+/// cannot be parsed is skipped: the engine parses the Dockerfile itself and reports errors.
 pub fn registries(dockerfile: &str, args: &BTreeMap<String, String>) -> BTreeSet<Registry> {
-    Bases::of(dockerfile, args).found
+    DockerfileImages::of(dockerfile, args).found
 }
 
 /// A stage of a Dockerfile.
 struct Stage {
-    /// Its name in lower case; empty where it has none.
+    /// Its name in lower case; empty if it has none.
     name: String,
-    /// What it starts from, with arguments replaced.
+    /// The image or stage that it starts from, with arguments expanded.
     base: String,
 }
 
-struct Bases<'a> {
+struct DockerfileImages<'a> {
     args: &'a BTreeMap<String, String>,
-    /// What `ARG` has set so far.
+    /// The values set by `ARG` so far.
     values: BTreeMap<String, String>,
     stages: Vec<Stage>,
     found: BTreeSet<Registry>,
 }
 
-impl<'a> Bases<'a> {
+impl<'a> DockerfileImages<'a> {
     fn of(dockerfile: &str, args: &'a BTreeMap<String, String>) -> Self {
         let mut bases = Self {
             args,
@@ -62,7 +62,7 @@ impl<'a> Bases<'a> {
         bases
     }
 
-    /// Returns the stage that a name or a number means, as it is understood in the stage with number `end`.
+    /// Resolves a stage name or number, as seen from stage number `end`.
     fn stage_before(&self, name: &str, end: usize) -> Option<usize> {
         let name = name.to_lowercase();
         let named = self.stages[..end].iter().rposition(|it| it.name == name);
@@ -107,7 +107,7 @@ impl<'a> Bases<'a> {
 
     fn set(&mut self, word: &str) {
         let (name, default) = word.split_once('=').unwrap_or((word, ""));
-        let default = self.replace(default.trim_matches(['"', '\'']));
+        let default = self.expand(default.trim_matches(['"', '\'']));
         let value = self.args.get(name).cloned().unwrap_or(default);
         self.values.insert(name.to_owned(), value);
     }
@@ -123,15 +123,15 @@ impl<'a> Bases<'a> {
     }
 
     fn image(&self, word: &str) -> String {
-        self.replace(word.trim_matches(['"', '\'']))
+        self.expand(word.trim_matches(['"', '\'']))
     }
 
-    /// Replaces `$NAME`, `${NAME}` and `${NAME:-default}`.
-    fn replace(&self, text: &str) -> String {
-        let mut replaced = String::new();
+    /// Expands `$NAME`, `${NAME}` and `${NAME:-default}`.
+    fn expand(&self, text: &str) -> String {
+        let mut expanded = String::new();
         let mut rest = text;
         while let Some((before, after)) = rest.split_once('$') {
-            replaced.push_str(before);
+            expanded.push_str(before);
             let (name, default, after) =
                 match after.strip_prefix('{').and_then(|x| x.split_once('}')) {
                     Some((inner, after)) => {
@@ -145,14 +145,14 @@ impl<'a> Bases<'a> {
                     }
                 };
             let value = self.values.get(name).filter(|value| !value.is_empty());
-            replaced.push_str(value.map_or(default, String::as_str));
+            expanded.push_str(value.map_or(default, String::as_str));
             rest = after;
         }
-        replaced + rest
+        expanded + rest
     }
 }
 
-/// Returns the lines without comments, those that continue joined.
+/// Returns the lines without comments, with continuation lines joined.
 fn logical_lines(text: &str) -> Vec<String> {
     let mut lines = vec![String::new()];
     for line in text.lines().map(str::trim) {
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn images_are_found_wherever_they_stand() {
+    fn images_are_found_in_all_instructions() {
         let dockerfile = "# FROM no.example.com/x\n\
             from --platform=linux/amd64 a.example.com/x:1 AS base\n\
             FROM b.example.com:5000/x@sha256:0123456789abcdef0123456789abcdef AS other\n\
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_are_replaced() {
+    fn arguments_are_expanded() {
         let dockerfile = "ARG REGISTRY=a.example.com\nARG TAG FRONT\n\
             FROM ${REGISTRY}/x:${TAG:-1}\nFROM $FRONT AS front\nFROM $UNSET\n";
         assert_eq!(found(dockerfile, &[]), ["a.example.com"]);
@@ -237,12 +237,12 @@ mod tests {
             found(dockerfile, &args),
             ["b.example.com:5000", "c.example.com"]
         );
-        // An argument that names an image which is not used is no reason to ask.
+        // An argument with an unused image does not count.
         assert_eq!(found("FROM scratch\n", &args), [""; 0]);
     }
 
     #[test]
-    fn an_image_without_a_host_is_docker_hubs() {
+    fn an_image_without_a_host_is_on_docker_hub() {
         assert_eq!(
             found("FROM debian:bookworm-slim AS a\nFROM a\n", &[]),
             ["docker.io"]

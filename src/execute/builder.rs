@@ -1,4 +1,4 @@
-//! Builder containers, and the scripts that run in them.
+//! Builder containers and the scripts that run in them.
 
 mod mounts;
 
@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::PathBuf;
 
-use super::mark::Mark;
+use super::mark::SessionLock;
 use super::reach::Reach;
-use super::remote::Away;
+use super::remote::RemoteFiles;
 use super::state::UnitState;
 use super::stop::{StepError, Stop};
 use super::{Context, LABEL_FOLDER, LABEL_SERVICE, by_hand, remote};
@@ -22,24 +22,24 @@ use mounts::{
 
 pub(super) use mounts::{mount_source, remove_mount_points};
 
-/// Where the engine's socket is in a container that may use it.
+/// The path of the engine's socket in a container.
 pub(super) const SOCKET: &str = "/var/run/docker.sock";
 
-/// Where the ssh agent's socket is in a container that may use it.
+/// The path of the ssh agent's socket in a container.
 const SSH_AGENT: &str = "/run/xp-ssh-agent.sock";
 
-/// A running container, and what its scripts need to know.
-pub struct Running {
+/// A running builder container.
+pub struct RunningBuilder {
     container: BuilderContainer,
     script_dir: String,
-    /// The folders and files that are there only to be mounted upon, the innermost last.
+    /// The folders and files created as mount points, the innermost last.
     mount_points: Vec<PathBuf>,
-    /// Says that the container runs, where others may work on the same files.
-    mark: Option<Mark>,
-    /// What the container was started with.
+    /// Held if other containers may use the same files.
+    lock: Option<SessionLock>,
+    /// The configuration that the container was started with.
     spec: ContainerSpec,
-    /// The files that were sent, where the engine does not see those of this machine.
-    away: Option<Away>,
+    /// The files that were sent, if the engine does not see this machine's files.
+    remote_files: Option<RemoteFiles>,
     unit: Unit,
     env_by_hand: BTreeMap<String, String>,
 }
@@ -51,18 +51,19 @@ pub async fn start(
     step: &ContainerStep,
     state: &UnitState,
     stopped: impl Future<Output = Stop>,
-) -> Result<Running, Stop> {
+) -> Result<RunningBuilder, Stop> {
     let reach = context.reach().await.map_err(StepError::from)?;
     let folder = reach.shown(context.layout.root());
     let labels = HashMap::from([
         (LABEL_FOLDER.to_owned(), folder),
         (LABEL_SERVICE.to_owned(), unit.to_string()),
     ]);
-    let mark = match step.in_place {
-        true => Some(Mark::new(&context.layout)?),
-        false => None,
+    let lock = if step.in_place {
+        Some(SessionLock::new(&context.layout)?)
+    } else {
+        None
     };
-    begin(context, unit, step, state, labels, mark, stopped).await
+    begin(context, unit, step, state, labels, lock, stopped).await
 }
 
 /// Starts a container with these labels, unless `stopped` comes first.
@@ -72,21 +73,21 @@ pub async fn begin(
     step: &ContainerStep,
     state: &UnitState,
     labels: HashMap<String, String>,
-    mark: Option<Mark>,
+    lock: Option<SessionLock>,
     stopped: impl Future<Output = Stop>,
-) -> Result<Running, Stop> {
+) -> Result<RunningBuilder, Stop> {
     let reach = context.reach().await.map_err(StepError::from)?;
     let mut spec = spec(context, step, state, labels).await?;
     let mut mount_points = Vec::new();
-    let mut away = None;
+    let mut remote_files = None;
     if let Reach::Remote(_) = reach {
-        // Nobody here has to write to what is there.
+        // The files in the volume need not be writable for the caller.
         spec.owner = spec.user;
-        let prepared = Away::prepare(context, unit, step, state, spec.user, &spec.labels);
-        let mut prepared = prepared.await?;
+        let mut prepared =
+            RemoteFiles::prepare(context, unit, step, state, spec.user, &spec.labels).await?;
         spec.binds = std::mem::take(&mut prepared.binds);
         spec.taken = std::mem::take(&mut prepared.taken);
-        away = Some(prepared);
+        remote_files = Some(prepared);
     } else {
         if spec.user != spec.owner {
             refuse_foreign_files(step, &spec.written)?;
@@ -94,23 +95,23 @@ pub async fn begin(
         let files = files(context, reach, step, state)?;
         spec.binds = binds(reach, &files)?;
         let missing = missing_mount_points(step, &files);
-        if let Some(mark) = &mark {
-            // Before they are made: whoever finds what a killed xp left knows them by this.
-            mark.will_make(missing.iter().map(|point| point.path.as_path()));
+        if let Some(lock) = &lock {
+            // Before they are created, so that another xp can remove them if this one is killed.
+            lock.record(missing.iter().map(|point| point.path.as_path()));
         }
         mount_points = make_mount_points(missing);
     }
-    // Not dropped half-way: a container that was created must be started or removed.
+    // Must not be canceled in between: a created container must be started or removed.
     let created = match CreatedContainer::create(&context.engine, &spec).await {
         Ok(created) => created,
         Err(error) => {
-            remove_mount_points(&to_be_removed(mark.as_ref(), &mount_points));
+            remove_mount_points(&mount_points_to_remove(lock.as_ref(), &mount_points));
             return Err(StepError::from(error).into());
         }
     };
     let ready = async {
-        if let Some(away) = &mut away {
-            away.send(context, unit, &created).await?;
+        if let Some(files) = &mut remote_files {
+            files.send(context, unit, &created).await?;
         }
         created.start(&spec).await
     };
@@ -119,25 +120,25 @@ pub async fn begin(
         stop = stopped => Err(stop),
     };
     match started {
-        Ok(container) => Ok(Running {
+        Ok(container) => Ok(RunningBuilder {
             container,
             script_dir: step.script_dir.clone(),
             mount_points,
-            mark,
+            lock,
             env_by_hand: step.env_by_hand.clone(),
             spec,
-            away,
+            remote_files,
             unit: unit.clone(),
         }),
         Err(stop) => {
             created.remove().await;
-            remove_mount_points(&to_be_removed(mark.as_ref(), &mount_points));
+            remove_mount_points(&mount_points_to_remove(lock.as_ref(), &mount_points));
             Err(stop)
         }
     }
 }
 
-impl Running {
+impl RunningBuilder {
     /// Runs one item of a script.
     pub async fn script(
         &self,
@@ -168,10 +169,10 @@ impl Running {
         &self.container
     }
 
-    /// Returns the command that repeats one item of a script by hand, where there is one.
-    pub fn by_hand(&self, context: &Context, step: &ScriptStep) -> Option<String> {
-        // Nothing of this machine can be mounted there, and what was sent is gone.
-        if self.away.is_some() {
+    /// Returns the shell command that reproduces one item of a script, if there is one.
+    pub fn reproduce(&self, context: &Context, step: &ScriptStep) -> Option<String> {
+        // A remote engine cannot mount files of this machine, and the files sent are gone.
+        if self.remote_files.is_some() {
             return None;
         }
         let points = self.mount_points.iter();
@@ -179,36 +180,37 @@ impl Running {
             Some(reach) => points.map(|point| reach.typed(point)).collect(),
             None => points.cloned().collect(),
         };
-        let place = by_hand::Place {
+        let environment = by_hand::ScriptEnvironment {
             spec: &self.spec,
             env_by_hand: &self.env_by_hand,
             dir: &self.script_dir,
             mount_points: &mount_points,
             ssh_agent: SSH_AGENT,
         };
-        by_hand::script(&place, step)
+        by_hand::script(&environment, step)
     }
 
-    /// Brings back what scripts made, where the engine does not see the files of this machine: of an export
-    /// what the image is built from. Where it does, it is here already.
+    /// Copies the results of scripts back from a remote engine; of an export, only the files that the image is built
+    /// from.
     pub async fn bring_back(
         &self,
         context: &Context,
         image: Option<&ImageStep>,
     ) -> Result<(), StepError> {
-        match &self.away {
+        match &self.remote_files {
             None => Ok(()),
-            Some(away) => {
-                away.bring_back(context, &self.unit, &self.container, image)
+            Some(files) => {
+                files
+                    .bring_back(context, &self.unit, &self.container, image)
                     .await
             }
         }
     }
 
-    /// Has the container stay where what was made could not be brought back, and returns what to do then.
+    /// Keeps the container if its results could not be copied back, and returns a hint.
     pub async fn keep(self, context: &Context) -> Option<String> {
-        match &self.away {
-            Some(away) => Some(away.keep(context, &self.container).await),
+        match &self.remote_files {
+            Some(files) => Some(files.keep(context, &self.container).await),
             None => {
                 self.end(context).await;
                 None
@@ -216,38 +218,41 @@ impl Running {
         }
     }
 
-    /// Says what is lost when what was made could not be brought back.
+    /// Returns a hint about what is lost if results could not be copied back.
     pub fn lost(&self) -> Option<String> {
-        self.away.as_ref().map(Away::lost)
+        self.remote_files.as_ref().map(RemoteFiles::lost)
     }
 
-    /// Ends the container; what another user made in it belongs to the caller afterwards.
+    /// Ends the container; afterwards, files that another user created in it belong to the caller.
     pub async fn end(self, context: &Context) {
         self.container.remove().await;
-        if self.away.is_some() {
+        if self.remote_files.is_some() {
             context.engine.remove_volumes(&self.spec.labels).await;
         }
-        // They are no part of the source, and must not reach the image.
-        remove_mount_points(&to_be_removed(self.mark.as_ref(), &self.mount_points));
+        // They are not part of the source and must not end up in the image.
+        remove_mount_points(&mount_points_to_remove(
+            self.lock.as_ref(),
+            &self.mount_points,
+        ));
     }
 }
 
-/// Returns the mount points to be removed when a container has ended, the innermost first.
-fn to_be_removed(mark: Option<&Mark>, mount_points: &[PathBuf]) -> Vec<PathBuf> {
-    match mark {
-        Some(mark) => mark.to_be_removed(mount_points),
+/// Returns the mount points to remove after a container ended, the innermost first.
+fn mount_points_to_remove(lock: Option<&SessionLock>, mount_points: &[PathBuf]) -> Vec<PathBuf> {
+    match lock {
+        Some(lock) => lock.mount_points_to_remove(mount_points),
         None => mount_points.iter().rev().cloned().collect(),
     }
 }
 
-/// Returns what the container is to be, without what is mounted in it.
+/// Returns the configuration of the container, without mounts.
 async fn spec(
     context: &Context,
     step: &ContainerStep,
     state: &UnitState,
     labels: HashMap<String, String>,
 ) -> Result<ContainerSpec, Stop> {
-    // The root of a rootless engine is the user that runs it.
+    // In a rootless engine, root is the user who runs it.
     let owner = if context.facts.rootless {
         (0, 0)
     } else {
@@ -280,7 +285,7 @@ async fn spec(
 
 fn variables(context: &Context, step: &ContainerStep, state: &UnitState) -> Vec<(String, String)> {
     let mut variables: Vec<(String, String)> = vec![
-        // The repository belongs to the caller, and the scripts may run as somebody else.
+        // The repository belongs to the caller, and the scripts may run as another user.
         ("GIT_CONFIG_COUNT".to_owned(), "1".to_owned()),
         ("GIT_CONFIG_KEY_0".to_owned(), "safe.directory".to_owned()),
         ("GIT_CONFIG_VALUE_0".to_owned(), "*".to_owned()),
@@ -291,7 +296,7 @@ fn variables(context: &Context, step: &ContainerStep, state: &UnitState) -> Vec<
     if step.ssh && context.caller.ssh_agent.is_some() {
         variables.push(("SSH_AUTH_SOCK".to_owned(), SSH_AGENT.to_owned()));
     }
-    // The manifest's own come last: they overrule.
+    // The manifest's variables come last, to take precedence.
     variables.extend(
         step.env
             .iter()
@@ -308,9 +313,10 @@ async fn groups(
 ) -> Result<Vec<u32>, StepError> {
     use std::os::unix::fs::MetadataExt as _;
     if let Reach::Remote(_) = context.reach().await? {
-        let group = match step.socket && user.0 != 0 {
-            true => remote::socket_group(context, step, labels).await?,
-            false => None,
+        let group = if step.socket && user.0 != 0 {
+            remote::socket_group(context, step, labels).await?
+        } else {
+            None
         };
         return Ok(group.into_iter().collect());
     }

@@ -1,6 +1,6 @@
-//! Steps as shell commands, for a person who repeats one that failed.
+//! Shell commands that reproduce a failed step.
 //!
-//! No value that comes from the caller's environment is in them, but its variable's name.
+//! They contain no values from the caller's environment, only the names of variables.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,24 +10,24 @@ use crate::manifest::SecretSource;
 use crate::plan::{ImageStep, ScriptStep};
 use crate::shell::quoted;
 
-/// Where a script ran.
-pub struct Place<'a> {
-    /// The container.
+/// The environment that a script ran in.
+pub struct ScriptEnvironment<'a> {
+    /// The container's configuration.
     pub spec: &'a ContainerSpec,
-    /// Its variables that are not to be shown, as a shell reads them.
+    /// Variables with secret values, as shell expressions.
     pub env_by_hand: &'a BTreeMap<String, String>,
-    /// The folder of the container.
+    /// The working directory in the container.
     pub dir: &'a str,
-    /// The folders that were made to be mounted upon.
+    /// The folders that were created as mount points.
     pub mount_points: &'a [PathBuf],
-    /// Where the ssh agent's socket is in the container; outside it is another one tomorrow.
+    /// The ssh agent's socket in the container; outside, its path differs per session.
     pub ssh_agent: &'a str,
 }
 
-/// Returns the command that runs a script's line in a container like that of the build; none where the
-/// files would have to be given to another user first.
-pub fn script(place: &Place<'_>, step: &ScriptStep) -> Option<String> {
-    let spec = place.spec;
+/// Returns the command that runs a script line in a container like that of the build; `None` if the files would need
+/// another owner first.
+pub fn script(environment: &ScriptEnvironment<'_>, step: &ScriptStep) -> Option<String> {
+    let spec = environment.spec;
     let (uid, gid) = spec.user;
     let is_owner = spec.user == spec.owner;
     if !is_owner && uid != 0 {
@@ -47,52 +47,51 @@ pub fn script(place: &Place<'_>, step: &ScriptStep) -> Option<String> {
             .map(|cpus| format!("--cpus {}", decimal(cpus))),
     );
     if uid != 0 {
-        // A home that may be written, as that of a build.
+        // A writable home, as in a build.
         words.push(format!("--tmpfs {HOME}:exec,mode=1777"));
     }
     let binds = spec.binds.iter();
-    words.extend(binds.map(|bind| format!("--mount {}", mount(bind, place.ssh_agent))));
+    words.extend(binds.map(|bind| format!("--mount {}", mount(bind, environment.ssh_agent))));
     if !spec.env.iter().any(|(name, _)| name == "HOME") {
         let home = if uid == 0 { "/root" } else { HOME };
         words.push(format!("--env HOME={home}"));
     }
     words.extend(spec.env.iter().map(|(name, value)| {
-        let hidden = place.env_by_hand.get(name).cloned();
+        let hidden = environment.env_by_hand.get(name).cloned();
         format!(
             "--env {name}={}",
             hidden.unwrap_or_else(|| quoted(value).into_owned())
         )
     }));
-    words.push(format!("--workdir {}", quoted(place.dir)));
+    words.push(format!("--workdir {}", quoted(environment.dir)));
     words.push(quoted(&spec.image.to_string()).into_owned());
-    match is_owner {
-        true => words.push(format!("-ec {}", quoted(&step.text))),
-        false => {
-            let owner = format!("{}:{}", spec.owner.0, spec.owner.1);
-            let written: Vec<_> = spec.written.iter().map(|path| quoted(path)).collect();
-            let give_back = format!("chown -hR {owner} {}", written.join(" "));
-            let run = format!("trap {} EXIT; /bin/sh -ec \"$0\"", quoted(&give_back));
-            words.push(format!("-c {} {}", quoted(&run), quoted(&step.text)));
-        }
+    if is_owner {
+        words.push(format!("-ec {}", quoted(&step.text)));
+    } else {
+        let owner = format!("{}:{}", spec.owner.0, spec.owner.1);
+        let written: Vec<_> = spec.written.iter().map(|path| quoted(path)).collect();
+        let chown = format!("chown -hR {owner} {}", written.join(" "));
+        let run = format!("trap {} EXIT; /bin/sh -ec \"$0\"", quoted(&chown));
+        words.push(format!("-c {} {}", quoted(&run), quoted(&step.text)));
     }
     let command = words.join(" ");
-    Some(match made_first(place.mount_points) {
-        Some(made) => format!("{made} && {command}"),
+    Some(match make_parents(environment.mount_points) {
+        Some(mkdir) => format!("{mkdir} && {command}"),
         None => command,
     })
 }
 
-/// Returns the command that builds an image from the same files, with the same arguments; `typed` says how
-/// a path is typed where the command is, `secret` where the file of a secret is.
+/// Returns the command that builds an image from the same files with the same arguments. `typed` translates paths for
+/// the machine that runs the command, `secret` returns the file of a secret.
 pub fn image(
     step: &ImageStep,
     typed: impl Fn(&Path) -> PathBuf,
     secret: impl Fn(&str) -> PathBuf,
 ) -> String {
     let path = |path: &Path| quoted(&typed(path).display().to_string()).into_owned();
-    // A docker command of 20.10 knows neither secrets nor agents otherwise.
-    let takes_buildkit = step.ssh || !step.secrets.is_empty();
-    let mut words = takes_buildkit
+    // Without it, the docker command 20.10 supports neither secrets nor ssh agents.
+    let needs_buildkit = step.ssh || !step.secrets.is_empty();
+    let mut words = needs_buildkit
         .then(|| "DOCKER_BUILDKIT=1".to_owned())
         .into_iter()
         .collect::<Vec<_>>();
@@ -122,9 +121,9 @@ pub fn image(
     words.join(" ")
 }
 
-/// Returns what makes the folders that hold further mount points: the engine would make them as root, and
-/// the next build could not remove what is in them.
-fn made_first(mount_points: &[PathBuf]) -> Option<String> {
+/// Returns the command that creates the parent folders of mount points: the engine would create them as root, and the
+/// next build could not remove them.
+fn make_parents(mount_points: &[PathBuf]) -> Option<String> {
     let made = |path: &Path| mount_points.iter().any(|point| point == path);
     let parents = mount_points.iter().filter_map(|point| point.parent());
     let mut parents: Vec<String> = parents
@@ -135,15 +134,16 @@ fn made_first(mount_points: &[PathBuf]) -> Option<String> {
     (!parents.is_empty()).then(|| format!("mkdir -p {}", parents.join(" ")))
 }
 
-/// Returns a field of a line of CSV.
+/// Quotes a CSV field.
 fn field(text: String) -> String {
-    match text.contains([',', '"', '\n']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text,
+    if text.contains([',', '"', '\n']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text
     }
 }
 
-/// Returns the value of `--mount`, whose fields are those of a line of CSV.
+/// Returns the value of `--mount`, which is a CSV line.
 fn mount(bind: &Bind, ssh_agent: &str) -> String {
     let target = field(format!("dst={}", bind.target));
     let mode = if bind.read_only { ",readonly" } else { "" };
@@ -167,7 +167,7 @@ fn mount(bind: &Bind, ssh_agent: &str) -> String {
     quoted(&format!("{source},{target}{mode}")).into_owned()
 }
 
-/// Returns billionths as a decimal number.
+/// Formats billionths as a decimal number.
 fn decimal(billionths: u64) -> String {
     let (whole, rest) = (billionths / 1_000_000_000, billionths % 1_000_000_000);
     match rest {
@@ -211,9 +211,9 @@ mod tests {
         }
     }
 
-    fn by_hand(spec: &ContainerSpec, mount_points: &[PathBuf]) -> Option<String> {
+    fn script_command(spec: &ContainerSpec, mount_points: &[PathBuf]) -> Option<String> {
         let env_by_hand = BTreeMap::from([("TOKEN".to_owned(), "\"${X?}\"".to_owned())]);
-        let place = Place {
+        let environment = ScriptEnvironment {
             spec,
             env_by_hand: &env_by_hand,
             dir: "/work",
@@ -225,12 +225,12 @@ mod tests {
             text: "echo \"$A\"; exit 3".to_owned(),
             line: 1,
         };
-        script(&place, &step)
+        script(&environment, &step)
     }
 
     #[test]
-    fn a_script_runs_as_in_its_build() {
-        let command = by_hand(&spec(), &[]).unwrap();
+    fn the_script_command_matches_the_build() {
+        let command = script_command(&spec(), &[]).unwrap();
         assert_eq!(
             command,
             "docker run --rm --init --no-healthcheck --entrypoint /bin/sh --user 1000:100 --group-add 7 \
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_build_has_its_secrets_by_their_names() {
+    fn the_build_command_names_secrets_without_values() {
         let manifest = crate::manifest::parse(
             "services: {a: {dir: a, git: {remote: 'h:x'}, docker: {image: a, secrets: {f: {file: 'a, b'}, n: {env: N}}}}}",
             Path::new("x-platform.yml"),
@@ -274,22 +274,22 @@ mod tests {
     }
 
     #[test]
-    fn files_stay_the_callers() {
+    fn files_still_belong_to_the_caller() {
         let mut spec = spec();
         spec.user = (0, 0);
-        let command = by_hand(&spec, &[]).unwrap();
+        let command = script_command(&spec, &[]).unwrap();
         let end = "-c 'trap '\\''chown -hR 1000:100 /work '\\''\\'\\'''\\''/a b'\\''\\'\\'''\\'''\\'' EXIT; \
                    /bin/sh -ec \"$0\"' 'echo \"$A\"; exit 3'";
         assert!(command.ends_with(end), "{command}");
-        // Nobody else could write to what is the caller's.
+        // Another user could not write to the caller's files.
         spec.user = (5, 5);
-        assert_eq!(by_hand(&spec, &[]), None);
+        assert_eq!(script_command(&spec, &[]), None);
     }
 
     #[test]
-    fn folders_that_hold_mount_points_are_made_by_the_caller() {
+    fn parents_of_mount_points_are_created_by_the_caller() {
         let points = ["/p/.git", "/p/web", "/p/web/node_modules"].map(PathBuf::from);
-        let command = by_hand(&spec(), &points).unwrap();
+        let command = script_command(&spec(), &points).unwrap();
         assert!(
             command.starts_with("mkdir -p /p/web && docker run "),
             "{command}"

@@ -1,4 +1,4 @@
-//! The commits between two commits of a service.
+//! Lists the commits between two commits of a service.
 
 use std::path::PathBuf;
 
@@ -11,38 +11,38 @@ use crate::client::git::{GitError, Opened, Watch, WorkingCopy};
 use crate::source::{CommitId, CommitSummary, GitUrl, ResolvedReference};
 use crate::task::joined;
 
-/// Two commits of a service, and where they are.
+/// Two commits of a service, and their repository.
 #[derive(Debug, Clone)]
 pub struct CommitsRequest {
     /// The working copy.
     pub dir: PathBuf,
-    /// Where it is cloned from.
+    /// The URL to clone from.
     pub remote: GitUrl,
-    /// The folders that are the service, where it is not the whole repository.
+    /// The folders of the service, if it is not the whole repository.
     pub paths: Vec<String>,
-    /// The commit before.
+    /// The old commit.
     pub from: ResolvedReference,
-    /// The commit after.
+    /// The new commit.
     pub to: ResolvedReference,
-    /// Whether to fetch, or to clone, what is missing.
+    /// Whether to fetch or clone missing commits.
     pub fetch: bool,
 }
 
-/// The commits between are not known.
+/// Why the commits in between are unknown.
 #[derive(Debug, Error)]
 pub enum CommitsError {
-    /// There is no working copy, and none was to be made.
-    #[error("there is no working copy {}", .0.display())]
+    /// There is no working copy, and cloning was not allowed.
+    #[error("no working copy at {}", .0.display())]
     NoWorkingCopy(PathBuf),
-    /// The working copy lacks a commit, and nothing was to be fetched.
+    /// The working copy does not have a commit, and fetching was not allowed.
     #[error("{} does not have the commit {commit}", dir.display())]
     Missing {
         /// The working copy.
         dir: PathBuf,
-        /// What it lacks.
+        /// The missing commit.
         commit: CommitId,
     },
-    /// The remote does not give the commits out.
+    /// The commits cannot be fetched.
     #[error(transparent)]
     Sync(#[from] SyncError),
     /// The working copy cannot be read.
@@ -51,7 +51,7 @@ pub enum CommitsError {
 }
 
 impl CommitsError {
-    /// Returns what a person can do about it.
+    /// Returns the hint for the user.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoWorkingCopy(_) | Self::Missing { .. } => None,
@@ -61,13 +61,13 @@ impl CommitsError {
     }
 }
 
-/// Returns the commits that came, and those that went, the newest first.
+/// Returns the added and the dropped commits, the newest first.
 ///
-/// No file of a working copy changes; where there is none, it is cloned.
+/// Changes no files of a working copy; clones a missing one.
 ///
 /// # Errors
 ///
-/// The commits cannot be had.
+/// If the commits are not available.
 pub async fn commits_between(
     sources: &Sources,
     request: CommitsRequest,
@@ -91,7 +91,7 @@ pub async fn commits_between(
                     moves: false,
                 };
                 fetch_missing(&client, &one, &watch)?;
-                // What is between may be missing though both ends are here.
+                // Commits in between may be missing even if both ends are here.
                 if let Opened::WorkingCopy(working_copy) = WorkingCopy::open(&request.dir)?
                     && working_copy.is_shallow()
                 {

@@ -1,14 +1,14 @@
-//! What an image build needs that the engine's builder does not have. Pure.
+//! Hints for Dockerfiles that the engine's builder does not support. Pure.
 
-/// Returns a hint about a failed build where the Dockerfile is newer than the builder, or wants a syntax image that
-/// cannot be fetched.
+/// Returns a hint about a failed build if the Dockerfile needs a newer builder, or a syntax image that cannot be
+/// fetched.
 pub fn dockerfile_hint(dockerfile: &str, message: &str) -> Option<String> {
     let lower = message.to_lowercase();
     if let Some(syntax) = syntax(dockerfile)
         && is_about(&lower, syntax)
     {
         return Some(format!(
-            "`# syntax={syntax}` has the engine fetch that image before it reads the Dockerfile: copy the image to a registry that the engine reaches and name it there, or remove the line where the engine's own builder knows all that the Dockerfile uses"
+            "`# syntax={syntax}` makes the engine fetch that image first: copy it to a registry that the engine can reach and use that name, or remove the line if the engine's own builder supports everything in the Dockerfile"
         ));
     }
     if lower.contains("unknown flag") {
@@ -29,16 +29,18 @@ pub fn dockerfile_hint(dockerfile: &str, message: &str) -> Option<String> {
 
 fn too_old(what: &str, dockerfile: &str) -> String {
     let more = match syntax(dockerfile) {
-        // BuildKit reads the line; the classic builder takes it for a comment.
-        Some(_) => "; BuildKit would follow the line `# syntax=`, the classic builder does not",
+        // For the classic builder, the line is a comment.
+        Some(_) => "; BuildKit uses the `# syntax=` line, the classic builder ignores it",
         None => {
-            ", or begin the Dockerfile with `# syntax=docker/dockerfile:1`, which has BuildKit fetch a newer syntax"
+            ", or start the Dockerfile with `# syntax=docker/dockerfile:1`, which makes BuildKit fetch a newer syntax"
         }
     };
-    format!("the engine's builder does not know {what}: update the engine to 23.0 or later{more}")
+    format!(
+        "the engine's builder does not support {what}: update the engine to 23.0 or later{more}"
+    )
 }
 
-/// Returns the image of the directive `# syntax=`, which comes before everything else.
+/// Returns the image of the `# syntax=` directive, which must come before everything else.
 fn syntax(dockerfile: &str) -> Option<&str> {
     let directives = dockerfile
         .lines()
@@ -48,7 +50,7 @@ fn syntax(dockerfile: &str) -> Option<&str> {
     (!image.is_empty()).then_some(image)
 }
 
-/// Returns whether a message is about an image: by its name, or as old engines have it, by the request for it.
+/// Returns whether a message is about an image: by name, or in old engines by the URL of the request.
 fn is_about(message: &str, image: &str) -> bool {
     let image = image.split('@').next().unwrap_or(image);
     let repository = match image.rsplit_once(':') {
@@ -59,16 +61,16 @@ fn is_about(message: &str, image: &str) -> bool {
         Some((host, path)) if host.contains(['.', ':']) || host == "localhost" => path,
         _ => repository,
     };
-    let asked = |what: &str| message.contains(&format!("/v2/{path}/{what}/"));
-    message.contains(repository) || asked("manifests") || asked("blobs")
+    let has_url = |what: &str| message.contains(&format!("/v2/{path}/{what}/"));
+    message.contains(repository) || has_url("manifests") || has_url("blobs")
 }
 
-/// Returns the line in which the first heredoc begins, and how.
+/// Returns the line and the delimiter of the first heredoc.
 fn heredoc(dockerfile: &str) -> Option<(usize, &str)> {
     dockerfile.lines().enumerate().find_map(|(number, line)| {
         let instruction = line.split_whitespace().next()?;
-        let takes_one = ["RUN", "COPY", "ADD"];
-        if !takes_one
+        let with_heredoc = ["RUN", "COPY", "ADD"];
+        if !with_heredoc
             .iter()
             .any(|it| it.eq_ignore_ascii_case(instruction))
         {
@@ -94,7 +96,7 @@ mod tests {
         let hint = dockerfile_hint(dockerfile, message).unwrap();
         assert!(hint.contains("the heredoc `<<-'EOF'` in line 2"), "{hint}");
         assert!(hint.contains("23.0"), "{hint}");
-        // A shell's own here-string, and a mistake.
+        // A here-string of the shell, and an unsupported instruction.
         for other in ["FROM x\nRUN cat <<< a\nECHO 1\n", "FROM x\nECHO <<EOF\n"] {
             assert_eq!(dockerfile_hint(other, message), None, "{other}");
         }
@@ -108,7 +110,7 @@ mod tests {
             "Unknown flag: link",
         ] {
             let hint = dockerfile_hint("FROM x\nCOPY --link a /\n", message).unwrap();
-            assert!(hint.contains("does not know `--link`"), "{hint}");
+            assert!(hint.contains("does not support `--link`"), "{hint}");
         }
     }
 
@@ -119,7 +121,7 @@ mod tests {
         let dockerfile = "# escape=`\n# syntax = docker/dockerfile:1\nFROM x\n";
         let hint = dockerfile_hint(dockerfile, message).unwrap();
         assert!(
-            hint.starts_with("`# syntax=docker/dockerfile:1` has"),
+            hint.starts_with("`# syntax=docker/dockerfile:1` makes"),
             "{hint}"
         );
         for other in [

@@ -1,8 +1,8 @@
-//! The tag that never moves, under which every pushed image is found.
+//! Identity tags: a tag per recipe for every pushed image.
 //!
-//! Registries have no compare-and-swap. A push looks before it sets the tag and right after; whoever finds the image of
-//! another run there takes that one. What slips through is found by the next run, which compares the images that an
-//! image was built from.
+//! Registries have no compare-and-swap. A push checks the tag before and right after setting it, and adopts the image
+//! of another run if it finds one. The next run detects remaining races, because it compares the images that an image
+//! was built from.
 
 use super::Context;
 use super::needs::UsedImages;
@@ -12,8 +12,7 @@ use crate::event::{Event, Unit};
 use crate::image::{Digest, ImageReference, Tag};
 use crate::plan::{PushStep, Wanted};
 
-/// How often the tag is set before it is given up: only runs that keep replacing each other's images need more than
-/// two rounds.
+/// The maximum number of attempts to set the tag; only runs that keep replacing each other's images need more than two.
 pub const ROUNDS: usize = 5;
 
 /// The push of one image.
@@ -24,32 +23,32 @@ pub struct Publication<'a> {
     pub step: &'a PushStep,
     /// The images that the pushed one was built from.
     pub used: &'a UsedImages,
-    /// The images of the registry whose place the pushed one takes.
+    /// The registry's images that the pushed one replaces.
     pub replaced: &'a [Digest],
 }
 
 impl Publication<'_> {
-    /// Returns the digest by which the registry has an image that is as good as the engine's own.
+    /// Returns the digest of an equivalent image in the registry, if there is one.
     ///
-    /// A registry that cannot tell says so to whoever pushes.
+    /// Errors are ignored: the push reports them.
     pub async fn find(&self, image: &ImageReference) -> Option<Digest> {
         let digest = self.context.registry.digest(image).await.ok()??;
         let is_new = !self.replaced.contains(&digest);
-        (is_new && self.is_as_good(&digest).await).then_some(digest)
+        (is_new && self.is_equivalent(&digest).await).then_some(digest)
     }
 
-    /// Whether the registry's image of that digest was built from the same inputs and the same images.
-    async fn is_as_good(&self, digest: &Digest) -> bool {
+    /// Returns whether the registry's image of that digest was built from the same inputs and needed images.
+    async fn is_equivalent(&self, digest: &Digest) -> bool {
         let wanted = &self.step.rival.wanted;
         if *wanted == Wanted::Any {
             return true;
         }
         let by_digest = self.step.image.repository().with_digest(digest.clone());
         let found = self.context.registry.describe(&by_digest).await;
-        found.is_ok_and(|it| wanted.is_met_by(&it.labels) && self.used.go_with(&it.labels))
+        found.is_ok_and(|it| wanted.is_met_by(&it.labels) && self.used.match_labels(&it.labels))
     }
 
-    /// Takes the registry's image of that digest into the engine, by all the names of the engine's own.
+    /// Pulls the registry's image of that digest, and gives it all names of the engine's own image.
     pub async fn adopt(&self, digest: &Digest) -> Result<(), Stop> {
         let Self {
             context,
@@ -59,26 +58,28 @@ impl Publication<'_> {
         } = self;
         let image = &step.image;
         context.events.emit(Event::Note(format!(
-            "{unit}: another run pushed {image} first, built from the same inputs: its image is used"
+            "{unit}: another run pushed {image} first, from the same inputs; using its image"
         )));
         pull(context, unit, image, Some(digest)).await?;
         super::publish::tag_engine(context, image, &step.rival.names).await
     }
 
-    /// Gives the identity tag to the image that was pushed by the tag of its commit, or takes the image of the run
-    /// that was first. Returns the digest of the image that counts.
+    /// Sets the identity tag to the image that was pushed with its commit tag, or adopts the image of the run that was
+    /// first. Returns the digest of the authoritative image.
     async fn settle(&self, identity: &ImageReference, own: Digest) -> Result<Digest, Stop> {
         let registry = &self.context.registry;
         for _ in 0..ROUNDS {
             let found = registry.digest(identity).await.map_err(StepError::from)?;
             match found {
                 Some(found) if found == own => return Ok(own),
-                Some(found) if !self.replaced.contains(&found) && self.is_as_good(&found).await => {
+                Some(found)
+                    if !self.replaced.contains(&found) && self.is_equivalent(&found).await =>
+                {
                     self.adopt(&found).await?;
                     return Ok(found);
                 }
-                // Nothing is there, or an image that was built from other images than those that count. A lock may
-                // name that one, so it keeps a tag.
+                // No image, or one built from outdated needed images. A lock may refer to the latter, so it keeps a
+                // tag of its own.
                 found => {
                     if let (Some(found), Some(tag)) = (found, identity.tag()) {
                         self.set(&found, tag.superseded(&found)).await?;
@@ -93,7 +94,7 @@ impl Publication<'_> {
             "{identity} was replaced by another run each time it was set"
         ));
         Err(error
-            .hint("several runs build it from different images: let them end, and run xp again")
+            .hint("several runs are building it from different images: wait for them to finish and run xp again")
             .into())
     }
 
@@ -103,7 +104,7 @@ impl Publication<'_> {
         Ok(set.map_err(StepError::from)?)
     }
 
-    /// Pushes the engine's image by the identity tag, where the registry keeps the tag of the commit.
+    /// Pushes the engine's image with the identity tag, for a registry that does not allow moving the commit tag.
     pub async fn push_as(&self, identity: &ImageReference) -> Result<(), Stop> {
         let (context, unit) = (self.context, self.unit);
         let engine = &context.engine;
@@ -111,12 +112,12 @@ impl Publication<'_> {
         let tagged = engine.tag(&own, identity).await;
         tagged.map_err(StepError::from)?;
         let pushed = transfer_as(context, unit, identity).await;
-        // The engine finds the image by its commit; a second name only fills its list.
+        // The engine finds the image by its commit tag; a second name would only clutter its list.
         _ = engine.remove_name(identity).await;
         pushed
     }
 
-    /// Returns the digest of the engine's own image, which was pushed by that name.
+    /// Returns the registry's digest of the engine's image, which was pushed with that name.
     pub async fn own_digest(&self, pushed: &ImageReference) -> Result<Digest, Stop> {
         let engine = &self.context.engine;
         let own = engine.image(&self.step.image).await;
@@ -128,10 +129,10 @@ impl Publication<'_> {
         // Other runs may use the same engine.
         if !own.is_some_and(|own| self.step.rival.wanted.is_met_by(&own.labels)) {
             let error = StepError::plain(format!(
-                "another run gave {} to an image that was built from other inputs",
+                "another run gave the name {} to an image with different inputs",
                 self.step.image
             ));
-            return Err(error.hint("let it end, and run xp again").into());
+            return Err(error.hint("wait for it to finish and run xp again").into());
         }
         let ids = content.as_ref().map(|content| content.ids());
         let is_own = |id: &str| ids.as_ref().is_some_and(|ids| ids.contains(id));
@@ -141,7 +142,7 @@ impl Publication<'_> {
             if is_own(found.as_str()) {
                 return Ok(found.clone());
             }
-            // Podman computes the digest of what it pushes, and keeps another one.
+            // With Podman, the pushed digest differs from the one in the engine.
             let by_digest = pushed.repository().with_digest(found.clone());
             let described = registry.describe(&by_digest).await;
             let config = described.ok().and_then(|it| it.config);
@@ -149,22 +150,22 @@ impl Publication<'_> {
                 return Ok(found.clone());
             }
         }
-        // Another run has moved the tag since; the registry keeps the image by its digest.
+        // Another run moved the tag since; the registry still has the image by its digest.
         let prefix = format!("{}@", pushed.repository());
         let digests = content.into_iter().flat_map(|content| content.digests);
         let mut digests = digests.filter_map(|name| name.strip_prefix(&prefix)?.parse().ok());
         if let Some(own) = digests.next_back() {
             return Ok(own);
         }
-        // A run in the same engine has given the name to an image of its own, which was not pushed yet.
+        // Another run on the same engine gave the name to its own image, which is not pushed yet.
         match found {
-            Some(found) if self.is_as_good(&found).await => {
+            Some(found) if self.is_equivalent(&found).await => {
                 self.adopt(&found).await?;
                 Ok(found)
             }
             _ => {
                 let error =
-                    StepError::plain(format!("the registry does not have {pushed} as pushed"));
+                    StepError::plain(format!("{pushed} in the registry is not the pushed image"));
                 Err(error
                     .hint("another run pushed at the same time: run xp again")
                     .into())
@@ -172,24 +173,24 @@ impl Publication<'_> {
         }
     }
 
-    /// Moves the tag of the commit to the image that counts, and returns that. A registry may refuse to move it: the
-    /// identity tag is the image's name.
+    /// Moves the commit tag to the authoritative image and returns its digest. A registry may refuse to move it; then
+    /// only the identity tag names the image.
     pub async fn move_commit_tag(
         &self,
         identity: &ImageReference,
         pushed: Digest,
     ) -> Result<Digest, Stop> {
-        let mut counts = self.settle(identity, pushed).await?;
+        let mut current = self.settle(identity, pushed).await?;
         for _ in 0..ROUNDS {
-            self.set_commit_tag(identity, &counts).await?;
-            // Another run may have set either tag between the two.
-            let settled = self.settle(identity, counts.clone()).await?;
-            if settled == counts {
+            self.set_commit_tag(identity, &current).await?;
+            // Another run may have set either tag in between.
+            let settled = self.settle(identity, current.clone()).await?;
+            if settled == current {
                 break;
             }
-            counts = settled;
+            current = settled;
         }
-        Ok(counts)
+        Ok(current)
     }
 
     async fn set_commit_tag(&self, identity: &ImageReference, to: &Digest) -> Result<(), Stop> {
@@ -203,7 +204,7 @@ impl Publication<'_> {
         match registry.set_tags(&wanted, std::slice::from_ref(tag)).await {
             Err(error) if may_keep_tag(&error) => {
                 self.context.events.emit(Event::Note(format!(
-                    "{}: the registry does not let {image} be moved: the image is {identity}",
+                    "{}: the registry does not allow moving {image}; the image is {identity}",
                     self.unit
                 )));
                 Ok(())

@@ -1,4 +1,4 @@
-//! Image builds.
+//! The image build step.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -22,10 +22,10 @@ use crate::plan::ImageStep;
 use crate::recipe::LABEL_CREATED;
 use crate::record::Measure;
 
-/// How much of a Dockerfile is looked at for the registries that it takes images from, in bytes.
+/// How much of a Dockerfile is searched for registries, in bytes.
 const LARGEST_DOCKERFILE: u64 = 1024 * 1024;
 
-/// Builds an image, and gives it all its names. Returns the images of needed services that it was built from.
+/// Builds an image and tags it with all its names. Returns the needed images that it was built from.
 pub async fn build(
     context: &Context,
     unit: &Unit,
@@ -88,7 +88,7 @@ pub async fn build(
         ssh_agent: mountable.ssh_agent,
     };
     let hosts: Vec<String> = registries.iter().map(ToString::to_string).collect();
-    let request = format!("the images that {name} is built on");
+    let request = format!("base images of {name}");
     let mut attempts = context.transfers.begin(hosts.join(", "), request);
     let watcher = BuildWatcher {
         output: &output,
@@ -101,7 +101,7 @@ pub async fn build(
             Ok(id) => break id,
             Err(error) => error,
         };
-        // What a Dockerfile does is its own matter: only what it starts from is asked for again.
+        // Only failed pulls of base images are retried, not failed instructions.
         let trouble = error
             .base_may_come_later()
             .then(|| Trouble::new(mask.text(&error.to_string())));
@@ -128,9 +128,9 @@ pub async fn build(
     Ok(used)
 }
 
-/// Returns the text of a Dockerfile; none where it cannot be read, which the build itself tells.
+/// Returns the text of a Dockerfile; empty if it cannot be read, which the build itself reports.
 ///
-/// A script may have left a pipe there, or a link to a device, and either would be read without end.
+/// Reads only regular files, because a script may have left a pipe or a link to a device.
 fn dockerfile(path: &Path) -> String {
     let mut bytes = Vec::new();
     if std::fs::metadata(path).is_ok_and(|found| found.is_file())
@@ -141,7 +141,7 @@ fn dockerfile(path: &Path) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Returns a time, in seconds since 1970, in RFC 3339.
+/// Formats Unix time according to RFC 3339.
 fn rfc3339(seconds: i64) -> String {
     let time = time::OffsetDateTime::from_unix_timestamp(seconds)
         .unwrap_or(time::OffsetDateTime::UNIX_EPOCH);

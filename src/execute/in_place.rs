@@ -1,43 +1,43 @@
-//! Builds in a working copy: one at a time, and told of when it changed meanwhile.
+//! Builds in a working copy: one at a time, with a note if it changed during the build.
 
 use tokio::task::spawn_blocking;
 
 use super::Context;
-use super::source::InUse;
+use super::source::WorkingCopyGuard;
 use crate::client::git::{GitError, Opened, WorkingCopy};
 use crate::event::{Event, Unit};
 use crate::plan::InPlace;
 use crate::source::TreeChanges;
 
-/// Waits until no other unit works in the working copy; none where everything is to stop.
+/// Waits until no other unit uses the working copy; returns `None` on cancellation.
 ///
-/// Services of one repository share it, and scripts count on having it for themselves.
-pub async fn alone(context: &Context, in_place: &InPlace) -> Option<InUse> {
+/// Services of one repository share it, and scripts need it for themselves.
+pub async fn lock(context: &Context, in_place: &InPlace) -> Option<WorkingCopyGuard> {
     tokio::select! {
-        alone = context.sources.lock(&in_place.dir) => Some(alone),
+        guard = context.sources.lock(&in_place.dir) => Some(guard),
         () = context.cancel.cancelled() => None,
     }
 }
 
-/// Says where a working copy is no longer what the image's tag was made of.
+/// Emits a note if the working copy no longer matches the tag of its image.
 pub async fn compare(context: &Context, unit: &Unit, in_place: &InPlace) {
-    let looked_at = in_place.clone();
-    let Ok(Ok(now)) = spawn_blocking(move || changes(&looked_at)).await else {
-        // The build is done; that the files cannot be compared is told by the next one.
+    let inspected = in_place.clone();
+    let Ok(Ok(now)) = spawn_blocking(move || changes(&inspected)).await else {
+        // The build is done; the next one will report the error.
         return;
     };
     if now.as_ref().map(|changes| changes.digest) == in_place.changes {
         return;
     }
     let now = match now {
-        Some(changes) => format!("it differs from its commit in {changes}"),
-        None => "it is as its commit".to_owned(),
+        Some(changes) => format!("it now differs from its commit in {changes}"),
+        None => "it now matches its commit".to_owned(),
     };
     let dir = in_place.dir.strip_prefix(&context.folder);
     let dir = dir.unwrap_or(&in_place.dir).display();
     context.events.emit(Event::Note(format!(
-        "{unit}: {dir} changed while it was built, by a script or by you: {now} now, and is built again next \
-         time; what a build makes belongs in .gitignore"
+        "{unit}: {dir} changed while it was being built: {now}, and will be built again next time; add build \
+        outputs to .gitignore"
     )));
 }
 

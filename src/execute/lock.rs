@@ -1,4 +1,4 @@
-//! One xp at a time on a folder.
+//! The lock of a folder: one xp at a time.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
@@ -11,37 +11,37 @@ use crate::cache::claim;
 use crate::error::{Diagnostic, Exit};
 use crate::event::{Event, Events};
 
-/// Held while xp writes to a folder. The system releases it when xp ends, however it ends.
+/// Held while xp writes to a folder; the system releases it when xp ends, however it ends.
 #[derive(Debug)]
 pub struct FolderLock {
     _file: File,
 }
 
 impl FolderLock {
-    /// Notes whose the lock is, for those who wait.
+    /// Writes the process id to the lock file, for other processes that wait.
     fn held(file: File) -> Self {
-        let noted = file
+        let written = file
             .set_len(0)
             .and_then(|()| writeln!(&file, "{}", process::id()));
-        // On a full disk nobody is told.
-        _ = noted;
+        // Not essential, and fails on a full disk.
+        _ = written;
         Self { _file: file }
     }
 }
 
-/// The lock could not be taken.
+/// The lock cannot be taken.
 #[derive(Debug, Error)]
 pub enum LockError {
     /// A file cannot be written.
-    #[error("{} cannot be locked", path.display())]
+    #[error("cannot lock {}", path.display())]
     File {
-        /// The lock's file.
+        /// The lock file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The folder holds other files, which xp would replace by its own.
-    #[error("{} holds files that xp did not make", .0.display())]
+    /// The folder contains other files, which xp would overwrite.
+    #[error("{} contains files that xp did not create", .0.display())]
     Foreign(PathBuf),
 }
 
@@ -54,21 +54,21 @@ impl Diagnostic for LockError {
     }
 
     fn hints(&self) -> Vec<String> {
-        let which = match self {
+        let folder = match self {
             Self::File { .. } => "another folder",
-            Self::Foreign(_) => "a new or an empty folder",
+            Self::Foreign(_) => "a new or empty folder",
         };
         vec![format!(
-            "xp keeps its own files there; let `cacheDir` or XP_CACHE_DIR name {which}"
+            "xp keeps its own files there; set `cacheDir` or XP_CACHE_DIR to {folder}"
         )]
     }
 }
 
-/// Takes the lock; waits, and says so, while another xp holds it.
+/// Takes the lock; waits with a note while another xp holds it.
 ///
 /// # Errors
 ///
-/// A folder that cannot be written.
+/// If the folder cannot be written, or contains other files.
 pub async fn lock(path: &Path, events: &Events) -> Result<FolderLock, LockError> {
     let failed = |source| LockError::File {
         path: path.to_owned(),
@@ -100,14 +100,14 @@ pub async fn lock(path: &Path, events: &Events) -> Result<FolderLock, LockError>
         Err(TryLockError::Error(source)) => return Err(failed(source)),
     }
     let folder = path.parent().unwrap_or(path).display();
-    // In a container of its own it has another number than here, so it is told last.
+    // The id may be of another PID namespace, so it comes last.
     let holder = fs::read_to_string(path).ok();
     let holder = holder.and_then(|text| text.trim().parse::<u32>().ok());
-    let holder = holder.map_or_else(String::new, |process| format!(": process {process}"));
+    let holder = holder.map_or_else(String::new, |process| format!(" (process {process})"));
     events.emit(Event::Note(format!(
-        "waiting for another xp that works in {folder}{holder}"
+        "waiting for another xp working in {folder}{holder}"
     )));
-    // Polled, so that Ctrl-C ends the wait at once.
+    // Polled, so that Ctrl-C interrupts the wait.
     loop {
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         match file.try_lock() {

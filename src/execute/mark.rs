@@ -1,7 +1,7 @@
-//! Signs of life: a file for each container that works on a working copy.
+//! Session locks: a locked file for each container that works on a working copy.
 //!
-//! An xp holds the file locked as long as the container runs; the system gives the lock up when xp ends,
-//! however it ends. So no lock of `cacheDir` is needed to tell what is at work from what was left.
+//! xp holds the lock while the container runs, and the system releases it when xp ends, however it ends. So
+//! containers in use can be distinguished from leftovers without locking `cacheDir`.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -13,27 +13,27 @@ use super::stop::StepError;
 use crate::cache::claim;
 use crate::plan::Layout;
 
-/// A file that is locked as long as a container runs.
+/// A file that is locked while a container runs.
 ///
-/// What stands in it are the mount points that its own xp makes, which whoever finds the file removes if that
-/// xp is killed, and those that others left to it: while one container has something mounted upon a folder,
-/// another one that ends must not remove the folder.
-pub struct Mark {
+/// It lists mount points: those that its own xp creates, so that another xp can remove them if that one is
+/// killed, and those handed over by others: while one container has something mounted on a folder, another
+/// one that ends must not remove the folder.
+pub struct SessionLock {
     path: PathBuf,
     file: File,
 }
 
-impl Mark {
-    /// Makes a file of its own.
+impl SessionLock {
+    /// Creates a lock file.
     ///
     /// # Errors
     ///
-    /// A `cacheDir` that cannot be written, or holds the files of others.
+    /// If `cacheDir` cannot be written or contains other files.
     pub fn new(layout: &Layout) -> Result<Self, StepError> {
         let folder = layout.sessions();
         let failed = |error: io::Error| {
-            StepError::plain(format!("{} cannot be written: {error}", folder.display())).hint(
-                "xp keeps its own files there; let `cacheDir` or XP_CACHE_DIR name another folder",
+            StepError::plain(format!("cannot write to {}: {error}", folder.display())).hint(
+                "xp keeps its own files there; set `cacheDir` or XP_CACHE_DIR to another folder",
             )
         };
         if !claim(layout.root()).map_err(failed)? {
@@ -42,19 +42,19 @@ impl Mark {
         fs::create_dir_all(&folder).map_err(failed)?;
         let mut number: u64 = 0;
         loop {
-            // Processes of two containers may have the same number.
+            // Processes in two containers may have the same id.
             let path = folder.join(format!("{}-{number}", process::id()));
-            if let Some(mark) = Self::take(&path).map_err(failed)? {
-                return Ok(mark);
+            if let Some(lock) = Self::take(&path).map_err(failed)? {
+                return Ok(lock);
             }
             number += 1;
         }
     }
 
-    /// Locks a file; none where another xp has it.
+    /// Locks a file; returns `None` if another xp holds it.
     pub(super) fn take(path: &Path) -> io::Result<Option<Self>> {
         let file = File::options().create(true).append(true).open(path)?;
-        // One that was removed between the two is nobody's sign of life.
+        // A file removed between opening and locking does not count.
         Ok((file.try_lock().is_ok() && path.exists()).then(|| Self {
             path: path.to_owned(),
             file,
@@ -66,18 +66,19 @@ impl Mark {
         &self.path
     }
 
-    /// Notes mount points that are about to be made.
-    pub fn will_make<'p>(&self, mount_points: impl Iterator<Item = &'p Path>) {
+    /// Records mount points before they are created.
+    pub fn record<'p>(&self, mount_points: impl Iterator<Item = &'p Path>) {
         let lines: String = mount_points
             .map(|point| format!("{}\n", point.display()))
             .collect();
-        // Where that cannot be written, only those of a killed xp stay.
+        // If this fails, mount points are left behind only if xp is killed.
         _ = (&self.file).write_all(lines.as_bytes());
     }
 
-    /// Returns which of these mount points are to be removed now, and what others left, the innermost first:
-    /// none where another container is at work, to which they are left.
-    pub fn to_be_removed(&self, mount_points: &[PathBuf]) -> Vec<PathBuf> {
+    /// Returns the mount points to remove now, these and those handed over by others, the innermost first.
+    ///
+    /// If another container is running, all of them are handed over to it instead.
+    pub fn mount_points_to_remove(&self, mount_points: &[PathBuf]) -> Vec<PathBuf> {
         let left = fs::read_to_string(&self.path).unwrap_or_default();
         let mut points: Vec<PathBuf> = left.lines().map(PathBuf::from).collect();
         points.extend(mount_points.iter().cloned());
@@ -95,20 +96,20 @@ impl Mark {
         }
     }
 
-    /// Returns the file of another one that is at work.
+    /// Returns the lock file of another running container.
     fn another(&self) -> Option<File> {
         let entries = fs::read_dir(self.path.parent()?).ok()?.flatten();
         let paths = entries.map(|entry| entry.path());
         let mut others = paths.filter(|path| *path != self.path);
         others.find_map(|path| {
             let file = File::options().append(true).open(path).ok()?;
-            // Dropped at once where it could be locked: its xp is gone.
+            // If it can be locked, its xp is gone.
             file.try_lock().is_err().then_some(file)
         })
     }
 }
 
-impl Drop for Mark {
+impl Drop for SessionLock {
     fn drop(&mut self) {
         _ = fs::remove_file(&self.path);
     }
@@ -119,39 +120,42 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_is_held_by_one() {
+    fn a_lock_is_held_once() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("1-0");
-        let mark = Mark::take(&path).unwrap().unwrap();
-        assert!(Mark::take(&path).unwrap().is_none());
-        drop(mark);
+        let lock = SessionLock::take(&path).unwrap().unwrap();
+        assert!(SessionLock::take(&path).unwrap().is_none());
+        drop(lock);
         assert!(!path.exists());
-        drop(Mark::take(&path).unwrap().unwrap());
+        drop(SessionLock::take(&path).unwrap().unwrap());
     }
 
     #[test]
-    fn the_last_one_removes_what_was_mounted_upon() {
+    fn the_last_one_removes_all_mount_points() {
         let folder = tempfile::tempdir().unwrap();
         let layout = Layout::new(folder.path().join("own"));
         let points = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
-        let first = Mark::new(&layout).unwrap();
-        let second = Mark::new(&layout).unwrap();
-        // One that was killed left its file, and takes nothing over.
+        let first = SessionLock::new(&layout).unwrap();
+        let second = SessionLock::new(&layout).unwrap();
+        // A killed one leaves its file, and nothing is handed over to it.
         let killed = layout.sessions().join("0-0");
         fs::write(&killed, "/k\n/k/l\n").unwrap();
-        assert_eq!(first.to_be_removed(&points(&["/a", "/a/b"])), points(&[]));
+        assert_eq!(
+            first.mount_points_to_remove(&points(&["/a", "/a/b"])),
+            points(&[])
+        );
         drop(first);
         assert_eq!(
-            second.to_be_removed(&points(&["/c"])),
+            second.mount_points_to_remove(&points(&["/c"])),
             points(&["/c", "/a/b", "/a"])
         );
         drop(second);
-        // Whoever finds it removes what it was about to make.
-        let found = Mark::take(&killed).unwrap().unwrap();
-        assert_eq!(found.to_be_removed(&[]), points(&["/k/l", "/k"]));
+        // The next one removes what it was about to create.
+        let found = SessionLock::take(&killed).unwrap().unwrap();
+        assert_eq!(found.mount_points_to_remove(&[]), points(&["/k/l", "/k"]));
         drop(found);
-        let third = Mark::new(&layout).unwrap();
-        third.will_make([Path::new("/d")].into_iter());
+        let third = SessionLock::new(&layout).unwrap();
+        third.record([Path::new("/d")].into_iter());
         assert_eq!(fs::read_to_string(third.path()).unwrap(), "/d\n");
     }
 }

@@ -1,4 +1,4 @@
-//! Carries out the steps of a plan, and chooses nothing.
+//! Runs the steps of a plan; makes no decisions.
 
 mod again;
 mod bases;
@@ -47,57 +47,57 @@ use crate::plan::Layout;
 use crate::settings::Caller;
 use reach::Reach;
 
-/// What the steps are carried out with.
+/// The clients and settings that steps need.
 pub struct Context {
     /// The engine.
     pub engine: Engine,
-    /// What the engine says of itself.
+    /// Facts about the engine.
     pub facts: EngineFacts,
-    /// How the engine sees the files of this machine, once it was asked for.
+    /// How the engine sees this machine's files, once known.
     pub reach: OnceCell<Reach>,
-    /// Held while objects of git are sent to a remote engine.
+    /// Held while git objects are sent to a remote engine.
     pub sending: Mutex<()>,
-    /// The registries.
+    /// The registry client.
     pub registry: RegistryClient,
-    /// The git remotes and the working copies.
+    /// Git remotes and working copies.
     pub sources: Sources,
-    /// When a push or a pull of the engine is begun again.
+    /// The retry policy for pushes and pulls of the engine.
     pub transfers: Retries,
-    /// How long a push or a pull of the engine may go without any progress.
+    /// How long a push or pull of the engine may make no progress.
     pub transfer_timeout: Duration,
-    /// Where events go.
+    /// The event sink.
     pub events: Events,
-    /// Where xp's own files are.
+    /// The paths of xp's own files.
     pub layout: Layout,
-    /// The folder of the manifest, which relative mounts start from.
+    /// The folder of the manifest; relative mounts are resolved against it.
     pub folder: PathBuf,
-    /// Who runs xp.
+    /// The user who runs xp.
     pub caller: Caller,
-    /// The variables of the environment, for secrets of image builds.
+    /// Environment variables, for secrets of image builds.
     pub variables: BTreeMap<String, String>,
-    /// Set when everything is to stop.
+    /// Set on cancellation.
     pub cancel: CancellationToken,
-    /// How many units are worked on at once.
+    /// The number of units to run concurrently.
     pub jobs: usize,
-    /// Whether the first failure stops everything.
+    /// Whether to stop at the first failure.
     pub fail_fast: bool,
 }
 
 impl Context {
-    /// Returns how the engine sees the files of this machine; asked for where something is to be mounted.
+    /// Returns how the engine sees this machine's files, detected on first use.
     ///
     /// # Errors
     ///
-    /// Where the engine does not answer.
+    /// If the engine does not answer.
     pub async fn reach(&self) -> Result<&Reach, EngineError> {
         let find = || Reach::find(&self.engine, self.layout.root());
         self.reach.get_or_try_init(find).await
     }
 }
 
-/// The label with the `cacheDir` that a container works for, whose lock xp holds meanwhile: as the engine
-/// knows it, since two containers may have two folders at the same path.
+/// The label with the `cacheDir` of a build container, as the engine sees it: in two containers, the same path may be
+/// two folders.
 pub const LABEL_FOLDER: &str = "x-platform.folder";
 
-/// The label with the service that a container works for.
+/// The label with the service of a container.
 pub const LABEL_SERVICE: &str = "x-platform.service";

@@ -1,4 +1,4 @@
-//! The images of needed services that an image is built from.
+//! The needed images: images of other services that an image is built from.
 
 use std::collections::BTreeMap;
 
@@ -11,15 +11,15 @@ use crate::image::{Digest, ImageReference, Labels};
 use crate::plan::{NeededImage, needed_ids};
 use crate::recipe::LABEL_NEEDS;
 
-/// The needed images, as the engine had them when the build began.
+/// The needed images, as they were in the engine when the build began.
 pub struct UsedImages(Vec<(NeededImage, ImageContent)>);
 
 impl UsedImages {
-    /// Looks at the needed images of a build, each of them the one that the registry has by its identity tag.
+    /// Looks up the needed images of a build, and pulls those whose identity tag points at another image by now.
     ///
     /// # Errors
     ///
-    /// An image that the engine does not have: the build would ask a registry for whatever has that name there.
+    /// If the engine does not have an image: the build would pull whatever has that name in a registry.
     pub async fn find(context: &Context, unit: &Unit, needs: &[NeededImage]) -> Result<Self, Stop> {
         let mut used = Vec::new();
         for need in needs {
@@ -28,7 +28,7 @@ impl UsedImages {
                 && !found.ids().contains(digest.as_str())
             {
                 context.events.emit(Event::Note(format!(
-                    "{unit}: another run pushed the image of `{}` first: it is built from that one",
+                    "{unit}: another run pushed the image of `{}` first; building from that one",
                     need.service
                 )));
                 pull(context, unit, &need.image, Some(&digest)).await?;
@@ -39,11 +39,11 @@ impl UsedImages {
         Ok(Self(used))
     }
 
-    /// Looks at the needed images of an image that was built before, as far as the engine still has them.
+    /// Looks up the needed images of an image built earlier, as far as the engine still has them.
     ///
     /// # Errors
     ///
-    /// An engine that does not answer.
+    /// If the engine does not answer.
     pub async fn present(context: &Context, needs: &[NeededImage]) -> Result<Self, Stop> {
         let mut used = Vec::new();
         for need in needs {
@@ -54,7 +54,7 @@ impl UsedImages {
         Ok(Self(used))
     }
 
-    /// Returns the label that says which images these are; `None` where there are none.
+    /// Returns the label that records these images; `None` if there are none.
     pub fn label(&self) -> Option<(String, String)> {
         let ids = self.0.iter();
         let ids: BTreeMap<_, _> = ids
@@ -67,8 +67,8 @@ impl UsedImages {
         Some((LABEL_NEEDS.to_owned(), text))
     }
 
-    /// Whether an image with these labels was built from the same images.
-    pub fn go_with(&self, labels: &Labels) -> bool {
+    /// Returns whether an image with these labels was built from the same images.
+    pub fn match_labels(&self, labels: &Labels) -> bool {
         if self.0.is_empty() {
             return true;
         }
@@ -81,7 +81,7 @@ impl UsedImages {
         })
     }
 
-    /// Returns what is wrong where the registry has another of these images by its identity tag now.
+    /// Returns an error if an identity tag of these images points at another image now.
     pub async fn moved(&self, context: &Context) -> Option<StepError> {
         for (need, used) in &self.0 {
             if let Some(digest) = published(context, need).await
@@ -89,21 +89,23 @@ impl UsedImages {
                 && !is_now(context, need, used, &digest).await
             {
                 let error = StepError::plain(format!(
-                    "another run replaced the image of `{}`, which it was built from",
+                    "another run replaced the image of `{}` that it was built from",
                     need.service
                 ));
-                return Some(error.hint("several runs build it at the same time: run xp again"));
+                return Some(
+                    error.hint("several runs are building it at the same time: run xp again"),
+                );
             }
         }
         None
     }
 
-    /// Checks that the image with that id was built from these images and no others. `base` is the image that its
-    /// Dockerfile starts from, where that is known.
+    /// Checks that the image with that id was built from exactly these images. `base` is the base image of its
+    /// Dockerfile, if known.
     ///
     /// # Errors
     ///
-    /// An image that was built from something else.
+    /// If the image was built from something else.
     pub async fn check(
         &self,
         context: &Context,
@@ -132,12 +134,11 @@ impl UsedImages {
             let layers = built.map(|built| built.layers).unwrap_or_default();
             if !layers.starts_with(&used.layers) {
                 let error = StepError::plain(format!(
-                    "the engine built {name} from another image than {}: its layers do not start with those of \
-                     `{service}`",
+                    "the engine did not build {name} from {}: its layers do not start with those of `{service}`",
                     need.image
                 ));
                 return Err(error
-                    .hint("nothing was tagged; `xp doctor` shows the engine, whose version belongs in a bug report")
+                    .hint("nothing was tagged; report this as a bug, with the engine version that `xp doctor` shows")
                     .into());
             }
         }
@@ -145,7 +146,7 @@ impl UsedImages {
     }
 }
 
-/// Whether an image that was used has that digest by now: an engine knows it once the image is pushed.
+/// Returns whether a used image has that digest by now: the engine knows the digest only after a push.
 async fn is_now(
     context: &Context,
     need: &NeededImage,
@@ -159,8 +160,7 @@ async fn is_now(
         .is_some_and(|found| found.id == used.id && found.ids().contains(digest.as_str()))
 }
 
-/// Returns what the registry has by the identity tag of a needed image. A registry that does not answer is no reason
-/// to fail here: the next run compares again.
+/// Returns the digest of a needed image's identity tag. Errors are ignored: the next run compares again.
 async fn published(context: &Context, need: &NeededImage) -> Option<Digest> {
     let identity = need.identity.as_ref()?;
     context.registry.digest(identity).await.ok().flatten()
@@ -170,7 +170,7 @@ async fn content(context: &Context, image: &ImageReference) -> Result<ImageConte
     let found = context.engine.content(image).await;
     let gone = || {
         StepError::plain(format!("the engine no longer has the needed image {image}"))
-            .hint("it was removed after the plan was made: run `xp build` again")
+            .hint("it was removed after planning: run `xp build` again")
     };
     Ok(found.map_err(StepError::from)?.ok_or_else(gone)?)
 }

@@ -1,11 +1,11 @@
-//! Pull, push and tags.
+//! The pull, push and tag steps.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::identity::{Publication, ROUNDS};
 use super::needs::UsedImages;
-use super::refused::Refused;
+use super::refused::RefusedTransfer;
 use super::state::{Published, UnitState};
 use super::stop::{StepError, Stop};
 use super::{Context, again};
@@ -17,30 +17,29 @@ use crate::image::{Digest, ImageReference, Registry, Tag};
 use crate::plan::{PushStep, TransferRefusal};
 use crate::record::Measure;
 
-/// How long is looked before an image is pushed. A registry that takes longer is asked to take the image, and says
-/// what is wrong.
-const LOOK: Duration = Duration::from_secs(60);
+/// The time limit of the check before a push. After that, the push itself reports what is wrong with the registry.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long is looked after it was refused: a registry that does not answer any more has cost time enough.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// The time limit of the check after a rejected push: an unresponsive registry has already cost enough time.
+const RECHECK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The wait before the engine's last attempt at a layer, in seconds.
+/// The delay before the engine's last attempt to push a layer, in seconds.
 const LAST_COUNTDOWN: u64 = 20;
 
 /// How often an unexplained failure is retried.
 const UNKNOWN_RETRIES: u32 = 2;
 
-/// Which way an image goes.
+/// The direction of a transfer.
 #[derive(Clone, Copy)]
 enum Direction<'a> {
     Pull,
-    /// The registry's image by that tag is replaced, where it has one.
+    /// Replaces the registry's image of that tag, if there is one.
     Push {
         replaces: Option<&'a Digest>,
     },
 }
 
-/// Pulls an image into the engine: with a digest that very one, whatever its tag names by now.
+/// Pulls an image into the engine; with a digest, exactly that one, even if the tag has moved.
 pub async fn pull(
     context: &Context,
     unit: &Unit,
@@ -59,10 +58,10 @@ pub async fn pull(
     tag_engine(context, &found, std::slice::from_ref(image)).await
 }
 
-/// Pulls an image by its tag where the tag names that digest; returns whether the engine then has it by that tag.
+/// Pulls an image by tag if the tag points at that digest; returns whether the engine then has it by that tag.
 ///
-/// In the containerd image store a pull by digest adds the name `repository@digest`. It stays when all tags are
-/// gone, `docker image prune` keeps the image for it, and removing it removes the repository's tags too.
+/// In the containerd image store, a pull by digest adds the name `repository@digest`. It stays after all tags are
+/// removed, `docker image prune` keeps the image because of it, and removing it removes the repository's tags too.
 async fn pull_by_tag(
     context: &Context,
     unit: &Unit,
@@ -78,12 +77,11 @@ async fn pull_by_tag(
     }
     transfer(context, unit, image, Direction::Pull).await?;
     let pulled = context.engine.image(image).await.map_err(StepError::from)?;
-    // The tag may have moved meanwhile. That store calls an image by the digest of its manifest.
+    // The tag may have moved meanwhile. In that store, the image id is the digest of the manifest.
     Ok(pulled.is_some_and(|pulled| pulled.id == digest.as_str()))
 }
 
-/// Pushes an image of the engine; what the registry has already is not sent again. Where the registry has an image of
-/// the same inputs by then, that one is taken, and nothing is pushed.
+/// Pushes an image of the engine. If the registry has an equivalent image by now, adopts that one instead.
 pub async fn push(
     context: &Context,
     unit: &Unit,
@@ -116,7 +114,7 @@ pub async fn push(
     Ok(())
 }
 
-/// Returns the image that counts, where it has an identity tag.
+/// Returns the authoritative image, if it has an identity tag.
 async fn publish(it: Publication<'_>) -> Result<Option<Published>, Stop> {
     let (context, step) = (it.context, it.step);
     if let Some(error) = it.used.moved(context).await {
@@ -126,14 +124,17 @@ async fn publish(it: Publication<'_>) -> Result<Option<Published>, Stop> {
         push_by_content(it).await?;
         return Ok(None);
     };
-    let look = async {
+    let check = async {
         let by_identity = it.find(identity).await;
         match by_identity {
             Some(digest) => Some(digest),
             None => it.find(&step.image).await,
         }
     };
-    let found = tokio::time::timeout(LOOK, look).await.ok().flatten();
+    let found = tokio::time::timeout(CHECK_TIMEOUT, check)
+        .await
+        .ok()
+        .flatten();
     let pushed = match found {
         Some(found) => {
             it.adopt(&found).await?;
@@ -151,32 +152,32 @@ async fn publish(it: Publication<'_>) -> Result<Option<Published>, Stop> {
     }))
 }
 
-/// Pushes a builder image, whose tag is its content: whoever was first is as good.
+/// Pushes a builder image. Its tag is a content hash, so an image that another run pushed first is equivalent.
 async fn push_by_content(it: Publication<'_>) -> Result<(), Stop> {
-    let look = async |limit| {
+    let adopt_existing = async |limit| {
         let found = tokio::time::timeout(limit, it.find(&it.step.image)).await;
         match found.ok().flatten() {
             Some(found) => it.adopt(&found).await.map(|()| true),
             None => Ok(false),
         }
     };
-    if look(LOOK).await? {
+    if adopt_existing(CHECK_TIMEOUT).await? {
         return Ok(());
     }
     match transfer_push(it).await {
-        // A registry that lets no tag be overwritten may have refused what came second.
-        Err(Stop::Failed(_)) if look(LOOK_AGAIN).await? => Ok(()),
+        // A registry with immutable tags rejects the second push.
+        Err(Stop::Failed(_)) if adopt_existing(RECHECK_TIMEOUT).await? => Ok(()),
         pushed => pushed,
     }
 }
 
-/// Pushes an image by the tag of its commit, or by its identity tag where the registry keeps the former. Returns the
-/// digest that the registry has it by.
+/// Pushes an image with its commit tag, or with its identity tag if the registry does not allow moving the former.
+/// Returns its digest in the registry.
 async fn push_by_commit(it: Publication<'_>, identity: &ImageReference) -> Result<Digest, Stop> {
     match transfer_push(it).await {
         Ok(()) => it.own_digest(&it.step.image).await,
         Err(Stop::Failed(error)) => {
-            let found = tokio::time::timeout(LOOK_AGAIN, it.find(&it.step.image)).await;
+            let found = tokio::time::timeout(RECHECK_TIMEOUT, it.find(&it.step.image)).await;
             if let Some(found) = found.ok().flatten() {
                 it.adopt(&found).await?;
                 return Ok(found);
@@ -204,7 +205,7 @@ async fn transfer_push(it: Publication<'_>) -> Result<(), Stop> {
     transfer(it.context, it.unit, &it.step.image, direction).await
 }
 
-/// Pushes an image of the engine by another of its names, which the registry does not have yet.
+/// Pushes an image of the engine with another of its names, which is new to the registry.
 pub async fn transfer_as(
     context: &Context,
     unit: &Unit,
@@ -213,7 +214,7 @@ pub async fn transfer_as(
     transfer(context, unit, name, Direction::Push { replaces: None }).await
 }
 
-/// Whether a registry refused to move the tag of a commit, while it took the image by another tag.
+/// Returns whether a registry may have rejected only moving the commit tag, so that another tag would be accepted.
 pub fn may_keep_tag(error: &RegistryError) -> bool {
     error.status().is_some_and(|(status, message)| {
         matches!(
@@ -223,7 +224,7 @@ pub fn may_keep_tag(error: &RegistryError) -> bool {
     })
 }
 
-/// Gives an image of the engine further names.
+/// Tags an image in the engine.
 pub async fn tag_engine(
     context: &Context,
     image: &ImageReference,
@@ -239,7 +240,7 @@ pub async fn tag_engine(
     Ok(())
 }
 
-/// Gives an image of a registry further tags: the one that was pushed just now, where one was.
+/// Tags an image in the registry: the one just pushed, if there is one.
 pub async fn tag_registry(
     context: &Context,
     unit: &Unit,
@@ -254,7 +255,7 @@ pub async fn tag_registry(
     for _ in 0..ROUNDS {
         let image = image.repository().with_digest(digest.clone());
         set_tags(context, unit, &image, tags).await?;
-        // Another run may have replaced the image meanwhile, and set the tags before.
+        // Another run may have replaced the image and set the tags meanwhile.
         let found = tokio::select! {
             found = context.registry.digest(&published.identity) => found.map_err(StepError::from)?,
             () = context.cancel.cancelled() => return Err(Stop::Cancelled),
@@ -279,9 +280,9 @@ async fn set_tags(
         .partition(|tag| tag.named_commit().is_some());
     let set = async {
         match context.registry.set_tags(image, &of_commit).await {
-            // The image has a name that the registry lets it have.
+            // The image is still reachable by its identity tag.
             Err(error) if may_keep_tag(&error) => context.events.emit(Event::Note(format!(
-                "{unit}: the registry does not let {} be moved; its image stays {image}",
+                "{unit}: the registry does not allow moving a tag of {}; the image is {image}",
                 image.repository()
             ))),
             set => set?,
@@ -311,10 +312,10 @@ pub async fn credentials_of(
     registry: &Registry,
 ) -> Result<Option<Credentials>, StepError> {
     match context.registry.credentials(registry).await {
-        // Most of what Docker Hub has is there for everybody, and may be in the engine already.
+        // Most images on Docker Hub are public, and may be in the engine already.
         Err(error) if registry.is_docker_hub() => {
             context.events.emit(Event::Warning(format!(
-                "{error}; {registry} is asked without a login"
+                "{error}; continuing without a login to {registry}"
             )));
             Ok(None)
         }
@@ -322,7 +323,7 @@ pub async fn credentials_of(
     }
 }
 
-/// Transfers an image, and begins again where it broke off: the layers that arrived are there.
+/// Transfers an image, with retries; complete layers are not sent again.
 async fn transfer(
     context: &Context,
     unit: &Unit,
@@ -337,7 +338,7 @@ async fn transfer(
         Direction::Pull => Phase::Pull,
         Direction::Push { .. } => Phase::Push,
     };
-    let say = |line: String| {
+    let print = |line: String| {
         context.events.emit(Event::Output {
             unit: unit.clone(),
             phase,
@@ -354,12 +355,12 @@ async fn transfer(
             bytes: done,
         });
     };
-    // An engine with the classic image store tries a layer five times within a minute. What fails then fails for long.
+    // An engine with the classic image store tries a layer five times within a minute: more retries would not help.
     let engine_tried = AtomicBool::new(false);
     let retrying = |seconds| {
         engine_tried.store(seconds >= LAST_COUNTDOWN, Ordering::Relaxed);
-        say(format!(
-            "it broke off: the engine tries again in {seconds} s\n"
+        print(format!(
+            "transfer interrupted: the engine retries in {seconds} s\n"
         ));
     };
     let watcher = Watcher {
@@ -373,14 +374,14 @@ async fn transfer(
     let (mut login_refused, mut unknown) = (false, 0);
     loop {
         let credentials = credentials.clone();
-        let attempted = async {
+        let attempt = async {
             match direction {
                 Direction::Pull => context.engine.pull(image, credentials, watcher).await,
                 Direction::Push { .. } => context.engine.push(image, credentials, watcher).await,
             }
         };
         let result = tokio::select! {
-            result = attempted => result,
+            result = attempt => result,
             () = context.cancel.cancelled() => return Err(Stop::Cancelled),
         };
         let Err(error) = result else {
@@ -390,13 +391,13 @@ async fn transfer(
         let stalled = matches!(error, EngineError::Stalled { .. });
         let is_push = matches!(direction, Direction::Push { .. });
         let refused = tokio::select! {
-            refused = Refused::of(context, image, is_push, error) => refused,
+            refused = RefusedTransfer::of(context, image, is_push, error) => refused,
             () = context.cancel.cancelled() => return Err(Stop::Cancelled),
         };
-        let (may_pass, trouble) = match &refused {
+        let (is_transient, trouble) = match &refused {
             Ok(refused) => {
-                let may_pass = match refused.refusal {
-                    // A token may have run out in the middle of it. The engine then takes a new one, once.
+                let is_transient = match refused.refusal {
+                    // A token may have expired during the transfer: let the engine get a new one, once.
                     TransferRefusal::Login => !std::mem::replace(&mut login_refused, true),
                     TransferRefusal::Unknown => {
                         unknown += 1;
@@ -408,12 +409,12 @@ async fn transfer(
                     why: refused.to_string(),
                     retry_after: refused.retry_after(),
                 };
-                (may_pass, trouble)
+                (is_transient, trouble)
             }
             Err(error) => (stalled, Trouble::new(error.to_string())),
         };
-        let passes = may_pass && !engine_tried.swap(false, Ordering::Relaxed);
-        let Some(retrying) = passes.then(|| attempts.after(trouble)).flatten() else {
+        let retries = is_transient && !engine_tried.swap(false, Ordering::Relaxed);
+        let Some(retrying) = retries.then(|| attempts.after(trouble)).flatten() else {
             return Err(match (refused, direction) {
                 (
                     Ok(refused),

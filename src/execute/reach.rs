@@ -1,4 +1,4 @@
-//! How the engine sees the files of this machine.
+//! How the engine sees this machine's files.
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};
@@ -10,22 +10,21 @@ use crate::error::{Diagnostic, Exit};
 use crate::files;
 use crate::plan::Layout;
 
-/// How the engine sees the files of this machine.
+/// How the engine sees this machine's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reach {
-    /// As xp does: by the same paths.
+    /// At the same paths.
     Same,
-    /// xp runs in a container of the engine's, which knows of its files those that are mounted, by other
-    /// paths.
+    /// xp runs in a container of the engine, which sees only the container's mounts, at other paths.
     Mounted(OwnContainer),
-    /// Not at all: files are sent to the engine and brought back, from and to the `cacheDir` with that number.
+    /// Not at all: files are sent to the engine and copied back. The string is the id of this `cacheDir`.
     Remote(String),
 }
 
-/// Something is to be mounted that the engine cannot reach.
+/// A path that the engine cannot mount.
 #[derive(Debug, Error)]
 #[error("the engine cannot mount {path}: xp runs in the container {container}, {why}", path = path.display())]
-pub struct Unreached {
+pub struct UnmountablePath {
     path: PathBuf,
     container: String,
     why: String,
@@ -33,40 +32,39 @@ pub struct Unreached {
 }
 
 impl Reach {
-    /// Finds out: by the container that xp runs in, else by showing the engine a file in `folder`, which
-    /// xp may write to.
+    /// Detects this: from the container that xp runs in, else by checking whether the engine sees a file in `folder`,
+    /// which must be writable.
     ///
     /// # Errors
     ///
-    /// Where the engine does not answer.
+    /// If the engine does not answer.
     pub async fn find(engine: &Engine, folder: &Path) -> Result<Self, EngineError> {
         let own = engine.own_container().await?;
         Ok(match own {
             Some(own) if !engine.is_said_to_be_remote() => Self::Mounted(own),
             _ if engine.sees(folder).await => Self::Same,
             _ => Self::Remote(number(folder).map_err(|(path, error)| {
-                EngineError::Unsent(format!("{} cannot be written: {error}", path.display()))
+                EngineError::Unsent(format!("cannot write {}: {error}", path.display()))
             })?),
         })
     }
 
-    /// Returns what the engine is to mount where a container is to have a file or folder of this machine,
-    /// and whether xp itself may only read it.
+    /// Returns the mount source for a path of this machine, and whether it is read-only for xp itself.
     ///
     /// # Errors
     ///
-    /// What the engine cannot reach.
-    pub fn source(&self, path: &Path) -> Result<(Source, bool), Unreached> {
+    /// If the engine cannot mount it.
+    pub fn source(&self, path: &Path) -> Result<(Source, bool), UnmountablePath> {
         let Self::Mounted(own) = self else {
             return Ok((Source::Path(path.display().to_string()), false));
         };
-        // Links of the container lead elsewhere on the engine's machine.
+        // Symlinks of the container resolve differently on the engine's machine.
         let resolved = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         own.source(&resolved)
-            .map_err(|reason| unreached(own, &resolved, reason))
+            .map_err(|reason| unmountable(own, &resolved, reason))
     }
 
-    /// Returns a path as a person finds it on the engine's machine, and as nothing else is called there.
+    /// Returns a name for a path that is readable and unique on the engine's machine.
     pub fn shown(&self, path: &Path) -> String {
         if let Self::Remote(number) = self {
             return format!("{number}:{}", path.display());
@@ -81,7 +79,7 @@ impl Reach {
         }
     }
 
-    /// Returns a path as it is typed on the engine's machine; where it has none there, as it is typed here.
+    /// Returns a path as it is on the engine's machine, or unchanged if it does not exist there.
     pub fn typed(&self, path: &Path) -> PathBuf {
         match self.source(path) {
             Ok((Source::Path(path), _)) => path.into(),
@@ -90,8 +88,8 @@ impl Reach {
     }
 }
 
-/// Returns the number of a `cacheDir`, made when it is asked for first: machines that share an engine may have
-/// one name, and the containers of a runner have a new one each time.
+/// Returns the id of a `cacheDir`, created on first use. A host name would not do: machines that share an engine may
+/// have the same one, and containers of a CI runner get a new one each time.
 fn number(folder: &Path) -> Result<String, (PathBuf, io::Error)> {
     let folder = Layout::new(folder.to_owned()).remote();
     let path = folder.join("number");
@@ -105,41 +103,41 @@ fn number(folder: &Path) -> Result<String, (PathBuf, io::Error)> {
     let written = fs::create_dir_all(&folder)
         .and_then(|()| files::write_new(&path, &format!("{}\n", nonce()), false));
     match (read(), written) {
-        // Another run may have been faster.
+        // Another run may have created it first.
         (Some(number), _) => Ok(number),
         (None, Err(error)) => Err((path, error)),
         (None, Ok(_)) => Err((path, io::ErrorKind::InvalidData.into())),
     }
 }
 
-fn unreached(own: &OwnContainer, path: &Path, reason: NotMounted<'_>) -> Unreached {
-    // A name may be that of another container tomorrow.
+fn unmountable(own: &OwnContainer, path: &Path, reason: NotMounted<'_>) -> UnmountablePath {
+    // The id, because names can be reused.
     let container = own.id.chars().take(12).collect();
-    let again = format!(
+    let mount_it = format!(
         "mount it into that container: with `docker run -v {path}:{path}`, or for `bin/x-platform` with `XBUILDER_MOUNTS={path}`",
         path = path.display()
     );
     let (why, hint) = match reason {
         NotMounted::InContainer => (
-            "whose own files no other container can have".to_owned(),
-            again,
+            "whose own files cannot be mounted into other containers".to_owned(),
+            mount_it,
         ),
         NotMounted::Here(mount) => (
             format!(
-                "where {} is in memory, which no other container can have",
+                "where {} is in memory and cannot be mounted into other containers",
                 mount.destination.display()
             ),
-            again,
+            mount_it,
         ),
         NotMounted::FolderOfVolume(mount) => (
             format!(
-                "where {} is a volume, and this engine mounts volumes whole",
+                "where {} is a volume, and this engine can only mount whole volumes",
                 mount.destination.display()
             ),
-            "mount a folder of the machine instead, or use Docker 26 or later".to_owned(),
+            "mount a folder of the host instead, or use Docker 26 or later".to_owned(),
         ),
     };
-    Unreached {
+    UnmountablePath {
         path: path.to_owned(),
         container,
         why,
@@ -147,7 +145,7 @@ fn unreached(own: &OwnContainer, path: &Path, reason: NotMounted<'_>) -> Unreach
     }
 }
 
-impl Diagnostic for Unreached {
+impl Diagnostic for UnmountablePath {
     fn exit(&self) -> Exit {
         Exit::Outside
     }
@@ -162,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_folders_have_two_numbers_which_stay() {
+    fn each_folder_has_a_stable_id() {
         let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let first = number(one.path()).unwrap();
         assert_eq!(number(one.path()).unwrap(), first);

@@ -1,5 +1,5 @@
-//! What a refused push or pull means: the engine passes on a part of the registry's answer, the registry itself the
-//! whole.
+//! Classifies rejected pushes and pulls. The engine passes on only part of the registry's response, so the registry
+//! is queried directly if that is not enough.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,31 +13,31 @@ use crate::error::{Diagnostic, Exit};
 use crate::image::{Digest, ImageReference, Registry};
 use crate::plan::TransferRefusal;
 
-/// How long the registry is asked why it refused something.
-const ASK: Duration = Duration::from_secs(60);
+/// The time limit for querying the registry.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A push or a pull that the engine could not do, and what the registry said when xp asked it.
+/// A failed push or pull of the engine, with the registry's response to a query of xp.
 #[derive(Debug, Error)]
-pub struct Refused {
+pub struct RefusedTransfer {
     error: EngineError,
     image: ImageReference,
     is_push: bool,
-    /// Why.
+    /// The classified reason.
     pub refusal: TransferRefusal,
-    /// The registry's own refusal.
+    /// The registry's response to xp.
     answer: Option<RegistryError>,
-    /// Whether the registry was asked, and refuses nothing but this tag or image.
-    takes_others: bool,
-    /// Whether the tag names an image that was to be replaced, and still does.
+    /// Whether the registry accepts uploads, so that it rejects only this tag or image.
+    accepts_uploads: bool,
+    /// Whether the push should have replaced an image, and the tag still points at that.
     replaces: bool,
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for RefusedTransfer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.error {
             EngineError::Refused { message, .. } if self.replaces => write!(
                 f,
-                "the registry does not let {} be overwritten: {message}",
+                "the registry does not allow overwriting {}: {message}",
                 self.image
             )?,
             error => write!(f, "{error}")?,
@@ -49,9 +49,9 @@ impl fmt::Display for Refused {
     }
 }
 
-impl Refused {
-    /// Classifies a failed push or pull, and asks the registry where the engine does not say enough. `None` where the
-    /// registry has no part in it.
+impl RefusedTransfer {
+    /// Classifies a failed push or pull, and queries the registry if the engine's error is unclear. Returns the error
+    /// unchanged if the registry is not involved.
     pub async fn of(
         context: &Context,
         image: &ImageReference,
@@ -70,23 +70,23 @@ impl Refused {
             image: image.clone(),
             is_push,
             answer: None,
-            takes_others: false,
+            accepts_uploads: false,
             replaces: false,
         };
         let is_unclear = match refused.refusal {
-            // How long to wait.
+            // The registry may state how long to wait.
             TransferRefusal::RateLimit | TransferRefusal::Unknown => true,
-            // A quota, for one, is often refused with 403.
+            // An exceeded quota, for example, is often a 403.
             TransferRefusal::Rights => is_push,
             _ => false,
         };
         if is_unclear {
-            refused.ask(context).await;
+            refused.query_registry(context).await;
         }
         Ok(refused)
     }
 
-    async fn ask(&mut self, context: &Context) {
+    async fn query_registry(&mut self, context: &Context) {
         let answer = async {
             if self.is_push {
                 let check = context.registry.check_push(self.image.repository());
@@ -95,8 +95,8 @@ impl Refused {
                 context.registry.digest(&self.image).await.map(drop)
             }
         };
-        match tokio::time::timeout(ASK, answer).await {
-            Ok(Ok(())) => self.takes_others = true,
+        match tokio::time::timeout(QUERY_TIMEOUT, answer).await {
+            Ok(Ok(())) => self.accepts_uploads = true,
             Ok(Err(answer)) => {
                 let refusal = match answer.answer() {
                     Some((status, message)) => TransferRefusal::of(Some(status), message),
@@ -111,29 +111,29 @@ impl Refused {
         }
     }
 
-    /// Returns how long the registry asks to be left alone.
+    /// Returns how long to wait before the next request.
     pub fn retry_after(&self) -> Option<Duration> {
         self.answer.as_ref().and_then(RegistryError::retry_after)
     }
 
-    /// Notes that the push was to replace an image: `old` is what the tag named when the plan was made.
+    /// Records that the push should have replaced the image `old`, which the tag pointed at when planning.
     pub async fn replacing(mut self, context: &Context, old: &Digest) -> Self {
         if self.refusal == TransferRefusal::ImmutableTag {
             let now = context.registry.digest(&self.image).await;
-            // Otherwise another push was faster.
+            // Otherwise another push came first.
             self.replaces = now.ok().flatten().as_ref() == Some(old);
         }
         self
     }
 }
 
-/// Returns the status of the engine's answer where it is the registry's.
+/// Returns the status of the engine's response if it is the registry's.
 fn registry_status(status: Option<u16>) -> Option<u16> {
-    // Everything else may be the engine's own.
+    // All others may be the engine's own.
     status.filter(|status| matches!(status, 408 | 425 | 429))
 }
 
-impl Diagnostic for Refused {
+impl Diagnostic for RefusedTransfer {
     fn exit(&self) -> Exit {
         self.error.exit()
     }
@@ -152,9 +152,9 @@ impl Diagnostic for Refused {
     fn hints(&self) -> Vec<String> {
         if self.replaces {
             return vec![
-                "`--trust-commit` goes on with the image that is there, whatever it was built from"
+                "`--trust-commit` uses the existing image, whatever it was built from".to_owned(),
+                "or build with another tag: any new commit has one, even an empty commit"
                     .to_owned(),
-                "or build under another tag: a new commit gets one, even an empty one".to_owned(),
             ];
         }
         let registry = self.image.repository().registry();
@@ -164,9 +164,9 @@ impl Diagnostic for Refused {
             self.refusal,
             TransferRefusal::Rights | TransferRefusal::Unknown
         );
-        if self.is_push && self.takes_others && is_unexplained {
+        if self.is_push && self.accepts_uploads && is_unexplained {
             hints.push(format!(
-                "the registry accepts uploads to {}, so it refuses this tag or this image; its log may show why",
+                "the registry accepts uploads to {}, so it rejects this tag or this image; its log may show why",
                 self.image.repository()
             ));
         }

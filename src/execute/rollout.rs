@@ -1,4 +1,4 @@
-//! Applying objects to a cluster, and waiting until it runs them.
+//! Applies objects to a cluster and waits for the rollout.
 
 use std::time::{Duration, Instant};
 
@@ -12,35 +12,35 @@ use crate::error::chain;
 use crate::event::{Event, Events, FailedStep, Outcome, Phase, Unit};
 use crate::shell::quoted;
 
-/// How much longer than its time kubectl may take to say that it is over.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// How long kubectl may take to report a timeout after it expired.
+const KUBECTL_GRACE: Duration = Duration::from_secs(15);
 
-/// A cluster, and who wants to know what happens there.
+/// The inputs of a rollout.
 pub struct Rollout<'a> {
     /// The client.
     pub kubectl: &'a Kubectl<'a>,
-    /// Where.
+    /// The cluster.
     pub cluster: Cluster<'a>,
-    /// Where events go.
+    /// The event sink.
     pub events: &'a Events,
-    /// Set when everything is to stop.
+    /// Set on cancellation.
     pub cancel: &'a CancellationToken,
     /// How long the rollout may take.
     pub timeout: Duration,
 }
 
-/// How applying ended.
+/// The result of applying objects.
 pub struct Applied {
-    /// What was applied, such as `deployment.apps/zbackend`.
+    /// The applied objects, such as `deployment.apps/zbackend`.
     pub objects: Vec<String>,
-    /// Why not all of it; none where it was interrupted.
+    /// Why some objects were not applied; `None` if interrupted.
     pub error: Option<KubectlError>,
-    /// Whether it was stopped.
+    /// Whether it was interrupted.
     pub stopped: bool,
 }
 
 impl Rollout<'_> {
-    /// Applies objects. What was applied before something failed stays so.
+    /// Applies objects. Objects applied before an error stay applied.
     pub async fn apply(&self, objects: &str, force: bool) -> Applied {
         let mut applied = Vec::new();
         let mut note = |name: String| applied.push(name);
@@ -48,7 +48,7 @@ impl Rollout<'_> {
             result = self.kubectl.apply(self.cluster, objects, force, &mut note) => Some(result),
             () = self.cancel.cancelled() => None,
         };
-        // Ctrl-C reaches kubectl as well, whose end is no refusal then.
+        // Ctrl-C also ends kubectl: that is not a failure.
         let stopped = result.is_none() || self.cancel.is_cancelled();
         Applied {
             objects: applied,
@@ -57,7 +57,7 @@ impl Rollout<'_> {
         }
     }
 
-    /// Waits for all workloads at once. Each one ends with one [`Event::UnitFinished`].
+    /// Waits for all workloads concurrently. Each one emits one [`Event::UnitFinished`].
     pub async fn wait(&self, workloads: &[Workload]) {
         let units = workloads
             .iter()
@@ -80,7 +80,7 @@ impl Rollout<'_> {
             phase,
             title: format!("{name} in {}", self.cluster.namespace),
         });
-        let mut told = |line: &str| {
+        let mut on_line = |line: &str| {
             self.events.emit(Event::Output {
                 unit: unit.clone(),
                 phase,
@@ -89,9 +89,9 @@ impl Rollout<'_> {
         };
         let waited = self
             .kubectl
-            .wait_for_rollout(self.cluster, &name, self.timeout, &mut told);
+            .wait_for_rollout(self.cluster, &name, self.timeout, &mut on_line);
         let waited = tokio::select! {
-            waited = tokio::time::timeout(self.timeout + PATIENCE, waited) => Some(waited),
+            waited = tokio::time::timeout(self.timeout + KUBECTL_GRACE, waited) => Some(waited),
             () = self.cancel.cancelled() => None,
         };
         let outcome = match waited {
@@ -120,8 +120,8 @@ impl Rollout<'_> {
     }
 
     async fn failed(&self, workload: &Workload, mut message: String) -> Outcome {
-        let looked = tokio::time::timeout(PATIENCE, self.reasons(workload)).await;
-        for reason in looked.ok().flatten().unwrap_or_default() {
+        let reasons = tokio::time::timeout(KUBECTL_GRACE, self.reasons(workload)).await;
+        for reason in reasons.ok().flatten().unwrap_or_default() {
             message.push_str(&format!("\n  {}", (self.kubectl.hide)(&reason)));
         }
         let by_hand = format!(
@@ -141,7 +141,7 @@ impl Rollout<'_> {
         })
     }
 
-    /// Asks the pods of a workload why they do not run.
+    /// Returns why the pods of a workload do not run.
     async fn reasons(&self, workload: &Workload) -> Option<Vec<String>> {
         let found = self
             .kubectl
@@ -159,7 +159,7 @@ impl Rollout<'_> {
             .list(self.cluster, "pods", &labels)
             .await
             .ok()?;
-        let mut reasons: Vec<String> = pods.iter().flat_map(of_pod).collect();
+        let mut reasons: Vec<String> = pods.iter().flat_map(pod_reasons).collect();
         reasons.sort();
         reasons.dedup();
         reasons.truncate(5);
@@ -167,22 +167,22 @@ impl Rollout<'_> {
     }
 }
 
-/// Returns why the containers of a pod do not run; what they print themselves is left out.
-fn of_pod(pod: &Value) -> Vec<String> {
+/// Returns why the containers of a pod do not run; omits their own output, which may contain secrets.
+fn pod_reasons(pod: &Value) -> Vec<String> {
     let name = pod["metadata"]["name"].as_str().unwrap_or_default();
     let lists = ["initContainerStatuses", "containerStatuses"].into_iter();
     let statuses = lists.filter_map(|key| pod["status"][key].as_array());
     let mut reasons: Vec<String> = statuses
         .flatten()
-        .filter_map(|it| of_container(name, it))
+        .filter_map(|it| container_reason(name, it))
         .collect();
     if reasons.is_empty() && pod["status"]["phase"] == "Pending" {
         let conditions = pod["status"]["conditions"].as_array();
-        let refused = conditions
+        let unmet = conditions
             .into_iter()
             .flatten()
             .filter(|condition| condition["status"] == "False");
-        reasons.extend(refused.filter_map(|condition| {
+        reasons.extend(unmet.filter_map(|condition| {
             let reason = condition["reason"].as_str()?;
             let message = condition["message"].as_str().unwrap_or_default();
             Some(format!("pod {name}: {reason}: {message}"))
@@ -191,7 +191,7 @@ fn of_pod(pod: &Value) -> Vec<String> {
     reasons
 }
 
-fn of_container(pod: &str, status: &Value) -> Option<String> {
+fn container_reason(pod: &str, status: &Value) -> Option<String> {
     let container = status["name"].as_str().unwrap_or_default();
     let last = &status["lastState"]["terminated"];
     if let Some(reason) = status["state"]["waiting"]["reason"].as_str() {
@@ -221,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pods_tell_why_they_do_not_run() {
+    fn reasons_of_pods_are_collected() {
         let pod = json!({"metadata": {"name": "a-1"}, "status": {"containerStatuses": [
             {"name": "a", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}},
             {"name": "b", "state": {"waiting": {"reason": "CrashLoopBackOff"}},
@@ -230,7 +230,7 @@ mod tests {
             {"name": "d", "state": {"waiting": {"reason": "ContainerCreating"}}},
         ]}});
         assert_eq!(
-            of_pod(&pod),
+            pod_reasons(&pod),
             [
                 "pod a-1, a: ImagePullBackOff: no such image",
                 "pod a-1, b: CrashLoopBackOff; it exited with 7"

@@ -1,4 +1,4 @@
-//! Units in the order of their needs, so many at once.
+//! Runs units in dependency order, a limited number concurrently.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,16 +12,16 @@ use super::unit::{run_held, run_unit};
 use crate::event::{Event, Outcome, Unit};
 use crate::plan::{Plan, UnitPlan};
 
-/// Works on every unit of a plan as soon as those that it needs are done.
+/// Runs every unit of a plan as soon as its dependencies are done.
 ///
-/// A unit that fails stops only those that need it, unless `--fail-fast` was given. Every unit that has
-/// steps ends with one [`Event::UnitFinished`].
+/// A failed unit stops only its dependents, unless `--fail-fast` is set. Every unit with steps emits one
+/// [`Event::UnitFinished`].
 pub async fn run(context: Arc<Context>, plan: &Plan) {
     let mut waiting: BTreeMap<Unit, UnitPlan> = plan
         .work()
         .map(|unit| (unit.unit.clone(), unit.clone()))
         .collect();
-    // In the order of the plan, which is stable, where several could start.
+    // If several can start, the order of the plan decides, which is stable.
     let order: Vec<Unit> = plan.work().map(|unit| unit.unit.clone()).collect();
     context.events.emit(Event::RunStarted {
         units: order.clone(),
@@ -42,26 +42,26 @@ pub async fn run(context: Arc<Context>, plan: &Plan) {
                 .is_some_and(|plan| plan.after.iter().all(|needed| done.contains(needed)));
             if is_ready && let Some(unit_plan) = waiting.remove(unit) {
                 let context = context.clone();
-                running.spawn(async move { work(&context, unit_plan).await });
+                running.spawn(async move { start(&context, unit_plan).await });
             }
         }
         match running.join_next().await {
             None => break,
-            Some(Ok(Worked {
+            Some(Ok(UnitResult {
                 unit,
                 outcome: Outcome::Done,
-                held: waits,
+                held: unfinished,
             })) => {
-                held.extend(waits);
+                held.extend(unfinished);
                 done.insert(unit);
             }
-            Some(Ok(Worked { unit, outcome, .. })) => {
+            Some(Ok(UnitResult { unit, outcome, .. })) => {
                 if context.fail_fast && matches!(outcome, Outcome::Failed(_)) {
                     context.cancel.cancel();
                 }
                 failed.insert(unit);
             }
-            // A panic is a mistake in xp: it goes on its way, and is not taken for a failed build.
+            // A panic is a bug in xp, not a failed build: propagate it.
             Some(Err(error)) => {
                 if let Ok(panic) = error.try_into_panic() {
                     std::panic::resume_unwind(panic);
@@ -69,27 +69,28 @@ pub async fn run(context: Arc<Context>, plan: &Plan) {
             }
         }
     }
-    let may_go_on = failed.is_empty() && waiting.is_empty() && !context.cancel.is_cancelled();
-    for Held {
+    let is_complete = failed.is_empty() && waiting.is_empty() && !context.cancel.is_cancelled();
+    for HeldUnit {
         plan,
         published,
         elapsed,
     } in held
     {
-        // A whole that is not complete moves no tag; what was built stays built.
-        let outcome = match may_go_on {
-            true => run_held(&context, &plan, published).await,
-            false => Outcome::Done,
+        // An incomplete run moves no tags; the built images stay.
+        let outcome = if is_complete {
+            run_held(&context, &plan, published).await
+        } else {
+            Outcome::Done
         };
         finish(&context, plan.unit, outcome, elapsed);
     }
-    // Interrupted: nothing of these was begun.
+    // Interrupted before these were started.
     for unit in order.into_iter().filter(|unit| waiting.contains_key(unit)) {
         finish(&context, unit, Outcome::Stopped, Duration::ZERO);
     }
 }
 
-/// Ends the units that wait for one that failed, and those that wait for them.
+/// Ends the units that depend on a failed one, directly or indirectly.
 fn block(
     context: &Context,
     order: &[Unit],
@@ -122,22 +123,22 @@ fn block(
     }
 }
 
-/// How a unit ended.
-struct Worked {
+/// The result of a unit.
+struct UnitResult {
     unit: Unit,
     outcome: Outcome,
-    /// What waits for all other units.
-    held: Option<Held>,
+    /// Set if it has steps that wait for all other units.
+    held: Option<HeldUnit>,
 }
 
-/// A unit of which steps wait for all other units; the others are done.
-struct Held {
+/// A unit whose remaining steps wait for all other units.
+struct HeldUnit {
     plan: UnitPlan,
     published: Option<Published>,
     elapsed: Duration,
 }
 
-async fn work(context: &Context, plan: UnitPlan) -> Worked {
+async fn start(context: &Context, plan: UnitPlan) -> UnitResult {
     let start = Instant::now();
     let unit = plan.unit.clone();
     context
@@ -145,7 +146,7 @@ async fn work(context: &Context, plan: UnitPlan) -> Worked {
         .emit(Event::UnitStarted { unit: unit.clone() });
     let (outcome, published) = run_unit(context, &plan).await;
     let elapsed = start.elapsed();
-    let held = (outcome == Outcome::Done && plan.held > 0).then_some(Held {
+    let held = (outcome == Outcome::Done && plan.held > 0).then_some(HeldUnit {
         plan,
         published,
         elapsed,
@@ -153,7 +154,7 @@ async fn work(context: &Context, plan: UnitPlan) -> Worked {
     if held.is_none() {
         finish(context, unit.clone(), outcome.clone(), elapsed);
     }
-    Worked {
+    UnitResult {
         unit,
         outcome,
         held,

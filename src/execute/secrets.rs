@@ -1,4 +1,4 @@
-//! What a Dockerfile may mount and no image keeps: secrets, and the ssh agent.
+//! Secrets and the ssh agent, which a Dockerfile can mount without storing them in the image.
 
 use std::collections::BTreeMap;
 use std::os::unix::net::UnixStream;
@@ -15,34 +15,34 @@ use crate::manifest::{MissingInput, SecretSource, may_be_secret};
 use crate::plan::{ImageStep, Plan, Step};
 
 pub(super) const START_AN_AGENT: &str =
-    "start one by `eval $(ssh-agent)`, and give it your key by `ssh-add`";
+    "start one with `eval $(ssh-agent)` and add your key with `ssh-add`";
 
-/// What the instructions of one build may mount.
-pub struct Mountable {
+/// The secrets and ssh agent of one build.
+pub struct BuildSecrets {
     /// Secrets by id.
     pub secrets: BTreeMap<String, SecretValue>,
     /// The socket of the ssh agent.
     pub ssh_agent: Option<PathBuf>,
 }
 
-/// Reads what an image build may mount.
+/// Reads the secrets and finds the ssh agent of an image build.
 ///
 /// # Errors
 ///
-/// A secret that is not there, no ssh agent, and an engine that can give neither to a build.
-pub fn read(context: &Context, step: &ImageStep) -> Result<Mountable, StepError> {
+/// If a secret or the ssh agent is missing, or the engine does not support them.
+pub fn read(context: &Context, step: &ImageStep) -> Result<BuildSecrets, StepError> {
     let wanted = match (step.secrets.is_empty(), step.ssh) {
         (false, _) => "`docker.secrets`",
         (true, true) => "`docker.ssh`",
         (true, false) => {
-            return Ok(Mountable {
+            return Ok(BuildSecrets {
                 secrets: BTreeMap::new(),
                 ssh_agent: None,
             });
         }
     };
     if let Some((why, help)) = context.engine.lacks_buildkit() {
-        return Err(StepError::plain(format!("{wanted} takes BuildKit, and {why}")).hint(help));
+        return Err(StepError::plain(format!("{wanted} needs BuildKit, but {why}")).hint(help));
     }
     let mut secrets = BTreeMap::new();
     for (id, source) in &step.secrets {
@@ -54,30 +54,30 @@ pub fn read(context: &Context, step: &ImageStep) -> Result<Mountable, StepError>
     let ssh_agent = match step.ssh {
         false => None,
         true => Some(agent(context, "docker.ssh").map_err(|why| {
-            // Told here, as an instruction would only learn that its connection broke off.
+            // Checked here, because an instruction would only see a closed connection.
             StepError::plain(why).hint(START_AN_AGENT)
         })?),
     };
-    Ok(Mountable { secrets, ssh_agent })
+    Ok(BuildSecrets { secrets, ssh_agent })
 }
 
 /// Returns the socket of the ssh agent, or why there is none.
 pub(super) fn agent(context: &Context, key: &str) -> Result<PathBuf, String> {
     let Some(socket) = &context.caller.ssh_agent else {
         return Err(format!(
-            "`{key}` needs an ssh agent, and SSH_AUTH_SOCK is not set"
+            "`{key}` needs an ssh agent, but SSH_AUTH_SOCK is not set"
         ));
     };
     match UnixStream::connect(socket) {
         Ok(_) => Ok(socket.clone()),
         Err(error) => Err(format!(
-            "`{key}` needs an ssh agent, and none answers at {}, which SSH_AUTH_SOCK names: {error}",
+            "`{key}` needs an ssh agent, but none answers at {} (SSH_AUTH_SOCK): {error}",
             socket.display()
         )),
     }
 }
 
-/// Returns what the services of a plan take of this machine and is not there, before anything is done.
+/// Returns the missing secrets and ssh agents of a plan, before anything is run.
 pub fn missing(context: &Context, plan: &Plan) -> Vec<MissingInput> {
     let mut missing = Vec::new();
     for unit in &plan.units {
@@ -115,7 +115,7 @@ pub fn missing(context: &Context, plan: &Plan) -> Vec<MissingInput> {
     missing
 }
 
-/// Looks at what the image build among some steps will need, so that no script runs in vain.
+/// Checks the secrets of the image builds among some steps, so that a missing one fails before any script runs.
 ///
 /// # Errors
 ///
@@ -132,45 +132,44 @@ pub fn check<'s>(
     Ok(())
 }
 
-/// Warns of what an image keeps though it may be meant to be secret.
+/// Warns about build arguments that may be secret: the image keeps them.
 pub fn warn(context: &Context, unit: &Unit, step: &ImageStep) {
     for (name, by_hand) in &step.args_by_hand {
         if may_be_secret(name) || may_be_secret(by_hand) {
             context.events.emit(Event::Warning(format!(
-                "{unit}: the build argument `{name}` comes from the environment, and whoever has the image can \
-                 read it in its history; `docker.secrets` keeps it out"
+                "{unit}: the build argument `{name}` comes from the environment and is readable in the image's \
+                history; use `docker.secrets` for secrets"
             )));
         }
     }
 }
 
-/// Hides the values of build arguments that may be secret: BuildKit writes an instruction with its arguments
-/// replaced.
+/// Hides the values of build arguments that may be secret: BuildKit prints instructions with expanded arguments.
 pub struct Mask {
     values: Vec<String>,
 }
 
 impl Mask {
-    /// Returns the mask for what a build prints. Only values out of the environment count, and only those of
-    /// arguments whose name, or whose variable's, is that of a secret: a version is worth to be seen.
+    /// Returns the mask for the output of a build: values from the environment whose argument or variable is named like
+    /// a secret. Others, such as versions, stay visible.
     pub fn of(step: &ImageStep) -> Self {
         let is_secret =
             |(name, by_hand): &(&String, &String)| may_be_secret(name) || may_be_secret(by_hand);
         let names = step.args_by_hand.iter().filter(is_secret);
         let values = names.filter_map(|(name, _)| step.args.get(name).cloned());
         let mut values: Vec<String> = values.filter(|value| !value.is_empty()).collect();
-        // One may be part of another.
+        // The longest first, because one value may contain another.
         values.sort_by_key(|value| std::cmp::Reverse(value.len()));
         Self { values }
     }
 
-    /// Returns a text without the values.
+    /// Returns a text with the values hidden.
     pub fn text(&self, text: &str) -> String {
         let (shown, _) = self.hide(text.as_bytes(), false);
         String::from_utf8_lossy(&shown).into_owned()
     }
 
-    /// Returns bytes without the values, and where more may come, the end with which one may begin.
+    /// Returns bytes with the values hidden, and if more may follow, the end that may be the start of a value.
     fn hide<'b>(&self, bytes: &'b [u8], may_go_on: bool) -> (Vec<u8>, &'b [u8]) {
         let values = || self.values.iter().map(String::as_bytes);
         let mut shown = Vec::with_capacity(bytes.len());
@@ -194,7 +193,7 @@ impl Mask {
         (shown, rest)
     }
 
-    /// Returns what hides the values in what is printed piece by piece.
+    /// Returns a mask for output that arrives in pieces.
     pub fn stream(&self) -> MaskedStream<'_> {
         MaskedStream {
             mask: self,
@@ -203,18 +202,18 @@ impl Mask {
     }
 }
 
-/// What stands in the place of a value.
+/// The replacement of a value.
 const HIDDEN: &str = "***";
 
-/// Hides values in an output of which each piece may end in the middle of one: so the end of a piece with which a
-/// value may begin is held back until more is known.
+/// Hides values in output that arrives in pieces. A value may be split, so the end of a piece that may be the start
+/// of a value is held back.
 pub struct MaskedStream<'m> {
     mask: &'m Mask,
     held: Mutex<Vec<u8>>,
 }
 
 impl MaskedStream<'_> {
-    /// Takes the next piece, and returns what may be shown now.
+    /// Takes the next piece, and returns the output that can be shown.
     pub fn push(&self, piece: Bytes) -> Bytes {
         if self.mask.values.is_empty() {
             return piece;
@@ -226,14 +225,14 @@ impl MaskedStream<'_> {
         shown.into()
     }
 
-    /// Returns what was held back when nothing more comes.
+    /// Returns the output held back, at the end.
     pub fn end(&self) -> Bytes {
         let held = std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner));
         self.mask.hide(&held, false).0.into()
     }
 }
 
-/// Returns a secret, or why it is not there and what helps.
+/// Returns a secret, or an error and a hint.
 fn value(context: &Context, source: &SecretSource) -> Result<SecretValue, (String, String)> {
     let bytes = match source {
         SecretSource::Environment { name, .. } => match context.variables.get(name) {
@@ -245,13 +244,14 @@ fn value(context: &Context, source: &SecretSource) -> Result<SecretValue, (Strin
         },
         SecretSource::File(path) => file(&path_of(context, path))?,
     };
-    match bytes.len() > SecretValue::MAX_LENGTH {
-        true => Err(too_long()),
-        false => Ok(SecretValue::new(bytes)),
+    if bytes.len() > SecretValue::MAX_LENGTH {
+        Err(too_long())
+    } else {
+        Ok(SecretValue::new(bytes))
     }
 }
 
-/// Returns the path of a secret's file, as `docker build` is given it.
+/// Returns the path of a secret's file.
 pub fn path_of(context: &Context, written: &str) -> PathBuf {
     match (written.strip_prefix("~/"), &context.caller.home) {
         (Some(rest), Some(home)) => home.join(rest),
@@ -262,13 +262,13 @@ pub fn path_of(context: &Context, written: &str) -> PathBuf {
 fn file(path: &Path) -> Result<Vec<u8>, (String, String)> {
     let shown = path.display();
     let cannot = |error: std::io::Error| {
-        let help = "make the file, or correct `docker.secrets`".to_owned();
-        (format!("{shown} cannot be read: {error}"), help)
+        let help = "create the file, or correct `docker.secrets`".to_owned();
+        (format!("cannot read {shown}: {error}"), help)
     };
     let metadata = std::fs::metadata(path).map_err(cannot)?;
     if !metadata.is_file() {
-        let help = "name a regular file in `docker.secrets`".to_owned();
-        return Err((format!("{shown} is no file"), help));
+        let help = "set a regular file in `docker.secrets`".to_owned();
+        return Err((format!("{shown} is not a regular file"), help));
     }
     if metadata.len() > SecretValue::MAX_LENGTH as u64 {
         return Err(too_long());
@@ -278,10 +278,10 @@ fn file(path: &Path) -> Result<Vec<u8>, (String, String)> {
 
 fn too_long() -> (String, String) {
     let why = format!(
-        "it has more than {} KiB, which is the most that BuildKit takes",
+        "it is larger than {} KiB, the limit of BuildKit",
         SecretValue::MAX_LENGTH / 1024
     );
-    (why, "make it shorter".to_owned())
+    (why, "shorten it".to_owned())
 }
 
 #[cfg(test)]
@@ -289,13 +289,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_hidden_wherever_they_stand() {
+    fn values_are_hidden_across_pieces() {
         let mask = Mask {
             values: vec!["abcd".to_owned(), "abc".to_owned()],
         };
         assert_eq!(mask.text("x abcd"), "x ***");
         let printed = b"abcabcd \xff abc-ab abab";
-        // However it is cut.
+        // Wherever it is split.
         for size in 1..=printed.len() {
             let stream = mask.stream();
             let mut shown = Vec::new();
@@ -307,7 +307,7 @@ mod tests {
         }
         let none = Mask { values: Vec::new() };
         assert_eq!(none.stream().push(Bytes::from_static(b"abc")), "abc");
-        // What no value begins with is not held back.
+        // Output that cannot be the start of a value is not held back.
         assert_eq!(mask.stream().push(Bytes::from_static(b"x ab ")), "x ab ");
     }
 }

@@ -1,13 +1,13 @@
-//! Builder containers that a person works in: `xp run` and `xp shell`.
+//! Interactive builder containers: `xp run` and `xp shell`.
 //!
-//! A session may last for hours, so it does not hold the lock of `cacheDir`. Its container is told from
-//! what a killed run left by its [`Mark`].
+//! A session may last for hours, so it does not hold the lock of `cacheDir`. Its [`SessionLock`] distinguishes
+//! its container from leftovers of killed runs.
 
 use std::collections::HashMap;
 use std::fs;
 
-use super::builder::{Running, begin, remove_mount_points};
-use super::mark::Mark;
+use super::builder::{RunningBuilder, begin, remove_mount_points};
+use super::mark::SessionLock;
 use super::state::UnitState;
 use super::stop::{StepError, Stop};
 use super::{Context, LABEL_SERVICE};
@@ -15,18 +15,18 @@ use crate::client::engine::{BuilderContainer, EngineError};
 use crate::event::Unit;
 use crate::plan::ContainerStep;
 
-/// The label with the file that says that the session's xp is alive.
+/// The label with the path of the session lock.
 const LABEL_SESSION: &str = "x-platform.session";
 
-/// A container for a person, and what it was told of the commit.
-pub struct Session(Running);
+/// An interactive builder container.
+pub struct Session(RunningBuilder);
 
 impl Session {
     /// Starts the container of a service, unless `stopped` comes first.
     ///
     /// # Errors
     ///
-    /// As for that of a build, and a `cacheDir` that cannot be written.
+    /// As for the container of a build, and if `cacheDir` cannot be written.
     pub async fn open(
         context: &Context,
         unit: &Unit,
@@ -34,13 +34,13 @@ impl Session {
         state: &UnitState,
         stopped: impl Future<Output = Stop>,
     ) -> Result<Self, Stop> {
-        let mark = Mark::new(&context.layout)?;
+        let lock = SessionLock::new(&context.layout)?;
         let reach = context.reach().await.map_err(StepError::from)?;
         let labels = HashMap::from([
-            (LABEL_SESSION.to_owned(), reach.shown(mark.path())),
+            (LABEL_SESSION.to_owned(), reach.shown(lock.path())),
             (LABEL_SERVICE.to_owned(), unit.to_string()),
         ]);
-        let running = begin(context, unit, step, state, labels, Some(mark), stopped).await?;
+        let running = begin(context, unit, step, state, labels, Some(lock), stopped).await?;
         Ok(Self(running))
     }
 
@@ -49,12 +49,11 @@ impl Session {
         self.0.container()
     }
 
-    /// Ends the container; what another user made in it belongs to the caller afterwards.
+    /// Ends the container; afterwards, files that another user created in it belong to the caller.
     ///
     /// # Errors
     ///
-    /// What was made on a remote engine cannot be brought back: then the container stays with it, where it
-    /// can.
+    /// If results cannot be copied back from a remote engine: then the container is kept, if possible.
     pub async fn end(self, context: &Context) -> Result<(), StepError> {
         match self.0.bring_back(context, None).await {
             Ok(()) => {
@@ -69,12 +68,12 @@ impl Session {
     }
 }
 
-/// Removes what is left of containers on working copies whose xp was killed: one that was not started yet, and
-/// the folders that were only there to be mounted upon.
+/// Removes leftovers of containers on working copies whose xp was killed: containers that were not started, and
+/// mount points.
 ///
 /// # Errors
 ///
-/// Where the engine does not answer.
+/// If the engine does not answer.
 pub async fn remove_leftovers(context: &Context) -> Result<(), EngineError> {
     for entry in fs::read_dir(context.layout.sessions())
         .into_iter()
@@ -82,14 +81,14 @@ pub async fn remove_leftovers(context: &Context) -> Result<(), EngineError> {
         .flatten()
     {
         let path = entry.path();
-        // Held until the file is gone, so that no new session takes the name meanwhile.
-        let Some(mark) = Mark::take(&path).ok().flatten() else {
+        // Held until the file is removed, so that no new session takes the name meanwhile.
+        let Some(lock) = SessionLock::take(&path).ok().flatten() else {
             continue;
         };
         let label = context.reach().await?.shown(&path);
         let engine = &context.engine;
         engine.remove_leftovers(LABEL_SESSION, &label).await?;
-        remove_mount_points(&mark.to_be_removed(&[]));
+        remove_mount_points(&lock.mount_points_to_remove(&[]));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The steps that bring a commit's files: sync and export.
+//! The sync and export steps, which provide a commit's files.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -20,30 +20,30 @@ use crate::plan::{ExportStep, SyncStep};
 use crate::record::Measure;
 use crate::task::joined;
 
-/// Progress is told at most so often, as git reports every object.
+/// The minimum time between progress events: git reports every object.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What was done to a working copy in this run.
-type Synced = Vec<(SyncStep, SyncOutcome)>;
+/// The syncs of a working copy in this run.
+type SyncResults = Vec<(SyncStep, SyncOutcome)>;
 
-/// Held while a working copy is worked in.
-pub(super) type InUse = tokio::sync::OwnedMutexGuard<Synced>;
+/// Held while a working copy is in use.
+pub(super) type WorkingCopyGuard = tokio::sync::OwnedMutexGuard<SyncResults>;
 
-/// What bringing a commit's files takes.
+/// Clients and locks of the sync and export steps.
 pub struct Sources {
     pub(super) git: GitClient,
     events: Events,
     pub(super) cancel: CancellationToken,
-    /// For clones that are not complete yet.
+    /// The folder for incomplete clones.
     pub(super) staging_dir: PathBuf,
-    /// The working copies that are in use: services of one remote may share one.
-    in_use: Mutex<HashMap<PathBuf, Arc<tokio::sync::Mutex<Synced>>>>,
-    /// Held while files are checked out, which keeps a processor busy: more at once is not faster.
-    checking_out: Semaphore,
+    /// A lock per working copy: services of one remote may share one.
+    in_use: Mutex<HashMap<PathBuf, Arc<tokio::sync::Mutex<SyncResults>>>>,
+    /// Limits concurrent checkouts, which are CPU-bound.
+    checkouts: Semaphore,
 }
 
 impl Sources {
-    /// Returns what bringing commits' files takes.
+    /// Returns a new instance.
     pub fn new(
         git: GitClient,
         events: Events,
@@ -51,19 +51,19 @@ impl Sources {
         staging_dir: PathBuf,
     ) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let (in_use, checking_out) = (Mutex::default(), Semaphore::new(processors));
+        let (in_use, checkouts) = (Mutex::default(), Semaphore::new(processors));
         Self {
             git,
             events,
             cancel,
             staging_dir,
             in_use,
-            checking_out,
+            checkouts,
         }
     }
 
-    /// Waits until nobody else works in a working copy, and keeps others from it.
-    pub(super) async fn lock(&self, dir: &Path) -> InUse {
+    /// Locks a working copy for this process.
+    pub(super) async fn lock(&self, dir: &Path) -> WorkingCopyGuard {
         let lock = {
             let mut in_use = self.in_use.lock().unwrap_or_else(PoisonError::into_inner);
             in_use.entry(dir.to_owned()).or_default().clone()
@@ -72,12 +72,11 @@ impl Sources {
     }
 }
 
-/// Brings the commit into the working copy's object store, and moves the files along where that is
-/// safe; says where it was not.
+/// Fetches the commit into the working copy, and checks it out if that is safe; otherwise emits a note.
 pub async fn run_sync(sources: &Sources, unit: &Unit, step: &SyncStep) -> Result<(), Stop> {
     let outcome = sync_working_copy(sources, unit, step).await?;
     if let SyncOutcome::LeftAlone(reason) = outcome {
-        let note = format!("{} is left as it is: {reason}\n", step.dir.display());
+        let note = format!("{} was not updated: {reason}\n", step.dir.display());
         sources.events.emit(Event::Output {
             unit: unit.clone(),
             phase: Phase::Sync,
@@ -87,24 +86,23 @@ pub async fn run_sync(sources: &Sources, unit: &Unit, step: &SyncStep) -> Result
     Ok(())
 }
 
-/// As [`run_sync`], and returns what was done.
+/// Like [`run_sync`], but returns the outcome instead of emitting a note.
 pub async fn sync_working_copy(
     sources: &Sources,
     unit: &Unit,
     step: &SyncStep,
 ) -> Result<SyncOutcome, Stop> {
-    let mut done = sources.lock(&step.dir).await;
-    // The services of one working copy mostly want the same of it.
-    if let Some((_, outcome)) = done.iter().find(|(earlier, _)| earlier == step) {
+    let mut results = sources.lock(&step.dir).await;
+    // Services of one working copy mostly need the same sync.
+    if let Some((_, outcome)) = results.iter().find(|(earlier, _)| earlier == step) {
         return Ok(outcome.clone());
     }
-    let outcome = synced(sources, unit, step, sync).await?;
-    done.push((step.clone(), outcome.clone()));
+    let outcome = sync_blocking(sources, unit, step, sync).await?;
+    results.push((step.clone(), outcome.clone()));
     Ok(outcome)
 }
 
-/// Checks a locked commit out where that is safe, and returns what was done. `all` is what is locked of
-/// every service in the working copy.
+/// Checks out a locked commit if that is safe. `all` are the locked commits of every service in the working copy.
 pub async fn check_out_working_copy(
     sources: &Sources,
     unit: &Unit,
@@ -116,11 +114,11 @@ pub async fn check_out_working_copy(
     let check_out = move |client: &GitClient, request: &SyncRequest<'_>, watch: &Watch<'_>| {
         check_out_locked(client, request, &own, &all, watch)
     };
-    synced(sources, unit, step, check_out).await
+    sync_blocking(sources, unit, step, check_out).await
 }
 
-/// Works on a working copy on a thread that may block. Its lock is held.
-async fn synced(
+/// Runs a sync on a blocking thread; the caller holds the lock of the working copy.
+async fn sync_blocking(
     sources: &Sources,
     unit: &Unit,
     step: &SyncStep,
@@ -157,7 +155,7 @@ async fn synced(
     }
 }
 
-/// Checks the commit out into its export.
+/// Exports the commit.
 pub async fn run_export(
     sources: &Sources,
     unit: &Unit,
@@ -165,10 +163,10 @@ pub async fn run_export(
     state: &mut UnitState,
 ) -> Result<(), Stop> {
     let _lock = sources.lock(&step.dir).await;
-    let _permit = sources.checking_out.acquire().await;
+    let _permit = sources.checkouts.acquire().await;
     let (step, cancel) = (step.clone(), sources.cancel.clone());
     let client = sources.git.clone();
-    // Submodules and files of Git LFS may be fetched now.
+    // Submodules and Git LFS files may be fetched now.
     let progress = progress(sources.events.clone(), unit.clone(), Phase::Export);
     let exported = spawn_blocking(move || {
         let watch = Watch {

@@ -1,30 +1,30 @@
-//! What is learnt on the way through a unit's steps.
+//! State passed between the steps of a unit.
 
 use std::path::PathBuf;
 
 use super::needs::UsedImages;
 use crate::image::{Digest, ImageReference};
 
-/// An image that a registry has by its identity tag.
+/// A pushed image with its identity tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Published {
     /// The identity tag.
     pub identity: ImageReference,
-    /// What it names.
+    /// The digest that it points at.
     pub digest: Digest,
 }
 
-/// What the steps of a unit learn, and the later ones need.
+/// Results of earlier steps that later steps need.
 #[derive(Default)]
 pub struct UnitState {
     /// The commit's time, in seconds since 1970.
     pub commit_time: Option<i64>,
-    /// The images of needed services that the image was built from, once it is built.
+    /// The needed images that the image was built from, once it is built.
     pub used: Option<UsedImages>,
     /// The image in the registry, once it is pushed.
     pub published: Option<Published>,
-    /// The folder with the working copy's git objects.
+    /// The object store of the working copy.
     pub objects: Option<PathBuf>,
-    /// The folders that it borrows objects from, by the very same paths.
+    /// Its alternates, which must be mounted at the same paths.
     pub borrowed_objects: Vec<PathBuf>,
 }

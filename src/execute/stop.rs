@@ -1,4 +1,4 @@
-//! Why a step did not come to its end.
+//! Errors and cancellation of steps.
 
 use super::secrets::Mask;
 use crate::client::engine::Engine;
@@ -6,38 +6,38 @@ use crate::error::{Diagnostic, Exit, chain};
 use crate::event::{FailedStep, Phase};
 use crate::plan::ScriptStep;
 
-/// Why a step did not come to its end.
+/// Why a step did not finish.
 pub enum Stop {
     /// It failed.
     Failed(StepError),
-    /// Everything is to stop.
+    /// The run was canceled.
     Cancelled,
 }
 
-/// What failed in a step.
+/// The error of a step.
 #[derive(Debug)]
 pub struct StepError {
     message: String,
     hints: Vec<String>,
     outside: bool,
     line: Option<usize>,
-    /// Whether it may have failed for want of the engine.
+    /// May have been caused by losing the engine.
     lost_engine: bool,
-    /// Whether it did.
+    /// Was caused by losing the engine.
     is_without_engine: bool,
-    /// Whether a registry may have refused to move a tag that it has.
+    /// The registry may have refused only to move an existing tag.
     may_keep_tag: bool,
-    /// Whether an image that was built has to be built again, from another image.
+    /// The image must be rebuilt, because a needed image was replaced.
     is_superseded: bool,
 }
 
 impl StepError {
-    /// Returns the failure of a step of that phase, which that command repeats.
+    /// Returns the failure of a step in a phase; `by_hand` is the command that reproduces it.
     pub fn in_phase(self, phase: Phase, by_hand: Option<String>) -> FailedStep {
         let outside = match phase {
-            // A push belongs to the service, whoever refuses it.
+            // A rejected push is the service's failure.
             Phase::Push | Phase::Tag => self.is_without_engine,
-            // What is pulled was made by somebody else.
+            // A pulled image was built by someone else.
             Phase::Pull => true,
             _ => self.outside,
         };
@@ -51,7 +51,7 @@ impl StepError {
         }
     }
 
-    /// Returns an error without a cause that an error type knows.
+    /// Returns an error from a message.
     pub fn plain(message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
@@ -65,7 +65,7 @@ impl StepError {
         }
     }
 
-    /// Returns the error of an image that was built from one which no longer counts.
+    /// Marks the error as that of an image whose needed image was replaced.
     pub fn superseded(self) -> Self {
         Self {
             is_superseded: true,
@@ -73,41 +73,40 @@ impl StepError {
         }
     }
 
-    /// Whether an image that was built has to be built again, from another image.
+    /// Returns whether the image must be rebuilt, because a needed image was replaced.
     pub fn is_superseded(&self) -> bool {
         self.is_superseded
     }
 
-    /// Whether a registry may have refused to move a tag that it has.
+    /// Returns whether the registry may have refused only to move an existing tag.
     pub fn may_keep_tag(&self) -> bool {
         self.may_keep_tag
     }
 
-    /// Returns what happened, without what to do about it.
+    /// Returns the message, without hints.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// Returns the error without values that are to be hidden.
+    /// Hides secret values in the message.
     pub fn masked(mut self, mask: &Mask) -> Self {
         self.message = mask.text(&self.message);
         self
     }
 
-    /// Returns the error with what a person can do about it.
+    /// Adds a hint.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self
     }
 
-    /// Says which engine has gone, where it was in the middle of the step and does not answer any more: whatever
-    /// failed then did so for want of it.
+    /// Names the engine if it was lost during the step: then that is the cause, whatever failed.
     pub async fn with_engine(mut self, engine: &Engine) -> Self {
         if !self.lost_engine {
             return self;
         }
         if engine.answers().await {
-            // It may have been started again by now; what was killed in it has a hint of its own.
+            // It may have been restarted meanwhile; a killed script has a hint of its own.
             if self.line.is_none() {
                 self.hints.push(format!(
                     "if the container engine at {} was restarted, run xp again",
@@ -116,21 +115,19 @@ impl StepError {
             }
         } else {
             self.message = format!(
-                "the container engine at {} stopped in the middle of it: {}",
+                "the container engine at {} stopped during this step: {}",
                 engine.address(),
                 self.message
             );
-            self.hints = vec![
-                "start it, and run xp again: what was finished by then is not done again"
-                    .to_owned(),
-            ];
+            self.hints =
+                vec!["start it and run xp again: finished work is not repeated".to_owned()];
             self.outside = true;
             self.is_without_engine = true;
         }
         self
     }
 
-    /// Returns the error of a script's line that did not exit with 0.
+    /// Returns the error of a script line with a nonzero exit code.
     pub fn script(step: &ScriptStep, code: i64) -> Self {
         let mut lines = step.text.trim().lines();
         let first = lines.next().unwrap_or_default();
@@ -140,18 +137,18 @@ impl StepError {
             "`{first}{more}` exited with {code} (line {line} of the manifest)"
         ));
         error.line = Some(line);
-        // An engine that stops ends its containers first.
+        // A stopping engine ends its containers first.
         error.lost_engine = matches!(code, 137 | 143);
         match code {
             126 => error
                 .hints
-                .push("126: it was found, but may not be executed".to_owned()),
+                .push("126: command found, but not executable".to_owned()),
             127 => error
                 .hints
-                .push("127: a command of it is not in the builder image".to_owned()),
+                .push("127: command not found in the builder image".to_owned()),
             137 => error
                 .hints
-                .push("137: it was killed, perhaps for want of memory".to_owned()),
+                .push("137: killed, possibly because it ran out of memory".to_owned()),
             _ => {}
         }
         error

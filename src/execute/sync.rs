@@ -1,17 +1,17 @@
-//! Working copies: cloned when they are needed, fetched when the remote moved, and moved along only
-//! where nothing of the user's can be lost.
+//! Working copies: cloned when needed, fetched when the remote moved, and updated only if no work of the
+//! user can be lost.
 //!
-//! A working copy is the user's, and holds the only object store. So after [`sync`] has returned
-//! `Ok`, the commit is in the object store, whatever became of the files: builds use an export.
+//! A working copy belongs to the user, and contains the only object store. After [`sync`] returns `Ok`, the
+//! commit is in the object store even if the files were not updated: builds use an export.
 //!
-//! What is moved along: a branch that follows the wanted one, and a `HEAD` that xp itself detached
-//! (`refs/xp/head` remembers where). What stops it: changes, staged or not; untracked or ignored
-//! files in the way; commits that the remote does not have; another branch; a `HEAD` that the user
-//! detached; a merge, rebase or the like under way; files that cannot be written. Where the remote's history was rewritten, a
-//! branch without commits of its own (it stands where the remote's branch once stood) follows,
-//! and `refs/xp/before-rewrite/<branch>` keeps the old commits; any other branch stays.
+//! Updated are: a branch that tracks the wanted one, and a `HEAD` that xp itself detached (recorded in
+//! `refs/xp/head`). Not updated is a working copy with changes, staged or not; with untracked or ignored files in
+//! the way; with unpushed commits; on another branch; with a `HEAD` that the user detached; with a merge, rebase
+//! or similar in progress; or with files that cannot be written. If the remote's history was rewritten, a branch
+//! without commits of its own (at a former commit of the remote's branch) follows, and
+//! `refs/xp/before-rewrite/<branch>` keeps the old commits; any other branch stays.
 //!
-//! A locked commit is checked out without a branch ([`check_out_locked`]), under the same rule.
+//! A locked commit is checked out with a detached `HEAD` ([`check_out_locked`]), under the same rules.
 
 mod advance;
 mod at_work;
@@ -32,49 +32,49 @@ use crate::client::git::{GitClient, Watch};
 use crate::error::chain;
 use crate::source::{CommitId, GitUrl, ResolvedReference};
 use advance::{advance, finish_interrupted_move};
-use at_work::AtWork;
+use at_work::InUseNote;
 use objects::bring;
 
-/// A working copy, and what it should have.
+/// A working copy and the commit that it needs.
 #[derive(Debug, Clone, Copy)]
 pub struct SyncRequest<'a> {
     /// The working copy's folder; it need not exist.
     pub dir: &'a Path,
-    /// A folder of xp's own for clones that are not complete yet, and for notes of what is worked in.
+    /// xp's own folder for incomplete clones, and for notes about working copies in use.
     pub staging_dir: &'a Path,
     /// The manifest's remote.
     pub url: &'a GitUrl,
-    /// What the manifest's reference stands for in the remote.
+    /// The manifest's reference, resolved in the remote.
     pub resolved: &'a ResolvedReference,
-    /// What is built of it: its commit, or an earlier one.
+    /// The commit to build: that of the reference, or an earlier one.
     pub commit: CommitId,
-    /// Whether the files may be moved along.
+    /// Whether the files may be updated.
     pub moves: bool,
 }
 
-/// Makes sure that a commit is in the working copy's object store, and moves the files along where
-/// that is safe. Blocks; needs no connection where the commit is there and the remote's branch known.
+/// Ensures that a commit is in the working copy's object store, and updates the files if that is safe. Blocks;
+/// needs no connection if the commit is there and the remote's branch is known.
 ///
-/// Used by `xp sync` and before a build alike: the latter only cares that it returns `Ok`.
+/// Used by `xp sync` and before a build, which only needs the `Ok`.
 ///
 /// # Errors
 ///
-/// The place is taken by something else, the remote fails, or the object store cannot be written.
-/// Nothing of the user's has been touched then.
+/// If the path is taken by something else, the remote fails, or the object store cannot be written. Then none of
+/// the user's files were changed.
 pub fn sync(
     client: &GitClient,
     request: &SyncRequest<'_>,
     watch: &Watch<'_>,
 ) -> Result<SyncOutcome, SyncError> {
-    let _at_work = AtWork::begin(request.staging_dir, request.dir);
+    let _note = InUseNote::begin(request.staging_dir, request.dir);
     let Some((working_copy, tracking, before)) = bring(client, request, watch)? else {
         return Ok(SyncOutcome::Cloned);
     };
     if !request.moves {
         return Ok(SyncOutcome::LeftAlone(Reason::BuiltInPlace));
     }
-    // The commit is in the object store, which is all that a build needs: what fails now, such as
-    // writing a file of another user, concerns the working copy alone.
+    // The commit is in the object store, which is all that a build needs: a failure from here on, such as
+    // writing a file of another user, affects only the working copy.
     let moved = finish_interrupted_move(&working_copy, &tracking, request.resolved, watch)
         .and_then(|()| advance(&working_copy, &tracking, before, request.resolved, watch));
     Ok(moved.unwrap_or_else(|error| {

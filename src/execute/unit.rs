@@ -1,27 +1,27 @@
-//! The steps of one unit, one after the other.
+//! Runs the steps of one unit in order.
 
 use std::time::{Duration, Instant};
 
-use super::builder::Running;
+use super::builder::RunningBuilder;
 use super::state::{Published, UnitState};
 use super::stop::{StepError, Stop};
 use super::{Context, builder, by_hand, image, in_place, publish, secrets, source};
 use crate::event::{Event, Outcome, Phase, Unit};
 use crate::plan::{ImageStep, Step, UnitPlan};
 
-/// How often an image is built while other runs replace those that it is built from.
-const MOST_BUILDS: usize = 4;
+/// How often an image is built while other runs keep replacing its needed images.
+const MAX_BUILDS: usize = 4;
 
-/// Carries out the steps of a unit; whatever happens, no container is left.
+/// Runs the steps of a unit, except those held until all other units are done; never leaves a container behind.
 ///
-/// Returns the image that was pushed as well. The steps that wait for all other units are left out.
+/// Also returns the pushed image.
 pub async fn run_unit(context: &Context, plan: &UnitPlan) -> (Outcome, Option<Published>) {
     let mut state = UnitState::default();
     let outcome = run_steps(context, plan, plan.first_steps(), &mut state).await;
     (outcome, state.published)
 }
 
-/// Carries out the steps of a unit that waited for all other units.
+/// Runs the steps of a unit that were held until all other units were done.
 pub async fn run_held(context: &Context, plan: &UnitPlan, published: Option<Published>) -> Outcome {
     let mut state = UnitState {
         published,
@@ -36,18 +36,18 @@ async fn run_steps(
     steps: &[Step],
     state: &mut UnitState,
 ) -> Outcome {
-    let mut work = Work {
+    let mut runner = UnitRunner {
         context,
         unit: &plan.unit,
         state,
         running: None,
         deadline: None,
     };
-    let _alone = match &plan.in_place {
+    let _guard = match &plan.in_place {
         None => None,
-        Some(folder) => match in_place::alone(context, folder).await {
+        Some(folder) => match in_place::lock(context, folder).await {
             None => return Outcome::Stopped,
-            alone => alone,
+            guard => guard,
         },
     };
     if let Err(error) = secrets::check(context, steps) {
@@ -58,58 +58,58 @@ async fn run_steps(
     let image_step = steps.iter().position(|it| matches!(it, Step::Image(_)));
     while let Some(step) = steps.get(position) {
         position += 1;
-        if work.deadline.is_none() && matches!(step, Step::Container(_) | Step::Image(_)) {
-            work.deadline = plan
+        if runner.deadline.is_none() && matches!(step, Step::Container(_) | Step::Image(_)) {
+            runner.deadline = plan
                 .timeout
                 .map(|timeout| (Instant::now() + timeout, timeout));
         }
-        // The scripts are over when the first other step comes.
+        // The first other step ends the scripts, and with them the container.
         if !matches!(step, Step::Script(_)) {
             let image = match step {
                 Step::Image(image) => Some(image.as_ref()),
                 _ => None,
             };
-            if let Err(error) = work.end_container(image).await {
+            if let Err(error) = runner.end_container(image).await {
                 outcome = Outcome::Failed(error.in_phase(Phase::Container, None));
                 break;
             }
         }
-        match work.step(step).await {
+        match runner.step(step).await {
             Ok(()) => {}
             Err(Stop::Cancelled) => {
                 outcome = Outcome::Stopped;
                 break;
             }
-            // Ctrl-C reaches what xp has started as well, such as ssh, whose end is no failure then.
+            // Ctrl-C also ends child processes such as ssh: that is not a failure.
             Err(Stop::Failed(_)) if context.cancel.is_cancelled() => {
                 outcome = Outcome::Stopped;
                 break;
             }
             Err(Stop::Failed(error))
-                if error.is_superseded() && builds < MOST_BUILDS && image_step.is_some() =>
+                if error.is_superseded() && builds < MAX_BUILDS && image_step.is_some() =>
             {
                 builds += 1;
                 context.events.emit(Event::Note(format!(
-                    "{}: {}: it is built again",
+                    "{}: {}; building it again",
                     plan.unit,
                     error.message()
                 )));
-                // The scripts' results are still there; they know nothing of needed images.
+                // The results of the scripts are still valid: they do not depend on needed images.
                 position = image_step.unwrap_or(position);
             }
             Err(Stop::Failed(error)) => {
                 let error = error.with_engine(&context.engine).await;
-                let by_hand = work.by_hand(step).await;
-                outcome = Outcome::Failed(error.in_phase(step.phase(), by_hand));
+                let command = runner.reproduce(step).await;
+                outcome = Outcome::Failed(error.in_phase(step.phase(), command));
                 break;
             }
         }
     }
-    match work.end_container(None).await {
+    match runner.end_container(None).await {
         Err(error) if matches!(outcome, Outcome::Done) => {
             outcome = Outcome::Failed(error.in_phase(Phase::Container, None));
         }
-        // What failed before is told as the failure.
+        // An earlier failure is the outcome; this one is only a warning.
         Err(error) => {
             let failed = error.in_phase(Phase::Container, None);
             let hints: String = failed.hints.iter().map(|it| format!("; {it}")).collect();
@@ -124,15 +124,15 @@ async fn run_steps(
     outcome
 }
 
-struct Work<'a> {
+struct UnitRunner<'a> {
     context: &'a Context,
     unit: &'a Unit,
     state: &'a mut UnitState,
-    running: Option<Running>,
+    running: Option<RunningBuilder>,
     deadline: Option<(Instant, Duration)>,
 }
 
-impl Work<'_> {
+impl UnitRunner<'_> {
     async fn step(&mut self, step: &Step) -> Result<(), Stop> {
         if self.context.cancel.is_cancelled() {
             return Err(Stop::Cancelled);
@@ -145,7 +145,7 @@ impl Work<'_> {
             title: step.in_words(&self.context.folder),
         });
         let start = Instant::now();
-        self.carry_out(step).await?;
+        self.run(step).await?;
         events.emit(Event::StepFinished {
             unit,
             phase,
@@ -154,10 +154,10 @@ impl Work<'_> {
         Ok(())
     }
 
-    async fn carry_out(&mut self, step: &Step) -> Result<(), Stop> {
+    async fn run(&mut self, step: &Step) -> Result<(), Stop> {
         let (context, unit) = (self.context, self.unit);
         match step {
-            // These two run on a thread, and are told to stop by the token.
+            // These two run on a blocking thread and are stopped by the cancellation token.
             Step::Sync(step) => source::run_sync(&context.sources, unit, step).await,
             Step::Export(step) => {
                 source::run_export(&context.sources, unit, step, self.state).await
@@ -169,7 +169,7 @@ impl Work<'_> {
             }
             Step::Script(step) => match &self.running {
                 Some(running) => self.bounded(running.script(context, unit, step)).await,
-                None => Err(StepError::plain("no builder container runs").into()),
+                None => Err(StepError::plain("no builder container is running").into()),
             },
             Step::Image(step) => {
                 let built = image::build(context, unit, step, self.state);
@@ -188,10 +188,10 @@ impl Work<'_> {
         }
     }
 
-    /// Returns the command that repeats a step by hand, where there is one.
-    async fn by_hand(&self, step: &Step) -> Option<String> {
+    /// Returns the shell command that reproduces a step, if there is one.
+    async fn reproduce(&self, step: &Step) -> Option<String> {
         match step {
-            Step::Script(step) => self.running.as_ref()?.by_hand(self.context, step),
+            Step::Script(step) => self.running.as_ref()?.reproduce(self.context, step),
             Step::Image(step) => {
                 let reach = self.context.reach().await.ok()?;
                 let secret = |file: &str| secrets::path_of(self.context, file);
@@ -201,7 +201,7 @@ impl Work<'_> {
         }
     }
 
-    /// Drops a step when it is to stop.
+    /// Runs a step until it ends, is canceled or times out.
     async fn bounded<T>(&self, step: impl Future<Output = Result<T, Stop>>) -> Result<T, Stop> {
         tokio::select! {
             result = step => result,
@@ -209,7 +209,7 @@ impl Work<'_> {
         }
     }
 
-    /// Waits until everything is to stop, or the unit's time is over.
+    /// Waits for cancellation or the unit's timeout.
     async fn stopped(&self) -> Stop {
         let late = async {
             match self.deadline {
@@ -224,21 +224,21 @@ impl Work<'_> {
             () = self.context.cancel.cancelled() => Stop::Cancelled,
             timeout = late => {
                 let seconds = timeout.as_secs();
-                StepError::plain(format!("the service's `timeout` of {seconds} s is over"))
-                    .hint("raise `timeout` if it needs longer; the end of its log tells where it hung")
+                StepError::plain(format!("timed out after {seconds} s (the service's `timeout`)"))
+                    .hint("raise `timeout` if it needs more time; the end of its log shows where it stopped")
                     .into()
             }
         }
     }
 
-    /// Ends the container where one runs, after what was made in it was brought back.
+    /// Ends the container, if one is running, after copying back its results.
     async fn end_container(&mut self, image: Option<&ImageStep>) -> Result<(), StepError> {
         let Some(running) = self.running.take() else {
             return Ok(());
         };
         let returned = tokio::select! {
             returned = running.bring_back(self.context, image) => returned,
-            // What is brought back half-way is told by the next build.
+            // An incomplete copy is detected by the next build.
             () = self.context.cancel.cancelled() => Ok(()),
         };
         let lost = running.lost();

@@ -1,4 +1,4 @@
-//! The folders of builders.
+//! Builder folders.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -21,21 +21,21 @@ use crate::recipe::{ContentHasher, ContentId};
 #[derive(Debug, Error)]
 pub enum BuilderError {
     /// The folder does not exist.
-    #[error("there is no builder `{name}`: {} is not a folder with a Dockerfile", folder.display())]
+    #[error("builder `{name}` not found: {} is not a folder with a Dockerfile", folder.display())]
     Missing {
         /// The builder.
         name: BuilderName,
-        /// Where it was looked for.
+        /// The expected folder.
         folder: PathBuf,
-        /// The builders that there are.
+        /// The existing builders.
         known: Vec<String>,
     },
-    /// A file of it cannot be read.
-    #[error("{} cannot be read", path.display())]
+    /// A file in the folder cannot be read.
+    #[error("cannot read {}", path.display())]
     Unreadable {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 }
@@ -54,14 +54,14 @@ impl Diagnostic for BuilderError {
                     known.iter().map(String::as_str),
                 );
                 vec![hint.unwrap_or_else(|| {
-                    "write a Dockerfile with the toolchain there, such as `FROM golang:1`; \
-                     `builders.dir` names another folder for all builders"
+                    "create a Dockerfile with the toolchain there, such as `FROM golang:1`; \
+                    `builders.dir` sets another folder for all builders"
                         .to_owned()
                 })]
             }
             Self::Unreadable { .. } => {
                 vec![
-                    "all files of a builder are read: its image is named by their content"
+                    "all files of a builder must be readable: its image is named by their content"
                         .to_owned(),
                 ]
             }
@@ -69,7 +69,7 @@ impl Diagnostic for BuilderError {
     }
 }
 
-/// Returns the names of the folders that hold a Dockerfile, sorted.
+/// Returns the names of the folders with a Dockerfile, sorted.
 pub fn builder_names(manifest: &Manifest) -> Vec<BuilderName> {
     let folder = manifest.folder.join(&manifest.builders.dir);
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
@@ -81,11 +81,11 @@ pub fn builder_names(manifest: &Manifest) -> Vec<BuilderName> {
     names
 }
 
-/// Reads a builder's folder, and names its image by its content.
+/// Reads a builder's folder; its image is named by the content.
 ///
 /// # Errors
 ///
-/// A folder that does not exist or cannot be read.
+/// If the folder does not exist or cannot be read.
 pub fn folder_builder(
     manifest: &Manifest,
     name: &BuilderName,
@@ -106,7 +106,7 @@ pub fn folder_builder(
         return Err(missing());
     }
     let content = content_id(&folder, &manifest.builders.args)?;
-    // A builder's name is checked to be the last part of an image's.
+    // A builder name is always a valid last component of an image name.
     let repository: ImageRepository = format!("builders/{name}").parse().map_err(|_| missing())?;
     let tag = content.tag().ok_or_else(missing)?;
     let image = repository.below(manifest.registry.as_ref()).tagged(tag);
@@ -141,7 +141,7 @@ fn content_id(folder: &Path, args: &BTreeMap<String, String>) -> Result<ContentI
             files.push((relative.to_string_lossy().into_owned(), entry.into_path()));
         }
     }
-    // By the whole path, and not folder by folder: an order that needs no explanation.
+    // By full path, so that the order does not depend on the traversal.
     files.sort();
     let mut hasher = ContentHasher::new(args);
     for (relative, path) in files {

@@ -1,7 +1,7 @@
-//! What the registries, the engine and the builder folders have.
+//! Takes inventory of registries, working copies and builder folders.
 //!
-//! One HEAD a reference, all at once, and one request to the engine whatever it has. The labels of an
-//! image are asked for once: they belong to its digest, and never change.
+//! One concurrent HEAD per reference. The labels of an image are requested once: they belong to its digest and
+//! never change.
 
 mod builders;
 mod published;
@@ -16,7 +16,7 @@ use futures_util::future::join_all;
 
 pub use builders::{BuilderError, builder_names, folder_builder};
 pub use published::describe;
-pub use rights::{NotPushed, push_rights};
+pub use rights::{PushDenied, push_rights};
 pub use working_copies::{Asked, Found, compared, unpushed, working_copies};
 
 use crate::client::registry::{RegistryClient, RegistryError, Way};
@@ -24,20 +24,20 @@ use crate::error::{Diagnostic as _, chain};
 use crate::image::ImageReference;
 use crate::plan::{Draft, Folders, Inventory, Layout, Presence, Refusal};
 
-/// How long an answer without a greeting is waited for; whoever is slower is asked as usual.
-const UNGREETED: Duration = Duration::from_secs(2);
+/// The time limit of requests without a ping; slower registries are queried as usual.
+const NO_PING_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How many references are asked for at once; each registry limits its own share.
-const AT_ONCE: usize = 256;
+/// The number of concurrent requests; each registry has its own limit, too.
+const CONCURRENCY: usize = 256;
 
-/// Asks the registries for each reference once.
+/// Queries the registries once for each reference.
 ///
-/// A reference about which a registry could not tell is [`Presence::Unknown`], never absent.
+/// If a registry gives no clear response, the reference is [`Presence::Unknown`], never absent.
 pub async fn registries(
     client: &RegistryClient,
     images: Vec<ImageReference>,
 ) -> BTreeMap<ImageReference, Presence> {
-    let asked = futures_util::stream::iter(images).map(|image| async move {
+    let requests = futures_util::stream::iter(images).map(|image| async move {
         let presence = match client.digest(&image).await {
             Ok(Some(digest)) => Presence::Present(digest),
             Ok(None) => Presence::Absent,
@@ -45,11 +45,11 @@ pub async fn registries(
         };
         (image, presence)
     });
-    asked.buffer_unordered(AT_ONCE).collect().await
+    requests.buffer_unordered(CONCURRENCY).collect().await
 }
 
-/// Asks as [`registries`] does, but those registries without a greeting that asked for nothing last time, which
-/// spares one way there and back. `open` says how each of these was reached.
+/// Like [`registries`], but skips the ping of registries that required no authentication last time, which saves a
+/// round trip. `open` has the schemes of these registries.
 pub async fn registries_by_known_ways(
     client: &RegistryClient,
     mut images: Vec<ImageReference>,
@@ -58,17 +58,17 @@ pub async fn registries_by_known_ways(
     let mut by_registry: BTreeMap<_, Vec<ImageReference>> = BTreeMap::new();
     for image in &images {
         if let Some(registry) = image.repository().registry()
-            && let Some(way) = open.get(registry.as_str())
+            && let Some(scheme) = open.get(registry.as_str())
         {
-            let of_it = by_registry.entry((registry, *way)).or_default();
-            of_it.push(image.clone());
+            let images = by_registry.entry((registry, *scheme)).or_default();
+            images.push(image.clone());
         }
     }
-    let asked = by_registry
-        .into_iter()
-        .map(|((registry, way), images)| client.digests_of_open(registry, way, images, UNGREETED));
+    let requests = by_registry.into_iter().map(|((registry, scheme), images)| {
+        client.anonymous_digests(registry, scheme, images, NO_PING_TIMEOUT)
+    });
     let mut answers = BTreeMap::new();
-    for (image, answer) in join_all(asked).await.into_iter().flatten() {
+    for (image, answer) in join_all(requests).await.into_iter().flatten() {
         let presence = match answer {
             Ok(digest) => Presence::Present(digest),
             Err(error) => Presence::Unknown(refusal(&error)),
@@ -80,8 +80,8 @@ pub async fn registries_by_known_ways(
     answers
 }
 
-/// Completes what registries said of a draft's images: describes them, and looks by their identity tags for those that
-/// are not as they should be by the tags of their commits.
+/// Completes the inventory of a draft's images: describes them, and checks the identity tags of those whose commit
+/// tag is absent or stale.
 pub async fn complete(
     client: &RegistryClient,
     layout: &Layout,

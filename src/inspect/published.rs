@@ -1,17 +1,17 @@
-//! What images of registries are, as their configurations describe them, and whether they are complete.
+//! Labels and completeness of images in registries.
 
 use futures_util::StreamExt as _;
 
-use super::{AT_ONCE, refusal};
+use super::{CONCURRENCY, refusal};
 use crate::cache::Facts;
 use crate::client::registry::{RegistryClient, RegistryError};
 use crate::image::{Digest, ImageReference, PublishedImage};
 use crate::plan::{Inventory, Layout};
 
-/// Describes images that are named by their digests, or adds why that cannot be done.
+/// Adds descriptions of images given by digest, or the error for each.
 ///
-/// What was found out before is taken from xp's own folder: a digest always names the same. An image of several
-/// platforms of which the registry lacks one is absent by all its names.
+/// Earlier results are cached in xp's own folder, because the content of a digest never changes. A multi-platform
+/// image counts as absent if the registry does not have every platform.
 pub async fn describe(
     client: &RegistryClient,
     layout: &Layout,
@@ -19,15 +19,15 @@ pub async fn describe(
     inventory: &mut Inventory,
 ) {
     let facts = Facts::new(layout.root());
-    let asked = futures_util::stream::iter(images).map(|image| {
+    let requests = futures_util::stream::iter(images).map(|image| {
         let facts = &facts;
         async move {
             let digest = image.digest()?.clone();
-            let described = described(client, layout, facts, &image, &digest).await;
+            let described = describe_cached(client, layout, facts, &image, &digest).await;
             Some((image, digest, described))
         }
     });
-    let mut answers = asked.buffer_unordered(AT_ONCE);
+    let mut answers = requests.buffer_unordered(CONCURRENCY);
     while let Some(answer) = answers.next().await {
         let Some((image, digest, described)) = answer else {
             continue;
@@ -43,7 +43,7 @@ pub async fn describe(
     }
 }
 
-async fn described(
+async fn describe_cached(
     client: &RegistryClient,
     layout: &Layout,
     facts: &Facts,
@@ -51,9 +51,9 @@ async fn described(
     digest: &Digest,
 ) -> Result<PublishedImage, RegistryError> {
     let path = layout.labels(digest);
-    let kept = facts.read(&path);
-    // A file that was damaged is written anew.
-    if let Some(described) = kept.and_then(|text| serde_json::from_str(&text).ok()) {
+    let cached = facts.read(&path);
+    // A damaged file is replaced.
+    if let Some(described) = cached.and_then(|text| serde_json::from_str(&text).ok()) {
         return Ok(described);
     }
     let described = client.describe(image).await?;

@@ -1,4 +1,4 @@
-//! Whether what is about to be built may be pushed: a refusal after a build of half an hour is one too late.
+//! Checks push permission before a build, because a rejection after a long build is too late.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -12,78 +12,79 @@ use crate::error::{Diagnostic, Exit};
 use crate::image::ImageRepository;
 use crate::plan::Refusal;
 
-/// How many repositories are asked for at once; each registry limits its own share.
-const AT_ONCE: usize = 64;
+/// The number of concurrent checks; each registry has its own limit, too.
+const CONCURRENCY: usize = 64;
 
-/// How many repositories are named for each reason.
-const NAMED: usize = 3;
+/// How many repositories are listed per reason.
+const LISTED: usize = 3;
 
-/// Asks for the right to push to each repository: an upload is opened, and cancelled at once.
+/// Checks push permission for each repository, by opening an upload and canceling it at once.
 ///
-/// Returns what cannot be told: answers that no registry gives. The push itself will show it.
+/// Returns warnings about invalid responses: the push itself will show whether it works.
 ///
 /// # Errors
 ///
-/// A repository that no image may be pushed to, or whose registry does not answer.
+/// If images cannot be pushed to a repository, or its registry does not answer.
 pub async fn push_rights(
     client: &RegistryClient,
     repositories: BTreeSet<ImageRepository>,
-) -> Result<Vec<String>, NotPushed> {
-    let asked = futures_util::stream::iter(repositories).map(|repository| async move {
+) -> Result<Vec<String>, PushDenied> {
+    let checks = futures_util::stream::iter(repositories).map(|repository| async move {
         let answer = client.check_push(&repository).await;
         (repository, answer)
     });
-    let answers: Vec<_> = asked.buffer_unordered(AT_ONCE).collect().await;
+    let answers: Vec<_> = checks.buffer_unordered(CONCURRENCY).collect().await;
     let mut unknown = Vec::new();
     let mut refused: BTreeMap<Refusal, BTreeSet<ImageRepository>> = BTreeMap::new();
     for (repository, answer) in answers {
         match answer {
-            // An upload that cannot be cancelled is removed by the registry after a while.
+            // The registry removes an upload that cannot be canceled after a while.
             Ok(_) => {}
             Err(RegistryError::Unexpected { registry, what }) => unknown.push(format!(
-                "it cannot be told whether images may be pushed to {repository}: the registry {registry} gives an answer \
-                 that cannot be used: {what}"
+                "cannot tell whether images can be pushed to {repository}: invalid response from the registry \
+                {registry}: {what}"
             )),
             Err(error) => _ = refused.entry(refusal(&error)).or_default().insert(repository),
         }
     }
-    match refused.is_empty() {
-        true => Ok(unknown),
-        false => Err(NotPushed(refused)),
+    if refused.is_empty() {
+        Ok(unknown)
+    } else {
+        Err(PushDenied(refused))
     }
 }
 
-/// Repositories that what is built cannot be pushed to, by the reason.
+/// Repositories that images cannot be pushed to, by reason.
 #[derive(Debug, Error)]
-pub struct NotPushed(BTreeMap<Refusal, BTreeSet<ImageRepository>>);
+pub struct PushDenied(BTreeMap<Refusal, BTreeSet<ImageRepository>>);
 
-impl fmt::Display for NotPushed {
+impl fmt::Display for PushDenied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("what is to be built cannot be pushed, so nothing is built")?;
+        f.write_str("the images cannot be pushed; nothing was built")?;
         for (refusal, repositories) in &self.0 {
             write!(f, "\n  {}", refusal.why)?;
-            // Most reasons name the repository themselves.
+            // Most reasons already name the repository.
             let unnamed = |it: &&ImageRepository| !refusal.why.contains(&it.to_string());
             let unnamed: Vec<_> = repositories.iter().filter(unnamed).collect();
-            for repository in unnamed.iter().take(NAMED) {
+            for repository in unnamed.iter().take(LISTED) {
                 write!(f, "\n    {repository}")?;
             }
-            if unnamed.len() > NAMED {
-                write!(f, "\n    and {} more", unnamed.len() - NAMED)?;
+            if unnamed.len() > LISTED {
+                write!(f, "\n    and {} more", unnamed.len() - LISTED)?;
             }
         }
         Ok(())
     }
 }
 
-impl Diagnostic for NotPushed {
+impl Diagnostic for PushDenied {
     fn exit(&self) -> Exit {
         Exit::Outside
     }
 
     fn hints(&self) -> Vec<String> {
         let mut hints = Refusal::hints_of(self.0.keys());
-        hints.push("`xp build --no-push` builds, and pushes nothing".to_owned());
+        hints.push("`xp build --no-push` builds without pushing".to_owned());
         hints
     }
 }
@@ -93,13 +94,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_reason_stands_for_many_repositories() {
+    fn repositories_are_grouped_by_reason() {
         let repository = |name: &str| format!("r.example.com/{name}").parse().unwrap();
         let refusal = |why: &str| Refusal {
             why: why.to_owned(),
             hints: vec!["log in".to_owned()],
         };
-        let refused = NotPushed(BTreeMap::from([
+        let refused = PushDenied(BTreeMap::from([
             (
                 refusal("the registry refuses anonymous users"),
                 ["a", "b", "c", "d"].map(repository).into(),
@@ -111,7 +112,7 @@ mod tests {
         ]));
         assert_eq!(
             refused.to_string(),
-            "what is to be built cannot be pushed, so nothing is built\n  \
+            "the images cannot be pushed; nothing was built\n  \
              the registry does not allow push to r.example.com/x\n  \
              the registry refuses anonymous users\n    \
              r.example.com/a\n    r.example.com/b\n    r.example.com/c\n    and 1 more"

@@ -1,4 +1,4 @@
-//! What is in the working copies, without changing anything in them.
+//! Reads the state of working copies.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,36 +12,36 @@ use crate::resolve::{Request, Resolution, choose};
 use crate::source::{CommitId, ResolvedReference};
 use crate::status::{Checkout, Unpushed, WorkingCopyStatus};
 
-/// How many working copies are looked at at once: reading files waits for the disk more than it computes.
-const AT_ONCE: usize = 32;
+/// How many working copies are read concurrently: reading is I/O-bound.
+const CONCURRENCY: usize = 32;
 
-/// A working copy that was looked at.
+/// The state of a working copy.
 pub struct Found {
-    /// What is in it, without what concerns the reference.
+    /// Its status, not yet compared with the reference.
     pub status: WorkingCopyStatus,
-    /// What the service's reference stood for when the remote was asked last.
+    /// What the service's reference pointed at when the remote was last fetched.
     pub known: Option<Resolution>,
     /// Why it cannot be read.
     pub problem: Option<GitError>,
     working_copy: Option<WorkingCopy>,
 }
 
-/// Looks at the working copies, many at once, each on a thread that may block.
+/// Reads working copies concurrently, on blocking threads.
 pub async fn working_copies(
     client: &GitClient,
     wanted: impl IntoIterator<Item = (ServiceName, PathBuf, Request)>,
 ) -> BTreeMap<ServiceName, Found> {
-    let looked_at = futures_util::stream::iter(wanted).map(|(name, dir, request)| async move {
+    let reads = futures_util::stream::iter(wanted).map(|(name, dir, request)| async move {
         let client = client.clone();
-        let found = spawn_blocking(move || look(&client, &dir, &request)).await;
+        let found = spawn_blocking(move || inspect(&client, &dir, &request)).await;
         found.ok().map(|found| (name, found))
     });
-    let found = looked_at.buffer_unordered(AT_ONCE);
+    let found = reads.buffer_unordered(CONCURRENCY);
     found.filter_map(std::future::ready).collect().await
 }
 
-/// Compares each working copy with what its service's reference points at now; where that is not known,
-/// or not here yet, with what it pointed at when the remote was asked last.
+/// Compares each working copy with the current commit of its service's reference; if that is unknown or not
+/// fetched yet, with the last known one.
 pub async fn compared(
     found: BTreeMap<ServiceName, Found>,
     tips: &BTreeMap<ServiceName, ResolvedReference>,
@@ -51,28 +51,28 @@ pub async fn compared(
         let status = spawn_blocking(move || found.compared_with(tip)).await;
         status.ok().map(|status| (name, status))
     });
-    let compared = compared.buffer_unordered(AT_ONCE);
+    let compared = compared.buffer_unordered(CONCURRENCY);
     compared.filter_map(std::future::ready).collect().await
 }
 
-/// A service whose working copy is asked what it has that the remote has not.
+/// A service whose working copy is checked for unpushed work.
 pub struct Asked {
-    /// Which.
+    /// The service.
     pub service: ServiceName,
-    /// The commit that the service's reference stands for.
+    /// The commit that the service's reference points at.
     pub tip: CommitId,
-    /// The folders and files of the repository that it is built from; all where there are none.
+    /// The folders and files that it is built from; the whole repository if empty.
     pub paths: Vec<String>,
 }
 
-/// Finds what working copies have that the remotes have not; each is looked at once, however many services
-/// it has. One that is not there, or cannot be read, has nothing.
+/// Finds unpushed work in working copies; reads each once, however many services it has. Missing and unreadable ones
+/// have none.
 pub async fn unpushed(wanted: BTreeMap<PathBuf, Vec<Asked>>) -> BTreeMap<ServiceName, Unpushed> {
-    let looked_at = futures_util::stream::iter(wanted).map(|(dir, asked)| async move {
+    let reads = futures_util::stream::iter(wanted).map(|(dir, asked)| async move {
         let found = spawn_blocking(move || unpushed_of(&dir, asked)).await;
         futures_util::stream::iter(found.unwrap_or_default())
     });
-    let found = looked_at.buffer_unordered(AT_ONCE);
+    let found = reads.buffer_unordered(CONCURRENCY);
     found.flatten().collect().await
 }
 
@@ -92,25 +92,25 @@ fn unpushed_of(dir: &Path, asked: Vec<Asked>) -> Vec<(ServiceName, Unpushed)> {
              tip,
              paths,
          }| {
-            let is_of_it = |file: &&String| {
+            let is_in_service = |file: &&String| {
                 let mut paths = paths.iter();
                 paths.len() == 0 || paths.any(|path| Path::new(file).starts_with(path))
             };
-            let makes_a_difference = || {
+            let differs = || {
                 let mut paths = paths.iter();
                 paths.len() == 0 || paths.any(|path| copy.differs_at(path, head, tip))
             };
-            // A tip that is not here yet is not what these commits were made on.
-            let ahead = match head != tip && copy.has_commit(tip) && makes_a_difference() {
-                true => copy
-                    .ahead_and_behind(head, tip)
-                    .map_or(0, |(ahead, _)| ahead),
-                false => 0,
+            // Commits cannot be based on a tip that is not fetched yet.
+            let ahead = if head != tip && copy.has_commit(tip) && differs() {
+                copy.ahead_and_behind(head, tip)
+                    .map_or(0, |(ahead, _)| ahead)
+            } else {
+                0
             };
             let unpushed = Unpushed {
                 branch: branch.clone(),
                 ahead,
-                modified: modified.iter().filter(is_of_it).count(),
+                modified: modified.iter().filter(is_in_service).count(),
             };
             (service, unpushed)
         },
@@ -118,17 +118,17 @@ fn unpushed_of(dir: &Path, asked: Vec<Asked>) -> Vec<(ServiceName, Unpushed)> {
     found.collect()
 }
 
-fn look(client: &GitClient, dir: &Path, request: &Request) -> Found {
-    let bare = |status| Found {
+fn inspect(client: &GitClient, dir: &Path, request: &Request) -> Found {
+    let without_repository = |status| Found {
         status,
-        // A commit that the manifest names is known without a working copy.
+        // A commit in the manifest is known without a working copy.
         known: choose(&RemoteRefs::default(), request),
         problem: None,
         working_copy: None,
     };
     let read = || match WorkingCopy::open(dir)? {
-        Opened::Nothing => Ok(bare(WorkingCopyStatus::Missing)),
-        Opened::OtherFiles | Opened::NoFolder => Ok(bare(WorkingCopyStatus::Foreign)),
+        Opened::Nothing => Ok(without_repository(WorkingCopyStatus::Missing)),
+        Opened::OtherFiles | Opened::NoFolder => Ok(without_repository(WorkingCopyStatus::Foreign)),
         Opened::WorkingCopy(working_copy) => {
             let checkout = checkout(&working_copy)?;
             let wanted: Vec<_> = request.wanted().collect();
@@ -143,7 +143,7 @@ fn look(client: &GitClient, dir: &Path, request: &Request) -> Found {
     };
     read().unwrap_or_else(|error: GitError| Found {
         problem: Some(error),
-        ..bare(WorkingCopyStatus::Unreadable)
+        ..without_repository(WorkingCopyStatus::Unreadable)
     })
 }
 

@@ -1,26 +1,26 @@
-//! How a registry wants to be told who asks: not at all, by a password, or by a token.
+//! Authentication challenges and tokens of registries.
 
 use http_auth::parser::ChallengeParser;
 use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
 
-/// What a registry asks for.
+/// The authentication that a registry requires.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Challenge {
-    /// Nothing.
+    /// None.
     None,
-    /// A user and a password with each request.
+    /// User and password with each request.
     Basic,
-    /// A token from another server.
+    /// A token from a token server.
     Bearer {
-        /// Where tokens are given out.
+        /// The URL of the token server.
         realm: String,
-        /// For whom the token is.
+        /// The service that the token is for.
         service: Option<String>,
     },
 }
 
 impl Challenge {
-    /// Reads the challenge of an answer with status 401; a token is preferred.
+    /// Reads the challenge of a 401 response; bearer tokens are preferred.
     pub fn read(headers: &HeaderMap) -> Self {
         let mut found = Self::None;
         for value in headers.get_all(WWW_AUTHENTICATE) {
@@ -50,7 +50,7 @@ impl Challenge {
     }
 }
 
-/// Returns the token in a token server's answer.
+/// Returns the token in the response of a token server.
 pub(super) fn token_of(text: &str) -> Option<String> {
     let value: serde_json::Value = serde_json::from_str(text).ok()?;
     let token = value
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn challenges_are_read() {
+    fn challenges_are_parsed() {
         assert_eq!(challenge(r#"Basic realm="x""#), Challenge::Basic);
         assert_eq!(
             challenge(
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_read() {
+    fn tokens_are_parsed() {
         assert_eq!(token_of(r#"{"token":"a"}"#).as_deref(), Some("a"));
         assert_eq!(token_of(r#"{"access_token":"b"}"#).as_deref(), Some("b"));
         assert_eq!(token_of(r#"{"token":""}"#), None);

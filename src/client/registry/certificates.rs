@@ -1,4 +1,4 @@
-//! The certificates of a registry, where Docker looks for them.
+//! TLS certificates of registries, from Docker's `certs.d` folders.
 
 use std::fs;
 use std::io;
@@ -7,11 +7,11 @@ use std::path::Path;
 use super::{RegistryError, RegistrySettings};
 use crate::image::Registry;
 
-/// Authorities, and the client's own certificate with its key, in the PEM format.
+/// CA certificates, and the client certificate with its key, as PEM.
 pub(super) type Certificates = (Vec<Vec<u8>>, Option<Vec<u8>>);
 
-/// Reads the registry's folder of `certs.d`: `*.crt` are authorities, `*.cert` with the `*.key` of the
-/// same name is the client's own.
+/// Reads the registry's folder in `certs.d`: `*.crt` are CA certificates; `*.cert` with the `*.key` of the
+/// same name is the client certificate.
 pub(super) fn certificates(
     settings: &RegistrySettings,
     registry: &Registry,
@@ -53,11 +53,11 @@ fn read(path: &Path) -> Result<Vec<u8>, RegistryError> {
         source,
     };
     let bytes = fs::read(path).map_err(failed)?;
-    // Said here, where the file is known: the library takes what is no PEM for no certificates.
+    // Checked here, where the file is known: the library ignores anything that is not PEM.
     if bytes.windows(PEM.len()).any(|window| window == PEM) {
         Ok(bytes)
     } else {
-        let what = "it holds nothing in the PEM format";
+        let what = "no PEM data in the file";
         Err(failed(io::Error::new(io::ErrorKind::InvalidData, what)))
     }
 }

@@ -1,4 +1,4 @@
-//! Credentials of registries, from Docker's configuration and its credential helpers.
+//! Registry credentials, from Docker's configuration and its credential helpers.
 
 use std::fs;
 use std::io;
@@ -9,21 +9,21 @@ use docker_credential::{CredentialRetrievalError, DockerCredential};
 use super::RegistryError;
 use crate::image::Registry;
 
-/// What a registry is told about who asks.
+/// Credentials for a registry.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credentials {
-    /// A user and a password.
+    /// User and password.
     Password {
         /// The user.
         user: String,
         /// The password.
         password: String,
     },
-    /// A token that is exchanged for others.
+    /// A refresh token, exchanged for access tokens.
     IdentityToken(String),
 }
 
-/// Never shows the secret.
+/// Hides the secret.
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Credentials({})", self.who())
@@ -31,7 +31,7 @@ impl std::fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// Returns whom they stand for, for people.
+    /// Returns the user, for messages.
     pub fn who(&self) -> String {
         match self {
             Self::Password { user, .. } => format!("the user `{user}`"),
@@ -40,7 +40,7 @@ impl Credentials {
     }
 }
 
-/// Finds the credentials of one registry: only its own helper is asked.
+/// Returns the credentials of one registry; runs only the helper configured for it.
 pub(super) fn find(
     folder: Option<&Path>,
     registry: &Registry,
@@ -74,14 +74,14 @@ pub(super) fn find(
             stdout,
             stderr,
         }) => {
-            let said = format!("{stdout}{stderr}");
-            // The message by which every helper says that it has none.
-            if said.contains("credentials not found") {
+            let output = format!("{stdout}{stderr}");
+            // The standard message of a helper that has no credentials.
+            if output.contains("credentials not found") {
                 return Ok(None);
             }
             let what = format!(
                 "failed: {}",
-                said.trim().lines().next().unwrap_or("it gave no reason")
+                output.trim().lines().next().unwrap_or("it gave no reason")
             );
             Err(RegistryError::Helper {
                 helper,
@@ -92,29 +92,29 @@ pub(super) fn find(
         Err(CredentialRetrievalError::HelperCommunicationError) => Err(RegistryError::Helper {
             helper: helper(),
             registry: registry.clone(),
-            what: "cannot be run: is it installed and on the PATH?".to_owned(),
+            what: "cannot be run: check that it is installed and on the PATH".to_owned(),
         }),
         Err(CredentialRetrievalError::MalformedHelperResponse) => Err(RegistryError::Helper {
             helper: helper(),
             registry: registry.clone(),
-            what: "answered with something that is no credential".to_owned(),
+            what: "returned malformed output".to_owned(),
         }),
         Err(error) => Err(configuration(error.to_string())),
     }
 }
 
-/// Where the credentials of a registry come from.
+/// The source of a registry's credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CredentialSource {
-    /// Docker's configuration has none, and names no helper for it.
+    /// Docker's configuration has neither credentials nor a helper for it.
     Nowhere,
-    /// They stand in this file.
+    /// They are in this file.
     File(PathBuf),
-    /// This program is asked.
+    /// This program provides them.
     Helper(String),
 }
 
-/// Finds where credentials come from, without asking for them.
+/// Returns where credentials come from, without running a helper.
 pub(super) fn source_of(folder: Option<&Path>, registry: &Registry) -> CredentialSource {
     let Some(path) = folder.map(|folder| folder.join("config.json")) else {
         return CredentialSource::Nowhere;
@@ -129,8 +129,8 @@ pub(super) fn source_of(folder: Option<&Path>, registry: &Registry) -> Credentia
     if own_helper.is_some_and(|helper| !helper.is_empty()) {
         return CredentialSource::Helper(helper_name(&bytes, server));
     }
-    // What the file itself holds counts more than the helper of all registries. Without the helpers'
-    // names the library reads the file alone.
+    // Credentials in the file take precedence over the default helper. Without helper names, the library
+    // reads only the file.
     let has_store = value
         .as_object_mut()
         .and_then(|value| value.remove("credsStore"))
@@ -144,22 +144,22 @@ pub(super) fn source_of(folder: Option<&Path>, registry: &Registry) -> Credentia
     }
 }
 
-/// Returns the name by which Docker's configuration calls a registry.
+/// Returns the key of a registry in Docker's configuration.
 fn server_of(registry: &Registry) -> &str {
-    match registry.is_docker_hub() {
-        // The name under which `docker login` has always kept it.
-        true => "https://index.docker.io/v1/",
-        false => registry.as_str(),
+    if registry.is_docker_hub() {
+        "https://index.docker.io/v1/"
+    } else {
+        registry.as_str()
     }
 }
 
-/// Returns the credential helper of a registry, for an error.
+/// Returns the credential helper of a registry, for messages.
 pub(super) fn helper_of(folder: Option<&Path>, registry: &Registry) -> String {
     let configuration = folder.and_then(|folder| fs::read(folder.join("config.json")).ok());
     helper_name(&configuration.unwrap_or_default(), server_of(registry))
 }
 
-/// Returns the program that Docker's configuration names for a registry.
+/// Returns the helper program configured for a registry.
 fn helper_name(configuration: &[u8], server: &str) -> String {
     let value: serde_json::Value = serde_json::from_slice(configuration).unwrap_or_default();
     let helper = value
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_found_and_never_shown() {
+    fn a_password_is_found_and_hidden() {
         // bob:s3cret
         let found = find_in(
             r#"{"auths":{"h.example:5000":{"auth":"Ym9iOnMzY3JldA=="}}}"#,
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn no_file_and_no_entry_are_no_credentials() {
+    fn without_file_or_entry_there_are_no_credentials() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(
             find(Some(folder.path()), &registry("h.example")).unwrap(),
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn the_source_is_told_without_asking_a_helper() {
+    fn the_source_is_known_without_running_a_helper() {
         let source = |config: &str| {
             let folder = tempfile::tempdir().unwrap();
             let file = folder.path().join("config.json");

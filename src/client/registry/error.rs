@@ -1,4 +1,4 @@
-//! What can go wrong with a registry.
+//! Errors of registries.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,96 +10,96 @@ use crate::client::http::HttpClientError;
 use crate::error::{Diagnostic, Exit};
 use crate::image::Registry;
 
-/// An error of a registry, or of the way to it.
+/// An error of a registry, or of the connection to it.
 #[derive(Debug, Error)]
 pub enum RegistryError {
     /// The registry does not answer.
     #[error("the registry {registry} does not answer {request}: {reason}")]
     Unreachable {
-        /// Which.
+        /// The registry.
         registry: Registry,
-        /// What it was asked.
+        /// The request.
         request: String,
-        /// Why, in a few words.
+        /// The reason, in a few words.
         reason: String,
-        /// Why, as the library has it, without credentials.
+        /// The error of the library, without credentials.
         why: reqwest::Error,
     },
-    /// The registry wants other credentials, or any.
-    #[error("the registry {registry} refuses {who}{}", detail(.message))]
+    /// The registry requires credentials, or other ones.
+    #[error("the registry {registry} rejects {who}{}", detail(.message))]
     Unauthorized {
-        /// Which.
+        /// The registry.
         registry: Registry,
-        /// Whom, such as `the user bob` or `anonymous users`.
+        /// The user, such as `the user bob` or `anonymous users`.
         who: String,
-        /// What it said.
+        /// The registry's message.
         message: String,
     },
-    /// The credentials are right, but lack the right.
+    /// The user is known, but lacks permission.
     #[error("the registry {registry} does not allow {who} to {action}{}", detail(.message))]
     Denied {
-        /// Which.
+        /// The registry.
         registry: Registry,
-        /// Whom.
+        /// The user.
         who: String,
-        /// What was to be done.
+        /// The denied action.
         action: String,
-        /// What it said.
+        /// The registry's message.
         message: String,
     },
-    /// The server that gives out tokens for the registry does not.
+    /// The token server of the registry fails.
     #[error("the token server {server} of the registry {registry} {what}")]
     TokenServer {
-        /// Of which registry.
+        /// The registry.
         registry: Registry,
-        /// Its host.
+        /// The host of the token server.
         server: String,
-        /// What is wrong with its answer.
+        /// What is wrong with its response.
         what: String,
     },
-    /// Any other answer that is no success.
-    #[error("the registry {registry} answers {request} with {status}{}", detail(.message))]
+    /// Any other response that is not a success.
+    #[error("the registry {registry} returned {status} for {request}{}", detail(.message))]
     Status {
-        /// Which.
+        /// The registry.
         registry: Registry,
-        /// What was asked: the method, and for a change the image.
+        /// The request: the method, and for a write the image.
         request: String,
-        /// The status, with its usual words.
+        /// The status.
         status: StatusCode,
-        /// What the registry said.
+        /// The registry's message.
         message: String,
-        /// The seconds for which it asks to be left alone.
+        /// The seconds until the next request is allowed.
         retry_after: Option<u64>,
     },
-    /// An answer that is no registry's.
-    #[error("the registry {registry} gives an answer that cannot be used: {what}")]
+    /// A response that no registry should send.
+    #[error("invalid response from the registry {registry}: {what}")]
     Unexpected {
-        /// Which.
+        /// The registry.
         registry: Registry,
         /// What is wrong.
         what: String,
     },
-    /// What is there under the name is not an image.
-    #[error("{image} is not an image, but {what}")]
+    /// The name refers to something other than an image.
+    #[error("{image} is not an image but {what}")]
     NotAnImage {
         /// Its name.
         image: String,
-        /// What it is.
+        /// What it is instead.
         what: String,
     },
-    /// The registry has an image's index, and lacks a manifest that the index lists.
-    #[error("{image} is incomplete: the registry lacks {part}, which its index lists")]
+    /// The registry has the index of an image, but not every manifest that it lists.
+    #[error("{image} is incomplete: the registry does not have {part}, which its index lists")]
     Incomplete {
         /// Its name.
         image: String,
-        /// The digest of what is missing.
+        /// The digest of the missing manifest.
         part: String,
     },
-    /// What was found out before about the registry.
+    /// An earlier error of the same registry.
     #[error(transparent)]
     Known(Arc<Self>),
     /// The Docker configuration cannot be read.
-    #[error("the credentials in {path} cannot be read: {what}")]
+    #[error("cannot read the credentials in {path}: {what}")]
     Configuration {
         /// The file.
         path: String,
@@ -111,36 +111,36 @@ pub enum RegistryError {
     Helper {
         /// The program's name.
         helper: String,
-        /// For which registry it was called.
+        /// The registry that it was run for.
         registry: Registry,
         /// What is wrong.
         what: String,
     },
-    /// No client could be made, such as for a certificate that is none.
-    #[error("the registry {registry} cannot be asked")]
+    /// The HTTP client cannot be created, for example because of an invalid certificate.
+    #[error("cannot connect to the registry {registry}")]
     Client {
-        /// Which.
+        /// The registry.
         registry: Registry,
-        /// Why.
+        /// The cause.
         #[source]
         source: HttpClientError,
     },
-    /// A file of `certs.d` cannot be read.
-    #[error("the certificate {path} cannot be read")]
+    /// A file in `certs.d` cannot be read.
+    #[error("cannot read the certificate {path}")]
     Certificate {
         /// The file.
         path: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
     /// The image, or its repository, names no registry.
-    #[error("{0} is in no registry")]
+    #[error("{0} does not name a registry")]
     NoRegistry(String),
 }
 
 impl RegistryError {
-    /// Returns the status of the registry's answer and what it said, where it refused a request.
+    /// Returns the status and message of the registry if it refused a request.
     pub fn answer(&self) -> Option<(u16, &str)> {
         match self {
             Self::Unauthorized { message, .. } => Some((401, message)),
@@ -153,7 +153,7 @@ impl RegistryError {
         }
     }
 
-    /// Returns how long the registry asks to be left alone.
+    /// Returns how long to wait before the next request.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Status { retry_after, .. } => retry_after.map(Duration::from_secs),
@@ -162,7 +162,7 @@ impl RegistryError {
         }
     }
 
-    /// Tells whether a server may have closed a connection of plain HTTP because it speaks TLS.
+    /// Returns whether the server may have closed the plain HTTP connection because it expects TLS.
     pub(super) fn may_be_tls(&self) -> bool {
         match self {
             Self::Unreachable { why, .. } => !why.is_connect() && !why.is_redirect(),
@@ -170,7 +170,7 @@ impl RegistryError {
         }
     }
 
-    /// Tells whether a certificate is why nothing is said to a server.
+    /// Returns whether the connection failed because of a certificate.
     pub(super) fn is_about_certificate(&self) -> bool {
         let Self::Unreachable { why, .. } = self else {
             return false;
@@ -189,7 +189,7 @@ fn detail(message: &str) -> String {
 }
 
 impl RegistryError {
-    /// Returns the status of the registry's own refusal, and what it said.
+    /// Returns the status and message of the registry's own refusal.
     pub fn status(&self) -> Option<(u16, &str)> {
         match self {
             Self::Known(error) => error.status(),
@@ -213,21 +213,21 @@ impl Diagnostic for RegistryError {
             Self::Unreachable { registry, .. } => {
                 if self.is_about_certificate() {
                     format!(
-                        "put the registry's CA into /etc/docker/certs.d/{registry}/ca.crt, or name it by SSL_CERT_FILE"
+                        "copy the registry's CA certificate to /etc/docker/certs.d/{registry}/ca.crt, or set SSL_CERT_FILE to it"
                     )
                 } else {
-                    "is the address right, and is the registry reached from here? Proxies are taken from the environment"
+                    "check the address, and that this machine can reach the registry; proxies are taken from the environment"
                         .to_owned()
                 }
             }
             Self::Unauthorized { registry, .. } => {
                 return vec![
                     format!("log in with `docker login {registry}`"),
-                    "`xp doctor` tells where the credentials come from".to_owned(),
+                    "`xp doctor` shows where the credentials come from".to_owned(),
                 ];
             }
             Self::Denied { .. } => {
-                "ask for the right to the repository, or log in as somebody who has it".to_owned()
+                "request access to the repository, or log in as a user who has it".to_owned()
             }
             Self::Status {
                 status: StatusCode::TOO_MANY_REQUESTS,
@@ -238,43 +238,43 @@ impl Diagnostic for RegistryError {
                     Some(seconds) => format!("in {seconds} seconds"),
                     None => "later".to_owned(),
                 };
-                format!("the registry limits the rate of requests: try again {when}")
+                format!("the registry limits the request rate: try again {when}")
             }
             Self::Status {
                 request,
                 status: StatusCode::METHOD_NOT_ALLOWED,
                 ..
             } if request.starts_with("POST ") => {
-                "the registry may be read-only, or a mirror that takes no pushes".to_owned()
+                "the registry may be read-only, or a mirror that does not accept pushes".to_owned()
             }
             Self::Status {
                 request,
                 status: StatusCode::NOT_FOUND,
                 ..
             } if request.starts_with("POST ") => {
-                "some registries want a repository, or its project, to be made before the first push"
+                "in some registries, the repository or its project must be created before the first push"
                     .to_owned()
             }
             Self::Status {
                 request, status, ..
             } if status.is_client_error() && request.starts_with("PUT ") => {
-                "does the registry forbid that tags move? Then let it except those of branches and `newest`"
+                "if tags are immutable in the registry, exempt the tags of branches and `newest`"
                     .to_owned()
             }
             Self::Status { status, .. } if status.is_server_error() => {
-                "the registry itself fails, or a proxy before it: its own log tells why".to_owned()
+                "the registry, or a proxy in front of it, is failing: see its log".to_owned()
             }
             Self::NotAnImage { .. } => {
                 return vec![
-                    "`xp build --force` builds the service again, and replaces what is there".to_owned(),
-                    "another tool may have pushed it: its tags should not look like commits".to_owned(),
+                    "`xp build --force` rebuilds the service and replaces it".to_owned(),
+                    "another tool may have pushed it: such tools must not use commits as tags".to_owned(),
                 ];
             }
             Self::Incomplete { .. } => "push the image again".to_owned(),
             Self::Known(error) => return error.hints(),
             Self::Helper { helper, .. } => {
                 format!(
-                    "install `{helper}`, or change `credsStore` and `credHelpers` in Docker's config.json"
+                    "install `{helper}`, or correct `credsStore` and `credHelpers` in Docker's config.json"
                 )
             }
             _ => return Vec::new(),
@@ -283,18 +283,18 @@ impl Diagnostic for RegistryError {
     }
 }
 
-/// Returns the messages of a registry's error answer, or the start of any other text.
+/// Returns the messages of a registry's error response, or the start of any other text.
 pub(super) fn message_of(text: &str) -> String {
     let messages: Vec<String> = envelope(text)
         .into_iter()
         .map(|(code, message)| match message.as_str() {
             "" => code,
-            // Some registries say this by the code alone.
+            // In some registries, only the code says so.
             _ if code.contains("IMMUTABLE") => format!("{code}: {message}"),
             _ => message,
         })
         .collect();
-    // Of a proxy's page the first line is enough to recognise it.
+    // The first line is enough to recognize a proxy's error page.
     let page = || text.lines().next().unwrap_or_default().to_owned();
     shown(&if messages.is_empty() {
         page()
@@ -303,7 +303,7 @@ pub(super) fn message_of(text: &str) -> String {
     })
 }
 
-/// Makes a server's text fit for an error: short, and without what would steer a terminal.
+/// Returns a server's text for a message: shortened, without control characters.
 pub(super) fn shown(text: &str) -> String {
     let text: String = text.trim().chars().filter(|c| !c.is_control()).collect();
     match text.char_indices().nth(300) {
@@ -312,7 +312,7 @@ pub(super) fn shown(text: &str) -> String {
     }
 }
 
-/// Tells whether a text is a registry's own not-found.
+/// Returns whether a text is a registry's own not-found.
 pub(super) fn says_not_found(text: &str) -> bool {
     envelope(text).iter().any(|(code, _)| {
         matches!(

@@ -1,4 +1,4 @@
-//! What is fuzzed of the registry client: see `fuzzing`.
+//! Fuzz target of the registry client: see `fuzzing`.
 
 use reqwest::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 
@@ -6,8 +6,7 @@ use super::auth::{Challenge, token_of};
 use super::error::{message_of, says_not_found};
 use super::labels::read_for_fuzzing;
 
-/// What a registry, its token server or a proxy before it answers: the challenge of a header, and then the
-/// same bytes as any body.
+/// Parses a response of a registry, token server or proxy: the bytes as a challenge header, and as each kind of body.
 pub fn registry(bytes: &[u8]) {
     if let Ok(value) = HeaderValue::from_bytes(bytes) {
         let mut headers = HeaderMap::new();

@@ -1,4 +1,4 @@
-//! One registry: how it is reached, and what it asks for.
+//! A connection to one registry: scheme, TLS and authentication.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -8,67 +8,67 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
 use super::RegistrySettings;
-use super::answer::Answer;
+use super::answer::RegistryResponse;
 use super::auth::Challenge;
 use super::certificates::certificates;
 use super::credentials::Credentials;
 use super::error::{RegistryError, message_of};
-use super::send::Expected;
+use super::send::ExpectedBody;
 use super::token::Tokens;
 use crate::client::http::{Http, HttpClientError};
 use crate::client::retry::{Trouble, is_transient_status, retry_after};
 use crate::image::{ImageReference, ImageRepository, Registry};
 
-/// How many requests are under way at once to one registry. Most are small questions for manifests,
-/// and how many are asked at once decides how often the way to the registry is waited for. With
-/// git's and the engine's own connections it stays below 256 open files.
+/// The number of concurrent requests to one registry. Most are small requests for manifests, so latency
+/// dominates and concurrency saves round trips. Together with the connections of git and the engine, this
+/// stays below 256 open files.
 pub(super) const CONNECTIONS: usize = 100;
 
-/// How many uploads are open at once in one registry.
+/// The number of uploads open at once in one registry.
 const UPLOADS: usize = 8;
 
-/// With what a registry is asked whether it is there.
-const GREETING: &str = "GET /v2/";
+/// The request that checks whether a registry is there.
+const PING: &str = "GET /v2/";
 
-/// How far a registry is trusted before it has proved who it is.
+/// How far a registry is trusted before it has authenticated itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Trust {
-    /// Not at all: TLS with a certificate that is known.
+    /// TLS with a verified certificate.
     Verified,
-    /// It is this machine.
+    /// The registry is on this machine.
     Loopback,
-    /// The engine lists it as insecure.
+    /// The engine lists the registry as insecure.
     Insecure,
 }
 
-/// How a registry is spoken to.
+/// The scheme of a registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Way {
-    /// By TLS.
+    /// HTTPS.
     Tls,
-    /// By plain HTTP.
+    /// HTTP without TLS.
     Plain,
 }
 
-/// One registry.
-pub(super) struct Host {
+/// A registry whose scheme is known.
+pub(super) struct RegistryHost {
     pub(super) registry: Registry,
     pub(super) http: Http,
     pub(super) client: Client,
     /// Scheme, host and port.
     pub(super) base: String,
-    /// What it asked for last.
+    /// The last authentication challenge.
     challenge: Mutex<Challenge>,
     pub(super) credentials: Option<Credentials>,
     pub(super) tokens: Tokens,
     pub(super) limit: Semaphore,
-    /// The uploads that are open at once.
+    /// Limits concurrent uploads.
     pub(super) uploads: Semaphore,
 }
 
-impl Host {
-    /// Finds out how a registry is reached: one request.
+impl RegistryHost {
+    /// Detects the scheme of a registry, mostly with one request.
     pub async fn find(
         http: &Http,
         settings: &RegistrySettings,
@@ -77,42 +77,42 @@ impl Host {
         trust: Trust,
     ) -> Result<Self, RegistryError> {
         let certificates = certificates(settings, registry)?;
-        let address = match registry.is_docker_hub() {
-            true => "registry-1.docker.io",
-            false => registry.as_str(),
+        let address = if registry.is_docker_hub() {
+            "registry-1.docker.io"
+        } else {
+            registry.as_str()
         };
         let mut host = Self::of_address(http, registry, address, credentials);
         let failed = |source| RegistryError::Client {
             registry: registry.clone(),
             source,
         };
-        // No credentials are sent before it is clear how the registry is spoken to.
+        // No credentials are sent before the scheme is known.
         match (certificates, trust) {
-            // On this machine plain HTTP comes first: it costs no certificates, and a server that
-            // speaks TLS refuses it at once.
+            // Plain HTTP first: it needs no certificates, and a TLS server rejects it at once.
             (None, Trust::Loopback) => match host.ping().await {
-                // What a server that speaks TLS says to plain HTTP.
+                // The response of a TLS server to plain HTTP.
                 Err(RegistryError::Status { status, .. }) if status == StatusCode::BAD_REQUEST => {}
                 Err(error) if error.may_be_tls() => {
                     host.use_tls(http.tls().await.map_err(failed)?.clone());
                     return match host.ping_once().await {
                         Ok(()) => Ok(host),
                         Err(of_tls) if of_tls.is_about_certificate() => Err(of_tls),
-                        // It was plain HTTP after all, and what broke it is what counts.
+                        // It was plain HTTP after all, so the first error counts.
                         Err(_) => Err(error),
                     };
                 }
                 result => return result.map(|()| host),
             },
-            // As the engine does it: TLS that nobody checks, else none.
+            // As the engine does it: unverified TLS, else plain HTTP.
             (None, Trust::Insecure) => {
                 let tls = http.unverified().await.map_err(failed)?.clone();
-                let attempts = http.retries().begin(registry.as_str(), GREETING);
-                let (is_tls, answer) = attempts.run(|| host.greet_either_way(&tls)).await?;
+                let attempts = http.retries().begin(registry.as_str(), PING);
+                let (is_tls, answer) = attempts.run(|| host.ping_either_scheme(&tls)).await?;
                 if is_tls {
                     host.use_tls(tls);
                 }
-                return host.take_greeting(&answer).map(|()| host);
+                return host.accept_ping(&answer).map(|()| host);
             }
             (Some((roots, identity)), _) => {
                 host.use_tls(
@@ -129,11 +129,11 @@ impl Host {
         Ok(host)
     }
 
-    /// Returns a registry that asked for nothing when it was last spoken to, and is not greeted again.
+    /// Returns a registry that required no authentication last time, without a ping.
     ///
     /// # Errors
     ///
-    /// The certificates of the system cannot be loaded.
+    /// If the certificates of the system cannot be loaded.
     pub async fn open(http: &Http, registry: &Registry, way: Way) -> Result<Self, HttpClientError> {
         let mut host = Self::of_address(http, registry, registry.as_str(), None);
         if way == Way::Tls {
@@ -161,13 +161,14 @@ impl Host {
         }
     }
 
-    /// Returns how it is spoken to, where it asks for nothing.
-    pub fn open_way(&self) -> Option<Way> {
-        let way = match self.base.starts_with("https:") {
-            true => Way::Tls,
-            false => Way::Plain,
+    /// Returns the scheme if the registry requires no authentication.
+    pub fn anonymous_scheme(&self) -> Option<Way> {
+        let scheme = if self.base.starts_with("https:") {
+            Way::Tls
+        } else {
+            Way::Plain
         };
-        (self.challenge() == Challenge::None).then_some(way)
+        (self.challenge() == Challenge::None).then_some(scheme)
     }
 
     fn use_tls(&mut self, client: Client) {
@@ -177,48 +178,51 @@ impl Host {
         }
     }
 
-    /// Asks whether there is a registry, and what it asks for.
+    /// Checks that the registry answers, and notes its challenge.
     async fn ping(&self) -> Result<(), RegistryError> {
         let url = format!("{}/v2/", self.base);
         let request = || self.client.get(&url);
         let registry = self.registry.as_str();
-        let answer = self.exchange(registry, GREETING, Expected::Answer, request);
-        self.take_greeting(&answer.await?)
+        let answer = self.exchange(registry, PING, ExpectedBody::Any, request);
+        self.accept_ping(&answer.await?)
     }
 
-    /// Like [`Host::ping`], but once: where another way was tried before.
+    /// Like [`RegistryHost::ping`], but without retries.
     async fn ping_once(&self) -> Result<(), RegistryError> {
         let request = self.client.get(format!("{}/v2/", self.base));
-        let (answer, _) = self.attempt(GREETING, Expected::Answer, request).await;
-        self.take_greeting(&answer?)
+        let (answer, _) = self.attempt(PING, ExpectedBody::Any, request).await;
+        self.accept_ping(&answer?)
     }
 
-    /// Asks by TLS, and by plain HTTP where nobody answers to that; tells which of them it was.
-    async fn greet_either_way(
+    /// Pings with TLS, then with plain HTTP. Returns whether TLS worked.
+    async fn ping_either_scheme(
         &self,
         tls: &Client,
-    ) -> (Result<(bool, Answer), RegistryError>, Option<Trouble>) {
+    ) -> (
+        Result<(bool, RegistryResponse), RegistryError>,
+        Option<Trouble>,
+    ) {
         let plain = format!("{}/v2/", self.base);
         let request = tls.get(plain.replacen("http:", "https:", 1));
-        let (of_tls, tls_trouble) = self.attempt(GREETING, Expected::Answer, request).await;
+        let (of_tls, tls_failure) = self.attempt(PING, ExpectedBody::Any, request).await;
         let of_tls = match of_tls {
-            Ok(answer) => return (Ok((true, answer)), tls_trouble),
+            Ok(answer) => return (Ok((true, answer)), tls_failure),
             Err(error) => error,
         };
         let request = self.client.get(&plain);
-        let (of_plain, trouble) = self.attempt(GREETING, Expected::Answer, request).await;
+        let (of_plain, trouble) = self.attempt(PING, ExpectedBody::Any, request).await;
         match of_plain {
             Ok(answer) => (Ok((false, answer)), trouble),
-            // Who speaks no TLS at all is a registry of plain HTTP that fails now.
-            Err(error) if tls_trouble.is_none() && trouble.is_some() => (Err(error), trouble),
-            // Where neither answers, the failure of TLS says more.
-            Err(_) => (Err(of_tls), tls_trouble),
+            // A registry without TLS that is failing now.
+            Err(error) if tls_failure.is_none() && trouble.is_some() => (Err(error), trouble),
+            // If neither answers, the TLS error says more.
+            Err(_) => (Err(of_tls), tls_failure),
         }
     }
 
-    fn take_greeting(&self, answer: &Answer) -> Result<(), RegistryError> {
+    fn accept_ping(&self, answer: &RegistryResponse) -> Result<(), RegistryError> {
         let status = answer.status;
-        // Such an answer says nothing of what the registry asks for.
+        // Such a response carries no challenge.
         let is_final = status == StatusCode::BAD_REQUEST
             || is_transient_status(status.as_u16())
             || status.is_server_error();
@@ -241,7 +245,7 @@ impl Host {
             .unwrap_or_else(PoisonError::into_inner) = challenge;
     }
 
-    /// Docker Hub keeps the images without a folder under `library`.
+    /// Returns the path of a repository; Docker Hub keeps official images under `library`.
     pub fn repository(&self, repository: &ImageRepository) -> String {
         let path = repository.path();
         if self.registry.is_docker_hub() && !path.contains('/') {
@@ -251,8 +255,12 @@ impl Host {
         }
     }
 
-    /// Makes an error of an answer that is no success. `image` is what was to be changed.
-    pub fn refusal(&self, image: Option<&ImageReference>, answer: &Answer) -> RegistryError {
+    /// Returns the error for a response that is not a success. `image` is the image of a write.
+    pub fn refusal(
+        &self,
+        image: Option<&ImageReference>,
+        answer: &RegistryResponse,
+    ) -> RegistryError {
         let status = answer.status;
         let retry_after = retry_after(&answer.headers).map(|wait| wait.as_secs());
         let message = message_of(&answer.text());
@@ -282,7 +290,7 @@ impl Host {
         }
     }
 
-    /// Makes an error of an answer that is no registry's.
+    /// Returns the error for a response that no registry should send.
     pub fn unexpected(&self, what: &str) -> RegistryError {
         RegistryError::Unexpected {
             registry: self.registry.clone(),
@@ -290,13 +298,13 @@ impl Host {
         }
     }
 
-    /// Returns an answer's body.
-    pub fn whole(&self, answer: &Answer) -> Result<Bytes, RegistryError> {
-        let too_large = || self.unexpected("it is larger than it may be");
+    /// Returns the body of a response.
+    pub fn body(&self, answer: &RegistryResponse) -> Result<Bytes, RegistryError> {
+        let too_large = || self.unexpected("it is too large");
         answer.body().cloned().ok_or_else(too_large)
     }
 
-    /// Returns whom it knows the requests to come from, for people.
+    /// Returns the user that the registry sees, for messages.
     pub fn who(&self) -> String {
         self.credentials
             .as_ref()
@@ -311,7 +319,7 @@ mod tests {
 
     use super::*;
 
-    /// Answers plain HTTP, and drops a connection that begins with TLS.
+    /// Answers plain HTTP, and drops TLS connections.
     fn plain_server() -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -329,15 +337,15 @@ mod tests {
         address
     }
 
-    async fn find(address: &str, trust: Trust) -> Result<Host, RegistryError> {
+    async fn find(address: &str, trust: Trust) -> Result<RegistryHost, RegistryError> {
         let repository: ImageRepository = format!("{address}/x").parse().unwrap();
         let registry = repository.registry().unwrap();
         let http = Http::for_tests();
-        Host::find(&http, &RegistrySettings::default(), registry, None, trust).await
+        RegistryHost::find(&http, &RegistrySettings::default(), registry, None, trust).await
     }
 
     #[tokio::test]
-    async fn plain_http_is_spoken_only_where_it_may_be() {
+    async fn plain_http_is_used_only_for_loopback_and_insecure_registries() {
         let address = plain_server();
         for trust in [Trust::Loopback, Trust::Insecure] {
             let host = find(&address, trust)
@@ -349,7 +357,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_listed_registry_that_nobody_is_behind_fails_by_tls() {
+    async fn an_unreachable_insecure_registry_reports_the_tls_error() {
         let closed = TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()

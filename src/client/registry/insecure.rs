@@ -1,4 +1,4 @@
-//! The registries that the engine talks to without TLS, or without checking it.
+//! The registries that the engine contacts without TLS, or without verifying certificates.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -13,7 +13,7 @@ pub(super) struct InsecureRegistries {
 }
 
 impl InsecureRegistries {
-    /// Takes hosts such as `registry.example.com:5000`, and networks such as `10.0.0.0/8`.
+    /// Parses hosts such as `registry.example.com:5000` and networks such as `10.0.0.0/8`.
     pub fn new(listed: impl IntoIterator<Item = String>) -> Self {
         let mut insecure = Self::default();
         for item in listed {
@@ -28,7 +28,7 @@ impl InsecureRegistries {
         insecure
     }
 
-    /// Tells whether a registry is listed, by its name with the port or without, or by its address.
+    /// Returns whether a registry is listed by host, with or without port, or by address.
     pub fn contains(&self, registry: &Registry) -> bool {
         let address: Option<IpAddr> = registry.host().parse().ok();
         self.hosts.contains(registry.as_str())
@@ -58,7 +58,7 @@ mod tests {
     use crate::image::ImageRepository;
 
     #[test]
-    fn hosts_and_networks_are_known() {
+    fn hosts_and_networks_match() {
         let listed = [
             "r.example.com:5000",
             "10.0.0.0/8",

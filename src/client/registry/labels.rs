@@ -1,23 +1,23 @@
-//! What the configuration of an image says: its labels.
+//! Labels of images, from their configuration.
 
 use reqwest::{Method, StatusCode};
 use serde::Deserialize;
 
-use super::host::Host;
+use super::host::RegistryHost;
 use super::resource::{Access, Resource};
 use super::{RegistryClient, RegistryError};
 use crate::image::{Digest, ImageReference, Labels, PublishedImage};
 
-/// The media types of an image's configuration: Docker's and OCI's. Others belong to artifacts.
+/// The media types of image configurations: Docker's and OCI's. Others belong to artifacts.
 const CONFIGURATIONS: [&str; 2] = [
     "application/vnd.docker.container.image.v1+json",
     "application/vnd.oci.image.config.v1+json",
 ];
 
-/// How much of a media type is shown: anybody may have written it.
+/// The maximum length of a media type in messages: it is untrusted input.
 const SHOWN: usize = 80;
 
-/// What an image manifest, or an index of several, names.
+/// An image manifest, or an index of several.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Manifest {
@@ -37,10 +37,10 @@ struct Descriptor {
 }
 
 impl Manifest {
-    /// Returns the type of the artifact that it describes, where it is not an image.
+    /// Returns the artifact type if this is not an image.
     fn artifact(&self) -> Option<&str> {
         let configuration = self.config.as_ref()?.media_type.as_deref()?;
-        // An older image may say nothing, and some tools leave it empty.
+        // It is missing in older images, and some tools leave it empty.
         let is_image = configuration.is_empty() || CONFIGURATIONS.contains(&configuration);
         let artifact = self.artifact_type.as_deref().filter(|it| !it.is_empty());
         artifact.or((!is_image).then_some(configuration))
@@ -48,8 +48,7 @@ impl Manifest {
 }
 
 impl Descriptor {
-    /// Returns whether an index lists it as an image: BuildKit lists what it knows of how an image was made as an
-    /// image for no system.
+    /// Returns whether an index entry is an image: BuildKit lists attestations as images for an unknown OS.
     fn is_image(&self) -> bool {
         let system = self.platform.as_ref().map(|platform| &platform.os);
         system.is_none_or(|system| system != "unknown")
@@ -75,14 +74,13 @@ struct ContainerConfiguration {
 }
 
 impl RegistryClient {
-    /// Describes an image that is named by its digest: two requests, and for an image of several platforms one more,
-    /// and one for each platform. Then it is described by the first one, as xp labels
-    /// all of them alike.
+    /// Describes an image given by digest, with two requests. A multi-platform image takes one more, and one per
+    /// platform; it is described by its first platform, because xp labels all of them alike.
     ///
     /// # Errors
     ///
-    /// Everything but a clear answer of the registry itself; what is not an image; and an index of which the
-    /// registry lacks a part.
+    /// Everything but a clear response of the registry itself; anything that is not an image; and an index with
+    /// manifests that the registry does not have.
     pub async fn describe(&self, image: &ImageReference) -> Result<PublishedImage, RegistryError> {
         let host = self.host(image).await?;
         let mut manifest = self.image_manifest(&host, image).await?;
@@ -93,9 +91,10 @@ impl RegistryClient {
             let Some(first) = images.first() else {
                 return Err(RegistryError::NotAnImage {
                     image: image.to_string(),
-                    what: match listed.is_empty() {
-                        true => "an index that lists nothing".to_owned(),
-                        false => "an index of attestations alone".to_owned(),
+                    what: if listed.is_empty() {
+                        "an empty index".to_owned()
+                    } else {
+                        "an index with only attestations".to_owned()
                     },
                 });
             };
@@ -118,7 +117,7 @@ impl RegistryClient {
                 what: format!("an artifact of type {}", shown.escape_debug()),
             });
         }
-        // The first version of the format has no configuration.
+        // Schema 1 has no configuration.
         let Some(descriptor) = manifest.config else {
             return Ok(PublishedImage::default());
         };
@@ -128,9 +127,9 @@ impl RegistryClient {
         if answer.status != StatusCode::OK {
             return Err(host.refusal(None, &answer));
         }
-        let bytes = host.whole(&answer)?;
+        let bytes = host.body(&answer)?;
         let configuration: Configuration = serde_json::from_slice(&bytes)
-            .map_err(|_| host.unexpected("an image's configuration cannot be read"))?;
+            .map_err(|_| host.unexpected("invalid image configuration"))?;
         let labels = configuration.config.and_then(|config| config.labels);
         Ok(PublishedImage {
             labels: labels.unwrap_or_default(),
@@ -140,16 +139,16 @@ impl RegistryClient {
 
     async fn image_manifest(
         &self,
-        host: &Host,
+        host: &RegistryHost,
         image: &ImageReference,
     ) -> Result<Manifest, RegistryError> {
         let (manifest, _) = self.manifest(image).await?;
         serde_json::from_slice(&manifest.bytes)
-            .map_err(|_| host.unexpected("an image's manifest cannot be read"))
+            .map_err(|_| host.unexpected("invalid image manifest"))
     }
 }
 
-/// Reads an answer as everything that it may be.
+/// Parses a response as each type that it may be.
 #[cfg(fuzzing)]
 pub(super) fn read_for_fuzzing(bytes: &[u8]) {
     if let Ok(manifest) = serde_json::from_slice::<Manifest>(bytes) {
@@ -163,7 +162,7 @@ pub(super) fn read_for_fuzzing(bytes: &[u8]) {
     _ = serde_json::from_slice::<Configuration>(bytes);
 }
 
-fn digest(host: &Host, descriptor: &Descriptor) -> Result<Digest, RegistryError> {
+fn digest(host: &RegistryHost, descriptor: &Descriptor) -> Result<Digest, RegistryError> {
     let digest = descriptor.digest.parse();
-    digest.map_err(|_| host.unexpected("an image's manifest has an invalid digest"))
+    digest.map_err(|_| host.unexpected("invalid digest in an image manifest"))
 }

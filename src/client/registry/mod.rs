@@ -1,10 +1,9 @@
-//! Registries, by the OCI distribution protocol, on the HTTP client that git uses too.
+//! Client for registries (OCI distribution protocol), on the HTTP client that git uses too.
 //!
-//! Only manifests are moved here, and the configurations with their labels read: layers are pushed and
-//! pulled by the engine, which has them. That is four requests of the protocol, and they have to be exactly these: one HEAD an image, on the
-//! connections of a shared client, with every answer but the registry's own not-found an error. The
-//! general client libraries ask `/v2/` before each request, make an HTTP client of their own and hide
-//! why a token was refused.
+//! It handles only manifests, and configurations for their labels; the engine pushes and pulls the layers.
+//! That takes four requests of the protocol, and control over them: one HEAD per image, on connections of a
+//! shared client, and every response except the registry's own not-found is an error. The general client
+//! libraries request `/v2/` before each request, create their own HTTP client and hide why a token was refused.
 
 mod answer;
 mod auth;
@@ -41,36 +40,36 @@ pub use push_check::PushCheck;
 use crate::client::http::Http;
 use crate::image::{Digest, ImageReference, Registry, Tag};
 use certificates::certificates;
-use host::{CONNECTIONS, Host, Trust};
+use host::{CONNECTIONS, RegistryHost, Trust};
 use insecure::InsecureRegistries;
 use resource::{Access, Resource};
 
-/// The kinds of manifests that are understood: Docker's schema 2 and OCI's, single and by platform.
+/// The supported manifest types: Docker schema 2 and OCI, single- and multi-platform.
 const MANIFEST_TYPES: &str = "application/vnd.oci.image.index.v1+json, \
      application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json, \
      application/vnd.docker.distribution.manifest.v2+json";
 
-/// How long a credential helper may take, which may ask somebody for a password.
+/// The time limit of a credential helper, which may prompt for a password.
 const HELPER_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Where credentials and certificates of registries are found.
+/// Locations of registry credentials and certificates.
 #[derive(Debug, Clone, Default)]
 pub struct RegistrySettings {
     /// The folder with Docker's `config.json`.
     pub docker_config: Option<PathBuf>,
-    /// The folders that hold a folder of certificates for each registry, `certs.d`.
+    /// The `certs.d` folders, with a folder of certificates per registry.
     pub certificates: Vec<PathBuf>,
 }
 
-/// An image manifest as the registry keeps it: its bytes are what its digest is of.
+/// An image manifest as the registry stores it: its digest covers exactly these bytes.
 #[derive(Debug, Clone)]
 pub struct ImageManifest {
     media_type: String,
     bytes: Bytes,
 }
 
-/// A client of all registries. Cheap to clone.
+/// A client for all registries. Cheap to clone.
 #[derive(Clone)]
 pub struct RegistryClient {
     shared: Arc<Shared>,
@@ -79,20 +78,20 @@ pub struct RegistryClient {
 struct Shared {
     http: Http,
     settings: RegistrySettings,
-    /// The registries that the engine talks to without TLS.
+    /// The registries that the engine contacts without TLS.
     insecure: OnceLock<InsecureRegistries>,
-    hosts: Cells<Arc<Host>>,
-    credentials: Cells<Option<Credentials>>,
-    /// The uploads that are open, to be cancelled even where nobody waits for the answer.
+    hosts: PerRegistry<Arc<RegistryHost>>,
+    credentials: PerRegistry<Option<Credentials>>,
+    /// The open uploads, canceled even if the caller no longer waits.
     uploads: TaskTracker,
 }
 
-/// Something by registry, or why it is not known: found out once, however many ask for it.
-type Cells<T> = Mutex<HashMap<Registry, Arc<Cell<T>>>>;
+/// A value or error per registry, computed once.
+type PerRegistry<T> = Mutex<HashMap<Registry, Arc<Cell<T>>>>;
 
 type Cell<T> = OnceCell<Result<T, Arc<RegistryError>>>;
 
-fn cell<T>(cells: &Cells<T>, registry: &Registry) -> Arc<Cell<T>> {
+fn cell<T>(cells: &PerRegistry<T>, registry: &Registry) -> Arc<Cell<T>> {
     let mut cells = cells.lock().unwrap_or_else(PoisonError::into_inner);
     cells
         .entry(registry.clone())
@@ -101,7 +100,7 @@ fn cell<T>(cells: &Cells<T>, registry: &Registry) -> Arc<Cell<T>> {
 }
 
 impl RegistryClient {
-    /// Returns a client; nothing is read or asked before the first request.
+    /// Returns a client; it does no I/O before the first request.
     pub fn new(http: Http, settings: RegistrySettings) -> Self {
         Self {
             shared: Arc::new(Shared {
@@ -115,17 +114,17 @@ impl RegistryClient {
         }
     }
 
-    /// Says which registries, besides those on this machine, may be asked without TLS. It is said once,
-    /// and before any of them is asked for something.
+    /// Sets the registries, besides those on this machine, that may be contacted without TLS. Call it once,
+    /// before the first request to any of them.
     pub fn allow_insecure(&self, registries: &[String]) {
         let registries = registries.iter().cloned();
         let insecure = &self.shared.insecure;
         insecure.get_or_init(|| InsecureRegistries::new(registries));
     }
 
-    /// Begins to find out how registries are reached; nobody waits for it before the first request.
+    /// Connects to registries in the background, ahead of the first request.
     ///
-    /// A failure is kept, and told to whoever asks that registry for something.
+    /// An error is kept, and returned by the first request to that registry.
     pub fn approach(&self, registries: impl IntoIterator<Item = Registry>) {
         for registry in registries {
             let client = self.clone();
@@ -133,11 +132,11 @@ impl RegistryClient {
         }
     }
 
-    /// Returns the digest of a reference, or none where the registry says that it has no such image.
+    /// Returns the digest of a reference, or `None` if the registry says that it has no such image.
     ///
     /// # Errors
     ///
-    /// Everything but a clear answer of the registry itself.
+    /// Everything but a clear response of the registry itself.
     pub async fn digest(&self, image: &ImageReference) -> Result<Option<Digest>, RegistryError> {
         let host = self.host(image).await?;
         let answer = host
@@ -152,35 +151,35 @@ impl RegistryClient {
             {
                 return Ok(None);
             }
-            // An answer to HEAD has no text, so a proxy's 404 looks like the registry's: ask again.
+            // A response to HEAD has no body, so a proxy's 404 looks like the registry's: check with GET.
             StatusCode::NOT_FOUND => return self.absent(&host, image).await,
             _ => return Err(host.refusal(None, &answer)),
         }
         match answer.header("docker-content-digest").map(str::parse) {
             Some(Ok(digest)) => Ok(Some(digest)),
-            Some(Err(_)) => Err(host.unexpected("its digest is none")),
-            // The header is optional: then the manifest itself tells.
+            Some(Err(_)) => Err(host.unexpected("it returned an invalid digest")),
+            // The header is optional: compute the digest from the manifest.
             None => self.manifest(image).await.map(|manifest| Some(manifest.1)),
         }
     }
 
-    /// Returns the registries that were reached, and the way to each that asks for nothing.
+    /// Returns the registries that were reached, with the scheme of each that requires no authentication.
     pub fn reached(&self) -> BTreeMap<Registry, Option<Way>> {
         let hosts = self.shared.hosts.lock();
         let hosts = hosts.unwrap_or_else(PoisonError::into_inner);
         let reached = hosts.iter().filter_map(|(registry, host)| {
             let host = host.get()?.as_ref().ok()?;
-            Some((registry.clone(), host.open_way()))
+            Some((registry.clone(), host.anonymous_scheme()))
         });
         reached.collect()
     }
 
-    /// Returns the digests of references from a registry that asked for nothing when it was last reached: one
-    /// request each, without a greeting.
+    /// Returns the digests of references from a registry that required no authentication last time: one request
+    /// each, without a ping.
     ///
-    /// What the registry does not answer for good within that time is left out, and so is an image that it does not
-    /// have: [`RegistryClient::digest`] tells more.
-    pub async fn digests_of_open(
+    /// Omits images without a conclusive response within that time, and images that the registry does not have: use
+    /// [`RegistryClient::digest`] for those.
+    pub async fn anonymous_digests(
         &self,
         registry: &Registry,
         way: Way,
@@ -188,28 +187,28 @@ impl RegistryClient {
         within: Duration,
     ) -> Vec<(ImageReference, Result<Digest, RegistryError>)> {
         let (http, settings) = (&self.shared.http, &self.shared.settings);
-        // What is known is no reason to trust anybody more.
+        // A scheme from an earlier run grants no additional trust.
         let may_be_plain = registry.is_loopback() || self.may_be_insecure(registry);
         let has_own_certificates = !matches!(certificates(settings, registry), Ok(None));
         if way == Way::Plain && !may_be_plain || has_own_certificates || registry.is_docker_hub() {
             return Vec::new();
         }
-        let Ok(host) = Host::open(http, registry, way).await else {
+        let Ok(host) = RegistryHost::open(http, registry, way).await else {
             return Vec::new();
         };
         let host = &host;
-        let asked = futures_util::stream::iter(images).map(|image| async move {
-            let answer = host.plain_digest(&image).await?;
+        let requests = futures_util::stream::iter(images).map(|image| async move {
+            let answer = host.anonymous_digest(&image).await?;
             Some((image, answer))
         });
-        let answers = asked.buffer_unordered(CONNECTIONS);
+        let answers = requests.buffer_unordered(CONNECTIONS);
         let answers = answers.take_until(tokio::time::sleep(within));
         answers.filter_map(std::future::ready).collect().await
     }
 
     async fn absent(
         &self,
-        host: &Host,
+        host: &RegistryHost,
         image: &ImageReference,
     ) -> Result<Option<Digest>, RegistryError> {
         let answer = host
@@ -218,14 +217,14 @@ impl RegistryClient {
         match answer.status {
             StatusCode::NOT_FOUND => {}
             StatusCode::OK => {
-                return Err(host.unexpected("it answers HEAD with 404, and GET with the image"));
+                return Err(host.unexpected("HEAD returned 404, but GET returned the image"));
             }
             _ => return Err(host.refusal(None, &answer)),
         }
         if error::says_not_found(&answer.text()) {
             Ok(None)
         } else {
-            Err(host.unexpected("something answers 404 that is no registry, perhaps a proxy"))
+            Err(host.unexpected("the 404 does not come from a registry, perhaps from a proxy"))
         }
     }
 
@@ -242,21 +241,21 @@ impl RegistryClient {
             return Err(host.refusal(None, &answer));
         }
         let media_type = answer.header("content-type").unwrap_or_default().to_owned();
-        let bytes = host.whole(&answer)?;
-        // The header is optional: it is the digest of the bytes.
-        let told = answer.header("docker-content-digest").map(str::to_owned);
-        let digest = told.unwrap_or_else(|| sha256(&bytes));
+        let bytes = host.body(&answer)?;
+        // The header is optional.
+        let stated = answer.header("docker-content-digest").map(str::to_owned);
+        let digest = stated.unwrap_or_else(|| sha256(&bytes));
         let digest = digest
             .parse()
-            .map_err(|_| host.unexpected("its digest is none"))?;
+            .map_err(|_| host.unexpected("it returned an invalid digest"))?;
         Ok((ImageManifest { media_type, bytes }, digest))
     }
 
-    /// Gives an image that the registry has further tags; no layer moves.
+    /// Adds tags to an image that the registry has; transfers no layers.
     ///
     /// # Errors
     ///
-    /// Where the registry lacks the image, or refuses.
+    /// If the registry does not have the image, or refuses.
     pub async fn set_tags(
         &self,
         image: &ImageReference,
@@ -280,11 +279,11 @@ impl RegistryClient {
         Ok(())
     }
 
-    /// Returns the credentials for a registry, for the engine to use; none where there are none.
+    /// Returns the credentials for a registry, for the engine to use.
     ///
     /// # Errors
     ///
-    /// A configuration that cannot be read, or a credential helper that is missing or fails.
+    /// If the configuration cannot be read, or a credential helper is missing or fails.
     pub async fn credentials(
         &self,
         registry: &Registry,
@@ -294,51 +293,51 @@ impl RegistryClient {
             let settings_folder = self.shared.settings.docker_config.clone();
             let folder = settings_folder.clone();
             let registry = registry.clone();
-            // A credential helper is a process, and may ask a keychain.
-            let asked = registry.clone();
-            let find =
-                tokio::task::spawn_blocking(move || credentials::find(folder.as_deref(), &asked));
+            // A credential helper is a process that may block on a keychain.
+            let requested = registry.clone();
+            let find = tokio::task::spawn_blocking(move || {
+                credentials::find(folder.as_deref(), &requested)
+            });
             let found = match tokio::time::timeout(HELPER_TIMEOUT, find).await {
                 Ok(found) => found.unwrap_or(Ok(None)),
                 Err(_) => Err(RegistryError::Helper {
                     helper: credentials::helper_of(settings_folder.as_deref(), &registry),
                     registry,
-                    what: format!("gave no answer within {} s", HELPER_TIMEOUT.as_secs()),
+                    what: format!("did not answer within {} s", HELPER_TIMEOUT.as_secs()),
                 }),
             };
             found.map_err(Arc::new)
         };
-        // A failure is kept too: a helper that asks somebody for a password asks once.
+        // An error is kept too: a helper that prompts for a password should prompt once.
         let found = cell.get_or_init(find).await;
         found.clone().map_err(RegistryError::Known)
     }
 
-    /// Returns where the credentials for a registry come from; no credential helper is asked.
+    /// Returns where the credentials for a registry come from, without running a helper.
     pub fn credential_source(&self, registry: &Registry) -> CredentialSource {
         let folder = self.shared.settings.docker_config.as_deref();
         credentials::source_of(folder, registry)
     }
 
-    /// Tells how a registry is reached, such as `https://harbour.example.com`, once it answers.
+    /// Returns the base URL of a registry, such as `https://harbour.example.com`, once it answers.
     ///
     /// # Errors
     ///
-    /// A registry that does not answer, or is none, and credentials that cannot be read.
+    /// If the registry does not answer or is not a registry, or the credentials cannot be read.
     pub async fn address(&self, registry: &Registry) -> Result<String, RegistryError> {
         Ok(self.host_of(registry).await?.base.clone())
     }
 
     /// Returns the registry of an image.
-    async fn host(&self, image: &ImageReference) -> Result<Arc<Host>, RegistryError> {
+    async fn host(&self, image: &ImageReference) -> Result<Arc<RegistryHost>, RegistryError> {
         let Some(registry) = image.repository().registry() else {
             return Err(RegistryError::NoRegistry(image.to_string()));
         };
         self.host_of(registry).await
     }
 
-    /// Returns a registry. A failure is kept: with many images it would otherwise be waited for once
-    /// an image.
-    async fn host_of(&self, registry: &Registry) -> Result<Arc<Host>, RegistryError> {
+    /// Returns a registry. An error is kept, so that many images do not wait for the same timeout each.
+    async fn host_of(&self, registry: &Registry) -> Result<Arc<RegistryHost>, RegistryError> {
         let cell = cell(&self.shared.hosts, registry);
         let found = cell
             .get_or_init(|| async { self.find_host(registry).await.map_err(Arc::new) })
@@ -351,7 +350,7 @@ impl RegistryClient {
         insecure.is_some_and(|insecure| insecure.contains(registry))
     }
 
-    async fn find_host(&self, registry: &Registry) -> Result<Arc<Host>, RegistryError> {
+    async fn find_host(&self, registry: &Registry) -> Result<Arc<RegistryHost>, RegistryError> {
         let credentials = self.credentials(registry).await?;
         let trust = if registry.is_loopback() {
             Trust::Loopback
@@ -360,7 +359,7 @@ impl RegistryClient {
         } else {
             Trust::Verified
         };
-        Host::find(
+        RegistryHost::find(
             &self.shared.http,
             &self.shared.settings,
             registry,

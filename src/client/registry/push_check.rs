@@ -1,7 +1,7 @@
-//! Whether an image may be pushed to a repository: an upload is opened, and cancelled at once.
+//! Checks push permission: opens an upload and cancels it at once.
 //!
-//! Nothing else tells: a registry may let everybody read, know the user, and still refuse the first
-//! layer after a build of half an hour. No byte is uploaded.
+//! There is no other way to know: a registry may allow reads, know the user, and still reject the first layer
+//! after a long build. No content is uploaded.
 
 use std::time::Duration;
 
@@ -9,30 +9,29 @@ use reqwest::header::{LOCATION, WWW_AUTHENTICATE};
 use reqwest::{Method, StatusCode, Url};
 use tokio::sync::oneshot;
 
-use super::answer::Answer;
-use super::host::Host;
+use super::answer::RegistryResponse;
+use super::host::RegistryHost;
 use super::resource::{Access, Resource};
 use super::{RegistryClient, RegistryError};
 use crate::error::innermost;
 use crate::image::{ImageRepository, Registry};
 
-/// The answer of a registry that lets its user push.
+/// The result of a successful check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PushCheck {
-    /// Why the upload that was opened could not be cancelled; registries remove such ones after a while.
+    /// Why the upload could not be canceled; registries remove abandoned uploads after a while.
     pub left_over: Option<String>,
 }
 
 impl RegistryClient {
-    /// Asks whether an image may be pushed to a repository.
+    /// Checks whether images can be pushed to a repository.
     ///
-    /// The upload is cancelled even where nobody waits for the answer any more;
-    /// [`RegistryClient::close_uploads`] waits for that.
+    /// The upload is canceled even if the caller no longer waits; [`RegistryClient::close_uploads`] waits for that.
     ///
     /// # Errors
     ///
-    /// Everything but the registry's consent: [`RegistryError::Unauthorized`] where it does not know
-    /// the user, [`RegistryError::Denied`] where it does.
+    /// Everything but the registry's permission: [`RegistryError::Unauthorized`] if it does not know the user,
+    /// [`RegistryError::Denied`] if it does.
     pub async fn check_push(
         &self,
         repository: &ImageRepository,
@@ -43,21 +42,21 @@ impl RegistryClient {
         let host = self.host_of(registry).await?;
         let (answer, result) = oneshot::channel();
         let repository = repository.clone();
-        // A task of its own goes on where the caller gives up between opening and cancelling.
+        // A separate task, so that the upload is canceled even if the caller gives up.
         self.shared.uploads.spawn(async move {
             let _permit = host.uploads.acquire().await;
             if !answer.is_closed() {
                 _ = answer.send(open_and_cancel(&host, &repository).await);
             }
         });
-        let unanswered = || RegistryError::Unexpected {
+        let dropped = || RegistryError::Unexpected {
             registry: registry.clone(),
-            what: "the question was given up".to_owned(),
+            what: "the request was canceled".to_owned(),
         };
-        result.await.unwrap_or_else(|_| Err(unanswered()))
+        result.await.unwrap_or_else(|_| Err(dropped()))
     }
 
-    /// Waits until each upload that was opened to ask is cancelled, for so long at most.
+    /// Waits until all uploads of checks are canceled, at most `limit`.
     pub async fn close_uploads(&self, limit: Duration) {
         self.shared.uploads.close();
         _ = tokio::time::timeout(limit, self.shared.uploads.wait()).await;
@@ -66,17 +65,16 @@ impl RegistryClient {
 }
 
 async fn open_and_cancel(
-    host: &Host,
+    host: &RegistryHost,
     repository: &ImageRepository,
 ) -> Result<PushCheck, RegistryError> {
     let uploads = Resource::Uploads(repository);
     let opened = host.send(Method::POST, uploads, Access::Push, None).await?;
     match opened.status {
-        // The second one is what some registries answer in its place.
+        // Some registries return 201 instead.
         StatusCode::ACCEPTED | StatusCode::CREATED => {}
         status if status.is_success() => {
-            let what =
-                format!("it answers the opening of an upload with {status}, as no registry does");
+            let what = format!("unexpected status {status} for a new upload");
             return Err(host.unexpected(&what));
         }
         _ => return Err(refusal(host, repository, &opened)),
@@ -85,13 +83,17 @@ async fn open_and_cancel(
     let location = location.and_then(|location| opened.url.join(location).ok());
     let left_over = match location {
         Some(location) => cancel(host, repository, &location).await.err(),
-        None => Some("the registry does not say where the upload is".to_owned()),
+        None => Some("the registry did not return the URL of the upload".to_owned()),
     };
     Ok(PushCheck { left_over })
 }
 
-/// Cancels an upload; says why it could not.
-async fn cancel(host: &Host, repository: &ImageRepository, upload: &Url) -> Result<(), String> {
+/// Cancels an upload.
+async fn cancel(
+    host: &RegistryHost,
+    repository: &ImageRepository,
+    upload: &Url,
+) -> Result<(), String> {
     let is_own = host
         .base
         .parse()
@@ -101,22 +103,22 @@ async fn cancel(host: &Host, repository: &ImageRepository, upload: &Url) -> Resu
         let delete = |access| host.send_to(Method::DELETE, upload.as_str(), &path, access);
         let failed = |error: RegistryError| error.to_string();
         match delete(Access::Push).await.map_err(failed)?.status {
-            // With tokens it takes another right in some registries.
+            // In some registries, this needs another permission of the token.
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 delete(Access::Delete).await.map_err(failed)?.status
             }
             status => status,
         }
     } else {
-        // Another server gets no credentials: the address itself is what lets somebody upload.
+        // Another server gets no credentials: the URL itself grants access.
         let answer = host.client.delete(upload.clone()).send().await;
         let failed = |error: reqwest::Error| innermost(&error.without_url()).to_string();
         let status = answer.map_err(failed).map(|answer| answer.status());
-        // A proxy that does not tell the registry by which address it is asked is found by this.
+        // This detects a proxy that does not forward the external address to the registry.
         let elsewhere = |why: &dyn std::fmt::Display| {
             let origin = upload.origin().ascii_serialization();
             format!(
-                "the registry is asked at {}, and says that the upload is at {origin}, which answers: {why}",
+                "the registry is at {}, but the URL it returned for the upload is at {origin}, which failed: {why}",
                 host.base
             )
         };
@@ -126,20 +128,24 @@ async fn cancel(host: &Host, repository: &ImageRepository, upload: &Url) -> Resu
             Ok(status) => return Err(elsewhere(&status)),
         }
     };
-    // Where it is gone already, nothing is left either.
+    // 404: it no longer exists, which is just as good.
     if status.is_success() || status == StatusCode::NOT_FOUND {
         Ok(())
     } else {
         Err(format!(
-            "the registry answers its cancellation with {status}"
+            "the registry returned {status} for its cancellation"
         ))
     }
 }
 
-fn refusal(host: &Host, repository: &ImageRepository, answer: &Answer) -> RegistryError {
-    // A token that was given out without the right to push: the user is known all the same.
+fn refusal(
+    host: &RegistryHost,
+    repository: &ImageRepository,
+    answer: &RegistryResponse,
+) -> RegistryError {
+    // The token lacks permission to push, so the user is known.
     let challenges = answer.headers.get_all(WWW_AUTHENTICATE).iter();
-    let lacks_right = challenges
+    let lacks_permission = challenges
         .filter_map(|value| value.to_str().ok())
         .any(|value| value.contains("insufficient_scope"));
     match host.refusal(None, answer) {
@@ -147,7 +153,7 @@ fn refusal(host: &Host, repository: &ImageRepository, answer: &Answer) -> Regist
             registry,
             who,
             message,
-        } if lacks_right => denied(repository, registry, who, message),
+        } if lacks_permission => denied(repository, registry, who, message),
         RegistryError::Denied {
             registry,
             who,

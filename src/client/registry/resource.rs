@@ -1,31 +1,31 @@
-//! What is asked of a registry, and what for.
+//! The resources of a registry, and the access that each needs.
 
 use reqwest::Method;
 
 use crate::image::{Digest, ImageReference, ImageRepository};
 
-/// What a token is for.
+/// The access that a token grants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Access {
     Pull,
     Push,
-    /// To cancel an upload, which some registries count as deleting.
+    /// For canceling an upload, which some registries treat as deleting.
     Delete,
 }
 
-/// What a request is about.
+/// The resource that a request addresses.
 #[derive(Clone, Copy)]
 pub(super) enum Resource<'a> {
     /// The manifest of an image.
     Manifest(&'a ImageReference),
-    /// The configuration of an image, a file that its manifest names.
+    /// The configuration of an image, a blob that its manifest names.
     Configuration(&'a ImageRepository, &'a Digest),
     /// The uploads to a repository.
     Uploads(&'a ImageRepository),
 }
 
 impl<'a> Resource<'a> {
-    /// Returns the repository, and the path below it.
+    /// Returns the repository and the path below it.
     pub fn path(self) -> (&'a ImageRepository, String) {
         match self {
             Self::Manifest(image) => {
@@ -41,18 +41,18 @@ impl<'a> Resource<'a> {
         }
     }
 
-    /// Returns a request for it in words. Where many images are only asked for, one reason may stand for
-    /// all of them, so the image is named by who asks.
+    /// Returns a request for messages. A read does not name the image, so that many images can share one error;
+    /// the caller names them.
     pub fn request(self, method: &Method) -> String {
         match self {
             Self::Manifest(image) if *method == Method::PUT => format!("PUT {image}"),
             Self::Manifest(_) => method.to_string(),
-            Self::Configuration(..) => "GET of an image's configuration".to_owned(),
+            Self::Configuration(..) => "GET of an image configuration".to_owned(),
             Self::Uploads(repository) => format!("{method} of an upload to {repository}"),
         }
     }
 
-    /// Returns the digest that the answer to a GET is to have, where that is known before.
+    /// Returns the digest that the response to a GET must have, if it is known.
     pub fn digest(self) -> Option<&'a Digest> {
         match self {
             Self::Manifest(image) => image.digest(),

@@ -1,63 +1,63 @@
-//! Requests to a registry: with what it asks for, and again where they fail in a way that may pass.
+//! Requests to a registry, with authentication and retries.
 
 use bytes::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE};
 use reqwest::{Method, RequestBuilder, StatusCode};
 
 use super::MANIFEST_TYPES;
-use super::answer::Answer;
+use super::answer::RegistryResponse;
 use super::auth::Challenge;
 use super::credentials::Credentials;
 use super::error::{RegistryError, message_of};
-use super::host::Host;
+use super::host::RegistryHost;
 use super::resource::{Access, Resource};
 use crate::client::retry::{Trouble, is_transient, is_transient_status, retry_after};
 use crate::image::{Digest, ImageReference};
 
-/// A request.
-struct Sent<'a> {
+/// A request to a registry.
+struct RegistryRequest<'a> {
     method: Method,
     url: &'a str,
-    /// In words.
+    /// For messages.
     request: &'a str,
-    expected: Expected<'a>,
-    /// Its media type, and its bytes.
+    expected: ExpectedBody<'a>,
+    /// Media type and bytes.
     body: Option<(&'a str, Bytes)>,
 }
 
-/// What is to come.
+/// The kind of body that a response must have.
 #[derive(Clone, Copy)]
-pub(super) enum Expected<'a> {
+pub(super) enum ExpectedBody<'a> {
     /// Anything.
-    Answer,
-    /// A file of an image, with that digest where it is known.
-    File(Option<&'a Digest>),
+    Any,
+    /// A manifest or blob, with this digest if it is known.
+    Content(Option<&'a Digest>),
 }
 
-impl Host {
-    /// Sends a request; any answer that is worth reading is returned.
+impl RegistryHost {
+    /// Sends a request and returns the response, whatever its status.
     pub(super) async fn send(
         &self,
         method: Method,
         resource: Resource<'_>,
         access: Access,
         body: Option<(&str, Bytes)>,
-    ) -> Result<Answer, RegistryError> {
+    ) -> Result<RegistryResponse, RegistryError> {
         let path = self.repository(resource.path().0);
         let url = self.url(resource);
         let request = resource.request(&method);
         let expected = match method {
-            Method::GET => Expected::File(resource.digest()),
-            _ => Expected::Answer,
+            Method::GET => ExpectedBody::Content(resource.digest()),
+            _ => ExpectedBody::Any,
         };
-        let sent = Sent {
+        let request = RegistryRequest {
             method,
             url: &url,
             request: &request,
             expected,
             body,
         };
-        self.deliver(sent, &path, access).await
+        self.deliver(request, &path, access).await
     }
 
     fn url(&self, resource: Resource<'_>) -> String {
@@ -65,40 +65,40 @@ impl Host {
         format!("{}/v2/{}/{name}", self.base, self.repository(repository))
     }
 
-    /// Sends a request to a URL of this registry, with a token for a repository's path.
+    /// Sends a request to a URL of this registry, with a token for the repository at `path`.
     pub(super) async fn send_to(
         &self,
         method: Method,
         url: &str,
         path: &str,
         access: Access,
-    ) -> Result<Answer, RegistryError> {
+    ) -> Result<RegistryResponse, RegistryError> {
         let request = format!("{method} of an upload to {path}");
-        let sent = Sent {
+        let request = RegistryRequest {
             method,
             url,
             request: &request,
-            expected: Expected::Answer,
+            expected: ExpectedBody::Any,
             body: None,
         };
-        self.deliver(sent, path, access).await
+        self.deliver(request, path, access).await
     }
 
     async fn deliver(
         &self,
-        sent: Sent<'_>,
+        request: RegistryRequest<'_>,
         path: &str,
         access: Access,
-    ) -> Result<Answer, RegistryError> {
-        let Sent {
+    ) -> Result<RegistryResponse, RegistryError> {
+        let RegistryRequest {
             method,
             url,
             request: name,
             expected,
             body,
-        } = sent;
+        } = request;
         let _permit = self.limit.acquire().await;
-        let mut is_second = false;
+        let mut is_retry = false;
         loop {
             let challenge = self.challenge();
             let token = match &challenge {
@@ -113,7 +113,7 @@ impl Host {
                     .request(method.clone(), url)
                     .header(ACCEPT, MANIFEST_TYPES);
                 if method == Method::POST {
-                    // The library leaves it out of a request without a body, and some servers insist.
+                    // The library omits it without a body, but some servers require it.
                     request = request.header(CONTENT_LENGTH, 0);
                 }
                 if let Some((media_type, bytes)) = &body {
@@ -131,25 +131,25 @@ impl Host {
             };
             let registry = self.registry.as_str();
             let answer = self.exchange(registry, name, expected, request).await?;
-            if answer.status != StatusCode::UNAUTHORIZED || is_second {
+            if answer.status != StatusCode::UNAUTHORIZED || is_retry {
                 return Ok(answer);
             }
-            is_second = true;
-            // Some registries let everybody ask `/v2/`, and say only here what they ask for.
-            let asked = Challenge::read(&answer.headers);
+            is_retry = true;
+            // Some registries allow anonymous access to `/v2/` and send their challenge only here.
+            let required = Challenge::read(&answer.headers);
             if token.is_some() {
                 self.forget_token(path, access);
-            } else if asked == Challenge::None || asked == challenge {
+            } else if required == Challenge::None || required == challenge {
                 return Ok(answer);
             }
-            if asked != Challenge::None {
-                self.set_challenge(asked);
+            if required != Challenge::None {
+                self.set_challenge(required);
             }
         }
     }
 
-    /// Returns the digest of a reference, or why the registry does not tell it, where no login would change that.
-    pub(super) async fn plain_digest(
+    /// Returns the digest of a reference without authentication, or the registry's error unless a login could help.
+    pub(super) async fn anonymous_digest(
         &self,
         image: &ImageReference,
     ) -> Option<Result<Digest, RegistryError>> {
@@ -158,41 +158,41 @@ impl Host {
         let request = || self.client.head(&url).header(ACCEPT, MANIFEST_TYPES);
         let name = resource.request(&Method::HEAD);
         let registry = self.registry.as_str();
-        let answer = self.exchange(registry, &name, Expected::Answer, request);
+        let answer = self.exchange(registry, &name, ExpectedBody::Any, request);
         let answer = answer.await.ok()?;
         match answer.status {
             StatusCode::OK => {
                 let digest = answer.header("docker-content-digest")?;
                 digest.parse().ok().map(Ok)
             }
-            // It may be that somebody else answers there now.
+            // Another server may answer at this address now.
             StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST => None,
             _ => Some(Err(self.refusal(None, &answer))),
         }
     }
 
-    /// Sends a request until the answer is whole and good, or bad for good; `name` is the request in words.
+    /// Sends a request, with retries on transient failures; `name` is the request for messages.
     pub(super) async fn exchange(
         &self,
         server: &str,
         name: &str,
-        expected: Expected<'_>,
+        expected: ExpectedBody<'_>,
         request: impl Fn() -> RequestBuilder,
-    ) -> Result<Answer, RegistryError> {
+    ) -> Result<RegistryResponse, RegistryError> {
         let attempts = self.http.retries().begin(server, name);
         attempts
             .run(|| self.attempt(name, expected, request()))
             .await
     }
 
-    /// Sends a request once; tells what was wrong where that may pass.
+    /// Sends a request once. The second value is the failure if it is transient.
     pub(super) async fn attempt(
         &self,
         name: &str,
-        expected: Expected<'_>,
+        expected: ExpectedBody<'_>,
         request: RequestBuilder,
-    ) -> (Result<Answer, RegistryError>, Option<Trouble>) {
-        let read = async { Answer::read(name, request.send().await?).await };
+    ) -> (Result<RegistryResponse, RegistryError>, Option<Trouble>) {
+        let read = async { RegistryResponse::read(name, request.send().await?).await };
         let answer = match read.await {
             Ok(answer) => answer,
             Err(error) => {
@@ -217,7 +217,9 @@ impl Host {
             return (Ok(answer), Some(Trouble { why, retry_after }));
         }
         let corruption = match expected {
-            Expected::File(digest) if answer.status == StatusCode::OK => answer.corruption(digest),
+            ExpectedBody::Content(digest) if answer.status == StatusCode::OK => {
+                answer.corruption(digest)
+            }
             _ => None,
         };
         match corruption {

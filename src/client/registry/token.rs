@@ -1,4 +1,4 @@
-//! Tokens: given out by another server, for one repository and what is to be done there.
+//! Access tokens from token servers, each for one repository and kind of access.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,15 +10,15 @@ use tokio::sync::OnceCell;
 use super::auth::token_of;
 use super::credentials::Credentials;
 use super::error::{RegistryError, message_of, shown};
-use super::host::Host;
+use super::host::RegistryHost;
 use super::resource::Access;
-use super::send::Expected;
+use super::send::ExpectedBody;
 
-/// Tokens by repository and what they are for; each is fetched once, however many wait for it.
+/// Tokens by repository path and access, each fetched once.
 pub(super) type Tokens = Mutex<HashMap<(String, Access), Arc<OnceCell<String>>>>;
 
-impl Host {
-    /// Returns the token for a repository; fetched once, however many wait for it.
+impl RegistryHost {
+    /// Returns the token for a repository; concurrent callers share one fetch.
     pub(super) async fn token(
         &self,
         realm: &str,
@@ -55,7 +55,7 @@ impl Host {
         };
         let mut url: Url = realm
             .parse()
-            .map_err(|_| failed(&shown(realm), "is no URL".to_owned()))?;
+            .map_err(|_| failed(&shown(realm), "is not a valid URL".to_owned()))?;
         let server = match url.port() {
             Some(port) => format!("{}:{port}", url.host_str().unwrap_or_default()),
             None => url.host_str().unwrap_or_default().to_owned(),
@@ -90,37 +90,37 @@ impl Host {
                 })
             }
         };
-        let asked = self.exchange(&server, "request for a token", Expected::Answer, request);
-        let answer = asked.await.map_err(|error| match error {
+        let exchange = self.exchange(&server, "request for a token", ExpectedBody::Any, request);
+        let answer = exchange.await.map_err(|error| match error {
             RegistryError::Unreachable { reason, .. } => {
                 failed(&server, format!("does not answer: {reason}"))
             }
             error => error,
         })?;
         let (status, text) = (answer.status, answer.text());
-        let said = match message_of(&text) {
+        let detail = match message_of(&text) {
             message if message.is_empty() => String::new(),
             message => format!(": {message}"),
         };
         match token_of(&text) {
             Some(token) if status.is_success() => Ok(token),
-            _ if status.is_success() => Err(failed(&server, "gives no token".to_owned())),
+            _ if status.is_success() => Err(failed(&server, "returned no token".to_owned())),
             _ if matches!(status.as_u16(), 400 | 401 | 403) => Err(RegistryError::Unauthorized {
                 registry: self.registry.clone(),
                 who: self.who(),
-                message: format!("its token server {server} answers {status}{said}"),
+                message: format!("its token server {server} returned {status}{detail}"),
             }),
-            _ => Err(failed(&server, format!("answers {status}{said}"))),
+            _ => Err(failed(&server, format!("returned {status}{detail}"))),
         }
     }
 
-    /// Forgets a token, as it is refused: it may have run out since it was fetched.
+    /// Forgets a rejected token, which may have expired.
     pub(super) fn forget_token(&self, path: &str, access: Access) {
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         tokens.remove(&(path.to_owned(), access));
     }
 
-    /// Returns the client for the token server, which may be spoken to in another way.
+    /// Returns the client for the token server, whose scheme may differ.
     async fn token_client(&self, url: &Url) -> Result<Client, RegistryError> {
         let is_https = url.scheme() == "https";
         if is_https == self.base.starts_with("https:") {

@@ -1,4 +1,4 @@
-//! What of this machine a builder container has mounted.
+//! The mounts of a builder container.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::execute::stop::{StepError, Stop};
 use crate::manifest::Mount;
 use crate::plan::ContainerStep;
 
-/// Returns the engine's socket, where it is one of this machine.
+/// Returns the engine's socket if it is on this machine.
 pub(super) fn engine_socket(context: &Context) -> Option<PathBuf> {
     context
         .engine
@@ -22,7 +22,7 @@ pub(super) fn engine_socket(context: &Context) -> Option<PathBuf> {
         .map(PathBuf::from)
 }
 
-/// Files of this machine, and where the container is to have them.
+/// A file or folder of this machine, and its path in the container.
 pub(super) struct Mounted {
     /// The path here.
     path: PathBuf,
@@ -31,14 +31,14 @@ pub(super) struct Mounted {
     read_only: bool,
 }
 
-/// Returns the files as the engine is told of them.
+/// Returns the mounts for the engine's API.
 pub(super) fn binds(reach: &Reach, files: &[Mounted]) -> Result<Vec<Bind>, StepError> {
     let bind = |file: &Mounted| {
         let (source, only_read_here) = reach.source(&file.path)?;
         Ok(Bind {
             source,
             target: file.target.clone(),
-            // What xp may only read, no builder may write.
+            // Read-only for xp is read-only for the builder, too.
             read_only: file.read_only || only_read_here,
         })
     };
@@ -58,23 +58,23 @@ pub(in crate::execute) fn mount_source(
     if source.exists() {
         return Ok(source);
     }
-    // The engine would make an empty folder there, as root.
+    // The engine would create an empty folder there, as root.
     let error = StepError::plain(format!(
-        "there is no {} to be mounted at {}",
+        "cannot mount {} at {}: it does not exist",
         source.display(),
         mount.target
     ))
-    .hint("make it, or correct `dockerBuilder.mounts`");
+    .hint("create it, or correct `dockerBuilder.mounts`");
     Err(match reach {
         Reach::Mounted(_) => error.hint(format!(
-            "xp runs in a container: where it is outside, mount it, for `bin/x-platform` with `XBUILDER_MOUNTS={}`",
+            "xp runs in a container: if it exists outside, mount it into that container, for `bin/x-platform` with `XBUILDER_MOUNTS={}`",
             source.display()
         )),
         Reach::Same | Reach::Remote(_) => error,
     })
 }
 
-/// Returns what is to be mounted, that of outer folders first; folders of caches are made.
+/// Returns the mounts, outer folders first; creates cache folders.
 pub(super) fn files(
     context: &Context,
     reach: &Reach,
@@ -98,13 +98,13 @@ pub(super) fn files(
         files.push(mounted(objects, objects.display().to_string(), true));
     }
     for (folder, path) in &step.caches {
-        // Made by the caller: the engine would make it as root.
+        // The engine would create it as root.
         fs::create_dir_all(folder).map_err(|error| {
             StepError::plain(format!(
-                "the cache folder {} cannot be made: {error}",
+                "cannot create the cache folder {}: {error}",
                 folder.display()
             ))
-            .hint("make its folder writable for yourself, or name another one by `cacheDir` or XP_CACHE_DIR")
+            .hint("make its parent folder writable, or set `cacheDir` or XP_CACHE_DIR to another folder")
         })?;
         files.push(mounted(folder, path.clone(), false));
     }
@@ -121,9 +121,9 @@ pub(super) fn files(
         let Some(socket) = engine_socket(context) else {
             let address = context.engine.address();
             return Err(StepError::plain(format!(
-                "`socket: true` needs an engine with a socket on this machine, and the engine is at {address}"
+                "`socket: true` needs an engine with a socket on this machine, but the engine is at {address}"
             ))
-            .hint("set DOCKER_HOST to such a socket (unix:///path/docker.sock), or leave out `dockerBuilder.socket`")
+            .hint("set DOCKER_HOST to a socket (unix:///path/docker.sock), or remove `dockerBuilder.socket`")
             .into());
         };
         files.push(mounted(&socket, SOCKET.to_owned(), false));
@@ -131,14 +131,13 @@ pub(super) fn files(
     Ok(files)
 }
 
-/// A folder or a file of the source that is there only to be mounted upon.
+/// A folder or file to create in the source as a mount point.
 pub(super) struct MountPoint {
     pub path: PathBuf,
     is_dir: bool,
 }
 
-/// Returns the folders and files of the source that something is mounted upon and that are not there, the
-/// outer ones first.
+/// Returns the mount points in the source that do not exist, the outer ones first.
 pub(super) fn missing_mount_points(step: &ContainerStep, files: &[Mounted]) -> Vec<MountPoint> {
     let workdir = step.workdir.trim_end_matches('/');
     let below = files.iter().filter_map(|mounted| {
@@ -146,7 +145,7 @@ pub(super) fn missing_mount_points(step: &ContainerStep, files: &[Mounted]) -> V
         Some((target, mounted.path.is_dir()))
     });
     let mut missing: Vec<MountPoint> = Vec::new();
-    // What is below `.git` is the git directory's, and mounted itself.
+    // Mount points below `.git` are in the git directory, which is a mount itself.
     for (target, is_dir) in below.filter(|(target, _)| !target.starts_with(".git/")) {
         let mut path = step.source.clone();
         let mut parts = target.split('/').peekable();
@@ -154,7 +153,7 @@ pub(super) fn missing_mount_points(step: &ContainerStep, files: &[Mounted]) -> V
             path.push(part);
             match fs::symlink_metadata(&path) {
                 Ok(metadata) if metadata.is_dir() => {}
-                // A link may lead anywhere; what it means in the container, the engine knows.
+                // A symlink may lead anywhere; the engine resolves it in the container.
                 Ok(_) => break,
                 Err(_) if missing.iter().any(|point| point.path == path) => {}
                 Err(_) => missing.push(MountPoint {
@@ -167,16 +166,19 @@ pub(super) fn missing_mount_points(step: &ContainerStep, files: &[Mounted]) -> V
     missing
 }
 
-/// Makes mount points, and returns those that it made. The engine would make them too, but as root.
+/// Creates mount points and returns those created. The engine would create them too, but as root.
 pub(super) fn make_mount_points(missing: Vec<MountPoint>) -> Vec<PathBuf> {
-    let made = missing.into_iter().filter(|point| match point.is_dir {
-        true => fs::create_dir(&point.path).is_ok(),
-        false => fs::File::create_new(&point.path).is_ok(),
+    let created = missing.into_iter().filter(|point| {
+        if point.is_dir {
+            fs::create_dir(&point.path).is_ok()
+        } else {
+            fs::File::create_new(&point.path).is_ok()
+        }
     });
-    made.map(|point| point.path).collect()
+    created.map(|point| point.path).collect()
 }
 
-/// Removes mount points, the innermost first; what holds anything by now is somebody's, and stays.
+/// Removes mount points, the innermost first, except those that are no longer empty.
 pub(in crate::execute) fn remove_mount_points(innermost_first: &[PathBuf]) {
     for path in innermost_first {
         match fs::symlink_metadata(path) {
@@ -187,8 +189,8 @@ pub(in crate::execute) fn remove_mount_points(innermost_first: &[PathBuf]) {
     }
 }
 
-/// Refuses a mount below a folder whose files change hands between the caller and another user: what
-/// is mounted there would change hands as well.
+/// Rejects a writable mount inside a folder whose files change owner between the caller and another user: the mounted
+/// files would change owner as well.
 pub(super) fn refuse_foreign_files(
     step: &ContainerStep,
     written: &[String],
@@ -205,10 +207,10 @@ pub(super) fn refuse_foreign_files(
     {
         None => Ok(()),
         Some(mount) => Err(StepError::plain(format!(
-            "the mount at {} lies below a folder whose files are given to another user and back, \
-             so its own files would be too",
+            "the mount at {} is inside a folder whose files are given to another user and back, \
+            and so would its own files",
             mount.target
         ))
-        .hint("mount it elsewhere, or with `:ro`, or leave out `dockerBuilder.user`")),
+        .hint("mount it elsewhere, or with `:ro`, or remove `dockerBuilder.user`")),
     }
 }

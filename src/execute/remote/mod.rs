@@ -1,8 +1,8 @@
-//! Builds on an engine that does not see the files of this machine.
+//! Builds on a remote engine, which does not see this machine's files.
 //!
-//! The source goes into a new volume before the container starts, and what scripts made of it comes back
-//! before the container ends; the volume goes with the container, however that ends. Caches are volumes
-//! that stay. Objects of git stay in volumes too, so that only new ones are sent.
+//! The source is copied to a new volume before the container starts, and results are copied back before it
+//! ends; the volume is removed with the container. Caches are persistent volumes, and so are git objects, so
+//! that only new ones are sent.
 
 mod objects;
 mod socket;
@@ -25,32 +25,32 @@ use crate::record::Measure;
 
 pub(super) use socket::{engine_socket, group as socket_group};
 
-/// The label of volumes that stay, with the folder of the platform.
+/// The label of persistent volumes, with the folder of the platform.
 const LABEL_CACHE: &str = "x-platform.cache";
 
-/// Where the objects of git are in a container. Not in the source, with which they would come back.
+/// The path of git objects in a container. Not in the source, or they would be copied back.
 const OBJECTS: &str = "/run/xp-objects";
 
-/// How long it takes until results that could not be brought back are asked for again.
+/// The delay before another attempt to copy results back.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// A build's files on the way to the engine, and back.
-pub(super) struct Away {
-    /// What the engine mounts.
+/// The files of a build on a remote engine.
+pub(super) struct RemoteFiles {
+    /// The mounts of the container.
     pub binds: Vec<Bind>,
-    /// The folders of volumes that are to be the user's.
+    /// The folders in volumes that must belong to the user.
     pub taken: Vec<String>,
     items: Vec<Item>,
     sent: Sent,
     source: PathBuf,
     workdir: PathBuf,
-    /// What does not come back, relative to the source.
+    /// Paths that are not copied back, relative to the source.
     left_out: Vec<PathBuf>,
     in_place: bool,
 }
 
-impl Away {
-    /// Finds what a container is to have; objects of git that the engine does not have yet are sent at once.
+impl RemoteFiles {
+    /// Collects the files of a container; sends git objects that the engine does not have yet.
     pub async fn prepare(
         context: &Context,
         unit: &Unit,
@@ -63,12 +63,12 @@ impl Away {
             return Err(refused(
                 context,
                 "`ssh: true` forwards the ssh agent of this machine",
-                "use an engine of this machine, or a key that is a file, by `dockerBuilder.mounts` with `:ro`",
+                "use an engine on this machine, or mount a key file with `dockerBuilder.mounts` and `:ro`",
             ));
         }
         let workdir = PathBuf::from(format!("/{}", step.workdir.trim_matches('/')));
         let own = context.layout.root();
-        let mut away = Self {
+        let mut files = Self {
             binds: vec![Bind {
                 source: Source::Fresh,
                 target: workdir.display().to_string(),
@@ -85,28 +85,28 @@ impl Away {
             in_place: step.in_place,
             workdir,
         };
-        away.add_caches(context, unit, step, owner).await?;
-        away.items.push(Item::Tree {
+        files.add_caches(context, unit, step, owner).await?;
+        files.items.push(Item::Tree {
             from: step.source.clone(),
-            to: away.workdir.clone(),
+            to: files.workdir.clone(),
             owner: Some(owner),
             left_out: left_out(step, own),
             comes_back: true,
             may_vanish: false,
         });
         if let Ok(own) = own.strip_prefix(&step.source) {
-            away.left_out.push(own.to_owned());
+            files.left_out.push(own.to_owned());
         }
-        away.add_mounts(context, step).await?;
-        objects::add_git(&mut away, context, unit, step, state, labels).await?;
+        files.add_mounts(context, step).await?;
+        objects::add_git(&mut files, context, unit, step, state, labels).await?;
         if step.socket {
-            away.binds.push(Bind {
+            files.binds.push(Bind {
                 source: Source::Path(engine_socket(context)),
                 target: builder::SOCKET.to_owned(),
                 read_only: false,
             });
         }
-        Ok(away)
+        Ok(files)
     }
 
     async fn add_caches(
@@ -129,8 +129,7 @@ impl Away {
         Ok(())
     }
 
-    /// Mounts a volume. The folders that it lies in are the user's where they are in the source: the engine
-    /// would make them as root.
+    /// Mounts a volume. Parent folders in the source are created for the user; the engine would create them as root.
     fn mount(&mut self, source: Source, target: &Path, owner: (u32, u32), read_only: bool) {
         if let Ok(below) = target.strip_prefix(&self.workdir) {
             let parents: Vec<&Path> = below.ancestors().skip(1).collect();
@@ -155,14 +154,14 @@ impl Away {
                 return Err(refused(
                     context,
                     &format!("the mount at {} is writable", mount.target),
-                    "write `SRC:DST:ro` for files that are only read, and name folders that persist between builds in `dockerBuilder.cache`",
+                    "use `SRC:DST:ro` for files that are only read, and `dockerBuilder.cache` for folders that persist between builds",
                 ));
             }
             let to = PathBuf::from(&mount.target);
             if let Ok(below) = to.strip_prefix(&self.workdir) {
                 self.left_out.push(below.to_owned());
             }
-            // A link is followed, as the engine does it for a mount.
+            // Symlinks are followed, as the engine does for mounts.
             let from = from.canonicalize().unwrap_or(from);
             self.items.push(Item::Tree {
                 from,
@@ -176,7 +175,7 @@ impl Away {
         Ok(())
     }
 
-    /// Gives a container its files, before it is started.
+    /// Sends the files to a container before it starts.
     pub async fn send(
         &mut self,
         context: &Context,
@@ -190,32 +189,33 @@ impl Away {
         Ok(())
     }
 
-    /// Returns the part of an export that an image is built from; empty for all of it.
+    /// Returns the folder of an export that an image is built from; empty for all of it.
     fn part(&self, image: &ImageStep) -> PathBuf {
         let below = image.context.strip_prefix(&self.source);
         let (true, Ok(below)) = (image.dockerfile.starts_with(&image.context), below) else {
             return PathBuf::new();
         };
         let mut folders = below.ancestors().map(|it| self.source.join(it));
-        // Where it leads to something else of the export, that comes too.
-        match folders.any(|it| it != self.source && is_link(&it)) {
-            true => PathBuf::new(),
-            false => below.to_owned(),
+        // A symlink may lead to another part of the export, so copy all of it.
+        if folders.any(|it| it != self.source && is_link(&it)) {
+            PathBuf::new()
+        } else {
+            below.to_owned()
         }
     }
 
-    /// Has the container stay, so that nothing is lost, and returns what to do then.
+    /// Keeps the container, so that nothing is lost, and returns a hint.
     pub async fn keep(&self, context: &Context, container: &BuilderContainer) -> String {
         match container.stay().await {
             Some(id) => {
-                // Not over the working copy, whose `.git` is another one.
+                // Not into the working copy, whose `.git` differs.
                 let name = self
                     .source
                     .file_name()
                     .unwrap_or_default()
                     .to_string_lossy();
                 format!(
-                    "what was made is in the container {id} of the engine at {}: `docker cp {id}:{} {name}-{id}` copies it, and `docker rm -fv {id}` removes the container",
+                    "the results are in the container {id} of the engine at {}: `docker cp {id}:{} {name}-{id}` copies them, and `docker rm -fv {id}` removes the container",
                     context.engine.address(),
                     self.workdir.display()
                 )
@@ -224,16 +224,15 @@ impl Away {
         }
     }
 
-    /// Says what a container that is removed takes with it.
+    /// Returns a hint about what is lost with a removed container.
     pub fn lost(&self) -> String {
         let folder = self.source.display();
         format!(
-            "what was made in the container and had not come yet is lost; {folder} has what was there, and what had come"
+            "results in the container that were not copied back are lost; {folder} has those that were"
         )
     }
 
-    /// Brings back what scripts made: of a working copy everything, of an export what the image is built
-    /// from.
+    /// Copies results back: of a working copy everything, of an export only the files that the image is built from.
     pub async fn bring_back(
         &self,
         context: &Context,
@@ -246,11 +245,12 @@ impl Away {
             (false, None) => return Ok(()),
             (false, Some(image)) => self.part(image),
         };
-        let mut was_tried = false;
+        let mut is_retry = false;
         let returned = loop {
-            let path = match part.as_os_str().is_empty() {
-                true => self.workdir.clone(),
-                false => self.workdir.join(&part),
+            let path = if part.as_os_str().is_empty() {
+                self.workdir.clone()
+            } else {
+                self.workdir.join(&part)
             };
             let place = Place {
                 folder: self.source.clone(),
@@ -261,7 +261,7 @@ impl Away {
             };
             let path = path.display().to_string();
             match container.bring_back(&path, place, &|_| ()).await {
-                // A link leads to what else there is.
+                // A symlink leads outside of this part, so copy everything.
                 Ok(returned)
                     if !part.as_os_str().is_empty()
                         && (returned.is_link
@@ -271,9 +271,9 @@ impl Away {
                 }
                 Ok(returned) => break returned,
                 Err(EngineError::ContainerGone) => return Err(EngineError::ContainerGone.into()),
-                Err(error) if was_tried => return Err(error.into()),
+                Err(error) if is_retry => return Err(error.into()),
                 Err(_) => {
-                    was_tried = true;
+                    is_retry = true;
                     tokio::time::sleep(PAUSE).await;
                 }
             }
@@ -288,13 +288,13 @@ impl Away {
         };
         if !returned.kept.is_empty() {
             context.events.emit(Event::Note(format!(
-                "{unit}: {} changed on this machine and in the builder meanwhile: those of this machine stay",
+                "{unit}: {} changed both on this machine and in the builder; this machine's version was kept",
                 shown(&returned.kept)
             )));
         }
         if !returned.odd.is_empty() {
             context.events.emit(Event::Note(format!(
-                "{unit}: {} stayed in the builder: devices and pipes are not brought back",
+                "{unit}: {} not copied back: devices and pipes are not supported",
                 shown(&returned.odd)
             )));
         }
@@ -302,11 +302,11 @@ impl Away {
     }
 }
 
-/// Returns what of the source is not sent with it, by paths here.
+/// Returns the paths in the source that are not sent with it.
 fn left_out(step: &ContainerStep, own: &Path) -> Vec<PathBuf> {
-    // Those of git follow by themselves, and may be elsewhere.
+    // The git directory is sent separately, and may be elsewhere.
     let mut left_out = vec![own.to_owned(), step.source.join(".git")];
-    // It would be written into what is mounted there.
+    // Otherwise it would be written into what is mounted there.
     let caches = step.caches.iter().map(|(_, path)| path);
     let mounts = step.mounts.iter().map(|mount| &mount.target);
     let workdir = format!("/{}", step.workdir.trim_matches('/'));
@@ -337,23 +337,23 @@ fn progress(context: &Context, unit: &Unit) -> impl Fn(u64) + Send + Sync + use<
     }
 }
 
-/// Returns the error of what needs the files of this machine.
+/// Returns the error for a setting that needs access to this machine.
 fn refused(context: &Context, what: &str, hint: &str) -> Stop {
     StepError::plain(format!(
-        "{what}, and the engine at {} does not see this machine",
+        "{what}, but the engine at {} has no access to this machine",
         context.engine.address()
     ))
     .hint(hint)
     .into()
 }
 
-/// Returns the name of a volume that stays, for a folder as nothing else is called on the engine.
-fn volume_name(kind: &str, whose: &str, folder: &str) -> String {
+/// Returns the name of a persistent volume for a folder, whose name is unique on the engine.
+fn volume_name(kind: &str, owner: &str, folder: &str) -> String {
     let mut digest = hex::encode(Sha1::digest(folder));
     digest.truncate(12);
     let is_plain = |it: &char| it.is_ascii_alphanumeric() || matches!(it, '-' | '_' | '.');
-    let whose: String = whose.chars().filter(is_plain).take(80).collect();
-    let parts = ["xp", kind, &whose, &digest];
+    let owner: String = owner.chars().filter(is_plain).take(80).collect();
+    let parts = ["xp", kind, &owner, &digest];
     let parts: Vec<&str> = parts.into_iter().filter(|it| !it.is_empty()).collect();
     parts.join("-")
 }

@@ -1,7 +1,7 @@
-//! What git takes in a container: the git directory, and the objects that it names.
+//! The git directory and git objects in a container on a remote engine.
 //!
-//! Objects never change. So each object store has a volume that stays, and only what that lacks is sent; the
-//! git directory borrows from it, as git's own alternates do.
+//! Objects never change, so each object store has a persistent volume, and only new objects are sent. The git
+//! directory refers to it as an alternate.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use super::{Away, LABEL_CACHE, OBJECTS, progress, volume_name};
+use super::{LABEL_CACHE, OBJECTS, RemoteFiles, progress, volume_name};
 use crate::client::engine::{Bind, ContainerSpec, CreatedContainer, Item, Source, nonce};
 use crate::event::Unit;
 use crate::execute::Context;
@@ -18,22 +18,22 @@ use crate::execute::stop::{StepError, Stop};
 use crate::files;
 use crate::plan::ContainerStep;
 
-/// The label with what the volume's content is known by.
+/// The label with the id of the record of a volume's content.
 const LABEL_OBJECTS: &str = "x-platform.objects";
 
-/// How often what git has packed anew meanwhile is sent.
+/// How often objects are sent if git repacks them meanwhile.
 const ATTEMPTS: usize = 3;
 
-/// Adds the git directories of a step, and the objects of all of them.
+/// Adds the git directories of a step and their objects.
 pub(super) async fn add_git(
-    away: &mut Away,
+    files: &mut RemoteFiles,
     context: &Context,
     unit: &Unit,
     step: &ContainerStep,
     state: &UnitState,
     labels: &HashMap<String, String>,
 ) -> Result<(), Stop> {
-    // Where objects are here, and in the container.
+    // Paths of object stores, here and in the container.
     let mut stores: Vec<(PathBuf, PathBuf)> = Vec::new();
     let mut directories = Vec::new();
     let mut add = |objects: PathBuf| {
@@ -43,22 +43,24 @@ pub(super) async fn add_git(
     for mount in &step.git {
         let own = mount.source.join("objects");
         if mount.source == step.source {
-            // A submodule's git directory leads to the working copy itself.
-            away.items.push(Item::Link {
+            // A submodule's git directory refers to the working copy itself.
+            files.items.push(Item::Link {
                 to: mount.target.clone(),
-                target: away.workdir.clone(),
+                target: files.workdir.clone(),
             });
         } else if mount.source.join("HEAD").is_file() {
             directories.push(mount.target.clone());
             if own.is_dir() && state.objects.is_none() {
                 add(own.clone());
             }
-            away.items
+            files
+                .items
                 .push(tree(&mount.source, &mount.target, vec![own], false));
         } else if mount.source.is_dir() {
             add(mount.source.clone());
         } else {
-            away.items
+            files
+                .items
                 .push(tree(&mount.source, &mount.target, Vec::new(), false));
         }
     }
@@ -68,7 +70,7 @@ pub(super) async fn add_git(
     let lines = stores.iter().map(|(_, at)| format!("{}\n", at.display()));
     let alternates: String = lines.collect();
     for directory in directories {
-        away.items.push(Item::File {
+        files.items.push(Item::File {
             to: directory.join("objects/info/alternates"),
             content: alternates.clone().into_bytes(),
         });
@@ -76,7 +78,7 @@ pub(super) async fn add_git(
     for (objects, at) in stores {
         let name = volume(context, unit, step, &objects, labels).await?;
         let labels = HashMap::new();
-        away.mount(Source::Kept { name, labels }, &at, (0, 0), true);
+        files.mount(Source::Kept { name, labels }, &at, (0, 0), true);
     }
     Ok(())
 }
@@ -85,7 +87,7 @@ fn tree(from: &Path, to: &Path, left_out: Vec<PathBuf>, may_vanish: bool) -> Ite
     Item::Tree {
         from: from.to_owned(),
         to: to.to_owned(),
-        // Nobody but root may write it.
+        // Writable only by root.
         owner: Some((0, 0)),
         left_out,
         comes_back: false,
@@ -93,7 +95,7 @@ fn tree(from: &Path, to: &Path, left_out: Vec<PathBuf>, may_vanish: bool) -> Ite
     }
 }
 
-/// Returns the volume with the objects of a store, after what it lacks was sent.
+/// Returns the volume with the objects of a store, after sending missing ones.
 async fn volume(
     context: &Context,
     unit: &Unit,
@@ -104,46 +106,46 @@ async fn volume(
     let engine = &context.engine;
     let reach = context.reach().await.map_err(StepError::from)?;
     let name = volume_name("objects", "", &reach.shown(objects));
-    // One at a time: services of one repository want the same objects.
+    // One at a time: services of one repository need the same objects.
     let _alone = context.sending.lock().await;
     if context.cancel.is_cancelled() {
         return Err(Stop::Cancelled);
     }
-    let couriers = labels;
+    let container_labels = labels;
     let labels = engine.volume(&name).await.map_err(StepError::from)?;
-    let known_by = labels.and_then(|labels| labels.get(LABEL_OBJECTS).cloned());
-    let record = |known_by: &str| context.layout.remote().join(known_by);
+    let id = labels.and_then(|labels| labels.get(LABEL_OBJECTS).cloned());
+    let record = |id: &str| context.layout.remote().join(id);
     let mut here = names(objects);
-    // The label is made of letters and digits where it is xp's own.
-    let known_by = known_by.filter(|it| it.chars().all(|it| it.is_ascii_alphanumeric()));
-    let there = known_by
+    // xp's own labels are alphanumeric; others must not become paths.
+    let id = id.filter(|it| it.chars().all(|it| it.is_ascii_alphanumeric()));
+    let there = id
         .as_ref()
         .and_then(|it| fs::read_to_string(record(it)).ok());
     let there: Option<BTreeSet<PathBuf>> = there.map(|it| it.lines().map(PathBuf::from).collect());
     let is_current = |there: &BTreeSet<PathBuf>| {
         let stale = there.difference(&here).count();
-        // After git has packed them anew, the old ones only take space.
+        // After a repack, the old ones only take space.
         stale <= here.len().max(1000)
     };
-    let (known_by, mut there) = match (known_by, there) {
-        (Some(known_by), Some(there)) if is_current(&there) => (known_by, there),
-        (known_by, _) => {
-            // Nobody here knows what is in it.
+    let (id, mut there) = match (id, there) {
+        (Some(id), Some(there)) if is_current(&there) => (id, there),
+        (id, _) => {
+            // The content is unknown or outdated.
             engine.remove_volume(&name).await;
-            if let Some(known_by) = &known_by {
-                _ = fs::remove_file(record(known_by));
+            if let Some(id) = &id {
+                _ = fs::remove_file(record(id));
             }
-            let known_by = nonce();
+            let id = nonce();
             let labels = HashMap::from([
                 (LABEL_CACHE.to_owned(), context.folder.display().to_string()),
-                (LABEL_OBJECTS.to_owned(), known_by.clone()),
+                (LABEL_OBJECTS.to_owned(), id.clone()),
             ]);
-            // Where it is in use it stays, and is filled up.
+            // A volume in use was not removed; missing objects are added to it.
             engine
                 .create_volume(&name, labels)
                 .await
                 .map_err(StepError::from)?;
-            (known_by, BTreeSet::new())
+            (id, BTreeSet::new())
         }
     };
     let to = Path::new(OBJECTS);
@@ -155,25 +157,33 @@ async fn volume(
         let items = missing
             .iter()
             .map(|path| tree(&objects.join(path), &to.join(path), Vec::new(), true));
-        send(context, unit, step, &name, items.collect(), couriers).await?;
-        // Git may have packed some of them anew meanwhile: they are in a pack that is new here.
+        send(
+            context,
+            unit,
+            step,
+            &name,
+            items.collect(),
+            container_labels,
+        )
+        .await?;
+        // Git may have repacked some of them meanwhile into a new pack.
         let now = names(objects);
         there.extend(missing.into_iter().filter(|it| now.contains(it)));
-        record_all(&record(&known_by), &there);
+        write_record(&record(&id), &there);
         here = now;
     }
     Ok(name)
 }
 
-/// Writes down what a volume has. Without that, it is sent again.
-fn record_all(record: &Path, there: &BTreeSet<PathBuf>) {
+/// Records the content of a volume. If this fails, it is sent again next time.
+fn write_record(record: &Path, there: &BTreeSet<PathBuf>) {
     let lines = there.iter().map(|path| format!("{}\n", path.display()));
     let all: String = lines.collect();
     _ = record.parent().map(fs::create_dir_all);
     _ = files::replace(record, &all);
 }
 
-/// Fills a volume by a container that never runs: the builder is to have it read-only.
+/// Fills a volume through a container that never runs, because the builder mounts it read-only.
 async fn send(
     context: &Context,
     unit: &Unit,
@@ -191,20 +201,20 @@ async fn send(
         read_only: false,
     };
     let spec = ContainerSpec::for_xp(step.image.clone(), labels.clone(), bind);
-    // Not dropped half-way: whatever comes, the courier is removed.
-    let courier = CreatedContainer::create(&context.engine, &spec).await;
-    let courier = courier.map_err(StepError::from)?;
-    let told = progress(context, unit);
+    // Must not be canceled in between: the container must be removed.
+    let container = CreatedContainer::create(&context.engine, &spec).await;
+    let container = container.map_err(StepError::from)?;
+    let on_progress = progress(context, unit);
     let sent = tokio::select! {
-        sent = courier.send(items, &told) => sent.map(drop).map_err(|error| StepError::from(error).into()),
+        sent = container.send(items, &on_progress) => sent.map(drop).map_err(|error| StepError::from(error).into()),
         () = context.cancel.cancelled() => Err(Stop::Cancelled),
     };
-    courier.remove().await;
+    container.remove().await;
     sent
 }
 
-/// Returns the names of the objects and packs of a store; what changes, or is being written, is left out,
-/// as git does without.
+/// Returns the names of the objects and packs of a store, without files that change or are being written; git does
+/// not need those.
 fn names(objects: &Path) -> BTreeSet<PathBuf> {
     let entries = WalkDir::new(objects)
         .min_depth(2)
@@ -229,7 +239,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn objects_and_packs_are_sent_and_nothing_that_changes() {
+    fn only_objects_and_packs_are_sent() {
         let folder = tempfile::tempdir().unwrap();
         let files = [
             "pack/pack-1.pack",

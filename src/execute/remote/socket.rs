@@ -1,4 +1,4 @@
-//! The engine's own socket, on its own machine.
+//! The engine's socket on a remote machine.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -10,13 +10,13 @@ use crate::execute::Context;
 use crate::execute::stop::StepError;
 use crate::plan::ContainerStep;
 
-/// Returns where the engine's socket is on its machine.
+/// Returns the path of the engine's socket on its machine.
 pub fn engine_socket(context: &Context) -> String {
     let named = context.engine.socket_of_host();
     named.unwrap_or(ENGINE_SOCKET).to_owned()
 }
 
-/// Returns the group that may use the socket: a container says so, as nothing else sees it.
+/// Returns the group of the socket, which only a container can see.
 pub async fn group(
     context: &Context,
     step: &ContainerStep,
@@ -32,10 +32,10 @@ pub async fn group(
     let created = match CreatedContainer::create(&context.engine, &spec).await {
         Err(EngineError::Refused { message, .. }) if message.contains("does not exist") => {
             return Err(StepError::plain(format!(
-                "`socket: true` needs the engine's socket, and the machine of the engine at {} has none at {socket}",
+                "`socket: true` needs the engine's socket, but the machine of the engine at {} has none at {socket}",
                 context.engine.address()
             ))
-            .hint("leave out `dockerBuilder.socket`, or name the socket: ssh://user@host/path/docker.sock"));
+            .hint("remove `dockerBuilder.socket`, or include the socket's path in the engine's address: ssh://user@host/path/docker.sock"));
         }
         created => created?,
     };
@@ -46,18 +46,18 @@ pub async fn group(
             return Err(error.into());
         }
     };
-    let said = Mutex::new(Vec::new());
-    let hear = |bytes: bytes::Bytes| {
-        if let Ok(mut said) = said.lock() {
-            said.extend_from_slice(&bytes);
+    let output = Mutex::new(Vec::new());
+    let append = |bytes: bytes::Bytes| {
+        if let Ok(mut output) = output.lock() {
+            output.extend_from_slice(&bytes);
         }
     };
-    let listed = running.run("ls -nd /socket", "/", &hear).await;
+    let listed = running.run("ls -nd /socket", "/", &append).await;
     running.remove().await;
     listed?;
-    let said = said.into_inner().unwrap_or_default();
-    let said = String::from_utf8_lossy(&said);
-    Ok(said
+    let output = output.into_inner().unwrap_or_default();
+    let output = String::from_utf8_lossy(&output);
+    Ok(output
         .split_whitespace()
         .nth(3)
         .and_then(|group| group.parse().ok()))

@@ -1,11 +1,11 @@
-//! The files of a working copy, moved to a commit where nothing of the user's can be lost.
+//! Updates the files of a working copy if no work of the user can be lost.
 
 use super::objects::Tracking;
 use super::{Reason, SyncOutcome};
 use crate::client::git::{GitError, Head, Move, NotMoved, Watch, WorkingCopy};
 use crate::source::{CommitId, ResolvedReference};
 
-/// Completes a move of xp's that was killed while it wrote files, where nothing else was changed since.
+/// Completes a checkout by an xp that was killed while writing files, if nothing else changed since.
 pub(super) fn finish_interrupted_move(
     working_copy: &WorkingCopy,
     tracking: &Tracking,
@@ -22,13 +22,13 @@ pub(super) fn finish_interrupted_move(
         return Ok(());
     }
     if let Ok((_, how)) = how_to_move(working_copy, tracking, resolved, working_copy.head()?) {
-        // A lock that the killed run left is reported by what follows.
+        // A lock left by the killed run is reported later.
         let _ = working_copy.move_head(to, &how, true, watch)?;
     }
     Ok(())
 }
 
-/// Moves the files to the commit, unless there is a reason not to.
+/// Updates the files to the commit, unless there is a reason not to.
 pub(super) fn advance(
     working_copy: &WorkingCopy,
     tracking: &Tracking,
@@ -53,9 +53,9 @@ pub(super) fn advance(
         && !working_copy.is_ancestor(from, to)?
     {
         match relation(working_copy, tracking, before, from, to)? {
-            Relation::AtNewer => return Ok(SyncOutcome::UpToDate),
-            Relation::OwnCommits(reason) => return Ok(SyncOutcome::LeftAlone(reason)),
-            Relation::Rewritten => {
+            BranchRelation::AtNewer => return Ok(SyncOutcome::UpToDate),
+            BranchRelation::OwnCommits(reason) => return Ok(SyncOutcome::LeftAlone(reason)),
+            BranchRelation::Rewritten => {
                 working_copy.set_own_reference(&format!("before-rewrite/{name}"), from)?;
                 outcome = SyncOutcome::FollowedRewrite { from, to };
             }
@@ -75,7 +75,7 @@ pub(super) fn advance(
     })
 }
 
-/// Tells from where and how `HEAD` would move, or why what is checked out is the user's own choice.
+/// Returns from where and how `HEAD` would move, or why it must not.
 fn how_to_move(
     working_copy: &WorkingCopy,
     tracking: &Tracking,
@@ -114,8 +114,8 @@ fn how_to_move(
     }
 }
 
-/// Returns how `HEAD` goes back to the branch that it was taken off, where that branch follows the
-/// wanted one and has no commits of its own.
+/// Returns how `HEAD` returns to the branch that it was detached from, if that branch tracks the wanted one
+/// and has no commits of its own.
 fn back_to_branch(
     working_copy: &WorkingCopy,
     branch: &str,
@@ -131,11 +131,11 @@ fn back_to_branch(
     })
 }
 
-/// How a branch stands to a commit that it cannot be fast-forwarded to.
-enum Relation {
-    /// It is at a later commit of the remote's: somebody fetched since the reference was resolved.
+/// How a branch relates to a commit that it cannot be fast-forwarded to.
+enum BranchRelation {
+    /// It is at a newer commit of the remote, fetched after the reference was resolved.
     AtNewer,
-    /// It stands where the remote's branch once stood, and that is in the remote's history no longer.
+    /// It is at a former commit of the remote's branch that is no longer in its history.
     Rewritten,
     /// It has commits that the remote never had.
     OwnCommits(Reason),
@@ -147,12 +147,12 @@ fn relation(
     before: Option<CommitId>,
     from: CommitId,
     to: CommitId,
-) -> Result<Relation, GitError> {
+) -> Result<BranchRelation, GitError> {
     let now = tracking.commit(working_copy);
     if let Some(now) = now
         && working_copy.is_ancestor(from, now)?
     {
-        return Ok(Relation::AtNewer);
+        return Ok(BranchRelation::AtNewer);
     }
     let once_there = before == Some(from)
         || tracking
@@ -160,10 +160,10 @@ fn relation(
             .as_ref()
             .is_some_and(|name| working_copy.reference_once_was(name, from));
     if now == Some(to) && once_there {
-        return Ok(Relation::Rewritten);
+        return Ok(BranchRelation::Rewritten);
     }
     let (ahead, behind) = working_copy.ahead_and_behind(from, to)?;
-    Ok(Relation::OwnCommits(if behind == 0 {
+    Ok(BranchRelation::OwnCommits(if behind == 0 {
         Reason::Unpushed(ahead)
     } else {
         Reason::Diverged { ahead, behind }

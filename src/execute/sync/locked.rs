@@ -1,30 +1,30 @@
-//! A locked commit in a working copy.
+//! Checks out locked commits in a working copy.
 
-use super::at_work::AtWork;
+use super::at_work::InUseNote;
 use super::objects::{Tracking, fetch_missing, fetch_whole_history};
 use super::{Reason, SyncError, SyncOutcome, SyncRequest};
 use crate::client::git::{GitClient, GitError, Head, Move, NotMoved, Opened, Watch, WorkingCopy};
 use crate::manifest::ServiceName;
 use crate::source::{CommitId, ResolvedReference};
 
-/// What a lock says of one of the services in a working copy.
+/// The locked commit of one of the services in a working copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockedCommit {
     /// The service.
     pub service: ServiceName,
     /// Its commit.
     pub commit: CommitId,
-    /// The folders and files that are the service; none where it is the whole repository.
+    /// The folders and files of the service; empty if it is the whole repository.
     pub paths: Vec<String>,
 }
 
-/// Makes sure that a commit is in the working copy's object store, and checks it out without a branch
-/// where nothing of the user's can be lost: from the branch that the commit was locked on, if that has no
-/// commits of its own, and from where xp detached `HEAD` before. The branch stays where it is. Blocks.
+/// Ensures that a commit is in the working copy's object store, and checks it out with a detached `HEAD` if no
+/// work of the user can be lost: if `HEAD` is on the branch that the commit was locked on, without commits of
+/// its own, or was detached by xp before. The branch is not moved. Blocks.
 ///
-/// `all` is what is locked of every service in the same working copy, `own` included. What is checked out
-/// is the commit with all others in its history; a service whose files are other ones there than at its
-/// own commit is left out of it, which [`Reason::LockedApart`] tells.
+/// `all` are the locked commits of every service in the same working copy, including `own`. The commit that has
+/// all others in its history is checked out; if the files of a service differ there from those of its own
+/// commit, the outcome is [`Reason::LockedApart`].
 ///
 /// # Errors
 ///
@@ -36,10 +36,10 @@ pub fn check_out_locked(
     all: &[LockedCommit],
     watch: &Watch<'_>,
 ) -> Result<SyncOutcome, SyncError> {
-    let _at_work = AtWork::begin(request.staging_dir, request.dir);
+    let _note = InUseNote::begin(request.staging_dir, request.dir);
     let is_new = matches!(WorkingCopy::open(request.dir)?, Opened::Nothing);
     for commit in std::iter::once(own.commit).chain(all.iter().map(|locked| locked.commit)) {
-        // Its branch may be somewhere else by now, so it is asked for by itself.
+        // Its branch may have moved, so the commit itself is requested.
         let bare = ResolvedReference { commit, name: None };
         let by_itself = SyncRequest {
             resolved: &bare,
@@ -48,7 +48,7 @@ pub fn check_out_locked(
         };
         fetch_missing(client, &by_itself, watch)?;
     }
-    // How the commits stand to each other cannot be told where the history ends between them.
+    // A shallow history may end between the commits, and then hides how they relate.
     if all.iter().any(|locked| locked.commit != own.commit)
         && let Opened::WorkingCopy(working_copy) = WorkingCopy::open(request.dir)?
         && working_copy.is_shallow()
@@ -79,7 +79,7 @@ pub fn check_out_locked(
     })
 }
 
-/// Returns the service whose commit has all the others in its history, or which two stand in the way of one.
+/// Returns the service whose commit has all others in its history, or two services without such a commit.
 fn newest<'l>(
     working_copy: &WorkingCopy,
     own: &'l LockedCommit,
@@ -96,8 +96,7 @@ fn newest<'l>(
     Ok(Ok(newest))
 }
 
-/// Tells whether the files of a service are those of its locked commit in another one that has it in its
-/// history.
+/// Returns whether the files of a service in a descendant of its locked commit are those of the locked commit.
 fn has_files_of(working_copy: &WorkingCopy, checked_out: CommitId, own: &LockedCommit) -> bool {
     if checked_out == own.commit || own.paths.is_empty() {
         return checked_out == own.commit;
@@ -131,7 +130,7 @@ fn check_out(
             Err(reason) => return Ok(SyncOutcome::LeftAlone(reason)),
         },
     };
-    // A move of xp's own that was killed while it wrote files.
+    // A checkout by an xp that was killed while writing files.
     let is_halfway = match working_copy.own_reference("moving") {
         Some(moving) if moving == to => working_copy.is_halfway_to(to)?,
         _ => false,
@@ -153,7 +152,7 @@ fn check_out(
     })
 }
 
-/// Returns the commit that `HEAD` may leave, or why it is to stay.
+/// Returns the commit that `HEAD` may leave, or why it must not.
 fn leave(
     working_copy: &WorkingCopy,
     tracking: &Tracking,
@@ -176,7 +175,7 @@ fn leave(
     if !working_copy.branch_follows(&name, Some(remote), wanted) {
         return Ok(Err(Reason::OtherBranch { current: name }));
     }
-    // It would still be on its branch, but out of sight.
+    // Without a known remote branch, unpushed commits cannot be detected.
     let Some(known) = tracking.commit(working_copy) else {
         return Ok(Err(Reason::OtherBranch { current: name }));
     };

@@ -1,6 +1,6 @@
-//! A commit in the object store of a working copy: cloned, fetched, or there already.
+//! Ensures that a commit is in the object store of a working copy, by cloning or fetching.
 
-use super::at_work::AtWork;
+use super::at_work::InUseNote;
 use super::staging::{self, Staging};
 use super::{SyncError, SyncRequest};
 use crate::client::git::{
@@ -9,8 +9,8 @@ use crate::client::git::{
 };
 use crate::source::{CommitId, GitScheme, ResolvedReference};
 
-/// Brings a commit into the object store as [`sync`] does, and moves no file of a working copy that
-/// is there. Returns whether it was cloned.
+/// Ensures that a commit is in the object store, as [`sync`] does, but does not update an existing working copy.
+/// Returns whether it was cloned.
 ///
 /// # Errors
 ///
@@ -20,12 +20,11 @@ pub fn fetch_objects(
     request: &SyncRequest<'_>,
     watch: &Watch<'_>,
 ) -> Result<bool, SyncError> {
-    let _at_work = AtWork::begin(request.staging_dir, request.dir);
+    let _note = InUseNote::begin(request.staging_dir, request.dir);
     Ok(bring(client, request, watch)?.is_none())
 }
 
-/// Brings the commits into the object store; returns nothing where there was none, and it was
-/// cloned, files and all.
+/// Brings the commits into the object store; returns `None` if the working copy was cloned.
 pub(super) fn bring(
     client: &GitClient,
     request: &SyncRequest<'_>,
@@ -53,18 +52,17 @@ pub(super) fn bring(
     Ok(Some((working_copy, tracking, before)))
 }
 
-/// Fetches what a shallow clone left out of the history of working copies, which is the user's wish
-/// until a service's commit turns out to be there.
+/// Unshallows a working copy. Shallow clones are left as they are until a commit outside their history is needed.
 ///
 /// # Errors
 ///
-/// As for [`sync`]; where the remote is on this machine, with the command that does it.
+/// As for [`sync`]; if the remote is on this machine, the hint has the command that does it.
 pub fn fetch_whole_history(
     client: &GitClient,
     request: &SyncRequest<'_>,
     watch: &Watch<'_>,
 ) -> Result<(), SyncError> {
-    let _at_work = AtWork::begin(request.staging_dir, request.dir);
+    let _note = InUseNote::begin(request.staging_dir, request.dir);
     let Opened::WorkingCopy(working_copy) = WorkingCopy::open(request.dir)? else {
         let dir = request.dir.to_owned();
         return Err(SyncError::OtherFiles { dir });
@@ -74,7 +72,7 @@ pub fn fetch_whole_history(
     Ok(working_copy.fetch_whole_history(client, request.url, &tracking.refspecs, watch)?)
 }
 
-/// Fetches the commit that is built where it is not in the history that is here.
+/// Fetches the commit to build if it is not in the local history.
 fn bring_earlier_commit(
     client: &GitClient,
     working_copy: &WorkingCopy,
@@ -100,8 +98,7 @@ fn bring_earlier_commit(
         .map_err(|error| missing_or(request, error))
 }
 
-/// Makes sure that a commit is in the object store, as [`fetch_objects`] does; asks nobody where it is
-/// there already.
+/// Ensures that a commit is in the object store, as [`fetch_objects`] does; no connection if it is there already.
 ///
 /// # Errors
 ///
@@ -120,7 +117,7 @@ pub fn fetch_missing(
         Err(error @ SyncError::MissingCommit { .. }) => error,
         result => return result.map(drop),
     };
-    // A plain git server gives no commit out by itself, but does give out a history that was cut off.
+    // A plain git server does not serve single commits, but it can complete a shallow history.
     match WorkingCopy::open(request.dir)? {
         Opened::WorkingCopy(working_copy) if working_copy.is_shallow() => {
             fetch_whole_history(client, request, watch)?;
@@ -134,14 +131,14 @@ pub fn fetch_missing(
     }
 }
 
-/// Where the remote's branches are kept in a working copy.
+/// The remote-tracking references of a working copy.
 pub(super) struct Tracking {
-    /// The remote's name in the configuration; none where only the manifest knows its URL.
+    /// The remote's name in git's configuration; `None` if only the manifest has its URL.
     pub remote: Option<String>,
-    /// What to fetch.
+    /// The refspecs to fetch.
     refspecs: Vec<String>,
-    /// The full name of what stands for the wanted branch or for a tag that is not here yet; none
-    /// for a tag that is here and for a bare commit.
+    /// The full name of the reference for the wanted branch, or for a tag that is not here yet; `None` for an
+    /// existing tag and for a bare commit.
     pub reference: Option<String>,
 }
 
@@ -162,7 +159,7 @@ impl Tracking {
         };
         let (mut refspecs, mut reference) = (working_copy.fetch_refspecs(&name), None);
         if let Some(branch) = resolved.branch() {
-            // A clone of a single branch stays one, but for the branch that is wanted.
+            // A single-branch clone gets only the wanted branch in addition.
             let full = format!("refs/heads/{branch}");
             let own = format!("refs/remotes/{name}/{branch}");
             let configured = working_copy.tracking_reference(&name, &full);
@@ -175,7 +172,7 @@ impl Tracking {
             && tag.starts_with("refs/tags/")
             && working_copy.reference(tag).is_none()
         {
-            // A commit that is here may have got it since; builds ask `git describe`.
+            // An existing commit may have been tagged since; builds use `git describe`.
             refspecs.push(format!("{tag}:{tag}"));
             reference = Some(tag.clone());
         }
@@ -213,7 +210,7 @@ fn clone_anew(
     staging.move_into_place(request.dir)
 }
 
-/// Fetches what is missing: the remote's branches, else the commit itself.
+/// Fetches the remote's branches, then the commit itself if it is still missing.
 fn bring_commit(
     client: &GitClient,
     working_copy: &WorkingCopy,
@@ -240,7 +237,7 @@ fn bring_commit(
         depth: Depth::Missing,
     };
     match working_copy.fetch(client, &all, watch) {
-        // A branch `a` that is gone stands in the way of a new `a/b`.
+        // A stale branch `a` blocks a new `a/b`.
         Err(error) if error.kind() == GitErrorKind::Local => {
             working_copy.fetch(client, &Fetch { prune: true, ..all }, watch)?;
         }
@@ -269,7 +266,7 @@ fn missing(request: &SyncRequest<'_>, cause: Option<GitError>) -> SyncError {
 fn missing_or(request: &SyncRequest<'_>, error: GitError) -> SyncError {
     match error.kind() {
         GitErrorKind::MissingCommit => {
-            // Behind a file URL there is no server that says anything: the library would.
+            // With a file URL, the error is the library's, not a server's.
             let is_served = request.url.scheme() != GitScheme::File;
             missing(request, is_served.then_some(error))
         }

@@ -1,4 +1,4 @@
-//! What became of a working copy, and why not more.
+//! The outcome of a sync, and its errors.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,47 +10,47 @@ use crate::error::{Diagnostic, Exit};
 use crate::manifest::ServiceName;
 use crate::source::{CommitId, GitUrl};
 
-/// What was done to a working copy.
+/// The outcome of a sync.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SyncOutcome {
-    /// It was not there.
+    /// The working copy was cloned.
     Cloned,
-    /// It stands at the commit already, or at a newer one of the remote's.
+    /// It is already at the commit, or at a newer one of the remote.
     UpToDate,
-    /// It moved along with the remote.
+    /// It was updated to the remote's commit.
     FastForwarded {
         /// The commit before.
         from: CommitId,
         /// The commit now.
         to: CommitId,
     },
-    /// The remote's history was rewritten, and the branch had no commits of its own.
+    /// The remote's history was rewritten, and the branch, without commits of its own, followed.
     FollowedRewrite {
         /// The commit before, kept in `refs/xp/before-rewrite/`.
         from: CommitId,
         /// The commit now.
         to: CommitId,
     },
-    /// The commit is in the object store, but the files stay as they are.
+    /// The commit is in the object store, but the files were not updated.
     LeftAlone(Reason),
 }
 
-/// Why the files of a working copy were left as they are.
+/// Why the files of a working copy were not updated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
-    /// Tracked files have changes; the first few of them.
+    /// Tracked files were modified; the first few of them.
     Modified(Vec<String>),
-    /// The index has changes; the first few of them.
+    /// There are staged changes; the first few of them.
     Staged(Vec<String>),
     /// Untracked or ignored files would be overwritten; the first few of them.
     InTheWay(Vec<String>),
-    /// The branch has this many commits that the remote does not have.
+    /// The number of unpushed commits.
     Unpushed(usize),
-    /// The branch has commits of its own, and so has the remote.
+    /// The branch and the remote have diverged.
     Diverged {
-        /// Commits of its own.
+        /// Commits that only the branch has.
         ahead: usize,
-        /// Commits of the remote's.
+        /// Commits that only the remote has.
         behind: usize,
     },
     /// Another branch is checked out.
@@ -58,19 +58,19 @@ pub enum Reason {
         /// The branch that is checked out.
         current: String,
     },
-    /// The branch follows a remote at another URL.
+    /// The branch tracks a remote with another URL.
     OtherRemote,
     /// The user detached `HEAD`.
     Detached,
-    /// A merge, rebase or the like is under way.
+    /// A merge, rebase or similar is in progress.
     UnderWay(OperationUnderWay),
-    /// Another git process works there, or left `.git/index.lock`.
+    /// Another git process is running, or left `.git/index.lock`.
     Locked,
-    /// Another service is built there by `--local`.
+    /// Another service is built in it with `--local`.
     BuiltInPlace,
     /// No locked commit has the locked files of both of these services.
     LockedApart([(ServiceName, CommitId); 2]),
-    /// It could not be looked at, or a file could not be written.
+    /// It could not be read, or a file could not be written.
     Failed(String),
 }
 
@@ -91,16 +91,16 @@ impl fmt::Display for Reason {
             Self::Diverged { ahead, behind } => {
                 write!(
                     f,
-                    "{} of its own, {} behind",
+                    "diverged: {} ahead, {} behind",
                     commits(ahead),
                     commits(behind)
                 )
             }
             Self::OtherBranch { current } => write!(f, "branch `{current}` is checked out"),
-            Self::OtherRemote => f.write_str("its branch follows a remote at another URL"),
-            Self::Detached => f.write_str("a detached HEAD"),
-            Self::UnderWay(operation) => write!(f, "a {} is under way", operation.name()),
-            Self::BuiltInPlace => f.write_str("another service is built there in place"),
+            Self::OtherRemote => f.write_str("its origin is a different URL"),
+            Self::Detached => f.write_str("HEAD is detached"),
+            Self::UnderWay(operation) => write!(f, "a {} is in progress", operation.name()),
+            Self::BuiltInPlace => f.write_str("another service is built in place there"),
             Self::LockedApart([(one, at_one), (other, at_other)]) => write!(
                 f,
                 "no locked commit has the locked files of both `{one}` ({}) and `{other}` ({})",
@@ -109,52 +109,52 @@ impl fmt::Display for Reason {
             ),
             Self::Failed(why) => f.write_str(why),
             Self::Locked => f.write_str(
-                "`.git/index.lock` exists: another git process works there, or was killed",
+                "`.git/index.lock` exists: another git process is running, or was killed",
             ),
         }
     }
 }
 
-/// A working copy could not get its commit.
+/// Why a commit could not be brought into a working copy.
 #[derive(Debug, Error)]
 pub enum SyncError {
-    /// There is something else at its place.
-    #[error("{} is not a git repository, and not empty", dir.display())]
+    /// The folder contains something else.
+    #[error("{} is not a git repository and is not empty", dir.display())]
     OtherFiles {
         /// The folder.
         dir: PathBuf,
     },
-    /// There is a file at its place.
+    /// The path is a file.
     #[error("{} is not a folder", dir.display())]
     NoFolder {
         /// The file.
         dir: PathBuf,
     },
-    /// It is a repository without a commit.
+    /// The repository has no commits.
     #[error("the git repository {} has no commit checked out", dir.display())]
     NoCommits {
         /// The folder.
         dir: PathBuf,
     },
-    /// The remote does not have what it was resolved to a moment ago.
-    #[error("{url} does not give out the commit {commit}")]
+    /// The remote does not serve the commit that it just resolved to.
+    #[error("{url} does not serve the commit {commit}")]
     MissingCommit {
         /// The remote.
         url: Box<GitUrl>,
         /// The commit.
         commit: CommitId,
-        /// What the server said, where it said something.
+        /// The server's error, if any.
         #[source]
         cause: Option<Box<GitError>>,
     },
-    /// A folder cannot be made or moved.
+    /// A folder cannot be created or moved.
     #[error("cannot {what} {}", path.display())]
     Folder {
-        /// What was to be done.
+        /// The attempted action.
         what: &'static str,
         /// The folder.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         #[source]
         cause: std::io::Error,
     },
@@ -164,20 +164,20 @@ pub enum SyncError {
 }
 
 impl SyncError {
-    /// Returns what a person can do about it.
+    /// Returns the hint for the user.
     pub fn hint(&self) -> Option<&str> {
         match self {
             Self::OtherFiles { .. } | Self::NoFolder { .. } => {
                 Some("move it away, or give the service another `dir`")
             }
             Self::Folder { .. } => {
-                Some("make sure that you may write there, and that there is space")
+                Some("check that you can write there and that the disk is not full")
             }
             Self::NoCommits { .. } => Some(
-                "it may be left from an interrupted `git clone`: if nothing in it is needed, remove it, and xp clones it anew",
+                "it may be left over from an interrupted `git clone`: if you need nothing in it, remove it and run xp again",
             ),
             Self::MissingCommit { .. } => Some(
-                "it may have been removed by a forced push: run xp again, or choose another reference; a plain git server gives out what no reference leads to only with `uploadpack.allowAnySHA1InWant`",
+                "it may have been removed by a force push: run xp again, or choose another reference; a plain git server serves commits that no reference leads to only with `uploadpack.allowAnySHA1InWant`",
             ),
             Self::Git(error) => error.hint(),
         }

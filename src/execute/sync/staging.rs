@@ -1,8 +1,8 @@
-//! Where a clone grows until it is complete.
+//! Staging folders for incomplete clones.
 //!
-//! A clone appears at its place by one `rename`, so that a killed run leaves none that is half
-//! done. What it leaves in the staging folder is removed by the next run: each entry is locked by its
-//! run, and a lock dies with its process.
+//! A complete clone is moved to its destination with one `rename`, so a killed run never leaves a partial
+//! clone there. The next run removes leftovers in the staging folder: each entry is locked by its run, and
+//! the lock is released with the process.
 
 use std::fs::{self, File};
 use std::io;
@@ -14,14 +14,14 @@ use sha1::{Digest, Sha1};
 use super::SyncError;
 use crate::client::git::remove_tree;
 
-/// A locked folder for one clone, removed when it is dropped.
+/// A locked folder for one clone, removed on drop.
 pub(super) struct Staging {
     folder: PathBuf,
     _lock: File,
 }
 
 impl Staging {
-    /// Makes the folder for the clone of one working copy.
+    /// Creates the folder for the clone of one working copy.
     pub(super) fn for_dir(staging_dir: &Path, dir: &Path) -> Result<Self, SyncError> {
         let parent = parent_of(dir);
         make_folder(staging_dir)?;
@@ -29,7 +29,7 @@ impl Staging {
         let key = key_of(dir);
         let mut staging = Self::lock(staging_dir.join(format!("clone-{key}")))?;
         if !staging.can_be_renamed_into(&parent, &key)? {
-            // A rename cannot cross file systems, so the clone grows beside its place.
+            // A rename cannot cross file systems, so stage next to the destination.
             staging = Self::lock(parent.join(format!(".xp-clone-{key}")))?;
         }
         remove_tree(&staging.clone_dir())?;
@@ -41,7 +41,7 @@ impl Staging {
         self.folder.join("clone")
     }
 
-    /// Moves the complete clone to its place, which is empty or does not exist.
+    /// Moves the complete clone to its destination, which is empty or does not exist.
     pub(super) fn move_into_place(&self, dir: &Path) -> Result<(), SyncError> {
         fs::rename(self.clone_dir(), dir).map_err(|cause| SyncError::Folder {
             what: "move the clone to",
@@ -59,7 +59,7 @@ impl Staging {
         loop {
             make_folder(&folder)?;
             let lock = match File::open(&folder) {
-                // Another thread took it for a killed run's, as it was not locked yet.
+                // Another thread removed it as stale, because it was not locked yet.
                 Err(cause) if cause.kind() == io::ErrorKind::NotFound => continue,
                 lock => lock.map_err(failed)?,
             };
@@ -96,19 +96,19 @@ impl Staging {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        // What cannot be removed now is removed by a later run.
+        // A later run removes what remains.
         let _ = remove_tree(&self.folder);
     }
 }
 
-/// Returns a name for a working copy, and another one for each.
+/// Returns a unique name for a working copy.
 pub(super) fn key_of(dir: &Path) -> String {
     let mut key = hex::encode(Sha1::digest(dir.as_os_str().as_encoded_bytes()));
     key.truncate(16);
     key
 }
 
-/// Removes what killed runs left behind.
+/// Removes leftovers of killed runs.
 pub(super) fn remove_stale(staging_dir: &Path) {
     let Ok(entries) = fs::read_dir(staging_dir) else {
         return;
@@ -125,8 +125,8 @@ pub(super) fn remove_stale(staging_dir: &Path) {
     }
 }
 
-/// Tells whether a locked folder is the one at its path: whoever held the lock before may have
-/// removed it, and somebody else may have made another.
+/// Returns whether a locked folder is still the one at its path: a previous holder may have removed it, and another
+/// process may have created a new one.
 fn is_still_at(lock: &File, path: &Path) -> bool {
     match (lock.metadata(), fs::metadata(path)) {
         (Ok(locked), Ok(there)) => locked.ino() == there.ino() && locked.dev() == there.dev(),
@@ -136,7 +136,7 @@ fn is_still_at(lock: &File, path: &Path) -> bool {
 
 fn make_folder(path: &Path) -> Result<(), SyncError> {
     fs::create_dir_all(path).map_err(|cause| SyncError::Folder {
-        what: "make the folder",
+        what: "create the folder",
         path: path.to_owned(),
         cause,
     })

@@ -1,5 +1,5 @@
-//! The rules of working copies, on real repositories: the remote and what a user does to the working
-//! copy are made by the git command, so that xp's view is checked against git's own.
+//! Tests of the rules for working copies, on real repositories. The remote is made, and the user's actions are
+//! run, with the git command, so that xp is checked against git itself.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -18,7 +18,7 @@ use crate::client::git::{
 use crate::client::http::Http;
 use crate::resolve::{Request, resolve};
 
-/// A remote with two commits, a place for a working copy, and a client.
+/// A remote with two commits, a path for a working copy, and a client.
 struct World {
     folder: TempDir,
     runtime: Runtime,
@@ -167,11 +167,11 @@ impl World {
         self.user(&["rev-parse", "HEAD"]).parse().unwrap()
     }
 
-    /// Syncs, and checks that the files are left alone for a reason.
+    /// Syncs, checks that the files are unchanged, and returns the reason.
     fn left_alone(&self) -> Reason {
         let (head, status) = (self.head(), self.user(&["status", "--porcelain"]));
         let SyncOutcome::LeftAlone(reason) = self.sync("master") else {
-            panic!("it was moved")
+            panic!("it was updated")
         };
         assert_eq!(self.head(), head);
         assert_eq!(self.user(&["status", "--porcelain"]), status);
@@ -180,7 +180,7 @@ impl World {
 }
 
 #[test]
-fn a_clone_looks_as_if_git_had_made_it() {
+fn a_clone_looks_like_one_of_git() {
     let world = World::new();
     world.upstream(&["tag", "-a", "-m", "v1", "v1"]);
     world.upstream(&["branch", "other"]);
@@ -205,11 +205,11 @@ fn a_clone_looks_as_if_git_had_made_it() {
 }
 
 #[test]
-fn a_clean_working_copy_moves_along() {
+fn a_clean_working_copy_is_updated() {
     let world = World::new();
     world.sync("master");
     let from = world.head();
-    // Untracked and ignored files that are in nobody's way stay.
+    // Untracked and ignored files that are not in the way stay.
     world.write("copy/untracked", "mine");
     let to = world.commit("sub", "third");
     world.upstream(&["tag", "v3"]);
@@ -228,7 +228,7 @@ fn a_clean_working_copy_moves_along() {
 }
 
 #[test]
-fn work_of_the_user_is_left_alone() {
+fn work_of_the_user_is_not_touched() {
     let world = World::new();
     world.sync("master");
     world.commit("one", "changed upstream");
@@ -283,7 +283,7 @@ fn unpushed_commits_are_left_alone() {
 }
 
 #[test]
-fn a_merge_or_rebase_under_way_is_left_alone() {
+fn a_merge_or_rebase_in_progress_is_left_alone() {
     let world = World::new();
     world.sync("master");
     world.commit("one", "changed upstream");
@@ -334,7 +334,7 @@ fn untracked_and_ignored_files_are_never_overwritten() {
     );
     assert_eq!(world.read("copy/x.log"), "mine");
     assert_eq!(world.user(&["for-each-ref", "refs/xp"]), "");
-    // A folder of the user's where a file comes.
+    // A folder of the user in the place of a new file.
     fs::remove_file(world.path("copy/x.log")).unwrap();
     fs::create_dir(world.path("copy/x.log")).unwrap();
     world.write("copy/x.log/inside", "mine");
@@ -359,7 +359,7 @@ fn a_rewritten_history_is_followed_only_without_commits_of_its_own() {
         from.to_string()
     );
 
-    // Taken back: the remote's branch is now an ancestor of what it was.
+    // Reset: the remote's branch is now an ancestor of its former commit.
     world.upstream(&["reset", "-q", "--hard", "HEAD~"]);
     let first = world.upstream(&["rev-parse", "HEAD"]).parse().unwrap();
     assert_eq!(
@@ -378,7 +378,7 @@ fn a_rewritten_history_is_followed_only_without_commits_of_its_own() {
 }
 
 #[test]
-fn a_branch_that_somebody_pulled_meanwhile_is_not_moved_back() {
+fn a_branch_pulled_meanwhile_is_not_moved_back() {
     let world = World::new();
     world.sync("master");
     let resolved = world.resolve("master");
@@ -392,7 +392,7 @@ fn a_branch_that_somebody_pulled_meanwhile_is_not_moved_back() {
 }
 
 #[test]
-fn tags_and_commits_are_checked_out_detached_and_moved_along() {
+fn tags_and_commits_are_checked_out_detached_and_updated() {
     let world = World::new();
     world.upstream(&["tag", "-a", "-m", "v1", "v1"]);
     let first = world.upstream(&["rev-parse", "HEAD"]);
@@ -418,7 +418,7 @@ fn tags_and_commits_are_checked_out_detached_and_moved_along() {
         world.user(&["status", "--porcelain", "--branch"]),
         "## master...origin/master"
     );
-    // A branch is the user's choice.
+    // The user chose to be on a branch.
     assert_eq!(
         world.sync("v1"),
         SyncOutcome::LeftAlone(Reason::OtherBranch {
@@ -432,7 +432,7 @@ fn tags_and_commits_are_checked_out_detached_and_moved_along() {
 }
 
 #[test]
-fn commits_that_no_branch_has_are_fetched_by_name_or_sha() {
+fn commits_on_no_branch_are_fetched_by_name_or_sha() {
     let world = World::new();
     world.sync("master");
     world.upstream(&["checkout", "-q", "--detach"]);
@@ -473,7 +473,7 @@ fn commits_that_no_branch_has_are_fetched_by_name_or_sha() {
 }
 
 #[test]
-fn a_deleted_branch_makes_place_for_a_folder_of_branches() {
+fn a_deleted_branch_makes_room_for_a_branch_below_its_name() {
     let world = World::new();
     world.upstream(&["branch", "a"]);
     world.sync("master");
@@ -494,7 +494,7 @@ fn a_deleted_branch_makes_place_for_a_folder_of_branches() {
 }
 
 #[test]
-fn what_is_no_working_copy_is_not_touched() {
+fn other_folders_and_files_are_not_touched() {
     let world = World::new();
     let attempt = || {
         world
@@ -520,7 +520,7 @@ fn what_is_no_working_copy_is_not_touched() {
 }
 
 #[test]
-fn a_working_copy_of_another_url_keeps_its_configuration() {
+fn a_working_copy_with_another_url_keeps_its_configuration() {
     let world = World::new();
     world.git_in(world.path(""), &["clone", "-q", "upstream", "fork"]);
     world.git_in(world.path(""), &["clone", "-q", "fork", "copy"]);
@@ -539,7 +539,7 @@ fn a_working_copy_of_another_url_keeps_its_configuration() {
 }
 
 #[test]
-fn what_a_killed_run_left_is_removed_or_finished() {
+fn leftovers_of_a_killed_run_are_removed_or_completed() {
     let world = World::new();
     fs::create_dir_all(world.path("staging/clone-0123/clone/.git")).unwrap();
     fs::create_dir_all(world.path("staging/other")).unwrap();
@@ -547,7 +547,7 @@ fn what_a_killed_run_left_is_removed_or_finished() {
     assert!(!world.path("staging/clone-0123").exists());
     assert!(world.path("staging/other").exists());
 
-    // Killed in the middle of a move: one file is the new commit's, one is not written yet.
+    // Killed during an update: one file is the new commit's, one is not written yet.
     world.write("upstream/new", "new");
     let to = world.commit("one", "changed upstream");
     world.user(&["fetch", "-q"]);
@@ -558,7 +558,7 @@ fn what_a_killed_run_left_is_removed_or_finished() {
     assert_eq!(world.user(&["status", "--porcelain"]), "");
     assert_eq!(world.user(&["for-each-ref", "refs/xp"]), "");
 
-    // Killed while a file was written, whose beginning is there, or nothing of it.
+    // Killed while writing a file, which is partial or empty.
     for begun in ["changed on", ""] {
         let to = world.commit("one", &format!("changed once more\nnot {begun}\n"));
         world.user(&["fetch", "-q"]);
@@ -569,7 +569,7 @@ fn what_a_killed_run_left_is_removed_or_finished() {
         assert_eq!(world.user(&["status", "--porcelain"]), "");
     }
 
-    // With a change of the user's among them it stays.
+    // With a change of the user among them, it is not updated.
     let to = world.commit("one", "changed again");
     world.user(&["fetch", "-q"]);
     world.user(&["update-ref", "refs/xp/moving", &to.to_string()]);
@@ -580,7 +580,7 @@ fn what_a_killed_run_left_is_removed_or_finished() {
 }
 
 #[test]
-fn an_interruption_leaves_nothing() {
+fn an_interruption_leaves_nothing_behind() {
     let world = World::new();
     let resolved = world.resolve("master");
     world.cancel.cancel();
@@ -645,7 +645,7 @@ fn export_of(world: &World, commit: CommitId) -> Result<PathBuf, GitError> {
         "the object store is mounted there"
     );
     assert!(exported.borrowed_objects.is_empty());
-    // What the bind mounts do.
+    // Stands in for the bind mounts.
     fs::remove_dir(git_dir.join("objects")).unwrap();
     symlink(exported.objects, git_dir.join("objects")).unwrap();
     symlink(&git_dir, files.join(".git")).unwrap();
@@ -712,7 +712,7 @@ fn an_export_is_exactly_the_commit_and_git_works_in_it() {
         0o644
     );
 
-    // Whatever a build left is gone, read-only folders and links to elsewhere included.
+    // All leftovers of a build are removed, including read-only folders and symlinks to other places.
     fs::remove_file(files.join(".git")).unwrap();
     fs::remove_file(world.path("export.git/objects")).unwrap();
     world.write("precious", "keep");
@@ -735,7 +735,7 @@ fn an_export_is_exactly_the_commit_and_git_works_in_it() {
 }
 
 #[test]
-fn a_worktree_and_borrowed_objects_lead_to_their_object_stores() {
+fn object_stores_of_worktrees_and_alternates_are_found() {
     let world = World::new();
     world.git_in(
         world.path(""),
@@ -755,7 +755,7 @@ fn a_worktree_and_borrowed_objects_lead_to_their_object_stores() {
     );
 }
 
-/// Writes a commit whose tree names a file as no checkout may.
+/// Creates a commit whose tree has a file name that must not be checked out.
 fn hostile_commit(world: &World, name: &str) -> CommitId {
     let upstream = git2::Repository::open(world.path("upstream")).unwrap();
     let blob = upstream.blob(b"evil").unwrap();
@@ -808,7 +808,7 @@ fn hostile_names_are_refused() {
     }
 }
 
-/// What git says of a working copy: its files, how it lists them, and their status.
+/// Returns git's view of a working copy: its files, the index, and the status.
 fn git_view(world: &World, folder: &str) -> [String; 3] {
     let git = |arguments: &[&str]| world.git_in(world.path(folder), arguments);
     let mut files: Vec<String> = walkdir::WalkDir::new(world.path(folder))
@@ -833,7 +833,7 @@ fn git_view(world: &World, folder: &str) -> [String; 3] {
 }
 
 #[test]
-fn sparse_checkouts_move_as_git_pull_moves_them() {
+fn sparse_checkouts_are_updated_as_by_git_pull() {
     for (kind, set) in [
         ("cone", &["set", "--cone", "in"][..]),
         (
@@ -904,7 +904,7 @@ fn sparse_checkouts_move_as_git_pull_moves_them() {
         assert_eq!(git_view(&world, "copy"), git_view(&world, "git"), "{kind}");
         world.user(&["fsck"]);
 
-        // Only what lies outside changes.
+        // Only files outside the sparse set change.
         world.write("upstream/out/a", "3");
         let (from, to) = (to, world.commit("out/deep/c", "fifth"));
         assert_eq!(
@@ -915,32 +915,32 @@ fn sparse_checkouts_move_as_git_pull_moves_them() {
         world.git_in(world.path("git"), &["pull", "-q", "--ff-only"]);
         assert_eq!(git_view(&world, "copy"), git_view(&world, "git"), "{kind}");
 
-        // What is there all the same, and differs, is modified for git, too.
+        // Existing files outside the sparse set that differ are modified for git, too.
         fs::create_dir_all(world.path("copy/out")).unwrap();
         world.write("copy/out/a", "mine");
         world.write("copy/in/a", "mine");
         let counted = world.open().count_changes().unwrap();
-        let said = world.user(&["status", "--porcelain"]);
-        assert_eq!(counted.modified, said.lines().count(), "{kind}: {said}");
+        let listed = world.user(&["status", "--porcelain"]);
+        assert_eq!(counted.modified, listed.lines().count(), "{kind}: {listed}");
         world.commit("in/a", "sixth");
         assert!(matches!(world.left_alone(), Reason::Modified(_)), "{kind}");
     }
 }
 
 #[test]
-fn what_is_modified_is_what_git_status_lists() {
+fn modified_files_match_git_status() {
     let world = World::new();
     world.sync("master");
     let counted = |what: &str| {
         let counts = world.open().count_changes().unwrap();
-        let said = world.git_in(world.copy(), &["status", "--porcelain"]);
-        let untracked = said.lines().filter(|line| line.starts_with("??")).count();
+        let listed = world.git_in(world.copy(), &["status", "--porcelain"]);
+        let untracked = listed.lines().filter(|line| line.starts_with("??")).count();
         assert_eq!(
             counts.modified,
-            said.lines().count() - untracked,
-            "{what}: {said}"
+            listed.lines().count() - untracked,
+            "{what}: {listed}"
         );
-        assert_eq!(counts.untracked, untracked, "{what}: {said}");
+        assert_eq!(counts.untracked, untracked, "{what}: {listed}");
         counts.modified
     };
     assert_eq!(counted("clean"), 0);
@@ -974,7 +974,7 @@ fn what_is_modified_is_what_git_status_lists() {
     assert_eq!(counted("untracked cache"), 0);
     fs::remove_file(world.path("copy/untracked")).unwrap();
 
-    // As long as before, and at the same time as the index.
+    // Same length, and same time as the index.
     for text in ["onE", "oNe", "One"] {
         world.write("copy/one", text);
         world.user(&["add", "one"]);
@@ -1003,7 +1003,7 @@ fn what_is_modified_is_what_git_status_lists() {
     ] {
         world.user(&["config", key, ignore]);
         assert_eq!(counted(ignore), 0);
-        // A build in place gets the changed file all the same.
+        // A build in place uses the changed file anyway.
         assert!(
             world.open().tree_changes(&[]).unwrap().is_some(),
             "{ignore}"

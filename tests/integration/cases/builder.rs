@@ -156,8 +156,8 @@ fn ssh_agent_is_forwarded_where_asked_for(t: &Context) {
     app.build().env("SSH_AUTH_SOCK", &socket).success();
     let output = app.build().arg("--force").failure(2);
     output
-        .stderr_contains("`dockerBuilder.ssh` needs an ssh agent, and SSH_AUTH_SOCK is not set")
-        .stderr_contains("hint: start one by `eval $(ssh-agent)`");
+        .stderr_contains("`dockerBuilder.ssh` needs an ssh agent, but SSH_AUTH_SOCK is not set")
+        .stderr_contains("hint: start one with `eval $(ssh-agent)`");
     app.set_scripts("", &["test -z \"${SSH_AUTH_SOCK-}\""]);
     let build = app.build().arg("--force").env("SSH_AUTH_SOCK", &socket);
     build.success();
@@ -195,7 +195,7 @@ fn limits_mounts_and_socket_reach_the_container(t: &Context) {
     app.build()
         .arg("--force")
         .failure(1)
-        .stderr_contains("/missing to be mounted at /extra");
+        .stderr_contains("/missing at /extra: it does not exist");
     assert!(
         !t.home().join("missing").exists(),
         "no folder is made for it"

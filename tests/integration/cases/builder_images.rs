@@ -126,7 +126,7 @@ fn list_and_update(t: &Context) {
     assert_eq!(in_engine(&first), "yes");
     t.xp(["builder", "update", "no-such"])
         .failure(2)
-        .stderr_contains("there is no builder `no-such`");
+        .stderr_contains("builder `no-such` not found");
 }
 
 fn update_builds_again_though_nothing_changed(t: &Context) {
@@ -236,10 +236,7 @@ fn builder_that_fails_blocks_its_services(t: &Context) {
 fn missing_folder_is_said(t: &Context) {
     let builder = t.builder("tools", "FROM scratch\n", &[]);
     let app = app_with(t, &builder.replace("tools", "tolos"), "true");
-    let output = app
-        .build()
-        .failure(2)
-        .stderr_contains("there is no builder `");
+    let output = app.build().failure(2).stderr_contains("builder `");
     output.stderr_contains(&format!(
         "did you mean `{}`?",
         &builder["builders/".len()..]

@@ -169,7 +169,7 @@ fn what_is_only_in_the_container_is_refused(t: &Context) {
     contained(t, &app, &options, ["build"])
         .failure(3)
         .stderr_contains("error: app: container: the engine cannot mount /w/.xp/build/app: xp runs in the container ")
-        .stderr_contains("whose own files no other container can have")
+        .stderr_contains("whose own files cannot be mounted into other containers")
         .stderr_contains("hint: mount it into that container");
     let in_memory = [
         "--volume",

@@ -326,10 +326,10 @@ fn a_password_is_exchanged_for_a_token(t: &Context) {
     let repository = small::repository(t, "zbackend");
     let commit = repository.head();
     small::platform(t, gateway.host(), &[("zbackend", &repository)]);
-    refused_with(t, "refuses anonymous users");
+    refused_with(t, "rejects anonymous users");
 
     t.log_in_host(gateway.host(), "bob", "wrong-password");
-    let refused = refused_with(t, "refuses the user `bob`");
+    let refused = refused_with(t, "rejects the user `bob`");
     refused.does_not_contain("wrong-password");
 
     t.log_in_host(gateway.host(), "bob", "canary-password");
@@ -386,7 +386,7 @@ fn an_identity_token_is_exchanged_for_another(t: &Context) {
     helper
         .xp(["plan"])
         .failure(3)
-        .stderr_contains("refuses the identity token")
+        .stderr_contains("rejects the identity token")
         .does_not_contain("canary");
 }
 
@@ -432,9 +432,9 @@ fn a_token_server_that_fails_is_no_wrong_login(t: &Context) {
             format!("http://127.0.0.1:{closed}/token"),
             "does not answer",
         ),
-        ("nonsense".to_owned(), "is no URL"),
+        ("nonsense".to_owned(), "is not a valid URL"),
         ("http://HOST/down".to_owned(), "503"),
-        ("http://HOST/empty".to_owned(), "gives no token"),
+        ("http://HOST/empty".to_owned(), "returned no token"),
     ] {
         let gateway = Gateway::alone(move |incoming| {
             let host = incoming.header("host").unwrap_or_default();

@@ -260,7 +260,7 @@ echo "build:"; "$xp" build; echo "build $?"
     assert!(
         output
             .stderr
-            .contains(&format!("error: {folder}/.xp/lock cannot be locked")),
+            .contains(&format!("error: cannot lock {folder}/.xp/lock")),
         "{output}"
     );
     assert!(!output.stderr.contains("panicked"), "{output}");

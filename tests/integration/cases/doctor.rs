@@ -448,7 +448,7 @@ fn a_builder_without_a_folder_is_wrong(t: &Context) {
     t.manifest(&manifest.replace("-sh}", "-shh}"));
     let findings = Findings::of(t, t.xp(["doctor"]), 2);
     let error = findings.only("builders", "error");
-    says(error, "there is no builder `");
+    says(error, "builder `");
     says(error, "did you mean `");
     says(error, "zbackend");
 }
@@ -486,7 +486,7 @@ fn a_folder_of_others_is_not_taken(t: &Context) {
     let folder = t.folder().join("thesis");
     let findings = Findings::of(t, t.xp(["doctor"]).env("XP_CACHE_DIR", &folder), 2);
     let error = findings.only("machine", "error");
-    says(error, "holds files that xp did not make");
+    says(error, "contains files that xp did not create");
     says(error, "XP_CACHE_DIR");
     let below_file = folder.join("thesis.txt/own");
     let findings = Findings::of(t, t.xp(["doctor"]).env("XP_CACHE_DIR", &below_file), 3);

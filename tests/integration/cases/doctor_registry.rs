@@ -93,7 +93,7 @@ fn a_wrong_login_is_one_finding(t: &Context) {
     small::platform(t, registry.host(), &list);
     let anonymous = Findings::of(t, t.xp(["doctor"]), 3);
     let error = anonymous.only("registry", "error");
-    says(error, "refuses anonymous users");
+    says(error, "rejects anonymous users");
     says(error, &format!("docker login {}", registry.host()));
 
     t.log_in_as(registry, USER, "wr0ng-canary");
@@ -101,7 +101,7 @@ fn a_wrong_login_is_one_finding(t: &Context) {
     xp.does_not_contain("wr0ng-canary");
     let findings = Findings::of(t, t.xp(["doctor"]), 3);
     let error = findings.only("registry", "error");
-    says(error, &format!("refuses the user `{USER}`"));
+    says(error, &format!("rejects the user `{USER}`"));
     says(error, "config.json");
     says(error, &t.image("zbackend"));
     says(error, &t.image("zfrontend"));
@@ -138,7 +138,7 @@ fn a_user_without_the_right_to_push_is_told(t: &Context) {
             "does not allow the user `bob` to push to {image}: requested access is denied\n"
         ))
         .stdout_contains(
-            "    fix: ask for the right to the repository, or log in as somebody who has it\n",
+            "    fix: request access to the repository, or log in as a user who has it\n",
         );
     let requests = gateway.requests();
     let writes = requests.iter().filter(|request| request.method == "POST");
@@ -167,7 +167,7 @@ fn a_read_only_registry_is_told(t: &Context) {
     says(error, "405");
     says(
         error,
-        "the registry may be read-only, or a mirror that takes no pushes",
+        "the registry may be read-only, or a mirror that does not accept pushes",
     );
 }
 
@@ -223,7 +223,7 @@ fn a_token_without_the_right_to_push_is_no_wrong_login(t: &Context) {
     let findings = Findings::of(t, t.xp(["doctor"]), 3);
     let error = findings.only("registry", "error");
     says(error, "does not allow the user `bob` to push to ");
-    says(error, "log in as somebody who has it");
+    says(error, "log in as a user who has it");
 }
 
 fn an_upload_is_cancelled_with_a_token_to_delete(t: &Context) {
@@ -312,7 +312,7 @@ fn a_registry_that_names_another_address_is_told(t: &Context) {
     says(
         warning,
         &format!(
-            "asked at http://{}, and says that the upload is at http://{}, which answers: 401",
+            "the registry is at http://{}, but the URL it returned for the upload is at http://{}, which failed: 401",
             gateway.host(),
             inside.host()
         ),
@@ -327,7 +327,7 @@ fn a_page_that_answers_everything_is_no_consent(t: &Context) {
     let findings = Findings::of(t, t.xp(["doctor"]), 3);
     says(
         findings.only("registry", "error"),
-        "answers the opening of an upload with 200 OK",
+        "unexpected status 200 OK for a new upload",
     );
 }
 

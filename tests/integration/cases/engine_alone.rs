@@ -288,7 +288,7 @@ fn a_folder_with_other_files_is_no_cache_folder(t: &Context) {
         app.build()
             .env("XP_CACHE_DIR", &folder)
             .failure(2)
-            .stderr_contains("holds files that xp did not make");
+            .stderr_contains("contains files that xp did not create");
     }
     assert_eq!(t.read("mine/build/app/thesis.txt"), "precious");
     app.build()

@@ -96,7 +96,10 @@ const SILENCE: &[&str] = &["no data received for 2 s", "did not answer within 2 
 const CHANGED: Failure = failure(
     "changed",
     |_| Reply::Broken(Fault::Changed),
-    &["has not the digest"],
+    &[
+        "does not match the requested digest",
+        "does not match the digest",
+    ],
 );
 
 const fn failure(

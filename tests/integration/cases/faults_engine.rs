@@ -89,21 +89,21 @@ const PUSHES: &[Passing] = &[
         "PATCH PUT",
         "/blobs/",
         || Reply::Broken(Fault::Reset),
-        "the engine tries again",
+        "the engine retries",
     )),
     long(passing(
         "a failing upload",
         "PATCH PUT",
         "/blobs/",
         || Reply::status(503),
-        "the engine tries again",
+        "the engine retries",
     )),
     long(passing(
         "a failing start",
         "POST",
         "/blobs/",
         || Reply::status(503),
-        "the engine tries again",
+        "the engine retries",
     )),
     long(passing(
         "a slow server",
@@ -117,7 +117,7 @@ const PUSHES: &[Passing] = &[
         "PUT",
         "/blobs/",
         || Reply::status(500),
-        "the engine tries again",
+        "the engine retries",
     )),
 ];
 

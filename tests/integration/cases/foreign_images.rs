@@ -93,8 +93,8 @@ fn what_is_not_an_image_is_an_error(t: &Context) {
         "config": empty,
         "layers": [packages],
     });
-    let attestations = "is not an image, but an index of attestations alone";
-    let not_an_image = "is not an image, but an artifact of type application/spdx+json";
+    let attestations = "is not an image but an index with only attestations";
+    let not_an_image = "is not an image but an artifact of type application/spdx+json";
     for (put, what) in [(true, attestations), (false, not_an_image)] {
         match put {
             true => image.put_index(&[attestation.clone()]),

@@ -112,7 +112,7 @@ fn every_kind_of_reference_is_built(t: &Context) {
     t.platform(&gone(&remote.url_http()));
     t.xp(["build"])
         .failure(3)
-        .stderr_contains(&format!("does not give out the commit {unadvertised}"))
+        .stderr_contains(&format!("does not serve the commit {unadvertised}"))
         .stderr_contains("uploadpack.allowAnySHA1InWant");
     assert!(!t.exists("src/gone"));
     remote.server_git(&["config", "uploadpack.allowAnySHA1InWant", "true"]);
@@ -181,7 +181,7 @@ fn a_reference_that_does_not_exist_is_an_error_with_near_matches(t: &Context) {
         t.platform(&[Service::new("zbackend", &url)]);
         t.xp(["sync", "--reference", &format!("zbackend={unknown}")])
             .failure(3)
-            .stderr_contains(&format!("does not give out the commit {unknown}"))
+            .stderr_contains(&format!("does not serve the commit {unknown}"))
             .does_not_contain("object not found");
         assert!(!t.exists("src/zbackend"));
     }
@@ -346,7 +346,7 @@ fn a_deleted_branch_is_an_error_until_the_manifest_changes(t: &Context) {
     t.platform(&service("master"));
     t.xp(["build"])
         .success()
-        .stderr_contains("is left as it is: branch `feature` is checked out");
+        .stderr_contains("was not updated: branch `feature` is checked out");
     t.assert_built("zbackend", &master);
     assert_eq!(t.git("src/zbackend", &["rev-parse", "HEAD"]), feature);
 

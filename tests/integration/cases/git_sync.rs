@@ -155,7 +155,7 @@ fn a_head_that_xp_detached_moves_on(t: &Context) {
         .stdout_contains("modified files: file");
     assert_eq!(t.read("src/zbackend/file"), "mine\n");
     user.git(&["checkout", "--quiet", "--force", "--detach", &second]);
-    t.xp(["sync"]).success().stdout_contains("a detached HEAD");
+    t.xp(["sync"]).success().stdout_contains("HEAD is detached");
     assert_eq!(user.head(), second);
     // Back where xp had left it, it goes on to the branch.
     user.git(&["checkout", "--quiet", "--detach", &first]);
@@ -194,7 +194,7 @@ fn a_rewritten_history_is_followed_where_nothing_is_lost(t: &Context) {
     assert_eq!(t.read("src/changed/file"), "mine\n");
     assert_eq!(users[2].head(), own);
     assert_eq!(t.read("src/own/mine"), "mine");
-    sync.stdout_contains("fetched, left as it is: 2 commits of its own, 1 commit behind")
+    sync.stdout_contains("fetched, left as it is: diverged: 2 commits ahead, 1 commit behind")
         .stdout_contains("fetched, left as it is: modified files: file");
 }
 
@@ -224,7 +224,7 @@ fn what_is_no_working_copy_is_left_alone(t: &Context) {
     for (name, message) in [
         (
             "folder",
-            "src/folder is not a git repository, and not empty",
+            "src/folder is not a git repository and is not empty",
         ),
         ("file", "src/file is not a folder"),
         (
@@ -313,7 +313,7 @@ fn a_working_copy_of_another_remote_is_only_read(t: &Context) {
         let commit = remote.commit(&[], "Next");
         t.xp(["build"])
             .success()
-            .stderr_contains("its branch follows a remote at another URL");
+            .stderr_contains("its origin is a different URL");
         t.assert_built("zbackend", &commit);
     }
     assert_eq!(Snapshot::of(&user), before);
@@ -461,7 +461,7 @@ fn files_that_cannot_be_written_do_not_stop_a_build(t: &Context) {
 
     let build = as_user(&["build"]).success();
     t.assert_built("zbackend", &commit);
-    let build = build.stderr_contains("src/zbackend is left as it is: cannot check ");
+    let build = build.stderr_contains("src/zbackend was not updated: cannot check ");
     assert_eq!(user.head(), before, "{build}");
     assert_eq!(
         files(&user.dir),

@@ -168,7 +168,7 @@ const SITUATIONS: &[Situation] = &[
     situation(
         "unpushed",
         |user| user.commit("mine", "mine"),
-        "1 commit of its own, 1 commit behind",
+        "diverged: 1 commit ahead, 1 commit behind",
     ),
     situation(
         "other-branch",
@@ -182,7 +182,7 @@ const SITUATIONS: &[Situation] = &[
         |user| {
             user.git(&["checkout", "--quiet", "--detach"]);
         },
-        "a detached HEAD",
+        "HEAD is detached",
     ),
     situation(
         "locked",
@@ -192,7 +192,7 @@ const SITUATIONS: &[Situation] = &[
     fetched(
         "diverged",
         |user| user.commit("file", "mine\n"),
-        "1 commit of its own, 1 commit behind",
+        "diverged: 1 commit ahead, 1 commit behind",
     ),
     fetched(
         "merge",
@@ -200,7 +200,7 @@ const SITUATIONS: &[Situation] = &[
             user.commit("file", "mine\n");
             user.git_conflicts(&["merge", "origin/master"]);
         },
-        "a merge is under way",
+        "a merge is in progress",
     ),
     fetched(
         "rebase",
@@ -208,7 +208,7 @@ const SITUATIONS: &[Situation] = &[
             user.commit("file", "mine\n");
             user.git_conflicts(&["rebase", "origin/master"]);
         },
-        "a rebase is under way",
+        "a rebase is in progress",
     ),
     fetched(
         "cherry-pick",
@@ -216,14 +216,14 @@ const SITUATIONS: &[Situation] = &[
             user.commit("file", "mine\n");
             user.git_conflicts(&["cherry-pick", "origin/master"]);
         },
-        "a cherry-pick is under way",
+        "a cherry-pick is in progress",
     ),
     fetched(
         "bisect",
         |user| {
             user.git(&["bisect", "start"]);
         },
-        "a bisect is under way",
+        "a bisect is in progress",
     ),
 ];
 
@@ -318,7 +318,7 @@ fn work_of_the_user_is_never_touched(t: &Context) {
                 .find(|line| line.starts_with(&format!("{name} ")));
             let row = row.unwrap_or_else(|| panic!("{name} is not in {sync}"));
             assert!(row.contains(result), "{name}: {row:?}");
-            let note = format!("{name} | {} is left as it is: ", user.dir.display());
+            let note = format!("{name} | {} was not updated: ", user.dir.display());
             let note = build.stderr.lines().find(|line| line.starts_with(&note));
             assert!(
                 note.is_some_and(|note| note.contains(result)),

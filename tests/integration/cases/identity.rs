@@ -105,7 +105,7 @@ fn a_registry_may_keep_the_tags_of_commits(t: &Context) {
     platform.makes("new");
     let build = t.xp(["build"]).success();
     assert!(build.row("top").contains(" built "), "{build}");
-    build.stderr_contains("does not let ");
+    build.stderr_contains("does not allow moving ");
     assert_eq!(digest(t, &registry, &platform), old);
     assert_eq!(platform.made("top"), "new");
     let new = registry.manifest_digest(&t.image("top"), "master");

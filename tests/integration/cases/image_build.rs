@@ -373,14 +373,14 @@ fn syntax_that_the_builder_lacks_is_named(t: &Context) {
         (
             format!("FROM {base}\nRUN <<EOF\necho 1\nEOF\n"),
             true,
-            "does not know the heredoc `<<EOF` in line 2",
+            "does not support the heredoc `<<EOF` in line 2",
         ),
         (
             format!("FROM {base}\nCOPY --link Dockerfile /\n"),
             true,
-            "does not know `--link`",
+            "does not support `--link`",
         ),
-        (unreachable, false, "has the engine fetch that image"),
+        (unreachable, false, "makes the engine fetch that image"),
     ] {
         app.repository
             .commit(&[("Dockerfile", &dockerfile)], "Use another syntax");

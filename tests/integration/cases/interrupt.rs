@@ -197,7 +197,7 @@ fn second_run_waits_for_the_first(t: &Context) {
     let mut first = app.build().spawn();
     first.wait_for_output("app | begun");
     let mut second = app.build().spawn();
-    second.wait_for_output("waiting for another xp that works in ");
+    second.wait_for_output("waiting for another xp working in ");
     assert_eq!(t.containers().len(), 1);
     fs::write(app.export("go"), "").expect("the export can be written");
     let (first, second) = (first.wait(), second.wait());

@@ -631,7 +631,8 @@ fn a_kill_leaves_no_container(t: &Context) {
 
 fn a_working_copy_that_changes_meanwhile_is_said(t: &Context) {
     let (app, _user) = cloned(t);
-    let changed = "src/app changed while it was built, by a script or by you: it differs from its commit in made";
+    let changed =
+        "src/app changed while it was being built: it now differs from its commit in made";
     app.set_scripts("", &["echo made > made"]);
     let first = t.xp(["build", "--local"]).success();
     let first = first.stderr_contains(changed);
@@ -680,7 +681,7 @@ fn services_of_one_working_copy_build_one_after_another(t: &Context) {
         format!("{}:{commit}", t.image("one"))
     );
     assert_eq!(t.git("src/shared", &["rev-parse", "HEAD"]), commit);
-    built.stderr_contains("another service is built there in place");
+    built.stderr_contains("another service is built in place there");
 }
 
 fn parts_of_a_repository_count_alone(t: &Context) {

@@ -601,7 +601,7 @@ fn working_copies_follow_the_lock_and_come_back(t: &Context) {
         ("branch `mine` is checked out", |user| {
             _ = user.git(&["switch", "--quiet", "--create", "mine"]);
         }),
-        ("a detached HEAD", |user| {
+        ("HEAD is detached", |user| {
             _ = user.git(&["checkout", "--quiet", "--detach", "mine"]);
         }),
     ];

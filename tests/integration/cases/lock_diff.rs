@@ -293,7 +293,7 @@ fn commits_that_cannot_be_had_are_said_to_be_missing(t: &Context) {
     t.xp(["diff", "1.lock", "2.lock", "--no-fetch"])
         .success()
         .stdout_contains("commits unknown")
-        .stdout_contains("there is no working copy");
+        .stdout_contains("no working copy at ");
     assert!(!t.exists("src"));
     let fake = t
         .read("1.lock")
@@ -304,7 +304,7 @@ fn commits_that_cannot_be_had_are_said_to_be_missing(t: &Context) {
         .stdout_contains("abababab..")
         .stdout_contains("commits unknown")
         .stderr_contains("not all commits between the two locks are known")
-        .stderr_contains("does not give out the commit abababab")
+        .stderr_contains("does not serve the commit abababab")
         .stderr_contains("`--no-fetch` takes what is here as enough");
     let json = t
         .xp(["diff", "fake.lock", "2.lock", "--no-fetch", "--format=json"])

@@ -162,7 +162,7 @@ fn a_missing_builder_folder_is_refused(t: &Context) {
     for arguments in [["plan", "-v"], ["build", "-v"]] {
         t.xp(arguments)
             .failure(2)
-            .stderr_contains("there is no builder `zbakend`")
+            .stderr_contains("builder `zbakend` not found")
             .stderr_contains("did you mean `zbackend`?");
     }
     assert!(!t.exists("src"));

@@ -121,8 +121,8 @@ fn what_a_builder_lacks_is_said_with_a_way_out(t: &Context) {
     let app = App::with_scripts(t, &mount, &["true"]);
     app.build()
         .failure(1)
-        .stderr_contains("absent to be mounted at /mine")
-        .stderr_contains("hint: make it, or correct `dockerBuilder.mounts`");
+        .stderr_contains("absent at /mine: it does not exist")
+        .stderr_contains("hint: create it, or correct `dockerBuilder.mounts`");
     assert!(!absent.exists(), "the engine is not to make it");
 
     let present = t.folder().join("present");
@@ -134,7 +134,7 @@ fn what_a_builder_lacks_is_said_with_a_way_out(t: &Context) {
     app.set_scripts(&mount, &["true"]);
     app.build()
         .failure(1)
-        .stderr_contains("the mount at /src/lib lies below a folder")
+        .stderr_contains("the mount at /src/lib is inside a folder")
         .stderr_contains("hint: mount it elsewhere, or with `:ro`");
 }
 

@@ -52,7 +52,7 @@ fn a_registry_that_dies_during_a_push_costs_the_push_only(t: &Context) {
     let build = t.xp(["build"]).failure(1);
     // Docker's own store lets the engine try for a while before xp does.
     let again = match t.engine().product().store {
-        Store::Classic => "the engine tries again in 5 s",
+        Store::Classic => "the engine retries in 5 s",
         Store::Containerd | Store::Podman => "trying again in",
     };
     build

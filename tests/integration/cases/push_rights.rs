@@ -46,13 +46,13 @@ fn a_push_that_is_refused_is_told_before_the_build(t: &Context) {
             "DENIED",
             "requested access to the resource is denied",
             "does not allow anonymous users to push to ",
-            "ask for the right to the repository",
+            "request access to the repository",
         ),
         (
             401,
             "UNAUTHORIZED",
             "authentication required",
-            "refuses anonymous users",
+            "rejects anonymous users",
             "docker login",
         ),
         (
@@ -67,7 +67,7 @@ fn a_push_that_is_refused_is_told_before_the_build(t: &Context) {
             "NAME_UNKNOWN",
             "repository name not known to registry",
             "404 Not Found",
-            "to be made before the first push",
+            "must be created before the first push",
         ),
     ] {
         let refuses = Arc::new(AtomicBool::new(true));
@@ -83,12 +83,12 @@ fn a_push_that_is_refused_is_told_before_the_build(t: &Context) {
         platform(t, gateway.host(), &name);
         let build = t.xp(["build"]).failure(3);
         let build = build
-            .stderr_contains("error: what is to be built cannot be pushed, so nothing is built")
+            .stderr_contains("error: the images cannot be pushed; nothing was built")
             .stderr_contains(says)
             .stderr_contains(message)
             .stderr_contains(&format!("{}/{}", gateway.host(), t.image(&name)))
             .stderr_contains(hint)
-            .stderr_contains("hint: `xp build --no-push` builds, and pushes nothing");
+            .stderr_contains("hint: `xp build --no-push` builds without pushing");
         assert!(!t.exists("trace/built"), "{build}");
         assert!(!t.exists("src"), "nothing is cloned: {build}");
         // Nobody is held up who pushes nothing.
@@ -194,7 +194,7 @@ fn an_answer_that_no_registry_gives_is_a_warning(t: &Context) {
     small::platform(t, gateway.host(), &[("zbackend", &repository)]);
     let build = t.xp(["build"]).success();
     build
-        .stderr_contains("warning: it cannot be told whether images may be pushed to ")
+        .stderr_contains("warning: cannot tell whether images can be pushed to ")
         .stdout_contains("built");
     assert_eq!(t.registry().tags(&t.image("zbackend")).len(), 2);
 }

@@ -337,7 +337,7 @@ fn an_answer_that_was_damaged_on_the_way_is_not_believed(t: &Context) {
     });
     small::platform(t, gateway.host(), &[("zbackend", &repository)]);
     let build = t.xp(["build", "--no-pull"]).failure(3);
-    build.stderr_contains("has not the digest that was asked for");
+    build.stderr_contains("does not match the requested digest");
     assert!(!t.exists(".xp/labels"), "it is not kept");
 }
 
@@ -419,7 +419,7 @@ fn a_tag_that_may_not_be_overwritten_is_left_as_it_is(t: &Context) {
         let build = t.xp(["build"]).success();
         assert!(build.row(&name).contains(" built "), "{build}");
         build
-            .stderr_contains("does not let ")
+            .stderr_contains("does not allow moving ")
             .stderr_contains("the image is ");
         assert_eq!(t.registry().manifest_digest(&image, &commit), before);
         let branch = t.registry().manifest_digest(&image, "master");

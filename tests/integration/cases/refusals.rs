@@ -87,7 +87,7 @@ fn a_wrong_login_is_said_with_its_user(t: &Context) {
     t.log_in_as(registry, USER, "canary-password");
     let hint = format!("docker login {}", registry.host());
     refused(t)
-        .stderr_contains("refuses the user `xp`")
+        .stderr_contains("rejects the user `xp`")
         .stderr_contains(&hint)
         .does_not_contain("canary-password");
     assert_eq!(registry.tags(&t.image("zbackend")), [""; 0]);
@@ -100,7 +100,7 @@ fn a_user_without_the_right_is_said(t: &Context) {
     service(t, gateway.host());
     refused(t)
         .stderr_contains("does not allow anonymous users to read")
-        .stderr_contains("ask for the right");
+        .stderr_contains("request access");
     // It is no use to ask again.
     assert_eq!(gateway.manifest_requests("HEAD"), 4, "two tags, two runs");
 }
@@ -162,7 +162,7 @@ fn a_lasting_server_error_is_an_error(t: &Context) {
     service(t, gateway.host());
     refused(t)
         .stderr_contains("503")
-        .stderr_contains("the registry itself fails");
+        .stderr_contains("the registry, or a proxy in front of it, is failing");
 }
 
 fn a_registry_that_does_not_answer_is_named(t: &Context) {
@@ -183,7 +183,7 @@ fn a_proxys_not_found_is_not_the_registrys(t: &Context) {
         )
     });
     service(t, gateway.host());
-    refused(t).stderr_contains("perhaps a proxy");
+    refused(t).stderr_contains("perhaps from a proxy");
 }
 
 fn a_not_found_without_the_usual_header_counts(t: &Context) {

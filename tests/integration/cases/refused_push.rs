@@ -105,7 +105,7 @@ fn a_refused_push_names_its_cause(t: &Context) {
         let name = format!("zbackend-{number}");
         let said = build_twice(t, &name, (status, code, message));
         assert!(said.contains(hint), "{status} {code}: {said}");
-        let is_about_tag = said.contains("be overwritten") || said.contains("--trust-commit");
+        let is_about_tag = said.contains("allow overwriting") || said.contains("--trust-commit");
         assert!(!is_about_tag, "{status} {code}: {said}");
     }
 }

@@ -328,7 +328,7 @@ fn what_the_engine_cannot_have_is_said(t: &Context) {
     let app = App::with_scripts(t, "mounts: ['~/token:/run/token']", &["true"]);
     far(t, app.build())
         .failure(1)
-        .stderr_contains("the mount at /run/token is writable, and the engine at tcp://")
+        .stderr_contains("the mount at /run/token is writable, but the engine at tcp://")
         .stderr_contains("SRC:DST:ro");
     app.set_scripts("ssh: true", &["true"]);
     let agent = t.folder().join("agent");
@@ -523,7 +523,7 @@ fn what_is_edited_meanwhile_stays(t: &Context) {
     assert!(
         output
             .stderr
-            .contains("a.c changed on this machine and in the builder meanwhile"),
+            .contains("a.c changed both on this machine and in the builder"),
         "{output}"
     );
     assert_eq!(t.read("src/app/a.c"), "edited\n");
@@ -666,7 +666,7 @@ fn what_cannot_be_written_here_stays_in_its_container(t: &Context) {
     );
     let output = far(t, t.xp(["build", "--local"])).failure(1);
     assert!(
-        output.stderr.contains("had not come yet is lost"),
+        output.stderr.contains("were not copied back are lost"),
         "{output}"
     );
     nothing_is_left(t);

@@ -542,7 +542,7 @@ fn what_is_missing_is_said(t: &Context) {
         .stderr_contains("\nhint: ");
     app.set_keys("dockerBuilder: { image: builders/none }");
     let output = run(t, "true").failure(2);
-    output.stderr_contains("error: there is no builder `none`");
+    output.stderr_contains("error: builder `none` not found");
     // One that ends under its program.
     app.set_scripts("", &["true"]);
     let mut running = run(t, "echo begun; sleep 1000").spawn();

@@ -78,7 +78,7 @@ fn script_of_several_lines_ends_at_the_first_failure(t: &Context) {
 fn exit_codes_are_explained(t: &Context) {
     let app = App::with_scripts(t, "", &["no-such-command --now"]);
     let output = app.build().failure(1).stderr_contains("exited with 127");
-    output.stderr_contains("hint: 127: a command of it is not in the builder image");
+    output.stderr_contains("hint: 127: command not found in the builder image");
     app.set_scripts("", &["./Dockerfile"]);
     app.build()
         .failure(1)
@@ -180,7 +180,7 @@ fn timeout_ends_a_script_and_an_image_build(t: &Context) {
     let app = App::new(t, &[], &scripts);
     let output = app.build().failure(1);
     output
-        .stderr_contains("error: app: build: the service's `timeout` of 2 s is over")
+        .stderr_contains("error: app: build: timed out after 2 s (the service's `timeout`)")
         .stderr_contains("hint: raise `timeout` if it needs longer");
     assert!(t.containers().is_empty());
 
@@ -189,6 +189,6 @@ fn timeout_ends_a_script_and_an_image_build(t: &Context) {
         .commit(&[("Dockerfile", &dockerfile)], "Hang");
     app.set_keys("timeout: 2s");
     let output = app.build().failure(1);
-    output.stderr_contains("error: app: image: the service's `timeout` of 2 s is over");
+    output.stderr_contains("error: app: image: timed out after 2 s (the service's `timeout`)");
     assert!(!app.is_built());
 }

@@ -384,7 +384,7 @@ fn what_is_not_mounted_is_said(t: &Context) {
     // The rest of the home folder is not there.
     wrapper(t, ["build"])
         .failure(1)
-        .stderr_contains("/home/own to be mounted at /own")
+        .stderr_contains("/home/own at /own: it does not exist")
         .stderr_contains("XBUILDER_MOUNTS");
     let own = t.home().join("own");
     let mounts = format!("{}:{}", t.repositories().display(), own.display());
