@@ -3,8 +3,8 @@
 use super::{GitUrl, InvalidGitUrl};
 
 impl GitUrl {
-    /// Resolves the URL of a submodule against this URL: `./…` and `../…` are relative to it, with the same host and
-    /// credentials, and all others are absolute.
+    /// Resolves the URL of a submodule against this URL: `./…` and `../…` are relative to it and keep its host and
+    /// credentials; all others are absolute.
     ///
     /// # Errors
     ///
