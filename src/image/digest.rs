@@ -1,4 +1,4 @@
-//! Digests.
+//! Digests of image content.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,7 +12,7 @@ use super::name::{InvalidImageName, invalid};
 pub struct Digest(String);
 
 impl Digest {
-    /// Returns the digest as text, its algorithm included.
+    /// Returns the digest as text, including the algorithm.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -35,9 +35,9 @@ impl FromStr for Digest {
     type Err = InvalidImageName;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const WHAT: &str = "a digest";
+        const WHAT: &str = "digest";
         let Some((algorithm, hex)) = text.split_once(':') else {
-            return invalid(text, WHAT, "sha256:… is expected");
+            return invalid(text, WHAT, "expected `sha256:…`");
         };
         if algorithm.is_empty()
             || !algorithm
@@ -48,7 +48,7 @@ impl FromStr for Digest {
                 .chars()
                 .all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c))
         {
-            return invalid(text, WHAT, "sha256: and 64 hexadecimal digits are expected");
+            return invalid(text, WHAT, "expected `sha256:` and 64 hexadecimal digits");
         }
         Ok(Self(text.to_owned()))
     }

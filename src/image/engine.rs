@@ -1,4 +1,4 @@
-//! Images as the engine has them.
+//! Images in an engine, and queries for them.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,16 +9,16 @@ use super::{Digest, ImageReference};
 /// The labels of an image.
 pub type Labels = BTreeMap<String, String>;
 
-/// Images of an engine, by each of the names that the engine has for them: `repository:tag` and
-/// `repository@digest`, as it writes them.
+/// Images of an engine by name, as the engine writes it: `repository:tag` or `repository@digest`. An image has an
+/// entry for each of its names.
 pub type EngineImages = HashMap<String, EngineImage>;
 
 /// An image to look up in an engine.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ImageQuery {
-    /// The name that the image is looked up by.
+    /// The name to look up.
     pub name: ImageReference,
-    /// The further names that it should have: some engines do not return the names that were not asked for.
+    /// Other names that the image should have: some engines return only the names that were queried.
     pub further_names: Vec<ImageReference>,
 }
 
@@ -38,20 +38,20 @@ impl From<ImageReference> for ImageQuery {
     }
 }
 
-/// An image of a registry, as its configuration describes it.
+/// An image in a registry, described by its configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublishedImage {
     /// Its labels.
     pub labels: Labels,
-    /// The digest of its configuration, by which an engine without the containerd image store knows it; `None` for
-    /// what has no configuration.
+    /// The digest of its configuration, which is the image ID in an engine without the containerd image store; `None`
+    /// if there is no configuration.
     pub config: Option<Digest>,
 }
 
-/// An image of the engine.
+/// An image in the engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineImage {
-    /// The engine's id of it.
+    /// The engine's image ID.
     pub id: String,
     /// Its labels.
     pub labels: Labels,

@@ -1,6 +1,6 @@
-//! Names of images: registries, repositories, tags, digests and references.
+//! Image names: registries, repositories, tags, digests and references.
 //!
-//! The grammar is that of the distribution project's `reference` package. Pure.
+//! Uses the grammar of the distribution project's `reference` package. Pure.
 
 mod digest;
 mod engine;
@@ -20,7 +20,7 @@ pub use registry::{Registry, RegistryPrefix};
 pub use repository::ImageRepository;
 pub use tag::Tag;
 
-/// Serialises a name as the text that people write.
+/// Implements `Serialize` as plain text.
 macro_rules! serialize_as_text {
     ($($name:ty),*) => {$(
         impl serde::Serialize for $name {

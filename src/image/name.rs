@@ -1,17 +1,17 @@
-//! Texts that cannot name an image.
+//! Validation of image names.
 
 use thiserror::Error;
 
-/// A text that cannot name an image, or a part of such a name.
+/// An invalid image name, or an invalid part of one.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("`{text}` is not {what}: {reason}")]
+#[error("invalid {what} `{text}`: {reason}")]
 pub struct InvalidImageName {
     text: String,
     what: &'static str,
     reason: &'static str,
 }
 
-/// Makes the error of a parser.
+/// Returns a parser's error.
 pub(super) fn invalid<T>(
     text: &str,
     what: &'static str,
@@ -24,21 +24,21 @@ pub(super) fn invalid<T>(
     })
 }
 
-/// Checks the path of a repository; `text` is the whole name, for the error.
+/// Validates the path of a repository; `text` is the whole name, for the error.
 pub(super) fn check_path(text: &str, path: &str) -> Result<(), InvalidImageName> {
-    const WHAT: &str = "an image name";
+    const WHAT: &str = "image name";
     if path.is_empty() {
-        return invalid(text, WHAT, "it names no repository");
+        return invalid(text, WHAT, "missing repository");
     }
     if text.len() > 255 {
-        return invalid(text, WHAT, "it is longer than 255 characters");
+        return invalid(text, WHAT, "longer than 255 characters");
     }
     if path.chars().any(|c| c.is_ascii_uppercase()) {
-        return invalid(text, WHAT, "upper-case letters are not allowed");
+        return invalid(text, WHAT, "uppercase letters are not allowed");
     }
     for part in path.split('/') {
         if part.is_empty() {
-            return invalid(text, WHAT, "it has an empty part between slashes");
+            return invalid(text, WHAT, "must not have an empty part between slashes");
         }
         if !part
             .chars()
@@ -47,12 +47,16 @@ pub(super) fn check_path(text: &str, path: &str) -> Result<(), InvalidImageName>
             return invalid(
                 text,
                 WHAT,
-                "only lower-case letters, digits, `.`, `_`, `-` and `/` are allowed",
+                "only lowercase letters, digits, `.`, `_`, `-` and `/` are allowed",
             );
         }
         let is_separator = |c: char| "._-".contains(c);
         if part.starts_with(is_separator) || part.ends_with(is_separator) {
-            return invalid(text, WHAT, "a part starts or ends with `.`, `_` or `-`");
+            return invalid(
+                text,
+                WHAT,
+                "a part must not start or end with `.`, `_` or `-`",
+            );
         }
         let separators = part
             .split(|c: char| !is_separator(c))
@@ -64,7 +68,7 @@ pub(super) fn check_path(text: &str, path: &str) -> Result<(), InvalidImageName>
             return invalid(
                 text,
                 WHAT,
-                "between letters stand `.`, `_`, `__` or dashes, not mixed",
+                "separators must be `.`, `_`, `__` or dashes, not a mix",
             );
         }
     }

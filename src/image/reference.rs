@@ -1,4 +1,4 @@
-//! References to images.
+//! Image references.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use super::name::InvalidImageName;
 use super::{Digest, ImageRepository, RegistryPrefix, Tag};
 
-/// A reference to one image: its repository, with a tag, a digest or both.
+/// A reference to an image: a repository with a tag, a digest, both, or neither.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ImageReference {
     repository: ImageRepository,
@@ -15,7 +15,7 @@ pub struct ImageReference {
 }
 
 impl ImageReference {
-    /// Returns the reference of one tag.
+    /// Creates a reference with a tag.
     pub(super) fn of_tag(repository: ImageRepository, tag: Tag) -> Self {
         Self {
             repository,
@@ -24,7 +24,7 @@ impl ImageReference {
         }
     }
 
-    /// Returns the reference of one digest.
+    /// Creates a reference with a digest.
     pub(super) fn of_digest(repository: ImageRepository, digest: Digest) -> Self {
         Self {
             repository,
@@ -38,18 +38,18 @@ impl ImageReference {
         &self.repository
     }
 
-    /// Returns the tag where the reference names one.
+    /// Returns the tag, if any.
     pub fn tag(&self) -> Option<&Tag> {
         self.tag.as_ref()
     }
 
-    /// Returns the digest where the reference names one.
+    /// Returns the digest, if any.
     pub fn digest(&self) -> Option<&Digest> {
         self.digest.as_ref()
     }
 
-    /// Returns the name that Docker Engine lists the image by: a tag or a digest, never both, and no registry
-    /// where that is Docker Hub.
+    /// Returns the name under which Docker Engine lists the image: with a tag or a digest, never both, and without
+    /// the registry for Docker Hub.
     pub fn familiar_name(&self) -> String {
         let name = match (&self.digest, &self.tag) {
             (Some(digest), _) => format!("{}@{digest}", self.repository),
@@ -63,7 +63,7 @@ impl ImageReference {
         }
     }
 
-    /// Returns the reference below a prefix, or itself where it names a registry already.
+    /// Adds a prefix, unless the reference already has a registry.
     pub fn below(self, prefix: Option<&RegistryPrefix>) -> Self {
         Self {
             repository: self.repository.below(prefix),
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn references_are_taken_apart() {
+    fn references_are_parsed() {
         let digest = format!("sha256:{}", "0".repeat(64));
         let reference: ImageReference = format!("localhost:5000/a/b:1.0@{digest}").parse().unwrap();
         assert_eq!(reference.repository().to_string(), "localhost:5000/a/b");
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_familiar_name_leaves_out_docker_hub() {
+    fn the_familiar_name_omits_docker_hub() {
         let familiar = |text: &str| text.parse::<ImageReference>().unwrap().familiar_name();
         assert_eq!(familiar("docker.io/library/node:22"), "node:22");
         assert_eq!(familiar("docker.io/acme/node"), "acme/node:latest");

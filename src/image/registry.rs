@@ -1,21 +1,21 @@
-//! Registries, and the prefix that puts images into one.
+//! Registries and the registry prefix of images.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::name::{InvalidImageName, check_path, invalid};
 
-/// The host, and where named the port, of a registry.
+/// The host of a registry, with an optional port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Registry(String);
 
 impl Registry {
-    /// Returns Docker Hub, which images without a host come from.
+    /// Returns Docker Hub, the default registry for images without a host.
     pub fn docker_hub() -> Self {
         Self("docker.io".to_owned())
     }
 
-    /// Tells whether this is one of the names of Docker Hub.
+    /// Returns whether this is Docker Hub.
     pub fn is_docker_hub(&self) -> bool {
         matches!(
             self.as_str(),
@@ -23,7 +23,7 @@ impl Registry {
         )
     }
 
-    /// Returns the host with its port, as it stands in an image's name.
+    /// Returns the host with its port, as written in image names.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -36,7 +36,7 @@ impl Registry {
         }
     }
 
-    /// Tells whether the host is this machine, for which engines and xp allow plain HTTP.
+    /// Returns whether the host is this machine, for which engines and xp allow plain HTTP.
     pub fn is_loopback(&self) -> bool {
         self.host() == "localhost"
             || self
@@ -52,7 +52,7 @@ impl fmt::Display for Registry {
     }
 }
 
-/// What `registry:` of the manifest names: a registry, and a path in it.
+/// The `registry` of the manifest: a registry with an optional path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistryPrefix {
     registry: Registry,
@@ -65,7 +65,7 @@ impl RegistryPrefix {
         &self.registry
     }
 
-    /// Returns the path in the registry that images are put below, where there is one.
+    /// Returns the path prefix of images in the registry, if any.
     pub fn path(&self) -> Option<&str> {
         self.path.as_deref()
     }
@@ -84,9 +84,9 @@ impl FromStr for RegistryPrefix {
     type Err = InvalidImageName;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const WHAT: &str = "a registry";
+        const WHAT: &str = "registry";
         if text.contains("://") {
-            return invalid(text, WHAT, "leave out the `https://`");
+            return invalid(text, WHAT, "remove `https://`");
         }
         let trimmed = text.strip_suffix('/').unwrap_or(text);
         let (host, path) = match trimmed.split_once('/') {
@@ -97,7 +97,7 @@ impl FromStr for RegistryPrefix {
             return invalid(
                 text,
                 WHAT,
-                "it must start with a host such as harbour.example.com",
+                "must start with a host such as harbour.example.com",
             );
         }
         let registry = parse_registry(text, host)?;
@@ -111,9 +111,9 @@ impl FromStr for RegistryPrefix {
     }
 }
 
-/// Checks a registry's host and port; `text` is the whole name, for the error.
+/// Parses a registry's host and port; `text` is the whole name, for the error.
 pub(super) fn parse_registry(text: &str, host: &str) -> Result<Registry, InvalidImageName> {
-    const WHAT: &str = "an image name";
+    const WHAT: &str = "image name";
     let (name, port) = match host.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {
             Some((address, after)) if address.parse::<std::net::Ipv6Addr>().is_ok() => (
@@ -122,7 +122,7 @@ pub(super) fn parse_registry(text: &str, host: &str) -> Result<Registry, Invalid
                     .strip_prefix(':')
                     .or((!after.is_empty()).then_some(after)),
             ),
-            _ => return invalid(text, WHAT, "the registry's IPv6 address is wrong"),
+            _ => return invalid(text, WHAT, "invalid IPv6 address of the registry"),
         },
         None => match host.split_once(':') {
             Some((name, port)) => (name, Some(port)),
@@ -133,7 +133,7 @@ pub(super) fn parse_registry(text: &str, host: &str) -> Result<Registry, Invalid
         return invalid(
             text,
             WHAT,
-            "the registry's port is not a number up to 65535",
+            "the registry's port must be a number up to 65535",
         );
     }
     let label = |label: &str| {
@@ -143,7 +143,7 @@ pub(super) fn parse_registry(text: &str, host: &str) -> Result<Registry, Invalid
             && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
     };
     if !name.split('.').all(label) {
-        return invalid(text, WHAT, "the registry is not a host name");
+        return invalid(text, WHAT, "invalid host name of the registry");
     }
     Ok(Registry(host.to_owned()))
 }

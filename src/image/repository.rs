@@ -1,4 +1,4 @@
-//! Repositories of images.
+//! Image repositories.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use super::name::{InvalidImageName, check_path, invalid};
 use super::registry::parse_registry;
 use super::{Digest, ImageReference, Registry, RegistryPrefix, Tag};
 
-/// The repository of an image: a path, and the registry it lives in where it names one.
+/// An image repository: a path with an optional registry.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ImageRepository {
     registry: Option<Registry>,
@@ -15,17 +15,17 @@ pub struct ImageRepository {
 }
 
 impl ImageRepository {
-    /// Returns the registry; none for an image that stays in the local engine.
+    /// Returns the registry; `None` for an image that stays in the local engine.
     pub fn registry(&self) -> Option<&Registry> {
         self.registry.as_ref()
     }
 
-    /// Returns the path below the registry, such as `x/zbackend`.
+    /// Returns the path in the registry, such as `x/zbackend`.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// Returns the repository below a prefix, or itself where it names a registry already.
+    /// Adds a prefix, unless the repository already has a registry.
     pub fn below(self, prefix: Option<&RegistryPrefix>) -> Self {
         match (self.registry, prefix) {
             (None, Some(prefix)) => Self {
@@ -42,12 +42,12 @@ impl ImageRepository {
         }
     }
 
-    /// Returns the reference of one tag.
+    /// Returns a reference with this tag.
     pub fn tagged(&self, tag: Tag) -> ImageReference {
         ImageReference::of_tag(self.clone(), tag)
     }
 
-    /// Returns the reference of one digest.
+    /// Returns a reference with this digest.
     pub fn with_digest(&self, digest: Digest) -> ImageReference {
         ImageReference::of_digest(self.clone(), digest)
     }
@@ -66,16 +66,16 @@ impl FromStr for ImageRepository {
     type Err = InvalidImageName;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const WHAT: &str = "an image name";
+        const WHAT: &str = "image name";
         let (registry, path) = split_registry(text);
         let registry = registry
             .map(|host| parse_registry(text, host))
             .transpose()?;
         if path.contains('@') {
-            return invalid(text, WHAT, "a digest is not expected here");
+            return invalid(text, WHAT, "must not have a digest");
         }
         if path.contains(':') {
-            return invalid(text, WHAT, "a tag is not expected here: xp makes the tags");
+            return invalid(text, WHAT, "must not have a tag, because xp sets the tags");
         }
         check_path(text, path)?;
         Ok(Self {
@@ -85,7 +85,7 @@ impl FromStr for ImageRepository {
     }
 }
 
-/// The first part names a registry when it looks like a host: a dot, a port, or `localhost`.
+/// Splits off the first part if it looks like a registry: it has a dot or a port, or is `localhost`.
 fn split_registry(text: &str) -> (Option<&str>, &str) {
     match text.split_once('/') {
         Some((first, rest))
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_is_told_from_a_path() {
+    fn registries_are_distinguished_from_paths() {
         let repository: ImageRepository = "harbour.example.com/x/zbackend".parse().unwrap();
         assert_eq!(
             repository.registry().unwrap().as_str(),
@@ -117,8 +117,8 @@ mod tests {
     }
 
     #[test]
-    fn illegal_names_are_refused() {
-        for wrong in [
+    fn invalid_names_are_rejected() {
+        for invalid in [
             "",
             "A",
             "x/",
@@ -136,15 +136,15 @@ mod tests {
             "h.example/",
             &"a".repeat(256),
         ] {
-            assert!(wrong.parse::<ImageRepository>().is_err(), "{wrong}");
+            assert!(invalid.parse::<ImageRepository>().is_err(), "{invalid}");
         }
-        for right in ["a", "a/b", "a__b", "a--b", "a.b/c_d", "0/1"] {
-            assert!(right.parse::<ImageRepository>().is_ok(), "{right}");
+        for valid in ["a", "a/b", "a__b", "a--b", "a.b/c_d", "0/1"] {
+            assert!(valid.parse::<ImageRepository>().is_ok(), "{valid}");
         }
     }
 
     #[test]
-    fn a_prefix_goes_before_names_without_a_host() {
+    fn the_prefix_is_added_to_names_without_a_host() {
         let prefix: RegistryPrefix = "harbour.example.com/x".parse().unwrap();
         let below = |name: &str| {
             name.parse::<ImageRepository>()

@@ -1,4 +1,4 @@
-//! Tags.
+//! Image tags.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,43 +9,43 @@ use super::Digest;
 use super::name::{InvalidImageName, invalid};
 use crate::source::{CommitId, ServiceSource, TreeDigest};
 
-/// A tag of an image: at most 128 of `[A-Za-z0-9_.-]`, the first not `.` or `-`.
+/// An image tag: at most 128 characters of `[A-Za-z0-9_.-]`, not starting with `.` or `-`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tag(String);
 
 impl Tag {
-    /// The longest a tag may be, in characters.
+    /// The maximum length in characters.
     pub const MAX_LENGTH: usize = 128;
 
-    /// Returns the tag of a commit: its 40 digits.
+    /// Returns the tag of a commit: its 40-digit SHA-1.
     pub fn from_commit(commit: CommitId) -> Self {
         Self(commit.to_string())
     }
 
-    /// How many digits of a recipe's digest are part of an identity tag.
+    /// The number of digits of the recipe's digest in an identity tag.
     pub const IDENTITY_DIGITS: usize = 12;
 
-    /// Returns the tag that never moves: `<commit>-<recipe>`, with what [`Recipe::identity`] returns.
+    /// Returns the identity tag, which never moves: `<commit>-<recipe>`, with the digits of [`Recipe::identity`].
     ///
     /// [`Recipe::identity`]: crate::recipe::Recipe::identity
     pub fn from_recipe(commit: CommitId, recipe: &str) -> Self {
         Self(format!("{commit}-{recipe}"))
     }
 
-    /// Returns the tag that an image keeps whose identity tag goes to another one: `<identity>-<digest>`, with the first
-    /// digits of its digest.
+    /// Returns the tag that keeps an image whose identity tag moves to another image: `<identity>-<digest>`, with the
+    /// first digits of its digest.
     pub fn superseded(&self, digest: &Digest) -> Self {
         let digits = digest.as_str().split_once(':').map_or("", |(_, it)| it);
         let digits: String = digits.chars().take(Self::IDENTITY_DIGITS).collect();
         Self(format!("{self}-{digits}"))
     }
 
-    /// Returns the tag of a working copy that differs from its commit: `<commit>-dirty-<digest>`.
+    /// Returns the tag of a dirty working copy: `<commit>-dirty-<digest>`.
     pub fn from_changes(commit: CommitId, changes: TreeDigest) -> Self {
         Self(format!("{commit}-dirty-{changes}"))
     }
 
-    /// Returns the tag of what is built of a service.
+    /// Returns the tag of a service's source: a commit, or a working copy.
     pub fn from_source(source: &ServiceSource) -> Self {
         match source.changes() {
             Some(changes) => Self::from_changes(source.commit, changes.digest),
@@ -55,10 +55,9 @@ impl Tag {
 
     /// Returns the tag of a branch.
     ///
-    /// Every character outside `[A-Za-z0-9_.-]` becomes `-`. A name that is changed so gets `-` and
-    /// eight digits of its SHA-1, so that `a/b` and `a-b` never share a tag. A name that begins as the tag
-    /// of a commit's image does, such as `<commit>-x`, is changed too: whoever may push a branch could
-    /// otherwise put its image in the place of that one.
+    /// Every character outside `[A-Za-z0-9_.-]` becomes `-`. A changed name gets a suffix of `-` and eight digits of
+    /// its SHA-1, so that `a/b` and `a-b` never share a tag. A name that looks like the tag of a commit's image, such
+    /// as `<commit>-x`, is changed too: otherwise, anyone who can push a branch could replace that image.
     pub fn from_branch(branch: &str) -> Self {
         let tag = Self(slug(branch, Self::MAX_LENGTH));
         if tag.named_commit().is_none() {
@@ -68,33 +67,33 @@ impl Tag {
         Self(format!("_{}", &tag[1..]))
     }
 
-    /// Returns the commit whose image the tag names, in the way of [`Tag::from_source`] or of a variant;
-    /// none for every other tag.
+    /// Returns the commit of a tag as created by [`Tag::from_source`] or [`Tag::with_variant`]; `None` for all other
+    /// tags.
     pub fn named_commit(&self) -> Option<CommitId> {
         let (commit, rest) = self.0.split_at_checked(40)?;
         let is_end = rest.is_empty() || rest.starts_with('-');
-        // A commit is written in small letters.
+        // Commits in tags are lowercase.
         let commit = commit.parse().ok().filter(|_| is_end);
         commit.filter(|it: &CommitId| self.0.starts_with(&it.to_string()))
     }
 
-    /// Returns the tag with `-` and a name after it, as [`Tag::from_branch`] writes names. Where both
-    /// together are too long, the end of the name gives way to a hash of it, and then that of the tag.
+    /// Appends `-` and a name, which is changed like in [`Tag::from_branch`]. If the result is too long, the end of the
+    /// name is replaced by its hash, and if necessary the end of the tag, too.
     pub fn with_variant(&self, name: &str) -> Self {
-        // Half of the room is the name's, more where the tag leaves it.
-        let room = Self::MAX_LENGTH - 1;
-        let tag = slug(&self.0, room - name.len().min(room / 2));
-        let room = room - tag.len();
-        // A branch whose name reads like the digits of a recipe must not get the tag that never moves.
+        // The name gets half of the length, or more if the tag is shorter.
+        let available = Self::MAX_LENGTH - 1;
+        let tag = slug(&self.0, available - name.len().min(available / 2));
+        let max_length = available - tag.len();
+        // A branch whose name looks like the digits of a recipe must not get an identity tag.
         let name = if is_identity(name) {
-            hashed_slug(name, room)
+            hashed_slug(name, max_length)
         } else {
-            slug(name, room)
+            slug(name, max_length)
         };
         Self(format!("{tag}-{name}"))
     }
 
-    /// Returns what stands after a commit and `-`; none for the tag of the commit itself, or of another one.
+    /// Returns the part after `<commit>-`; `None` for the tag of the commit itself or of another commit.
     pub fn variant_of(&self, commit: CommitId) -> Option<&str> {
         self.0.strip_prefix(&commit.to_string())?.strip_prefix('-')
     }
@@ -105,36 +104,41 @@ impl Tag {
     }
 }
 
-/// Whether a name reads like the digits of a recipe in [`Tag::from_recipe`].
+/// Returns whether a name looks like the digits of a recipe in [`Tag::from_recipe`].
 fn is_identity(name: &str) -> bool {
     let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     name.len() == Tag::IDENTITY_DIGITS && name.bytes().all(is_digit)
 }
 
-/// Returns a name in the characters of a tag, so many at most. One that had to be changed ends with eight
-/// digits of its SHA-1.
-fn slug(name: &str, room: usize) -> String {
-    let may_stand = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-    let is_legal = !name.is_empty() && name.chars().all(may_stand) && !name.starts_with(['.', '-']);
-    if is_legal && name.len() <= room {
+/// Converts a name to valid tag characters and limits its length. A changed name ends with eight digits of its
+/// SHA-1.
+fn slug(name: &str, max_length: usize) -> String {
+    let is_valid =
+        !name.is_empty() && name.chars().all(is_tag_character) && !name.starts_with(['.', '-']);
+    if is_valid && name.len() <= max_length {
         return name.to_owned();
     }
-    hashed_slug(name, room)
+    hashed_slug(name, max_length)
 }
 
-/// Returns a name as [`slug`] does one that has to be changed.
-fn hashed_slug(name: &str, room: usize) -> String {
-    let may_stand = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+/// Like [`slug`] for a name that must be changed.
+fn hashed_slug(name: &str, max_length: usize) -> String {
     let mut hash = hex::encode(Sha1::digest(name));
     hash.truncate(8);
-    let kept = name.chars().take(room - hash.len() - 1);
-    let mut slug: String = kept.map(|c| if may_stand(c) { c } else { '-' }).collect();
+    let kept = name.chars().take(max_length - hash.len() - 1);
+    let mut slug: String = kept
+        .map(|c| if is_tag_character(c) { c } else { '-' })
+        .collect();
     if slug.starts_with(['.', '-']) {
         slug.replace_range(..1, "_");
     } else if slug.is_empty() {
         slug.push('_');
     }
     format!("{slug}-{hash}")
+}
+
+fn is_tag_character(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "_.-".contains(c)
 }
 
 impl fmt::Display for Tag {
@@ -147,20 +151,17 @@ impl FromStr for Tag {
     type Err = InvalidImageName;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const WHAT: &str = "a tag";
+        const WHAT: &str = "tag";
         if text.is_empty() {
-            return invalid(text, WHAT, "it is empty");
+            return invalid(text, WHAT, "must not be empty");
         }
         if text.len() > Self::MAX_LENGTH {
-            return invalid(text, WHAT, "it is longer than 128 characters");
+            return invalid(text, WHAT, "longer than 128 characters");
         }
         if text.starts_with(['.', '-']) {
-            return invalid(text, WHAT, "it starts with `.` or `-`");
+            return invalid(text, WHAT, "must not start with `.` or `-`");
         }
-        if !text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
-        {
+        if !text.chars().all(is_tag_character) {
             return invalid(
                 text,
                 WHAT,
@@ -176,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn branch_tags_are_legal_and_distinct() {
+    fn branch_tags_are_valid_and_distinct() {
         assert_eq!(Tag::from_branch("master").as_str(), "master");
         let slashed = Tag::from_branch("feature/x");
         assert!(slashed.as_str().starts_with("feature-x-"), "{slashed}");
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn no_branch_takes_the_place_of_a_commit() {
+    fn branch_tags_never_collide_with_commit_tags() {
         let commit = "0123456789".repeat(4);
         let names = ["", "-TASK-981", "/x", "-dirty-01234567"].map(|end| format!("{commit}{end}"));
         let mut seen = std::collections::BTreeSet::new();
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn variants_are_legal_and_distinct() {
+    fn variants_are_valid_and_distinct() {
         let commit = Tag("a".repeat(40));
         let variant = |name: &str| commit.with_variant(name).to_string();
         assert_eq!(variant("TASK-981"), format!("{}-TASK-981", "a".repeat(40)));

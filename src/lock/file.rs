@@ -218,10 +218,7 @@ mod tests {
 
         fs::remove_file(&real).unwrap();
         let error = LockFile::load_or_begin(&link).unwrap_err();
-        assert!(
-            error.to_string().contains("there is no such lock"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("lock not found"), "{error}");
     }
 
     #[test]

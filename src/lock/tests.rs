@@ -193,12 +193,12 @@ error: unknown key `comit` in `services.a`
         "{error}"
     );
     for (from, to, message) in [
-        ("commit: ccc", "commit: xcc", "is not a full SHA-1"),
+        ("commit: ccc", "commit: xcc", "expected a full SHA-1"),
         ("recipe: \"0", "recipe: \"x", "is no digest of a recipe"),
         (
             "digest: sha256:cccc",
             "digest: sha256:Xccc",
-            "is not a digest",
+            "invalid digest",
         ),
         (
             "digest: sha256",
@@ -213,7 +213,7 @@ error: unknown key `comit` in `services.a`
         (
             "reference: origin/master",
             "reference: a..b",
-            "it contains `..`",
+            "must not contain `..`",
         ),
         (
             "name: refs/heads/master",
@@ -223,7 +223,7 @@ error: unknown key `comit` in `services.a`
         (
             "remote: git@git",
             "remote: https://me:s3cret@git",
-            "not the URL of a git remote",
+            "invalid git remote URL",
         ),
         (
             "remote: /srv/no.git",
@@ -233,14 +233,14 @@ error: unknown key `comit` in `services.a`
         ("version: 1", "version: one", "`one` is not a version"),
         ("version: 1\n", "", "the lock has no `version`"),
         ("services:\n", "service:\n", "the lock has no `services`"),
-        ("  a:", "  a b:", "`a b` cannot name a service"),
-        ("  \"no\":", "  a:", "the key `a` is there twice"),
+        ("  a:", "  a b:", "invalid service name `a b`"),
+        ("  \"no\":", "  a:", "duplicate key `a`"),
         (
             "  a:\n",
             "  a: [1]\n  b:\n",
             "must be a mapping, not a list",
         ),
-        ("    name: ", "     name: ", "this is not YAML"),
+        ("    name: ", "     name: ", "invalid YAML"),
         ("    name: ", "\tname: ", "found a tab"),
     ] {
         assert!(TEXT.contains(from), "{from}");

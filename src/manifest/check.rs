@@ -1,19 +1,19 @@
-//! What must hold between services.
+//! Checks across services.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
-use super::decode::Decoded;
+use super::decode::DecodedService;
 use super::error::Problem;
 use super::graph;
 use super::name::{BuilderName, ServiceName};
 use super::service::BuilderImage;
 use crate::image::{ImageRepository, RegistryPrefix};
 
-/// Reports images that two services share, working copies that overlap, and cycles.
+/// Reports images shared by services, overlapping working copies, and dependency cycles.
 pub(super) fn services(
-    services: &[Decoded],
+    services: &[DecodedService],
     registry: Option<&RegistryPrefix>,
     cache_dir: Option<&Path>,
     problems: &mut Vec<Problem>,
@@ -27,7 +27,11 @@ pub(super) fn services(
     cycles(services, problems);
 }
 
-fn images(services: &[Decoded], registry: Option<&RegistryPrefix>, problems: &mut Vec<Problem>) {
+fn images(
+    services: &[DecodedService],
+    registry: Option<&RegistryPrefix>,
+    problems: &mut Vec<Problem>,
+) {
     let mut first_with = BTreeMap::new();
     for service in services {
         let image = &service.service.docker.image;
@@ -35,16 +39,18 @@ fn images(services: &[Decoded], registry: Option<&RegistryPrefix>, problems: &mu
             first_with.insert(image, service);
             continue;
         };
-        let first: &Decoded = first;
+        let first: &DecodedService = first;
         let (name, other) = (&service.service.name, &first.service.name);
         problems.push(
             Problem::at(
-                service.places.image,
+                service.spans.image,
                 format!("services `{other}` and `{name}` have the same image, `{image}`"),
             )
-            .label("the second time")
-            .related(first.places.image, "the first time")
-            .help("tags of one commit would overwrite those of the other: give each its own name"),
+            .label("used again here")
+            .related(first.spans.image, "first used here")
+            .help(
+                "give each service its own image: otherwise they would overwrite each other's tags",
+            ),
         );
     }
     let builders: BTreeMap<ImageRepository, &BuilderName> = services
@@ -57,29 +63,28 @@ fn images(services: &[Decoded], registry: Option<&RegistryPrefix>, problems: &mu
     for service in services {
         if let Some(builder) = builders.get(&service.service.docker.image) {
             let name = &service.service.name;
-            let message =
-                format!("the image of service `{name}` is that of the builder `{builder}`");
-            problems.push(Problem::at(service.places.image, message));
+            let message = format!("service `{name}` and builder `{builder}` have the same image");
+            problems.push(Problem::at(service.spans.image, message));
         }
     }
 }
 
-fn working_copies(services: &[Decoded], cache_dir: &Path, problems: &mut Vec<Problem>) {
-    // In the order of paths, what lies in a folder follows the folder, so that each service is compared with
-    // those alone that it may be in conflict with. Of the many services of one working copy, it is the first.
-    let mut by_dir: BTreeMap<&Path, Vec<(usize, &Decoded)>> = BTreeMap::new();
+fn working_copies(services: &[DecodedService], cache_dir: &Path, problems: &mut Vec<Problem>) {
+    // Sorted by path, a folder's contents follow the folder, so each service is compared only with those it can
+    // overlap with. Services that share a working copy are represented by the first of them.
+    let mut by_dir: BTreeMap<&Path, Vec<(usize, &DecodedService)>> = BTreeMap::new();
     for (index, later) in services.iter().enumerate() {
         let dir = &later.service.dir;
         let name = &later.service.name;
         if is_within(dir, cache_dir) {
             let message = format!(
-                "the `dir` of service `{name}` is in the folder that xp keeps its own files in, `{}`",
+                "the `dir` of service `{name}` is inside the cache folder of xp, `{}`",
                 cache_dir.display()
             );
-            problems.push(Problem::at(later.places.dir, message));
+            problems.push(Problem::at(later.spans.dir, message));
         }
         let mut is_distinct = true;
-        for earlier in in_one_line(&by_dir, dir) {
+        for earlier in overlapping(&by_dir, dir) {
             let other = &earlier.service.dir;
             let same_remote = || earlier.service.git.remote == later.service.git.remote;
             let first = &earlier.service.name;
@@ -89,10 +94,10 @@ fn working_copies(services: &[Decoded], cache_dir: &Path, problems: &mut Vec<Pro
                     continue;
                 }
                 let message = format!(
-                    "services `{first}` and `{name}` have the same `dir` and different remotes"
+                    "services `{first}` and `{name}` have the same `dir` but different remotes"
                 );
-                Problem::at(later.places.dir, message)
-                    .help("one working copy has one remote: give each its own `dir`")
+                Problem::at(later.spans.dir, message)
+                    .help("a working copy has only one remote: give each service its own `dir`")
             } else {
                 let (inner, outer) = if is_within(dir, other) {
                     (name, first)
@@ -102,56 +107,56 @@ fn working_copies(services: &[Decoded], cache_dir: &Path, problems: &mut Vec<Pro
                 let message = format!(
                     "the `dir` of service `{inner}` is inside the working copy of service `{outer}`"
                 );
-                let problem = Problem::at(later.places.dir, message);
+                let problem = Problem::at(later.spans.dir, message);
                 if same_remote() {
-                    problem.help("for two parts of one repository, give both the same `dir`, and each its `git.path`")
+                    problem.help("for two parts of one repository, set the same `dir` and different values of `git.path`")
                 } else {
-                    problem.help("move one of them, so that neither contains the other")
+                    problem.help("move one of them so that neither contains the other")
                 }
             };
-            // An inherited `dir` stands at one place only.
-            problems.push(if earlier.places.dir == later.places.dir {
+            // An inherited `dir` is written only once.
+            problems.push(if earlier.spans.dir == later.spans.dir {
                 problem
             } else {
-                problem.related(earlier.places.dir, format!("service `{first}`"))
+                problem.related(earlier.spans.dir, format!("service `{first}`"))
             });
         }
         if is_distinct {
             by_dir
-                .entry(from_root(dir))
+                .entry(without_dot(dir))
                 .or_default()
                 .push((index, later));
         }
     }
 }
 
-/// Returns the services whose folders are a folder, lie in it, or have it in them, in the manifest's order.
-fn in_one_line<'d>(
-    by_dir: &BTreeMap<&Path, Vec<(usize, &'d Decoded)>>,
+/// Returns the services whose `dir` equals, contains or is inside `dir`, in the manifest's order.
+fn overlapping<'d>(
+    by_dir: &BTreeMap<&Path, Vec<(usize, &'d DecodedService)>>,
     dir: &Path,
-) -> Vec<&'d Decoded> {
-    let dir = from_root(dir);
+) -> Vec<&'d DecodedService> {
+    let dir = without_dot(dir);
     let outer = dir.ancestors().filter_map(|outer| by_dir.get(outer));
     let inner = by_dir
         .range::<Path, _>((Bound::Excluded(dir), Bound::Unbounded))
         .take_while(|(inner, _)| inner.starts_with(dir))
         .map(|(_, services)| services);
-    let mut found: Vec<(usize, &Decoded)> = outer.chain(inner).flatten().copied().collect();
+    let mut found: Vec<(usize, &DecodedService)> = outer.chain(inner).flatten().copied().collect();
     found.sort_by_key(|(index, _)| *index);
     found.into_iter().map(|(_, service)| service).collect()
 }
 
-/// Returns a folder as the folders above it have it: the manifest's own is above all.
-fn from_root(dir: &Path) -> &Path {
+/// Makes `.` the empty path, which is a prefix of every path.
+fn without_dot(dir: &Path) -> &Path {
     dir.strip_prefix(".").unwrap_or(dir)
 }
 
-/// Tells whether `inner` is `outer` or lies below it.
+/// Returns whether `inner` is `outer` or is inside it.
 fn is_within(inner: &Path, outer: &Path) -> bool {
     outer.as_os_str() == "." || inner.starts_with(outer)
 }
 
-fn cycles(services: &[Decoded], problems: &mut Vec<Problem>) {
+fn cycles(services: &[DecodedService], problems: &mut Vec<Problem>) {
     let needs: BTreeMap<&ServiceName, &BTreeSet<ServiceName>> = services
         .iter()
         .map(|service| (&service.service.name, &service.service.needs))
@@ -162,52 +167,48 @@ fn cycles(services: &[Decoded], problems: &mut Vec<Problem>) {
             .chain(cycle.first())
             .map(ToString::to_string)
             .collect();
-        let place = services
+        let span = services
             .iter()
             .find(|service| Some(&&service.service.name) == cycle.first())
             .and_then(|service| {
                 let next = cycle.get(1).or(cycle.first())?;
                 Some(
                     service
-                        .places
+                        .spans
                         .needs
                         .get(*next)
                         .copied()
-                        .unwrap_or(service.places.name),
+                        .unwrap_or(service.spans.name),
                 )
             });
         let message = match names.len() {
             2 => format!("service `{}` needs itself", names[0]),
-            _ => format!("services need each other in a cycle: {}", names.join(" → ")),
+            _ => format!("dependency cycle between services: {}", names.join(" → ")),
         };
-        problems.push(match place {
-            Some(place) => Problem::at(place, message),
+        problems.push(match span {
+            Some(span) => Problem::at(span, message),
             None => Problem::of_the_file(message),
         });
     }
 }
 
-/// Returns where a working copy would be reached through a symbolic link that leaves the folder,
-/// as a message. Looks at the file system.
-pub(super) fn leaves_by_link(folder: &Path, dir: &Path) -> Option<String> {
+/// Returns an error message if a symbolic link in `dir` leads out of the folder. Reads the file system.
+pub(super) fn symlink_problem(folder: &Path, dir: &Path) -> Option<String> {
     let mut path = folder.to_owned();
     let mut shown = PathBuf::new();
     for part in dir.components() {
         path.push(part);
         shown.push(part);
-        // What does not exist yet cannot lead anywhere; what cannot be read is found out later.
+        // A path that does not exist yet is fine; one that cannot be read fails later.
         if !path.symlink_metadata().ok()?.is_symlink() {
             continue;
         }
         let Ok(end) = path.canonicalize() else {
-            return Some(format!(
-                "`{}` is a symbolic link to nothing",
-                shown.display()
-            ));
+            return Some(format!("`{}` is a broken symbolic link", shown.display()));
         };
         if !end.starts_with(folder) {
             return Some(format!(
-                "`{}` is a symbolic link that leaves the manifest's folder, to `{}`",
+                "`{}` is a symbolic link to `{}`, outside the manifest's folder",
                 shown.display(),
                 end.display()
             ));

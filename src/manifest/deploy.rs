@@ -1,4 +1,4 @@
-//! What a manifest says of deploying: the files of Kubernetes, and the environments.
+//! The `deploy` section of a manifest: kustomize files and environments.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,21 +9,21 @@ use super::suggest;
 use crate::error::{Diagnostic, Exit};
 use crate::source::{GitReference, GitUrl};
 
-/// How long a rollout may take where nothing else is said.
+/// The default rollout timeout.
 pub const DEFAULT_ROLLOUT: Duration = Duration::from_secs(5 * 60);
 
-/// How the product comes to a cluster.
+/// How the services are deployed to a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deploy {
     /// Where the kustomize files are.
     pub files: KustomizeFiles,
-    /// What the kustomize files call the images of services, where that is not `docker.image`.
+    /// Image names in the kustomize files that differ from `docker.image`.
     pub images: BTreeMap<ServiceName, String>,
     /// The environments.
     pub environments: BTreeMap<EnvironmentName, Environment>,
 }
 
-/// Where kustomize files are.
+/// The location of the kustomize files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KustomizeFiles {
     /// A folder, relative to the manifest's.
@@ -32,29 +32,29 @@ pub enum KustomizeFiles {
     Git {
         /// The remote.
         remote: GitUrl,
-        /// Which commit.
+        /// The branch, tag or commit.
         reference: GitReference,
-        /// A folder of it; `.` for the whole.
+        /// The folder in the repository; `.` for its root.
         path: PathBuf,
     },
 }
 
-/// A place in a cluster.
+/// A namespace of a cluster that is deployed to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Environment {
     /// Its name.
     pub name: EnvironmentName,
     /// The folder of its overlay, relative to the kustomize files.
     pub overlay: PathBuf,
-    /// The context of the kubeconfig; no other is ever used.
+    /// The kubeconfig context; no other is ever used.
     pub context: String,
-    /// The namespace; objects of others are refused.
+    /// The namespace; objects in other namespaces are rejected.
     pub namespace: String,
-    /// How long the rollout may take.
+    /// The rollout timeout.
     pub timeout: Duration,
 }
 
-/// An environment that the manifest does not name.
+/// An environment that is not in the manifest.
 #[derive(Debug, thiserror::Error)]
 #[error("the manifest has no environment `{name}`")]
 pub struct UnknownEnvironment {
@@ -77,7 +77,7 @@ impl Deploy {
     ///
     /// # Errors
     ///
-    /// There is none of that name.
+    /// There is no environment of that name.
     pub fn environment(&self, name: &str) -> Result<&Environment, UnknownEnvironment> {
         let mut environments = self.environments.values();
         let found = environments.find(|it| it.name.as_str() == name);
@@ -85,7 +85,7 @@ impl Deploy {
             let names = self.environments.keys().map(EnvironmentName::as_str);
             UnknownEnvironment {
                 name: name.to_owned(),
-                hint: suggest::hint(name, "the environments", names),
+                hint: suggest::hint(name, "known environments", names),
             }
         })
     }

@@ -1,4 +1,4 @@
-//! Finding the manifest, and whether it may be used without being named.
+//! Finds the manifest, and decides whether it can be trusted without being named explicitly.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::DEFAULT_NAME;
 
-/// Looks for a manifest in a folder and in those above, as git looks for its repository.
+/// Looks for a manifest in a folder and its parents, like git looks for its repository.
 pub fn find(directory: &Path) -> Option<PathBuf> {
     directory
         .ancestors()
@@ -15,11 +15,11 @@ pub fn find(directory: &Path) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// Returns the user who owns a manifest that [`find`] found above `directory`, where it is none of `trusted`.
+/// Returns the owner of a manifest that [`find`] found above `directory`, if it is not one of `trusted`.
 ///
-/// A manifest says what is mounted and run, and in a folder like `/tmp` anybody can leave one. The folder
-/// counts as well, because the builders are in it, and so does a link, which any user can make to any file.
-/// Root can change all files anyway, so its folders are accepted.
+/// A manifest decides what is mounted and run, and anyone can leave one in a folder like `/tmp`. The owner of the
+/// folder counts as well, because the builders are in it, and so does the owner of a symbolic link, which any user
+/// can make to any file. Root can change all files anyway, so folders of root are accepted.
 pub fn foreign_owner(directory: &Path, file: &Path, trusted: &[u32]) -> Option<u32> {
     if is_in(directory, file) {
         return None;
@@ -32,7 +32,7 @@ pub fn foreign_owner(directory: &Path, file: &Path, trusted: &[u32]) -> Option<u
     owners.find(|owner| !trusted.contains(owner))
 }
 
-/// Returns whether a manifest that [`find`] found is neither in `directory` nor in the git repository around it.
+/// Returns whether a manifest that [`find`] found is neither in `directory` nor in its git repository.
 pub fn is_outside(directory: &Path, file: &Path) -> bool {
     let mut around = directory.ancestors();
     let repository = around.find(|folder| folder.join(".git").exists());
@@ -47,7 +47,7 @@ fn is_in(directory: &Path, file: &Path) -> bool {
 mod tests {
     use super::*;
 
-    /// A folder with a manifest and a folder below it.
+    /// Creates a folder with a manifest, and a subfolder.
     fn platform() -> (tempfile::TempDir, PathBuf, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join(DEFAULT_NAME);
@@ -58,19 +58,19 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_above_has_to_be_the_callers() {
+    fn a_manifest_in_a_parent_folder_must_belong_to_the_caller() {
         let (folder, file, below) = platform();
         let own = fs::metadata(&file).unwrap().uid();
         assert_eq!(find(&below), Some(file.clone()));
         assert_eq!(foreign_owner(&below, &file, &[own]), None);
         assert_eq!(foreign_owner(&below, &file, &[own + 1]), Some(own));
         assert_eq!(foreign_owner(&below, &file, &[own + 1, own]), None);
-        // Whoever is in the folder chose it.
+        // The caller chose to be in that folder.
         assert_eq!(foreign_owner(folder.path(), &file, &[own + 1]), None);
     }
 
     #[test]
-    fn a_link_to_a_file_of_the_callers_is_its_makers() {
+    fn the_owner_of_a_symbolic_link_counts() {
         let (_folder, file, below) = platform();
         let target = below.join("mine.yml");
         fs::rename(&file, &target).unwrap();
@@ -79,7 +79,7 @@ mod tests {
         if own != 0 {
             return;
         }
-        // As root, a test can give the link away.
+        // As root, the test can change the owner of the link.
         std::os::unix::fs::lchown(&file, Some(1234), None).unwrap();
         assert_eq!(foreign_owner(&below, &file, &[own]), Some(1234));
         std::os::unix::fs::lchown(&file, Some(own), None).unwrap();
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_is_outside_of_another_repository() {
+    fn a_manifest_outside_the_repository_is_detected() {
         let (folder, file, below) = platform();
         assert!(!is_outside(folder.path(), &file));
         assert!(is_outside(&below, &file), "there is no repository");

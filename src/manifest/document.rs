@@ -1,20 +1,19 @@
-//! The manifest's text, kept for the errors that are found after it was read.
+//! The manifest's text, kept for errors that are found after parsing.
 
 use std::ops::Range;
 
-/// A manifest's text and the path by which its errors call it.
+/// A manifest's text, and the path shown in its errors.
 #[derive(Debug)]
 pub(crate) struct Document {
     /// The path as the user named it.
     pub path: String,
-    /// The text; empty where the file could not be read.
+    /// The text; empty if the file could not be read.
     pub text: String,
 }
 
 impl Document {
-    /// Returns the text with the passwords of URLs, and users that may be tokens, replaced by stars
-    /// of the same length, so that an error can show a line and no credential with it, and
-    /// positions stay as they are.
+    /// Returns the text with passwords in URLs, and users that may be tokens, replaced by asterisks of the same
+    /// length, so that errors can show a line without its credentials and all positions stay the same.
     pub fn without_passwords(&self) -> String {
         let mut masked = String::with_capacity(self.text.len());
         let mut rest = self.text.as_str();
@@ -39,13 +38,13 @@ impl Document {
     }
 }
 
-/// Returns where the password of a URL is, in what follows its scheme.
+/// Returns the range of the password of a URL, given the part after the scheme.
 fn password(word: &str) -> Option<Range<usize>> {
     let (colon, at) = (word.find(':')?, word.rfind('@')?);
     (colon < at).then_some(colon + 1..at)
 }
 
-/// Returns where the user is that may be a token: one without a password of its own.
+/// Returns the range of a user that may be a token, because there is no real password.
 fn secret_user(word: &str) -> Option<Range<usize>> {
     let authority = word.split('/').next()?;
     let at = authority.rfind('@')?;
@@ -62,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn passwords_become_stars_of_the_same_length() {
+    fn passwords_are_masked_with_the_same_length() {
         let masked = |text: &str| {
             Document {
                 path: String::new(),

@@ -1,4 +1,4 @@
-//! What is wrong with a manifest, and how it is shown.
+//! Errors in a manifest, with source snippets.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,12 +10,12 @@ use annotate_snippets::{
 use super::document::Document;
 use super::span::Span;
 
-/// More problems than these are counted, not shown.
-const SHOWN: usize = 50;
+/// The number of problems to show; further ones are only counted.
+const MAX_SHOWN: usize = 50;
 
-/// Everything that is wrong with a manifest, in the order of its lines.
+/// All problems of a manifest, in the order of its lines.
 ///
-/// `Display` is the whole report without colours: each problem with file, line, column, the line
+/// `Display` is the whole report without colors: each problem with file, line, column, the line
 /// itself with a caret, and a hint. There is no `source()`: a cause is part of the report.
 #[derive(Debug, Clone)]
 pub struct ManifestError {
@@ -24,8 +24,8 @@ pub struct ManifestError {
 }
 
 impl ManifestError {
-    /// Sorts the problems by position and leaves out those that were found twice, as happens with
-    /// a value in `defaults` that each service inherits.
+    /// Sorts the problems by position and removes duplicates: a value in `defaults` is checked again for each
+    /// service that inherits it.
     pub(crate) fn new(document: &Arc<Document>, mut problems: Vec<Problem>) -> Self {
         problems.sort_by(|a, b| a.span.cmp(&b.span).then_with(|| a.message.cmp(&b.message)));
         problems.dedup_by(|a, b| a.span == b.span && a.message == b.message);
@@ -35,7 +35,7 @@ impl ManifestError {
         }
     }
 
-    /// Makes the error of a file that could not be read, so that there is no text to show.
+    /// Creates an error for a file that could not be read, so there is no text to show.
     pub(crate) fn unreadable(path: String, problem: Problem) -> Self {
         let document = Document {
             path,
@@ -47,12 +47,12 @@ impl ManifestError {
         }
     }
 
-    /// Returns the manifest's path, as the user named it.
+    /// Returns the manifest's path as the user gave it.
     pub fn path(&self) -> &str {
         &self.document.path
     }
 
-    /// Returns the single problems, in the order of the manifest's lines.
+    /// Returns the problems, in the order of the manifest's lines.
     pub fn problems(&self) -> impl ExactSizeIterator<Item = ReportedProblem<'_>> {
         self.problems.iter().map(|problem| ReportedProblem {
             problem,
@@ -60,7 +60,7 @@ impl ManifestError {
         })
     }
 
-    /// Returns the report for people, with colours or without.
+    /// Returns the report for a terminal, with or without colors.
     pub fn render(&self, color: bool) -> String {
         let renderer = if color {
             Renderer::styled()
@@ -71,11 +71,11 @@ impl ManifestError {
         let mut reports: Vec<String> = self
             .problems
             .iter()
-            .take(SHOWN)
+            .take(MAX_SHOWN)
             .map(|problem| problem.render(&renderer, &self.document.path, &text))
             .collect();
-        if self.problems.len() > SHOWN {
-            let more = self.problems.len() - SHOWN;
+        if self.problems.len() > MAX_SHOWN {
+            let more = self.problems.len() - MAX_SHOWN;
             let title = Level::ERROR.primary_title(format!("{more} more problems are not shown"));
             reports.push(renderer.render(&[annotate_snippets::Group::with_title(title)]));
         }
@@ -91,30 +91,30 @@ impl fmt::Display for ManifestError {
 
 impl std::error::Error for ManifestError {}
 
-/// One problem as a program may want it: for JSON output, or an editor.
+/// One problem as data, for JSON output or an editor.
 pub struct ReportedProblem<'a> {
     problem: &'a Problem,
     document: &'a Document,
 }
 
 impl ReportedProblem<'_> {
-    /// Returns what is wrong, in one line.
+    /// Returns the one-line message.
     pub fn message(&self) -> &str {
         &self.problem.message
     }
 
-    /// Returns line and column in characters, both from one; none where the whole file is meant.
+    /// Returns the 1-based line and column in characters; `None` if the problem is about the whole file.
     pub fn position(&self) -> Option<(usize, usize)> {
         Some(self.problem.span?.line_and_column(&self.document.text))
     }
 
-    /// Returns what can be done about it.
+    /// Returns the hints.
     pub fn help(&self) -> &[String] {
         &self.problem.help
     }
 }
 
-/// One thing that is wrong, and where.
+/// One problem and its position.
 #[derive(Debug, Clone)]
 pub(crate) struct Problem {
     message: String,
@@ -125,7 +125,7 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    /// Makes a problem with a place in the text.
+    /// Creates a problem at a position of the text.
     pub fn at(span: Span, message: impl Into<String>) -> Self {
         Self {
             span: Some(span),
@@ -133,7 +133,7 @@ impl Problem {
         }
     }
 
-    /// Makes a problem of the file as a whole.
+    /// Creates a problem of the file as a whole.
     pub fn of_the_file(message: impl Into<String>) -> Self {
         let message = message.into();
         Self {
@@ -145,25 +145,25 @@ impl Problem {
         }
     }
 
-    /// Adds a word beside the caret.
+    /// Adds a label next to the caret.
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = label.into();
         self
     }
 
-    /// Adds a second place, with a word about it.
+    /// Adds a second position with its label.
     pub fn related(mut self, span: Span, label: impl Into<String>) -> Self {
         self.related.push((span, label.into()));
         self
     }
 
-    /// Adds what can be done about it.
+    /// Adds a hint.
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help.push(help.into());
         self
     }
 
-    /// Adds what can be done about it, where something is known.
+    /// Adds a hint if there is one.
     pub fn maybe_help(self, help: Option<impl Into<String>>) -> Self {
         match help {
             Some(help) => self.help(help),
@@ -198,9 +198,8 @@ impl Problem {
                     .message(normalize_untrusted_str(help)),
             );
         }
-        // The renderer shows the control characters that begin at 0, and passes on those that begin at 128,
-        // which a terminal obeys as well.
-        let is_control = |c: char| ('\u{80}'..='\u{9f}').contains(&c);
-        renderer.render(&[group]).replace(is_control, "\u{fffd}")
+        // The renderer escapes the C0 control characters, but not the C1 ones, which terminals also interpret.
+        let is_c1_control = |c: char| ('\u{80}'..='\u{9f}').contains(&c);
+        renderer.render(&[group]).replace(is_c1_control, "\u{fffd}")
     }
 }

@@ -1,5 +1,5 @@
-//! Reading the manifest's file: the only place of the module, beside the check for symbolic links,
-//! that looks at the file system.
+//! Reads the manifest's file. Apart from the check for symbolic links, nothing else in this module reads the
+//! file system.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -9,18 +9,18 @@ use std::sync::Arc;
 use super::error::{ManifestError, Problem};
 use super::{Manifest, check, parse};
 
-/// The size from which on a file is surely not a manifest.
+/// A larger file is certainly not a manifest.
 const MAX_SIZE: u64 = 10 << 20;
 
 /// Reads and validates a manifest.
 ///
 /// # Errors
 ///
-/// Everything that is wrong with it, at once.
+/// All problems of the manifest at once.
 pub fn load(file: &Path) -> Result<Manifest, ManifestError> {
     let shown = file.display().to_string();
     let failed = |problem| ManifestError::unreadable(shown.clone(), problem);
-    let missing = "run xp in a folder with an x-platform.yml or below it, or name the file by `-f`";
+    let missing = "run xp in a folder that contains x-platform.yml or below one, or pass its path with `-f FILE`";
     let text = read(file, "manifest", missing).map_err(failed)?;
     let mut manifest = parse(&text, file)?;
     let folder = folder_of(file).map_err(|error| {
@@ -36,16 +36,14 @@ pub fn load(file: &Path) -> Result<Manifest, ManifestError> {
     Ok(manifest)
 }
 
-/// Reads a text file, which errors call `what`; `missing` is the hint where there is none.
+/// Reads a text file. Errors call it `what`, and `missing` is the hint if it does not exist.
 pub(crate) fn read(file: &Path, what: &str, missing: &str) -> Result<String, Problem> {
     let is_a_folder = || {
         let message = format!("the {what} is a folder");
-        Problem::of_the_file(message).help("name the file in it")
+        Problem::of_the_file(message).help("pass the path of a file in it")
     };
     let cannot = |error: &io::Error| match error.kind() {
-        io::ErrorKind::NotFound => {
-            Problem::of_the_file(format!("there is no such {what}")).help(missing)
-        }
+        io::ErrorKind::NotFound => Problem::of_the_file(format!("{what} not found")).help(missing),
         io::ErrorKind::IsADirectory => is_a_folder(),
         _ => Problem::of_the_file(format!("cannot read the {what}: {error}")),
     };
@@ -54,14 +52,14 @@ pub(crate) fn read(file: &Path, what: &str, missing: &str) -> Result<String, Pro
     if opened.metadata().is_ok_and(|metadata| metadata.is_dir()) {
         return Err(is_a_folder());
     }
-    // Not by the file's size: a pipe has none.
+    // Not checked by the file's size: a pipe has none.
     opened
         .take(MAX_SIZE + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| cannot(&error))?;
     if bytes.len() as u64 > MAX_SIZE {
         let message = format!(
-            "the {what} is larger than {} MiB; is it the right file?",
+            "the {what} is larger than {} MiB: is it the right file?",
             MAX_SIZE >> 20
         );
         return Err(Problem::of_the_file(message));
@@ -78,17 +76,17 @@ pub(crate) fn decode(bytes: Vec<u8>, what: &str) -> Result<String, Problem> {
             .filter(|byte| **byte == b'\n')
             .count()
             + 1;
-        let message = format!("the {what} is not UTF-8: byte {offset}, in line {line}");
+        let message = format!("the {what} is not valid UTF-8: line {line}, byte {offset}");
         let help = if utf16 {
-            "it looks like UTF-16; save it as UTF-8"
+            "the file looks like UTF-16; save it as UTF-8"
         } else {
-            "save it as UTF-8"
+            "save the file as UTF-8"
         };
         Problem::of_the_file(message).help(help)
     })
 }
 
-/// Returns the folder without symbolic links and `..`, so that the engine can mount what is in it.
+/// Returns the canonical folder of the manifest, which the engine can mount.
 fn folder_of(file: &Path) -> io::Result<PathBuf> {
     match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.canonicalize(),
@@ -101,13 +99,16 @@ fn check_links(manifest: &Manifest) -> Result<(), ManifestError> {
         .services
         .values()
         .filter_map(|service| {
-            let message = check::leaves_by_link(&manifest.folder, &service.dir)?;
-            let place = manifest
-                .places
+            let message = check::symlink_problem(&manifest.folder, &service.dir)?;
+            let span = manifest
+                .spans
                 .get(&service.name)?
                 .dir
                 .first_line(&manifest.document.text);
-            Some(Problem::at(place, message).help("a working copy stays in the manifest's folder"))
+            Some(
+                Problem::at(span, message)
+                    .help("a working copy must be inside the manifest's folder"),
+            )
         })
         .collect();
     if problems.is_empty() {

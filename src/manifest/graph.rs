@@ -1,4 +1,4 @@
-//! Who needs whom.
+//! The dependency graph of services.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use super::Manifest;
 use super::name::ServiceName;
 
 impl Manifest {
-    /// Returns the services with all that they need, directly or not.
+    /// Returns the services and their direct and indirect dependencies.
     pub fn closure<'n>(
         &self,
         selected: impl IntoIterator<Item = &'n ServiceName>,
@@ -24,7 +24,7 @@ impl Manifest {
         closure
     }
 
-    /// Returns all services, each after those that it needs; by name where the order is free.
+    /// Returns all services in dependency order, and otherwise by name.
     pub fn order(&self) -> Vec<&ServiceName> {
         let mut order = Vec::new();
         let mut seen = BTreeSet::new();
@@ -40,7 +40,7 @@ impl Manifest {
         seen: &mut BTreeSet<&'m ServiceName>,
         order: &mut Vec<&'m ServiceName>,
     ) {
-        // With an explicit stack: a chain of services may be longer than the thread's stack is deep.
+        // An explicit stack, because a long chain of services would overflow that of the thread.
         let mut stack = vec![(name, false)];
         while let Some((name, is_done)) = stack.pop() {
             if is_done {
@@ -53,7 +53,7 @@ impl Manifest {
         }
     }
 
-    /// Returns the services that need this one directly.
+    /// Returns the direct dependents of a service.
     pub fn dependents<'m>(&'m self, name: &ServiceName) -> impl Iterator<Item = &'m ServiceName> {
         let is_needed_by = move |needs: &BTreeSet<ServiceName>| needs.contains(name);
         let services = self
@@ -67,9 +67,9 @@ impl Manifest {
     }
 }
 
-/// Returns the cycles of a graph, one for each knot of services, each from its least name on.
+/// Returns the cycles of a graph, each starting with its first name in alphabetical order.
 ///
-/// Of a knot with several cycles, one is returned: breaking it shows the next.
+/// If cycles are connected, only one of them is returned; fixing it reveals the next.
 pub(super) fn cycles<'n>(
     needs: &BTreeMap<&'n ServiceName, &'n BTreeSet<ServiceName>>,
 ) -> Vec<Vec<&'n ServiceName>> {
@@ -79,7 +79,7 @@ pub(super) fn cycles<'n>(
         if done.contains(*start) {
             continue;
         }
-        // Depth first, with the path to where the search is.
+        // Depth-first search; `path` leads to the current node.
         let mut path: Vec<(&ServiceName, std::collections::btree_set::Iter<ServiceName>)> =
             Vec::new();
         let mut on_path: BTreeSet<&ServiceName> = BTreeSet::new();

@@ -1,14 +1,14 @@
-//! Where the manifest says something.
+//! Line numbers of manifest keys.
 
 use super::name::ServiceName;
 use super::node::{Kind, Node};
 use super::{Manifest, yaml};
 
 impl Manifest {
-    /// Returns the line, from one, in which a key of a service stands, such as `docker` and `file`:
-    /// its own, or that of the defaults; none where neither has it.
+    /// Returns the 1-based line of a key of a service, given as a path such as `docker`, `file`. Falls back to the
+    /// defaults; `None` if neither has the key.
     pub fn line_of(&self, service: &ServiceName, keys: &[&str]) -> Option<usize> {
-        // Read again, as only somebody who asks why needs it.
+        // Parsed again, because only `xp why` needs it.
         let root = yaml::read(&self.document.text, "manifest", &mut Vec::new())?;
         let mut node = value(value(&root, "services")?.0, service.as_str())?
             .0
@@ -18,8 +18,8 @@ impl Manifest {
         }
         let mut found = None;
         for key in keys {
-            let (below, line) = value(&node, key).map(|(below, place)| {
-                let (line, _) = place.line_and_column(&self.document.text);
+            let (below, line) = value(&node, key).map(|(below, span)| {
+                let (line, _) = span.line_and_column(&self.document.text);
                 (below.clone(), line)
             })?;
             node = below;
@@ -28,10 +28,10 @@ impl Manifest {
         found
     }
 
-    /// Returns the line, from one, that makes a service need another one.
+    /// Returns the 1-based line that makes a service depend on another.
     pub fn line_of_need(&self, service: &ServiceName, needed: &ServiceName) -> Option<usize> {
-        let place = self.places.get(service)?.needs.get(needed)?;
-        Some(place.line_and_column(&self.document.text).0)
+        let span = self.spans.get(service)?.needs.get(needed)?;
+        Some(span.line_and_column(&self.document.text).0)
     }
 }
 
@@ -50,7 +50,7 @@ mod tests {
     use super::super::parse;
 
     #[test]
-    fn lines_are_those_of_the_service_or_the_defaults() {
+    fn lines_come_from_the_service_or_the_defaults() {
         let text = "\
 defaults:
   docker:

@@ -1,14 +1,13 @@
-//! `x-platform.yml` to [`Manifest`]: file shapes, validation, placeholders, schema.
+//! Parses and validates `x-platform.yml` into a [`Manifest`]; placeholders and the JSON Schema.
 //!
-//! What is in a [`Manifest`] is valid: names, paths and references are parsed, defaults are merged,
-//! and services need each other without a cycle. What is wrong is reported all at once, by a
-//! [`ManifestError`] that shows each line.
+//! A [`Manifest`] is always valid: names, paths and references are parsed, defaults are merged, and the
+//! dependency graph has no cycles. All problems are reported at once, in a [`ManifestError`] that shows each line.
 //!
-//! The steps: `yaml` makes a tree of `node`s with their places, `decode` takes it apart
-//! key by key, `check` compares services with each other. Only `file` and one function of
-//! `check` look at the file system, and nothing here knows the environment, the clock or a client.
+//! The steps: `yaml` parses the text into a tree of `node`s with their positions, `decode` validates it key by
+//! key, and `check` validates services against each other. Only `file` and one function of `check` read the file
+//! system; nothing here uses the environment, the clock or a client.
 //!
-//! `crate::lock` reads its file by the same tree, the same decoder and the same reports.
+//! `crate::lock` uses the same tree, decoder and error reports for its file.
 
 mod check;
 pub(crate) mod decode;
@@ -53,7 +52,7 @@ pub use self::service::{
 };
 pub use self::template::Template;
 
-use self::decode::Places;
+use self::decode::ServiceSpans;
 use self::decode::context::Context;
 pub(crate) use self::decode::quantity::duration;
 use self::document::Document;
@@ -61,39 +60,39 @@ use self::error::Problem;
 use self::node::Kind;
 use crate::image::RegistryPrefix;
 
-/// Where xp keeps its own files, beside the manifest, where nothing else is said.
+/// The default cache folder, next to the manifest.
 pub const DEFAULT_CACHE_DIR: &str = ".xp";
 
-/// The name of the manifest where none is given.
+/// The default file name of the manifest.
 pub const DEFAULT_NAME: &str = "x-platform.yml";
 
 /// A validated manifest.
 #[derive(Debug, Clone)]
 pub struct Manifest {
-    /// The file; absolute where it was loaded from disk.
+    /// The path of the file; absolute if it was loaded from disk.
     pub file: PathBuf,
     /// The folder of the file, which every `dir` is relative to; absolute, without symbolic links.
     pub folder: PathBuf,
-    /// What goes before the names of images; without one nothing is pushed.
+    /// The prefix of image names; without one, nothing is pushed.
     pub registry: Option<RegistryPrefix>,
-    /// Where xp keeps its own files, relative to the folder; none for [`DEFAULT_CACHE_DIR`].
+    /// The cache folder, relative to `folder`; `None` for [`DEFAULT_CACHE_DIR`].
     pub cache_dir: Option<PathBuf>,
-    /// The builder images.
+    /// Settings of the builder images.
     pub builders: Builders,
     /// The services.
     pub services: BTreeMap<ServiceName, Service>,
-    /// How it is deployed, where it is.
+    /// The `deploy` section, if any.
     pub deploy: Option<Deploy>,
     document: Arc<Document>,
-    places: BTreeMap<ServiceName, Places>,
+    spans: BTreeMap<ServiceName, ServiceSpans>,
 }
 
-/// Where builder images come from.
+/// Settings of the builder images.
 #[derive(Debug, Clone)]
 pub struct Builders {
-    /// Their folder, relative to the manifest's, without `..`.
+    /// The folder of builder images, relative to the manifest's, without `..`.
     pub dir: PathBuf,
-    /// Build arguments for all of them.
+    /// Build arguments of all builder images.
     pub args: BTreeMap<String, String>,
 }
 
@@ -106,15 +105,15 @@ impl Default for Builders {
     }
 }
 
-/// Validates a manifest's text, without a look at the file system.
+/// Parses and validates a manifest's text without reading the file system.
 ///
-/// `file` is how errors call it; its parent becomes [`Manifest::folder`].
+/// `file` is the path shown in errors; its parent becomes [`Manifest::folder`].
 ///
 /// # Errors
 ///
-/// Everything that is wrong with it, at once.
+/// All problems of the manifest at once.
 pub fn parse(text: &str, file: &Path) -> Result<Manifest, ManifestError> {
-    // A byte order mark is no part of the text, and would shift every column.
+    // A byte order mark is not part of the text and would shift the first column.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let document = Document {
         path: file.display().to_string(),
@@ -148,9 +147,9 @@ pub fn parse(text: &str, file: &Path) -> Result<Manifest, ManifestError> {
         return Err(ManifestError::new(&document, context.problems));
     }
     let mut services = BTreeMap::new();
-    let mut places = BTreeMap::new();
+    let mut spans = BTreeMap::new();
     for decoded in root.services {
-        places.insert(decoded.service.name.clone(), decoded.places);
+        spans.insert(decoded.service.name.clone(), decoded.spans);
         services.insert(decoded.service.name.clone(), decoded.service);
     }
     Ok(Manifest {
@@ -162,6 +161,6 @@ pub fn parse(text: &str, file: &Path) -> Result<Manifest, ManifestError> {
         services,
         deploy: root.deploy,
         document,
-        places,
+        spans,
     })
 }

@@ -1,4 +1,4 @@
-//! Names that a manifest gives: of services, builders and environments.
+//! Names of services, builders and environments.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,15 +10,15 @@ use crate::image::ImageRepository;
 
 /// The name of a service: a letter or digit, then letters, digits, `.`, `_` and `-`; at most 63.
 ///
-/// It is part of container names and file names.
+/// Container names and file names contain it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServiceName(String);
 
 impl ServiceName {
-    /// The longest a name may be, in characters.
+    /// The maximum length in characters.
     pub const MAX_LENGTH: usize = 63;
 
-    /// Returns the one of that name.
+    /// Returns the service with that name.
     pub(super) fn find<'s>(services: &'s BTreeSet<Self>, name: &str) -> Option<&'s Self> {
         services.get(&name.parse().ok()?)
     }
@@ -31,7 +31,7 @@ impl ServiceName {
 
 /// The folder of a builder image, below `builders.dir`, such as `zbackend`.
 ///
-/// It is also the last part of the image's name, `builders/<name>`, and obeys its rules.
+/// It is also the last part of the image's name, `builders/<name>`, so it follows the same rules.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BuilderName {
     name: String,
@@ -50,15 +50,14 @@ impl BuilderName {
     }
 }
 
-/// The name of an environment that is deployed to: lower-case letters and digits, and `-` between them; at
-/// most 40.
+/// The name of a deployment environment: lowercase letters and digits, and `-` between them; at most 40.
 ///
-/// It is part of the name of an object in the cluster, and of a folder.
+/// The names of a folder and of an object in the cluster contain it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EnvironmentName(String);
 
 impl EnvironmentName {
-    /// The longest a name may be, in characters.
+    /// The maximum length in characters.
     pub const MAX_LENGTH: usize = 40;
 
     /// Returns the name as text.
@@ -67,9 +66,9 @@ impl EnvironmentName {
     }
 }
 
-/// A text that cannot name a service, a builder or an environment.
+/// An invalid name of a service, builder or environment.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("`{text}` cannot name {what}: {reason}")]
+#[error("invalid {what} name `{text}`: {reason}")]
 pub struct InvalidName {
     text: String,
     what: &'static str,
@@ -83,15 +82,15 @@ impl FromStr for ServiceName {
         let invalid = |reason| {
             Err(InvalidName {
                 text: text.to_owned(),
-                what: "a service",
+                what: "service",
                 reason,
             })
         };
         if text.len() > Self::MAX_LENGTH {
-            return invalid("it is longer than 63 characters");
+            return invalid("longer than 63 characters");
         }
         if !text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
-            return invalid("it must start with a letter or a digit");
+            return invalid("must start with a letter or digit");
         }
         if !text
             .chars()
@@ -108,17 +107,19 @@ impl FromStr for EnvironmentName {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let is_inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-        let is_right = text.starts_with(is_inside)
+        let is_valid = text.starts_with(is_inside)
             && text.ends_with(is_inside)
             && text.chars().all(|c| is_inside(c) || c == '-');
-        let reason = match text.len() <= Self::MAX_LENGTH {
-            true if is_right => return Ok(Self(text.to_owned())),
-            true => "lower-case letters and digits are allowed, and `-` between them",
-            false => "it is longer than 40 characters",
+        let reason = if text.len() > Self::MAX_LENGTH {
+            "longer than 40 characters"
+        } else if is_valid {
+            return Ok(Self(text.to_owned()));
+        } else {
+            "only lowercase letters, digits, and `-` between them are allowed"
         };
         Err(InvalidName {
             text: text.to_owned(),
-            what: "an environment",
+            what: "environment",
             reason,
         })
     }
@@ -131,34 +132,34 @@ impl FromStr for BuilderName {
         let invalid = |reason| {
             Err(InvalidName {
                 text: text.to_owned(),
-                what: "a builder",
+                what: "builder",
                 reason,
             })
         };
         if text.split('/').any(|part| part == "..") {
-            return invalid("`..` would leave the folder of the builders");
+            return invalid("must not contain `..`");
         }
         if text.contains('/') {
-            return invalid("a builder is one folder, without `/`");
+            return invalid("must be a single folder, without `/`");
         }
         match format!("builders/{text}").parse() {
             Ok(repository) if text.len() <= 128 => Ok(Self {
                 name: text.to_owned(),
                 repository,
             }),
-            _ => {
-                invalid("lower-case letters and digits are allowed, and `.`, `_`, `-` between them")
-            }
+            _ => invalid(
+                "only lowercase letters, digits, and `.`, `_`, `-` between them are allowed",
+            ),
         }
     }
 }
 
-/// Shows and serialises a name as the text that people write.
+/// Implements `Display` and `Serialize` as plain text.
 macro_rules! show_as_text {
     ($($name:ty),*) => {$(
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                // Widths and fills are honoured, for tables.
+                // Supports width and fill, for tables.
                 f.pad(self.as_str())
             }
         }
@@ -177,11 +178,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_checked() {
-        for right in ["a", "Z9", "0", "a.b_c-d", &"x".repeat(63)] {
-            assert_eq!(right.parse::<ServiceName>().unwrap().as_str(), right);
+    fn names_are_validated() {
+        for valid in ["a", "Z9", "0", "a.b_c-d", &"x".repeat(63)] {
+            assert_eq!(valid.parse::<ServiceName>().unwrap().as_str(), valid);
         }
-        for wrong in [
+        for invalid in [
             "",
             ".a",
             "-a",
@@ -192,12 +193,12 @@ mod tests {
             "a\n",
             &"x".repeat(64),
         ] {
-            assert!(wrong.parse::<ServiceName>().is_err(), "{wrong}");
+            assert!(invalid.parse::<ServiceName>().is_err(), "{invalid}");
         }
-        for right in ["a", "go-1.22", "x_y"] {
-            assert_eq!(right.parse::<BuilderName>().unwrap().as_str(), right);
+        for valid in ["a", "go-1.22", "x_y"] {
+            assert_eq!(valid.parse::<BuilderName>().unwrap().as_str(), valid);
         }
-        for wrong in [
+        for invalid in [
             "",
             "..",
             "../x",
@@ -208,13 +209,13 @@ mod tests {
             "a b",
             &"x".repeat(200),
         ] {
-            assert!(wrong.parse::<BuilderName>().is_err(), "{wrong}");
+            assert!(invalid.parse::<BuilderName>().is_err(), "{invalid}");
         }
-        for right in ["a", "0", "review-42", &"x".repeat(40)] {
-            assert_eq!(right.parse::<EnvironmentName>().unwrap().as_str(), right);
+        for valid in ["a", "0", "review-42", &"x".repeat(40)] {
+            assert_eq!(valid.parse::<EnvironmentName>().unwrap().as_str(), valid);
         }
-        for wrong in ["", "A", "-a", "a-", "a.b", "a/b", "..", &"x".repeat(41)] {
-            assert!(wrong.parse::<EnvironmentName>().is_err(), "{wrong}");
+        for invalid in ["", "A", "-a", "a-", "a.b", "a/b", "..", &"x".repeat(41)] {
+            assert!(invalid.parse::<EnvironmentName>().is_err(), "{invalid}");
         }
         assert_eq!(
             format!("{:<3}|", "a".parse::<ServiceName>().unwrap()),

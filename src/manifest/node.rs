@@ -1,7 +1,6 @@
-//! The manifest as a tree of text, lists and mappings, each with its place.
+//! The manifest as a tree of scalars, lists and mappings, each with its position.
 //!
-//! Scalars stay as written: whether `1.10` or `no` is a text, a number or a boolean is for the key
-//! to say, not for YAML.
+//! Scalars stay as written: the key decides whether `1.10` or `no` is a string, a number or a boolean, not YAML.
 
 use super::span::Span;
 
@@ -12,16 +11,16 @@ pub(crate) struct Node {
     pub span: Span,
 }
 
-/// What a value is.
+/// The type and content of a value.
 #[derive(Debug, Clone)]
 pub(crate) enum Kind {
     /// No value, or a plain `null` or `~`.
     Null,
-    /// A text, a number or a boolean, as written; `block` where it is a `|` or `>` block.
+    /// A string, number or boolean as written; `block` for a `|` or `>` block.
     Scalar { text: String, block: bool },
     /// A list.
     Sequence(Vec<Node>),
-    /// A mapping; its keys are distinct.
+    /// A mapping with distinct keys.
     Mapping(Vec<Entry>),
 }
 
@@ -34,31 +33,31 @@ pub(crate) struct Entry {
 }
 
 impl Node {
-    /// Returns what the node is, for an error: "a list" where a text is expected.
+    /// Returns the type of the node for an error, such as "a list".
     pub fn describe(&self) -> &'static str {
         match self.kind {
-            Kind::Null => "nothing",
-            Kind::Scalar { .. } => "a text",
+            Kind::Null => "null",
+            Kind::Scalar { .. } => "a string",
             Kind::Sequence(_) => "a list",
             Kind::Mapping(_) => "a mapping",
         }
     }
 
-    /// Returns about how many bytes a copy of the node takes.
-    pub fn weight(&self) -> usize {
+    /// Returns the approximate size of a copy of the node in bytes.
+    pub fn approximate_size(&self) -> usize {
         const NODE: usize = size_of::<Entry>();
         NODE + match &self.kind {
             Kind::Null => 0,
             Kind::Scalar { text, .. } => text.len(),
-            Kind::Sequence(items) => items.iter().map(Self::weight).sum(),
+            Kind::Sequence(items) => items.iter().map(Self::approximate_size).sum(),
             Kind::Mapping(entries) => entries
                 .iter()
-                .map(|entry| entry.key.len() + entry.value.weight())
+                .map(|entry| entry.key.len() + entry.value.approximate_size())
                 .sum(),
         }
     }
 
-    /// Returns how many levels the tree below the node has.
+    /// Returns the number of levels of the tree.
     pub fn depth(&self) -> usize {
         1 + match &self.kind {
             Kind::Null | Kind::Scalar { .. } => 0,
@@ -71,11 +70,9 @@ impl Node {
         }
     }
 
-    /// Returns the node with what it lacks taken from `defaults`: mappings merge key by key,
-    /// lists and scalars replace.
+    /// Merges the node over `defaults`: mappings merge key by key, lists and scalars replace.
     ///
-    /// A value keeps the place where it is written, so an error in an inherited one points into
-    /// the defaults.
+    /// A value keeps its position, so an error in an inherited value points into the defaults.
     pub fn over(&self, defaults: &Self) -> Self {
         let (Kind::Mapping(own), Kind::Mapping(inherited)) = (&self.kind, &defaults.kind) else {
             return self.clone();

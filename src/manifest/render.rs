@@ -1,4 +1,4 @@
-//! Placeholders to values, once commits are known.
+//! Replaces placeholders, once commits are known.
 
 use super::Manifest;
 use super::error::{ManifestError, Problem};
@@ -9,14 +9,14 @@ use crate::image::Tag;
 use crate::shell::quoted;
 use crate::source::CommitId;
 
-/// What the placeholders of one service stand for.
+/// Values of the placeholders of one service.
 #[derive(Clone, Copy)]
 pub struct Values<'a> {
     /// `service.name`
     pub service: &'a ServiceName,
     /// `service.commit`
     pub commit: CommitId,
-    /// `service.branch`; none for a tag or a bare commit.
+    /// `service.branch`; `None` for a tag or a bare commit.
     pub branch: Option<&'a str>,
     /// `services.NAME.image`, the full reference by commit tag, and `services.NAME.commit`.
     pub services: &'a dyn Fn(&ServiceName) -> Option<(String, CommitId)>,
@@ -24,49 +24,49 @@ pub struct Values<'a> {
     pub env: &'a dyn Fn(&str) -> Option<String>,
 }
 
-/// A path of a service's `git` that its repository does not have.
+/// A path in a service's `git` section that does not exist in its repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WrongPath {
     /// `git.path`, or an item of `git.include`.
     pub path: String,
-    /// What is wrong with it.
+    /// The error message.
     pub message: String,
-    /// What stands where it was looked for.
+    /// The entries of the folder it was expected in.
     pub near: Vec<String>,
-    /// What can be done about it.
+    /// A hint.
     pub help: Option<String>,
 }
 
-/// What a service takes of the caller's machine, and is not there.
+/// A missing input from the caller's machine, such as the file of a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MissingInput {
     /// The service.
     pub service: ServiceName,
-    /// The key that asks for it, such as `docker.secrets.npm`.
+    /// The manifest key that requires it, such as `docker.secrets.npm`.
     pub key: String,
-    /// What is wrong.
+    /// The error message.
     pub message: String,
-    /// What can be done about it.
+    /// A hint.
     pub help: String,
 }
 
 impl Manifest {
-    /// Returns a template's text with every placeholder replaced.
+    /// Replaces all placeholders of a template.
     ///
     /// # Errors
     ///
-    /// A variable that is not set, a branch where the service has none, and a service that was
-    /// not resolved, with the place in the manifest; all of them at once.
+    /// An environment variable is not set, the service is not built from a branch, or a service was not resolved.
+    /// All of them are reported at once, with their positions.
     pub fn render(&self, template: &Template, values: &Values) -> Result<String, ManifestError> {
         self.render_parts(template, values, |_, value| value.to_owned())
     }
 
-    /// Returns a template's text as a word of a shell, in which variables of the environment stand by
-    /// their names: the shell replaces them, and complains about one that is not set.
+    /// Renders a template as one shell word. Environment variables stay references, which the shell expands and
+    /// reports if they are not set.
     ///
     /// # Errors
     ///
-    /// As [`Manifest::render`].
+    /// Same as [`Manifest::render`].
     pub fn render_for_shell(
         &self,
         template: &Template,
@@ -78,7 +78,7 @@ impl Manifest {
         })
     }
 
-    /// Returns a template's text, each part as `written` has it: the placeholder, and what it stands for.
+    /// Renders a template, formatting each part with `written`, which gets the placeholder, if any, and its value.
     fn render_parts(
         &self,
         template: &Template,
@@ -103,34 +103,33 @@ impl Manifest {
         }
     }
 
-    /// Returns the error of paths of `git` that the repository does not have, each with its service,
-    /// what is wrong with it, and what helps.
+    /// Creates the error for paths that do not exist in their repositories.
     pub fn wrong_paths(
         &self,
         wrong: impl IntoIterator<Item = (ServiceName, WrongPath)>,
     ) -> ManifestError {
         let problems = wrong.into_iter().map(|(service, wrong)| {
             let span = self
-                .places
+                .spans
                 .get(&service)
-                .and_then(|places| places.paths.get(&wrong.path));
+                .and_then(|spans| spans.paths.get(&wrong.path));
             let problem = match span {
                 Some(span) => Problem::at(span.first_line(&self.document.text), wrong.message),
                 None => Problem::of_the_file(wrong.message),
             };
             let near = wrong.near.iter().map(String::as_str);
             problem
-                .maybe_help(suggest::hint(&wrong.path, "the folders there", near))
+                .maybe_help(suggest::hint(&wrong.path, "folders there", near))
                 .maybe_help(wrong.help)
         });
         ManifestError::new(&self.document, problems.collect())
     }
 
-    /// Returns the error of what services take of this machine and is not there, such as a secret's file.
+    /// Creates the error for inputs that are missing on this machine, such as the file of a secret.
     pub fn missing_inputs(&self, missing: impl IntoIterator<Item = MissingInput>) -> ManifestError {
         let problems = missing.into_iter().map(|missing| {
-            let places = self.places.get(&missing.service);
-            let span = places.and_then(|places| places.inputs.get(&missing.key));
+            let spans = self.spans.get(&missing.service);
+            let span = spans.and_then(|spans| spans.inputs.get(&missing.key));
             let message = format!("service `{}`: {}", missing.service, missing.message);
             let problem = match span {
                 Some(span) => Problem::at(span.first_line(&self.document.text), message),
@@ -141,16 +140,16 @@ impl Manifest {
         ManifestError::new(&self.document, problems.collect())
     }
 
-    /// Returns the tag that a template of `docker.tags` becomes.
+    /// Renders a template of `docker.tags`.
     ///
     /// # Errors
     ///
-    /// As [`Manifest::render`], and a text that is not a legal tag, or that of another commit's image.
+    /// Same as [`Manifest::render`]; the result is not a valid tag, or is reserved for another commit's image.
     pub fn render_tag(&self, template: &Template, values: &Values) -> Result<Tag, ManifestError> {
         let text = self.render(template, values)?;
         let failed = |message: String| {
             let span = template.span.first_line(&self.document.text);
-            Problem::at(span, message).label("with its placeholders replaced")
+            Problem::at(span, message).label("after replacing placeholders")
         };
         let failure = |problem| ManifestError::new(&self.document, vec![problem]);
         let tag: Tag = text
@@ -158,8 +157,9 @@ impl Manifest {
             .map_err(|error| failure(failed(format!("{error}"))))?;
         match tag.named_commit() {
             Some(commit) if commit != values.commit => {
-                let message = format!("the tag `{tag}` is that of the image of another commit");
-                let help = "put something before the commit, such as `from-`";
+                let message =
+                    format!("the tag `{tag}` is reserved for the image of another commit");
+                let help = "add a prefix before the commit, such as `from-`";
                 Err(failure(failed(message).help(help)))
             }
             _ => Ok(tag),
@@ -167,14 +167,11 @@ impl Manifest {
     }
 }
 
-/// Returns a value, or what is wrong and what helps.
+/// Returns the value of a placeholder, or the error message and a hint.
 fn value_of(placeholder: &Placeholder, values: &Values) -> Result<String, (String, String)> {
     let unresolved = |name: &ServiceName| {
-        let message = format!("the commit of service `{name}` is not known here");
-        (
-            message,
-            "this is a mistake in xp, worth a report".to_owned(),
-        )
+        let message = format!("the commit of service `{name}` is unknown");
+        (message, "this is a bug in xp; report it".to_owned())
     };
     match placeholder {
         Placeholder::ServiceName => Ok(values.service.to_string()),
@@ -193,10 +190,10 @@ fn value_of(placeholder: &Placeholder, values: &Values) -> Result<String, (Strin
             .map(|(_, commit)| commit.to_string())
             .ok_or_else(|| unresolved(name)),
         Placeholder::Environment(name) => (values.env)(name).ok_or_else(|| {
-            let message = format!("the environment variable `{name}` is not set");
+            let message = format!("environment variable `{name}` is not set");
             (
                 message,
-                format!("set it: `{name}=… xp …`, empty if need be"),
+                format!("set it, to an empty value if necessary: `{name}=… xp …`"),
             )
         }),
     }

@@ -5,9 +5,9 @@ use serde_json::{Map, Value, json};
 
 use super::shape;
 
-/// Returns the JSON Schema of the manifest, as `schema/x-platform.schema.json` holds it.
+/// Returns the JSON Schema of the manifest, the content of `schema/x-platform.schema.json`.
 ///
-/// It is draft 7 without references, which every editor's YAML support understands.
+/// It is draft 7 without `$ref`, which the YAML support of all editors understands.
 pub fn schema() -> Value {
     let mut settings = SchemaSettings::draft07();
     settings.inline_subschemas = true;
@@ -18,12 +18,12 @@ pub fn schema() -> Value {
     refuse_null(&mut schema);
     if let Value::Object(root) = &mut schema {
         root.insert("title".to_owned(), json!("x-platform.yml"));
-        require_what_no_defaults_give(root);
+        require_keys_without_defaults(root);
     }
     schema
 }
 
-/// An optional key may be left out; `null` is an error, which schemars cannot know.
+/// Removes `null` from the types of optional keys: xp rejects it.
 fn refuse_null(schema: &mut Value) {
     match schema {
         Value::Object(object) => {
@@ -42,7 +42,7 @@ fn refuse_null(schema: &mut Value) {
                         continue;
                     };
                     for (key, value) in choice {
-                        // The description of the key says more than that of its type.
+                        // The description of the key is more specific than that of its type.
                         object.entry(key).or_insert(value);
                     }
                 }
@@ -54,8 +54,8 @@ fn refuse_null(schema: &mut Value) {
     }
 }
 
-/// Without `defaults`, a service must have the required keys itself.
-fn require_what_no_defaults_give(root: &mut Map<String, Value>) {
+/// Without `defaults`, each service must have the required keys itself.
+fn require_keys_without_defaults(root: &mut Map<String, Value>) {
     root.insert("if".to_owned(), json!({ "required": ["defaults"] }));
     root.insert(
         "else".to_owned(),

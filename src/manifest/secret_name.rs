@@ -1,6 +1,6 @@
-//! What the name of a variable tells of its value.
+//! Names of variables that suggest a secret value.
 
-/// Tells whether a variable of that name may hold what nobody should read.
+/// Returns whether a variable with this name may hold a secret.
 pub fn may_be_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     let words = [

@@ -1,4 +1,4 @@
-//! Services by the names and patterns of a command line.
+//! Selects services by the names and patterns of a command line.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use super::name::ServiceName;
 use super::suggest;
 use crate::error::{Diagnostic, Exit};
 
-/// A name or pattern that no service has.
+/// Names or patterns that match no service.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("there is no service {}", quoted(.patterns))]
 pub struct UnknownServices {
@@ -28,13 +28,13 @@ impl Diagnostic for UnknownServices {
 }
 
 impl Manifest {
-    /// Returns the services that the patterns name; all of them where there is no pattern.
+    /// Returns the services that match the patterns, or all services if there are no patterns.
     ///
-    /// In a pattern `*` stands for any characters, and `?` for one.
+    /// In a pattern, `*` matches any characters, and `?` matches one.
     ///
     /// # Errors
     ///
-    /// Names all patterns that match nothing.
+    /// Some patterns match nothing; all of them are reported.
     pub fn select<P: AsRef<str>>(
         &self,
         patterns: &[P],
@@ -49,11 +49,11 @@ impl Manifest {
     }
 }
 
-/// Returns the names that the patterns stand for; nothing where there is no pattern.
+/// Returns the names that match the patterns; empty if there are no patterns.
 ///
 /// # Errors
 ///
-/// Names all patterns that match nothing.
+/// Some patterns match nothing; all of them are reported.
 pub(crate) fn choose<'n, P: AsRef<str>>(
     names: impl Iterator<Item = &'n str> + Clone,
     patterns: &[P],
@@ -71,12 +71,11 @@ pub(crate) fn choose<'n, P: AsRef<str>>(
     match unknown.first() {
         None => Ok(chosen),
         Some(first) => Err(UnknownServices {
-            help: match first.trim().is_empty() {
-                // Most likely a variable of a script that is not set.
-                true => Some(
-                    "an empty name stands for no service: leave it out for all of them".to_owned(),
-                ),
-                false => suggest::hint(first, "the services", names),
+            help: if first.trim().is_empty() {
+                // Most likely an unset variable in a script.
+                Some("a service name must not be empty; omit it to select all services".to_owned())
+            } else {
+                suggest::hint(first, "known services", names)
             },
             patterns: unknown.clone(),
         }),
@@ -91,12 +90,12 @@ fn quoted(patterns: &[String]) -> String {
         .join(", ")
 }
 
-/// Tells whether a name matches a pattern, in time linear in the name for each `*`.
+/// Returns whether a name matches a pattern, in time linear in the length of the name for each `*`.
 pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name): (Vec<char>, Vec<char>) =
         (pattern.chars().collect(), name.chars().collect());
     let (mut p, mut n) = (0, 0);
-    // Where the last star is, and how much of the name it has taken.
+    // The position of the last `*`, and how many characters of the name it matches.
     let mut star: Option<(usize, usize)> = None;
     while n < name.len() {
         match pattern.get(p) {

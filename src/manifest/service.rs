@@ -1,4 +1,4 @@
-//! A service of the manifest, as validated.
+//! The validated services of a manifest.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -9,25 +9,24 @@ use super::template::Template;
 use crate::image::{ImageReference, ImageRepository};
 use crate::source::{GitReference, GitUrl};
 
-/// One service: where its source comes from, and how it becomes an image.
+/// One service: its source, and how its image is built.
 #[derive(Debug, Clone)]
 pub struct Service {
-    /// Its name, the key in `services`.
+    /// The name, which is the key in `services`.
     pub name: ServiceName,
     /// The working copy, relative to the manifest's folder, without `..`; `.` for the folder itself.
     pub dir: PathBuf,
     /// Where the source comes from.
     pub git: Git,
-    /// The container that its scripts run in; there where it has scripts.
+    /// The container that its scripts run in; always set if there are scripts.
     pub builder: Option<Builder>,
-    /// The time that scripts and image build may take together.
+    /// The timeout for scripts and image build together.
     pub timeout: Option<Duration>,
     /// The image.
     pub docker: Docker,
     /// The scripts.
     pub scripts: Scripts,
-    /// The services whose image must exist first: those of `needs`, and those that a
-    /// `${{ services.… }}` names.
+    /// The services whose images must exist first: those in `needs` and in `${{ services.… }}` placeholders.
     pub needs: BTreeSet<ServiceName>,
 }
 
@@ -36,19 +35,18 @@ pub struct Service {
 pub struct Git {
     /// The remote.
     pub remote: GitUrl,
-    /// What to build of it.
+    /// The branch, tag or commit to build.
     pub reference: GitReference,
-    /// The folder of a shared repository that is the service, without `..`.
+    /// The service's folder in a shared repository, without `..`.
     pub path: Option<String>,
-    /// Further folders and files of the repository that the build sees, sorted; none without `path`.
+    /// Additional folders and files that the build sees, sorted; empty without `path`.
     pub include: Vec<String>,
     /// Whether submodules are checked out too.
     pub submodules: bool,
 }
 
 impl Git {
-    /// Returns the folders and files that the service is made of, `path` first; none for the whole
-    /// repository.
+    /// Returns the service's folders and files, `path` first; empty for the whole repository.
     pub fn paths(&self) -> Vec<String> {
         self.path.iter().chain(&self.include).cloned().collect()
     }
@@ -63,9 +61,9 @@ pub struct Builder {
     pub workdir: String,
     /// Variables of the scripts.
     pub env: BTreeMap<String, Template>,
-    /// Who runs the scripts.
+    /// The user that runs the scripts.
     pub user: BuilderUser,
-    /// The network mode; none for the engine's default.
+    /// The network mode; `None` for the engine's default.
     pub network: Option<String>,
     /// Absolute paths in the container that persist between builds.
     pub cache: Vec<String>,
@@ -75,29 +73,29 @@ pub struct Builder {
     pub ssh: bool,
     /// Whether the engine's socket is mounted.
     pub socket: bool,
-    /// The limit of memory in bytes.
+    /// The memory limit in bytes.
     pub memory: Option<u64>,
-    /// The limit of processors in billionths of one, which is the engine's unit (`NanoCpus`).
+    /// The CPU limit in billionths of a CPU, the engine's unit (`NanoCpus`).
     pub cpus: Option<u64>,
 }
 
 /// The image of a builder container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BuilderImage {
-    /// A folder of `builders.dir`, which xp builds.
+    /// A folder in `builders.dir`, which xp builds.
     Folder(BuilderName),
-    /// An image of the engine, pulled where it is missing. No registry prefix is applied.
+    /// Any other image, pulled if it is missing. The registry prefix is not applied.
     External(ImageReference),
 }
 
-/// Who runs the scripts.
+/// The user that runs the scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BuilderUser {
     /// The user who runs xp.
     Caller,
     /// The superuser.
     Root,
-    /// Any user and group.
+    /// A numeric user and group.
     Ids {
         /// The user.
         uid: u32,
@@ -109,53 +107,53 @@ pub enum BuilderUser {
 /// A bind mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
-    /// The path on the host: absolute, or `~`, or below `~/`, which whoever mounts it expands.
+    /// The path on the host: absolute, `~`, or starting with `~/`, which is expanded when it is mounted.
     pub source: String,
     /// The absolute path in the container.
     pub target: String,
-    /// Whether the container may not write to it.
+    /// Whether the mount is read-only.
     pub read_only: bool,
 }
 
 /// How the image of a service is built and named.
 #[derive(Debug, Clone)]
 pub struct Docker {
-    /// The repository, below the manifest's registry where it names none itself.
+    /// The repository, prefixed with the manifest's registry if it has no registry host.
     pub image: ImageRepository,
     /// The Dockerfile, relative to the source.
     pub file: String,
     /// The build context, relative to the source.
     pub context: String,
-    /// The stage to build; none for the last.
+    /// The stage to build; `None` for the last.
     pub target: Option<String>,
     /// Build arguments.
     pub args: BTreeMap<String, Template>,
-    /// What its instructions may mount as secrets, by id: never part of the image.
+    /// Build secrets by id, which never become part of the image.
     pub secrets: BTreeMap<String, SecretSource>,
-    /// Whether its instructions may use the ssh agent.
+    /// Whether the ssh agent is forwarded to the build.
     pub ssh: bool,
-    /// Tags beside those of commit and branch; render them by `Manifest::render_tag`.
+    /// Additional tags, rendered by `Manifest::render_tag`.
     pub tags: Vec<Template>,
 }
 
-/// Where the value of a build secret comes from.
+/// The source of a build secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretSource {
-    /// A variable of the caller's environment. The template is its placeholder, and tells where it stands.
+    /// An environment variable of the caller. The template is its placeholder, with its position.
     Environment {
         /// The variable's name.
         name: String,
-        /// What is replaced by the value.
+        /// The placeholder for the value.
         value: Template,
     },
-    /// A file: absolute, below `~/`, or relative to the manifest's folder.
+    /// A file: absolute, starting with `~/`, or relative to the manifest's folder.
     File(String),
 }
 
 /// The scripts of a service, run in this order.
 #[derive(Debug, Clone, Default)]
 pub struct Scripts {
-    /// What must be there before the build.
+    /// Preparation, such as installing dependencies.
     pub prepare: Vec<ScriptLine>,
     /// The build.
     pub build: Vec<ScriptLine>,
@@ -164,17 +162,17 @@ pub struct Scripts {
 }
 
 impl Scripts {
-    /// Tells whether there is nothing to run.
+    /// Returns whether there is nothing to run.
     pub fn is_empty(&self) -> bool {
         self.prepare.is_empty() && self.build.is_empty() && self.test.is_empty()
     }
 }
 
-/// One item of a script: a line for the shell, or a block of several.
+/// One item of a script: a single line or a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScriptLine {
-    /// What the shell gets.
+    /// The text passed to the shell.
     pub text: String,
-    /// The line of the manifest in which the text starts, from one.
+    /// The 1-based line of the manifest where the text starts.
     pub line: usize,
 }

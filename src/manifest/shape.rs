@@ -1,27 +1,23 @@
-//! The manifest's keys as JSON Schema describes them.
+//! Types that describe the manifest's keys, for the JSON Schema.
 //!
-//! These types are never read into: they are what `schemars` derives the schema from. That their
-//! keys are those of the decoder is kept by a test. Every field is optional here, because a
-//! service may take it from `defaults`.
+//! Nothing is deserialized into these types: `schemars` derives the schema from them. A test compares their keys
+//! with the decoder's. Every field is optional, because a service may inherit it from `defaults`.
 
-#![expect(
-    dead_code,
-    reason = "the fields are read by the derive of JsonSchema only"
-)]
+#![expect(dead_code, reason = "only the derive of JsonSchema uses the fields")]
 
 use std::collections::BTreeMap;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
-/// `1h30m`: units in this order, each once.
+/// `1h30m`: each unit at most once and in this order.
 const DURATION: &str = "^([0-9]+d *)?([0-9]+h *)?([0-9]+m *)?([0-9]+s *)?$";
 /// `512m`, `2GiB`, or a number of bytes.
 const MEMORY: &str = r"^[0-9]+(\.[0-9]+)? *[kKmMgGtT]?([iI]?[bB])?$";
 /// `1.5`
 const CPUS: &str = r"^[0-9]+(\.[0-9]+)?$";
 
-/// What an editor offers for a new service.
+/// The snippet that editors offer for a new service.
 fn new_service() -> Value {
     json!({
         "label": "service",
@@ -38,43 +34,43 @@ fn new_service() -> Value {
     })
 }
 
-/// The services of a product, and how each becomes a container image.
+/// The services of a platform, and how their container images are built.
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Manifest {
     /// The format version.
     #[schemars(extend("const" = 1, "default" = 1))]
     version: Option<u64>,
-    /// Prefix for every `docker.image` and builder image that names no registry host. Without it all images stay in the local engine, and nothing is pushed.
+    /// Prefix for every `docker.image` and builder image without a registry host. If it is not set, all images stay in the local engine and nothing is pushed.
     #[schemars(example = &"harbour.example.com/x")]
     registry: Option<String>,
-    /// Where xp keeps its own files, relative to the manifest. `XP_CACHE_DIR` overrides it.
+    /// The cache folder of xp, relative to the manifest. `XP_CACHE_DIR` overrides it.
     #[schemars(extend("default" = ".xp"))]
     cache_dir: Option<String>,
-    /// The builder images: toolchains that scripts run in.
+    /// Builder images: toolchains that scripts run in.
     builders: Option<Builders>,
-    /// A partial service, merged under each service: mappings merge, lists and scalars replace.
+    /// Default values for all services. Mappings are merged; lists and scalars of a service replace the default.
     defaults: Option<Service>,
-    /// The services by name: a letter or digit, then letters, digits, `.`, `_` and `-`.
-    #[schemars(required, extend("minProperties" = 1, "defaultSnippets" = [new_service()], "propertyNames" = {"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", "patternErrorMessage": "A service's name has at most 63 letters, digits, ., _ and -, and begins with a letter or digit"}))]
+    /// The services by name. A name has letters, digits, `.`, `_` and `-`, and starts with a letter or digit.
+    #[schemars(required, extend("minProperties" = 1, "defaultSnippets" = [new_service()], "propertyNames" = {"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$", "patternErrorMessage": "At most 63 letters, digits, ., _ and -, starting with a letter or digit"}))]
     services: BTreeMap<String, Service>,
-    /// How the product comes to a Kubernetes cluster, for `xp deploy`.
+    /// Deployment to Kubernetes clusters with `xp deploy`.
     deploy: Option<Deploy>,
 }
 
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 struct Deploy {
-    /// The folder with the kustomize files, relative to the manifest. Without it, `git` names them.
+    /// The folder of the kustomize files, relative to the manifest. Set either this or `git`.
     #[schemars(example = &"k8s")]
     path: Option<String>,
-    /// The repository with the kustomize files, where they do not lie beside the manifest.
+    /// The repository of the kustomize files, if they are not next to the manifest.
     git: Option<DeployGit>,
-    /// What the kustomize files call the image of a service, where that is not its `docker.image`.
+    /// Image names in the kustomize files that differ from `docker.image`, by service.
     #[schemars(extend("examples" = [{"NAME": "registry.example.com/x/name"}]))]
     images: Option<BTreeMap<String, String>>,
-    /// The environments by name: lower-case letters, digits, and `-` between them.
-    #[schemars(required, extend("minProperties" = 1, "examples" = [{"staging": {"overlay": "overlays/staging", "context": "staging-cluster", "namespace": "staging"}}], "propertyNames" = {"pattern": "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$", "patternErrorMessage": "An environment's name has at most 40 lower-case letters and digits, and - between them"}))]
+    /// The environments by name: lowercase letters, digits, and `-` between them.
+    #[schemars(required, extend("minProperties" = 1, "examples" = [{"staging": {"overlay": "overlays/staging", "context": "staging-cluster", "namespace": "staging"}}], "propertyNames" = {"pattern": "^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$", "patternErrorMessage": "At most 40 lowercase letters and digits, and - between them"}))]
     environments: BTreeMap<String, Environment>,
 }
 
@@ -84,10 +80,10 @@ struct DeployGit {
     /// The remote: an ssh, scp-like, https, git or file URL.
     #[schemars(required, example = &"git@git.example.com:x/k8s.git")]
     remote: Option<String>,
-    /// What to deploy with: a branch, a tag or a full SHA-1. Without it, the remote's default branch.
+    /// The branch, tag or full SHA-1 of the kustomize files. Defaults to the remote's default branch.
     #[schemars(example = &"origin/master")]
     reference: Option<Scalar>,
-    /// The folder of the repository with the kustomize files. Without it, its top.
+    /// The folder of the kustomize files in the repository. Defaults to its root.
     #[schemars(example = &"k8s")]
     path: Option<String>,
 }
@@ -98,13 +94,13 @@ struct Environment {
     /// The folder of the overlay, relative to the kustomize files.
     #[schemars(required, example = &"overlays/staging")]
     overlay: Option<String>,
-    /// The context of the kubeconfig. `xp` uses no other for this environment.
+    /// The kubeconfig context. `xp` uses no other for this environment.
     #[schemars(required, example = &"staging-cluster")]
     context: Option<String>,
-    /// The namespace. Objects of another one are refused.
+    /// The namespace. Objects in other namespaces are rejected.
     #[schemars(required, example = &"staging")]
     namespace: Option<String>,
-    /// The time that a rollout may take.
+    /// The rollout timeout.
     #[schemars(extend("default" = "5m", "pattern" = DURATION, "patternErrorMessage" = "A duration such as 90s, 30m or 1h30m", "minLength" = 2))]
     timeout: Option<String>,
 }
@@ -112,32 +108,32 @@ struct Environment {
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 struct Builders {
-    /// The folder of builder images, relative to the manifest: one folder each, with a Dockerfile.
+    /// The folder of builder images, relative to the manifest. Each one is a subfolder with a Dockerfile.
     #[schemars(extend("default" = "builders"))]
     dir: Option<String>,
     /// Build arguments for all builder images.
-    #[schemars(extend("examples" = [{"BASE": "debian:bookworm-slim"}], "propertyNames" = {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "patternErrorMessage": "A name has letters, digits and _, and begins with no digit"}))]
+    #[schemars(extend("examples" = [{"BASE": "debian:bookworm-slim"}], "propertyNames" = {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "patternErrorMessage": "Letters, digits and _, not starting with a digit"}))]
     args: Option<BTreeMap<String, Scalar>>,
 }
 
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 struct Service {
-    /// The working copy, relative to the manifest and never outside its folder.
+    /// The folder of the working copy, relative to the manifest and inside its folder.
     #[schemars(example = &"src/zbackend")]
     dir: Option<String>,
-    /// Where the source comes from.
+    /// The source repository.
     git: Option<Git>,
     /// The container that the scripts run in.
     docker_builder: Option<DockerBuilder>,
-    /// The time that scripts and image build may take together. Without it there is no limit.
+    /// The timeout for scripts and image build together. No limit by default.
     #[schemars(extend("examples" = ["30m", "1h30m", "90s"], "pattern" = DURATION, "patternErrorMessage" = "A duration such as 90s, 30m or 1h30m", "minLength" = 2))]
     timeout: Option<String>,
-    /// The image: how it is built, and what it is called.
+    /// The image and how it is built.
     docker: Option<Docker>,
-    /// The scripts that make what the Dockerfile takes in.
+    /// Scripts that produce the files for the Dockerfile.
     scripts: Option<Scripts>,
-    /// Services whose image must exist first. Implied by `${{ services.… }}`.
+    /// Services whose images must exist first. `${{ services.… }}` implies it.
     #[schemars(extend("examples" = [["NAME"]]))]
     needs: Option<Vec<String>>,
 }
@@ -148,16 +144,16 @@ struct Git {
     /// The remote: an ssh, scp-like, https, git or file URL.
     #[schemars(extend("examples" = ["git@git.example.com:x/zbackend.git", "https://git.example.com/x/zbackend.git"]))]
     remote: Option<String>,
-    /// What to build: `origin/<branch>`, `<branch>`, `refs/…`, a tag, or a full SHA-1. Without it, the remote's default branch.
+    /// The reference to build: `origin/<branch>`, `<branch>`, `refs/…`, a tag, or a full SHA-1. Defaults to the remote's default branch.
     #[schemars(extend("examples" = ["origin/master", "v1.0", "refs/pull/1/head"]))]
     reference: Option<Scalar>,
-    /// A folder of a shared repository. The service's commit is the last one that touched it.
+    /// The service's folder in a shared repository. The service's commit is the last one that changed this folder.
     #[schemars(example = &"services/zbackend")]
     path: Option<String>,
-    /// Further folders and files of the repository that the build sees. They count for the service's commit, too.
+    /// Additional folders and files of the repository that the build needs. Changes to them count for the service's commit, too.
     #[schemars(extend("examples" = [["libs/common", "go.mod"]]))]
     include: Option<Vec<String>>,
-    /// Whether submodules are checked out too.
+    /// Check out submodules, too.
     #[schemars(extend("default" = false))]
     submodules: Option<bool>,
 }
@@ -165,66 +161,66 @@ struct Git {
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 struct DockerBuilder {
-    /// `builders/<name>` for the folder of that name, which xp builds; anything else is an image of the engine, pulled where it is missing. Required where there are scripts.
+    /// `builders/<name>` is a builder image that xp builds from the folder of that name; anything else is an image that is pulled if it is missing. Required if there are scripts.
     #[schemars(extend("examples" = ["builders/zbackend:newest", "golang:1.22"]))]
     image: Option<String>,
-    /// Where the source is mounted.
+    /// The mount point of the source.
     #[schemars(extend("default" = "/workspace", "pattern" = "^/", "patternErrorMessage" = "An absolute path in the container", "examples" = ["/go/src/x/zbackend"]))]
     workdir: Option<String>,
-    /// Variables of the scripts. `${{ … }}` is replaced.
-    #[schemars(extend("examples" = [{"VERSION": "${{ service.commit }}"}], "propertyNames" = {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "patternErrorMessage": "A name has letters, digits and _, and begins with no digit"}))]
+    /// Environment variables of the scripts. Supports `${{ … }}`.
+    #[schemars(extend("examples" = [{"VERSION": "${{ service.commit }}"}], "propertyNames" = {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "patternErrorMessage": "Letters, digits and _, not starting with a digit"}))]
     env: Option<BTreeMap<String, Scalar>>,
-    /// Who runs the scripts: `caller`, `root`, or user and group as numbers.
-    #[schemars(extend("default" = "caller", "examples" = ["root", "1000:1000"], "pattern" = "^(caller|root|[0-9]+:[0-9]+)$", "patternErrorMessage" = "caller, root, or numbers of user and group such as 1000:1000"))]
+    /// The user that runs the scripts: `caller`, `root`, or numeric user and group IDs.
+    #[schemars(extend("default" = "caller", "examples" = ["root", "1000:1000"], "pattern" = "^(caller|root|[0-9]+:[0-9]+)$", "patternErrorMessage" = "caller, root, or numeric user and group IDs such as 1000:1000"))]
     user: Option<String>,
-    /// The network mode. Without it, the engine's default.
+    /// The network mode. Defaults to the engine's default.
     #[schemars(extend("examples" = ["host", "none"]))]
     network: Option<String>,
-    /// Absolute paths in the container that persist between builds.
+    /// Absolute paths in the container that are kept between builds.
     #[schemars(extend("examples" = [["/cache/go-build"]]), inner(regex(pattern = "^/")))]
     cache: Option<Vec<String>>,
-    /// Bind mounts, `SRC:DST[:ro]`. `~` is the caller's home.
+    /// Bind mounts, `SRC:DST[:ro]`. `~` is the caller's home folder.
     #[schemars(extend("examples" = [["~/.m2:/cache/m2", "/etc/ssl/certs:/etc/ssl/certs:ro"]]), inner(regex(pattern = "^(~|~?/[^:]*):/[^:]+(:(ro|rw))?$")))]
     mounts: Option<Vec<String>>,
-    /// Whether the ssh agent is forwarded.
+    /// Forward the ssh agent.
     #[schemars(extend("default" = false))]
     ssh: Option<bool>,
-    /// Whether the engine's socket is mounted, at /var/run/docker.sock.
+    /// Mount the engine's socket at /var/run/docker.sock.
     #[schemars(extend("default" = false))]
     socket: Option<bool>,
-    /// The limit of memory, in powers of 1024. Without it there is none.
+    /// The memory limit; units are powers of 1024. No limit by default.
     #[schemars(extend("examples" = ["512m", "2g"], "pattern" = MEMORY, "patternErrorMessage" = "An amount of memory such as 512m or 2g"))]
     memory: Option<Number>,
-    /// The limit of processors. Without it there is none.
-    #[schemars(extend("examples" = [2, 0.5], "pattern" = CPUS, "patternErrorMessage" = "A number of processors such as 2 or 0.5"))]
+    /// The CPU limit. No limit by default.
+    #[schemars(extend("examples" = [2, 0.5], "pattern" = CPUS, "patternErrorMessage" = "A number of CPUs such as 2 or 0.5"))]
     cpus: Option<Number>,
 }
 
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 struct Docker {
-    /// The repository of the image, without a tag: xp makes the tags.
+    /// The image name, without a tag: xp sets the tags.
     #[schemars(example = &"zbackend")]
     image: Option<String>,
-    /// The Dockerfile, relative to the source.
+    /// The path of the Dockerfile, relative to the source.
     #[schemars(extend("default" = "Dockerfile"))]
     file: Option<String>,
     /// The build context, relative to the source.
     #[schemars(extend("default" = "."))]
     context: Option<String>,
-    /// The stage to build. Without it, the last one.
+    /// The stage to build. Defaults to the last one.
     #[schemars(example = &"runtime")]
     target: Option<String>,
-    /// Build arguments. `${{ … }}` is replaced, and a service named there is built first.
-    #[schemars(extend("examples" = [{"FRONT": "${{ services.NAME.image }}"}], "propertyNames" = {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "patternErrorMessage": "A name has letters, digits and _, and begins with no digit"}))]
+    /// Build arguments. Supports `${{ … }}`; services referenced there are built first.
+    #[schemars(extend("examples" = [{"FRONT": "${{ services.NAME.image }}"}], "propertyNames" = {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "patternErrorMessage": "Letters, digits and _, not starting with a digit"}))]
     args: Option<BTreeMap<String, Scalar>>,
-    /// What instructions of the Dockerfile may mount as secrets, by id: `{env: NAME}` for a variable of the environment, `{file: PATH}` for a file. They never become part of the image.
-    #[schemars(extend("examples" = [{"npm": {"env": "NPM_TOKEN"}}], "propertyNames" = {"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$", "patternErrorMessage": "An id has letters, digits, ., _ and -, and begins with a letter or digit"}))]
+    /// Build secrets by id, for `RUN --mount=type=secret`: `{env: NAME}` for an environment variable, `{file: PATH}` for a file. They never become part of the image.
+    #[schemars(extend("examples" = [{"npm": {"env": "NPM_TOKEN"}}], "propertyNames" = {"pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$", "patternErrorMessage": "Letters, digits, ., _ and -, starting with a letter or digit"}))]
     secrets: Option<BTreeMap<String, Secret>>,
-    /// Whether instructions of the Dockerfile may use the ssh agent.
+    /// Forward the ssh agent to the build, for `RUN --mount=type=ssh`.
     #[schemars(extend("default" = false))]
     ssh: Option<Agent>,
-    /// Tags beside those of commit and branch. `${{ … }}` is replaced.
+    /// Tags in addition to commit and branch. Supports `${{ … }}`.
     #[schemars(extend("examples" = [["build-${{ env.BUILD_NUMBER }}"]]))]
     tags: Option<Vec<Scalar>>,
 }
@@ -232,10 +228,10 @@ struct Docker {
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 struct Secret {
-    /// The variable of the environment that holds it.
-    #[schemars(example = &"NPM_TOKEN", extend("pattern" = "^[A-Za-z_][A-Za-z0-9_]*$", "patternErrorMessage" = "A name has letters, digits and _, and begins with no digit"))]
+    /// The environment variable with the secret.
+    #[schemars(example = &"NPM_TOKEN", extend("pattern" = "^[A-Za-z_][A-Za-z0-9_]*$", "patternErrorMessage" = "Letters, digits and _, not starting with a digit"))]
     env: Option<String>,
-    /// The file that holds it: absolute, below `~/`, or relative to the manifest.
+    /// The file with the secret: absolute, starting with `~/`, or relative to the manifest.
     #[schemars(example = &"~/.netrc")]
     file: Option<String>,
 }
@@ -243,18 +239,18 @@ struct Secret {
 #[derive(JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields)]
 struct Scripts {
-    /// Lines for the shell that run first.
+    /// Shell commands to run first, such as installing dependencies.
     #[schemars(extend("examples" = [["npm ci"]]))]
     prepare: Option<Vec<String>>,
-    /// Lines for the shell that build what the Dockerfile takes in.
+    /// Shell commands that build the files for the Dockerfile.
     #[schemars(extend("examples" = [["make build"]]))]
     build: Option<Vec<String>>,
-    /// Lines for the shell that test it; `--no-test` leaves them out.
+    /// Shell commands that run the tests; `--no-test` skips them.
     #[schemars(extend("examples" = [["make test"]]))]
     test: Option<Vec<String>>,
 }
 
-/// A text that YAML may take for a number or a boolean; it is used as written.
+/// A string that YAML may parse as a number or boolean; it is used as written.
 struct Scalar;
 
 impl JsonSchema for Scalar {
@@ -271,7 +267,7 @@ impl JsonSchema for Scalar {
     }
 }
 
-/// Whether the ssh agent is forwarded, or the list of agents, which has one.
+/// A boolean, or the list `[default]`.
 struct Agent;
 
 impl JsonSchema for Agent {
@@ -288,7 +284,7 @@ impl JsonSchema for Agent {
     }
 }
 
-/// A number, with a unit where it needs one.
+/// A number, with an optional unit.
 struct Number;
 
 impl JsonSchema for Number {

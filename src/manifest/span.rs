@@ -1,6 +1,6 @@
-//! Where something stands in the manifest's text.
+//! Positions in the manifest's text.
 
-/// A range of bytes of the manifest's text.
+/// A byte range of the manifest's text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Span {
     pub start: usize,
@@ -12,14 +12,14 @@ impl Span {
         Self { start, end }
     }
 
-    /// Returns the range cut at the end of its first line, so that a caret marks one line only.
+    /// Truncates the range to its first line, so that only one line is underlined.
     pub fn first_line(self, text: &str) -> Self {
         let covered = text.get(self.start..self.end).unwrap_or("");
         let line = covered.lines().next().unwrap_or("");
         Self::new(self.start, self.start + line.trim_end().len())
     }
 
-    /// Returns line and column in characters, both from one.
+    /// Returns the 1-based line and column in characters.
     pub fn line_and_column(self, text: &str) -> (usize, usize) {
         let before = text.get(..self.start).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
@@ -28,12 +28,12 @@ impl Span {
     }
 }
 
-/// Where the lines of a text end: who asks for the line of each script need not count them each time.
-pub(crate) struct Lines {
+/// The line ends of a text, so that looking up many line numbers does not count lines each time.
+pub(crate) struct LineIndex {
     ends: Vec<usize>,
 }
 
-impl Lines {
+impl LineIndex {
     pub fn new(text: &str) -> Self {
         let ends = text.match_indices('\n').map(|(end, _)| end);
         Self {
@@ -41,7 +41,7 @@ impl Lines {
         }
     }
 
-    /// Returns the line in which a range begins, from one.
+    /// Returns the 1-based line where a range starts.
     pub fn of(&self, span: Span) -> usize {
         self.ends.partition_point(|end| *end < span.start) + 1
     }
@@ -52,9 +52,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_the_same_whoever_counts() {
+    fn line_index_agrees_with_line_and_column() {
         for text in ["", "a", "\n", "ä\n\nb\r\nc", "a\nb\n"] {
-            let lines = Lines::new(text);
+            let lines = LineIndex::new(text);
             for (start, _) in text.char_indices().chain([(text.len(), ' ')]) {
                 let span = Span::new(start, start);
                 assert_eq!(

@@ -1,9 +1,9 @@
-//! "Did you mean …?"
+//! Suggestions for mistyped words: "did you mean …?"
 
-/// Returns the candidate that the word was probably meant to be.
+/// Returns the candidate that is most similar to the word, if one is similar enough.
 ///
-/// Case, dashes and underscores count for nothing (`docker_builder` is `dockerBuilder`); beyond
-/// that, a third of the letters may differ.
+/// Case, dashes and underscores are ignored (`docker_builder` matches `dockerBuilder`). Up to a third of the
+/// letters may differ.
 pub(crate) fn nearest<'c>(
     word: &str,
     candidates: impl IntoIterator<Item = &'c str>,
@@ -18,13 +18,13 @@ pub(crate) fn nearest<'c>(
                 candidate,
             )
         })
-        // A word of one letter resembles every other.
+        // A one-letter word would match every other.
         .filter(|(distance, candidate)| *distance <= allowed && *distance < candidate.len())
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
 
-/// Returns the hint that names the nearest candidate, or else all of them where they are few.
+/// Returns a hint with the nearest candidate, or with all candidates if there are only a few.
 pub(crate) fn hint<'c>(
     word: &str,
     what: &str,
@@ -43,7 +43,7 @@ pub(crate) fn hint<'c>(
 }
 
 fn fold(word: &str) -> String {
-    // A very long word would make the distance slow to compute, and resembles nothing anyway.
+    // Computing the distance of a very long word would be slow, and it matches nothing anyway.
     word.chars()
         .take(80)
         .filter(|c| !"-_ ".contains(*c))

@@ -1,4 +1,4 @@
-//! Texts with `${{ … }}` placeholders.
+//! Strings with `${{ … }}` placeholders.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -8,7 +8,7 @@ use super::name::ServiceName;
 use super::span::Span;
 use super::suggest;
 
-/// A text of the manifest in which `${{ … }}` is replaced once commits are known.
+/// A string whose `${{ … }}` placeholders are replaced once commits are known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
     text: String,
@@ -22,7 +22,7 @@ pub(super) enum Part {
     Placeholder(Placeholder, Span),
 }
 
-/// What a placeholder stands for.
+/// A parsed placeholder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Placeholder {
     ServiceName,
@@ -34,7 +34,7 @@ pub(super) enum Placeholder {
 }
 
 impl Template {
-    /// Returns the template that stands for a variable of the environment.
+    /// Creates a template that consists of an environment variable.
     pub(super) fn of_variable(name: &str, span: Span) -> Self {
         Self {
             text: format!("${{{{ env.{name} }}}}"),
@@ -46,12 +46,12 @@ impl Template {
         }
     }
 
-    /// Returns the text as written, placeholders included.
+    /// Returns the text as written, including placeholders.
     pub fn as_written(&self) -> &str {
         &self.text
     }
 
-    /// Returns the services whose image or commit the text names.
+    /// Returns the services whose image or commit the template uses.
     pub fn services(&self) -> impl Iterator<Item = &ServiceName> {
         self.parts.iter().filter_map(|part| match part {
             Part::Placeholder(Placeholder::ImageOf(name) | Placeholder::CommitOf(name), _) => {
@@ -61,7 +61,7 @@ impl Template {
         })
     }
 
-    /// Tells whether the text names the service's own commit or branch.
+    /// Returns whether the template uses the service's own commit or branch.
     pub fn names_source(&self) -> bool {
         self.parts.iter().any(|part| {
             matches!(
@@ -71,14 +71,14 @@ impl Template {
         })
     }
 
-    /// Tells whether the text depends on an environment variable.
+    /// Returns whether the template uses an environment variable.
     pub fn reads_environment(&self) -> bool {
         self.parts
             .iter()
             .any(|part| matches!(part, Part::Placeholder(Placeholder::Environment(_), _)))
     }
 
-    /// Tells whether the text is nothing but placeholders, so that it gives no value away.
+    /// Returns whether the template has only placeholders, so that showing it reveals no value.
     pub fn is_only_placeholders(&self) -> bool {
         self.literals().next().is_none() && !self.parts.is_empty()
     }
@@ -91,7 +91,7 @@ impl Template {
         })
     }
 
-    /// Parses a text that stands at `span` of the document.
+    /// Parses the text at `span` of the document.
     pub(super) fn parse(
         text: &str,
         span: Span,
@@ -100,24 +100,23 @@ impl Template {
     ) -> Result<Self, Vec<Problem>> {
         let mut parts = Vec::new();
         let mut problems = Vec::new();
-        let mut places = placeholder_places(span, document).into_iter();
+        let mut spans = placeholder_spans(span, document).into_iter();
         let mut rest = text;
         while let Some(start) = rest.find("${{") {
             if start > 0 {
                 parts.push(Part::Text(rest[..start].to_owned()));
             }
-            let place = places.next().unwrap_or(span);
+            let placeholder_span = spans.next().unwrap_or(span);
             let after = &rest[start + 3..];
             let Some(end) = after.find("}}") else {
-                let place = Span::new(place.start, span.end.min(place.end));
-                problems.push(
-                    Problem::at(place, "this `${{` is not closed").help("write `${{ name }}`"),
-                );
+                let unclosed =
+                    Span::new(placeholder_span.start, span.end.min(placeholder_span.end));
+                problems.push(Problem::at(unclosed, "unclosed `${{`").help("write `${{ name }}`"));
                 rest = "";
                 break;
             };
-            match placeholder(after[..end].trim(), place, services) {
-                Ok(placeholder) => parts.push(Part::Placeholder(placeholder, place)),
+            match placeholder(after[..end].trim(), placeholder_span, services) {
+                Ok(placeholder) => parts.push(Part::Placeholder(placeholder, placeholder_span)),
                 Err(problem) => problems.push(*problem),
             }
             rest = &after[end + 2..];
@@ -145,7 +144,7 @@ impl fmt::Display for Template {
 
 fn placeholder(
     name: &str,
-    place: Span,
+    span: Span,
     services: &BTreeSet<ServiceName>,
 ) -> Result<Placeholder, Box<Problem>> {
     match name {
@@ -158,8 +157,8 @@ fn placeholder(
         return if is_variable(variable) {
             Ok(Placeholder::Environment(variable.to_owned()))
         } else {
-            let message = format!("`{variable}` cannot name an environment variable");
-            Err(Box::new(Problem::at(place, message)))
+            let message = format!("invalid environment variable name `{variable}`");
+            Err(Box::new(Problem::at(span, message)))
         };
     }
     if let Some(rest) = name.strip_prefix("services.")
@@ -171,8 +170,8 @@ fn placeholder(
             Some(name) if property == "image" => Ok(Placeholder::ImageOf(name.clone())),
             Some(name) => Ok(Placeholder::CommitOf(name.clone())),
             None => {
-                let problem = Problem::at(place, format!("there is no service `{service}`"))
-                    .maybe_help(suggest::hint(service, "the services", names()));
+                let problem = Problem::at(span, format!("there is no service `{service}`"))
+                    .maybe_help(suggest::hint(service, "known services", names()));
                 Err(Box::new(problem))
             }
         };
@@ -184,35 +183,35 @@ fn placeholder(
         known.push(format!("services.{service}.image"));
         known.push(format!("services.{service}.commit"));
     }
-    // A variable's name cannot be guessed, only its prefix.
+    // Only the prefix can be corrected, not the name of the variable.
     if let Some((prefix, variable)) = name.split_once('.')
         && is_variable(variable)
         && matches!(prefix, "ENV" | "Env" | "environment" | "envs")
     {
         known.push(format!("env.{variable}"));
     }
-    let problem = Problem::at(place, format!("there is no placeholder `{name}`"));
+    let problem = Problem::at(span, format!("unknown placeholder `{name}`"));
     Err(Box::new(
         match suggest::nearest(name, known.iter().map(String::as_str)) {
             Some(nearest) => problem.help(format!("did you mean `${{{{ {nearest} }}}}`?")),
             None => problem.help(
-                "there are service.name, service.commit, service.branch, services.NAME.image, \
-             services.NAME.commit and env.NAME",
+                "known placeholders: `service.name`, `service.commit`, `service.branch`, \
+             `services.NAME.image`, `services.NAME.commit`, `env.NAME`",
             ),
         },
     ))
 }
 
-/// Tells whether a text can name a variable of the environment or a build argument.
+/// Returns whether a string is a valid name of an environment variable or build argument.
 pub(super) fn is_variable(text: &str) -> bool {
     !text.is_empty()
         && !text.starts_with(|c: char| c.is_ascii_digit())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// Returns where the placeholders of a scalar stand. The text in the file may differ from its value
-/// (quotes, escapes, folded lines), but the placeholders come in the same order.
-fn placeholder_places(span: Span, document: &str) -> Vec<Span> {
+/// Returns the positions of the placeholders of a scalar. The source text may differ from the value (quotes,
+/// escapes, folded lines), but the placeholders are in the same order.
+fn placeholder_spans(span: Span, document: &str) -> Vec<Span> {
     let source = document.get(span.start..span.end).unwrap_or("");
     source
         .match_indices("${{")
@@ -259,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_without_placeholders_stay_as_they_are() {
+    fn strings_without_placeholders_are_unchanged() {
         for text in [
             "",
             "plain",
@@ -277,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn every_wrong_placeholder_is_reported() {
+    fn every_invalid_placeholder_is_reported() {
         assert_eq!(
             parse("${{ x }}${{ service.nam }}${{ env. }}${{ services.q.image }}")
                 .unwrap_err()

@@ -1,7 +1,7 @@
-//! YAML text to a [`Node`] tree.
+//! Parses YAML text into a [`Node`] tree.
 //!
-//! Built on the events of serde-saphyr's parser rather than on serde, which stops at the first
-//! error and would have to guess the type of a scalar before the key is known.
+//! Uses the events of serde-saphyr's parser instead of serde, which stops at the first error and would guess the
+//! type of a scalar before the key is known.
 
 use std::collections::HashMap;
 
@@ -13,22 +13,21 @@ use super::error::Problem;
 use super::node::{Entry, Kind, Node};
 use super::span::Span;
 
-/// Levels of nesting; the deepest key of a manifest is at the fifth.
+/// The maximum nesting depth; the deepest key of a manifest is at level five.
 const MAX_DEPTH: usize = 32;
 
-/// Levels of nesting of what a program rendered: the schema of a resource of Kubernetes may have fifty.
+/// The maximum nesting depth of rendered YAML: the schema of a Kubernetes resource may have fifty levels.
 const MAX_RENDERED_DEPTH: usize = 200;
 
-/// Bytes that anchors and aliases may copy. An anchor bomb needs a thousand times more; a manifest that uses
-/// anchors to save typing, a thousandth.
+/// The maximum number of bytes that anchors and aliases may copy. An anchor bomb needs a thousand times more, and
+/// a normal manifest a thousandth.
 const MAX_COPIED: usize = 4 << 20;
 
-/// Reads the only document of a text, which errors call `what`: the manifest, or a lock.
+/// Parses a text with a single document. Errors call it `what`, such as `manifest` or `lock`.
 ///
-/// Problems that leave a tree (duplicate keys, tags) are added to `problems`. Returns none where
-/// the text is no YAML, or has no document or several.
+/// Problems are added to `problems`. Returns `None` for invalid YAML, and for no document or several.
 pub(crate) fn read(text: &str, what: &'static str, problems: &mut Vec<Problem>) -> Option<Node> {
-    match Reader::new(text, what, problems).document() {
+    match YamlReader::new(text, what, problems).document() {
         Ok(node) => node,
         Err(problem) => {
             problems.push(*problem);
@@ -37,23 +36,23 @@ pub(crate) fn read(text: &str, what: &'static str, problems: &mut Vec<Problem>) 
     }
 }
 
-/// The documents of a file that is another tool's.
+/// The documents of a file that belongs to another tool.
 pub(crate) struct Foreign {
-    /// The documents that are not empty.
+    /// The non-empty documents.
     pub documents: Vec<Node>,
-    /// The tags that mean something to that tool alone, by where their nodes start.
+    /// Tags specific to that tool, by the start offset of their nodes.
     pub tags: HashMap<usize, String>,
 }
 
-/// Reads all documents of another tool's file, whose tags are that tool's own business.
+/// Parses all documents of another tool's file, and accepts its tags.
 ///
-/// Returns none where the text is no YAML; what is wrong is added to `problems`.
+/// Returns `None` for invalid YAML, and adds the error to `problems`.
 pub(crate) fn read_foreign(
     text: &str,
     what: &'static str,
     problems: &mut Vec<Problem>,
 ) -> Option<Foreign> {
-    let mut reader = Reader::new(text, what, problems);
+    let mut reader = YamlReader::new(text, what, problems);
     reader.foreign_tags = Some(HashMap::new());
     match reader.documents() {
         Ok(documents) => Some(Foreign {
@@ -67,29 +66,30 @@ pub(crate) fn read_foreign(
     }
 }
 
-/// Reads all documents that another tool rendered; none where the text is no YAML.
+/// Parses all documents that another tool rendered; `None` for invalid YAML.
 pub(crate) fn read_rendered(text: &str) -> Option<Vec<Node>> {
     let mut problems = Vec::new();
-    let mut reader = Reader::with_depth(text, "rendered text", MAX_RENDERED_DEPTH, &mut problems);
+    let mut reader =
+        YamlReader::with_depth(text, "rendered text", MAX_RENDERED_DEPTH, &mut problems);
     reader.foreign_tags = Some(HashMap::new());
     reader.documents().ok()
 }
 
-/// A problem after which nothing more can be read.
+/// A problem that ends parsing.
 type Fatal = Box<Problem>;
 
-struct Reader<'t, 'p> {
+struct YamlReader<'t, 'p> {
     text: &'t str,
     what: &'static str,
     parser: Parser<'t, StrInput<'t>>,
     anchors: HashMap<usize, Node>,
     copied: usize,
-    /// The unknown tags so far, where they are no mistake.
+    /// The unknown tags so far, if they are accepted.
     foreign_tags: Option<HashMap<usize, String>>,
     problems: &'p mut Vec<Problem>,
 }
 
-impl<'t, 'p> Reader<'t, 'p> {
+impl<'t, 'p> YamlReader<'t, 'p> {
     fn new(text: &'t str, what: &'static str, problems: &'p mut Vec<Problem>) -> Self {
         Self::with_depth(text, what, MAX_DEPTH, problems)
     }
@@ -141,7 +141,8 @@ impl<'t, 'p> Reader<'t, 'p> {
                 Event::StreamEnd => return Ok(document),
                 Event::DocumentStart(..) if document.is_some() => {
                     let message = format!("the {} has more than one YAML document", self.what);
-                    let problem = Problem::at(span, message).label("the second one starts here");
+                    let problem =
+                        Problem::at(span, message).label("the second document starts here");
                     return Err(Box::new(problem.help("remove the `---` between them")));
                 }
                 Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
@@ -157,7 +158,7 @@ impl<'t, 'p> Reader<'t, 'p> {
                 Ok((event, Span::new(range.start, range.end)))
             }
             Some(Err(error)) => Err(Box::new(syntax_problem(&error, self.text, self.what))),
-            // The parser ends with StreamEnd; this keeps a broken one from looping for ever.
+            // The parser ends with StreamEnd; this avoids an endless loop if it ever does not.
             None => Ok((Event::StreamEnd, Span::default())),
         }
     }
@@ -190,7 +191,7 @@ impl<'t, 'p> Reader<'t, 'p> {
             _ => (Kind::Null, 0),
         };
         let span = match kind {
-            // The start of a collection is an empty range, or one bracket.
+            // The event of a collection covers only its start: an empty range or one bracket.
             Kind::Sequence(_) | Kind::Mapping(_) => {
                 Span::new(span.start, self.text.len()).first_line(self.text)
             }
@@ -216,7 +217,7 @@ impl<'t, 'p> Reader<'t, 'p> {
 
     fn mapping(&mut self) -> Result<Kind, Fatal> {
         let mut entries: Vec<Entry> = Vec::new();
-        let mut places: HashMap<String, Span> = HashMap::new();
+        let mut key_spans: HashMap<String, Span> = HashMap::new();
         let mut merged = Vec::new();
         loop {
             let (event, span) = self.next()?;
@@ -233,18 +234,18 @@ impl<'t, 'p> Reader<'t, 'p> {
                 continue;
             }
             let Kind::Scalar { text, .. } = key.kind else {
-                let message = format!("a key must be a text, and this one is {}", key.describe());
+                let message = format!("a key must be a string, not {}", key.describe());
                 self.problems.push(Problem::at(key.span, message));
                 continue;
             };
-            if let Some(first) = places.get(&text) {
-                let problem = Problem::at(key.span, format!("the key `{text}` is there twice"))
-                    .label("the second time")
-                    .related(*first, "the first time");
+            if let Some(first) = key_spans.get(&text) {
+                let problem = Problem::at(key.span, format!("duplicate key `{text}`"))
+                    .label("used again here")
+                    .related(*first, "first used here");
                 self.problems.push(problem);
                 continue;
             }
-            places.insert(text.clone(), key.span);
+            key_spans.insert(text.clone(), key.span);
             entries.push(Entry {
                 key: text,
                 key_span: key.span,
@@ -257,7 +258,7 @@ impl<'t, 'p> Reader<'t, 'p> {
         Ok(Kind::Mapping(entries))
     }
 
-    /// Adds the entries of a merge key (`<<: *common`) that the mapping does not have itself.
+    /// Adds the entries of a merge key (`<<: *common`) whose keys are not in the mapping.
     fn merge(&mut self, entries: &mut Vec<Entry>, value: Node) {
         match value.kind {
             Kind::Mapping(others) => {
@@ -271,7 +272,7 @@ impl<'t, 'p> Reader<'t, 'p> {
                 .into_iter()
                 .for_each(|value| self.merge(entries, value)),
             Kind::Null | Kind::Scalar { .. } => {
-                let message = "`<<` takes an alias of a mapping, such as `<<: *common`";
+                let message = "`<<` must be an alias of a mapping, such as `<<: *common`";
                 self.problems.push(Problem::at(value.span, message));
             }
         }
@@ -279,28 +280,28 @@ impl<'t, 'p> Reader<'t, 'p> {
 
     fn alias(&mut self, anchor: usize, span: Span) -> Result<Node, Fatal> {
         let Some(node) = self.anchors.get(&anchor).cloned() else {
-            let message = "this alias stands within its own anchor";
+            let message = "this alias is inside its own anchor";
             return Err(Box::new(Problem::at(span, message)));
         };
         self.count_copy(&node, span)?;
         Ok(node)
     }
 
-    /// Counts a copy of a node for the anchor or alias at `span`.
+    /// Counts the copy of a node for the anchor or alias at `span`.
     fn count_copy(&mut self, node: &Node, span: Span) -> Result<(), Fatal> {
-        self.copied += node.weight();
+        self.copied += node.approximate_size();
         if self.copied <= MAX_COPIED && node.depth() <= MAX_DEPTH {
             return Ok(());
         }
         let message = format!(
-            "anchors and aliases such as this one copy more than {} MiB",
+            "anchors and aliases such as this one expand to more than {} MiB",
             MAX_COPIED >> 20
         );
-        let help = "put what services share into `defaults`, and use fewer anchors";
+        let help = "move shared values to `defaults`, and use fewer anchors";
         Err(Box::new(Problem::at(span, message).help(help)))
     }
 
-    /// Reports a tag that xp does not know; tells whether the tag makes a scalar a text.
+    /// Reports an unknown tag; returns whether the tag makes a scalar a string.
     fn check_tag(&mut self, tag: Option<&Tag>, span: Span) -> bool {
         let Some(tag) = tag else { return false };
         let is_text = tag.is_yaml_core_schema_tag("str") || tag.parts() == ("!", "");
@@ -309,10 +310,10 @@ impl<'t, 'p> Reader<'t, 'p> {
                 tags.insert(span.start, tag.original().to_string());
                 return false;
             }
-            let message = format!("the YAML tag `{}` means nothing to xp", tag.original());
+            let message = format!("unknown YAML tag `{}`", tag.original());
             self.problems.push(
                 Problem::at(span.first_line(self.text), message)
-                    .help("quote the value where its `!` belongs to the text"),
+                    .help("quote the value if the `!` is part of it"),
             );
         }
         is_text
@@ -330,23 +331,23 @@ fn syntax_problem(error: &ScanError, text: &str, what: &str) -> Problem {
             return Problem::at(span, message);
         }
         ErrorKind::UnknownAnchor => {
-            return Problem::at(span, "this alias has no anchor before it")
-                .help("quote the value where its `*` belongs to the text");
+            return Problem::at(span, "this alias has no anchor")
+                .help("quote the value if the `*` is part of it");
         }
         _ => {}
     }
-    let problem = Problem::at(span, format!("this is not YAML: {}", error.info()));
+    let problem = Problem::at(span, format!("invalid YAML: {}", error.info()));
     let line = text
         .get(..start)
         .and_then(|before| before.rfind('\n'))
         .map_or(0, |newline| newline + 1);
     let line = text[line..].lines().next().unwrap_or("");
     if line.trim_start_matches(' ').starts_with('\t') {
-        return problem.help("indent with spaces: YAML takes no tabs");
+        return problem.help("indent with spaces: YAML does not allow tabs");
     }
     match next {
         Some('@' | '`' | '%' | '&' | '!') => {
-            problem.help("quote a text that starts with a special character")
+            problem.help("quote a value that starts with a special character")
         }
         _ => problem,
     }

@@ -1,4 +1,4 @@
-//! The identity of builder images.
+//! Content IDs of builder images.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +9,7 @@ use sha1::{Digest as _, Sha1};
 
 use crate::image::Tag;
 
-/// The identity of a builder image: a SHA-1 over its folder and its build arguments.
+/// The content ID of a builder image: a SHA-1 of its folder and its build arguments.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ContentId(String);
 
@@ -19,7 +19,7 @@ impl ContentId {
         Tag::from_str(&self.0).ok()
     }
 
-    /// Returns the first eight digits, for people.
+    /// Returns the first eight digits, only for display.
     pub fn short(&self) -> &str {
         &self.0[..8]
     }
@@ -31,14 +31,14 @@ impl fmt::Display for ContentId {
     }
 }
 
-/// Computes a [`ContentId`]; files are given in the order of their paths.
+/// Computes a [`ContentId`]. Files must be added in the order of their paths.
 ///
-/// Every field is preceded by its length, so that no two folders give the same stream of bytes.
-/// Owners, times and the other permission bits do not count: they differ between checkouts.
+/// Every field is preceded by its length, so different folders never give the same byte stream. Owners, times and
+/// other permission bits are ignored, because they differ between checkouts.
 pub struct ContentHasher(Sha1);
 
 impl ContentHasher {
-    /// Begins with the build arguments.
+    /// Starts with the build arguments.
     pub fn new(args: &BTreeMap<String, String>) -> Self {
         let mut hasher = Self(Sha1::new());
         hasher.0.update((args.len() as u64).to_be_bytes());
@@ -49,13 +49,13 @@ impl ContentHasher {
         hasher
     }
 
-    /// Adds a file: its path with slashes, whether it may be executed, and its content.
+    /// Adds a file: its path with slashes, whether it is executable, and its content.
     ///
     /// # Errors
     ///
-    /// Those of reading `content`.
+    /// Reading `content` fails.
     pub fn file(&mut self, path: &str, executable: bool, content: &mut dyn Read) -> io::Result<()> {
-        // The length of a file is known only when it was read: its own digest has a fixed one.
+        // Hashed separately, because a digest has a fixed length, and the file's length is only known at the end.
         let mut digest = Sha1::new();
         let mut buffer = vec![0; 64 * 1024];
         loop {
@@ -88,7 +88,7 @@ impl ContentHasher {
         self.0.update(bytes);
     }
 
-    /// Returns the content id.
+    /// Returns the content ID.
     pub fn finish(self) -> ContentId {
         ContentId(hex::encode(self.0.finalize()))
     }
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn every_part_counts() {
+    fn every_field_changes_the_id() {
         let base = id(&[("BASE", "debian")], &[("Dockerfile", false, "FROM x")]);
         assert_eq!(
             base,

@@ -15,19 +15,19 @@ use thiserror::Error;
 use super::standing::{Change, ChangeKind};
 use crate::image::Tag;
 
-/// The version of the label's format, and of what the inputs are called and how they are hashed.
+/// The version of the label's format, including the names of the inputs and how they are hashed.
 const VERSION: u64 = 1;
 
-/// The input that tells a build of a working copy from one of a commit. What git ignores may be in its
-/// image, so it is never taken for the commit's.
+/// The input that distinguishes a build of a working copy from one of a commit. Its image may contain ignored files,
+/// so it must never pass as the commit's.
 const SOURCE: &str = "source";
 
-/// How many digits of a SHA-1 tell whether an input changed.
+/// The number of digits of a SHA-1 that are kept.
 const DIGITS: usize = 10;
 
 /// The digest of one input: the first ten digits of a SHA-1.
 ///
-/// They are enough to tell that an input changed, and too few to prove what it was.
+/// They are enough to detect a change, but too few to prove what the input was.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InputDigest([u8; DIGITS]);
 
@@ -35,12 +35,12 @@ impl InputDigest {
     fn of(bytes: &[u8]) -> Self {
         let mut digits = [b'0'; DIGITS];
         let digest = Sha1::digest(bytes);
-        // Two digits a byte, so that it cannot fail.
+        // Two digits per byte, so this cannot fail.
         _ = hex::encode_to_slice(&digest[..DIGITS / 2], &mut digits);
         Self(digits)
     }
 
-    /// Reads what [`InputDigest::as_str`] returns.
+    /// Parses the output of [`InputDigest::as_str`].
     pub fn parse(text: &str) -> Option<Self> {
         let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         let digits: [u8; DIGITS] = text.as_bytes().try_into().ok()?;
@@ -71,27 +71,26 @@ impl Serialize for InputDigest {
     }
 }
 
-/// Most keys are the same in every recipe.
+/// Input digests by name; most names are the same in every recipe.
 type Inputs = BTreeMap<Cow<'static, str>, InputDigest>;
 
-/// The inputs of a build, by the key of the manifest that sets them, and a digest of each.
+/// Digests of the inputs of a build, by the manifest key that sets them.
 ///
-/// Its text is what the label `x-platform.recipe` holds: JSON without spaces, sorted, so that equal
-/// inputs give equal labels.
+/// `Display` gives the value of the label `x-platform.recipe`: JSON without spaces, sorted, so that equal inputs give
+/// equal labels.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recipe {
-    /// Shared: a plan has the recipe of a service in several places.
+    /// Shared, because a plan contains the recipe of a service several times.
     inputs: Arc<Inputs>,
 }
 
 impl Recipe {
-    /// Adds an input that is one text.
+    /// Adds a single string as an input.
     pub fn add(&mut self, name: impl Into<Cow<'static, str>>, value: &str) {
         self.insert(name.into(), InputDigest::of(value.as_bytes()));
     }
 
-    /// Adds an input that is a list. The length of each item is part of what is hashed, so that no two
-    /// lists are taken for the same.
+    /// Adds a list as an input. The length of each item is hashed too, so different lists have different digests.
     pub fn add_list<'a>(
         &mut self,
         name: impl Into<Cow<'static, str>>,
@@ -109,13 +108,13 @@ impl Recipe {
         Arc::make_mut(&mut self.inputs).insert(name, digest);
     }
 
-    /// Returns the recipe of the same build from a working copy, and not from a commit.
+    /// Returns the recipe of the same build from a working copy instead of a commit.
     pub fn of_working_copy(mut self) -> Self {
         self.add(SOURCE, "working copy");
         self
     }
 
-    /// Tells whether it is the recipe of a build from a working copy.
+    /// Returns whether this is a build from a working copy.
     pub fn is_of_working_copy(&self) -> bool {
         self.inputs.contains_key(SOURCE)
     }
@@ -139,19 +138,19 @@ impl Recipe {
         self.inputs.get(name)
     }
 
-    /// Returns a digest of the whole, where one line has to stand for it.
+    /// Returns a digest of the whole recipe.
     pub fn digest(&self) -> InputDigest {
         InputDigest::of(self.to_string().as_bytes())
     }
 
-    /// Returns what tells this recipe from every other one in a tag: the first 12 digits of the SHA-256 of its text.
+    /// Returns the digits that identify the recipe in a tag: the first 12 of the SHA-256 of its text.
     pub fn identity(&self) -> String {
         let mut digits = hex::encode(Sha256::digest(self.to_string()));
         digits.truncate(Tag::IDENTITY_DIGITS);
         digits
     }
 
-    /// Returns what changed since `earlier`, in the order of names.
+    /// Returns the changes since `earlier`, sorted by name.
     pub fn changes_since(&self, earlier: &Self) -> Vec<Change> {
         let names: BTreeSet<&Cow<'static, str>> =
             self.inputs.keys().chain(earlier.inputs.keys()).collect();
@@ -170,7 +169,7 @@ impl Recipe {
 
 impl fmt::Display for Recipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let label = Label {
+        let label = RecipeLabel {
             version: VERSION,
             inputs: &self.inputs,
         };
@@ -178,9 +177,9 @@ impl fmt::Display for Recipe {
     }
 }
 
-/// What a label holds.
+/// The JSON value of the label.
 #[derive(Serialize)]
-struct Label<'r> {
+struct RecipeLabel<'r> {
     version: u64,
     inputs: &'r Inputs,
 }
@@ -189,22 +188,22 @@ impl FromStr for Recipe {
     type Err = InvalidRecipe;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let garbage = |what: &str| InvalidRecipe::Garbage(what.to_owned());
-        let value: Value = serde_json::from_str(text).map_err(|_| garbage("it is not JSON"))?;
+        let malformed = |reason: &str| InvalidRecipe::Garbage(reason.to_owned());
+        let value: Value = serde_json::from_str(text).map_err(|_| malformed("not JSON"))?;
         match value.get("version").map(Value::as_u64) {
             Some(Some(VERSION)) => {}
             Some(Some(version)) if version > VERSION => return Err(InvalidRecipe::Later(version)),
-            Some(_) => return Err(garbage("its version is none")),
-            None => return Err(garbage("it has no version")),
+            Some(_) => return Err(malformed("invalid version")),
+            None => return Err(malformed("missing version")),
         }
         let Some(Value::Object(members)) = value.get("inputs") else {
-            return Err(garbage("it has no inputs"));
+            return Err(malformed("missing inputs"));
         };
         let mut inputs = BTreeMap::new();
         for (name, digest) in members {
             let digest = digest.as_str().and_then(InputDigest::parse);
             let digest = digest
-                .ok_or_else(|| garbage(&format!("the digest of `{}` is none", shown(name))))?;
+                .ok_or_else(|| malformed(&format!("invalid digest of `{}`", printable(name))))?;
             inputs.insert(name.clone().into(), digest);
         }
         Ok(Self {
@@ -213,19 +212,19 @@ impl FromStr for Recipe {
     }
 }
 
-/// Returns a name out of a label so that it can be printed: anybody may have written it.
-pub(super) fn shown(name: &str) -> String {
+/// Escapes a name from a label for printing: labels are untrusted input.
+pub(super) fn printable(name: &str) -> String {
     name.chars().take(80).flat_map(char::escape_debug).collect()
 }
 
-/// A label that is no recipe of this version.
+/// A label that is not a valid recipe of this version.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum InvalidRecipe {
-    /// It is damaged, or was written by something else.
-    #[error("its label `x-platform.recipe` is no recipe: {0}")]
+    /// It is malformed, or was written by another program.
+    #[error("invalid label `x-platform.recipe`: {0}")]
     Garbage(String),
     /// It was written by a newer xp.
-    #[error("its recipe has format version {0}, and this xp reads {VERSION}")]
+    #[error("its recipe has format version {0}, but this xp supports {VERSION}")]
     Later(u64),
 }
 
@@ -242,7 +241,7 @@ mod tests {
         recipe
     }
 
-    /// Images that exist carry this: a change of it makes every one of them stale.
+    /// Existing images have this label: changing the format would make all of them stale.
     #[test]
     fn the_format_is_stable() {
         let mut recipe = recipe(&[("docker.file", "Dockerfile"), ("docker.args.A", "")]);
@@ -257,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_that_read_alike_differ() {
+    fn similar_lists_have_different_digests() {
         let list = |values: &[&str]| {
             let mut recipe = Recipe::default();
             recipe.add_list("x", values.iter().copied());
@@ -269,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_are_told_by_name() {
+    fn changes_are_listed_by_name() {
         let before = recipe(&[("a", "1"), ("b", "1"), ("c", "1")]);
         let now = recipe(&[("a", "1"), ("b", "2"), ("d", "1")]);
         let changes: Vec<String> = now
@@ -282,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_working_copy_is_no_commit() {
+    fn a_working_copy_is_not_its_commit() {
         let commit = recipe(&[("a", "1")]);
         let local = commit.clone().of_working_copy();
         assert!(local.is_of_working_copy() && !commit.is_of_working_copy());
@@ -293,27 +292,27 @@ mod tests {
     }
 
     #[test]
-    fn damaged_and_later_labels_are_told_apart() {
+    fn malformed_and_newer_labels_are_distinguished() {
         let error = |text: &str| text.parse::<Recipe>().unwrap_err();
         assert_eq!(
             error(r#"{"version":2,"inputs":[]}"#),
             InvalidRecipe::Later(2)
         );
         for (text, what) in [
-            ("", "it is not JSON"),
-            ("{", "it is not JSON"),
-            ("[]", "it has no version"),
-            ("{}", "it has no version"),
-            (r#"{"version":"1"}"#, "its version is none"),
-            (r#"{"version":0}"#, "its version is none"),
-            (r#"{"version":1}"#, "it has no inputs"),
+            ("", "not JSON"),
+            ("{", "not JSON"),
+            ("[]", "missing version"),
+            ("{}", "missing version"),
+            (r#"{"version":"1"}"#, "invalid version"),
+            (r#"{"version":0}"#, "invalid version"),
+            (r#"{"version":1}"#, "missing inputs"),
             (
                 r#"{"version":1,"inputs":{"a\u001b[31m":"xyz"}}"#,
-                r"the digest of `a\u{1b}[31m` is none",
+                r"invalid digest of `a\u{1b}[31m`",
             ),
             (
                 r#"{"version":1,"inputs":{"a":"DA39A3EE5E"}}"#,
-                "the digest of `a` is none",
+                "invalid digest of `a`",
             ),
         ] {
             assert_eq!(

@@ -1,10 +1,10 @@
-//! How an image that exists stands to today's recipe.
+//! Compares existing images with the current recipe.
 
 use std::fmt;
 
-use super::inputs::{InvalidRecipe, Recipe, shown};
+use super::inputs::{InvalidRecipe, Recipe, printable};
 
-/// An input that is not what it was.
+/// A changed input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     name: String,
@@ -16,7 +16,7 @@ pub(super) enum ChangeKind {
     Changed,
     Added,
     Removed,
-    /// Not an input of the recipe: another image was made from the same inputs.
+    /// Not an input of the recipe: another image was built from the same inputs.
     Rebuilt,
 }
 
@@ -28,7 +28,7 @@ impl Change {
         }
     }
 
-    /// Returns the change of the commit itself, which is no part of a recipe.
+    /// Creates a change of the commit, which is not part of the recipe.
     pub fn of_commit() -> Self {
         Self {
             name: "commit".to_owned(),
@@ -36,12 +36,12 @@ impl Change {
         }
     }
 
-    /// Returns the change of an image that is needed: it was built again from the same inputs.
+    /// Creates a change of a needed image, which was rebuilt from the same inputs.
     pub fn of_needed_image(service: &str) -> Self {
         Self::new(format!("needs.{service}"), ChangeKind::Rebuilt)
     }
 
-    /// Returns the change of the image itself: it was built from the same inputs by another run.
+    /// Creates a change of the image itself, which another run rebuilt from the same inputs.
     pub fn of_image() -> Self {
         Self::new("image", ChangeKind::Rebuilt)
     }
@@ -51,7 +51,7 @@ impl Change {
         &self.name
     }
 
-    /// Returns what happened to it: `changed`, `added`, `removed` or `rebuilt`.
+    /// Returns the kind of change: `changed`, `added`, `removed` or `rebuilt`.
     pub fn verb(&self) -> &'static str {
         match self.kind {
             ChangeKind::Changed => "changed",
@@ -63,7 +63,7 @@ impl Change {
 }
 
 impl fmt::Display for Change {
-    /// Says what happened to the input, such as `scripts.build changed`.
+    /// Writes a short sentence, such as `scripts.build changed`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verb = match self.kind {
             ChangeKind::Changed => "changed",
@@ -71,36 +71,36 @@ impl fmt::Display for Change {
             ChangeKind::Removed => "is gone",
             ChangeKind::Rebuilt => "was rebuilt",
         };
-        write!(f, "{} {verb}", shown(&self.name))
+        write!(f, "{} {verb}", printable(&self.name))
     }
 }
 
-/// How an image that exists stands to today's inputs.
+/// Whether an existing image matches the current recipe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
-    /// It was built from the very same.
+    /// It was built from the same inputs.
     Verified,
-    /// It has no recipe: another tool built it, or an xp before recipes.
+    /// It has no recipe: it was built by another tool, or by an xp without recipes.
     Unverified,
-    /// It was built from others.
+    /// It was built from other inputs.
     Stale(Vec<Change>),
 }
 
 impl Standing {
-    /// Compares an image's label with today's recipe. The inputs of `ignored` are not compared.
+    /// Compares an image's label with the current recipe, except for the input `ignored`.
     ///
     /// # Errors
     ///
-    /// A label that is no recipe.
+    /// The label is not a valid recipe.
     pub fn of(
         label: Option<&str>,
-        today: &Recipe,
+        current: &Recipe,
         ignored: Option<&str>,
     ) -> Result<Self, InvalidRecipe> {
         let Some(label) = label else {
             return Ok(Self::Unverified);
         };
-        let mut changes = today.changes_since(&label.parse()?);
+        let mut changes = current.changes_since(&label.parse()?);
         changes.retain(|change| Some(change.name()) != ignored);
         Ok(if changes.is_empty() {
             Self::Verified

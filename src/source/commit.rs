@@ -1,4 +1,4 @@
-//! Commits.
+//! Commit IDs.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use thiserror::Error;
 pub struct CommitId([u8; 20]);
 
 impl CommitId {
-    /// Makes a commit id of its 20 raw bytes.
+    /// Creates a commit ID from its 20 raw bytes.
     pub const fn from_bytes(bytes: [u8; 20]) -> Self {
         Self(bytes)
     }
@@ -20,12 +20,12 @@ impl CommitId {
         &self.0
     }
 
-    /// Returns the first eight digits, for people; never for a tag or a comparison.
+    /// Returns the first eight digits, only for display, never for tags or comparisons.
     pub fn short(&self) -> String {
         self.to_string()[..8].to_owned()
     }
 
-    /// Tells whether a text may be the first digits of a commit: enough of them, and not all.
+    /// Returns whether a text may be an abbreviated commit: 7 to 39 hexadecimal digits.
     pub fn is_shortened(text: &str) -> bool {
         (7..40).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
     }
@@ -45,9 +45,9 @@ impl fmt::Debug for CommitId {
     }
 }
 
-/// A text that is not 40 hexadecimal digits.
+/// A commit ID that is not 40 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("`{0}` is not a full SHA-1: 40 hexadecimal digits are expected")]
+#[error("invalid commit `{0}`: expected a full SHA-1 with 40 hexadecimal digits")]
 pub struct InvalidCommitId(String);
 
 impl FromStr for CommitId {
@@ -82,19 +82,19 @@ mod tests {
         let text = "1b1bD2d0a7a0d8f0d8f0d8f0d8f0d8f0d8f0d8fF";
         let commit: CommitId = text.parse().unwrap();
         assert_eq!(commit.to_string(), text.to_ascii_lowercase());
-        for wrong in [
+        for invalid in [
             "",
             "1b1b",
             &text[1..],
             &format!("{text}0"),
             &text.replace('1', "g"),
         ] {
-            assert!(wrong.parse::<CommitId>().is_err(), "{wrong}");
+            assert!(invalid.parse::<CommitId>().is_err(), "{invalid}");
         }
     }
 
     #[test]
-    fn a_few_digits_may_be_a_commit_in_short() {
+    fn abbreviated_commits() {
         let is = CommitId::is_shortened;
         assert!(is("102e3ad3") && is(&"a".repeat(39)));
         assert!(!is("102e3a") && !is(&"a".repeat(40)) && !is("102e3adx"));

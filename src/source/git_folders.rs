@@ -1,55 +1,55 @@
-//! Where the files of git itself are that belong to a working copy.
+//! The git directories of a working copy, and how to mount them into a container.
 
 use std::path::{Component, Path, PathBuf};
 
-/// What a container needs of a working copy, beside its files, so that git works in it.
+/// The git directories that git needs in a container, besides the files of the working copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GitFolders {
-    /// The `.git` of the working copy: a folder, or a file that names one.
+    /// The `.git` of the working copy: a folder, or a file that points to one.
     pub entry: PathBuf,
-    /// What a `.git` that is a file leads to.
+    /// The target of a `.git` file.
     pub link: Option<GitLink>,
-    /// The folders that objects are borrowed from, to be mounted at the very same paths.
+    /// Folders of borrowed objects, which must be mounted at the same paths.
     pub borrowed_objects: Vec<PathBuf>,
 }
 
-/// What the `.git` file of a linked worktree or of a submodule leads to.
+/// The target of the `.git` file of a linked worktree or submodule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GitLink {
     /// The working copy.
     pub dir: PathBuf,
-    /// The git directory as the file names it: absolute, or relative to the working copy.
+    /// The git directory as written in the file: absolute, or relative to the working copy.
     pub named: PathBuf,
     /// The git directory on this machine.
     pub git_dir: PathBuf,
     /// The git directory that it shares with other worktrees.
     pub common: Option<CommonDir>,
-    /// `core.worktree`, by which the git directory of a submodule names its working copy: absolute, or
-    /// relative to the git directory.
+    /// `core.worktree` of a submodule, which points back to its working copy: absolute, or relative to the git
+    /// directory.
     pub worktree: Option<PathBuf>,
 }
 
 /// The git directory that linked worktrees share.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommonDir {
-    /// As it is named: absolute, or relative to the worktree's own git directory.
+    /// As written: absolute, or relative to the worktree's own git directory.
     pub named: PathBuf,
-    /// On this machine.
+    /// The folder on this machine.
     pub dir: PathBuf,
 }
 
-/// A file or folder of this machine, and the place at which a container may read it.
+/// A read-only mount of a file or folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GitMount {
-    /// Here.
+    /// The path on this machine.
     pub source: PathBuf,
-    /// In the container.
+    /// The path in the container.
     pub target: PathBuf,
 }
 
 impl GitFolders {
-    /// Returns what is mounted so that git works in a container that has the working copy at
-    /// `workdir`: every folder stands where the files that name it lead.
+    /// Returns the mounts that make git work in a container with the working copy at `workdir`: every folder is
+    /// mounted where the files that refer to it point.
     pub fn mounts(&self, workdir: &Path) -> Vec<GitMount> {
         let mount = |source: &Path, target: PathBuf| GitMount {
             source: source.to_owned(),
@@ -61,7 +61,7 @@ impl GitFolders {
             let mut holds_git_dir = false;
             if let Some(common) = &link.common {
                 let target = resolved(&git_dir, &common.named);
-                // Most often the worktree's git directory lies in the shared one, and comes with it.
+                // Usually, the worktree's git directory is inside the shared one and needs no mount of its own.
                 holds_git_dir = match link.git_dir.strip_prefix(&common.dir) {
                     Ok(below) => target.join(below) == git_dir,
                     Err(_) => false,
@@ -85,8 +85,7 @@ impl GitFolders {
     }
 }
 
-/// Returns where a path leads that is named in a folder, without `.` and `..`; above the root is the
-/// root.
+/// Joins and normalizes a path lexically, without `.` and `..`; the parent of the root is the root.
 fn resolved(folder: &Path, named: &Path) -> PathBuf {
     let mut path = PathBuf::from("/");
     for component in folder.join(named).components() {
@@ -135,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clone_needs_its_own_folder_only() {
+    fn a_clone_needs_only_its_own_git_directory() {
         let mut clone = folders("/p/src/a", None);
         assert_eq!(shown(&clone, "/work/"), ["/p/src/a/.git /work/.git"]);
         clone.borrowed_objects = vec![PathBuf::from("/mirror/objects")];
@@ -143,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worktree_needs_the_folder_that_it_shares() {
+    fn a_worktree_needs_the_shared_git_directory() {
         let git_dir = "/home/me/a/.git/worktrees/x";
         let link = worktree(git_dir, git_dir, ("../..", "/home/me/a/.git"));
         assert_eq!(
@@ -153,7 +152,7 @@ mod tests {
                 "/home/me/a/.git /home/me/a/.git"
             ]
         );
-        // By a path that is relative, and leads above the container's root.
+        // A relative path that leads above the container's root.
         let link = worktree(
             "../../main/.git/worktrees/x",
             "/p/main/.git/worktrees/x",
@@ -166,8 +165,8 @@ mod tests {
     }
 
     #[test]
-    fn a_git_directory_that_lies_elsewhere_is_mounted_too() {
-        // As where a folder above is a symbolic link: the names do not show that one holds the other.
+    fn a_git_directory_outside_the_shared_one_is_mounted_too() {
+        // As if a parent folder were a symbolic link: the paths do not show that one contains the other.
         let link = worktree(
             "/link/.git/worktrees/x",
             "/real/.git/worktrees/x",
@@ -183,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_submodule_is_seen_where_its_git_directory_names_it() {
+    fn a_submodule_is_mounted_where_its_git_directory_expects_it() {
         let link = GitLink {
             dir: PathBuf::from("/p/src/a"),
             named: PathBuf::from("../../.git/modules/src/a"),
@@ -199,6 +198,6 @@ mod tests {
                 "/p/src/a /go/src/src/a"
             ]
         );
-        assert_eq!(shown(&submodule, "/src/a").len(), 2, "it is there already");
+        assert_eq!(shown(&submodule, "/src/a").len(), 2, "already mounted");
     }
 }

@@ -1,6 +1,6 @@
-//! Where source code comes from: git URLs, references and commits.
+//! Git remotes: URLs, references and commits.
 //!
-//! Pure: nothing here reads a file, the network, the environment or the clock.
+//! Pure: no files, network, environment or clock.
 
 mod commit;
 mod git_folders;

@@ -1,4 +1,4 @@
-//! References: what is asked for, and what it turned out to be.
+//! Requested and resolved git references.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,26 +7,25 @@ use thiserror::Error;
 
 use super::CommitId;
 
-/// What a manifest, `--branch` or `--reference` asks for in a remote.
+/// A reference requested by a manifest, `--branch` or `--reference`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum GitReference {
-    /// The branch that the remote's `HEAD` names.
+    /// The branch of the remote's `HEAD`.
     DefaultBranch,
     /// A commit by its full SHA-1.
     Commit(CommitId),
-    /// A full name that starts with `refs/`.
+    /// A full name starting with `refs/`.
     Full(RefName),
-    /// A short name: of a branch, with `origin/` before it or without, of a tag, or what follows `refs/`.
+    /// A short name: a branch, with or without `origin/`, a tag, or the part after `refs/`.
     Named(RefName),
 }
 
 impl GitReference {
-    /// Returns the full reference names that may be meant, the preferred one first.
+    /// Returns the full names to try, in order of preference.
     ///
-    /// The rules are those of gitrevisions(7), but that a branch is preferred to a tag of the same name,
-    /// as the branch is what moves and what the tool is about. So `tags/v1` is the tag, and `pull/7/head`
-    /// is `refs/pull/7/head`. `origin/x` means the branch `x`, as does `remotes/origin/x`, by which a clone
-    /// knows it; a branch that is really called `origin/x` is taken where there is no `x`.
+    /// Follows gitrevisions(7), except that a branch takes precedence over a tag of the same name. So `tags/v1` is
+    /// the tag, and `pull/7/head` is `refs/pull/7/head`. Both `origin/x` and `remotes/origin/x` mean the branch `x`;
+    /// a branch actually named `origin/x` is used only if there is no branch `x`.
     pub fn candidates(&self) -> Vec<String> {
         match self {
             Self::DefaultBranch => vec!["HEAD".to_owned()],
@@ -80,7 +79,7 @@ impl FromStr for GitReference {
     }
 }
 
-/// A reference name that `git check-ref-format` would accept.
+/// A reference name that `git check-ref-format` accepts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RefName(String);
 
@@ -97,9 +96,9 @@ impl fmt::Display for RefName {
     }
 }
 
-/// A text that git would not accept as the name of a branch or a tag.
+/// An invalid name of a branch or tag.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("`{name}` is not a git reference: {reason}")]
+#[error("invalid git reference `{name}`: {reason}")]
 pub struct InvalidRefName {
     name: String,
     reason: &'static str,
@@ -110,26 +109,26 @@ impl FromStr for RefName {
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
         let reason = if name.is_empty() {
-            Some("it is empty")
+            Some("must not be empty")
         } else if name.starts_with('-') {
-            Some("it starts with `-`")
+            Some("must not start with `-`")
         } else if name.starts_with('/') || name.ends_with('/') || name.contains("//") {
-            Some("it has an empty part between slashes")
+            Some("must not have an empty part between slashes")
         } else if name.contains("..") {
-            Some("it contains `..`")
+            Some("must not contain `..`")
         } else if name.contains("@{") || name == "@" {
-            Some("it contains `@{` or is `@`")
+            Some("must not contain `@{` or be `@`")
         } else if name.ends_with('.') {
-            Some("it ends with a dot")
+            Some("must not end with a dot")
         } else if name.split('/').any(|part| part.starts_with('.')) {
-            Some("a part of it starts with a dot")
+            Some("a part must not start with a dot")
         } else if name.split('/').any(|part| part.ends_with(".lock")) {
-            Some("a part of it ends with `.lock`")
+            Some("a part must not end with `.lock`")
         } else if name
             .chars()
             .any(|c| c.is_ascii_control() || " ~^:?*[\\".contains(c))
         {
-            Some("it contains a space, a control character or one of ~ ^ : ? * [ \\")
+            Some("must not contain spaces, control characters or any of ~ ^ : ? * [ \\")
         } else {
             None
         };
@@ -143,17 +142,17 @@ impl FromStr for RefName {
     }
 }
 
-/// What a reference turned out to be in its remote.
+/// A reference resolved in its remote.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct ResolvedReference {
-    /// The commit; an annotated tag is followed to what it points at.
+    /// The commit; annotated tags are peeled.
     pub commit: CommitId,
-    /// The full name of the reference, such as `refs/heads/master`; none for a bare SHA-1.
+    /// The full name of the reference, such as `refs/heads/master`; `None` for a bare SHA-1.
     pub name: Option<String>,
 }
 
 impl ResolvedReference {
-    /// Returns the branch's or tag's short name, such as `master` or `v1.0`; none for a bare SHA-1.
+    /// Returns the short name of the branch or tag, such as `master` or `v1.0`; `None` for a bare SHA-1.
     pub fn short_name(&self) -> Option<&str> {
         let name = self.name.as_deref()?;
         ["refs/heads/", "refs/tags/", "refs/"]
@@ -162,7 +161,7 @@ impl ResolvedReference {
             .or(Some(name))
     }
 
-    /// Returns the branch's name where the reference is a branch.
+    /// Returns the branch name, if the reference is a branch.
     pub fn branch(&self) -> Option<&str> {
         self.name.as_deref()?.strip_prefix("refs/heads/")
     }
@@ -173,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn references_know_their_candidates() {
+    fn candidates_of_references() {
         let candidates = |text: &str| text.parse::<GitReference>().unwrap().candidates();
         assert_eq!(
             candidates("origin/master"),
@@ -201,11 +200,11 @@ mod tests {
     }
 
     #[test]
-    fn illegal_references_are_refused() {
-        for wrong in [
+    fn invalid_references_are_rejected() {
+        for invalid in [
             "", "-x", "a..b", "a b", "a~1", "a:", "/a", "a/", "a//b", ".a", "x.lock", "@{u}", "a.",
         ] {
-            assert!(wrong.parse::<GitReference>().is_err(), "{wrong}");
+            assert!(invalid.parse::<GitReference>().is_err(), "{invalid}");
         }
     }
 }

@@ -1,30 +1,29 @@
-//! What is built of a service.
+//! The source that a service is built from.
 
 use super::{CommitId, ResolvedReference, TreeChanges, WorkingTree};
 
-/// What is built of a service this time, and who said so.
+/// The source that a service is built from in this run, and where its reference comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceSource {
-    /// What the reference stands for in the remote: what the working copy follows.
+    /// The resolved reference, which the working copy follows.
     pub tip: ResolvedReference,
-    /// What is built: the tip, or with `git.path` the last commit that touched the path.
+    /// The commit to build: the tip, or with `git.path` the last commit that changed the path.
     pub commit: CommitId,
-    /// Who named the reference.
+    /// The origin of the reference.
     pub origin: Origin,
-    /// What would be built by the manifest's own reference, where another one was named: its name, and with
-    /// `git.path` the last commit that touched the path from there. None where it was not asked for, or does
-    /// not exist.
+    /// The manifest's own reference if another one is built, with the last commit that changed the path for
+    /// `git.path`. `None` if it was not queried or does not exist.
     pub normal: Option<ResolvedReference>,
-    /// The working copy that is built in place; none where the commit's own files are built.
+    /// The working copy, if it is built in place of a commit.
     pub local: Option<WorkingTree>,
 }
 
-/// Who named the reference of a service.
+/// The origin of a service's reference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
     /// The manifest's `git.reference`, or the remote's default branch.
     Manifest,
-    /// `--branch`, whose branch the repository has.
+    /// `--branch`, for a branch that exists in the repository.
     Branch,
     /// `--reference`
     Reference,
@@ -35,7 +34,7 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// Returns the word for it, as other programs get it.
+    /// Returns the name used in machine-readable output.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Manifest => "manifest",
@@ -48,7 +47,7 @@ impl Origin {
 }
 
 impl ServiceSource {
-    /// Returns the source that is a reference's own commit.
+    /// Creates the source for the commit of a reference.
     pub fn of(tip: ResolvedReference, origin: Origin) -> Self {
         let commit = tip.commit;
         Self {
@@ -60,11 +59,10 @@ impl ServiceSource {
         }
     }
 
-    /// Tells whether another commit is built than the one that the manifest's reference stands for.
+    /// Returns whether the commit to build differs from that of the manifest's reference.
     ///
-    /// A branch that has no commit of its own yet makes no difference, nor one whose commits touch other
-    /// services of the repository: what is built is the same. A lock says itself how each image is called, and a
-    /// working copy is told by its content.
+    /// A branch without commits of its own does not deviate, nor does one whose commits change only other services
+    /// of the repository. A lock names its images itself, and the image of a working copy is named by its content.
     pub fn deviates(&self) -> bool {
         let normal = self.normal.as_ref().map(|normal| normal.commit);
         match self.origin {
@@ -73,8 +71,8 @@ impl ServiceSource {
         }
     }
 
-    /// Returns the reference that the build is told of: the manifest's where it stands for the same
-    /// commit, so that the image is the same as well, whatever name the commit was asked for by.
+    /// Returns the reference that is passed to the build: the manifest's if it is the same commit, so that the image
+    /// does not depend on the name used to request the commit.
     pub fn built_as(&self) -> &ResolvedReference {
         match &self.normal {
             Some(normal) if !self.deviates() => normal,
@@ -82,8 +80,8 @@ impl ServiceSource {
         }
     }
 
-    /// Returns what the working copy is brought up to date with: a locked commit stands for itself, as
-    /// its branch may be somewhere else by now.
+    /// Returns the reference that the working copy is updated to: for a lock the bare commit, because its branch may
+    /// have moved.
     pub fn followed(&self) -> ResolvedReference {
         match self.origin {
             Origin::Lock => ResolvedReference {
@@ -94,7 +92,7 @@ impl ServiceSource {
         }
     }
 
-    /// Returns the source that is a working copy as it stands; `tip` is its `HEAD`.
+    /// Creates the source for a working copy in its current state; `tip` is its `HEAD`.
     pub fn in_place(tip: ResolvedReference, tree: WorkingTree) -> Self {
         Self {
             local: Some(tree),
@@ -102,12 +100,12 @@ impl ServiceSource {
         }
     }
 
-    /// Returns what a working copy that is built in place has, and its commit has not.
+    /// Returns the uncommitted changes of a working copy that is built in place.
     pub fn changes(&self) -> Option<&TreeChanges> {
         self.local.as_ref()?.changes.as_ref()
     }
 
-    /// Returns the branch's or tag's short name, as [`ResolvedReference::short_name`].
+    /// Returns [`ResolvedReference::short_name`] of the tip.
     pub fn short_name(&self) -> Option<&str> {
         self.tip.short_name()
     }
@@ -132,7 +130,7 @@ mod tests {
         assert!(!source(Origin::Branch, Some(commit("a"))).deviates());
         assert!(source(Origin::Branch, Some(commit("b"))).deviates());
         assert!(source(Origin::Reference, None).deviates());
-        // The branch has commits, and none of them touched the service.
+        // The branch has commits, but none of them changed the service.
         let mut part = source(Origin::Branch, Some(commit("c")));
         part.commit = commit("c");
         assert!(!part.deviates());

@@ -1,23 +1,22 @@
-//! What a commit says about itself, for people.
+//! Commit metadata for display.
 
 use super::CommitId;
 
-/// A commit as a list of changes shows it.
+/// The metadata of a commit for a list of changes.
 ///
-/// Author and subject are whatever somebody committed: see to it that they cannot harm where they are
-/// shown.
+/// Author and subject are untrusted input: sanitize them before showing them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommitSummary {
     /// The commit.
     pub commit: CommitId,
     /// The author's name, as in the commit.
     pub author: String,
-    /// When it was written: seconds since 1970.
+    /// The author date, in seconds since 1970.
     pub time: i64,
-    /// The time zone of its author: minutes east of Greenwich.
+    /// The author's time zone, in minutes east of UTC.
     pub offset_minutes: i32,
-    /// The first paragraph of its message, in one line.
+    /// The first paragraph of its message, on one line.
     pub subject: String,
-    /// Whether it merges others.
+    /// Whether it is a merge commit.
     pub is_merge: bool,
 }

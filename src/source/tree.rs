@@ -1,4 +1,4 @@
-//! What a working copy holds that its commit does not.
+//! Uncommitted changes of a working copy.
 
 use std::fmt;
 
@@ -7,27 +7,27 @@ use sha1::{Digest as _, Sha1};
 use super::{CommitId, GitFolders};
 use crate::words::many;
 
-/// A working copy as it stands, for a build in place.
+/// The state of a working copy that is built in place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkingTree {
-    /// What differs from the commit; nothing where git calls the working copy clean.
+    /// The uncommitted changes; `None` if the working copy is clean.
     pub changes: Option<TreeChanges>,
-    /// When the commit was made, in seconds since 1970.
+    /// The time of the commit, in seconds since 1970.
     pub commit_time: i64,
-    /// Where git's own files are.
+    /// The git directories.
     pub git: GitFolders,
 }
 
-/// How a working copy differs from its commit.
+/// The differences between a working copy and its commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TreeChanges {
     /// The identity of the differences.
     pub digest: TreeDigest,
-    /// How many paths differ.
+    /// The number of paths that differ.
     pub count: usize,
-    /// How many of these a sparse checkout leaves out.
+    /// The number of those that are excluded by a sparse checkout.
     pub left_out: usize,
-    /// The first few of the others.
+    /// The first few of the other paths.
     pub paths: Vec<String>,
 }
 
@@ -35,7 +35,7 @@ impl fmt::Display for TreeChanges {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, path) in self.paths.iter().enumerate() {
             let comma = if index > 0 { ", " } else { "" };
-            // A file's name may hold anything, and reaches a terminal.
+            // File names may contain escape sequences, and this is printed to a terminal.
             write!(f, "{comma}{}", path.escape_debug())?;
         }
         match (self.count - self.left_out).saturating_sub(self.paths.len()) {
@@ -46,12 +46,12 @@ impl fmt::Display for TreeChanges {
             (0, _) => Ok(()),
             (left_out, true) => write!(
                 f,
-                "{} left out of a sparse checkout",
+                "{} excluded by the sparse checkout",
                 many(left_out, "file")
             ),
             (left_out, false) => write!(
                 f,
-                "; {} left out of a sparse checkout",
+                "; {} excluded by the sparse checkout",
                 many(left_out, "file")
             ),
         }
@@ -60,8 +60,8 @@ impl fmt::Display for TreeChanges {
 
 /// The identity of a working copy's differences from its commit: eight hexadecimal digits.
 ///
-/// It depends on paths, executable bits and contents alone. So it is the same on every machine,
-/// whatever was staged, and comes back when an edit is made again.
+/// It depends only on paths, executable bits and contents, so it is the same on every machine and regardless of what
+/// is staged, and repeating an edit gives the same digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TreeDigest([u8; 4]);
 
@@ -71,10 +71,10 @@ impl fmt::Display for TreeDigest {
     }
 }
 
-/// Computes a [`TreeDigest`]; the paths that differ are given in the order of their bytes.
+/// Computes a [`TreeDigest`]. Paths that differ must be added in byte order.
 ///
-/// Every path is preceded by its length, and every other field has a fixed one, so that no two
-/// trees give the same stream of bytes.
+/// Every path is preceded by its length, and all other fields have a fixed length, so different trees never give
+/// the same byte stream.
 #[derive(Default)]
 pub struct TreeHasher(Sha1);
 
@@ -89,16 +89,15 @@ impl TreeHasher {
         self.entry(path, b'l', &Sha1::digest(target));
     }
 
-    /// Adds a path of the commit at which there is no file.
+    /// Adds a path of the commit that was deleted.
     pub fn removed(&mut self, path: &[u8]) {
         self.entry(path, b'-', &[0; 20]);
     }
 
-    /// Adds a repository inside the working copy, such as a submodule: its commit, and what differs
-    /// from that.
+    /// Adds a nested repository, such as a submodule: its commit and its changes.
     pub fn repository(&mut self, path: &[u8], commit: Option<CommitId>, changes: Self) {
         let mut inner = Sha1::new();
-        // A repository without a commit differs from one with any, as no commit has this name.
+        // A repository without a commit gets zeros, which no commit has.
         inner.update(commit.map_or([0; 20], |commit| *commit.as_bytes()));
         inner.update(changes.0.finalize());
         self.entry(path, b'r', &inner.finalize());
@@ -129,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn every_part_counts() {
+    fn every_field_changes_the_digest() {
         let commit = CommitId::from_bytes([7; 20]);
         let digests = [
             digest(|_| ()),
@@ -154,8 +153,8 @@ mod tests {
     }
 
     #[test]
-    fn the_digest_is_the_same_for_ever() {
-        // Tags of images that exist depend on it.
+    fn the_digest_is_stable() {
+        // Tags of existing images depend on it.
         let digest = digest(|tree| {
             tree.file(b"main.go", false, Sha1::digest("package main").into());
             tree.removed(b"old.go");
@@ -164,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_are_named() {
+    fn changes_are_listed() {
         let changes = |count, left_out, paths: &[&str]| TreeChanges {
             digest: TreeHasher::default().finish(),
             count,
@@ -174,8 +173,8 @@ mod tests {
         assert_eq!(changes(1, 0, &["a"]).to_string(), "a");
         assert_eq!(changes(4, 0, &["a", "b"]).to_string(), "a, b and 2 more");
         let sparse = changes(5, 5, &[]).to_string();
-        assert_eq!(sparse, "5 files left out of a sparse checkout");
+        assert_eq!(sparse, "5 files excluded by the sparse checkout");
         let both = changes(3, 1, &["a"]).to_string();
-        assert_eq!(both, "a and 1 more; 1 file left out of a sparse checkout");
+        assert_eq!(both, "a and 1 more; 1 file excluded by the sparse checkout");
     }
 }

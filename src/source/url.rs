@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-/// How a git remote is reached.
+/// The protocol of a git remote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum GitScheme {
     /// `http://`
@@ -24,8 +24,8 @@ pub enum GitScheme {
 
 /// The URL of a git remote.
 ///
-/// `Display` and `Debug` show no password, and no user that may be a token;
-/// [`GitUrl::expose`] returns the text as it was written, for the transport alone.
+/// `Display` and `Debug` hide passwords and users that may be tokens; [`GitUrl::expose`] returns the original text,
+/// only for transports.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GitUrl {
     text: String,
@@ -37,18 +37,18 @@ pub struct GitUrl {
     path: String,
 }
 
-/// A text that is not the URL of a git remote.
+/// An invalid URL of a git remote.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("this is not the URL of a git remote: {0}")]
+#[error("invalid git remote URL: {0}")]
 pub struct InvalidGitUrl(String);
 
 impl GitUrl {
-    /// Returns the text as written, credentials included: for a transport, never for people.
+    /// Returns the text as written, including credentials: only for transports, never for display.
     pub fn expose(&self) -> &str {
         &self.text
     }
 
-    /// Returns how the remote is reached.
+    /// Returns the protocol.
     pub fn scheme(&self) -> GitScheme {
         self.scheme
     }
@@ -58,12 +58,12 @@ impl GitUrl {
         self.user.as_deref()
     }
 
-    /// Returns the password before `@`, percent-decoded: for a transport, never for people.
+    /// Returns the password before `@`, percent-decoded: only for transports, never for display.
     pub fn password(&self) -> Option<&str> {
         self.password.as_deref()
     }
 
-    /// Tells whether the user may be a token: `https://TOKEN@host/…`, `TOKEN:@` and
+    /// Returns whether the user may be a token: `https://TOKEN@host/…`, `TOKEN:@` and
     /// `TOKEN:x-oauth-basic@` are all in use.
     pub fn has_secret_user(&self) -> bool {
         matches!(self.scheme, GitScheme::Http | GitScheme::Https)
@@ -76,21 +76,20 @@ impl GitUrl {
         &self.host
     }
 
-    /// Returns the port where the URL names one.
+    /// Returns the port, if the URL has one.
     pub fn port(&self) -> Option<u16> {
         self.port
     }
 
-    /// Returns the path as the server takes it: with its leading slash for a URL, and without one
-    /// for the scp-like form with a relative path. It is percent-decoded but for http(s), where the
-    /// server does that.
+    /// Returns the path as the server expects it: with a leading slash for a URL, and without one for the scp-like
+    /// form with a relative path. It is percent-decoded, except for http(s), where the server does that.
     pub fn path(&self) -> &str {
         &self.path
     }
 
     /// Returns scheme, host and port, such as `https://git.example.com`; the path for `file`.
     ///
-    /// Connections are shared, limited and counted by it.
+    /// Connections are pooled and limited by it.
     pub fn origin(&self) -> String {
         let scheme = match self.scheme {
             GitScheme::Http => "http",
@@ -110,7 +109,7 @@ impl GitUrl {
         }
     }
 
-    /// Returns an http(s) URL without credentials, and without a slash at its end.
+    /// Returns an http(s) URL without credentials and without a trailing slash.
     pub fn without_credentials(&self) -> String {
         match self.scheme {
             GitScheme::Http | GitScheme::Https | GitScheme::Git => {
@@ -120,7 +119,7 @@ impl GitUrl {
         }
     }
 
-    /// Returns the URL without a password, and for http(s) without a user, for a file that others read.
+    /// Returns the URL without a password, and without a user except for ssh, for files that others can read.
     pub fn stripped(&self) -> Self {
         let user = match self.scheme {
             // Part of the address: `git@host` is not `bob@host`.
@@ -131,7 +130,7 @@ impl GitUrl {
             Some((scheme, rest)) if self.user.is_some() => {
                 let authority = rest.split('/').next().unwrap_or(rest);
                 let start = authority.rfind('@').map_or(0, |at| at + 1);
-                // As it was written, with its percent signs.
+                // As written, still percent-encoded.
                 let written = authority.split([':', '@']).next().unwrap_or("");
                 match user.as_deref() {
                     Some(user) if !user.is_empty() => {
@@ -182,14 +181,14 @@ impl FromStr for GitUrl {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let invalid = |reason: &str| Err(InvalidGitUrl(reason.to_owned()));
         if text.is_empty() {
-            return invalid("it is empty");
+            return invalid("must not be empty");
         }
         if text.chars().any(|c| c.is_control() || c == ' ') {
-            return invalid("it contains a space or a control character");
+            return invalid("must not contain spaces or control characters");
         }
-        // Git would take these for options, or run a program.
+        // Git would parse these as options, or run a program.
         if text.starts_with('-') {
-            return invalid("it starts with `-`");
+            return invalid("must not start with `-`");
         }
         if let Some((helper, _)) = text.split_once("::")
             && !helper.contains(['/', '@', '['])
@@ -221,10 +220,10 @@ fn parse_url(text: &str, scheme: &str, rest: &str) -> Result<GitUrl, InvalidGitU
     let (authority, path) = rest.split_at(slash);
     if scheme == GitScheme::File {
         if path.is_empty() || path == "/" {
-            return invalid("it names no path".to_owned());
+            return invalid("missing path".to_owned());
         }
         if percent_decode(path).contains(char::is_control) {
-            return invalid("it contains an encoded control character".to_owned());
+            return invalid("must not contain encoded control characters".to_owned());
         }
         return Ok(GitUrl {
             text: text.to_owned(),
@@ -249,7 +248,7 @@ fn parse_url(text: &str, scheme: &str, rest: &str) -> Result<GitUrl, InvalidGitU
     };
     let (host, port) = if let Some(rest) = address.strip_prefix('[') {
         let Some((host, after)) = rest.split_once(']') else {
-            return invalid("the `[` of its IPv6 address is not closed".to_owned());
+            return invalid("missing `]` after the IPv6 address".to_owned());
         };
         (host, after.strip_prefix(':'))
     } else {
@@ -262,28 +261,30 @@ fn parse_url(text: &str, scheme: &str, rest: &str) -> Result<GitUrl, InvalidGitU
         None | Some("") => None,
         Some(port) => match port.parse() {
             Ok(port) => Some(port),
-            // Not shown: a password with a slash that is not encoded looks like a port.
+            // The port is not shown: it may be a password with an unencoded slash.
             Err(_) => {
-                return invalid("what follows the host and a colon is not a port; in a password, write `/` as %2F".to_owned());
+                return invalid(
+                    "invalid port after the host; write a `/` in a password as `%2F`".to_owned(),
+                );
             }
         },
     };
     check_host(host)?;
     if path.trim_matches('/').is_empty() {
-        return invalid("it names no repository after the host".to_owned());
+        return invalid("missing repository path after the host".to_owned());
     }
     let path = match scheme {
         GitScheme::Http | GitScheme::Https => path.to_owned(),
         GitScheme::Ssh | GitScheme::Git | GitScheme::File => percent_decode(path),
     };
     for part in [user.as_deref(), password.as_deref(), Some(&path)] {
-        // A line end would be read as another line by credential helpers and servers.
+        // Credential helpers and servers would treat a line break as the start of another line.
         if part.is_some_and(|part| part.contains(char::is_control)) {
-            return invalid("it contains an encoded control character".to_owned());
+            return invalid("must not contain encoded control characters".to_owned());
         }
     }
     if scheme == GitScheme::Ssh && user.as_deref().is_some_and(|user| user.starts_with('-')) {
-        return invalid("its user starts with `-`".to_owned());
+        return invalid("the user must not start with `-`".to_owned());
     }
     Ok(GitUrl {
         text: text.to_owned(),
@@ -303,7 +304,7 @@ fn parse_scp_like_or_path(text: &str) -> Result<GitUrl, InvalidGitUrl> {
     if !is_scp_like {
         if !text.starts_with('/') && !text.starts_with("./") && !text.starts_with("../") {
             return Err(InvalidGitUrl(
-                "use a URL such as https://host/path.git, host:path.git, or an absolute path"
+                "expected a URL such as https://host/path.git, host:path.git, or an absolute path"
                     .to_owned(),
             ));
         }
@@ -324,15 +325,15 @@ fn parse_scp_like_or_path(text: &str) -> Result<GitUrl, InvalidGitUrl> {
     };
     check_host(host)?;
     if user.as_deref().is_some_and(|user| user.starts_with('-')) {
-        return Err(InvalidGitUrl("its user starts with `-`".to_owned()));
+        return Err(InvalidGitUrl("the user must not start with `-`".to_owned()));
     }
     if path.is_empty() {
         return Err(InvalidGitUrl(
-            "it names no repository after the host".to_owned(),
+            "missing repository path after the host".to_owned(),
         ));
     }
     if path.starts_with('-') {
-        return Err(InvalidGitUrl("its path starts with `-`".to_owned()));
+        return Err(InvalidGitUrl("the path must not start with `-`".to_owned()));
     }
     Ok(GitUrl {
         text: text.to_owned(),
@@ -347,17 +348,17 @@ fn parse_scp_like_or_path(text: &str) -> Result<GitUrl, InvalidGitUrl> {
 
 fn check_host(host: &str) -> Result<(), InvalidGitUrl> {
     if host.is_empty() {
-        return Err(InvalidGitUrl("it names no host".to_owned()));
+        return Err(InvalidGitUrl("missing host".to_owned()));
     }
-    // ssh would take such a host for an option.
+    // ssh would parse such a host as an option.
     if host.starts_with('-') {
-        return Err(InvalidGitUrl("its host starts with `-`".to_owned()));
+        return Err(InvalidGitUrl("the host must not start with `-`".to_owned()));
     }
     if !host
         .chars()
         .all(|c| c.is_alphanumeric() || "-._:%".contains(c))
     {
-        return Err(InvalidGitUrl(format!("`{host}` is not a host name")));
+        return Err(InvalidGitUrl(format!("invalid host name `{host}`")));
     }
     Ok(())
 }
@@ -394,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_of_every_form_are_taken_apart() {
+    fn all_forms_of_urls_are_parsed() {
         let https = url("https://bob:s%40cret@git.example.com:8443/x/y.git");
         assert_eq!(https.scheme(), GitScheme::Https);
         assert_eq!(https.user(), Some("bob"));
@@ -417,7 +418,7 @@ mod tests {
             ("::1", Some(2222), "/x.git")
         );
         assert_eq!(ssh.origin(), "ssh://[::1]:2222");
-        // As git does: only a web server decodes its paths itself.
+        // As in git: only web servers decode paths themselves.
         assert_eq!(url("ssh://git@h/a%20b/%7ec.git").path(), "/a b/~c.git");
         assert_eq!(url("git://h/a%20b").path(), "/a b");
         assert_eq!(url("file:///srv/a%20b").path(), "/srv/a b");
@@ -465,7 +466,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stripped_url_leads_to_the_same_place_without_credentials() {
+    fn a_stripped_url_keeps_everything_but_credentials() {
         for (written, stripped) in [
             (
                 "https://bob:s3cret@h:1/x%20y.git/",
@@ -486,8 +487,8 @@ mod tests {
     }
 
     #[test]
-    fn urls_that_would_be_options_or_programs_are_refused() {
-        for wrong in [
+    fn urls_that_git_would_treat_as_options_or_programs_are_rejected() {
+        for invalid in [
             "",
             "--upload-pack=touch x",
             "ext::sh -c id",
@@ -509,7 +510,7 @@ mod tests {
             "file:///x%00",
             "relative/path",
         ] {
-            assert!(wrong.parse::<GitUrl>().is_err(), "{wrong}");
+            assert!(invalid.parse::<GitUrl>().is_err(), "{invalid}");
         }
     }
 }

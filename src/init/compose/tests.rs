@@ -153,7 +153,7 @@ fn hostile_and_broken_files_are_refused_with_their_lines() {
             "no service `z`",
         ),
         ("services:\n  a: {build: x\n", "not YAML"),
-        ("services:\n  a: &a {build: *a}\n", "within its own anchor"),
+        ("services:\n  a: &a {build: *a}\n", "inside its own anchor"),
         ("services:\n  a: {}\n  a: {}\n", "twice"),
     ] {
         let error = one("c.yaml", text).unwrap_err();
@@ -164,7 +164,11 @@ fn hostile_and_broken_files_are_refused_with_their_lines() {
         let before = format!("*a{}, ", level - 1).repeat(10);
         bomb.push_str(&format!("a{level}: &a{level} [{before}]\n"));
     }
-    assert!(one("c.yaml", &bomb).unwrap_err().contains("copy more than"));
+    assert!(
+        one("c.yaml", &bomb)
+            .unwrap_err()
+            .contains("expand to more than")
+    );
     let outside = one("c.yaml", "services: {a: {build: ../a}, b: {build: /srv}}\n").unwrap();
     assert!(
         outside

@@ -1,4 +1,4 @@
-//! The key `dockerBuilder` of a service.
+//! Decodes `dockerBuilder` of a service.
 
 use std::collections::BTreeMap;
 
@@ -13,12 +13,12 @@ use super::path::in_container;
 use super::quantity;
 use crate::image::ImageReference;
 
-/// Variables that xp sets itself in every builder.
+/// Variables that xp sets in every builder.
 const RESERVED: [&str; 4] = ["XP_SERVICE", "XP_COMMIT", "XP_BRANCH", "XP_IMAGE"];
 
-/// `dockerBuilder` as far as it is there and right.
+/// The valid parts of `dockerBuilder`.
 pub(super) struct DecodedBuilder {
-    /// Whether `image` is there, though it may be wrong.
+    /// Whether `image` is set, even if it is invalid.
     pub has_image: bool,
     image: Option<BuilderImage>,
     workdir: String,
@@ -31,12 +31,12 @@ pub(super) struct DecodedBuilder {
     socket: bool,
     memory: Option<u64>,
     cpus: Option<u64>,
-    /// Where `ssh` is written.
-    pub ssh_place: Option<Span>,
+    /// The position of `ssh`.
+    pub ssh_span: Option<Span>,
 }
 
 impl DecodedBuilder {
-    /// Returns the builder, where it has an image.
+    /// Returns the builder, if it has a valid image.
     pub fn complete(self) -> Option<Builder> {
         let Self {
             has_image: _,
@@ -51,7 +51,7 @@ impl DecodedBuilder {
             socket,
             memory,
             cpus,
-            ssh_place: _,
+            ssh_span: _,
         } = self;
         let image = image?;
         Some(Builder {
@@ -78,7 +78,7 @@ pub(super) fn builder(cx: &mut Context, value: &Value) -> Option<DecodedBuilder>
     let image = image.and_then(|value| value.parse_with(cx, builder_image));
     let workdir = fields.take("workdir").and_then(|value| {
         let workdir = value.parse_with(cx, in_container)?;
-        targets.push((workdir.clone(), value.place(), "workdir"));
+        targets.push((workdir.clone(), value.span(), "workdir"));
         Some(workdir)
     });
     let env = fields.take("env").map(|value| env(cx, &value));
@@ -104,7 +104,7 @@ pub(super) fn builder(cx: &mut Context, value: &Value) -> Option<DecodedBuilder>
         })
     });
     let ssh = fields.take("ssh");
-    let ssh_place = ssh.as_ref().map(Value::place);
+    let ssh_span = ssh.as_ref().map(Value::span);
     let ssh = ssh.and_then(|value| value.boolean(cx));
     let socket = fields.take("socket").and_then(|value| value.boolean(cx));
     let memory = fields
@@ -128,7 +128,7 @@ pub(super) fn builder(cx: &mut Context, value: &Value) -> Option<DecodedBuilder>
         socket: socket.unwrap_or(false),
         memory,
         cpus,
-        ssh_place,
+        ssh_span,
     })
 }
 
@@ -139,13 +139,13 @@ fn builder_image(text: &str) -> Result<BuilderImage, String> {
             Err(error) => Err(error.to_string()),
         };
     };
-    // The tag is what people write by habit (`:newest`); the content id decides.
+    // People write a tag out of habit (`:newest`), but the content id decides.
     let (name, tag) = folder.split_once(':').unwrap_or((folder, "newest"));
     let name: BuilderName = name.parse().map_err(|error| format!("{error}"))?;
     let reference: Result<ImageReference, _> = format!("{}:{tag}", name.repository()).parse();
     match reference {
         Ok(reference) if reference.digest().is_none() => Ok(BuilderImage::Folder(name)),
-        Ok(_) => Err("a builder that xp builds itself takes no digest".to_owned()),
+        Ok(_) => Err("a builder image that xp builds must not have a digest".to_owned()),
         Err(error) => Err(error.to_string()),
     }
 }
@@ -158,12 +158,12 @@ fn env(cx: &mut Context, value: &Value) -> BTreeMap<String, Template> {
     {
         cx.report(Problem::at(
             entry.key_span,
-            format!("`{}` is set by xp itself", entry.key),
+            format!("`{}` is reserved: xp sets it", entry.key),
         ));
     }
-    // A value that is no mapping was reported above.
+    // `entries` has already reported a value that is not a mapping.
     match value.node.kind {
-        super::Kind::Mapping(_) => args(cx, value, "an environment variable"),
+        super::Kind::Mapping(_) => args(cx, value, "environment variable"),
         _ => BTreeMap::new(),
     }
 }
@@ -180,12 +180,12 @@ fn user(text: &str) -> Result<BuilderUser, String> {
         return Ok(BuilderUser::Ids { uid, gid });
     }
     Err(format!(
-        "`{text}` is not a user: `caller`, `root` or numbers such as `1000:1000`"
+        "invalid user `{text}`: must be `caller`, `root`, or numeric IDs such as `1000:1000`"
     ))
 }
 
 fn id(text: &str) -> Option<u32> {
-    // The highest number means "no such user" to the kernel; `parse` alone would take a sign.
+    // The kernel uses the highest number for "no user"; `parse` alone would accept a sign.
     text.bytes()
         .all(|byte| byte.is_ascii_digit())
         .then_some(text)?
@@ -204,23 +204,24 @@ fn network(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err(format!(
-            "`{text}` is not a network: `bridge`, `host`, `none`, `container:NAME` or a network's name"
+            "invalid network `{text}`: must be `bridge`, `host`, `none`, `container:NAME`, or the name of a network"
         ))
     }
 }
 
 fn mount(text: &str) -> Result<Mount, String> {
-    let invalid =
-        || format!("`{text}` is not a mount such as `~/.m2:/cache/m2` or `/etc/ssl:/etc/ssl:ro`");
+    let invalid = || {
+        format!(
+            "invalid mount `{text}`: expected a form such as `~/.m2:/cache/m2` or `/etc/ssl:/etc/ssl:ro`"
+        )
+    };
     let (source, rest) = text.split_once(':').ok_or_else(invalid)?;
     let (target, read_only) = match rest.split_once(':') {
         None => (rest, false),
         Some((target, "ro")) => (target, true),
         Some((target, "rw")) => (target, false),
         Some((_, mode)) => {
-            return Err(format!(
-                "`{mode}` is not a mode of a mount; `ro` is, or nothing"
-            ));
+            return Err(format!("invalid mount mode `{mode}`: must be `ro` or `rw`"));
         }
     };
     let is_absolute = source.starts_with('/') || source == "~" || source.starts_with("~/");
@@ -230,7 +231,7 @@ fn mount(text: &str) -> Result<Mount, String> {
         ));
     }
     if source.split('/').any(|part| part == "..") {
-        return Err(format!("`{source}` contains `..`"));
+        return Err(format!("`{source}` must not contain `..`"));
     }
     Ok(Mount {
         source: source.to_owned(),
@@ -239,7 +240,7 @@ fn mount(text: &str) -> Result<Mount, String> {
     })
 }
 
-/// Something that takes a path of the container, where it is written, and what it is.
+/// A container path in use, the position of its key, and the kind of key.
 type Target = (String, Span, &'static str);
 
 fn each<T>(
@@ -253,18 +254,18 @@ fn each<T>(
     let mut parsed = Vec::new();
     for item in list.items(cx) {
         if let Some(value) = item.parse_with(cx, parse) {
-            targets.push((target(&value), item.place(), what));
+            targets.push((target(&value), item.span(), what));
             parsed.push(value);
         }
     }
     parsed
 }
 
-/// Two mounts of one path are an error of the engine, late and hard to read.
+/// Rejects mounts of the same path early: the engine would fail late, with an obscure error.
 fn check_distinct(cx: &mut Context, targets: &[Target]) {
     for (index, (path, span, what)) in targets.iter().enumerate() {
         if let Some((_, first, other)) = targets[..index].iter().find(|(other, ..)| other == path) {
-            let problem = Problem::at(*span, format!("`{path}` is used twice in the container"))
+            let problem = Problem::at(*span, format!("container path `{path}` is used twice"))
                 .label(format!("by this {what}"))
                 .related(*first, format!("by this {other}"));
             cx.report(problem);
@@ -277,7 +278,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_is_told_from_an_image() {
+    fn builder_folders_and_external_images() {
         let folder = |name: &str| Ok(BuilderImage::Folder(name.parse().unwrap()));
         assert_eq!(
             builder_image("builders/zbackend:newest"),
@@ -293,7 +294,7 @@ mod tests {
             Ok(BuilderImage::External(_))
         ));
         let digest = format!("builders/a:1@sha256:{}", "0".repeat(64));
-        for wrong in [
+        for invalid in [
             "builders/",
             "builders/..",
             "builders/../x",
@@ -303,7 +304,7 @@ mod tests {
             "UPPER",
             &digest,
         ] {
-            assert!(builder_image(wrong).is_err(), "{wrong}");
+            assert!(builder_image(invalid).is_err(), "{invalid}");
         }
     }
 
@@ -318,7 +319,7 @@ mod tests {
                 gid: 100
             })
         );
-        for wrong in [
+        for invalid in [
             "",
             "1000",
             "me",
@@ -331,7 +332,7 @@ mod tests {
             "4294967296:0",
             "4294967295:0",
         ] {
-            assert!(user(wrong).is_err(), "{wrong}");
+            assert!(user(invalid).is_err(), "{invalid}");
         }
     }
 
@@ -347,7 +348,7 @@ mod tests {
             mount_of("/a:/b/:ro"),
             Ok(("/a".to_owned(), "/b".to_owned(), true))
         );
-        for wrong in [
+        for invalid in [
             "",
             "/a",
             "a:/b",
@@ -360,17 +361,17 @@ mod tests {
             "/../a:/b",
             ":/b",
         ] {
-            assert!(mount(wrong).is_err(), "{wrong}");
+            assert!(mount(invalid).is_err(), "{invalid}");
         }
     }
 
     #[test]
     fn networks() {
-        for right in ["none", "host", "bridge", "container:abc", "my_net-1.x"] {
-            assert!(network(right).is_ok(), "{right}");
+        for valid in ["none", "host", "bridge", "container:abc", "my_net-1.x"] {
+            assert!(network(valid).is_ok(), "{valid}");
         }
-        for wrong in ["", "a b", "container:", "-x", "a:b"] {
-            assert!(network(wrong).is_err(), "{wrong}");
+        for invalid in ["", "a b", "container:", "-x", "a:b"] {
+            assert!(network(invalid).is_err(), "{invalid}");
         }
     }
 }

@@ -1,28 +1,28 @@
-//! The collecting decoder: it reports what is wrong with a value, and goes on.
+//! A decoder that collects errors: it reports an invalid value and continues.
 //!
-//! There is one source of truth for the keys of a mapping: those that are asked for by
-//! [`Fields::take`]. A test compares them with the JSON Schema.
+//! The known keys of a mapping are those requested with [`Fields::take`]. A test compares them with the JSON
+//! Schema.
 
 use std::collections::BTreeSet;
 
 use super::super::error::Problem;
 use super::super::name::ServiceName;
 use super::super::node::{Entry, Kind, Node};
-use super::super::span::{Lines, Span};
+use super::super::span::{LineIndex, Span};
 use super::super::suggest;
 use super::super::template::Template;
 
-/// What decoding needs everywhere, and the problems so far.
+/// State of the decoder: the text, the names of services, and the problems so far.
 pub(crate) struct Context<'d> {
     /// The manifest's text.
     pub text: &'d str,
-    /// Its lines.
-    pub lines: Lines,
+    /// Its line ends.
+    pub lines: LineIndex,
     /// The names of all services, for placeholders and `needs`.
     pub services: BTreeSet<ServiceName>,
-    /// What was found wrong.
+    /// The problems so far.
     pub problems: Vec<Problem>,
-    /// Path and name of each key that was asked for.
+    /// The path of each requested key.
     #[cfg(test)]
     pub known: BTreeSet<String>,
 }
@@ -31,7 +31,7 @@ impl<'d> Context<'d> {
     pub fn new(text: &'d str, problems: Vec<Problem>) -> Self {
         Self {
             text,
-            lines: Lines::new(text),
+            lines: LineIndex::new(text),
             services: BTreeSet::new(),
             problems,
             #[cfg(test)]
@@ -45,63 +45,63 @@ impl<'d> Context<'d> {
     }
 }
 
-/// A value of the manifest, with its key for the messages.
+/// A value of the manifest, with its key for error messages.
 #[derive(Clone)]
 pub(crate) struct Value<'n> {
     pub node: &'n Node,
-    /// The key's path, such as `docker.args.FRONT`; below a service it starts there.
+    /// The path of the key, such as `docker.args.FRONT`; in a service, it is relative to the service.
     pub path: String,
-    /// Where the key stands; for an item of a list, the item itself.
+    /// The position of the key, or of the item for an item of a list.
     pub key_span: Span,
     pub is_item: bool,
 }
 
-/// A text with its place.
+/// The text of a scalar with its position.
 #[derive(Clone, Copy)]
-pub(crate) struct Text<'n> {
+pub(crate) struct ScalarText<'n> {
     pub text: &'n str,
     pub span: Span,
 }
 
 impl<'n> Value<'n> {
-    /// Returns the text of a scalar as written, in which placeholders may stand.
-    pub fn raw_text(&self, cx: &mut Context) -> Option<Text<'n>> {
+    /// Returns the text of a scalar as written, which may contain placeholders.
+    pub fn raw_text(&self, cx: &mut Context) -> Option<ScalarText<'n>> {
         let Kind::Scalar { text, .. } = &self.node.kind else {
-            self.expected(cx, "a text");
+            self.expected(cx, "a string");
             return None;
         };
         if text.contains('\0') {
-            let message = format!("{} contains a NUL character", self.subject());
+            let message = format!("{} must not contain NUL characters", self.subject());
             cx.report(Problem::at(self.node.span.first_line(cx.text), message));
             return None;
         }
-        Some(Text {
+        Some(ScalarText {
             text,
             span: self.node.span,
         })
     }
 
-    /// Returns the text of a scalar as written; an empty one and placeholders are refused.
-    pub fn text(&self, cx: &mut Context) -> Option<Text<'n>> {
+    /// Returns the text of a scalar as written; rejects empty text and placeholders.
+    pub fn text(&self, cx: &mut Context) -> Option<ScalarText<'n>> {
         let text = self.raw_text(cx)?;
         if text.text.contains("${{") {
-            let message = format!("{} takes no `${{{{ … }}}}`", self.subject());
+            let message = format!("{} does not support `${{{{ … }}}}`", self.subject());
             cx.report(Problem::at(text.span.first_line(cx.text), message).help(
-                "placeholders are replaced in `docker.args`, `docker.tags` and `dockerBuilder.env`",
+                "placeholders are supported in `docker.args`, `docker.tags` and `dockerBuilder.env`",
             ));
             return None;
         }
         if text.text.trim().is_empty() {
             cx.report(Problem::at(
-                self.place(),
-                format!("{} is empty", self.subject()),
+                self.span(),
+                format!("{} must not be empty", self.subject()),
             ));
             return None;
         }
         Some(text)
     }
 
-    /// Returns what a text is parsed to; the error's own message is the problem.
+    /// Parses the text with `FromStr`.
     pub fn parse<T>(&self, cx: &mut Context) -> Option<T>
     where
         T: std::str::FromStr<Err: std::fmt::Display>,
@@ -109,7 +109,7 @@ impl<'n> Value<'n> {
         self.parse_with(cx, |text| text.parse())
     }
 
-    /// Returns what a function makes of the text.
+    /// Parses the text with a function, and reports its error.
     pub fn parse_with<T, E: std::fmt::Display>(
         &self,
         cx: &mut Context,
@@ -128,7 +128,7 @@ impl<'n> Value<'n> {
         }
     }
 
-    /// Returns a text with placeholders.
+    /// Parses the text as a template.
     pub fn template(&self, cx: &mut Context) -> Option<Template> {
         let text = self.raw_text(cx)?;
         match Template::parse(text.text, text.span, cx.text, &cx.services) {
@@ -140,14 +140,14 @@ impl<'n> Value<'n> {
         }
     }
 
-    /// Returns a boolean: `true` or `false`, not one of YAML's other spellings.
+    /// Returns a boolean: only `true` or `false`, not YAML's other spellings.
     pub fn boolean(&self, cx: &mut Context) -> Option<bool> {
         let text = self.text(cx)?;
         match text.text {
             "true" | "True" | "TRUE" => Some(true),
             "false" | "False" | "FALSE" => Some(false),
             other => {
-                let message = format!("`{}` is `true` or `false`, not `{other}`", self.path);
+                let message = format!("`{}` must be `true` or `false`, not `{other}`", self.path);
                 let meant = match other.to_ascii_lowercase().as_str() {
                     "yes" | "on" | "y" | "1" => Some("write `true`"),
                     "no" | "off" | "n" | "0" => Some("write `false`"),
@@ -174,7 +174,7 @@ impl<'n> Value<'n> {
         items.iter().map(value).collect()
     }
 
-    /// Returns the entries of a mapping whose keys are free, each with its key.
+    /// Returns the entries of a mapping with arbitrary keys.
     pub fn entries(&self, cx: &mut Context) -> Vec<(&'n Entry, Self)> {
         let Kind::Mapping(entries) = &self.node.kind else {
             self.expected(cx, "a mapping");
@@ -189,7 +189,7 @@ impl<'n> Value<'n> {
         entries.iter().map(|entry| (entry, value(entry))).collect()
     }
 
-    /// Returns the fields of a mapping whose keys are known.
+    /// Returns the fields of a mapping with a fixed set of keys.
     pub fn fields(&self, cx: &mut Context) -> Option<Fields<'n>> {
         let Kind::Mapping(entries) = &self.node.kind else {
             self.expected(cx, "a mapping");
@@ -202,8 +202,8 @@ impl<'n> Value<'n> {
         })
     }
 
-    /// Returns where a caret shows the value, or its key where the value is empty.
-    pub fn place(&self) -> Span {
+    /// Returns the range to underline: the value, or its key if the value is empty.
+    pub fn span(&self) -> Span {
         let is_empty = self.node.span.start >= self.node.span.end;
         if is_empty {
             self.key_span
@@ -212,23 +212,24 @@ impl<'n> Value<'n> {
         }
     }
 
-    /// Returns the value's name for the start of a message.
+    /// Returns the subject of an error message about the value.
     pub fn subject(&self) -> String {
-        match self.is_item {
-            true => format!("an item of `{}`", self.path),
-            false => format!("`{}`", self.path),
+        if self.is_item {
+            format!("an item of `{}`", self.path)
+        } else {
+            format!("`{}`", self.path)
         }
     }
 
     fn expected(&self, cx: &mut Context, expected: &str) {
-        let place = self.place().first_line(cx.text);
+        let span = self.span().first_line(cx.text);
         let problem = match self.node.kind {
-            Kind::Null => Problem::at(place, format!("{} has no value", self.subject()))
-                .help(format!("give it {expected}, or leave it out")),
+            Kind::Null => Problem::at(span, format!("{} has no value", self.subject()))
+                .help(format!("set it to {expected}, or remove it")),
             _ => {
                 let found = self.node.describe();
                 Problem::at(
-                    place,
+                    span,
                     format!("{} must be {expected}, not {found}", self.subject()),
                 )
                 .maybe_help(self.help_for(expected, cx.text))
@@ -242,19 +243,19 @@ impl<'n> Value<'n> {
             (Kind::Scalar { block: false, text }, "a list") if !text.is_empty() => {
                 Some(format!("write it as a list with one item: `- {text}`"))
             }
-            // `- echo a: b` is a mapping for YAML, and a surprise for everybody else.
-            (Kind::Mapping(entries), "a text") if entries.len() == 1 => {
+            // YAML parses `- echo a: b` as a mapping, which surprises people.
+            (Kind::Mapping(entries), "a string") if entries.len() == 1 => {
                 let span = self.node.span.first_line(text);
                 let line = text.get(span.start..span.end)?;
                 (!line.starts_with('{') && line.contains(": "))
-                    .then(|| format!("`: ` makes a mapping of it; quote the text: `'{line}'`"))
+                    .then(|| format!("`: ` makes it a mapping; quote the string: `'{line}'`"))
             }
             _ => None,
         }
     }
 }
 
-/// The fields of a mapping whose keys are known.
+/// The fields of a mapping with a fixed set of keys.
 pub(crate) struct Fields<'n> {
     entries: &'n [Entry],
     path: String,
@@ -262,7 +263,7 @@ pub(crate) struct Fields<'n> {
 }
 
 impl<'n> Fields<'n> {
-    /// Returns the value of a key, which is known from then on.
+    /// Returns the value of a key, and adds it to the known keys.
     pub fn take(&mut self, key: &'static str) -> Option<Value<'n>> {
         self.known.push(key);
         let entry = self.entries.iter().find(|entry| entry.key == key)?;
@@ -275,7 +276,7 @@ impl<'n> Fields<'n> {
         })
     }
 
-    /// Reports every key that was not asked for.
+    /// Reports every unknown key.
     pub fn finish(self, cx: &mut Context) {
         for entry in self
             .entries

@@ -1,4 +1,4 @@
-//! The key `deploy`.
+//! Decodes `deploy`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use super::quantity;
 use crate::image::ImageRepository;
 use crate::source::GitReference;
 
-/// Decodes `deploy`; the names of the services are known by now.
+/// Decodes `deploy`; must run after the names of services are known.
 pub(super) fn deploy(cx: &mut Context, value: &Value) -> Option<Deploy> {
     let mut fields = value.fields(cx)?;
     let path = fields.take("path");
@@ -25,15 +25,15 @@ pub(super) fn deploy(cx: &mut Context, value: &Value) -> Option<Deploy> {
         (Some(path), Some(_)) => {
             let message = "`deploy` has both `path` and `git`";
             cx.report(Problem::at(path.key_span, message).help(
-                "`path` is a folder beside the manifest, `git` a repository: leave out one; a folder of the repository is `git.path`",
+                "set `path` for a folder next to the manifest, or `git` for a repository; `git.path` is a folder in that repository",
             ));
             None
         }
         (None, None) => {
-            let message = "`deploy` says nowhere where the kustomize files are";
+            let message = "`deploy` has no `path` or `git`";
             cx.report(
                 Problem::at(value.key_span, message)
-                    .help("name their folder: `path: k8s`; or a repository: `git: {remote: …}`"),
+                    .help("set the folder of the kustomize files, `path: k8s`, or their repository, `git: {remote: …}`"),
             );
             None
         }
@@ -50,7 +50,7 @@ pub(super) fn deploy(cx: &mut Context, value: &Value) -> Option<Deploy> {
         None => {
             let message = "`deploy` has no `environments`";
             cx.report(Problem::at(value.key_span, message).help(
-                "name one: `environments: {staging: {overlay: overlays/staging, context: …, namespace: …}}`",
+                "add one: `environments: {staging: {overlay: overlays/staging, context: …, namespace: …}}`",
             ));
             BTreeMap::new()
         }
@@ -89,13 +89,13 @@ fn images(cx: &mut Context, value: &Value) -> BTreeMap<ServiceName, String> {
         let service = ServiceName::find(&cx.services, &entry.key);
         let Some(service) = service.cloned() else {
             let names = cx.services.iter().map(ServiceName::as_str);
-            let hint = suggest::hint(&entry.key, "the services", names);
-            let place = entry.key_span.first_line(cx.text);
+            let hint = suggest::hint(&entry.key, "known services", names);
+            let span = entry.key_span.first_line(cx.text);
             let message = format!("there is no service `{}`", entry.key);
-            cx.report(Problem::at(place, message).maybe_help(hint));
+            cx.report(Problem::at(span, message).maybe_help(hint));
             continue;
         };
-        // As kustomize compares it: a name, without tag and digest.
+        // Without tag and digest, as kustomize compares names.
         if let Some(image) = value.parse::<ImageRepository>(cx) {
             images.insert(service, image.to_string());
         }
@@ -106,7 +106,7 @@ fn images(cx: &mut Context, value: &Value) -> BTreeMap<ServiceName, String> {
 fn environments(cx: &mut Context, value: &Value) -> BTreeMap<EnvironmentName, Environment> {
     let entries = value.entries(cx);
     if entries.is_empty() && matches!(&value.node.kind, super::Kind::Mapping(_)) {
-        let message = "`deploy.environments` names no environment";
+        let message = "`deploy.environments` must not be empty";
         cx.report(Problem::at(value.key_span, message));
     }
     let mut environments = BTreeMap::new();
@@ -117,8 +117,8 @@ fn environments(cx: &mut Context, value: &Value) -> BTreeMap<EnvironmentName, En
                 environments.extend(environment.map(|environment| (name, environment)));
             }
             Err(error) => {
-                let place = entry.key_span.first_line(cx.text);
-                cx.report(Problem::at(place, error.to_string()));
+                let span = entry.key_span.first_line(cx.text);
+                cx.report(Problem::at(span, error.to_string()));
             }
         }
     }
@@ -150,13 +150,13 @@ fn environment(cx: &mut Context, name: &EnvironmentName, value: &Value) -> Optio
     require(
         context.is_some(),
         "context",
-        "add its context, so that no other cluster is reached: `kubectl config get-contexts` lists them"
+        "add its kubeconfig context, the only one xp will use: `kubectl config get-contexts` lists them"
             .to_owned(),
     );
     require(
         namespace.is_some(),
         "namespace",
-        format!("add the namespace that it lives in: `namespace: {name}`"),
+        format!("add its namespace: `namespace: {name}`"),
     );
     Some(Environment {
         name: name.clone(),
@@ -168,22 +168,25 @@ fn environment(cx: &mut Context, name: &EnvironmentName, value: &Value) -> Optio
 }
 
 fn context(text: &str) -> Result<String, String> {
-    match text.starts_with('-') || text.chars().any(char::is_control) {
-        true => Err(format!("`{text}` cannot be the name of a context")),
-        false => Ok(text.to_owned()),
+    if text.starts_with('-') || text.chars().any(char::is_control) {
+        return Err(format!(
+            "invalid context `{text}`: must not start with `-` or contain control characters"
+        ));
     }
+    Ok(text.to_owned())
 }
 
 fn namespace(text: &str) -> Result<String, String> {
     let is_inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let is_right = text.len() <= 63
+    let is_valid = text.len() <= 63
         && text.starts_with(is_inside)
         && text.ends_with(is_inside)
         && text.chars().all(|c| is_inside(c) || c == '-');
-    match is_right {
-        true => Ok(text.to_owned()),
-        false => Err(format!(
-            "`{text}` cannot name a namespace: lower-case letters and digits are allowed, and `-` between them, 63 at most"
-        )),
+    if is_valid {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "invalid namespace `{text}`: must be at most 63 lowercase letters, digits, and `-` between them"
+        ))
     }
 }

@@ -1,4 +1,4 @@
-//! The key `docker` of a service.
+//! Decodes `docker` of a service.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,10 @@ use super::path::within_context;
 use super::secrets::{secrets, ssh};
 use crate::image::{ImageRepository, RegistryPrefix, Tag};
 
-/// `docker` as far as it is there and right.
+/// The valid parts of `docker`.
 pub(super) struct DecodedDocker {
     pub image: Option<(ImageRepository, Span)>,
-    /// Whether `docker.image` is there, though it may be wrong.
+    /// Whether `docker.image` is set, even if it is invalid.
     pub has_image: bool,
     file: String,
     context: String,
@@ -24,12 +24,12 @@ pub(super) struct DecodedDocker {
     secrets: BTreeMap<String, SecretSource>,
     ssh: bool,
     pub tags: Vec<Template>,
-    /// Where it says what it takes of the caller's machine, by the key.
-    pub input_places: BTreeMap<String, Span>,
+    /// The positions of inputs from the caller's machine, by key.
+    pub input_spans: BTreeMap<String, Span>,
 }
 
 impl DecodedDocker {
-    /// Returns the image's recipe and name, where the name is there.
+    /// Returns the settings, if the image's name is valid.
     pub fn complete(self) -> Option<Docker> {
         let Self {
             image,
@@ -41,7 +41,7 @@ impl DecodedDocker {
             secrets,
             ssh,
             tags,
-            input_places: _,
+            input_spans: _,
         } = self;
         Some(Docker {
             image: image?.0,
@@ -66,7 +66,7 @@ pub(super) fn docker(
     let has_image = image.is_some();
     let image = image.and_then(|value| {
         let image: ImageRepository = value.parse(cx)?;
-        Some((image.below(registry), value.place()))
+        Some((image.below(registry), value.span()))
     });
     let file = fields
         .take("file")
@@ -79,13 +79,13 @@ pub(super) fn docker(
         .and_then(|value| value.parse_with(cx, target));
     let args = fields
         .take("args")
-        .map(|value| args(cx, &value, "a build argument"));
-    let mut input_places = BTreeMap::new();
+        .map(|value| args(cx, &value, "build argument"));
+    let mut input_spans = BTreeMap::new();
     let secrets = fields
         .take("secrets")
-        .map(|value| secrets(cx, &value, &mut input_places));
+        .map(|value| secrets(cx, &value, &mut input_spans));
     let ssh = fields.take("ssh").and_then(|value| {
-        input_places.insert("docker.ssh".to_owned(), value.place());
+        input_spans.insert("docker.ssh".to_owned(), value.span());
         ssh(cx, &value)
     });
     let tags = fields.take("tags").map(|value| tags(cx, &value));
@@ -100,7 +100,7 @@ pub(super) fn docker(
         secrets: secrets.unwrap_or_default(),
         ssh: ssh.unwrap_or(false),
         tags: tags.unwrap_or_default(),
-        input_places,
+        input_spans,
     })
 }
 
@@ -116,11 +116,11 @@ fn target(text: &str) -> Result<String, String> {
     if text.starts_with(is_first) && text.chars().all(|c| is_first(c) || "._-".contains(c)) {
         Ok(text.to_owned())
     } else {
-        Err(format!("`{text}` cannot name a stage of a Dockerfile"))
+        Err(format!("invalid Dockerfile stage name `{text}`"))
     }
 }
 
-/// Decodes a mapping of variables: build arguments, or the environment of the scripts.
+/// Decodes a mapping of build arguments or environment variables.
 pub(super) fn args(cx: &mut Context, value: &Value, what: &str) -> BTreeMap<String, Template> {
     let mut args = BTreeMap::new();
     for (entry, value) in value.entries(cx) {
@@ -140,29 +140,27 @@ fn tags(cx: &mut Context, value: &Value) -> Vec<Template> {
         };
         match check_tag(&tag) {
             Ok(()) => tags.push(tag),
-            Err(message) => cx.report(Problem::at(item.place().first_line(cx.text), message)),
+            Err(message) => cx.report(Problem::at(item.span().first_line(cx.text), message)),
         }
     }
     tags
 }
 
-/// Checks as much of a tag as is known before its placeholders are replaced.
+/// Validates a tag as far as possible before its placeholders are replaced.
 fn check_tag(tag: &Template) -> Result<(), String> {
     let literals: String = tag.literals().collect();
     let has_placeholders = literals != tag.as_written();
-    // Placeholders may come first, so what is there need only be legal further on in a tag.
+    // A placeholder may come first, so the rest need not be valid at the start of a tag.
     let sample = if has_placeholders {
         format!("x{literals}")
     } else {
         literals
     };
-    sample
-        .parse::<Tag>()
-        .map(|_| ())
-        .map_err(|error| match has_placeholders {
-            true => format!(
-                "`{tag}` cannot become a tag: letters, digits, `_`, `.` and `-` are allowed"
-            ),
-            false => error.to_string(),
-        })
+    sample.parse::<Tag>().map(|_| ()).map_err(|error| {
+        if has_placeholders {
+            format!("invalid tag `{tag}`: only letters, digits, `_`, `.` and `-` are allowed")
+        } else {
+            error.to_string()
+        }
+    })
 }

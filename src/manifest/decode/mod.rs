@@ -1,4 +1,4 @@
-//! From the tree to the manifest: every key, every value, all problems at once.
+//! Decodes the tree into the manifest, reporting all problems at once.
 
 mod builder;
 pub(crate) mod context;
@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use self::context::{Context, Value};
 use self::path::within_folder;
-pub(super) use self::service::{Decoded, Places};
+pub(super) use self::service::{DecodedService, ServiceSpans};
 use super::Builders;
 use super::deploy::Deploy;
 use super::error::Problem;
@@ -24,19 +24,19 @@ use super::span::Span;
 use super::template::is_variable;
 use crate::image::RegistryPrefix;
 
-/// The format version that this code reads.
+/// The supported format version.
 const VERSION: u64 = 1;
 
-/// A manifest as decoded; what spans several services is not checked yet.
+/// A decoded manifest, before the checks across services.
 pub(super) struct Root {
     pub registry: Option<RegistryPrefix>,
     pub cache_dir: Option<PathBuf>,
     pub builders: Builders,
-    pub services: Vec<Decoded>,
+    pub services: Vec<DecodedService>,
     pub deploy: Option<Deploy>,
 }
 
-/// Decodes a manifest's tree; what is wrong goes to the context.
+/// Decodes a manifest's tree, and reports problems to the context.
 pub(super) fn root(cx: &mut Context, node: &Node) -> Root {
     let mut root = Root {
         registry: None,
@@ -66,7 +66,7 @@ pub(super) fn root(cx: &mut Context, node: &Node) -> Root {
     if let Some(value) = fields.take("version")
         && !check_version(cx, &value)
     {
-        // What a newer format means by its keys is not known here.
+        // The keys of a newer format are unknown.
         return root;
     }
     root.registry = fields.take("registry").and_then(|value| value.parse(cx));
@@ -83,10 +83,10 @@ pub(super) fn root(cx: &mut Context, node: &Node) -> Root {
         }
         None => cx.report(
             Problem::at(start, "the manifest has no `services`")
-                .help("name at least one service, with `dir`, `git.remote` and `docker.image`"),
+                .help("add at least one service, with `dir`, `git.remote` and `docker.image`"),
         ),
     }
-    // After the services, whose names it takes.
+    // After the services, because it refers to their names.
     root.deploy = fields
         .take("deploy")
         .and_then(|value| deploy::deploy(cx, &value));
@@ -102,12 +102,12 @@ fn check_version(cx: &mut Context, value: &Value) -> bool {
         Ok(VERSION) => true,
         Ok(newer) if newer > VERSION => {
             let message =
-                format!("the manifest has format version {newer}, and this xp reads {VERSION}");
-            cx.report(Problem::at(text.span, message).help("use a newer xp"));
+                format!("the manifest has format version {newer}, but this xp supports {VERSION}");
+            cx.report(Problem::at(text.span, message).help("upgrade xp"));
             false
         }
         _ => {
-            let message = format!("`{}` is not a format version", text.text);
+            let message = format!("invalid format version `{}`", text.text);
             cx.report(
                 Problem::at(text.span.first_line(cx.text), message).help("write `version: 1`"),
             );
@@ -127,7 +127,7 @@ fn cache_dir(text: &str) -> Result<PathBuf, String> {
     }
     let path = within_folder(text)?;
     if path.as_os_str() == "." {
-        return Err("the cache needs a folder of its own".to_owned());
+        return Err("the cache must have its own folder".to_owned());
     }
     Ok(path)
 }
@@ -145,8 +145,8 @@ fn builders(cx: &mut Context, value: &Value) -> Builders {
     }
     if let Some(args) = fields.take("args") {
         for (entry, value) in args.entries(cx) {
-            check_variable(cx, entry, "a build argument");
-            // Empty is a value too, so this is not `text`.
+            check_variable(cx, entry, "build argument");
+            // Not always `text`, which rejects empty values.
             let is_template =
                 matches!(&value.node.kind, Kind::Scalar { text, .. } if text.contains("${{"));
             let text = if is_template {
@@ -170,12 +170,12 @@ fn services(
     services: &Value,
     defaults: Option<&Value>,
     registry: Option<&RegistryPrefix>,
-) -> Vec<Decoded> {
+) -> Vec<DecodedService> {
     let entries = services.entries(cx);
     if entries.is_empty() && matches!(services.node.kind, Kind::Mapping(_)) {
         cx.report(Problem::at(
             services.key_span,
-            "`services` names no service",
+            "`services` must not be empty",
         ));
     }
     let mut names: BTreeMap<Span, ServiceName> = BTreeMap::new();
@@ -192,7 +192,7 @@ fn services(
     }
     cx.services = names.values().cloned().collect();
     if let Some(defaults) = defaults {
-        // On their own first, so that a mistake in them is found though every service overrides it.
+        // Checked on their own first, to find errors in values that every service overrides.
         let defaults = Value {
             path: String::new(),
             ..defaults.clone()
@@ -232,13 +232,13 @@ fn services(
     decoded
 }
 
-/// Reports a key that cannot name a variable.
+/// Reports a key that is not a valid variable name.
 pub(super) fn check_variable(cx: &mut Context, entry: &Entry, what: &str) {
     if !is_variable(&entry.key) {
-        let message = format!("`{}` cannot name {what}", entry.key);
+        let message = format!("invalid {what} name `{}`", entry.key);
         cx.report(
             Problem::at(entry.key_span.first_line(cx.text), message)
-                .help("letters, digits and `_` are allowed, and no digit first"),
+                .help("use letters, digits and `_`, not starting with a digit"),
         );
     }
 }

@@ -1,17 +1,18 @@
-//! Quantities: durations, memory and processors.
+//! Parses durations, amounts of memory, and numbers of CPUs.
 
 use std::time::Duration;
 
 /// Parses `90s`, `30m`, `1h30m`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     const UNITS: [(&str, u64); 4] = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
-    let invalid = || format!("`{text}` is not a duration such as `90s`, `30m` or `1h30m`");
+    let invalid =
+        || format!("invalid duration `{text}`: expected a value such as `90s`, `30m` or `1h30m`");
     let mut seconds: u64 = 0;
     let mut rest = text;
     let mut units = UNITS.iter();
     while !rest.is_empty() {
         let (number, tail) = split_number(rest).ok_or_else(invalid)?;
-        // Units come in order, each once: `find` goes on where it stopped.
+        // Each unit at most once and in this order: `find` continues where it stopped.
         let (unit, factor) = units
             .find(|(unit, _)| tail.starts_with(unit))
             .ok_or_else(invalid)?;
@@ -20,20 +21,21 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
             .checked_mul(*factor)
             .and_then(|part| seconds.checked_add(part))
             .filter(|seconds| *seconds <= 366 * 86_400)
-            .ok_or_else(|| format!("`{text}` is longer than a year"))?;
+            .ok_or_else(|| format!("invalid duration `{text}`: longer than a year"))?;
         rest = tail[unit.len()..].trim_start();
     }
     if seconds == 0 {
         return Err(format!(
-            "`{text}` is no time at all; leave the key out for no limit"
+            "invalid duration `{text}`: must not be zero; remove the key for no limit"
         ));
     }
     Ok(Duration::from_secs(seconds))
 }
 
-/// Parses `512m`, `2g`, `1.5GiB` or a number of bytes, in powers of 1024 as Docker does.
+/// Parses `512m`, `2g`, `1.5GiB` or a number of bytes; units are powers of 1024, as in Docker.
 pub(super) fn memory(text: &str) -> Result<u64, String> {
-    let invalid = || format!("`{text}` is not an amount of memory such as `512m` or `2g`");
+    let invalid =
+        || format!("invalid amount of memory `{text}`: expected a value such as `512m` or `2g`");
     let digits = text
         .find(|c: char| !c.is_ascii_digit() && c != '.')
         .unwrap_or(text.len());
@@ -51,25 +53,27 @@ pub(super) fn memory(text: &str) -> Result<u64, String> {
         "t" => 40,
         _ => return Err(invalid()),
     };
-    // A decimal with nine places is exact enough, and an integer of 128 bits never overflows here.
+    // Nine decimal places are precise enough, and 128 bits cannot overflow.
     let billionths = u128::from(billionths(number).ok_or_else(invalid)?);
     let bytes = u64::try_from((billionths << shift) / 1_000_000_000).map_err(|_| invalid())?;
     match bytes {
-        // The engine takes a signed number.
+        // The engine uses a signed number.
         _ if i64::try_from(bytes).is_err() => Err(invalid()),
-        0..0x60_0000 => Err(format!("`{text}` is less than the 6m that an engine needs")),
+        0..0x60_0000 => Err(format!(
+            "invalid amount of memory `{text}`: the engine needs at least `6m`"
+        )),
         bytes => Ok(bytes),
     }
 }
 
-/// Parses a number of processors such as `2` or `0.5` to billionths of one.
+/// Parses a number of CPUs such as `2` or `0.5` into billionths of a CPU.
 pub(super) fn cpus(text: &str) -> Result<u64, String> {
     match billionths(text) {
         None => Err(format!(
-            "`{text}` is not a number of processors such as `2` or `0.5`"
+            "invalid number of CPUs `{text}`: expected a value such as `2` or `0.5`"
         )),
         Some(0..10_000_000) => Err(format!(
-            "`{text}` is less than the 0.01 that an engine needs"
+            "invalid number of CPUs `{text}`: the engine needs at least `0.01`"
         )),
         Some(billionths) => Ok(billionths),
     }
@@ -106,7 +110,7 @@ mod tests {
         ] {
             assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
-        for wrong in [
+        for invalid in [
             "",
             "30",
             "m",
@@ -121,7 +125,7 @@ mod tests {
             "9999999d",
             "1ms",
         ] {
-            assert!(duration(wrong).is_err(), "{wrong}");
+            assert!(duration(invalid).is_err(), "{invalid}");
         }
     }
 
@@ -141,7 +145,7 @@ mod tests {
         ] {
             assert_eq!(memory(text), Ok(bytes), "{text}");
         }
-        for wrong in [
+        for invalid in [
             "",
             "g",
             "-1g",
@@ -155,15 +159,15 @@ mod tests {
             "18446744073709551615",
             "1e9",
         ] {
-            assert!(memory(wrong).is_err(), "{wrong}");
+            assert!(memory(invalid).is_err(), "{invalid}");
         }
     }
 
     #[test]
-    fn processors_are_in_billionths() {
+    fn cpus_are_in_billionths() {
         assert_eq!(cpus("2"), Ok(2_000_000_000));
         assert_eq!(cpus("0.5"), Ok(500_000_000));
-        for wrong in [
+        for invalid in [
             "",
             "0",
             "0.001",
@@ -175,7 +179,7 @@ mod tests {
             "1.0000000001",
             "99999999999999999999",
         ] {
-            assert!(cpus(wrong).is_err(), "{wrong}");
+            assert!(cpus(invalid).is_err(), "{invalid}");
         }
     }
 }

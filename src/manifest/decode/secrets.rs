@@ -1,4 +1,4 @@
-//! The keys `docker.secrets` and `docker.ssh` of a service.
+//! Decodes `docker.secrets` and `docker.ssh` of a service.
 
 use std::collections::BTreeMap;
 
@@ -9,23 +9,22 @@ use super::super::span::Span;
 use super::super::template::{Template, is_variable};
 use super::context::{Context, Value};
 
-/// Decodes the secrets of an image's build: `ID: {env: NAME}` or `ID: {file: PATH}`, and notes their places.
+/// Decodes build secrets, `ID: {env: NAME}` or `ID: {file: PATH}`, and records their positions.
 pub(super) fn secrets(
     cx: &mut Context,
     value: &Value,
-    places: &mut BTreeMap<String, Span>,
+    spans: &mut BTreeMap<String, Span>,
 ) -> BTreeMap<String, SecretSource> {
     let mut secrets = BTreeMap::new();
     for (entry, value) in value.entries(cx) {
         let id = entry.key.as_str();
-        places.insert(format!("docker.secrets.{id}"), value.place());
+        spans.insert(format!("docker.secrets.{id}"), value.span());
         let is_allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         if !id.starts_with(|c: char| c.is_ascii_alphanumeric()) || !id.chars().all(is_allowed) {
-            let message = format!("`{id}` cannot name a secret");
+            let message = format!("invalid secret id `{id}`");
             cx.report(
-                Problem::at(entry.key_span.first_line(cx.text), message).help(
-                    "letters, digits, `.`, `_` and `-` are allowed, and a letter or digit first",
-                ),
+                Problem::at(entry.key_span.first_line(cx.text), message)
+                    .help("use letters, digits, `.`, `_` and `-`, starting with a letter or digit"),
             );
         }
         if let Some(source) = source(cx, &value) {
@@ -36,22 +35,23 @@ pub(super) fn secrets(
 }
 
 fn source(cx: &mut Context, value: &Value) -> Option<SecretSource> {
-    // A secret that stands in the manifest is none.
+    // A value in the manifest would not be secret.
     if let Kind::Scalar { .. } = value.node.kind {
         let message = format!(
-            "{} says where the secret comes from, not what it is",
+            "{} must be the source of the secret, not the secret itself",
             value.subject()
         );
         cx.report(
-            Problem::at(value.place().first_line(cx.text), message)
-                .help("write `{env: NAME}` for a variable, or `{file: PATH}` for a file"),
+            Problem::at(value.span().first_line(cx.text), message).help(
+                "write `{env: NAME}` for an environment variable, or `{file: PATH}` for a file",
+            ),
         );
         return None;
     }
     let mut fields = value.fields(cx)?;
     let env = fields.take("env").map(|value| {
         let name = value.parse_with(cx, variable)?;
-        let span = value.place().first_line(cx.text);
+        let span = value.span().first_line(cx.text);
         let value = Template::of_variable(&name, span);
         Some(SecretSource::Environment { name, value })
     });
@@ -62,42 +62,44 @@ fn source(cx: &mut Context, value: &Value) -> Option<SecretSource> {
     match (env, file) {
         (Some(source), None) | (None, Some(source)) => source,
         (both, _) => {
-            let found = if both.is_some() { "both" } else { "neither" };
-            let message = format!("{} takes `env` or `file`, and has {found}", value.subject());
-            cx.report(Problem::at(value.place().first_line(cx.text), message));
+            let message = if both.is_some() {
+                format!("{} must have `env` or `file`, not both", value.subject())
+            } else {
+                format!("{} must have `env` or `file`", value.subject())
+            };
+            cx.report(Problem::at(value.span().first_line(cx.text), message));
             None
         }
     }
 }
 
 fn variable(text: &str) -> Result<String, String> {
-    match is_variable(text) {
-        true => Ok(text.to_owned()),
-        false => Err(format!(
-            "`{text}` cannot name a variable of the environment"
-        )),
+    if is_variable(text) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("invalid environment variable name `{text}`"))
     }
 }
 
 fn file(text: &str) -> Result<String, String> {
     if text.chars().any(char::is_control) {
-        return Err("the path of a secret has a control character".to_owned());
+        return Err("the path of a secret must not contain control characters".to_owned());
     }
     if text.split('/').any(|part| part == "..") {
-        return Err(format!("`{text}` contains `..`"));
+        return Err(format!("`{text}` must not contain `..`"));
     }
     if text == "~" || text.ends_with('/') {
-        return Err(format!("`{text}` is a folder; a secret is a file"));
+        return Err(format!("`{text}` is a folder, but a secret must be a file"));
     }
     if text.starts_with('~') && !text.starts_with("~/") {
         return Err(format!(
-            "`{text}` names the home folder of somebody else; only `~/` is known"
+            "`{text}` is in the home folder of another user; only `~/` is supported"
         ));
     }
     Ok(text.to_owned())
 }
 
-/// Decodes whether the ssh agent is forwarded: `true`, `false`, or `[default]` as other tools write it.
+/// Decodes whether the ssh agent is forwarded: `true`, `false`, or `[default]` as in Compose files.
 pub(super) fn ssh(cx: &mut Context, value: &Value) -> Option<bool> {
     let Kind::Sequence(_) = value.node.kind else {
         return value.boolean(cx);
@@ -107,7 +109,7 @@ pub(super) fn ssh(cx: &mut Context, value: &Value) -> Option<bool> {
         let known = |text: &str| match text {
             "default" => Ok(true),
             _ => Err(format!(
-                "`{text}` is no agent that xp forwards; `default` is"
+                "unknown ssh agent `{text}`: only `default` is supported"
             )),
         };
         forwards |= item.parse_with(cx, known)?;
@@ -120,12 +122,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_are_named_by_paths() {
-        for right in ["/run/secrets/x", "~/.netrc", "secrets/npm", ".env"] {
-            assert_eq!(file(right).as_deref(), Ok(right));
+    fn secret_files() {
+        for valid in ["/run/secrets/x", "~/.netrc", "secrets/npm", ".env"] {
+            assert_eq!(file(valid).as_deref(), Ok(valid));
         }
-        for wrong in ["../x", "a/../../x", "~", "~root/.netrc", "x/", "a\nb"] {
-            assert!(file(wrong).is_err(), "{wrong}");
+        for invalid in ["../x", "a/../../x", "~", "~root/.netrc", "x/", "a\nb"] {
+            assert!(file(invalid).is_err(), "{invalid}");
         }
     }
 }

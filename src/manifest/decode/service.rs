@@ -1,4 +1,4 @@
-//! One service, or the partial one in `defaults`.
+//! Decodes a service, or the partial service in `defaults`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -17,37 +17,37 @@ use super::quantity;
 use crate::image::RegistryPrefix;
 use crate::source::{GitReference, GitUrl};
 
-/// A service, and where it is written what other services may collide with.
-pub(crate) struct Decoded {
+/// A service with the positions of its keys.
+pub(crate) struct DecodedService {
     pub service: Service,
-    pub places: Places,
+    pub spans: ServiceSpans,
 }
 
-/// Where parts of a service are written.
+/// Positions of keys that later checks report on.
 #[derive(Debug, Clone)]
-pub(crate) struct Places {
+pub(crate) struct ServiceSpans {
     pub name: Span,
     pub dir: Span,
     pub image: Span,
     pub needs: BTreeMap<ServiceName, Span>,
     /// `git.path` and the items of `git.include`.
     pub paths: BTreeMap<String, Span>,
-    /// What it takes of the caller's machine: `docker.ssh`, `docker.secrets.ID`, `dockerBuilder.ssh`.
+    /// Inputs from the caller's machine: `docker.ssh`, `docker.secrets.ID`, `dockerBuilder.ssh`.
     pub inputs: BTreeMap<String, Span>,
 }
 
-/// Decodes `defaults`, in which any key may be missing.
+/// Validates `defaults`, where any key may be missing.
 pub(super) fn partial(cx: &mut Context, value: &Value, registry: Option<&RegistryPrefix>) {
     decode(cx, None, value, registry);
 }
 
-/// Decodes a service that the defaults are merged into already.
+/// Decodes a service after the defaults are merged into it.
 pub(super) fn service(
     cx: &mut Context,
     name: &ServiceName,
     value: &Value,
     registry: Option<&RegistryPrefix>,
-) -> Option<Decoded> {
+) -> Option<DecodedService> {
     decode(cx, Some(name), value, registry)
 }
 
@@ -56,18 +56,18 @@ fn decode(
     name: Option<&ServiceName>,
     value: &Value,
     registry: Option<&RegistryPrefix>,
-) -> Option<Decoded> {
+) -> Option<DecodedService> {
     let mut fields = value.fields(cx)?;
     let mut missing = Vec::new();
-    let mut require = |is_there: bool, key: &'static str, place: Option<Span>| {
+    let mut require = |is_there: bool, key: &'static str, span: Option<Span>| {
         if !is_there {
-            missing.push((key, place));
+            missing.push((key, span));
         }
     };
 
     let dir = fields.take("dir");
     require(dir.is_some(), "dir", None);
-    let dir = dir.and_then(|value| Some((value.parse_with(cx, within_folder)?, value.place())));
+    let dir = dir.and_then(|value| Some((value.parse_with(cx, within_folder)?, value.span())));
 
     let git_value = fields.take("git");
     let git = git_value
@@ -80,7 +80,7 @@ fn decode(
 
     let builder_value = fields.take("dockerBuilder");
     let builder = builder_value.as_ref().and_then(|value| builder(cx, value));
-    // A builder that is there and wrong has been reported.
+    // An invalid builder has already been reported.
     let has_builder =
         builder_value.is_some() && builder.as_ref().is_none_or(|builder| builder.has_image);
 
@@ -110,10 +110,10 @@ fn decode(
     fields.finish(cx);
 
     let name = name?;
-    for (key, place) in missing {
+    for (key, span) in missing {
         cx.report(
             Problem::at(
-                place.unwrap_or(value.key_span),
+                span.unwrap_or(value.key_span),
                 format!("service `{name}` has no `{key}`"),
             )
             .maybe_help(example_of(key, name)),
@@ -124,9 +124,9 @@ fn decode(
         && !has_builder
     {
         let message =
-            format!("service `{name}` has scripts and no `dockerBuilder.image` to run them in");
+            format!("service `{name}` has scripts but no `dockerBuilder.image` to run them in");
         cx.report(Problem::at(scripts_value.key_span, message).help(format!(
-            "add `dockerBuilder: {{image: builders/{name}}}`, or an image of your choice"
+            "add `dockerBuilder: {{image: builders/{name}}}`, or set another image"
         )));
     }
 
@@ -142,25 +142,25 @@ fn decode(
         }
     }
 
-    let ssh_place = builder.as_ref().and_then(|builder| builder.ssh_place);
-    let ssh_place = ssh_place.map(|place| ("dockerBuilder.ssh".to_owned(), place));
+    let ssh_span = builder.as_ref().and_then(|builder| builder.ssh_span);
+    let ssh_span = ssh_span.map(|span| ("dockerBuilder.ssh".to_owned(), span));
 
-    let (dir, dir_place): (PathBuf, Span) = dir?;
+    let (dir, dir_span): (PathBuf, Span) = dir?;
     let git = git?;
     let docker = docker?;
-    let image_place = docker.image.as_ref()?.1;
-    Some(Decoded {
-        places: Places {
+    let image_span = docker.image.as_ref()?.1;
+    Some(DecodedService {
+        spans: ServiceSpans {
             name: value.key_span,
-            dir: dir_place,
-            image: image_place,
+            dir: dir_span,
+            image: image_span,
             needs: needs.clone(),
-            paths: git.path_places,
+            paths: git.path_spans,
             inputs: docker
-                .input_places
+                .input_spans
                 .clone()
                 .into_iter()
-                .chain(ssh_place)
+                .chain(ssh_span)
                 .collect(),
         },
         service: Service {
@@ -185,13 +185,13 @@ fn decode(
 fn example_of(key: &str, name: &ServiceName) -> Option<String> {
     match key {
         "dir" => Some(format!(
-            "add where its working copy belongs: `dir: src/{name}`"
+            "add the folder of its working copy: `dir: src/{name}`"
         )),
         "git" | "git.remote" => Some(format!(
             "add its remote: `git: {{remote: https://git.example.com/{name}.git}}`"
         )),
         "docker" | "docker.image" => Some(format!(
-            "add the name of its image: `docker: {{image: {}}}`",
+            "add its image name: `docker: {{image: {}}}`",
             name.as_str().to_lowercase()
         )),
         _ => None,
@@ -204,29 +204,29 @@ struct DecodedGit {
     reference: GitReference,
     path: Option<String>,
     include: Vec<String>,
-    path_places: BTreeMap<String, Span>,
+    path_spans: BTreeMap<String, Span>,
     submodules: bool,
 }
 
-/// Decodes `git`; `is_complete` where nothing is merged into it any more.
+/// Decodes `git`; `is_complete` means that defaults are already merged.
 fn git(cx: &mut Context, value: &Value, is_complete: bool) -> Option<DecodedGit> {
     let mut fields = value.fields(cx)?;
     let remote = fields.take("remote");
     let reference = fields.take("reference");
     let path_value = fields.take("path");
     let include_value = fields.take("include");
-    let mut path_places = BTreeMap::new();
+    let mut path_spans = BTreeMap::new();
     let path = path_value
         .as_ref()
-        .and_then(|value| Some((value.parse_with(cx, within_repository)?, value.place())))
-        // The whole repository is what no path means.
+        .and_then(|value| Some((value.parse_with(cx, within_repository)?, value.span())))
+        // `.` means the whole repository, like no path.
         .filter(|(path, _)| path != ".");
     let include = include_value
         .as_ref()
-        .map(|value| include(cx, value, &mut path_places))
+        .map(|value| include(cx, value, &mut path_spans))
         .unwrap_or_default();
-    if let Some((path, place)) = &path {
-        path_places.insert(path.clone(), *place);
+    if let Some((path, span)) = &path {
+        path_spans.insert(path.clone(), *span);
     } else if let Some(value) = &include_value
         && is_complete
         && path_value.as_ref().is_none_or(is_whole_repository)
@@ -236,7 +236,7 @@ fn git(cx: &mut Context, value: &Value, is_complete: bool) -> Option<DecodedGit>
                 value.key_span,
                 "`git.include` has no effect without `git.path`",
             )
-            .help("the build of a service without `git.path` sees the whole repository"),
+            .help("without `git.path`, the build sees the whole repository"),
         );
     }
     let path = path.map(|(path, _)| path);
@@ -251,7 +251,7 @@ fn git(cx: &mut Context, value: &Value, is_complete: bool) -> Option<DecodedGit>
             .filter(|item| Some(item) != path.as_ref())
             .collect(),
         path,
-        path_places,
+        path_spans,
         submodules: fields
             .take("submodules")
             .and_then(|value| value.boolean(cx))
@@ -261,16 +261,16 @@ fn git(cx: &mut Context, value: &Value, is_complete: bool) -> Option<DecodedGit>
     Some(decoded)
 }
 
-/// Tells whether a path is the repository's own folder: one that is wrong was reported already.
+/// Returns whether a path is the root of the repository; an invalid path has already been reported.
 fn is_whole_repository(path: &Value) -> bool {
     matches!(&path.node.kind, Kind::Scalar { text, .. } if within_repository(text).as_deref() == Ok("."))
 }
 
-/// Decodes `git.include`, and notes where each item stands.
+/// Decodes `git.include`, and records the position of each item.
 fn include(
     cx: &mut Context,
     value: &Value,
-    places: &mut BTreeMap<String, Span>,
+    spans: &mut BTreeMap<String, Span>,
 ) -> BTreeSet<String> {
     let mut items = BTreeSet::new();
     for item in value.items(cx) {
@@ -280,14 +280,14 @@ fn include(
         if path == "." {
             cx.report(
                 Problem::at(
-                    item.place(),
+                    item.span(),
                     "an item of `git.include` is the whole repository",
                 )
-                .help("leave out `git.path`, and the build sees the whole repository"),
+                .help("remove `git.path`: the build then sees the whole repository"),
             );
             continue;
         }
-        places.insert(path.clone(), item.place());
+        spans.insert(path.clone(), item.span());
         items.insert(path);
     }
     items
@@ -321,8 +321,8 @@ fn script(cx: &mut Context, value: &Value) -> Vec<ScriptLine> {
         let first_line = text.span.first_line(cx.text);
         if text.text.trim().is_empty() {
             cx.report(Problem::at(
-                item.place(),
-                format!("{} is empty", item.subject()),
+                item.span(),
+                format!("{} must not be empty", item.subject()),
             ));
             continue;
         }
@@ -330,7 +330,7 @@ fn script(cx: &mut Context, value: &Value) -> Vec<ScriptLine> {
             && let Some(length) = text.text[start..].find("}}")
         {
             let placeholder = &text.text[start..start + length + 2];
-            let place = cx
+            let span = cx
                 .text
                 .get(text.span.start..text.span.end)
                 .and_then(|source| source.find(placeholder))
@@ -342,11 +342,11 @@ fn script(cx: &mut Context, value: &Value) -> Vec<ScriptLine> {
                 });
             cx.report(
                 Problem::at(
-                    place.first_line(cx.text),
-                    "scripts take no `${{ … }}`: in them `$` belongs to the shell",
+                    span.first_line(cx.text),
+                    "scripts do not support `${{ … }}`: `$` is expanded by the shell",
                 )
                 .help(format!(
-                    "add `NAME: {placeholder}` to `dockerBuilder.env`, and write `$NAME` here"
+                    "add `NAME: {placeholder}` to `dockerBuilder.env`, and use `$NAME` here"
                 )),
             );
             continue;
@@ -379,10 +379,10 @@ fn explicit_needs(
             }
             None => {
                 let names = cx.services.iter().map(ServiceName::as_str);
-                let hint = suggest::hint(text.text, "the services", names);
-                let place = text.span.first_line(cx.text);
+                let hint = suggest::hint(text.text, "known services", names);
+                let span = text.span.first_line(cx.text);
                 cx.report(
-                    Problem::at(place, format!("there is no service `{}`", text.text))
+                    Problem::at(span, format!("there is no service `{}`", text.text))
                         .maybe_help(hint),
                 );
             }

@@ -1,4 +1,4 @@
-//! What a manifest may say, and what it then means.
+//! Valid manifests and their parsed values.
 
 use std::path::Path;
 use std::time::Duration;
@@ -51,7 +51,7 @@ fn the_smallest_manifest_has_defaults_for_the_rest() {
 }
 
 #[test]
-fn every_key_is_read() {
+fn every_key_is_parsed() {
     let manifest = accepted(
         "\
 version: 1
@@ -185,7 +185,7 @@ fn a_service_without_scripts_needs_no_builder() {
 }
 
 #[test]
-fn script_lines_know_their_line() {
+fn script_lines_have_line_numbers() {
     let manifest = accepted(&with(
         "dockerBuilder: {image: x}\nscripts:\n  build:\n    - make\n    - |\n      cd x\n      make $X ${Y}\n    - >-\n      a\n      b\n    - \"a\\tb\"\n    - ${{ not closed",
     ));
@@ -207,11 +207,11 @@ fn script_lines_know_their_line() {
 }
 
 #[test]
-fn a_byte_order_mark_and_windows_line_ends_change_nothing() {
+fn a_byte_order_mark_and_windows_line_ends_are_ignored() {
     let text = format!("\u{feff}{}", SMALLEST.replace('\n', "\r\n"));
     let (windows, unix) = (accepted(&text), accepted(SMALLEST));
     assert_eq!(format!("{:?}", windows.services), {
-        // Places differ by the additional bytes; everything that is used does not.
+        // Only the positions differ, by the additional bytes.
         format!("{:?}", unix.services)
     });
     let block = "dockerBuilder: {image: x}\nscripts:\n  build:\n    - |\n      a\n      b\n";
@@ -314,7 +314,7 @@ services:
 }
 
 #[test]
-fn services_come_in_order_with_what_they_need() {
+fn dependency_order_and_selection() {
     let service = |name: &str, needs: &str| {
         format!(
             "  {name}: {{dir: {name}, git: {{remote: 'https://h/{name}'}}, docker: {{image: {name}}}, needs: [{needs}]}}\n"
@@ -348,7 +348,7 @@ fn services_come_in_order_with_what_they_need() {
     assert_eq!(select(&["*"]).unwrap(), "abcd");
     let error = select(&["zz*", "a", "q", "q"]).unwrap_err();
     assert_eq!(error.to_string(), "there is no service `zz*`, `q`");
-    assert_eq!(error.hints(), ["the services: `a`, `b`, `c`, `d`"]);
+    assert_eq!(error.hints(), ["known services: `a`, `b`, `c`, `d`"]);
     let manifest = accepted(SMALLEST);
     let error = manifest.select(&["zbakend"]).unwrap_err();
     assert_eq!(error.hints(), ["did you mean `zbackend`?"]);

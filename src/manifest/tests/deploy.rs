@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::KustomizeFiles;
 use super::{accepted, refused, with};
 
-/// Returns a manifest whose `deploy` has these lines, from line 7 on.
+/// Returns a manifest whose `deploy` has these lines, starting at line 7.
 fn deploy(lines: &str) -> String {
     let lines: String = lines.lines().map(|line| format!("  {line}\n")).collect();
     format!("{}deploy:\n{lines}", with("needs: [other]"))
@@ -15,7 +15,7 @@ fn deploy(lines: &str) -> String {
 const STAGING: &str = "environments:\n  staging: {overlay: o/s, context: c, namespace: n}\n";
 
 #[test]
-fn environments_are_read() {
+fn environments_are_parsed() {
     let manifest = accepted(&deploy(&format!(
         "path: ./k8s/\nimages: {{other: h.example.com/o}}\n{STAGING}  \
          production: {{overlay: o/p, context: 'arn:aws:eks:x', namespace: p, timeout: 10m}}\n"
@@ -39,7 +39,7 @@ fn environments_are_read() {
 }
 
 #[test]
-fn a_repository_is_read() {
+fn a_repository_is_parsed() {
     let manifest = accepted(&deploy(&format!(
         "git: {{remote: 'https://h/k8s', path: deploy}}\n{STAGING}"
     )));
@@ -51,13 +51,10 @@ fn a_repository_is_read() {
 }
 
 #[test]
-fn what_is_wrong_is_told() {
+fn problems_are_reported() {
     let problems = |lines: &str| refused(&deploy(lines)).join("\n");
     for (lines, expected) in [
-        (
-            STAGING,
-            "`deploy` says nowhere where the kustomize files are",
-        ),
+        (STAGING, "`deploy` has no `path` or `git`"),
         (
             &format!("path: k\ngit: {{remote: 'https://h/k'}}\n{STAGING}"),
             "`deploy` has both `path` and `git`",
@@ -67,19 +64,25 @@ fn what_is_wrong_is_told() {
             "`deploy.git` has no `remote`",
         ),
         ("path: k\n", "`deploy` has no `environments`"),
-        ("path: k\nenvironments: {}\n", "names no environment"),
-        (&format!("path: ../k\n{STAGING}"), "`../k` contains `..`"),
+        (
+            "path: k\nenvironments: {}\n",
+            "`deploy.environments` must not be empty",
+        ),
+        (
+            &format!("path: ../k\n{STAGING}"),
+            "`../k` must not contain `..`",
+        ),
         (
             &format!("path: k\nimages: {{othr: x}}\n{STAGING}"),
             "there is no service `othr` (did you mean `other`?)",
         ),
         (
             &format!("path: k\nimages: {{other: 'x:1'}}\n{STAGING}"),
-            "a tag is not expected here",
+            "must not have a tag",
         ),
         (
             "path: k\nenvironments: {Staging: {overlay: o, context: c, namespace: n}}\n",
-            "`Staging` cannot name an environment",
+            "invalid environment name `Staging`",
         ),
         (
             "path: k\nenvironments: {s: {overly: o, context: c, namespace: n}}\n",
@@ -87,15 +90,15 @@ fn what_is_wrong_is_told() {
         ),
         (
             "path: k\nenvironments: {s: {overlay: o, namespace: n}}\n",
-            "environment `s` has no `context` (add its context, so that no other cluster is reached",
+            "environment `s` has no `context` (add its kubeconfig context, the only one xp will use",
         ),
         (
             "path: k\nenvironments: {s: {overlay: o, context: -c, namespace: n}}\n",
-            "`-c` cannot be the name of a context",
+            "invalid context `-c`",
         ),
         (
             "path: k\nenvironments: {s: {overlay: o, context: c, namespace: N}}\n",
-            "`N` cannot name a namespace",
+            "invalid namespace `N`",
         ),
     ] {
         let found = problems(lines);

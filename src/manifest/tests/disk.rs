@@ -1,4 +1,4 @@
-//! What only the file system can tell.
+//! Errors that depend on the file system.
 
 use std::path::Path;
 
@@ -33,11 +33,13 @@ fn a_file_that_is_not_text_is_refused() {
     let folder = folder.path();
     assert_eq!(
         refused(folder, b"a: 1\nb: \xE4\n"),
-        ["the manifest is not UTF-8: byte 8, in line 2 (save it as UTF-8)"]
+        ["the manifest is not valid UTF-8: line 2, byte 8 (save the file as UTF-8)"]
     );
     assert_eq!(
         refused(folder, b"\xFF\xFEa\0"),
-        ["the manifest is not UTF-8: byte 0, in line 1 (it looks like UTF-16; save it as UTF-8)"]
+        [
+            "the manifest is not valid UTF-8: line 1, byte 0 (the file looks like UTF-16; save it as UTF-8)"
+        ]
     );
     assert_eq!(
         refused(folder, ""),
@@ -47,7 +49,7 @@ fn a_file_that_is_not_text_is_refused() {
     );
     assert_eq!(
         refused(folder, vec![b'#'; (10 << 20) + 1]),
-        ["the manifest is larger than 10 MiB; is it the right file?"]
+        ["the manifest is larger than 10 MiB: is it the right file?"]
     );
     assert_eq!(
         refused(folder, vec![b'#'; 10 << 20]),
@@ -65,15 +67,15 @@ fn a_file_that_cannot_be_read_is_refused() {
     assert_eq!(
         short(&error),
         [
-            "there is no such manifest (run xp in a folder with an x-platform.yml or below it, or name the file by `-f`)"
+            "manifest not found (run xp in a folder that contains x-platform.yml or below one, or pass its path with `-f FILE`)"
         ]
     );
     assert!(error.to_string().contains(&missing.display().to_string()));
     assert_eq!(
         short(&load(folder.path()).unwrap_err()),
-        ["the manifest is a folder (name the file in it)"]
+        ["the manifest is a folder (pass the path of a file in it)"]
     );
-    // The memory of a process cannot be read at 0, by nobody: a permission would not stop root.
+    // Not even root can read the memory of a process at 0, while permissions would not stop root.
     let error = load(Path::new("/proc/self/mem")).unwrap_err().to_string();
     assert!(
         error.starts_with("error: cannot read the manifest: "),
@@ -92,7 +94,7 @@ fn a_dir_that_leaves_by_a_symbolic_link_is_refused() {
     assert_eq!(
         refused(folder, SMALLEST),
         [format!(
-            "3:10 `src` is a symbolic link that leaves the manifest's folder, to `{}` (a working copy stays in the manifest's folder)",
+            "3:10 `src` is a symbolic link to `{}`, outside the manifest's folder (a working copy must be inside the manifest's folder)",
             outside.display()
         )]
     );
@@ -101,7 +103,7 @@ fn a_dir_that_leaves_by_a_symbolic_link_is_refused() {
     assert_eq!(
         refused(folder, SMALLEST),
         [
-            "3:10 `src` is a symbolic link to nothing (a working copy stays in the manifest's folder)"
+            "3:10 `src` is a broken symbolic link (a working copy must be inside the manifest's folder)"
         ]
     );
     std::fs::remove_file(folder.join("src")).unwrap();
@@ -110,7 +112,7 @@ fn a_dir_that_leaves_by_a_symbolic_link_is_refused() {
     symlink(&outside, folder.join("real/zbackend")).unwrap();
     let problems = refused(folder, SMALLEST);
     assert!(
-        problems[0].contains("`src/zbackend` is a symbolic link that leaves"),
+        problems[0].contains("`src/zbackend` is a symbolic link to `"),
         "{problems:?}"
     );
     std::fs::remove_file(folder.join("real/zbackend")).unwrap();

@@ -1,14 +1,14 @@
-//! Laws of merging, on many small trees.
+//! Properties of merging, tested on many small trees.
 
 use super::super::node::{Kind, Node};
 use super::super::yaml;
 
-/// A generator of small trees; the same ones in every run.
+/// A deterministic generator of small trees.
 struct Trees(u64);
 
 impl Trees {
     fn below(&mut self, limit: u64) -> u64 {
-        // The constants are Knuth's; the high bits are the random ones.
+        // Knuth's constants; only the high bits are random enough.
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -42,7 +42,7 @@ fn tree(text: &str) -> Node {
     node.unwrap()
 }
 
-/// Returns a tree with its keys sorted and without places.
+/// Returns a tree as text, with sorted keys and without positions.
 fn shown(node: &Node) -> String {
     match &node.kind {
         Kind::Null => "~".to_owned(),
@@ -76,7 +76,7 @@ fn mappings_merge_and_the_rest_is_replaced() {
 }
 
 #[test]
-fn the_laws_hold_for_any_trees() {
+fn merging_properties_hold_for_random_trees() {
     let mut trees = Trees(981);
     for _ in 0..2000 {
         let (a, b, c) = (trees.mapping(3), trees.mapping(3), trees.mapping(3));
@@ -85,7 +85,7 @@ fn the_laws_hold_for_any_trees() {
         assert_eq!(shown(&tree("{}").over(&a)), shown(&a));
         assert_eq!(shown(&a.over(&a)), shown(&a));
         assert_eq!(shown(&a.over(&b).over(&b)), shown(&a.over(&b)));
-        // Not associative where a scalar hides a mapping; what the service says always stays.
+        // Not associative if a scalar hides a mapping, but the service's own values always remain.
         let Kind::Mapping(own) = &a.kind else {
             unreachable!()
         };

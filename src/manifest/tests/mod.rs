@@ -1,4 +1,4 @@
-//! Tests of the whole module; those of one function are beside it.
+//! Tests of the whole module; unit tests are next to their functions.
 
 mod accepted;
 mod deploy;
@@ -15,7 +15,7 @@ use std::path::Path;
 
 use super::{Manifest, ManifestError, parse};
 
-/// The manifest that design section 2 calls the smallest.
+/// The smallest complete manifest with scripts.
 const SMALLEST: &str = "\
 services:
   zbackend:
@@ -47,10 +47,10 @@ fn accepted(text: &str) -> Manifest {
 /// Returns each problem as `line:column message (help)`.
 #[track_caller]
 fn refused(text: &str) -> Vec<String> {
-    short(&read(text).expect_err("this manifest should be refused"))
+    short(&read(text).expect_err("this manifest should be rejected"))
 }
 
-/// Checks the problems of a manifest that [`with`] makes of some lines.
+/// Checks the problems of a manifest that [`with`] creates.
 #[track_caller]
 fn refuses(lines: &str, expected: &[&str]) {
     assert_eq!(refused(&with(lines)), expected);
@@ -72,7 +72,7 @@ fn short(error: &ManifestError) -> Vec<String> {
     error.problems().map(problem).collect()
 }
 
-/// Returns a manifest of two services with one more line in the first, from line 4 on.
+/// Returns a manifest of two services, with these lines in the service `a`, starting at line 4.
 fn with(lines: &str) -> String {
     let own = |key: &str| lines.lines().any(|line| line.starts_with(key));
     let mut text = String::from(

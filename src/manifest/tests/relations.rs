@@ -1,10 +1,10 @@
-//! What is refused between services.
+//! Conflicts between services.
 
 use super::{accepted, refused, refuses, with};
 
 #[test]
 fn working_copies_that_overlap() {
-    let outside = "(move one of them, so that neither contains the other)";
+    let outside = "(move one of them so that neither contains the other)";
     refuses(
         "dir: o/a",
         &[&format!(
@@ -20,19 +20,19 @@ fn working_copies_that_overlap() {
     refuses(
         "dir: o/a\ngit: {remote: 'https://h/o'}",
         &[
-            "4:10 the `dir` of service `a` is inside the working copy of service `other` (for two parts of one repository, give both the same `dir`, and each its `git.path`)",
+            "4:10 the `dir` of service `a` is inside the working copy of service `other` (for two parts of one repository, set the same `dir` and different values of `git.path`)",
         ],
     );
     refuses(
         "dir: o",
         &[
-            "4:10 services `other` and `a` have the same `dir` and different remotes (one working copy has one remote: give each its own `dir`)",
+            "4:10 services `other` and `a` have the same `dir` but different remotes (a working copy has only one remote: give each service its own `dir`)",
         ],
     );
 }
 
 #[test]
-fn working_copies_that_only_look_alike() {
+fn working_copies_with_similar_paths() {
     let service = |name: &str, dir: &str| {
         format!(
             "  {name}: {{dir: {dir}, git: {{remote: 'https://h/{name}'}}, docker: {{image: {name}}}}}\n"
@@ -46,7 +46,7 @@ fn working_copies_that_only_look_alike() {
         format!("services:\n{services}")
     };
     accepted(&manifest(&["a/b", "a-b", "a.b/c", "ab", "b", "c/a"]));
-    // Whatever comes between them in the order of names, and in whatever order they come.
+    // Regardless of their order, and of the paths that sort between them.
     for dirs in [
         ["a", "a-b", "a/b"],
         ["a/b", "a-b", "a"],
@@ -61,7 +61,8 @@ fn working_copies_that_only_look_alike() {
 
 #[test]
 fn two_services_with_one_image() {
-    let help = "(tags of one commit would overwrite those of the other: give each its own name)";
+    let help =
+        "(give each service its own image: otherwise they would overwrite each other's tags)";
     refuses(
         "docker: {image: o}",
         &[&format!(
@@ -79,7 +80,7 @@ fn two_services_with_one_image() {
     );
     refuses(
         "docker: {image: builders/go}\ndockerBuilder: {image: builders/go}",
-        &["4:21 the image of service `a` is that of the builder `go`"],
+        &["4:21 service `a` and builder `go` have the same image"],
     );
 }
 
@@ -114,6 +115,6 @@ fn cycles_are_printed() {
     );
     assert_eq!(
         refused(&text),
-        ["4:73 services need each other in a cycle: a → b → c → a"]
+        ["4:73 dependency cycle between services: a → b → c → a"]
     );
 }

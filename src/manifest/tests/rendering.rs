@@ -43,12 +43,12 @@ fn every_placeholder_is_replaced() {
 }
 
 #[test]
-fn what_has_no_value_is_an_error_with_its_place() {
+fn a_missing_value_is_an_error_with_its_position() {
     let error = render("a ${{ env.UNSET }} ${{ service.branch }}", None).unwrap_err();
     assert_eq!(
         short(&error),
         [
-            "7:14 the environment variable `UNSET` is not set (set it: `UNSET=… xp …`, empty if need be)",
+            "7:14 environment variable `UNSET` is not set (set it, to an empty value if necessary: `UNSET=… xp …`)",
             "7:31 service `a` is not built from a branch (its `git.reference` is a tag or a commit; use `service.commit`)",
         ]
     );
@@ -70,7 +70,7 @@ fn a_value_is_not_replaced_again() {
 }
 
 #[test]
-fn a_tag_must_be_legal_once_it_is_rendered() {
+fn a_rendered_tag_must_be_valid() {
     let manifest = accepted(&with("docker: {image: a, tags: ['build-${{ env.N }}']}"));
     let name = "a".parse().unwrap();
     let tag = |number: &str| {
@@ -88,6 +88,6 @@ fn a_tag_must_be_legal_once_it_is_rendered() {
     assert_eq!(tag("7").unwrap().as_str(), "build-7");
     assert_eq!(
         short(&tag("a/b").unwrap_err()),
-        ["4:31 `build-a/b` is not a tag: only letters, digits, `_`, `.` and `-` are allowed"]
+        ["4:31 invalid tag `build-a/b`: only letters, digits, `_`, `.` and `-` are allowed"]
     );
 }

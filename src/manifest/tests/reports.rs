@@ -1,4 +1,4 @@
-//! How errors are shown, together and safely.
+//! Formatting of errors.
 
 use super::{SMALLEST, read, refused, with};
 
@@ -15,33 +15,33 @@ error: unknown key `refernce` in `git`
   = hint: did you mean `reference`?";
     assert_eq!(error.to_string(), plain);
     assert_eq!(error.render(false), plain);
-    let coloured = error.render(true);
+    let colored = error.render(true);
     assert!(
-        coloured.contains("\u{1b}[") && coloured.contains("unknown key `refernce`"),
-        "{coloured}"
+        colored.contains("\u{1b}[") && colored.contains("unknown key `refernce`"),
+        "{colored}"
     );
 }
 
 #[test]
-fn two_places_are_shown_together() {
+fn two_positions_are_shown_together() {
     let error = read(
         "services:\n  a:\n    dir: a\n    dir: b\n    git: {remote: 'https://h/a'}\n    docker: {image: a}\n",
     );
     assert_eq!(
         error.unwrap_err().to_string(),
         "\
-error: the key `dir` is there twice
+error: duplicate key `dir`
  --> x-platform.yml:4:5
   |
 3 |     dir: a
-  |     --- the first time
+  |     --- first used here
 4 |     dir: b
-  |     ^^^ the second time"
+  |     ^^^ used again here"
     );
 }
 
 #[test]
-fn several_errors_come_together_and_in_order() {
+fn errors_are_collected_and_sorted() {
     let text = SMALLEST
         .replace("dir: src/zbackend", "dir: ../zbackend")
         .replace("image: zbackend", "image: ZBackend")
@@ -50,8 +50,8 @@ fn several_errors_come_together_and_in_order() {
     assert_eq!(
         refused(&text),
         [
-            "3:10 `../zbackend` contains `..`, which may leave the folder",
-            "11:14 `ZBackend` is not an image name: upper-case letters are not allowed",
+            "3:10 `../zbackend` must not contain `..`",
+            "11:14 invalid image name `ZBackend`: uppercase letters are not allowed",
             "15:7 unknown key `tests` in `scripts` (did you mean `test`?)",
             "17:1 unknown key `verson` (did you mean `version`?)",
         ]
@@ -80,7 +80,7 @@ fn no_password_is_shown() {
     ))
     .unwrap_err();
     let report = error.to_string();
-    assert!(report.contains("twice"), "{report}");
+    assert!(report.contains("duplicate key"), "{report}");
     let error = read(&with("git: {remote: 'https://me:pa77@h:p/x', referenc: x}")).unwrap_err();
     let report = error.to_string() + &report;
     assert!(report.contains("https://me:****@h:p/x"), "{report}");
@@ -107,19 +107,19 @@ fn mistakes_in_defaults_are_shown_there_and_once() {
     assert_eq!(
         refused(&text),
         [
-            "2:12 `soon` is not a duration such as `90s`, `30m` or `1h30m`",
+            "2:12 invalid duration `soon`: expected a value such as `90s`, `30m` or `1h30m`",
             "4:5 unknown key `usr` in `dockerBuilder` (did you mean `user`?)",
-            "5:15 there is no placeholder `servce.name` (did you mean `${{ service.name }}`?)",
+            "5:15 unknown placeholder `servce.name` (did you mean `${{ service.name }}`?)",
         ]
     );
-    // Also where every service overrides the value.
+    // Even if every service overrides the value.
     let overridden = format!(
         "defaults: {{timeout: soon}}\n{}",
         SMALLEST.replace("    dir:", "    timeout: 1m\n    dir:")
     );
     assert_eq!(
         refused(&overridden),
-        ["1:21 `soon` is not a duration such as `90s`, `30m` or `1h30m`"]
+        ["1:21 invalid duration `soon`: expected a value such as `90s`, `30m` or `1h30m`"]
     );
     assert_eq!(
         refused(&format!("defaults: []\n{SMALLEST}")),
@@ -133,7 +133,7 @@ fn mistakes_in_defaults_are_shown_there_and_once() {
 
 #[test]
 fn no_text_makes_it_panic() {
-    // Every prefix, and every manifest with one character replaced: errors are fine, panics are not.
+    // Every prefix, and every manifest with one string inserted: errors are fine, panics are not.
     let text =
         with("docker: {image: a, tags: ['ä-${{ env.X }}']}\nscripts: {build: [\"a\\n${{ x }}\"]}")
             + "? |\n ä\n: >\n x\n";

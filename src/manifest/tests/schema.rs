@@ -1,4 +1,4 @@
-//! The schema, the decoder, the example and the committed file say the same.
+//! The schema, the decoder, the example and the committed file agree.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,7 +13,7 @@ fn in_repository(path: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// Returns the schemas of all keys by their paths; those of a service start at the service.
+/// Returns the schemas of all keys by path; paths in a service are relative to the service.
 fn keys<'s>(schema: &'s Value, path: &str, found: &mut Vec<(String, &'s Value)>) {
     let Some(properties) = schema["properties"].as_object() else {
         return;
@@ -89,23 +89,24 @@ fn examples_and_defaults_of_the_schema_are_accepted() {
                 });
                 let git = json!({ "remote": "https://h/k" });
                 let is_of_git = path.starts_with("deploy.git");
-                manifest["deploy"] = match is_of_git {
-                    true => json!({ "git": git, "environments": environments }),
-                    false => json!({ "path": "k", "environments": environments }),
+                manifest["deploy"] = if is_of_git {
+                    json!({ "git": git, "environments": environments })
+                } else {
+                    json!({ "path": "k", "environments": environments })
                 };
             }
             let is_of_root = ["version", "registry", "cacheDir", "builders", "deploy"]
                 .iter()
                 .any(|key| path.starts_with(key));
-            let mut place = if is_of_root {
+            let mut slot = if is_of_root {
                 &mut manifest
             } else {
                 &mut manifest["services"]["a"]
             };
             for key in path.split('.') {
-                place = &mut place[key];
+                slot = &mut slot[key];
             }
-            *place = value.clone();
+            *slot = value.clone();
             if let Err(error) = read(&manifest.to_string()) {
                 panic!("{path}: {value}\n{error}");
             }
@@ -116,7 +117,7 @@ fn examples_and_defaults_of_the_schema_are_accepted() {
 }
 
 #[test]
-fn every_key_shows_by_default_or_example_what_it_takes() {
+fn every_key_has_a_default_or_an_example() {
     let schema = schema();
     let mut found = Vec::new();
     keys(&schema, "", &mut found);
@@ -130,9 +131,9 @@ fn every_key_shows_by_default_or_example_what_it_takes() {
     }
 }
 
-/// An editor underlines what xp would refuse, and nothing else.
+/// Editors must underline exactly the values that xp rejects.
 #[test]
-fn patterns_take_what_the_decoder_takes() {
+fn patterns_and_decoder_accept_the_same_values() {
     let schema = schema();
     let mut found = Vec::new();
     keys(&schema, "", &mut found);
@@ -219,9 +220,9 @@ fn the_example_is_valid_and_shows_every_key() {
     }
 }
 
-/// What is in a comment of the example is valid too: `#   key:` is what people uncomment.
+/// The commented keys of the example must be valid too, because people uncomment them.
 #[test]
-fn the_example_is_valid_with_its_comments_taken_away() {
+fn the_example_is_valid_when_uncommented() {
     let text = std::fs::read_to_string(in_repository("x-platform.yml.example")).unwrap();
     let uncommented: Vec<String> = text
         .lines()

@@ -1,9 +1,9 @@
-//! What is refused before any value is looked at: texts that are no manifest, and wrong keys.
+//! Syntax errors, and unknown, duplicate or missing keys.
 
 use super::{SMALLEST, refused, refuses, with};
 
 #[test]
-fn what_is_no_manifest() {
+fn not_a_manifest() {
     let init = "(it needs `services`, each with `dir`, `git.remote` and `docker.image`)";
     assert_eq!(refused(""), [format!("the manifest is empty {init}")]);
     assert_eq!(
@@ -16,18 +16,21 @@ fn what_is_no_manifest() {
     );
     assert_eq!(
         refused("just text"),
-        ["1:1 the manifest must be a mapping with the key `services`, not a text"]
+        ["1:1 the manifest must be a mapping with the key `services`, not a string"]
     );
     assert_eq!(
         refused("version: 1"),
         [
-            "1:1 the manifest has no `services` (name at least one service, with `dir`, `git.remote` and `docker.image`)"
+            "1:1 the manifest has no `services` (add at least one service, with `dir`, `git.remote` and `docker.image`)"
         ]
     );
-    assert_eq!(refused("services: {}"), ["1:1 `services` names no service"]);
+    assert_eq!(
+        refused("services: {}"),
+        ["1:1 `services` must not be empty"]
+    );
     assert_eq!(
         refused("services:"),
-        ["1:1 `services` has no value (give it a mapping, or leave it out)"]
+        ["1:1 `services` has no value (set it to a mapping, or remove it)"]
     );
     assert_eq!(
         refused("services: [a]"),
@@ -35,7 +38,7 @@ fn what_is_no_manifest() {
     );
     assert_eq!(
         refused("services:\n  a:\n"),
-        ["2:3 `services.a` has no value (give it a mapping, or leave it out)"]
+        ["2:3 `services.a` has no value (set it to a mapping, or remove it)"]
     );
 }
 
@@ -48,32 +51,30 @@ fn several_documents() {
 }
 
 #[test]
-fn what_is_no_yaml() {
+fn invalid_yaml() {
     assert_eq!(
         refused("services:\n\ta: 1"),
         [
-            "2:2 this is not YAML: tabs disallowed within this context (block indentation) (indent with spaces: YAML takes no tabs)"
+            "2:2 invalid YAML: tabs disallowed within this context (block indentation) (indent with spaces: YAML does not allow tabs)"
         ]
     );
     assert_eq!(
         refused("services: [a"),
-        ["1:11 this is not YAML: unclosed bracket '['"]
+        ["1:11 invalid YAML: unclosed bracket '['"]
     );
     assert_eq!(
         refused("services: @a"),
         [
-            "1:11 this is not YAML: unexpected character: `@' (quote a text that starts with a special character)"
+            "1:11 invalid YAML: unexpected character: `@' (quote a value that starts with a special character)"
         ]
     );
     assert_eq!(
         refused("services: *a"),
-        [
-            "1:11 this alias has no anchor before it (quote the value where its `*` belongs to the text)"
-        ]
+        ["1:11 this alias has no anchor (quote the value if the `*` is part of it)"]
     );
     assert_eq!(
         refused("services: &a [*a]"),
-        ["1:15 this alias stands within its own anchor"]
+        ["1:15 this alias is inside its own anchor"]
     );
     assert_eq!(
         refused(&"[".repeat(500)),
@@ -81,17 +82,15 @@ fn what_is_no_yaml() {
     );
     assert_eq!(
         refused(&with("timeout: !long 5m")),
-        [
-            "4:20 the YAML tag `!long` means nothing to xp (quote the value where its `!` belongs to the text)"
-        ]
+        ["4:20 unknown YAML tag `!long` (quote the value if the `!` is part of it)"]
     );
     assert_eq!(
         refused(&with("? [a]\n: b")),
-        ["4:7 a key must be a text, and this one is a list"]
+        ["4:7 a key must be a string, not a list"]
     );
     assert_eq!(
         refused(&with("<<: a")),
-        ["4:9 `<<` takes an alias of a mapping, such as `<<: *common`"]
+        ["4:9 `<<` must be an alias of a mapping, such as `<<: *common`"]
     );
 }
 
@@ -105,10 +104,10 @@ fn anchor_bombs() {
     let problems = refused(&bomb);
     assert_eq!(problems.len(), 1);
     assert!(
-        problems[0].contains("anchors and aliases such as this one copy more than 4 MiB"),
+        problems[0].contains("anchors and aliases such as this one expand to more than 4 MiB"),
         "{problems:?}"
     );
-    // One that is deep instead of wide, and one of a long text.
+    // A deep one instead of a wide one, and one with a long string.
     let mut deep = String::from("a0: &a0 [x]\n");
     for level in 1..60 {
         deep += &format!("a{level}: &a{level} [*a{}]\n", level - 1);
@@ -127,27 +126,27 @@ fn versions() {
     let version = |text: &str| refused(&format!("version: {text}\nnew: 1\n{SMALLEST}"));
     assert_eq!(
         version("2"),
-        ["1:10 the manifest has format version 2, and this xp reads 1 (use a newer xp)"]
+        ["1:10 the manifest has format version 2, but this xp supports 1 (upgrade xp)"]
     );
     let unknown = "2:1 unknown key `new` (known keys: `version`, `registry`, `cacheDir`, `builders`, `defaults`, `services`, `deploy`)";
     assert_eq!(version("1"), [unknown]);
     assert_eq!(
         version("1.0"),
         [
-            "1:10 `1.0` is not a format version (write `version: 1`)",
+            "1:10 invalid format version `1.0` (write `version: 1`)",
             unknown
         ]
     );
     assert_eq!(
         version("0"),
         [
-            "1:10 `0` is not a format version (write `version: 1`)",
+            "1:10 invalid format version `0` (write `version: 1`)",
             unknown
         ]
     );
     assert_eq!(
         version("[1]"),
-        ["1:10 `version` must be a text, not a list", unknown]
+        ["1:10 `version` must be a string, not a list", unknown]
     );
 }
 
@@ -155,17 +154,14 @@ fn versions() {
 fn duplicate_keys() {
     assert_eq!(
         refused(&format!("{SMALLEST}services: {{}}")),
-        ["17:1 the key `services` is there twice"]
+        ["17:1 duplicate key `services`"]
     );
-    refuses("dir: a\n'dir': b", &["5:5 the key `dir` is there twice"]);
+    refuses("dir: a\n'dir': b", &["5:5 duplicate key `dir`"]);
     assert_eq!(
         refused(&with(
             "docker: {image: a, args: {A: 1, A: 2}}\ntimeout: 1m\ntimeout: 2m"
         )),
-        [
-            "4:37 the key `A` is there twice",
-            "6:5 the key `timeout` is there twice"
-        ]
+        ["4:37 duplicate key `A`", "6:5 duplicate key `timeout`"]
     );
 }
 
@@ -199,41 +195,46 @@ fn missing_keys() {
     assert_eq!(
         refused("services:\n  A:\n    git: {}\n    docker: {}\n  b: {dir: b}\n"),
         [
-            "2:3 service `A` has no `dir` (add where its working copy belongs: `dir: src/A`)",
+            "2:3 service `A` has no `dir` (add the folder of its working copy: `dir: src/A`)",
             "3:5 service `A` has no `git.remote` (add its remote: `git: {remote: https://git.example.com/A.git}`)",
-            "4:5 service `A` has no `docker.image` (add the name of its image: `docker: {image: a}`)",
-            "5:3 service `b` has no `docker` (add the name of its image: `docker: {image: b}`)",
+            "4:5 service `A` has no `docker.image` (add its image name: `docker: {image: a}`)",
+            "5:3 service `b` has no `docker` (add its image name: `docker: {image: b}`)",
             "5:3 service `b` has no `git` (add its remote: `git: {remote: https://git.example.com/b.git}`)",
         ]
     );
 }
 
 #[test]
-fn values_of_another_kind() {
-    refuses("dir: [a]", &["4:10 `dir` must be a text, not a list"]);
+fn values_of_the_wrong_type() {
+    refuses("dir: [a]", &["4:10 `dir` must be a string, not a list"]);
     refuses(
         "dir:",
-        &["4:5 `dir` has no value (give it a text, or leave it out)"],
+        &["4:5 `dir` has no value (set it to a string, or remove it)"],
     );
     refuses(
         "dir: ~",
-        &["4:10 `dir` has no value (give it a text, or leave it out)"],
+        &["4:10 `dir` has no value (set it to a string, or remove it)"],
     );
-    refuses("dir: ''", &["4:10 `dir` is empty"]);
-    refuses("dir: \"a\\0b\"", &["4:10 `dir` contains a NUL character"]);
+    refuses("dir: ''", &["4:10 `dir` must not be empty"]);
+    refuses(
+        "dir: \"a\\0b\"",
+        &["4:10 `dir` must not contain NUL characters"],
+    );
     refuses(
         "git: https://h/x",
-        &["4:10 `git` must be a mapping, not a text"],
+        &["4:10 `git` must be a mapping, not a string"],
     );
     refuses(
         "needs: other",
-        &["4:12 `needs` must be a list, not a text (write it as a list with one item: `- other`)"],
+        &[
+            "4:12 `needs` must be a list, not a string (write it as a list with one item: `- other`)",
+        ],
     );
     refuses(
         "docker: {image: a, args: {A: null, B: [x]}}",
         &[
-            "4:34 `docker.args.A` has no value (give it a text, or leave it out)",
-            "4:43 `docker.args.B` must be a text, not a list",
+            "4:34 `docker.args.A` has no value (set it to a string, or remove it)",
+            "4:43 `docker.args.B` must be a string, not a list",
         ],
     );
     refuses(
@@ -242,10 +243,10 @@ fn values_of_another_kind() {
     );
     refuses(
         "git: {remote: 'https://h/a', submodules: yes}",
-        &["4:46 `git.submodules` is `true` or `false`, not `yes` (write `true`)"],
+        &["4:46 `git.submodules` must be `true` or `false`, not `yes` (write `true`)"],
     );
     refuses(
         "git: {remote: 'https://h/a', submodules: 2}",
-        &["4:46 `git.submodules` is `true` or `false`, not `2`"],
+        &["4:46 `git.submodules` must be `true` or `false`, not `2`"],
     );
 }

@@ -1,4 +1,4 @@
-//! Values that are refused. `with` puts the given lines from line 4 on, four columns in.
+//! Invalid values. `with` inserts the lines at line 4, indented by four columns.
 
 use super::{SMALLEST, refused, refuses, with};
 
@@ -7,9 +7,9 @@ fn names_of_services() {
     assert_eq!(
         refused("services:\n  a b: {}\n  -x: {}\n  ä: {}\n"),
         [
-            "2:3 `a b` cannot name a service: only letters, digits, `.`, `_` and `-` are allowed",
-            "3:3 `-x` cannot name a service: it must start with a letter or a digit",
-            "4:3 `ä` cannot name a service: it must start with a letter or a digit",
+            "2:3 invalid service name `a b`: only letters, digits, `.`, `_` and `-` are allowed",
+            "3:3 invalid service name `-x`: must start with a letter or digit",
+            "4:3 invalid service name `ä`: must start with a letter or digit",
         ]
     );
 }
@@ -19,17 +19,17 @@ fn registry_and_folders_of_the_root() {
     let root = |line: &str| refused(&format!("{line}\n{SMALLEST}"));
     assert_eq!(
         root("registry: https://h.example"),
-        ["1:11 `https://h.example` is not a registry: leave out the `https://`"]
+        ["1:11 invalid registry `https://h.example`: remove `https://`"]
     );
     assert_eq!(
         root("registry: h.example:99999/x"),
         [
-            "1:11 `h.example:99999/x` is not an image name: the registry's port is not a number up to 65535"
+            "1:11 invalid image name `h.example:99999/x`: the registry's port must be a number up to 65535"
         ]
     );
     assert_eq!(
         root("registry: x"),
-        ["1:11 `x` is not a registry: it must start with a host such as harbour.example.com"]
+        ["1:11 invalid registry `x`: must start with a host such as harbour.example.com"]
     );
     assert_eq!(
         root("cacheDir: ~/x"),
@@ -37,47 +37,41 @@ fn registry_and_folders_of_the_root() {
     );
     assert_eq!(
         root("cacheDir: ../x"),
-        ["1:11 `../x` contains `..`, which may leave the folder"]
+        ["1:11 `../x` must not contain `..`"]
     );
     assert_eq!(
         root("cacheDir: ."),
-        ["1:11 the cache needs a folder of its own"]
+        ["1:11 the cache must have its own folder"]
     );
     assert_eq!(
         root("builders: {dir: /x}"),
-        ["1:17 `/x` is absolute; a relative path is expected"]
+        ["1:17 `/x` must be a relative path"]
     );
     assert_eq!(
         root("builders: {args: {A-B: 1, C: ~, D: '${{ env.X }}'}}"),
         [
-            "1:19 `A-B` cannot name a build argument (letters, digits and `_` are allowed, and no digit first)",
-            "1:30 `builders.args.C` has no value (give it a text, or leave it out)",
-            "1:36 `builders.args.D` takes no `${{ … }}` (placeholders are replaced in `docker.args`, `docker.tags` and `dockerBuilder.env`)",
+            "1:19 invalid build argument name `A-B` (use letters, digits and `_`, not starting with a digit)",
+            "1:30 `builders.args.C` has no value (set it to a string, or remove it)",
+            "1:36 `builders.args.D` does not support `${{ … }}` (placeholders are supported in `docker.args`, `docker.tags` and `dockerBuilder.env`)",
         ]
     );
 }
 
 #[test]
 fn dirs_that_leave_the_folder() {
-    refuses(
-        "dir: ../a",
-        &["4:10 `../a` contains `..`, which may leave the folder"],
-    );
+    refuses("dir: ../a", &["4:10 `../a` must not contain `..`"]);
     refuses(
         "dir: a/../../b",
-        &["4:10 `a/../../b` contains `..`, which may leave the folder"],
+        &["4:10 `a/../../b` must not contain `..`"],
     );
-    refuses(
-        "dir: /srv/a",
-        &["4:10 `/srv/a` is absolute; a relative path is expected"],
-    );
+    refuses("dir: /srv/a", &["4:10 `/srv/a` must be a relative path"]);
     refuses(
         "dir: ~/a",
-        &["4:10 `~/a` is below the home folder; a relative path is expected"],
+        &["4:10 `~/a` must be a relative path, not one in the home folder"],
     );
     refuses(
         "dir: .xp/a",
-        &["4:10 the `dir` of service `a` is in the folder that xp keeps its own files in, `.xp`"],
+        &["4:10 the `dir` of service `a` is inside the cache folder of xp, `.xp`"],
     );
 }
 
@@ -87,59 +81,56 @@ fn remotes_and_references() {
     assert_eq!(
         remote("ftp://h/x"),
         [
-            "4:19 this is not the URL of a git remote: `ftp://` is not supported; use ssh, https, http, git or file"
+            "4:19 invalid git remote URL: `ftp://` is not supported; use ssh, https, http, git or file"
         ]
     );
     assert_eq!(
         remote("https://h:99999/x"),
         [
-            "4:19 this is not the URL of a git remote: what follows the host and a colon is not a port; in a password, write `/` as %2F"
+            "4:19 invalid git remote URL: invalid port after the host; write a `/` in a password as `%2F`"
         ]
     );
     assert_eq!(
         remote("--upload-pack=x"),
-        ["4:19 this is not the URL of a git remote: it starts with `-`"]
+        ["4:19 invalid git remote URL: must not start with `-`"]
     );
     assert_eq!(
         remote("https://h"),
-        ["4:19 this is not the URL of a git remote: it names no repository after the host"]
+        ["4:19 invalid git remote URL: missing repository path after the host"]
     );
     let git = |text: &str| refused(&with(&format!("git: {{remote: 'https://h/a', {text}}}")));
     assert_eq!(
         git("reference: a..b"),
-        ["4:45 `a..b` is not a git reference: it contains `..`"]
+        ["4:45 invalid git reference `a..b`: must not contain `..`"]
     );
-    assert_eq!(
-        git("path: ../a"),
-        ["4:40 `../a` contains `..`, which may leave the folder"]
-    );
+    assert_eq!(git("path: ../a"), ["4:40 `../a` must not contain `..`"]);
     assert_eq!(
         git("path: a/.git/x"),
-        ["4:40 `a/.git/x` lies in a folder of git's own"]
+        ["4:40 `a/.git/x` must not be inside a `.git` folder"]
     );
-    let alone = "4:34 `git.include` has no effect without `git.path` (the build of a service without `git.path` sees the whole repository)";
+    let alone = "4:34 `git.include` has no effect without `git.path` (without `git.path`, the build sees the whole repository)";
     assert_eq!(git("include: [a]"), [alone]);
     assert_eq!(git("include: [a], path: ."), [alone]);
     assert_eq!(
         git("include: [.], path: a"),
         [
-            "4:44 an item of `git.include` is the whole repository (leave out `git.path`, and the build sees the whole repository)"
+            "4:44 an item of `git.include` is the whole repository (remove `git.path`: the build then sees the whole repository)"
         ]
     );
     assert_eq!(
         git("include: [../b], path: a"),
-        ["4:44 `../b` contains `..`, which may leave the folder"]
+        ["4:44 `../b` must not contain `..`"]
     );
     assert_eq!(
         git("include: libs, path: a"),
         [
-            "4:43 `git.include` must be a list, not a text (write it as a list with one item: `- libs`)"
+            "4:43 `git.include` must be a list, not a string (write it as a list with one item: `- libs`)"
         ]
     );
     assert_eq!(
         git("reference: 'release/${{ env.X }}'"),
         [
-            "4:45 `git.reference` takes no `${{ … }}` (placeholders are replaced in `docker.args`, `docker.tags` and `dockerBuilder.env`)"
+            "4:45 `git.reference` does not support `${{ … }}` (placeholders are supported in `docker.args`, `docker.tags` and `dockerBuilder.env`)"
         ]
     );
 }
@@ -149,21 +140,21 @@ fn builders() {
     let builder = |text: &str| refused(&with(&format!("dockerBuilder: {{{text}}}")));
     assert_eq!(
         builder("image: builders/../x"),
-        ["4:28 `../x` cannot name a builder: `..` would leave the folder of the builders"]
+        ["4:28 invalid builder name `../x`: must not contain `..`"]
     );
     assert_eq!(
         builder("image: builders/a/b"),
-        ["4:28 `a/b` cannot name a builder: a builder is one folder, without `/`"]
+        ["4:28 invalid builder name `a/b`: must be a single folder, without `/`"]
     );
     assert_eq!(
         builder("image: 'x:${{ env.X }}'"),
         [
-            "4:28 `dockerBuilder.image` takes no `${{ … }}` (placeholders are replaced in `docker.args`, `docker.tags` and `dockerBuilder.env`)",
+            "4:28 `dockerBuilder.image` does not support `${{ … }}` (placeholders are supported in `docker.args`, `docker.tags` and `dockerBuilder.env`)",
         ]
     );
     assert_eq!(
         builder("image: A"),
-        ["4:28 `A` is not an image name: upper-case letters are not allowed"]
+        ["4:28 invalid image name `A`: uppercase letters are not allowed"]
     );
     assert_eq!(
         builder("workdir: go/src"),
@@ -171,17 +162,17 @@ fn builders() {
     );
     assert_eq!(
         builder("workdir: /"),
-        ["4:30 `/` would hide the whole container"]
+        ["4:30 `/` would hide the whole file system of the container"]
     );
     assert_eq!(
         builder("env: {A B: 1}"),
         [
-            "4:27 `A B` cannot name an environment variable (letters, digits and `_` are allowed, and no digit first)"
+            "4:27 invalid environment variable name `A B` (use letters, digits and `_`, not starting with a digit)"
         ]
     );
     assert_eq!(
         builder("env: {XP_COMMIT: 1}"),
-        ["4:27 `XP_COMMIT` is set by xp itself"]
+        ["4:27 `XP_COMMIT` is reserved: xp sets it"]
     );
     assert_eq!(
         builder("env: [A]"),
@@ -189,12 +180,12 @@ fn builders() {
     );
     assert_eq!(
         builder("user: me"),
-        ["4:27 `me` is not a user: `caller`, `root` or numbers such as `1000:1000`"]
+        ["4:27 invalid user `me`: must be `caller`, `root`, or numeric IDs such as `1000:1000`"]
     );
     assert_eq!(
         builder("network: 'a b'"),
         [
-            "4:30 `a b` is not a network: `bridge`, `host`, `none`, `container:NAME` or a network's name"
+            "4:30 invalid network `a b`: must be `bridge`, `host`, `none`, `container:NAME`, or the name of a network"
         ]
     );
     assert_eq!(
@@ -204,7 +195,7 @@ fn builders() {
     assert_eq!(
         builder("cache: ['/a/${{ service.name }}']"),
         [
-            "4:29 an item of `dockerBuilder.cache` takes no `${{ … }}` (placeholders are replaced in `docker.args`, `docker.tags` and `dockerBuilder.env`)",
+            "4:29 an item of `dockerBuilder.cache` does not support `${{ … }}` (placeholders are supported in `docker.args`, `docker.tags` and `dockerBuilder.env`)",
         ]
     );
     assert_eq!(
@@ -213,39 +204,41 @@ fn builders() {
     );
     assert_eq!(
         builder("mounts: ['/a:/b:rx']"),
-        ["4:30 `rx` is not a mode of a mount; `ro` is, or nothing"]
+        ["4:30 invalid mount mode `rx`: must be `ro` or `rw`"]
     );
     assert_eq!(
         builder("mounts: [/a]"),
-        ["4:30 `/a` is not a mount such as `~/.m2:/cache/m2` or `/etc/ssl:/etc/ssl:ro`"]
+        [
+            "4:30 invalid mount `/a`: expected a form such as `~/.m2:/cache/m2` or `/etc/ssl:/etc/ssl:ro`"
+        ]
     );
     assert_eq!(
         builder("mounts: [/a:/b], cache: [/b]"),
-        ["4:30 `/b` is used twice in the container"]
+        ["4:30 container path `/b` is used twice"]
     );
     assert_eq!(
         builder("ssh: on"),
-        ["4:26 `dockerBuilder.ssh` is `true` or `false`, not `on` (write `true`)"]
+        ["4:26 `dockerBuilder.ssh` must be `true` or `false`, not `on` (write `true`)"]
     );
     assert_eq!(
         builder("memory: lots"),
-        ["4:29 `lots` is not an amount of memory such as `512m` or `2g`"]
+        ["4:29 invalid amount of memory `lots`: expected a value such as `512m` or `2g`"]
     );
     assert_eq!(
         builder("memory: 2"),
-        ["4:29 `2` is less than the 6m that an engine needs"]
+        ["4:29 invalid amount of memory `2`: the engine needs at least `6m`"]
     );
     assert_eq!(
         builder("cpus: two"),
-        ["4:27 `two` is not a number of processors such as `2` or `0.5`"]
+        ["4:27 invalid number of CPUs `two`: expected a value such as `2` or `0.5`"]
     );
     refuses(
         "timeout: 30",
-        &["4:14 `30` is not a duration such as `90s`, `30m` or `1h30m`"],
+        &["4:14 invalid duration `30`: expected a value such as `90s`, `30m` or `1h30m`"],
     );
     refuses(
         "timeout: 0s",
-        &["4:14 `0s` is no time at all; leave the key out for no limit"],
+        &["4:14 invalid duration `0s`: must not be zero; remove the key for no limit"],
     );
 }
 
@@ -254,21 +247,21 @@ fn images() {
     let docker = |text: &str| refused(&with(&format!("docker: {{{text}}}")));
     assert_eq!(
         docker("image: A"),
-        ["4:21 `A` is not an image name: upper-case letters are not allowed"]
+        ["4:21 invalid image name `A`: uppercase letters are not allowed"]
     );
     assert_eq!(
         docker("image: 'a:1'"),
-        ["4:21 `a:1` is not an image name: a tag is not expected here: xp makes the tags"]
+        ["4:21 invalid image name `a:1`: must not have a tag, because xp sets the tags"]
     );
     assert_eq!(
         docker("image: 'a-${{ service.name }}'"),
         [
-            "4:21 `docker.image` takes no `${{ … }}` (placeholders are replaced in `docker.args`, `docker.tags` and `dockerBuilder.env`)",
+            "4:21 `docker.image` does not support `${{ … }}` (placeholders are supported in `docker.args`, `docker.tags` and `dockerBuilder.env`)",
         ]
     );
     assert_eq!(
         docker("image: a, file: ../Dockerfile"),
-        ["4:30 `../Dockerfile` contains `..`, which may leave the folder"]
+        ["4:30 `../Dockerfile` must not contain `..`"]
     );
     assert_eq!(
         docker("image: a, file: ."),
@@ -276,24 +269,24 @@ fn images() {
     );
     assert_eq!(
         docker("image: a, context: /"),
-        ["4:33 `/` is absolute; a relative path is expected"]
+        ["4:33 `/` must be a relative path"]
     );
     assert_eq!(
         docker("image: a, target: 'a b'"),
-        ["4:32 `a b` cannot name a stage of a Dockerfile"]
+        ["4:32 invalid Dockerfile stage name `a b`"]
     );
     assert_eq!(
         docker("image: a, args: {1A: 1}"),
         [
-            "4:31 `1A` cannot name a build argument (letters, digits and `_` are allowed, and no digit first)"
+            "4:31 invalid build argument name `1A` (use letters, digits and `_`, not starting with a digit)"
         ]
     );
     assert_eq!(
         docker("image: a, tags: [a/b, 'x ${{ env.A }}', '']"),
         [
-            "4:31 `a/b` is not a tag: only letters, digits, `_`, `.` and `-` are allowed",
-            "4:36 `x ${{ env.A }}` cannot become a tag: letters, digits, `_`, `.` and `-` are allowed",
-            "4:54 `` is not a tag: it is empty",
+            "4:31 invalid tag `a/b`: only letters, digits, `_`, `.` and `-` are allowed",
+            "4:36 invalid tag `x ${{ env.A }}`: only letters, digits, `_`, `.` and `-` are allowed",
+            "4:54 invalid tag ``: must not be empty",
         ]
     );
 }
@@ -304,35 +297,35 @@ fn secrets_of_an_image() {
     assert_eq!(
         one("secrets: {npm: abc}"),
         [
-            "4:39 `docker.secrets.npm` says where the secret comes from, not what it is (write `{env: NAME}` for a variable, or `{file: PATH}` for a file)"
+            "4:39 `docker.secrets.npm` must be the source of the secret, not the secret itself (write `{env: NAME}` for an environment variable, or `{file: PATH}` for a file)"
         ]
     );
-    for (source, found) in [("{}", "neither"), ("{env: A, file: b}", "both")] {
-        let expected = format!("4:39 `docker.secrets.npm` takes `env` or `file`, and has {found}");
+    for (source, end) in [("{}", ""), ("{env: A, file: b}", ", not both")] {
+        let expected = format!("4:39 `docker.secrets.npm` must have `env` or `file`{end}");
         assert_eq!(one(&format!("secrets: {{npm: {source}}}")), [expected]);
     }
     assert_eq!(
         one("secrets: {'a,b': {env: A}}"),
         [
-            "4:34 `a,b` cannot name a secret (letters, digits, `.`, `_` and `-` are allowed, and a letter or digit first)"
+            "4:34 invalid secret id `a,b` (use letters, digits, `.`, `_` and `-`, starting with a letter or digit)"
         ]
     );
     assert_eq!(
         one("secrets: {npm: {env: A-B}}"),
-        ["4:45 `A-B` cannot name a variable of the environment"]
+        ["4:45 invalid environment variable name `A-B`"]
     );
     assert_eq!(
         one("secrets: {npm: {env: '${{ env.A }}'}}").len(),
         1,
-        "a placeholder is none here"
+        "a placeholder is not supported here"
     );
     assert_eq!(
         one("ssh: [default, other]"),
-        ["4:39 `other` is no agent that xp forwards; `default` is"]
+        ["4:39 unknown ssh agent `other`: only `default` is supported"]
     );
     assert_eq!(
         one("ssh: yes"),
-        ["4:29 `docker.ssh` is `true` or `false`, not `yes` (write `true`)"]
+        ["4:29 `docker.ssh` must be `true` or `false`, not `yes` (write `true`)"]
     );
 }
 
@@ -346,39 +339,39 @@ fn scripts() {
     assert_eq!(
         scripts("make build"),
         [
-            "7:9 `scripts.build` must be a list, not a text (write it as a list with one item: `- make build`)"
+            "7:9 `scripts.build` must be a list, not a string (write it as a list with one item: `- make build`)"
         ]
     );
     assert_eq!(
         scripts("- echo a: b"),
         [
-            "7:11 an item of `scripts.build` must be a text, not a mapping (`: ` makes a mapping of it; quote the text: `'echo a: b'`)"
+            "7:11 an item of `scripts.build` must be a string, not a mapping (`: ` makes it a mapping; quote the string: `'echo a: b'`)"
         ]
     );
     assert_eq!(
         scripts("- ''"),
-        ["7:11 an item of `scripts.build` is empty"]
+        ["7:11 an item of `scripts.build` must not be empty"]
     );
     assert_eq!(
         scripts("- ~"),
-        ["7:11 an item of `scripts.build` has no value (give it a text, or leave it out)"]
+        ["7:11 an item of `scripts.build` has no value (set it to a string, or remove it)"]
     );
     assert_eq!(
         scripts("- echo ${{ service.commit }} x"),
         [
-            "7:16 scripts take no `${{ … }}`: in them `$` belongs to the shell (add `NAME: ${{ service.commit }}` to `dockerBuilder.env`, and write `$NAME` here)",
+            "7:16 scripts do not support `${{ … }}`: `$` is expanded by the shell (add `NAME: ${{ service.commit }}` to `dockerBuilder.env`, and use `$NAME` here)",
         ]
     );
     refuses(
         "scripts: {build: [make]}",
         &[
-            "4:5 service `a` has scripts and no `dockerBuilder.image` to run them in (add `dockerBuilder: {image: builders/a}`, or an image of your choice)",
+            "4:5 service `a` has scripts but no `dockerBuilder.image` to run them in (add `dockerBuilder: {image: builders/a}`, or set another image)",
         ],
     );
     refuses(
         "scripts: {build: [make]}\ndockerBuilder: {workdir: /x}",
         &[
-            "4:5 service `a` has scripts and no `dockerBuilder.image` to run them in (add `dockerBuilder: {image: builders/a}`, or an image of your choice)",
+            "4:5 service `a` has scripts but no `dockerBuilder.image` to run them in (add `dockerBuilder: {image: builders/a}`, or set another image)",
         ],
     );
 }
@@ -392,7 +385,7 @@ fn placeholders() {
     };
     assert_eq!(
         argument("${{ service.comit }}"),
-        ["6:18 there is no placeholder `service.comit` (did you mean `${{ service.commit }}`?)"]
+        ["6:18 unknown placeholder `service.comit` (did you mean `${{ service.commit }}`?)"]
     );
     assert_eq!(
         argument("${{ services.othr.image }}"),
@@ -401,26 +394,26 @@ fn placeholders() {
     assert_eq!(
         argument("${{ services.other.imag }}"),
         [
-            "6:18 there is no placeholder `services.other.imag` (did you mean `${{ services.other.image }}`?)"
+            "6:18 unknown placeholder `services.other.imag` (did you mean `${{ services.other.image }}`?)"
         ]
     );
     assert_eq!(
         argument("${{ ENV.X }}"),
-        ["6:18 there is no placeholder `ENV.X` (did you mean `${{ env.X }}`?)"]
+        ["6:18 unknown placeholder `ENV.X` (did you mean `${{ env.X }}`?)"]
     );
     assert_eq!(
         argument("${{ env.A-B }}"),
-        ["6:18 `A-B` cannot name an environment variable"]
+        ["6:18 invalid environment variable name `A-B`"]
     );
     assert_eq!(
         argument("${{ q }}"),
         [
-            "6:18 there is no placeholder `q` (there are service.name, service.commit, service.branch, services.NAME.image, services.NAME.commit and env.NAME)",
+            "6:18 unknown placeholder `q` (known placeholders: `service.name`, `service.commit`, `service.branch`, `services.NAME.image`, `services.NAME.commit`, `env.NAME`)",
         ]
     );
     assert_eq!(
         argument("ä ${{ service.name }} ${{ service.name"),
-        ["6:40 this `${{` is not closed (write `${{ name }}`)"]
+        ["6:40 unclosed `${{` (write `${{ name }}`)"]
     );
     assert_eq!(argument("${{ q }} ${{ env. }}").len(), 2);
 }

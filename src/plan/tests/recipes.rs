@@ -258,7 +258,7 @@ fn a_label_that_cannot_be_read_is_an_error_with_a_way_out() {
         panic!("another error")
     };
     assert!(
-        error.to_string().contains("is no recipe: it is not JSON"),
+        error.to_string().contains("`x-platform.recipe`: not JSON"),
         "{error}"
     );
     assert_eq!(error.hints().len(), 2);

@@ -1,26 +1,26 @@
-//! URLs relative to another remote's, as `.gitmodules` may have them.
+//! Relative URLs, as in `.gitmodules`.
 
 use super::{GitUrl, InvalidGitUrl};
 
 impl GitUrl {
-    /// Returns what a URL of a submodule stands for in a repository at this URL: itself, or for
-    /// `./…` and `../…` a remote beside this one, with the same host and credentials.
+    /// Resolves the URL of a submodule against this URL: `./…` and `../…` are relative to it and keep its host and
+    /// credentials; all others are absolute.
     ///
     /// # Errors
     ///
-    /// A text that is no URL, and one that leads above the host or the root folder.
+    /// The URL is invalid, or leads above the host or the root folder.
     pub fn join(&self, text: &str) -> Result<Self, InvalidGitUrl> {
         if !text.starts_with("./") && !text.starts_with("../") {
             return text.parse();
         }
         let above = || {
             InvalidGitUrl(format!(
-                "`{text}` leads above the folders of {}",
+                "`{text}` leads above the root of {}",
                 self.without_credentials()
             ))
         };
         let base = self.expose().trim_end_matches('/');
-        // The part that names a path begins here; nothing before it may be cut off.
+        // The path starts here; nothing before it may be removed.
         let start = match base.split_once("://") {
             Some((scheme, rest)) => {
                 let authority = rest.find('/').unwrap_or(rest.len());
@@ -48,7 +48,7 @@ impl GitUrl {
         if rest.split('/').any(|part| matches!(part, ".." | "." | "")) {
             return Err(above());
         }
-        // Only `host:path` has a path that does not begin with a slash.
+        // Only `host:path` has a path without a leading slash.
         let is_scp_like = path.is_empty() && prefix.ends_with(':');
         let slash = if is_scp_like { "" } else { "/" };
         format!("{prefix}{path}{slash}{rest}").parse()
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn relative_urls_are_those_that_git_makes() {
+    fn relative_urls_are_resolved_like_git() {
         for (base, text, expected) in [
             ("https://h/x/y.git", "../z.git", "https://h/x/z.git"),
             ("https://h/x/y.git/", "../../w/z.git", "https://h/w/z.git"),
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_leads_above_the_host_and_nothing_is_a_program() {
+    fn urls_above_the_host_and_programs_are_rejected() {
         for (base, text) in [
             ("https://h/x", "../../z"),
             ("https://h/x", "../../../other/z"),

@@ -433,7 +433,7 @@ fn no_tag_takes_the_place_of_a_commits_image(t: &Context) {
     t.xp(["build", "--reference", &branch])
         .env("OTHER", &first)
         .failure(2)
-        .stderr_contains("is that of the image of another commit");
+        .stderr_contains("is reserved for the image of another commit");
     // Its own commit's is no other one.
     t.xp(["build"]).env("OTHER", &first).success();
     assert_eq!(registry.manifest_digest(&image, &first), digest);

@@ -119,7 +119,7 @@ fn a_recipe_that_is_not_json_is_an_error(t: &Context) {
     let image = Image::new(t);
     image.put_labelled(&image.commit, &json!({"x-platform.recipe": "{"}));
     all_fail(t, |command, output| {
-        let is_said = output.stderr.contains("`x-platform.recipe` is no recipe");
+        let is_said = output.stderr.contains("invalid label `x-platform.recipe`");
         assert!(is_said, "{command}: {output}");
     });
     let status = t.xp(["status", "zbackend", "--format", "json"]).success();

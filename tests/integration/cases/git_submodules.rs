@@ -231,7 +231,7 @@ fn what_leads_elsewhere_is_refused(t: &Context) {
             "is a path on this machine",
         ),
         (program, "remote helpers such as `ext::`"),
-        ("-oProxyCommand=id:x".to_owned(), "it starts with `-`"),
+        ("-oProxyCommand=id:x".to_owned(), "must not start with `-`"),
         ("../../../../../../x".to_owned(), "leads above"),
     ] {
         fs::remove_file(remote.clone_path().join(".gitmodules")).ok();

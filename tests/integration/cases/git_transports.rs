@@ -244,7 +244,9 @@ fn remotes_that_would_be_options_are_refused(t: &Context) {
     for reference in ["--upload-pack=id", "-x"] {
         let service = Service::new("zbackend", "git@h:x").reference(reference);
         t.platform(&[service]);
-        t.xp(["sync"]).failure(2).stderr_contains("starts with `-`");
+        t.xp(["sync"])
+            .failure(2)
+            .stderr_contains("must not start with `-`");
     }
     assert!(!mark.exists() && !t.exists("src"));
 }

@@ -297,7 +297,7 @@ fn a_branch_that_is_shell_code_is_a_name(t: &Context) {
             .arg(format!("--branch={branch}"));
         let build = build.run();
         if branch.starts_with('-') {
-            let build = build.stderr_contains("starts with `-`");
+            let build = build.stderr_contains("must not start with `-`");
             assert_eq!(build.status.code(), Some(2), "{build}");
             continue;
         }

@@ -476,7 +476,7 @@ fn what_is_wrong_is_told_and_nothing_is_written(t: &Context) {
             "services:\n  api:\n    build: [x]\n",
             "--> compose.yaml:3:12",
         ),
-        ("services: {a: &a {build: *a}}\n", "within its own anchor"),
+        ("services: {a: &a {build: *a}}\n", "inside its own anchor"),
         (
             "include: [compose.yaml]\nservices: {}\n",
             "`compose.yaml` includes itself",
@@ -547,7 +547,7 @@ fn a_person_is_asked(t: &Context) {
     terminal.wait_for("10 services: api, part-0");
     terminal.wait_for("Push images to which registry, such as harbour.example.com/x? [none]:");
     terminal.type_keys("https://nonsense\n");
-    terminal.wait_for("leave out the `https://`");
+    terminal.wait_for("remove `https://`");
     terminal.type_keys("registry.example.com/shop\n");
     terminal.wait_for("Which services?");
     terminal.type_keys("nothing\n");

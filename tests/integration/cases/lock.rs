@@ -375,7 +375,7 @@ fn a_lock_that_cannot_be_met_says_why(t: &Context) {
     assert_eq!(lock_text(t), text);
     t.xp(["build", "--locked", "--lock-file", "missing"])
         .failure(2)
-        .stderr_contains("there is no such lock")
+        .stderr_contains("lock not found")
         .stderr_contains("`xp lock` writes one");
 }
 
@@ -471,7 +471,7 @@ fn a_damaged_lock_is_told_and_kept(t: &Context) {
         ),
         (
             &text.replacen("digest: sha256:", "digest: ", 1),
-            "is not a digest",
+            "invalid digest",
         ),
         (
             &text.replacen("    remote:", "    remot:", 1),

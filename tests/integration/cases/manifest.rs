@@ -61,7 +61,7 @@ services:
         "did you mean `dir`?",
         "x-platform.yml:7:14",
         "7 |       image: ZBackend",
-        "upper-case letters",
+        "uppercase letters",
         "dockerBuilder",
     ] {
         assert!(shown.contains(part), "{part:?} is not in {output}");
@@ -79,8 +79,8 @@ fn what_is_refused_is_refused_by_every_command(t: &Context) {
     let (a, b) = (service("a", &docker("a")), service("b", &docker("b")));
     for (manifest, said) in [
         (String::new(), "empty"),
-        ("services: {}\nservices: {}\n".to_owned(), "is there twice"),
-        (format!("services:\n{a}{a}"), "is there twice"),
+        ("services: {}\nservices: {}\n".to_owned(), "duplicate key"),
+        (format!("services:\n{a}{a}"), "duplicate key"),
         (
             format!("services:\n{a}{}", service("b", &docker("a"))),
             "`a`",
@@ -102,7 +102,10 @@ fn what_is_refused_is_refused_by_every_command(t: &Context) {
             "${{ env }}",
         ),
         (format!("version: 2\nservices:\n{a}"), "version"),
-        ("services:\n\ta: {}\n".to_owned(), "YAML takes no tabs"),
+        (
+            "services:\n\ta: {}\n".to_owned(),
+            "YAML does not allow tabs",
+        ),
     ] {
         refused(t, &manifest)
             .stderr_contains("x-platform.yml")

@@ -277,10 +277,10 @@ fn a_label_that_cannot_be_read_stops_the_run(t: &Context) {
     let repository = small::repository(t, "zbackend");
     small::platform(t, registry.host(), &[("zbackend", &repository)]);
     for (label, what, hint) in [
-        ("garbage \u{1b}[31m", "is no recipe: it is not JSON", ""),
+        ("garbage \u{1b}[31m", "`x-platform.recipe`: not JSON", ""),
         (
             r#"{"version":7,"inputs":{}}"#,
-            "format version 7, and this xp reads 1",
+            "format version 7, but this xp supports 1",
             "a newer xp reads it",
         ),
     ] {

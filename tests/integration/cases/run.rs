@@ -303,7 +303,7 @@ fn variables_are_those_of_builds(t: &Context) {
     let expected = format!("app {head} master {image}\nmanifest s3cret b=c mine [] []\n");
     assert_eq!(output.stdout, expected);
     let output = run(t, "true").failure(2);
-    output.stderr_contains("the environment variable `SECRET` is not set");
+    output.stderr_contains("environment variable `SECRET` is not set");
     // The caller's word is the last one, and CI is what it is for the caller.
     let output = t
         .xp([

@@ -384,7 +384,7 @@ fn a_variable_that_is_not_set_concerns_its_service(t: &Context) {
     let status = t.xp(["status"]).failure(2);
     assert_eq!(cells(&status, "zbackend")[2], "present");
     assert_eq!(cells(&status, "zfrontend")[2], "verified");
-    status.stderr_contains("the environment variable `NUMBER` is not set");
+    status.stderr_contains("environment variable `NUMBER` is not set");
 }
 
 fn offline_asks_nobody(t: &Context) {
