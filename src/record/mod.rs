@@ -28,7 +28,7 @@ pub const VERSION: u64 = 1;
 pub struct Line {
     /// The version of this format
     pub version: u64,
-    /// When it happened: RFC 3339, UTC
+    /// The time of the event: RFC 3339, UTC
     pub time: String,
     /// Seconds since the command started, from a monotonic clock
     pub elapsed: f64,
@@ -64,14 +64,14 @@ pub enum Happened {
     },
     /// Work on units started
     WorkStarted {
-        /// Their names
+        /// The names of the units
         units: Vec<String>,
         /// The maximum number of concurrent units
         jobs: usize,
     },
     /// Work on a unit started
     UnitStarted {
-        /// Its name, as in the plan
+        /// The unit's name, as in the plan
         unit: String,
     },
     /// A step started
@@ -119,9 +119,9 @@ pub enum Happened {
     },
     /// Work on a unit finished
     UnitFinished {
-        /// Its name
+        /// The unit
         unit: String,
-        /// How
+        /// The outcome
         outcome: OutcomeDocument,
         /// The duration in seconds
         seconds: f64,
@@ -218,7 +218,7 @@ pub struct FailureDocument {
     pub hints: Vec<String>,
     /// Whether something external (engine, registry, git remote) was missing or refused the request
     pub outside: bool,
-    /// The line of the manifest that the step comes from
+    /// The line of the step in the manifest
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<usize>,
     /// A shell command to repeat the step manually

@@ -21,7 +21,7 @@ pub struct PlanDocument {
     /// The topic train, with `--branch`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train: Option<TrainDocument>,
-    /// The builder images first, then the services, each after those that it needs
+    /// The builder images, then the services in dependency order
     pub units: Vec<UnitDocument>,
 }
 
@@ -100,7 +100,7 @@ pub enum Kind {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DecisionDocument {
-    /// Nothing
+    /// Nothing to do
     Skip,
     /// The image gets a tag
     Tag,
