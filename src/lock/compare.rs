@@ -109,7 +109,7 @@ impl Lock {
             return String::new();
         }
         let mut rows = vec![
-            ["SERVICE", "CHANGE", "COMMIT", "WHAT"]
+            ["SERVICE", "CHANGE", "COMMIT", "DETAILS"]
                 .map(str::to_owned)
                 .to_vec(),
         ];
