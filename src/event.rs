@@ -1,7 +1,7 @@
-//! What happened, as data.
+//! Events of a run, as data.
 //!
-//! Work emits [`Event`]s and never prints; `report/` alone turns them into bars, lines and files.
-//! Pure: an event carries durations that the work measured, and no clock is read here.
+//! Work emits [`Event`]s and never prints; only `report/` turns them into bars, lines and files.
+//! Pure: durations are measured by the emitter; no clock is read here.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,16 +14,16 @@ use crate::image::ImageReference;
 use crate::manifest::{BuilderName, ServiceName};
 use crate::record::{Measure, PlanDocument};
 
-/// What is worked on: a service, an image that a service's scripts run in, or what a cluster runs.
+/// A unit of work: a service, a builder image or a Kubernetes workload.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Unit {
-    /// A builder image made from a folder of the platform.
+    /// A builder image that is built from a folder of the platform.
     Builder(BuilderName),
     /// A builder image that is pulled.
     External(ImageReference),
     /// A service.
     Service(ServiceName),
-    /// Something that a cluster runs, such as `deployment/zbackend`.
+    /// A Kubernetes workload, such as `deployment/zbackend`.
     Workload(String),
 }
 
@@ -59,9 +59,9 @@ pub enum Phase {
     Pull,
     /// The image is pushed to the registry.
     Push,
-    /// Tags are set to an image that is there.
+    /// Tags are set on an existing image.
     Tag,
-    /// A cluster replaces what runs.
+    /// A workload is rolled out.
     Rollout,
 }
 
@@ -97,109 +97,108 @@ pub enum Outcome {
     Done,
     /// A step failed.
     Failed(FailedStep),
-    /// It was not started, as the named unit that it needs failed.
+    /// It was not started, because this unit, which it needs, failed.
     Blocked(Unit),
-    /// It was stopped, or not started, as the run was interrupted or another unit failed under
-    /// `--fail-fast`.
+    /// It was stopped or not started, because the run was interrupted or another unit failed with `--fail-fast`.
     Stopped,
 }
 
 /// The step at which a unit failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedStep {
-    /// In which phase.
+    /// The phase.
     pub phase: Phase,
-    /// What failed and why, the causes included.
+    /// What failed and why, including the causes.
     pub message: String,
-    /// What a person can do about it.
+    /// What the user can do about it.
     pub hints: Vec<String>,
-    /// Whether something outside (engine, registry, git remote) was missing or refused.
+    /// Whether something external (engine, registry, git remote) was missing or refused the request.
     pub outside: bool,
     /// The line of the manifest that the step comes from, counted from 1.
     pub line: Option<usize>,
-    /// A shell command that repeats the step by hand.
+    /// A shell command to repeat the step manually.
     pub by_hand: Option<String>,
 }
 
-/// Something that happened.
+/// An event of a run.
 #[derive(Debug, Clone)]
 pub enum Event {
-    /// Something worth a line that is no failure, such as waiting for another `xp`.
+    /// A note, such as waiting for another `xp`.
     Note(String),
-    /// Something that deserves attention.
+    /// A warning.
     Warning(String),
-    /// Something outside failed in a way that may pass, and is tried again.
+    /// A request failed temporarily and will be retried.
     Retrying {
-        /// For which unit, where it is a step of one; its log tells it then.
+        /// The unit, if it was part of a step; then its log has it too.
         unit: Option<Unit>,
-        /// What, and when.
+        /// What is retried, and when.
         retrying: Retrying,
     },
-    /// A stage of the decision begins: what it does, such as `resolving 3 remotes`.
+    /// A stage of planning starts, such as `resolving 3 remotes`.
     StageStarted(String),
-    /// The stage that began last is over.
+    /// The stage that started last has ended.
     StageFinished,
-    /// Everything is decided, and is carried out now.
+    /// Planning is finished, and the work starts.
     Planned(Arc<PlanDocument>),
-    /// Work begins on so many units.
+    /// Work on units starts.
     RunStarted {
         /// The units that have steps.
         units: Vec<Unit>,
-        /// How many are worked on at once.
+        /// The maximum number of concurrent units.
         jobs: usize,
     },
-    /// Work on a unit begins.
+    /// Work on a unit starts.
     UnitStarted {
-        /// Which.
+        /// The unit.
         unit: Unit,
     },
-    /// A step begins.
+    /// A step starts.
     StepStarted {
-        /// Of which unit.
+        /// The unit.
         unit: Unit,
-        /// In which phase.
+        /// The phase.
         phase: Phase,
-        /// The step in words, such as the script's line.
+        /// The step as text, such as the script line.
         title: String,
     },
-    /// A step printed something: raw bytes, not cut at line ends.
+    /// Output of a step: raw bytes, not split at line ends.
     Output {
-        /// Of which unit.
+        /// The unit.
         unit: Unit,
-        /// In which phase.
+        /// The phase.
         phase: Phase,
-        /// What was printed.
+        /// The output.
         bytes: Bytes,
     },
-    /// A transfer went on.
+    /// Progress of a transfer.
     Progress {
-        /// Of which unit.
+        /// The unit.
         unit: Unit,
-        /// In which phase.
+        /// The phase.
         phase: Phase,
-        /// What `done` and `total` count.
+        /// The unit of `done` and `total`.
         measure: Measure,
-        /// How much of it is done.
+        /// The amount done.
         done: u64,
-        /// Zero where it is not known.
+        /// The total amount; zero if unknown.
         total: u64,
-        /// The bytes that were moved so far; the same as `done` where bytes are counted.
+        /// The bytes transferred so far; same as `done` if that counts bytes.
         bytes: u64,
     },
-    /// A step ended well.
+    /// A step succeeded.
     StepFinished {
-        /// Of which unit.
+        /// The unit.
         unit: Unit,
-        /// In which phase.
+        /// The phase.
         phase: Phase,
         /// How long it took.
         elapsed: Duration,
     },
     /// Work on a unit ended.
     UnitFinished {
-        /// Which.
+        /// The unit.
         unit: Unit,
-        /// How.
+        /// The outcome.
         outcome: Outcome,
         /// How long it took.
         elapsed: Duration,
@@ -208,15 +207,15 @@ pub enum Event {
     Interrupted,
 }
 
-/// Where events go. Cheap to clone.
+/// The event sink. Cheap to clone.
 #[derive(Clone)]
 pub struct Events(Arc<dyn Fn(Event) + Send + Sync>);
 
 impl Events {
-    /// Returns a sink that calls `draw` for each event, on the thread that emits it.
+    /// Returns a sink that calls `draw` for each event, on the emitting thread.
     ///
-    /// Work waits for `draw`, so a script that prints faster than its log is written is slowed
-    /// down, and memory stays bounded.
+    /// Emitting blocks until `draw` returns. This slows down scripts that print faster than the log is written, and
+    /// keeps memory bounded.
     pub fn new(draw: impl Fn(Event) + Send + Sync + 'static) -> Self {
         Self(Arc::new(draw))
     }

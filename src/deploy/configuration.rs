@@ -1,5 +1,5 @@
-//! What of kustomize's own files matters to the overlay that xp generates: an overlay does not inherit what
-//! its base says of where images stand.
+//! The parts of the user's kustomize files that the generated overlay needs: an overlay does not inherit its base's
+//! configuration of image fields.
 
 use std::collections::BTreeSet;
 
@@ -8,23 +8,23 @@ use serde_json::{Map, Value, json};
 use crate::manifest::node::{Kind, Node};
 use crate::manifest::yaml::read_rendered;
 
-/// A field that holds an image, as kustomize's configuration names it.
+/// A field that contains an image, as in kustomize's configuration.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FieldSpec {
-    /// The group of the API; all where there is none.
+    /// The API group; `None` for all.
     pub group: Option<String>,
-    /// The version of the API; all where there is none.
+    /// The API version; `None` for all.
     pub version: Option<String>,
-    /// The kind; all where there is none.
+    /// The kind; `None` for all.
     pub kind: Option<String>,
-    /// The field, its parts separated by `/`; lists are stepped into.
+    /// The field's path, separated by `/`; lists are traversed implicitly.
     pub path: String,
-    /// Whether kustomize makes the field where it is not there: the same field is to be named the same.
+    /// Whether kustomize creates the field if it is missing.
     pub create: bool,
 }
 
 impl FieldSpec {
-    /// Returns the field as kustomize's configuration has it.
+    /// Returns the field in the format of kustomize's configuration.
     pub fn json(&self) -> Value {
         let parts = [
             ("group", &self.group),
@@ -43,7 +43,7 @@ impl FieldSpec {
     }
 }
 
-/// The fields of Kubernetes' own kinds that kustomize does not look at: images that are mounted.
+/// Fields of built-in Kubernetes kinds that kustomize ignores: image volumes.
 const IMAGE_VOLUMES: [(Option<&str>, &str); 3] = [
     (Some("Pod"), "spec/volumes/image/reference"),
     (None, "spec/template/spec/volumes/image/reference"),
@@ -53,15 +53,15 @@ const IMAGE_VOLUMES: [(Option<&str>, &str); 3] = [
     ),
 ];
 
-/// Returns the fields that hold images, beside those that kustomize knows: Kubernetes' own, and those of
-/// the user's configurations, each once.
+/// Returns the fields with images beyond those that kustomize knows: those of built-in kinds and those in the user's
+/// configurations, without duplicates.
 pub fn image_fields(own: impl IntoIterator<Item = FieldSpec>) -> Vec<FieldSpec> {
     let own: BTreeSet<FieldSpec> = own.into_iter().collect();
-    let made = |path: &str| own.iter().any(|it| it.create && it.path == path);
+    let is_created = |path: &str| own.iter().any(|it| it.create && it.path == path);
     let mut fields: Vec<FieldSpec> = IMAGE_VOLUMES
         .iter()
-        // Kustomize refuses a field that is made here and not there.
-        .filter(|(_, path)| !made(path))
+        // Kustomize rejects the same field with different `create` values.
+        .filter(|(_, path)| !is_created(path))
         .map(|(kind, path)| FieldSpec {
             group: None,
             version: None,
@@ -70,7 +70,7 @@ pub fn image_fields(own: impl IntoIterator<Item = FieldSpec>) -> Vec<FieldSpec> 
             create: false,
         })
         .collect();
-    // The same field for one kind and for all kinds would be no error, and no gain.
+    // A field that is listed for all kinds need not be repeated for one kind.
     let covered = |field: &FieldSpec, fields: &[FieldSpec]| {
         fields.iter().any(|known| {
             known.path == field.path && (known.kind.is_none() || known.kind == field.kind)
@@ -84,26 +84,26 @@ pub fn image_fields(own: impl IntoIterator<Item = FieldSpec>) -> Vec<FieldSpec> 
     fields
 }
 
-/// What of a kustomization matters to xp.
+/// The parts of a kustomization that matter to xp.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Kustomization {
-    /// What it is made of: `resources`, `bases` and `components`; folders, files and URLs.
+    /// `resources`, `bases` and `components`; folders, files and URLs.
     pub parts: Vec<String>,
     /// The files of `configurations`.
     pub configurations: Vec<String>,
-    /// Values that it makes secrets of.
+    /// Literal values of generated secrets.
     pub secrets: Vec<String>,
-    /// Files with variables that it makes secrets of.
+    /// Env files of generated secrets.
     pub secret_files: Vec<String>,
-    /// What an overlay around it does not get from it: `sortOptions` and `buildMetadata`.
+    /// Options that a wrapping overlay does not inherit: `sortOptions` and `buildMetadata`.
     pub options: Map<String, Value>,
 }
 
 impl Kustomization {
-    /// The names that its file may have.
+    /// The possible file names.
     pub const FILES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 
-    /// Reads a kustomization; what kustomize itself refuses is left out.
+    /// Reads a kustomization, ignoring anything that kustomize itself rejects.
     pub fn read(text: &str) -> Self {
         let mut found = Self::default();
         let documents = read_rendered(text).unwrap_or_default();
@@ -134,7 +134,7 @@ impl Kustomization {
                     let target = get(patch, "target").and_then(|target| get(target, "kind"));
                     let target = texts(target).concat();
                     for text in texts(get(patch, "patch")) {
-                        found.secrets.extend(of_inline(&text, &target));
+                        found.secrets.extend(secrets_of_patch(&text, &target));
                     }
                 }
             }
@@ -146,7 +146,7 @@ impl Kustomization {
             ] {
                 let inline = texts(get(node, key)).into_iter();
                 for text in inline.filter(|text| text.contains('\n')) {
-                    found.secrets.extend(of_inline(&text, ""));
+                    found.secrets.extend(secrets_of_patch(&text, ""));
                 }
             }
         }
@@ -154,9 +154,9 @@ impl Kustomization {
     }
 }
 
-/// Returns what may be secret in an inline patch, which kustomize quotes where it cannot read it: nothing where
-/// it is for an object that is no Secret. `target` is the kind that it is said to be for.
-fn of_inline(text: &str, target: &str) -> Vec<String> {
+/// Returns possible secrets in an inline patch, because kustomize quotes patches that it cannot parse in its errors.
+/// Returns nothing if the patch is for a kind other than Secret. `target` is the kind in the patch's target.
+fn secrets_of_patch(text: &str, target: &str) -> Vec<String> {
     const NO_SECRETS: [&str; 8] = [
         "apiVersion",
         "kind",
@@ -176,7 +176,7 @@ fn of_inline(text: &str, target: &str) -> Vec<String> {
         return Vec::new();
     }
     let mut values = Vec::new();
-    // Line by line: what is no YAML has to be read as well.
+    // Line by line, because the patch may not be valid YAML.
     for line in text.lines().map(str::trim) {
         let line = line.trim_start_matches("- ");
         let (key, value) = line.split_once(':').unwrap_or(("", line));
@@ -199,7 +199,7 @@ fn of_inline(text: &str, target: &str) -> Vec<String> {
     values
 }
 
-/// Finds all texts below a node.
+/// Calls `found` with all scalars below a node.
 pub(super) fn scalars<'n>(node: Option<&'n Node>, found: &mut dyn FnMut(&'n str)) {
     match node.map(|node| &node.kind) {
         Some(Kind::Scalar { text, .. }) => found(text),
@@ -213,7 +213,7 @@ pub(super) fn scalars<'n>(node: Option<&'n Node>, found: &mut dyn FnMut(&'n str)
     }
 }
 
-/// Returns a node as JSON, its scalars as texts.
+/// Returns a node as JSON, with all scalars as strings.
 fn json_of(node: &Node) -> Option<Value> {
     Some(match &node.kind {
         Kind::Null => return None,
@@ -229,7 +229,7 @@ fn json_of(node: &Node) -> Option<Value> {
 }
 
 impl FieldSpec {
-    /// Reads the fields with images of one of kustomize's configurations.
+    /// Reads the fields with images from a kustomize configuration.
     pub fn read(text: &str) -> Vec<Self> {
         let documents = read_rendered(text).unwrap_or_default();
         let specs = documents.iter().flat_map(|node| items(get(node, "images")));
@@ -265,7 +265,7 @@ pub(super) fn items(node: Option<&Node>) -> &[Node] {
     }
 }
 
-/// Returns a text, or the texts of a list.
+/// Returns the text of a scalar, or the texts of a list.
 fn texts(node: Option<&Node>) -> Vec<String> {
     let text = |node: &Node| match &node.kind {
         Kind::Scalar { text, .. } => Some(text.clone()),
@@ -285,7 +285,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_matters_of_a_kustomization_is_read() {
+    fn a_kustomization_is_read() {
         let found = Kustomization::read(
             "resources: [../base, https://h/x?ref=v1]\nbases:\n  - b\nconfigurations: [a.yaml]\n\
              secretGenerator:\n  - {name: s, literals: [key=hunter2], envs: [secret.env]}\n",
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn inline_patches_of_secrets_are_known() {
+    fn secrets_in_inline_patches_are_found() {
         let found = |patch: &str| Kustomization::read(patch).secrets;
         let broken =
             "patches:\n- patch: |-\n    kind: Secret\n    stringData:\n      a: \"canary-123\n";
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_is_made_is_named_so() {
+    fn created_fields_are_marked() {
         let own = "images: [{kind: Site, path: spec/image, create: true}, {kind: Pod, path: spec/volumes/image/reference, create: true}]";
         let fields = image_fields(FieldSpec::read(own));
         assert_eq!(fields.len(), 4);
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_is_known_already_is_not_named_twice() {
+    fn known_fields_are_not_listed_twice() {
         let own = FieldSpec::read(
             "images:\n- {kind: Deployment, path: spec/template/spec/volumes/image/reference}\n\
              - {group: x.example.com, kind: Site, path: spec/image}\n- {kind: Wrong}\n",

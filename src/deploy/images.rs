@@ -1,4 +1,4 @@
-//! Which service an image of the kustomize files belongs to.
+//! Maps images in kustomize files to services.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,25 +8,25 @@ use crate::image::ImageRepository;
 use crate::lock::Lock;
 use crate::manifest::{Deploy, Manifest, ServiceName};
 
-/// What kustomize files may call the images of the services.
+/// The names that kustomize files may use for the images of services.
 #[derive(Debug, Clone, Default)]
 pub struct ImageNames {
     by_name: BTreeMap<String, ServiceName>,
     repositories: BTreeMap<ServiceName, ImageRepository>,
-    /// The names that the manifest gives.
+    /// The names in `deploy.images`.
     mapped: BTreeMap<ServiceName, String>,
 }
 
-/// What kustomize files name.
+/// The services whose images are in the kustomize files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Named {
-    /// The services, and by which names their images are there.
+    /// The services, with the image names that are used.
     pub services: BTreeMap<ServiceName, BTreeSet<String>>,
 }
 
 impl ImageNames {
-    /// Returns the names by a manifest: for each service what `deploy.images` says, else `docker.image` as
-    /// it is written there; and the whole name with the registry.
+    /// Returns the names from a manifest: for each service the one in `deploy.images` or else `docker.image` as
+    /// written, and the full name with the registry.
     pub fn of(manifest: &Manifest, deploy: &Deploy) -> Self {
         let mut names = Self {
             mapped: deploy.images.clone(),
@@ -42,7 +42,7 @@ impl ImageNames {
                 Some(mapped) => Some(mapped.clone()),
                 None => without_prefix(manifest, &service.docker.image),
             };
-            // A whole name is nobody else's short one.
+            // Full names take precedence over short names of other services.
             if let Some(written) = written {
                 names.by_name.entry(written).or_insert(name.clone());
             }
@@ -50,8 +50,8 @@ impl ImageNames {
         names
     }
 
-    /// Returns the names with those of a set that was deployed once: its images may have had another
-    /// registry, or another name, when the kustomize files of then were written.
+    /// Adds the names in a lock that was deployed earlier: the kustomize files of that time may use another registry or
+    /// other names.
     pub fn with_set(mut self, set: &Lock) -> Self {
         for (service, locked) in &set.services {
             let repository = locked.image.repository().to_string();
@@ -60,7 +60,7 @@ impl ImageNames {
         self
     }
 
-    /// Returns the service that an image belongs to, by its name without tag and digest.
+    /// Returns the service of an image, ignoring tag and digest.
     pub fn service(&self, image: &str) -> Option<&ServiceName> {
         self.by_name.get(name_of(image))
     }
@@ -70,7 +70,7 @@ impl ImageNames {
         self.repositories.get(service)
     }
 
-    /// Returns the services whose images stand in what was rendered.
+    /// Returns the services whose images are in the rendered objects.
     pub fn named(&self, rendered: &Rendered, fields: &[FieldSpec]) -> Named {
         let mut named = Named::default();
         for ImageUse { image, .. } in rendered.images(fields) {
@@ -82,7 +82,7 @@ impl ImageNames {
         named
     }
 
-    /// Returns what kustomize files are expected to call the image of a service.
+    /// Returns the names that kustomize files may use for the image of a service.
     pub fn expected(&self, service: &ServiceName) -> Vec<&str> {
         let names = self.by_name.iter();
         names
@@ -91,18 +91,18 @@ impl ImageNames {
             .collect()
     }
 
-    /// Returns the name that `deploy.images` gives a service.
+    /// Returns a service's image name in `deploy.images`.
     pub fn mapped(&self, service: &ServiceName) -> Option<&str> {
         self.mapped.get(service).map(String::as_str)
     }
 
-    /// Returns the services that `deploy.images` speaks of.
+    /// Returns the services in `deploy.images`.
     pub fn all_mapped(&self) -> impl Iterator<Item = &ServiceName> {
         self.mapped.keys()
     }
 }
 
-/// Returns an image's name as it is written in the manifest, without the registry that goes before it.
+/// Returns an image's name as in the manifest, without the registry prefix.
 fn without_prefix(manifest: &Manifest, repository: &ImageRepository) -> Option<String> {
     let prefix = manifest.registry.as_ref()?;
     if repository.registry() != Some(prefix.registry()) {
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_without_tag_and_digest() {
+    fn names_have_no_tag_and_digest() {
         for (image, name) in [
             ("a", "a"),
             ("a:1", "a"),
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_is_known_by_each_of_its_names() {
+    fn a_service_is_found_by_each_of_its_names() {
         let manifest = crate::manifest::parse(
             "registry: h.example.com/x\n\
              deploy: {path: k8s, images: {b: front}, environments: {e: {overlay: o, context: c, namespace: n}}}\n\

@@ -1,8 +1,8 @@
-//! From a set of images to what a cluster is told: which images the kustomize files name, the overlay that
-//! xp generates, what was rendered, and the record that the cluster keeps. Pure.
+//! Deploys: the images in the kustomize files, the generated overlay, the rendered objects, and the record in the
+//! cluster. Pure.
 //!
-//! A set is a [`Lock`](crate::lock::Lock): what `xp lock` writes, what a deploy takes, and what the record
-//! of an environment holds are the same thing, so that any two of them can be compared.
+//! The images to deploy are a [`Lock`](crate::lock::Lock). `xp lock` writes one, a deploy takes one, and the record
+//! of an environment contains one, so that any two of them can be compared.
 
 mod configuration;
 mod images;
@@ -12,13 +12,15 @@ mod rendered;
 mod secrets;
 mod verify;
 
-/// The builder whose image has kubectl and kustomize, for machines that lack them.
+/// The builder with kubectl and kustomize, for machines that lack them.
 pub const TOOLS_BUILDER: &str = "k8s";
 
 pub use self::configuration::{FieldSpec, Kustomization, image_fields};
 pub use self::images::{ImageNames, Named};
 pub use self::overlay::Overlay;
-pub use self::record::{Deployment, NoEarlier, Record, RecordError, State, Unfinished};
+pub use self::record::{
+    DeployInProgress, Deployment, NothingToRollBackTo, Record, RecordError, State,
+};
 pub use self::rendered::{ImageUse, Object, Rendered, Workload};
 pub use self::secrets::Secrets;
 pub use self::verify::{ForeignNamespaces, NotPinned, UnnamedServices};

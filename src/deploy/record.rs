@@ -1,8 +1,8 @@
-//! What the cluster keeps of an environment: which sets were deployed to it, and by whom.
+//! The deploy record of an environment: what was deployed to it, and by whom.
 //!
-//! The record is one ConfigMap of the environment's namespace. It is written before anything is applied, and
-//! again when the rollout has ended, so that a deploy that was killed is seen by the next one. Whoever
-//! writes it does so on top of what was read: of two at once, one is told of the other.
+//! The record is a ConfigMap in the environment's namespace. It is written before anything is applied and again after
+//! the rollout, so that the next deploy can detect a killed one. Writes use optimistic locking: of two concurrent
+//! deploys, one fails.
 
 mod stored;
 
@@ -17,32 +17,32 @@ use time::{Duration, OffsetDateTime};
 use crate::error::{Diagnostic, Exit};
 use crate::lock::Lock;
 use crate::manifest::EnvironmentName;
-use stored::{Stored, StoredDeploy};
+use stored::{StoredDeploy, StoredRecord};
 
-/// The version of the record's format.
+/// The format version of the record.
 const VERSION: u64 = 1;
 
-/// The key of the ConfigMap's data.
+/// The key in the ConfigMap's data.
 const KEY: &str = "record.json";
 
-/// How many deploys are kept, beside those that there is a way back to.
-const KEPT: usize = 10;
+/// The number of deploys to keep, apart from those needed for a rollback.
+const MAX_KEPT: usize = 10;
 
-/// How many deploys that came to their end are kept, however many failed since.
-const GOOD: usize = 2;
+/// The number of successful deploys to keep, however many have failed since.
+const MIN_SUCCESSFUL: usize = 2;
 
-/// How long the record may be: an object of a cluster has one MiB at most.
+/// The maximum length of the record: Kubernetes limits objects to 1 MiB.
 const MAX_LENGTH: usize = 900_000;
 
-/// How a deploy stands.
+/// The state of a deploy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// It is under way, or was killed.
+    /// It is in progress or was killed.
     Deploying,
-    /// It is applied, and rolled out.
+    /// It was applied and rolled out.
     Deployed,
-    /// It was refused, or did not roll out.
+    /// The cluster rejected it, or the rollout failed.
     Failed,
     /// It was interrupted.
     Interrupted,
@@ -62,36 +62,36 @@ impl fmt::Display for State {
 /// One deploy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deployment {
-    /// From one, in their order.
+    /// The sequence number, starting at 1.
     pub number: u64,
-    /// What tells it from any other, whatever its number.
+    /// A unique ID, independent of the number.
     pub id: String,
-    /// How it stands.
+    /// The state.
     pub state: State,
-    /// When it began, in UTC.
+    /// When it started, in UTC.
     pub started: OffsetDateTime,
-    /// When it is over at the latest, if it still is under way.
+    /// The latest possible end, if it is in progress.
     pub until: OffsetDateTime,
     /// When it ended.
     pub ended: Option<OffsetDateTime>,
-    /// Who did it: a person and a machine, or the page of a CI job.
+    /// Who started it: a user and a host, or the URL of a CI job.
     pub by: String,
-    /// The commit of the manifest; with `-dirty` where files were changed, none outside of git.
+    /// The manifest's commit, with `-dirty` if files were changed; `None` outside of git.
     pub manifest: Option<String>,
-    /// The commit of the kustomize files, where they have a repository of their own.
+    /// The commit of the kustomize files, if they have their own repository.
     pub files: Option<String>,
-    /// The services that were asked for; none for all.
+    /// The requested services; empty for all.
     pub services: Vec<String>,
-    /// The deploy that it went back to.
+    /// The deploy that it rolled back to.
     pub rollback_to: Option<u64>,
     /// What was deployed.
     pub set: Lock,
 }
 
-/// What the cluster keeps of an environment.
+/// The deploy record of an environment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Record {
-    /// The last one first.
+    /// The deploys, newest first.
     pub deploys: Vec<Deployment>,
 }
 
@@ -110,37 +110,37 @@ impl Diagnostic for RecordError {
 
     fn hints(&self) -> Vec<String> {
         vec![format!(
-            "use a newer xp where one wrote it; else delete the ConfigMap {}: the next deploy begins a new record, without a set to go back to",
+            "if a newer xp wrote it, use that version; otherwise delete the ConfigMap {}: the next deploy starts a new record, which has nothing to roll back to",
             self.name
         )]
     }
 }
 
-/// There is nothing to go back to.
+/// There is no deploy to roll back to.
 #[derive(Debug, Error)]
 #[error("{environment} cannot be rolled back: {why}")]
-pub struct NoEarlier {
+pub struct NothingToRollBackTo {
     environment: String,
     why: String,
 }
 
-impl Diagnostic for NoEarlier {
+impl Diagnostic for NothingToRollBackTo {
     fn exit(&self) -> Exit {
         Exit::Usage
     }
 
     fn hints(&self) -> Vec<String> {
         vec![format!(
-            "`xp deploy {} --lock FILE` deploys a set that was written down, and `kubectl rollout undo` goes back with one workload",
+            "`xp deploy {} --lock FILE` deploys the images of a lock, and `kubectl rollout undo` rolls back a single workload",
             self.environment
         )]
     }
 }
 
-/// Another deploy that is under way.
+/// Another deploy is in progress.
 #[derive(Debug, Error)]
-#[error("{by} deploys to {environment} since {since}; deploy {number} has until {until}", since = clock(started), until = clock(until))]
-pub struct Unfinished {
+#[error("{by} has been deploying to {environment} since {since}; deploy {number} times out at {until}", since = time_of_day(started), until = time_of_day(until))]
+pub struct DeployInProgress {
     environment: String,
     number: u64,
     by: String,
@@ -148,21 +148,21 @@ pub struct Unfinished {
     until: OffsetDateTime,
 }
 
-impl Diagnostic for Unfinished {
+impl Diagnostic for DeployInProgress {
     fn exit(&self) -> Exit {
         Exit::Outside
     }
 
     fn hints(&self) -> Vec<String> {
         vec![
-            "wait for it; if it is known to be dead, as after the end of its machine, `--take-over` goes on without it"
+            "wait for it to finish; if it is dead, for example because its machine is gone, use `--take-over`"
                 .to_owned(),
         ]
     }
 }
 
-/// Returns a time of the day, in UTC.
-fn clock(time: &OffsetDateTime) -> String {
+/// Returns the time of day, in UTC.
+fn time_of_day(time: &OffsetDateTime) -> String {
     let format = time::macros::format_description!("[hour]:[minute]:[second] UTC");
     time.format(format).unwrap_or_default()
 }
@@ -177,7 +177,7 @@ impl Record {
     ///
     /// # Errors
     ///
-    /// A format that is newer than this xp, or something that is no record.
+    /// The format is newer than this xp supports, or invalid.
     pub fn read(object: &Value) -> Result<Self, RecordError> {
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         let failed = |why: String| RecordError {
@@ -189,15 +189,15 @@ impl Record {
         Self::parse(text).map_err(failed)
     }
 
-    /// Reads the record's own text.
+    /// Parses the record's JSON text.
     ///
     /// # Errors
     ///
-    /// Why it cannot be read.
+    /// Why it is invalid.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let stored: Stored = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let stored: StoredRecord = serde_json::from_str(text).map_err(|error| error.to_string())?;
         if stored.version != VERSION {
-            return Err(format!("its format is version {}", stored.version));
+            return Err(format!("unsupported format version {}", stored.version));
         }
         let deploys = stored.deploys.into_iter().map(StoredDeploy::deployment);
         Ok(Self {
@@ -205,33 +205,35 @@ impl Record {
         })
     }
 
-    /// Returns the record's own text: as many deploys as are kept, the last one first.
+    /// Returns the record's JSON text, with the deploys to keep, newest first.
     pub fn text(&self) -> String {
         let mut kept: BTreeMap<usize, StoredDeploy> = BTreeMap::new();
         let mut length = 0;
         let deploys: Vec<&Deployment> = self.kept().collect();
-        // Where there is no room for all, a way back is worth more than what failed.
-        let good = self.good();
-        let mut by_worth: Vec<usize> = (0..deploys.len()).collect();
-        by_worth.sort_by_key(|place| *place > 0 && !good.contains(&deploys[*place].number));
-        for place in by_worth {
-            let deploy = StoredDeploy::of(deploys[place]);
+        // If there is not enough room, drop failed deploys before successful ones.
+        let successful = self.successful();
+        let mut by_priority: Vec<usize> = (0..deploys.len()).collect();
+        by_priority
+            .sort_by_key(|index| *index > 0 && !successful.contains(&deploys[*index].number));
+        for index in by_priority {
+            let deploy = StoredDeploy::of(deploys[index]);
             length += serde_json::to_string(&deploy).unwrap_or_default().len();
             if !kept.is_empty() && length > MAX_LENGTH {
                 break;
             }
-            kept.insert(place, deploy);
+            kept.insert(index, deploy);
         }
         let kept: Vec<StoredDeploy> = kept.into_values().collect();
         let stored = json!({"version": VERSION, "deploys": kept});
-        match length < MAX_LENGTH / 3 {
-            true => format!("{stored:#}\n"),
-            // As short as can be.
-            false => format!("{stored}\n"),
+        if length < MAX_LENGTH / 3 {
+            format!("{stored:#}\n")
+        } else {
+            // Without indentation, to save space.
+            format!("{stored}\n")
         }
     }
 
-    /// Returns the ConfigMap, on top of what was read of it; none where there was none.
+    /// Returns the ConfigMap to write, with the resource version of the one that was read, if any.
     pub fn object(&self, environment: &EnvironmentName, read: Option<&Value>) -> Value {
         let mut object = json!({
             "apiVersion": "v1",
@@ -256,33 +258,37 @@ impl Record {
         self.deploys.first().map_or(1, |last| last.number + 1)
     }
 
-    /// Returns the last deploy that came to its end.
+    /// Returns the last successful deploy.
     pub fn last_deployed(&self) -> Option<&Deployment> {
         let mut deploys = self.deploys.iter();
         deploys.find(|it| it.state == State::Deployed)
     }
 
-    /// Returns the numbers of the last deploys that came to their end.
-    fn good(&self) -> Vec<u64> {
-        let good = self.deploys.iter();
-        let good = good.filter(|it| it.state == State::Deployed);
-        good.take(GOOD).map(|it| it.number).collect()
+    /// Returns the numbers of the last successful deploys.
+    fn successful(&self) -> Vec<u64> {
+        let successful = self.deploys.iter();
+        let successful = successful.filter(|it| it.state == State::Deployed);
+        successful
+            .take(MIN_SUCCESSFUL)
+            .map(|it| it.number)
+            .collect()
     }
 
-    /// Returns the deploys that are kept.
+    /// Returns the deploys to keep.
     fn kept(&self) -> impl Iterator<Item = &Deployment> {
-        let good = self.good();
+        let successful = self.successful();
         let deploys = self.deploys.iter().enumerate();
-        let kept = deploys.filter(move |(place, it)| *place < KEPT || good.contains(&it.number));
+        let kept =
+            deploys.filter(move |(index, it)| *index < MAX_KEPT || successful.contains(&it.number));
         kept.map(|(_, it)| it)
     }
 
-    /// Returns the number of the deploy whose set a deploy has: where it went back to one that had gone
-    /// back itself, that of the first of them.
+    /// Returns the number of the deploy that this one originates from: follows rollbacks to the deploy that first
+    /// deployed these images.
     fn origin(&self, deploy: &Deployment) -> u64 {
         let mut number = deploy.number;
         let mut back = deploy.rollback_to;
-        // A record of others may name any number: only earlier ones are followed.
+        // Only earlier numbers are followed, because an edited record may contain a cycle.
         while let Some(earlier) = back.filter(|earlier| *earlier < number) {
             number = earlier;
             let found = self.deploys.iter().find(|it| it.number == earlier);
@@ -291,31 +297,38 @@ impl Record {
         number
     }
 
-    /// Returns the deploy to go back to: the last one before the current one that came to its end, but none
-    /// that was gone back from, and none that is the same as the current one. Who has gone back once goes
-    /// back further; who tried to, and did not come to the end, tries again, and after two failures further.
+    /// Returns the deploy to roll back to: the last successful one before the current one that was not itself rolled
+    /// back and that differs from the current one. After a successful rollback, the next one goes back further; after a
+    /// failed one, it is retried, and after two failures it goes back further.
     ///
     /// # Errors
     ///
-    /// There is none.
-    pub fn to_roll_back_to(&self, environment: &EnvironmentName) -> Result<&Deployment, NoEarlier> {
-        let none = |why: &str| NoEarlier {
+    /// There is no such deploy.
+    pub fn to_roll_back_to(
+        &self,
+        environment: &EnvironmentName,
+    ) -> Result<&Deployment, NothingToRollBackTo> {
+        let no_target = |why: &str| NothingToRollBackTo {
             environment: environment.to_string(),
             why: why.to_owned(),
         };
         let Some(current) = self.deploys.first() else {
-            return Err(none("its record is empty"));
+            return Err(no_target("its record is empty"));
         };
-        let has_failed =
+        let is_failed_attempt =
             |it: &Deployment| it.state == State::Failed && it.rollback_to == current.rollback_to;
-        let tried = self.deploys.iter().take_while(|it| has_failed(it)).count();
+        let failed_attempts = self
+            .deploys
+            .iter()
+            .take_while(|it| is_failed_attempt(it))
+            .count();
         let below = match (current.state, current.rollback_to) {
             (_, None) => current.number,
             (State::Deployed, Some(_)) => self.origin(current),
-            (State::Failed, Some(_)) if tried > 1 => self.origin(current),
+            (State::Failed, Some(_)) if failed_attempts > 1 => self.origin(current),
             (_, Some(earlier)) => earlier + 1,
         };
-        let was_left = |it: &Deployment| {
+        let was_rolled_back = |it: &Deployment| {
             self.deploys.iter().any(|back| {
                 back.rollback_to.is_some()
                     && back.number > it.number
@@ -331,30 +344,30 @@ impl Record {
         };
         let mut deploys = self.deploys.iter();
         let earlier = deploys.find(|it| {
-            it.number < below && it.state == State::Deployed && !was_left(it) && !is_same(it)
+            it.number < below && it.state == State::Deployed && !was_rolled_back(it) && !is_same(it)
         });
-        earlier.ok_or_else(|| none("its record has no earlier set that was deployed to the end"))
+        earlier.ok_or_else(|| no_target("its record has no earlier successful deploy"))
     }
 
-    /// Makes sure that nobody else deploys: a deploy that is under way and has time left. `dead` is one
+    /// Checks that no other deploy is in progress, that is, started and not timed out. `dead` is the ID of a deploy
     /// that is known to have been killed.
     ///
     /// # Errors
     ///
-    /// Who deploys.
+    /// The deploy in progress.
     pub fn check_free(
         &self,
         environment: &EnvironmentName,
         now: OffsetDateTime,
         dead: Option<&str>,
-    ) -> Result<(), Unfinished> {
+    ) -> Result<(), DeployInProgress> {
         match self.deploys.first() {
             Some(last)
                 if last.state == State::Deploying
                     && now < last.until
                     && dead != Some(last.id.as_str()) =>
             {
-                Err(Unfinished {
+                Err(DeployInProgress {
                     environment: environment.to_string(),
                     number: last.number,
                     by: last.by.clone(),
@@ -366,7 +379,7 @@ impl Record {
         }
     }
 
-    /// Returns the record with one deploy more; one that was under way was interrupted.
+    /// Returns the record with a new deploy; one that was in progress becomes interrupted.
     pub fn begun(&self, deploy: Deployment) -> Self {
         let mut earlier = self.deploys.clone();
         for deploy in &mut earlier {
@@ -381,7 +394,7 @@ impl Record {
         }
     }
 
-    /// Returns the record with the last deploy ended.
+    /// Returns the record with the last deploy marked as ended.
     pub fn ended(&self, state: State, at: OffsetDateTime) -> Self {
         let mut record = self.clone();
         if let Some(last) = record.deploys.first_mut() {
@@ -393,14 +406,14 @@ impl Record {
 }
 
 impl Deployment {
-    /// Returns until when a deploy that begins now may be under way: another one waits no longer for it.
+    /// Returns the deadline of a deploy that starts now. After it, other deploys ignore this one.
     pub fn until(now: OffsetDateTime, rollout: std::time::Duration) -> OffsetDateTime {
-        // What is applied before the rollout, and what is written after it.
+        // For applying objects before the rollout and writing the record after it.
         let rest = Duration::seconds(60);
         now + rest + Duration::try_from(rollout).unwrap_or(Duration::hours(1))
     }
 
-    /// Returns the day and the time of its beginning, as people read it.
+    /// Returns the start time for display.
     pub fn when(&self) -> String {
         let format = time::macros::format_description!("[year]-[month]-[day] [hour]:[minute] UTC");
         self.started.format(format).unwrap_or_default()

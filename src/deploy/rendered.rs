@@ -1,4 +1,4 @@
-//! What kustomize rendered: the objects, their images, and what has to be waited for.
+//! The output of kustomize: objects, their images, and the workloads whose rollout to wait for.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,22 +7,22 @@ use super::configuration::{FieldSpec, get, items, scalars};
 use crate::manifest::node::{Kind, Node};
 use crate::manifest::yaml::read_rendered;
 
-/// Objects for a cluster.
+/// Rendered Kubernetes objects.
 #[derive(Debug, Clone, Default)]
 pub struct Rendered {
     objects: Vec<Node>,
 }
 
-/// An object, by what it is called.
+/// The identity of an object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Object {
-    /// Such as `apps/v1`.
+    /// The API version, such as `apps/v1`.
     pub api: String,
-    /// Such as `Deployment`.
+    /// The kind, such as `Deployment`.
     pub kind: String,
     /// Its name.
     pub name: String,
-    /// The namespace that it names itself.
+    /// Its own `namespace` field.
     pub namespace: Option<String>,
 }
 
@@ -32,10 +32,10 @@ impl fmt::Display for Object {
     }
 }
 
-/// An object whose rollout can be waited for.
+/// An object with a rollout to wait for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Workload {
-    /// As `kubectl rollout` takes it: `deployment`, `statefulset` or `daemonset`.
+    /// The kind as for `kubectl rollout`: `deployment`, `statefulset` or `daemonset`.
     pub kind: &'static str,
     /// Its name.
     pub name: String,
@@ -47,17 +47,17 @@ impl fmt::Display for Workload {
     }
 }
 
-/// An image that an object names.
+/// An image in an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageUse {
-    /// Whose it is.
+    /// The object.
     pub object: Object,
-    /// As it is written.
+    /// The image as written.
     pub image: String,
 }
 
 impl Rendered {
-    /// Reads what kustomize printed; none where that is no YAML.
+    /// Reads the output of kustomize; `None` if it is not valid YAML.
     pub fn read(text: &str) -> Option<Self> {
         let mut objects = Vec::new();
         for node in read_rendered(text)? {
@@ -71,19 +71,19 @@ impl Rendered {
         Some(Self { objects })
     }
 
-    /// Returns the objects, in their order.
+    /// Returns the objects, in order.
     pub fn objects(&self) -> impl Iterator<Item = Object> {
         self.objects.iter().map(object)
     }
 
-    /// Returns what is waited for after it was applied.
+    /// Returns the workloads to wait for after applying.
     pub fn workloads(&self) -> Vec<Workload> {
         let workloads = self.all_workloads();
         let awaited = workloads.filter(|(_, why)| why.is_none());
         awaited.map(|(workload, _)| workload).collect()
     }
 
-    /// Returns the workloads that roll out whenever somebody else says so, and why.
+    /// Returns the workloads that do not roll out automatically, and why.
     pub fn not_awaited(&self) -> Vec<(Workload, &'static str)> {
         let workloads = self.all_workloads();
         workloads
@@ -91,7 +91,7 @@ impl Rendered {
             .collect()
     }
 
-    /// Returns all workloads, and why one is not waited for.
+    /// Returns all workloads, each with the reason not to wait for it, if any.
     fn all_workloads(&self) -> impl Iterator<Item = (Workload, Option<&'static str>)> {
         self.objects.iter().filter_map(|node| {
             let object = object(node);
@@ -118,17 +118,16 @@ impl Rendered {
         })
     }
 
-    /// Returns the images that containers run, that are mounted, and that stand in further fields; one for
-    /// each place.
+    /// Returns the images of containers and in additional fields, such as image volumes, one for each occurrence.
     pub fn images(&self, fields: &[FieldSpec]) -> Vec<ImageUse> {
         let mut found = Vec::new();
         for node in &self.objects {
             let object = object(node);
             let mut images = Vec::new();
             containers(node, &mut images);
-            for field in fields.iter().filter(|field| is_of(field, &object)) {
+            for field in fields.iter().filter(|field| applies_to(field, &object)) {
                 let parts: Vec<&str> = field.path.split('/').collect();
-                at(node, &parts, &mut images);
+                find_field(node, &parts, &mut images);
             }
             let uses = images.into_iter().map(|image| ImageUse {
                 object: object.clone(),
@@ -139,7 +138,7 @@ impl Rendered {
         found
     }
 
-    /// Returns the images of each object, in the order of their places there.
+    /// Returns the images of each object, in order.
     pub(super) fn images_by_object(&self, fields: &[FieldSpec]) -> BTreeMap<Object, Vec<String>> {
         let mut found: BTreeMap<Object, Vec<String>> = BTreeMap::new();
         for ImageUse { object, image } in self.images(fields) {
@@ -148,7 +147,7 @@ impl Rendered {
         found
     }
 
-    /// Returns all texts below a key of each object of a kind, such as `data` of `Secret`.
+    /// Returns all scalars below a key in all objects of a kind, such as `data` of `Secret`.
     pub(super) fn texts(&self, kind: &str, key: &str) -> Vec<&str> {
         let of_kind = |node: &&Node| text_of(node, "kind").as_deref() == Some(kind);
         let mut found = Vec::new();
@@ -179,7 +178,7 @@ fn text_of(node: &Node, key: &str) -> Option<String> {
     }
 }
 
-fn is_of(field: &FieldSpec, object: &Object) -> bool {
+fn applies_to(field: &FieldSpec, object: &Object) -> bool {
     let (group, version) = object.api.split_once('/').unwrap_or(("", &object.api));
     let matches = |wanted: &Option<String>, found: &str| {
         wanted.as_deref().is_none_or(|wanted| wanted == found)
@@ -189,7 +188,7 @@ fn is_of(field: &FieldSpec, object: &Object) -> bool {
         && matches(&field.kind, &object.kind)
 }
 
-/// Finds the images of containers, wherever a template of a pod stands.
+/// Finds the images of containers in pod templates at any depth.
 fn containers<'n>(node: &'n Node, images: &mut Vec<&'n str>) {
     match &node.kind {
         Kind::Sequence(nodes) => nodes.iter().for_each(|node| containers(node, images)),
@@ -200,7 +199,7 @@ fn containers<'n>(node: &'n Node, images: &mut Vec<&'n str>) {
                     "containers" | "initContainers" | "ephemeralContainers"
                 ) {
                     for container in items(Some(&entry.value)) {
-                        at(container, &["image"], images);
+                        find_field(container, &["image"], images);
                     }
                 }
                 containers(&entry.value, images);
@@ -210,14 +209,16 @@ fn containers<'n>(node: &'n Node, images: &mut Vec<&'n str>) {
     }
 }
 
-/// Finds the texts of a field; lists are stepped into.
-fn at<'n>(node: &'n Node, parts: &[&str], images: &mut Vec<&'n str>) {
+/// Finds the values of a field, traversing lists.
+fn find_field<'n>(node: &'n Node, parts: &[&str], images: &mut Vec<&'n str>) {
     match (&node.kind, parts) {
-        (Kind::Sequence(nodes), _) => nodes.iter().for_each(|node| at(node, parts, images)),
+        (Kind::Sequence(nodes), _) => nodes
+            .iter()
+            .for_each(|node| find_field(node, parts, images)),
         (Kind::Scalar { text, .. }, []) => images.push(text),
         (Kind::Mapping(_), [part, rest @ ..]) => {
             if let Some(below) = get(node, part.trim_end_matches("[]")) {
-                at(below, rest, images);
+                find_field(below, rest, images);
             }
         }
         _ => {}
@@ -259,7 +260,7 @@ data: {image: six}
 ";
 
     #[test]
-    fn images_are_found_where_they_stand() {
+    fn images_are_found_in_all_fields() {
         let rendered = Rendered::read(TEXT).unwrap();
         let found = |own: &str| {
             let fields = image_fields(FieldSpec::read(own));
@@ -287,7 +288,7 @@ data: {image: six}
     }
 
     #[test]
-    fn only_what_rolls_out_is_waited_for() {
+    fn only_workloads_are_waited_for() {
         let rendered = Rendered::read(TEXT).unwrap();
         let workloads = rendered.workloads();
         assert_eq!(workloads.len(), 1);
@@ -296,16 +297,16 @@ data: {image: six}
     }
 
     #[test]
-    fn a_list_is_its_items() {
+    fn lists_are_expanded() {
         let text =
             "apiVersion: v1\nkind: List\nitems:\n- {kind: Secret, data: {a: eHg=, b: {c: [d]}}}\n";
         let rendered = Rendered::read(text).unwrap();
-        // However deep: what a cluster would refuse is a secret all the same.
+        // At any depth: values that the cluster would reject are secrets too.
         assert_eq!(rendered.texts("Secret", "data"), ["eHg=", "d"]);
     }
 
     #[test]
-    fn what_rolls_out_by_hand_is_not_waited_for() {
+    fn manual_rollouts_are_not_waited_for() {
         let text = "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: a}\nspec: {updateStrategy: {type: OnDelete}}\n---\n\
                     apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: b}\nspec: {paused: true}\n---\n\
                     apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: c}\nspec: {paused: false}\n";

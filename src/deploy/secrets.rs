@@ -1,25 +1,25 @@
-//! What must not be told: the values of secrets that were rendered.
+//! Redacts the values of rendered Kubernetes secrets in output.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use super::rendered::Rendered;
 
-/// What takes the place of a secret.
+/// The replacement for a secret.
 const HIDDEN: &str = "***";
 
-/// Shorter texts are no secrets, and stand in too many messages.
+/// Shorter values are not redacted, because they occur in too many messages.
 const SHORTEST: usize = 4;
 
 /// The values of secrets.
 #[derive(Clone, Default)]
 pub struct Secrets {
-    /// The longest first, so that no part of one is left.
+    /// Longest first, so that no part of a longer one remains.
     values: Vec<String>,
 }
 
 impl Secrets {
-    /// Adds values, and their lines: a program may quote one alone.
+    /// Adds values and each of their lines, because a program may quote a single line.
     pub fn add<'t>(&mut self, values: impl IntoIterator<Item = &'t str>) {
         for value in values {
             let lines = value.lines().map(str::trim);
@@ -33,12 +33,12 @@ impl Secrets {
             .sort_by_key(|text| std::cmp::Reverse(text.len()));
     }
 
-    /// Adds those of another.
+    /// Adds the values of another.
     pub fn merge(&mut self, other: Self) {
         self.add(other.values.iter().map(String::as_str));
     }
 
-    /// Adds the secrets that were rendered, as they are written there and as they are meant.
+    /// Adds the rendered secrets, both encoded and decoded.
     pub fn add_rendered(&mut self, rendered: &Rendered) {
         self.add(rendered.texts("Secret", "stringData"));
         for encoded in rendered.texts("Secret", "data") {
@@ -56,19 +56,20 @@ impl Secrets {
         }
     }
 
-    /// Returns a text without them.
+    /// Returns the text with all values redacted.
     pub fn hidden(&self, text: &str) -> String {
         let values = self.values.iter();
         values.fold(text.to_owned(), |text, value| {
-            match text.contains(value.as_str()) {
-                true => text.replace(value.as_str(), HIDDEN),
-                false => text,
+            if text.contains(value.as_str()) {
+                text.replace(value.as_str(), HIDDEN)
+            } else {
+                text
             }
         })
     }
 }
 
-// A value is shown by no `{:?}`.
+// Must not print values.
 impl std::fmt::Debug for Secrets {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} values", self.values.len())

@@ -1,4 +1,4 @@
-//! Whether what was rendered is what was meant.
+//! Checks the rendered objects.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,24 +11,24 @@ use crate::error::{Diagnostic, Exit};
 use crate::lock::Lock;
 use crate::manifest::ServiceName;
 
-/// Services that were asked for, and that the overlay does not name.
+/// Requested services whose images are not in the overlay.
 #[derive(Debug, thiserror::Error)]
 pub struct UnnamedServices {
     overlay: String,
-    /// Each with what its image was expected to be called.
+    /// The services, with their expected image names.
     services: BTreeMap<ServiceName, Vec<String>>,
-    /// The images that are named, and belong to no service.
+    /// The images in the overlay that belong to no service.
     others: BTreeSet<String>,
-    /// Whether the names are those of `deploy.images`.
+    /// Whether the names come from `deploy.images`.
     are_mapped: bool,
 }
 
 impl UnnamedServices {
-    /// Makes sure that an overlay names these services.
+    /// Checks that an overlay uses the images of these services.
     ///
     /// # Errors
     ///
-    /// Every one that it does not name.
+    /// Every service whose image it does not use.
     pub fn check(
         overlay: &str,
         wanted: impl IntoIterator<Item = ServiceName>,
@@ -68,17 +68,18 @@ impl UnnamedServices {
 
 impl fmt::Display for UnnamedServices {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.are_mapped {
-            true => write!(
+        if self.are_mapped {
+            write!(
                 f,
-                "{} has no image that `deploy.images` names",
+                "{} uses no image that `deploy.images` lists",
                 self.overlay
-            )?,
-            false => write!(
+            )?;
+        } else {
+            write!(
                 f,
-                "{} names no image of what is to be deployed",
+                "{} uses no image of the services to deploy",
                 self.overlay
-            )?,
+            )?;
         }
         for (service, names) in &self.services {
             write!(f, "\n  {service}: no image {}", names.join(" or "))?;
@@ -97,22 +98,23 @@ impl Diagnostic for UnnamedServices {
         if !self.others.is_empty() {
             let others: Vec<&str> = self.others.iter().map(String::as_str).collect();
             hints.push(format!(
-                "it has images of no service: {}; `deploy.images` says which service is called so",
+                "it has images that belong to no service: {}; map them to services in `deploy.images`",
                 others.join(", ")
             ));
         }
         if !self.are_mapped {
-            hints.push("leave out a service that is part of another one's image".to_owned());
+            hints
+                .push("do not select a service that is part of another service's image".to_owned());
         }
         hints
     }
 }
 
-/// Images of services that kustomize did not replace.
+/// Images of services that are not pinned after rendering.
 #[derive(Debug, thiserror::Error)]
 pub struct NotPinned {
     overlay: String,
-    /// What is wrong, one for each image of an object.
+    /// The problems, one for each image of an object.
     uses: BTreeSet<String>,
 }
 
@@ -120,7 +122,7 @@ impl fmt::Display for NotPinned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} was rendered, and has images that are not those of the set",
+            "the rendered {} has images that are not those of the release",
             self.overlay
         )?;
         for found in &self.uses {
@@ -137,13 +139,13 @@ impl Diagnostic for NotPinned {
 
     fn hints(&self) -> Vec<String> {
         vec![
-            "kustomize replaces images in the fields that it knows: name the field in a file of `configurations` of that overlay, as kustomize documents it"
+            "kustomize replaces images only in fields that it knows: add the field to a `configurations` file of that overlay, as described in kustomize's documentation"
                 .to_owned(),
         ]
     }
 }
 
-/// Objects of other namespaces.
+/// Objects in other namespaces.
 #[derive(Debug, thiserror::Error)]
 pub struct ForeignNamespaces {
     overlay: String,
@@ -160,7 +162,7 @@ impl fmt::Display for ForeignNamespaces {
         } = self;
         write!(
             f,
-            "{overlay} has objects outside of the environment's namespace, {namespace}"
+            "{overlay} has objects outside the environment's namespace {namespace}"
         )?;
         for object in objects {
             let found = object.namespace.as_deref().unwrap_or_default();
@@ -177,42 +179,42 @@ impl Diagnostic for ForeignNamespaces {
 
     fn hints(&self) -> Vec<String> {
         vec![
-            "the overlay's `namespace` and that of the environment in the manifest are to be the same"
+            "the overlay's `namespace` must be the same as the environment's in the manifest"
                 .to_owned(),
         ]
     }
 }
 
 impl ForeignNamespaces {
-    /// Makes sure that every object lies in the namespace.
+    /// Checks that every object is in the namespace.
     ///
     /// # Errors
     ///
-    /// Every object of another one.
+    /// Every object in another namespace.
     pub fn check(overlay: &str, namespace: &str, rendered: &Rendered) -> Result<(), Self> {
         let foreign = rendered.objects().filter(|object| {
             let named = object.namespace.as_deref();
             named.is_some_and(|named| named != namespace)
         });
         let objects: Vec<Object> = foreign.collect();
-        match objects.is_empty() {
-            true => Ok(()),
-            false => Err(Self {
-                overlay: overlay.to_owned(),
-                namespace: namespace.to_owned(),
-                objects,
-            }),
+        if objects.is_empty() {
+            return Ok(());
         }
+        Err(Self {
+            overlay: overlay.to_owned(),
+            namespace: namespace.to_owned(),
+            objects,
+        })
     }
 }
 
 impl NotPinned {
-    /// Makes sure that each image of a service is the one of the set, place by place, and that no other image is
-    /// another one than in `plain`, which was rendered without the set.
+    /// Checks, position by position, that each image of a service is the one in `set`, and that all other images are
+    /// the same as in `plain`, which was rendered without the generated overlay.
     ///
     /// # Errors
     ///
-    /// Every image that is another one.
+    /// Every image that differs.
     pub fn check(
         overlay: &str,
         plain: &Rendered,
@@ -221,15 +223,15 @@ impl NotPinned {
         names: &ImageNames,
         set: &Lock,
     ) -> Result<(), Self> {
-        let there = rendered.images_by_object(fields);
+        let actual = rendered.images_by_object(fields);
         let mut uses = BTreeSet::new();
         for (object, images) in plain.images_by_object(fields) {
-            for (place, before) in images.iter().enumerate() {
-                let found = there.get(&object).and_then(|images| images.get(place));
+            for (index, before) in images.iter().enumerate() {
+                let found = actual.get(&object).and_then(|images| images.get(index));
                 let found = found.map_or("none", String::as_str);
                 let Some(service) = names.service(before) else {
                     if found != before {
-                        uses.insert(format!("{object} has {found}, and is to have {before}"));
+                        uses.insert(format!("{object} has {found} instead of {before}"));
                     }
                     continue;
                 };
@@ -241,13 +243,13 @@ impl NotPinned {
                 }
             }
         }
-        match uses.is_empty() {
-            true => Ok(()),
-            false => Err(Self {
-                overlay: overlay.to_owned(),
-                uses,
-            }),
+        if uses.is_empty() {
+            return Ok(());
         }
+        Err(Self {
+            overlay: overlay.to_owned(),
+            uses,
+        })
     }
 }
 
@@ -258,7 +260,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_place_has_the_image_of_its_service() {
+    fn images_are_checked_position_by_position() {
         let manifest = crate::manifest::parse(
             "registry: h.example.com\n\
              deploy: {path: k8s, environments: {e: {overlay: o, context: c, namespace: n}}}\n\
@@ -295,10 +297,10 @@ mod tests {
                 .map_err(|error| error.to_string())
         };
         assert_eq!(check([&one, &two, "a_b:1"]), Ok(()));
-        // Images of the set, both of them, and at the wrong place.
+        // Both are images of the set, but in the wrong position.
         let error = check([&one, &one, "a_b:1"]).unwrap_err();
         assert!(error.contains("b: Pod p has h.example.com/a.b@"), "{error}");
         let error = check([&one, &two, &one]).unwrap_err();
-        assert!(error.ends_with("and is to have a_b:1"), "{error}");
+        assert!(error.ends_with("instead of a_b:1"), "{error}");
     }
 }

@@ -1,11 +1,11 @@
-//! The graph in the language of Graphviz.
+//! The graph in Graphviz format.
 
 use std::fmt::Write as _;
 
-use super::{Graph, colour};
+use super::{Graph, color};
 
 impl Graph<'_> {
-    /// Returns the graph for `dot`: an arrow leads from each service to what it needs.
+    /// Returns the graph for `dot`, with arrows from each service to its dependencies.
     pub fn dot(&self) -> String {
         let mut text = "digraph services {\n  rankdir=LR;\n  node [shape=box, style=\"rounded,filled\", fillcolor=white];\n".to_owned();
         for (name, node) in &self.services {
@@ -17,7 +17,7 @@ impl Graph<'_> {
                     "  {name} [label={}, tooltip={}, fillcolor=\"{}\"];",
                     quoted(&format!("{}\n{}", state.unit, state.decision)),
                     quoted(&state.reason),
-                    colour(state.decision)
+                    color(state.decision)
                 ),
             };
         }
@@ -32,7 +32,7 @@ impl Graph<'_> {
     }
 }
 
-/// Returns a text as Graphviz reads it between quotes, where only these have a meaning of their own.
+/// Returns a text as a quoted Graphviz string.
 pub(super) fn quoted(text: &str) -> String {
     let text = text
         .replace('\\', "\\\\")

@@ -1,16 +1,16 @@
-//! The graph as JSON, for scripts.
+//! The graph as JSON.
 
 use serde_json::{Value, json};
 
 use super::{Graph, Node};
 use crate::manifest::ServiceName;
 
-/// The version of the format. It grows by further keys without a new one.
+/// The version of the format. Not incremented when keys are added.
 const VERSION: u64 = 1;
 
 impl Graph<'_> {
-    /// Returns the graph as a JSON document that ends with a line end: the services by name, each with
-    /// what it needs directly.
+    /// Returns the graph as a JSON document with a trailing newline: the services by name, each with its direct
+    /// dependencies.
     pub fn json(&self) -> String {
         let services = self.services.iter();
         let services: Vec<Value> = services.map(|(name, node)| service(name, node)).collect();

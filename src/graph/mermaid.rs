@@ -1,16 +1,16 @@
-//! The graph in the language of Mermaid, which pages of git servers draw.
+//! The graph in Mermaid format, which git servers render.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::{Graph, colour};
+use super::{Graph, color};
 use crate::manifest::ServiceName;
 use crate::plan::Decision;
 
 impl Graph<'_> {
-    /// Returns the graph for Mermaid: an arrow leads from each service to what it needs.
+    /// Returns the graph for Mermaid, with arrows from each service to its dependencies.
     pub fn mermaid(&self) -> String {
-        // A service may be called `end`, which is a word of the language; a number is none.
+        // Numbered IDs, because a service's name may be a Mermaid keyword such as `end`.
         let ids: BTreeMap<&ServiceName, String> = self
             .services
             .keys()
@@ -45,11 +45,11 @@ impl Graph<'_> {
 }
 
 fn class(decision: Decision) -> String {
-    let fill = colour(decision);
+    let fill = color(decision);
     format!("  classDef {decision} fill:{fill},stroke:#888,color:#000\n")
 }
 
-/// Returns a text between quotes; a quote in it is written by its name.
+/// Returns a text as a quoted Mermaid string.
 fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('"', "#quot;"))
 }

@@ -1,4 +1,4 @@
-//! Which service needs which, and what a build would do with each. Pure.
+//! The dependency graph of services, with the decision for each. Pure.
 
 mod dot;
 mod json;
@@ -13,7 +13,7 @@ use crate::event::Unit;
 use crate::manifest::{Manifest, ServiceName};
 use crate::plan::{Decision, Plan, UnitPlan};
 
-/// The services of a selection with all that they need.
+/// The selected services and their dependencies.
 #[derive(Debug, Clone)]
 pub struct Graph<'a> {
     services: BTreeMap<&'a ServiceName, Node<'a>>,
@@ -23,13 +23,12 @@ pub struct Graph<'a> {
 #[derive(Debug, Clone)]
 struct Node<'a> {
     needs: &'a BTreeSet<ServiceName>,
-    /// What a build would do with it; none where nobody asked.
+    /// What a build would do with it; `None` without a plan.
     state: Option<&'a UnitPlan>,
 }
 
 impl<'a> Graph<'a> {
-    /// Returns the graph of some services, which needs nothing but the manifest; with a plan, each with
-    /// its state.
+    /// Returns the graph of some services; with a plan, it includes the state of each.
     pub fn new(
         manifest: &'a Manifest,
         services: &BTreeSet<ServiceName>,
@@ -42,20 +41,20 @@ impl<'a> Graph<'a> {
                 _ => None,
             })
             .collect();
-        let concerned = manifest.closure(services);
+        let included = manifest.closure(services);
         let node = |(name, service): (&'a ServiceName, &'a crate::manifest::Service)| {
             let node = Node {
                 needs: &service.needs,
                 state: states.get(name).copied(),
             };
-            concerned.contains(name).then_some((name, node))
+            included.contains(name).then_some((name, node))
         };
         Self {
             services: manifest.services.iter().filter_map(node).collect(),
         }
     }
 
-    /// Returns the services that no other one needs, by name.
+    /// Returns the services that no other service needs, by name.
     fn roots(&self) -> impl Iterator<Item = &'a ServiceName> {
         let needed: BTreeSet<&ServiceName> = self
             .services
@@ -67,8 +66,8 @@ impl<'a> Graph<'a> {
     }
 }
 
-/// Returns the colour that a decision has in a picture: what is in place is quiet.
-fn colour(decision: Decision) -> &'static str {
+/// Returns the fill color for a decision.
+fn color(decision: Decision) -> &'static str {
     match decision {
         Decision::Skip => "#d9f2d9",
         Decision::Tag | Decision::Pull | Decision::Push => "#d9e8f6",

@@ -1,4 +1,4 @@
-//! The graph in each language.
+//! The graph in each format.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ fn manifest(needs: &[(&str, &[&str])]) -> Manifest {
     parse(&text, Path::new("/p/x-platform.yml")).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// `web` and `jobs` need `lib`; `lib` needs `base`; `alone` stands alone.
+/// `web` and `jobs` need `lib`; `lib` needs `base`; `alone` has no dependencies.
 fn platform() -> Manifest {
     manifest(&[
         ("web", &["lib", "base"]),
@@ -66,7 +66,7 @@ fn plan(manifest: &Manifest) -> Plan {
 }
 
 #[test]
-fn a_tree_tells_everything_once() {
+fn a_tree_shows_dependencies_once() {
     let manifest = platform();
     let graph = Graph::new(&manifest, &all(&manifest), None);
     assert_eq!(
@@ -96,7 +96,7 @@ fn a_tree_has_the_states_in_columns() {
 }
 
 #[test]
-fn a_long_chain_overflows_nothing() {
+fn a_long_chain_does_not_overflow_the_stack() {
     let names: Vec<String> = (0..2000).map(|number| format!("s{number:04}")).collect();
     let needs: Vec<Vec<&str>> = (0..names.len())
         .map(|number| {
@@ -118,7 +118,7 @@ fn a_long_chain_overflows_nothing() {
 }
 
 #[test]
-fn dot_quotes_what_it_is_given() {
+fn dot_quotes_names() {
     let manifest = platform();
     let plan = plan(&manifest);
     let graph = Graph::new(&manifest, &all(&manifest), Some(&plan));
@@ -138,8 +138,8 @@ fn dot_quotes_what_it_is_given() {
 }
 
 #[test]
-fn mermaid_takes_any_name() {
-    // Words of the language, and characters that its ids may not have.
+fn mermaid_accepts_any_name() {
+    // Keywords, and characters that are not allowed in IDs.
     let manifest = manifest(&[
         ("end", &["graph"]),
         ("graph", &["o-x.y_z"]),

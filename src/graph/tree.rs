@@ -1,4 +1,4 @@
-//! The graph as a tree of text.
+//! The graph as a text tree.
 
 use std::collections::BTreeSet;
 
@@ -6,37 +6,37 @@ use super::{Graph, Node};
 use crate::manifest::ServiceName;
 use crate::plan::table::aligned;
 
-/// A service that is still to be shown.
-struct Waiting<'a> {
+/// A service that has not been printed yet.
+struct PendingRow<'a> {
     name: &'a ServiceName,
-    /// What stands before its name.
-    lead: String,
-    /// What stands before those that it needs.
+    /// The prefix of its name.
+    prefix: String,
+    /// The prefix of its dependencies.
     indent: String,
 }
 
 impl<'a> Graph<'a> {
-    /// Returns a tree below each service that nothing needs, a line each with its state. What stands
-    /// above with all that it needs is not told again.
+    /// Returns a tree for each service that no other service needs, with the states. Dependencies of a service are
+    /// printed only the first time.
     pub fn tree(&self) -> String {
         let mut rows = Vec::new();
         let mut shown = BTreeSet::new();
-        // With an explicit stack: a chain of services may be longer than the thread's stack is deep.
-        let mut stack: Vec<Waiting<'a>> = Vec::new();
+        // An explicit stack, because a long chain of services could overflow the thread's stack.
+        let mut stack: Vec<PendingRow<'a>> = Vec::new();
         for root in self.roots() {
-            stack.push(Waiting {
+            stack.push(PendingRow {
                 name: root,
-                lead: String::new(),
+                prefix: String::new(),
                 indent: String::new(),
             });
-            while let Some(waiting) = stack.pop() {
-                let Some(node) = self.services.get(waiting.name) else {
+            while let Some(pending) = stack.pop() {
+                let Some(node) = self.services.get(pending.name) else {
                     continue;
                 };
-                let is_first = shown.insert(waiting.name);
-                rows.push(row(&waiting, node, is_first));
+                let is_first = shown.insert(pending.name);
+                rows.push(row(&pending, node, is_first));
                 if is_first {
-                    stack.extend(below(&waiting, node).into_iter().rev());
+                    stack.extend(dependencies(&pending, node).into_iter().rev());
                 }
             }
         }
@@ -44,30 +44,31 @@ impl<'a> Graph<'a> {
     }
 }
 
-/// Returns those that a service needs, in their order.
-fn below<'a>(waiting: &Waiting<'a>, node: &Node<'a>) -> Vec<Waiting<'a>> {
-    let indent = &waiting.indent;
+/// Returns the dependencies of a service, in order.
+fn dependencies<'a>(pending: &PendingRow<'a>, node: &Node<'a>) -> Vec<PendingRow<'a>> {
+    let indent = &pending.indent;
     let last = node.needs.len().saturating_sub(1);
     let needs = node.needs.iter().enumerate().map(|(index, name)| {
-        let (branch, rest) = match index == last {
-            true => ("└── ", "    "),
-            false => ("├── ", "│   "),
+        let (branch, rest) = if index == last {
+            ("└── ", "    ")
+        } else {
+            ("├── ", "│   ")
         };
-        Waiting {
+        PendingRow {
             name,
-            lead: format!("{indent}{branch}"),
+            prefix: format!("{indent}{branch}"),
             indent: format!("{indent}{rest}"),
         }
     });
     needs.collect()
 }
 
-fn row(waiting: &Waiting<'_>, node: &Node<'_>, is_first: bool) -> Vec<String> {
-    let Waiting { name, lead, .. } = waiting;
+fn row(pending: &PendingRow<'_>, node: &Node<'_>, is_first: bool) -> Vec<String> {
+    let PendingRow { name, prefix, .. } = pending;
     if !is_first {
-        return vec![format!("{lead}{name} (above)")];
+        return vec![format!("{prefix}{name} (above)")];
     }
-    let mut row = vec![format!("{lead}{name}")];
+    let mut row = vec![format!("{prefix}{name}")];
     row.extend(
         node.state
             .into_iter()

@@ -1,63 +1,63 @@
-//! What changed from one lock to another, with the commits between.
+//! The changes between two locks, including the commits.
 
-use super::compare::{Aspect, Kind};
+use super::compare::{DifferenceKind, LockedField};
 use super::{Lock, LockedService};
 use crate::manifest::ServiceName;
 use crate::source::CommitSummary;
 
-/// What changed from one lock to another.
+/// The changes between two locks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changes {
-    /// What the first lock is called.
+    /// The display name of the first lock.
     pub from: String,
-    /// What the second lock is called.
+    /// The display name of the second lock.
     pub to: String,
     /// The services that changed, by name.
     pub services: Vec<ServiceChange>,
-    /// How many did not.
+    /// The number of unchanged services.
     pub unchanged: usize,
 }
 
-/// What changed about one service: it is in one of the locks, or in both.
+/// The change of one service, which is in one of the locks or in both.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceChange {
     /// The service.
     pub service: ServiceName,
-    /// What the first lock says.
+    /// The entry in the first lock.
     pub from: Option<LockedService>,
-    /// What the second lock says.
+    /// The entry in the second lock.
     pub to: Option<LockedService>,
-    /// The commits between.
+    /// The commits in between.
     pub history: History,
 }
 
 /// The commits between two commits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum History {
-    /// There is nothing between: the service is in one lock only, or at the same commit in both.
+    /// No commits: the service is in only one lock, or at the same commit in both.
     None,
-    /// They are known.
+    /// The commits are known.
     Known {
-        /// Those that came, the newest first.
+        /// The commits that were added, newest first.
         added: Vec<CommitSummary>,
-        /// Those that are there no longer, as after a step back or a rewritten history.
+        /// The commits that are no longer included, after a downgrade or a rewritten history.
         dropped: Vec<CommitSummary>,
     },
-    /// They are not, for this reason.
+    /// The commits are unknown, for this reason.
     Unknown(String),
 }
 
 impl Changes {
-    /// Compares two locks; the histories are still to be filled in.
+    /// Compares two locks, without filling in the histories.
     pub fn between(from: (&str, &Lock), to: (&str, &Lock)) -> Self {
         let differences = from.1.compare(to.1);
-        let is_changed = |kind: &Kind<'_>| !matches!(kind, Kind::Added(_));
+        let is_changed = |kind: &DifferenceKind<'_>| !matches!(kind, DifferenceKind::Added(_));
         let changed = differences.iter().filter(|it| is_changed(&it.kind)).count();
         let services = differences.into_iter().map(|difference| {
             let (from, to) = match difference.kind {
-                Kind::Added(to) => (None, Some(to)),
-                Kind::Removed(from) => (Some(from), None),
-                Kind::Changed { from, to } => (Some(from), Some(to)),
+                DifferenceKind::Added(to) => (None, Some(to)),
+                DifferenceKind::Removed(from) => (Some(from), None),
+                DifferenceKind::Changed { from, to } => (Some(from), Some(to)),
             };
             ServiceChange {
                 service: difference.service.clone(),
@@ -76,7 +76,7 @@ impl Changes {
 }
 
 impl ServiceChange {
-    /// Returns what happened, in a word.
+    /// Returns the kind of change as one word.
     pub fn word(&self) -> &'static str {
         match (&self.from, &self.to) {
             (None, _) => "added",
@@ -86,7 +86,7 @@ impl ServiceChange {
         }
     }
 
-    /// Returns the commits that the service moved from and to, where it moved.
+    /// Returns the old and new entry, if the service moved to another commit.
     pub fn moved(&self) -> Option<(&LockedService, &LockedService)> {
         match (&self.from, &self.to) {
             (Some(from), Some(to)) if from.commit != to.commit => Some((from, to)),
@@ -94,7 +94,7 @@ impl ServiceChange {
         }
     }
 
-    /// Returns the commit, or the two of a move as git writes a range, in short.
+    /// Returns the abbreviated commit, or the range in git's notation if the service moved.
     pub fn range(&self) -> String {
         let short = |locked: &LockedService| locked.commit.short();
         match (self.moved(), &self.from, &self.to) {
@@ -104,7 +104,7 @@ impl ServiceChange {
         }
     }
 
-    /// Returns how many commits came and went; nothing where the service did not move.
+    /// Returns the numbers of added and dropped commits; `None` if the service did not move.
     pub fn distance(&self) -> Option<String> {
         let commits = |count: usize| match count {
             1 => "1 commit".to_owned(),
@@ -114,18 +114,18 @@ impl ServiceChange {
             History::None => return None,
             History::Unknown(_) => "commits unknown".to_owned(),
             History::Known { added, dropped } => match (added.len(), dropped.len()) {
-                (0, 0) => "no commits of its path".to_owned(),
+                (0, 0) => "no commits that touch its path".to_owned(),
                 (added, 0) => commits(added),
                 (0, dropped) => format!("back by {}", commits(dropped)),
-                (added, dropped) => format!("{}, without {} of before", commits(added), dropped),
+                (added, dropped) => format!("{}, {dropped} dropped", commits(added)),
             },
         })
     }
 
-    /// Returns what changed beside commit, image tag and digest, which change together.
-    pub fn aspects(&self) -> Vec<Aspect> {
+    /// Returns the changed fields except commit, image tag and digest, which always change together.
+    pub fn changed_fields(&self) -> Vec<LockedField> {
         match (&self.from, &self.to) {
-            (Some(from), Some(to)) => from.differing_beside_the_commit(to),
+            (Some(from), Some(to)) => from.changed_fields_beside_commit(to),
             _ => Vec::new(),
         }
     }

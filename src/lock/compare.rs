@@ -1,4 +1,4 @@
-//! What two locks disagree on.
+//! Compares two locks.
 
 use std::fmt;
 
@@ -6,34 +6,34 @@ use super::{Lock, LockedService};
 use crate::manifest::ServiceName;
 use crate::plan::table::aligned;
 
-/// What two locks say about one service, where that differs.
+/// A difference between two locks for one service.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference<'l> {
+pub struct LockDifference<'l> {
     /// The service.
     pub service: &'l ServiceName,
     /// How they differ.
-    pub kind: Kind<'l>,
+    pub kind: DifferenceKind<'l>,
 }
 
-/// How two locks differ on a service.
+/// How two locks differ for a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind<'l> {
+pub enum DifferenceKind<'l> {
     /// Only the second one has it.
     Added(&'l LockedService),
     /// Only the first one has it.
     Removed(&'l LockedService),
     /// Both have it.
     Changed {
-        /// What the first one says.
+        /// The first one's entry.
         from: &'l LockedService,
-        /// What the second one says.
+        /// The second one's entry.
         to: &'l LockedService,
     },
 }
 
-/// A part of what a lock says about a service.
+/// A field of a lock entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Aspect {
+pub enum LockedField {
     /// `remote`
     Remote,
     /// `reference` or `name`
@@ -42,7 +42,7 @@ pub enum Aspect {
     Path,
     /// `commit`
     Commit,
-    /// `image`, but for its tag
+    /// `image`, except its tag
     Image,
     /// `digest`
     Digest,
@@ -52,8 +52,8 @@ pub enum Aspect {
     Builder,
 }
 
-impl Aspect {
-    /// Returns the key of the lock.
+impl LockedField {
+    /// Returns the key in the lock.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Remote => "remote",
@@ -68,31 +68,31 @@ impl Aspect {
     }
 }
 
-impl fmt::Display for Aspect {
+impl fmt::Display for LockedField {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
 }
 
 impl Lock {
-    /// Returns what another lock says differently, by service.
-    pub fn compare<'l>(&'l self, other: &'l Self) -> Vec<Difference<'l>> {
+    /// Returns the differences to another lock, by service.
+    pub fn compare<'l>(&'l self, other: &'l Self) -> Vec<LockDifference<'l>> {
         let mut differences = Vec::new();
         for (service, from) in &self.services {
             let kind = match other.services.get(service) {
-                None => Kind::Removed(from),
+                None => DifferenceKind::Removed(from),
                 Some(to) if to == from => continue,
-                Some(to) => Kind::Changed { from, to },
+                Some(to) => DifferenceKind::Changed { from, to },
             };
-            differences.push(Difference { service, kind });
+            differences.push(LockDifference { service, kind });
         }
         let added = other.services.iter();
         differences.extend(
             added
                 .filter(|(service, _)| !self.services.contains_key(service))
-                .map(|(service, to)| Difference {
+                .map(|(service, to)| LockDifference {
                     service,
-                    kind: Kind::Added(to),
+                    kind: DifferenceKind::Added(to),
                 }),
         );
         differences.sort_by_key(|difference| difference.service);
@@ -101,45 +101,44 @@ impl Lock {
 }
 
 impl Lock {
-    /// Returns a table of what another lock says differently: a line a service, and one for the rest;
-    /// nothing where they say the same.
+    /// Returns a table of the differences to another lock, with a line for each service and one for the rest; empty if
+    /// there are none.
     pub fn difference_table(&self, other: &Self) -> String {
         let differences = self.compare(other);
         if differences.is_empty() {
             return String::new();
         }
         let mut rows = vec![
-            ["SERVICE", "CHANGE", "COMMIT", "WHAT"]
+            ["SERVICE", "CHANGE", "COMMIT", "DETAILS"]
                 .map(str::to_owned)
                 .to_vec(),
         ];
-        rows.extend(differences.iter().map(Difference::row));
-        let known = |it: &&Difference<'_>| !matches!(it.kind, Kind::Added(_));
+        rows.extend(differences.iter().map(LockDifference::row));
+        let known = |it: &&LockDifference<'_>| !matches!(it.kind, DifferenceKind::Added(_));
         let unchanged = self.services.len() - differences.iter().filter(known).count();
         let rest = match unchanged {
             0 => String::new(),
-            1 => "1 service is as it was\n".to_owned(),
-            count => format!("{count} services are as they were\n"),
+            1 => "1 service unchanged\n".to_owned(),
+            count => format!("{count} services unchanged\n"),
         };
         aligned(&rows) + &rest
     }
 }
 
-impl Difference<'_> {
+impl LockDifference<'_> {
     fn row(&self) -> Vec<String> {
         let (word, commit, what) = match &self.kind {
-            Kind::Added(to) => ("added", to.commit.short(), String::new()),
-            Kind::Removed(from) => ("removed", from.commit.short(), String::new()),
-            Kind::Changed { from, to } => {
-                let (word, commit) = match from.commit == to.commit {
-                    true => ("changed", to.commit.short()),
-                    false => {
-                        let range = format!("{}..{}", from.commit.short(), to.commit.short());
-                        ("moved", range)
-                    }
+            DifferenceKind::Added(to) => ("added", to.commit.short(), String::new()),
+            DifferenceKind::Removed(from) => ("removed", from.commit.short(), String::new()),
+            DifferenceKind::Changed { from, to } => {
+                let (word, commit) = if from.commit == to.commit {
+                    ("changed", to.commit.short())
+                } else {
+                    let range = format!("{}..{}", from.commit.short(), to.commit.short());
+                    ("moved", range)
                 };
-                let aspects = from.differing_beside_the_commit(to);
-                let texts = aspects.iter().map(|aspect| aspect.told(from, to));
+                let fields = from.changed_fields_beside_commit(to);
+                let texts = fields.iter().map(|field| field.describe(from, to));
                 (word, commit, texts.collect::<Vec<_>>().join(", "))
             }
         };
@@ -147,23 +146,23 @@ impl Difference<'_> {
     }
 }
 
-impl Aspect {
-    /// Says what became of a part, as far as it is short enough.
-    fn told(self, from: &LockedService, to: &LockedService) -> String {
+impl LockedField {
+    /// Returns the change of the field as text, with its values if they are short.
+    fn describe(self, from: &LockedService, to: &LockedService) -> String {
         match self {
             Self::Reference if from.reference != to.reference => {
                 format!("reference {} to {}", from.reference, to.reference)
             }
             Self::Digest if to.digest.is_none() => "no image in the registry".to_owned(),
-            Self::Image => format!("image {} to {}", from.called(), to.called()),
+            Self::Image => format!("image {} to {}", from.image_text(), to.image_text()),
             _ => self.as_str().to_owned(),
         }
     }
 }
 
 impl LockedService {
-    /// Returns how the image is called, but for the commit.
-    fn called(&self) -> String {
+    /// Returns the image's name without the commit.
+    fn image_text(&self) -> String {
         let repository = self.image.repository();
         match self.variant() {
             Some(variant) => format!("{repository} with {variant}"),
@@ -171,43 +170,43 @@ impl LockedService {
         }
     }
 
-    /// Returns the parts that another entry has differently.
-    pub fn differing(&self, other: &Self) -> Vec<Aspect> {
+    /// Returns the fields that differ from another entry.
+    pub fn changed_fields(&self, other: &Self) -> Vec<LockedField> {
         let parts = [
-            (Aspect::Remote, self.remote != other.remote),
+            (LockedField::Remote, self.remote != other.remote),
             (
-                Aspect::Reference,
+                LockedField::Reference,
                 (&self.reference, &self.name) != (&other.reference, &other.name),
             ),
-            (Aspect::Path, self.path != other.path),
-            (Aspect::Commit, self.commit != other.commit),
+            (LockedField::Path, self.path != other.path),
+            (LockedField::Commit, self.commit != other.commit),
             (
-                Aspect::Image,
+                LockedField::Image,
                 (self.image.repository(), self.variant())
                     != (other.image.repository(), other.variant()),
             ),
-            (Aspect::Digest, self.digest != other.digest),
-            (Aspect::Recipe, self.recipe != other.recipe),
-            (Aspect::Builder, self.builder != other.builder),
+            (LockedField::Digest, self.digest != other.digest),
+            (LockedField::Recipe, self.recipe != other.recipe),
+            (LockedField::Builder, self.builder != other.builder),
         ];
         parts
             .into_iter()
-            .filter_map(|(aspect, differs)| differs.then_some(aspect))
+            .filter_map(|(field, differs)| differs.then_some(field))
             .collect()
     }
 
-    /// Returns the parts that another entry has differently for a reason of their own: another commit
-    /// is always another image with another digest.
-    pub fn differing_beside_the_commit(&self, other: &Self) -> Vec<Aspect> {
+    /// Returns the fields that differ from another entry, except those that always change with the commit: the commit
+    /// itself and the image's digest.
+    pub fn changed_fields_beside_commit(&self, other: &Self) -> Vec<LockedField> {
         let moved = self.commit != other.commit;
-        let follows = |aspect: &Aspect| match aspect {
-            Aspect::Commit => true,
-            // That there is no image is worth a word.
-            Aspect::Digest => moved && other.digest.is_some(),
+        let follows = |field: &LockedField| match field {
+            LockedField::Commit => true,
+            // A missing image is still worth reporting.
+            LockedField::Digest => moved && other.digest.is_some(),
             _ => false,
         };
-        let mut aspects = self.differing(other);
-        aspects.retain(|aspect| !follows(aspect));
-        aspects
+        let mut fields = self.changed_fields(other);
+        fields.retain(|field| !follows(field));
+        fields
     }
 }

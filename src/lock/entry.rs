@@ -1,4 +1,4 @@
-//! What a lock says of a service today.
+//! Creates lock entries from the current state.
 
 use super::LockedService;
 use crate::event::Unit;
@@ -8,8 +8,8 @@ use crate::plan::{Compared, Folders, TESTS};
 use crate::source::{GitReference, ServiceSource};
 
 impl LockedService {
-    /// Returns the entry of a service; none where nothing was found out about it. `reference` is what was
-    /// asked of its remote, `image` how its image is called; with `no_test` its tests are no part of the recipe.
+    /// Returns the current entry of a service; `None` if it was not compared. `reference` is the reference that was
+    /// resolved; with `no_test`, the recipe does not include the tests.
     pub fn today(
         service: &Service,
         source: &ServiceSource,
@@ -30,16 +30,17 @@ impl LockedService {
             commit: source.commit,
             image,
             digest: comparison.digest.clone(),
-            recipe: match no_test {
-                true => recipe.without(TESTS).digest(),
-                false => recipe.digest(),
+            recipe: if no_test {
+                recipe.without(TESTS).digest()
+            } else {
+                recipe.digest()
             },
             builder: builder(service, folders),
         })
     }
 }
 
-/// Returns the image that the service's scripts run in.
+/// Returns the builder image of the service.
 fn builder(service: &Service, folders: &Folders) -> Option<ImageReference> {
     let has_scripts = !service.scripts.is_empty();
     let builder = service.builder.as_ref().filter(|_| has_scripts)?;

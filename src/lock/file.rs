@@ -1,29 +1,29 @@
-//! The lock's file: the only place of the module that looks at the file system.
+//! Reading and writing of the lock file.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::parse::line_with_a_comment;
+use super::parse::line_with_comment;
 use super::{InvalidLock, Lock, parse};
 use crate::error::{Diagnostic, Exit};
 use crate::files;
 use crate::manifest::file::read;
 
-/// A lock and the file that it is in.
+/// A lock and its file.
 #[derive(Debug)]
 pub struct LockFile {
     path: PathBuf,
-    /// As it was read.
+    /// The text as it was read.
     text: Option<String>,
-    /// What it says; empty where there is no file.
+    /// The lock; empty if there is no file.
     pub lock: Lock,
 }
 
-/// A lock that could not be written.
+/// Why a lock cannot be written.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// The file holds a comment, which would be lost.
+    /// The file has a comment, which would be lost.
     #[error("{}: line {line} has a comment, which would be lost", path.display())]
     Comment {
         /// The file.
@@ -31,16 +31,16 @@ pub enum FileError {
         /// The line, from one.
         line: usize,
     },
-    /// Something is there that is no file.
-    #[error("{} {what}, so the lock is not written", path.display())]
-    NoFile {
-        /// Where.
+    /// The path is not a file.
+    #[error("{} is {what}; the lock was not written", path.display())]
+    NotAFile {
+        /// The path.
         path: PathBuf,
-        /// What is there.
+        /// What it is instead.
         what: &'static str,
     },
-    /// The file was changed by somebody else.
-    #[error("{} was changed by another program, so the lock is not written", .0.display())]
+    /// Another program changed the file.
+    #[error("{} was changed by another program; the lock was not written", .0.display())]
     ChangedMeanwhile(PathBuf),
     /// A file cannot be written.
     #[error("the lock {} cannot be written", path.display())]
@@ -55,7 +55,7 @@ pub enum FileError {
 impl Diagnostic for FileError {
     fn exit(&self) -> Exit {
         match self {
-            Self::Comment { .. } | Self::NoFile { .. } => Exit::Usage,
+            Self::Comment { .. } | Self::NotAFile { .. } => Exit::Usage,
             Self::ChangedMeanwhile(_) | Self::Write { .. } => Exit::Outside,
         }
     }
@@ -63,12 +63,12 @@ impl Diagnostic for FileError {
     fn hints(&self) -> Vec<String> {
         let hint = match self {
             Self::Comment { .. } => {
-                "xp writes this file anew: keep notes elsewhere, or in the comment at its top, which stays"
+                "xp rewrites this file: keep notes elsewhere, or in the comment at the top, which is preserved"
             }
-            Self::NoFile { .. } => "let `--lock-file` name another file",
-            Self::ChangedMeanwhile(_) => "run `xp lock` again",
+            Self::NotAFile { .. } => "name another file with `--lock-file`",
+            Self::ChangedMeanwhile(_) => "run `xp lock` reread",
             Self::Write { .. } => {
-                "make its folder, and make sure that you may write there; `--lock-file` names another file"
+                "create its folder and make sure that it is writable, or name another file with `--lock-file`"
             }
         };
         vec![hint.to_owned()]
@@ -76,14 +76,14 @@ impl Diagnostic for FileError {
 }
 
 impl LockFile {
-    /// Reads a lock that must be there.
+    /// Reads a lock that must exist.
     ///
     /// # Errors
     ///
-    /// There is none, or it cannot be read.
+    /// The file does not exist or is invalid.
     pub fn load(path: &Path) -> Result<Self, InvalidLock> {
         let shown = path.display().to_string();
-        let missing = "`xp lock` writes one; `--lock-file` names another";
+        let missing = "create one with `xp lock`, or name another with `--lock-file`";
         let text = read(path, "lock", missing)
             .map_err(|problem| InvalidLock::unreadable(&shown, problem))?;
         Ok(Self {
@@ -93,11 +93,11 @@ impl LockFile {
         })
     }
 
-    /// Reads a lock, or begins an empty one where there is none.
+    /// Reads a lock, or starts an empty one if there is no file.
     ///
     /// # Errors
     ///
-    /// It is there and cannot be read.
+    /// The file is invalid.
     pub fn load_or_begin(path: &Path) -> Result<Self, InvalidLock> {
         match fs::symlink_metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self {
@@ -105,7 +105,7 @@ impl LockFile {
                 text: None,
                 lock: Lock::default(),
             }),
-            // A link that leads nowhere is not overwritten, so it is an error to be told.
+            // A dangling symlink is not overwritten, so this reports it as an error.
             _ => Self::load(path),
         }
     }
@@ -115,25 +115,24 @@ impl LockFile {
         &self.path
     }
 
-    /// Tells whether there was a file.
+    /// Returns whether the file existed.
     pub fn exists(&self) -> bool {
         self.text.is_some()
     }
 
-    /// Writes another lock in place of this one; at each moment the file is the old one or the new one.
-    /// Tells whether it had to be written.
+    /// Atomically replaces the file with another lock. Returns whether it had to be written.
     ///
     /// # Errors
     ///
-    /// The file holds comments that would be lost, was changed meanwhile, or cannot be written.
+    /// The file has comments that would be lost, was changed in the meantime, or cannot be written.
     pub fn replace(&self, lock: &Lock) -> Result<bool, FileError> {
         let text = lock.render();
         let old = self.text.as_deref();
-        // Git may have given it other line ends.
+        // Git may have converted the line ends.
         if old.is_some_and(|old| old.replace("\r\n", "\n") == text) {
             return Ok(false);
         }
-        if let Some(line) = old.and_then(line_with_a_comment) {
+        if let Some(line) = old.and_then(line_with_comment) {
             let path = self.path.clone();
             return Err(FileError::Comment { path, line });
         }
@@ -152,8 +151,8 @@ impl LockFile {
             (None, Err(error)) if error.kind() == io::ErrorKind::NotFound => {
                 match fs::symlink_metadata(&self.path) {
                     Ok(_) => {
-                        let what = "is a link that leads nowhere";
-                        Err(FileError::NoFile { path, what })
+                        let what = "a dangling symlink";
+                        Err(FileError::NotAFile { path, what })
                     }
                     Err(_) => Ok(()),
                 }
@@ -180,23 +179,23 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_is_replaced_as_a_whole_and_keeps_its_mode() {
+    fn a_lock_is_replaced_atomically_and_keeps_its_mode() {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
         let file = lock_file(&folder, OLD);
         fs::set_permissions(file.path(), fs::Permissions::from_mode(0o600)).unwrap();
         assert!(file.replace(&new_lock()).unwrap());
-        let again = LockFile::load(file.path()).unwrap();
-        assert_eq!(again.lock.services, new_lock().services);
+        let reread = LockFile::load(file.path()).unwrap();
+        assert_eq!(reread.lock.services, new_lock().services);
         let mode = fs::metadata(file.path()).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let entries = fs::read_dir(folder.path()).unwrap();
-        assert_eq!(entries.count(), 1, "nothing is left beside it");
-        assert!(!again.replace(&again.lock).unwrap(), "nothing to write");
+        assert_eq!(entries.count(), 1, "no temporary file is left");
+        assert!(!reread.replace(&reread.lock).unwrap(), "nothing to write");
     }
 
     #[test]
-    fn line_ends_of_another_system_are_no_change() {
+    fn crlf_line_ends_are_not_a_change() {
         let folder = tempfile::tempdir().unwrap();
         let text = new_lock().render().replace('\n', "\r\n");
         let file = lock_file(&folder, &text);
@@ -222,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_lost() {
+    fn comments_and_changes_of_others_are_not_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         let commented = "# mine\nversion: 1\nservices: {} # why\n";
         let file = lock_file(&folder, commented);
@@ -238,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_comment_at_the_top_stays() {
+    fn the_comment_at_the_top_is_preserved() {
         let folder = tempfile::tempdir().unwrap();
         let file = lock_file(&folder, "# Ours\n\n# SPDX\nversion: 1\nservices: {}\n");
         let lock = file.lock.replaced_by(new_lock().services);
@@ -251,16 +250,16 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_run_left_is_replaced() {
+    fn a_leftover_temporary_file_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let file = lock_file(&folder, OLD);
-        // Not even through a link that somebody put there.
+        // And symlinks at its path are not followed.
         let victim = folder.path().join("victim");
         fs::write(&victim, "precious").unwrap();
-        let beside = folder.path().join(".x-platform.lock.new");
-        std::os::unix::fs::symlink(&victim, &beside).unwrap();
+        let temporary = folder.path().join(".x-platform.lock.new");
+        std::os::unix::fs::symlink(&victim, &temporary).unwrap();
         file.replace(&new_lock()).unwrap();
         assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
-        assert!(!beside.is_symlink());
+        assert!(!temporary.is_symlink());
     }
 }

@@ -1,4 +1,4 @@
-//! Whether a manifest goes with a lock.
+//! Checks a manifest against a lock.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,19 +11,19 @@ use crate::plan::{Compared, Pinned, TESTS};
 use crate::recipe::{Change, Recipe, Standing};
 use crate::source::{GitUrl, Origin, ServiceSource};
 
-/// A lock that the manifest does not go with.
+/// A lock that does not match the manifest.
 #[derive(Debug, thiserror::Error)]
-pub struct UnmetLock {
+pub struct LockMismatch {
     file: String,
-    problems: Vec<(ServiceName, Unmet)>,
+    problems: Vec<(ServiceName, Mismatch)>,
 }
 
-/// Why a lock cannot be met for one service.
+/// Why the lock and the manifest do not match for one service.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unmet {
-    /// The lock does not name it.
+pub enum Mismatch {
+    /// The service is not in the lock.
     NotLocked,
-    /// The manifest does not name it.
+    /// The service is not in the manifest.
     NotInManifest,
     /// The remotes differ.
     Remote {
@@ -39,12 +39,12 @@ pub enum Unmet {
         /// The manifest's.
         manifest: Option<String>,
     },
-    /// The build has other inputs than when the image was locked.
+    /// The build inputs have changed since the image was locked.
     Recipe {
-        /// Those that changed, where that is known.
+        /// The changed inputs, if known.
         changed: Vec<Change>,
     },
-    /// The images' repositories differ.
+    /// The image repositories differ.
     Image {
         /// The lock's.
         locked: ImageRepository,
@@ -53,7 +53,7 @@ pub enum Unmet {
     },
 }
 
-impl fmt::Display for Unmet {
+impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let differ = |f: &mut fmt::Formatter<'_>,
                       what: &str,
@@ -61,7 +61,7 @@ impl fmt::Display for Unmet {
                       manifest: &dyn fmt::Display| {
             write!(
                 f,
-                "its {what} is {locked} in the lock, and {manifest} in the manifest"
+                "its {what} is {locked} in the lock, but {manifest} in the manifest"
             )
         };
         let path = |path: &Option<String>| match path {
@@ -69,28 +69,29 @@ impl fmt::Display for Unmet {
             None => "none".to_owned(),
         };
         match self {
-            Self::NotLocked => f.write_str("the lock does not name it"),
-            Self::NotInManifest => f.write_str("the manifest does not name it"),
+            Self::NotLocked => f.write_str("not in the lock"),
+            Self::NotInManifest => f.write_str("not in the manifest"),
             Self::Remote { locked, manifest } => differ(f, "remote", locked, manifest),
             Self::Path { locked, manifest } => {
                 differ(f, "`git.path`", &path(locked), &path(manifest))
             }
             Self::Image { locked, manifest } => differ(f, "image", locked, manifest),
             Self::Recipe { changed } => {
-                f.write_str("its build has other inputs than the locked one")?;
+                f.write_str("its build inputs differ from the locked ones")?;
                 let changed: Vec<String> = changed.iter().map(ToString::to_string).collect();
-                match changed.is_empty() {
-                    true => Ok(()),
-                    false => write!(f, ": {}", changed.join(", ")),
+                if changed.is_empty() {
+                    Ok(())
+                } else {
+                    write!(f, ": {}", changed.join(", "))
                 }
             }
         }
     }
 }
 
-impl fmt::Display for UnmetLock {
+impl fmt::Display for LockMismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} cannot be met", self.file)?;
+        write!(f, "{} does not match the manifest", self.file)?;
         for (service, problem) in &self.problems {
             write!(f, "\n  {service}: {problem}")?;
         }
@@ -98,7 +99,7 @@ impl fmt::Display for UnmetLock {
     }
 }
 
-impl Diagnostic for UnmetLock {
+impl Diagnostic for LockMismatch {
     fn exit(&self) -> Exit {
         Exit::Usage
     }
@@ -107,7 +108,7 @@ impl Diagnostic for UnmetLock {
         let all_not_locked = self
             .problems
             .iter()
-            .all(|(_, problem)| *problem == Unmet::NotLocked);
+            .all(|(_, problem)| *problem == Mismatch::NotLocked);
         if all_not_locked {
             let names: Vec<&str> = self
                 .problems
@@ -120,7 +121,7 @@ impl Diagnostic for UnmetLock {
             )];
         }
         vec![
-            "take the manifest that belongs to the lock, such as that of the same commit, or lock anew by `xp lock`"
+            "use the manifest that belongs to the lock, such as the one in the same commit, or update the lock with `xp lock`"
                 .to_owned(),
         ]
     }
@@ -136,21 +137,21 @@ impl Lock {
         self.services.iter().filter_map(pinned).collect()
     }
 
-    /// Returns what is built of each service: what the lock says, and nothing else.
+    /// Returns the locked source of each service.
     ///
-    /// `whole` says that all services of the manifest are meant: then none may be left over in the lock.
-    /// `file` is how errors call the lock.
+    /// If `whole` is set, all services of the manifest are meant, and the lock must not have any others. `file` is the
+    /// lock's name in errors.
     ///
     /// # Errors
     ///
-    /// Every service about which manifest and lock disagree.
+    /// Every service for which the manifest and the lock do not match.
     pub fn sources(
         &self,
         file: &str,
         manifest: &Manifest,
         services: &BTreeSet<ServiceName>,
         whole: bool,
-    ) -> Result<BTreeMap<ServiceName, ServiceSource>, UnmetLock> {
+    ) -> Result<BTreeMap<ServiceName, ServiceSource>, LockMismatch> {
         let mut problems = Vec::new();
         let mut sources = BTreeMap::new();
         for name in services {
@@ -158,26 +159,26 @@ impl Lock {
                 continue;
             };
             let Some(locked) = self.services.get(name) else {
-                problems.push((name.clone(), Unmet::NotLocked));
+                problems.push((name.clone(), Mismatch::NotLocked));
                 continue;
             };
             let remote = service.git.remote.stripped();
             if locked.remote != remote {
-                let problem = Unmet::Remote {
+                let problem = Mismatch::Remote {
                     locked: locked.remote.clone(),
                     manifest: remote,
                 };
                 problems.push((name.clone(), problem));
             }
             if locked.path != service.git.path {
-                let problem = Unmet::Path {
+                let problem = Mismatch::Path {
                     locked: locked.path.clone(),
                     manifest: service.git.path.clone(),
                 };
                 problems.push((name.clone(), problem));
             }
             if *locked.image.repository() != service.docker.image {
-                let problem = Unmet::Image {
+                let problem = Mismatch::Image {
                     locked: locked.image.repository().clone(),
                     manifest: service.docker.image.clone(),
                 };
@@ -190,44 +191,44 @@ impl Lock {
         }
         if whole {
             let known = |name: &&ServiceName| manifest.services.contains_key(*name);
-            let left_over = self.services.keys().filter(|name| !known(name));
-            problems.extend(left_over.map(|name| (name.clone(), Unmet::NotInManifest)));
+            let not_in_manifest = self.services.keys().filter(|name| !known(name));
+            problems.extend(not_in_manifest.map(|name| (name.clone(), Mismatch::NotInManifest)));
         }
         if problems.is_empty() {
             return Ok(sources);
         }
         problems.sort_by(|(one, _), (other, _)| one.cmp(other));
-        Err(UnmetLock {
+        Err(LockMismatch {
             file: file.to_owned(),
             problems,
         })
     }
 
-    /// Holds what the images of these services would be built from today against what was locked.
+    /// Compares the current recipes of these services with the locked ones.
     ///
     /// # Errors
     ///
-    /// Every service whose build has other inputs now.
+    /// Every service whose build inputs have changed.
     pub fn check_recipes(
         &self,
         file: &str,
         services: &BTreeSet<ServiceName>,
         today: &Compared,
-    ) -> Result<(), UnmetLock> {
+    ) -> Result<(), LockMismatch> {
         let mut problems = Vec::new();
         for name in services {
             let (Some(locked), Some(recipe)) = (self.services.get(name), today.recipes.get(name))
             else {
                 continue;
             };
-            // An image may have been locked without its tests.
+            // The image may have been locked without its tests.
             let is_locked = |recipe: &Recipe| recipe.digest() == locked.recipe;
             if is_locked(recipe) || is_locked(&recipe.without(TESTS)) {
                 continue;
             }
             let comparison = today.comparisons.get(name);
             let standing = comparison.and_then(|comparison| {
-                // Only the locked image itself can tell what it was locked with.
+                // Only the locked image itself has the inputs from when it was locked.
                 let is_locked = comparison.digest == locked.digest;
                 is_locked.then(|| comparison.registry.standing()).flatten()
             });
@@ -235,12 +236,12 @@ impl Lock {
                 Some(Standing::Stale(changes)) => changes.clone(),
                 _ => Vec::new(),
             };
-            problems.push((name.clone(), Unmet::Recipe { changed }));
+            problems.push((name.clone(), Mismatch::Recipe { changed }));
         }
         if problems.is_empty() {
             return Ok(());
         }
-        Err(UnmetLock {
+        Err(LockMismatch {
             file: file.to_owned(),
             problems,
         })

@@ -1,4 +1,4 @@
-//! Whether registries still have the images of a lock.
+//! Checks that registries still have the images of a lock.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,12 +11,12 @@ use crate::plan::Presence;
 
 /// Images of a lock that registries no longer have.
 #[derive(Debug, thiserror::Error)]
-pub struct LostImages {
+pub struct MissingImages {
     file: String,
     images: BTreeMap<ServiceName, ImageReference>,
 }
 
-impl fmt::Display for LostImages {
+impl fmt::Display for MissingImages {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let images = match self.images.len() {
             1 => "an image is".to_owned(),
@@ -24,7 +24,7 @@ impl fmt::Display for LostImages {
         };
         write!(
             f,
-            "{} cannot be met: {images} no longer in the registry",
+            "{} cannot be used: {images} no longer in the registry",
             self.file
         )?;
         for (service, image) in &self.images {
@@ -34,32 +34,33 @@ impl fmt::Display for LostImages {
     }
 }
 
-impl Diagnostic for LostImages {
+impl Diagnostic for MissingImages {
     fn exit(&self) -> Exit {
         Exit::Outside
     }
 
     fn hints(&self) -> Vec<String> {
         vec![
-            "they may have been removed by a clean-up of the registry: restore them from a backup or a mirror".to_owned(),
-            "a new build has another digest: run `xp build`, and lock it with `xp lock`".to_owned(),
+            "a registry cleanup may have removed them: restore them from a backup or a mirror"
+                .to_owned(),
+            "a new build has another digest: run `xp build`, then `xp lock`".to_owned(),
         ]
     }
 }
 
 impl Lock {
-    /// Checks that registries have the images of these services by the digests that were locked, whatever the tags
-    /// name by now. `registry` is what registries said about each of them.
+    /// Checks that registries have the images of these services by their locked digests, wherever the tags point now.
+    /// `registry` has the answers of the registries.
     ///
     /// # Errors
     ///
-    /// Every image that its registry says it does not have. One that could not be told is an error of its own.
+    /// Every image that is absent. Failed queries are reported elsewhere.
     pub fn check_images(
         &self,
         file: &str,
         services: &BTreeSet<ServiceName>,
         registry: &BTreeMap<ImageReference, Presence>,
-    ) -> Result<(), LostImages> {
+    ) -> Result<(), MissingImages> {
         let locked = services.iter().filter_map(|name| {
             let locked = self.services.get(name)?;
             let digest = locked.digest.clone()?;
@@ -71,7 +72,7 @@ impl Lock {
         if images.is_empty() {
             return Ok(());
         }
-        Err(LostImages {
+        Err(MissingImages {
             file: file.to_owned(),
             images,
         })

@@ -1,4 +1,4 @@
-//! Changes as JSON, for programs.
+//! Changes as JSON.
 
 use serde_json::{Map, Value, json};
 use time::format_description::well_known::Rfc3339;
@@ -9,7 +9,7 @@ use super::plain::plain;
 use super::text::local_time;
 use crate::source::{CommitSummary, RefName};
 
-/// The version of the output; it grows when a key changes its meaning or goes, not when one comes.
+/// The version of the format. Incremented if a key is removed or changes its meaning, not if one is added.
 const VERSION: u64 = 1;
 
 impl Changes {
@@ -28,7 +28,11 @@ impl Changes {
 
 fn service(change: &ServiceChange) -> Value {
     let changed: Vec<&str> = match (&change.from, &change.to) {
-        (Some(from), Some(to)) => from.differing(to).iter().map(|it| it.as_str()).collect(),
+        (Some(from), Some(to)) => from
+            .changed_fields(to)
+            .iter()
+            .map(|it| it.as_str())
+            .collect(),
         _ => Vec::new(),
     };
     let commits = |commits: &[CommitSummary]| commits.iter().map(commit).collect::<Value>();

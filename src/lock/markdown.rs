@@ -9,7 +9,7 @@ use super::text::date;
 use crate::source::CommitSummary;
 
 impl Changes {
-    /// Returns the changes as Markdown: a section a service, with a list of its commits.
+    /// Returns the changes as Markdown: a section for each service, with a list of its commits.
     pub fn markdown(&self) -> String {
         if self.services.is_empty() {
             return "No service changed.\n".to_owned();
@@ -22,21 +22,21 @@ impl Changes {
 fn section(change: &ServiceChange) -> String {
     let mut text = format!("## {}\n\n", markdown(change.service.as_str()));
     let mut sentence = match (&change.from, &change.to) {
-        (None, Some(to)) => format!("Added, at {}", place(to)),
-        (Some(from), None) => format!("Removed; it was at {}", place(from)),
+        (None, Some(to)) => format!("Added, at {}", commit_and_reference(to)),
+        (Some(from), None) => format!("Removed; it was at {}", commit_and_reference(from)),
         _ if change.moved().is_some() => format!("`{}`", change.range()),
         _ => format!("Still at `{}`", change.range()),
     };
     if let Some(distance) = change.distance() {
         _ = write!(sentence, ", {distance}");
     }
-    let aspects: Vec<&str> = change
-        .aspects()
+    let fields: Vec<&str> = change
+        .changed_fields()
         .iter()
-        .map(|aspect| aspect.as_str())
+        .map(|field| field.as_str())
         .collect();
-    if !aspects.is_empty() {
-        _ = write!(sentence, "; changed: {}", aspects.join(", "));
+    if !fields.is_empty() {
+        _ = write!(sentence, "; changed: {}", fields.join(", "));
     }
     _ = writeln!(text, "{sentence}");
     match &change.history {
@@ -50,7 +50,7 @@ fn section(change: &ServiceChange) -> String {
     text
 }
 
-fn place(locked: &LockedService) -> String {
+fn commit_and_reference(locked: &LockedService) -> String {
     let reference = markdown(&locked.reference.to_string());
     format!("`{}` of {reference}", locked.commit.short())
 }
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_commit_without_a_subject_is_an_item_all_the_same() {
+    fn a_commit_without_a_subject_is_listed_too() {
         let mut commit = CommitSummary {
             commit: "a".repeat(40).parse().unwrap(),
             author: "@all".to_owned(),

@@ -1,9 +1,8 @@
-//! `x-platform.lock`: a set of commits and images that belong together.
+//! `x-platform.lock`: the commits and images of a release.
 //!
-//! `parse` and `render` are the file's format, `entry` makes what `xp lock` writes,
-//! [`compare`](Lock::compare) tells two locks apart, `fulfil` and `images` hold a manifest and what
-//! registries have against a lock, and `changes` is what `xp diff` shows. Only `file` looks at the file
-//! system.
+//! `parse` and `render` implement the file format, `entry` creates the entries that `xp lock` writes,
+//! [`compare`](Lock::compare) compares two locks, `fulfil` and `images` check a manifest and registries against a
+//! lock, and `changes` is the output of `xp diff`. Only `file` accesses the file system.
 
 mod changes;
 mod compare;
@@ -24,10 +23,10 @@ mod unlocked;
 use std::collections::BTreeMap;
 
 pub use self::changes::{Changes, History, ServiceChange};
-pub use self::compare::{Aspect, Difference, Kind};
+pub use self::compare::{DifferenceKind, LockDifference, LockedField};
 pub use self::file::{FileError, LockFile};
-pub use self::fulfil::{Unmet, UnmetLock};
-pub use self::images::LostImages;
+pub use self::fulfil::{LockMismatch, Mismatch};
+pub use self::images::MissingImages;
 pub use self::parse::{InvalidLock, parse};
 pub use self::unlocked::{Unlockable, Unlocked};
 
@@ -36,51 +35,51 @@ use crate::manifest::ServiceName;
 use crate::recipe::InputDigest;
 use crate::source::{CommitId, GitReference, GitUrl, RefName, ResolvedReference};
 
-/// The name of the lock, beside the manifest, where no other is given.
+/// The default name of the lock, next to the manifest.
 pub const LOCK: &str = "x-platform.lock";
 
-/// The format version that this code reads and writes.
+/// The supported format version.
 const VERSION: u64 = 1;
 
-/// What belongs together.
+/// The commits and images of a release.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lock {
     /// The services.
     pub services: BTreeMap<ServiceName, LockedService>,
-    /// The comment that the file starts with, where it is not xp's own, with its line ends.
+    /// The comment at the top of the file, with line ends, if it differs from the default one.
     header: Option<String>,
 }
 
-/// What a lock says of one service.
+/// The lock's entry for one service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockedService {
-    /// Where its source comes from, without credentials.
+    /// The git remote, without credentials.
     pub remote: GitUrl,
-    /// What was asked of the remote.
+    /// The reference that was resolved.
     pub reference: GitReference,
-    /// What it was built as, such as `refs/heads/master`; none for a bare commit.
+    /// The full name of the reference, such as `refs/heads/master`; `None` for a bare commit.
     pub name: Option<RefName>,
-    /// The folder of a shared repository that is the service.
+    /// The service's folder in a shared repository.
     pub path: Option<String>,
-    /// The commit that is built; with `path` the last one that touched it.
+    /// The commit to build; with `path`, the last one that touched it.
     pub commit: CommitId,
-    /// The image by its commit, and by the variant where it is one.
+    /// The image, tagged with its commit and, if it is a variant, the variant.
     pub image: ImageReference,
-    /// The digest of the image in its registry; none where it has no registry.
+    /// The digest of the image in its registry; `None` if it has no registry.
     pub digest: Option<Digest>,
-    /// What stands for every input of the build but the commit and the tests.
+    /// The digest of all build inputs except the commit and, if not run, the tests.
     pub recipe: InputDigest,
-    /// The image that the scripts run in; none where there are no scripts.
+    /// The builder image; `None` if there are no scripts.
     pub builder: Option<ImageReference>,
 }
 
 impl LockedService {
-    /// Returns what tells the image from the commit's usual one.
+    /// Returns what distinguishes the image from the usual one of the commit.
     pub fn variant(&self) -> Option<&str> {
         self.image.tag()?.variant_of(self.commit)
     }
 
-    /// Returns the commit under the name that its reference had.
+    /// Returns the commit with the name of its reference.
     pub fn resolved(&self) -> ResolvedReference {
         ResolvedReference {
             commit: self.commit,
@@ -98,14 +97,14 @@ impl Lock {
         }
     }
 
-    /// Returns this lock with the entries of some services replaced; the rest stays as it is.
+    /// Returns this lock with the entries of some services replaced.
     pub fn with(&self, services: BTreeMap<ServiceName, LockedService>) -> Self {
         let mut lock = self.clone();
         lock.services.extend(services);
         lock
     }
 
-    /// Returns a lock of these services alone, which starts with the comment that this one starts with.
+    /// Returns a lock of only these services, with the same comment at the top.
     pub fn replaced_by(&self, services: BTreeMap<ServiceName, LockedService>) -> Self {
         Self {
             services,

@@ -1,4 +1,4 @@
-//! The file's text to a [`Lock`]: all problems at once, each with its line.
+//! Parses a lock, reporting all problems at once with their lines.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,8 +8,6 @@ use super::render::HEADER;
 use super::{Lock, LockedService, VERSION};
 use crate::error::{Diagnostic, Exit};
 use crate::image::{ImageReference, Tag};
-use crate::manifest::ManifestError as Report;
-use crate::manifest::ServiceName;
 use crate::manifest::decode::context::{Context, Fields, Value};
 use crate::manifest::decode::path::within_repository;
 use crate::manifest::document::Document;
@@ -17,29 +15,30 @@ use crate::manifest::error::Problem;
 use crate::manifest::node::{Kind, Node};
 use crate::manifest::span::Span;
 use crate::manifest::yaml;
+use crate::manifest::{ManifestError, ServiceName};
 use crate::recipe::InputDigest;
 use crate::source::{CommitId, GitUrl, RefName};
 
-/// How to get a lock that is whole again.
-const RESTORE: &str = "xp changes nothing in a lock that it cannot read: \
-    take the last good one from git, or move the file away, and run `xp lock`";
+/// The hint for a damaged lock.
+const RESTORE: &str = "xp does not change a lock that it cannot read: \
+    restore the last good one from git, or move the file away and run `xp lock`";
 
-/// A lock that cannot be read: each problem with line, column and a hint.
+/// An invalid lock: each problem with line, column and a hint.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{report}")]
 pub struct InvalidLock {
-    report: Report,
+    report: ManifestError,
 }
 
 impl InvalidLock {
-    /// Makes the error of a file that could not be read.
+    /// Makes the error for a file that could not be read.
     pub(super) fn unreadable(file: &str, problem: Problem) -> Self {
         Self {
-            report: Report::unreadable(file.to_owned(), problem),
+            report: ManifestError::unreadable(file.to_owned(), problem),
         }
     }
 
-    /// Returns the report for people, with colours or without.
+    /// Returns the report, optionally with colors.
     pub fn render(&self, color: bool) -> String {
         self.report.render(color)
     }
@@ -51,11 +50,11 @@ impl Diagnostic for InvalidLock {
     }
 }
 
-/// Reads the text of a lock; `file` is how errors call it.
+/// Parses a lock; `file` is its name in errors.
 ///
 /// # Errors
 ///
-/// Everything that is wrong with it, at once.
+/// All problems at once.
 pub fn parse(text: &str, file: &str) -> Result<Lock, InvalidLock> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let document = Arc::new(Document {
@@ -64,7 +63,7 @@ pub fn parse(text: &str, file: &str) -> Result<Lock, InvalidLock> {
     });
     let failed = |problems| {
         Err(InvalidLock {
-            report: Report::new(&document, problems),
+            report: ManifestError::new(&document, problems),
         })
     };
     if let Some(problem) = merge_conflict(text) {
@@ -92,7 +91,7 @@ pub fn parse(text: &str, file: &str) -> Result<Lock, InvalidLock> {
     })
 }
 
-/// Reports the first line that git wrote where two sides of a merge differ.
+/// Returns a problem if there is a git conflict marker.
 fn merge_conflict(text: &str) -> Option<Problem> {
     let mut start = 0;
     for line in text.split_inclusive('\n') {
@@ -102,8 +101,8 @@ fn merge_conflict(text: &str) -> Option<Problem> {
             || line.trim_end() == "=======";
         if is_marker {
             let span = Span::new(start, start + line.trim_end().len());
-            let problem = Problem::at(span, "the lock has a merge conflict that is not resolved")
-                .help("take one side as a whole (`git checkout --ours` or `--theirs`), and run `xp lock`");
+            let problem = Problem::at(span, "the lock has an unresolved merge conflict")
+                .help("take one side (`git checkout --ours` or `--theirs`) and run `xp lock`");
             return Some(problem);
         }
         start += line.len();
@@ -111,7 +110,7 @@ fn merge_conflict(text: &str) -> Option<Problem> {
     None
 }
 
-/// Returns the comment that a text starts with.
+/// Returns the comment at the top.
 fn header(text: &str) -> String {
     let comment = |line: &&str| line.starts_with('#') || line.trim().is_empty();
     let lines = text.lines().take_while(comment);
@@ -137,7 +136,7 @@ fn root(cx: &mut Context, node: &Node) -> BTreeMap<ServiceName, LockedService> {
     let Some(mut fields) = value.fields(cx) else {
         return services;
     };
-    // Without a version it was not written by xp; of a newer one nothing more can be said.
+    // Without a version, xp did not write it; of a newer version, nothing else can be checked.
     match fields.take("version") {
         Some(version) if !check_version(cx, &version) => return services,
         Some(_) => {}
@@ -173,12 +172,12 @@ fn check_version(cx: &mut Context, value: &Value) -> bool {
         Ok(VERSION) => return true,
         Ok(newer) if newer > VERSION => {
             let message = format!(
-                "the lock was written by a newer xp: its format has version {newer}, and this xp reads {VERSION}"
+                "the lock was written by a newer xp: its format is version {newer}, but this xp reads version {VERSION}"
             );
-            cx.report(Problem::at(span, message).help("use that xp, or a later one"));
+            cx.report(Problem::at(span, message).help("use that version of xp, or a later one"));
         }
         _ => {
-            let message = format!("`{}` is not a version of the lock's format", text.text);
+            let message = format!("invalid lock version `{}`", text.text);
             cx.report(Problem::at(span, message).help(RESTORE));
         }
     }
@@ -203,9 +202,9 @@ fn service(cx: &mut Context, value: &Value) -> Option<LockedService> {
     let digest = fields.take("digest").map(|it| it.parse(cx));
     let has_registry = |image: &ImageReference| image.repository().registry().is_some();
     if digest.is_none() && image.as_ref().is_some_and(has_registry) {
-        // Whatever the tag names by then would be taken for what was locked.
+        // Without it, any image that the tag points to later would be used.
         let name = value.path.trim_start_matches("services.");
-        let message = format!("service `{name}` has no `digest`, and its image is in a registry");
+        let message = format!("service `{name}` has no `digest`, but its image is in a registry");
         cx.report(Problem::at(value.key_span, message).help(RESTORE));
     }
     let recipe = required(cx, &mut fields, "recipe", value);
@@ -218,10 +217,10 @@ fn service(cx: &mut Context, value: &Value) -> Option<LockedService> {
         if !image.tag().is_some_and(belongs) || image.digest().is_some() {
             let span = value.node.span.first_line(cx.text);
             let message =
-                "`image` and `commit` do not go together: the image's tag begins with the commit";
+                "`image` and `commit` do not match: the image's tag must begin with the commit";
             cx.report(
                 Problem::at(span, message)
-                    .help("it was edited by hand; `xp lock` writes both, and what goes with them"),
+                    .help("the lock was edited by hand; `xp lock` writes both fields and everything that depends on them"),
             );
         }
     }
@@ -238,7 +237,7 @@ fn service(cx: &mut Context, value: &Value) -> Option<LockedService> {
     })
 }
 
-/// Returns a value that must be there.
+/// Returns a required value.
 fn required<'n>(
     cx: &mut Context,
     fields: &mut Fields<'n>,
@@ -254,7 +253,7 @@ fn required<'n>(
     value
 }
 
-/// Returns a value that may be missing; none where it is there and wrong, which was reported.
+/// Returns an optional value; `None` if it is invalid, which was reported.
 fn optional<T>(value: Option<Option<T>>) -> Option<Option<T>> {
     match value {
         None => Some(None),
@@ -265,7 +264,7 @@ fn optional<T>(value: Option<Option<T>>) -> Option<Option<T>> {
 fn remote(text: &str) -> Result<GitUrl, String> {
     let url: GitUrl = text.parse().map_err(display)?;
     if url.password().is_some() || url.has_secret_user() {
-        return Err("a lock holds no credentials".to_owned());
+        return Err("a lock must not contain credentials".to_owned());
     }
     Ok(url)
 }
@@ -274,23 +273,22 @@ fn full_name(text: &str) -> Result<RefName, String> {
     let name: RefName = text.parse().map_err(display)?;
     if !text.starts_with("refs/") {
         return Err(format!(
-            "`{text}` is not a full name, such as `refs/heads/master`"
+            "must be a full name such as `refs/heads/master`, not `{text}`"
         ));
     }
     Ok(name)
 }
 
 fn recipe(text: &str) -> Result<InputDigest, String> {
-    InputDigest::parse(text).ok_or_else(|| format!("`{text}` is no digest of a recipe"))
+    InputDigest::parse(text).ok_or_else(|| format!("invalid recipe digest `{text}`"))
 }
 
 fn display(error: impl fmt::Display) -> String {
     error.to_string()
 }
 
-/// Returns the number of the first line with a comment that is not the one at the start: `xp lock` would
-/// lose it.
-pub(super) fn line_with_a_comment(text: &str) -> Option<usize> {
+/// Returns the number of the first line with a comment other than the one at the top. `xp lock` would lose it.
+pub(super) fn line_with_comment(text: &str) -> Option<usize> {
     let rest = text.lines().enumerate().skip(header(text).lines().count());
     let mut commented = rest.filter(|(_, line)| {
         line.match_indices('#').any(|(at, _)| {

@@ -1,6 +1,6 @@
-//! Texts that somebody else wrote, made harmless for where they are shown.
+//! Escapes untrusted text, such as commit messages, for output.
 
-/// Returns a text in one line that moves no cursor, colours nothing and turns no text around.
+/// Returns the text as one line, without control characters and characters that change the text direction.
 pub(super) fn plain(text: &str) -> String {
     text.chars()
         .map(|c| match c {
@@ -11,7 +11,7 @@ pub(super) fn plain(text: &str) -> String {
         .collect()
 }
 
-/// Tells whether a character changes how others are shown: directions, and what is not seen at all.
+/// Returns whether a character is invisible or changes how others are displayed, such as their direction.
 fn is_format_character(c: char) -> bool {
     matches!(
         c,
@@ -26,10 +26,9 @@ fn is_format_character(c: char) -> bool {
     )
 }
 
-/// Returns a text as [`plain`] does, with what Markdown, or HTML in it, would take for its own escaped.
+/// Like [`plain`], with Markdown and HTML escaped.
 ///
-/// No one is called by an `@`: git servers look for names once the escapes are gone, so a space without
-/// width parts the two.
+/// A zero-width space after each `@` prevents mentions: git servers look for names after resolving escapes.
 pub(super) fn markdown(text: &str) -> String {
     let mut escaped = String::new();
     for c in plain(text).chars() {
@@ -52,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_others_wrote_is_harmless() {
+    fn untrusted_text_is_escaped() {
         assert_eq!(
             plain("a\u{1b}[31m\tb\r\nc\u{9b}\u{202e}ö👍"),
             "a\u{fffd}[31m b  c\u{fffd}\u{fffd}ö👍"

@@ -1,13 +1,13 @@
-//! The lock as a file: one value a line, sorted, and always the same for the same content.
+//! Writes the lock's text: deterministic, sorted, one value per line.
 
 use std::fmt::{self, Write as _};
 
 use super::{Lock, VERSION};
 
-/// What a new lock starts with.
+/// The comment at the top of a new lock.
 pub(super) const HEADER: &str = "\
 # Written by `xp lock`, which also updates it. Do not edit it; commit it.
-# `xp build --locked` builds exactly this, `xp diff` tells what changed.
+# `xp build --locked` builds exactly this, `xp diff` shows what changed.
 ";
 
 impl Lock {
@@ -45,7 +45,7 @@ fn display<T: fmt::Display>(value: Option<&T>) -> Option<&dyn fmt::Display> {
     value.map(|value| value as &dyn fmt::Display)
 }
 
-/// Returns a text as a YAML scalar, in double quotes where a reader might take it for something else.
+/// Returns a text as a YAML scalar, in double quotes if a parser might misinterpret it.
 fn scalar(text: &str) -> String {
     if is_plain(text) {
         return text.to_owned();
@@ -64,13 +64,13 @@ fn scalar(text: &str) -> String {
     quoted
 }
 
-/// Tells whether a text is itself for every reader of YAML 1.1 and 1.2, and no number, boolean or null.
+/// Returns whether every YAML 1.1 and 1.2 parser reads the text as a string, even without quotes.
 fn is_plain(text: &str) -> bool {
     let is_safe = |c: char| c.is_ascii_alphanumeric() || "_./:@+~-".contains(c);
     let starts_well = text.starts_with(|c: char| c.is_ascii_alphanumeric() || "_/".contains(c));
     starts_well
         && text.chars().all(is_safe)
-        // A key would end there.
+        // This would make it a mapping key.
         && !text.ends_with(':')
         && !looks_like_a_number(text)
         && !matches!(
@@ -79,8 +79,8 @@ fn is_plain(text: &str) -> bool {
         )
 }
 
-/// Tells whether a reader may take a text for a number or a time: a commit of digits with an `e` among
-/// them is a number to some.
+/// Returns whether a parser may read the text as a number or a time. Some commits look like numbers: only digits and
+/// an `e`.
 fn looks_like_a_number(text: &str) -> bool {
     let radix = ["0x", "0o", "0b"].iter().find_map(|prefix| {
         let digits = text.strip_prefix(prefix)?;
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_could_be_something_else_is_quoted() {
+    fn ambiguous_scalars_are_quoted() {
         for plain in [
             "zbackend",
             "git@h:x/y.git",

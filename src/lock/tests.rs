@@ -1,4 +1,4 @@
-//! The format, and what locks tell about a manifest.
+//! The file format, comparisons, and checks of a manifest.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -44,7 +44,7 @@ fn digest(digit: char) -> Digest {
 
 const TEXT: &str = "\
 # Written by `xp lock`, which also updates it. Do not edit it; commit it.
-# `xp build --locked` builds exactly this, `xp diff` tells what changed.
+# `xp build --locked` builds exactly this, `xp diff` shows what changed.
 version: 1
 services:
   a:
@@ -79,7 +79,7 @@ fn example() -> Lock {
     lock
 }
 
-/// Returns what is wrong with a lock, as it is shown.
+/// Returns the error for an invalid lock.
 #[track_caller]
 fn refused(text: &str) -> String {
     let error = parse(text, "x-platform.lock").expect_err("this lock should be refused");
@@ -95,7 +95,7 @@ fn the_format_is_stable() {
 }
 
 #[test]
-fn whatever_is_written_is_read_again() {
+fn written_locks_can_be_read() {
     let names = [
         "a", "1", "1.10", "0x1f", "no", "NULL", "y", "1e5", "a.b_c-d", "0b1",
     ];
@@ -143,7 +143,7 @@ fn whatever_is_written_is_read_again() {
         };
         lock.services.insert(name.parse().unwrap(), named);
     }
-    // What a reader might take for a number.
+    // Texts that look like numbers.
     let mut exponent = "0".repeat(40);
     exponent.replace_range(2..3, "e");
     let odd = LockedService {
@@ -155,7 +155,7 @@ fn whatever_is_written_is_read_again() {
     let text = lock.render();
     assert_eq!(parse(&text, "x").unwrap(), lock, "{text}");
     assert_eq!(parse(&text, "x").unwrap().render(), text);
-    // Another reader agrees that every value is a text.
+    // Another YAML parser reads every value as a string.
     let values: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
     for (name, service) in values["services"].as_object().unwrap() {
         for (key, value) in service.as_object().unwrap() {
@@ -165,7 +165,7 @@ fn whatever_is_written_is_read_again() {
 }
 
 #[test]
-fn a_hand_that_slipped_is_shown() {
+fn mistakes_in_an_edited_lock_are_reported() {
     let error = refused(&TEXT.replace("commit: ccc", "comit: ccc"));
     assert_eq!(
         error,
@@ -176,7 +176,7 @@ error: service `a` has no `commit`
 5 |   a:
   |   ^
   |
-  = hint: xp changes nothing in a lock that it cannot read: take the last good one from git, or move the file away, and run `xp lock`
+  = hint: xp does not change a lock that it cannot read: restore the last good one from git, or move the file away and run `xp lock`
 
 error: unknown key `comit` in `services.a`
  --> x-platform.lock:9:5
@@ -189,12 +189,12 @@ error: unknown key `comit` in `services.a`
     let error = refused(&TEXT.replacen("commit: ccc", "commit: dcc", 1));
     assert!(error.contains("x-platform.lock:10:12"), "{error}");
     assert!(
-        error.contains("`image` and `commit` do not go together"),
+        error.contains("`image` and `commit` do not match"),
         "{error}"
     );
     for (from, to, message) in [
         ("commit: ccc", "commit: xcc", "expected a full SHA-1"),
-        ("recipe: \"0", "recipe: \"x", "is no digest of a recipe"),
+        ("recipe: \"0", "recipe: \"x", "invalid recipe digest"),
         (
             "digest: sha256:cccc",
             "digest: sha256:Xccc",
@@ -208,7 +208,7 @@ error: unknown key `comit` in `services.a`
         (
             "    digest: sha256:cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc\n",
             "",
-            "service `a` has no `digest`, and its image is in a registry",
+            "service `a` has no `digest`, but its image is in a registry",
         ),
         (
             "reference: origin/master",
@@ -218,7 +218,7 @@ error: unknown key `comit` in `services.a`
         (
             "name: refs/heads/master",
             "name: master",
-            "is not a full name",
+            "must be a full name",
         ),
         (
             "remote: git@git",
@@ -228,7 +228,7 @@ error: unknown key `comit` in `services.a`
         (
             "remote: /srv/no.git",
             "remote: https://T0KEN@h/x",
-            "a lock holds no credentials",
+            "a lock must not contain credentials",
         ),
         ("version: 1", "version: one", "`one` is not a version"),
         ("version: 1\n", "", "the lock has no `version`"),
@@ -266,42 +266,42 @@ error: unknown key `comit` in `services.a`
 }
 
 #[test]
-fn a_newer_format_is_refused_alone() {
+fn a_newer_format_is_the_only_error() {
     let text = TEXT
         .replace("version: 1", "version: 2")
         .replace("commit:", "commits:");
     assert_eq!(
         refused(&text),
         "\
-error: the lock was written by a newer xp: its format has version 2, and this xp reads 1
+error: the lock was written by a newer xp: its format is version 2, but this xp reads version 1
  --> x-platform.lock:3:10
   |
 3 | version: 2
   |          ^
   |
-  = hint: use that xp, or a later one"
+  = hint: use that version of xp, or a later one"
     );
 }
 
 #[test]
-fn a_merge_conflict_is_called_one() {
+fn a_merge_conflict_is_reported() {
     let text = TEXT.replace("    name: ", "<<<<<<< HEAD\n    name: ");
     assert_eq!(
         refused(&text),
         "\
-error: the lock has a merge conflict that is not resolved
+error: the lock has an unresolved merge conflict
  --> x-platform.lock:8:1
   |
 8 | <<<<<<< HEAD
   | ^^^^^^^^^^^^
   |
-  = hint: take one side as a whole (`git checkout --ours` or `--theirs`), and run `xp lock`"
+  = hint: take one side (`git checkout --ours` or `--theirs`) and run `xp lock`"
     );
     assert!(refused(&TEXT.replace("  a:\n", "  a:\n=======\n")).contains("merge conflict"));
 }
 
 #[test]
-fn line_ends_and_a_byte_order_mark_make_no_difference() {
+fn line_ends_and_a_byte_order_mark_are_accepted() {
     let text = format!("\u{feff}{}", TEXT.replace('\n', "\r\n"));
     assert_eq!(parse(&text, "x").unwrap(), example());
 }
@@ -332,7 +332,7 @@ fn with_b() -> Lock {
 }
 
 #[test]
-fn a_lock_that_goes_with_the_manifest_is_taken_as_it_is() {
+fn a_matching_lock_gives_the_locked_sources() {
     let lock = with_b();
     let sources = lock
         .sources("l", &manifest(), &names(&["a", "b"]), true)
@@ -346,7 +346,7 @@ fn a_lock_that_goes_with_the_manifest_is_taken_as_it_is() {
 }
 
 #[test]
-fn what_cannot_be_met_is_said_all_at_once() {
+fn all_mismatches_are_reported_at_once() {
     let mut lock = lock(&["b", "gone"]);
     let b = lock
         .services
@@ -361,19 +361,19 @@ fn what_cannot_be_met_is_said_all_at_once() {
     assert_eq!(
         error.to_string(),
         "\
-x-platform.lock cannot be met
-  a: the lock does not name it
-  b: its remote is git@git.example.com:x/b.git in the lock, and https://git.example.com/x/b.git in the manifest
-  b: its `git.path` is `sub` in the lock, and none in the manifest
-  b: its image is other/b in the lock, and harbour.example.com/x/b in the manifest
-  gone: the manifest does not name it"
+x-platform.lock does not match the manifest
+  a: not in the lock
+  b: its remote is git@git.example.com:x/b.git in the lock, but https://git.example.com/x/b.git in the manifest
+  b: its `git.path` is `sub` in the lock, but none in the manifest
+  b: its image is other/b in the lock, but harbour.example.com/x/b in the manifest
+  gone: not in the manifest"
     );
-    // What is not asked for does not matter.
+    // Services that were not requested do not matter.
     let only = names(&["a"]);
     let error = lock.sources("x", &manifest(), &only, false).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "x cannot be met\n  a: the lock does not name it"
+        "x does not match the manifest\n  a: not in the lock"
     );
     assert_eq!(
         crate::error::Diagnostic::hints(&error),
@@ -382,7 +382,7 @@ x-platform.lock cannot be met
 }
 
 #[test]
-fn images_count_by_their_digests() {
+fn images_are_checked_by_digest() {
     let lock = lock(&["a", "b", "c"]);
     let all = names(&["a", "b", "c"]);
     let image = |name: &str| {
@@ -398,7 +398,7 @@ fn images_count_by_their_digests() {
     assert_eq!(
         error.to_string(),
         format!(
-            "x.lock cannot be met: 2 images are no longer in the registry\n  b: {}\n  c: {}",
+            "x.lock cannot be used: 2 images are no longer in the registry\n  b: {}\n  c: {}",
             image("b"),
             image("c")
         )
@@ -451,7 +451,7 @@ fn changes() -> Changes {
 }
 
 #[test]
-fn changes_are_lines() {
+fn changes_as_text() {
     assert_eq!(
         changes().text(),
         "\
@@ -459,7 +459,7 @@ added    added    11111111
 back     moved    11111111..22222222  back by 1 commit
   - 11111111  2023-11-15  Zoë\u{fffd}[31m  Old
 builder  changed  11111111            builder
-moved    moved    11111111..22222222  2 commits, without 1 of before
+moved    moved    11111111..22222222  2 commits, 1 dropped
   + 22222222  2023-11-15  Zoë\u{fffd}[31m  Add <b>`x|y`</b>
   + 33333333  2023-11-15  Zoë\u{fffd}[31m  Mend\u{fffd}1m
   - 11111111  2023-11-15  Zoë\u{fffd}[31m  Old
@@ -470,12 +470,12 @@ unknown  moved    11111111..22222222  commits unknown
 "
     );
     let same = Changes::between(("a", &example()), ("b", &example()));
-    assert_eq!(same.text(), "a and b say the same\n");
+    assert_eq!(same.text(), "a and b are identical\n");
     assert_eq!(same.markdown(), "No service changed.\n");
 }
 
 #[test]
-fn changes_are_release_notes() {
+fn changes_as_markdown() {
     assert_eq!(
         changes().markdown(),
         "\
@@ -497,7 +497,7 @@ Still at `11111111`; changed: builder
 
 ## moved
 
-`11111111..22222222`, 2 commits, without 1 of before
+`11111111..22222222`, 2 commits, 1 dropped
 
 - Add &lt;b&gt;\\`x\\|y\\`&lt;/b&gt; (`22222222`, Zoë\u{fffd}\\[31m, 2023-11-15)
 - Mend\u{fffd}1m (`33333333`, Zoë\u{fffd}\\[31m, 2023-11-15)
@@ -520,7 +520,7 @@ there is no working copy src/unknown
 }
 
 #[test]
-fn changes_are_data() {
+fn changes_as_json() {
     let json = changes().json();
     assert_eq!(
         (&json["version"], &json["unchanged"]),

@@ -1,4 +1,4 @@
-//! Changes as lines for a terminal.
+//! Changes as text for a terminal.
 
 use std::fmt::Write as _;
 
@@ -12,10 +12,10 @@ use crate::source::CommitSummary;
 use crate::words::many;
 
 impl Changes {
-    /// Returns the changes as lines: a line a service, and below it a line a commit.
+    /// Returns the changes as text: a line for each service, followed by a line for each commit.
     pub fn text(&self) -> String {
         if self.services.is_empty() {
-            return format!("{} and {} say the same\n", self.from, self.to);
+            return format!("{} and {} are identical\n", self.from, self.to);
         }
         let rows: Vec<Vec<String>> = self.services.iter().map(row).collect();
         let mut text = String::new();
@@ -39,7 +39,7 @@ impl Changes {
 }
 
 impl Changes {
-    /// Returns a line a service, without the commits; where those are not known, nothing is said of them.
+    /// Returns a line for each service, without commits and without notes about unknown ones.
     pub fn summary(&self) -> String {
         let mut services = self.services.clone();
         for change in &mut services {
@@ -56,9 +56,13 @@ impl Changes {
 }
 
 fn row(change: &ServiceChange) -> Vec<String> {
-    let aspects: Vec<String> = change.aspects().iter().map(ToString::to_string).collect();
+    let fields: Vec<String> = change
+        .changed_fields()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     let mut notes: Vec<String> = change.distance().into_iter().collect();
-    notes.extend(Some(aspects.join(", ")).filter(|aspects| !aspects.is_empty()));
+    notes.extend(Some(fields.join(", ")).filter(|fields| !fields.is_empty()));
     vec![
         change.service.to_string(),
         change.word().to_owned(),
@@ -82,14 +86,14 @@ fn commits(commits: &[CommitSummary], sign: &str) -> String {
     aligned(&rows)
 }
 
-/// Returns the day on which a commit was written, where its author was.
+/// Returns the author date of a commit, in the author's time zone.
 pub(super) fn date(commit: &CommitSummary) -> String {
     let format = format_description!("[year]-[month]-[day]");
     let written = local_time(commit).and_then(|time| time.format(format).ok());
     written.unwrap_or_else(|| "?".to_owned())
 }
 
-/// Returns when a commit was written; none for a time that no calendar has.
+/// Returns the author time of a commit; `None` if it is out of range.
 pub(super) fn local_time(commit: &CommitSummary) -> Option<OffsetDateTime> {
     let offset = UtcOffset::from_whole_seconds(commit.offset_minutes.checked_mul(60)?).ok()?;
     let time = OffsetDateTime::from_unix_timestamp(commit.time).ok()?;

@@ -1,4 +1,4 @@
-//! Images that cannot be locked.
+//! Errors for images that cannot be locked.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -8,28 +8,26 @@ use crate::manifest::{EnvironmentName, ServiceName};
 use crate::plan::{Sighting, TESTS};
 use crate::recipe::{Change, Standing};
 
-/// Why an image cannot be locked: a lock that cannot be deployed is none.
+/// Why an image cannot be locked, because the lock could not be deployed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unlockable {
     /// The registry does not have it.
     Missing {
-        /// What tells it from the commit's usual image, where it is another one.
+        /// What distinguishes it from the usual image of the commit, if it is a variant.
         variant: Option<String>,
     },
-    /// The registry's was built from other inputs than today's.
+    /// The registry's image was built from other inputs than the current ones.
     Stale(Vec<Change>),
-    /// The registry's was built from a working copy, and may hold what the commit does not.
-    OfWorkingCopy,
-    /// The registry's was built with other commits or builds of these services, which stay as they are
-    /// locked.
+    /// The registry's image was built from a working copy and may differ from the commit.
+    FromWorkingCopy,
+    /// The registry's image was built with other commits or builds of these services, whose entries are kept.
     Apart(BTreeSet<ServiceName>),
 }
 
 impl Unlockable {
-    /// Returns why an image cannot be locked, by what was found of it in its registry.
+    /// Returns why an image cannot be locked, from its state in the registry.
     ///
-    /// `variant` is how the image is told from the commit's usual one, `kept` are the services that are
-    /// taken as they are locked.
+    /// `variant` is the image's variant, if it is one; `kept` are the services whose entries in the lock are kept.
     pub fn of(
         sighting: &Sighting,
         variant: Option<&str>,
@@ -44,44 +42,47 @@ impl Unlockable {
                     let need = change.name().strip_prefix("needs.")?;
                     kept.iter().find(|name| name.as_str() == need).cloned()
                 };
-                let apart: Option<BTreeSet<ServiceName>> = changes.iter().map(kept_need).collect();
-                Some(match apart {
-                    Some(apart) if !apart.is_empty() => Self::Apart(apart),
+                let other_dependencies: Option<BTreeSet<ServiceName>> =
+                    changes.iter().map(kept_need).collect();
+                Some(match other_dependencies {
+                    Some(other_dependencies) if !other_dependencies.is_empty() => {
+                        Self::Apart(other_dependencies)
+                    }
                     _ => Self::Stale(changes.clone()),
                 })
             }
-            Sighting::OfWorkingCopy => Some(Self::OfWorkingCopy),
+            Sighting::FromWorkingCopy => Some(Self::FromWorkingCopy),
             Sighting::NotAsked | Sighting::Found(_) => None,
-            // What could not be told was an error before.
-            Sighting::Unknown(_) | Sighting::Damaged(_) => None,
+            // Failed queries were reported earlier.
+            Sighting::Unknown(_) | Sighting::UnreadableRecipe(_) => None,
         }
     }
 
-    fn is_to_be_built(&self) -> bool {
+    fn needs_build(&self) -> bool {
         !matches!(self, Self::Apart(_))
     }
 
     fn lacks_only_tests(&self) -> bool {
         match self {
             Self::Stale(changes) => changes.iter().all(|change| change.name() == TESTS),
-            Self::Missing { .. } | Self::Apart(_) | Self::OfWorkingCopy => false,
+            Self::Missing { .. } | Self::Apart(_) | Self::FromWorkingCopy => false,
         }
     }
 }
 
-/// The images without which there cannot be a lock, nor a deploy.
+/// Images that are missing for a lock or a deploy.
 #[derive(Debug, thiserror::Error)]
 pub struct Unlocked {
     services: Vec<(ServiceName, Unlockable)>,
-    /// The options by which the commits were chosen, as a command takes them.
+    /// The command-line options that chose the commits.
     options: Vec<String>,
-    /// The environment that it is about, where it is not about a lock.
+    /// The environment, if this is about a deploy rather than a lock.
     environment: Option<EnvironmentName>,
 }
 
 impl Unlocked {
-    /// Makes the error of these services, whose commits were chosen by these options of the command line,
-    /// such as `--branch TASK-981`.
+    /// Makes an error about these services. `options` are the command-line options that chose their commits, such as
+    /// `--branch TASK-981`.
     pub fn new(services: Vec<(ServiceName, Unlockable)>, options: Vec<String>) -> Self {
         Self {
             services,
@@ -90,7 +91,7 @@ impl Unlocked {
         }
     }
 
-    /// Returns the error of a deploy to an environment, whose record takes the part of the lock.
+    /// Turns the error into one about a deploy to an environment.
     pub fn of_deploy(self, environment: &EnvironmentName) -> Self {
         Self {
             environment: Some(environment.clone()),
@@ -98,31 +99,32 @@ impl Unlocked {
         }
     }
 
-    /// Tells whether every image can be locked.
+    /// Returns whether every image can be locked.
     pub fn is_empty(&self) -> bool {
         self.services.is_empty()
     }
 
-    /// Returns what brings a lock that differs up to date.
+    /// Returns the hint for updating an outdated lock.
     pub fn update(&self) -> String {
         let lock = self.command("lock", &BTreeSet::new());
-        if self.is_any_to_be_built() {
+        if self.needs_build() {
             let build = self.command("build", &BTreeSet::new());
             return format!("`{lock}` updates it, once `{build}` has built what is missing");
         }
         let together = self.together();
-        match together.is_empty() {
-            true => format!("`{lock}` updates it"),
-            false => format!("`{}` updates it", self.command("lock", &together)),
+        if together.is_empty() {
+            format!("`{lock}` updates it")
+        } else {
+            format!("`{}` updates it", self.command("lock", &together))
         }
     }
 
-    fn is_any_to_be_built(&self) -> bool {
+    fn needs_build(&self) -> bool {
         let mut problems = self.services.iter().map(|(_, problem)| problem);
-        problems.any(Unlockable::is_to_be_built)
+        problems.any(Unlockable::needs_build)
     }
 
-    /// Returns the services that go only with others than the locked ones, and those others.
+    /// Returns the services that require newer entries of their dependencies, and those dependencies.
     fn together(&self) -> BTreeSet<&ServiceName> {
         let mut together = BTreeSet::new();
         for (service, problem) in &self.services {
@@ -155,31 +157,32 @@ impl fmt::Display for Unlocked {
             None => "locked",
             Some(_) => "deployed",
         };
-        match self.is_any_to_be_built() {
-            true => write!(f, "{image} {verb} not built yet, so nothing is {done}")?,
-            false => write!(
+        if self.needs_build() {
+            write!(f, "{image} {verb} not built yet; nothing was {done}")?;
+        } else {
+            write!(
                 f,
-                "{image} {verb} built with others than the {done} ones, so nothing is {done}"
-            )?,
+                "{image} {verb} built with different dependencies than the {done} ones; nothing was {done}"
+            )?;
         }
         for (service, problem) in &self.services {
             match problem {
                 Unlockable::Missing { variant } => {
-                    write!(f, "\n  {service}: the registry has none of its commit")?;
+                    write!(f, "\n  {service}: the registry has no image of its commit")?;
                     if let Some(variant) = variant {
                         write!(f, " with {variant}")?;
                     }
                 }
-                Unlockable::OfWorkingCopy => write!(
+                Unlockable::FromWorkingCopy => write!(
                     f,
-                    "\n  {service}: the registry's was built from a working copy by --local"
+                    "\n  {service}: the registry's image was built from a working copy with --local"
                 )?,
                 Unlockable::Stale(changes) => {
                     let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
                     let changes = changes.join(", ");
                     write!(
                         f,
-                        "\n  {service}: the registry's was built from other inputs: {changes}"
+                        "\n  {service}: the registry's image was built from other inputs: {changes}"
                     )?;
                 }
                 Unlockable::Apart(needs) => {
@@ -187,7 +190,7 @@ impl fmt::Display for Unlocked {
                     let needs = needs.join(", ");
                     write!(
                         f,
-                        "\n  {service}: the registry's was built with another {needs} than the {done} one"
+                        "\n  {service}: the registry's image was built with a different {needs} than the {done} one"
                     )?;
                 }
             }
@@ -203,16 +206,16 @@ impl Diagnostic for Unlocked {
 
     fn hints(&self) -> Vec<String> {
         let mut hints = Vec::new();
-        if self.is_any_to_be_built() {
+        if self.needs_build() {
             let build = self.command("build", &BTreeSet::new());
-            let too = match &self.environment {
+            let deploy_hint = match &self.environment {
                 Some(environment) => {
                     let deploy = self.command(&format!("deploy {environment}"), &BTreeSet::new());
                     format!("; `{deploy} --build` does it first")
                 }
                 None => String::new(),
             };
-            hints.push(format!("`{build}` builds and pushes them{too}"));
+            hints.push(format!("`{build}` builds and pushes them{deploy_hint}"));
         }
         let together = self.together();
         if !together.is_empty() {
@@ -229,7 +232,7 @@ impl Diagnostic for Unlocked {
         }
         let mut problems = self.services.iter().map(|(_, problem)| problem);
         if self.environment.is_none() && problems.all(Unlockable::lacks_only_tests) {
-            hints.push("`--no-test` locks what was built without tests".to_owned());
+            hints.push("`--no-test` locks images that were built without tests".to_owned());
         }
         hints
     }
@@ -261,12 +264,12 @@ mod tests {
     }
 
     #[test]
-    fn what_stays_as_it_is_locked_is_locked_together() {
+    fn services_with_other_dependencies_are_locked_together() {
         let error = unlocked(problem(&["needs.front"], &["front", "other"]));
         assert_eq!(
             error.to_string(),
-            "an image is built with others than the locked ones, so nothing is locked\n  \
-             back: the registry's was built with another `front` than the locked one"
+            "an image is built with different dependencies than the locked ones; nothing was locked\n  \
+             back: the registry's image was built with a different `front` than the locked one"
         );
         assert_eq!(
             error.hints(),
@@ -279,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changed_otherwise_is_to_be_built() {
+    fn other_changes_require_a_build() {
         for (inputs, kept) in [
             (["needs.front", "scripts.build"], ["front"]),
             (["needs.front", "needs.other"], ["front"]),
@@ -297,11 +300,11 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_image_is_called_as_it_would_be() {
+    fn a_missing_image_is_named_with_its_variant() {
         let missing = |variant| Unlockable::of(&Sighting::Absent, variant, &BTreeSet::new());
         let text = |variant| unlocked(missing(variant)).to_string();
-        assert!(text(None).ends_with("back: the registry has none of its commit"));
-        assert!(text(Some("topic")).ends_with("has none of its commit with topic"));
+        assert!(text(None).ends_with("back: the registry has no image of its commit"));
+        assert!(text(Some("topic")).ends_with("has no image of its commit with topic"));
         assert_eq!(
             unlocked(missing(None)).update(),
             "`xp lock --branch topic` updates it, once `xp build --branch topic` has built what is missing"

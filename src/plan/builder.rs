@@ -1,9 +1,11 @@
-//! What is done with builder images.
+//! Plans for builder images.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{Decision, ImageStep, Inventory, Presence, PushStep, Rival, Step, UnitPlan, Wanted};
+use super::{
+    ConcurrentPush, Decision, ImageStep, Inventory, Presence, PushStep, Step, UnitPlan, Wanted,
+};
 use crate::event::Unit;
 use crate::image::{Digest, ImageQuery, ImageReference, Tag};
 use crate::recipe::ContentId;
@@ -11,34 +13,34 @@ use crate::recipe::ContentId;
 /// The tag that every build of a builder image moves.
 const NEWEST: &str = "newest";
 
-/// A builder image that is made from a folder of the platform.
+/// A builder image that is built from a folder of the platform.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FolderBuilder {
     /// The folder, absolute.
     pub folder: PathBuf,
-    /// What is in it.
+    /// The ID of its content.
     pub content: ContentId,
-    /// The image by its content.
+    /// The image, tagged with its content.
     pub image: ImageReference,
     /// The build arguments.
     pub args: BTreeMap<String, String>,
 }
 
 impl FolderBuilder {
-    /// Returns the name that every build of the image moves.
+    /// Returns the name with the moving tag.
     pub fn newest(&self) -> Option<ImageReference> {
         let tag: Tag = NEWEST.parse().ok()?;
         Some(self.image.repository().tagged(tag))
     }
 
-    /// Returns what the engine is asked for.
+    /// Returns the images to query in the engine.
     pub fn engine_images(&self) -> Vec<ImageQuery> {
         let image = std::iter::once(self.image.clone());
         image.chain(self.newest()).map(ImageQuery::from).collect()
     }
 
-    /// Returns whether the engine has the image by its content, and what the registry has by that name is another
-    /// build of it. The registry's counts: everybody builds with one toolchain.
+    /// Returns whether the engine's image differs from the registry's image with the same content. The registry's
+    /// takes precedence, so that everybody builds with the same toolchain.
     pub fn is_other_build(
         &self,
         inventory: &Inventory,
@@ -52,9 +54,9 @@ impl FolderBuilder {
         id(&self.image).is_some_and(|engines| id(&by_digest) != Some(engines))
     }
 
-    /// Returns what is to be done so that the image exists, in the engine too.
+    /// Plans what is needed to have the image in the engine.
     ///
-    /// `registries` is what they have of the image and of [`FolderBuilder::newest`], where they were asked.
+    /// `registries` has the answers for the image and for [`FolderBuilder::newest`], if they were queried.
     pub fn plan(
         &self,
         unit: Unit,
@@ -73,15 +75,15 @@ impl FolderBuilder {
         };
         let is_other_build = self.is_other_build(inventory, registries);
         let (decision, reason) = if force {
-            (Decision::Build, "asked for".to_owned())
+            (Decision::Build, "requested".to_owned())
         } else if is_other_build {
             (
                 Decision::Pull,
-                "in the registry; the engine's is another build of the same content".to_owned(),
+                "in the registry; the engine has another build of the same content".to_owned(),
             )
         } else if inventory.in_engine(&image).is_some() {
             match registry {
-                // An earlier push failed, or was not allowed: others would build it again.
+                // An earlier push failed or was not allowed. Without a push, others would rebuild the image.
                 Some(Presence::Absent) if push => (
                     Decision::Push,
                     "in the engine, not in the registry".to_owned(),
@@ -99,9 +101,8 @@ impl FolderBuilder {
                 format!("no image of its content {}", self.content.short()),
             )
         };
-        // A run that was killed may have left the image without the name. One that names another image stays:
-        // that may be of a later state of the folder than the one here.
-        // What is replaced leaves no name behind.
+        // A killed run may have left the image without the moving tag. If the tag is on another image, leave it: that
+        // image may be from a later state of the folder. Unless that other image is the one being replaced.
         let replaced = inventory.in_engine(&image).filter(|_| is_other_build);
         let without_name = newest.iter().filter(|it| {
             let named = inventory.in_engine(it);
@@ -188,8 +189,8 @@ impl FolderBuilder {
     }
 }
 
-/// Returns the steps that bring a builder image of the engine into its registry, where `replaces` is the one that
-/// an update replaces: any other one was pushed meanwhile, and is taken.
+/// Returns the steps that push a builder image. `replaces` is the image that an update replaces; any other image was
+/// pushed in the meantime and is used instead.
 fn publish(
     image: &ImageReference,
     newest: Option<ImageReference>,
@@ -204,7 +205,7 @@ fn publish(
             identity: None,
             inconsistent: None,
             force: false,
-            rival: Rival {
+            rival: ConcurrentPush {
                 names: newest.into_iter().collect(),
                 wanted: Wanted::Any,
             },

@@ -1,7 +1,7 @@
-//! Which images of needed services an image was built from, and whether they are the ones that count.
+//! Compares the images of needed services that an image was built from with the current ones.
 //!
-//! A recipe says which commits and inputs the needed images have. Two runners that build the same commit at the same
-//! time make two images of one recipe, though, and what is built on one of them does not go with the other.
+//! A recipe records the commits and inputs of the needed images. That is not enough: two runners that build the same
+//! commit at the same time make two images with one recipe, and an image built on one of them does not match the other.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::image::{ImageIds, Labels};
 use crate::manifest::ServiceName;
 use crate::recipe::{Change, LABEL_NEEDS, Standing};
 
-/// The ids of needed images that an image's label holds, by service.
+/// The IDs of needed images from an image's label, by service.
 pub type NeededIds = BTreeMap<String, String>;
 
 /// Reads the label of an image; `None` if it is missing or cannot be read.
@@ -19,9 +19,9 @@ pub fn needed_ids(labels: &Labels) -> Option<NeededIds> {
     serde_json::from_str(labels.get(LABEL_NEEDS)?).ok()
 }
 
-/// Compares the needed images that an image was built from with those that count, `earlier`.
+/// Compares the needed images that an image was built from with the current ones in `earlier`.
 ///
-/// A needed image of which nothing is known yet is left out: the recipe has its say.
+/// Needed images with unknown IDs are skipped: for them, only the recipe is compared.
 pub(super) fn standing(
     candidate: &Candidate<'_>,
     labels: Option<&Labels>,

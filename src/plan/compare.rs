@@ -1,4 +1,4 @@
-//! How the images that exist stand to today's inputs.
+//! Compares existing images with the current build inputs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,25 +12,25 @@ use crate::image::{Digest, EngineImage, ImageIds, ImageReference, Labels, Tag};
 use crate::manifest::{ManifestError, ServiceName};
 use crate::recipe::{Change, InvalidRecipe, LABEL_RECIPE, LABEL_REVISION, Recipe, Standing};
 
-/// What was found of an image in one place.
+/// The result of looking up an image in the engine or its registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sighting {
-    /// It was not looked for: the image belongs to no registry.
+    /// Not queried: the image has no registry.
     NotAsked,
-    /// It is not there.
+    /// It does not exist.
     Absent,
-    /// It cannot be told whether it is there, or what it was built from.
+    /// Whether it exists, or what it was built from, is unknown because a query failed.
     Unknown(Refusal),
-    /// It is there, and its label cannot be read.
-    Damaged(InvalidRecipe),
-    /// It is there, and was built from a working copy by `--local`: it may hold what the commit does not.
-    OfWorkingCopy,
-    /// It is there.
+    /// It exists, but its recipe label cannot be read.
+    UnreadableRecipe(InvalidRecipe),
+    /// It exists, but was built from a working copy with `--local`: it may differ from the commit.
+    FromWorkingCopy,
+    /// It exists.
     Found(Standing),
 }
 
 impl Sighting {
-    /// Returns how the image stands to today's inputs, where it is there.
+    /// Returns the recipe status of the image, if it exists and is known.
     pub fn standing(&self) -> Option<&Standing> {
         match self {
             Self::Found(standing) => Some(standing),
@@ -39,29 +39,28 @@ impl Sighting {
     }
 }
 
-/// A service's image by its commit, compared with what it would be built from today.
+/// A service's existing image, compared with the current build inputs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Comparison {
-    /// The image in the registry: the one of the commit's tag, or of its identity tag where that is as it should be
-    /// and the other one is not.
+    /// The image in the registry: the one with the commit's tag, or the one with the identity tag if only that is up
+    /// to date.
     pub registry: Sighting,
-    /// The digest that the registry has it by.
+    /// Its digest in the registry.
     pub digest: Option<Digest>,
-    /// The identity tag, where the registry has the image by that tag and another one, or none, by the commit's.
+    /// The identity tag, if only that is on the image and the commit's tag is missing or on another one.
     pub identity: Option<Tag>,
-    /// What the registry has by the commit's tag.
+    /// The digest that the commit's tag points to in the registry.
     pub by_commit: Option<Digest>,
-    /// What the registry has by the identity tag, where that image is not as it should be.
+    /// The digest that the identity tag points to in the registry, if that image is not up to date.
     pub inconsistent: Option<Digest>,
     /// The image in the engine.
     pub engine: Sighting,
-    /// The ids of the image that counts; `None` where there is none, or they are not known.
+    /// The IDs of the current image; `None` if there is none or they are unknown.
     pub ids: Option<ImageIds>,
 }
 
 impl Draft<'_> {
-    /// Returns the images that are still to be described, by their digests: those in registries that the engine
-    /// does not have as well.
+    /// Returns, by digest, the images whose descriptions are still missing: those that are only in registries.
     pub fn undescribed(&self, inventory: &Inventory) -> Vec<ImageReference> {
         if self.options.trust_commit {
             return Vec::new();
@@ -70,8 +69,8 @@ impl Draft<'_> {
         inventory.undescribed(asked.map(Candidate::registry_image))
     }
 
-    /// Returns the identity tags that registries are asked for once it is known that the images of the commits' tags
-    /// are not as they should be: the image may be there all the same.
+    /// Returns the identity tags to query if the images with the commits' tags are not up to date: the image may still
+    /// exist under its identity tag.
     pub fn identities(&self, inventory: &Inventory, folders: &Folders) -> Vec<ImageReference> {
         if self.options.trust_commit {
             return Vec::new();
@@ -89,7 +88,7 @@ impl Draft<'_> {
             };
             let is_wanted = matches!(
                 comparison.registry,
-                Sighting::Absent | Sighting::OfWorkingCopy | Sighting::Found(Standing::Stale(_))
+                Sighting::Absent | Sighting::FromWorkingCopy | Sighting::Found(Standing::Stale(_))
             );
             if is_wanted
                 && has_registry
@@ -103,7 +102,7 @@ impl Draft<'_> {
         wanted.into_iter().collect()
     }
 
-    /// Returns the names that never move of the images that are as good as the one a build makes today.
+    /// Returns the identity tags of the images that are equivalent to a build now.
     fn identities_of(
         &self,
         candidate: &Candidate<'_>,
@@ -114,12 +113,12 @@ impl Draft<'_> {
         recipes.map(|recipe| candidate.identity(&recipe))
     }
 
-    /// Compares the image of each service with its recipe. With `--trust-commit` nothing is compared,
-    /// and there are no recipes: what exists counts as verified.
+    /// Compares the image of each service with its recipe. With `--trust-commit`, nothing is compared and there are no
+    /// recipes: existing images count as verified.
     ///
     /// # Errors
     ///
-    /// A build argument or a variable that cannot be rendered.
+    /// A build argument or a variable cannot be rendered.
     pub fn compare(
         &self,
         inventory: &Inventory,
@@ -135,7 +134,7 @@ impl Draft<'_> {
         self.compare_all(inventory, folders)
     }
 
-    /// Compares as [`Draft::compare`] does, whatever is trusted.
+    /// Like [`Draft::compare`], but also compares with `--trust-commit`.
     pub(super) fn compare_all(
         &self,
         inventory: &Inventory,
@@ -154,7 +153,7 @@ impl Draft<'_> {
         inventory: &Inventory,
     ) -> BTreeMap<ServiceName, Comparison> {
         let mut comparisons = BTreeMap::new();
-        // Each comes after those that it needs.
+        // Candidates are in dependency order.
         for candidate in &self.candidates {
             let name = &candidate.service.name;
             let comparison = self.comparison(candidate, recipes.get(name), inventory, &comparisons);
@@ -163,11 +162,11 @@ impl Draft<'_> {
         comparisons
     }
 
-    /// Compares as [`Draft::compare`] does, each service for itself: what cannot be rendered, and a builder
-    /// that cannot be read, concern only the services that take part in them.
+    /// Like [`Draft::compare`], but a template that cannot be rendered or a builder that cannot be read affects only
+    /// the services that use it.
     pub fn survey(&self, inventory: &Inventory, folders: &Folders) -> Survey {
         let (mut recipes, mut problems) = (BTreeMap::new(), Vec::new());
-        // Each comes after those that it needs.
+        // Candidates are in dependency order.
         for candidate in &self.candidates {
             let name = &candidate.service.name;
             let is_read = |unit: Unit| match unit {
@@ -207,28 +206,29 @@ impl Draft<'_> {
         let today = recipe.map(ToString::to_string);
         let standing = |labels: Option<&Labels>| {
             let label = labels.and_then(|labels| labels.get(LABEL_RECIPE));
-            // Most images are what they would be built from today, which is told without reading the label.
+            // Fast path: most images are up to date, and then the label need not be parsed.
             if today.is_some() && label == today.as_ref() {
                 return Sighting::Found(inputs(labels));
             }
             let before = label.and_then(|label| label.parse::<Recipe>().ok());
             let of_working_copy = before.is_some_and(|before| before.is_of_working_copy());
             if of_working_copy && !candidate.is_local {
-                return Sighting::OfWorkingCopy;
+                return Sighting::FromWorkingCopy;
             }
             let Some(recipe) = recipe.cloned() else {
                 return Sighting::Found(Standing::Verified);
             };
-            // Whoever builds a working copy is content with an image of it, and with one of its commit.
-            let recipe = match of_working_copy {
-                true => recipe.of_working_copy(),
-                false => recipe,
+            // For a local build, an image of the working copy and one of its commit are both fine.
+            let recipe = if of_working_copy {
+                recipe.of_working_copy()
+            } else {
+                recipe
             };
             let ignored = (!self.options.test).then_some(TESTS);
             match Standing::of(label.map(String::as_str), &recipe, ignored) {
                 Ok(Standing::Verified) => Sighting::Found(inputs(labels)),
                 Ok(standing) => Sighting::Found(standing),
-                Err(invalid) => Sighting::Damaged(invalid),
+                Err(invalid) => Sighting::UnreadableRecipe(invalid),
             }
         };
         let in_registry = |image: &ImageReference| match inventory.registry.get(image) {
@@ -240,7 +240,7 @@ impl Draft<'_> {
                     (_, None) => standing(None),
                     (Some(Ok(labels)), _) => standing(Some(labels)),
                     (Some(Err(refusal)), _) => Sighting::Unknown(refusal.clone()),
-                    // Nobody asked for the labels: nothing is known against the image.
+                    // The labels were not queried, so there is no reason to reject the image.
                     (None, Some(_)) => Sighting::Found(Standing::Unverified),
                 };
                 (sighting, Some(digest.clone()))
@@ -259,7 +259,7 @@ impl Draft<'_> {
             },
             ids: None,
         };
-        let counts = |sighting: &Sighting| {
+        let is_usable = |sighting: &Sighting| {
             matches!(
                 sighting,
                 Sighting::Found(Standing::Verified | Standing::Unverified)
@@ -267,7 +267,7 @@ impl Draft<'_> {
         };
         let identities = recipe.map(|recipe| self.identities_of(candidate, recipe));
         for identity in identities.into_iter().flatten() {
-            if counts(&comparison.registry) || candidate.pinned.is_some() {
+            if is_usable(&comparison.registry) || candidate.pinned.is_some() {
                 break;
             }
             match in_registry(&identity) {
@@ -276,7 +276,7 @@ impl Draft<'_> {
                     comparison.digest = digest;
                     comparison.identity = identity.tag().cloned();
                 }
-                // What cannot be told is no reason to build.
+                // A failed query must not cause a build.
                 (unknown @ Sighting::Unknown(_), _) => comparison.registry = unknown,
                 (Sighting::NotAsked | Sighting::Absent, _) => {}
                 (_, digest) => comparison.inconsistent = digest,
@@ -285,22 +285,22 @@ impl Draft<'_> {
         if recipe.is_some() {
             let published = comparison.digest.as_ref();
             let is_pinned = candidate.pinned.is_some();
-            let published = published.filter(|_| is_pinned || counts(&comparison.registry));
+            let published = published.filter(|_| is_pinned || is_usable(&comparison.registry));
             let image = inventory.in_engine(&candidate.image);
             match published {
                 Some(digest) if !candidate.is_local => {
                     let ids = published_ids(candidate, digest, inventory);
-                    // Two runners may have built it at the same time: the registry's image is the one.
+                    // Two runners may have built it at the same time: the registry's image takes precedence.
                     let is_other = |image: &EngineImage| {
                         ids.as_ref().is_some_and(|ids| !ids.contains(&image.id))
                     };
-                    if counts(&comparison.engine) && !is_pinned && image.is_some_and(is_other) {
+                    if is_usable(&comparison.engine) && !is_pinned && image.is_some_and(is_other) {
                         let other = Standing::Stale(vec![Change::of_image()]);
                         comparison.engine = Sighting::Found(other);
                     }
                     comparison.ids = ids;
                 }
-                _ if counts(&comparison.engine) => {
+                _ if is_usable(&comparison.engine) => {
                     comparison.ids = image.map(|image| ImageIds::new([image.id.as_str()]));
                 }
                 _ => {}
@@ -310,39 +310,39 @@ impl Draft<'_> {
     }
 }
 
-/// What comparing comes to.
+/// The results of [`Draft::compare`].
 #[derive(Debug)]
 pub struct Compared {
-    /// How each service's image stands.
+    /// The comparison of each service's image.
     pub comparisons: BTreeMap<ServiceName, Comparison>,
-    /// What each would be built from today; empty with `--trust-commit`.
+    /// The current recipes; empty with `--trust-commit`.
     pub recipes: BTreeMap<ServiceName, Recipe>,
 }
 
-/// What can be told of images without all that a build needs.
+/// The results of [`Draft::survey`].
 #[derive(Debug)]
 pub struct Survey {
-    /// How each service's image stands, and whether it was compared: without a recipe, what is there
-    /// counts as found, and nothing else is known of it.
+    /// The comparison of each service's image, and whether it was compared with a recipe: without one, only its
+    /// existence is known.
     pub comparisons: BTreeMap<ServiceName, (Comparison, bool)>,
-    /// What each of those that were compared would be built from today.
+    /// The current recipes of the services that were compared.
     pub recipes: BTreeMap<ServiceName, Recipe>,
     /// Why some were not compared.
     pub problems: Vec<ManifestError>,
 }
 
 impl Sighting {
-    /// Says what was found, such as `verified`.
+    /// Returns the result as text, such as `verified`.
     pub(super) fn in_words(&self) -> String {
         match self {
             Self::NotAsked => "no registry".to_owned(),
             Self::Absent => "absent".to_owned(),
             Self::Unknown(refusal) => format!("unknown: {}", refusal.why),
-            Self::Damaged(invalid) => format!("unknown: {invalid}"),
-            Self::OfWorkingCopy => "built from a working copy by --local".to_owned(),
+            Self::UnreadableRecipe(invalid) => format!("unknown: {invalid}"),
+            Self::FromWorkingCopy => "built from a working copy with --local".to_owned(),
             Self::Found(Standing::Verified) => "verified".to_owned(),
             Self::Found(Standing::Unverified) => {
-                "unverified: it does not say what it was built from".to_owned()
+                "unverified: the image does not record what it was built from".to_owned()
             }
             Self::Found(Standing::Stale(changes)) => {
                 let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
@@ -352,8 +352,8 @@ impl Sighting {
     }
 }
 
-/// Returns the standing of an image whose recipe matches. It may still belong to another commit, under this commit's tag,
-/// or have been built from other images of the needed services; its labels show both.
+/// Returns the status of an image whose recipe matches. According to its labels, it may still be of another commit,
+/// despite this commit's tag, or have been built from other images of the needed services.
 fn same_inputs(
     candidate: &Candidate<'_>,
     labels: Option<&Labels>,
@@ -369,7 +369,7 @@ fn same_inputs(
     built_from::standing(candidate, labels, earlier)
 }
 
-/// Returns the ids of an image that the registry has; `None` where they are not known.
+/// Returns the IDs of an image in the registry; `None` if they are unknown.
 fn published_ids(
     candidate: &Candidate<'_>,
     digest: &Digest,
@@ -388,7 +388,7 @@ fn published_ids(
     Some(ImageIds::new([digest.as_str(), other]))
 }
 
-/// Returns the labels of an image of the registry, or why they are not known; `None` if they were not requested.
+/// Returns the labels of an image in the registry, or why they are unknown; `None` if they were not queried.
 pub(super) fn labels_of<'i>(
     candidate: &Candidate<'_>,
     digest: &Digest,

@@ -1,15 +1,15 @@
-//! From decisions to steps.
+//! The last stage of a plan: turns decisions into steps.
 
 use std::collections::{BTreeMap, HashSet};
 
 use super::builder::external_plan;
 use super::decide::{Decided, builder_unit};
 use super::draft::{Candidate, Draft};
-use super::place::{Place, git_mounts};
+use super::place::{BuildDir, git_mounts};
 use super::recipe::TESTS;
 use super::{
-    ContainerStep, Decision, ImageStep, InPlace, Layout, NeededImage, Plan, PlanError, Presence,
-    PushStep, Rival, ScriptStep, Step, UnitPlan, UnknownImages, Wanted,
+    ConcurrentPush, ContainerStep, Decision, ImageStep, InPlace, Layout, NeededImage, Plan,
+    PlanError, Presence, PushStep, ScriptStep, Step, UnitPlan, UnknownImages, Wanted,
 };
 use crate::event::{Phase, Unit};
 use crate::image::{Digest, ImageReference, Tag};
@@ -18,11 +18,11 @@ use crate::recipe::{self, Recipe};
 use crate::source::ServiceSource;
 
 impl Decided<'_> {
-    /// Completes the plan with what registries have of [`Decided::builder_images`].
+    /// Completes the plan, given what registries have of [`Decided::builder_images`].
     ///
     /// # Errors
     ///
-    /// Where a registry could not tell, and a build argument or a variable that cannot be rendered.
+    /// A query to a registry failed, or a build argument or a variable cannot be rendered.
     pub fn complete(
         self,
         builders: &BTreeMap<ImageReference, Presence>,
@@ -57,7 +57,7 @@ impl Decided<'_> {
         Ok(plan)
     }
 
-    /// Plans a service; `working` are the units before it that have something to do.
+    /// Plans a service; `working` are the earlier units that have steps.
     fn service_plan(
         &self,
         candidate: &Candidate<'_>,
@@ -76,10 +76,10 @@ impl Decided<'_> {
             Decision::Build => {
                 needed.extend(builder_unit(candidate));
                 needed.extend(service.needs.iter().cloned().map(Unit::Service));
-                let place = Place::of(candidate, &self.draft, layout, &mut steps);
-                self.build_steps(candidate, &place, layout, &mut steps)?;
-                in_place = place.in_place.then(|| InPlace {
-                    dir: place.files,
+                let build_dir = BuildDir::of(candidate, &self.draft, layout, &mut steps);
+                self.build_steps(candidate, &build_dir, layout, &mut steps)?;
+                in_place = build_dir.in_place.then(|| InPlace {
+                    dir: build_dir.files,
                     paths: service.git.paths(),
                     changes: candidate.source.changes().map(|changes| changes.digest),
                 });
@@ -89,7 +89,7 @@ impl Decided<'_> {
                 digest: self.digest(candidate),
             }),
             Decision::Push => {
-                // What it was built from is compared with the registry's, so that comes first.
+                // The push compares the needed images with those in the registry, so they go first.
                 needed.extend(service.needs.iter().cloned().map(Unit::Service));
                 steps.push(self.push(candidate));
             }
@@ -115,11 +115,12 @@ impl Decided<'_> {
             });
         }
         steps.extend(tag(moving));
-        let held = match self.draft.options.all_or_nothing {
-            true => steps.len() - unheld,
-            false => 0,
+        let held = if self.draft.options.all_or_nothing {
+            steps.len() - unheld
+        } else {
+            0
         };
-        // What has no steps is in place already: nothing waits for it.
+        // Units without steps are already in place: no need to wait for them.
         needed.retain(|unit| working.contains(unit));
         Ok(Some(UnitPlan {
             unit: Unit::Service(service.name.clone()),
@@ -141,7 +142,7 @@ impl Decided<'_> {
     fn build_steps(
         &self,
         candidate: &Candidate<'_>,
-        place: &Place,
+        build_dir: &BuildDir,
         layout: &Layout,
         steps: &mut Vec<Step>,
     ) -> Result<(), ManifestError> {
@@ -157,7 +158,7 @@ impl Decided<'_> {
                     (_, None) => return Ok(()),
                 };
                 steps.push(Step::Container(Box::new(
-                    draft.container(candidate, place, builder, image, layout)?,
+                    draft.container(candidate, build_dir, builder, image, layout)?,
                 )));
                 steps.extend(scripts);
             }
@@ -166,20 +167,20 @@ impl Decided<'_> {
         let mut args_by_hand = BTreeMap::new();
         for (name, template) in &service.docker.args {
             args.insert(name.clone(), draft.render(template, service, source)?);
-            let by_hand = draft.render_for_shell(template, service, source)?;
-            args_by_hand.extend(by_hand.map(|by_hand| (name.clone(), by_hand)));
+            let shell_value = draft.render_for_shell(template, service, source)?;
+            args_by_hand.extend(shell_value.map(|value| (name.clone(), value)));
         }
         for source_of_secret in service.docker.secrets.values() {
-            // Whether it is there is told before anything is done; the value itself is no part of a plan.
+            // Report a missing variable before anything runs; the value itself is not part of the plan.
             if let SecretSource::Environment { value, .. } = source_of_secret {
                 draft.render(value, service, source)?;
             }
         }
         let root = match &service.git.path {
-            Some(path) => place.files.join(path),
-            None => place.files.clone(),
+            Some(path) => build_dir.files.join(path),
+            None => build_dir.files.clone(),
         };
-        // `join(".")` would show in what is printed.
+        // `join(".")` would show up in the output.
         let below = |path: &str| {
             if path == "." {
                 root.clone()
@@ -188,10 +189,13 @@ impl Decided<'_> {
             }
         };
         let recipe = self.recipe(candidate, Decision::Build);
-        let recipe = recipe.map(|recipe| match draft.options.test {
-            true => recipe,
-            // Whoever wants the tests run must not take it for an image that passed them.
-            false => recipe.without(TESTS),
+        let recipe = recipe.map(|recipe| {
+            if draft.options.test {
+                recipe
+            } else {
+                // Runs with tests must not mistake it for an image that passed them.
+                recipe.without(TESTS)
+            }
         });
         let mut labels = BTreeMap::from([
             (recipe::LABEL_REVISION.to_owned(), source.commit.to_string()),
@@ -209,7 +213,7 @@ impl Decided<'_> {
         steps.push(Step::Image(Box::new(ImageStep {
             root: root.clone(),
             context: below(&service.docker.context),
-            left_out: place.foreign.clone(),
+            left_out: build_dir.excluded.clone(),
             dockerfile: below(&service.docker.file),
             target: service.docker.target.clone(),
             args,
@@ -217,7 +221,7 @@ impl Decided<'_> {
             secrets: service.docker.secrets.clone(),
             ssh: service.docker.ssh,
             labels,
-            commit_time: place.commit_time,
+            commit_time: build_dir.commit_time,
             fresh: false,
             names: std::iter::once(candidate.image.clone())
                 .chain(self.names(candidate))
@@ -231,7 +235,7 @@ impl Decided<'_> {
         Ok(())
     }
 
-    /// Returns what the image of a service is built from.
+    /// Returns the recipe of a service's image.
     fn recipe(&self, candidate: &Candidate<'_>, decision: Decision) -> Option<Recipe> {
         let recipe = self.recipes.get(&candidate.service.name)?.clone();
         Some(match decision {
@@ -240,13 +244,13 @@ impl Decided<'_> {
         })
     }
 
-    /// Returns the further names that an image gets at once.
+    /// Returns the additional names that an image gets immediately.
     fn names<'c>(
         &self,
         candidate: &'c Candidate<'_>,
     ) -> impl Iterator<Item = ImageReference> + use<'c> {
-        let at_once = !self.draft.options.all_or_nothing;
-        candidate.names().filter(move |_| at_once)
+        let immediately = !self.draft.options.all_or_nothing;
+        candidate.names().filter(move |_| immediately)
     }
 
     fn push(&self, candidate: &Candidate<'_>) -> Step {
@@ -258,7 +262,7 @@ impl Decided<'_> {
             identity: recipe.map(|recipe| candidate.identity(&recipe)),
             inconsistent: comparison.and_then(|it| it.inconsistent.clone()),
             force: self.draft.options.force && candidate.selected,
-            rival: Rival {
+            rival: ConcurrentPush {
                 names: self.names(candidate).collect(),
                 wanted: self.wanted(candidate),
             },
@@ -266,16 +270,16 @@ impl Decided<'_> {
         }))
     }
 
-    /// Returns the recipe that the image of a service has once it is pushed.
+    /// Returns the recipe of a service's image after the push.
     fn published_recipe(&self, candidate: &Candidate<'_>) -> Option<Recipe> {
         let name = &candidate.service.name;
         match self.verdicts.get(name).map(|verdict| verdict.decision) {
-            // It was built before, perhaps without its tests: its label says.
+            // It was built by an earlier run, perhaps without tests: the label has the actual recipe.
             Some(Decision::Push) => {
                 let image = self.inventory.in_engine(&candidate.image)?;
                 image.labels.get(recipe::LABEL_RECIPE)?.parse().ok()
             }
-            // Whoever wants the tests run must not take it for an image that passed them.
+            // Runs with tests must not mistake it for an image that passed them.
             Some(Decision::Build) if !self.draft.options.test => {
                 Some(self.recipes.get(name)?.without(TESTS))
             }
@@ -283,7 +287,7 @@ impl Decided<'_> {
         }
     }
 
-    /// Returns the images of the services that a service needs.
+    /// Returns the images of the needed services.
     fn needed_images(&self, candidate: &Candidate<'_>) -> Vec<NeededImage> {
         let options = &self.draft.options;
         let needed = candidate.service.needs.iter().filter_map(|need| {
@@ -310,7 +314,7 @@ impl Decided<'_> {
         needed.collect()
     }
 
-    /// Returns what counts as the image of a service, where it is somebody else's.
+    /// Returns which images of other runs are accepted for a service.
     fn wanted(&self, candidate: &Candidate<'_>) -> Wanted {
         let options = &self.draft.options;
         match self.recipes.get(&candidate.service.name) {
@@ -323,7 +327,7 @@ impl Decided<'_> {
         }
     }
 
-    /// Returns what the registry has by the image's name.
+    /// Returns the digest of the image in the registry.
     fn digest(&self, candidate: &Candidate<'_>) -> Option<Digest> {
         let comparison = self.comparisons.get(&candidate.service.name)?;
         comparison.digest.clone()
@@ -355,11 +359,11 @@ impl Decided<'_> {
 }
 
 impl Draft<'_> {
-    /// Returns the container that the scripts of a service run in.
+    /// Returns the container for the scripts of a service.
     pub(super) fn container(
         &self,
         candidate: &Candidate<'_>,
-        place: &Place,
+        build_dir: &BuildDir,
         builder: &Builder,
         image: ImageReference,
         layout: &Layout,
@@ -379,14 +383,14 @@ impl Draft<'_> {
             ),
             ("XP_IMAGE".to_owned(), candidate.image.to_string()),
         ]);
-        if let Some(time) = place.commit_time {
+        if let Some(time) = build_dir.commit_time {
             env.insert("SOURCE_DATE_EPOCH".to_owned(), time.to_string());
         }
         let mut env_by_hand = BTreeMap::new();
         for (name, template) in &builder.env {
             env.insert(name.clone(), self.render(template, service, source)?);
-            let by_hand = self.render_for_shell(template, service, source)?;
-            env_by_hand.extend(by_hand.map(|by_hand| (name.clone(), by_hand)));
+            let shell_value = self.render_for_shell(template, service, source)?;
+            env_by_hand.extend(shell_value.map(|value| (name.clone(), value)));
         }
         let script_dir = match &service.git.path {
             Some(path) => format!("{}/{path}", builder.workdir.trim_end_matches('/')),
@@ -395,8 +399,8 @@ impl Draft<'_> {
         let cache = |path: &String| (layout.cache(&service.name, path), path.clone());
         Ok(ContainerStep {
             image,
-            source: place.files.clone(),
-            in_place: place.in_place,
+            source: build_dir.files.clone(),
+            in_place: build_dir.in_place,
             git: git_mounts(candidate, &builder.workdir, layout),
             workdir: builder.workdir.clone(),
             script_dir,
@@ -414,8 +418,7 @@ impl Draft<'_> {
     }
 }
 
-/// Returns the branch or tag that is built, or the commit where there is neither, and whether the
-/// working copy had changes.
+/// Returns the branch or tag that is built, or else the commit, with a suffix if the working copy had changes.
 fn version(source: &ServiceSource) -> String {
     let name = source
         .built_as()

@@ -1,10 +1,10 @@
-//! The decision table: what is done with each service.
+//! The second stage of a plan: the decision table for each service.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::compare::{Compared, Comparison, Sighting};
 use super::draft::{Candidate, Draft};
-use super::obstacle::{Obstacle, Obstacles, known};
+use super::obstacle::{DecisionError, DecisionErrors, status_of};
 use super::recipe::Folders;
 use super::{Decision, Inventory, PlanError, Presence, UnknownImages};
 use crate::event::Unit;
@@ -12,43 +12,43 @@ use crate::image::{ImageReference, Tag};
 use crate::manifest::{BuilderImage, ServiceName};
 use crate::recipe::{Change, Recipe, Standing};
 
-/// What is done with one service, and why.
+/// The decision for one service, and the reason.
 #[derive(Debug)]
-pub(super) struct Verdict {
+pub(super) struct ServiceVerdict {
     pub decision: Decision,
     pub reason: String,
     pub changes: Vec<Change>,
-    /// The tags that the registry lacks, or has at another image.
+    /// The tags that the registry lacks or has on another image.
     pub registry_tags: Vec<Tag>,
-    /// The names that the engine lacks, or has for another image.
+    /// The names that the engine lacks or has on another image.
     pub engine_names: Vec<ImageReference>,
 }
 
-/// A draft in which every service is decided.
+/// A draft with a decision for each service.
 pub struct Decided<'a> {
     pub(super) draft: Draft<'a>,
     pub(super) inventory: Inventory,
     pub(super) folders: Folders,
-    /// How the image of each service stands to its recipe.
+    /// The comparison of each service's image with its recipe.
     pub comparisons: BTreeMap<ServiceName, Comparison>,
-    /// What services are built from today: of all of them, with `--trust-commit` of the built ones.
+    /// The current recipes of all services; with `--trust-commit`, only of those that are built.
     pub recipes: BTreeMap<ServiceName, Recipe>,
-    /// The services that the plan shows; those that nothing needs are left out.
-    pub(super) verdicts: BTreeMap<ServiceName, Verdict>,
+    /// The decisions by service; unselected services that no build needs are omitted.
+    pub(super) verdicts: BTreeMap<ServiceName, ServiceVerdict>,
 }
 
-/// How many changed inputs a reason names.
+/// The maximum number of changed inputs in a reason.
 const NAMED_CHANGES: usize = 3;
 
 impl<'a> Draft<'a> {
-    /// Decides what is done with each service.
+    /// Decides what to do with each service.
     ///
     /// # Errors
     ///
-    /// Where a registry could not tell whether it has an image, where it cannot be told what an image
-    /// was built from, and a build argument or a variable that cannot be rendered.
+    /// A query to a registry failed, a recipe label cannot be read, or a build argument or a variable cannot be
+    /// rendered.
     pub fn decide(self, inventory: Inventory, folders: Folders) -> Result<Decided<'a>, PlanError> {
-        self.known(&inventory)?;
+        self.check_registries(&inventory)?;
         let Compared {
             mut comparisons,
             mut recipes,
@@ -61,7 +61,7 @@ impl<'a> Draft<'a> {
         let mut built = BTreeSet::new();
         let verdicts = loop {
             let (verdicts, now_built) = self.verdicts(&comparisons, &inventory, &built)?;
-            // What is built changes what has to be built upon it; each round adds to it.
+            // A build also triggers builds of its dependents, so repeat until nothing is added.
             if self.options.trust_commit || now_built == built {
                 built = now_built;
                 break verdicts;
@@ -81,20 +81,19 @@ impl<'a> Draft<'a> {
         })
     }
 
-    /// Decides about each service, where it is known that those of `rebuilt` are built; returns those that are built
-    /// by these decisions.
+    /// Decides for each service, given that those in `rebuilt` are built. Also returns the services that these
+    /// decisions build.
     fn verdicts(
         &self,
         comparisons: &BTreeMap<ServiceName, Comparison>,
         inventory: &Inventory,
         rebuilt: &BTreeSet<ServiceName>,
-    ) -> Result<(BTreeMap<ServiceName, Verdict>, BTreeSet<ServiceName>), PlanError> {
+    ) -> Result<(BTreeMap<ServiceName, ServiceVerdict>, BTreeSet<ServiceName>), PlanError> {
         let mut verdicts = BTreeMap::new();
-        let mut obstacles = Obstacles::default();
+        let mut errors = DecisionErrors::default();
         let mut built = BTreeSet::new();
         let mut needed_by_a_build: BTreeSet<&ServiceName> = BTreeSet::new();
-        // From those that nothing else needs to those that many need: a service which was not
-        // selected is of interest only where one that needs it is built.
+        // Dependents first: a service that was not selected matters only if one of its dependents is built.
         for candidate in self.candidates.iter().rev() {
             let name = &candidate.service.name;
             let is_needed = needed_by_a_build.contains(name);
@@ -104,14 +103,15 @@ impl<'a> Draft<'a> {
             let Some(comparison) = comparisons.get(name) else {
                 continue;
             };
-            let verdict = match self.options.force && candidate.selected {
-                true => Ok(Choice::build("--force".to_owned())),
-                false => self.choose(candidate, is_needed, comparison),
+            let verdict = if self.options.force && candidate.selected {
+                Ok(Choice::build("--force".to_owned()))
+            } else {
+                self.choose(candidate, is_needed, comparison)
             };
             let choice = match verdict {
                 Ok(choice) => choice.after_needs(candidate, rebuilt),
-                Err(obstacle) => {
-                    obstacles.add(&candidate.image, obstacle);
+                Err(error) => {
+                    errors.add(&candidate.image, error);
                     continue;
                 }
             };
@@ -122,11 +122,11 @@ impl<'a> Draft<'a> {
             let verdict = self.verdict(candidate, choice, comparison, inventory);
             verdicts.insert(name.clone(), verdict);
         }
-        obstacles.check()?;
+        errors.check()?;
         Ok((verdicts, built))
     }
 
-    /// Lets a pinned image count as it is, and no other one of the same commit.
+    /// Accepts the pinned image as it is, and no other image of the same commit.
     fn pin(&self, candidate: &Candidate<'_>, comparison: &mut Comparison, inventory: &Inventory) {
         let pinned = self.options.pinned.get(&candidate.service.name);
         let digest = pinned.and_then(|pinned| pinned.digest.as_ref());
@@ -138,42 +138,43 @@ impl<'a> Draft<'a> {
         let id = |image| inventory.in_engine(image).map(|image| &image.id);
         let pinned_id = id(&by_digest);
         comparison.registry = Sighting::Found(Standing::Verified);
-        comparison.engine = match pinned_id.is_some() && pinned_id == id(&candidate.image) {
-            true => Sighting::Found(Standing::Verified),
-            false => Sighting::Absent,
+        comparison.engine = if pinned_id.is_some() && pinned_id == id(&candidate.image) {
+            Sighting::Found(Standing::Verified)
+        } else {
+            Sighting::Absent
         };
     }
 
-    /// Tells whether all is known that decides what is pushed.
+    /// Fails if a query to a registry failed.
     ///
-    /// A registry that does not answer keeps nobody from building in place: nothing of that gets there.
-    fn known(&self, inventory: &Inventory) -> Result<(), UnknownImages> {
+    /// Except for services that are built in place: they are never pushed, so their registries do not matter.
+    fn check_registries(&self, inventory: &Inventory) -> Result<(), UnknownImages> {
         let local = self
             .candidates
             .iter()
             .filter(|candidate| candidate.source.local.is_some());
         let local: BTreeSet<&ImageReference> = local.map(|candidate| &candidate.image).collect();
-        let asked = inventory.registry.iter();
-        UnknownImages::check(asked.filter(|(image, _)| !local.contains(image)))
+        let queried = inventory.registry.iter();
+        UnknownImages::check(queried.filter(|(image, _)| !local.contains(image)))
     }
 
-    /// Chooses by what exists, and what it was built from.
+    /// Decides from the existing images and their recipes.
     ///
-    /// What is built in place reaches no registry, so a registry matters only where it has an image of
-    /// the commit, and the working copy is that commit.
+    /// Images that are built in place are never pushed, so the registry matters only if it has an image of the
+    /// commit and the working copy has no changes.
     fn choose(
         &self,
         candidate: &Candidate<'_>,
         is_needed: bool,
         comparison: &Comparison,
-    ) -> Result<Choice, Obstacle> {
+    ) -> Result<Choice, DecisionError> {
         let push = self.options.push && !candidate.is_local;
         // Dependents are built from the engine's image, which must be the registry's.
         let pull = self.options.pull || is_needed;
         let (registry, in_registry) = match &candidate.source.local {
             None => {
                 let registry = candidate.image.repository().registry();
-                (registry, known(&comparison.registry)?)
+                (registry, status_of(&comparison.registry)?)
             }
             Some(_) => {
                 let standing = comparison.registry.standing();
@@ -181,8 +182,8 @@ impl<'a> Draft<'a> {
                 (registry.filter(|_| standing.is_some()), standing)
             }
         };
-        // What the engine has matters less: the registry's image takes its place.
-        let in_engine = match (in_registry, known(&comparison.engine)) {
+        // An unreadable image in the engine does not matter if the registry's image replaces it.
+        let in_engine = match (in_registry, status_of(&comparison.engine)) {
             (Some(Standing::Verified | Standing::Unverified), Err(_)) => None,
             (_, in_engine) => in_engine?,
         };
@@ -191,61 +192,66 @@ impl<'a> Draft<'a> {
             reason: reason.to_owned(),
             changes: Vec::new(),
         };
-        let wanted = match &candidate.variant {
+        let missing = match &candidate.variant {
             None => "the commit".to_owned(),
             Some(variant) => format!("the commit with {variant}"),
         };
-        let there = match &comparison.identity {
+        let registry_text = match &comparison.identity {
             Some(tag) => format!("in the registry as {tag}"),
             None => "in the registry".to_owned(),
         };
         let chosen = match (registry, in_registry, in_engine) {
             (Some(_), Some(Standing::Stale(changes)), Some(Standing::Verified)) => Choice {
                 decision: if push { Decision::Push } else { Decision::Skip },
-                reason: match push {
-                    true => format!("the registry's is another: {}", in_words(changes)),
-                    false => self.not_pushed(candidate),
+                reason: if push {
+                    format!("the registry's image differs: {}", changes_text(changes))
+                } else {
+                    self.not_pushed(candidate)
                 },
                 changes: changes.clone(),
             },
             (Some(_), Some(Standing::Stale(changes)), _)
             | (Some(_) | None, None, Some(Standing::Stale(changes))) => Choice {
                 decision: Decision::Build,
-                reason: in_words(changes),
+                reason: changes_text(changes),
                 changes: changes.clone(),
             },
             (Some(_), Some(_), Some(Standing::Stale(changes))) if pull => Choice {
                 decision: Decision::Pull,
-                reason: format!("{there}; the engine's is another: {}", in_words(changes)),
+                reason: format!(
+                    "{registry_text}; the engine's image differs: {}",
+                    changes_text(changes)
+                ),
                 changes: changes.clone(),
             },
-            (Some(_), Some(_), Some(Standing::Stale(_))) => choice(Decision::Skip, &there),
+            (Some(_), Some(_), Some(Standing::Stale(_))) => choice(Decision::Skip, &registry_text),
             (Some(_), Some(_), Some(_)) => {
-                choice(Decision::Skip, &format!("{there} and the engine"))
+                choice(Decision::Skip, &format!("{registry_text} and the engine"))
             }
-            (Some(_), Some(_), None) if pull => {
-                choice(Decision::Pull, &format!("{there}, not in the engine"))
-            }
-            (Some(_), Some(_), None) => choice(Decision::Skip, &there),
+            (Some(_), Some(_), None) if pull => choice(
+                Decision::Pull,
+                &format!("{registry_text}, not in the engine"),
+            ),
+            (Some(_), Some(_), None) => choice(Decision::Skip, &registry_text),
             (Some(_), None, Some(_)) if push => {
                 choice(Decision::Push, "in the engine, not in the registry")
             }
             (Some(_), None, Some(_)) => choice(Decision::Skip, &self.not_pushed(candidate)),
             (Some(registry), None, None) => {
-                Choice::build(format!("neither {registry} nor the engine has {wanted}"))
+                Choice::build(format!("neither {registry} nor the engine has {missing}"))
             }
             (None, _, Some(_)) => choice(Decision::Skip, "in the engine"),
             (None, _, None) => Choice::build(match candidate.source.changes() {
                 Some(changes) => format!("changed: {changes}"),
-                None => format!("the engine does not have {wanted}"),
+                None => format!("the engine does not have {missing}"),
             }),
         };
         let chosen = match &comparison.registry {
-            Sighting::OfWorkingCopy => chosen.instead_of_pushed(),
+            Sighting::FromWorkingCopy => chosen.note_local_build_in_registry(),
             _ => chosen,
         };
         let chosen = match comparison.engine {
-            Sighting::OfWorkingCopy => chosen.instead_of_local(),
+            Sighting::FromWorkingCopy => chosen.note_local_build_in_engine(),
             _ => chosen,
         };
         let is_unverified = in_registry.or(in_engine) == Some(&Standing::Unverified);
@@ -257,10 +263,12 @@ impl<'a> Draft<'a> {
     }
 
     fn not_pushed(&self, candidate: &Candidate<'_>) -> String {
-        match candidate.is_local {
-            true => "in the engine".to_owned(),
-            false => "in the engine; --no-push".to_owned(),
-        }
+        let reason = if candidate.is_local {
+            "in the engine"
+        } else {
+            "in the engine; --no-push"
+        };
+        reason.to_owned()
     }
 
     fn verdict(
@@ -269,12 +277,12 @@ impl<'a> Draft<'a> {
         choice: Choice,
         comparison: &Comparison,
         inventory: &Inventory,
-    ) -> Verdict {
+    ) -> ServiceVerdict {
         let registry = candidate.image.repository().registry();
         let in_registry = comparison.digest.as_ref();
         let in_engine = match comparison.engine {
-            // No name of the commit's image belongs to it.
-            Sighting::OfWorkingCopy => None,
+            // It must not get the names of the commit's image.
+            Sighting::FromWorkingCopy => None,
             _ => inventory.in_engine(&candidate.image),
         };
         let Choice {
@@ -289,7 +297,7 @@ impl<'a> Draft<'a> {
         let registry_tags: Vec<Tag> = match (registry, decision) {
             (Some(_), _) if !self.options.push || candidate.is_local => Vec::new(),
             (None, _) => Vec::new(),
-            // The commit's tag is set by the push itself.
+            // The push itself sets the commit's tag.
             (Some(_), Decision::Build | Decision::Push) => candidate.tags.clone(),
             (Some(_), _) => {
                 let moved =
@@ -334,7 +342,7 @@ impl<'a> Draft<'a> {
                 tags.into_iter().collect::<Vec<_>>().join(", ")
             );
         }
-        Verdict {
+        ServiceVerdict {
             decision,
             reason,
             changes,
@@ -344,7 +352,7 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// What is done with a service's image, and why.
+/// A decision and its reason, without tags.
 struct Choice {
     decision: Decision,
     reason: String,
@@ -352,7 +360,7 @@ struct Choice {
 }
 
 impl Choice {
-    /// Builds what would stay as it is but needs an image that is built again.
+    /// Changes the decision to a build if a needed image is rebuilt.
     fn after_needs(self, candidate: &Candidate<'_>, rebuilt: &BTreeSet<ServiceName>) -> Self {
         let mut needs = candidate.service.needs.iter();
         match needs.find(|need| rebuilt.contains(*need)) {
@@ -376,19 +384,19 @@ impl Choice {
         }
     }
 
-    /// Says why what the registry has does not count: somebody pushed it by hand.
-    fn instead_of_pushed(mut self) -> Self {
+    /// Adds why the registry's image is ignored: somebody pushed a local build manually.
+    fn note_local_build_in_registry(mut self) -> Self {
         if matches!(self.decision, Decision::Build | Decision::Push) {
-            let why = "; the registry's image was built by --local";
+            let why = "; the registry's image was built with --local";
             self.reason.push_str(why);
         }
         self
     }
 
-    /// Says why what the engine has does not count.
-    fn instead_of_local(mut self) -> Self {
+    /// Adds why the engine's image is ignored.
+    fn note_local_build_in_engine(mut self) -> Self {
         if matches!(self.decision, Decision::Build | Decision::Pull) {
-            let why = "; the engine's image was built by --local";
+            let why = "; the engine's image was built with --local";
             self.reason.push_str(why);
         }
         self
@@ -400,31 +408,31 @@ impl Choice {
     }
 }
 
-/// Says which inputs changed.
-fn in_words(changes: &[Change]) -> String {
+/// Returns the changed inputs as text.
+fn changes_text(changes: &[Change]) -> String {
     let named = changes.iter().take(NAMED_CHANGES).map(ToString::to_string);
-    let mut words = named.collect::<Vec<_>>().join(", ");
+    let mut text = named.collect::<Vec<_>>().join(", ");
     if changes.len() > NAMED_CHANGES {
-        words.push_str(&format!(" and {} more", changes.len() - NAMED_CHANGES));
+        text.push_str(&format!(" and {} more", changes.len() - NAMED_CHANGES));
     }
-    words
+    text
 }
 
 impl Decided<'_> {
-    /// Returns the builder images that the builds' scripts run in, each once.
+    /// Returns the builder images that the builds use.
     pub fn builders(&self) -> BTreeSet<Unit> {
         self.builders_of(|_| true)
     }
 
-    fn builders_of(&self, is_meant: impl Fn(&Candidate<'_>) -> bool) -> BTreeSet<Unit> {
-        // With `--no-test`, those of services that have nothing but tests run none.
-        let builds = self.builds().filter(|it| is_meant(it));
+    fn builders_of(&self, filter: impl Fn(&Candidate<'_>) -> bool) -> BTreeSet<Unit> {
+        // With `--no-test`, a service that only has test scripts needs no builder.
+        let builds = self.builds().filter(|it| filter(it));
         let builds = builds.filter(|it| !self.scripts(it).is_empty());
         builds.filter_map(builder_unit).collect()
     }
 
-    /// Returns the images of those that are made from folders and have to be looked for in a registry: for
-    /// working copies, whose images stay here, only what the engine lacks.
+    /// Returns the builder images from folders that must be queried in a registry. For builds of working copies, whose
+    /// images are not pushed, only those that the engine lacks.
     pub fn builder_images(&self) -> Vec<ImageReference> {
         let for_commits = self.builders_of(|candidate| !candidate.is_local);
         let units = self.builders();
@@ -432,9 +440,9 @@ impl Decided<'_> {
             .iter()
             .filter_map(|unit| Some((unit, self.folders.get(unit)?)));
         let wanted = folders.filter(|(unit, folder)| {
-            let is_there = self.inventory.in_engine(&folder.image).is_some();
+            let in_engine = self.inventory.in_engine(&folder.image).is_some();
             folder.image.repository().registry().is_some()
-                && (for_commits.contains(unit) || !is_there)
+                && (for_commits.contains(unit) || !in_engine)
         });
         let wanted = wanted.map(|(_, folder)| folder);
         wanted
@@ -454,7 +462,7 @@ impl Decided<'_> {
     }
 }
 
-/// Returns the builder image of a service that has scripts.
+/// Returns the builder image of a service, if it has scripts.
 pub(super) fn builder_unit(candidate: &Candidate<'_>) -> Option<Unit> {
     let service = candidate.service;
     if service.scripts.is_empty() {

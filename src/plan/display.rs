@@ -1,4 +1,4 @@
-//! A plan as text, for `xp plan`.
+//! The plan as text, for `xp plan`.
 
 use std::fmt;
 use std::path::Path;
@@ -7,8 +7,8 @@ use super::table::fitted;
 use super::{Plan, UnitPlan};
 
 impl Plan {
-    /// Returns the plan as a table, and the steps of each unit below it, with paths relative to the
-    /// manifest's folder. The table is fitted to a terminal's columns where there is one.
+    /// Returns the plan as a table, followed by the steps of each unit with paths relative to the manifest's folder.
+    /// The table is fitted to the terminal's width, if any.
     pub fn display(&self, folder: &Path, columns: Option<usize>) -> impl fmt::Display {
         let mut text = self.table(columns);
         if let Some(train) = &self.train {
@@ -32,8 +32,7 @@ impl Plan {
         fitted(self.with_references(rows), columns)
     }
 
-    /// Adds the column that says what each service is built from, after the service's, where that is not
-    /// all in the manifest.
+    /// Adds a column with the references after the service, if not all of them come from the manifest.
     pub fn with_references(&self, rows: impl IntoIterator<Item = Vec<String>>) -> Vec<Vec<String>> {
         let mut rows: Vec<Vec<String>> = rows.into_iter().collect();
         if self.shows_references() {
@@ -63,7 +62,7 @@ fn row(unit: &UnitPlan) -> Vec<String> {
 fn steps(unit: &UnitPlan, folder: &Path) -> String {
     let mut text = format!("{}\n", unit.unit);
     for step in &unit.steps {
-        // A script of several lines is shown by all of them, each below the other.
+        // A script may have several lines.
         let step_text = step.in_words(folder);
         for (index, line) in step_text.lines().enumerate() {
             let phase = if index == 0 {

@@ -1,4 +1,4 @@
-//! A plan as what other programs read.
+//! The plan as a JSON document.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::record::{
 };
 
 impl Plan {
-    /// Returns the plan for other programs, with paths relative to the manifest's folder.
+    /// Returns the plan as a document, with paths relative to the manifest's folder.
     pub fn document(&self, folder: &Path) -> PlanDocument {
         let mut counts = Counts::default();
         for unit in &self.units {
@@ -54,7 +54,7 @@ fn document(unit: &UnitPlan, folder: &Path) -> UnitDocument {
             Unit::Service(_) => Kind::Service,
             Unit::Builder(_) => Kind::Builder,
             Unit::External(_) => Kind::ExternalBuilder,
-            // No plan has one: what a cluster runs is no image.
+            // Never in a plan: only deploys have workloads.
             Unit::Workload(_) => Kind::Service,
         },
         commit: unit.commit.map(|commit| commit.to_string()),

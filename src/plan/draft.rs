@@ -1,4 +1,4 @@
-//! Which services are concerned, and which references are to be looked for.
+//! The first stage of a plan: the affected services and the image references to query.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -13,32 +13,32 @@ use crate::manifest::{
 use crate::recipe::Recipe;
 use crate::source::{CommitId, Origin, ServiceSource};
 
-/// A service that the plan may be about.
+/// A service that may be part of the plan.
 #[derive(Debug)]
 pub(super) struct Candidate<'a> {
     pub service: &'a Service,
     pub selected: bool,
     pub source: &'a ServiceSource,
-    /// Whether a working copy takes part: its own is built in place, or that of a service it needs.
+    /// Whether its own working copy, or that of a service it needs, is built in place.
     pub is_local: bool,
-    /// The image by its commit, and by the variant where it is one.
+    /// The image, tagged with its commit and, if it is a variant, the variant.
     pub image: ImageReference,
-    /// What tells the image from the commit's usual one.
+    /// What distinguishes the image from the usual one of the commit.
     pub variant: Option<String>,
-    /// What a lock pins the image to.
+    /// The digest from a lock.
     pub pinned: Option<&'a Digest>,
-    /// The further tags: the branch's, the train's, the manifest's, the command line's.
+    /// Additional tags: the branch's, the train's, the manifest's, the command line's.
     pub tags: Vec<Tag>,
 }
 
-/// The services of a selection and all that they need.
+/// The selected services and their dependencies.
 pub struct Draft<'a> {
     pub(super) manifest: &'a Manifest,
     pub(super) options: &'a Options,
     pub(super) sources: &'a BTreeMap<ServiceName, ServiceSource>,
     pub(super) env: &'a dyn Fn(&str) -> Option<String>,
     images: BTreeMap<&'a ServiceName, ServiceImage>,
-    /// Each after those that it needs.
+    /// In dependency order.
     pub(super) candidates: Vec<Candidate<'a>>,
     /// The working copies that are built in place.
     in_place: BTreeSet<&'a Path>,
@@ -47,11 +47,11 @@ pub struct Draft<'a> {
 impl<'a> Draft<'a> {
     /// Drafts a plan for the selected services.
     ///
-    /// `sources` has an entry for each of them and for each one that they need.
+    /// `sources` must have an entry for each of them and of their dependencies.
     ///
     /// # Errors
     ///
-    /// A tag of the manifest that cannot be rendered, or is no legal tag.
+    /// A tag of the manifest cannot be rendered, or is not a valid tag.
     pub fn new(
         manifest: &'a Manifest,
         selected: &BTreeSet<ServiceName>,
@@ -71,13 +71,13 @@ impl<'a> Draft<'a> {
         Ok(draft)
     }
 
-    /// Returns the services that the plan may be about.
+    /// Returns the services that may be part of the plan.
     pub fn services(&self) -> BTreeSet<ServiceName> {
         let names = self.candidates.iter().map(|it| it.service.name.clone());
         names.collect()
     }
 
-    /// Drafts without the further tags: for what only looks, and may lack a variable that a tag names.
+    /// Drafts without additional tags, for read-only commands: variables that tags use may be unset.
     pub fn without_tags(
         manifest: &'a Manifest,
         selected: &BTreeSet<ServiceName>,
@@ -133,7 +133,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Returns an image's further tags: the branch's, the train's, the manifest's, the command line's.
+    /// Returns an image's additional tags: the branch's, the train's, the manifest's, the command line's.
     fn tags(&self, candidate: &Candidate<'_>) -> Result<Vec<Tag>, ManifestError> {
         let Candidate {
             service,
@@ -145,18 +145,18 @@ impl<'a> Draft<'a> {
         if !self.options.moving_tags {
             return Ok(self.distinct(image, self.options.tags.iter().cloned()));
         }
-        // The branch's tag names what the branch's commit gives with the manifest's references.
+        // The branch's own tag is only for builds with the manifest's references.
         let branch = variant.as_deref().or_else(|| source.short_name());
         let mut tags: Vec<Tag> = branch.map(Tag::from_branch).into_iter().collect();
         if candidate.selected {
-            // So that each image of the preview set is found by the train's name.
+            // Every image of a preview can then be found by the train's name.
             tags.extend(self.train_tag());
         }
         for template in &service.docker.tags {
             let render = |values: &Values<'_>| self.manifest.render_tag(template, values);
             let tag = self.with_values(service, source, render)?;
             tags.push(match variant {
-                // `${{ service.branch }}-latest` is a branch's tag too.
+                // `${{ service.branch }}-latest` is a branch tag too.
                 Some(variant) if template.names_source() => tag.with_variant(variant),
                 _ => tag,
             });
@@ -165,7 +165,7 @@ impl<'a> Draft<'a> {
         Ok(self.distinct(image, tags))
     }
 
-    /// Returns each tag once, and not that of the image itself.
+    /// Returns the tags without duplicates and without the image's own tag.
     fn distinct(&self, image: &ImageReference, tags: impl IntoIterator<Item = Tag>) -> Vec<Tag> {
         let mut seen: BTreeSet<Tag> = image.tag().cloned().into_iter().collect();
         let mut tags: Vec<Tag> = tags.into_iter().collect();
@@ -173,12 +173,12 @@ impl<'a> Draft<'a> {
         tags
     }
 
-    /// Returns how a service's image is called.
+    /// Returns the image name of a service.
     pub fn image(&self, service: &ServiceName) -> Option<&ServiceImage> {
         self.images.get(service)
     }
 
-    /// Returns the tag that all images of the preview set get.
+    /// Returns the tag that all images of a preview get.
     fn train_tag(&self) -> Option<Tag> {
         let branch = self.options.train.as_ref()?.as_str();
         // `origin/x` means the branch `x`, as in the manifest.
@@ -186,7 +186,7 @@ impl<'a> Draft<'a> {
         Some(Tag::from_branch(branch))
     }
 
-    /// Returns the topic train, and how many services are on it.
+    /// Returns the topic train with its service counts.
     pub(super) fn train(&self) -> Option<Train> {
         let is_on_it = |candidate: &&Candidate<'_>| candidate.source.origin == Origin::Branch;
         Some(Train {
@@ -196,7 +196,7 @@ impl<'a> Draft<'a> {
         })
     }
 
-    /// Tells whether a working copy is built in place, perhaps for another service of its repository.
+    /// Returns whether a working copy is built in place, possibly for another service in the same repository.
     pub(super) fn is_built_in_place(&self, dir: &Path) -> bool {
         self.in_place.contains(dir)
     }
@@ -213,8 +213,7 @@ impl<'a> Draft<'a> {
         })
     }
 
-    /// Renders a template, as a shell reads it, whose value comes from the caller's environment; none for
-    /// any other.
+    /// Renders a template that uses the caller's environment as shell text; `None` for any other template.
     pub(super) fn render_for_shell(
         &self,
         template: &Template,
@@ -228,8 +227,8 @@ impl<'a> Draft<'a> {
         self.with_values(service, source, render).map(Some)
     }
 
-    /// Renders a template for a recipe: where an image lies is no part of what it is, and the images
-    /// of needed services are inputs of their own.
+    /// Renders a template for a recipe: independent of image locations, because the images of needed services are
+    /// inputs of their own.
     pub(super) fn render_for_recipe(
         &self,
         template: &Template,
@@ -243,7 +242,7 @@ impl<'a> Draft<'a> {
         self.manifest.render(template, &values)
     }
 
-    /// Calls `use_values` with what the placeholders of a service stand for.
+    /// Calls `use_values` with the placeholder values of a service.
     fn with_values<T>(
         &self,
         service: &Service,
@@ -272,7 +271,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Returns the builder folders that the services' scripts run in; their content is an input.
+    /// Returns the builders from folders whose content is an input of the services.
     pub fn builder_folders(&self) -> BTreeSet<BuilderName> {
         let folder = |candidate: &Candidate<'_>| match builder_unit(candidate) {
             Some(Unit::Builder(name)) => Some(name),
@@ -281,17 +280,17 @@ impl<'a> Draft<'a> {
         self.candidates.iter().filter_map(folder).collect()
     }
 
-    /// Returns the references that registries are asked for: of each service the commit's, and the
-    /// further tags, since a branch may have moved to a commit that was built before.
+    /// Returns the references to query in registries: for each service the commit's tag and the additional tags,
+    /// since a branch may have moved to a commit that was built before.
     ///
-    /// Of a service that is built in place the commit's alone may be of use, and nothing where it
-    /// differs from the commit: no registry has that.
+    /// For a service that is built in place, only the commit's tag can be useful, and nothing if the working copy
+    /// has changes.
     pub fn images(&self) -> Vec<ImageReference> {
         let wanted = |candidate: &Candidate<'_>| {
             let image = candidate.registry_image();
-            let is_asked = image.repository().registry().is_some();
+            let has_registry = image.repository().registry().is_some();
             match candidate.source.local {
-                _ if !is_asked || candidate.source.changes().is_some() => Vec::new(),
+                _ if !has_registry || candidate.source.changes().is_some() => Vec::new(),
                 Some(_) => vec![image],
                 None => std::iter::once(image).chain(candidate.names()).collect(),
             }
@@ -301,8 +300,8 @@ impl<'a> Draft<'a> {
 }
 
 impl Candidate<'_> {
-    /// Returns the name by which the registry is asked for the image: its tag, or the digest that a lock pins it to,
-    /// wherever the tag is by now.
+    /// Returns the reference to query in the registry: the tag, or the digest from a lock, because the tag may have
+    /// moved since.
     pub fn registry_image(&self) -> ImageReference {
         match self.pinned {
             Some(digest) => self.image.repository().with_digest(digest.clone()),
@@ -310,13 +309,13 @@ impl Candidate<'_> {
         }
     }
 
-    /// Returns the name of the image that this recipe makes, which never moves.
+    /// Returns the identity tag of the image with this recipe, which never moves.
     pub fn identity(&self, recipe: &Recipe) -> ImageReference {
         let tag = Tag::from_recipe(self.source.commit, &recipe.identity());
         self.image.repository().tagged(tag)
     }
 
-    /// Returns the image's further names.
+    /// Returns the image's additional names.
     pub fn names(&self) -> impl Iterator<Item = ImageReference> + use<'_> {
         self.tags
             .iter()

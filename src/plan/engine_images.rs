@@ -1,7 +1,6 @@
-//! Which images the engine is asked for.
+//! The images to query in the engine.
 //!
-//! One query costs an engine some milliseconds, so there is one for each image that the plan can use, and none
-//! for images that only share a name with it.
+//! A query takes an engine a few milliseconds, so only images that the plan can use are queried.
 
 use std::collections::BTreeSet;
 
@@ -15,24 +14,25 @@ use crate::manifest::{ManifestError, ServiceName};
 use crate::recipe::Standing;
 
 impl Draft<'_> {
-    /// Returns what the engine is asked for, whatever registries have.
+    /// Returns the images to query if the answers of registries are not known.
     pub fn engine_images(&self) -> BTreeSet<ImageQuery> {
         let candidates = self.candidates.iter();
         candidates.map(Candidate::engine_query).collect()
     }
 
-    /// Returns whether registries are asked first, as their answers may spare the engine's: where nothing is
-    /// pulled, an image that its registry has needs not be in the engine.
+    /// Returns whether to query registries first: if nothing is pulled, an image that its registry has does not have
+    /// to be in the engine, so the engine need not be queried for it.
     pub fn asks_registries_first(&self) -> bool {
         !self.options.pull
     }
 
-    /// Returns what the engine is asked for once registries answered, for [`Draft::asks_registries_first`]: all
-    /// but the images whose registry has them as today's inputs give them, and that no build needs.
+    /// Returns the images to query in the engine after the registries have answered, for
+    /// [`Draft::asks_registries_first`]: all except those that are up to date in their registry and not needed by a
+    /// build.
     ///
     /// # Errors
     ///
-    /// A build argument or a variable that cannot be rendered.
+    /// A build argument or a variable cannot be rendered.
     pub fn engine_images_beside(
         &self,
         inventory: &Inventory,
@@ -42,25 +42,25 @@ impl Draft<'_> {
         let is_settled = |candidate: &&Candidate<'_>| {
             let comparison = compared.comparisons.get(&candidate.service.name);
             let in_registry = comparison.map(|comparison| &comparison.registry);
-            let is_there = matches!(
+            let exists = matches!(
                 in_registry,
                 Some(Sighting::Found(Standing::Verified | Standing::Unverified))
             );
-            is_there && !candidate.is_local && !(self.options.force && candidate.selected)
+            exists && !candidate.is_local && !(self.options.force && candidate.selected)
         };
         let selected = self.candidates.iter().filter(|it| it.selected);
         let open = selected.filter(|candidate| !is_settled(candidate));
         let open: BTreeSet<ServiceName> = open.map(|it| it.service.name.clone()).collect();
-        // What such a service needs, a build of it starts from.
-        let asked = self.manifest.closure(&open);
+        // A build of these services also uses the images of their dependencies.
+        let queried = self.manifest.closure(&open);
         let candidates = self.candidates.iter();
-        let asked = candidates.filter(|candidate| asked.contains(&candidate.service.name));
-        Ok(asked.map(Candidate::engine_query).collect())
+        let queried = candidates.filter(|candidate| queried.contains(&candidate.service.name));
+        Ok(queried.map(Candidate::engine_query).collect())
     }
 }
 
 impl Candidate<'_> {
-    /// Returns what the engine is asked for: the image by its commit.
+    /// Returns the engine query for the image, by its commit tag.
     fn engine_query(&self) -> ImageQuery {
         ImageQuery {
             name: self.image.clone(),
@@ -70,7 +70,7 @@ impl Candidate<'_> {
 }
 
 impl Decided<'_> {
-    /// Returns the images of builders that the engine is asked for, since they are needed.
+    /// Returns the builder images to query in the engine.
     pub fn engine_builders(&self) -> BTreeSet<ImageQuery> {
         let images = self.builders().into_iter().flat_map(|unit| {
             let folder = self.folders.get(&unit);
@@ -83,7 +83,7 @@ impl Decided<'_> {
         images.collect()
     }
 
-    /// Adds what the engine has of [`Decided::engine_builders`].
+    /// Adds the engine's answers for [`Decided::engine_builders`].
     pub fn add_engine_images(&mut self, images: EngineImages) {
         self.inventory.engine.extend(images);
     }

@@ -1,4 +1,4 @@
-//! Why nothing can be decided.
+//! Errors of planning.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,24 +11,24 @@ use crate::image::ImageReference;
 use crate::manifest::ManifestError;
 use crate::recipe::InvalidRecipe;
 
-/// Why nothing can be decided.
+/// Why no plan can be made.
 #[derive(Debug, Error)]
 pub enum PlanError {
     /// A build argument, a variable or a tag cannot be rendered.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// A registry could not tell whether it has an image.
+    /// A query to a registry failed.
     #[error(transparent)]
     Unknown(#[from] UnknownImages),
-    /// An image has a recipe that cannot be read.
+    /// The recipe of an image cannot be read.
     #[error(transparent)]
     Recipe(#[from] UnreadableRecipes),
 }
 
-/// How many images are named for each reason.
+/// The maximum number of images listed for each reason.
 const NAMED_IMAGES: usize = 3;
 
-/// Images of which registries could not tell whether they exist, by what kept them from it.
+/// Images whose registry could not be queried, by reason.
 #[derive(Debug, thiserror::Error)]
 pub struct UnknownImages(BTreeMap<Refusal, Vec<ImageReference>>);
 
@@ -39,12 +39,9 @@ impl fmt::Display for UnknownImages {
             1 => "an image exists".to_owned(),
             _ => format!("{count} images exist"),
         };
-        // Only the registry's own not-found means that an image is missing.
-        write!(
-            f,
-            "it cannot be told whether {images}, so nothing is decided"
-        )?;
-        // One reason stands for many images of the same registry.
+        // Only a "not found" from the registry itself means that an image is missing.
+        write!(f, "cannot tell whether {images}; nothing was built")?;
+        // Images of the same registry usually share one reason.
         for (refusal, images) in &self.0 {
             write!(f, "\n  {}", refusal.why)?;
             for image in images.iter().take(NAMED_IMAGES) {
@@ -59,21 +56,21 @@ impl fmt::Display for UnknownImages {
 }
 
 impl UnknownImages {
-    /// Makes the error of one image.
+    /// Makes an error about one image.
     pub fn of(image: &ImageReference, refusal: Refusal) -> Self {
         Self(BTreeMap::from([(refusal, vec![image.clone()])]))
     }
 
-    /// Makes the error of images, by what kept them from being known.
+    /// Makes an error about several images, by reason.
     pub(super) fn new(images: BTreeMap<Refusal, Vec<ImageReference>>) -> Self {
         Self(images)
     }
 
-    /// Makes an error of the images that are neither present nor absent, where there is one.
+    /// Fails if any image is neither present nor absent.
     ///
     /// # Errors
     ///
-    /// Where a registry could not tell whether it has an image.
+    /// A query to a registry failed.
     pub fn check<'i>(
         registry: impl IntoIterator<Item = (&'i ImageReference, &'i Presence)>,
     ) -> Result<(), Self> {
@@ -102,13 +99,13 @@ impl Diagnostic for UnknownImages {
     }
 }
 
-/// Images whose label `x-platform.recipe` cannot be read.
+/// Images whose `x-platform.recipe` label cannot be read.
 #[derive(Debug, Error)]
 pub struct UnreadableRecipes(pub(super) Vec<(ImageReference, InvalidRecipe)>);
 
 impl fmt::Display for UnreadableRecipes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("it cannot be told what these were built from, so nothing is decided")?;
+        f.write_str("cannot tell what these images were built from; nothing was built")?;
         for (image, invalid) in self.0.iter().take(NAMED_IMAGES) {
             write!(f, "\n  {image}: {invalid}")?;
         }
@@ -129,9 +126,9 @@ impl Diagnostic for UnreadableRecipes {
             |(_, invalid): &(_, InvalidRecipe)| matches!(invalid, InvalidRecipe::Later(_));
         let newer = self.0.iter().any(is_later);
         let mut hints = Vec::new();
-        hints.extend(newer.then(|| "a newer xp reads it".to_owned()));
-        hints.push("`--trust-commit` takes an image by its commit alone".to_owned());
-        hints.push("`--force` builds the selected services again".to_owned());
+        hints.extend(newer.then(|| "a newer xp can read it".to_owned()));
+        hints.push("`--trust-commit` accepts an image by its commit alone".to_owned());
+        hints.push("`--force` rebuilds the selected services".to_owned());
         hints
     }
 }

@@ -1,31 +1,31 @@
-//! What registries and the engine have.
+//! The images that registries and the engine have.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::image::{Digest, EngineImage, EngineImages, ImageReference, PublishedImage};
 
-/// What a registry said about one reference.
+/// Whether a registry has an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Presence {
-    /// It has the reference, with this digest.
+    /// It has the image, with this digest.
     Present(Digest),
-    /// It said itself that it has no such image.
+    /// The registry itself reported that it has no such image.
     Absent,
-    /// It could not be told. Never to be taken for [`Presence::Absent`].
+    /// The query failed. Must never be treated as [`Presence::Absent`].
     Unknown(Refusal),
 }
 
-/// Why a registry could not tell whether it has an image.
+/// Why a query to a registry failed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Refusal {
-    /// What went wrong, the causes included. The same for all images that it keeps from being told.
+    /// What went wrong, including the causes. The same text for all images affected by it.
     pub why: String,
-    /// What a person can do about it.
+    /// What the user can do about it.
     pub hints: Vec<String>,
 }
 
 impl Refusal {
-    /// Returns the hints of several refusals, each once.
+    /// Returns the hints of several failures, without duplicates.
     pub fn hints_of<'r>(refusals: impl IntoIterator<Item = &'r Self>) -> Vec<String> {
         let mut hints: Vec<String> = Vec::new();
         for hint in refusals.into_iter().flat_map(|refusal| &refusal.hints) {
@@ -37,22 +37,22 @@ impl Refusal {
     }
 }
 
-/// What was found of the references that were asked for.
+/// The results of the queries to registries and the engine.
 #[derive(Debug, Clone, Default)]
 pub struct Inventory {
-    /// What the registries said, by reference.
+    /// The answers of the registries, by reference.
     pub registry: BTreeMap<ImageReference, Presence>,
-    /// Images of registries, by digest, or why they cannot be described; those that the engine has as well
-    /// are not asked for.
+    /// Descriptions of images in registries, by digest, or why there is none. Images that are also in the engine are
+    /// not queried.
     pub published: HashMap<Digest, Result<PublishedImage, Refusal>>,
-    /// The references whose images lack a part in their registry, and so are [`Presence::Absent`].
+    /// References to images that are incomplete in their registry and therefore count as [`Presence::Absent`].
     pub incomplete: BTreeSet<ImageReference>,
-    /// The images of the engine: of those that it was asked for, the ones that it has.
+    /// The queried images that the engine has.
     pub engine: EngineImages,
 }
 
 impl Inventory {
-    /// Returns those of these references that registries have and that are still to be described, by their digests.
+    /// Returns, by digest, the given images that registries have and whose descriptions are still missing.
     pub fn undescribed(
         &self,
         images: impl IntoIterator<Item = ImageReference>,
@@ -70,8 +70,8 @@ impl Inventory {
         images.into_iter().collect()
     }
 
-    /// Notes that a registry has an image, named by its digest, without all that the image lists: nobody can use
-    /// that, so the image is absent by all its names.
+    /// Records that an image in a registry, given by its digest, lacks some of its blobs. It cannot be used, so it
+    /// counts as absent under all its names.
     pub fn lacks_part_of(&mut self, image: &ImageReference) {
         for (name, presence) in &mut self.registry {
             let is_same = name.repository() == image.repository()
@@ -83,7 +83,7 @@ impl Inventory {
         }
     }
 
-    /// Returns the engine's image of that name.
+    /// Returns the engine's image with that name.
     pub fn in_engine(&self, image: &ImageReference) -> Option<&EngineImage> {
         let name = image.familiar_name();
         let found = self.engine.get(&name);
@@ -91,15 +91,15 @@ impl Inventory {
         if registry.is_some_and(|registry| name.starts_with(registry.as_str())) {
             return found;
         }
-        // Podman writes the default registry out, and calls what it built itself `localhost/…`.
+        // Podman spells out the default registry and names local builds `localhost/…`.
         found.or_else(|| {
             let hub = if name.contains('/') {
                 "docker.io"
             } else {
                 "docker.io/library"
             };
-            let written_out = [hub, "localhost"].map(|registry| format!("{registry}/{name}"));
-            written_out.iter().find_map(|name| self.engine.get(name))
+            let full_names = [hub, "localhost"].map(|registry| format!("{registry}/{name}"));
+            full_names.iter().find_map(|name| self.engine.get(name))
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Where xp keeps its own files, below `cacheDir`.
+//! Paths of xp's own files below `cacheDir`.
 
 use std::path::{Path, PathBuf};
 
@@ -8,14 +8,14 @@ use crate::image::Digest;
 use crate::manifest::{EnvironmentName, ServiceName};
 use crate::source::GitUrl;
 
-/// The folders below `cacheDir`; nothing else is written by xp but the working copies.
+/// The files and folders below `cacheDir`. Apart from working copies, xp writes nowhere else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     root: PathBuf,
 }
 
 impl Layout {
-    /// Returns the layout below `root`, an absolute path.
+    /// Returns the layout below `root`, which must be an absolute path.
     pub fn new(root: PathBuf) -> Self {
         Self { root }
     }
@@ -25,12 +25,12 @@ impl Layout {
         &self.root
     }
 
-    /// Returns the file that a running xp holds locked.
+    /// Returns the file that a running xp locks.
     pub fn lock(&self) -> PathBuf {
         self.root.join("lock")
     }
 
-    /// Returns the folder of a service's export: its commit, pristine.
+    /// Returns the folder of a service's export, a clean checkout of its commit.
     pub fn export(&self, service: &ServiceName) -> PathBuf {
         self.root.join("build").join(service.to_string())
     }
@@ -40,32 +40,32 @@ impl Layout {
         self.root.join("git").join(service.to_string())
     }
 
-    /// Returns the folder in which clones are made before they are moved into place.
+    /// Returns the folder for clones until they are complete and moved into place.
     pub fn clones(&self) -> PathBuf {
         self.root.join("clone")
     }
 
-    /// Returns the folder with what is known of histories: which commit touched which paths last.
+    /// Returns the folder with cached history lookups: which commit last touched which paths.
     pub fn history(&self) -> PathBuf {
         self.root.join("history")
     }
 
-    /// Returns the file with what remotes and registries said last.
+    /// Returns the file with the last answers of remotes and registries.
     pub fn last_asked(&self) -> PathBuf {
         self.root.join("asked.json")
     }
 
-    /// Returns the folder with the objects of submodules, a repository each.
+    /// Returns the folder with the object stores of submodules, one repository each.
     pub fn modules(&self) -> PathBuf {
         self.root.join("modules")
     }
 
-    /// Returns the folder with the files of Git LFS.
+    /// Returns the folder with Git LFS files.
     pub fn lfs(&self) -> PathBuf {
         self.root.join("lfs")
     }
 
-    /// Returns the folder that persists a path of a service's builder between builds.
+    /// Returns the folder that keeps a cache path of a service's builder between builds.
     pub fn cache(&self, service: &ServiceName, path: &str) -> PathBuf {
         let last = path
             .rsplit('/')
@@ -88,19 +88,18 @@ impl Layout {
             .join(format!("{}-{hash}", readable.trim_start_matches('.')))
     }
 
-    /// Returns the file that keeps the labels of an image.
+    /// Returns the file with the cached labels of an image.
     pub fn labels(&self, image: &Digest) -> PathBuf {
         let name = image.as_str().replace(':', "-");
         self.root.join("labels").join(format!("{name}.json"))
     }
 
-    /// Returns the folder with a file for each container that works on a working copy, such as that of `xp shell`.
+    /// Returns the folder with a file for each container that uses a working copy, such as that of `xp shell`.
     pub fn sessions(&self) -> PathBuf {
         self.root.join("sessions")
     }
 
-    /// Returns the folder of an environment that is deployed to: the overlay that xp generates, and the copy of
-    /// its record.
+    /// Returns the folder of a deploy environment: the generated overlay and a copy of its record.
     pub fn environment(&self, name: &EnvironmentName) -> PathBuf {
         self.root.join("deploy").join(name.as_str())
     }
@@ -111,7 +110,7 @@ impl Layout {
         self.root.join("kustomize").join(hash)
     }
 
-    /// Returns the folder with what is known of volumes of remote engines.
+    /// Returns the folder with the state of volumes on remote engines.
     pub fn remote(&self) -> PathBuf {
         self.root.join("remote")
     }
@@ -122,7 +121,7 @@ impl Layout {
     }
 }
 
-/// Returns eight digits that tell texts apart.
+/// Returns the first eight digits of the text's SHA-1.
 fn short_hash(text: &str) -> String {
     let mut hash = hex::encode(Sha1::digest(text));
     hash.truncate(8);

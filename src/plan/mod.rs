@@ -1,12 +1,12 @@
-//! What is to be done, decided from what was found: pure, and complete.
+//! The planner: decides what to do with each service from what was found. Pure.
 //!
-//! A plan is made in three steps, with an inspection between them:
+//! A plan is made in three stages, with queries to registries and the engine in between:
 //!
-//! 1. [`Draft`]: which services are concerned, and which references have to be looked for;
-//! 2. [`Decided`]: what is to be done with each service, and which builder images that takes;
-//! 3. [`Plan`]: every step, with all that carrying it out needs to know.
+//! 1. [`Draft`]: the affected services and the image references to query;
+//! 2. [`Decided`]: the decision for each service and the builder images it requires;
+//! 3. [`Plan`]: all steps, with everything needed to run them.
 //!
-//! `execute/` carries out the steps and chooses nothing; `xp plan` prints the same steps.
+//! `execute/` runs the steps and makes no decisions; `xp plan` prints the same steps.
 
 mod builder;
 mod built_from;
@@ -47,7 +47,7 @@ pub use error::{PlanError, UnknownImages, UnreadableRecipes};
 pub use inventory::{Inventory, Presence, Refusal};
 pub use layout::Layout;
 pub use recipe::{Folders, TESTS};
-pub use rival::{Rival, Wanted};
+pub use rival::{ConcurrentPush, Wanted};
 pub use session::{builder_image, builder_images, builder_plan};
 pub use step::{
     ContainerStep, ExportStep, ImageStep, NeededImage, PushStep, ScriptStep, Step, SyncStep,
@@ -62,37 +62,37 @@ use crate::manifest::ServiceName;
 use crate::recipe::{Change, Recipe};
 use crate::source::{CommitId, Origin, RefName, ServiceSource, TreeDigest};
 
-/// What the command line asks for, beyond the selection of services.
+/// Build options from the command line, apart from the selection of services.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// Build the selected services whatever exists.
+    /// Build the selected services even if their images exist.
     pub force: bool,
-    /// Pull what the registry has and the engine has not.
+    /// Pull images that the registry has and the engine lacks.
     pub pull: bool,
-    /// Push what is built.
+    /// Push the images that are built.
     pub push: bool,
     /// Run `scripts.test`.
     pub test: bool,
-    /// Take what is tagged with the commit, whatever it was built from.
+    /// Accept images by their commit tag, whatever they were built from.
     pub trust_commit: bool,
-    /// Set the tags that move: the branch's, and those of the manifest.
+    /// Set moving tags: the branch's and those of the manifest.
     pub moving_tags: bool,
-    /// Move them only once every unit of the plan succeeded.
+    /// Set moving tags only after every unit of the plan succeeded.
     pub all_or_nothing: bool,
-    /// Images that count as they are, by the digests that a lock names.
+    /// Images that are used as they are, by the digests in a lock.
     pub pinned: BTreeMap<ServiceName, Pinned>,
-    /// Further tags for each image.
+    /// Additional tags for each image.
     pub tags: Vec<Tag>,
-    /// The branch of `--branch`: the topic train whose images are wanted.
+    /// The branch of `--branch`: the topic train to build.
     pub train: Option<RefName>,
 }
 
-/// An image that a lock names.
+/// The image of a service in a lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pinned {
-    /// Its tag: the commit's, or that of a variant.
+    /// Its tag: the commit, or a variant of it.
     pub tag: Tag,
-    /// What the tag has to name in the registry; none where the image has no registry.
+    /// The digest that the registry must have; `None` if the image has no registry.
     pub digest: Option<Digest>,
 }
 
@@ -113,18 +113,18 @@ impl Default for Options {
     }
 }
 
-/// What is to be done with an image.
+/// The action for an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// Nothing: everything is in place.
+    /// Nothing to do.
     Skip,
-    /// It is in place; a tag is set.
+    /// The image exists; set tags.
     Tag,
-    /// The registry has it, the engine gets it.
+    /// Pull it from the registry into the engine.
     Pull,
-    /// The engine has it, the registry gets it.
+    /// Push it from the engine to the registry.
     Push,
-    /// It is built.
+    /// Build it.
     Build,
 }
 
@@ -140,55 +140,55 @@ impl fmt::Display for Decision {
     }
 }
 
-/// What is to be done with one service or one builder image.
+/// The plan for one service or builder image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UnitPlan {
-    /// Which.
+    /// The unit.
     pub unit: Unit,
-    /// The commit of a service; none for a builder image.
+    /// The commit of a service; `None` for a builder image.
     pub commit: Option<CommitId>,
-    /// What a service is built from, and who said so; none for a builder image.
+    /// The source of a service and who chose it; `None` for a builder image.
     pub source: Option<ServiceSource>,
-    /// The image by its commit, or by its content.
+    /// The image, tagged with its commit or content.
     pub image: ImageReference,
-    /// What is done.
+    /// The decision.
     pub decision: Decision,
-    /// Why.
+    /// Why, for people.
     pub reason: String,
-    /// The inputs of the build that are not what they were for the image that exists.
+    /// The build inputs that differ from those of the existing image.
     pub changes: Vec<Change>,
-    /// What the image of a service is built from today; none where nothing depends on it.
+    /// The current recipe of a service; `None` if nothing depends on it.
     pub recipe: Option<Recipe>,
-    /// The units of the plan that must be done first.
+    /// The units that must be finished first.
     pub after: Vec<Unit>,
-    /// The steps, in order; none where everything is in place.
+    /// The steps, in order; empty if there is nothing to do.
     pub steps: Vec<Step>,
-    /// How many of the steps, at the end, wait until every unit of the plan has done all others: the moves of tags,
-    /// with `--all-or-nothing`.
+    /// How many of the last steps wait until all units have finished the others: with `--all-or-nothing`, those that
+    /// move tags.
     pub held: usize,
-    /// For the scripts and the image build together.
+    /// The timeout for the scripts and the image build together.
     pub timeout: Option<Duration>,
-    /// The working copy that it is built in, if it is.
+    /// The working copy, if the unit is built in place.
     pub in_place: Option<InPlace>,
 }
 
-/// A working copy that a unit is built in; no other unit may work there meanwhile.
+/// A working copy in which a unit is built. No other unit may use it at the same time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InPlace {
     /// The folder.
     pub dir: PathBuf,
-    /// The folders and files below it that count; none where the whole does.
+    /// The relevant folders and files in it; empty for all.
     pub paths: Vec<String>,
-    /// What its image's tag says of its changes.
+    /// The digest of its changes, as in the image's tag.
     pub changes: Option<TreeDigest>,
 }
 
-/// Everything that is to be done, each unit after those that it needs.
+/// All units, each one after those that it needs.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Plan {
     /// The builder images first, then the services.
     pub units: Vec<UnitPlan>,
-    /// The topic train, where one was asked for.
+    /// The topic train, if one was requested.
     pub train: Option<Train>,
 }
 
@@ -199,7 +199,7 @@ pub struct Train {
     pub branch: RefName,
     /// How many services are built from it.
     pub on_it: usize,
-    /// How many services there are, the needed ones included.
+    /// The number of services, including the needed ones.
     pub services: usize,
 }
 
@@ -215,17 +215,17 @@ impl fmt::Display for Train {
 }
 
 impl UnitPlan {
-    /// Returns the steps that are carried out as soon as possible.
+    /// Returns the steps that run as soon as possible.
     pub fn first_steps(&self) -> &[Step] {
         &self.steps[..self.steps.len().saturating_sub(self.held)]
     }
 
-    /// Returns the steps that wait until every unit succeeded.
+    /// Returns the steps that wait until every unit has succeeded.
     pub fn held_steps(&self) -> &[Step] {
         &self.steps[self.first_steps().len()..]
     }
 
-    /// Returns the tags of the registry that these steps move, without that of the commit.
+    /// Returns the registry tags that the steps move, except commit tags.
     pub fn moved_tags(&self) -> impl Iterator<Item = &Tag> {
         let tags = self.steps.iter().flat_map(|step| match step {
             Step::RegistryTag { tags, .. } => tags.as_slice(),
@@ -234,7 +234,7 @@ impl UnitPlan {
         tags.filter(|tag| tag.named_commit().is_none())
     }
 
-    /// Returns the short name of the branch or tag that a service is built from; `-` where there is none.
+    /// Returns the short name of the branch or tag that the service is built from, or `-`.
     pub fn reference(&self) -> &str {
         let source = self.source.as_ref();
         source.and_then(ServiceSource::short_name).unwrap_or("-")
@@ -247,13 +247,13 @@ impl Plan {
         self.units.iter().filter(|unit| !unit.steps.is_empty())
     }
 
-    /// Tells whether a reader has to know what each service is built from: not all of it is in the manifest.
+    /// Returns whether output should show each service's reference: not all of them come from the manifest.
     pub fn shows_references(&self) -> bool {
         let mut sources = self.units.iter().filter_map(|unit| unit.source.as_ref());
         self.train.is_some() || sources.any(|source| source.origin != Origin::Manifest)
     }
 
-    /// Tells whether anything is built, pushed or tagged; what is only pulled exists already.
+    /// Returns whether anything is built, pushed or tagged. Pulled images exist already.
     pub fn makes_something(&self) -> bool {
         let makes = |step: &Step| {
             matches!(
@@ -265,8 +265,8 @@ impl Plan {
             .any(|unit| unit.decision == Decision::Tag || unit.steps.iter().any(makes))
     }
 
-    /// Returns the repositories of registries that get images which are built first: worth to be asked, before
-    /// the work is done, whether they take them. What exists already is pushed at once, and only tells by that.
+    /// Returns the repositories to which newly built images are pushed: their push permission is worth checking before
+    /// the build. Existing images are pushed right away, so checking first gains nothing.
     pub fn built_for(&self) -> BTreeSet<ImageRepository> {
         let builds = |unit: &&UnitPlan| unit.steps.iter().any(|it| matches!(it, Step::Image(_)));
         let pushed = self
@@ -280,7 +280,7 @@ impl Plan {
         pushed.filter(|it| it.registry().is_some()).collect()
     }
 
-    /// Tells whether there is nothing to do.
+    /// Returns whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.work().next().is_none()
     }

@@ -1,4 +1,4 @@
-//! What keeps services from being decided.
+//! Errors that prevent a decision about a service.
 
 use std::collections::BTreeMap;
 
@@ -6,40 +6,40 @@ use super::{PlanError, Refusal, Sighting, UnknownImages, UnreadableRecipes};
 use crate::image::ImageReference;
 use crate::recipe::{InvalidRecipe, Standing};
 
-/// What keeps one service from being decided.
-pub(super) enum Obstacle {
+/// Why no decision is possible for one service.
+pub(super) enum DecisionError {
     Unknown(Refusal),
     Recipe(InvalidRecipe),
 }
 
-/// Returns how an image stands, where it is there.
-pub(super) fn known(sighting: &Sighting) -> Result<Option<&Standing>, Obstacle> {
+/// Returns the recipe status of an image, or `None` if it does not exist.
+pub(super) fn status_of(sighting: &Sighting) -> Result<Option<&Standing>, DecisionError> {
     match sighting {
-        Sighting::NotAsked | Sighting::Absent | Sighting::OfWorkingCopy => Ok(None),
+        Sighting::NotAsked | Sighting::Absent | Sighting::FromWorkingCopy => Ok(None),
         Sighting::Found(standing) => Ok(Some(standing)),
-        Sighting::Unknown(refusal) => Err(Obstacle::Unknown(refusal.clone())),
-        Sighting::Damaged(invalid) => Err(Obstacle::Recipe(invalid.clone())),
+        Sighting::Unknown(refusal) => Err(DecisionError::Unknown(refusal.clone())),
+        Sighting::UnreadableRecipe(invalid) => Err(DecisionError::Recipe(invalid.clone())),
     }
 }
 
-/// Everything that keeps services from being decided.
+/// The decision errors of all services.
 #[derive(Default)]
-pub(super) struct Obstacles {
+pub(super) struct DecisionErrors {
     unknown: BTreeMap<Refusal, Vec<ImageReference>>,
     recipes: Vec<(ImageReference, InvalidRecipe)>,
 }
 
-impl Obstacles {
-    pub fn add(&mut self, image: &ImageReference, obstacle: Obstacle) {
-        match obstacle {
-            Obstacle::Unknown(refusal) => {
+impl DecisionErrors {
+    pub fn add(&mut self, image: &ImageReference, error: DecisionError) {
+        match error {
+            DecisionError::Unknown(refusal) => {
                 self.unknown.entry(refusal).or_default().push(image.clone());
             }
-            Obstacle::Recipe(invalid) => self.recipes.push((image.clone(), invalid)),
+            DecisionError::Recipe(invalid) => self.recipes.push((image.clone(), invalid)),
         }
     }
 
-    /// Makes an error of them, where there are any.
+    /// Returns an error if there are any.
     pub fn check(self) -> Result<(), PlanError> {
         if !self.unknown.is_empty() {
             return Err(UnknownImages::new(self.unknown).into());

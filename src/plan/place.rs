@@ -1,4 +1,4 @@
-//! Where a service is built: in an export of its commit, or in its working copy.
+//! The folder that a service is built in: an export of its commit, or its working copy.
 
 use std::path::{Path, PathBuf};
 
@@ -6,20 +6,20 @@ use super::draft::{Candidate, Draft};
 use super::{ExportStep, Layout, Step, SyncStep};
 use crate::source::GitMount;
 
-/// Where a service is built.
-pub(super) struct Place {
-    /// The folder with its files.
+/// The folder that a service is built in.
+pub(super) struct BuildDir {
+    /// The folder with the source files.
     pub files: PathBuf,
-    /// Whether that is the working copy, and not an export.
+    /// Whether that is the working copy rather than an export.
     pub in_place: bool,
-    /// The commit's time where no step learns it, in seconds since 1970.
+    /// The commit's Unix time, if no step determines it.
     pub commit_time: Option<i64>,
-    /// A folder of xp's own among the files, which is no part of them.
-    pub foreign: Option<PathBuf>,
+    /// xp's own folder, if it is inside `files`; not part of the build.
+    pub excluded: Option<PathBuf>,
 }
 
-impl Place {
-    /// Returns where a service is built, and adds the steps that bring its files there.
+impl BuildDir {
+    /// Returns the folder for a service, and adds the steps that prepare it.
     pub fn of(
         candidate: &Candidate<'_>,
         draft: &Draft<'_>,
@@ -28,14 +28,14 @@ impl Place {
     ) -> Self {
         let (service, source) = (candidate.service, candidate.source);
         let dir = match service.dir.as_os_str().to_str() {
-            // `join(".")` would show in what is printed.
+            // `join(".")` would show up in the output.
             Some(".") => draft.manifest.folder.clone(),
             _ => draft.manifest.folder.join(&service.dir),
         };
         if let Some(tree) = &source.local {
             let own = layout.root();
             return Self {
-                foreign: own.starts_with(&dir).then(|| own.to_owned()),
+                excluded: own.starts_with(&dir).then(|| own.to_owned()),
                 files: dir,
                 in_place: true,
                 commit_time: Some(tree.commit_time),
@@ -65,12 +65,12 @@ impl Place {
             files: export,
             in_place: false,
             commit_time: None,
-            foreign: None,
+            excluded: None,
         }
     }
 }
 
-/// Returns what is mounted, read-only, so that git works at `workdir`.
+/// Returns the read-only mounts that make git work at `workdir`.
 pub(super) fn git_mounts(
     candidate: &Candidate<'_>,
     workdir: &str,

@@ -1,4 +1,4 @@
-//! The inputs of a service's build, and the recipe that they make.
+//! The inputs of a service's build and its recipe.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,27 +12,27 @@ use crate::manifest::{
 };
 use crate::recipe::{ContentId, Recipe};
 
-/// The input that `--no-test` leaves out.
+/// The input that `--no-test` omits.
 pub const TESTS: &str = "scripts.test";
 
-/// The builders that are made from folders, by unit.
+/// The builders that are built from folders, by unit.
 pub type Folders = BTreeMap<Unit, FolderBuilder>;
 
-/// One input of a build. Its name is the key of the manifest that sets it.
+/// One input of a build, named after its manifest key.
 pub(super) struct Input<'a> {
     pub name: Cow<'static, str>,
     pub value: InputValue<'a>,
 }
 
-/// What is hashed of an input.
+/// The hashed value of an input.
 pub(super) enum InputValue<'a> {
     Text(Cow<'a, str>),
     List(Vec<&'a str>),
-    /// A text with its placeholders replaced, which may be secret.
+    /// A rendered template, which may be secret.
     Rendered(String, &'a Template),
     /// The content of a builder's folder.
     Content(&'a BuilderName, ContentId),
-    /// A needed service: the tag of its source, and what its own image is made from.
+    /// A needed service: the tag of its source and its own recipe.
     Needed(Tag, Recipe),
 }
 
@@ -58,11 +58,11 @@ impl<'a> Input<'a> {
 }
 
 impl Draft<'_> {
-    /// Returns the recipes of services and of all that they need.
+    /// Returns the recipes of services and of their dependencies.
     ///
     /// # Errors
     ///
-    /// A build argument or a variable that cannot be rendered.
+    /// A build argument or a variable cannot be rendered.
     pub fn recipes(
         &self,
         services: &BTreeSet<ServiceName>,
@@ -70,7 +70,7 @@ impl Draft<'_> {
     ) -> Result<BTreeMap<ServiceName, Recipe>, ManifestError> {
         let wanted = self.manifest.closure(services);
         let mut recipes = BTreeMap::new();
-        // Each comes after those that it needs.
+        // Candidates are in dependency order.
         for candidate in &self.candidates {
             let name = &candidate.service.name;
             if wanted.contains(name) {
@@ -81,7 +81,7 @@ impl Draft<'_> {
         Ok(recipes)
     }
 
-    /// Returns the recipe of one service; `recipes` are those of all that it needs.
+    /// Returns the recipe of one service; `recipes` must contain those of its dependencies.
     pub(super) fn recipe(
         &self,
         candidate: &Candidate<'_>,
@@ -95,9 +95,9 @@ impl Draft<'_> {
         Ok(recipe)
     }
 
-    /// Returns the inputs of a build beside the commit.
+    /// Returns the inputs of a build except the commit.
     ///
-    /// What only says where and how fast a build runs is none: mounts, caches, the network, limits.
+    /// Settings that only affect where and how fast a build runs are not inputs: mounts, caches, the network, limits.
     pub(super) fn inputs<'b>(
         &'b self,
         candidate: &'b Candidate<'_>,
@@ -116,7 +116,7 @@ impl Draft<'_> {
                 value: InputValue::List(items),
             });
         }
-        // Only where they are there, as they are by themselves in no image that exists.
+        // Only if enabled, so that recipes of existing images stay the same.
         if service.git.submodules {
             inputs.push(Input::text("git.submodules", "true"));
         }
@@ -143,7 +143,7 @@ impl Draft<'_> {
         for (name, template) in &service.docker.args {
             inputs.push(self.template_input(format!("docker.args.{name}"), candidate, template)?);
         }
-        // Of secrets only that they are there: an image holds none of them, so a new token makes no other.
+        // Only the IDs of secrets: an image does not contain the values, so a new token does not change it.
         if !service.docker.secrets.is_empty() {
             inputs.push(Input {
                 name: "docker.secrets".into(),
@@ -168,7 +168,7 @@ impl Draft<'_> {
         Ok(inputs)
     }
 
-    /// Adds what the scripts run in; without scripts no builder takes part.
+    /// Adds the inputs of the builder, if there are scripts to run.
     fn builder_inputs<'b>(
         &'b self,
         candidate: &'b Candidate<'_>,
@@ -196,7 +196,7 @@ impl Draft<'_> {
             }
         }
         inputs.push(Input::text("dockerBuilder.workdir", &builder.workdir));
-        // The caller's own numbers differ from machine to machine.
+        // The caller's IDs differ between machines.
         let user = match builder.user {
             BuilderUser::Caller => "caller".to_owned(),
             BuilderUser::Root => "root".to_owned(),

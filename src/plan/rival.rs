@@ -1,38 +1,38 @@
-//! An image that somebody else pushed while this one was built.
+//! Images that another run pushed while this one was being built.
 
 use crate::image::{ImageReference, Labels};
 use crate::recipe::{LABEL_RECIPE, LABEL_REVISION, Recipe, Standing};
 use crate::source::CommitId;
 
-/// What makes an image that appeared in the registry meanwhile as good as the one that is to be pushed: then it
-/// is taken, and nothing is pushed over it.
+/// What to do if another run pushed the image in the meantime. If that image is equivalent, it is used, and nothing
+/// is pushed over it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Rival {
-    /// The further names that the image has in the engine, whosever it is.
+pub struct ConcurrentPush {
+    /// The additional names that the image gets in the engine.
     pub names: Vec<ImageReference>,
-    /// What it has to be.
+    /// What makes an image equivalent.
     pub wanted: Wanted,
 }
 
-/// What an image has to be.
+/// Condition under which an image of another run is equivalent.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Wanted {
-    /// Anything: the name tells all that matters, as that of a builder does, which is its content.
+    /// Always: the name identifies the content, as with builder images.
     Any,
-    /// Built from that commit by that recipe.
+    /// Built from this commit by this recipe.
     Built {
         /// The commit.
         commit: CommitId,
         /// Its recipe.
         recipe: Recipe,
-        /// An input that is not compared: one that others have in vain.
+        /// An input that the comparison ignores.
         ignored: Option<&'static str>,
     },
 }
 
 impl Wanted {
-    /// Tells whether an image with these labels is as good. One that says nothing of itself is not: nobody
-    /// knows that it is the same.
+    /// Returns whether an image with these labels is equivalent. An image without labels is not, because its inputs
+    /// are unknown.
     pub fn is_met_by(&self, labels: &Labels) -> bool {
         match self {
             Self::Any => true,
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_built_of_the_same_is_taken() {
+    fn only_images_with_the_same_inputs_are_equivalent() {
         let commit = "0123456789012345678901234567890123456789";
         let tested = recipe(&[("docker.file", "Dockerfile"), (TESTS, "make test")]);
         let untested = tested.without(TESTS);
@@ -89,7 +89,7 @@ mod tests {
         let mut damaged = labels(&tested, commit);
         damaged.insert(LABEL_RECIPE.to_owned(), "{".to_owned());
         assert!(!strict.is_met_by(&damaged));
-        // Whoever runs no tests is content with an image that passed them.
+        // With `--no-test`, an image that passed its tests is fine too.
         assert!(wanted(&tested, Some(TESTS)).is_met_by(&labels(&tested, commit)));
         assert!(wanted(&tested, Some(TESTS)).is_met_by(&labels(&untested, commit)));
         assert!(Wanted::Any.is_met_by(&Labels::new()));

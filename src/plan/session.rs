@@ -1,27 +1,27 @@
-//! The container of `xp run` and `xp shell`: that of a build, on the working copy.
+//! The container of `xp run` and `xp shell`: the builder container, with the working copy.
 
 use std::collections::BTreeMap;
 
 use super::builder::external_plan;
 use super::draft::{Candidate, Draft};
-use super::place::Place;
+use super::place::BuildDir;
 use super::{ContainerStep, FolderBuilder, Folders, Inventory, Layout, Plan, Presence};
 use crate::event::Unit;
 use crate::image::{ImageQuery, ImageReference};
 use crate::manifest::{BuilderImage, ManifestError, ServiceName};
 
-/// The variable that tells tools that nobody watches.
+/// The variable that makes tools non-interactive.
 const CI: &str = "CI";
 
 impl Draft<'_> {
-    /// Returns the container that a person works in, as the service's scripts would; none where the service
-    /// has no builder.
+    /// Returns the container for interactive work, set up like that of the service's scripts; `None` if the service has
+    /// no builder.
     ///
-    /// Somebody does watch, so `CI` is what it is for the caller.
+    /// `CI` is passed through from the caller's environment, because the session may be interactive.
     ///
     /// # Errors
     ///
-    /// A variable that cannot be rendered.
+    /// A variable cannot be rendered.
     pub fn session(
         &self,
         service: &ServiceName,
@@ -31,8 +31,8 @@ impl Draft<'_> {
         let Some(mut step) = self.failed_container(service, folders, layout)? else {
             return Ok(None);
         };
-        let is_own = |candidate: &&Candidate<'_>| candidate.service.name == *service;
-        let candidate = self.candidates.iter().find(is_own);
+        let has_name = |candidate: &&Candidate<'_>| candidate.service.name == *service;
+        let candidate = self.candidates.iter().find(has_name);
         let builder = candidate.and_then(|it| it.service.builder.as_ref());
         if !builder.is_some_and(|builder| builder.env.contains_key(CI)) {
             step.env.remove(CI);
@@ -42,20 +42,20 @@ impl Draft<'_> {
         Ok(Some(step))
     }
 
-    /// Returns the container that the service's scripts run in, on the files as they are; none where the
-    /// service has no builder.
+    /// Returns the container of the service's scripts, with the source files as they are; `None` if the service has no
+    /// builder.
     ///
     /// # Errors
     ///
-    /// A variable that cannot be rendered.
+    /// A variable cannot be rendered.
     pub fn failed_container(
         &self,
         service: &ServiceName,
         folders: &Folders,
         layout: &Layout,
     ) -> Result<Option<ContainerStep>, ManifestError> {
-        let is_own = |candidate: &&Candidate<'_>| candidate.service.name == *service;
-        let candidate = self.candidates.iter().find(is_own);
+        let has_name = |candidate: &&Candidate<'_>| candidate.service.name == *service;
+        let candidate = self.candidates.iter().find(has_name);
         let found = candidate.and_then(|it| Some((it, it.service.builder.as_ref()?)));
         let Some((candidate, builder)) = found else {
             return Ok(None);
@@ -63,14 +63,14 @@ impl Draft<'_> {
         let Some(image) = builder_image(&builder.image, folders) else {
             return Ok(None);
         };
-        // The files are there: how they would be brought is of no interest.
-        let place = Place::of(candidate, self, layout, &mut Vec::new());
-        let step = self.container(candidate, &place, builder, image, layout)?;
+        // The files exist already, so the steps that prepare them are not needed.
+        let build_dir = BuildDir::of(candidate, self, layout, &mut Vec::new());
+        let step = self.container(candidate, &build_dir, builder, image, layout)?;
         Ok(Some(step))
     }
 }
 
-/// Returns what it takes that the engine has the image of a builder; nothing is pushed.
+/// Plans what is needed to have a builder's image in the engine, without pushing.
 pub fn builder_plan(
     image: &BuilderImage,
     folders: &Folders,
@@ -91,7 +91,7 @@ pub fn builder_plan(
     }
 }
 
-/// Returns what the engine is asked for to plan a builder.
+/// Returns the images to query in the engine for [`builder_plan`].
 pub fn builder_images(image: &BuilderImage, folders: &Folders) -> Vec<ImageQuery> {
     match image {
         BuilderImage::External(image) => vec![image.clone().into()],
@@ -102,7 +102,7 @@ pub fn builder_images(image: &BuilderImage, folders: &Folders) -> Vec<ImageQuery
     }
 }
 
-/// Returns the name that the image of a builder has in the engine.
+/// Returns the name of a builder's image in the engine.
 pub fn builder_image(image: &BuilderImage, folders: &Folders) -> Option<ImageReference> {
     match image {
         BuilderImage::External(image) => Some(image.clone()),

@@ -1,50 +1,50 @@
-//! The steps of a plan: everything that carrying one out needs to know.
+//! The steps of a plan, with everything needed to run them.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::Rival;
+use super::ConcurrentPush;
 use crate::event::Phase;
 use crate::image::{Digest, ImageReference, Tag};
 use crate::manifest::{BuilderUser, Mount, SecretSource, ServiceName};
 use crate::source::{CommitId, GitMount, GitUrl, ResolvedReference};
 
-/// One step of the work on a unit.
+/// One step of a unit.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
-    /// Bring the commit into the working copy's object store.
+    /// Fetch the commit into the working copy's object store.
     Sync(SyncStep),
     /// Check the commit out into its export.
     Export(ExportStep),
-    /// Start the builder container; the scripts that follow run in it.
+    /// Start the builder container for the following scripts.
     Container(Box<ContainerStep>),
-    /// Run one line of a script.
+    /// Run one item of a script list.
     Script(ScriptStep),
     /// Build an image.
     Image(Box<ImageStep>),
-    /// Give an image of the engine further names.
+    /// Give an image in the engine additional names.
     EngineTag {
-        /// The image that is there.
+        /// The existing image.
         image: ImageReference,
-        /// Its further names.
+        /// Its additional names.
         names: Vec<ImageReference>,
     },
-    /// Push an image of the engine.
+    /// Push an image from the engine.
     Push(Box<PushStep>),
-    /// Give an image of a registry further tags, without moving a layer. After a push it is the image that was
-    /// pushed, or the one that was taken instead.
+    /// Give an image in a registry additional tags, without transferring layers. After a push, it is the image that
+    /// was pushed, or the one that was used instead.
     RegistryTag {
-        /// The image that is there, by its digest where that is known.
+        /// The existing image, by digest if known.
         image: ImageReference,
-        /// Its further tags.
+        /// Its additional tags.
         tags: Vec<Tag>,
     },
     /// Pull an image into the engine.
     Pull {
-        /// Which.
+        /// The image.
         image: ImageReference,
-        /// What was found and compared; none where the name is all that is known.
+        /// The digest of the image that was compared; `None` if only the name is known.
         digest: Option<Digest>,
     },
 }
@@ -54,13 +54,13 @@ pub enum Step {
 pub struct SyncStep {
     /// The working copy.
     pub dir: PathBuf,
-    /// Where it is cloned from.
+    /// The URL to clone from.
     pub remote: GitUrl,
-    /// What is wanted of it.
+    /// The reference to fetch.
     pub resolved: ResolvedReference,
-    /// What is built: the same commit, or an earlier one.
+    /// The commit to build: that of the reference, or an earlier one.
     pub commit: CommitId,
-    /// Whether its files may be moved along: not where a service is built in place there.
+    /// Whether its files may be updated too: no if a service is built in place there.
     pub moves: bool,
 }
 
@@ -71,140 +71,140 @@ pub struct ExportStep {
     pub dir: PathBuf,
     /// The commit.
     pub commit: CommitId,
-    /// The folders and files of it that the build sees; none for all.
+    /// The folders and files of it that the build sees; empty for all.
     pub paths: Vec<String>,
     /// Whether submodules are checked out too.
     pub submodules: bool,
-    /// The folder that keeps the objects of submodules.
+    /// The folder with the object stores of submodules.
     pub modules: PathBuf,
-    /// The folder that keeps the files of Git LFS.
+    /// The folder with Git LFS files.
     pub lfs: PathBuf,
     /// The branch that it is built from.
     pub branch: Option<String>,
-    /// The remote, which a script may ask for.
+    /// The remote, in case a script queries it.
     pub remote: GitUrl,
-    /// Where the commit's files go.
+    /// The folder for the commit's files.
     pub export: PathBuf,
-    /// Where the git directory for the builder goes.
+    /// The folder for the builder's git directory.
     pub git_dir: PathBuf,
 }
 
 /// See [`Step::Container`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct ContainerStep {
-    /// The image that it runs.
+    /// The image to run.
     pub image: ImageReference,
     /// The folder mounted at `workdir`.
     pub source: PathBuf,
-    /// Whether that is the working copy, and not an export.
+    /// Whether that is the working copy rather than an export.
     pub in_place: bool,
-    /// What is mounted, read-only, so that git works there.
+    /// The read-only mounts that make git work there.
     pub git: Vec<GitMount>,
-    /// Where the source is mounted.
+    /// The mount point of the source.
     pub workdir: String,
-    /// Where the scripts run: `workdir`, or the service's folder below it.
+    /// The working directory of the scripts: `workdir`, or the service's folder below it.
     pub script_dir: String,
-    /// Variables, without those that are known only when the commit is there.
+    /// The environment, without variables that are known only after the commit is fetched.
     pub env: BTreeMap<String, String>,
-    /// The values, as a shell reads them, of those that come from the caller's own environment: they may
-    /// be secret, and are shown by the names of their variables alone.
+    /// For variables that come from the caller's environment, shell text that refers to them by name: the values may be
+    /// secret and are not shown.
     pub env_by_hand: BTreeMap<String, String>,
-    /// Who runs the scripts.
+    /// The user that runs the scripts.
     pub user: BuilderUser,
-    /// The network mode; the engine's default where there is none.
+    /// The network mode; `None` for the engine's default.
     pub network: Option<String>,
-    /// Folders of `cacheDir`, and where they are mounted.
+    /// Folders of `cacheDir`, and their mount points.
     pub caches: Vec<(PathBuf, String)>,
-    /// Further mounts.
+    /// Additional mounts.
     pub mounts: Vec<Mount>,
     /// Whether the ssh agent is forwarded.
     pub ssh: bool,
     /// Whether the engine's socket is mounted.
     pub socket: bool,
-    /// The limit of memory, in bytes.
+    /// The memory limit, in bytes.
     pub memory: Option<u64>,
-    /// The limit of processors, in billionths.
+    /// The CPU limit, in billionths of a CPU.
     pub nano_cpus: Option<u64>,
 }
 
 /// See [`Step::Script`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScriptStep {
-    /// Which list of the manifest it stands in.
+    /// The phase, which is the script list in the manifest.
     pub phase: Phase,
     /// The shell line.
     pub text: String,
-    /// Where it stands in the manifest.
+    /// Its line in the manifest.
     pub line: usize,
 }
 
 /// See [`Step::Image`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct ImageStep {
-    /// The folder of the service's or the builder's files; nothing outside of it is read.
+    /// The folder of the service's or builder's files; nothing outside of it is read.
     pub root: PathBuf,
-    /// The folder whose files the Dockerfile may copy.
+    /// The build context.
     pub context: PathBuf,
-    /// A folder of xp's own in it, which is left out.
+    /// xp's own folder, if it is in the context; it is excluded.
     pub left_out: Option<PathBuf>,
-    /// The Dockerfile; it may lie outside the context.
+    /// The Dockerfile; it may be outside the context.
     pub dockerfile: PathBuf,
-    /// The stage, the last one where there is none.
+    /// The target stage; `None` for the last one.
     pub target: Option<String>,
     /// The build arguments.
     pub args: BTreeMap<String, String>,
-    /// As [`ContainerStep::env_by_hand`].
+    /// Like [`ContainerStep::env_by_hand`].
     pub args_by_hand: BTreeMap<String, String>,
-    /// Where the secrets come from that instructions may mount, by id: no value of them is here.
+    /// The sources of build secrets, by ID; never the values.
     pub secrets: BTreeMap<String, SecretSource>,
-    /// Whether instructions may use the ssh agent.
+    /// Whether the build may use the ssh agent.
     pub ssh: bool,
-    /// The labels, without those that are known only when the commit is there.
+    /// The labels, without those that are known only after the commit is fetched.
     pub labels: BTreeMap<String, String>,
-    /// The commit's time where no step before learns it, in seconds since 1970.
+    /// The commit's Unix time, if no earlier step determines it.
     pub commit_time: Option<i64>,
-    /// Whether nothing of the engine's build cache is used.
+    /// Whether to build without the engine's build cache.
     pub fresh: bool,
-    /// The names of the image, the first one by its commit or content.
+    /// The names of the image; the first one has the commit's or content's tag.
     pub names: Vec<ImageReference>,
-    /// The images of needed services, which the Dockerfile may start from or copy from.
+    /// The images of needed services, which the Dockerfile may use.
     pub needs: Vec<NeededImage>,
 }
 
-/// The image of a needed service, as a build takes it from the engine.
+/// The image of a needed service, as the build uses it from the engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NeededImage {
     /// The service.
     pub service: ServiceName,
-    /// The name by which the engine has the image.
+    /// Its name in the engine.
     pub image: ImageReference,
-    /// The identity tag in the registry. What it names counts: it is looked at again before anything is built upon
-    /// it, and before that is pushed. `None` where nothing is pushed.
+    /// The identity tag in the registry. It is checked again before the dependent is built and before it is pushed, in
+    /// case another run pushed a different image. `None` if nothing is pushed.
     pub identity: Option<ImageReference>,
 }
 
 /// See [`Step::Push`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct PushStep {
-    /// The image, by its commit or content.
+    /// The image, tagged with its commit or content.
     pub image: ImageReference,
-    /// What the registry has by the same tag.
+    /// The digest that the registry has for the same tag.
     pub replaces: Option<Digest>,
-    /// The tag that never moves; `None` for a builder image, whose own tag does not.
+    /// The identity tag, which never moves; `None` for a builder image, whose own tag never moves.
     pub identity: Option<ImageReference>,
-    /// An image that the registry has by the identity tag, and that was built from other needed images than those
-    /// that count.
+    /// The image that the registry has for the identity tag, if it was built from needed images that are not the
+    /// current ones.
     pub inconsistent: Option<Digest>,
-    /// Whether the image takes the place of whatever the registry has by the identity tag: `--force`.
+    /// Whether to replace any image that the registry has for the identity tag: `--force`.
     pub force: bool,
-    /// What is taken instead, where it is there by then.
-    pub rival: Rival,
-    /// The images of needed services, which the image was built from.
+    /// What to do if another run has pushed the image in the meantime.
+    pub rival: ConcurrentPush,
+    /// The images of needed services that the image was built from.
     pub needs: Vec<NeededImage>,
 }
 
 impl Step {
-    /// Returns the phase, whose log the step's output goes to.
+    /// Returns the phase, which also selects the log for the step's output.
     pub fn phase(&self) -> Phase {
         match self {
             Self::Sync(_) => Phase::Sync,
@@ -220,12 +220,12 @@ impl Step {
 }
 
 impl Step {
-    /// Returns the step in words: what `xp plan` prints, and `xp build` while it runs. Paths are
-    /// relative to `folder`, that of the manifest.
+    /// Returns the step as text, for `xp plan` and the progress of `xp build`. Paths are relative to `folder`, the
+    /// manifest's.
     ///
-    /// Values of variables and build arguments are left out, as they may be secret.
+    /// Omits values of variables and build arguments, because they may be secret.
     pub fn in_words(&self, folder: &Path) -> String {
-        let below = |path: &Path| {
+        let relative = |path: &Path| {
             path.strip_prefix(folder)
                 .unwrap_or(path)
                 .display()
@@ -237,41 +237,42 @@ impl Step {
                 format!("{name} of {}", step.remote)
             }
             Self::Export(step) => {
-                let mut words = step.commit.short();
+                let mut text = step.commit.short();
                 if !step.paths.is_empty() {
-                    words.push_str(&format!(", {} alone,", step.paths.join(", ")));
+                    text.push_str(&format!(", {} only,", step.paths.join(", ")));
                 }
                 if step.submodules {
-                    words.push_str(" with submodules");
+                    text.push_str(" with submodules");
                 }
-                format!("{words} into {}", below(&step.export))
+                format!("{text} into {}", relative(&step.export))
             }
             Self::Container(step) => {
-                let source = match step.in_place {
-                    true => below(&step.source),
-                    false => "the source".to_owned(),
+                let source = if step.in_place {
+                    relative(&step.source)
+                } else {
+                    "the source".to_owned()
                 };
                 format!("{} with {source} at {}", step.image, step.workdir)
             }
             Self::Script(step) => step.text.trim_end().to_owned(),
             Self::Image(step) => {
-                let mut words = vec!["docker build".to_owned()];
+                let mut command = vec!["docker build".to_owned()];
                 if step.dockerfile != step.context.join("Dockerfile") {
-                    words.push(format!("--file {}", below(&step.dockerfile)));
+                    command.push(format!("--file {}", relative(&step.dockerfile)));
                 }
                 if step.fresh {
-                    words.push("--no-cache".to_owned());
+                    command.push("--no-cache".to_owned());
                 }
-                words.extend(
+                command.extend(
                     step.target
                         .iter()
                         .map(|target| format!("--target {target}")),
                 );
-                words.extend(step.args.keys().map(|name| format!("--build-arg {name}")));
-                words.extend(step.secrets.keys().map(|id| format!("--secret id={id}")));
-                words.extend(step.ssh.then(|| "--ssh default".to_owned()));
-                words.push(below(&step.context));
-                words.join(" ")
+                command.extend(step.args.keys().map(|name| format!("--build-arg {name}")));
+                command.extend(step.secrets.keys().map(|id| format!("--secret id={id}")));
+                command.extend(step.ssh.then(|| "--ssh default".to_owned()));
+                command.push(relative(&step.context));
+                command.join(" ")
             }
             Self::EngineTag { names, .. } => {
                 format!(

@@ -1,11 +1,11 @@
-//! Columns of text.
+//! Text tables.
 
 use std::fmt::Write as _;
 
-/// Returns the rows with their cells aligned to the left, two spaces between columns, and no space
-/// at the end of a line. The first row is the heading.
+/// Returns the rows as left-aligned columns, separated by two spaces, without trailing spaces. The first row is the
+/// heading.
 ///
-/// Widths are counted in characters; names of services and images are ASCII.
+/// Widths are in characters, because names of services and images are ASCII.
 pub fn aligned(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
@@ -28,8 +28,7 @@ pub fn aligned(rows: &[Vec<String>]) -> String {
     text
 }
 
-/// Returns the rows as [`aligned`] does; in a terminal that has too few columns for it the last cell,
-/// an image, has a line of its own.
+/// Like [`aligned`], but if the terminal is too narrow, the last cell of each row, an image, goes on its own line.
 pub fn fitted(mut rows: Vec<Vec<String>>, columns: Option<usize>) -> String {
     let table = aligned(&rows);
     let widest = table.lines().map(|line| line.chars().count()).max();
@@ -60,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn images_have_lines_of_their_own_in_a_narrow_terminal() {
+    fn a_narrow_terminal_shows_images_on_their_own_lines() {
         let row = |cells: [&str; 6]| cells.map(str::to_owned).to_vec();
         let rows = vec![
             row(["SERVICE", "COMMIT", "RESULT", "TIME", "WHY", "IMAGE"]),

@@ -1,4 +1,4 @@
-//! The decision table, case by case, and the steps that follow from it.
+//! The decision table, case by case, and the resulting steps.
 
 mod builders;
 mod consistency;
@@ -41,7 +41,7 @@ services:
     docker: {image: other}
 ";
 
-/// A platform of which everything about the outside is told by the test.
+/// A platform with simulated registries and engine.
 struct Platform {
     manifest: Manifest,
     sources: BTreeMap<ServiceName, ServiceSource>,
@@ -129,7 +129,7 @@ impl Platform {
             .tagged(tag)
     }
 
-    /// Puts a tag of a service (its commit's for an empty name) into the registry.
+    /// Adds a tag of a service to the registry; an empty tag means the commit's.
     fn registry(mut self, service: &str, tag: &str, content: &str) -> Self {
         let image = self.image(service, tag);
         let found = digest(service, content);
@@ -141,13 +141,13 @@ impl Platform {
         self
     }
 
-    /// Gives the images of a service another label than today's recipe, or none.
+    /// Sets the recipe label of a service's images; `None` for no label.
     fn label(mut self, service: &str, label: Option<&str>) -> Self {
         self.labels.insert(name(service), label.map(str::to_owned));
         self
     }
 
-    /// Returns the inventory with the labels: of each service today's recipe where nothing else was said.
+    /// Returns the inventory with recipe labels: the current recipes unless set by `label`.
     fn inventory(&self, draft: &Draft<'_>, folders: &Folders) -> Inventory {
         let mut inventory = self.inventory.clone();
         let services: BTreeSet<_> = self.manifest.services.keys().cloned().collect();
@@ -173,7 +173,7 @@ impl Platform {
         inventory
     }
 
-    /// Returns the label with the needed images that an image was built from: those of the engine.
+    /// Returns the label with the needed images of an image: those in the engine.
     fn needs(&self, service: &ServiceName) -> Option<(String, String)> {
         let needs = self.manifest.services[service].needs.iter();
         let ids = needs.filter_map(|need| {
@@ -197,7 +197,7 @@ impl Platform {
         self
     }
 
-    /// A service that is wherever it should be, with all its tags.
+    /// Adds a service with all its tags to the registry and the engine.
     fn complete(mut self, service: &str) -> Self {
         let tags: &[&str] = if service == "back" {
             &["", "master", "build-7"]
@@ -241,9 +241,10 @@ impl Platform {
         let folders = self.folders(&draft);
         let inventory = self.inventory(&draft, &folders);
         let decided = draft.decide(inventory, folders)?;
-        let presence = match self.builder_in_registry {
-            true => Presence::Present(digest("builder", "b")),
-            false => Presence::Absent,
+        let presence = if self.builder_in_registry {
+            Presence::Present(digest("builder", "b"))
+        } else {
+            Presence::Absent
         };
         let images = decided.builder_images().into_iter();
         let builders = images.map(|image| (image, presence.clone())).collect();
@@ -273,7 +274,7 @@ impl Platform {
     }
 }
 
-/// `unit decision: reason [phases]`, a line each.
+/// Returns `unit decision: reason [phases]` for each unit.
 fn shown(plan: &Plan) -> Vec<String> {
     plan.units
         .iter()
@@ -295,7 +296,7 @@ fn shown(plan: &Plan) -> Vec<String> {
 }
 
 #[test]
-fn what_is_everywhere_is_skipped() {
+fn up_to_date_images_are_skipped() {
     let platform = Platform::new()
         .complete("back")
         .complete("front")
@@ -310,7 +311,7 @@ fn what_is_everywhere_is_skipped() {
 }
 
 #[test]
-fn the_registry_alone_means_pull_or_skip() {
+fn images_only_in_the_registry_are_pulled_or_skipped() {
     let platform = Platform::new()
         .registry("front", "", "a")
         .registry("front", "master", "a");
@@ -326,7 +327,7 @@ fn the_registry_alone_means_pull_or_skip() {
 }
 
 #[test]
-fn the_engine_alone_means_push() {
+fn images_only_in_the_engine_are_pushed() {
     let platform = Platform::new()
         .engine("front", "", "a")
         .engine("front", "master", "a");
@@ -342,7 +343,7 @@ fn the_engine_alone_means_push() {
 }
 
 #[test]
-fn only_what_is_built_is_asked_for_before() {
+fn push_rights_are_checked_only_for_builds() {
     let built_for = |platform: Platform| {
         let plan = platform.plan(&["back"]);
         let repositories = plan.built_for().into_iter();
@@ -354,7 +355,7 @@ fn only_what_is_built_is_asked_for_before() {
         "r.example.com/x/front",
     ];
     assert_eq!(built_for(Platform::new()), all);
-    // What the engine has is pushed at once, and what only gets tags is not pushed at all.
+    // Existing images are pushed right away, and images that only get tags are not pushed at all.
     let platform = Platform::new()
         .engine("front", "", "a")
         .registry("back", "", "b");
@@ -364,7 +365,7 @@ fn only_what_is_built_is_asked_for_before() {
 }
 
 #[test]
-fn what_is_nowhere_is_built_with_all_that_it_needs() {
+fn missing_images_are_built_with_their_dependencies() {
     let plan = Platform::new().plan(&["back"]);
     assert_eq!(
         shown(&plan),
@@ -384,7 +385,7 @@ fn what_is_nowhere_is_built_with_all_that_it_needs() {
 }
 
 #[test]
-fn a_needed_service_is_of_interest_only_for_a_build() {
+fn needed_services_matter_only_for_builds() {
     let platform = Platform::new().complete("back");
     assert_eq!(
         platform.plan(&["back"]).units.len(),
@@ -405,7 +406,7 @@ fn a_needed_service_is_of_interest_only_for_a_build() {
 }
 
 #[test]
-fn force_is_for_the_selected_ones() {
+fn force_applies_to_selected_services() {
     let platform = Platform::new()
         .complete("back")
         .complete("front")
@@ -419,7 +420,7 @@ fn force_is_for_the_selected_ones() {
 }
 
 #[test]
-fn a_tag_that_points_elsewhere_is_set() {
+fn a_tag_on_another_image_is_moved() {
     let platform = Platform::new()
         .registry("front", "", "a")
         .engine("front", "", "a")
@@ -442,7 +443,7 @@ fn a_tag_that_points_elsewhere_is_set() {
 }
 
 #[test]
-fn a_tag_of_the_command_line_is_set_too() {
+fn command_line_tags_are_set_too() {
     let platform = Platform::new()
         .complete("front")
         .options(|options| options.tags.push("v1".parse().unwrap()));
@@ -454,7 +455,7 @@ fn a_tag_of_the_command_line_is_set_too() {
 }
 
 #[test]
-fn without_a_registry_the_engine_decides() {
+fn without_a_registry_only_the_engine_matters() {
     let platform = Platform::local();
     assert_eq!(
         shown(&platform.plan(&["front"])),
@@ -472,7 +473,7 @@ fn without_a_registry_the_engine_decides() {
 }
 
 #[test]
-fn what_cannot_be_told_is_an_error() {
+fn a_failed_query_is_an_error() {
     let mut platform = Platform::new();
     let image = platform.image("front", "");
     platform.inventory.registry.insert(
@@ -487,7 +488,7 @@ fn what_cannot_be_told_is_an_error() {
 }
 
 #[test]
-fn a_builder_comes_from_the_registry_where_it_can() {
+fn a_builder_in_the_registry_is_pulled() {
     let mut platform = Platform::new().complete("front");
     platform.builder_in_registry = true;
     let plan = platform.plan(&["back"]);
@@ -498,7 +499,7 @@ fn a_builder_comes_from_the_registry_where_it_can() {
 }
 
 #[test]
-fn a_builder_is_made_for_scripts_that_run() {
+fn a_builder_is_built_only_if_scripts_run() {
     let only_tests = MANIFEST.replace("prepare: [make deps], build: [make build], ", "");
     let platform = || Platform::of(&only_tests).complete("front");
     assert!(shown(&platform().plan(&["back"]))[0].starts_with("builders/go build: "));
@@ -512,7 +513,7 @@ fn a_builder_is_made_for_scripts_that_run() {
 }
 
 #[test]
-fn steps_know_all_that_they_need() {
+fn steps_have_all_parameters() {
     let plan = Platform::new()
         .options(|options| options.test = false)
         .plan(&["back"]);
@@ -566,7 +567,7 @@ fn a_commit_without_a_branch_has_no_branch_tag() {
 }
 
 #[test]
-fn a_pinned_image_counts_as_it_is_and_no_other_does() {
+fn only_the_pinned_image_is_accepted() {
     let pinned = |content: &str| {
         let digest = Some(digest("front", content));
         let tag = Tag::from_commit(commit("front"));
@@ -582,7 +583,7 @@ fn a_pinned_image_counts_as_it_is_and_no_other_does() {
             .label("front", Some(others))
     };
     assert!(shown(&platform().plan(&["front"]))[0].starts_with("front build: "));
-    // The engine's may be another build of the same commit.
+    // The engine may have another build of the same commit.
     let locked = platform().options(pinned("a"));
     assert_eq!(
         shown(&locked.plan(&["front"])),
@@ -606,7 +607,7 @@ fn a_pinned_image_counts_as_it_is_and_no_other_does() {
 }
 
 #[test]
-fn a_locked_commit_moves_no_tag_and_follows_no_branch() {
+fn a_locked_commit_moves_no_tags() {
     let mut platform = Platform::new().options(|options| options.moving_tags = false);
     platform.sources.get_mut(&name("back")).unwrap().origin = Origin::Lock;
     let plan = platform.plan(&["back"]);
@@ -616,7 +617,7 @@ fn a_locked_commit_moves_no_tag_and_follows_no_branch() {
     for step in &back.steps {
         match step {
             Step::Sync(step) => assert_eq!(step.resolved.name, None),
-            // The build sees what it saw when it was locked.
+            // The build gets the same values as when it was locked.
             Step::Export(step) => assert_eq!(step.branch.as_deref(), Some("master")),
             Step::Container(step) => assert_eq!(step.env["XP_BRANCH"], "master"),
             Step::Image(step) => assert_eq!(step.names.len(), 1),
@@ -626,7 +627,7 @@ fn a_locked_commit_moves_no_tag_and_follows_no_branch() {
 }
 
 #[test]
-fn the_plan_shows_every_step_and_no_value() {
+fn the_plan_shows_steps_without_values() {
     let text = Platform::new()
         .plan(&["back"])
         .display(Path::new("/p"), None)

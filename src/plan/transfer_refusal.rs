@@ -1,46 +1,47 @@
-//! Why a registry refused a push or a pull, from what the registry or the engine said about it.
+//! Classifies why a registry refused a push or a pull, from the message of the registry or the engine.
 //!
-//! The classic image store of the engine passes on the registry's words without the status. Docker Engine 26
-//! with the containerd image store passes on the status without the words, and 28 the words without the status.
+//! The engine's classic image store passes on the registry's message without the status. Docker Engine 26 with the
+//! containerd image store passes on the status without the message, and 28 the message without the status.
 
 /// Why a registry refused a push or a pull.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TransferRefusal {
-    /// The tag exists and the registry does not let it be moved to another image.
+    /// The tag exists, and the registry does not allow moving it to another image.
     ImmutableTag,
-    /// The registry does not know who asks.
+    /// Not logged in, or the credentials are wrong.
     Login,
-    /// The registry knows who asks, and does not allow it.
+    /// Logged in, but not allowed.
     Rights,
-    /// The image is too large, or there is no room left for it.
+    /// The image is too large, or the storage is full.
     Quota,
     /// Too many requests.
     RateLimit,
-    /// The registry, or what is in front of it, fails or cannot be reached.
+    /// The registry or a proxy in front of it fails or cannot be reached.
     Outage,
-    /// The registry has no such image, or the connection cannot work as it is configured.
+    /// A retry cannot help: no such image, or a misconfigured connection.
     Lasting,
-    /// The message does not say.
+    /// The message does not contain the reason.
     Unknown,
 }
 
 impl TransferRefusal {
-    /// Classifies a refusal by the registry's status, where it is known, and by what was said.
+    /// Classifies a refusal by the registry's status, if known, and the message.
     ///
-    /// Words count before the status, because registries use 400, 403, 405, 409 and 412 for immutable tags, and 403
-    /// for quotas.
+    /// The message takes precedence over the status, because registries use 400, 403, 405, 409 and 412 for immutable
+    /// tags, and 403 for quotas.
     pub fn of(status: Option<u16>, message: &str) -> Self {
         let status = status.or_else(|| status_in(message));
         let is_of_blob = message.contains("/blobs/");
-        let words = without_paths(message);
-        let says = |patterns: &[&str]| patterns.iter().any(|pattern| words.contains(pattern));
-        if status == Some(429) || says(RATE_LIMIT) {
+        let text = without_paths(message);
+        let contains_any =
+            |patterns: &[&str]| patterns.iter().any(|pattern| text.contains(pattern));
+        if status == Some(429) || contains_any(RATE_LIMIT) {
             return Self::RateLimit;
         }
-        if matches!(status, Some(413 | 507)) || says(QUOTA) {
+        if matches!(status, Some(413 | 507)) || contains_any(QUOTA) {
             return Self::Quota;
         }
-        if says(IMMUTABLE) || words.contains("tag") && says(IMMUTABLE_TAG) {
+        if contains_any(IMMUTABLE) || text.contains("tag") && contains_any(IMMUTABLE_TAG) {
             return Self::ImmutableTag;
         }
         match status {
@@ -50,28 +51,28 @@ impl TransferRefusal {
             Some(408 | 425 | 500 | 502..=504) => return Self::Outage,
             _ => {}
         }
-        if says(LOGIN) {
+        if contains_any(LOGIN) {
             Self::Login
-        } else if says(LASTING) {
+        } else if contains_any(LASTING) {
             Self::Lasting
-        } else if says(RIGHTS) {
+        } else if contains_any(RIGHTS) {
             Self::Rights
-        } else if says(OUTAGE) || words.ends_with("eof") {
+        } else if contains_any(OUTAGE) || text.ends_with("eof") {
             Self::Outage
         } else {
             Self::Unknown
         }
     }
 
-    /// Whether the same request may succeed a while later.
+    /// Returns whether the same request may succeed later.
     pub fn may_pass(self) -> bool {
         matches!(self, Self::RateLimit | Self::Outage)
     }
 
-    /// Returns what a user can do, about a push to or a pull from that registry.
+    /// Returns hints for a push to or a pull from that registry.
     pub fn hints(self, registry: &str) -> Vec<String> {
         let hint = match self {
-            Self::ImmutableTag => "build under another tag: a new commit gets one, even an empty one".to_owned(),
+            Self::ImmutableTag => "build under another tag: any new commit gets one, even an empty commit".to_owned(),
             Self::Login => {
                 return vec![
                     format!("log in with `docker login {registry}`"),
@@ -87,7 +88,7 @@ impl TransferRefusal {
             }
             Self::RateLimit => "the registry limits the rate of requests: try again later".to_owned(),
             Self::Outage => {
-                "the registry, or a proxy in front of it, fails: run xp again when it works; what is built is not built again"
+                "the registry, or a proxy in front of it, is failing: run xp again later; finished images are not rebuilt"
                     .to_owned()
             }
             Self::Lasting | Self::Unknown => return Vec::new(),
@@ -121,7 +122,7 @@ const IMMUTABLE: &[&str] = &[
     "protected by tag",
 ];
 
-/// Words that mean an immutable tag in a message that mentions a tag.
+/// Phrases that indicate an immutable tag if the message mentions a tag.
 const IMMUTABLE_TAG: &[&str] = &["already exists", "is locked", "cannot be updated"];
 
 const LOGIN: &[&str] = &[
@@ -169,7 +170,7 @@ const OUTAGE: &[&str] = &[
     "internal server error",
 ];
 
-/// Returns the status in a text such as `unexpected status from PUT request to https://…: 403 Forbidden`, or
+/// Returns the status from a message such as `unexpected status from PUT request to https://…: 403 Forbidden`, or
 /// `error parsing HTTP 408 response body: …`.
 fn status_in(message: &str) -> Option<u16> {
     if let Some((_, rest)) = message.split_once("error parsing HTTP ") {
@@ -187,7 +188,7 @@ fn status_in(message: &str) -> Option<u16> {
     statuses.last()
 }
 
-/// Returns a message in lower case without addresses and names of images, which may contain any word.
+/// Returns the message in lower case, without URLs and image names, which may contain any word.
 fn without_paths(message: &str) -> String {
     let words = message
         .split_whitespace()
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn the_classic_store_passes_on_words() {
+    fn the_classic_store_passes_on_the_message() {
         for (message, kind) in [
             ("unauthorized: authentication required", Login),
             ("no basic auth credentials", Login),
@@ -260,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn engine_26_passes_on_the_status_alone() {
+    fn engine_26_passes_on_only_the_status() {
         for (status, kind) in [
             ("401 Unauthorized", Login),
             ("403 Forbidden", Rights),
@@ -276,14 +277,14 @@ mod tests {
         ] {
             assert_eq!(of(&format!("{PUT}{status}")), kind, "{status}");
         }
-        // An upload has no tag.
+        // An upload is not about a tag.
         assert_eq!(of(&format!("{POST}409 Conflict")), Unknown);
         assert_eq!(of(&format!("{PUT}400 Bad Request")), Unknown);
         assert_eq!(of(&format!("{PUT}405 Method Not Allowed")), Unknown);
     }
 
     #[test]
-    fn engine_28_passes_on_the_words_alone() {
+    fn engine_28_passes_on_only_the_message() {
         for (words, kind) in [
             ("authentication required", Login),
             ("requested access to the resource is denied", Rights),
@@ -298,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn the_registrys_own_status_counts_where_it_is_known() {
+    fn a_known_status_is_used() {
         let of = |status, message| TransferRefusal::of(Some(status), message);
         assert_eq!(of(403, "quota of the project exceeded"), Quota);
         assert_eq!(of(403, "no"), Rights);
@@ -311,14 +312,14 @@ mod tests {
     }
 
     #[test]
-    fn names_of_images_are_not_words() {
+    fn image_names_are_ignored() {
         let name = "denied: no access to r.example.com/quota/immutable:already-exists";
         assert_eq!(of(name), Rights);
         assert_eq!(of("dial tcp: lookup unauthorized/x: i/o timeout"), Outage);
     }
 
     #[test]
-    fn only_rate_limits_and_outages_pass() {
+    fn only_rate_limits_and_outages_are_temporary() {
         for kind in [ImmutableTag, Login, Rights, Quota, Lasting, Unknown] {
             assert!(!kind.may_pass(), "{kind:?}");
         }

@@ -1,10 +1,9 @@
-//! What the image of a service is called when what it needs is not what the manifest says.
+//! Image names of services whose dependencies deviate from the manifest.
 //!
-//! The tag `<sha1>` means: this commit, made with what the manifest names for everything that it needs.
-//! With `--branch` or `--reference` a needed service may be another commit. An image that is made with
-//! it is another image of the same commit, a *variant*: were it called `<sha1>` too, a preview would
-//! take the place of the image that is deployed. So it is called `<sha1>-<variant>`, and its branch's
-//! tag stays where it is.
+//! The tag `<sha1>` means: this commit, built with the dependencies that the manifest names. With `--branch` or
+//! `--reference`, a needed service may be at another commit. An image built with it is a *variant*: another image of
+//! the same commit. If it were tagged `<sha1>` too, a preview would replace the deployed image. So it is tagged
+//! `<sha1>-<variant>`, and the branch's tag is not moved.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,24 +11,24 @@ use crate::image::{ImageReference, Tag};
 use crate::manifest::{Manifest, ServiceName};
 use crate::source::{Origin, ServiceSource};
 
-/// How the image of a service is called.
+/// The name of a service's image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceImage {
-    /// Its name by the commit, and by the variant where it is one.
+    /// The image, tagged with its commit and, if it is a variant, the variant.
     pub image: ImageReference,
-    /// What tells it from the commit's usual image: the train's branch, or the references of the needed
-    /// services; none for the usual one.
+    /// What distinguishes it from the commit's usual image: the train's branch, or the references of needed services;
+    /// `None` for the usual one.
     pub variant: Option<String>,
-    /// Whether a working copy takes part: its own is built in place, or that of a service it needs.
+    /// Whether its own working copy, or that of a service it needs, is built in place.
     pub is_local: bool,
 }
 
-/// Returns how the images of all services are called whose source is known.
+/// Returns the image names of all services with a known source.
 pub fn service_images<'m>(
     manifest: &'m Manifest,
     sources: &BTreeMap<ServiceName, ServiceSource>,
 ) -> BTreeMap<&'m ServiceName, ServiceImage> {
-    // What each service needs, directly or not, that is not as the manifest says.
+    // For each service, its direct and indirect dependencies that deviate from the manifest.
     let mut deviations: BTreeMap<&ServiceName, BTreeSet<String>> = BTreeMap::new();
     let mut images: BTreeMap<&ServiceName, ServiceImage> = BTreeMap::new();
     for name in manifest.order() {
@@ -43,7 +42,7 @@ pub fn service_images<'m>(
         }
         if let Some(source) = sources.get(name) {
             let parts: Vec<&str> = of_needs.iter().map(String::as_str).collect();
-            // A working copy with changes is called by its own content: it takes no other image's place.
+            // The tag of a changed working copy contains its own digest, so it cannot replace another image.
             let is_variant = !parts.is_empty() && source.changes().is_none();
             let variant = is_variant.then(|| parts.join("+"));
             let tag = Tag::from_source(source);
@@ -66,13 +65,12 @@ pub fn service_images<'m>(
     images
 }
 
-/// Returns what is said of a needed service that is not at the manifest's commit.
+/// Returns the variant part for a needed service that is not at the manifest's commit.
 ///
-/// A working copy without changes is its commit; one with changes is told by what needs it, whatever
-/// the changes are.
+/// A working copy without changes counts as its commit; any changes give the same part.
 ///
-/// All services of a train share its branch's name, so that their dependents are called alike. What
-/// `--reference` names concerns one service, and is told with it.
+/// For a train the part is the branch alone, so that dependents of any of its services get the same variant. For
+/// `--reference` it includes the service's name.
 fn deviation(name: &ServiceName, source: &ServiceSource) -> Option<String> {
     if source.local.is_some() {
         return source.changes().map(|_| "local-changes".to_owned());

@@ -1,4 +1,4 @@
-//! Why a service is built or not: every input of its build, and what the image that exists had.
+//! `xp why`: compares each input of a service's build with that of the existing_labels image.
 
 use std::collections::BTreeMap;
 
@@ -13,49 +13,49 @@ use crate::manifest::{Manifest, ServiceName};
 use crate::recipe::{InputDigest, LABEL_RECIPE, LABEL_REVISION, Recipe};
 use crate::source::Origin;
 
-/// The longest value that is shown, in characters.
+/// The maximum length of a value, in characters.
 const LONGEST_VALUE: usize = 60;
 
-/// How many digits of an image's id are shown.
+/// The displayed length of an image ID.
 const ID_DIGITS: usize = 10;
 
-/// What is shown where there is nothing.
+/// Placeholder for an empty cell.
 const NOTHING: &str = "-";
 
-/// Everything that decides about one service.
+/// All inputs of one service, compared with an image.
 #[derive(Debug)]
 pub struct Explanation {
     heading: Vec<(&'static str, String)>,
-    rows: Vec<Row>,
+    rows: Vec<InputRow>,
     /// Whether there is an image with a recipe to compare with.
     is_compared: bool,
 }
 
-/// One input: today, and of the image.
+/// One input, now and in the image.
 #[derive(Debug)]
-struct Row {
+struct InputRow {
     name: String,
     today: Option<String>,
     image: Option<String>,
-    /// Where it is said.
+    /// Where it is set.
     from: String,
-    /// What it is, as far as it is no secret.
+    /// Its value, unless it may be secret.
     value: String,
 }
 
-/// The image that today's inputs are compared with.
-struct Other {
+/// The image to compare with.
+struct ComparedImage {
     revision: Option<String>,
     recipe: Option<Recipe>,
     needs: Option<NeededIds>,
 }
 
-impl Other {
+impl ComparedImage {
     fn of(labels: Option<&Labels>) -> Self {
         let label = |name| labels.and_then(|labels: &Labels| labels.get(name));
         Self {
             revision: label(LABEL_REVISION).cloned(),
-            // What is wrong with one that cannot be read is said beside the image.
+            // If it cannot be read, the heading shows the error.
             recipe: label(LABEL_RECIPE).and_then(|text| text.parse().ok()),
             needs: labels.and_then(needed_ids),
         }
@@ -63,11 +63,11 @@ impl Other {
 }
 
 impl Draft<'_> {
-    /// Explains a service by the image of its commit, or by another one, whose labels are given.
+    /// Compares a service with the image of its commit, or with the given image and its labels.
     ///
     /// # Errors
     ///
-    /// A build argument or a variable that cannot be rendered.
+    /// A build argument or a variable cannot be rendered.
     pub fn explain(
         &self,
         service: &ServiceName,
@@ -75,8 +75,8 @@ impl Draft<'_> {
         folders: &Folders,
         against: Option<(&ImageReference, &Labels)>,
     ) -> Result<Option<Explanation>, PlanError> {
-        let is_meant = |candidate: &&Candidate<'_>| candidate.service.name == *service;
-        let Some(candidate) = self.candidates.iter().find(is_meant) else {
+        let has_name = |candidate: &&Candidate<'_>| candidate.service.name == *service;
+        let Some(candidate) = self.candidates.iter().find(has_name) else {
             return Ok(None);
         };
         let Compared {
@@ -87,9 +87,9 @@ impl Draft<'_> {
             return Ok(None);
         };
         let inputs = self.inputs(candidate, folders, &recipes)?;
-        let other = Other::of(match against {
+        let other = ComparedImage::of(match against {
             Some((_, labels)) => Some(labels),
-            None => existing(candidate, comparison, inventory),
+            None => existing_labels(candidate, comparison, inventory),
         });
         let mut rows = vec![self.commit_row(candidate, other.revision)];
         let image_recipe = other.recipe.as_ref();
@@ -100,21 +100,21 @@ impl Draft<'_> {
         for input in &inputs {
             let mut today = Recipe::default();
             input.add_to(&mut today);
-            rows.push(Row {
+            rows.push(InputRow {
                 name: input.name.to_string(),
                 today: today.input(&input.name).map(ToString::to_string),
                 image: digest_of_image(&input.name),
-                from: self.place(candidate, input),
+                from: self.location(candidate, input),
                 value: shown(&input.value),
             });
         }
         rows.extend(self.needed_rows(candidate, &comparisons, other.needs.as_ref()));
-        let is_gone = |name: &str| inputs.iter().all(|input| input.name != name);
+        let is_removed = |name: &str| inputs.iter().all(|input| input.name != name);
         let of_image = image_recipe.into_iter().flat_map(Recipe::inputs);
         rows.extend(
             of_image
-                .filter(|(name, _)| is_gone(name))
-                .map(|(name, digest)| gone(name, digest)),
+                .filter(|(name, _)| is_removed(name))
+                .map(|(name, digest)| removed_input(name, digest)),
         );
         Ok(Some(Explanation {
             heading: self.heading(candidate, comparison, against.map(|(image, _)| image)),
@@ -141,9 +141,9 @@ impl Draft<'_> {
         heading
     }
 
-    fn commit_row(&self, candidate: &Candidate<'_>, revision: Option<String>) -> Row {
+    fn commit_row(&self, candidate: &Candidate<'_>, revision: Option<String>) -> InputRow {
         let source = candidate.source;
-        let asked = match source.origin {
+        let chosen_by = match source.origin {
             Origin::Manifest => "git.reference",
             Origin::Branch => "--branch",
             Origin::Reference => "--reference",
@@ -151,34 +151,37 @@ impl Draft<'_> {
             Origin::WorkingCopy => "--local",
         };
         let reference = source.tip.name.as_deref().unwrap_or("a commit");
-        Row {
+        InputRow {
             name: "commit".to_owned(),
             today: Some(source.commit.short()),
             image: revision.map(|revision| shortened(&revision, 8)),
             from: match source.origin {
                 Origin::Manifest => self.line(candidate, &["git", "reference"]),
-                _ => asked.to_owned(),
+                _ => chosen_by.to_owned(),
             },
             value: format!("{reference} of {}", candidate.service.git.remote),
         }
     }
 
-    /// Returns a row for each needed image that is known, with the one that the image was built from.
+    /// Returns a row for each needed image with a known ID, and the one that the image was built from.
     fn needed_rows(
         &self,
         candidate: &Candidate<'_>,
         comparisons: &BTreeMap<ServiceName, Comparison>,
         built_from: Option<&NeededIds>,
-    ) -> Vec<Row> {
+    ) -> Vec<InputRow> {
         let rows = candidate.service.needs.iter().filter_map(|need| {
             let ids = comparisons.get(need)?.ids.as_ref()?;
             let today = shortened(ids.first()?, ID_DIGITS);
             let image = built_from.and_then(|it| it.get(need.as_str()));
-            let image = image.map(|id| match ids.contains(id) {
-                true => today.clone(),
-                false => shortened(id.strip_prefix("sha256:").unwrap_or(id), ID_DIGITS),
+            let image = image.map(|id| {
+                if ids.contains(id) {
+                    today.clone()
+                } else {
+                    shortened(id.strip_prefix("sha256:").unwrap_or(id), ID_DIGITS)
+                }
             });
-            Some(Row {
+            Some(InputRow {
                 name: format!("needs.{need}.image"),
                 today: Some(today),
                 image,
@@ -189,8 +192,8 @@ impl Draft<'_> {
         rows.collect()
     }
 
-    /// Returns where an input is said: a line of the manifest, a folder, a flag.
-    fn place(&self, candidate: &Candidate<'_>, input: &Input<'_>) -> String {
+    /// Returns where an input is set: a line of the manifest, a folder or a flag.
+    fn location(&self, candidate: &Candidate<'_>, input: &Input<'_>) -> String {
         let name = input.name.as_ref();
         if let Some(needed) = name.strip_prefix("needs.") {
             let needed = needed.parse().ok();
@@ -199,7 +202,7 @@ impl Draft<'_> {
             });
             return in_file(self.manifest, line);
         }
-        // The names of variables and arguments may hold dots.
+        // Names of variables and arguments may contain dots.
         for (prefix, keys) in [
             ("docker.args.", ["docker", "args"]),
             ("dockerBuilder.env.", ["dockerBuilder", "env"]),
@@ -228,8 +231,8 @@ fn in_file(manifest: &Manifest, line: Option<usize>) -> String {
     }
 }
 
-/// Returns the labels of the image that exists: the registry's counts more.
-fn existing<'i>(
+/// Returns the labels of the existing_labels image; the registry's takes precedence over the engine's.
+fn existing_labels<'i>(
     candidate: &Candidate<'_>,
     comparison: &Comparison,
     inventory: &'i Inventory,
@@ -240,8 +243,8 @@ fn existing<'i>(
     in_registry.or(in_engine.map(|image| &image.labels))
 }
 
-fn gone(name: &str, digest: &InputDigest) -> Row {
-    Row {
+fn removed_input(name: &str, digest: &InputDigest) -> InputRow {
+    InputRow {
         name: name.chars().flat_map(char::escape_debug).collect(),
         today: None,
         image: Some(digest.to_string()),
@@ -250,8 +253,8 @@ fn gone(name: &str, digest: &InputDigest) -> Row {
     }
 }
 
-/// Returns what an input is. Values of variables and build arguments are left out, as they may be
-/// secret; where they come from is none.
+/// Returns the value of an input for display. Values of variables and build arguments are not shown, because they
+/// may be secret; a template that consists only of placeholders is.
 fn shown(value: &InputValue<'_>) -> String {
     match value {
         InputValue::Text(text) => shortened(text, LONGEST_VALUE),
@@ -288,8 +291,7 @@ fn shortened(text: &str, longest: usize) -> String {
 }
 
 impl Explanation {
-    /// Returns the explanation as text, fitted to a terminal's columns where there is one;
-    /// `conclusion` is what follows from it.
+    /// Returns the explanation as text, fitted to the terminal's width, if any, and followed by `conclusion`.
     pub fn display(&self, conclusion: Option<&str>, columns: Option<usize>) -> String {
         let heading: Vec<Vec<String>> = self
             .heading
@@ -301,15 +303,15 @@ impl Explanation {
         let names = ["  INPUT", "TODAY", "IMAGE", "FROM", "VALUE"];
         let mut table = vec![names.map(str::to_owned).to_vec()];
         table.extend(self.rows.iter().map(|row| self.cells(row)));
-        text.push_str(&narrowed(table, columns));
+        text.push_str(&fit_to_terminal(table, columns));
         if let Some(conclusion) = conclusion {
             text.push_str(&format!("\n{conclusion}\n"));
         }
         text
     }
 
-    fn cells(&self, row: &Row) -> Vec<String> {
-        // Nothing differs from an image that says nothing.
+    fn cells(&self, row: &InputRow) -> Vec<String> {
+        // An image without labels cannot differ.
         let differs = match row.name.as_str() {
             "commit" => row.image.is_some() && row.today != row.image,
             _ => self.is_compared && row.today != row.image,
@@ -326,9 +328,9 @@ impl Explanation {
     }
 }
 
-/// Returns the table with each value on a line of its own where the terminal is too narrow; in one
-/// that is still too narrow, with where it is said before it.
-fn narrowed(mut rows: Vec<Vec<String>>, columns: Option<usize>) -> String {
+/// Returns the table. If it is too wide for the terminal, each value goes on its own line; if that is not enough,
+/// together with its location.
+fn fit_to_terminal(mut rows: Vec<Vec<String>>, columns: Option<usize>) -> String {
     let fits = |row: &str| columns.is_none_or(|columns| row.chars().count() <= columns);
     let without_values: Vec<Vec<String>> = rows
         .iter()
@@ -348,8 +350,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_narrow_terminal_gets_values_below() {
-        let row = |name: &str, from: &str, value: &str| Row {
+    fn a_narrow_terminal_shows_values_on_their_own_lines() {
+        let row = |name: &str, from: &str, value: &str| InputRow {
             name: name.to_owned(),
             today: Some("12345678".to_owned()),
             image: None,

@@ -1,8 +1,7 @@
-//! What is told to other programs: events as lines of JSON, and plans.
+//! Machine-readable formats: events as JSON lines, and plans.
 //!
-//! A line stands on standard output with `--format json`, and in `run.jsonl` beside the logs of a
-//! run, from which `xp logs`, `xp report` and `xp shell --failed` know what happened. These are shapes
-//! of data; what fills them is elsewhere.
+//! The lines go to standard output with `--format json`, and to `run.jsonl` next to the logs of a run, which `xp logs`,
+//! `xp report` and `xp shell --failed` read. This module only defines the data types.
 
 mod plan;
 mod run;
@@ -18,170 +17,169 @@ pub use plan::{
 };
 pub use run::{RunRecord, StageRecord, StepRecord, UnitRecord};
 
-/// The version of the format. It grows by further events and fields without a new one.
+/// The version of the format. Not incremented when events and fields are added.
 pub const VERSION: u64 = 1;
 
 /// One event of a run
 ///
-/// Events and fields may be added in the same version; a reader passes over those that it does not
-/// know.
+/// Events and fields may be added without a new version; readers must ignore unknown ones.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(title = "xp build --format json")]
 pub struct Line {
     /// The version of this format
     pub version: u64,
-    /// When it happened: RFC 3339, UTC
+    /// The time of the event: RFC 3339, UTC
     pub time: String,
-    /// Seconds since the command began, by a clock that never jumps
+    /// Seconds since the command started, from a monotonic clock
     pub elapsed: f64,
-    /// What happened
+    /// The event
     #[serde(flatten)]
     pub event: Happened,
 }
 
-/// What happened
+/// The event
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Happened {
-    /// The command begins; the first line
+    /// The command started; always the first line
     Started {
         /// The version of xp
         xp: String,
         /// The command line
         command: String,
-        /// The manifest's file
+        /// The manifest file
         manifest: String,
     },
-    /// A stage of the decision begins
+    /// A stage of planning started
     StageStarted {
-        /// What it does, in words
+        /// A description
         text: String,
     },
-    /// The stage that began last is over
+    /// The stage that started last has finished
     StageFinished,
-    /// Everything is decided
+    /// Planning has finished
     Planned {
-        /// As `xp plan --format json` prints it
+        /// The plan, as printed by `xp plan --format json`
         plan: PlanDocument,
     },
-    /// Work on units begins
+    /// Work on units started
     WorkStarted {
-        /// Their names
+        /// The names of the units
         units: Vec<String>,
-        /// How many are worked on at once
+        /// The maximum number of concurrent units
         jobs: usize,
     },
-    /// Work on a unit begins
+    /// Work on a unit started
     UnitStarted {
-        /// Its name, as in the plan
+        /// The unit's name, as in the plan
         unit: String,
     },
-    /// A step begins
+    /// A step started
     StepStarted {
-        /// Of which unit
+        /// The unit
         unit: String,
-        /// Its phase, as in the names of log files
+        /// The phase, as in the names of log files
         phase: String,
-        /// What is done, in words; of a script its text
+        /// A description; for a script, its text
         title: String,
     },
-    /// A step printed a line; not in `run.jsonl`, as the logs have it byte for byte
+    /// A step printed a line; not in `run.jsonl`, because the logs have the raw output
     Output {
-        /// Of which unit
+        /// The unit
         unit: String,
-        /// In which phase
+        /// The phase
         phase: String,
-        /// The line, without control characters, and cut where it is very long
+        /// The line, without control characters, and truncated if it is very long
         line: String,
     },
-    /// A transfer went on; ten a second at most, and not in `run.jsonl`
+    /// Progress of a transfer; at most ten per second, and not in `run.jsonl`
     Progress {
-        /// Of which unit
+        /// The unit
         unit: String,
-        /// In which phase
+        /// The phase
         phase: String,
-        /// How much is done
+        /// The amount done
         done: u64,
-        /// How much there is; not there where it is not known
+        /// The total amount; omitted if unknown
         #[serde(default, skip_serializing_if = "Option::is_none")]
         total: Option<u64>,
-        /// What is counted
+        /// The unit of `done` and `total`
         measure: Measure,
-        /// The bytes that were moved so far
+        /// The bytes transferred so far
         bytes: u64,
     },
-    /// A step ended well
+    /// A step succeeded
     StepFinished {
-        /// Of which unit
+        /// The unit
         unit: String,
-        /// In which phase
+        /// The phase
         phase: String,
-        /// How long it took
+        /// The duration in seconds
         seconds: f64,
     },
-    /// Work on a unit ended
+    /// Work on a unit finished
     UnitFinished {
-        /// Its name
+        /// The unit
         unit: String,
-        /// How
+        /// The outcome
         outcome: OutcomeDocument,
-        /// How long it took
+        /// The duration in seconds
         seconds: f64,
-        /// The unit that it needs, and that failed
+        /// The failed unit that it needs
         #[serde(default, skip_serializing_if = "Option::is_none")]
         blocked_by: Option<String>,
         /// What failed
         #[serde(default, skip_serializing_if = "Option::is_none")]
         failure: Option<FailureDocument>,
     },
-    /// Something worth a line that is no failure
+    /// A note
     Note {
-        /// For people
+        /// The text, for people
         text: String,
     },
-    /// Something that deserves attention
+    /// A warning
     Warning {
-        /// For people
+        /// The text, for people
         text: String,
     },
-    /// Something outside failed in a way that may pass, and is tried again
+    /// A request failed temporarily and will be retried
     Retrying {
-        /// For which unit, where it is a step of one
+        /// The unit, if the request is part of a step
         #[serde(default, skip_serializing_if = "Option::is_none")]
         unit: Option<String>,
-        /// Which host failed
+        /// The host that failed
         host: String,
-        /// What it was asked, for people
+        /// The request, for people
         request: String,
-        /// How it failed, for people
+        /// The error, for people
         why: String,
-        /// After how long it is tried again
+        /// The delay before the retry, in seconds
         seconds: f64,
-        /// Which attempt that will be; the first one is 1
+        /// The number of the next attempt; the first one is 1
         attempt: u32,
-        /// How many there are at most
+        /// The maximum number of attempts
         attempts: u32,
     },
     /// Ctrl-C was pressed; running work is being stopped
     Interrupted,
-    /// The command ends; the last line
+    /// The command finished; always the last line
     Finished {
         /// The exit code of the process
         exit: u8,
-        /// What was wrong, for people, where it was no unit that failed
+        /// The error, for people, if it was not a unit that failed
         #[serde(default, skip_serializing_if = "Option::is_none")]
         message: Option<String>,
         /// The folder with the logs
         #[serde(default, skip_serializing_if = "Option::is_none")]
         logs: Option<String>,
     },
-    /// An event of a later version of xp
+    /// An event of a newer version of xp
     #[serde(other)]
     #[schemars(skip)]
     Unknown,
 }
 
-/// What is counted
+/// The unit of `done` and `total`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Measure {
@@ -189,13 +187,13 @@ pub enum Measure {
     Bytes,
     /// Objects that git receives
     Objects,
-    /// Objects that git received as differences, and makes whole
+    /// Deltas that git resolves
     Deltas,
     /// Files that are checked out or fetched
     Files,
 }
 
-/// How the work on a unit ended
+/// The outcome of a unit
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OutcomeDocument {
@@ -203,42 +201,42 @@ pub enum OutcomeDocument {
     Done,
     /// A step failed
     Failed,
-    /// It was not started, as a unit that it needs failed
+    /// Not started, because a unit that it needs failed
     Blocked,
-    /// It was stopped, or not started, as the run was interrupted or another unit failed
+    /// Stopped or not started, because the run was interrupted or another unit failed
     Stopped,
 }
 
 /// What failed
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FailureDocument {
-    /// In which phase
+    /// The phase
     pub phase: String,
     /// What failed and why
     pub message: String,
-    /// What a person can do about it
+    /// What the user can do about it
     pub hints: Vec<String>,
-    /// Whether something outside (engine, registry, git remote) was missing or refused
+    /// Whether something external (engine, registry, git remote) was missing or refused the request
     pub outside: bool,
-    /// The line of the manifest that the step comes from
+    /// The line of the step in the manifest
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<usize>,
-    /// A shell command that repeats the step by hand
+    /// A shell command to repeat the step manually
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by_hand: Option<String>,
-    /// The file with the whole log
+    /// The log file
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<String>,
     /// The last lines of the log
     pub tail: Vec<String>,
 }
 
-/// Returns the JSON Schema of [`Line`], as `schema/events.schema.json` holds it.
+/// Returns the JSON Schema of [`Line`], the content of `schema/events.schema.json`.
 pub fn schema() -> Value {
     schema_of::<Line>()
 }
 
-/// Returns the JSON Schema of [`PlanDocument`], as `schema/plan.schema.json` holds it.
+/// Returns the JSON Schema of [`PlanDocument`], the content of `schema/plan.schema.json`.
 pub fn plan_schema() -> Value {
     schema_of::<PlanDocument>()
 }

@@ -1,42 +1,42 @@
-//! A plan as JSON, for other programs.
+//! The plan as JSON.
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The version of the format. It grows by further fields without a new one.
+/// The version of the format. Not incremented when fields are added.
 pub const PLAN_VERSION: u64 = 1;
 
 /// What `xp build` would do
 ///
-/// Fields may be added in the same version; a reader passes over those that it does not know.
+/// Fields may be added without a new version; readers must ignore unknown ones.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(title = "xp plan --format json")]
 pub struct PlanDocument {
     /// The version of this format
     pub version: u64,
-    /// How many units each decision is made for
+    /// The number of units by decision
     pub counts: Counts,
     /// The topic train, with `--branch`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train: Option<TrainDocument>,
-    /// The builder images first, then the services, each after those that it needs
+    /// The builder images, then the services in dependency order
     pub units: Vec<UnitDocument>,
 }
 
-/// How many units each decision is made for
+/// The number of units by decision
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Counts {
-    /// The image is there
+    /// Nothing to do: the image exists
     pub skip: u64,
-    /// It gets a tag
+    /// The image gets a tag
     pub tag: u64,
-    /// It is pulled
+    /// The image is pulled
     pub pull: u64,
-    /// It is pushed
+    /// The image is pushed
     pub push: u64,
-    /// It is built
+    /// The image is built
     pub build: u64,
 }
 
@@ -45,87 +45,87 @@ pub struct Counts {
 pub struct TrainDocument {
     /// The branch
     pub branch: String,
-    /// How many services are built from it
+    /// The number of services that are built from it
     pub on_it: usize,
-    /// How many services there are, the needed ones included
+    /// The number of services, including the needed ones
     pub services: usize,
 }
 
-/// A service, or an image that a service's scripts run in
+/// A service or a builder image
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct UnitDocument {
-    /// The service's name, `builders/` and the builder's, or the builder's image
+    /// The service's name, `builders/` and the builder's name, or the image of an external builder
     pub name: String,
-    /// What it is
+    /// The kind of unit
     pub kind: Kind,
-    /// The commit that is built, of a service
+    /// The commit of a service
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
     /// The short name of the branch or tag that a service is built from
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
-    /// Who named the reference
+    /// Where the reference comes from
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
-    /// The image by its commit, or by its content
+    /// The image, tagged with its commit or content
     pub image: String,
-    /// What is done with it
+    /// The decision
     pub decision: DecisionDocument,
-    /// Why, for people
+    /// The reason, for people
     pub reason: String,
-    /// The inputs of the build that are not those of the image that exists
+    /// The build inputs that differ from those of the existing image
     pub changes: Vec<ChangeDocument>,
-    /// What the image is built from: a digest for each input, by the manifest's key
+    /// The recipe: a digest of each build input, by manifest key
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recipe: Option<BTreeMap<String, String>>,
-    /// The names of the units that must be done first
+    /// The names of the units that must be finished first
     pub after: Vec<String>,
-    /// What is done, in order
+    /// The steps, in order
     pub steps: Vec<StepDocument>,
 }
 
-/// What a unit is
+/// The kind of a unit
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// A service of the manifest
     Service,
-    /// A builder image made from a folder
+    /// A builder image that is built from a folder
     Builder,
-    /// A builder image made by somebody else
+    /// A builder image that is pulled
     ExternalBuilder,
 }
 
-/// What is done with an image
+/// The decision for an image
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DecisionDocument {
-    /// Nothing
+    /// Nothing to do
     Skip,
-    /// It gets a tag
+    /// The image gets a tag
     Tag,
-    /// The registry has it, the engine gets it
+    /// The image is pulled from the registry into the engine
     Pull,
-    /// The engine has it, the registry gets it
+    /// The image is pushed from the engine to the registry
     Push,
-    /// It is built
+    /// The image is built
     Build,
 }
 
-/// An input that is not what it was
+/// A changed build input
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ChangeDocument {
-    /// The manifest's key
+    /// The manifest key
     pub input: String,
-    /// What happened to it
+    /// The kind of change
     pub change: String,
 }
 
 /// A step
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StepDocument {
-    /// Its phase, as in the names of log files
+    /// The phase, as in the names of log files
     pub phase: String,
-    /// What is done, in words; without values of variables and build arguments
+    /// A description, without values of variables and build arguments
     pub text: String,
 }

@@ -1,46 +1,46 @@
-//! A whole run, put together from its lines.
+//! A run, reconstructed from its events.
 
 use super::{FailureDocument, Happened, Line, OutcomeDocument, PlanDocument};
 
-/// What `run.jsonl` tells of a run; of one that was killed, as far as it came.
+/// The content of `run.jsonl`; incomplete if the run was killed.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RunRecord {
-    /// When it began: RFC 3339, UTC.
+    /// The start time: RFC 3339, UTC.
     pub time: String,
     /// The version of xp.
     pub xp: String,
     /// The command line.
     pub command: String,
-    /// The manifest's file.
+    /// The manifest file.
     pub manifest: String,
-    /// What was done to decide, in the order of its beginning.
+    /// The stages of planning, by start time.
     pub stages: Vec<StageRecord>,
-    /// What was decided; a run that only syncs has no plan.
+    /// The plan; `None` for a run that only syncs.
     pub plan: Option<PlanDocument>,
-    /// Seconds from the beginning to that of the work on units; none where there was no work.
+    /// Seconds from the start of the run to the start of work on units; `None` if there was no work.
     pub work_start: Option<f64>,
-    /// How many units were worked on at once.
+    /// The maximum number of concurrent units.
     pub jobs: Option<usize>,
-    /// The units that were begun, or ended without being begun, in that order.
+    /// The units, in the order of their first event.
     pub units: Vec<UnitRecord>,
     /// Notes and warnings.
     pub notes: Vec<String>,
-    /// Seconds from the beginning to the last line.
+    /// Seconds from the start to the last event.
     pub seconds: f64,
-    /// The exit code; none while it runs, and of a run that was killed.
+    /// The exit code; `None` if the run was killed or is still running.
     pub exit: Option<u8>,
-    /// What was wrong, where it was no unit that failed.
+    /// The error, if it was not a unit that failed.
     pub message: Option<String>,
 }
 
-/// A part of deciding what to do.
+/// A stage of planning.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StageRecord {
-    /// What it did, in words.
+    /// A description.
     pub text: String,
-    /// Seconds from the beginning of the run to its own.
+    /// Seconds from the start of the run to its own start.
     pub start: f64,
-    /// Seconds from the beginning of the run to its end; none where that was not told.
+    /// Seconds from the start of the run to its end; `None` if unknown.
     pub end: Option<f64>,
 }
 
@@ -49,13 +49,13 @@ pub struct StageRecord {
 pub struct UnitRecord {
     /// Its name.
     pub name: String,
-    /// Seconds from the beginning of the run to its own.
+    /// Seconds from the start of the run to its own start.
     pub start: f64,
-    /// Seconds from the beginning of the run to its end; none where that was not told.
+    /// Seconds from the start of the run to its end; `None` if unknown.
     pub end: Option<f64>,
-    /// How it ended; none where that was not told.
+    /// The outcome; `None` if unknown.
     pub outcome: Option<OutcomeDocument>,
-    /// The unit that it needs, and that failed.
+    /// The failed unit that it needs.
     pub blocked_by: Option<String>,
     /// What failed.
     pub failure: Option<FailureDocument>,
@@ -68,18 +68,18 @@ pub struct UnitRecord {
 pub struct StepRecord {
     /// Its phase.
     pub phase: String,
-    /// What was done, in words.
+    /// A description.
     pub title: String,
-    /// Seconds from the beginning of the run to its own.
+    /// Seconds from the start of the run to its own start.
     pub start: f64,
-    /// Seconds from the beginning of the run to its end; none where that was not told.
+    /// Seconds from the start of the run to its end; `None` if unknown.
     pub end: Option<f64>,
-    /// Whether it ended well.
+    /// Whether it succeeded.
     pub done: bool,
 }
 
 impl UnitRecord {
-    /// Returns its phases, each once and in order.
+    /// Returns its phases in order, without duplicates.
     pub fn phases(&self) -> Vec<&str> {
         let mut phases: Vec<&str> = Vec::new();
         for step in &self.steps {
@@ -92,8 +92,7 @@ impl UnitRecord {
 }
 
 impl RunRecord {
-    /// Reads the lines of a run, passing over what is no line of a known version: the last one of a
-    /// run that was killed may be torn.
+    /// Reads the lines of a run, skipping invalid ones: the last line of a killed run may be incomplete.
     pub fn read(text: &str) -> Self {
         let mut run = Self::default();
         for line in text.lines() {
@@ -104,12 +103,12 @@ impl RunRecord {
         run
     }
 
-    /// Returns the unit of that name, where it was begun or ended.
+    /// Returns the unit with that name, if there was any event about it.
     pub fn unit(&self, name: &str) -> Option<&UnitRecord> {
         self.units.iter().find(|unit| unit.name == name)
     }
 
-    /// Returns the logs that its steps wrote, each once and in order: unit and phase.
+    /// Returns the logs as unit and phase, in order, without duplicates.
     pub fn logs(&self) -> Vec<(&str, &str)> {
         let units = self.units.iter();
         let logs =
@@ -117,7 +116,7 @@ impl RunRecord {
         logs.collect()
     }
 
-    /// Returns the units that failed, by name: the order in which they began is not the same in two runs.
+    /// Returns the failed units by name, because their start order differs between runs.
     pub fn failed(&self) -> impl Iterator<Item = &UnitRecord> {
         let failed = |unit: &&UnitRecord| unit.outcome == Some(OutcomeDocument::Failed);
         let mut units: Vec<&UnitRecord> = self.units.iter().filter(failed).collect();
@@ -152,9 +151,9 @@ impl RunRecord {
             Happened::WorkStarted { jobs, .. } => {
                 (self.jobs, self.work_start) = (Some(jobs), Some(at));
             }
-            Happened::UnitStarted { unit } => _ = self.begun(unit, at),
+            Happened::UnitStarted { unit } => _ = self.unit_mut(unit, at),
             Happened::StepStarted { unit, phase, title } => {
-                self.begun(unit, at).steps.push(StepRecord {
+                self.unit_mut(unit, at).steps.push(StepRecord {
                     phase,
                     title,
                     start: at,
@@ -163,7 +162,7 @@ impl RunRecord {
                 });
             }
             Happened::StepFinished { unit, .. } => {
-                if let Some(step) = self.begun(unit, at).steps.last_mut() {
+                if let Some(step) = self.unit_mut(unit, at).steps.last_mut() {
                     step.end = Some(at);
                     step.done = true;
                 }
@@ -175,12 +174,12 @@ impl RunRecord {
                 failure,
                 ..
             } => {
-                let unit = self.begun(unit, at);
+                let unit = self.unit_mut(unit, at);
                 unit.end = Some(at);
                 unit.outcome = Some(outcome);
                 unit.blocked_by = blocked_by;
                 unit.failure = failure;
-                // A step that failed is told with its unit.
+                // A failed step has no event of its own; the unit's event ends it.
                 if let Some(step) = unit.steps.last_mut() {
                     step.end.get_or_insert(at);
                 }
@@ -190,7 +189,7 @@ impl RunRecord {
                 host, request, why, ..
             } => self
                 .notes
-                .push(format!("{host}: {request}: {why}; it was tried again")),
+                .push(format!("{host}: {request}: {why}; retried")),
             Happened::Finished { exit, message, .. } => {
                 self.exit = Some(exit);
                 self.message = message;
@@ -202,8 +201,8 @@ impl RunRecord {
         }
     }
 
-    fn begun(&mut self, name: String, at: f64) -> &mut UnitRecord {
-        // What is worked on was begun not long ago.
+    fn unit_mut(&mut self, name: String, at: f64) -> &mut UnitRecord {
+        // Search backwards: units with current events are at the end.
         let index = match self.units.iter().rposition(|unit| unit.name == name) {
             Some(index) => index,
             None => {
@@ -232,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_failed_is_named_in_one_order() {
+    fn failed_units_are_sorted_by_name() {
         let failed = |unit: &str| {
             let event = r#""event":"unit-finished","seconds":0,"outcome":"failed""#;
             line(1.0, &format!(r#"{event},"unit":"{unit}""#))
@@ -245,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_put_together_from_its_lines() {
+    fn a_run_is_reconstructed_from_its_events() {
         let text = [
             line(
                 0.0,
@@ -288,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn torn_lines_and_events_of_later_versions_are_passed_over() {
+    fn incomplete_lines_and_unknown_events_are_skipped() {
         let text = [
             line(1.0, r#""event":"danced","with":"wolves""#),
             line(2.0, r#""event":"note","text":"x","more":1"#),

@@ -1,14 +1,14 @@
-//! The status as JSON, for scripts.
+//! The status as JSON.
 
 use serde_json::{Value, json};
 
 use super::{ImageStatus, ServiceStatus, Status, WorkingCopyStatus};
 
-/// The version of the format. It grows by further keys without a new one.
+/// The version of the format. Not incremented when keys are added.
 const VERSION: u64 = 1;
 
 impl Status {
-    /// Returns the status as a JSON document that ends with a line end.
+    /// Returns the status as a JSON document with a trailing newline.
     pub fn json(&self) -> String {
         let services: Vec<Value> = self.services.iter().map(service).collect();
         let document = json!({
@@ -28,13 +28,13 @@ fn service(one: &ServiceStatus) -> Value {
         "origin": source.map(|source| source.origin.as_str()),
         "commit": source.map(|source| source.commit),
         "image": one.image.as_ref().map(ToString::to_string),
-        "engine": word(one.engine),
-        "registry": word(one.registry),
+        "engine": kebab_case(one.engine),
+        "registry": kebab_case(one.registry),
         "workingCopy": working_copy(one),
     })
 }
 
-fn word(status: ImageStatus) -> String {
+fn kebab_case(status: ImageStatus) -> String {
     status.as_str().replace(' ', "-")
 }
 

@@ -1,5 +1,4 @@
-//! How each service stands: its working copy, its commit, its image. Pure: what was found, as data,
-//! and how it is shown.
+//! The status of each service: its working copy, commit and image, and how it is displayed. Pure.
 
 mod json;
 mod table;
@@ -16,18 +15,18 @@ use crate::recipe::Standing;
 use crate::source::{CommitId, Origin, ServiceSource};
 pub use unbuilt::{Unpushed, unbuilt};
 
-/// How one service stands.
+/// The status of one service.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServiceStatus {
-    /// Which.
+    /// The service.
     pub name: ServiceName,
     /// Its working copy, relative to the manifest's folder.
     pub dir: PathBuf,
-    /// What is in the working copy.
+    /// The state of the working copy.
     pub working_copy: WorkingCopyStatus,
-    /// What the reference points at; none where that is not known.
+    /// What the reference points to; `None` if unknown.
     pub source: Option<ServiceSource>,
-    /// The image of that commit; none where the commit is not known.
+    /// The image of that commit; `None` if the commit is unknown.
     pub image: Option<ImageReference>,
     /// The image in the engine.
     pub engine: ImageStatus,
@@ -35,12 +34,12 @@ pub struct ServiceStatus {
     pub registry: ImageStatus,
 }
 
-/// What is in the folder of a working copy.
+/// The state of a working copy's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WorkingCopyStatus {
-    /// Nothing: it was not cloned yet.
+    /// Not cloned yet.
     Missing,
-    /// Something that is no working copy.
+    /// Not a working copy.
     Foreign,
     /// It cannot be read.
     Unreadable,
@@ -48,51 +47,51 @@ pub enum WorkingCopyStatus {
     Present(Checkout),
 }
 
-/// A working copy, and how it stands to what the service's reference points at.
+/// A working copy, compared with the service's reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkout {
-    /// The branch; none where `HEAD` is detached.
+    /// The branch; `None` if `HEAD` is detached.
     pub branch: Option<String>,
-    /// The commit that is checked out; none in a repository without a commit.
+    /// The checked out commit; `None` in an empty repository.
     pub commit: Option<CommitId>,
-    /// The commits that it has and the reference has not, and the other way round, as far as they are
-    /// known here; none where nothing of the reference is.
+    /// The number of commits that it is ahead of and behind the reference, from the local objects; `None` if the
+    /// reference was never fetched.
     pub ahead_and_behind: Option<(usize, usize)>,
-    /// Whether the commit that the reference points at now is here.
+    /// Whether the reference's current commit is fetched.
     pub is_fetched: bool,
-    /// Tracked files with changes.
+    /// The number of tracked files with changes.
     pub modified: usize,
-    /// Files and folders that are neither tracked nor ignored.
+    /// The number of untracked files and folders, without ignored ones.
     pub untracked: usize,
-    /// What somebody has begun and not finished, such as a merge.
+    /// An operation in progress, such as a merge.
     pub under_way: Option<&'static str>,
 }
 
-/// What is known of an image in one place.
+/// The status of an image in the engine or its registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImageStatus {
-    /// It is there, built from what a build would take today.
+    /// It exists and was built from the current inputs.
     Verified,
-    /// It is there, and does not say what it was built from.
+    /// It exists, but its inputs are not recorded.
     Unverified,
-    /// It is there, built from something else than today's inputs.
+    /// It exists, but was built from other inputs.
     Stale,
-    /// It is there, built from a working copy by `--local`.
+    /// It exists and was built from a working copy with `--local`.
     Local,
-    /// It is there; what it should be built from cannot be told.
+    /// It exists; the current inputs are unknown.
     Present,
-    /// It is not there.
+    /// It does not exist.
     Absent,
-    /// It could not be told.
+    /// The query failed.
     Unknown,
-    /// It belongs to no registry.
+    /// The image has no registry.
     NoRegistry,
-    /// Nobody asked.
+    /// Not queried.
     NotAsked,
 }
 
 impl ImageStatus {
-    /// Returns the words for it.
+    /// Returns the display name.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Verified => "verified",
@@ -107,15 +106,15 @@ impl ImageStatus {
         }
     }
 
-    /// Returns what a sighting means; `is_compared` tells whether there was a recipe to compare with.
+    /// Returns the status for a lookup result; `is_compared` is whether there was a recipe to compare with.
     pub fn of(sighting: &Sighting, is_compared: bool) -> Self {
         match sighting {
             Sighting::NotAsked => Self::NotAsked,
             Sighting::Absent => Self::Absent,
             Sighting::Unknown(_) => Self::Unknown,
-            // What wrote the label is not known, so neither is what the image was built from.
-            Sighting::Damaged(_) => Self::Unverified,
-            Sighting::OfWorkingCopy => Self::Local,
+            // The label cannot be read, so the inputs are unknown.
+            Sighting::UnreadableRecipe(_) => Self::Unverified,
+            Sighting::FromWorkingCopy => Self::Local,
             Sighting::Found(_) if !is_compared => Self::Present,
             Sighting::Found(Standing::Verified) => Self::Verified,
             Sighting::Found(Standing::Unverified) => Self::Unverified,
@@ -124,18 +123,17 @@ impl ImageStatus {
     }
 }
 
-/// How the services of a platform stand.
+/// The status of all services.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Status {
     /// The services, by name.
     pub services: Vec<ServiceStatus>,
-    /// What could not be found out, and why; each with its hints.
+    /// Failed queries, each with its causes and hints.
     pub problems: Vec<String>,
 }
 
 impl Status {
-    /// Tells whether a reader has to know what each service would be built from: not all of it is in
-    /// the manifest.
+    /// Returns whether output should show each service's reference: not all of them come from the manifest.
     fn shows_references(&self) -> bool {
         let mut sources = self.services.iter().filter_map(|one| one.source.as_ref());
         sources.any(|source| source.origin != Origin::Manifest)

@@ -5,11 +5,11 @@ use crate::plan::table::fitted;
 use crate::source::ServiceSource;
 
 impl Status {
-    /// Returns the table, fitted to a terminal's columns where there is one.
+    /// Returns the table, fitted to the terminal's width, if any.
     ///
-    /// The working copy comes last: it is the widest, and has a line of its own in a narrow terminal.
-    /// There is a column for registries only where one was asked, and one for references only where
-    /// not all of them are the manifest's.
+    /// The working copy is the last column because it is the widest: in a narrow terminal it goes on its own line. The
+    /// registry column is omitted if no registry was queried, and the reference column if all references are from the
+    /// manifest.
     pub fn table(&self, columns: Option<usize>) -> String {
         let is_known = |one: &ServiceStatus| {
             !matches!(
@@ -68,13 +68,13 @@ fn image(status: ImageStatus) -> &'static str {
 fn working_copy(status: &WorkingCopyStatus) -> String {
     match status {
         WorkingCopyStatus::Missing => "missing".to_owned(),
-        WorkingCopyStatus::Foreign => "no working copy".to_owned(),
+        WorkingCopyStatus::Foreign => "not a working copy".to_owned(),
         WorkingCopyStatus::Unreadable => "?".to_owned(),
         WorkingCopyStatus::Present(checkout) => checkout_text(checkout),
     }
 }
 
-/// Returns such as `master +2 -1, 3 modified, 1 untracked`.
+/// Returns text such as `master +2 -1, 3 modified, 1 untracked`.
 fn checkout_text(checkout: &Checkout) -> String {
     let mut text = match (&checkout.branch, checkout.commit) {
         (_, None) => return "no commit".to_owned(),
@@ -100,7 +100,7 @@ fn checkout_text(checkout: &Checkout) -> String {
         }
     }
     if let Some(operation) = checkout.under_way {
-        text.push_str(&format!(", {operation} under way"));
+        text.push_str(&format!(", {operation} in progress"));
     }
     text
 }

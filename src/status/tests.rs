@@ -1,4 +1,4 @@
-//! What is shown of what was found.
+//! The table and the JSON output.
 
 use serde_json::Value;
 
@@ -45,7 +45,7 @@ fn status(services: Vec<ServiceStatus>) -> Status {
     }
 }
 
-/// Returns what the table says of a working copy.
+/// Returns the table cell of a working copy.
 fn shown(working_copy: WorkingCopyStatus) -> String {
     let table = status(vec![service("a", working_copy)]).table(None);
     let line = table.lines().nth(1).unwrap();
@@ -53,7 +53,7 @@ fn shown(working_copy: WorkingCopyStatus) -> String {
 }
 
 #[test]
-fn working_copies_are_told_in_few_words() {
+fn working_copies_are_summarized() {
     let present = |change: &dyn Fn(&mut Checkout)| {
         let mut checkout = checkout();
         change(&mut checkout);
@@ -72,15 +72,15 @@ fn working_copies_are_told_in_few_words() {
     });
     assert_eq!(old, "master -4, not fetched");
     let merging = present(&|checkout| checkout.under_way = Some("merge"));
-    assert_eq!(merging, "master, merge under way");
+    assert_eq!(merging, "master, merge in progress");
     assert_eq!(present(&|checkout| checkout.commit = None), "no commit");
     assert_eq!(shown(WorkingCopyStatus::Missing), "missing");
-    assert_eq!(shown(WorkingCopyStatus::Foreign), "no working copy");
+    assert_eq!(shown(WorkingCopyStatus::Foreign), "not a working copy");
     assert_eq!(shown(WorkingCopyStatus::Unreadable), "?");
 }
 
 #[test]
-fn columns_are_there_where_they_say_something() {
+fn columns_without_information_are_omitted() {
     let mut one = service("a", WorkingCopyStatus::Missing);
     let heading = |one: &ServiceStatus| {
         let table = status(vec![one.clone()]).table(None);
@@ -107,7 +107,7 @@ fn columns_are_there_where_they_say_something() {
 }
 
 #[test]
-fn a_narrow_terminal_gets_the_working_copy_below() {
+fn a_narrow_terminal_shows_working_copies_on_their_own_lines() {
     let one = service("a", WorkingCopyStatus::Present(checkout()));
     let table = status(vec![one]).table(Some(40));
     assert_eq!(
@@ -117,7 +117,7 @@ fn a_narrow_terminal_gets_the_working_copy_below() {
 }
 
 #[test]
-fn a_sighting_is_one_word() {
+fn lookup_results_have_one_word_each() {
     let of = |sighting: Sighting, is_compared| ImageStatus::of(&sighting, is_compared).as_str();
     assert_eq!(of(Sighting::Found(Standing::Verified), true), "verified");
     assert_eq!(of(Sighting::Found(Standing::Verified), false), "present");
@@ -165,7 +165,7 @@ fn json_has_everything() {
 }
 
 #[test]
-fn what_is_not_built_is_what_the_branch_lacks() {
+fn unbuilt_changes_are_those_that_the_branch_lacks() {
     let said = |branch: Option<&str>, ahead, modified| {
         let source = service("a", WorkingCopyStatus::Missing).source.unwrap();
         let unpushed = Unpushed {
@@ -177,13 +177,13 @@ fn what_is_not_built_is_what_the_branch_lacks() {
     };
     assert_eq!(
         said(Some("master"), 2, 1).unwrap(),
-        "not built: 2 commits and 1 modified file in src/a, which master of its remote lacks"
+        "not built: 2 commits and 1 modified file in src/a, not in master of its remote"
     );
     assert_eq!(said(Some("topic"), 2, 0), None);
     assert_eq!(said(None, 2, 0), None);
     assert_eq!(said(Some("master"), 0, 0), None);
     assert_eq!(
         said(None, 2, 3).unwrap(),
-        "not built: 3 modified files in src/a, which master of its remote lacks"
+        "not built: 3 modified files in src/a, not in master of its remote"
     );
 }

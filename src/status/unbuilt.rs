@@ -1,26 +1,26 @@
-//! What a working copy has and its remote has not: a build does not see it, and a person may wonder.
+//! The note about local changes: a build ignores them, which may surprise the user.
 
 use crate::source::ServiceSource;
 
-/// What a working copy has of a service, and the remote has not.
+/// Local changes to a service in its working copy.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Unpushed {
-    /// The branch; none where `HEAD` is detached.
+    /// The branch; `None` if `HEAD` is detached.
     pub branch: Option<String>,
-    /// The commits that the service's reference has not, where they make a difference to its files.
+    /// The number of commits that the reference lacks and that touch the service's files.
     pub ahead: usize,
-    /// Tracked files with changes.
+    /// The number of tracked files with changes.
     pub modified: usize,
 }
 
-/// Returns what in a folder is not built when its service is; none where nothing is missed.
+/// Returns a note about changes in a folder that are not part of the build, if there are any.
 ///
-/// Commits count only on the branch that is built: who has checked out another one knows that. What is
-/// untracked may be what a build left, and does not count.
+/// Commits count only on the branch that is built: users who check out another one know that. Untracked files do not
+/// count, because they may be build output.
 pub fn unbuilt(folder: &str, source: &ServiceSource, unpushed: &Unpushed) -> Option<String> {
     let name = source.tip.short_name();
-    let is_on_it = name.is_some() && unpushed.branch.as_deref() == name;
-    let ahead = if is_on_it { unpushed.ahead } else { 0 };
+    let is_on_branch = name.is_some() && unpushed.branch.as_deref() == name;
+    let ahead = if is_on_branch { unpushed.ahead } else { 0 };
     let counted = |count: usize, what: &str| match count {
         0 => None,
         1 => Some(format!("1 {what}")),
@@ -39,7 +39,5 @@ pub fn unbuilt(folder: &str, source: &ServiceSource, unpushed: &Unpushed) -> Opt
         Some(name) => format!("{name} of its remote"),
         None => format!("commit {}", source.commit.short()),
     };
-    Some(format!(
-        "not built: {parts} in {folder}, which {built} lacks"
-    ))
+    Some(format!("not built: {parts} in {folder}, not in {built}"))
 }

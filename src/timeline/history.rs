@@ -1,16 +1,16 @@
-//! How long the same took in earlier runs.
+//! Durations in earlier runs.
 
 use std::collections::HashMap;
 
 use crate::record::{OutcomeDocument, RunRecord, UnitRecord};
 
-/// How many earlier times a comparison takes at most, the latest.
+/// The maximum number of earlier durations to compare with.
 const COMPARED: usize = 10;
 
-/// What counts as a change: this part of what is usual, and this many seconds.
+/// The minimum change: this fraction of the usual duration, and this many seconds.
 const CHANGED: (f64, f64) = (0.1, 0.5);
 
-/// How long units and their phases took in runs before one, where they ended well.
+/// The durations of successful runs, units and phases in earlier runs.
 #[derive(Debug, Default)]
 pub struct History {
     runs: HashMap<String, Vec<f64>>,
@@ -18,19 +18,19 @@ pub struct History {
     phases: HashMap<(String, String), Vec<f64>>,
 }
 
-/// A time beside those of earlier runs.
+/// A duration, compared with those in earlier runs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Comparison {
-    /// The earlier times, the oldest first; at least one.
+    /// The earlier durations, oldest first; at least one.
     pub earlier: Vec<f64>,
     /// Their median.
     pub usual: f64,
-    /// By how much this time is longer.
+    /// How much longer this duration is than usual.
     pub difference: f64,
 }
 
 impl History {
-    /// Returns the history of runs, the oldest first.
+    /// Returns the history of runs, given oldest first.
     pub fn new<'a>(runs: impl IntoIterator<Item = &'a RunRecord>) -> Self {
         let mut history = Self::default();
         for run in runs {
@@ -39,39 +39,42 @@ impl History {
         history
     }
 
-    /// Compares how long a run took with runs of the same command line that ended well.
+    /// Compares the duration of a run with successful runs of the same command line.
     pub fn run(&self, run: &RunRecord) -> Option<Comparison> {
         if run.exit != Some(0) {
             return None;
         }
-        compared(self.runs.get(&kind_of_run(run))?, run.seconds)
+        compared(self.runs.get(&comparison_key(run))?, run.seconds)
     }
 
-    /// Compares how long a unit took that ended well, with the times that it took for the same phases: a
-    /// pull is not compared with a build, nor one with tests with one without.
+    /// Compares the duration of a successful unit with earlier ones with the same phases: a pull is not compared with a
+    /// build, nor a build with tests with one without.
     pub fn unit(&self, unit: &UnitRecord) -> Option<Comparison> {
         let key = (unit.name.clone(), phases(unit));
-        compared(self.units.get(&key)?, done_in(unit)?)
+        compared(self.units.get(&key)?, successful_seconds(unit)?)
     }
 
-    /// Compares how long a phase of a unit took, where it ended well.
+    /// Compares the duration of a successful phase of a unit.
     pub fn phase(&self, unit: &UnitRecord, phase: &str) -> Option<Comparison> {
         let key = (unit.name.clone(), phase.to_owned());
-        compared(self.phases.get(&key)?, phase_done_in(unit, phase)?)
+        compared(
+            self.phases.get(&key)?,
+            successful_phase_seconds(unit, phase)?,
+        )
     }
 
     fn add(&mut self, run: &RunRecord) {
         if run.exit == Some(0) {
-            let times = self.runs.entry(kind_of_run(run)).or_default();
+            let times = self.runs.entry(comparison_key(run)).or_default();
             times.push(run.seconds);
         }
         for unit in &run.units {
-            if let Some(seconds) = done_in(unit) {
+            if let Some(seconds) = successful_seconds(unit) {
                 let key = (unit.name.clone(), phases(unit));
                 self.units.entry(key).or_default().push(seconds);
             }
             for phase in unit.phases() {
-                if let Some(seconds) = phase_done_in(unit, phase) {
+                if let Some(seconds) = successful_phase_seconds(unit, phase) {
                     let key = (unit.name.clone(), phase.to_owned());
                     self.phases.entry(key).or_default().push(seconds);
                 }
@@ -81,7 +84,7 @@ impl History {
 }
 
 impl Comparison {
-    /// Returns by what part of what is usual this time is longer; none where it is too near to tell.
+    /// Returns how much longer this is, as a fraction of the usual duration; `None` if the change is too small.
     pub fn change(&self) -> Option<f64> {
         let (part, seconds) = CHANGED;
         let difference = self.difference.abs();
@@ -90,7 +93,7 @@ impl Comparison {
     }
 }
 
-/// Returns the median; none of no times.
+/// Returns the median; `None` for an empty list.
 pub fn median(times: &[f64]) -> Option<f64> {
     let mut sorted = times.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -112,13 +115,13 @@ fn compared(times: &[f64], now: f64) -> Option<Comparison> {
     })
 }
 
-/// What makes runs comparable: the command, and whether there was anything to do.
-fn kind_of_run(run: &RunRecord) -> String {
+/// The key of comparable runs: the command line, and whether there was anything to do.
+fn comparison_key(run: &RunRecord) -> String {
     let is_idle = run.units.is_empty();
     format!("{}\n{is_idle}", run.command)
 }
 
-fn done_in(unit: &UnitRecord) -> Option<f64> {
+fn successful_seconds(unit: &UnitRecord) -> Option<f64> {
     (unit.outcome == Some(OutcomeDocument::Done)).then_some(unit.end? - unit.start)
 }
 
@@ -126,7 +129,7 @@ fn phases(unit: &UnitRecord) -> String {
     unit.phases().join(" ")
 }
 
-fn phase_done_in(unit: &UnitRecord, phase: &str) -> Option<f64> {
+fn successful_phase_seconds(unit: &UnitRecord, phase: &str) -> Option<f64> {
     let steps = unit.steps.iter().filter(|step| step.phase == phase);
     let mut seconds = 0.0;
     for step in steps {

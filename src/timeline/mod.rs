@@ -1,6 +1,6 @@
-//! When the units of a run were worked on, what its end waited for, and how long each took before.
+//! The timeline of a run: when each unit ran, the critical path, and a comparison with earlier runs.
 //!
-//! Pure: everything is taken from the records of runs. Times are seconds from the beginning of the run.
+//! Pure: everything comes from run records. Times are in seconds since the start of the run.
 
 mod history;
 mod path;
@@ -12,43 +12,42 @@ pub use path::{Cause, Link};
 
 use crate::record::{OutcomeDocument, RunRecord, UnitRecord};
 
-/// When each unit of a run could be worked on, and was.
+/// When each unit of a run was ready, and when it ran.
 ///
-/// A unit is *ready* when all that it needs are done. Then it waits until one of the jobs (`--jobs`) is
-/// free. What it needs is taken from the plan; the units of a run without a plan, such as of `xp sync`, need
-/// nothing.
+/// A unit is *ready* when its dependencies are finished. Then it waits for a free job (`--jobs`). The dependencies come
+/// from the plan; without a plan, as with `xp sync`, units have none.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Timeline {
-    /// When the run ended; of one that was killed or goes on, the last that is known of.
+    /// When the run ended; the last known time if it was killed or is still running.
     pub end: f64,
-    /// When the work on units began; the end where there was none.
+    /// When the work on units started; the end of the run if there was no work.
     pub work_start: f64,
-    /// The units that were worked on, in the order of their beginning.
+    /// The units that ran, by start time.
     pub spans: Vec<Span>,
     /// The critical path, from the first unit to the one that ended last. See [`Link`].
     pub path: Vec<Link>,
-    /// How many units may be worked on at once, where that is known.
+    /// The maximum number of concurrent units, if known.
     pub jobs: Option<usize>,
     longest_chain: f64,
 }
 
-/// When a unit was worked on.
+/// When a unit ran.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Span {
     /// The unit's name.
     pub unit: String,
-    /// When all that it needs was done.
+    /// When its dependencies were finished.
     pub ready: f64,
-    /// When the work on it began.
+    /// When it started.
     pub start: f64,
     /// When it ended.
     pub end: f64,
-    /// The units that it needs and that were worked on in this run, by their place in the timeline.
+    /// The indexes of its dependencies that ran too.
     pub after: Vec<usize>,
 }
 
 impl Span {
-    /// Returns how long it was worked on.
+    /// Returns how long it ran.
     pub fn seconds(&self) -> f64 {
         self.end - self.start
     }
@@ -60,15 +59,15 @@ impl Span {
 }
 
 impl Timeline {
-    /// Returns the timeline of a run up to a time, which may be later than its last line.
+    /// Returns the timeline of a run up to `now`, which may be later than its last event.
     pub fn new(run: &RunRecord, now: f64) -> Self {
         let end = run.seconds.max(now);
         let work_start = run.work_start.unwrap_or(end);
-        let worked: Vec<&UnitRecord> = run.units.iter().filter(|unit| was_begun(unit)).collect();
-        let places: HashMap<&str, usize> = worked
+        let worked: Vec<&UnitRecord> = run.units.iter().filter(|unit| was_started(unit)).collect();
+        let indexes: HashMap<&str, usize> = worked
             .iter()
             .enumerate()
-            .map(|(place, unit)| (unit.name.as_str(), place))
+            .map(|(index, unit)| (unit.name.as_str(), index))
             .collect();
         let planned: HashMap<&str, &[String]> = run
             .plan
@@ -87,14 +86,14 @@ impl Timeline {
                     end: unit.end.unwrap_or(end),
                     after: needed
                         .iter()
-                        .filter_map(|name| places.get(name.as_str()).copied())
+                        .filter_map(|name| indexes.get(name.as_str()).copied())
                         .collect(),
                 }
             })
             .collect();
-        for place in 0..spans.len() {
-            let needed = spans[place].after.iter().map(|needed| spans[*needed].end);
-            spans[place].ready = needed.fold(work_start, f64::max).min(spans[place].start);
+        for index in 0..spans.len() {
+            let needed = spans[index].after.iter().map(|needed| spans[*needed].end);
+            spans[index].ready = needed.fold(work_start, f64::max).min(spans[index].start);
         }
         Self {
             end,
@@ -106,35 +105,35 @@ impl Timeline {
         }
     }
 
-    /// Returns the span of a unit, where it was worked on.
+    /// Returns the span of a unit, if it ran.
     pub fn span(&self, unit: &str) -> Option<&Span> {
         self.spans.iter().find(|span| span.unit == unit)
     }
 
-    /// Returns the end of the unit that ended last.
+    /// Returns when the last unit ended.
     pub fn work_end(&self) -> f64 {
         let ends = self.spans.iter().map(|span| span.end);
         ends.fold(self.work_start, f64::max)
     }
 
-    /// Returns how many units were worked on at once, on average; none without work.
+    /// Returns the average number of concurrent units; `None` without work.
     pub fn parallelism(&self) -> Option<f64> {
         let busy: f64 = self.spans.iter().map(Span::seconds).sum();
         let time = self.work_end() - self.work_start;
         (time > 0.0).then(|| busy / time)
     }
 
-    /// Returns the least time that the same run could take with any number of jobs: deciding, and the
-    /// longest chain of units that need each other, if each took as long as it did.
+    /// Returns the minimum duration of the same run with unlimited jobs: planning plus the longest dependency chain,
+    /// with the measured durations.
     ///
-    /// With more jobs at once each may take longer, so this is a bound, not a forecast.
+    /// Units may take longer with more jobs, so this is a lower bound, not a forecast.
     pub fn least(&self) -> f64 {
         self.work_start + self.longest_chain
     }
 }
 
-/// Whether a unit had a job: what was blocked or stopped before has an end only.
-fn was_begun(unit: &UnitRecord) -> bool {
+/// Returns whether a unit ran. Units that were blocked or stopped before they started only have an end.
+fn was_started(unit: &UnitRecord) -> bool {
     !unit.steps.is_empty()
         || !matches!(
             unit.outcome,

@@ -1,37 +1,36 @@
-//! The chain of units that a run's end waited for.
+//! The critical path of a run.
 
 use super::Span;
 
-/// A unit of the critical path, and why it did not begin earlier.
+/// A unit on the critical path, and why it did not start earlier.
 ///
-/// The path is found from its end: the unit that ended last began when the unit before it in the path had
-/// ended, that one likewise, back to one that began with the work. So the units of the path fill the time
-/// of the work without a gap, but for the moments between them: the run would have ended earlier had any of
-/// them taken less time, up to where another chain is the longest.
+/// The path is traced from its end: the unit that ended last started when its predecessor had ended, and so on, back
+/// to a unit that started with the work. So the units on the path cover the work without gaps, apart from scheduling
+/// delays. If any of them had been faster, the run would have ended earlier, until another chain is the longest.
 ///
-/// The unit before is either one that was needed ([`Cause::Needs`]), or, where a unit was ready and all
-/// jobs were in use, the one whose end freed the job that it got ([`Cause::Job`]). A path with a link of
-/// the second kind can be made shorter by more `--jobs` too, where the machine has more to give.
+/// The predecessor is either a dependency ([`Cause::Needs`]) or, if the unit was ready but all jobs were busy, the
+/// unit whose end freed a job ([`Cause::Job`]). A path with a link of the second kind may also get shorter with more
+/// `--jobs`, if the machine has spare capacity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Link {
-    /// The unit, by its place in the timeline.
+    /// The index of the unit's span.
     pub unit: usize,
-    /// Why it began when it did.
+    /// Why it started when it did.
     pub cause: Cause,
 }
 
-/// Why a unit began when it did.
+/// Why a unit started when it did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
-    /// The work began.
+    /// The work started.
     Start,
-    /// It needs the unit before it.
+    /// It needs the previous unit.
     Needs,
-    /// It waited for a job, which the unit before it had.
+    /// It waited for the job of the previous unit.
     Job,
 }
 
-/// Returns the critical path; empty where nothing was worked on.
+/// Returns the critical path; empty if no unit ran.
 pub fn critical(spans: &[Span], jobs: Option<usize>) -> Vec<Link> {
     let mut by_end: Vec<usize> = (0..spans.len()).collect();
     by_end.sort_by(|a, b| spans[*a].end.total_cmp(&spans[*b].end));
@@ -45,7 +44,7 @@ pub fn critical(spans: &[Span], jobs: Option<usize>) -> Vec<Link> {
             unit,
             cause: before.map_or(Cause::Start, |(_, cause)| cause),
         });
-        // Each begins before the next, so this ends; a record that somebody wrote by hand may not.
+        // Each unit starts before the next, so this terminates, except with an edited record.
         next = before.map(|(before, _)| before);
         if path.len() > spans.len() {
             break;
@@ -55,10 +54,10 @@ pub fn critical(spans: &[Span], jobs: Option<usize>) -> Vec<Link> {
     path
 }
 
-/// Returns the unit whose end freed the job for one that was ready before.
+/// Returns the unit whose end freed the job for a unit that was already ready.
 ///
-/// This is the last one that ended between its being ready and its beginning, and before whose end all
-/// jobs were in use. Where a job was free meanwhile the unit did not wait for one.
+/// This is the last unit that ended between its being ready and its start while all jobs were busy. If a job was
+/// free in the meantime, the unit did not wait for one.
 fn freed_job(spans: &[Span], by_end: &[usize], unit: usize, jobs: Option<usize>) -> Option<usize> {
     let (jobs, span) = (jobs?, &spans[unit]);
     let until = by_end.partition_point(|other| spans[*other].end <= span.start);
@@ -79,9 +78,9 @@ fn last_needed(spans: &[Span], unit: usize) -> Option<usize> {
     needed.max_by(|a, b| spans[*a].end.total_cmp(&spans[*b].end))
 }
 
-/// Returns the time of the longest chain of units that need each other.
+/// Returns the duration of the longest dependency chain.
 pub fn longest_chain(spans: &[Span]) -> f64 {
-    // What is needed ended before, so it comes first in the order of ends.
+    // Dependencies ended earlier, so they come first when sorted by end.
     let mut by_end: Vec<usize> = (0..spans.len()).collect();
     by_end.sort_by(|a, b| spans[*a].end.total_cmp(&spans[*b].end));
     let mut chains = vec![0.0_f64; spans.len()];

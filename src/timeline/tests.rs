@@ -1,7 +1,7 @@
 use super::*;
 use crate::record::StepRecord;
 
-/// A unit: its name, beginning and end, and what it needs.
+/// A unit: its name, start and end, and dependencies.
 type Row<'a> = (&'a str, f64, f64, &'a [&'a str]);
 
 fn run(jobs: usize, rows: &[Row]) -> RunRecord {
@@ -63,7 +63,7 @@ fn link(unit: &str, cause: Cause) -> (String, Cause) {
 }
 
 #[test]
-fn the_path_follows_what_is_needed() {
+fn the_path_follows_dependencies() {
     let rows: &[Row] = &[
         ("a", 1.0, 5.0, &[]),
         ("b", 1.0, 3.0, &[]),
@@ -91,16 +91,16 @@ fn a_unit_that_waited_for_a_job_follows_the_one_that_had_it() {
     assert_eq!(path(2, rows), expected);
     let timeline = Timeline::new(&run(2, rows), 0.0);
     assert_eq!(timeline.spans[3].waited(), 3.0);
-    // Without a limit `b` alone would have been as long as `a` and `d`.
+    // Without a limit, `b` alone would have taken as long as `a` and `d`.
     assert_eq!(timeline.least(), 6.0);
 }
 
 #[test]
-fn what_ended_while_a_job_was_free_is_no_cause() {
+fn no_unit_is_blamed_while_a_job_is_free() {
     let rows: &[Row] = &[
         ("a", 1.0, 3.0, &[]),
         ("b", 1.0, 3.5, &[]),
-        // The scheduler came to it late, on a busy machine.
+        // The scheduler started it late, on a busy machine.
         ("c", 4.0, 6.0, &["a"]),
     ];
     let expected = [link("a", Cause::Start), link("c", Cause::Needs)];
@@ -108,7 +108,7 @@ fn what_ended_while_a_job_was_free_is_no_cause() {
 }
 
 #[test]
-fn one_job_at_once_makes_a_path_of_everything() {
+fn with_one_job_the_path_has_all_units() {
     let rows: &[Row] = &[
         ("a", 1.0, 2.0, &[]),
         ("b", 2.0, 3.0, &[]),
@@ -117,14 +117,14 @@ fn one_job_at_once_makes_a_path_of_everything() {
     let expected = [
         link("a", Cause::Start),
         link("b", Cause::Job),
-        // It was ready when the job was: nothing but the need kept it.
+        // It was ready when the job became free: it only waited for its dependency.
         link("c", Cause::Needs),
     ];
     assert_eq!(path(1, rows), expected);
 }
 
 #[test]
-fn a_run_that_goes_on_ends_now_and_what_was_blocked_has_no_span() {
+fn a_run_in_progress_ends_now_and_blocked_units_have_no_span() {
     let mut run = run(
         2,
         &[
@@ -155,14 +155,14 @@ fn a_run_without_work_has_an_empty_timeline() {
 }
 
 #[test]
-fn times_that_cannot_be_come_to_an_end() {
+fn impossible_times_terminate() {
     // Each needs the other and ended before it began.
     let rows: &[Row] = &[("a", 5.0, 1.0, &["b"]), ("b", 5.0, 1.0, &["a"])];
     assert!(path(1, rows).len() <= 3);
 }
 
 #[test]
-fn the_same_phases_are_compared_and_only_what_ended_well() {
+fn only_successful_units_with_the_same_phases_are_compared() {
     let with = |seconds: f64| RunRecord {
         units: vec![unit(
             "a",
@@ -184,7 +184,7 @@ fn the_same_phases_are_compared_and_only_what_ended_well() {
     assert_eq!((whole.usual, whole.difference), (11.0, 10.0));
     let build = history.phase(&now.units[0], "build").unwrap();
     assert_eq!((build.usual, build.change()), (10.0, Some(1.0)));
-    // The build failed, the image was made all the same.
+    // The build failed, but the image was built.
     let image = history.phase(&now.units[0], "image").unwrap();
     assert_eq!((image.earlier.len(), image.change()), (4, None));
     assert_eq!(history.unit(&failed.units[0]), None);

@@ -1,4 +1,4 @@
-//! The record as the cluster keeps it.
+//! The JSON format of the record.
 
 use std::collections::BTreeMap;
 
@@ -12,9 +12,9 @@ use crate::lock::{self, Lock, LockedService};
 use crate::manifest::ServiceName;
 use crate::source::RefName;
 
-/// As the record is written.
+/// The record's JSON document.
 #[derive(Deserialize)]
-pub(super) struct Stored {
+pub(super) struct StoredRecord {
     pub(super) version: u64,
     #[serde(default)]
     pub(super) deploys: Vec<StoredDeploy>,
@@ -68,7 +68,7 @@ impl StoredDeploy {
         let time = |text: &str| {
             OffsetDateTime::parse(text, &Rfc3339).map_err(|error| format!("`{text}`: {error}"))
         };
-        // JSON is YAML, and the keys are those of a lock.
+        // JSON is valid YAML, and the keys are the same as in a lock.
         let set =
             lock::parse(&self.set.to_string(), "the record").map_err(|error| error.to_string())?;
         Ok(Deployment {
@@ -88,7 +88,7 @@ impl StoredDeploy {
     }
 }
 
-/// Returns a set with the keys of a lock.
+/// Returns a lock as JSON, with the keys of the lock file.
 fn set(set: &Lock) -> Value {
     let services: BTreeMap<&ServiceName, Value> = set
         .services

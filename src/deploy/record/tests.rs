@@ -1,4 +1,4 @@
-//! Records, and the ways back that they tell.
+//! Deploy records and rollbacks.
 
 use super::*;
 use crate::lock;
@@ -31,7 +31,7 @@ fn deploy(number: u64, state: State, rollback_to: Option<u64>) -> Deployment {
     }
 }
 
-/// A record of deploys by state, the first one first.
+/// A record of deploys with these states, oldest first.
 fn record(deploys: &[(State, Option<u64>)]) -> Record {
     let mut record = Record::default();
     for (state, rollback_to) in deploys {
@@ -42,7 +42,7 @@ fn record(deploys: &[(State, Option<u64>)]) -> Record {
 }
 
 #[test]
-fn what_is_written_is_read() {
+fn a_written_record_can_be_read() {
     let environment = "staging".parse().unwrap();
     let written = record(&[(State::Deployed, None), (State::Failed, Some(1))]);
     let object = written.object(&environment, None);
@@ -62,7 +62,7 @@ fn what_is_written_is_read() {
 }
 
 #[test]
-fn a_rollback_goes_to_what_was_deployed_before() {
+fn a_rollback_goes_to_the_previous_deploy() {
     use State::{Deployed, Failed, Interrupted};
     let environment = "staging".parse().unwrap();
     let target = |deploys: &[(State, Option<u64>)]| {
@@ -78,12 +78,12 @@ fn a_rollback_goes_to_what_was_deployed_before() {
         target(&[(Deployed, None), (Failed, None), (Interrupted, None)]),
         Some(1)
     );
-    // Back, and back again.
+    // Two rollbacks in a row.
     let twice = [(Deployed, None), (Deployed, None), (Deployed, None)];
     assert_eq!(target(&twice), Some(2));
     let back = [&twice[..], &[(Deployed, Some(2))]].concat();
     assert_eq!(target(&back), Some(1));
-    // What did not come to its end is tried again: the bad deploy is the one that was gone back from.
+    // A failed rollback is retried: the bad deploy is still the one that was rolled back.
     for state in [Failed, Interrupted, State::Deploying] {
         let failed = [&twice[..], &[(state, Some(2))]].concat();
         assert_eq!(target(&failed), Some(2));
@@ -91,7 +91,7 @@ fn a_rollback_goes_to_what_was_deployed_before() {
     }
     let failed = [&twice[..], &[(Failed, Some(2)), (Failed, Some(2))]].concat();
     assert_eq!(target(&failed), Some(1));
-    // Back to a deploy that had gone back itself, and then further: 3 was bad, and 5 as well.
+    // Back to a rollback, and then further: 3 was bad, and so was 5.
     let mixed = [&back[..], &[(Deployed, None)]].concat();
     assert_eq!(target(&mixed), Some(4));
     let mixed = [&mixed[..], &[(Deployed, Some(4))]].concat();
@@ -105,13 +105,13 @@ fn a_rollback_changes_something() {
     record.deploys[0].set = record.deploys[1].set.clone();
     let target = |record: &Record| record.to_roll_back_to(&environment).unwrap().number;
     assert_eq!(target(&record), 1);
-    // Other kustomize files are a change.
+    // Different kustomize files count as a change.
     record.deploys[1].manifest = Some("c".repeat(40));
     assert_eq!(target(&record), 2);
 }
 
 #[test]
-fn a_way_back_is_kept() {
+fn rollback_targets_are_kept() {
     let mut record = record(&[(State::Deployed, None); 3]);
     for number in 4..30 {
         record = record.begun(deploy(number % 9 + 1, State::Failed, None));
@@ -119,12 +119,12 @@ fn a_way_back_is_kept() {
     }
     let numbers =
         |record: &Record| -> Vec<u64> { record.deploys.iter().map(|it| it.number).collect() };
-    assert_eq!(numbers(&record)[KEPT..], [3, 2]);
+    assert_eq!(numbers(&record)[MAX_KEPT..], [3, 2]);
     assert_eq!(
-        numbers(&Record::parse(&record.text()).unwrap())[KEPT..],
+        numbers(&Record::parse(&record.text()).unwrap())[MAX_KEPT..],
         [3, 2]
     );
-    // Without room for all, it is what failed that goes.
+    // If there is not enough room, failed deploys are dropped.
     let entry = record.deploys[0]
         .set
         .services
@@ -137,19 +137,19 @@ fn a_way_back_is_kept() {
         deploy.set = Lock::new(services.collect());
     }
     let kept = numbers(&Record::parse(&record.text()).unwrap());
-    assert!(kept.len() < KEPT, "{kept:?}");
+    assert!(kept.len() < MAX_KEPT, "{kept:?}");
     assert_eq!((kept[0], &kept[kept.len() - 2..]), (29, &[3, 2][..]));
 }
 
 #[test]
-fn one_at_a_time() {
+fn concurrent_deploys_are_rejected() {
     let environment = "staging".parse().unwrap();
     let busy = record(&[(State::Deployed, None), (State::Deploying, None)]);
     let error = busy.check_free(&environment, at(10), None).unwrap_err();
     assert!(
         error
             .to_string()
-            .starts_with("ann@laptop deploys to staging since ")
+            .starts_with("ann@laptop has been deploying to staging since ")
     );
     assert!(busy.check_free(&environment, at(400), None).is_ok());
     assert!(busy.check_free(&environment, at(10), Some("id-2")).is_ok());
@@ -162,13 +162,13 @@ fn one_at_a_time() {
 }
 
 #[test]
-fn so_many_are_kept() {
+fn old_deploys_are_dropped() {
     let mut many = Record::default();
     for number in 1..30 {
         many = many.begun(deploy(number % 9 + 1, State::Deployed, None));
         many.deploys[0].number = number;
     }
-    assert_eq!(many.deploys.len(), KEPT);
+    assert_eq!(many.deploys.len(), MAX_KEPT);
     let digest = many.deploys[0].set.services.values().next().unwrap();
     let mut large = many.clone();
     for deploy in &mut large.deploys {
@@ -177,5 +177,5 @@ fn so_many_are_kept() {
     }
     let text = large.text();
     let kept = Record::parse(&text).unwrap().deploys.len();
-    assert!((1..KEPT).contains(&kept), "{kept}");
+    assert!((1..MAX_KEPT).contains(&kept), "{kept}");
 }

@@ -1,9 +1,9 @@
-//! What is done with builder images that are made from folders.
+//! Plans for builder images from folders.
 
 use super::*;
 
 #[test]
-fn a_builder_that_was_never_pushed_is_pushed_with_the_next_build() {
+fn an_unpushed_builder_is_pushed_with_the_next_build() {
     let mut platform = Platform::new().complete("front");
     let image = platform.plan(&["back"]).units[0].image.to_string();
     let (id, labels) = ("b".to_owned(), Labels::new());
@@ -26,7 +26,7 @@ fn a_builder_that_was_never_pushed_is_pushed_with_the_next_build() {
 }
 
 #[test]
-fn a_builder_whose_run_was_killed_gets_its_name() {
+fn a_missing_newest_tag_is_set() {
     let mut platform = Platform::new().complete("front");
     platform.builder_in_registry = true;
     let image = platform.plan(&["back"]).units[0].image.to_string();
@@ -42,7 +42,7 @@ fn a_builder_whose_run_was_killed_gets_its_name() {
 }
 
 #[test]
-fn the_registrys_build_of_a_builder_counts() {
+fn the_registrys_build_of_a_builder_takes_precedence() {
     let mut platform = Platform::new().complete("front");
     platform.builder_in_registry = true;
     let image = platform.plan(&["back"]).units[0].image.to_string();
@@ -54,10 +54,10 @@ fn the_registrys_build_of_a_builder_counts() {
         .engine
         .insert(newest.clone(), own.clone());
     let pull =
-        "builders/go pull: in the registry; the engine's is another build of the same content";
+        "builders/go pull: in the registry; the engine has another build of the same content";
     let first = |platform: &Platform| shown(&platform.plan(&["back"]))[0].clone();
     assert_eq!(first(&platform), format!("{pull} [pull tag]"));
-    // A name that was given to another content is left to it.
+    // A tag on an image with other content is not moved.
     platform.inventory.engine.insert(newest, build("later"));
     assert_eq!(first(&platform), format!("{pull} [pull]"));
     let steps = &platform.plan(&["back"]).units[0].steps;
@@ -66,10 +66,10 @@ fn the_registrys_build_of_a_builder_counts() {
         _ => None,
     });
     assert_eq!(pulled, Some(digest("builder", "b")));
-    // Nothing is pushed, and what is built may be pushed later.
+    // Even without a push: dependents may be pushed later.
     platform.options.push = false;
     assert_eq!(first(&platform), format!("{pull} [pull]"));
-    // Another build that the engine has as well does not count either.
+    // Another build in the engine does not matter either.
     platform
         .inventory
         .engine
@@ -83,7 +83,7 @@ fn the_registrys_build_of_a_builder_counts() {
 }
 
 #[test]
-fn an_update_replaces_what_the_registry_has() {
+fn an_update_replaces_the_registrys_image() {
     let platform = Platform::new();
     let selected = BTreeSet::from([name("back")]);
     let env = |_: &str| Some("7".to_owned());
@@ -125,7 +125,7 @@ fn repository(image: &str) -> &str {
     image.rsplit_once(':').unwrap().0
 }
 
-/// Returns the name that the engine has for what the registry has.
+/// Returns the engine's name for the registry's image.
 fn by_digest(image: &str, content: &str) -> String {
     format!("{}@{}", repository(image), digest("builder", content))
 }

@@ -1,10 +1,9 @@
-//! Images by their identity tags, and built from the needed images that count.
+//! Identity tags, and images built from the current needed images.
 
 use super::*;
 use crate::image::Tag;
 
-/// Describes the images of a service that the registry has by these tags: what they are built from, and the digest of
-/// their configuration.
+/// Registry contents with descriptions: the recipes and needed images, and the digests of the configurations.
 struct Found<'p> {
     platform: &'p Platform,
     inventory: Inventory,
@@ -26,12 +25,12 @@ impl<'p> Found<'p> {
         }
     }
 
-    /// Returns the identity tag of today's image.
+    /// Returns the identity tag of the current image.
     fn identity(&self, service: &str) -> Tag {
         Tag::from_recipe(commit(service), &self.recipes[&name(service)].identity())
     }
 
-    /// Puts an image into the registry, built from `needs` by a recipe; today's where none is given.
+    /// Adds an image to the registry, built from `needs` by a recipe, by default the current one.
     fn registry(mut self, tag: &str, content: &str, needs: &str, recipe: Option<&str>) -> Self {
         let service = "back";
         let labels = self.labels(service, needs, recipe);
@@ -94,7 +93,7 @@ impl<'p> Found<'p> {
         self
     }
 
-    /// Returns what is decided about `back`, and about `front` where the plan has it.
+    /// Returns the decisions for `back` and, if it is in the plan, `front`.
     fn decided(self) -> Vec<String> {
         let platform = self.platform;
         let inventory = self.inventory;
@@ -120,7 +119,7 @@ fn platform() -> Platform {
 }
 
 #[test]
-fn an_image_is_built_from_the_needed_images_that_count() {
+fn images_are_rebuilt_if_needed_images_changed() {
     let platform = platform();
     let found = |needs: &str| {
         let found = Found::new(&platform).front("a", "c");
@@ -152,7 +151,7 @@ fn an_image_is_built_from_the_needed_images_that_count() {
 }
 
 #[test]
-fn an_image_that_moved_back_to_an_earlier_recipe_is_not_built() {
+fn an_image_with_an_earlier_recipe_is_reused() {
     let platform = platform();
     let stale = Some(r#"{"version":1,"inputs":{}}"#);
     let found = |identity: &str, needs: &str| {
@@ -173,14 +172,14 @@ fn an_image_that_moved_back_to_an_earlier_recipe_is_not_built() {
         "{decided}"
     );
     assert!(decided.contains(&commit("back").to_string()), "{decided}");
-    // Another tag of the same image is no reason to take it.
+    // Another tag of the same image is not enough to use it.
     assert!(found("v1", &sha("c")).1.starts_with("back build: "));
-    // It was built from another `front` than the registry's.
+    // It was built from a different `front` than the registry's.
     assert!(found("", &sha("d")).1.starts_with("back build: "));
 }
 
 #[test]
-fn identity_tags_are_asked_for_only_where_they_may_help() {
+fn identity_tags_are_queried_only_if_useful() {
     let platform = platform();
     let asked = |found: Found<'_>| {
         platform.draft(&["back"], |draft| {
@@ -201,7 +200,7 @@ fn identity_tags_are_asked_for_only_where_they_may_help() {
 }
 
 #[test]
-fn the_registrys_image_counts_and_not_the_engines_own() {
+fn the_registrys_image_takes_precedence() {
     let platform = Platform::new();
     let found = |id: &str| {
         let found = Found::new(&platform)
@@ -211,7 +210,7 @@ fn the_registrys_image_counts_and_not_the_engines_own() {
             .registry("", "a", &sha("c"), None)
             .engine("back", "e", &sha("c"))
     };
-    // `back` in the engine has an unknown configuration in the registry, so nothing is said against it.
+    // The configuration of `back` in the registry is unknown, so the engine's is not rejected.
     let decided = found("d").decided();
     assert!(
         decided[0].starts_with("back tag: in the registry and the engine"),
@@ -224,13 +223,13 @@ fn the_registrys_image_counts_and_not_the_engines_own() {
     };
     assert_eq!(
         found("d")[1],
-        "front pull: in the registry; the engine's is another: image was rebuilt"
+        "front pull: in the registry; the engine's image differs: image was rebuilt"
     );
     assert!(found("c")[1].starts_with("front tag: in the registry and the engine"));
 }
 
 #[test]
-fn what_is_built_makes_its_dependents_be_built() {
+fn a_build_triggers_builds_of_dependents() {
     let platform = Platform::new();
     let plan = platform.draft(&["back", "front"], |draft| {
         let mut found = Found::new(&platform).registry("", "a", &sha("c"), None);

@@ -1,9 +1,9 @@
-//! Which images the engine is asked for.
+//! The images to query in the engine.
 
 use super::*;
 
-/// Returns the services whose images the engine is asked for.
-fn asked(platform: &Platform, selected: &[&str]) -> Vec<String> {
+/// Returns the services whose images are queried in the engine.
+fn queried(platform: &Platform, selected: &[&str]) -> Vec<String> {
     let selected: BTreeSet<_> = selected.iter().map(|service| name(service)).collect();
     let env = |_: &str| Some("7".to_owned());
     let Platform {
@@ -11,55 +11,54 @@ fn asked(platform: &Platform, selected: &[&str]) -> Vec<String> {
     } = platform;
     let draft = Draft::new(manifest, &selected, sources, &platform.options, &env).unwrap();
     let folders = platform.folders(&draft);
-    let asked = match draft.asks_registries_first() {
-        false => draft.engine_images(),
-        true => {
-            let mut inventory = platform.inventory(&draft, &folders);
-            inventory.engine.clear();
-            draft.engine_images_beside(&inventory, &folders).unwrap()
-        }
+    let queried = if draft.asks_registries_first() {
+        let mut inventory = platform.inventory(&draft, &folders);
+        inventory.engine.clear();
+        draft.engine_images_beside(&inventory, &folders).unwrap()
+    } else {
+        draft.engine_images()
     };
     let services = manifest.services.keys();
-    let asked_names: BTreeSet<_> = asked.iter().map(|query| query.name.clone()).collect();
-    let services = services.filter(|it| asked_names.contains(&platform.image(it.as_str(), "")));
+    let queried_names: BTreeSet<_> = queried.iter().map(|query| query.name.clone()).collect();
+    let services = services.filter(|it| queried_names.contains(&platform.image(it.as_str(), "")));
     let services: Vec<String> = services.map(ToString::to_string).collect();
     assert_eq!(
         services.len(),
-        asked.len(),
-        "one question a service: {asked:?}"
+        queried.len(),
+        "one query per service: {queried:?}"
     );
     services
 }
 
 #[test]
-fn the_engine_is_asked_once_for_each_service_and_what_it_needs() {
+fn each_service_and_its_dependencies_are_queried_once() {
     let platform = Platform::new().complete("back").complete("front");
-    assert_eq!(asked(&platform, &["back"]), ["back", "front"]);
-    assert_eq!(asked(&platform, &["other"]), ["other"]);
+    assert_eq!(queried(&platform, &["back"]), ["back", "front"]);
+    assert_eq!(queried(&platform, &["other"]), ["other"]);
 }
 
 #[test]
-fn where_nothing_is_pulled_the_registrys_answer_suffices() {
+fn without_pulls_the_registrys_answer_suffices() {
     let no_pull = |platform: Platform| platform.options(|options| options.pull = false);
     let complete = || no_pull(Platform::new().complete("back").complete("front"));
     let nothing: [&str; 0] = [];
-    assert_eq!(asked(&complete(), &["back", "front"]), nothing);
-    // What has no recipe counts as well.
-    assert_eq!(asked(&complete().label("back", None), &["back"]), nothing);
-    // What is missing may be in the engine, and a build of it starts from what it needs.
+    assert_eq!(queried(&complete(), &["back", "front"]), nothing);
+    // An image without a recipe suffices too.
+    assert_eq!(queried(&complete().label("back", None), &["back"]), nothing);
+    // A missing image may be in the engine, and its build uses the images of its dependencies.
     let missing = no_pull(Platform::new().complete("front").complete("other"));
     let all = ["back", "front", "other"];
-    assert_eq!(asked(&missing, &all), ["back", "front"]);
+    assert_eq!(queried(&missing, &all), ["back", "front"]);
     let stale = complete().label("back", Some(r#"{"version":1,"inputs":{}}"#));
-    assert_eq!(asked(&stale, &["back"]), ["back", "front"]);
+    assert_eq!(queried(&stale, &["back"]), ["back", "front"]);
     let forced = complete().options(|options| options.force = true);
-    assert_eq!(asked(&forced, &["front"]), ["front"]);
-    // Without a registry there is nobody else to ask.
-    assert_eq!(asked(&no_pull(Platform::local()), &["front"]), ["front"]);
+    assert_eq!(queried(&forced, &["front"]), ["front"]);
+    // Without a registry, only the engine can be queried.
+    assert_eq!(queried(&no_pull(Platform::local()), &["front"]), ["front"]);
 }
 
 #[test]
-fn what_was_not_asked_for_is_neither_pulled_nor_tagged() {
+fn images_that_were_not_queried_are_neither_pulled_nor_tagged() {
     let mut platform = Platform::new().complete("front");
     platform.inventory.engine.clear();
     let platform = platform.options(|options| options.pull = false);

@@ -1,4 +1,4 @@
-//! By which names an engine has an image.
+//! Image names in engines.
 
 use super::*;
 
@@ -15,12 +15,12 @@ fn has(engine_name: &str, image: &str) -> bool {
 }
 
 #[test]
-fn an_image_is_found_by_each_name_that_an_engine_gives_it() {
+fn an_image_is_found_by_any_engine_name() {
     for (engine_name, image) in [
         ("busybox:latest", "busybox"),
         ("busybox:1", "docker.io/library/busybox:1"),
         ("x/busybox:latest", "docker.io/x/busybox"),
-        // Podman writes registries out.
+        // Podman spells out registries.
         ("docker.io/library/busybox:latest", "busybox"),
         ("docker.io/x/busybox:1", "x/busybox:1"),
         ("docker.io/x/busybox:latest", "x/busybox"),

@@ -1,11 +1,11 @@
-//! What `--local` builds: working copies, in place.
+//! `--local`: builds of working copies, in place.
 
 use super::recipes::labels;
 use super::*;
 use crate::recipe::{LABEL_LOCAL, LABEL_VERSION, Recipe};
 use crate::source::{GitFolders, TreeChanges, TreeHasher, WorkingTree};
 
-/// Has a service built in place, with these files changed.
+/// Makes a service built in place, with these changed files.
 fn in_place(mut platform: Platform, service: &str, changed: &[&str]) -> Platform {
     platform.options.push = false;
     let mut hasher = TreeHasher::default();
@@ -33,7 +33,7 @@ fn in_place(mut platform: Platform, service: &str, changed: &[&str]) -> Platform
     platform
 }
 
-/// Returns the label of an image that a plan builds.
+/// Returns the recipe label of an image that a plan builds.
 fn recipe_label(plan: &Plan, service: &str) -> String {
     labels(plan, service)[LABEL_RECIPE].clone()
 }
@@ -52,7 +52,7 @@ fn image_step<'p>(plan: &'p Plan, service: &str) -> &'p ImageStep {
 }
 
 #[test]
-fn a_working_copy_is_built_where_it_is() {
+fn a_working_copy_is_built_in_place() {
     let platform = in_place(Platform::new(), "back", &["main.go"]).complete("front");
     let plan = platform.plan(&["back"]);
     assert_eq!(
@@ -108,7 +108,7 @@ fn a_working_copy_is_built_where_it_is() {
 }
 
 #[test]
-fn nothing_of_it_is_pushed_even_where_pushing_is_allowed() {
+fn local_builds_are_never_pushed() {
     for changed in [&["a"][..], &[]] {
         let mut platform = in_place(Platform::new(), "front", changed);
         platform.options.push = true;
@@ -117,7 +117,7 @@ fn nothing_of_it_is_pushed_even_where_pushing_is_allowed() {
         assert!(shown(&plan)[0].ends_with("[image]"), "{:?}", shown(&plan));
         assert_eq!(image_step(&plan, "front").names.len(), 3);
         let label = recipe_label(&plan, "front");
-        // What is there already is not pushed either, and neither are its tags.
+        // Existing images and their tags are not pushed either.
         let platform = platform
             .engine("front", "", "a")
             .label("front", Some(&label));
@@ -131,7 +131,7 @@ fn nothing_of_it_is_pushed_even_where_pushing_is_allowed() {
 }
 
 #[test]
-fn registries_are_asked_for_the_commit_of_a_clean_working_copy_only() {
+fn registries_are_queried_only_for_clean_working_copies() {
     let asked = |platform: &Platform| {
         let selected = BTreeSet::from([name("front")]);
         let (options, env) = (&platform.options, |_: &str| None);
@@ -152,7 +152,7 @@ fn registries_are_asked_for_the_commit_of_a_clean_working_copy_only() {
 }
 
 #[test]
-fn an_image_of_the_commit_is_good_for_a_clean_working_copy() {
+fn a_clean_working_copy_uses_the_image_of_its_commit() {
     let clean = || in_place(Platform::new(), "front", &[]);
     assert_eq!(
         shown(&clean().plan(&["front"])),
@@ -166,13 +166,13 @@ fn an_image_of_the_commit_is_good_for_a_clean_working_copy() {
         shown(&clean().registry("front", "", "a").plan(&["front"])),
         ["front pull: in the registry, not in the engine [pull tag]"]
     );
-    // And none for one with changes.
+    // But one with changes does not.
     let dirty = in_place(Platform::new().complete("front"), "front", &["a"]);
     assert!(shown(&dirty.plan(&["front"]))[0].starts_with("front build: changed: a"));
 }
 
 #[test]
-fn a_registry_that_does_not_answer_keeps_nobody_from_building_in_place() {
+fn a_failed_query_does_not_prevent_local_builds() {
     let mut platform = in_place(Platform::new(), "front", &[]);
     let refusal = Refusal {
         why: "unreachable".to_owned(),
@@ -185,7 +185,7 @@ fn a_registry_that_does_not_answer_keeps_nobody_from_building_in_place() {
         shown(&platform.plan(&["front"])),
         ["front build: the engine does not have the commit [image]"]
     );
-    // For a service that is needed, and built from its commit, the rule is as ever.
+    // For a needed service that is built from its commit, it is still an error.
     let mut platform = in_place(Platform::new(), "back", &["a"]);
     let image = platform.image("front", "");
     platform.inventory.registry.insert(image, unknown);
@@ -194,11 +194,11 @@ fn a_registry_that_does_not_answer_keeps_nobody_from_building_in_place() {
 }
 
 #[test]
-fn an_image_of_a_working_copy_is_none_of_its_commit() {
+fn an_image_of_a_working_copy_is_not_used_for_its_commit() {
     let local = in_place(Platform::new(), "front", &[]).plan(&["front"]);
     let label = recipe_label(&local, "front");
     assert!(label.parse::<Recipe>().unwrap().is_of_working_copy());
-    let why = "the engine's image was built by --local";
+    let why = "the engine's image was built with --local";
     let found = || {
         let platform = Platform::new().engine("front", "", "local");
         platform
@@ -212,10 +212,10 @@ fn an_image_of_a_working_copy_is_none_of_its_commit() {
             "front build: {commit}; {why} [sync export image push tag]"
         )]
     );
-    // Not even where the commit alone is trusted.
+    // Not even with `--trust-commit`.
     let trusting = found().options(|options| options.trust_commit = true);
     assert!(shown(&trusting.plan(&["front"]))[0].starts_with("front build: "));
-    // Nor without a registry.
+    // Or without a registry.
     let mut engine_alone = Platform::local().engine("front", "", "local");
     engine_alone = engine_alone.label("front", Some(&label));
     assert_eq!(
@@ -224,7 +224,7 @@ fn an_image_of_a_working_copy_is_none_of_its_commit() {
             "front build: the engine does not have the commit; {why} [sync export image]"
         )]
     );
-    // The next local build is content with it.
+    // The next local build uses it.
     let again = in_place(found(), "front", &[]);
     assert_eq!(
         shown(&again.plan(&["front"])),
@@ -233,7 +233,7 @@ fn an_image_of_a_working_copy_is_none_of_its_commit() {
 }
 
 #[test]
-fn an_image_of_a_working_copy_that_was_pushed_by_hand_is_replaced_and_not_locked() {
+fn a_manually_pushed_local_image_is_replaced_and_not_locked() {
     let local = in_place(Platform::new(), "front", &[]).plan(&["front"]);
     let label = recipe_label(&local, "front");
     let platform = Platform::new().registry("front", "", "a");
@@ -242,7 +242,7 @@ fn an_image_of_a_working_copy_that_was_pushed_by_hand_is_replaced_and_not_locked
         shown(&platform.plan(&["front"])),
         [
             "front build: neither r.example.com nor the engine has the commit; \
-              the registry's image was built by --local [sync export image push tag]"
+              the registry's image was built with --local [sync export image push tag]"
         ]
     );
     let selected = [name("front")].into();
@@ -257,11 +257,11 @@ fn an_image_of_a_working_copy_that_was_pushed_by_hand_is_replaced_and_not_locked
     let compared = draft.compare(&inventory, &folders).unwrap();
     let sighting = &compared.comparisons[&name("front")].registry;
     let problem = crate::lock::Unlockable::of(sighting, None, &BTreeSet::new());
-    assert_eq!(problem, Some(crate::lock::Unlockable::OfWorkingCopy));
+    assert_eq!(problem, Some(crate::lock::Unlockable::FromWorkingCopy));
 }
 
 #[test]
-fn the_registrys_image_takes_the_place_of_a_local_one() {
+fn the_registrys_image_replaces_a_local_one() {
     let local = in_place(Platform::new(), "front", &[]).plan(&["front"]);
     let local = recipe_label(&local, "front");
     // The registry has the commit's image, and the engine the working copy's.
@@ -296,16 +296,16 @@ fn the_registrys_image_takes_the_place_of_a_local_one() {
         shown(&plan.unwrap())
     };
     let pull = "front pull: in the registry, not in the engine; \
-                the engine's image was built by --local [pull tag]";
+                the engine's image was built with --local [pull tag]";
     assert_eq!(plan(&["front"], true), [pull]);
-    // A build upon it would take what the engine has.
+    // Otherwise a dependent's build would use the engine's image.
     assert_eq!(plan(&["back"], false)[1], pull);
-    // Its names are none of the commit's, so no tag is set to it.
+    // It is not the commit's image, so it gets none of the tags.
     assert_eq!(plan(&["front"], false), ["front skip: in the registry []"]);
 }
 
 #[test]
-fn services_take_each_others_local_images() {
+fn services_use_each_others_local_images() {
     let platform = in_place(Platform::new(), "front", &["page"]);
     let platform = in_place(platform, "back", &[]);
     let plan = platform.plan(&["back", "front"]);
@@ -313,11 +313,11 @@ fn services_take_each_others_local_images() {
     assert!(front.contains("-dirty-"));
     assert_eq!(image_step(&plan, "back").args["FRONT"], front);
     let first = recipe_label(&plan, "back");
-    // Its own files are those of the commit, and it is another image all the same.
+    // Its own files are those of the commit, but it is a different image.
     let back = plan.units.last().unwrap();
     let tag = format!("{}-local-changes", commit("back"));
     assert_eq!(back.image.tag().unwrap().as_str(), tag);
-    // Under the commit's tag it would be none for a build of the commit.
+    // A build of the commit would not use it, despite the commit's tag.
     let commit = Platform::new()
         .engine("back", "", "a")
         .label("back", Some(&first));
@@ -329,9 +329,9 @@ fn services_take_each_others_local_images() {
     );
 }
 
-/// A service that is built from its commit, but upon a working copy, is as little the commit's.
+/// A service that is built from its commit, but with a local dependency, is not the commit's image either.
 #[test]
-fn what_is_built_upon_a_working_copy_is_marked() {
+fn dependents_of_a_working_copy_are_marked() {
     let needs = "dir: src/other\n    needs: [back]";
     let text = MANIFEST.replace("dir: src/other", needs);
     let platform = in_place(Platform::of(&text), "front", &["page"]);
@@ -358,12 +358,12 @@ fn what_is_built_upon_a_working_copy_is_marked() {
     );
     assert!(labels(&plan, "back").contains_key(LABEL_LOCAL));
     assert!(back.unwrap().in_place.is_none());
-    // It is called by another name than the commit's image, which may be there.
+    // Its name differs from that of the commit's image, which may exist.
     let image = back.unwrap().image.to_string();
     assert!(image.ends_with("-local-changes"), "{image}");
     let other = image_step(&plan, "other").names[0].to_string();
     assert!(!other.contains("local-changes") && other.contains("-dirty-"));
-    // Upon a working copy without changes it is the commit's image, as far as names go.
+    // With an unchanged working copy, it has the same name as the commit's image.
     let clean = in_place(in_place(Platform::of(&text), "front", &[]), "other", &["a"]);
     let plan = clean.plan(&["front", "other"]);
     assert_eq!(image_step(&plan, "back").names[0], clean.image("back", ""));
@@ -388,7 +388,7 @@ fn a_working_copy_that_is_built_in_place_is_not_moved() {
 }
 
 #[test]
-fn xps_own_files_stay_out_of_a_platform_that_is_a_service() {
+fn xps_own_files_are_excluded_from_the_build_context() {
     let text = "services:\n  all:\n    dir: .\n    git: {remote: 'https://g.example.com/all.git'}\n    \
                 docker: {image: all}\n";
     let plan = in_place(Platform::of(text), "all", &["a"]).plan(&["all"]);
@@ -400,7 +400,7 @@ fn xps_own_files_stay_out_of_a_platform_that_is_a_service() {
 }
 
 #[test]
-fn a_builder_that_the_engine_has_is_enough_for_a_working_copy() {
+fn a_local_build_needs_the_builder_only_in_the_engine() {
     let wanted = |is_local: bool| {
         let mut platform = Platform::new();
         if is_local {
@@ -433,6 +433,6 @@ fn a_builder_that_the_engine_has_is_enough_for_a_working_copy() {
             .builder_images()
             .len()
     };
-    // What is built of a commit may be pushed later.
+    // An image built from a commit may be pushed later.
     assert_eq!((wanted(true), wanted(false)), (0, 1));
 }

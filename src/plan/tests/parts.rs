@@ -1,4 +1,4 @@
-//! Services that are a part of their repository, and submodules.
+//! Services in a part of a repository, and submodules.
 
 use super::*;
 use crate::recipe::Recipe;
@@ -13,7 +13,7 @@ fn platform() -> Platform {
     platform
 }
 
-/// The commit that touched the service last, which is not the tip's.
+/// The commit that last touched the service, which is not the tip.
 fn earlier() -> CommitId {
     "e".repeat(40).parse().unwrap()
 }
@@ -64,12 +64,12 @@ fn the_tip_is_followed_and_the_earlier_commit_is_built() {
     assert_eq!(seen, 4);
     let text = plan.display(Path::new("/p"), None).to_string();
     let export =
-        "eeeeeeee, services/back, go.mod, libs/x alone, with submodules into .xp/build/back";
+        "eeeeeeee, services/back, go.mod, libs/x only, with submodules into .xp/build/back";
     assert!(text.contains(export), "{text}");
 }
 
 #[test]
-fn what_the_build_sees_is_an_input() {
+fn included_paths_are_an_input() {
     let recipe = |platform: &Platform| -> Recipe {
         let plan = platform.plan(&["back"]);
         plan.units.last().unwrap().recipe.clone().unwrap()

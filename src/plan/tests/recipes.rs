@@ -1,4 +1,4 @@
-//! Images that were built from other inputs than today's.
+//! Images that were built from other inputs than the current ones.
 
 use super::*;
 use crate::recipe::{LABEL_REVISION, Recipe};
@@ -10,7 +10,7 @@ fn everywhere() -> Platform {
         .complete("other")
 }
 
-/// The recipe of a service as its image would carry it.
+/// Returns the recipe in a service's image label.
 fn recipe(platform: &Platform, service: &str) -> Recipe {
     let options = Options::default();
     let selected = BTreeSet::from([name(service)]);
@@ -28,7 +28,7 @@ fn recipe(platform: &Platform, service: &str) -> Recipe {
     recipes.remove(&name(service)).unwrap()
 }
 
-/// An image that was built when the manifest had another text.
+/// A platform with images that were built with another manifest.
 fn built_before(from: &str, to: &str) -> Platform {
     let earlier = recipe(&Platform::of(&MANIFEST.replace(from, to)), "back");
     everywhere().label("back", Some(&earlier.to_string()))
@@ -56,7 +56,7 @@ fn every_input_has_a_name() {
     );
 }
 
-/// Images that exist carry these: a change of one makes every image stale.
+/// Existing images have these in their labels: if one changes, every image becomes stale.
 #[test]
 fn the_digests_are_stable() {
     let recipe = recipe(&Platform::new(), "front");
@@ -67,7 +67,7 @@ fn the_digests_are_stable() {
 }
 
 #[test]
-fn a_build_says_which_inputs_changed() {
+fn a_build_names_the_changed_inputs() {
     for (from, to, why) in [
         ("[make build]", "[make all]", "scripts.build changed"),
         ("builders/go", "golang:1.22", "dockerBuilder.image changed"),
@@ -99,7 +99,7 @@ fn a_builder_with_other_content_is_another_input() {
 }
 
 #[test]
-fn a_needed_service_counts_by_commit_and_recipe() {
+fn needed_services_are_compared_by_commit_and_recipe() {
     let earlier = recipe(&Platform::new(), "back").to_string();
     let mut moved = everywhere().label("back", Some(&earlier));
     moved.sources.get_mut(&name("front")).unwrap().commit = commit("other");
@@ -117,9 +117,9 @@ fn a_needed_service_counts_by_commit_and_recipe() {
     }
 }
 
-/// What says where an image lies or how a build runs is no input.
+/// Settings for image locations and for how a build runs are not inputs.
 #[test]
-fn the_registry_and_the_limits_do_not_count() {
+fn the_registry_and_the_limits_are_not_inputs() {
     let one = recipe(&Platform::new(), "back");
     for (from, to) in [
         ("r.example.com/x", "elsewhere.example.com"),
@@ -145,7 +145,7 @@ fn many_changes_are_counted() {
 }
 
 #[test]
-fn an_image_without_a_recipe_is_a_hit() {
+fn an_image_without_a_recipe_is_used() {
     let plan = everywhere().label("front", None).plan(&["front"]);
     assert_eq!(
         shown(&plan),
@@ -154,7 +154,7 @@ fn an_image_without_a_recipe_is_a_hit() {
 }
 
 #[test]
-fn the_commit_alone_counts_where_it_is_trusted() {
+fn trust_commit_compares_only_the_commit() {
     let platform = everywhere()
         .label("front", Some("garbage"))
         .options(|options| options.trust_commit = true);
@@ -162,7 +162,7 @@ fn the_commit_alone_counts_where_it_is_trusted() {
         shown(&platform.plan(&["front"])),
         ["front skip: in the registry and the engine []"]
     );
-    // What is built carries its recipe all the same.
+    // New images still get their recipe.
     let plan = Platform::new()
         .options(|options| options.trust_commit = true)
         .plan(&["back"]);
@@ -170,7 +170,7 @@ fn the_commit_alone_counts_where_it_is_trusted() {
 }
 
 #[test]
-fn an_engine_that_has_todays_image_spares_the_build() {
+fn a_current_image_in_the_engine_prevents_a_build() {
     let platform = Platform::new()
         .engine("front", "", "a")
         .registry("front", "", "b");
@@ -202,7 +202,7 @@ fn an_engine_that_has_todays_image_spares_the_build() {
     assert_eq!(
         decided(&options, &today),
         [
-            "front push: the registry's is another: docker.context is new, docker.file is new \
+            "front push: the registry's image differs: docker.context is new, docker.file is new \
              [push tag tag]"
         ]
     );
@@ -215,7 +215,7 @@ fn an_engine_that_has_todays_image_spares_the_build() {
 }
 
 #[test]
-fn an_engine_with_an_older_image_takes_the_registrys() {
+fn a_stale_image_in_the_engine_is_replaced_by_the_registrys() {
     let mut platform = Platform::new()
         .registry("front", "", "a")
         .registry("front", "master", "a")
@@ -243,13 +243,13 @@ fn an_engine_with_an_older_image_takes_the_registrys() {
     let shown = shown(&plan.unwrap());
     assert!(
         shown[0]
-            .starts_with("front pull: in the registry; the engine's is another: docker.context"),
+            .starts_with("front pull: in the registry; the engine's image differs: docker.context"),
         "{shown:?}"
     );
 }
 
 #[test]
-fn a_label_that_cannot_be_read_is_an_error_with_a_way_out() {
+fn an_unreadable_label_is_an_error_with_hints() {
     use crate::error::Diagnostic as _;
 
     let platform = everywhere().label("front", Some("garbage"));
@@ -262,7 +262,7 @@ fn a_label_that_cannot_be_read_is_an_error_with_a_way_out() {
         "{error}"
     );
     assert_eq!(error.hints().len(), 2);
-    // What is built anyway is not asked about.
+    // For images that are built anyway, it does not matter.
     let plan = platform
         .options(|options| options.force = true)
         .plan(&["front"]);
@@ -270,7 +270,7 @@ fn a_label_that_cannot_be_read_is_an_error_with_a_way_out() {
 }
 
 #[test]
-fn labels_that_cannot_be_had_are_an_error() {
+fn a_failed_query_for_labels_is_an_error() {
     let platform = Platform::new().registry("front", "", "a");
     let options = Options::default();
     let (selected, env) = (BTreeSet::from([name("front")]), |_: &str| None);
@@ -294,9 +294,9 @@ fn labels_that_cannot_be_had_are_an_error() {
     assert!(error.contains("GET with 503"), "{error}");
 }
 
-/// Whoever wants the tests run must not get an image that never passed them.
+/// A run with tests must not use an image that never passed them.
 #[test]
-fn an_image_built_without_tests_is_none_with_tests() {
+fn an_image_built_without_tests_is_stale_with_tests() {
     let untested = Platform::new()
         .options(|options| options.test = false)
         .plan(&["back"]);
@@ -308,7 +308,7 @@ fn an_image_built_without_tests_is_none_with_tests() {
     );
     let platform = platform.options(|options| options.test = false);
     assert!(platform.plan(&["back"]).is_empty());
-    // One that passed them is good enough for who does not ask.
+    // Without tests, one that passed them is fine.
     let platform = everywhere().options(|options| options.test = false);
     assert!(platform.plan(&["back"]).is_empty());
 }
@@ -324,7 +324,7 @@ pub(super) fn labels(plan: &Plan, service: &str) -> BTreeMap<String, String> {
     { image }.next_back().unwrap()
 }
 
-/// A tag can be set to anything by anybody who may push: the image itself says what it was built from.
+/// Anybody who can push can move a tag, so the image's label is checked too.
 #[test]
 fn an_image_of_another_commit_is_stale() {
     let platform = everywhere();

@@ -1,4 +1,4 @@
-//! Topic trains: what images are called that are made with something else than the manifest says.
+//! Topic trains: names of images whose dependencies deviate from the manifest.
 
 use super::*;
 
@@ -34,7 +34,7 @@ fn topic() -> CommitId {
     "0123456789".repeat(4).parse().unwrap()
 }
 
-/// A platform with some services at another commit, which is the branch `T/1`'s or that of a reference.
+/// A platform with some services at another commit, from the branch `T/1` or a reference.
 fn platform(deviating: &[(&str, Origin)]) -> Platform {
     let mut platform = Platform::of(CHAIN);
     for (service, origin) in deviating {
@@ -58,7 +58,7 @@ fn platform(deviating: &[(&str, Origin)]) -> Platform {
     })
 }
 
-/// The tag of the image, and its further tags, of each service of a plan.
+/// The image's tag and additional tags, for each service of a plan.
 fn tags(plan: &Plan) -> BTreeMap<String, Vec<String>> {
     let units = plan.units.iter().map(|unit| {
         let names = unit.steps.iter().find_map(|step| match step {
@@ -72,7 +72,7 @@ fn tags(plan: &Plan) -> BTreeMap<String, Vec<String>> {
 }
 
 #[test]
-fn without_a_train_every_image_is_called_by_its_commit() {
+fn without_a_train_images_are_tagged_with_their_commits() {
     let plan = platform(&[]).plan(ALL);
     let back = commit("back").to_string();
     assert_eq!(
@@ -84,12 +84,12 @@ fn without_a_train_every_image_is_called_by_its_commit() {
 }
 
 #[test]
-fn what_needs_a_service_of_the_train_is_a_variant() {
+fn dependents_of_the_train_are_variants() {
     let plan = platform(&[("base", Origin::Branch)]).plan(ALL);
     let tags = tags(&plan);
-    // On the train: its own commit, and nothing that it needs differs.
+    // On the train: its own commit, and none of its dependencies differ.
     assert_eq!(tags["base"], [topic().to_string().as_str(), "T"]);
-    // Not on it, but made with it, directly or not: never the commit's tag, never the branch's.
+    // Direct and indirect dependents: never the commit's or the branch's tag.
     let front = commit("front");
     assert_eq!(
         tags["front"],
@@ -104,7 +104,7 @@ fn what_needs_a_service_of_the_train_is_a_variant() {
             "master-latest-T".to_owned()
         ]
     );
-    // Not concerned: as ever, and part of the preview set.
+    // Unaffected: the usual tags, and part of the preview.
     let other = commit("other").to_string();
     assert_eq!(tags["other"], [other.as_str(), "master", "T"]);
     let train = plan.train.unwrap();
@@ -112,7 +112,7 @@ fn what_needs_a_service_of_the_train_is_a_variant() {
 }
 
 #[test]
-fn the_image_of_a_needed_service_is_named_as_it_is() {
+fn placeholders_name_the_image_of_the_train() {
     let plan = platform(&[("base", Origin::Branch)]).plan(ALL);
     let back = plan
         .units
@@ -128,7 +128,7 @@ fn the_image_of_a_needed_service_is_named_as_it_is() {
         image.args["FRONT"],
         format!("r.example.com/x/front:{}-T", commit("front"))
     );
-    // What it is built from is its own branch all the same.
+    // Its own branch does not change.
     assert_eq!(image.labels["org.opencontainers.image.version"], "master");
     assert_eq!(
         image.labels["org.opencontainers.image.revision"],
@@ -137,7 +137,7 @@ fn the_image_of_a_needed_service_is_named_as_it_is() {
 }
 
 #[test]
-fn a_service_of_the_train_that_needs_another_is_a_variant_too() {
+fn dependents_on_the_train_are_variants_too() {
     let plan = platform(&[("base", Origin::Branch), ("front", Origin::Branch)]).plan(ALL);
     assert_eq!(
         tags(&plan)["front"][..2],
@@ -156,7 +156,7 @@ fn a_branch_without_commits_of_its_own_makes_no_variant() {
     let tags = tags(&platform.plan(ALL));
     assert_eq!(tags["front"][0], commit("front").to_string());
     assert_eq!(tags["front"][1..3], ["master", "T"]);
-    // It is built as the manifest's branch, or it would be another image after all.
+    // It is built as the manifest's branch; otherwise it would be another image.
     let version = |platform: &Platform| {
         let plan = platform.plan(&["base"]);
         let steps = &plan.units.last().unwrap().steps;
@@ -192,17 +192,17 @@ fn a_reference_of_one_service_makes_a_variant_by_its_name() {
 }
 
 #[test]
-fn the_trains_tag_is_for_the_selected_ones() {
+fn only_selected_services_get_the_trains_tag() {
     let plan = platform(&[("base", Origin::Branch)]).plan(&["other"]);
     assert_eq!(tags(&plan)["other"][1..], ["master", "T"]);
     let plan = platform(&[("other", Origin::Branch)]).plan(&["front"]);
-    // `base` is built as `front` needs it.
+    // `base` is only built because `front` needs it.
     assert_eq!(tags(&plan)["base"][1..], ["master"]);
     assert_eq!(plan.train.unwrap().to_string(), "On T: 0 of 2 services.");
 }
 
 #[test]
-fn a_variant_is_looked_for_by_its_own_name() {
+fn a_variant_is_queried_by_its_own_tag() {
     let usual = platform(&[("base", Origin::Branch)])
         .complete("front")
         .complete("other");
@@ -226,7 +226,7 @@ fn a_variant_is_looked_for_by_its_own_name() {
 }
 
 #[test]
-fn the_plan_tells_what_each_service_is_built_from() {
+fn the_plan_shows_the_reference_of_each_service() {
     let plan = platform(&[("base", Origin::Branch)]).plan(ALL);
     let text = plan.display(Path::new("/p"), None).to_string();
     let columns = |service: &str| {

@@ -185,7 +185,7 @@ fn an_update_replaces_the_registrys_image_and_all_engines_take_it(t: &Context) {
     let list = t.xp(["builder", "list"]).success();
     list.stdout_contains(" other ");
     let plan = t.xp(["plan", "--force"]).success();
-    plan.stdout_contains("the engine's is another build of the same content");
+    plan.stdout_contains("the engine has another build of the same content");
     app.build().arg("--force").success();
     assert_eq!(app.read("made").trim(), second.trim());
     assert_eq!(made(&format!("{image}:newest")), second);

@@ -131,7 +131,7 @@ fn what_is_missing_is_built_first(t: &Context) {
     let head = product.backend.commit(&[("content", "newer")], "Newer");
     deploy(t, [])
         .failure(1)
-        .stderr_contains("zbackend: the registry has none of its commit");
+        .stderr_contains("zbackend: the registry has no image of its commit");
     assert!(namespace.objects("deployments").is_empty());
     assert!(
         namespace
@@ -199,7 +199,7 @@ fn a_rollback_goes_back(t: &Context) {
     }
     deploy(t, ["--rollback"])
         .failure(2)
-        .stderr_contains("its record has no earlier set that was deployed to the end");
+        .stderr_contains("its record has no earlier successful deploy");
     assert_eq!(record(&namespace).len(), 5);
 }
 
@@ -512,7 +512,7 @@ fn a_killed_deploy_is_noticed(t: &Context) {
     deploy(t, [])
         .env("XP_CACHE_DIR", &elsewhere)
         .failure(3)
-        .stderr_contains(" deploys to staging since ")
+        .stderr_contains(" has been deploying to staging since ")
         .stderr_contains("hint: wait for it; if it is known to be dead");
     // Whoever works in the same folder does.
     deploy(t, []).success();
@@ -548,7 +548,7 @@ fn an_environment_is_compared_with_a_lock(t: &Context) {
     deploy(t, ["--locked"]).success();
     t.xp(["diff", "staging"])
         .success()
-        .stdout_contains("staging and x-platform.lock say the same");
+        .stdout_contains("staging and x-platform.lock are identical");
     let before = product.backend.head();
     let head = product
         .backend
@@ -563,7 +563,7 @@ fn an_environment_is_compared_with_a_lock(t: &Context) {
     fs::copy(t.dir().join("x-platform.lock"), t.dir().join("staging")).expect("a file");
     t.xp(["diff", "staging"])
         .success()
-        .stdout_contains("say the same");
+        .stdout_contains("are identical");
 }
 
 fn secrets_reach_no_log(t: &Context) {

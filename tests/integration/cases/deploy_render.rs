@@ -192,9 +192,9 @@ fn names_of_images_are_mapped(t: &Context) {
     t.write("k8s/base/all.yaml", OBJECTS);
     t.xp(["deploy", "staging", "--render"])
         .failure(2)
-        .stderr_contains("k8s/overlays/staging has no image that `deploy.images` names")
+        .stderr_contains("k8s/overlays/staging uses no image that `deploy.images` lists")
         .stderr_contains("zbackend: no image hub.example.com/team/back")
-        .stderr_contains("hint: it has images of no service: web:1, zbackend;");
+        .stderr_contains("hint: it has images that belong to no service: web:1, zbackend;");
 }
 
 fn fields_of_the_users_configuration_are_known(t: &Context) {
@@ -316,8 +316,8 @@ fn what_is_not_built_is_told(t: &Context) {
     let _product = product(t, "staging");
     t.xp(["deploy", "staging", "--render"])
         .failure(1)
-        .stderr_contains("2 images are not built yet, so nothing is deployed")
-        .stderr_contains("zbackend: the registry has none of its commit")
+        .stderr_contains("2 images are not built yet; nothing was deployed")
+        .stderr_contains("zbackend: the registry has no image of its commit")
         .stderr_contains(
             "hint: `xp build` builds and pushes them; `xp deploy staging --build` does it first",
         );
@@ -330,7 +330,7 @@ fn what_was_built_otherwise_is_told(t: &Context) {
     t.manifest(&text.replace("{image: zbackend}", "{image: zbackend, args: {A: b}}"));
     t.xp(["deploy", "staging", "--render"])
         .failure(1)
-        .stderr_contains("zbackend: the registry's was built from other inputs: ");
+        .stderr_contains("zbackend: the registry's image was built from other inputs: ");
     let backend = pinned(t, "zbackend", &product.backend.head());
     t.xp(["deploy", "staging", "--render", "--trust-commit"])
         .success()
@@ -383,7 +383,7 @@ fn a_service_that_no_overlay_names_is_told(t: &Context) {
         .stderr_contains("k8s/overlays/staging names no image of zfrontend: left out");
     t.xp(["deploy", "staging", "zfrontend", "--render"])
         .failure(2)
-        .stderr_contains("k8s/overlays/staging names no image of what is to be deployed")
+        .stderr_contains("k8s/overlays/staging uses no image of the services to deploy")
         .stderr_contains("zfrontend: no image ")
         .stderr_contains("or zfrontend");
     // Not even where it is not built.
@@ -397,7 +397,7 @@ fn another_namespace_is_refused(t: &Context) {
     manifest(t, &product, &section("production"));
     t.xp(["deploy", "staging", "--render"])
         .failure(2)
-        .stderr_contains("objects outside of the environment's namespace, production")
+        .stderr_contains("objects outside the environment's namespace production")
         .stderr_contains("Deployment zbackend is in staging");
 }
 

@@ -320,7 +320,7 @@ fn edits_that_are_not_built_are_told(t: &Context) {
     t.write("src/web/file", "2\n");
     let screen = told(&["build"]);
     assert!(
-        screen.contains("not built: 1 modified file in src/web, which master of its remote lacks"),
+        screen.contains("not built: 1 modified file in src/web, not in master of its remote"),
         "{screen}"
     );
     assert!(screen.contains("hint: `xp build --local web`"), "{screen}");
@@ -330,7 +330,7 @@ fn edits_that_are_not_built_are_told(t: &Context) {
     );
     let screen = told(&["plan"]);
     assert!(
-        screen.contains("not built: 1 commit in src/web, which master of its remote lacks"),
+        screen.contains("not built: 1 commit in src/web, not in master of its remote"),
         "{screen}"
     );
     assert!(is_silent(&told(&["build", "--local"])));
@@ -359,7 +359,7 @@ fn edits_that_are_not_built_are_told(t: &Context) {
     t.write("src/web/b/x", "2\n");
     let screen = told(&["build"]);
     assert!(
-        screen.contains("not built: 1 modified file in src/web/b, which"),
+        screen.contains("not built: 1 modified file in src/web/b, not in"),
         "{screen}"
     );
     assert!(
@@ -372,7 +372,7 @@ fn edits_that_are_not_built_are_told(t: &Context) {
     );
     let screen = told(&["build"]);
     assert!(
-        screen.contains("not built: 1 commit in src/web/b, which"),
+        screen.contains("not built: 1 commit in src/web/b, not in"),
         "{screen}"
     );
     assert!(!screen.contains("src/web/a"), "{screen}");

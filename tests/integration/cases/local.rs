@@ -263,7 +263,7 @@ fn a_later_build_of_the_commit_is_pristine(t: &Context) {
         let plan = plan.success();
         let row = plan.row("app");
         assert!(
-            row.contains(" build ") && row.contains("built by --local"),
+            row.contains(" build ") && row.contains("built with --local"),
             "{plan}"
         );
     }

@@ -153,7 +153,7 @@ fn a_branch_that_moves_makes_the_lock_old(t: &Context) {
     // A lock of what is not built could not be deployed.
     let refused = t.xp(["lock"]).failure(1);
     refused
-        .stderr_contains("zbackend: the registry has none of its commit")
+        .stderr_contains("zbackend: the registry has no image of its commit")
         .stderr_contains("`xp build` builds and pushes them");
     assert_eq!(lock_text(t), text);
 
@@ -166,7 +166,7 @@ fn a_branch_that_moves_makes_the_lock_old(t: &Context) {
     );
     let lock = t.xp(["lock"]).success();
     lock.stdout_contains(&format!("zbackend  moved   {range}"))
-        .stdout_contains("1 service is as it was")
+        .stdout_contains("1 service unchanged")
         .stdout_contains("x-platform.lock is written");
     let now = lock_text(t);
     assert!(now.contains(&new) && !now.contains(&old), "{now}");
@@ -193,7 +193,7 @@ fn services_are_locked_one_by_one(t: &Context) {
     // The manifest has more than the lock.
     t.xp(["build", "--locked"])
         .failure(2)
-        .stderr_contains("zbackend: the lock does not name it")
+        .stderr_contains("zbackend: not in the lock")
         .stderr_contains("hint: `xp lock zbackend` adds what is missing");
     t.xp(["build", "--locked", "zfrontend"]).success();
     t.xp(["lock", "--check", "zfrontend"]).success();
@@ -238,8 +238,8 @@ fn what_is_not_built_is_not_locked(t: &Context) {
     let product = Product::new(t);
     t.xp(["lock"])
         .failure(1)
-        .stderr_contains("2 images are not built yet, so nothing is locked")
-        .stderr_contains("zfrontend: the registry has none of its commit");
+        .stderr_contains("2 images are not built yet; nothing was locked")
+        .stderr_contains("zfrontend: the registry has no image of its commit");
     assert!(!t.exists("x-platform.lock"));
     // What only the engine has cannot be deployed either.
     t.xp(["build", "--no-push"]).success();
@@ -247,7 +247,7 @@ fn what_is_not_built_is_not_locked(t: &Context) {
     t.xp(["build"]).success();
     product.manifest("true; true", "");
     t.xp(["lock"]).failure(1).stderr_contains(
-        "zbackend: the registry's was built from other inputs: scripts.build changed",
+        "zbackend: the registry's image was built from other inputs: scripts.build changed",
     );
     assert!(!t.exists("x-platform.lock"));
     t.xp(["lock", "--trust-commit"]).success();
@@ -336,9 +336,9 @@ fn a_lock_that_cannot_be_met_says_why(t: &Context) {
     for command in ["build", "plan"] {
         t.xp([command, "--locked"])
             .failure(2)
-            .stderr_contains("x-platform.lock cannot be met")
+            .stderr_contains("x-platform.lock does not match the manifest")
             .stderr_contains(
-                "zbackend: its build has other inputs than the locked one: scripts.build changed",
+                "zbackend: its build inputs differ from the locked ones: scripts.build changed",
             );
     }
     t.xp(["build", "--locked", "zfrontend"]).success();
@@ -361,7 +361,7 @@ fn a_lock_that_cannot_be_met_says_why(t: &Context) {
     t.xp(["sync", "--locked"])
         .failure(2)
         .stderr_contains("zbackend: its remote is")
-        .stderr_contains("zfrontend: the manifest does not name it");
+        .stderr_contains("zfrontend: not in the manifest");
     assert!(!product.t.exists("src/zfrontend/.git/refs/xp/head"));
     // Another registry.
     small::manifest(
@@ -438,9 +438,9 @@ fn images_without_tests_are_locked_only_when_asked(t: &Context) {
     t.xp(["lock"])
         .failure(1)
         .stderr_contains(
-            "zbackend: the registry's was built from other inputs: scripts.test is new\n",
+            "zbackend: the registry's image was built from other inputs: scripts.test is new\n",
         )
-        .stderr_contains("hint: `--no-test` locks what was built without tests");
+        .stderr_contains("hint: `--no-test` locks images that were built without tests");
     t.xp(["lock", "--no-test"]).success();
     let commit = product.backend.head();
     let before = product.digest("zbackend", &commit);
@@ -465,10 +465,7 @@ fn a_damaged_lock_is_told_and_kept(t: &Context) {
             &text.replace("  zfrontend:", "<<<<<<< HEAD\n  zfrontend:"),
             "merge conflict",
         ),
-        (
-            &text.replacen(&commit, &"0".repeat(40), 1),
-            "do not go together",
-        ),
+        (&text.replacen(&commit, &"0".repeat(40), 1), "do not match"),
         (
             &text.replacen("digest: sha256:", "digest: ", 1),
             "invalid digest",
@@ -686,9 +683,9 @@ fn a_topic_train_is_locked_by_the_names_of_its_images(t: &Context) {
         t.xp(["lock", option, value])
             .failure(1)
             .stderr_contains(&format!(
-                "zbackend: the registry has none of its commit with {variant}\n"
+                "zbackend: the registry has no image of its commit with {variant}\n"
             ))
-            .stderr_contains("zfrontend: the registry has none of its commit\n")
+            .stderr_contains("zfrontend: the registry has no image of its commit\n")
             .stderr_contains(&format!(
                 "hint: `xp build {option} {value}` builds and pushes them"
             ));
@@ -738,7 +735,7 @@ fn a_topic_train_is_locked_by_the_names_of_its_images(t: &Context) {
     let refused = t.xp(["lock", "zbackend"]).failure(1);
     let refused = refused
         .stderr_contains(
-            "zbackend: the registry's was built with another `zfrontend` than the locked one",
+            "zbackend: the registry's image was built with a different `zfrontend` than the locked one",
         )
         .stderr_contains("hint: `xp lock zbackend zfrontend` locks them together");
     assert!(!refused.stderr.contains("xp build"), "{refused}");
@@ -791,7 +788,7 @@ fn services_of_one_repository_are_locked_by_what_touched_them(t: &Context) {
             short(&one),
             short(&later)
         ))
-        .stdout_contains("1 service is as it was");
+        .stdout_contains("1 service unchanged");
     let diff = t.xp(["diff", "old.lock"]).success();
     let diff = diff
         .stdout_contains("1 commit\n")
@@ -849,7 +846,7 @@ fn services_of_one_repository_are_locked_by_what_touched_them(t: &Context) {
     t.manifest(&manifest.replace(", path: two", ""));
     t.xp(["build", "--locked"])
         .failure(2)
-        .stderr_contains("two: its `git.path` is `two` in the lock, and none in the manifest");
+        .stderr_contains("two: its `git.path` is `two` in the lock, but none in the manifest");
 }
 
 fn a_lock_that_cannot_be_written_leaves_the_old_one(t: &Context) {
@@ -890,7 +887,7 @@ fn an_image_of_a_working_copy_is_not_locked(t: &Context) {
     );
     t.engine().docker(["push", "--quiet", &image]);
     // The commit is what is trusted, and it is not what the image is made of.
-    let refused = "the registry's was built from a working copy by --local";
+    let refused = "the registry's image was built from a working copy with --local";
     t.xp(["lock"]).failure(1).stderr_contains(refused);
     // The commit is what is trusted, and it is not what the image is made of.
     t.xp(["lock", "--trust-commit"])
@@ -898,7 +895,7 @@ fn an_image_of_a_working_copy_is_not_locked(t: &Context) {
         .stderr_contains(refused);
     t.xp(["plan"])
         .success()
-        .stdout_contains("the registry's image was built by --local");
+        .stdout_contains("the registry's image was built with --local");
     t.xp(["build"]).success();
     t.xp(["plan", "--exit-code"]).success();
     t.xp(["lock"]).success();

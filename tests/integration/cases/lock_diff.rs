@@ -114,7 +114,7 @@ removed  removed  {}
     assert_eq!(json["services"]["added"]["from"], Value::Null);
     t.xp(["diff", "new.lock"])
         .success()
-        .stdout_contains("new.lock and x-platform.lock say the same");
+        .stdout_contains("new.lock and x-platform.lock are identical");
 
     // What was here already is asked of nobody.
     let mark = t.git_server(GitServerKind::Open).mark();
@@ -149,7 +149,7 @@ fn revisions_of_the_platform_are_compared(t: &Context) {
     t.git("", &["tag", "v1.0"]);
     t.xp(["diff"])
         .success()
-        .stdout_contains("HEAD:x-platform.lock and x-platform.lock say the same");
+        .stdout_contains("HEAD:x-platform.lock and x-platform.lock are identical");
     let second = service.commit(&[("content", "2")], "Second");
     t.xp(["lock"]).success();
     let range = format!("{}..{}", short(&first), short(&second));
@@ -183,7 +183,7 @@ fn revisions_of_the_platform_are_compared(t: &Context) {
     t.write("v1.0", &t.read("x-platform.lock"));
     t.xp(["diff", "v1.0"])
         .success()
-        .stdout_contains("say the same");
+        .stdout_contains("are identical");
 
     t.xp(["diff", "v2.0"])
         .failure(2)
@@ -279,7 +279,7 @@ fn steps_back_and_rewritten_histories_are_told_as_such(t: &Context) {
     // What the remote no longer has, the working copy still does.
     t.xp(["diff", "2.lock", "3.lock"])
         .success()
-        .stdout_contains("1 commit, without 1 of before")
+        .stdout_contains("1 commit, 1 dropped")
         .stdout_contains("Second, rewritten");
     assert_eq!(Snapshot::of(&user), before, "no file and no branch moved");
 }

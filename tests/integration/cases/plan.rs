@@ -253,7 +253,7 @@ fn colours_are_there_when_they_are_asked_for(t: &Context) {
     // NO_COLOR is set, and an option counts more.
     t.xp(["plan", "--color", "always"])
         .failure(3)
-        .stderr_contains("\u{1b}[1;31merror:\u{1b}[0m it cannot be told")
+        .stderr_contains("\u{1b}[1;31merror:\u{1b}[0m cannot tell")
         .stderr_contains("\u{1b}[1;36mhint:");
     let (status, screen) = t.xp(["plan"]).in_terminal(100, 30).wait();
     assert_eq!(status.code(), Some(3), "{screen}");

@@ -269,7 +269,7 @@ fn an_image_of_another_tool_is_unverified(t: &Context) {
         "{pull}"
     );
     let why = t.xp(["why", "zbackend"]).success();
-    why.stdout_contains("unverified: it does not say what it was built from");
+    why.stdout_contains("unverified: the image does not record what it was built from");
 }
 
 fn a_label_that_cannot_be_read_stops_the_run(t: &Context) {
@@ -320,7 +320,7 @@ fn labels_that_cannot_be_had_stop_the_run(t: &Context) {
         let build = t.xp(["build", "--no-pull"]).failure(3);
         build
             .stderr_contains(&status.to_string())
-            .stderr_contains("nothing is decided");
+            .stderr_contains("nothing was built");
         t.xp(["build", "--no-pull", "--trust-commit"]).success();
     }
 }

@@ -48,7 +48,7 @@ fn refused(t: &Context) -> Output {
     assert_eq!(output.stdout, "");
     assert!(!t.exists("src"), "nothing is cloned");
     assert_eq!(t.engine().images_with_prefix(t.prefix()), [""; 0]);
-    let output = output.stderr_contains("it cannot be told whether");
+    let output = output.stderr_contains("cannot tell whether");
     output.stderr_contains(&t.image("zbackend"))
 }
 

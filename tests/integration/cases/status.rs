@@ -106,11 +106,11 @@ fn each_state_of_a_working_copy_is_told(t: &Context) {
         ("clean", "master".to_owned()),
         (
             "conflict",
-            "master +1 -1, 1 modified, merge under way".to_owned(),
+            "master +1 -1, 1 modified, merge in progress".to_owned(),
         ),
         ("detached", format!("detached at {}", short("detached"))),
         ("diverged", "master +1 -2".to_owned()),
-        ("foreign", "no working copy".to_owned()),
+        ("foreign", "not a working copy".to_owned()),
         ("missing", "missing".to_owned()),
         ("modified", "master, 2 modified, 1 untracked".to_owned()),
         ("moved", "master, not fetched".to_owned()),
