@@ -303,9 +303,9 @@ fn commits_that_cannot_be_had_are_said_to_be_missing(t: &Context) {
     output
         .stdout_contains("abababab..")
         .stdout_contains("commits unknown")
-        .stderr_contains("not all commits between the two locks are known")
+        .stderr_contains("some commits between the two locks are unknown")
         .stderr_contains("does not give out the commit abababab")
-        .stderr_contains("`--no-fetch` takes what is here as enough");
+        .stderr_contains("`--no-fetch` lists only commits that are available locally");
     let json = t
         .xp(["diff", "fake.lock", "2.lock", "--no-fetch", "--format=json"])
         .success();
