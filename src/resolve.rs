@@ -44,7 +44,7 @@ pub struct Resolution {
     /// The commit, and the full name of the reference.
     pub reference: ResolvedReference,
     /// Whether it is the branch of `--branch`.
-    pub is_preferred: bool,
+    pub is_from_branch: bool,
     /// The manifest's reference, if it is a different one and exists.
     pub normal: Option<ResolvedReference>,
 }
@@ -335,7 +335,7 @@ impl Resolution {
     fn of_commit(commit: CommitId) -> Self {
         Self {
             reference: ResolvedReference { commit, name: None },
-            is_preferred: false,
+            is_from_branch: false,
             normal: None,
         }
     }
@@ -348,13 +348,13 @@ pub fn choose(refs: &RemoteRefs, request: &Request) -> Option<Resolution> {
     {
         return Some(Resolution {
             reference,
-            is_preferred: true,
+            is_from_branch: true,
             normal: lookup(refs, &request.reference),
         });
     }
     Some(Resolution {
         reference: lookup(refs, &request.reference)?,
-        is_preferred: false,
+        is_from_branch: false,
         normal: request
             .normal
             .as_ref()

@@ -9,7 +9,7 @@ use crate::cli::{References, Selection};
 use crate::client::git::GitClient;
 use crate::error::Failure;
 use crate::event::Event;
-use crate::history::{self, Extent, Part, Search};
+use crate::history::{self, HistoryExtent, HistorySearch, PartialService};
 use crate::manifest::ServiceName;
 use crate::resolve::{self, Request, Resolution, ResolveErrors};
 use crate::source::{CommitId, GitReference, Origin, ResolvedReference, ServiceSource};
@@ -39,7 +39,7 @@ pub async fn resolve(
     let resolved = async {
         let found = resolve::resolve(git, requests.values().cloned().collect()).await?;
         if let Some(branch) = &references.branch
-            && !found.values().any(|resolution| resolution.is_preferred)
+            && !found.values().any(|resolution| resolution.is_from_branch)
             && requests
                 .values()
                 .any(|request| request.preferred_branch.is_some())
@@ -123,7 +123,7 @@ pub fn origins(
     let usual = |name| Some(&session.manifest.services.get(name)?.git.reference);
     let sources = requests.iter().filter_map(|(name, request)| {
         let resolution = found.remove(name.as_str())?;
-        let origin = if resolution.is_preferred {
+        let origin = if resolution.is_from_branch {
             Origin::Branch
         } else if usual(name) == Some(&request.reference) {
             Origin::Manifest
@@ -146,7 +146,7 @@ pub async fn narrow(
     session: &Session,
     git: &GitClient,
     sources: BTreeMap<ServiceName, ServiceSource>,
-    extent: Extent<'_>,
+    extent: HistoryExtent<'_>,
 ) -> Result<BTreeMap<ServiceName, ServiceSource>, Failure> {
     let mut parts = Vec::new();
     for (name, source) in &sources {
@@ -156,7 +156,7 @@ pub async fn narrow(
         if service.git.path.is_none() {
             continue;
         }
-        let part = |tip: &ResolvedReference, may_be_missing| Part {
+        let part = |tip: &ResolvedReference, may_be_missing| PartialService {
             service: name.clone(),
             remote: service.git.remote.clone(),
             dir: session.manifest.folder.join(&service.dir),
@@ -169,7 +169,7 @@ pub async fn narrow(
         // A service added on the branch does not exist at the manifest's reference.
         parts.extend(source.normal.iter().map(|normal| part(normal, true)));
     }
-    let search = Search {
+    let search = HistorySearch {
         client: git,
         layout: &session.layout,
         events: &session.events,

@@ -11,7 +11,7 @@ use crate::client::git::GitClient;
 use crate::error::Failure;
 use crate::event::Event;
 use crate::execute::lock::FolderLock;
-use crate::history::Extent;
+use crate::history::HistoryExtent;
 use crate::local;
 use crate::manifest::ServiceName;
 use crate::source::ServiceSource;
@@ -55,7 +55,7 @@ pub async fn sources(
     }
     let mut narrowed = BTreeMap::new();
     for found in by_dir.into_values() {
-        narrowed.extend(narrow(session, git, found, Extent::Remotes(lock)).await?);
+        narrowed.extend(narrow(session, git, found, HistoryExtent::Remotes(lock)).await?);
     }
     Ok(local::at_their_commits(&session.manifest, narrowed).await?)
 }

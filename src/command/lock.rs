@@ -13,7 +13,7 @@ use crate::client::registry::RegistryClient;
 use crate::error::{Exit, Failure};
 use crate::event::Event;
 use crate::execute::lock::{FolderLock, lock};
-use crate::history::Extent;
+use crate::history::HistoryExtent;
 use crate::inspect;
 use crate::lock::{Lock, LockFile, LockedService, Unlockable, Unlocked};
 use crate::manifest::{Service, ServiceName};
@@ -99,7 +99,8 @@ pub(super) async fn fresh(
     let unlocked: BTreeSet<ServiceName> = concerned.difference(&kept).cloned().collect();
     let git = session.git()?;
     let sources = commits::resolve(session, &git, &unlocked, &args.references).await?;
-    let mut sources = commits::narrow(session, &git, sources, Extent::Remotes(folder_lock)).await?;
+    let mut sources =
+        commits::narrow(session, &git, sources, HistoryExtent::Remotes(folder_lock)).await?;
     sources.extend(old.sources("the lock", manifest, &kept, false)?);
 
     let options = Options {

@@ -52,7 +52,7 @@ pub fn run(session: &Session, args: &ReportArgs) -> Result<(), Failure> {
     let written = fs::create_dir_all(folder).and_then(|()| files::replace(&file, &text));
     written.map_err(|error| {
         let hint = match args.output {
-            None => "\nhint: `-o FILE` writes it to another place",
+            None => "\nhint: `-o FILE` writes it elsewhere",
             Some(_) => "",
         };
         let file = file.display();

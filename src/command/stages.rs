@@ -21,7 +21,7 @@ use crate::error::Failure;
 use crate::event::Event;
 use crate::execute::lock::FolderLock;
 use crate::execute::{Context, Sources};
-use crate::history::Extent;
+use crate::history::HistoryExtent;
 use crate::image::{EngineImages, ImageQuery, ImageReference, Registry, RegistryPrefix};
 use crate::inspect;
 use crate::manifest::{BuilderImage, ServiceName};
@@ -121,7 +121,7 @@ pub async fn resolved(
             Some(locked) => locked.sources(session, &concerned),
             None => {
                 let sources = resolve(session, &git, &remote, &args.references).await?;
-                narrow(session, &git, sources, Extent::Remotes(lock)).await
+                narrow(session, &git, sources, HistoryExtent::Remotes(lock)).await
             }
         }
     };

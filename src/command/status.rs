@@ -10,7 +10,7 @@ use crate::client::engine::{Engine, EngineFacts};
 use crate::client::git::GitClient;
 use crate::error::{Exit, Failure, hint_lines, render};
 use crate::event::{Event, Unit};
-use crate::history::Extent;
+use crate::history::HistoryExtent;
 use crate::image::{EngineImages, ImageReference, ImageRepository};
 use crate::inspect::{self, Found};
 use crate::manifest::ServiceName;
@@ -140,7 +140,7 @@ async fn sources(
     problems: &mut Problems,
 ) -> BTreeMap<ServiceName, ServiceSource> {
     let (found, errors) = resolve::resolve_each(git, requests.values().cloned().collect()).await;
-    let is_missing = errors.is_empty() && !found.values().any(|one| one.is_preferred);
+    let is_missing = errors.is_empty() && !found.values().any(|one| one.is_from_branch);
     for error in errors {
         problems.add(Exit::Outside, render(&ResolveErrors(vec![error])));
     }
@@ -167,7 +167,7 @@ async fn built(
         service.is_some_and(|service| service.git.path.is_none())
     });
     let whole: BTreeMap<ServiceName, ServiceSource> = whole.collect();
-    match commits::narrow(session, git, sources, Extent::Here).await {
+    match commits::narrow(session, git, sources, HistoryExtent::Local).await {
         Ok(narrowed) => {
             let unknown = all.iter().filter(|name| !narrowed.contains_key(*name));
             let unknown: Vec<&str> = unknown.map(ServiceName::as_str).collect();

@@ -12,7 +12,7 @@ use crate::client::engine::{Engine, EngineFacts};
 use crate::error::Failure;
 use crate::execute::session::remove_leftovers;
 use crate::execute::{self, Context, UnitState, lock};
-use crate::history::Extent;
+use crate::history::HistoryExtent;
 use crate::inspect;
 use crate::local::{self, LocalError};
 use crate::manifest::{Builder, BuilderImage, Service, ServiceName};
@@ -104,7 +104,13 @@ pub async fn sources(
         return Ok(found);
     }
     // Missing history is not fetched: the checked-out commit is used instead.
-    let narrowed = narrow(session, &session.git()?, found.clone(), Extent::Here).await?;
+    let narrowed = narrow(
+        session,
+        &session.git()?,
+        found.clone(),
+        HistoryExtent::Local,
+    )
+    .await?;
     let mut sources = local::at_their_commits(&session.manifest, narrowed).await?;
     for (name, source) in found {
         sources.entry(name).or_insert(source);

@@ -38,7 +38,7 @@ const JOBS: usize = 16;
 
 /// A service that is built from a part of its repository.
 #[derive(Debug, Clone)]
-pub struct Part {
+pub struct PartialService {
     /// The service.
     pub service: ServiceName,
     /// Its git remote.
@@ -55,7 +55,7 @@ pub struct Part {
     pub may_be_missing: bool,
 }
 
-impl Part {
+impl PartialService {
     /// Returns the cache key.
     fn key(&self) -> Vec<String> {
         let modules = self.submodules.then(|| MODULES.to_owned());
@@ -65,7 +65,7 @@ impl Part {
 
 /// The commits that were found, and the paths that were not.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct LastTouchedCommits {
     /// For each service and tip, the last commit that touched the service's paths.
     pub commits: BTreeMap<(ServiceName, CommitId), CommitId>,
     /// The paths that a tip does not have.
@@ -74,15 +74,15 @@ pub struct Found {
 
 /// Where history may be read from.
 #[derive(Clone, Copy)]
-pub enum Extent<'a> {
+pub enum HistoryExtent<'a> {
     /// Missing history is fetched from the remotes; with the lock of `cacheDir` if the caller holds it.
     Remotes(Option<&'a FolderLock>),
     /// Only local history. Commits that cannot be determined from it are omitted.
-    Here,
+    Local,
 }
 
 /// The clients and settings for finding commits.
-pub struct Search<'a> {
+pub struct HistorySearch<'a> {
     /// The git remotes and the working copies.
     pub client: &'a GitClient,
     /// The layout of the `.xp` folder.
@@ -92,7 +92,7 @@ pub struct Search<'a> {
     /// Cancelled to stop everything.
     pub cancel: &'a CancellationToken,
     /// Where history may be read from.
-    pub extent: Extent<'a>,
+    pub extent: HistoryExtent<'a>,
 }
 
 /// The commit of a service could not be found.
@@ -143,12 +143,18 @@ impl Diagnostic for HistoryError {
 /// # Errors
 ///
 /// A remote or working copy cannot be used, or a history is incomplete.
-pub async fn last_touched(search: &Search<'_>, parts: Vec<Part>) -> Result<Found, HistoryError> {
+pub async fn last_touched(
+    search: &HistorySearch<'_>,
+    parts: Vec<PartialService>,
+) -> Result<LastTouchedCommits, HistoryError> {
     let cache = Cache::new(search.layout.root(), search.layout.history());
     let tips: BTreeSet<CommitId> = parts.iter().map(|part| part.tip.commit).collect();
     let mut known: BTreeMap<CommitId, Known> =
         tips.into_iter().map(|tip| (tip, cache.read(tip))).collect();
-    let (mut found, mut remotes) = (Found::default(), BTreeMap::<String, Vec<Part>>::new());
+    let (mut found, mut remotes) = (
+        LastTouchedCommits::default(),
+        BTreeMap::<String, Vec<PartialService>>::new(),
+    );
     for part in parts {
         let known = known.get(&part.tip.commit);
         match known.and_then(|known| known.get(&part.key())) {
@@ -164,11 +170,11 @@ pub async fn last_touched(search: &Search<'_>, parts: Vec<Part>) -> Result<Found
     }
     let remotes = remotes.into_values().filter_map(Remote::of).collect();
     let results = match search.extent {
-        Extent::Remotes(_) => {
+        HistoryExtent::Remotes(_) => {
             let remotes = search.fetch_missing(remotes).await?;
             search.search(remotes).await?
         }
-        Extent::Here => search.search_local(remotes).await,
+        HistoryExtent::Local => search.search_local(remotes).await,
     };
     let mut new = BTreeSet::new();
     for result in results {
@@ -185,13 +191,13 @@ pub async fn last_touched(search: &Search<'_>, parts: Vec<Part>) -> Result<Found
     Ok(found)
 }
 
-impl Found {
-    fn add(&mut self, part: Part, commit: CommitId) {
+impl LastTouchedCommits {
+    fn add(&mut self, part: PartialService, commit: CommitId) {
         self.commits.insert((part.service, part.tip.commit), commit);
     }
 }
 
-impl Search<'_> {
+impl HistorySearch<'_> {
     /// Makes sure that each remote's working copy has the tips.
     async fn fetch_missing(&self, remotes: Vec<Remote>) -> Result<Vec<Remote>, HistoryError> {
         let (complete, incomplete): (Vec<Remote>, Vec<Remote>) = remotes
@@ -343,8 +349,8 @@ impl Search<'_> {
     /// Acquires the lock, unless the caller holds it.
     async fn lock(&self) -> Result<Option<FolderLock>, HistoryError> {
         match self.extent {
-            Extent::Remotes(Some(_)) | Extent::Here => Ok(None),
-            Extent::Remotes(None) => Ok(Some(lock(&self.layout.lock(), self.events).await?)),
+            HistoryExtent::Remotes(Some(_)) | HistoryExtent::Local => Ok(None),
+            HistoryExtent::Remotes(None) => Ok(Some(lock(&self.layout.lock(), self.events).await?)),
         }
     }
 

@@ -1,6 +1,6 @@
 //! `.gitmodules` as an input: finds commits that changed the entries of a service's submodules.
 
-use super::Part;
+use super::PartialService;
 use crate::client::git::{GitError, LastTouch, PathsAt, Watch, WorkingCopy};
 use crate::source::CommitId;
 
@@ -11,7 +11,7 @@ pub(super) const MODULES: &str = ".gitmodules";
 /// commit may have a URL that no longer exists.
 pub(super) fn with_modules(
     copy: &WorkingCopy,
-    part: &Part,
+    part: &PartialService,
     touched: LastTouch,
     watch: &Watch<'_>,
 ) -> Result<LastTouch, GitError> {

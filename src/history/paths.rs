@@ -1,13 +1,13 @@
 //! Checks whether a commit has the paths of `git.path` and `git.include`.
 
-use super::Part;
+use super::PartialService;
 use crate::client::git::{GitError, LastTouch, PathKind, PathsAt, Watch, WorkingCopy};
 use crate::manifest::WrongPath;
 
 /// Returns the invalid paths of a service at its tip.
 pub(super) fn wrong_paths(
     copy: &WorkingCopy,
-    part: &Part,
+    part: &PartialService,
     is_one_of_many: bool,
     watch: &Watch<'_>,
 ) -> Result<Vec<WrongPath>, GitError> {
@@ -29,7 +29,7 @@ pub(super) fn wrong_paths(
 
 fn missing(
     copy: &WorkingCopy,
-    part: &Part,
+    part: &PartialService,
     path: &str,
     is_one_of_many: bool,
     watch: &Watch<'_>,
@@ -67,7 +67,7 @@ fn missing(
     })
 }
 
-fn in_submodule(part: &Part, path: &str, submodule: &str) -> WrongPath {
+fn in_submodule(part: &PartialService, path: &str, submodule: &str) -> WrongPath {
     let service = &part.service;
     let rest = path.strip_prefix(submodule).unwrap_or(path);
     let rest = rest.trim_start_matches('/');
@@ -83,7 +83,7 @@ fn in_submodule(part: &Part, path: &str, submodule: &str) -> WrongPath {
     }
 }
 
-fn not_a_folder(part: &Part, path: &str, kind: PathKind) -> WrongPath {
+fn not_a_folder(part: &PartialService, path: &str, kind: PathKind) -> WrongPath {
     let service = &part.service;
     let (what, help) = match kind {
         PathKind::Submodule => (

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::modules::with_modules;
-use super::{HistoryError, Part, paths};
+use super::{HistoryError, PartialService, paths};
 use crate::client::git::{GitError, LastTouch, Opened, PathsAt, Watch, WorkingCopy};
 use crate::execute::sync::{SyncError, SyncRequest};
 use crate::manifest::{ServiceName, WrongPath};
@@ -19,13 +19,13 @@ pub(super) struct Remote {
     pub(super) url: GitUrl,
     /// The working copy to search.
     pub(super) dir: PathBuf,
-    pub(super) parts: Vec<Part>,
+    pub(super) parts: Vec<PartialService>,
 }
 
 /// The results for the services of one remote.
 #[derive(Default)]
 pub(super) struct SearchResult {
-    pub(super) found: Vec<(Part, CommitId)>,
+    pub(super) found: Vec<(PartialService, CommitId)>,
     pub(super) wrong: Vec<(ServiceName, WrongPath)>,
     /// Whether the local history is too short for some services.
     pub(super) beyond_history: bool,
@@ -35,12 +35,12 @@ pub(super) struct SearchResult {
 
 impl Remote {
     /// Chooses the working copy: preferably an existing one that has most of the tips.
-    pub(super) fn of(parts: Vec<Part>) -> Option<Self> {
+    pub(super) fn of(parts: Vec<PartialService>) -> Option<Self> {
         let url = parts.first()?.remote.clone();
         let dirs: BTreeSet<&Path> = parts.iter().map(|part| part.dir.as_path()).collect();
         let usefulness = |dir: &Path| match WorkingCopy::open(dir) {
             Ok(Opened::WorkingCopy(copy)) => {
-                let has = |part: &&Part| copy.has_commit(part.tip.commit);
+                let has = |part: &&PartialService| copy.has_commit(part.tip.commit);
                 2 + parts.iter().filter(has).count()
             }
             Ok(Opened::Nothing) => 1,

@@ -42,10 +42,10 @@ impl DeployTask<'_> {
         self.print(&differences.unwrap_or_default())?;
         self.confirm().await?;
         let number = back.as_ref().map(|back| back.number);
-        let begun = session
+        let started = session
             .unless_interrupted(self.begin(read, &prepared, number))
             .await?;
-        self.carry_out(&begun, &prepared).await
+        self.carry_out(&started, &prepared).await
     }
 
     /// Returns whether the last deploy was successful and had the same images.
@@ -112,7 +112,7 @@ impl DeployTask<'_> {
     /// Applies the objects, waits for the rollout, and records the result.
     async fn carry_out(
         &self,
-        begun: &RecordSnapshot,
+        started: &RecordSnapshot,
         prepared: &PreparedDeploy,
     ) -> Result<(), Failure> {
         let session = self.session;
@@ -131,12 +131,12 @@ impl DeployTask<'_> {
             .await;
         session.events.emit(Event::StageFinished);
         if applied.stopped {
-            return Err(self.interrupted(begun, &applied).await);
+            return Err(self.interrupted(started, &applied).await);
         }
         if let Some(error) = &applied.error {
-            self.end(begun, State::Failed).await?;
+            self.end(started, State::Failed).await?;
             session.reporter.finish();
-            let hints = hint_lines(&error.hints()) + &self.rollback_hint(begun);
+            let hints = hint_lines(&error.hints()) + &self.rollback_hint(started);
             return Err(Failure::rendered(
                 Exit::Outside,
                 format!(
@@ -154,7 +154,7 @@ impl DeployTask<'_> {
         }
         rollout.wait(&prepared.rendered.workloads()).await;
         if session.cancel.is_cancelled() {
-            return Err(self.interrupted(begun, &applied).await);
+            return Err(self.interrupted(started, &applied).await);
         }
         let ended = session.reporter.finish();
         let failed = ended
@@ -165,7 +165,7 @@ impl DeployTask<'_> {
             0 => State::Deployed,
             _ => State::Failed,
         };
-        let record = self.end(begun, state).await?;
+        let record = self.end(started, state).await?;
         if failed > 0 {
             let text = failures(&ended);
             let text = paint(&text, session.settings.report.color);
@@ -178,7 +178,7 @@ impl DeployTask<'_> {
                     many(ended.len(), "workload"),
                     self.environment.name,
                     self.was_applied(&applied),
-                    self.rollback_hint(begun)
+                    self.rollback_hint(started)
                 ),
             ));
         }
@@ -191,17 +191,17 @@ impl DeployTask<'_> {
         ))
     }
 
-    async fn interrupted(&self, begun: &RecordSnapshot, applied: &Applied) -> Failure {
+    async fn interrupted(&self, started: &RecordSnapshot, applied: &Applied) -> Failure {
         self.session.reporter.finish();
         // `end` reports it if the record cannot be written.
-        _ = self.end(begun, State::Interrupted).await;
+        _ = self.end(started, State::Interrupted).await;
         Failure::rendered(
             Exit::Interrupted,
             format!(
                 "error: the deploy to {} was interrupted\n  {}{}",
                 self.environment.name,
                 self.was_applied(applied),
-                self.rollback_hint(begun)
+                self.rollback_hint(started)
             ),
         )
     }
@@ -214,10 +214,10 @@ impl DeployTask<'_> {
     }
 
     /// Returns a hint on how to return to the previous deploy.
-    fn rollback_hint(&self, begun: &RecordSnapshot) -> String {
+    fn rollback_hint(&self, started: &RecordSnapshot) -> String {
         let name = &self.environment.name;
         // An interrupted deploy rolls back to the same one as a failed deploy.
-        let ended = begun
+        let ended = started
             .record
             .ended(State::Failed, time::OffsetDateTime::now_utc());
         let earlier: Option<&Deployment> = ended.to_roll_back_to(name).ok();

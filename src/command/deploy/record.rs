@@ -188,10 +188,10 @@ impl DeployTask<'_> {
     }
 
     /// Records the result of the deploy. Failing to write it is an error if the deploy succeeded, and a warning otherwise.
-    pub async fn end(&self, begun: &RecordSnapshot, state: State) -> Result<Record, Failure> {
-        let record = begun.record.ended(state, OffsetDateTime::now_utc());
+    pub async fn end(&self, started: &RecordSnapshot, state: State) -> Result<Record, Failure> {
+        let record = started.record.ended(state, OffsetDateTime::now_utc());
         self.keep_copy(&record);
-        let Err(error) = self.write_end(begun, &record).await else {
+        let Err(error) = self.write_end(started, &record).await else {
             return Ok(record);
         };
         let name = &self.environment.name;
@@ -213,8 +213,12 @@ impl DeployTask<'_> {
     }
 
     /// Writes the final record, with retries.
-    async fn write_end(&self, begun: &RecordSnapshot, record: &Record) -> Result<(), KubectlError> {
-        let object = record.object(&self.environment.name, begun.object.as_ref());
+    async fn write_end(
+        &self,
+        started: &RecordSnapshot,
+        record: &Record,
+    ) -> Result<(), KubectlError> {
+        let object = record.object(&self.environment.name, started.object.as_ref());
         let mut pauses = WRITE_RETRIES.iter();
         loop {
             let Err(error) = self.kubectl.write(self.cluster(), &object).await else {

@@ -428,7 +428,7 @@ fn no_tag_takes_the_place_of_a_commits_image(t: &Context) {
     t.xp(["build", "--reference", &branch, "--tag", &first])
         .failure(2)
         .stderr_contains("would overwrite the image of a commit")
-        .stderr_contains("hint: put something before it");
+        .stderr_contains("hint: add a prefix");
     manifest(", tags: ['${{ env.OTHER }}']");
     t.xp(["build", "--reference", &branch])
         .env("OTHER", &first)

@@ -387,7 +387,7 @@ fn the_only_failure_needs_no_name(t: &Context) {
     platform.manifest(&[]);
     shell()
         .failure(2)
-        .stderr_contains("no service was named")
+        .stderr_contains("no service given")
         .stderr_contains("`xp shell --failed SERVICE`");
     platform.manifest(&[
         ("api", platform.scripts("true")),

@@ -506,7 +506,7 @@ fn what_is_wrong_is_told_and_nothing_is_written(t: &Context) {
     // Where there is no manifest, others tell how to get one.
     t.xp(["plan"])
         .failure(2)
-        .stderr_contains("`xp init` writes one");
+        .stderr_contains("`xp init` generates one");
 }
 
 fn one_source_is_taken_alone(t: &Context) {
