@@ -52,13 +52,13 @@ impl RegistryPrefetch {
         options: &Options,
     ) -> Self {
         let PrefetchState { services, open } = PrefetchState::read(&session.layout);
-        let prefetch_queries = prefetch_queries(session, services, selected, references, options);
-        let (client, images) = (client.clone(), prefetch_queries.registries);
+        let queries = prefetch_queries(session, services, selected, references, options);
+        let (client, images) = (client.clone(), queries.registries);
         let registries =
             tokio::spawn(
                 async move { inspect::registries_by_known_ways(&client, images, &open).await },
             );
-        let (engine, images) = (engine.clone(), prefetch_queries.engine);
+        let (engine, images) = (engine.clone(), queries.engine);
         let in_engine = EnginePrefetch {
             images: images.clone(),
             answer: AbortOnDropHandle::new(tokio::spawn(
