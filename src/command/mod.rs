@@ -1,4 +1,4 @@
-//! The subcommands. Each module parses nothing and executes nothing itself: it connects the stages and prints the result.
+//! The subcommands. Each module connects the stages of its command and prints the result.
 
 mod ahead;
 mod build;

@@ -187,7 +187,7 @@ impl DeployTask<'_> {
         Ok(record.check_free(&self.environment.name, now, dead)?)
     }
 
-    /// Records the result of the deploy. Failing to write it is an error if the deploy succeeded, and a warning otherwise.
+    /// Records the result of the deploy. A failure to write it is an error if the deploy succeeded, else a warning.
     pub async fn end(&self, started: &RecordSnapshot, state: State) -> Result<Record, Failure> {
         let record = started.record.ended(state, OffsetDateTime::now_utc());
         self.keep_copy(&record);

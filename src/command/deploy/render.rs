@@ -14,8 +14,8 @@ use crate::lock::Lock;
 use crate::manifest::ServiceName;
 
 impl DeployTask<'_> {
-    /// Renders the user's overlay unchanged, and finds the services that it references. For a rollback it must reference
-    /// all services of `back`: others would run with whatever tag is in the files.
+    /// Renders the user's overlay unchanged, and finds the services that it references. For a rollback it must
+    /// reference all services of `back`: others would run with whatever tag is in the files.
     pub(super) async fn plain(
         &self,
         files: &Files,
