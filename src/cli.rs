@@ -44,7 +44,7 @@ pub struct Global {
     /// Run as if started in this folder
     #[arg(short = 'C', value_name = "DIR", value_hint = ValueHint::DirPath, global = true)]
     pub directory: Option<PathBuf>,
-    /// The manifest [default: x-platform.yml here or in a folder above]
+    /// Manifest file [default: x-platform.yml, here or above]
     #[arg(short = 'f', long = "file", value_name = "FILE", value_hint = ValueHint::FilePath, global = true)]
     pub file: Option<PathBuf>,
     /// When to use colors
@@ -116,7 +116,7 @@ pub enum Command {
     Shell(ShellArgs),
     /// Show the logs of a run
     Logs(LogsArgs),
-    /// Export a run as an HTML page with timeline and logs, or as JUnit XML
+    /// Export a run as HTML, with timeline and logs, or as JUnit XML
     Report(ReportArgs),
     /// Show the dependency graph and the state of each service
     Graph(GraphArgs),

@@ -76,7 +76,7 @@ pub struct LogsArgs {
     /// Follow the logs of the run in progress
     #[arg(short = 'f', long, conflicts_with = "run")]
     pub follow: bool,
-    /// The manifest [default: x-platform.yml here or in a folder above]
+    /// Manifest file [default: x-platform.yml, here or above]
     // The global option without its short form: users expect `-f` to follow logs.
     #[arg(
         id = "file",

@@ -127,7 +127,7 @@ pub struct PlanArgs {
     /// Options for images
     #[command(flatten)]
     pub images: ImageArgs,
-    /// Build working copies with all local changes; push nothing
+    /// Build working copies with local changes; push nothing
     ///
     /// They are mounted in place, so incremental compilation works.
     #[arg(long, conflicts_with = "locked")]

@@ -154,10 +154,10 @@ pub struct DeployArgs {
     /// Build missing images first
     #[arg(long, conflicts_with_all = ["lock", "locked", "rollback", "render", "dry_run"])]
     pub build: bool,
-    /// Print the YAML to be applied; do not contact the cluster
+    /// Print the YAML to be applied, without cluster access
     #[arg(long, conflicts_with_all = ["dry_run", "rollback"])]
     pub render: bool,
-    /// Show what would be deployed; do not contact the cluster
+    /// Show what would be deployed, without cluster access
     #[arg(long, conflicts_with = "rollback")]
     pub dry_run: bool,
     /// Do not ask questions
