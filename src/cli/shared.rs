@@ -76,7 +76,7 @@ pub struct LockedArgs {
 /// Options for building, pulling and pushing images
 #[derive(Debug, Default, Args)]
 pub struct ImageArgs {
-    /// Build the selected services even if their images exist
+    /// Build selected services even if their images exist
     #[arg(long, conflicts_with = "locked")]
     pub force: bool,
     /// Do not pull images that exist only in the registry
