@@ -1,4 +1,4 @@
-//! The command line. The doc comments are the help text.
+//! The command line. The doc comments of arguments and commands are the help texts.
 
 mod examples;
 mod foreign;
@@ -17,7 +17,7 @@ use clap::{Args, FromArgMatches as _, Parser, Subcommand, ValueEnum, ValueHint};
 pub use help::EXIT_CODES;
 pub use look::*;
 pub use shared::*;
-pub use usage::{Answer, Help, WrongUsage};
+pub use usage::{Help, ParseError, UsageError};
 pub use work::*;
 
 /// Build the container images of a product that lives in many git repositories
@@ -32,22 +32,22 @@ pub struct Cli {
     /// Global options
     #[command(flatten)]
     pub global: Global,
-    /// The command
+    /// The subcommand
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// Options of every command
+/// Options shared by all commands
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
     /// Run as if started in this folder
     #[arg(short = 'C', value_name = "DIR", value_hint = ValueHint::DirPath, global = true)]
     pub directory: Option<PathBuf>,
-    /// The manifest; else x-platform.yml here or in a folder above
+    /// Manifest file [default: x-platform.yml, here or above]
     #[arg(short = 'f', long = "file", value_name = "FILE", value_hint = ValueHint::FilePath, global = true)]
     pub file: Option<PathBuf>,
-    /// When to use colours
+    /// When to use colors
     #[arg(
         long,
         value_name = "WHEN",
@@ -56,29 +56,29 @@ pub struct Global {
         hide_short_help = true
     )]
     pub color: ColorChoice,
-    /// Say only what failed
+    /// Print failures only
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// Say more: the output of every step, and times
+    /// Print the output of every step, and times
     #[arg(short, long, global = true)]
     pub verbose: bool,
-    /// What stands before a line of output [default: service; with -v: time, where there are no bars]
-    #[arg(long, value_name = "WHAT", global = true, hide_short_help = true)]
+    /// Prefix of output lines [default: service, or time with -v and no progress bars]
+    #[arg(long, value_name = "PREFIX", global = true, hide_short_help = true)]
     pub log_prefix: Option<LogPrefixChoice>,
 }
 
-/// What stands before each line of a service's output
+/// Prefix of each line of a service's output
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogPrefixChoice {
     /// The service's name
     Service,
-    /// The time in UTC, and the service's name
+    /// The time in UTC and the service's name
     Time,
-    /// Nothing
+    /// No prefix
     None,
 }
 
-/// When to use colours
+/// When to use colors
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ColorChoice {
     /// On a terminal, unless NO_COLOR is set
@@ -89,26 +89,26 @@ pub enum ColorChoice {
     Never,
 }
 
-/// The commands
+/// The subcommands
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Write a manifest from what is here
+    /// Generate a manifest from the files in this folder
     ///
-    /// It reads working copies, compose files and the manifests of other tools.
+    /// Reads working copies, compose files and the manifests of other tools.
     Init(InitArgs),
-    /// Check what a build takes: engine, registries, remotes, folders
+    /// Check what a build needs: engine, registries, remotes, folders
     Doctor(DoctorArgs),
-    /// Show what `xp build` would do, and why; change nothing
+    /// Show what `xp build` would do and why, without changing anything
     Plan(ShowPlanArgs),
     /// Build, tag and push the images that do not exist yet
     Build(BuildArgs),
-    /// Tell why a service is built, input by input
+    /// Explain why a service is built, input by input
     ///
-    /// It tells what the image that exists had of each input, and what follows.
+    /// Compares each input with what the existing image was built from.
     Why(WhyArgs),
-    /// Show working copy, commit and image of each service
+    /// Show the working copy, commit and image of each service
     Status(StatusArgs),
-    /// Clone, fetch and fast-forward; never touch your own work
+    /// Clone, fetch and fast-forward working copies; keep local work
     Sync(SyncArgs),
     /// Run a command in a service's builder, on the working copy
     Run(RunArgs),
@@ -116,70 +116,70 @@ pub enum Command {
     Shell(ShellArgs),
     /// Show the logs of a run
     Logs(LogsArgs),
-    /// Make a page of a run, with timeline and logs, or JUnit's XML
+    /// Export a run as HTML, with timeline and logs, or as JUnit XML
     Report(ReportArgs),
-    /// Show which service needs which, and how each stands
+    /// Show the dependency graph and the state of each service
     Graph(GraphArgs),
-    /// Write down the commits and images that belong together
+    /// Record the commits and images of all services in a lock file
     Lock(LockArgs),
-    /// Show what changed between two locks, with the commits
+    /// Show the changes between two locks, with their commits
     Diff(DiffArgs),
     /// Deploy a set of images to a Kubernetes cluster
     ///
-    /// The images are named by their digests in an overlay around yours. A record in the cluster says what is
-    /// deployed, so that a part of it can be deployed, and that there is a way back.
+    /// xp wraps your overlay in one that pins the images by digest. A record in the cluster keeps track of what is
+    /// deployed, so you can deploy single services and roll back.
     Deploy(DeployArgs),
     /// List or build the builder images
     #[command(subcommand)]
     Builder(BuilderCommand),
-    /// Print the JSON Schema of the manifest, or of what xp prints
+    /// Print the JSON Schema of the manifest or of xp's JSON output
     Schema {
-        /// Of what
-        #[arg(value_enum, default_value = "manifest", value_name = "WHAT")]
+        /// Which schema
+        #[arg(value_enum, default_value = "manifest", value_name = "SCHEMA")]
         of: SchemaOf,
     },
-    /// Print the script that makes a shell complete xp
+    /// Print the completion script for a shell
     Completions {
         /// The shell
         #[arg(value_enum)]
         shell: Shell,
     },
-    /// Print a manual page, or write all of them
+    /// Print a manual page, or write all of them to a folder
     Man(ManArgs),
-    /// Answer a shell's script about a line that is being typed
+    /// Complete a partial command line (called by the completion scripts)
     #[command(name = "__complete", hide = true)]
     Complete {
         /// The shell
         #[arg(value_enum)]
         shell: Shell,
-        /// What was typed, in the way of the shell's script
+        /// The words typed so far, as passed by the shell's completion script
         #[arg(last = true)]
         typed: Vec<OsString>,
     },
 }
 
-/// Returns the definition of the command line, with what the help of each command ends with.
+/// Returns the definition of the command line, with examples and exit codes added to the help.
 pub fn command() -> clap::Command {
     help::complete(<Cli as clap::CommandFactory>::command())
 }
 
-/// Returns what help and manual page of a command tell by example: a command line, and what it is for.
+/// Returns the examples for a command's help and manual page: pairs of a command line and its description.
 pub fn examples(command: &str) -> &'static [(&'static str, &'static str)] {
     examples::of(command)
 }
 
-/// Reads a command line.
+/// Parses a command line.
 ///
 /// # Errors
 ///
-/// It is wrong, or asks for help or the version.
-pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, Answer> {
+/// The command line is invalid, or requests help or the version.
+pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, ParseError> {
     let words: Vec<OsString> = words.into_iter().collect();
     let mut definition = command();
     let matches = definition.try_get_matches_from_mut(&words);
     matches
         .and_then(|matches| Cli::from_arg_matches(&matches))
-        .map_err(|error| usage::answer(&mut definition, &words, error))
+        .map_err(|error| usage::parse_error(&mut definition, &words, error))
 }
 
 #[cfg(test)]
@@ -189,12 +189,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_definition_is_sound() {
+    fn the_definition_is_valid() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn logs_are_followed_by_the_short_option_of_the_manifest() {
+    fn the_short_option_f_means_follow_after_logs() {
         let cli = Cli::try_parse_from(["xp", "-f", "a.yml", "logs", "-f", "zbackend"]).unwrap();
         assert_eq!(cli.global.file, Some("a.yml".into()));
         let cli = Cli::try_parse_from(["xp", "logs", "-f", "--file", "a.yml"]).unwrap();
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn services_come_as_arguments_and_as_a_list() {
+    fn services_can_be_arguments_or_a_list() {
         let cli = Cli::try_parse_from([
             "xp",
             "build",
@@ -226,14 +226,14 @@ mod tests {
     }
 
     #[test]
-    fn wrong_values_are_refused() {
-        for wrong in [
+    fn invalid_values_are_rejected() {
+        for words in [
             &["xp", "build", "--jobs", "0"][..],
             &["xp", "build", "--tag", "-x"],
             &["xp", "build", "--branch", "a..b"],
             &["xp", "build", "--reference", "a"],
         ] {
-            assert!(Cli::try_parse_from(wrong).is_err(), "{wrong:?}");
+            assert!(Cli::try_parse_from(words).is_err(), "{words:?}");
         }
     }
 }

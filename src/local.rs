@@ -1,4 +1,4 @@
-//! From working copies to what `--local` builds: what is checked out, and what differs from it.
+//! Sources of `--local` builds: the checked-out commits of working copies, and the local changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -16,34 +16,34 @@ use crate::task::joined;
 /// Working copies that cannot be built in place.
 #[derive(Debug, Error)]
 pub enum LocalError {
-    /// Services that were named have none.
-    #[error("`--local` builds working copies, and {} not there", missing(.0))]
+    /// Services given on the command line have no working copy.
+    #[error("`--local` builds working copies, but {}", missing(.0))]
     Missing(Vec<(ServiceName, PathBuf)>),
-    /// No service has one.
-    #[error("`--local` builds working copies, and no service has one")]
+    /// No service has a working copy.
+    #[error("`--local` builds working copies, but no service has one")]
     None,
-    /// There is something else at the place of one.
-    #[error("`{service}` cannot be built in place: {} is no git repository", dir.display())]
+    /// There is something else in place of a working copy.
+    #[error("cannot build `{service}` in place: {} is not a git repository", dir.display())]
     OtherFiles {
         /// The service.
         service: ServiceName,
         /// The folder, or the file.
         dir: PathBuf,
     },
-    /// Nothing was committed yet.
-    #[error("`{service}` cannot be built in place: {} has no commit yet", dir.display())]
+    /// The repository has no commit.
+    #[error("cannot build `{service}` in place: {} has no commit yet", dir.display())]
     NoCommit {
         /// The service.
         service: ServiceName,
         /// The folder.
         dir: PathBuf,
     },
-    /// It cannot be read.
-    #[error("`{service}` cannot be built in place")]
+    /// The working copy cannot be read.
+    #[error("cannot build `{service}` in place")]
     Git {
         /// The service.
         service: ServiceName,
-        /// Why not.
+        /// The cause.
         #[source]
         cause: GitError,
     },
@@ -52,10 +52,10 @@ pub enum LocalError {
 fn missing(services: &[(ServiceName, PathBuf)]) -> String {
     let shown = services
         .iter()
-        .map(|(service, dir)| format!("that of `{service}` ({})", dir.display()));
+        .map(|(service, dir)| format!("`{service}` ({})", dir.display()));
     let shown: Vec<String> = shown.collect();
-    let is = if services.len() == 1 { "is" } else { "are" };
-    format!("{} {is}", shown.join(", "))
+    let verb = if services.len() == 1 { "has" } else { "have" };
+    format!("{} {verb} none", shown.join(", "))
 }
 
 impl Diagnostic for LocalError {
@@ -81,7 +81,7 @@ impl Diagnostic for LocalError {
             }
             Self::NoCommit { .. } => {
                 vec![
-                    "commit something: an image is tagged with a commit, and what differs from it"
+                    "create a commit first: images are tagged with a commit and the changes since"
                         .to_owned(),
                 ]
             }
@@ -90,9 +90,9 @@ impl Diagnostic for LocalError {
     }
 }
 
-/// Looks at the working copies of services, all at once.
+/// Reads the working copies of services concurrently.
 ///
-/// Where the services were named, each of them must have one; else those that have none are left out.
+/// If the services were named explicitly, each of them must have one; otherwise those without are skipped.
 ///
 /// # Errors
 ///
@@ -102,7 +102,7 @@ pub async fn sources(
     services: &BTreeSet<ServiceName>,
     are_named: bool,
 ) -> Result<BTreeMap<ServiceName, ServiceSource>, LocalError> {
-    // Many services may share a working copy, whose index is read once.
+    // Services can share a working copy; its index is read once.
     let mut by_dir: BTreeMap<PathBuf, Vec<Service>> = BTreeMap::new();
     for service in services
         .iter()
@@ -111,12 +111,12 @@ pub async fn sources(
         let dir = manifest.folder.join(&service.dir);
         by_dir.entry(dir).or_default().push(service.clone());
     }
-    let looked_at = by_dir
+    let working_copies = by_dir
         .into_iter()
         .map(|(dir, services)| spawn_blocking(move || in_one_working_copy(services, &dir)));
     let (mut sources, mut missing) = (BTreeMap::new(), Vec::new());
-    for looked_at in join_all(looked_at).await {
-        for (service, source) in joined(looked_at)? {
+    for found in join_all(working_copies).await {
+        for (service, source) in joined(found)? {
             match source {
                 Some(source) => _ = sources.insert(service.name, source),
                 None => missing.push((service.name, service.dir)),
@@ -131,7 +131,7 @@ pub async fn sources(
     }
 }
 
-/// Looks at the working copy of some services; none for each where there is nothing.
+/// Reads a working copy for several services; `None` for each if it does not exist.
 fn in_one_working_copy(
     services: Vec<Service>,
     dir: &Path,
@@ -143,14 +143,14 @@ fn in_one_working_copy(
         service: first.name.clone(),
         cause,
     })?;
-    let looked_at = services.into_iter().map(|service| {
+    let found = services.into_iter().map(|service| {
         let found = source(&service, dir, &opened)?;
         Ok((service, found))
     });
-    looked_at.collect()
+    found.collect()
 }
 
-/// Looks at the working copy of a service; none where there is nothing.
+/// Reads the working copy of a service; `None` if it does not exist.
 fn source(
     service: &Service,
     dir: &Path,
@@ -195,8 +195,8 @@ fn source(
     Ok(Some(ServiceSource::in_place(tip, tree)))
 }
 
-/// Takes the time of the commit that is built, where that is an earlier one than what is checked out: the
-/// last one that touched `git.path`.
+/// Corrects the commit time of services with `git.path`, whose commit is the last one that touched the path and can be
+/// older than the checked-out one.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! From references to commits: one connection for each distinct remote.
+//! Resolves references to commits, with one connection per distinct remote.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -10,10 +10,10 @@ use crate::client::git::{GitClient, GitError, RemoteRefs};
 use crate::error::{Diagnostic, Exit, chain};
 use crate::source::{CommitId, GitReference, GitUrl, RefName, ResolvedReference};
 
-/// How many similar names an error shows.
+/// The maximum number of similar names in an error.
 const NEAR_MATCHES: usize = 3;
 
-/// What one service asks of its remote.
+/// The references to resolve for one service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// The service.
@@ -22,15 +22,14 @@ pub struct Request {
     pub url: GitUrl,
     /// The manifest's reference, or that of `--reference`.
     pub reference: GitReference,
-    /// The branch of `--branch`, taken where the remote has it.
+    /// The branch of `--branch`, used if the remote has it.
     pub preferred_branch: Option<RefName>,
-    /// The manifest's reference where `reference` is another one, and somebody wants to know whether
-    /// it stands for another commit.
+    /// The manifest's reference if `reference` differs from it and its commit is needed for comparison.
     pub normal: Option<GitReference>,
 }
 
 impl Request {
-    /// Returns every reference that the remote is asked for.
+    /// Returns all references to query from the remote.
     pub fn wanted(&self) -> impl Iterator<Item = GitReference> {
         let preferred = self.preferred_branch.clone().map(GitReference::Named);
         std::iter::once(self.reference.clone())
@@ -39,37 +38,37 @@ impl Request {
     }
 }
 
-/// What the reference of a service stands for.
+/// The resolved reference of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolution {
     /// The commit, and the full name of the reference.
     pub reference: ResolvedReference,
     /// Whether it is the branch of `--branch`.
-    pub is_preferred: bool,
-    /// What the manifest's reference stands for, where that is another reference and exists.
+    pub is_from_branch: bool,
+    /// The manifest's reference, if it is a different one and exists.
     pub normal: Option<ResolvedReference>,
 }
 
-/// Everything that went wrong, in the order of the services.
+/// All errors, in the order of the services.
 #[derive(Debug, Clone, Error)]
 #[error("{}", summary(.0))]
 pub struct ResolveErrors(pub Vec<ResolveError>);
 
-/// Tells each error with its causes: an error has one source only, and here are many.
+/// Renders each error with its causes, because `Error::source` can return only one.
 fn summary(errors: &[ResolveError]) -> String {
     let texts: Vec<String> = errors.iter().map(|error| chain(error)).collect();
     texts.join("\nerror: ")
 }
 
-/// A remote failed, or does not have a reference.
+/// A remote failed, or lacks a reference.
 #[derive(Debug, Clone, Error)]
 pub enum ResolveError {
-    /// The remote could not be asked.
+    /// The remote could not be queried.
     #[error("{} cannot be resolved", Services(services))]
     Remote {
         /// The services on it.
         services: Vec<String>,
-        /// Why: it names the remote.
+        /// The cause, which names the remote.
         #[source]
         cause: GitError,
     },
@@ -79,29 +78,29 @@ pub enum ResolveError {
         Services(services)
     )]
     NoSuchReference {
-        /// The services that ask for it.
+        /// The services that use the reference.
         services: Vec<String>,
         /// The remote.
         url: GitUrl,
-        /// What was asked for.
+        /// The requested reference.
         reference: GitReference,
-        /// Names that are similar.
+        /// Similar names.
         near: Vec<String>,
     },
     /// No remote has the branch of `--branch`.
     #[error(
-        "no repository of the manifest has a branch `{branch}`{}",
-        Unasked(unasked)
+        "no repository in the manifest has a branch `{branch}`{}",
+        Unreachable(unreachable)
     )]
     NoSuchBranch {
         /// The branch.
         branch: RefName,
-        /// Names that are similar, in any of the remotes.
+        /// Similar names in any of the remotes.
         near: Vec<String>,
-        /// The remotes that could not be asked.
-        unasked: Vec<GitUrl>,
+        /// The remotes that could not be queried.
+        unreachable: Vec<GitUrl>,
     },
-    /// The remote has no commit at all, or a `HEAD` that leads nowhere.
+    /// The remote is empty, or its `HEAD` points to a branch that does not exist.
     #[error("{} cannot be resolved: the repository {url} {}", Services(services), if *.is_empty { "is empty" } else { "has no default branch" })]
     NoDefault {
         /// The services on it.
@@ -114,28 +113,25 @@ pub enum ResolveError {
 }
 
 impl ResolveError {
-    /// Returns what a person can do about it.
+    /// Returns a hint on how to fix it.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Remote { cause, .. } => cause.hint().map(str::to_owned),
             Self::NoSuchReference {
                 reference, near, ..
             } => did_you_mean(reference, near).or_else(|| {
-                Some(match CommitId::is_shortened(&reference.to_string()) {
-                    true => "if it is a commit, write all 40 digits of its SHA-1".to_owned(),
-                    false => "`git.reference` or `--reference` names it; `git ls-remote` lists what there is".to_owned(),
-                })
+                Some(if CommitId::is_shortened(&reference.to_string()) { "if it is a commit, write all 40 digits of its SHA-1".to_owned() } else { "it is set by `git.reference` or `--reference`; `git ls-remote` lists all references".to_owned() })
             }),
             Self::NoSuchBranch { branch, near, .. } => did_you_mean(branch, near).or_else(|| {
                 Some(
-                    "`--branch` takes a branch where a repository has it; without the option, what the manifest says is taken"
+                    "`--branch` uses a branch in the repositories that have it; without it, the references of the manifest are used"
                         .to_owned(),
                 )
             }),
             Self::NoDefault { is_empty: true, .. } => Some("push a first commit".to_owned()),
             Self::NoDefault {
                 is_empty: false, ..
-            } => Some("name a branch in `git.reference`".to_owned()),
+            } => Some("set `git.reference` to a branch".to_owned()),
         }
     }
 }
@@ -146,7 +142,7 @@ impl Diagnostic for ResolveErrors {
     }
 
     fn hints(&self) -> Vec<String> {
-        // Many remotes of one host fail for one reason.
+        // Remotes of one host often fail for the same reason, so duplicates are removed.
         let hints: BTreeSet<String> = self.0.iter().filter_map(ResolveError::hint).collect();
         hints.into_iter().collect()
     }
@@ -160,43 +156,40 @@ impl fmt::Display for Services<'_> {
     }
 }
 
-/// Returns the question whether one of these names is meant.
-///
-/// It names what was asked for, as it may stand below the errors of many remotes.
-fn did_you_mean(asked: &impl fmt::Display, near: &[String]) -> Option<String> {
+/// Returns a "did you mean" hint. It names the requested reference too, because it may follow the errors of several
+/// remotes.
+fn did_you_mean(requested: &impl fmt::Display, near: &[String]) -> Option<String> {
     let (last, others) = near.split_last()?;
     let or = match others {
         [] => String::new(),
         others => format!("`{}` or ", others.join("`, `")),
     };
-    Some(format!("did you mean {or}`{last}` instead of `{asked}`?"))
+    Some(format!(
+        "did you mean {or}`{last}` instead of `{requested}`?"
+    ))
 }
 
-struct Unasked<'a>(&'a [GitUrl]);
+struct Unreachable<'a>(&'a [GitUrl]);
 
-impl fmt::Display for Unasked<'_> {
+impl fmt::Display for Unreachable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             [] => Ok(()),
             urls => {
                 let urls: Vec<String> = urls.iter().map(ToString::to_string).collect();
-                write!(
-                    f,
-                    "; not asked, as it cannot be reached: {}",
-                    urls.join(", ")
-                )
+                write!(f, "; could not reach {}", urls.join(", "))
             }
         }
     }
 }
 
-/// Finds the commit of every service, all remotes at once.
+/// Resolves the references of all services, querying the remotes concurrently.
 ///
-/// A full SHA-1 alone needs no connection, so nothing tells here whether the remote has it.
+/// A full SHA-1 needs no connection, so it is not checked whether the remote has it.
 ///
 /// # Errors
 ///
-/// Every remote that cannot be asked, and every reference that does not exist.
+/// Every remote that cannot be queried, and every reference that does not exist.
 pub async fn resolve(
     client: &GitClient,
     requests: Vec<Request>,
@@ -209,7 +202,7 @@ pub async fn resolve(
     }
 }
 
-/// Finds what can be found, as [`resolve`] does, and returns what is wrong beside it.
+/// Like [`resolve`], but returns the successful results together with the errors.
 pub async fn resolve_each(
     client: &GitClient,
     requests: Vec<Request>,
@@ -243,12 +236,11 @@ pub async fn resolve_each(
     (resolved, errors)
 }
 
-/// Makes sure that a branch is in one of these remotes at least: where none has it, its name is most
-/// likely misspelt.
+/// Checks that at least one of these remotes has a branch; otherwise its name is most likely misspelled.
 ///
 /// # Errors
 ///
-/// No remote has it; with similar names from all of them.
+/// No remote has it; the error contains similar names from all of them.
 pub async fn find_branch(
     client: &GitClient,
     branch: &RefName,
@@ -258,16 +250,16 @@ pub async fn find_branch(
     for url in urls {
         remotes.entry(remote_key(&url)).or_insert(url);
     }
-    let asked = join_all(remotes.into_values().map(|url| async move {
+    let queries = join_all(remotes.into_values().map(|url| async move {
         let listed = client.list_branches_and_tags(&url).await;
         (url, listed)
     }));
-    let (mut names, mut unasked) = (BTreeSet::new(), Vec::new());
-    for (url, listed) in asked.await {
+    let (mut names, mut unreachable) = (BTreeSet::new(), Vec::new());
+    for (url, listed) in queries.await {
         match listed {
             Ok(refs) if preferred(&refs, branch).is_some() => return Ok(()),
             Ok(refs) => names.extend(refs.names().map(str::to_owned)),
-            Err(_) => unasked.push(url),
+            Err(_) => unreachable.push(url),
         }
     }
     let branches = names.iter().map(String::as_str);
@@ -275,11 +267,11 @@ pub async fn find_branch(
     Err(ResolveErrors(vec![ResolveError::NoSuchBranch {
         branch: branch.clone(),
         near: near_matches(branch.as_str(), branches),
-        unasked,
+        unreachable,
     }]))
 }
 
-/// Spellings that lead to the same place with the same credentials share a connection.
+/// Returns the key by which URLs share a connection: same location and credentials, in any spelling.
 pub(crate) fn remote_key(url: &GitUrl) -> String {
     let text = url.expose().trim_end_matches('/');
     text.strip_suffix(".git").unwrap_or(text).to_owned()
@@ -317,7 +309,7 @@ async fn resolve_remote(
     if missing.is_empty() {
         return (found, Vec::new());
     }
-    // Only now the whole list is worth a second question. That it fails must not hide the first error.
+    // The full list is queried only for suggestions; if that fails, the original error is still reported.
     let all = client.list_branches_and_tags(&url).await.unwrap_or(refs);
     let is_empty = all.names().next().is_none();
     let errors = missing.into_iter().map(|(reference, services)| {
@@ -343,34 +335,34 @@ impl Resolution {
     fn of_commit(commit: CommitId) -> Self {
         Self {
             reference: ResolvedReference { commit, name: None },
-            is_preferred: false,
+            is_from_branch: false,
             normal: None,
         }
     }
 }
 
-/// Chooses what a request stands for among a remote's references; none where the remote lacks it.
+/// Resolves a request with the references of a remote; `None` if the remote lacks it.
 pub fn choose(refs: &RemoteRefs, request: &Request) -> Option<Resolution> {
     if let Some(branch) = &request.preferred_branch
         && let Some(reference) = preferred(refs, branch)
     {
         return Some(Resolution {
             reference,
-            is_preferred: true,
-            normal: stands_for(refs, &request.reference),
+            is_from_branch: true,
+            normal: lookup(refs, &request.reference),
         });
     }
     Some(Resolution {
-        reference: stands_for(refs, &request.reference)?,
-        is_preferred: false,
+        reference: lookup(refs, &request.reference)?,
+        is_from_branch: false,
         normal: request
             .normal
             .as_ref()
-            .and_then(|normal| stands_for(refs, normal)),
+            .and_then(|normal| lookup(refs, normal)),
     })
 }
 
-/// Returns what `--branch` takes of a remote, where it has it.
+/// Returns the branch of `--branch` if the remote has it.
 fn preferred(refs: &RemoteRefs, branch: &RefName) -> Option<ResolvedReference> {
     let without_origin = branch.as_str().strip_prefix("origin/");
     let branches = [Some(branch.as_str()), without_origin];
@@ -383,8 +375,8 @@ fn preferred(refs: &RemoteRefs, branch: &RefName) -> Option<ResolvedReference> {
     })
 }
 
-/// Returns what a reference stands for in a remote, where it has it.
-fn stands_for(refs: &RemoteRefs, reference: &GitReference) -> Option<ResolvedReference> {
+/// Resolves a reference in a remote; `None` if the remote lacks it.
+fn lookup(refs: &RemoteRefs, reference: &GitReference) -> Option<ResolvedReference> {
     match reference {
         GitReference::Commit(commit) => Some(ResolvedReference {
             commit: *commit,
@@ -403,12 +395,12 @@ fn stands_for(refs: &RemoteRefs, reference: &GitReference) -> Option<ResolvedRef
     }
 }
 
-/// Returns names that may be meant, each written so that it stands for nothing else.
+/// Returns similar names, each written unambiguously.
 ///
-/// Where the kind was asked for, as in `tags/v1`, only that kind counts: a branch of the same name is
-/// another commit.
-fn suggestions(asked: &GitReference, refs: &RemoteRefs) -> Vec<String> {
-    let text = asked.to_string();
+/// If the request names a kind, as in `tags/v1`, only that kind is suggested: a branch of the same name may be another
+/// commit.
+fn suggestions(requested: &GitReference, refs: &RemoteRefs) -> Vec<String> {
+    let text = requested.to_string();
     let short = text.strip_prefix("refs/").unwrap_or(&text);
     let kinds: &[&str] = match short.split_once('/') {
         Some(("heads", _)) => &["refs/heads/"],
@@ -433,36 +425,36 @@ fn suggestions(asked: &GitReference, refs: &RemoteRefs) -> Vec<String> {
     found
 }
 
-/// The names that default branches mostly have.
+/// Common names of default branches.
 const USUAL_DEFAULTS: [&str; 4] = ["main", "master", "trunk", "develop"];
 
-/// Returns the default branch, where what was asked for is likely to be its former name.
-fn renamed_default(asked: &str, refs: &RemoteRefs) -> Option<String> {
-    let asked = ["origin/", "heads/", "remotes/origin/"]
+/// Returns the default branch if the requested name is likely its former name.
+fn renamed_default(requested: &str, refs: &RemoteRefs) -> Option<String> {
+    let requested = ["origin/", "heads/", "remotes/origin/"]
         .iter()
-        .find_map(|prefix| asked.strip_prefix(prefix))
-        .unwrap_or(asked);
+        .find_map(|prefix| requested.strip_prefix(prefix))
+        .unwrap_or(requested);
     let head = refs.head()?;
-    let is_former = USUAL_DEFAULTS.contains(&asked) && refs.commit(head).is_some();
+    let is_former = USUAL_DEFAULTS.contains(&requested) && refs.commit(head).is_some();
     is_former.then(|| unambiguous(head, refs))
 }
 
-/// Returns the shortest name that stands for a reference.
+/// Returns the shortest unambiguous name of a reference.
 fn unambiguous(full: &str, refs: &RemoteRefs) -> String {
     let without_refs = full.strip_prefix("refs/").unwrap_or(full);
     let short = without_refs
         .split_once('/')
         .map_or(without_refs, |(_, short)| short);
-    let stands_for_it = |name: &&str| {
+    let resolves_to_it = |name: &&str| {
         let reference: Option<GitReference> = name.parse().ok();
-        let found = reference.and_then(|reference| stands_for(refs, &reference));
+        let found = reference.and_then(|reference| lookup(refs, &reference));
         found.is_some_and(|found| found.name.as_deref() == Some(full))
     };
-    let name = [short, without_refs].into_iter().find(stands_for_it);
+    let name = [short, without_refs].into_iter().find(resolves_to_it);
     name.unwrap_or(full).to_owned()
 }
 
-/// Returns the names most like what was asked for: the same in another case or folder first.
+/// Returns the most similar names; those that differ only in case or folder come first.
 fn near_matches<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
     let prefixes = [
         "origin/",
@@ -503,7 +495,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn near_matches_come_by_likeness() {
+    fn near_matches_are_sorted_by_similarity() {
         let names = [
             "refs/heads/master",
             "refs/heads/feature/TASK-981",

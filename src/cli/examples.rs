@@ -1,20 +1,20 @@
-//! Examples of each command, for its help and its manual page. A test reads each as xp would.
+//! Examples for the help and manual page of each command. A test parses each of them.
 
-/// A command line, and what it is for.
+/// A command line and its description.
 type Example = (&'static str, &'static str);
 
 const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "xp",
         &[
-            ("xp init", "Begin: write a manifest from what is here"),
-            ("xp plan", "See what would be built, and why"),
-            ("xp build", "Build, tag and push what does not exist yet"),
+            ("xp init", "Get started: generate a manifest"),
+            ("xp plan", "Show what would be built and why"),
+            ("xp build", "Build, tag and push all missing images"),
             (
                 "xp build --local zbackend",
-                "Rebuild a service as it stands in your working copy",
+                "Rebuild a service from your working copy, with all local changes",
             ),
-            ("xp status", "See how every service stands"),
+            ("xp status", "Show the state of all services"),
         ],
     ),
     (
@@ -22,34 +22,34 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         &[
             (
                 "xp init",
-                "Write x-platform.yml from what is in this folder",
+                "Generate x-platform.yml from the files in this folder",
             ),
-            ("xp init --dry-run", "Print it, and write nothing"),
+            ("xp init --dry-run", "Print the manifest without writing it"),
             (
                 "xp init --from compose.yaml --registry harbour.example.com/x",
-                "Take one source alone, and push to a registry",
+                "Read a compose file only, and push to a registry",
             ),
             (
                 "xp init -C .. --from deploy/compose.yaml",
-                "Write it above, where the working copies are, too",
+                "Write the manifest to the parent folder, next to the working copies",
             ),
         ],
     ),
     (
         "xp build",
         &[
-            ("xp build", "Build everything that does not exist yet"),
+            ("xp build", "Build all missing images"),
             (
                 "xp build --services zbackend,zfrontend",
-                "Build two services, and what they need",
+                "Build two services and their dependencies",
             ),
             (
                 "xp build 'z*' --jobs 4",
-                "Build what begins with z, four at once",
+                "Build services that start with z, four at a time",
             ),
             (
                 "xp build --branch TASK-981",
-                "Build a topic from each repository that has its branch",
+                "Build a topic branch in every repository that has it",
             ),
             (
                 "xp build --reference zbackend=v1.2 zbackend",
@@ -57,40 +57,43 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ),
             (
                 "xp build --local zbackend",
-                "Build a working copy as it stands, and push nothing",
+                "Build a working copy with all local changes; push nothing",
             ),
             (
                 "xp build --no-pull --tag build-42",
-                "In CI: keep no copies, and set a further tag",
+                "In CI: pull nothing, and add a tag",
             ),
         ],
     ),
     (
         "xp plan",
         &[
-            ("xp plan", "Show every step, and why it is taken"),
+            ("xp plan", "Show every step and its reason"),
             (
                 "xp plan zbackend --branch TASK-981",
-                "Show what a topic would build",
+                "Show what would be built for a topic branch",
             ),
-            ("xp plan --format json", "Print the plan for a program"),
+            ("xp plan --format json", "Print the plan as JSON"),
             (
                 "xp plan --exit-code --quiet",
-                "In a script: exit with 10 where there is work",
+                "In a script: exit with code 10 if there is work to do",
             ),
         ],
     ),
     (
         "xp why",
         &[
-            ("xp why zbackend", "Tell why a service is built, or is not"),
+            (
+                "xp why zbackend",
+                "Explain why a service is or is not built",
+            ),
             (
                 "xp why zbackend --against v1.2",
-                "Compare with another image of it",
+                "Compare with another image of the service",
             ),
             (
                 "xp why zbackend --branch TASK-981",
-                "Tell it of a topic's commit",
+                "Explain it for a commit of a topic branch",
             ),
         ],
     ),
@@ -99,13 +102,16 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         &[
             (
                 "xp status",
-                "Show working copy, commit and image of each service",
+                "Show the working copy, commit and image of each service",
             ),
             (
                 "xp status --offline",
-                "Show what is known without a network",
+                "Show what is known without network access",
             ),
-            ("xp status --format json zbackend", "Print it for a program"),
+            (
+                "xp status --format json zbackend",
+                "Print the status as JSON",
+            ),
         ],
     ),
     (
@@ -114,26 +120,20 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("xp graph", "Show the graph as a tree"),
             (
                 "xp graph zbackend --no-state",
-                "Show what a service needs, and ask no server",
+                "Show the dependencies of a service without contacting any server",
             ),
             (
                 "xp graph --format mermaid",
-                "Print it for a page of documentation",
+                "Print a Mermaid diagram, for documentation",
             ),
         ],
     ),
     (
         "xp doctor",
         &[
-            ("xp doctor", "Check everything that a build takes"),
-            (
-                "xp doctor -v zbackend",
-                "Show all that was looked at for a service",
-            ),
-            (
-                "xp doctor --format json",
-                "Print the findings for a program",
-            ),
+            ("xp doctor", "Check everything a build needs"),
+            ("xp doctor -v zbackend", "List all checks for a service"),
+            ("xp doctor --format json", "Print the findings as JSON"),
         ],
     ),
     (
@@ -141,11 +141,11 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         &[
             (
                 "xp sync",
-                "Clone what is missing, and fast-forward what is clean",
+                "Clone missing working copies, and fast-forward clean ones",
             ),
             (
                 "xp sync zbackend --branch TASK-981",
-                "Go to a topic's branch",
+                "Switch to a topic branch",
             ),
             ("xp sync --locked", "Check out the commits of the lock"),
         ],
@@ -156,21 +156,15 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("xp lock", "Write x-platform.lock"),
             (
                 "xp lock --services zbackend",
-                "Move one service forward, and leave the others",
+                "Update one service in the lock, and keep the others",
             ),
-            (
-                "xp lock --check",
-                "In CI: fail where the lock is out of date",
-            ),
+            ("xp lock --check", "In CI: fail if the lock is out of date"),
         ],
     ),
     (
         "xp diff",
         &[
-            (
-                "xp diff",
-                "Show what the lock changes since the last commit",
-            ),
+            ("xp diff", "Show how the lock differs from the last commit"),
             (
                 "xp diff v1.0 v1.1",
                 "Show what changed between two releases",
@@ -178,30 +172,30 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("xp diff v1.0 --format markdown", "Write release notes"),
             (
                 "xp diff staging x-platform.lock",
-                "Show what a deploy of the lock would bring to staging",
+                "Show what deploying the lock would change in staging",
             ),
         ],
     ),
     (
         "xp deploy",
         &[
-            ("xp deploy staging", "Deploy today's images"),
+            ("xp deploy staging", "Deploy the current images"),
             (
                 "xp deploy staging --services zbackend --build",
-                "Build and deploy one service, the rest stays",
+                "Build and deploy one service, and leave the others alone",
             ),
             (
                 "xp deploy production --lock release.lock",
-                "Deploy exactly what a lock says",
+                "Deploy exactly the images of a lock",
             ),
-            ("xp deploy staging --dry-run", "See what would be deployed"),
+            ("xp deploy staging --dry-run", "Show what would be deployed"),
             (
                 "xp deploy staging --render | kubectl diff -f -",
-                "Print what would be applied, for another program",
+                "Pipe the YAML to another program",
             ),
             (
                 "xp deploy staging --rollback",
-                "Go back to what was deployed before",
+                "Roll back to the previous deployment",
             ),
         ],
     ),
@@ -214,11 +208,11 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ),
             (
                 "xp run -- make",
-                "Run make for the service whose folder this is",
+                "Run make for the service whose folder you are in",
             ),
             (
                 "xp run zfrontend -e NODE_ENV=production -- npm run dist",
-                "Set a variable for it",
+                "Set an environment variable",
             ),
         ],
     ),
@@ -228,12 +222,9 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("xp shell zbackend", "Look around in the builder container"),
             (
                 "xp shell --failed zbackend",
-                "Go to where its last build failed",
+                "Open a shell where its last build failed",
             ),
-            (
-                "xp shell --failed",
-                "The same, where one service alone failed",
-            ),
+            ("xp shell --failed", "The same, if only one service failed"),
         ],
     ),
     (
@@ -242,11 +233,11 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("xp logs zbackend", "Show the last logs of a service"),
             (
                 "xp logs zbackend --phase test",
-                "Show those of one phase, as they are",
+                "Show the raw log of one phase",
             ),
             (
                 "xp logs -f",
-                "Follow the run that is under way in another terminal",
+                "Follow the run in progress in another terminal",
             ),
             ("xp logs --list", "List the runs that are kept"),
         ],
@@ -254,14 +245,14 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "xp report",
         &[
-            ("xp report --open", "Look at the last run in the browser"),
+            ("xp report --open", "Open the last run in the browser"),
             (
                 "xp report -o report.html",
-                "In CI: keep the page as an artefact",
+                "In CI: keep the page as an artifact",
             ),
             (
                 "xp report --format junit -o junit.xml",
-                "In CI: tell the dashboard how each phase went",
+                "In CI: report the result of each phase",
             ),
         ],
     ),
@@ -270,11 +261,11 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         &[
             (
                 "xp builder list",
-                "Show the builder images, and where they exist",
+                "List the builder images and where they exist",
             ),
             (
                 "xp builder update zbackend",
-                "Build one again, without the engine's cache",
+                "Rebuild one without the engine's cache",
             ),
         ],
     ),
@@ -282,16 +273,16 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         "xp builder list",
         &[(
             "xp builder list",
-            "Show the builder images, and where they exist",
+            "List the builder images and where they exist",
         )],
     ),
     (
         "xp builder update",
         &[
-            ("xp builder update", "Build all of them again"),
+            ("xp builder update", "Rebuild all builder images"),
             (
                 "xp builder update zbackend --no-push",
-                "Try a change of one",
+                "Try out a change to one of them",
             ),
         ],
     ),
@@ -300,7 +291,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         &[
             (
                 "xp schema",
-                "Print the schema of x-platform.yml, for an editor",
+                "Print the schema of x-platform.yml, for your editor",
             ),
             (
                 "xp schema plan",
@@ -330,7 +321,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         &[
             (
                 "xp man build",
-                "Print a page; `xp man build | man -l -` shows it",
+                "Print a page; `xp man build | man -l -` displays it",
             ),
             (
                 "xp man --out /usr/local/share/man/man1",
@@ -351,7 +342,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_command_has_examples_of_itself_that_can_be_read() {
+    fn every_command_has_valid_examples() {
         let mut paths = vec!["xp".to_owned()];
         fn collect(command: &clap::Command, path: &str, paths: &mut Vec<String>) {
             for subcommand in command
@@ -368,12 +359,12 @@ mod tests {
             let examples = of(path);
             assert!(
                 !examples.is_empty(),
-                "`{path}` has no example: add a few to src/cli/examples.rs"
+                "`{path}` has no examples: add some to src/cli/examples.rs"
             );
             for (line, about) in examples {
                 assert!(
                     line.starts_with(path.as_str()),
-                    "{line} is no example of {path}"
+                    "{line} is not an example of {path}"
                 );
                 assert!(
                     line.len() <= 76 && about.len() <= 74,

@@ -1,6 +1,6 @@
-//! Commands of other tools, for those who come from them.
+//! Hints for users of other tools who type a command or option that xp does not have.
 
-/// Returns what xp has instead of a command that other tools have.
+/// Returns a hint naming xp's equivalent of another tool's command.
 pub fn instead(word: &str) -> Option<&'static str> {
     let (_, instead) = COMMANDS.iter().find(|(words, _)| words.contains(&word))?;
     Some(instead)
@@ -9,15 +9,15 @@ pub fn instead(word: &str) -> Option<&'static str> {
 const COMMANDS: &[(&[&str], &str)] = &[
     (
         &["pull"],
-        "`xp build` pulls the images that the registry alone has; `xp sync` fetches working copies",
+        "`xp build` pulls images that exist only in the registry; `xp sync` fetches working copies",
     ),
     (
         &["push", "publish"],
-        "`xp build` pushes what it builds, and what the engine alone has",
+        "`xp build` pushes the images it builds, and those that exist only in the engine",
     ),
     (
         &["up", "down", "start", "stop", "restart"],
-        "xp builds images and starts no service; `xp run SERVICE -- COMMAND` runs a command with its tools",
+        "xp builds images but does not start services; `xp run SERVICE -- COMMAND` runs a command in a service's builder",
     ),
     (
         &["exec"],
@@ -29,7 +29,7 @@ const COMMANDS: &[(&[&str], &str)] = &[
     ),
     (
         &["ps", "ls", "list", "images", "info"],
-        "`xp status` shows working copy, commit and image of each service",
+        "`xp status` shows the working copy, commit and image of each service",
     ),
     (
         &["apply", "release", "rollout", "helm"],
@@ -37,15 +37,15 @@ const COMMANDS: &[(&[&str], &str)] = &[
     ),
     (
         &["rollback", "undo"],
-        "`xp deploy ENV --rollback` goes back to what was deployed before",
+        "`xp deploy ENV --rollback` rolls back to the previous deployment",
     ),
     (
         &["render", "kustomize", "template"],
-        "`xp deploy ENV --render` prints what would be applied",
+        "`xp deploy ENV --render` prints the YAML to be applied",
     ),
     (
         &["clean", "prune"],
-        "nothing is to be cleaned before a build: each one starts from the commit's own files",
+        "there is nothing to clean: each build starts from the files of the commit",
     ),
     (
         &["clone", "fetch", "checkout", "update", "co"],
@@ -53,15 +53,15 @@ const COMMANDS: &[(&[&str], &str)] = &[
     ),
     (
         &["check", "validate", "lint", "verify"],
-        "`xp plan` checks the manifest, `xp doctor` what is around it",
+        "`xp plan` checks the manifest, `xp doctor` checks the environment",
     ),
     (
         &["test"],
-        "`xp build` runs `scripts.test` as well, unless there is `--no-test`",
+        "`xp build` also runs `scripts.test`, unless `--no-test` is given",
     ),
     (
         &["rebuild"],
-        "`xp build --force` builds what exists already",
+        "`xp build --force` rebuilds images that already exist",
     ),
     (
         &["make", "compile", "bake", "image"],
@@ -69,31 +69,31 @@ const COMMANDS: &[(&[&str], &str)] = &[
     ),
     (
         &["watch", "dev"],
-        "`xp build --local` builds working copies as they stand",
+        "`xp build --local` builds working copies with all local changes",
     ),
     (
         &["freeze", "pin", "snapshot"],
-        "`xp lock` writes down what belongs together",
+        "`xp lock` records commits and images in a lock file",
     ),
     (
         &["new", "create", "setup"],
-        "`xp init` writes a manifest from what is here",
+        "`xp init` generates a manifest",
     ),
     (
         &["explain"],
-        "`xp why SERVICE` tells why a service is built",
+        "`xp why SERVICE` explains why a service is built",
     ),
-    (&["tree"], "`xp graph` shows which service needs which"),
+    (&["tree"], "`xp graph` shows the dependency graph"),
 ];
 
-/// Returns what xp has instead of an option that other tools have.
+/// Returns a hint naming xp's equivalent of another tool's option.
 pub fn option_instead(command: &str, option: &str) -> Option<&'static str> {
     let is_it = |known: &&ForeignOption| known.0.contains(&command) && known.1.contains(&option);
     let (_, _, instead) = OPTIONS.iter().find(is_it)?;
     Some(instead)
 }
 
-/// Commands, options that they do not have, and what is there instead.
+/// Commands, options that they do not have, and the hint.
 type ForeignOption = (
     &'static [&'static str],
     &'static [&'static str],
@@ -104,22 +104,22 @@ const OPTIONS: &[ForeignOption] = &[
     (
         &["xp build"],
         &["--dry-run", "-n", "--check"],
-        "`xp plan` shows what would be done, and changes nothing",
+        "`xp plan` shows what would be done without doing it",
     ),
     (
         &["xp build"],
         &["--push", "--pull"],
-        "it does so where there is something to, unless there is `--no-push` or `--no-pull`",
+        "`xp build` pushes and pulls by default; `--no-push` and `--no-pull` turn that off",
     ),
     (
         &["xp build"],
         &["--no-cache", "--rebuild"],
-        "`xp build --force` builds what exists; `xp builder update` builds builder images without the engine's cache",
+        "`xp build --force` rebuilds existing images; `xp builder update` rebuilds builder images without the engine's cache",
     ),
     (
         &["xp build", "xp sync", "xp builder update"],
         &["--parallel", "--workers", "--concurrency"],
-        "`--jobs N` tells how many are worked on at once",
+        "`--jobs N` sets the number of services processed concurrently",
     ),
     (
         &[
@@ -132,7 +132,7 @@ const OPTIONS: &[ForeignOption] = &[
             "xp doctor",
         ],
         &["--all", "-a"],
-        "it is for all services, unless some are named",
+        "all services are selected by default",
     ),
     (
         &[
@@ -145,7 +145,7 @@ const OPTIONS: &[ForeignOption] = &[
             "xp diff",
         ],
         &["--json"],
-        "`--format json` prints it for programs",
+        "use `--format json`",
     ),
 ];
 
@@ -153,9 +153,9 @@ const OPTIONS: &[ForeignOption] = &[
 mod tests {
     use super::*;
 
-    /// A hint names only what there is, and is for a word that is none of xp's own.
+    /// Hints name only commands and options that exist, and never shadow a command of xp.
     #[test]
-    fn what_is_named_is_there() {
+    fn hints_name_only_existing_commands() {
         let mut definition = crate::cli::command();
         definition.build();
         for (words, hint) in COMMANDS {

@@ -1,4 +1,4 @@
-//! What `-h` and `--help` show beyond the definition: the one fits a screen, the other tells all.
+//! Additions to clap's help: `-h` fits on one screen, `--help` is complete and has examples.
 
 use std::fmt::Write as _;
 
@@ -7,8 +7,7 @@ use clap::{Arg, Command};
 
 use super::examples;
 
-/// Adds to each command its examples, and keeps global options out of the short help of all but xp
-/// itself.
+/// Adds examples to each command, and hides global options from the short help of subcommands.
 pub fn complete(definition: Command) -> Command {
     let globals: Vec<Arg> = definition
         .get_arguments()
@@ -17,25 +16,25 @@ pub fn complete(definition: Command) -> Command {
         .collect();
     let path = definition.get_name().to_owned();
     let definition = definition
-        .after_help("`xp help COMMAND` tells all of a command, with examples.")
+        .after_help("`xp help COMMAND` shows all options of a command, with examples.")
         .after_long_help(long(&path, EXIT_CODES));
-    below(definition, &path, &globals)
+    complete_subcommands(definition, &path, &globals)
 }
 
-/// The exit codes, for people.
+/// The exit codes and their meanings, for help and manual pages.
 pub const EXIT_CODES: &[(&str, &str)] = &[
     ("0", "done"),
     ("1", "a service failed: a script, an image build or a push"),
-    ("2", "wrong usage, or a wrong manifest"),
+    ("2", "invalid command line or invalid manifest"),
     (
         "3",
-        "something outside is missing or refuses: the engine, a registry, a git remote",
+        "an external system failed or refused: the engine, a registry, a git remote",
     ),
     ("10", "there is work to do (`xp plan --exit-code`)"),
     ("130", "interrupted"),
 ];
 
-fn below(command: Command, path: &str, globals: &[Arg]) -> Command {
+fn complete_subcommands(command: Command, path: &str, globals: &[Arg]) -> Command {
     let names: Vec<String> = command
         .get_subcommands()
         .map(|subcommand| subcommand.get_name().to_owned())
@@ -47,21 +46,21 @@ fn below(command: Command, path: &str, globals: &[Arg]) -> Command {
             }
             let path = format!("{path} {name}");
             let subcommand = with_globals(subcommand, globals)
-                .after_help(format!("`{path} --help` tells all, with examples."))
+                .after_help(format!("`{path} --help` shows all options, with examples."))
                 .after_long_help(long(&path, &[]));
-            below(subcommand, &path, globals)
+            complete_subcommands(subcommand, &path, globals)
         })
     })
 }
 
-/// Adds the global options, out of the short help; what is there already is not propagated. Where a
-/// command has one in a form of its own, only the short help is told.
+/// Adds the global options, hidden from the short help; clap does not propagate arguments that exist already.
+/// If a command defines one of them itself, that one is only hidden.
 fn with_globals(command: Command, globals: &[Arg]) -> Command {
     globals.iter().fold(command, |command, global| {
-        let is_there = command
+        let exists = command
             .get_arguments()
             .any(|arg| arg.get_id() == global.get_id());
-        if is_there {
+        if exists {
             command.mut_arg(global.get_id(), |arg| arg.hide_short_help(true))
         } else {
             command.arg(global)
@@ -92,20 +91,20 @@ fn long(path: &str, exit_codes: &[(&str, &str)]) -> StyledStr {
 mod tests {
     use super::*;
 
-    /// Lines of a terminal, less one for the prompt that follows.
+    /// Lines of a terminal, minus one for the prompt.
     const SCREEN: usize = 23;
-    /// Where all commands are listed.
+    /// The limit for `xp -h`, which lists all commands.
     const LONG_SCREEN: usize = 39;
 
     #[test]
     fn short_help_fits_a_screen() {
         fn check(command: &mut Command, path: &str) {
             let help = command.clone().term_width(80).render_help().to_string();
-            let most = if path == "xp" { LONG_SCREEN } else { SCREEN };
+            let limit = if path == "xp" { LONG_SCREEN } else { SCREEN };
             let count = help.lines().count();
             assert!(
-                count <= most,
-                "`{path} -h` has {count} lines, {most} are the most: hide rarer options from it by \
+                count <= limit,
+                "`{path} -h` has {count} lines, more than {limit}: hide rarer options with \
                  `hide_short_help = true`\n{help}"
             );
             for line in help.lines() {
@@ -132,13 +131,13 @@ mod tests {
         let help = help.to_string();
         let (_, commands) = help.split_once("Commands:\n").unwrap();
         let commands = commands.split("\n\n").next().unwrap();
-        // What does not fit goes on below the text, far from the left.
-        let goes_on = commands.lines().find(|line| line.starts_with("    "));
-        assert_eq!(goes_on, None, "{help}");
+        // Wrapped lines are indented to the column of the text.
+        let wrapped = commands.lines().find(|line| line.starts_with("    "));
+        assert_eq!(wrapped, None, "{help}");
     }
 
     #[test]
-    fn long_help_tells_all() {
+    fn long_help_shows_all_options() {
         let mut definition = crate::cli::command();
         definition.build();
         let build = definition.find_subcommand_mut("build").unwrap();

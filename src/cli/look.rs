@@ -1,4 +1,4 @@
-//! What the commands take that show something.
+//! Arguments of the commands that only read: plan, why, status, logs and others.
 
 use std::path::PathBuf;
 
@@ -10,15 +10,15 @@ use super::values::{run_number, seconds};
 /// Arguments of `xp man`
 #[derive(Debug, Args)]
 pub struct ManArgs {
-    /// The command that the page is about, such as `build`; else xp itself
+    /// The command to describe, such as `build` [default: xp itself]
     #[arg(value_name = "COMMAND", value_hint = ValueHint::Other, conflicts_with = "out")]
     pub page: Vec<String>,
-    /// Write a file for each page to this folder
+    /// Write all pages to this folder, one file each
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub out: Option<PathBuf>,
 }
 
-/// What a schema is of
+/// The available schemas
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SchemaOf {
     /// x-platform.yml
@@ -27,22 +27,22 @@ pub enum SchemaOf {
     Plan,
     /// The output of `xp doctor --format json`
     Doctor,
-    /// A line of the output of `xp build --format json`
+    /// One line of the output of `xp build --format json`
     Events,
 }
 
 /// Arguments of `xp plan`
 #[derive(Debug, Args)]
 pub struct ShowPlanArgs {
-    /// What is planned
+    /// What to plan
     #[command(flatten)]
     pub plan: PlanArgs,
-    /// How it is printed
+    /// Output format
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     pub format: Format,
-    /// Exit with 10 where there is work to do
+    /// Exit with code 10 if there is work to do
     ///
-    /// That is where something would be built, pushed or tagged.
+    /// That is, if an image would be built, pushed or tagged.
     #[arg(long)]
     pub exit_code: bool,
 }
@@ -53,10 +53,10 @@ pub struct WhyArgs {
     /// The service
     #[arg(value_name = "SERVICE")]
     pub service: String,
-    /// Compare with another image of the service: a tag, a branch, a commit, a digest or a whole name
+    /// Compare with another image of the service: a tag, branch, commit, digest or full image name
     #[arg(long, value_name = "REF")]
     pub against: Option<String>,
-    /// Which commit
+    /// Which commit to use
     #[command(flatten)]
     pub references: References,
 }
@@ -64,20 +64,20 @@ pub struct WhyArgs {
 /// Arguments of `xp logs`
 #[derive(Debug, Args)]
 pub struct LogsArgs {
-    /// Services and builders, by name or pattern ('z*'); all where none is named
+    /// Services and builders, by name or pattern ('z*') [default: all]
     #[arg(value_name = "SERVICE")]
     pub names: Vec<String>,
-    /// Which run, by its number; else the last one that has such a log
+    /// The number of the run [default: the last one with such a log]
     #[arg(long, value_name = "RUN", value_parser = run_number)]
     pub run: Option<u64>,
-    /// Only of this phase, such as `build`, `test` or `image`
+    /// Show this phase only, such as `build`, `test` or `image`
     #[arg(long, value_name = "PHASE")]
     pub phase: Option<String>,
-    /// Go on with what the run that is under way writes
+    /// Follow the logs of the run in progress
     #[arg(short = 'f', long, conflicts_with = "run")]
     pub follow: bool,
-    /// The manifest; else x-platform.yml here or in a folder above
-    // The global option without its short form, which everybody expects to follow logs.
+    /// Manifest file [default: x-platform.yml, here or above]
+    // The global option without its short form: users expect `-f` to follow logs.
     #[arg(
         id = "file",
         long = "file",
@@ -86,7 +86,7 @@ pub struct LogsArgs {
         help_heading = "Global options"
     )]
     pub file: Option<PathBuf>,
-    /// Print the names of the files
+    /// Print the paths of the log files instead
     #[arg(long, conflicts_with = "follow")]
     pub path: bool,
     /// List the runs that are kept
@@ -97,29 +97,29 @@ pub struct LogsArgs {
 /// Arguments of `xp report`
 #[derive(Debug, Args)]
 pub struct ReportArgs {
-    /// Which run, by its number; else the last one
+    /// The number of the run [default: the last one]
     #[arg(long, value_name = "RUN", value_parser = run_number)]
     pub run: Option<u64>,
-    /// What is made
+    /// Output format
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "html")]
     pub format: ReportFormat,
-    /// Where it is written; `-` is standard output
+    /// Write to this file; `-` is standard output
     ///
-    /// Without it a page goes into a file beside the logs of the run, and JUnit's XML to standard output.
-    /// The name of the file is printed.
+    /// By default, an HTML page is written next to the logs of the run and its path is printed; JUnit XML goes to
+    /// standard output.
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub output: Option<PathBuf>,
-    /// Show the page in the browser
+    /// Open the page in the browser
     #[arg(long)]
     pub open: bool,
 }
 
-/// What a report is
+/// Format of a report
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ReportFormat {
-    /// A page that needs no network
+    /// A self-contained HTML page
     Html,
-    /// JUnit's XML, for the dashboards of CI systems
+    /// JUnit XML, for CI systems
     Junit,
 }
 
@@ -132,10 +132,10 @@ pub struct StatusArgs {
     /// Which commits
     #[command(flatten)]
     pub references: References,
-    /// Ask no git remote and no registry: show what is known here
+    /// Contact no git remote and no registry; show what is known locally
     #[arg(long)]
     pub offline: bool,
-    /// How it is printed
+    /// Output format
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     pub format: Format,
 }
@@ -143,16 +143,16 @@ pub struct StatusArgs {
 /// Arguments of `xp doctor`
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
-    /// Which services; what they need comes along
+    /// Which services; their dependencies are included
     #[command(flatten)]
     pub selection: Selection,
-    /// Ask no git remote and no registry
+    /// Contact no git remote and no registry
     #[arg(long)]
     pub offline: bool,
-    /// How long each answer may take
+    /// Time limit for each check
     #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = seconds)]
     pub timeout: u64,
-    /// How it is printed
+    /// Output format
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     pub format: Format,
 }
@@ -160,60 +160,60 @@ pub struct DoctorArgs {
 /// Arguments of `xp graph`
 #[derive(Debug, Args)]
 pub struct GraphArgs {
-    /// Which services; what they need comes along
+    /// Which services; their dependencies are included
     #[command(flatten)]
     pub selection: Selection,
     /// Which commits
     #[command(flatten)]
     pub references: References,
-    /// Show the graph alone, and ask no server
+    /// Show only the graph, without contacting any server
     #[arg(long, conflicts_with_all = ["branch", "references"])]
     pub no_state: bool,
-    /// How it is printed
+    /// Output format
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     pub format: GraphFormat,
 }
 
-/// How a graph is printed
+/// Format of a graph
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum GraphFormat {
-    /// A tree, for people
+    /// A tree
     Text,
-    /// The language of Graphviz
+    /// Graphviz
     Dot,
-    /// The language of Mermaid
+    /// Mermaid
     Mermaid,
-    /// For programs
+    /// JSON, for programs
     Json,
 }
 
 /// Arguments of `xp diff`
 #[derive(Debug, Args)]
 pub struct DiffArgs {
-    /// What was before: a lock, an environment that is deployed to, or a git revision [default: HEAD]
+    /// The old state: a lock, a deployment environment or a git revision [default: HEAD]
     #[arg(value_name = "A", value_hint = ValueHint::AnyPath)]
     pub from: Option<String>,
-    /// What is after: a lock, an environment, or a git revision [default: x-platform.lock]
+    /// The new state: a lock, an environment or a git revision [default: x-platform.lock]
     #[arg(value_name = "B", value_hint = ValueHint::AnyPath)]
     pub to: Option<String>,
-    /// How the changes are shown
+    /// Output format
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub format: ChangesFormat,
-    /// Fetch nothing: list the commits that the working copies have
+    /// Do not fetch; list only commits that the working copies have
     #[arg(long)]
     pub no_fetch: bool,
-    /// The lock; else x-platform.lock beside the manifest
+    /// The lock file [default: x-platform.lock next to the manifest]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub lock_file: Option<PathBuf>,
 }
 
-/// How changes are shown
+/// Format of a list of changes
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ChangesFormat {
-    /// Lines
+    /// Plain text
     Text,
     /// Release notes
     Markdown,
-    /// For programs
+    /// JSON, for programs
     Json,
 }

@@ -1,4 +1,4 @@
-//! What several commands take.
+//! Arguments shared by several commands.
 
 use std::path::PathBuf;
 
@@ -23,7 +23,7 @@ pub enum Shell {
 /// Which services
 #[derive(Debug, Default, Args)]
 pub struct Selection {
-    /// Services, by name or pattern ('z*'); all where none is named
+    /// Services, by name or pattern ('z*') [default: all]
     #[arg(value_name = "SERVICE")]
     pub names: Vec<String>,
     /// Services, separated by commas
@@ -32,9 +32,9 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Returns the names and patterns, however they were given.
+    /// Returns all names and patterns, from both the arguments and the list.
     pub fn patterns(&self) -> Vec<&str> {
-        // In a list, a space after a comma is no part of a name.
+        // A space after a comma is not part of the name.
         let listed = self.services.iter().map(|name| name.trim());
         let named = self.names.iter().map(String::as_str);
         named.chain(listed).collect()
@@ -44,12 +44,12 @@ impl Selection {
 /// Which commits
 #[derive(Debug, Default, Clone, Args)]
 pub struct References {
-    /// A topic train: this branch where a repository has it
+    /// Use this branch in every repository that has it
     ///
-    /// Where a repository has no such branch, the service is built from what the manifest says.
+    /// Services whose repository has no such branch are built from the reference in the manifest.
     #[arg(long, value_name = "BRANCH")]
     pub branch: Option<RefName>,
-    /// Another branch, tag or commit for one service; may be repeated
+    /// Use this branch, tag or commit for one service; can be repeated
     #[arg(
         long = "reference", value_name = "SERVICE=REF", value_parser = service_reference,
         hide_short_help = true
@@ -57,15 +57,15 @@ pub struct References {
     pub references: Vec<(ServiceName, GitReference)>,
 }
 
-/// What is taken from the lock
+/// Whether to use the lock, and which one
 #[derive(Debug, Default, Args)]
 pub struct LockedArgs {
-    /// Take commits and images from the lock, or fail
+    /// Use exactly the commits and images of the lock
     ///
-    /// Nothing else is taken where they cannot be had.
+    /// Fails if one of them is no longer available.
     #[arg(long, conflicts_with_all = ["branch", "references"])]
     pub locked: bool,
-    /// The lock; else x-platform.lock beside the manifest
+    /// The lock file [default: x-platform.lock next to the manifest]
     #[arg(
         long, value_name = "FILE", value_hint = ValueHint::FilePath,
         requires = "locked", hide_short_help = true
@@ -73,46 +73,46 @@ pub struct LockedArgs {
     pub lock_file: Option<PathBuf>,
 }
 
-/// What to do with images
+/// Options for building, pulling and pushing images
 #[derive(Debug, Default, Args)]
 pub struct ImageArgs {
-    /// Build what is selected even where its image exists
+    /// Build selected services even if their images exist
     #[arg(long, conflicts_with = "locked")]
     pub force: bool,
-    /// Do not pull what the registry alone has
+    /// Do not pull images that exist only in the registry
     #[arg(long)]
     pub no_pull: bool,
-    /// Push nothing
+    /// Do not push
     #[arg(long)]
     pub no_push: bool,
-    /// Take an image by its commit alone, whatever else it was built from
+    /// Reuse images of the same commit, whatever else they were built from
     #[arg(long, hide_short_help = true)]
     pub trust_commit: bool,
-    /// Leave out `scripts.test`
+    /// Skip `scripts.test`
     #[arg(long)]
     pub no_test: bool,
-    /// Move branch tags and further tags only once every service succeeded
+    /// Update branch tags and additional tags only if all services succeed
     ///
-    /// Images are pushed by the tags of their commits as soon as they are built. The tags that move, those of
-    /// branches, of `docker.tags` and of `--tag`, stay where they are unless the whole run succeeds.
+    /// Images are pushed with their commit tags as soon as they are built. Tags that move (branch tags, `docker.tags`
+    /// and `--tag`) are updated only after the whole run has succeeded.
     #[arg(long, hide_short_help = true)]
     pub all_or_nothing: bool,
-    /// A further tag for each image; may be repeated
+    /// Additional tag for each image; can be repeated
     #[arg(long = "tag", value_name = "TAG")]
     pub tags: Vec<Tag>,
 }
 
-/// How a result is printed
+/// Output format
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people
+    /// Text, for people
     #[default]
     Text,
-    /// For programs
+    /// JSON, for programs
     Json,
 }
 
-/// What is planned
+/// What to build, and from which commits
 #[derive(Debug, Args)]
 pub struct PlanArgs {
     /// Which services
@@ -121,50 +121,50 @@ pub struct PlanArgs {
     /// Which commits
     #[command(flatten)]
     pub references: References,
-    /// What is taken from the lock
+    /// Use of the lock
     #[command(flatten)]
     pub locked: LockedArgs,
-    /// What to do with images
+    /// Options for images
     #[command(flatten)]
     pub images: ImageArgs,
-    /// Build working copies as they stand; push nothing
+    /// Build working copies with local changes; push nothing
     ///
-    /// They are mounted in place, so that compilers stay incremental.
+    /// They are mounted in place, so incremental compilation works.
     #[arg(long, conflicts_with = "locked")]
     pub local: bool,
 }
 
-/// How what happens is told
+/// Output format of a command with progress
 #[derive(Debug, Clone, Copy, Default, Args)]
-pub struct Told {
-    /// How what happens is told: `json` prints an event a line
+pub struct OutputArgs {
+    /// Output format; `json` prints one event per line
     #[arg(long, value_name = "FORMAT", value_enum, default_value = "text")]
     pub format: Format,
 }
 
-/// How much at once
+/// Concurrency
 #[derive(Debug, Args)]
 pub struct Jobs {
-    /// How many services at once
+    /// Number of services to process concurrently
     ///
-    /// By default one more than there are processors, and 16 for `xp sync`.
+    /// Defaults to the number of processors plus one, and to 16 for `xp sync`.
     #[arg(short, long, value_name = "N", value_parser = jobs)]
     pub jobs: Option<u16>,
 }
 
-/// The surroundings of a command in a container
+/// Options for a command in a container
 #[derive(Debug, Args)]
-pub struct Surroundings {
-    /// Set a variable, or hand on your own; may be repeated
+pub struct ContainerArgs {
+    /// Set a variable, or pass on the value of your own; can be repeated
     #[arg(short, long, value_name = "NAME[=VALUE]", value_hint = ValueHint::Other, value_parser = variable)]
     pub env: Vec<(String, Option<String>)>,
-    /// The folder of the container to start in [default: that of your current folder, or of the scripts]
+    /// Working directory in the container [default: that of your current folder, or of the scripts]
     #[arg(short, long, value_name = "DIR", value_hint = ValueHint::Other)]
     pub workdir: Option<String>,
-    /// Have a terminal in the container, whatever standard input and output are
+    /// Allocate a terminal even if standard input or output is not one
     #[arg(short, long)]
     pub terminal: bool,
-    /// Have no terminal in the container
+    /// Do not allocate a terminal
     #[arg(short = 'T', long, conflicts_with = "terminal")]
     pub no_terminal: bool,
 }

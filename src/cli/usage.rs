@@ -1,4 +1,4 @@
-//! A command line that is wrong, told in the voice of all other messages.
+//! Converts clap's errors to xp's own style of messages and hints.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -12,53 +12,54 @@ use crate::error::{Diagnostic, Exit};
 use crate::manifest::suggest;
 use crate::shell::quoted;
 
-/// What a command line is answered by that starts no command.
+/// The result of a command line that runs no command.
 #[derive(Debug)]
-pub enum Answer {
-    /// It asks for help or the version, or is nothing at all.
+pub enum ParseError {
+    /// It requests help or the version, or is empty.
     Help(Help),
-    /// It is wrong.
-    Wrong(WrongUsage),
+    /// It is invalid.
+    Usage(UsageError),
 }
 
-impl fmt::Display for Answer {
+impl fmt::Display for ParseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Help(help) => help.0.fmt(f),
-            Self::Wrong(wrong) => wrong.fmt(f),
+            Self::Usage(error) => error.fmt(f),
         }
     }
 }
 
-/// A text that a command line asks for.
+/// Help or version text.
 #[derive(Debug)]
 pub struct Help(clap::Error);
 
 impl Help {
-    /// Prints it, where it belongs.
+    /// Prints it to standard output, or to standard error if it was not requested.
     pub fn print(&self) {
-        // A reader that has gone away is no failure.
+        // A closed pipe is not an error here.
         _ = self.0.print();
     }
 
-    /// Returns with what the process exits.
+    /// Returns the exit code.
     pub fn exit(&self) -> Exit {
-        match self.0.use_stderr() {
-            true => Exit::Usage,
-            false => Exit::Done,
+        if self.0.use_stderr() {
+            Exit::Usage
+        } else {
+            Exit::Done
         }
     }
 }
 
-/// A command line that is wrong.
+/// An invalid command line.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
-pub struct WrongUsage {
+pub struct UsageError {
     message: String,
     hint: Option<String>,
 }
 
-impl Diagnostic for WrongUsage {
+impl Diagnostic for UsageError {
     fn exit(&self) -> Exit {
         Exit::Usage
     }
@@ -68,34 +69,34 @@ impl Diagnostic for WrongUsage {
     }
 }
 
-/// Returns what a command line is answered by that the definition does not take.
-pub fn answer(definition: &mut Command, words: &[OsString], error: clap::Error) -> Answer {
+/// Converts clap's error.
+pub fn parse_error(definition: &mut Command, words: &[OsString], error: clap::Error) -> ParseError {
     match error.kind() {
         ErrorKind::DisplayHelp
         | ErrorKind::DisplayVersion
-        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Answer::Help(Help(error)),
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => ParseError::Help(Help(error)),
         _ => {
-            // Options of xp itself are known to its commands only then.
+            // `build` propagates the global options to the subcommands.
             definition.build();
             let words: Vec<String> = words
                 .iter()
                 .map(|word| word.to_string_lossy().into_owned())
                 .collect();
             let line = Line::new(definition, &words);
-            let (message, hint) = line.wrong(&error);
-            Answer::Wrong(WrongUsage { message, hint })
+            let (message, hint) = line.explain(&error);
+            ParseError::Usage(UsageError { message, hint })
         }
     }
 }
 
-/// What is wrong, and what a person can do.
-type Told = (String, Option<String>);
+/// A message and its hint.
+type Explanation = (String, Option<String>);
 
 struct Line<'a> {
     root: &'a Command,
     /// The command that the line names.
     command: &'a Command,
-    /// How that is written, such as `xp builder update`.
+    /// Its full name, such as `xp builder update`.
     path: String,
     words: &'a [String],
 }
@@ -106,21 +107,21 @@ impl<'a> Line<'a> {
         let mut rest = words.iter().skip(1).take_while(|word| *word != "--");
         while let Some(word) = rest.next() {
             if word.starts_with('-') {
-                // The value of an option is no command, whatever it is called.
+                // An option's value is not a subcommand, even if it has the name of one.
                 if option(command, word).is_some_and(takes_value) {
                     rest.next();
                 }
                 continue;
             }
             if word == "help" {
-                // What it is asked about is a command beside it.
+                // `xp help build` is about the sibling command `build`.
                 continue;
             }
-            let Some(below) = command.find_subcommand(word) else {
+            let Some(subcommand) = command.find_subcommand(word) else {
                 break;
             };
-            path = format!("{path} {}", below.get_name());
-            command = below;
+            path = format!("{path} {}", subcommand.get_name());
+            command = subcommand;
         }
         Self {
             root,
@@ -130,7 +131,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    fn wrong(&self, error: &clap::Error) -> Told {
+    fn explain(&self, error: &clap::Error) -> Explanation {
         let argument = text(error, ContextKind::InvalidArg).map(|name| bare(&name).to_owned());
         let argument = argument.unwrap_or_default();
         let value = text(error, ContextKind::InvalidValue).unwrap_or_default();
@@ -146,36 +147,36 @@ impl<'a> Line<'a> {
             ErrorKind::UnknownArgument if argument.starts_with('-') => {
                 self.unknown_option(&argument)
             }
-            ErrorKind::UnknownArgument => self.too_much(&argument),
-            ErrorKind::InvalidValue if value.is_empty() => self.no_value(&argument, error),
+            ErrorKind::UnknownArgument => self.unexpected(&argument),
+            ErrorKind::InvalidValue if value.is_empty() => self.missing_value(&argument, error),
             ErrorKind::InvalidValue => {
                 let values = texts(error, ContextKind::ValidValue);
                 let values = values.iter().map(String::as_str);
-                let message = match argument.starts_with('-') {
-                    true => format!("`{argument}` does not take `{value}`"),
-                    false => format!("`{}` does not take `{value}`", self.path),
-                };
-                (message, suggest::hint(&value, "it takes", values))
+                let message = format!("invalid value `{value}` for `{argument}`");
+                (message, suggest::hint(&value, "possible values", values))
             }
             ErrorKind::ValueValidation => {
                 let why = std::error::Error::source(error).map(ToString::to_string);
-                let why = why.unwrap_or_else(|| "the value cannot be used".to_owned());
+                let why = why.unwrap_or_else(|| "invalid value".to_owned());
                 if value.is_empty() {
-                    let hint = "an empty value stands for nothing: is a variable not set?";
+                    let hint = "the value is empty: is a variable not set?";
                     return (format!("`{argument}` needs a value"), Some(hint.to_owned()));
                 }
                 match (why.starts_with('`'), argument.as_str()) {
-                    // It begins with what is wrong.
+                    // The reason already quotes the value.
                     (true, _) => (format!("`{argument}`: {why}"), None),
-                    // What follows the name of a variable may be secret.
+                    // The value of a variable may be secret.
                     (false, "--env") => (format!("`{argument}` needs a name"), Some(why)),
-                    (false, _) => (format!("`{argument}` does not take `{value}`"), Some(why)),
+                    (false, _) => (
+                        format!("invalid value `{value}` for `{argument}`"),
+                        Some(why),
+                    ),
                 }
             }
             ErrorKind::NoEquals | ErrorKind::TooFewValues | ErrorKind::WrongNumberOfValues => {
-                self.no_value(&argument, error)
+                self.missing_value(&argument, error)
             }
-            ErrorKind::TooManyValues => self.too_much(&value),
+            ErrorKind::TooManyValues => self.unexpected(&value),
             ErrorKind::ArgumentConflict => self.conflict(&argument, error),
             ErrorKind::MissingRequiredArgument => {
                 let missing = texts(error, ContextKind::InvalidArg);
@@ -185,25 +186,26 @@ impl<'a> Line<'a> {
                     .collect();
                 let form = usage(error).map(|form| format!("write `{form}`"));
                 let is_option = missing.iter().any(|name| name.starts_with("`-"));
-                let so = if is_option { " for that" } else { "" };
-                let message = format!("`{}` needs {}{so}", self.path, missing.join(" and "));
+                let suffix = if is_option { " for that" } else { "" };
+                let message = format!("`{}` needs {}{suffix}", self.path, missing.join(" and "));
                 (message, form.or_else(|| self.help()))
             }
             ErrorKind::InvalidUtf8 => (
-                "a word of the command line is not UTF-8".to_owned(),
-                Some("names of services, branches and files that xp takes are UTF-8".to_owned()),
+                "an argument is not valid UTF-8".to_owned(),
+                Some("names of services, branches and files must be UTF-8".to_owned()),
             ),
             _ => (
-                format!("this is no command line of `{}`", self.path),
+                format!("invalid command line for `{}`", self.path),
                 self.help(),
             ),
         }
     }
 
-    fn unknown_command(&self, word: &str) -> Told {
-        let message = match self.path == "xp" {
-            true => format!("there is no command `{word}`"),
-            false => format!("`{}` has no command `{word}`", self.path),
+    fn unknown_command(&self, word: &str) -> Explanation {
+        let message = if self.path == "xp" {
+            format!("there is no command `{word}`")
+        } else {
+            format!("`{}` has no command `{word}`", self.path)
         };
         let foreign = foreign::instead(word).filter(|_| self.path == "xp");
         let names = self
@@ -220,9 +222,9 @@ impl<'a> Line<'a> {
         (message, hint)
     }
 
-    fn unknown_option(&self, option: &str) -> Told {
+    fn unknown_option(&self, option: &str) -> Explanation {
         let message = format!("`{}` has no option `{option}`", self.path);
-        if let Some(before) = self.taker(option) {
+        if let Some(before) = self.option_before(option) {
             let hint = format!("if it is the value of `{before}`, write `{before}={option}`");
             return (message, Some(hint));
         }
@@ -232,7 +234,10 @@ impl<'a> Line<'a> {
             let name = long?;
             let mut others = self.root.get_subcommands();
             let other = others.find(|other| longs(other).any(|known| known == name))?;
-            Some(format!("`xp {}` has one of that name", other.get_name()))
+            Some(format!(
+                "`xp {}` has an option of that name",
+                other.get_name()
+            ))
         };
         let foreign = foreign::option_instead(&self.path, option);
         let hint = foreign
@@ -243,8 +248,8 @@ impl<'a> Line<'a> {
         (message, hint)
     }
 
-    /// Returns the option before a word, where it takes a value.
-    fn taker(&self, word: &str) -> Option<&'a str> {
+    /// Returns the option before a word if it takes a value.
+    fn option_before(&self, word: &str) -> Option<&'a str> {
         let is_it = |typed: &str| typed == word || typed.starts_with(&format!("{word}="));
         let at = self.words.iter().position(|typed| is_it(typed))?;
         let before = self.words.get(at.checked_sub(1)?)?;
@@ -252,8 +257,8 @@ impl<'a> Line<'a> {
         (before.starts_with("--") && takes_value(found)).then_some(before)
     }
 
-    fn too_much(&self, word: &str) -> Told {
-        let message = format!("`{}` does not take `{word}`", self.path);
+    fn unexpected(&self, word: &str) -> Explanation {
+        let message = format!("unexpected argument `{word}` for `{}`", self.path);
         let from = self.words.iter().position(|typed| typed == word);
         let rest = from.and_then(|at| self.words.get(at..));
         let typed: Vec<_> = rest
@@ -268,49 +273,49 @@ impl<'a> Line<'a> {
             .map_or("SERVICE", String::as_str);
         let hint = match self.path.as_str() {
             "xp run" => Some(format!(
-                "a command comes after `--`: `xp run {service} -- {typed}`"
+                "put the command after `--`: `xp run {service} -- {typed}`"
             )),
             "xp shell" => Some(format!(
-                "it opens a shell; `xp run {service} -- {typed}` runs a command"
+                "to run a command, use `xp run {service} -- {typed}`"
             )),
             _ => self.help(),
         };
         (message, hint)
     }
 
-    fn no_value(&self, argument: &str, error: &clap::Error) -> Told {
+    fn missing_value(&self, argument: &str, error: &clap::Error) -> Explanation {
         let values = texts(error, ContextKind::ValidValue);
         let name = text(error, ContextKind::InvalidArg).unwrap_or_default();
         let hint = match values.as_slice() {
             [] => format!("write `{}`", plain(&name)),
-            values => format!("it takes: `{}`", values.join("`, `")),
+            values => format!("possible values: `{}`", values.join("`, `")),
         };
         (format!("`{argument}` needs a value"), Some(hint))
     }
 
-    fn conflict(&self, argument: &str, error: &clap::Error) -> Told {
+    fn conflict(&self, argument: &str, error: &clap::Error) -> Explanation {
         let others = texts(error, ContextKind::PriorArg);
         let others: Vec<&str> = others.iter().map(|other| bare(other)).collect();
         if others.is_empty() || others.contains(&argument) {
             let message = format!("`{argument}` is given more than once");
-            return (message, Some("write it once".to_owned()));
+            return (message, Some("give it only once".to_owned()));
         }
         let others = others.join("` or `");
         (
             format!("`{argument}` cannot be used with `{others}`"),
-            Some("leave out one of them".to_owned()),
+            Some("remove one of them".to_owned()),
         )
     }
 
     fn help(&self) -> Option<String> {
-        Some(format!("`{} --help` tells what it takes", self.path))
+        Some(format!("`{} --help` shows its usage", self.path))
     }
 }
 
-/// Returns the option that a word is, of a command or of xp itself.
+/// Returns the definition of the option that a word names.
 fn option<'a>(command: &'a Command, word: &str) -> Option<&'a Arg> {
     if word.contains('=') {
-        // It has its value already.
+        // It already has its value.
         return None;
     }
     let is_it = |arg: &&Arg| match word.strip_prefix("--") {
@@ -347,7 +352,7 @@ fn texts(error: &clap::Error, kind: ContextKind) -> Vec<String> {
     }
 }
 
-/// Returns the form of the command that was meant.
+/// Returns the usage line of the command.
 fn usage(error: &clap::Error) -> Option<String> {
     let form = match error.get(ContextKind::Usage)? {
         ContextValue::StyledStr(form) => StyledStr::to_string(form),
@@ -357,16 +362,17 @@ fn usage(error: &clap::Error) -> Option<String> {
     Some(plain(form))
 }
 
-/// Returns an option without its value's name, or an argument's name.
+/// Strips the value name from an option, or the brackets from an argument.
 fn bare(name: &str) -> &str {
     let option = name.split([' ', '[', '=']).next().unwrap_or_default();
-    match option.starts_with('-') {
-        true => option,
-        false => name.trim_matches(['<', '>', '[', ']', '.']),
+    if option.starts_with('-') {
+        option
+    } else {
+        name.trim_matches(['<', '>', '[', ']', '.'])
     }
 }
 
-/// Returns a form in which the names of values stand without brackets.
+/// Removes the brackets around value names.
 fn plain(form: &str) -> String {
     form.replace(['<', '>'], "")
 }

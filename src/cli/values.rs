@@ -1,26 +1,25 @@
-//! Values of options, read.
+//! Parsers for option values.
 
 use std::time::Duration;
 
 use crate::manifest::ServiceName;
 use crate::source::GitReference;
 
-/// Reads a number of things at once.
 pub fn jobs(text: &str) -> Result<u16, String> {
     match text.parse() {
-        Ok(0) | Err(_) => Err(format!("write a number from 1 to {}", u16::MAX)),
+        Ok(0) | Err(_) => Err(format!("it must be a number from 1 to {}", u16::MAX)),
         Ok(count) => Ok(count),
     }
 }
 
 pub fn run_number(text: &str) -> Result<u64, String> {
-    let wrong = |_| "write the number of a run; `xp logs --list` lists them".to_owned();
-    text.parse().map_err(wrong)
+    let invalid = |_| "it must be the number of a run; `xp logs --list` lists them".to_owned();
+    text.parse().map_err(invalid)
 }
 
 pub fn seconds(text: &str) -> Result<u64, String> {
-    let found = text.parse().ok().filter(|count| (1..=3600).contains(count));
-    found.ok_or_else(|| "write a number of seconds from 1 to 3600".to_owned())
+    let count = text.parse().ok().filter(|count| (1..=3600).contains(count));
+    count.ok_or_else(|| "it must be a number of seconds from 1 to 3600".to_owned())
 }
 
 pub fn duration(text: &str) -> Result<Duration, String> {
@@ -32,10 +31,10 @@ pub fn variable(text: &str) -> Result<(String, Option<String>), String> {
         Some((name, value)) => (name, Some(value.to_owned())),
         None => (text, None),
     };
-    match name.is_empty() {
-        true => Err("write `--env NAME` or `--env NAME=VALUE`".to_owned()),
-        false => Ok((name.to_owned(), value)),
+    if name.is_empty() {
+        return Err("write `--env NAME` or `--env NAME=VALUE`".to_owned());
     }
+    Ok((name.to_owned(), value))
 }
 
 pub fn service_reference(text: &str) -> Result<(ServiceName, GitReference), String> {

@@ -1,36 +1,36 @@
-//! What the commands take that do something.
+//! Arguments of the commands that change something: init, build, sync, deploy and others.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueHint};
 
-use super::shared::{Jobs, LockedArgs, PlanArgs, References, Selection, Surroundings, Told};
+use super::shared::{ContainerArgs, Jobs, LockedArgs, OutputArgs, PlanArgs, References, Selection};
 use super::values::duration;
 use crate::image::RegistryPrefix;
 
 /// Arguments of `xp init`
 #[derive(Debug, Args)]
 pub struct InitArgs {
-    /// Which services, and what they need
+    /// Which services; their dependencies are included
     #[command(flatten)]
     pub selection: Selection,
-    /// One source alone: a file of compose, Skaffold, west or repo, .gitmodules, or a folder
+    /// Read this source only: a compose, Skaffold, west or repo file, .gitmodules, or a folder
     #[arg(long, value_name = "FILE", value_hint = ValueHint::AnyPath)]
     pub from: Option<PathBuf>,
-    /// Where images are pushed, such as harbour.example.com/x
+    /// Registry prefix for images, such as harbour.example.com/x
     #[arg(long, value_name = "PREFIX", value_hint = ValueHint::Other)]
     pub registry: Option<RegistryPrefix>,
-    /// Where to write it, `-` for standard output [default: x-platform.yml]
+    /// Write to this file; `-` is standard output [default: x-platform.yml]
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "dry_run")]
     pub output: Option<PathBuf>,
-    /// Print it, and write nothing
+    /// Print the manifest without writing it
     #[arg(long)]
     pub dry_run: bool,
-    /// Write it although there is one, which is kept as x-platform.yml.old
+    /// Replace an existing manifest, keeping it as x-platform.yml.old
     #[arg(long)]
     pub force: bool,
-    /// Ask nothing
+    /// Do not ask questions
     #[arg(short, long)]
     pub yes: bool,
 }
@@ -38,18 +38,18 @@ pub struct InitArgs {
 /// Arguments of `xp build`
 #[derive(Debug, Args)]
 pub struct BuildArgs {
-    /// What is planned
+    /// What to build
     #[command(flatten)]
     pub plan: PlanArgs,
-    /// How much at once
+    /// Concurrency
     #[command(flatten)]
     pub jobs: Jobs,
-    /// Stop everything at the first failure, not only what depends on it
+    /// Stop all services at the first failure, not only its dependents
     #[arg(long, hide_short_help = true)]
     pub fail_fast: bool,
-    /// How what happens is told
+    /// Output format
     #[command(flatten)]
-    pub told: Told,
+    pub output: OutputArgs,
 }
 
 /// Arguments of `xp sync`
@@ -61,50 +61,50 @@ pub struct SyncArgs {
     /// Which commits
     #[command(flatten)]
     pub references: References,
-    /// What is taken from the lock
+    /// Use of the lock
     #[command(flatten)]
     pub locked: LockedArgs,
-    /// How much at once
+    /// Concurrency
     #[command(flatten)]
     pub jobs: Jobs,
-    /// How what happens is told
+    /// Output format
     #[command(flatten)]
-    pub told: Told,
+    pub output: OutputArgs,
 }
 
 /// Arguments of `xp run`
 #[derive(Debug, Args)]
 #[command(
     override_usage = "xp run [OPTIONS] [SERVICE] -- COMMAND...",
-    after_help = "Exit code: the command's own, 128 and the signal's number where a signal ended it"
+    after_help = "Exit code: that of the command, or 128 plus the signal number if a signal killed it"
 )]
 pub struct RunArgs {
-    /// The service; else the one whose folder is the current one, or holds it
+    /// The service [default: the one whose folder you are in]
     #[arg(value_name = "SERVICE")]
     pub service: Option<String>,
     /// The command and its arguments
     #[arg(last = true, value_name = "COMMAND", value_hint = ValueHint::Other)]
     pub command: Vec<String>,
-    /// In which surroundings
+    /// Options for the container
     #[command(flatten)]
-    pub surroundings: Surroundings,
+    pub container: ContainerArgs,
 }
 
 /// Arguments of `xp shell`
 #[derive(Debug, Args)]
-#[command(after_help = "Exit code: the shell's own")]
+#[command(after_help = "Exit code: that of the shell")]
 pub struct ShellArgs {
-    /// The service; else the one whose folder is the current one, or holds it
+    /// The service [default: the one whose folder you are in]
     #[arg(value_name = "SERVICE")]
     pub service: Option<String>,
-    /// Where the service's last build failed: its files, variables and folder
+    /// Open the shell where the last build failed, with its files and variables
     ///
-    /// Without a service, that of the last run, where one alone failed.
+    /// Without SERVICE, it is the service that failed in the last run, if there was only one.
     #[arg(long)]
     pub failed: bool,
-    /// In which surroundings
+    /// Options for the container
     #[command(flatten)]
-    pub surroundings: Surroundings,
+    pub container: ContainerArgs,
 }
 
 /// Arguments of `xp lock`
@@ -116,16 +116,16 @@ pub struct LockArgs {
     /// Which commits
     #[command(flatten)]
     pub references: References,
-    /// Write nothing; fail where the lock is out of date
+    /// Write nothing; fail if the lock is out of date
     #[arg(long)]
     pub check: bool,
-    /// Lock images that were built without `scripts.test` as well
+    /// Accept images that were built without `scripts.test`
     #[arg(long)]
     pub no_test: bool,
-    /// Lock what is tagged with the commit, whatever else it was built from
+    /// Accept images tagged with the commit, whatever else they were built from
     #[arg(long)]
     pub trust_commit: bool,
-    /// The lock; else x-platform.lock beside the manifest
+    /// The lock file [default: x-platform.lock next to the manifest]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub lock_file: Option<PathBuf>,
 }
@@ -133,7 +133,7 @@ pub struct LockArgs {
 /// Arguments of `xp deploy`
 #[derive(Debug, Args)]
 pub struct DeployArgs {
-    /// The environment, as `deploy.environments` of the manifest names it
+    /// An environment from `deploy.environments` in the manifest
     #[arg(value_name = "ENV")]
     pub environment: String,
     /// Which services
@@ -142,46 +142,46 @@ pub struct DeployArgs {
     /// Which commits
     #[command(flatten)]
     pub references: References,
-    /// Deploy what this lock says, and nothing else
+    /// Deploy exactly the images of this lock
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["branch", "references"])]
     pub lock: Option<PathBuf>,
-    /// Deploy what x-platform.lock beside the manifest says
+    /// Deploy the images of x-platform.lock next to the manifest
     #[arg(long, conflicts_with_all = ["branch", "references", "lock"], hide_short_help = true)]
     pub locked: bool,
-    /// Go back to what was deployed before
+    /// Roll back to the previous deployment
     #[arg(long, conflicts_with_all = ["branch", "references", "lock", "locked", "names", "services"])]
     pub rollback: bool,
-    /// Build what is missing first
+    /// Build missing images first
     #[arg(long, conflicts_with_all = ["lock", "locked", "rollback", "render", "dry_run"])]
     pub build: bool,
-    /// Print what would be applied as YAML; reach no cluster
+    /// Print the YAML to be applied, without cluster access
     #[arg(long, conflicts_with_all = ["dry_run", "rollback"])]
     pub render: bool,
-    /// Show what would be deployed; reach no cluster
+    /// Show what would be deployed, without cluster access
     #[arg(long, conflicts_with = "rollback")]
     pub dry_run: bool,
-    /// Ask nothing
+    /// Do not ask questions
     #[arg(short, long, hide_short_help = true)]
     pub yes: bool,
-    /// How long the rollout may take, such as `10m`; else what the manifest says
+    /// Time limit for the rollout, such as `10m` [default: that of the manifest]
     #[arg(long, value_name = "TIME", value_hint = ValueHint::Other, value_parser = duration, hide_short_help = true)]
     pub timeout: Option<Duration>,
-    /// Take images by their commits alone, whatever else they were built from
+    /// Accept images of the same commit, whatever else they were built from
     #[arg(long, hide_short_help = true)]
     pub trust_commit: bool,
-    /// Take over fields of objects that somebody else has applied
+    /// Take over fields that are managed by other appliers
     #[arg(long, hide_short_help = true)]
     pub force_conflicts: bool,
-    /// Go on although another deploy seems to be under way
+    /// Continue even if another deploy seems to be running
     #[arg(long, hide_short_help = true)]
     pub take_over: bool,
-    /// How what happens is told
+    /// Output format
     #[command(flatten)]
-    pub told: Told,
+    pub output: OutputArgs,
 }
 
 impl DeployArgs {
-    /// Returns the arguments of a command that names an environment and nothing else.
+    /// Returns the arguments of `xp deploy ENVIRONMENT` without options.
     pub fn of(environment: &str) -> Self {
         Self {
             environment: environment.to_owned(),
@@ -198,39 +198,39 @@ impl DeployArgs {
             trust_commit: false,
             force_conflicts: false,
             take_over: false,
-            told: Told::default(),
+            output: OutputArgs::default(),
         }
     }
 }
 
-/// The commands of `xp builder`
+/// The subcommands of `xp builder`
 #[derive(Debug, Subcommand)]
 pub enum BuilderCommand {
-    /// List the builder images, and where they exist
+    /// List the builder images and where they exist
     List,
-    /// Build builder images again without the engine's cache, and push them
+    /// Rebuild builder images without the engine's cache, and push them
     Update {
-        /// Builders, by the name of their folder; all where none is named
+        /// Builders, by folder name [default: all]
         #[arg(value_name = "BUILDER")]
         names: Vec<String>,
-        /// How much at once
+        /// Concurrency
         #[command(flatten)]
         jobs: Jobs,
-        /// Push nothing
+        /// Do not push
         #[arg(long)]
         no_push: bool,
-        /// How what happens is told
+        /// Output format
         #[command(flatten)]
-        told: Told,
+        output: OutputArgs,
     },
 }
 
 impl BuilderCommand {
-    /// How what happens is told.
-    pub fn told(&self) -> Told {
+    /// Returns the output format.
+    pub fn output(&self) -> OutputArgs {
         match self {
-            Self::List => Told::default(),
-            Self::Update { told, .. } => *told,
+            Self::List => OutputArgs::default(),
+            Self::Update { output, .. } => *output,
         }
     }
 }

@@ -1,8 +1,7 @@
-//! Asks registries and the engine for images while the remotes are still asked for commits.
+//! Queries registries and the engine for images while the git remotes are still being queried for commits.
 //!
-//! What a reference stood for last time it mostly stands for still, and then what they have is
-//! known as soon as the commits are. Nothing depends on that: an image that was not asked for ahead is asked
-//! for when its commit is known.
+//! References mostly still point to the commits of the last run; if so, the images are known as soon as the commits
+//! are. This is only an optimization: an image that was not prefetched is queried when its commit is known.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,29 +21,29 @@ use crate::plan::{Draft, Layout, Options, Presence};
 use crate::source::{Origin, ResolvedReference, ServiceSource};
 use crate::task::joined;
 
-/// Questions that are under way.
+/// Queries in flight.
 #[derive(Default)]
-pub struct Ahead {
-    asked: Mutex<Option<AbortOnDropHandle<BTreeMap<ImageReference, Presence>>>>,
-    of_engine: Mutex<Option<OfEngine>>,
+pub struct RegistryPrefetch {
+    registries: Mutex<Option<AbortOnDropHandle<BTreeMap<ImageReference, Presence>>>>,
+    in_engine: Mutex<Option<EnginePrefetch>>,
 }
 
-/// What the engine is asked, and its answer.
-struct OfEngine {
+/// A query of the engine, and its result.
+struct EnginePrefetch {
     images: BTreeSet<ImageQuery>,
     answer: AbortOnDropHandle<Result<EngineImages, EngineError>>,
 }
 
-/// What a plan would ask for.
+/// The images that a plan would query.
 #[derive(Default)]
-struct Questions {
+struct PrefetchQueries {
     registries: Vec<ImageReference>,
     engine: BTreeSet<ImageQuery>,
 }
 
-impl Ahead {
-    /// Begins to ask for what a plan asks for where the manifest's references stand for what they stood for last.
-    pub fn ask(
+impl RegistryPrefetch {
+    /// Starts the queries of a plan, assuming that the manifest's references have not moved since the last run.
+    pub fn start(
         session: &Session,
         client: &RegistryClient,
         engine: &Engine,
@@ -52,30 +51,30 @@ impl Ahead {
         references: &References,
         options: &Options,
     ) -> Self {
-        let Kept { services, open } = Kept::read(&session.layout);
-        let questions = questions(session, services, selected, references, options);
-        let (client, images) = (client.clone(), questions.registries);
-        let asked =
+        let PrefetchState { services, open } = PrefetchState::read(&session.layout);
+        let queries = prefetch_queries(session, services, selected, references, options);
+        let (client, images) = (client.clone(), queries.registries);
+        let registries =
             tokio::spawn(
                 async move { inspect::registries_by_known_ways(&client, images, &open).await },
             );
-        let (engine, images) = (engine.clone(), questions.engine);
-        let of_engine = OfEngine {
+        let (engine, images) = (engine.clone(), queries.engine);
+        let in_engine = EnginePrefetch {
             images: images.clone(),
             answer: AbortOnDropHandle::new(tokio::spawn(
                 async move { engine.images(images).await },
             )),
         };
         Self {
-            asked: Mutex::new(Some(AbortOnDropHandle::new(asked))),
-            of_engine: Mutex::new(Some(of_engine)),
+            registries: Mutex::new(Some(AbortOnDropHandle::new(registries))),
+            in_engine: Mutex::new(Some(in_engine)),
         }
     }
 
-    /// Returns the images that the engine was asked for, and what it has of them. An engine that did not answer
-    /// counts as not asked. The answer is there once.
-    pub async fn in_engine(&self) -> (BTreeSet<ImageQuery>, EngineImages) {
-        let Some(OfEngine { images, answer }) = self.of_engine.lock().await.take() else {
+    /// Returns the images that were queried from the engine, and those it has. Both are empty if the engine did not
+    /// answer. The result can be taken once.
+    pub async fn engine_images(&self) -> (BTreeSet<ImageQuery>, EngineImages) {
+        let Some(EnginePrefetch { images, answer }) = self.in_engine.lock().await.take() else {
             return Default::default();
         };
         match joined(answer.await) {
@@ -84,71 +83,72 @@ impl Ahead {
         }
     }
 
-    /// Returns what registries said of these images, where they were asked for them. The answers are there once.
+    /// Returns the registries' results for those of the images that were queried. They can be taken once.
     pub async fn answers_for(
         &self,
         images: &[ImageReference],
     ) -> BTreeMap<ImageReference, Presence> {
-        let Some(asked) = self.asked.lock().await.take() else {
+        let Some(registries) = self.registries.lock().await.take() else {
             return BTreeMap::new();
         };
-        let mut answers = joined(asked.await);
+        let mut answers = joined(registries.await);
         let answers = images.iter().map(|image| answers.remove_entry(image));
         answers.flatten().collect()
     }
 }
 
-/// Returns what is asked for services whose sources are the same as last.
-fn questions(
+/// Returns the queries, given the sources of the last run.
+fn prefetch_queries(
     session: &Session,
-    services: BTreeMap<String, KeptSource>,
+    services: BTreeMap<String, SavedSource>,
     selected: &BTreeSet<ServiceName>,
     references: &References,
     options: &Options,
-) -> Questions {
+) -> PrefetchQueries {
     if references.branch.is_some() {
-        return Questions::default();
+        return PrefetchQueries::default();
     }
     let sources = services.into_iter().filter_map(|(service, kept)| {
         let service = service.parse().ok()?;
-        let is_other = references.references.iter().any(|(it, _)| *it == service);
-        (!is_other).then_some((service, kept.source()?))
+        let is_overridden = references.references.iter().any(|(it, _)| *it == service);
+        (!is_overridden).then_some((service, kept.source()?))
     });
     let sources = sources.collect();
     let variable = |name: &str| session.variable(name);
-    // A tag that is wrong is told of where it counts.
+    // The plan itself reports invalid tags.
     let Ok(draft) = Draft::new(&session.manifest, selected, &sources, options, &variable) else {
-        return Questions::default();
+        return PrefetchQueries::default();
     };
-    Questions {
+    PrefetchQueries {
         registries: draft.images(),
-        engine: match draft.asks_registries_first() {
-            true => BTreeSet::new(),
-            false => draft.engine_images(),
+        engine: if draft.asks_registries_first() {
+            BTreeSet::new()
+        } else {
+            draft.engine_images()
         },
     }
 }
 
-/// What is kept from run to run.
+/// State that is saved from run to run.
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Kept {
-    /// What the services' references stood for.
-    services: BTreeMap<String, KeptSource>,
-    /// The ways to the registries that asked for nothing. What they ask for otherwise is not kept: it says
-    /// where passwords are sent.
+struct PrefetchState {
+    /// The sources that the services' references resolved to.
+    services: BTreeMap<String, SavedSource>,
+    /// The registries that required no authentication. Authentication challenges are never saved, because they
+    /// decide where passwords are sent.
     open: BTreeMap<String, Way>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct KeptSource {
-    /// The full name of the reference; none for a bare SHA-1.
+struct SavedSource {
+    /// The full name of the reference; `None` for a bare SHA-1.
     name: Option<String>,
     tip: String,
-    /// What was built.
+    /// The commit that was built.
     commit: String,
 }
 
-impl KeptSource {
+impl SavedSource {
     fn source(self) -> Option<ServiceSource> {
         let tip = ResolvedReference {
             commit: self.tip.parse().ok()?,
@@ -161,10 +161,10 @@ impl KeptSource {
     }
 }
 
-impl Kept {
+impl PrefetchState {
     fn read(layout: &Layout) -> Self {
         let text = Facts::new(layout.root()).read(&layout.last_asked());
-        // A file that was damaged is written anew.
+        // A damaged file is replaced.
         text.and_then(|text| serde_json::from_str(&text).ok())
             .unwrap_or_default()
     }
@@ -174,9 +174,9 @@ impl Kept {
     }
 }
 
-/// Keeps what the references of services stand for, but for one that was asked for in place of the manifest's: it is
-/// seldom asked for again. Where xp has no folder yet, only to look makes none.
-pub fn keep(
+/// Saves the commits that the references of services resolved to, except those given on the command line: they are
+/// rarely used again. Does not create the `.xp` folder, because read-only commands call this too.
+pub fn save(
     session: &Session,
     sources: &BTreeMap<ServiceName, ServiceSource>,
     client: &RegistryClient,
@@ -185,29 +185,29 @@ pub fn keep(
     if !layout.root().is_dir() {
         return;
     }
-    let mut kept = Kept::read(layout);
-    let before = kept.text();
+    let mut state = PrefetchState::read(layout);
+    let before = state.text();
     let service = |name: &String| name.parse::<ServiceName>().ok();
-    let is_there =
+    let exists =
         |name: &String| service(name).is_some_and(|it| manifest.services.contains_key(&it));
-    kept.services.retain(|name, _| is_there(name));
+    state.services.retain(|name, _| exists(name));
     for (service, source) in sources {
         if source.origin == Origin::Manifest && source.local.is_none() {
-            let source = KeptSource {
+            let source = SavedSource {
                 name: source.tip.name.clone(),
                 tip: source.tip.commit.to_string(),
                 commit: source.commit.to_string(),
             };
-            kept.services.insert(service.to_string(), source);
+            state.services.insert(service.to_string(), source);
         }
     }
     for (registry, open) in client.reached() {
         match open {
-            Some(way) => drop(kept.open.insert(registry.to_string(), way)),
-            None => drop(kept.open.remove(registry.as_str())),
+            Some(way) => drop(state.open.insert(registry.to_string(), way)),
+            None => drop(state.open.remove(registry.as_str())),
         }
     }
-    let after = kept.text();
+    let after = state.text();
     if after != before {
         Facts::new(layout.root()).write(&layout.last_asked(), &after);
     }

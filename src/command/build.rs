@@ -22,10 +22,10 @@ use crate::image::ImageRepository;
 use crate::inspect;
 use crate::report::{paint, summary};
 
-/// How long to wait until uploads are cancelled that were opened to ask for the right to push.
-const LONGEST_CANCELLATION: Duration = Duration::from_secs(5);
+/// Time limit for canceling the uploads that were opened to check push permissions.
+const CANCELLATION_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Builds what does not exist yet.
+/// Builds all missing images.
 pub async fn run(session: &Session, args: &BuildArgs) -> Result<(), Failure> {
     let locked = async { Ok(lock::lock(&session.layout.lock(), &session.events).await?) };
     let lock = session.unless_interrupted(locked).await?;
@@ -35,7 +35,7 @@ pub async fn run(session: &Session, args: &BuildArgs) -> Result<(), Failure> {
     carry_out(session, planned, args.jobs.jobs, args.fail_fast).await
 }
 
-/// Carries out a plan, says how it went, and returns an error where anything failed.
+/// Executes a plan, prints the summary, and returns an error if anything failed.
 pub async fn carry_out(
     session: &Session,
     planned: Planned,
@@ -54,9 +54,9 @@ pub async fn carry_out(
     if !plan.is_empty() {
         let facts = session.unless_interrupted(async { Ok(engine.facts().await?) });
         let facts = facts.await?;
-        // A base image may be anywhere.
+        // Base images may come from any registry.
         registry.allow_insecure(&facts.insecure_registries);
-        // The lock is held: whatever container of this folder is left belongs to a run that was killed.
+        // The lock is held, so any remaining container of this folder belongs to a run that was killed.
         let context = stages::context(session, engine, facts, registry, git, jobs, fail_fast);
         let missing = secrets::missing(&context, &plan);
         if !missing.is_empty() {
@@ -72,20 +72,21 @@ pub async fn carry_out(
         };
         let ready = async { tokio::try_join!(may_push, removed) };
         let ready = session.unless_interrupted(ready).await;
-        // Uploads that were opened to ask are cancelled even where nobody waits for the answer any more.
-        context.registry.close_uploads(LONGEST_CANCELLATION).await;
+        // Cancel the uploads of the permission check even after an interrupt.
+        context.registry.close_uploads(CANCELLATION_TIMEOUT).await;
         ready?;
         execute::run(Arc::new(context), &plan).await;
     }
     let ended = session.reporter.finish();
     let summary = summary(&plan, &ended);
-    // Of a platform of many services the table alone may fill the screen: what failed stands below it.
-    let printed = match session.settings.report.closes_with_table() {
-        true => super::print(&summary.table),
-        false => Ok(()),
+    // With many services the table alone fills the screen, so failures are printed below it.
+    let printed = if session.settings.report.closes_with_table() {
+        super::print(&summary.table)
+    } else {
+        Ok(())
     };
     if !session.cancel.is_cancelled() {
-        unbuilt::tell(session, &sources).await;
+        unbuilt::report(session, &sources).await;
     }
     if !summary.failures.is_empty() {
         let failures = paint(&summary.failures, session.settings.report.color);
@@ -95,7 +96,7 @@ pub async fn carry_out(
     session.verdict(&ended)
 }
 
-/// Asks for the right to push what is built, before it is built.
+/// Checks the permission to push before anything is built.
 async fn may_push(
     session: &Session,
     registry: &RegistryClient,
@@ -105,7 +106,7 @@ async fn may_push(
         return Ok(());
     }
     session.events.emit(Event::StageStarted(format!(
-        "asking for the right to push to {}",
+        "checking push permissions for {}",
         many(repositories.len(), "repository")
     )));
     let answer = inspect::push_rights(registry, repositories).await;

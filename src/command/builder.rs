@@ -74,7 +74,7 @@ async fn list(session: &Session) -> Result<(), Failure> {
     }
     session.reporter.finish();
     super::print(&aligned(&rows))?;
-    // The table is printed all the same: what is known is worth showing.
+    // The table is printed even if some images are unknown.
     UnknownImages::check(&inventory.registry)?;
     Ok(())
 }
@@ -84,15 +84,15 @@ async fn plan_update(session: &Session, names: &[String], push: bool) -> Result<
     let (engine, facts) = session.engine().await?;
     let registry = session.registry(&facts);
     let git = session.git()?;
-    // What the registry has is what is replaced.
+    // The images in the registry are the ones to replace.
     let images = in_registries(&folders);
     let images = images.into_iter().filter(|_| push).collect();
-    let asked = inspect::registries(&registry, images).await;
-    UnknownImages::check(&asked)?;
+    let in_registries = inspect::registries(&registry, images).await;
+    UnknownImages::check(&in_registries)?;
     let inventory = Inventory::default();
     let units = folders
         .iter()
-        .map(|(unit, folder)| folder.plan(unit.clone(), &inventory, &asked, true, push));
+        .map(|(unit, folder)| folder.plan(unit.clone(), &inventory, &in_registries, true, push));
     Ok(Planned {
         plan: Plan {
             units: units.collect(),
@@ -105,11 +105,11 @@ async fn plan_update(session: &Session, names: &[String], push: bool) -> Result<
     })
 }
 
-/// Reads the folders of the named builders; of all where none is named.
+/// Reads the folders of the named builders, or of all builders if there are no names.
 fn folders(session: &Session, names: &[String]) -> Result<Folders, Failure> {
     let named = names
         .iter()
-        // As the manifest writes it, too.
+        // Accepts the manifest's notation too.
         .map(|name| name.strip_prefix("builders/").unwrap_or(name))
         .map(|name| {
             name.parse::<BuilderName>().map_err(|error| {

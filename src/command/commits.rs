@@ -1,4 +1,4 @@
-//! Which services are meant, and which commits of them.
+//! Resolves the selected services to commits.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use crate::cli::{References, Selection};
 use crate::client::git::GitClient;
 use crate::error::Failure;
 use crate::event::Event;
-use crate::history::{self, Extent, Part, Search};
+use crate::history::{self, HistoryExtent, HistorySearch, PartialService};
 use crate::manifest::ServiceName;
 use crate::resolve::{self, Request, Resolution, ResolveErrors};
 use crate::source::{CommitId, GitReference, Origin, ResolvedReference, ServiceSource};
@@ -19,7 +19,7 @@ pub fn select(session: &Session, selection: &Selection) -> Result<BTreeSet<Servi
     Ok(session.manifest.select(&selection.patterns())?)
 }
 
-/// Finds the commit of each service: one connection a remote.
+/// Resolves the commit of each service, with one connection per remote.
 pub async fn resolve(
     session: &Session,
     git: &GitClient,
@@ -39,12 +39,12 @@ pub async fn resolve(
     let resolved = async {
         let found = resolve::resolve(git, requests.values().cloned().collect()).await?;
         if let Some(branch) = &references.branch
-            && !found.values().any(|resolution| resolution.is_preferred)
+            && !found.values().any(|resolution| resolution.is_from_branch)
             && requests
                 .values()
                 .any(|request| request.preferred_branch.is_some())
         {
-            // What the selected services do not have may still be the branch of others.
+            // The branch may exist in repositories of other services: then it is not a typo.
             let all = session.manifest.services.values();
             let urls = all.map(|service| service.git.remote.clone());
             resolve::find_branch(git, branch, urls).await?;
@@ -56,7 +56,7 @@ pub async fn resolve(
     Ok(origins(session, &requests, found?))
 }
 
-/// Returns what each service asks of its remote.
+/// Returns the reference to resolve for each service.
 pub fn requests(
     session: &Session,
     services: &BTreeSet<ServiceName>,
@@ -68,8 +68,8 @@ pub fn requests(
         manifest.select(&[name.as_str()])?;
         if !services.contains(name) {
             return Err(Failure::usage(format!(
-                "`--reference {name}={reference}` has no effect: `{name}` is not selected, nor needed by what is\n\
-                 hint: name `{name}` as a service too, or leave the option out"
+                "`--reference {name}={reference}` has no effect: `{name}` is neither selected nor a dependency of a selected service\n\
+                 hint: select `{name}` too, or omit the option"
             )));
         }
         if let Some(other) = own.insert(name.clone(), reference.clone())
@@ -77,7 +77,7 @@ pub fn requests(
         {
             return Err(Failure::usage(format!(
                 "`--reference {name}={other}` contradicts `--reference {name}={reference}`\n\
-                 hint: leave out one of them"
+                 hint: remove one of them"
             )));
         }
     }
@@ -87,20 +87,20 @@ pub fn requests(
             continue;
         };
         let usual = &service.git.reference;
-        // What was said for one service counts more than what was said for all.
+        // `--reference` for one service takes precedence over `--branch`.
         let (reference, preferred_branch) = match own.remove(name) {
             Some(reference) => (reference, None),
             None => (usual.clone(), references.branch.clone()),
         };
-        // Those that need it have another image where it is not at the manifest's commit. For a bare
-        // commit alone the remote is not asked otherwise.
-        let is_needed = || {
+        // Dependents get a different image if the service is not at the manifest's commit. A bare commit
+        // without dependents needs no query to the remote.
+        let has_dependents = || {
             manifest
                 .dependents(name)
                 .any(|name| services.contains(name))
         };
         let is_commit = matches!(reference, GitReference::Commit(_));
-        let asks_for_both = reference != *usual && (!is_commit || is_needed());
+        let asks_for_both = reference != *usual && (!is_commit || has_dependents());
         let normal = asks_for_both.then(|| usual.clone());
         let request = Request {
             service: name.to_string(),
@@ -114,7 +114,7 @@ pub fn requests(
     Ok(requests)
 }
 
-/// Says of each service that was found who named its reference.
+/// Converts resolved references to sources, recording where each reference came from.
 pub fn origins(
     session: &Session,
     requests: &BTreeMap<ServiceName, Request>,
@@ -123,7 +123,7 @@ pub fn origins(
     let usual = |name| Some(&session.manifest.services.get(name)?.git.reference);
     let sources = requests.iter().filter_map(|(name, request)| {
         let resolution = found.remove(name.as_str())?;
-        let origin = if resolution.is_preferred {
+        let origin = if resolution.is_from_branch {
             Origin::Branch
         } else if usual(name) == Some(&request.reference) {
             Origin::Manifest
@@ -139,14 +139,14 @@ pub fn origins(
     sources.collect()
 }
 
-/// Finds what is built of each service with `git.path`: the last commit that touched its folders.
+/// Finds the commit to build for each service with `git.path`: the last one that touched its folders.
 ///
-/// What cannot be told within that extent is left out.
+/// Services whose commit cannot be determined within the extent are omitted.
 pub async fn narrow(
     session: &Session,
     git: &GitClient,
     sources: BTreeMap<ServiceName, ServiceSource>,
-    extent: Extent<'_>,
+    extent: HistoryExtent<'_>,
 ) -> Result<BTreeMap<ServiceName, ServiceSource>, Failure> {
     let mut parts = Vec::new();
     for (name, source) in &sources {
@@ -156,7 +156,7 @@ pub async fn narrow(
         if service.git.path.is_none() {
             continue;
         }
-        let part = |tip: &ResolvedReference, may_be_missing| Part {
+        let part = |tip: &ResolvedReference, may_be_missing| PartialService {
             service: name.clone(),
             remote: service.git.remote.clone(),
             dir: session.manifest.folder.join(&service.dir),
@@ -166,10 +166,10 @@ pub async fn narrow(
             may_be_missing,
         };
         parts.push(part(&source.tip, false));
-        // A service that comes with a branch is not there otherwise.
+        // A service added on the branch does not exist at the manifest's reference.
         parts.extend(source.normal.iter().map(|normal| part(normal, true)));
     }
-    let search = Search {
+    let search = HistorySearch {
         client: git,
         layout: &session.layout,
         events: &session.events,

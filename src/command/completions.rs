@@ -1,4 +1,4 @@
-//! `xp completions`, and what its scripts ask
+//! `xp completions`, and the hidden command that its scripts call
 
 use std::ffi::OsString;
 
@@ -7,12 +7,12 @@ use crate::completion;
 use crate::error::Failure;
 use crate::settings::Settings;
 
-/// Prints the script for a shell.
+/// Prints the completion script for a shell.
 pub fn script(shell: Shell) -> Result<(), Failure> {
     super::print(completion::script(shell))
 }
 
-/// Answers a shell's script. Whatever goes wrong, a person who is typing gets no error.
+/// Prints the completions of a partial command line. Errors are swallowed: they would disturb the user's prompt.
 pub fn answer(global: &Global, shell: Shell, typed: &[OsString]) -> Result<(), Failure> {
     let typed: Vec<String> = typed
         .iter()

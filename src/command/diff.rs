@@ -6,7 +6,7 @@ use std::path::Path;
 
 use futures_util::StreamExt as _;
 
-use super::deploy::deployed;
+use super::deploy::last_deployed;
 use super::many;
 use super::session::Session;
 use super::{locked, stages};
@@ -19,7 +19,7 @@ use crate::execute::{CommitsRequest, Sources, commits_between};
 use crate::lock::{Changes, History, Lock, LockFile, ServiceChange, parse};
 use crate::manifest::suggest;
 
-/// How many histories at once.
+/// The number of histories to read concurrently.
 const AT_ONCE: usize = 16;
 
 /// Prints what changed between two locks.
@@ -55,23 +55,23 @@ pub async fn run(session: &Session, args: &DiffArgs) -> Result<(), Failure> {
     complete(&changes, hints)
 }
 
-/// A lock and how it is called.
-type Named = (String, Lock);
+/// A lock and its name in messages.
+type NamedLock = (String, Lock);
 
-/// Returns what an argument names: a file where there is one, else what runs in an environment of the
-/// manifest, else a revision's lock.
-async fn side(session: &Session, lock: &Path, argument: &str) -> Result<Named, Failure> {
+/// Reads the side that an argument refers to: an existing file, else an environment of the manifest, else the lock of
+/// a revision.
+async fn side(session: &Session, lock: &Path, argument: &str) -> Result<NamedLock, Failure> {
     let deploy = session.manifest.deploy.as_ref();
     let is_environment = deploy.is_some_and(|deploy| deploy.environment(argument).is_ok());
     if !is_environment || session.settings.directory.join(argument).is_file() {
         return named(session, lock, argument);
     }
-    let last = deployed(session, argument).await?;
+    let last = last_deployed(session, argument).await?;
     Ok((argument.to_owned(), last.set))
 }
 
-/// Reads the lock that an argument names: a file where there is one, else a revision.
-fn named(session: &Session, lock: &Path, argument: &str) -> Result<Named, Failure> {
+/// Reads the lock that an argument refers to: an existing file, else a revision.
+fn named(session: &Session, lock: &Path, argument: &str) -> Result<NamedLock, Failure> {
     let file = session.settings.directory.join(argument);
     if file.is_file() {
         return in_file(session, &file);
@@ -81,7 +81,7 @@ fn named(session: &Session, lock: &Path, argument: &str) -> Result<Named, Failur
         Err(RevisionError::NoRevision { .. } | RevisionError::NoRepository(_)) if file.is_dir() => {
             let name = lock.file_name().unwrap_or_default();
             Err(Failure::usage(format!(
-                "`{argument}` is a folder, where a lock or a revision is expected\nhint: name the lock in it, such as `{}`",
+                "`{argument}` is a folder; expected a lock or a revision\nhint: name the lock in it, such as `{}`",
                 Path::new(argument).join(name).display()
             )))
         }
@@ -110,7 +110,7 @@ fn named(session: &Session, lock: &Path, argument: &str) -> Result<Named, Failur
             )))
         }
         Err(error @ RevisionError::NoRepository(_)) => Err(Failure::usage(format!(
-            "there is no file {}, and `{argument}` can be no revision: {error}\n\
+            "there is no file {}, and `{argument}` cannot be a revision: {error}\n\
              hint: {}",
             file.display(),
             match suggest::nearest(argument, locks_beside(&file).iter().map(String::as_str)) {
@@ -136,16 +136,16 @@ fn locks_beside(file: &Path) -> Vec<String> {
     names.filter(|name| name.ends_with(".lock")).collect()
 }
 
-fn in_file(session: &Session, file: &Path) -> Result<Named, Failure> {
+fn in_file(session: &Session, file: &Path) -> Result<NamedLock, Failure> {
     let found = LockFile::load(file).map_err(|error| locked::lock_failure(session, &error))?;
     let folder = &session.manifest.folder;
     let name = file.strip_prefix(folder).unwrap_or(file);
     Ok((name.display().to_string(), found.lock))
 }
 
-fn at_revision(session: &Session, lock: &Path, revision: &str) -> Result<Named, Failure> {
+fn at_revision(session: &Session, lock: &Path, revision: &str) -> Result<NamedLock, Failure> {
     let found = file_at(lock, revision).map_err(|error| {
-        let hint = "name what to compare: `xp diff A B`, each a file or a revision of this repository that has the lock";
+        let hint = "name two sides: `xp diff A B`, each a lock file or a revision of this repository that has the lock";
         match error {
             RevisionError::Git(error) => error.into(),
             error => Failure::usage(format!("there is nothing to compare with: {error}\nhint: {hint}")),
@@ -154,17 +154,17 @@ fn at_revision(session: &Session, lock: &Path, revision: &str) -> Result<Named, 
     read(session, &found.name, found.content)
 }
 
-fn read(session: &Session, name: &str, content: Vec<u8>) -> Result<Named, Failure> {
+fn read(session: &Session, name: &str, content: Vec<u8>) -> Result<NamedLock, Failure> {
     let lock = String::from_utf8(content)
-        .map_err(|_| Failure::usage(format!("{name} is not UTF-8, so it is no lock")))
+        .map_err(|_| Failure::usage(format!("{name} is not a lock: it is not UTF-8")))
         .and_then(|text| {
             parse(&text, name).map_err(|error| locked::lock_failure(session, &error))
         })?;
     Ok((name.to_owned(), lock))
 }
 
-/// Finds the commits between, in the working copies; what is missing there is fetched. Returns what a
-/// person can do about those that are not known.
+/// Fills in the commits between the two locks from the working copies, fetching missing ones if `fetch` is set.
+/// Returns hints for those that remain unknown.
 pub(super) async fn fill_in(
     session: &Session,
     changes: &mut Changes,
@@ -180,7 +180,7 @@ pub(super) async fn fill_in(
     let is_unknown = |change: &&ServiceChange| matches!(change.history, History::Unknown(_));
     let unknown = changes.services.iter().filter(is_unknown).count();
     if unknown > 0 && fetch {
-        // Only now, so that a look at what is here waits for no build.
+        // Locked only now, so that a diff of local history does not wait for a build.
         let locked = async { Ok(lock(&session.layout.lock(), &session.events).await?) };
         let _lock = session.unless_interrupted(locked).await?;
         let what = format!("fetching commits of {}", many(unknown, "service"));
@@ -192,7 +192,7 @@ pub(super) async fn fill_in(
     Ok(hints)
 }
 
-/// Looks for the histories that are not known yet, and returns what helps where they still are not.
+/// Looks up the histories that are not known yet, and returns hints for those that could not be found.
 async fn look(
     session: &Session,
     sources: &Sources,
@@ -216,7 +216,7 @@ async fn look(
     session.unless_interrupted(all).await
 }
 
-/// Finds one history; where it cannot be had, why, and what helps.
+/// Looks up one history. If it is unavailable, returns the reason and a hint.
 async fn find(
     session: &Session,
     sources: &Sources,
@@ -227,16 +227,17 @@ async fn find(
         return (History::None, None);
     };
     let Some(service) = session.manifest.services.get(&change.service) else {
-        let why = "the manifest does not name it, so its working copy is not known";
+        let why = "it is not in the manifest, so its working copy is unknown";
         return (History::Unknown(why.to_owned()), None);
     };
     let request = CommitsRequest {
         dir: session.manifest.folder.join(&service.dir),
         remote: service.git.remote.clone(),
-        // Beside its folder, what the manifest says it is made of.
-        paths: match to.path == service.git.path {
-            true => service.git.paths(),
-            false => to.path.iter().cloned().collect(),
+        // If the folder is unchanged, include the further paths of the manifest.
+        paths: if to.path == service.git.path {
+            service.git.paths()
+        } else {
+            to.path.iter().cloned().collect()
         },
         from: from.resolved(),
         to: to.resolved(),
@@ -251,7 +252,7 @@ async fn find(
     }
 }
 
-/// Returns an error where commits are not known: what is printed would be taken for all there is.
+/// Returns an error if commits are unknown, because the printed list would be mistaken for a complete one.
 fn complete(changes: &Changes, hints: BTreeSet<String>) -> Result<(), Failure> {
     let unknown = changes
         .services
@@ -264,10 +265,10 @@ fn complete(changes: &Changes, hints: BTreeSet<String>) -> Result<(), Failure> {
     if unknown.is_empty() {
         return Ok(());
     }
-    let enough = "`--no-fetch` takes what is here as enough".to_owned();
+    let enough = "`--no-fetch` lists only commits that are available locally".to_owned();
     let hints: Vec<String> = hints.into_iter().chain([enough]).collect();
     Err(Failure::outside(format!(
-        "not all commits between the two locks are known{}{}",
+        "some commits between the two locks are unknown{}{}",
         unknown.concat(),
         hint_lines(&hints)
     )))

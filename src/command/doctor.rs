@@ -21,10 +21,10 @@ use crate::record::Happened;
 use crate::report::{Reporter, severity_painted};
 use crate::settings::Settings;
 
-/// How often it is told who is waited for.
+/// The interval for updating the progress text.
 const TICK: Duration = Duration::from_millis(500);
 
-/// Checks everything that a build takes, as far as it can be checked, and changes nothing.
+/// Checks everything that a build needs, without changing anything.
 pub async fn run(settings: &Settings, args: &DoctorArgs) -> Result<(), Failure> {
     let (facts, manifest) = read_manifest(settings);
     let facts = match &manifest {
@@ -36,7 +36,7 @@ pub async fn run(settings: &Settings, args: &DoctorArgs) -> Result<(), Failure> 
         command: settings.command_line.clone(),
         manifest: String::new(),
     };
-    // A folder of logs is made by a run that has something to do, and this is none.
+    // No log folder: only runs have one.
     let manifest_file = settings.directory.join(manifest::DEFAULT_NAME);
     let reporter = Reporter::new(
         settings.report.clone(),
@@ -54,11 +54,11 @@ pub async fn run(settings: &Settings, args: &DoctorArgs) -> Result<(), Failure> 
     )?;
     let surroundings = surroundings(settings, manifest.as_ref(), args)?;
     let checkup = tokio::select! {
-        // In this order, so that it is known at once who is waited for.
+        // In this order, so that the checks have started when `show_waiting` first reads their names.
         biased;
         () = cancel.cancelled() => None,
         checkup = surroundings.examine(&facts) => Some(checkup),
-        () = tell(&surroundings.waiting, &events) => None,
+        () = show_waiting(&surroundings.waiting, &events) => None,
     };
     surroundings.close().await;
     reporter.finish();
@@ -72,7 +72,7 @@ pub async fn run(settings: &Settings, args: &DoctorArgs) -> Result<(), Failure> 
     }
 }
 
-/// Reads the manifest, or says why it cannot be read.
+/// Reads the manifest, or returns the reason why it cannot be read.
 fn read_manifest(settings: &Settings) -> (ManifestFacts, Option<Manifest>) {
     let file = match manifest_file(settings) {
         Ok(file) => file,
@@ -96,17 +96,17 @@ fn read_manifest(settings: &Settings) -> (ManifestFacts, Option<Manifest>) {
             };
             (facts, Some(manifest))
         }
-        Err(error) => (wrong(name, &error), None),
+        Err(error) => (invalid(name, &error), None),
     }
 }
 
-/// Returns a path as short as it can be written from where xp runs.
+/// Returns a path relative to the current folder if it is inside.
 fn shown(settings: &Settings, file: &Path) -> String {
     let short = file.strip_prefix(&settings.directory).unwrap_or(file);
     short.display().to_string()
 }
 
-fn wrong(file: String, error: &ManifestError) -> ManifestFacts {
+fn invalid(file: String, error: &ManifestError) -> ManifestFacts {
     let problems = error.problems().map(|problem| ManifestProblem {
         position: problem.position(),
         message: problem.message().to_owned(),
@@ -118,7 +118,7 @@ fn wrong(file: String, error: &ManifestError) -> ManifestFacts {
     }
 }
 
-/// Completes what is known of the manifest by the services that are meant.
+/// Adds the selected services to the facts of the manifest.
 fn selected(
     facts: ManifestFacts,
     manifest: &Manifest,
@@ -141,7 +141,7 @@ fn surroundings<'a>(
     args: &DoctorArgs,
 ) -> Result<Surroundings<'a>, Failure> {
     let patience = settings.patience.clone().map_err(Failure::usage)?;
-    // What fails only now and then is worth knowing, too: somebody waits, and may ask again.
+    // Few retries: intermittent failures are worth reporting, and the user can run it again.
     let retries = Retries::silent(Policy::QUESTION);
     let http = Http::new(&settings.proxies, patience.timeouts, retries)?;
     let platform = match manifest {
@@ -166,26 +166,26 @@ fn surroundings<'a>(
     ))
 }
 
-/// Tells who is waited for, until nobody listens any more.
-async fn tell(waiting: &Waiting, events: &Events) {
-    let mut told: Option<String> = None;
+/// Shows which checks are still running. Never returns; it is dropped when the checks are done.
+async fn show_waiting(waiting: &Waiting, events: &Events) {
+    let mut shown: Option<String> = None;
     loop {
-        // What is looked for at once is told by its kind only.
+        // The initial text lists only the kinds of checks.
         let names = waiting.names();
         let text = match names.as_slice() {
             [] => None,
-            _ if told.is_none() => {
+            _ if shown.is_none() => {
                 Some("checking engine, registries, git remotes and folders".to_owned())
             }
             [one] => Some(format!("waiting for {one}")),
             [first, rest @ ..] => Some(format!("waiting for {first}, and {} more", rest.len())),
         };
-        if let Some(text) = text.filter(|text| told.as_ref() != Some(text)) {
-            if told.is_some() {
+        if let Some(text) = text.filter(|text| shown.as_ref() != Some(text)) {
+            if shown.is_some() {
                 events.emit(Event::StageFinished);
             }
             events.emit(Event::StageStarted(text.clone()));
-            told = Some(text);
+            shown = Some(text);
         }
         tokio::time::sleep(TICK).await;
     }

@@ -1,4 +1,4 @@
-//! Where the last build of a service failed, from the records of the runs.
+//! Finds where the last build of a service failed, from the records of the runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,23 +22,23 @@ use crate::shell::quoted;
 use crate::source::{CommitId, Origin, ResolvedReference, ServiceSource};
 use crate::task::joined;
 
-/// The phases that change a service's files, or read them.
-const ON_FILES: &[&str] = &["export", "container", "prepare", "build", "test", "image"];
+/// The phases that read or change a service's files.
+const FILE_PHASES: &[&str] = &["export", "container", "prepare", "build", "test", "image"];
 
-/// The phases whose steps ran in the builder container.
-const SCRIPTS: &[&str] = &["prepare", "build", "test"];
+/// The phases whose steps run in the builder container.
+const SCRIPT_PHASES: &[&str] = &["prepare", "build", "test"];
 
 /// The failure of a service's last build.
-pub struct Failed {
+pub struct FailedBuild {
     run: u64,
     unit: UnitRecord,
     failure: FailureDocument,
-    /// What was planned for all services of the run.
+    /// The plan of the run, for all services.
     planned: Vec<UnitDocument>,
 }
 
-/// Returns the service that is meant where none was named: the one in whose folder the current one
-/// lies, else the only one that failed in the last run that had something to do.
+/// Returns the service if none was named: the one whose folder contains the current folder, else the only one that
+/// failed in the last run that did something.
 pub fn service(session: &Session) -> Result<&Service, Failure> {
     let elsewhere = match here::service(session, None, "xp shell --failed SERVICE") {
         Ok(service) => return Ok(service),
@@ -59,13 +59,13 @@ pub fn service(session: &Session) -> Result<&Service, Failure> {
     match failed.collect::<Vec<_>>().as_slice() {
         [service] => Ok(service),
         [] => Err(Failure::usage(format!(
-            "no service failed in run {number}, the last one\n\
+            "no service failed in the last run ({number})\n\
              hint: `xp shell SERVICE` opens a shell on a working copy; `xp logs --list` shows all runs"
         ))),
         several => {
             let names: Vec<String> = several.iter().map(|it| format!("`{}`", it.name)).collect();
             Err(Failure::usage(format!(
-                "{} failed in run {number}\nhint: write which: `xp shell --failed {}`",
+                "several services failed in run {number}: {}\nhint: name one of them: `xp shell --failed {}`",
                 names.join(", "),
                 several[0].name
             )))
@@ -73,14 +73,14 @@ pub fn service(session: &Session) -> Result<&Service, Failure> {
     }
 }
 
-/// Looks for the run that had a service's files last; it must have failed, at a script or after one.
-pub fn last(session: &Session, service: &Service) -> Result<Failed, Failure> {
+/// Finds the last run that used a service's files. It must have failed in a script or after one.
+pub fn last(session: &Session, service: &Service) -> Result<FailedBuild, Failure> {
     let name = service.name.as_str();
     let runs = runs::all(session)?;
     let works_on_files = |unit: &UnitRecord| {
         unit.steps
             .iter()
-            .any(|step| ON_FILES.contains(&step.phase.as_str()))
+            .any(|step| FILE_PHASES.contains(&step.phase.as_str()))
     };
     let found = runs.into_iter().rev().find_map(|run| {
         let record = run.record();
@@ -92,12 +92,12 @@ pub fn last(session: &Session, service: &Service) -> Result<Failed, Failure> {
     });
     let Some((run, record, unit)) = found else {
         return Err(Failure::usage(format!(
-            "no build of `{name}` is known\nhint: `xp build {name}` makes one; `xp shell {name}` opens a shell on the working copy"
+            "there is no build of `{name}`\nhint: `xp build {name}` builds it; `xp shell {name}` opens a shell on the working copy"
         )));
     };
     let failure = failure(name, &run, &unit)?;
     let planned = record.plan.map(|plan| plan.units).unwrap_or_default();
-    Ok(Failed {
+    Ok(FailedBuild {
         run: run.number,
         unit,
         failure,
@@ -105,15 +105,15 @@ pub fn last(session: &Session, service: &Service) -> Result<Failed, Failure> {
     })
 }
 
-/// Returns what failed in a run, or why there is nothing to be looked at.
+/// Returns the failure of a run, or an error if a shell cannot show it.
 fn failure(name: &str, run: &Run, unit: &UnitRecord) -> Result<FailureDocument, Failure> {
     let number = run.number;
-    let said = match (unit.outcome, &unit.failure) {
+    let message = match (unit.outcome, &unit.failure) {
         (None, _) if run.is_running() => {
-            format!("run {number} works on `{name}` now\nhint: `xp logs -f` shows what it does")
+            format!("run {number} is still building `{name}`\nhint: `xp logs -f` follows it")
         }
         (Some(OutcomeDocument::Failed), Some(failure)) => {
-            if failure.phase == "image" || SCRIPTS.contains(&failure.phase.as_str()) {
+            if failure.phase == "image" || SCRIPT_PHASES.contains(&failure.phase.as_str()) {
                 return Ok(failure.clone());
             }
             format!(
@@ -123,19 +123,19 @@ fn failure(name: &str, run: &Run, unit: &UnitRecord) -> Result<FailureDocument, 
             )
         }
         (Some(OutcomeDocument::Done), _) => format!(
-            "the last build of `{name}`, run {number}, did not fail\n\
+            "the last build of `{name}` (run {number}) did not fail\n\
              hint: `xp shell {name}` opens a shell on the working copy"
         ),
         _ => format!(
-            "the last build of `{name}`, run {number}, was stopped before it came to its end\n\
+            "the last build of `{name}` (run {number}) was interrupted\n\
              hint: `xp build {name}` builds it again"
         ),
     };
-    Err(Failure::usage(said))
+    Err(Failure::usage(message))
 }
 
-impl Failed {
-    /// Makes the same container ready, on the files as the build left them.
+impl FailedBuild {
+    /// Prepares the same container, with the files as the build left them.
     pub async fn workbench(
         &self,
         session: &Session,
@@ -143,16 +143,16 @@ impl Failed {
     ) -> Result<Workbench, Failure> {
         let builder = workbench::builder(service)?;
         let folders = workbench::folders(session, builder)?;
-        let looked_at = async {
+        let prepared = async {
             let (found, engine) = tokio::join!(self.found(session, service), session.engine());
             Ok((found?, engine?))
         };
-        let (found, (engine, facts)) = session.unless_interrupted(looked_at).await?;
+        let (found, (engine, facts)) = session.unless_interrupted(prepared).await?;
         let (sources, options, state) = found;
         let step = self.step(session, service, &folders, &sources, &options)?;
         if !step.source.is_dir() {
             return Err(Failure::usage(format!(
-                "the files of the build are gone: there is no folder {}\nhint: `xp build {}` makes them again",
+                "the files of the build no longer exist: there is no folder {}\nhint: `xp build {}` builds it again",
                 step.source.display(),
                 service.name
             )));
@@ -166,8 +166,8 @@ impl Failed {
         })
     }
 
-    /// Says what failed, how to repeat it, and what becomes of the files.
-    pub fn say(&self, session: &Session, service: &Service, step: &ContainerStep) {
+    /// Prints what failed, how to repeat it, and whether changes to the files are kept.
+    pub fn explain(&self, session: &Session, service: &Service, step: &ContainerStep) {
         let FailureDocument { phase, message, .. } = &self.failure;
         let mut lines = vec![format!(
             "run {}: {}: {phase}: {message}",
@@ -175,18 +175,15 @@ impl Failed {
         )];
         let source = step.source.strip_prefix(&session.manifest.folder);
         let source = source.unwrap_or(&step.source).display();
-        lines.push(match step.in_place {
-            true => format!("its files are those of your working copy, {source}, as they are now"),
-            false => format!(
-                "its files are in {source}, as the build left them; the next build replaces them, and what you \
-                 change there is lost"
-            ),
-        });
+        lines.push(if step.in_place { format!("the files are those of your working copy, {source}, in their current state") } else { format!(
+                "the files are in {source}, as the build left them; the next build replaces them, so your changes \
+                 there will be lost"
+            ) });
         if !self.ran_in(step) {
             lines.push("the manifest or the builder has changed since".to_owned());
         }
         let script = self.unit.steps.last();
-        let script = script.filter(|step| SCRIPTS.contains(&step.phase.as_str()));
+        let script = script.filter(|step| SCRIPT_PHASES.contains(&step.phase.as_str()));
         match (script, &self.failure.by_hand) {
             (Some(script), _) => lines.push(format!(
                 "to repeat it in this shell:\n  sh -ec {}",
@@ -200,28 +197,27 @@ impl Failed {
         session.events.emit(Event::Note(lines.join("\n")));
     }
 
-    /// Tells whether the build ran in such a container, as far as it is known.
+    /// Returns whether the build ran in this image; `true` if the record does not say.
     fn ran_in(&self, step: &ContainerStep) -> bool {
-        let mut began = self.unit.steps.iter().filter(|it| it.phase == "container");
+        let mut started = self.unit.steps.iter().filter(|it| it.phase == "container");
         let image = format!("{} with ", step.image);
-        began
+        started
             .next_back()
             .is_none_or(|it| it.title.starts_with(&image))
     }
 
-    /// Returns what was planned for a service.
+    /// Returns the plan of a service.
     fn planned(&self, name: &ServiceName) -> Option<&UnitDocument> {
         self.planned.iter().find(|unit| unit.name == name.as_str())
     }
 
-    /// Tells whether the working copy itself was built.
+    /// Returns whether the working copy was built in place.
     fn was_in_place(&self, service: &Service) -> bool {
         let planned = self.planned(&service.name);
         planned.and_then(|unit| unit.origin.as_deref()) == Some(Origin::WorkingCopy.as_str())
     }
 
-    /// Returns what the services were built from, how their images were called, and what the build had
-    /// learnt on its way.
+    /// Returns the sources of the services, the tags of their images, and the commit's facts that later steps need.
     async fn found(
         &self,
         session: &Session,
@@ -243,8 +239,8 @@ impl Failed {
             None => UnitState::default(),
             Some(source) => {
                 let (dir, commit) = (session.manifest.folder.join(&service.dir), source.commit);
-                let learnt = spawn_blocking(move || learnt(&dir, commit)).await;
-                joined(learnt)?
+                let state = spawn_blocking(move || commit_state(&dir, commit)).await;
+                joined(state)?
             }
         };
         Ok((sources, options, state))
@@ -265,14 +261,14 @@ impl Failed {
         let step = step.map_err(|error| manifest_failure(session, &error))?;
         step.ok_or_else(|| {
             Failure::usage(format!(
-                "what run {} built of `{}` is not known\nhint: `xp build {}` builds it again",
+                "run {} does not say which commit of `{}` it built\nhint: `xp build {}` builds it again",
                 self.run, service.name, service.name
             ))
         })
     }
 }
 
-/// Returns what a service was built from, and its image's tag.
+/// Returns the source of a service, and the tag of its image.
 fn source(unit: &UnitDocument) -> Option<(ServiceSource, Option<Pinned>)> {
     let commit: CommitId = unit.commit.as_deref()?.parse().ok()?;
     let reference = unit.reference.as_deref().filter(|name| *name != "-");
@@ -286,8 +282,8 @@ fn source(unit: &UnitDocument) -> Option<(ServiceSource, Option<Pinned>)> {
     Some((ServiceSource::of(tip, Origin::Lock), pinned))
 }
 
-/// Returns what the build had learnt of its commit.
-fn learnt(dir: &std::path::Path, commit: CommitId) -> Result<UnitState, GitError> {
+/// Reads the facts of a commit that the build's sync step had provided.
+fn commit_state(dir: &std::path::Path, commit: CommitId) -> Result<UnitState, GitError> {
     let Opened::WorkingCopy(working_copy) = WorkingCopy::open(dir)? else {
         return Ok(UnitState::default());
     };

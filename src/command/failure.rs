@@ -1,4 +1,4 @@
-//! Errors that are shown with the lines of the manifest.
+//! Renders errors with the affected lines of the manifest.
 
 use std::path::Path;
 
@@ -9,12 +9,12 @@ use crate::plan::PlanError;
 use crate::report::{Level, Problem};
 use crate::settings::Settings;
 
-/// Shows a manifest's error in the colours that were asked for.
+/// Renders a manifest error.
 pub fn manifest_failure(session: &Session, error: &ManifestError) -> Failure {
     shown_with_lines(&session.settings, error)
 }
 
-/// Shows a manifest's error, and has a CI system show each problem beside its line.
+/// Renders a manifest error, with CI annotations for each problem.
 pub fn shown_with_lines(settings: &Settings, error: &ManifestError) -> Failure {
     let report = &settings.report;
     let file = settings.directory.join(Path::new(error.path()));
@@ -39,7 +39,7 @@ pub fn shown_with_lines(settings: &Settings, error: &ManifestError) -> Failure {
     Failure::rendered(Exit::Usage, text)
 }
 
-/// Shows an error of planning, a manifest's with its lines.
+/// Renders a planning error; manifest errors are shown with their lines.
 pub fn plan_failure(session: &Session, error: PlanError) -> Failure {
     match error {
         PlanError::Manifest(error) => manifest_failure(session, &error),

@@ -7,28 +7,27 @@ use crate::cli::{GraphArgs, GraphFormat, ImageArgs, LockedArgs, PlanArgs, Select
 use crate::error::Failure;
 use crate::graph::Graph;
 
-/// Prints which service needs which, and what `xp build` would do with each.
+/// Prints the dependency graph, and what `xp build` would do with each service.
 pub async fn run(session: &Session, args: &GraphArgs) -> Result<(), Failure> {
     let services = commits::select(session, &args.selection)?;
-    let planned = match args.no_state {
-        true => None,
-        false => {
-            // All of them as if they were selected: what nobody builds now has a state as well.
-            let concerned = session.manifest.closure(&services);
-            let names = concerned.iter().map(ToString::to_string).collect();
-            let plan = PlanArgs {
-                selection: Selection {
-                    names,
-                    services: Vec::new(),
-                },
-                references: args.references.clone(),
-                locked: LockedArgs::default(),
-                images: ImageArgs::default(),
-                local: false,
-            };
-            let planned = stages::plan(session, &plan, None);
-            Some(session.unless_interrupted(planned).await?)
-        }
+    let planned = if args.no_state {
+        None
+    } else {
+        // Select dependencies explicitly, so that they have a state even if nothing has to be built.
+        let concerned = session.manifest.closure(&services);
+        let names = concerned.iter().map(ToString::to_string).collect();
+        let plan = PlanArgs {
+            selection: Selection {
+                names,
+                services: Vec::new(),
+            },
+            references: args.references.clone(),
+            locked: LockedArgs::default(),
+            images: ImageArgs::default(),
+            local: false,
+        };
+        let planned = stages::plan(session, &plan, None);
+        Some(session.unless_interrupted(planned).await?)
     };
     session.reporter.finish();
     let plan = planned.as_ref().map(|planned| &planned.plan);

@@ -1,4 +1,4 @@
-//! What the current folder says: which service is meant, and where in its files.
+//! Derives the service and the folder in the container from the current folder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use super::why::one_service;
 use crate::error::Failure;
 use crate::manifest::Service;
 
-/// Returns the service that was named; else the one in whose folder the current one lies.
+/// Returns the named service, else the one whose folder contains the current folder.
 pub fn service<'s>(
     session: &'s Session,
     named: Option<&str>,
@@ -27,21 +27,21 @@ pub fn service<'s>(
             .then(|| (root.components().count(), service))
     });
     let around: Vec<(usize, &Service)> = around.collect();
-    // A service whose folder lies in that of another one is meant, and not the other.
+    // If service folders are nested, the innermost one wins.
     let deepest = around.iter().map(|(depth, _)| *depth).max();
     let inner = around.iter().filter(|(depth, _)| Some(*depth) == deepest);
     let inner: Vec<&Service> = inner.map(|(_, service)| *service).collect();
     match inner.as_slice() {
         [service] => Ok(service),
         [] => Err(Failure::usage(format!(
-            "no service was named, and {} lies in none's folder\n\
-             hint: write `{command}`, or go to a folder of the service",
+            "no service given, and {} is not inside any service's folder\n\
+             hint: write `{command}`, or change to the service's folder",
             session.settings.directory.display()
         ))),
         several => {
             let names: Vec<String> = several.iter().map(|it| format!("`{}`", it.name)).collect();
             Err(Failure::usage(format!(
-                "no service was named, and {} is the folder of several: {}\n\
+                "no service given, and {} belongs to several services: {}\n\
                  hint: write `{command}`",
                 session.settings.directory.display(),
                 names.join(", ")
@@ -50,14 +50,14 @@ pub fn service<'s>(
     }
 }
 
-/// Returns the folder of a container that the current folder is in it, where the working copy is mounted at
-/// `workdir`; none where it lies outside of it.
+/// Maps the current folder to its path in the container, where the working copy is mounted at `workdir`. Returns
+/// `None` if it is outside of the working copy.
 pub fn in_container(session: &Session, service: &Service, workdir: &str) -> Option<String> {
     let dir = real(&session.manifest.folder.join(&service.dir));
     let here = real(&session.settings.directory);
     let below = here.strip_prefix(&dir).ok()?.to_str()?;
     let workdir = workdir.trim_end_matches('/');
-    // At the top, which may be the platform's own folder, the scripts' folder is meant.
+    // At the root of the working copy, which may also be the platform's folder, use the scripts' folder.
     (!below.is_empty()).then(|| format!("{workdir}/{below}"))
 }
 
@@ -70,7 +70,7 @@ fn root(session: &Session, service: &Service) -> PathBuf {
     }
 }
 
-/// Returns a path without links, as far as it exists.
+/// Resolves symbolic links if the path exists.
 fn real(path: &Path) -> PathBuf {
     fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }

@@ -1,4 +1,4 @@
-//! What `--local` builds, for `xp build` and `xp plan`.
+//! Sources of `--local`, for `xp build` and `xp plan`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -11,12 +11,12 @@ use crate::client::git::GitClient;
 use crate::error::Failure;
 use crate::event::Event;
 use crate::execute::lock::FolderLock;
-use crate::history::Extent;
+use crate::history::HistoryExtent;
 use crate::local;
 use crate::manifest::ServiceName;
 use crate::source::ServiceSource;
 
-/// Looks at the working copies that are built in place.
+/// Reads the state of the working copies that are built in place.
 pub async fn sources(
     session: &Session,
     args: &PlanArgs,
@@ -24,8 +24,8 @@ pub async fn sources(
     selected: &BTreeSet<ServiceName>,
     lock: Option<&FolderLock>,
 ) -> Result<BTreeMap<ServiceName, ServiceSource>, Failure> {
-    const HINT: &str = "hint: check out what is to be built, or leave out `--local`; `--reference` is for \
-                        services that are needed, and not built in place";
+    const HINT: &str = "hint: check out the commit to build, or omit `--local`; `--reference` is only for \
+                        dependencies that are not built in place";
     if let Some(branch) = &args.references.branch {
         return Err(Failure::usage(format!(
             "`--branch {branch}` contradicts `--local`, which builds what is checked out\n{HINT}"
@@ -33,7 +33,7 @@ pub async fn sources(
     }
     let are_named = !(args.selection.names.is_empty() && args.selection.services.is_empty());
     session.events.emit(Event::StageStarted(format!(
-        "looking at {}",
+        "inspecting {}",
         many(selected.len(), "service")
     )));
     let found = local::sources(&session.manifest, selected, are_named).await;
@@ -42,11 +42,11 @@ pub async fn sources(
     for (name, reference) in &args.references.references {
         if found.contains_key(name) {
             return Err(Failure::usage(format!(
-                "`--reference {name}={reference}` contradicts `--local`, which builds what is checked out of `{name}`\n{HINT}"
+                "`--reference {name}={reference}` contradicts `--local`, which builds what is checked out for `{name}`\n{HINT}"
             )));
         }
     }
-    // Each working copy by itself: one may have commits that another one and the remote do not have.
+    // One working copy at a time: it may have commits that neither another one nor the remote has.
     let mut by_dir: BTreeMap<PathBuf, BTreeMap<ServiceName, ServiceSource>> = BTreeMap::new();
     for (name, source) in found {
         let service = session.manifest.services.get(&name);
@@ -55,7 +55,7 @@ pub async fn sources(
     }
     let mut narrowed = BTreeMap::new();
     for found in by_dir.into_values() {
-        narrowed.extend(narrow(session, git, found, Extent::Remotes(lock)).await?);
+        narrowed.extend(narrow(session, git, found, HistoryExtent::Remotes(lock)).await?);
     }
     Ok(local::at_their_commits(&session.manifest, narrowed).await?)
 }

@@ -18,16 +18,16 @@ use crate::settings::Settings;
 use crate::task::joined;
 use target::{Inside, Target};
 
-/// How many marked places are listed.
+/// The number of marked places to list.
 const SHOWN_MARKS: usize = 10;
 
-/// How much is shown of all services' names.
+/// The maximum length of the list of service names.
 const SHOWN_NAMES: usize = 300;
 
-/// How much of each marked place.
+/// The maximum length of the text of a marked place.
 const SHOWN_TEXT: usize = 90;
 
-/// Writes a manifest from what is in the folder.
+/// Generates a manifest from the contents of the folder.
 pub async fn run(settings: &Settings, args: &InitArgs) -> Result<(), Failure> {
     let target = Target::new(settings, args)?;
     let own_files = settings
@@ -38,7 +38,7 @@ pub async fn run(settings: &Settings, args: &InitArgs) -> Result<(), Failure> {
     let discovered = tokio::task::spawn_blocking(move || discover::discover(&root, &own_files));
     let mut folder = joined(discovered.await).map_err(|error| {
         let shown = target.folder.display();
-        Failure::usage(format!("the folder {shown} cannot be read: {error}"))
+        Failure::usage(format!("cannot read the folder {shown}: {error}"))
     })?;
     let read = discover::reader(&target.folder);
     let failed = |error: InitError| match error {
@@ -46,7 +46,7 @@ pub async fn run(settings: &Settings, args: &InitArgs) -> Result<(), Failure> {
             let mut message = error.render(settings.report.color);
             if args.from.is_none() {
                 message.push_str(
-                    "\nhint: `--from FILE` takes one source alone, and `--from .` the working copies alone",
+                    "\nhint: `--from FILE` reads a single source, `--from .` only the working copies",
                 );
             }
             Failure::rendered(Exit::Usage, message)
@@ -105,17 +105,16 @@ pub async fn run(settings: &Settings, args: &InitArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What was written beside the manifest.
+/// Files written in addition to the manifest.
 #[derive(Default)]
 struct Written {
-    /// The manifest that was there before.
+    /// The backup of the previous manifest.
     kept: Option<PathBuf>,
     /// Whether the schema was written.
     schema: bool,
 }
 
-/// Writes the schema that the manifest's first line names, so that editors find it. One that is there is
-/// left as it is.
+/// Writes the schema that the manifest's first line refers to, unless the file already exists.
 fn write_schema(manifest: &Path) -> Result<bool, Failure> {
     let file = manifest.with_file_name(SCHEMA);
     if fs::symlink_metadata(&file).is_ok() {
@@ -125,13 +124,13 @@ fn write_schema(manifest: &Path) -> Result<bool, Failure> {
     write_new(&file, &text, false).map(|_| true)
 }
 
-/// Writes a file that will be the user's own; returns where the one is kept that was there.
+/// Writes a file for the user, and returns the path of the backup if it replaced one.
 fn write_new(file: &Path, text: &str, replaces: bool) -> Result<Option<PathBuf>, Failure> {
     files::write_new(file, text, replaces)
-        .map_err(|error| Failure::outside(format!("{} cannot be written: {error}", file.display())))
+        .map_err(|error| Failure::outside(format!("cannot write {}: {error}", file.display())))
 }
 
-/// Returns what was found, in a line.
+/// Summarizes the detected sources in one line.
 fn found(folder: &Folder, sources: &[Source]) -> String {
     let mut parts: Vec<String> = sources
         .iter()
@@ -145,7 +144,7 @@ fn found(folder: &Folder, sources: &[Source]) -> String {
     format!("Found {} in {}", init::listed(&parts), folder.name)
 }
 
-/// Returns what was done, what is left to do, and how it goes on.
+/// Summarizes what was written, what is left to fill in, and the next steps.
 fn done(target: &Target, draft: &Draft, rendered: &Rendered, written: &Written) -> String {
     let mut lines = Vec::new();
     let verb = if target.file.is_some() {
@@ -159,11 +158,11 @@ fn done(target: &Target, draft: &Draft, rendered: &Rendered, written: &Written) 
         many(draft.services.len(), "service")
     ));
     if let Some(kept) = written.kept.as_deref().and_then(Path::file_name) {
-        lines.push(format!("The one before is {}", kept.display()));
+        lines.push(format!("Kept the previous one as {}", kept.display()));
     }
     if written.schema {
         lines.push(format!(
-            "Wrote {SCHEMA} beside it, by which editors complete and check it"
+            "Wrote {SCHEMA} next to it, for completion and validation in editors"
         ));
     }
     if !rendered.marked.is_empty() {
@@ -171,9 +170,9 @@ fn done(target: &Target, draft: &Draft, rendered: &Rendered, written: &Written) 
             1 => "1 place is".to_owned(),
             count => format!("{count} places are"),
         };
-        lines.push(format!("{places} marked {MARK}, which xp cannot know:"));
+        lines.push(format!("{places} marked {MARK} for you to fill in:"));
         for Marked { line, text } in rendered.marked.iter().take(SHOWN_MARKS) {
-            // The rest stands in the file, at that line.
+            // The rest is in the file, at that line.
             let first = text
                 .split_once(". ")
                 .map_or(text.as_str(), |(first, _)| first);
@@ -187,7 +186,7 @@ fn done(target: &Target, draft: &Draft, rendered: &Rendered, written: &Written) 
     }
     if target.file.is_some() {
         lines.push(
-            "hint: `xp doctor` looks at what a build needs, `xp plan` shows what would be built, `xp build` builds it"
+            "hint: `xp doctor` checks what a build needs, `xp plan` shows what would be built, `xp build` builds it"
                 .to_owned(),
         );
     }

@@ -13,14 +13,14 @@ use crate::client::registry::RegistryClient;
 use crate::error::{Exit, Failure};
 use crate::event::Event;
 use crate::execute::lock::{FolderLock, lock};
-use crate::history::Extent;
+use crate::history::HistoryExtent;
 use crate::inspect;
 use crate::lock::{Lock, LockFile, LockedService, Unlockable, Unlocked};
 use crate::manifest::{Service, ServiceName};
 use crate::plan::{Draft, Folders, Inventory, Options, ServiceImage, UnknownImages};
 use crate::source::{GitReference, Origin, ServiceSource};
 
-/// Writes the lock, or tells whether it is up to date.
+/// Writes the lock, or checks whether it is up to date.
 pub async fn run(session: &Session, args: &LockArgs) -> Result<(), Failure> {
     let path = lock_file(session, args.lock_file.as_deref());
     let name = lock_name(session, &path);
@@ -32,7 +32,7 @@ pub async fn run(session: &Session, args: &LockArgs) -> Result<(), Failure> {
         session.reporter.finish();
         return check(session, &name, &file.lock, &fresh, &unlocked);
     }
-    // From reading to writing: two at once would each lose what the other one wrote.
+    // Held from reading to writing: otherwise concurrent runs would lose each other's changes.
     let locked = async { Ok(lock(&session.layout.lock(), &session.events).await?) };
     let folder_lock = session.unless_interrupted(locked).await?;
     let file = LockFile::load_or_begin(&path).map_err(|error| lock_failure(session, &error))?;
@@ -44,16 +44,16 @@ pub async fn run(session: &Session, args: &LockArgs) -> Result<(), Failure> {
         return Err(unlocked.into());
     }
     let is_new = !file.exists();
-    let is_written = file.replace(&fresh)?;
+    let is_changed = file.replace(&fresh)?;
     if session.settings.report.quiet {
         return Ok(());
     }
     let table = file.lock.difference_table(&fresh);
     let count = many(fresh.services.len(), "service");
-    let end = match (is_new, is_written) {
-        (true, _) => format!("{name} is new, with {count}\n"),
-        (false, true) => format!("{name} is written, with {count}\n"),
-        (false, false) => format!("{name} is up to date, with {count}\n"),
+    let end = match (is_new, is_changed) {
+        (true, _) => format!("created {name} with {count}\n"),
+        (false, true) => format!("updated {name} with {count}\n"),
+        (false, false) => format!("{name} is up to date ({count})\n"),
     };
     super::print(&format!("{table}{end}"))
 }
@@ -71,7 +71,7 @@ fn check(
             return Ok(());
         }
         let count = many(fresh.services.len(), "service");
-        return super::print(&format!("{name} is up to date, with {count}\n"));
+        return super::print(&format!("{name} is up to date ({count})\n"));
     }
     super::print(&table)?;
     Err(Failure::rendered(
@@ -80,9 +80,9 @@ fn check(
     ))
 }
 
-/// Returns the lock as it would be today, and the images that cannot be locked.
+/// Returns the current lock, and the images that cannot be locked.
 ///
-/// Services that are not selected are taken as the lock has them, so that a set stays one.
+/// Services that are not selected keep their entries of the old lock.
 pub(super) async fn fresh(
     session: &Session,
     args: &LockArgs,
@@ -93,13 +93,14 @@ pub(super) async fn fresh(
     let selected = commits::select(session, &args.selection)?;
     let whole = selected.len() == manifest.services.len();
     let concerned = manifest.closure(&selected);
-    let is_kept =
+    let is_unselected =
         |name: &&ServiceName| !selected.contains(*name) && old.services.contains_key(*name);
-    let kept: BTreeSet<ServiceName> = concerned.iter().filter(is_kept).cloned().collect();
-    let asked: BTreeSet<ServiceName> = concerned.difference(&kept).cloned().collect();
+    let kept: BTreeSet<ServiceName> = concerned.iter().filter(is_unselected).cloned().collect();
+    let unlocked: BTreeSet<ServiceName> = concerned.difference(&kept).cloned().collect();
     let git = session.git()?;
-    let sources = commits::resolve(session, &git, &asked, &args.references).await?;
-    let mut sources = commits::narrow(session, &git, sources, Extent::Remotes(folder_lock)).await?;
+    let sources = commits::resolve(session, &git, &unlocked, &args.references).await?;
+    let mut sources =
+        commits::narrow(session, &git, sources, HistoryExtent::Remotes(folder_lock)).await?;
     sources.extend(old.sources("the lock", manifest, &kept, false)?);
 
     let options = Options {
@@ -116,7 +117,7 @@ pub(super) async fn fresh(
     let draft = Draft::new(manifest, &selected, &sources, &options, &variable)
         .map_err(|error| manifest_failure(session, &error))?;
     let folders = stages::folders(session, &draft)?;
-    // Without an engine a lock can be written all the same: it knows only which registries are insecure.
+    // The engine is optional here: it only provides the list of insecure registries.
     let facts = session.engine().await.map(|(_, facts)| facts);
     let registry = session.registry(&facts.unwrap_or_default());
     let inventory = in_registries(session, &draft, &folders, &registry).await?;
@@ -124,12 +125,12 @@ pub(super) async fn fresh(
         .iter()
         .filter_map(|name| Some((name.clone(), draft.image(name)?.clone())))
         .collect();
-    let today = draft
+    let current = draft
         .compare(&inventory, &folders)
         .map_err(|error| manifest_failure(session, &error))?;
     UnknownImages::check(&inventory.registry)?;
     if !args.trust_commit {
-        // Here, too, what cannot be told of an image is an error.
+        // An image with an unknown state is an error here too.
         draft
             .decide(inventory, folders.clone())
             .map_err(|error| plan_failure(session, error))?;
@@ -145,18 +146,18 @@ pub(super) async fn fresh(
         ) else {
             continue;
         };
-        let asked = asked_for(service, source, &args.references);
+        let reference = requested_reference(service, source, &args.references);
         let entry = LockedService::today(
             service,
             source,
-            asked,
+            reference,
             image.image.clone(),
-            &today,
+            &current,
             &folders,
             args.no_test,
         );
         entries.extend(entry.map(|entry| (name.clone(), entry)));
-        let comparison = today.comparisons.get(name);
+        let comparison = current.comparisons.get(name);
         let variant = image.variant.as_deref();
         let problem =
             comparison.and_then(|comparison| Unlockable::of(&comparison.registry, variant, &kept));
@@ -166,9 +167,10 @@ pub(super) async fn fresh(
         let problem = problem.filter(|it| !is_trusted(it));
         unlockable.extend(problem.map(|problem| (name.clone(), problem)));
     }
-    let lock = match whole {
-        true => old.replaced_by(entries),
-        false => old.with(entries),
+    let lock = if whole {
+        old.replaced_by(entries)
+    } else {
+        old.with(entries)
     };
     Ok((
         lock,
@@ -176,7 +178,7 @@ pub(super) async fn fresh(
     ))
 }
 
-/// Returns what chooses other commits, as a command takes it.
+/// Returns `--branch` and `--reference` as command-line options.
 fn options_of(references: &References) -> Vec<String> {
     let branch = references.branch.iter();
     let branch = branch.map(|branch| format!("--branch {branch}"));
@@ -185,7 +187,7 @@ fn options_of(references: &References) -> Vec<String> {
     branch.chain(own).collect()
 }
 
-/// Asks the registries alone: what only the engine has cannot be deployed.
+/// Queries only the registries: images that exist only in the engine cannot be deployed.
 async fn in_registries(
     session: &Session,
     draft: &Draft<'_>,
@@ -204,8 +206,12 @@ async fn in_registries(
     Ok(inventory)
 }
 
-/// Returns what was asked of the service's remote.
-fn asked_for(service: &Service, source: &ServiceSource, references: &References) -> GitReference {
+/// Returns the reference that the service was resolved from.
+fn requested_reference(
+    service: &Service,
+    source: &ServiceSource,
+    references: &References,
+) -> GitReference {
     let own = references
         .references
         .iter()

@@ -1,4 +1,4 @@
-//! The lock that `--locked` names: read, and held against what there is.
+//! `--locked`: reads the lock and checks it against the images and recipes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -12,15 +12,15 @@ use crate::manifest::ServiceName;
 use crate::plan::{Draft, Folders, Inventory, Pinned};
 use crate::source::ServiceSource;
 
-/// The lock that is to be met.
+/// The lock that a build must match.
 pub struct Locked {
     lock: Lock,
-    /// How errors call it.
+    /// Its name in error messages.
     name: String,
 }
 
 impl Locked {
-    /// Reads the lock where it is asked for.
+    /// Reads the lock if `--locked` is given.
     pub fn read(session: &Session, args: &LockedArgs) -> Result<Option<Self>, Failure> {
         if !args.locked {
             return Ok(None);
@@ -33,7 +33,7 @@ impl Locked {
         }))
     }
 
-    /// Returns what is built of each service; no remote is asked.
+    /// Returns the locked sources, without contacting any remote.
     pub fn sources(
         &self,
         session: &Session,
@@ -49,7 +49,7 @@ impl Locked {
         self.lock.pinned()
     }
 
-    /// Makes sure that the images are as they were locked, and that their builds would be the same.
+    /// Checks that the images exist as locked, and that building them now would use the same inputs.
     pub fn check(
         &self,
         session: &Session,
@@ -60,14 +60,14 @@ impl Locked {
         let services = draft.services();
         let registry = &inventory.registry;
         self.lock.check_images(&self.name, &services, registry)?;
-        let today = draft
+        let current = draft
             .compare(inventory, folders)
             .map_err(|error| manifest_failure(session, &error))?;
-        Ok(self.lock.check_recipes(&self.name, &services, &today)?)
+        Ok(self.lock.check_recipes(&self.name, &services, &current)?)
     }
 }
 
-/// Returns where the lock is.
+/// Returns the path of the lock.
 pub fn lock_file(session: &Session, named: Option<&Path>) -> PathBuf {
     match named {
         Some(file) => session.settings.directory.join(file),
@@ -75,13 +75,13 @@ pub fn lock_file(session: &Session, named: Option<&Path>) -> PathBuf {
     }
 }
 
-/// Returns how messages call a lock: below the manifest's folder without that folder.
+/// Returns the lock's name for messages: its path, relative to the manifest's folder if it is inside.
 pub fn lock_name(session: &Session, file: &Path) -> String {
     let below = file.strip_prefix(&session.manifest.folder);
     below.unwrap_or(file).display().to_string()
 }
 
-/// Shows a lock's error in the colours that were asked for.
+/// Renders an error in a lock.
 pub fn lock_failure(session: &Session, error: &InvalidLock) -> Failure {
     Failure::rendered(Exit::Usage, error.render(session.settings.report.color))
 }

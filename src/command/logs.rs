@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::runs::{kept, named};
+use super::runs::{named, recorded};
 use super::session::Session;
 use crate::cli::LogsArgs;
 use crate::error::Failure;
@@ -16,37 +16,35 @@ use crate::record::{OutcomeDocument, RunRecord, UnitRecord};
 use crate::report::{Replay, RunState, elapsed, first_line};
 use crate::runs::Run;
 
-/// How often a run that is under way is looked at.
+/// The polling interval for a run in progress.
 const POLL: Duration = Duration::from_millis(100);
 
-/// Prints logs, or lists the runs that have some.
+/// Prints logs, or lists the recorded runs.
 pub async fn run(session: &Session, args: &LogsArgs) -> Result<(), Failure> {
-    let runs = kept(session)?;
+    let runs = recorded(session)?;
     if args.list {
         return super::print(&list(&runs));
     }
-    let wanted = Wanted { session, args };
+    let wanted = LogQuery { session, args };
     let shown = match runs.last() {
-        // What goes on may have no log yet.
+        // A run in progress may have no log yet.
         Some(last) if args.follow && last.is_running() => follow(session, &wanted, last).await?,
         _ => wanted.print(&wanted.find(&runs)?),
     };
     match shown {
-        // Whoever read has seen enough.
+        // The reader closed the pipe.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        shown => {
-            shown.map_err(|error| Failure::outside(format!("the logs cannot be shown: {error}")))
-        }
+        shown => shown.map_err(|error| Failure::outside(format!("cannot print the logs: {error}"))),
     }
 }
 
-/// Which logs are asked for.
-struct Wanted<'a> {
+/// The logs requested on the command line.
+struct LogQuery<'a> {
     session: &'a Session,
     args: &'a LogsArgs,
 }
 
-/// A log that is asked for.
+/// A log that matches the query.
 struct Log {
     run: u64,
     unit: String,
@@ -54,8 +52,8 @@ struct Log {
     file: PathBuf,
 }
 
-impl Wanted<'_> {
-    /// Returns the logs of a run that are asked for and there.
+impl LogQuery<'_> {
+    /// Returns the existing logs of a run that match.
     fn logs(&self, run: &Run, record: &RunRecord) -> Vec<Log> {
         let (names, wanted) = (&self.args.names, self.args.phase.as_deref());
         let logs = record.logs().into_iter().filter(|(unit, phase)| {
@@ -71,12 +69,11 @@ impl Wanted<'_> {
         logs.filter(|log| log.file.is_file()).collect()
     }
 
-    /// Returns what is asked for: of the run that was named; or else of the last run that had something
-    /// to do; or for services that were named, of the last run of each: what was built last week is asked
-    /// for today, too.
+    /// Returns the matching logs: of the run given by `--run`, else of the last run that has any. If services are
+    /// named, it is the last run of each of them, which may be older.
     fn find(&self, runs: &[Run]) -> Result<Vec<Log>, Failure> {
         let (runs, none) = match self.args.run {
-            None => (runs, "no run that is kept has a".to_owned()),
+            None => (runs, "no recorded run has a".to_owned()),
             Some(number) => (
                 std::slice::from_ref(named(runs, number)?),
                 format!("run {number} has no"),
@@ -103,12 +100,12 @@ impl Wanted<'_> {
                 )))
             }
             true => Err(Failure::usage(format!(
-                "{none} log of both\nhint: `xp logs` shows all logs of the last run"
+                "{none} log of this service and phase\nhint: `xp logs` shows all logs of the last run"
             ))),
         }
     }
 
-    /// Returns the failure that tells of a name or phase that nothing has.
+    /// Returns an error if a name or phase matches no log.
     fn unknown(&self, records: &[RunRecord], none: &str) -> Option<Failure> {
         let logs: Vec<(&str, &str)> = records.iter().flat_map(RunRecord::logs).collect();
         let units: BTreeSet<&str> = logs.iter().map(|(unit, _)| *unit).collect();
@@ -125,12 +122,12 @@ impl Wanted<'_> {
         let wrong = name.or(phase)?;
         let hint = match name {
             Some(name) if services.contains(name) => Some(format!(
-                "nothing was done for it in these runs; `xp why {name}` tells why"
+                "these runs had nothing to do for it; `xp why {name}` explains why"
             )),
             Some(name) => {
                 let near = suggest::nearest(name, services.iter().copied());
                 let near = near.map(|near| format!("did you mean `{near}`?"));
-                near.or_else(|| suggest::hint(name, "what has logs", units.iter().copied()))
+                near.or_else(|| suggest::hint(name, "available logs", units.iter().copied()))
             }
             None => suggest::hint(wrong, "the phases", phases.iter().copied()),
         };
@@ -148,12 +145,13 @@ impl Wanted<'_> {
                 replay.heading(&log.file.display().to_string())?;
                 continue;
             }
-            // One log is printed as it is.
+            // A single log is printed without a heading.
             if logs.len() > 1 {
                 let empty = if index == 0 { "" } else { "\n" };
-                let run = match is_of_one_run {
-                    true => String::new(),
-                    false => format!(" (run {})", log.run),
+                let run = if is_of_one_run {
+                    String::new()
+                } else {
+                    format!(" (run {})", log.run)
                 };
                 let (unit, phase) = (first_line(&log.unit), first_line(&log.phase));
                 replay.heading(&format!("{empty}==> {unit} {phase}{run} <=="))?;
@@ -164,16 +162,16 @@ impl Wanted<'_> {
     }
 }
 
-/// Prints what a run writes until it is over.
+/// Prints the logs of a run in progress until it ends.
 async fn follow(
     session: &Session,
-    wanted: &Wanted<'_>,
+    wanted: &LogQuery<'_>,
     run: &Run,
 ) -> Result<io::Result<()>, Failure> {
     let mut replay = Replay::default();
     let (mut record, mut length) = (RunRecord::default(), 0);
     loop {
-        // Asked before reading: what was written up to the end is read once more after it.
+        // Checked before reading, so that the last output is not missed.
         let is_over = !run.is_running();
         let before = std::mem::replace(&mut length, run.record_length());
         if length != before {
@@ -198,7 +196,7 @@ async fn follow(
 
 fn list(runs: &[Run]) -> String {
     let mut rows = vec![
-        ["RUN", "BEGUN", "TIME", "RESULT", "COMMAND"]
+        ["RUN", "STARTED", "TIME", "RESULT", "COMMAND"]
             .map(str::to_owned)
             .to_vec(),
     ];
@@ -206,7 +204,7 @@ fn list(runs: &[Run]) -> String {
         let record = run.record();
         vec![
             run.number.to_string(),
-            // Without the fraction of the second.
+            // Without fractions of a second.
             record
                 .time
                 .split('.')

@@ -34,7 +34,7 @@ pub fn run(args: &ManArgs) -> Result<(), Failure> {
 
 fn write(folder: &Path, pages: &[man::Page]) -> Result<(), Failure> {
     let failed = |path: &Path, error: std::io::Error| {
-        Failure::outside(format!("{} cannot be written: {error}", path.display()))
+        Failure::outside(format!("cannot write {}: {error}", path.display()))
     };
     fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
     for page in pages {

@@ -1,4 +1,4 @@
-//! The subcommands: each reads like a paragraph, and wires the stages.
+//! The subcommands. Each module connects the stages of its command and prints the result.
 
 mod ahead;
 mod build;
@@ -36,7 +36,7 @@ mod workbench;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use crate::cli::{self, Answer, Cli, Command, Format, Global, Told};
+use crate::cli::{self, Cli, Command, Format, Global, OutputArgs, ParseError};
 use crate::console::client;
 use crate::error::{Exit, Failure};
 use crate::report::{Style, paint, print_finished};
@@ -48,21 +48,21 @@ use session::Session;
 pub fn run() -> ExitCode {
     let cli = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli,
-        Err(Answer::Help(help)) => {
+        Err(ParseError::Help(help)) => {
             help.print();
             return ExitCode::from(help.exit().code());
         }
-        Err(Answer::Wrong(wrong)) => {
-            let failure = Failure::from(wrong);
+        Err(ParseError::Usage(error)) => {
+            let failure = Failure::from(error);
             let color = Settings::automatic_color();
-            return ended(Err(failure.map_message(|message| paint(&message, color))));
+            return conclude(Err(failure.map_message(|message| paint(&message, color))));
         }
     };
-    ended(dispatch(cli))
+    conclude(dispatch(cli))
 }
 
-/// Says what went wrong, and returns with what the process exits.
-fn ended(result: Result<(), Failure>) -> ExitCode {
+/// Prints the error, if any, and returns the exit code.
+fn conclude(result: Result<(), Failure>) -> ExitCode {
     let exit = match result {
         Ok(()) => Exit::Done,
         Err(failure) => {
@@ -78,27 +78,29 @@ fn ended(result: Result<(), Failure>) -> ExitCode {
 fn dispatch(cli: Cli) -> Result<(), Failure> {
     let global = &cli.global;
     match cli.command {
-        // What needs no manifest, and no server.
+        // These need neither a manifest nor a server.
         Command::Schema { of } => schema::run(of),
         Command::Completions { shell } => completions::script(shell),
         Command::Man(args) => man::run(&args),
         Command::Complete { shell, typed } => completions::answer(global, shell, &typed),
-        // What has something to say where there is no manifest.
+        // These work without a manifest.
         Command::Init(args) => with_settings(global, async |it| init::run(&it, &args).await),
         Command::Doctor(args) => with_settings(global, async |it| doctor::run(&it, &args).await),
-        // What tells of its work by events.
+        // These emit events and have `--format`.
         Command::Build(args) => {
-            let told = args.told;
-            working(global, told, async |it| build::run(it, &args).await)
+            let output = args.output;
+            with_progress(global, output, async |it| build::run(it, &args).await)
         }
-        Command::Sync(args) => working(global, args.told, async |it| sync::run(it, &args).await),
+        Command::Sync(args) => {
+            with_progress(global, args.output, async |it| sync::run(it, &args).await)
+        }
         Command::Builder(command) => {
-            let told = command.told();
-            working(global, told, async |it| builder::run(it, &command).await)
+            let output = command.output();
+            with_progress(global, output, async |it| builder::run(it, &command).await)
         }
         Command::Deploy(args) => {
-            let told = args.told;
-            working(global, told, async |it| deploy::run(it, &args).await)
+            let output = args.output;
+            with_progress(global, output, async |it| deploy::run(it, &args).await)
         }
         Command::Plan(args) => in_session(global, async |it| plan::run(it, &args).await),
         Command::Why(args) => in_session(global, async |it| why::run(it, &args).await),
@@ -113,29 +115,31 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
     }
 }
 
-/// Does what a command is for on the platform, and tells people of it.
+/// Runs a command in a session, with text output.
 fn in_session(
     global: &Global,
     command: impl AsyncFnOnce(&Session) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    with_settings(global, async |settings| opened(settings, command).await)
-}
-
-/// Like [`in_session`], but what happens is told as the caller wants it.
-fn working(
-    global: &Global,
-    told: Told,
-    command: impl AsyncFnOnce(&Session) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    with_settings(global, async |mut settings| {
-        if told.format == Format::Json {
-            settings.report.style = Style::Json;
-        }
-        opened(settings, command).await
+    with_settings(global, async |settings| {
+        run_session(settings, command).await
     })
 }
 
-async fn opened(
+/// Like [`in_session`], with the requested output format.
+fn with_progress(
+    global: &Global,
+    output: OutputArgs,
+    command: impl AsyncFnOnce(&Session) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    with_settings(global, async |mut settings| {
+        if output.format == Format::Json {
+            settings.report.style = Style::Json;
+        }
+        run_session(settings, command).await
+    })
+}
+
+async fn run_session(
     settings: Settings,
     command: impl AsyncFnOnce(&Session) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
@@ -146,7 +150,7 @@ async fn opened(
         }
     })?;
     let result = command(&session).await;
-    // Whatever happened, the terminal is left as it was found.
+    // Restores the terminal, also after a failure.
     session.reporter.finish();
     let failure = result.as_ref().err();
     let exit = failure.map_or(Exit::Done, |failure| failure.exit);
@@ -155,13 +159,13 @@ async fn opened(
     result
 }
 
-/// Does what a command is for, with threads to do it on.
+/// Reads the settings and runs a command on a new async runtime.
 fn with_settings(
     global: &Global,
     command: impl AsyncFnOnce(Settings) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let settings = Settings::read(global)
-        .map_err(|error| Failure::usage(format!("the current folder cannot be used: {error}")))?;
+        .map_err(|error| Failure::usage(format!("cannot use the current folder: {error}")))?;
     if let Some(pipe) = settings.client.clone() {
         client::end_with(pipe);
     }
@@ -171,19 +175,19 @@ fn with_settings(
         .worker_threads(threads)
         .enable_all()
         .build()
-        .map_err(|error| Failure::outside(format!("no threads can be started: {error}")))?;
+        .map_err(|error| Failure::outside(format!("cannot start threads: {error}")))?;
     let result = runtime.block_on(command(settings));
     // A thread that still waits for a credential helper or a DNS answer must not hold up the end.
     runtime.shutdown_background();
     result.map_err(|failure| failure.map_message(|message| paint(&message, color)))
 }
 
-/// Prints a result for programs.
+/// Prints a result as JSON.
 fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
     print(&format!("{value:#}\n"))
 }
 
-/// Prints a result; a reader that has gone away is no failure, a full disk is one.
+/// Prints a result. A closed pipe is not an error; a full disk is.
 fn print(text: &str) -> Result<(), Failure> {
     let mut output = std::io::stdout().lock();
     match output
@@ -191,7 +195,7 @@ fn print(text: &str) -> Result<(), Failure> {
         .and_then(|()| output.flush())
     {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::outside(
-            format!("the result cannot be written: {error}"),
+            format!("cannot write the result: {error}"),
         )),
         _ => Ok(()),
     }

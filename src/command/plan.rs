@@ -7,7 +7,7 @@ use crate::cli::{Format, ShowPlanArgs};
 use crate::error::{Exit, Failure};
 use crate::report::columns;
 
-/// Prints what `xp build` would do, and changes nothing.
+/// Prints what `xp build` would do.
 pub async fn run(session: &Session, args: &ShowPlanArgs) -> Result<(), Failure> {
     let planned = session
         .unless_interrupted(stages::plan(session, &args.plan, None))
@@ -19,7 +19,7 @@ pub async fn run(session: &Session, args: &ShowPlanArgs) -> Result<(), Failure> 
         Format::Text => {
             let text = plan.display(folder, columns(std::io::stdout()));
             super::print(&text.to_string())?;
-            unbuilt::tell(session, &planned.sources).await;
+            unbuilt::report(session, &planned.sources).await;
         }
     }
     if args.exit_code && plan.makes_something() {

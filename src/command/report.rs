@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::runs::{kept, named};
+use super::runs::{named, recorded};
 use super::session::Session;
 use crate::cli::{ReportArgs, ReportFormat};
 use crate::error::Failure;
@@ -17,23 +17,23 @@ use crate::record::RunRecord;
 use crate::report::{HTML_START, JUNIT_START, RunReport};
 use crate::runs::Run;
 
-/// The program that shows a file in the browser.
+/// The program that opens a file in the browser.
 const OPENER: &str = if cfg!(target_os = "macos") {
     "open"
 } else {
     "xdg-open"
 };
 
-/// Makes the document of a run.
+/// Writes the report of a run.
 pub fn run(session: &Session, args: &ReportArgs) -> Result<(), Failure> {
-    let runs = kept(session)?;
+    let runs = recorded(session)?;
     let run = match (args.run, runs.last()) {
         (Some(number), _) => named(&runs, number)?,
         (None, Some(last)) => last,
         (None, None) => return Ok(()),
     };
     let output = destination(session, args, run)?;
-    // Asked before reading: a run that ends meanwhile has told all when it is read.
+    // Checked before reading: if the run ends in between, the record is complete.
     let is_running = run.is_running();
     let record = run.record();
     let now = is_running.then(|| since(&record));
@@ -51,23 +51,18 @@ pub fn run(session: &Session, args: &ReportArgs) -> Result<(), Failure> {
     let folder = file.parent().unwrap_or(&file);
     let written = fs::create_dir_all(folder).and_then(|()| files::replace(&file, &text));
     written.map_err(|error| {
-        let elsewhere = match args.output {
+        let hint = match args.output {
             None => "\nhint: `-o FILE` writes it elsewhere",
             Some(_) => "",
         };
         let file = file.display();
-        Failure::outside(format!(
-            "the report {file} cannot be written: {error}{elsewhere}"
-        ))
+        Failure::outside(format!("cannot write the report {file}: {error}{hint}"))
     })?;
     super::print(&format!("{}\n", file.display()))?;
-    match args.open {
-        true => open(&file),
-        false => Ok(()),
-    }
+    if args.open { open(&file) } else { Ok(()) }
 }
 
-/// Returns the file that is written; none for standard output.
+/// Returns the output file; `None` for standard output.
 fn destination(
     session: &Session,
     args: &ReportArgs,
@@ -81,22 +76,22 @@ fn destination(
     };
     if args.open && (file.is_none() || args.format != ReportFormat::Html) {
         return Err(Failure::usage(
-            "`--open` shows a page that is in a file\n\
-             hint: leave out `--format junit` and `-o -`",
+            "`--open` requires an HTML page in a file\n\
+             hint: omit `--format junit` and `-o -`",
         ));
     }
     Ok(file)
 }
 
-/// Returns the seconds since a run began, by the clock.
+/// Returns the seconds since the start of a run, in wall-clock time.
 fn since(record: &RunRecord) -> f64 {
-    let begun = OffsetDateTime::parse(&record.time, &Rfc3339);
-    begun.map_or(0.0, |begun| {
-        (OffsetDateTime::now_utc() - begun).as_seconds_f64()
+    let started = OffsetDateTime::parse(&record.time, &Rfc3339);
+    started.map_or(0.0, |started| {
+        (OffsetDateTime::now_utc() - started).as_seconds_f64()
     })
 }
 
-/// A report of before is replaced; what is no report belongs to somebody.
+/// Makes sure that only an earlier report is overwritten, never another file of the user.
 fn check_replaces_a_report(file: &Path) -> Result<(), Failure> {
     let is_file = fs::metadata(file).is_ok_and(|there| there.is_file() && there.len() > 0);
     if !is_file {
@@ -110,8 +105,8 @@ fn check_replaces_a_report(file: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::usage(format!(
-        "{} is there and is no report, so it is not replaced\n\
-         hint: remove it, or let `-o` name another file",
+        "{} already exists and is not a report\n\
+         hint: remove it, or choose another file with `-o`",
         file.display()
     )))
 }
@@ -121,7 +116,7 @@ fn open(file: &Path) -> Result<(), Failure> {
     command.arg(file).stdin(Stdio::null()).stdout(Stdio::null());
     let failed = |why: String| {
         Failure::outside(format!(
-            "the browser cannot be started: {why}\nhint: open {} yourself",
+            "cannot start the browser: {why}\nhint: open {} yourself",
             file.display()
         ))
     };

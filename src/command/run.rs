@@ -2,7 +2,7 @@
 
 use super::here;
 use super::session::Session;
-use super::task::{self, Task};
+use super::task::{self, ContainerTask};
 use super::workbench;
 use crate::cli::RunArgs;
 use crate::error::Failure;
@@ -17,25 +17,25 @@ pub async fn run(session: &Session, args: &RunArgs) -> Result<(), Failure> {
         if let Some(command) = named.filter(|name| !is_service(name)) {
             let command = quoted(command);
             return Err(Failure::usage(format!(
-                "no command was given, and there is no service `{command}`\n\
+                "no command given, and there is no service `{command}`\n\
                  hint: if it is the command, write `xp run SERVICE -- {command}`"
             )));
         }
         let service = named.unwrap_or("SERVICE");
         return Err(Failure::usage(format!(
-            "no command was given\n\
-             hint: write it after `--`, as in `xp run {service} -- make test`; `xp shell {service}` opens a shell"
+            "no command given\n\
+             hint: put it after `--`, as in `xp run {service} -- make test`; `xp shell {service}` opens a shell"
         )));
     }
     let service = here::service(session, named, "xp run SERVICE -- …")?;
     let bench = workbench::on_working_copy(session, service).await?;
-    let connection = task::connection(&args.surroundings);
+    let connection = task::connection(&args.container);
     let dir = here::in_container(session, service, &bench.step.workdir);
-    let task = Task {
+    let task = ContainerTask {
         command: args.command.clone(),
         env: task::terminal_variables(session, connection),
         dir: dir.unwrap_or_else(|| bench.step.script_dir.clone()),
         connection,
     };
-    task::carry_out(session, service, bench, task, &args.surroundings).await
+    task::carry_out(session, service, bench, task, &args.container).await
 }

@@ -1,4 +1,4 @@
-//! What every command has: the manifest, the clients, the screen, and Ctrl-C.
+//! State shared by all commands: the manifest, the clients, the reporter, and signal handling.
 
 use std::path::{Path, PathBuf};
 use std::process;
@@ -23,24 +23,24 @@ use crate::report::{Ended, Reporter};
 use crate::settings::{Patience, Settings};
 use crate::shell::quoted;
 
-/// What every command has.
+/// The state of a command that works on a platform.
 pub struct Session {
     pub settings: Settings,
     pub manifest: Manifest,
     pub layout: Layout,
     pub reporter: Reporter,
     pub events: Events,
-    /// Set by Ctrl-C.
+    /// Cancelled by Ctrl-C.
     pub cancel: CancellationToken,
-    /// Set where signals are no longer xp's own.
-    hands_signals_over: Arc<AtomicBool>,
-    /// How long servers are waited for, and how often they are asked.
+    /// Set once signals are handled by a program that xp runs.
+    signals_handed_over: Arc<AtomicBool>,
+    /// Timeouts and retry policies.
     pub patience: Patience,
     http: Http,
 }
 
 impl Session {
-    /// Reads the manifest, and begins to listen for Ctrl-C.
+    /// Reads the manifest, and installs the signal handlers.
     pub fn open(settings: Settings) -> Result<Self, Failure> {
         let file = manifest_file(&settings)?;
         let manifest =
@@ -49,7 +49,7 @@ impl Session {
         for folder in [manifest.folder.as_path(), layout.root()] {
             if folder.to_str().is_none() {
                 return Err(Failure::usage(format!(
-                    "the name of the folder {} is not UTF-8, and the engine cannot be told of it",
+                    "the path of the folder {} is not UTF-8, which the engine requires",
                     folder.display()
                 )));
             }
@@ -61,22 +61,22 @@ impl Session {
         };
         let reporter = Reporter::new(settings.report.clone(), &file, layout.logs(), started);
         let events = reporter.events();
-        if let Some(text) = unexpected(&settings, &file) {
+        if let Some(text) = unexpected_manifest(&settings, &file) {
             events.emit(Event::Note(text));
         }
         let cancel = CancellationToken::new();
-        let hands_signals_over = Arc::new(AtomicBool::new(false));
+        let signals_handed_over = Arc::new(AtomicBool::new(false));
         listen(
             cancel.clone(),
             events.clone(),
             reporter.clone(),
-            hands_signals_over.clone(),
+            signals_handed_over.clone(),
         )?;
         let patience = settings.patience.clone().map_err(Failure::usage)?;
-        let telling = events.clone();
+        let retry_events = events.clone();
         let retries = Retries::new(patience.requests, move |retrying| {
             let unit = None;
-            telling.emit(Event::Retrying { unit, retrying });
+            retry_events.emit(Event::Retrying { unit, retrying });
         });
         let http = Http::new(&settings.proxies, patience.timeouts, retries)?;
         Ok(Self {
@@ -86,18 +86,18 @@ impl Session {
             reporter,
             events,
             cancel,
-            hands_signals_over,
+            signals_handed_over,
             patience,
             http,
         })
     }
 
-    /// Has signals no longer stop xp: from now on they are those of a program that xp runs.
+    /// Makes xp ignore signals from now on, because a program that it runs handles them.
     pub fn hand_signals_over(&self) {
-        self.hands_signals_over.store(true, Ordering::Relaxed);
+        self.signals_handed_over.store(true, Ordering::Relaxed);
     }
 
-    /// Connects to the engine, and asks what it says of itself.
+    /// Connects to the engine, and reads its facts.
     pub async fn engine(&self) -> Result<(Engine, EngineFacts), Failure> {
         let engine = Engine::connect(&self.settings.engine).await?;
         let facts = engine.facts().await?;
@@ -106,13 +106,13 @@ impl Session {
 
     /// Returns the client of all registries.
     pub fn registry(&self, facts: &EngineFacts) -> RegistryClient {
-        let client = self.registry_of_no_engine();
+        let client = self.registry_without_engine();
         client.allow_insecure(&facts.insecure_registries);
         client
     }
 
-    /// Returns the client of all registries, which nobody has told yet what the engine says of them.
-    pub fn registry_of_no_engine(&self) -> RegistryClient {
+    /// Returns the client of all registries, without the engine's list of insecure registries.
+    pub fn registry_without_engine(&self) -> RegistryClient {
         RegistryClient::new(self.http.clone(), self.settings.registry.clone())
     }
 
@@ -131,7 +131,7 @@ impl Session {
         self.settings.variables.get(name).cloned()
     }
 
-    /// Returns the failure that a run ends with, about which everything was said already.
+    /// Returns the failure of a run, without a message: the reporter has printed everything.
     pub fn verdict(&self, ended: &[(Unit, Ended)]) -> Result<(), Failure> {
         let stopped = ended
             .iter()
@@ -145,7 +145,7 @@ impl Session {
         });
         match failures.next() {
             None => Ok(()),
-            // A build that failed by itself is said even where something outside failed as well.
+            // A failed build takes precedence over external failures.
             Some(outside) if outside && failures.all(|outside| outside) => {
                 Err(Failure::silent(Exit::Outside))
             }
@@ -153,7 +153,7 @@ impl Session {
         }
     }
 
-    /// Waits for something that nothing depends on yet, and gives up on Ctrl-C.
+    /// Awaits work that can be dropped at any time, and aborts it on Ctrl-C.
     pub async fn unless_interrupted<T>(
         &self,
         work: impl Future<Output = Result<T, Failure>>,
@@ -163,14 +163,14 @@ impl Session {
             () = self.cancel.cancelled() => Err(Failure::silent(Exit::Interrupted)),
         };
         if result.is_err() {
-            // What is printed next must not stand below a bar.
+            // Remove progress bars before the error is printed.
             self.reporter.finish();
         }
         result
     }
 }
 
-/// Returns the manifest that was named, or the one that is found.
+/// Returns the path of the manifest: as given, or found in this folder or above.
 pub(super) fn manifest_file(settings: &Settings) -> Result<PathBuf, Failure> {
     match &settings.file {
         Some(file) => Ok(settings.directory.join(file)),
@@ -178,15 +178,14 @@ pub(super) fn manifest_file(settings: &Settings) -> Result<PathBuf, Failure> {
     }
 }
 
-/// Says which manifest is used, where the caller may not expect it: one that is neither in the current folder
-/// nor in its repository.
-fn unexpected(settings: &Settings, file: &Path) -> Option<String> {
+/// Returns a note if the manifest may be unexpected: found outside of the current folder and its repository.
+fn unexpected_manifest(settings: &Settings, file: &Path) -> Option<String> {
     let is_found = settings.file.is_none();
     let is_unexpected = is_found && manifest::is_outside(&settings.directory, file);
     is_unexpected.then(|| format!("using the manifest {}", file.display()))
 }
 
-/// Returns the folder that is xp's own.
+/// Returns the `.xp` folder, or the one set by `cacheDir` or the environment.
 pub(super) fn cache_dir(settings: &Settings, manifest: &Manifest) -> PathBuf {
     settings.cache_dir.clone().unwrap_or_else(|| {
         let relative = manifest
@@ -197,14 +196,15 @@ pub(super) fn cache_dir(settings: &Settings, manifest: &Manifest) -> PathBuf {
     })
 }
 
-/// Looks for the manifest here and in the folders above, as git looks for its repository.
+/// Searches for the manifest in this folder and its parents, as git does for repositories.
 fn find_manifest(settings: &Settings) -> Result<PathBuf, Failure> {
     let directory = &settings.directory;
     if !directory.is_dir() {
         let shown = directory.display();
-        let what = match directory.exists() {
-            true => format!("{shown} is not a folder"),
-            false => format!("there is no folder {shown}"),
+        let what = if directory.exists() {
+            format!("{shown} is not a folder")
+        } else {
+            format!("there is no folder {shown}")
         };
         return Err(Failure::usage(format!(
             "{what}\nhint: `-C` takes the folder of a platform, or one below it; `-f` takes a manifest"
@@ -212,8 +212,8 @@ fn find_manifest(settings: &Settings) -> Result<PathBuf, Failure> {
     }
     let file = manifest::find(directory).ok_or_else(|| {
         Failure::usage(format!(
-            "there is no {DEFAULT_NAME} in {} or a folder above\n\
-             hint: `xp init` writes one from what is here; `-f FILE` names another",
+            "there is no {DEFAULT_NAME} in {} or any parent folder\n\
+             hint: `xp init` generates one; `-f FILE` uses another file",
             directory.display()
         ))
     })?;
@@ -221,26 +221,26 @@ fn find_manifest(settings: &Settings) -> Result<PathBuf, Failure> {
         None => Ok(file),
         Some(owner) => Err(Failure::usage(format!(
             "the manifest {} belongs to another user (user ID {owner}), and was found in a parent folder\n\
-             hint: a manifest runs commands as you; if you trust it, name it: `-f {}`",
+             hint: a manifest runs commands as you; if you trust it, pass it explicitly: `-f {}`",
             file.display(),
             quoted(&file.display().to_string())
         ))),
     }
 }
 
-/// The first Ctrl-C, or SIGTERM, stops the work in an orderly way; the second ends the process at once.
-/// What is resumed after Ctrl-Z finds the terminal as somebody else left it.
+/// Handles signals. The first Ctrl-C or SIGTERM stops the work in an orderly way, the second ends the process at
+/// once. SIGCONT, after Ctrl-Z, redraws the progress bars.
 ///
-/// On a thread and a runtime of its own: all other threads may wait for a terminal or a pipe that
-/// nobody reads.
+/// Runs on a thread and a runtime of its own, because all other threads may block on a terminal or pipe that is not
+/// read.
 pub(super) fn listen(
     cancel: CancellationToken,
     events: Events,
     reporter: Reporter,
-    hands_over: Arc<AtomicBool>,
+    signals_handed_over: Arc<AtomicBool>,
 ) -> Result<(), Failure> {
     let failed =
-        |error: std::io::Error| Failure::outside(format!("signals cannot be received: {error}"));
+        |error: std::io::Error| Failure::outside(format!("cannot receive signals: {error}"));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -267,11 +267,11 @@ pub(super) fn listen(
                         continue;
                     }
                 }
-                if hands_over.load(Ordering::Relaxed) {
+                if signals_handed_over.load(Ordering::Relaxed) {
                     continue;
                 }
                 if cancel.is_cancelled() {
-                    // Containers hang on a connection of this process, so they end with it.
+                    // Containers are tied to a connection of this process, so they end with it.
                     process::exit(Exit::Interrupted.code().into());
                 }
                 cancel.cancel();

@@ -1,7 +1,7 @@
 //! `xp shell`
 
 use super::session::Session;
-use super::task::{self, Task};
+use super::task::{self, ContainerTask};
 use super::workbench;
 use super::{failed, here};
 use crate::cli::ShellArgs;
@@ -9,7 +9,7 @@ use crate::console::Connection;
 use crate::error::Failure;
 use crate::manifest::ServiceName;
 
-/// Becomes the best shell that the image has.
+/// Starts bash if the image has it, else sh.
 const BEST_SHELL: &str = "command -v bash > /dev/null 2>&1 && exec bash; exec /bin/sh";
 
 /// Opens a shell in a service's builder container, on the working copy.
@@ -19,36 +19,38 @@ pub async fn run(session: &Session, args: &ShellArgs) -> Result<(), Failure> {
         (true, None) => failed::service(session)?,
         _ => here::service(session, named, "xp shell SERVICE")?,
     };
-    let connection = task::connection(&args.surroundings);
-    let (bench, dir) = match args.failed {
-        true => {
-            let failed = failed::last(session, service)?;
-            let bench = failed.workbench(session, service).await?;
-            failed.say(session, service, &bench.step);
-            (bench, None)
-        }
-        false => {
-            let bench = workbench::on_working_copy(session, service).await?;
-            let dir = here::in_container(session, service, &bench.step.workdir);
-            (bench, dir)
-        }
+    let connection = task::connection(&args.container);
+    let (bench, dir) = if args.failed {
+        let failed = failed::last(session, service)?;
+        let bench = failed.workbench(session, service).await?;
+        failed.explain(session, service, &bench.step);
+        (bench, None)
+    } else {
+        let bench = workbench::on_working_copy(session, service).await?;
+        let dir = here::in_container(session, service, &bench.step.workdir);
+        (bench, dir)
     };
     let dir = dir.unwrap_or_else(|| bench.step.script_dir.clone());
     let task = task(session, &service.name, dir, connection);
-    task::carry_out(session, service, bench, task, &args.surroundings).await
+    task::carry_out(session, service, bench, task, &args.container).await
 }
 
-/// Returns the shell as something to be run.
-fn task(session: &Session, service: &ServiceName, dir: String, connection: Connection) -> Task {
+/// Returns the task that starts the shell.
+fn task(
+    session: &Session,
+    service: &ServiceName,
+    dir: String,
+    connection: Connection,
+) -> ContainerTask {
     let mut env = task::terminal_variables(session, connection);
     if connection.terminal().is_some() {
-        // So that a person sees where this shell is: bash reads files that set a prompt of their own, and
-        // is told once those are read.
+        // The prompt shows the service. bash's startup files may overwrite PS1, so it is set again by
+        // PROMPT_COMMAND, which runs after them.
         let bash = format!(r#"PS1="{service}:\w\\$ "; unset PROMPT_COMMAND"#);
         env.push(("PS1".to_owned(), format!("{service}:$PWD$ ")));
         env.push(("PROMPT_COMMAND".to_owned(), bash));
     }
-    Task {
+    ContainerTask {
         command: ["/bin/sh", "-c", BEST_SHELL].map(str::to_owned).to_vec(),
         env,
         dir,

@@ -1,11 +1,11 @@
-//! The stages that commands share: resolve, inspect, plan.
+//! Stages shared by the commands: resolve, inspect, plan.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::{Mutex, OnceCell};
 use tokio_util::sync::CancellationToken;
 
-use super::ahead::{self, Ahead};
+use super::ahead::{self, RegistryPrefetch};
 use super::commits::{narrow, resolve, select};
 use super::failure::{manifest_failure, plan_failure};
 use super::in_place;
@@ -21,31 +21,31 @@ use crate::error::Failure;
 use crate::event::Event;
 use crate::execute::lock::FolderLock;
 use crate::execute::{Context, Sources};
-use crate::history::Extent;
+use crate::history::HistoryExtent;
 use crate::image::{EngineImages, ImageQuery, ImageReference, Registry, RegistryPrefix};
 use crate::inspect;
 use crate::manifest::{BuilderImage, ServiceName};
 use crate::plan::{Draft, Folders, Inventory, Options, Plan, Presence};
 use crate::source::ServiceSource;
 
-/// A plan, and the clients with which it was made.
+/// A plan, and the clients that were used for it.
 pub struct Planned {
     pub plan: Plan,
     pub engine: Engine,
     pub registry: RegistryClient,
     pub git: GitClient,
-    /// What is built of each service.
+    /// The source of each service.
     pub sources: BTreeMap<ServiceName, ServiceSource>,
 }
 
-/// What is asked for, with the commits that it stands for, and the clients to look for images.
+/// The selected services with their commits, and the clients to query for images.
 pub struct Resolved {
     selected: BTreeSet<ServiceName>,
     sources: BTreeMap<ServiceName, ServiceSource>,
     locked: Option<Locked>,
     options: Options,
-    /// What registries and the engine are asked already.
-    ahead: Ahead,
+    /// Queries of registries and the engine that are already in flight.
+    prefetch: RegistryPrefetch,
     pub engine: Engine,
     pub registry: RegistryClient,
     pub git: GitClient,
@@ -70,10 +70,10 @@ impl Resolved {
     }
 }
 
-/// Finds the commits of what is selected, and the engine meanwhile.
+/// Resolves the commits of the selected services, and connects to the engine concurrently.
 ///
-/// `lock` is that of `cacheDir`, where the caller holds it: an object store that lacks a history is
-/// written to under it alone.
+/// `lock` is the lock of `cacheDir` if the caller holds it: missing history may be fetched into an object store only
+/// under that lock.
 pub async fn resolved(
     session: &Session,
     args: &PlanArgs,
@@ -86,15 +86,16 @@ pub async fn resolved(
         .find(|it| it.named_commit().is_some())
     {
         return Err(Failure::usage(format!(
-            "`--tag {tag}` would take the place of a commit's image, which has that tag\n\
-             hint: put something before it, such as `--tag build-{tag}`"
+            "`--tag {tag}` would overwrite the image of a commit, which has that tag\n\
+             hint: add a prefix, such as `--tag build-{tag}`"
         )));
     }
     let git = session.git()?;
     let mut selected = select(session, &args.selection)?;
-    let in_place = match args.local {
-        true => in_place::sources(session, args, &git, &selected, lock).await?,
-        false => BTreeMap::new(),
+    let in_place = if args.local {
+        in_place::sources(session, args, &git, &selected, lock).await?
+    } else {
+        BTreeMap::new()
     };
     if args.local {
         selected = in_place.keys().cloned().collect();
@@ -120,16 +121,16 @@ pub async fn resolved(
             Some(locked) => locked.sources(session, &concerned),
             None => {
                 let sources = resolve(session, &git, &remote, &args.references).await?;
-                narrow(session, &git, sources, Extent::Remotes(lock)).await
+                narrow(session, &git, sources, HistoryExtent::Remotes(lock)).await
             }
         }
     };
     let engine = async {
         let engine = Engine::connect(&session.settings.engine).await?;
-        let registry = session.registry_of_no_engine();
+        let registry = session.registry_without_engine();
         let (registries, of_builders) = registries(session, &concerned);
-        // Only one on another machine can be among those that the engine lists, and the list takes
-        // it a while.
+        // Registries on this machine are always allowed without TLS. For others the engine's list of insecure
+        // registries is needed, which takes a while to query.
         let of_folders = session.manifest.registry.as_ref();
         let of_folders = of_folders.map(RegistryPrefix::registry);
         let of_others = of_folders.into_iter().chain(of_builders);
@@ -140,35 +141,36 @@ pub async fn resolved(
         if is_elsewhere {
             registry.allow_insecure(&engine.facts().await?.insecure_registries);
         }
-        // Meanwhile the remotes are asked: that much less to wait for. A lock says at once which images are meant.
-        let mut ahead = Ahead::default();
+        // Prefetch images while the remotes are queried. With a lock the images are known anyway.
+        let mut prefetch = RegistryPrefetch::default();
         if !args.local {
             registry.approach(registries);
             if locked.is_none() {
                 let references = &args.references;
-                ahead = Ahead::ask(session, &registry, &engine, &selected, references, &options);
+                prefetch = RegistryPrefetch::start(
+                    session, &registry, &engine, &selected, references, &options,
+                );
             }
         }
-        Ok::<_, Failure>((engine, registry, ahead))
+        Ok::<_, Failure>((engine, registry, prefetch))
     };
     let (sources, engine) = tokio::join!(sources, engine);
-    // A manifest or a remote that is wrong is said before an engine that does not run.
-    let (mut sources, (engine, registry, ahead)) = (sources?, engine?);
+    // Errors of the manifest and the remotes take precedence over an engine that does not run.
+    let (mut sources, (engine, registry, prefetch)) = (sources?, engine?);
     sources.extend(in_place);
     Ok(Resolved {
         selected,
         sources,
         locked,
         options,
-        ahead,
+        prefetch,
         engine,
         registry,
         git,
     })
 }
 
-/// Returns the registries of these services' images, which the plan asks, and those of the images that
-/// their scripts run in.
+/// Returns the registries of the services' images, and the registries of their external builder images.
 fn registries<'s>(
     session: &'s Session,
     services: &BTreeSet<ServiceName>,
@@ -186,7 +188,7 @@ fn registries<'s>(
     (of_images, of_builders)
 }
 
-/// Plans a build: everything that is decided without touching a file of a service.
+/// Plans a build, without touching any file of a service.
 pub async fn plan(
     session: &Session,
     args: &PlanArgs,
@@ -217,7 +219,7 @@ pub async fn plan(
     })
 }
 
-/// Decides by what was found, and looks for the builder images that it takes.
+/// Decides what to build, and queries the builder images that this requires.
 pub async fn decide(
     session: &Session,
     draft: Draft<'_>,
@@ -235,14 +237,14 @@ pub async fn decide(
         .map_err(failure)
 }
 
-/// Reads the folders of the builders that services' scripts run in.
+/// Reads the builder folders used by the services.
 pub fn folders(session: &Session, draft: &Draft<'_>) -> Result<Folders, Failure> {
     let names = draft.builder_folders().into_iter();
     let folders = names.map(|name| inspect::folder_builder(&session.manifest, &name));
     Ok(folders.collect::<Result<_, _>>()?)
 }
 
-/// Asks registries and the engine what they have, and what it was built from.
+/// Queries registries and the engine for images and their recipes.
 pub async fn inventory(
     session: &Session,
     draft: &Draft<'_>,
@@ -265,43 +267,43 @@ pub async fn inventory(
     }
     inspect::complete(registry, &session.layout, draft, folders, &mut inventory).await;
     if draft.asks_registries_first() {
-        let asked = draft.engine_images_beside(&inventory, folders);
-        let asked = asked.map_err(|error| manifest_failure(session, &error))?;
-        inventory.engine = in_engine(resolved, asked).await?;
+        let images = draft.engine_images_beside(&inventory, folders);
+        let images = images.map_err(|error| manifest_failure(session, &error))?;
+        inventory.engine = in_engine(resolved, images).await?;
     }
     session.events.emit(Event::StageFinished);
-    ahead::keep(session, &resolved.sources, registry);
+    ahead::save(session, &resolved.sources, registry);
     Ok(inventory)
 }
 
-/// Returns what registries have of these images; of some the answers may be there already.
+/// Queries the registries, using prefetched results if there are any.
 async fn in_registries(
     resolved: &Resolved,
     mut images: Vec<ImageReference>,
 ) -> BTreeMap<ImageReference, Presence> {
-    let mut answers = resolved.ahead.answers_for(&images).await;
+    let mut answers = resolved.prefetch.answers_for(&images).await;
     images.retain(|image| !answers.contains_key(image));
     answers.extend(inspect::registries(&resolved.registry, images).await);
     answers
 }
 
-/// Returns what the engine has of these images; of some the answers may be there already.
+/// Queries the engine, using prefetched results if there are any.
 async fn in_engine(
     resolved: &Resolved,
     mut images: BTreeSet<ImageQuery>,
 ) -> Result<EngineImages, Failure> {
-    let (asked, mut answers) = resolved.ahead.in_engine().await;
-    images.retain(|image| !asked.contains(image));
+    let (prefetched, mut answers) = resolved.prefetch.engine_images().await;
+    images.retain(|image| !prefetched.contains(image));
     answers.extend(resolved.engine.images(images).await?);
     Ok(answers)
 }
 
-/// Returns what working copies are brought up to date with.
+/// Returns the clients and settings for updating working copies.
 pub fn sources(session: &Session, git: GitClient, cancel: CancellationToken) -> Sources {
     Sources::new(git, session.events.clone(), cancel, session.layout.clones())
 }
 
-/// Returns what the steps of a plan are carried out with.
+/// Returns the context for executing a plan.
 pub fn context(
     session: &Session,
     engine: Engine,
@@ -311,10 +313,10 @@ pub fn context(
     jobs: Option<u16>,
     fail_fast: bool,
 ) -> Context {
-    // A token of its own: `--fail-fast` stops the run, and is no interrupt.
+    // A child token, because `--fail-fast` stops the run without being an interrupt.
     let cancel = session.cancel.child_token();
-    // One more than there are processors: of so many, one mostly waits for the engine or a server.
-    let usual = 1 + std::thread::available_parallelism().map_or(1, usize::from);
+    // One more than the number of processors: usually one job waits for the engine or a server.
+    let default_jobs = 1 + std::thread::available_parallelism().map_or(1, usize::from);
     Context {
         engine,
         facts,
@@ -330,7 +332,7 @@ pub fn context(
         caller: session.settings.caller.clone(),
         variables: session.settings.variables.clone(),
         cancel,
-        jobs: jobs.map_or(usual, usize::from),
+        jobs: jobs.map_or(default_jobs, usize::from),
         fail_fast,
     }
 }

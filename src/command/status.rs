@@ -10,7 +10,7 @@ use crate::client::engine::{Engine, EngineFacts};
 use crate::client::git::GitClient;
 use crate::error::{Exit, Failure, hint_lines, render};
 use crate::event::{Event, Unit};
-use crate::history::Extent;
+use crate::history::HistoryExtent;
 use crate::image::{EngineImages, ImageReference, ImageRepository};
 use crate::inspect::{self, Found};
 use crate::manifest::ServiceName;
@@ -20,7 +20,7 @@ use crate::resolve::{self, Request, ResolveErrors};
 use crate::source::ServiceSource;
 use crate::status::{ImageStatus, ServiceStatus, Status};
 
-/// Shows how each service stands. What cannot be told is said below, and hides nothing else.
+/// Prints the state of each service. Problems are printed below the table and do not hide the rest.
 pub async fn run(session: &Session, args: &StatusArgs) -> Result<(), Failure> {
     let (status, problems) = session.unless_interrupted(status(session, args)).await?;
     session.reporter.finish();
@@ -33,13 +33,13 @@ pub async fn run(session: &Session, args: &StatusArgs) -> Result<(), Failure> {
 
 async fn status(session: &Session, args: &StatusArgs) -> Result<(Status, Problems), Failure> {
     let selected = commits::select(session, &args.selection)?;
-    // What a service needs is part of its image, so it is resolved as well.
+    // Dependencies are part of a service's image, so they are resolved too.
     let concerned = session.manifest.closure(&selected);
     let requests = commits::requests(session, &concerned, &args.references)?;
     let git = session.git()?;
     let mut problems = Problems::default();
     session.events.emit(Event::StageStarted(format!(
-        "looking at {}",
+        "inspecting {}",
         many(selected.len(), "service")
     )));
     let wanted = requests.iter().filter_map(|(name, request)| {
@@ -56,7 +56,7 @@ async fn status(session: &Session, args: &StatusArgs) -> Result<(Status, Problem
         });
         let sources = commits::origins(session, &requests, known.collect());
         let unknown = requests.keys().filter(|name| {
-            // Why a working copy cannot be read is said already.
+            // Unreadable working copies are reported separately.
             let is_read = |found: &Found| found.problem.is_none();
             !sources.contains_key(*name) && copies.get(*name).is_some_and(is_read)
         });
@@ -101,14 +101,14 @@ async fn status(session: &Session, args: &StatusArgs) -> Result<(Status, Problem
     Ok((status, problems))
 }
 
-/// Puts together what was found of each selected service.
+/// Combines the results for each selected service.
 async fn assemble(
     session: &Session,
     args: &StatusArgs,
     selected: &BTreeSet<ServiceName>,
     mut copies: BTreeMap<ServiceName, Found>,
     sources: BTreeMap<ServiceName, ServiceSource>,
-    mut images: BTreeMap<ServiceName, ImagesFound>,
+    mut images: BTreeMap<ServiceName, ImageState>,
 ) -> Vec<ServiceStatus> {
     copies.retain(|name, _| selected.contains(name));
     let tips = sources.iter();
@@ -116,7 +116,7 @@ async fn assemble(
     let mut copies = inspect::compared(copies, &tips.collect()).await;
     let services = selected.iter().filter_map(|name| {
         let service = session.manifest.services.get(name)?;
-        let unknown = || ImagesFound::unknown(&service.docker.image, args.offline);
+        let unknown = || ImageState::unknown(&service.docker.image, args.offline);
         let found = images.remove(name).unwrap_or_else(unknown);
         Some(ServiceStatus {
             name: name.clone(),
@@ -131,7 +131,7 @@ async fn assemble(
     services.collect()
 }
 
-/// Asks the remotes, as far as they answer.
+/// Resolves references; remotes that fail are added to the problems.
 async fn sources(
     session: &Session,
     git: &GitClient,
@@ -140,11 +140,11 @@ async fn sources(
     problems: &mut Problems,
 ) -> BTreeMap<ServiceName, ServiceSource> {
     let (found, errors) = resolve::resolve_each(git, requests.values().cloned().collect()).await;
-    let nobody_has_it = errors.is_empty() && !found.values().any(|one| one.is_preferred);
+    let is_missing = errors.is_empty() && !found.values().any(|one| one.is_from_branch);
     for error in errors {
         problems.add(Exit::Outside, render(&ResolveErrors(vec![error])));
     }
-    if let Some(branch) = references.branch.as_ref().filter(|_| nobody_has_it) {
+    if let Some(branch) = references.branch.as_ref().filter(|_| is_missing) {
         let all = session.manifest.services.values();
         let urls = all.map(|service| service.git.remote.clone());
         if let Err(error) = resolve::find_branch(git, branch, urls).await {
@@ -154,7 +154,7 @@ async fn sources(
     commits::origins(session, requests, found)
 }
 
-/// Finds what is built of services with `git.path`, as far as the histories that are here tell.
+/// Finds the commits of services with `git.path`, using only the local history.
 async fn built(
     session: &Session,
     git: &GitClient,
@@ -167,14 +167,14 @@ async fn built(
         service.is_some_and(|service| service.git.path.is_none())
     });
     let whole: BTreeMap<ServiceName, ServiceSource> = whole.collect();
-    match commits::narrow(session, git, sources, Extent::Here).await {
+    match commits::narrow(session, git, sources, HistoryExtent::Local).await {
         Ok(narrowed) => {
             let unknown = all.iter().filter(|name| !narrowed.contains_key(*name));
             let unknown: Vec<&str> = unknown.map(ServiceName::as_str).collect();
             if !unknown.is_empty() {
                 let text = format!(
-                    "error: the last commit of {} is not known here: the history has to be fetched\n\
-                     hint: `xp plan` or `xp sync` does",
+                    "error: the last commit of {} is not known locally: the history was not fetched yet\n\
+                     hint: `xp plan` and `xp sync` fetch it",
                     unknown.join(", ")
                 );
                 problems.add(Exit::Outside, text);
@@ -189,7 +189,7 @@ async fn built(
     }
 }
 
-/// Connects to the engine; none where it does not answer.
+/// Connects to the engine; `None`, with a problem, if it does not respond.
 async fn engine(session: &Session, problems: &mut Problems) -> Option<(Engine, EngineFacts)> {
     match session.engine().await {
         Ok(connected) => Some(connected),
@@ -200,7 +200,7 @@ async fn engine(session: &Session, problems: &mut Problems) -> Option<(Engine, E
     }
 }
 
-/// Returns what the engine has of the images of a draft; none where it does not answer.
+/// Queries the engine for the images of a draft.
 async fn in_engine(
     engine: Option<&Engine>,
     draft: &Draft<'_>,
@@ -209,15 +209,15 @@ async fn in_engine(
     Some(images.map_err(Failure::from))
 }
 
-/// What was found of the image of a service.
-struct ImagesFound {
+/// The state of a service's image.
+struct ImageState {
     image: Option<ImageReference>,
     engine: ImageStatus,
     registry: ImageStatus,
 }
 
-impl ImagesFound {
-    /// Without a commit, nothing can be told of its image but where nobody looks for it.
+impl ImageState {
+    /// The state if the commit, and therefore the image, is unknown.
     fn unknown(repository: &ImageRepository, offline: bool) -> Self {
         Self {
             image: None,
@@ -231,7 +231,7 @@ impl ImagesFound {
     }
 }
 
-/// Looks for the images of the selected services, and compares what is there with today's inputs.
+/// Queries the images of the selected services, and compares them with the current inputs.
 async fn images(
     session: &Session,
     args: &StatusArgs,
@@ -239,7 +239,7 @@ async fn images(
     sources: &BTreeMap<ServiceName, ServiceSource>,
     engine: Option<(Engine, EngineFacts)>,
     problems: &mut Problems,
-) -> BTreeMap<ServiceName, ImagesFound> {
+) -> BTreeMap<ServiceName, ImageState> {
     let options = Options::default();
     let variable = |name: &str| session.variable(name);
     let draft = Draft::without_tags(&session.manifest, selected, sources, &options, &variable);
@@ -277,12 +277,11 @@ async fn images(
         let color = session.settings.report.color && args.format == Format::Text;
         problems.add(Exit::Usage, error.render(color));
     }
-    // What a service needs may be on the train, and decides how its image is called.
-    let asks_for_others =
-        args.references.branch.is_some() || !args.references.references.is_empty();
+    // Dependencies may be built from the topic branch, which changes the image name of their dependents.
+    let has_overrides = args.references.branch.is_some() || !args.references.references.is_empty();
     let is_certain = |name: &ServiceName| {
         let mut needs = session.manifest.closure([name]).into_iter();
-        !asks_for_others || needs.all(|need| sources.contains_key(&need))
+        !has_overrides || needs.all(|need| sources.contains_key(&need))
     };
     let mut refusals: BTreeMap<&Refusal, Vec<&ServiceName>> = BTreeMap::new();
     let mut found = BTreeMap::new();
@@ -296,18 +295,20 @@ async fn images(
             refusals.entry(refusal).or_default().push(name);
         }
         let has_registry = named.image.repository().registry().is_some();
-        let registry = match has_registry {
-            true => ImageStatus::of(&comparison.registry, *is_compared),
-            false => ImageStatus::NoRegistry,
+        let registry = if has_registry {
+            ImageStatus::of(&comparison.registry, *is_compared)
+        } else {
+            ImageStatus::NoRegistry
         };
-        let engine = match engine_answers {
-            true => ImageStatus::of(&comparison.engine, *is_compared),
-            false => ImageStatus::Unknown,
+        let engine = if engine_answers {
+            ImageStatus::of(&comparison.engine, *is_compared)
+        } else {
+            ImageStatus::Unknown
         };
         let image = Some(named.image.clone());
         found.insert(
             name.clone(),
-            ImagesFound {
+            ImageState {
                 image,
                 engine,
                 registry,
@@ -320,7 +321,7 @@ async fn images(
     found
 }
 
-/// Reads the builders' folders, as far as they can be read.
+/// Reads the builder folders; those that cannot be read are added to the problems.
 fn folders(session: &Session, draft: &Draft<'_>, problems: &mut Problems) -> Folders {
     let mut folders: BTreeMap<Unit, _> = BTreeMap::new();
     for name in draft.builder_folders() {
@@ -332,7 +333,7 @@ fn folders(session: &Session, draft: &Draft<'_>, problems: &mut Problems) -> Fol
     folders
 }
 
-/// Returns the problem of services whose commit no working copy knows, where there are any.
+/// Returns the problem for services whose commit no working copy has, if there are any.
 fn not_fetched<'n>(services: impl Iterator<Item = &'n ServiceName>) -> Option<String> {
     let names: Vec<&str> = services.map(ServiceName::as_str).collect();
     let commits = match names.as_slice() {
@@ -341,8 +342,8 @@ fn not_fetched<'n>(services: impl Iterator<Item = &'n ServiceName>) -> Option<St
         names => format!("the commits of {} are", names.join(", ")),
     };
     Some(format!(
-        "error: {commits} not known here: what is asked for was not fetched yet, and `--offline` asks no remote\n\
-         hint: `xp sync` fetches; without `--offline` the remotes are asked"
+        "error: {commits} not known locally, and `--offline` contacts no remote\n\
+         hint: `xp sync` fetches what is missing; without `--offline` the remotes are queried"
     ))
 }
 
@@ -353,13 +354,13 @@ fn refused(refusal: &Refusal, services: &[&ServiceName]) -> String {
         names => format!("the images of {}", names.join(", ")),
     };
     format!(
-        "error: {images} cannot be asked for\n  cause: {}{}",
+        "error: cannot query {images}\n  cause: {}{}",
         refusal.why,
         hint_lines(&refusal.hints)
     )
 }
 
-/// What could not be found out.
+/// Parts of the status that could not be determined.
 #[derive(Default)]
 struct Problems(Vec<(Exit, String)>);
 
@@ -378,7 +379,7 @@ impl Problems {
         self.extend(mine);
     }
 
-    /// One working copy may be that of many services, and is said once.
+    /// Skips duplicates, because several services can share one working copy.
     fn extend(&mut self, problems: impl IntoIterator<Item = (Exit, String)>) {
         for problem in problems {
             if !self.0.contains(&problem) {
@@ -391,7 +392,7 @@ impl Problems {
         self.0.iter().map(|(_, text)| text.as_str())
     }
 
-    /// Returns the failure that says all of them.
+    /// Returns all problems as one failure.
     fn verdict(self) -> Result<(), Failure> {
         let Some(exit) = self.0.iter().map(|(exit, _)| *exit).max() else {
             return Ok(());

@@ -22,7 +22,7 @@ use crate::plan::SyncStep;
 use crate::plan::table::aligned;
 use crate::report::{failures, paint};
 
-/// How many working copies at once where no number is given; the client limits each host's share.
+/// The default number of concurrent updates; the git client additionally limits connections per host.
 const JOBS: usize = 16;
 
 /// Clones, fetches and fast-forwards working copies.
@@ -47,7 +47,7 @@ pub async fn run(session: &Session, args: &SyncArgs) -> Result<(), Failure> {
         locked_commits.push(LockedCommit {
             service: name.clone(),
             commit: source.tip.commit,
-            // Below a path, other commits than its own have the service's files as well.
+            // With `git.path`, other commits can have the same files of the service.
             paths: match service.git.path {
                 Some(_) => service.git.paths(),
                 None => Vec::new(),
@@ -95,7 +95,7 @@ pub async fn run(session: &Session, args: &SyncArgs) -> Result<(), Failure> {
     conclude(session, &rows)
 }
 
-/// Returns what is wanted of each working copy: services of one remote may share one.
+/// Groups the locked commits by working copy: services of one remote can share one.
 fn by_working_copy(
     steps: &[(Unit, SyncStep)],
     locked: &[LockedCommit],
@@ -108,7 +108,7 @@ fn by_working_copy(
     wanted
 }
 
-/// Brings one working copy up to date, and returns its row of the closing table.
+/// Updates one working copy, and returns its row of the summary table.
 async fn sync_one(
     session: &Session,
     sources: Arc<Sources>,
@@ -131,13 +131,13 @@ async fn sync_one(
         Ok(SyncOutcome::LeftAlone(reason)) if is_locked => {
             let what = match reason {
                 Reason::LockedApart(_) => reason.to_string(),
-                _ => format!("fetched, left as it is: {reason}"),
+                _ => format!("fetched; working copy not moved: {reason}"),
             };
             (what, Outcome::Failed(not_checked_out(&step, &reason)))
         }
         Ok(outcome) => (result_text(&outcome), Outcome::Done),
         Err(Stop::Cancelled) => ("stopped".to_owned(), Outcome::Stopped),
-        // Ctrl-C reaches what xp has started as well, such as ssh, whose end is no failure then.
+        // Ctrl-C also reaches child processes such as ssh; their exit is not a failure then.
         Err(Stop::Failed(_)) if session.cancel.is_cancelled() => {
             ("stopped".to_owned(), Outcome::Stopped)
         }
@@ -163,14 +163,14 @@ async fn sync_one(
     ]
 }
 
-/// The commit is there, the files are not: what is locked is not what is seen.
+/// The failure if the locked commit was fetched but could not be checked out.
 fn not_checked_out(step: &SyncStep, reason: &Reason) -> FailedStep {
     if let Reason::LockedApart([(one, _), (other, _)]) = reason {
         return FailedStep {
             phase: Phase::Sync,
             message: format!("{}: {reason}", step.dir.display()),
             hints: vec![format!(
-                "`xp lock {one} {other}` locks them together; services that follow different branches take a `dir` each"
+                "`xp lock {one} {other}` locks them together; services on different branches need a `dir` each"
             )],
             outside: false,
             line: None,
@@ -185,7 +185,7 @@ fn not_checked_out(step: &SyncStep, reason: &Reason) -> FailedStep {
             step.resolved.commit.short()
         ),
         hints: vec![
-            "xp leaves your work as it is: bring it to safety, and run this again; `xp build --locked` needs no files"
+            "xp does not touch your work: commit or stash it, and run this again; `xp build --locked` needs no working copy"
                 .to_owned(),
         ],
         outside: false,
@@ -208,15 +208,16 @@ fn result_text(outcome: &SyncOutcome) -> String {
                 to.short()
             )
         }
-        SyncOutcome::LeftAlone(reason) => format!("fetched, left as it is: {reason}"),
+        SyncOutcome::LeftAlone(reason) => format!("fetched; working copy not moved: {reason}"),
     }
 }
 
 fn conclude(session: &Session, rows: &[Vec<String>]) -> Result<(), Failure> {
     let ended = session.reporter.finish();
-    let printed = match session.settings.report.closes_with_table() {
-        true => super::print(&aligned(rows)),
-        false => Ok(()),
+    let printed = if session.settings.report.closes_with_table() {
+        super::print(&aligned(rows))
+    } else {
+        Ok(())
     };
     let failures = paint(&failures(&ended), session.settings.report.color);
     _ = write!(std::io::stderr().lock(), "{failures}");

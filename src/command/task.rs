@@ -1,8 +1,8 @@
-//! A program for a person, from its start to its end in a builder container.
+//! Runs an interactive program in a builder container.
 
 use super::session::Session;
 use super::workbench::Workbench;
-use crate::cli::Surroundings;
+use crate::cli::ContainerArgs;
 use crate::client::engine::ProgramSpec;
 use crate::console::{Connection, Signals, attach};
 use crate::error::{Exit, Failure, hint_lines};
@@ -12,20 +12,20 @@ use crate::execute::{StepError, Stop};
 use crate::manifest::Service;
 use crate::plan::ContainerStep;
 
-/// What is run.
-pub struct Task {
+/// A program to run.
+pub struct ContainerTask {
     /// The program and its arguments.
     pub command: Vec<String>,
-    /// Variables that the manifest and the caller may overrule.
+    /// Default variables, which the manifest and the user can override.
     pub env: Vec<(String, String)>,
-    /// The folder of the container, where `--workdir` names none.
+    /// The working directory in the container if `--workdir` is not given.
     pub dir: String,
     pub connection: Connection,
 }
 
-/// Returns how a program is to be tied to what xp was started with.
-pub fn connection(surroundings: &Surroundings) -> Connection {
-    let wanted = match (surroundings.terminal, surroundings.no_terminal) {
+/// Returns how to connect a program to the standard streams and terminal of xp.
+pub fn connection(args: &ContainerArgs) -> Connection {
+    let wanted = match (args.terminal, args.no_terminal) {
         (true, _) => Some(true),
         (_, true) => Some(false),
         _ => None,
@@ -33,13 +33,13 @@ pub fn connection(surroundings: &Surroundings) -> Connection {
     Connection::of_the_caller(wanted)
 }
 
-/// Runs a program from its start to its end, in a container of its own; its exit code is that of xp.
+/// Runs a program in a new container. Its exit code becomes that of xp.
 pub async fn carry_out(
     session: &Session,
     service: &Service,
     bench: Workbench,
-    task: Task,
-    surroundings: &Surroundings,
+    task: ContainerTask,
+    args: &ContainerArgs,
 ) -> Result<(), Failure> {
     let Workbench {
         context,
@@ -47,12 +47,14 @@ pub async fn carry_out(
         state,
     } = bench;
     let image = step.image.to_string();
-    let dir = surroundings.workdir.clone().unwrap_or(task.dir);
+    let dir = args.workdir.clone().unwrap_or(task.dir);
     let dir = absolute(dir, &step.script_dir);
     let spec = ProgramSpec {
-        no_dir: format!("error: there is no folder {dir} in the container that you may enter"),
+        no_dir: format!(
+            "error: the folder {dir} does not exist in the container, or you may not enter it"
+        ),
         no_program: no_program(&task.command, &image),
-        env: variables(session, &step, task.env, surroundings)?,
+        env: variables(session, &step, task.env, args)?,
         command: task.command,
         dir,
         terminal: task.connection.terminal(),
@@ -67,7 +69,7 @@ pub async fn carry_out(
         Stop::Cancelled => Failure::silent(Exit::Interrupted),
         Stop::Failed(error) => failed(&unit, error),
     })?;
-    // Nothing of xp's own stands in the terminal from here on, and signals are the program's.
+    // From here on the terminal and the signals belong to the program.
     session.reporter.finish();
     let code = match Signals::listen() {
         Ok(mut signals) => {
@@ -81,9 +83,7 @@ pub async fn carry_out(
                 code = signals.ending() => Ok(code.into()),
             }
         }
-        Err(error) => Err(Failure::outside(format!(
-            "signals cannot be received: {error}"
-        ))),
+        Err(error) => Err(Failure::outside(format!("cannot receive signals: {error}"))),
     };
     let ended = container.end(&context).await;
     ended.map_err(|error| failed(&unit, error))?;
@@ -104,41 +104,41 @@ fn failed(unit: &Unit, error: StepError) -> Failure {
     Failure::rendered(exit, format!("error: {unit}: {}{hints}", failed.message))
 }
 
-/// Returns a folder of the container; one that is relative starts from that of the scripts.
+/// Makes a path in the container absolute; relative paths start from the scripts' folder.
 fn absolute(dir: String, script_dir: &str) -> String {
-    match dir.starts_with('/') {
-        true => dir,
-        false => format!("{}/{dir}", script_dir.trim_end_matches('/')),
+    if dir.starts_with('/') {
+        dir
+    } else {
+        format!("{}/{dir}", script_dir.trim_end_matches('/'))
     }
 }
 
 fn no_program(command: &[String], image: &str) -> String {
     let name = command.first().map_or("", String::as_str);
-    let hint = match name.contains(char::is_whitespace) {
-        true => format!("a line of the shell takes one: `-- sh -c '{name}'`"),
-        false => "what the builder image has, its Dockerfile says".to_owned(),
+    let hint = if name.contains(char::is_whitespace) {
+        format!("a shell command line needs a shell: `-- sh -c '{name}'`")
+    } else {
+        "the builder's Dockerfile defines what is installed".to_owned()
     };
-    format!(
-        "error: there is no program `{name}` in {image}, or it may not be executed\nhint: {hint}"
-    )
+    format!("error: `{name}` was not found in {image}, or is not executable\nhint: {hint}")
 }
 
-/// Returns the variables of a program, the caller's last: those of the manifest are the container's own.
+/// Returns the variables of a program. The user's come last; the manifest's are already set in the container.
 fn variables(
     session: &Session,
     step: &ContainerStep,
     usual: Vec<(String, String)>,
-    surroundings: &Surroundings,
+    args: &ContainerArgs,
 ) -> Result<Vec<(String, String)>, Failure> {
     let usual = usual.into_iter();
     let mut variables: Vec<(String, String)> = usual
         .filter(|(name, _)| !step.env.contains_key(name))
         .collect();
-    for (name, value) in &surroundings.env {
+    for (name, value) in &args.env {
         let value = value.clone().or_else(|| session.variable(name));
         let Some(value) = value else {
             return Err(Failure::usage(format!(
-                "`--env {name}`: you have no variable of that name\n\
+                "`--env {name}`: the variable is not set\n\
                  hint: write `--env {name}=VALUE`, or export it"
             )));
         };
@@ -147,7 +147,7 @@ fn variables(
     Ok(variables)
 }
 
-/// Returns what a terminal's programs want to know of the caller's.
+/// Returns the user's terminal-related variables.
 pub fn terminal_variables(session: &Session, connection: Connection) -> Vec<(String, String)> {
     if connection.terminal().is_none() {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! What working copies have and a build does not, as it builds what the remotes have.
+//! Reports changes in working copies that a build ignores, because it builds what the remotes have.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -12,20 +12,19 @@ use crate::report::{paint, say};
 use crate::source::{Origin, ServiceSource};
 use crate::status::unbuilt;
 
-/// How many working copies are told of.
+/// The maximum number of working copies to list.
 const SHOWN: usize = 3;
 
-/// How long a person waits for it at most: very large working copies take longer to look at.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// The time limit: very large working copies would take too long.
+const TIME_LIMIT: Duration = Duration::from_millis(500);
 
-/// Tells a person what of the working copies is not built: an edit that is not pushed looks like one that
-/// has no effect.
-pub async fn tell(session: &Session, sources: &BTreeMap<ServiceName, ServiceSource>) {
+/// Prints which local changes are not built; otherwise an edit that was not pushed would seem to have no effect.
+pub async fn report(session: &Session, sources: &BTreeMap<ServiceName, ServiceSource>) {
     let settings = &session.settings;
     if !settings.can_ask || settings.report.quiet || !settings.report.closes_with_table() {
         return;
     }
-    let Ok(found) = tokio::time::timeout(PATIENCE, find(session, sources)).await else {
+    let Ok(found) = tokio::time::timeout(TIME_LIMIT, find(session, sources)).await else {
         return;
     };
     if found.is_empty() {
@@ -43,13 +42,13 @@ pub async fn tell(session: &Session, sources: &BTreeMap<ServiceName, ServiceSour
         .map(|(name, _)| name.as_str())
         .collect();
     lines.push(format!(
-        "hint: `xp build --local {}` builds what is there; what is pushed is built for everybody",
+        "hint: `xp build --local {}` builds local changes; push them to build them for everyone",
         names.join(" ")
     ));
     say(&paint(&lines.join("\n"), settings.report.color));
 }
 
-/// Finds what is not built, folder by folder.
+/// Finds changes that are not built, per working copy.
 async fn find(
     session: &Session,
     sources: &BTreeMap<ServiceName, ServiceSource>,
@@ -71,7 +70,7 @@ async fn find(
         let dir = session.manifest.folder.join(&service.dir);
         wanted.entry(dir).or_default().push(asked);
     }
-    let mut told: BTreeSet<String> = BTreeSet::new();
+    let mut reported: BTreeSet<String> = BTreeSet::new();
     let found = inspect::unpushed(wanted).await.into_iter();
     let found = found.filter_map(|(name, unpushed)| {
         let service = services.get(&name)?;
@@ -82,8 +81,8 @@ async fn find(
         };
         let folder = folder.display().to_string();
         let text = unbuilt(&folder, sources.get(&name)?, &unpushed)?;
-        // Services of one folder are told once.
-        told.insert(text.clone()).then_some((name, text))
+        // Services that share a folder are reported once.
+        reported.insert(text.clone()).then_some((name, text))
     });
     found.collect()
 }

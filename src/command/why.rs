@@ -13,7 +13,7 @@ use crate::plan::{Decision, Inventory, Plan, Presence, UnknownImages};
 use crate::report::columns;
 use crate::source::CommitId;
 
-/// Tells every input of a service's build, what the image that exists had, and what follows.
+/// Explains why a service is or is not built: every input, compared with the existing image.
 pub async fn run(session: &Session, args: &WhyArgs) -> Result<(), Failure> {
     session.unless_interrupted(explain(session, args)).await
 }
@@ -26,7 +26,7 @@ async fn explain(session: &Session, args: &WhyArgs) -> Result<(), Failure> {
         .is_some_and(|text| text.trim().is_empty())
     {
         return Err(Failure::usage(
-            "`--against` is empty\nhint: it takes a tag, a branch, a commit, a digest, or the whole name of an image",
+            "`--against` is empty\nhint: it takes a tag, branch, commit, digest, or full image name",
         ));
     }
     let plan_args = PlanArgs {
@@ -61,11 +61,11 @@ async fn explain(session: &Session, args: &WhyArgs) -> Result<(), Failure> {
     if let Some(explanation) = explanation {
         super::print(&explanation.display(conclusion.as_deref(), columns(std::io::stdout())))?;
     }
-    // What is known is shown, whatever keeps the rest from being known.
+    // The explanation is printed even if planning failed.
     plan.map(|_| ())
 }
 
-/// Returns the one service that a name or a pattern means.
+/// Returns the service that matches a name or pattern; it is an error if there are several.
 pub(super) fn one_service(session: &Session, name: &str) -> Result<ServiceName, Failure> {
     let mut found = session.manifest.select(&[name])?.into_iter();
     match (found.next(), found.next()) {
@@ -78,7 +78,7 @@ pub(super) fn one_service(session: &Session, name: &str) -> Result<ServiceName, 
                 .map(|service| format!("`{service}`"))
                 .collect();
             Err(Failure::usage(format!(
-                "`{name}` stands for several services\nhint: name one of them: {}",
+                "`{name}` matches several services\nhint: name one of them: {}",
                 all.join(", ")
             )))
         }
@@ -94,7 +94,7 @@ fn conclusion(session: &Session, plan: &Plan, service: &ServiceName) -> Option<S
     let builder = service.builder.as_ref().map(|builder| &builder.image);
     Some(match builder {
         Some(BuilderImage::Folder(name)) if !is_built && !service.scripts.is_empty() => format!(
-            "{conclusion}\nThe builder counts by its content: after `xp builder update {name}`, \
+            "{conclusion}\nThe builder is identified by its content: after `xp builder update {name}`, \
              `xp build --force {}` rebuilds with the new image.",
             service.name
         ),
@@ -102,7 +102,7 @@ fn conclusion(session: &Session, plan: &Plan, service: &ServiceName) -> Option<S
     })
 }
 
-/// Finds another image of a service: by a tag, a branch, a digest, or its whole name.
+/// Finds another image of a service by tag, branch, commit, digest or full name.
 async fn other_image(
     session: &Session,
     resolved: &Resolved,
@@ -119,32 +119,33 @@ async fn other_image(
     let facts = resolved.engine.facts().await?;
     let insecure = &facts.insecure_registries;
     resolved.registry.allow_insecure(insecure);
-    let mut asked = Vec::new();
-    for image in meant(repository, text) {
+    let mut tried = Vec::new();
+    for image in candidates(repository, text) {
         if let Some(labels) = labels(session, resolved, &image).await? {
             return Ok((image, labels));
         }
-        asked.push(image.to_string());
+        tried.push(image.to_string());
     }
-    let message = match asked.as_slice() {
-        [] => format!("`{text}` is no tag, branch, digest or image"),
-        asked => format!("there is no image {}", asked.join(", nor ")),
+    let message = match tried.as_slice() {
+        [] => format!("`{text}` is not a tag, branch, digest or image"),
+        tried => format!("there is no image {}", tried.join(" or ")),
     };
-    let hint = match CommitId::is_shortened(text) {
-        true => "\nhint: if it is a commit, write all 40 digits of its SHA-1",
-        false => "",
+    let hint = if CommitId::is_shortened(text) {
+        "\nhint: if it is a commit, write all 40 digits of its SHA-1"
+    } else {
+        ""
     };
     Err(Failure::rendered(
         Exit::Outside,
         format!(
-            "error: {message}{hint}\nhint: `--against` takes a tag, a branch, a commit or a digest of \
-             {repository}, or the whole name of an image"
+            "error: {message}{hint}\nhint: `--against` takes a tag, branch, commit or digest of \
+             {repository}, or a full image name"
         ),
     ))
 }
 
-/// Returns the images that a text may mean, the likeliest first.
-fn meant(repository: &ImageRepository, text: &str) -> Vec<ImageReference> {
+/// Returns the images that a text can refer to, likeliest first.
+fn candidates(repository: &ImageRepository, text: &str) -> Vec<ImageReference> {
     if let Ok(digest) = text.parse() {
         return vec![repository.with_digest(digest)];
     }
@@ -160,7 +161,7 @@ fn meant(repository: &ImageRepository, text: &str) -> Vec<ImageReference> {
     images
 }
 
-/// Returns the labels of an image where the registry has it, or else the engine.
+/// Returns the labels of an image from the registry, or from the engine if it is not in a registry.
 async fn labels(
     session: &Session,
     resolved: &Resolved,

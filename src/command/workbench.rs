@@ -1,4 +1,4 @@
-//! What a program is run in for a person: the working copy, the image, the engine.
+//! Prepares the builder container for `xp run` and `xp shell`: working copy, image and engine.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -12,7 +12,7 @@ use crate::client::engine::{Engine, EngineFacts};
 use crate::error::Failure;
 use crate::execute::session::remove_leftovers;
 use crate::execute::{self, Context, UnitState, lock};
-use crate::history::Extent;
+use crate::history::HistoryExtent;
 use crate::inspect;
 use crate::local::{self, LocalError};
 use crate::manifest::{Builder, BuilderImage, Service, ServiceName};
@@ -23,34 +23,34 @@ use crate::plan::{
 use crate::report::{failures, paint};
 use crate::source::ServiceSource;
 
-/// What a program is run in.
+/// Everything needed to start a builder container.
 pub struct Workbench {
     pub context: Context,
     pub step: ContainerStep,
     pub state: UnitState,
 }
 
-/// Returns the builder of a service, which it may lack.
+/// Returns the builder of a service, or an error if it has none.
 pub fn builder(service: &Service) -> Result<&Builder, Failure> {
     service.builder.as_ref().ok_or_else(|| {
         Failure::usage(format!(
-            "`{}` has no `dockerBuilder`, in whose image commands run\n\
-             hint: name an image of the tools: `dockerBuilder: {{image: builders/…}}`",
+            "`{}` has no `dockerBuilder` image to run commands in\n\
+             hint: set one: `dockerBuilder: {{image: builders/…}}`",
             service.name
         ))
     })
 }
 
-/// Makes everything ready to work on the working copy: where all is there, the engine alone is asked.
+/// Prepares a container on the working copy. If nothing is missing, only the engine is contacted.
 pub async fn on_working_copy(session: &Session, service: &Service) -> Result<Workbench, Failure> {
     let builder = builder(service)?;
     let folders = folders(session, builder)?;
-    let looked_at = async {
+    let prepared = async {
         let (sources, engine) = tokio::join!(sources(session, service), session.engine());
-        // What is wrong here is said before an engine that does not run.
+        // Errors of the working copies take precedence over an engine that does not run.
         Ok((sources?, engine?))
     };
-    let (sources, (engine, facts)) = session.unless_interrupted(looked_at).await?;
+    let (sources, (engine, facts)) = session.unless_interrupted(prepared).await?;
     let selected = BTreeSet::from([service.name.clone()]);
     let options = Options::default();
     let variable = |name: &str| session.variable(name);
@@ -59,7 +59,7 @@ pub async fn on_working_copy(session: &Session, service: &Service) -> Result<Wor
     let step = draft
         .session(&service.name, &folders, layout)
         .map_err(|error| manifest_failure(session, &error))?
-        .ok_or_else(|| Failure::usage(format!("`{}` cannot be worked on", service.name)))?;
+        .ok_or_else(|| Failure::usage(format!("`{}` has no builder container", service.name)))?;
     let context = with_image(session, &builder.image, &folders, engine, facts).await?;
     let removed = async { Ok(remove_leftovers(&context).await?) };
     session.unless_interrupted(removed).await?;
@@ -70,7 +70,7 @@ pub async fn on_working_copy(session: &Session, service: &Service) -> Result<Wor
     })
 }
 
-/// Reads the folder of a builder, where it is one.
+/// Reads the builder's folder, unless its image is external.
 pub fn folders(session: &Session, builder: &Builder) -> Result<Folders, Failure> {
     Ok(match &builder.image {
         BuilderImage::Folder(name) => {
@@ -80,7 +80,7 @@ pub fn folders(session: &Session, builder: &Builder) -> Result<Folders, Failure>
     })
 }
 
-/// Looks at the working copy of a service, and at those of the services that its variables name.
+/// Reads the working copies of a service and of the services that its variables refer to.
 pub async fn sources(
     session: &Session,
     service: &Service,
@@ -103,8 +103,14 @@ pub async fn sources(
     {
         return Ok(found);
     }
-    // A history that is not here is not fetched: then the checked out commit stands for the folder's.
-    let narrowed = narrow(session, &session.git()?, found.clone(), Extent::Here).await?;
+    // Missing history is not fetched: the checked-out commit is used instead.
+    let narrowed = narrow(
+        session,
+        &session.git()?,
+        found.clone(),
+        HistoryExtent::Local,
+    )
+    .await?;
     let mut sources = local::at_their_commits(&session.manifest, narrowed).await?;
     for (name, source) in found {
         sources.entry(name).or_insert(source);
@@ -113,16 +119,17 @@ pub async fn sources(
 }
 
 fn no_working_copy(service: &Service, missing: &ServiceName) -> Failure {
-    let whose = match *missing == service.name {
-        true => String::new(),
-        false => format!(", whose commit a variable of `{}` names", service.name),
+    let whose = if *missing == service.name {
+        String::new()
+    } else {
+        format!(", whose commit a variable of `{}` refers to", service.name)
     };
     Failure::usage(format!(
         "there is no working copy of `{missing}`{whose}\nhint: `xp sync {missing}` clones it"
     ))
 }
 
-/// Makes sure that the engine has the image of a builder: it is pulled or built as for a build.
+/// Makes sure that the engine has the builder image, pulling or building it like `xp build`.
 pub async fn with_image(
     session: &Session,
     image: &BuilderImage,
@@ -140,16 +147,16 @@ pub async fn with_image(
     let Some(name) = builder_image(image, folders) else {
         return context(engine, facts);
     };
-    let looked_for = async { Ok(engine.image(&name).await?) };
-    if session.unless_interrupted(looked_for).await?.is_some() {
+    let in_engine = async { Ok(engine.image(&name).await?) };
+    if session.unless_interrupted(in_engine).await?.is_some() {
         return context(engine, facts);
     }
-    let looked_for = async {
-        // As a build would do it, and not beside one that does it.
+    let prepared = async {
+        // Not concurrently with a build, which may do the same.
         let lock = lock::lock(&session.layout.lock(), &session.events).await?;
         let is_folder = matches!(image, BuilderImage::Folder(_));
-        let asked = (is_folder && name.repository().registry().is_some()).then(|| name.clone());
-        let found = inspect::registries(&session.registry(&facts), Vec::from_iter(asked)).await;
+        let queried = (is_folder && name.repository().registry().is_some()).then(|| name.clone());
+        let found = inspect::registries(&session.registry(&facts), Vec::from_iter(queried)).await;
         UnknownImages::check(&found)?;
         let inventory = Inventory {
             engine: engine.images(builder_images(image, folders)).await?,
@@ -157,7 +164,7 @@ pub async fn with_image(
         };
         Ok((lock, found, inventory))
     };
-    let (_lock, found, inventory) = session.unless_interrupted(looked_for).await?;
+    let (_lock, found, inventory) = session.unless_interrupted(prepared).await?;
     let plan = builder_plan(image, folders, &inventory, &found);
     let context = Arc::new(context(engine, facts)?);
     execute::run(context.clone(), &plan).await;
@@ -168,5 +175,5 @@ pub async fn with_image(
         _ = writeln!(std::io::stderr().lock(), "{failed}");
     }
     session.verdict(&ended)?;
-    Arc::into_inner(context).ok_or_else(|| Failure::outside("the builder image is still worked on"))
+    Arc::into_inner(context).ok_or_else(|| Failure::outside("the builder image is still in use"))
 }

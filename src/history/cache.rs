@@ -1,8 +1,7 @@
-//! What was found in histories, kept for the next run.
+//! Cache of the last commits that touched sets of paths.
 //!
-//! A commit never changes, so what was found below it holds for ever: there is one file a commit that
-//! a reference stood at, with a line for each set of paths. A file that is missing, damaged or
-//! cannot be written costs time, and nothing else.
+//! Commits are immutable, so entries never expire. There is one file per tip commit, with one line per set of paths.
+//! A missing, damaged or unwritable file only costs time.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,43 +11,43 @@ use std::time::SystemTime;
 use crate::cache::Facts;
 use crate::source::CommitId;
 
-/// The first line of each file; another one is not read.
+/// The first line of each file; files with another one are ignored.
 const FORMAT: &str = "xp history 1";
 
-/// How many files are kept at least.
-const KEPT: usize = 256;
+/// The minimum number of files to keep.
+const MIN_FILES: usize = 256;
 
-/// What is known below one tip: the last commit that touched each set of paths.
+/// The entries of one tip: the last commit that touched each set of paths.
 pub(super) type Known = BTreeMap<Vec<String>, CommitId>;
 
-/// The folder with what is known.
+/// The folder of the cache.
 pub(super) struct Cache {
     facts: Facts,
     folder: PathBuf,
 }
 
 impl Cache {
-    /// Returns what is kept in `folder`, below `root`.
+    /// Opens the cache in `folder`, inside `root`.
     pub(super) fn new(root: &Path, folder: PathBuf) -> Self {
         let facts = Facts::new(root);
         Self { facts, folder }
     }
 
-    /// Returns what is known below a tip.
+    /// Reads the entries of a tip.
     pub(super) fn read(&self, tip: CommitId) -> Known {
         let text = self.facts.read(&self.file(tip));
         text.and_then(|text| parse(&text)).unwrap_or_default()
     }
 
-    /// Keeps what is known below some tips.
+    /// Writes the entries of some tips.
     pub(super) fn write(&self, known: &BTreeMap<CommitId, Known>) {
         for (tip, known) in known {
             self.facts.write(&self.file(*tip), &render(known));
         }
-        self.remove_oldest(KEPT.max(4 * known.len()));
+        self.remove_oldest(MIN_FILES.max(4 * known.len()));
     }
 
-    /// Removes what was written first, so that the folder does not grow for ever.
+    /// Removes the oldest files, so that the folder does not grow forever.
     fn remove_oldest(&self, kept: usize) {
         let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
         let mut files: Vec<(SystemTime, PathBuf)> = entries
@@ -66,13 +65,13 @@ impl Cache {
     }
 }
 
-/// A line a set: the commit, then the paths with tabs between, which no path of a manifest has.
+/// One line per set: the commit and the paths, separated by tabs, which manifest paths cannot contain.
 fn render(known: &Known) -> String {
     let mut text = format!("{FORMAT}\n");
     for (paths, commit) in known {
         text.push_str(&format!("{commit}\t{}\n", paths.join("\t")));
     }
-    // What was cut off is known by its missing end.
+    // The end marker detects truncated files.
     text.push_str("end\n");
     text
 }
@@ -107,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_and_what_is_damaged_is_not() {
+    fn entries_survive_a_round_trip_and_damaged_files_are_ignored() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("cache");
         let cache = Cache::new(&root, root.join("history"));
@@ -132,21 +131,21 @@ mod tests {
     }
 
     #[test]
-    fn the_folder_does_not_grow_for_ever() {
+    fn the_folder_does_not_grow_forever() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("cache");
         let cache = Cache::new(&root, root.join("history"));
-        for number in 0..KEPT + 20 {
+        for number in 0..MIN_FILES + 20 {
             let tip = format!("{number:040x}").parse().unwrap();
             cache.write(&BTreeMap::from([(tip, known())]));
         }
-        assert_eq!(fs::read_dir(&cache.folder).unwrap().count(), KEPT);
-        let last = format!("{:040x}", KEPT + 19).parse().unwrap();
+        assert_eq!(fs::read_dir(&cache.folder).unwrap().count(), MIN_FILES);
+        let last = format!("{:040x}", MIN_FILES + 19).parse().unwrap();
         assert_eq!(cache.read(last), known());
     }
 
     #[test]
-    fn a_folder_of_somebody_elses_is_left_alone() {
+    fn a_foreign_folder_is_not_touched() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("thesis.txt"), "precious").unwrap();
         let cache = Cache::new(folder.path(), folder.path().join("history"));

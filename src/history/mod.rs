@@ -1,11 +1,9 @@
-//! From what references stand for to what is built: for a service with `git.path`, the last commit
-//! that touched its folders.
+//! Finds the commit to build for services with `git.path`: the last one that touched the service's folders.
 //!
-//! What is known is kept by the tip's commit, and then nothing is opened or fetched. Else the tip has to
-//! be in the object store of a working copy. That is what even `xp plan` needs: a working copy that is there gets
-//! the objects, as by `git fetch`, and none of its files moves; one that is not there is cloned as `xp sync`
-//! does, because there is no other object store. Both are done under the run's lock, and once a
-//! remote: where its services have several working copies, one of them is asked.
+//! Results are cached by tip commit; with a cache hit nothing is opened or fetched. Otherwise the tip must be in the
+//! object store of a working copy, even for `xp plan`: an existing working copy gets the objects, as with `git fetch`,
+//! without moving its files; a missing one is cloned as by `xp sync`, because there is no other object store. Both
+//! happen under the run's lock, and once per remote: if its services have several working copies, one of them is used.
 
 mod cache;
 mod modules;
@@ -33,88 +31,88 @@ use crate::task::joined;
 use crate::words::many;
 use cache::{Cache, Known};
 use modules::MODULES;
-use remote::{Looked, Remote};
+use remote::{Remote, SearchResult};
 
-/// How many remotes at once.
+/// The number of remotes to process concurrently.
 const JOBS: usize = 16;
 
-/// A service that is a part of its repository.
+/// A service that is built from a part of its repository.
 #[derive(Debug, Clone)]
-pub struct Part {
+pub struct PartialService {
     /// The service.
     pub service: ServiceName,
-    /// Its remote.
+    /// Its git remote.
     pub remote: GitUrl,
     /// Its working copy.
     pub dir: PathBuf,
-    /// What its reference stands for.
+    /// The commit that its reference resolved to.
     pub tip: ResolvedReference,
     /// `git.path`, then `git.include`.
     pub paths: Vec<String>,
-    /// Whether submodules are a part of it: `.gitmodules` then says where they come from.
+    /// Whether submodules are included: then their entries in `.gitmodules` are an input too.
     pub submodules: bool,
-    /// Whether the paths may be missing there, which then is no mistake.
+    /// Whether it is acceptable that the tip does not have the paths.
     pub may_be_missing: bool,
 }
 
-impl Part {
-    /// Returns what an answer is known by.
+impl PartialService {
+    /// Returns the cache key.
     fn key(&self) -> Vec<String> {
         let modules = self.submodules.then(|| MODULES.to_owned());
         self.paths.iter().cloned().chain(modules).collect()
     }
 }
 
-/// The commits that were found, by service and tip, and what is wrong with the manifest's paths.
+/// The commits that were found, and the paths that were not.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct LastTouchedCommits {
     /// For each service and tip, the last commit that touched the service's paths.
     pub commits: BTreeMap<(ServiceName, CommitId), CommitId>,
     /// The paths that a tip does not have.
     pub wrong: Vec<(ServiceName, WrongPath)>,
 }
 
-/// Where a history may come from.
+/// Where history may be read from.
 #[derive(Clone, Copy)]
-pub enum Extent<'a> {
-    /// From the remotes, where it is not here; with the lock of `cacheDir`, where the caller holds it.
+pub enum HistoryExtent<'a> {
+    /// Missing history is fetched from the remotes; with the lock of `cacheDir` if the caller holds it.
     Remotes(Option<&'a FolderLock>),
-    /// From what is here. What cannot be told from that is left out.
-    Here,
+    /// Only local history. Commits that cannot be determined from it are omitted.
+    Local,
 }
 
-/// What finding commits takes.
-pub struct Search<'a> {
+/// The clients and settings for finding commits.
+pub struct HistorySearch<'a> {
     /// The git remotes and the working copies.
     pub client: &'a GitClient,
-    /// Where xp's own files are.
+    /// The layout of the `.xp` folder.
     pub layout: &'a Layout,
-    /// Where events go.
+    /// The sink for events.
     pub events: &'a Events,
-    /// Set when everything is to stop.
+    /// Cancelled to stop everything.
     pub cancel: &'a CancellationToken,
-    /// Where a history may come from.
-    pub extent: Extent<'a>,
+    /// Where history may be read from.
+    pub extent: HistoryExtent<'a>,
 }
 
 /// The commit of a service could not be found.
 #[derive(Debug, Error)]
 pub enum HistoryError {
-    /// The working copy with the history could not be made or brought up to date.
-    #[error("the history of {} cannot be read, which {} needs", remote, services.join(", "))]
+    /// The working copy with the history could not be cloned or fetched.
+    #[error("cannot read the history of {}, needed by {}", remote, services.join(", "))]
     Sync {
         /// The remote.
         remote: Box<GitUrl>,
-        /// The services on it, the first few of them.
+        /// The first few services of the remote.
         services: Vec<String>,
-        /// Why.
+        /// The cause.
         #[source]
         cause: Box<SyncError>,
     },
-    /// A history that ends before the commit that is looked for.
-    #[error("the history in {} is not complete", .0.display())]
+    /// The history ends before the searched commit.
+    #[error("the history in {} is incomplete", .0.display())]
     Incomplete(PathBuf),
-    /// Another xp's lock could not be taken.
+    /// The lock could not be acquired.
     #[error(transparent)]
     Lock(#[from] LockError),
 }
@@ -144,13 +142,19 @@ impl Diagnostic for HistoryError {
 ///
 /// # Errors
 ///
-/// A remote or working copy that cannot be used, and a history that is not complete.
-pub async fn last_touched(search: &Search<'_>, parts: Vec<Part>) -> Result<Found, HistoryError> {
+/// A remote or working copy cannot be used, or a history is incomplete.
+pub async fn last_touched(
+    search: &HistorySearch<'_>,
+    parts: Vec<PartialService>,
+) -> Result<LastTouchedCommits, HistoryError> {
     let cache = Cache::new(search.layout.root(), search.layout.history());
     let tips: BTreeSet<CommitId> = parts.iter().map(|part| part.tip.commit).collect();
     let mut known: BTreeMap<CommitId, Known> =
         tips.into_iter().map(|tip| (tip, cache.read(tip))).collect();
-    let (mut found, mut remotes) = (Found::default(), BTreeMap::<String, Vec<Part>>::new());
+    let (mut found, mut remotes) = (
+        LastTouchedCommits::default(),
+        BTreeMap::<String, Vec<PartialService>>::new(),
+    );
     for part in parts {
         let known = known.get(&part.tip.commit);
         match known.and_then(|known| known.get(&part.key())) {
@@ -165,37 +169,37 @@ pub async fn last_touched(search: &Search<'_>, parts: Vec<Part>) -> Result<Found
         return Ok(found);
     }
     let remotes = remotes.into_values().filter_map(Remote::of).collect();
-    let looked = match search.extent {
-        Extent::Remotes(_) => {
-            let remotes = search.bring_objects(remotes).await?;
-            search.look(remotes).await?
+    let results = match search.extent {
+        HistoryExtent::Remotes(_) => {
+            let remotes = search.fetch_missing(remotes).await?;
+            search.search(remotes).await?
         }
-        Extent::Here => search.look_here(remotes).await,
+        HistoryExtent::Local => search.search_local(remotes).await,
     };
     let mut new = BTreeSet::new();
-    for looked in looked {
-        for (part, commit) in looked.found {
+    for result in results {
+        for (part, commit) in result.found {
             new.insert(part.tip.commit);
             let known = known.entry(part.tip.commit).or_default();
             known.insert(part.key(), commit);
             found.add(part, commit);
         }
-        found.wrong.extend(looked.wrong);
+        found.wrong.extend(result.wrong);
     }
     known.retain(|tip, _| new.contains(tip));
     cache.write(&known);
     Ok(found)
 }
 
-impl Found {
-    fn add(&mut self, part: Part, commit: CommitId) {
+impl LastTouchedCommits {
+    fn add(&mut self, part: PartialService, commit: CommitId) {
         self.commits.insert((part.service, part.tip.commit), commit);
     }
 }
 
-impl Search<'_> {
-    /// Sees to it that each remote's working copy has the tips.
-    async fn bring_objects(&self, remotes: Vec<Remote>) -> Result<Vec<Remote>, HistoryError> {
+impl HistorySearch<'_> {
+    /// Makes sure that each remote's working copy has the tips.
+    async fn fetch_missing(&self, remotes: Vec<Remote>) -> Result<Vec<Remote>, HistoryError> {
         let (complete, incomplete): (Vec<Remote>, Vec<Remote>) = remotes
             .into_iter()
             .partition(|remote| remote.missing_tips().is_empty());
@@ -224,7 +228,7 @@ impl Search<'_> {
             .await?;
         if cloned {
             self.events.emit(Event::Note(format!(
-                "cloned {} into {}: its history tells which commit touched each service last",
+                "cloned {} into {}: its history is needed to find the last commit of each service",
                 remote.url,
                 remote.dir.display()
             )));
@@ -232,29 +236,31 @@ impl Search<'_> {
         Ok(remote)
     }
 
-    /// Looks into the histories that are here. One that is not, or cannot be read, tells nothing.
-    async fn look_here(&self, remotes: Vec<Remote>) -> Vec<Looked> {
+    /// Searches the local histories. Missing and unreadable ones are skipped.
+    async fn search_local(&self, remotes: Vec<Remote>) -> Vec<SearchResult> {
         let mut all = Vec::new();
         for mut remote in remotes {
             let missing = remote.missing_tips();
             remote.parts.retain(|part| !missing.contains(&part.tip));
             if !remote.parts.is_empty() {
-                all.extend(self.look_once(remote).await.ok());
+                all.extend(self.search_remote(remote).await.ok());
             }
         }
         all
     }
 
-    /// Looks into the histories, and fetches what shallow clones left out where that is needed.
-    async fn look(&self, remotes: Vec<Remote>) -> Result<Vec<Looked>, HistoryError> {
+    /// Searches the histories, and completes shallow clones if necessary.
+    async fn search(&self, remotes: Vec<Remote>) -> Result<Vec<SearchResult>, HistoryError> {
         self.stage("reading histories".to_owned());
-        let looked = self.each(&remotes, |remote| self.look_once(remote)).await;
+        let results = self
+            .each(&remotes, |remote| self.search_remote(remote))
+            .await;
         self.events.emit(Event::StageFinished);
-        let (ended, complete): (Vec<_>, Vec<_>) = looked?
+        let (ended, complete): (Vec<_>, Vec<_>) = results?
             .into_iter()
             .zip(&remotes)
-            .partition(|(looked, _)| looked.beyond_history);
-        let mut all: Vec<Looked> = complete.into_iter().map(|(looked, _)| looked).collect();
+            .partition(|(result, _)| result.beyond_history);
+        let mut all: Vec<SearchResult> = complete.into_iter().map(|(result, _)| result).collect();
         if ended.is_empty() {
             return Ok(all);
         }
@@ -262,22 +268,22 @@ impl Search<'_> {
             .into_iter()
             .map(|(_, remote)| remote.clone())
             .collect();
-        self.stage("fetching what shallow clones left out".to_owned());
+        self.stage("completing shallow clones".to_owned());
         let completed = {
             let _lock = self.lock().await?;
             self.each(&shallow, |remote| self.complete(remote)).await
         };
         self.events.emit(Event::StageFinished);
-        for looked in completed? {
-            if looked.beyond_history {
-                return Err(HistoryError::Incomplete(looked.dir));
+        for result in completed? {
+            if result.beyond_history {
+                return Err(HistoryError::Incomplete(result.dir));
             }
-            all.push(looked);
+            all.push(result);
         }
         Ok(all)
     }
 
-    /// Does the same for each remote, some at once.
+    /// Runs the same work for each remote, concurrently.
     async fn each<T, W: Future<Output = Result<T, HistoryError>>>(
         &self,
         remotes: &[Remote],
@@ -291,8 +297,8 @@ impl Search<'_> {
         done.into_iter().collect()
     }
 
-    /// Fetches the whole history of a shallow clone, and looks again.
-    async fn complete(&self, remote: Remote) -> Result<Looked, HistoryError> {
+    /// Fetches the whole history of a shallow clone, and searches again.
+    async fn complete(&self, remote: Remote) -> Result<SearchResult, HistoryError> {
         let (remote, ()) = self
             .blocking(remote, |client, staging_dir, remote, watch| {
                 match remote.parts.first() {
@@ -304,18 +310,18 @@ impl Search<'_> {
                 }
             })
             .await?;
-        self.look_once(remote).await
+        self.search_remote(remote).await
     }
 
-    async fn look_once(&self, remote: Remote) -> Result<Looked, HistoryError> {
+    async fn search_remote(&self, remote: Remote) -> Result<SearchResult, HistoryError> {
         let cancel = self.cancel.clone();
-        let looked = spawn_blocking(move || {
-            remote.look(&Watch {
+        let result = spawn_blocking(move || {
+            remote.search(&Watch {
                 progress: &|_| (),
                 cancel: &cancel,
             })
         });
-        joined(looked.await)
+        joined(result.await)
     }
 
     async fn blocking<T: Send + 'static>(
@@ -340,11 +346,11 @@ impl Search<'_> {
         joined(done.await)
     }
 
-    /// Takes the lock, unless the caller holds it.
+    /// Acquires the lock, unless the caller holds it.
     async fn lock(&self) -> Result<Option<FolderLock>, HistoryError> {
         match self.extent {
-            Extent::Remotes(Some(_)) | Extent::Here => Ok(None),
-            Extent::Remotes(None) => Ok(Some(lock(&self.layout.lock(), self.events).await?)),
+            HistoryExtent::Remotes(Some(_)) | HistoryExtent::Local => Ok(None),
+            HistoryExtent::Remotes(None) => Ok(Some(lock(&self.layout.lock(), self.events).await?)),
         }
     }
 

@@ -1,17 +1,17 @@
-//! `.gitmodules` as an input: which commit changed where the submodules of a service come from.
+//! `.gitmodules` as an input: finds commits that changed the entries of a service's submodules.
 
-use super::Part;
+use super::PartialService;
 use crate::client::git::{GitError, LastTouch, PathsAt, Watch, WorkingCopy};
 use crate::source::CommitId;
 
-/// The file that says where submodules come from.
+/// The file with the URLs of submodules.
 pub(super) const MODULES: &str = ".gitmodules";
 
-/// Returns the last commit that touched the paths of a service, or what `.gitmodules` says of its
-/// submodules: an older one may name a place that is gone.
+/// Returns the last commit that touched the paths of a service or the `.gitmodules` entries of its submodules: an older
+/// commit may have a URL that no longer exists.
 pub(super) fn with_modules(
     copy: &WorkingCopy,
-    part: &Part,
+    part: &PartialService,
     touched: LastTouch,
     watch: &Watch<'_>,
 ) -> Result<LastTouch, GitError> {
@@ -40,7 +40,7 @@ pub(super) fn with_modules(
         let Some(parent) = copy.first_parent(commit)? else {
             return Ok(LastTouch::Commit(commit));
         };
-        // What was changed there may concern other submodules alone.
+        // The change may concern only other submodules.
         let mut own = part.paths.iter();
         let is_touched = commit == touched_paths
             || own.any(|path| copy.differs_at(path, commit, parent))
@@ -52,7 +52,7 @@ pub(super) fn with_modules(
     }
 }
 
-/// Returns what `.gitmodules` of a commit says of submodules at these paths or below them.
+/// Returns the `.gitmodules` sections of submodules inside these paths, at a commit.
 fn relevant(
     copy: &WorkingCopy,
     commit: CommitId,
@@ -62,8 +62,7 @@ fn relevant(
     Ok(sections(&String::from_utf8_lossy(&text), paths))
 }
 
-/// Returns the sections about submodules at these paths, in a fixed order. A section whose path is not
-/// clear counts.
+/// Returns the sections of submodules inside these paths, sorted. Sections without a recognizable path are included.
 fn sections(text: &str, paths: &[String]) -> Vec<Vec<String>> {
     let mut sections: Vec<Vec<String>> = Vec::new();
     for line in text.lines().map(str::trim) {

@@ -1,13 +1,13 @@
-//! Whether a commit has what `git.path` and `git.include` name.
+//! Checks whether a commit has the paths of `git.path` and `git.include`.
 
-use super::Part;
+use super::PartialService;
 use crate::client::git::{GitError, LastTouch, PathKind, PathsAt, Watch, WorkingCopy};
 use crate::manifest::WrongPath;
 
-/// Returns what is wrong with the paths of a service at its tip.
+/// Returns the invalid paths of a service at its tip.
 pub(super) fn wrong_paths(
     copy: &WorkingCopy,
-    part: &Part,
+    part: &PartialService,
     is_one_of_many: bool,
     watch: &Watch<'_>,
 ) -> Result<Vec<WrongPath>, GitError> {
@@ -17,7 +17,7 @@ pub(super) fn wrong_paths(
         match copy.path_kind(part.tip.commit, path)? {
             Some(PathKind::Folder) => {}
             Some(_) if !is_service => {}
-            Some(kind) => wrong.push(no_folder(part, path, kind)),
+            Some(kind) => wrong.push(not_a_folder(part, path, kind)),
             None => wrong.push(match copy.submodule_above(part.tip.commit, path) {
                 Some(submodule) => in_submodule(part, path, &submodule),
                 None => missing(copy, part, path, is_one_of_many, watch)?,
@@ -29,7 +29,7 @@ pub(super) fn wrong_paths(
 
 fn missing(
     copy: &WorkingCopy,
-    part: &Part,
+    part: &PartialService,
     path: &str,
     is_one_of_many: bool,
     watch: &Watch<'_>,
@@ -40,11 +40,12 @@ fn missing(
         tip,
         paths: vec![path.to_owned()],
     };
-    let gone = match is_one_of_many {
-        true => Vec::new(),
-        false => copy.last_touched(&[request], watch)?,
+    let last_touch = if is_one_of_many {
+        Vec::new()
+    } else {
+        copy.last_touched(&[request], watch)?
     };
-    let help = match gone.first() {
+    let help = match last_touch.first() {
         Some(LastTouch::Commit(commit)) => {
             let summary = copy.summary(*commit).unwrap_or_default();
             Some(format!(
@@ -66,7 +67,7 @@ fn missing(
     })
 }
 
-fn in_submodule(part: &Part, path: &str, submodule: &str) -> WrongPath {
+fn in_submodule(part: &PartialService, path: &str, submodule: &str) -> WrongPath {
     let service = &part.service;
     let rest = path.strip_prefix(submodule).unwrap_or(path);
     let rest = rest.trim_start_matches('/');
@@ -76,24 +77,26 @@ fn in_submodule(part: &Part, path: &str, submodule: &str) -> WrongPath {
         ),
         near: Vec::new(),
         help: Some(format!(
-            "give the service the submodule's own repository as its `git.remote`, and `{rest}` as its path there"
+            "set `git.remote` to the submodule's repository, and `git.path` to `{rest}`"
         )),
         path: path.to_owned(),
     }
 }
 
-fn no_folder(part: &Part, path: &str, kind: PathKind) -> WrongPath {
+fn not_a_folder(part: &PartialService, path: &str, kind: PathKind) -> WrongPath {
     let service = &part.service;
     let (what, help) = match kind {
         PathKind::Submodule => (
             "a submodule",
-            Some("give the service the submodule's own repository as its `git.remote`"),
+            Some("set `git.remote` to the submodule's repository"),
         ),
-        PathKind::Link => ("a symbolic link", Some("name the folder that it leads to")),
+        PathKind::Link => ("a symbolic link", Some("use the folder that it points to")),
         PathKind::File | PathKind::Folder => ("a file", None),
     };
     WrongPath {
-        message: format!("service `{service}`: `{path}` is {what}, and `git.path` names a folder"),
+        message: format!(
+            "service `{service}`: `{path}` is {what}, but `git.path` must be a folder"
+        ),
         near: Vec::new(),
         help: help.map(str::to_owned),
         path: path.to_owned(),

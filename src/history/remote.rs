@@ -1,46 +1,46 @@
-//! The services of one remote, and the working copy that is asked for all of them.
+//! The services of one remote, and the working copy whose history is searched for all of them.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::modules::with_modules;
-use super::{HistoryError, Part, paths};
+use super::{HistoryError, PartialService, paths};
 use crate::client::git::{GitError, LastTouch, Opened, PathsAt, Watch, WorkingCopy};
 use crate::execute::sync::{SyncError, SyncRequest};
 use crate::manifest::{ServiceName, WrongPath};
 use crate::source::{CommitId, GitUrl, ResolvedReference};
 
-/// For so many missing paths, the history is asked what became of them.
-const EXPLAINED: usize = 10;
+/// The maximum number of missing paths for which the removing commit is searched.
+const MAX_EXPLAINED: usize = 10;
 
-/// The services of one remote whose commits are not known.
+/// The services of one remote whose commits are not cached.
 #[derive(Debug, Clone)]
 pub(super) struct Remote {
     pub(super) url: GitUrl,
-    /// The working copy that is asked.
+    /// The working copy to search.
     pub(super) dir: PathBuf,
-    pub(super) parts: Vec<Part>,
+    pub(super) parts: Vec<PartialService>,
 }
 
-/// What was found for the services of one remote.
+/// The results for the services of one remote.
 #[derive(Default)]
-pub(super) struct Looked {
-    pub(super) found: Vec<(Part, CommitId)>,
+pub(super) struct SearchResult {
+    pub(super) found: Vec<(PartialService, CommitId)>,
     pub(super) wrong: Vec<(ServiceName, WrongPath)>,
-    /// The history that is here ends too early for some.
+    /// Whether the local history is too short for some services.
     pub(super) beyond_history: bool,
-    /// Of this working copy.
+    /// The working copy that was searched.
     pub(super) dir: PathBuf,
 }
 
 impl Remote {
-    /// Chooses the working copy: one that is there already, and has most of the tips.
-    pub(super) fn of(parts: Vec<Part>) -> Option<Self> {
+    /// Chooses the working copy: preferably an existing one that has most of the tips.
+    pub(super) fn of(parts: Vec<PartialService>) -> Option<Self> {
         let url = parts.first()?.remote.clone();
         let dirs: BTreeSet<&Path> = parts.iter().map(|part| part.dir.as_path()).collect();
         let usefulness = |dir: &Path| match WorkingCopy::open(dir) {
             Ok(Opened::WorkingCopy(copy)) => {
-                let has = |part: &&Part| copy.has_commit(part.tip.commit);
+                let has = |part: &&PartialService| copy.has_commit(part.tip.commit);
                 2 + parts.iter().filter(has).count()
             }
             Ok(Opened::Nothing) => 1,
@@ -71,7 +71,7 @@ impl Remote {
         tips
     }
 
-    /// Returns what bringing a tip takes.
+    /// Returns the request to fetch a tip.
     pub(super) fn request<'r>(
         &'r self,
         staging_dir: &'r Path,
@@ -87,7 +87,7 @@ impl Remote {
         }
     }
 
-    /// Tells for which services something failed.
+    /// Returns an error that names the affected services.
     pub(super) fn failed(&self, cause: impl Into<SyncError>) -> HistoryError {
         let mut services: Vec<String> = self
             .parts
@@ -105,8 +105,8 @@ impl Remote {
         }
     }
 
-    /// Looks for the commits of the services in the object store.
-    pub(super) fn look(self, watch: &Watch<'_>) -> Result<Looked, HistoryError> {
+    /// Searches the object store for the commits of the services.
+    pub(super) fn search(self, watch: &Watch<'_>) -> Result<SearchResult, HistoryError> {
         let working_copy = match WorkingCopy::open(&self.dir) {
             Ok(Opened::WorkingCopy(working_copy)) => working_copy,
             Ok(_) => {
@@ -115,18 +115,18 @@ impl Remote {
             }
             Err(error) => return Err(self.failed(error)),
         };
-        self.look_into(&working_copy, watch)
+        self.search_in(&working_copy, watch)
             .map_err(|error| self.failed(error))
     }
 
-    fn look_into(&self, copy: &WorkingCopy, watch: &Watch<'_>) -> Result<Looked, GitError> {
-        let mut looked = Looked {
+    fn search_in(&self, copy: &WorkingCopy, watch: &Watch<'_>) -> Result<SearchResult, GitError> {
+        let mut result = SearchResult {
             dir: self.dir.clone(),
-            ..Looked::default()
+            ..SearchResult::default()
         };
         let (mut parts, mut requests) = (Vec::new(), Vec::new());
         for part in &self.parts {
-            let is_one_of_many = part.may_be_missing || looked.wrong.len() >= EXPLAINED;
+            let is_one_of_many = part.may_be_missing || result.wrong.len() >= MAX_EXPLAINED;
             let wrong = paths::wrong_paths(copy, part, is_one_of_many, watch)?;
             if wrong.is_empty() {
                 requests.push(PathsAt {
@@ -137,16 +137,16 @@ impl Remote {
             }
             if !part.may_be_missing {
                 let wrong = wrong.into_iter().map(|wrong| (part.service.clone(), wrong));
-                looked.wrong.extend(wrong);
+                result.wrong.extend(wrong);
             }
         }
         for (part, touch) in parts.into_iter().zip(copy.last_touched(&requests, watch)?) {
             match with_modules(copy, part, touch, watch)? {
-                LastTouch::Commit(commit) => looked.found.push((part.clone(), commit)),
-                // What is there was put there by some commit.
-                LastTouch::Never | LastTouch::BeyondHistory => looked.beyond_history = true,
+                LastTouch::Commit(commit) => result.found.push((part.clone(), commit)),
+                // The paths exist at the tip, so some commit beyond the local history added them.
+                LastTouch::Never | LastTouch::BeyondHistory => result.beyond_history = true,
             }
         }
-        Ok(looked)
+        Ok(result)
     }
 }

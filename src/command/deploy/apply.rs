@@ -1,10 +1,10 @@
-//! A deploy, from the record to the record.
+//! Runs a deploy: compares, applies, waits, and updates the record.
 
 use std::io::Write as _;
 
-use super::record::Recorded;
+use super::record::RecordSnapshot;
 use super::services::joined;
-use super::{Prepared, Task, many};
+use super::{DeployTask, PreparedDeploy, many};
 use crate::client::kubectl::Refused;
 use crate::deploy::{Deployment, State};
 use crate::error::{Diagnostic as _, Exit, Failure, chain, hint_lines};
@@ -13,14 +13,15 @@ use crate::execute::rollout::{Applied, Rollout};
 use crate::manifest::ServiceName;
 use crate::report::{ask, failures, paint};
 
-impl Task<'_> {
-    /// Deploys: everything that can be refused is asked about before anything is applied.
+impl DeployTask<'_> {
+    /// Deploys. Everything that can be checked is checked before anything is applied.
     pub async fn deploy(&self) -> Result<(), Failure> {
         let session = self.session;
         let read = session.unless_interrupted(self.recorded()).await?;
-        let back = match self.args.rollback {
-            true => Some(read.record.to_roll_back_to(&self.environment.name)?.clone()),
-            false => None,
+        let back = if self.args.rollback {
+            Some(read.record.to_roll_back_to(&self.environment.name)?.clone())
+        } else {
+            None
         };
         let prepared = session
             .unless_interrupted(self.prepare(&read.record, back.as_ref()))
@@ -29,34 +30,34 @@ impl Task<'_> {
             .unless_interrupted(self.differences(&prepared))
             .await?;
         session.reporter.finish();
-        // A rollback is written down in any case: the next one goes further back.
+        // A rollback is recorded even if nothing changes, so that the next one goes further back.
         if back.is_none() && differences.is_none() && self.is_deployed(&read, &prepared) {
-            return self.say(&format!(
-                "{} is up to date, with {}\n",
+            return self.print(&format!(
+                "{} is up to date ({})\n",
                 self.environment.name,
                 many(prepared.named.services.len(), "service")
             ));
         }
-        self.tell(&read.record, &prepared).await?;
-        self.say(&differences.unwrap_or_default())?;
+        self.print_changes(&read.record, &prepared).await?;
+        self.print(&differences.unwrap_or_default())?;
         self.confirm().await?;
         let number = back.as_ref().map(|back| back.number);
-        let begun = session
+        let started = session
             .unless_interrupted(self.begin(read, &prepared, number))
             .await?;
-        self.carry_out(&begun, &prepared).await
+        self.carry_out(&started, &prepared).await
     }
 
-    /// Tells whether the record says that this very set runs.
-    fn is_deployed(&self, read: &Recorded, prepared: &Prepared) -> bool {
+    /// Returns whether the last deploy was successful and had the same images.
+    fn is_deployed(&self, read: &RecordSnapshot, prepared: &PreparedDeploy) -> bool {
         let last = read.record.deploys.first();
         last.is_some_and(|last| {
             last.state == State::Deployed && last.set.services == prepared.set.services
         })
     }
 
-    /// Asks the cluster what would change; nothing where nothing would.
-    async fn differences(&self, prepared: &Prepared) -> Result<Option<String>, Failure> {
+    /// Asks the cluster what would change; `None` if nothing would.
+    async fn differences(&self, prepared: &PreparedDeploy) -> Result<Option<String>, Failure> {
         let what = format!("comparing with {}", self.environment.name);
         self.session.events.emit(Event::StageStarted(what));
         let (cluster, force) = (self.cluster(), self.args.force_conflicts);
@@ -68,7 +69,7 @@ impl Task<'_> {
         let found = compared.map_err(|error| match error.kind() {
             Refused::NoNamespace => Failure::outside(format!(
                 "there is no namespace {} in the cluster of {}\n\
-                 hint: `kubectl --context {} create namespace {0}` makes it",
+                 hint: `kubectl --context {} create namespace {0}` creates it",
                 cluster.namespace, cluster.context, cluster.context
             )),
             _ => error.into(),
@@ -82,7 +83,7 @@ impl Task<'_> {
             0 => String::new(),
             count => format!("{} {word}: {}\n", many(count, "object"), objects.join(", ")),
         };
-        let text = line("to be changed", of(false)) + &line("to be made", of(true));
+        let text = line("to change", of(false)) + &line("to create", of(true));
         Ok((!text.is_empty()).then_some(text))
     }
 
@@ -102,14 +103,18 @@ impl Task<'_> {
         match answer.to_lowercase().as_str() {
             "y" | "yes" => Ok(()),
             _ => Err(Failure::usage(format!(
-                "nothing was deployed to {}\nhint: answer `yes`; `--yes` asks nothing",
+                "nothing was deployed to {}\nhint: answer `yes` to deploy; `--yes` skips the question",
                 self.environment.name
             ))),
         }
     }
 
-    /// Applies, waits, and writes down how it ended.
-    async fn carry_out(&self, begun: &Recorded, prepared: &Prepared) -> Result<(), Failure> {
+    /// Applies the objects, waits for the rollout, and records the result.
+    async fn carry_out(
+        &self,
+        started: &RecordSnapshot,
+        prepared: &PreparedDeploy,
+    ) -> Result<(), Failure> {
         let session = self.session;
         let rollout = Rollout {
             kubectl: &self.kubectl,
@@ -126,16 +131,16 @@ impl Task<'_> {
             .await;
         session.events.emit(Event::StageFinished);
         if applied.stopped {
-            return Err(self.interrupted(begun, &applied).await);
+            return Err(self.interrupted(started, &applied).await);
         }
         if let Some(error) = &applied.error {
-            self.end(begun, State::Failed).await?;
+            self.end(started, State::Failed).await?;
             session.reporter.finish();
-            let hints = hint_lines(&error.hints()) + &self.way_back(begun);
+            let hints = hint_lines(&error.hints()) + &self.rollback_hint(started);
             return Err(Failure::rendered(
                 Exit::Outside,
                 format!(
-                    "error: {} refuses a part of the deploy\n  cause: {}\n  {}{hints}",
+                    "error: {} rejected part of the deploy\n  cause: {}\n  {}{hints}",
                     self.environment.context,
                     chain(error),
                     self.was_applied(&applied)
@@ -145,11 +150,11 @@ impl Task<'_> {
         for (workload, why) in prepared.rendered.not_awaited() {
             session
                 .events
-                .emit(Event::Note(format!("{workload} is not waited for: {why}")));
+                .emit(Event::Note(format!("not waiting for {workload}: {why}")));
         }
         rollout.wait(&prepared.rendered.workloads()).await;
         if session.cancel.is_cancelled() {
-            return Err(self.interrupted(begun, &applied).await);
+            return Err(self.interrupted(started, &applied).await);
         }
         let ended = session.reporter.finish();
         let failed = ended
@@ -160,7 +165,7 @@ impl Task<'_> {
             0 => State::Deployed,
             _ => State::Failed,
         };
-        let record = self.end(begun, state).await?;
+        let record = self.end(started, state).await?;
         if failed > 0 {
             let text = failures(&ended);
             let text = paint(&text, session.settings.report.color);
@@ -173,30 +178,30 @@ impl Task<'_> {
                     many(ended.len(), "workload"),
                     self.environment.name,
                     self.was_applied(&applied),
-                    self.way_back(begun)
+                    self.rollback_hint(started)
                 ),
             ));
         }
         let services: Vec<&ServiceName> = prepared.named.services.keys().collect();
         let number = record.deploys.first().map_or(0, |last| last.number);
-        self.say(&format!(
-            "deploy {number} of {} is done: {}\n",
+        self.print(&format!(
+            "deploy {number} of {} finished: {}\n",
             self.environment.name,
             joined(&services)
         ))
     }
 
-    async fn interrupted(&self, begun: &Recorded, applied: &Applied) -> Failure {
+    async fn interrupted(&self, started: &RecordSnapshot, applied: &Applied) -> Failure {
         self.session.reporter.finish();
-        // What could not be written down is told.
-        _ = self.end(begun, State::Interrupted).await;
+        // `end` reports it if the record cannot be written.
+        _ = self.end(started, State::Interrupted).await;
         Failure::rendered(
             Exit::Interrupted,
             format!(
                 "error: the deploy to {} was interrupted\n  {}{}",
                 self.environment.name,
                 self.was_applied(applied),
-                self.way_back(begun)
+                self.rollback_hint(started)
             ),
         )
     }
@@ -208,31 +213,32 @@ impl Task<'_> {
         }
     }
 
-    /// Says how to get back to what ran before.
-    fn way_back(&self, begun: &Recorded) -> String {
+    /// Returns a hint on how to return to the previous deploy.
+    fn rollback_hint(&self, started: &RecordSnapshot) -> String {
         let name = &self.environment.name;
-        // Whatever failed: an interrupt and a failure go back to the same.
-        let ended = begun
+        // An interrupted deploy rolls back to the same one as a failed deploy.
+        let ended = started
             .record
             .ended(State::Failed, time::OffsetDateTime::now_utc());
         let earlier: Option<&Deployment> = ended.to_roll_back_to(name).ok();
         match earlier {
             Some(earlier) => format!(
-                "\nhint: `xp deploy {name} --rollback` goes back to deploy {}, of {}",
+                "\nhint: `xp deploy {name} --rollback` rolls back to deploy {} of {}",
                 earlier.number,
                 earlier.when()
             ),
             None => format!(
-                "\nhint: there is no earlier deploy to go back to: run `xp deploy {name}` again once it is put right"
+                "\nhint: there is no earlier deploy to roll back to: fix the problem and run `xp deploy {name}` again"
             ),
         }
     }
 
-    /// Prints a result for a person.
-    fn say(&self, text: &str) -> Result<(), Failure> {
-        match self.session.settings.report.closes_with_table() {
-            true => crate::command::print(text),
-            false => Ok(()),
+    /// Prints a result, unless the output is quiet or JSON.
+    fn print(&self, text: &str) -> Result<(), Failure> {
+        if self.session.settings.report.closes_with_table() {
+            crate::command::print(text)
+        } else {
+            Ok(())
         }
     }
 }

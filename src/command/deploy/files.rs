@@ -1,4 +1,4 @@
-//! The kustomize files: those of today, or those of an earlier deploy.
+//! The kustomize files: the current ones, or those of an earlier deploy.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,30 +18,29 @@ use crate::plan::{ExportStep, SyncStep};
 use crate::resolve::{self, Request};
 use crate::source::{CommitId, GitReference, GitUrl, ResolvedReference};
 
-/// How many kustomizations are looked at: more are a circle.
-const MOST: usize = 1000;
+/// The maximum number of kustomizations to read: more means that they include each other.
+const MAX_KUSTOMIZATIONS: usize = 1000;
 
 /// The kustomize files of an environment.
 pub struct Files {
-    /// The overlay's folder, without links.
+    /// The overlay's folder, with symbolic links resolved.
     pub overlay: PathBuf,
-    /// How messages call it.
+    /// Its name in messages.
     pub shown: String,
-    /// Their commit, where they have a repository of their own.
+    /// The commit of the files, if they are in a separate repository.
     pub commit: Option<CommitId>,
-    /// The commit of the manifest's repository that belongs to what is rendered; with `-dirty` where files
-    /// were changed.
+    /// The commit of the manifest's repository; with `-dirty` if there are local changes.
     pub manifest: Option<String>,
-    /// What kustomize takes from the outermost kustomization alone.
+    /// Options that kustomize reads only from the outermost kustomization.
     pub options: Map<String, Value>,
-    /// Where images stand, beside the fields that kustomize knows.
+    /// Fields with images, in addition to those that kustomize knows.
     pub fields: Vec<FieldSpec>,
-    /// What kustomize may quote, and nobody shall read.
+    /// Values to hide in kustomize's output.
     pub secrets: Secrets,
 }
 
-/// Returns the files as they are today.
-pub async fn today(
+/// Returns the current files.
+pub async fn current(
     session: &Session,
     deploy: &Deploy,
     environment: &Environment,
@@ -51,7 +50,7 @@ pub async fn today(
             let root = session.manifest.folder.join(path);
             let shown = path.join(&environment.overlay).display().to_string();
             let manifest = manifest_commit(session, deploy);
-            found(&root, environment, shown, (None, manifest))
+            read_overlay(&root, environment, shown, (None, manifest))
         }
         KustomizeFiles::Git {
             remote,
@@ -65,39 +64,39 @@ pub async fn today(
     }
 }
 
-/// Returns the files that an earlier deploy was rendered from; those of today, with a warning, where they are
-/// not to be had.
+/// Returns the files that an earlier deploy was rendered from. If they are not available, warns and returns the
+/// current ones.
 pub async fn of_deploy(
     session: &Session,
     deploy: &Deploy,
     environment: &Environment,
     earlier: &Deployment,
 ) -> Result<Files, Failure> {
-    let why = match of_then(session, deploy, environment, earlier).await {
+    let why = match at_deploy(session, deploy, environment, earlier).await {
         Ok(Ok(files)) => return Ok(files),
-        Ok(Err(why)) => format!("{why}: those of today are taken, with its images"),
+        Ok(Err(why)) => format!("{why}: using the current files with its images"),
         Err(failure) if failure.exit == Exit::Interrupted => return Err(failure),
         Err(failure) => format!(
-            "are not to be had, so those of today are taken, with its images: {}",
-            in_a_line(&failure)
+            "are not available; using the current files with its images: {}",
+            one_line(&failure)
         ),
     };
     session.events.emit(Event::Warning(format!(
         "the kustomize files of deploy {} {why}",
         earlier.number
     )));
-    today(session, deploy, environment).await
+    current(session, deploy, environment).await
 }
 
-/// Returns what a failure says, without what is to be done.
-pub fn in_a_line(failure: &Failure) -> String {
+/// Returns the message of a failure without its hints.
+pub fn one_line(failure: &Failure) -> String {
     let message = failure.message().unwrap_or_default();
     let (message, _) = message.split_once("\nhint: ").unwrap_or((message, ""));
     message.trim_start_matches("error: ").to_owned()
 }
 
-/// Returns the files of an earlier deploy, or why there are none.
-async fn of_then(
+/// Returns the files of an earlier deploy, or the reason why they are not available.
+async fn at_deploy(
     session: &Session,
     deploy: &Deploy,
     environment: &Environment,
@@ -107,7 +106,7 @@ async fn of_then(
         KustomizeFiles::Git { remote, path, .. } => {
             let commit = earlier.files.as_ref().and_then(|it| it.parse().ok());
             let Some(commit) = commit else {
-                return Ok(Err("had no repository of their own"));
+                return Ok(Err("were not in a separate repository"));
             };
             let resolved = ResolvedReference { commit, name: None };
             let manifest = manifest_commit(session, deploy);
@@ -124,28 +123,29 @@ async fn of_then(
             let root = session.manifest.folder.join(path);
             if !write_folder_at(&root, commit, &to)? {
                 return Ok(Err(
-                    "are in no commit that this repository has, or are encrypted or kept in LFS there",
+                    "are not in any commit of this repository, or are encrypted or in Git LFS",
                 ));
             }
             let shown = path.join(&environment.overlay).display().to_string();
             let shown = format!("{shown} of {}", commit.short());
             let commits = (None, Some(commit.to_string()));
-            found(&to, environment, shown, commits).map(Ok)
+            read_overlay(&to, environment, shown, commits).map(Ok)
         }
     }
 }
 
-/// Returns the commit of the manifest, as the record has it.
+/// Returns the commit of the manifest, in the format of the record.
 fn manifest_commit(session: &Session, deploy: &Deploy) -> Option<String> {
     let manifest = &session.manifest;
     let mut files = vec![PathBuf::from(manifest.file.file_name()?)];
     if let KustomizeFiles::Folder(path) = &deploy.files {
         files.push(path.clone());
     }
-    let found = checked_out(&manifest.folder, &files)?;
-    Some(match found.is_changed {
-        true => format!("{}-dirty", found.commit),
-        false => found.commit.to_string(),
+    let head = checked_out(&manifest.folder, &files)?;
+    Some(if head.is_changed {
+        format!("{}-dirty", head.commit)
+    } else {
+        head.commit.to_string()
     })
 }
 
@@ -154,20 +154,20 @@ async fn resolved(
     remote: &GitUrl,
     reference: &GitReference,
 ) -> Result<ResolvedReference, Failure> {
-    const WHAT: &str = "deploy.git";
+    const NAME: &str = "deploy.git";
     let request = Request {
-        service: WHAT.to_owned(),
+        service: NAME.to_owned(),
         url: remote.clone(),
         reference: reference.clone(),
         preferred_branch: None,
         normal: None,
     };
     let mut found = resolve::resolve(&session.git()?, vec![request]).await?;
-    let found = found.remove(WHAT).map(|resolution| resolution.reference);
-    found.ok_or_else(|| Failure::outside(format!("{remote} did not tell what `{reference}` is")))
+    let found = found.remove(NAME).map(|resolution| resolution.reference);
+    found.ok_or_else(|| Failure::outside(format!("{remote} did not resolve `{reference}`")))
 }
 
-/// Brings a commit of a repository, and its files to a folder of xp's own.
+/// Fetches a commit of a repository, and exports its files to the `.xp` folder.
 async fn exported(
     session: &Session,
     environment: &Environment,
@@ -200,7 +200,7 @@ async fn exported(
     };
     if let Some(parent) = sync.dir.parent() {
         fs::create_dir_all(parent).map_err(|error| {
-            Failure::outside(format!("{} cannot be made: {error}", parent.display()))
+            Failure::outside(format!("cannot create {}: {error}", parent.display()))
         })?;
     }
     let what = format!(
@@ -208,31 +208,31 @@ async fn exported(
         commit.short()
     );
     session.events.emit(Event::StageStarted(what));
-    let brought = async {
+    let fetched = async {
         sync_working_copy(&sources, &unit, &sync).await?;
         run_export(&sources, &unit, &export, &mut UnitState::default()).await
     };
-    let brought = brought.await;
+    let fetched = fetched.await;
     session.events.emit(Event::StageFinished);
-    brought.map_err(|stop| match stop {
+    fetched.map_err(|stop| match stop {
         Stop::Cancelled => Failure::silent(Exit::Interrupted),
         Stop::Failed(error) => {
             let failed = error.in_phase(Phase::Sync, None);
             let hints = hint_lines(&failed.hints);
             let message = failed.message;
             Failure::outside(format!(
-                "the kustomize files cannot be fetched\n  cause: {message}{hints}"
+                "cannot fetch the kustomize files\n  cause: {message}{hints}"
             ))
         }
     })?;
     let inside = path.join(&environment.overlay);
     let shown = format!("{} of {remote} at {}", inside.display(), commit.short());
     let commits = (Some(commit), manifest);
-    found(&export.export.join(path), environment, shown, commits)
+    read_overlay(&export.export.join(path), environment, shown, commits)
 }
 
-/// Looks at an overlay, and at what it is made of; `commits` are those of the files and of the manifest.
-fn found(
+/// Reads an overlay and the kustomizations that it includes. `commits` are those of the files and of the manifest.
+fn read_overlay(
     root: &Path,
     environment: &Environment,
     shown: String,
@@ -251,7 +251,7 @@ fn found(
     let mut folders = vec![overlay.clone()];
     let mut options = None;
     while let Some(folder) = folders.pop() {
-        if seen.len() > MOST || !seen.insert(folder.clone()) {
+        if seen.len() > MAX_KUSTOMIZATIONS || !seen.insert(folder.clone()) {
             continue;
         }
         let Some(text) = kustomization(&folder) else {
@@ -271,7 +271,7 @@ fn found(
         // The first one is the overlay itself.
         options.get_or_insert(found.options);
         let parts = found.parts.iter();
-        // What is no folder here is a file, or somewhere else: kustomize knows.
+        // Everything that is not a local folder is left to kustomize.
         let below = parts.filter_map(|part| folder.join(part).canonicalize().ok());
         folders.extend(below.filter(|path| path.is_dir()));
     }
@@ -294,15 +294,16 @@ fn kustomization(folder: &Path) -> Option<String> {
 
 fn no_overlay(root: &Path, environment: &Environment, shown: &str) -> Failure {
     let wanted = environment.overlay.display().to_string();
-    let there = overlays(root);
-    let hint = suggest::hint(&wanted, "there are", there.iter().map(String::as_str));
+    let existing = overlays(root);
+    let hint = suggest::hint(&wanted, "the overlays", existing.iter().map(String::as_str));
     let hint = hint.unwrap_or_else(|| {
-        "an overlay is a folder with a kustomization.yaml; `deploy` of the manifest says where it is"
+        "an overlay is a folder with a kustomization.yaml; its path is set by `deploy` in the manifest"
             .to_owned()
     });
-    let why = match root.join(&environment.overlay).is_dir() {
-        true => "has no kustomization.yaml",
-        false => "does not exist",
+    let why = if root.join(&environment.overlay).is_dir() {
+        "has no kustomization.yaml"
+    } else {
+        "does not exist"
     };
     let name = &environment.name;
     Failure::usage(format!(

@@ -25,7 +25,7 @@ use crate::manifest::{Deploy, Environment, ServiceName};
 use files::Files;
 use tools::Tools;
 
-pub use record::deployed;
+pub use record::last_deployed;
 
 /// Deploys a set of images, or shows what would be deployed.
 pub async fn run(session: &Session, args: &DeployArgs) -> Result<(), Failure> {
@@ -38,10 +38,10 @@ pub async fn run(session: &Session, args: &DeployArgs) -> Result<(), Failure> {
     if !is_own {
         return Err(LockError::Foreign(root.to_owned()).into());
     }
-    // Two in one folder would write the same overlay.
-    let alone = session.layout.environment(&environment.name).join("lock");
-    let locked = async { Ok(lock(&alone, &session.events).await?) };
-    let _alone = session.unless_interrupted(locked).await?;
+    // Concurrent deploys in one folder would write the same overlay.
+    let lock_file = session.layout.environment(&environment.name).join("lock");
+    let locked = async { Ok(lock(&lock_file, &session.events).await?) };
+    let _deploy_lock = session.unless_interrupted(locked).await?;
     let reaches_cluster = !args.render && !args.dry_run;
     let tools = Tools::find(session, reaches_cluster).await?;
     let secrets = Arc::new(Mutex::new(Secrets::default()));
@@ -50,7 +50,7 @@ pub async fn run(session: &Session, args: &DeployArgs) -> Result<(), Failure> {
         let secrets = hidden.lock().unwrap_or_else(PoisonError::into_inner);
         secrets.hidden(text)
     };
-    let task = Task {
+    let task = DeployTask {
         session,
         args,
         deploy,
@@ -59,31 +59,32 @@ pub async fn run(session: &Session, args: &DeployArgs) -> Result<(), Failure> {
         kubectl: tools.kubectl(Arc::new(hide)),
         secrets: &secrets,
     };
-    let result = match reaches_cluster {
-        true => task.deploy().await,
-        false => task.show().await,
+    let result = if reaches_cluster {
+        task.deploy().await
+    } else {
+        task.show().await
     };
     drop(task);
     tools.end().await;
     result
 }
 
-/// Returns what the manifest says of an environment.
+/// Returns an environment of the manifest.
 pub(super) fn environment<'s>(
     session: &'s Session,
     name: &str,
 ) -> Result<(&'s Deploy, &'s Environment), Failure> {
     let Some(deploy) = &session.manifest.deploy else {
         return Err(Failure::usage(format!(
-            "the manifest says nothing of deploying, so there is no environment `{name}`\n\
-             hint: name the kustomize files: `deploy: {{path: k8s, environments: {{{name}: {{overlay: overlays/{name}, context: …, namespace: …}}}}}}`"
+            "no environment `{name}`: the manifest has no `deploy` section\n\
+             hint: add one: `deploy: {{path: k8s, environments: {{{name}: {{overlay: overlays/{name}, context: …, namespace: …}}}}}}`"
         )));
     };
     Ok((deploy, deploy.environment(name)?))
 }
 
-/// A deploy, and all that it takes.
-struct Task<'t> {
+/// A deploy with its inputs and tools.
+struct DeployTask<'t> {
     session: &'t Session,
     args: &'t DeployArgs,
     deploy: &'t Deploy,
@@ -93,8 +94,8 @@ struct Task<'t> {
     secrets: &'t Mutex<Secrets>,
 }
 
-/// What is to be applied.
-struct Prepared {
+/// The rendered input of a deploy.
+struct PreparedDeploy {
     files: Files,
     set: Lock,
     named: Named,
@@ -102,7 +103,7 @@ struct Prepared {
     rendered: Rendered,
 }
 
-impl Task<'_> {
+impl DeployTask<'_> {
     fn cluster(&self) -> Cluster<'_> {
         Cluster {
             context: &self.environment.context,
@@ -110,7 +111,7 @@ impl Task<'_> {
         }
     }
 
-    /// Shows what would be deployed; no cluster is reached, so the copy of the record has to do.
+    /// Shows what would be deployed. It does not contact the cluster, so it uses the local copy of the record.
     async fn show(&self) -> Result<(), Failure> {
         let record = self.copy().unwrap_or_default();
         let prepared = self
@@ -121,7 +122,7 @@ impl Task<'_> {
         if self.args.render {
             return super::print(&prepared.text);
         }
-        self.tell(&record, &prepared).await?;
+        self.print_changes(&record, &prepared).await?;
         let objects = prepared.rendered.objects().map(|it| it.to_string());
         let objects: Vec<String> = objects.collect();
         super::print(&format!(
@@ -131,16 +132,16 @@ impl Task<'_> {
         ))
     }
 
-    /// Renders the set; `back` is the deploy that is gone back to.
+    /// Renders the images to deploy; `back` is the deploy to roll back to.
     async fn prepare(
         &self,
         record: &Record,
         back: Option<&Deployment>,
-    ) -> Result<Prepared, Failure> {
+    ) -> Result<PreparedDeploy, Failure> {
         let (session, environment) = (self.session, self.environment);
         let folder = lock(&session.layout.lock(), &session.events).await?;
         let mut files = match back {
-            None => files::today(session, self.deploy, environment).await?,
+            None => files::current(session, self.deploy, environment).await?,
             Some(back) => files::of_deploy(session, self.deploy, environment, back).await?,
         };
         self.hide(files.secrets.clone());
@@ -150,13 +151,13 @@ impl Task<'_> {
         };
         let mut plain = self.plain(&files, &names, back).await;
         if let (Err(error), Some(back)) = (&plain, back) {
-            // Files outside of the folder were part of it, say. A way back there must be.
+            // For example because files outside of the folder were part of it. A rollback must still work.
             session.events.emit(Event::Warning(format!(
-                "the kustomize files of deploy {} cannot be used, so those of today are taken, with its images: {}",
+                "cannot use the kustomize files of deploy {}; using the current files with its images: {}",
                 back.number,
-                files::in_a_line(error)
+                files::one_line(error)
             )));
-            files = files::today(session, self.deploy, environment).await?;
+            files = files::current(session, self.deploy, environment).await?;
             self.hide(files.secrets.clone());
             plain = self.plain(&files, &names, Some(back)).await;
         }
@@ -169,7 +170,7 @@ impl Task<'_> {
             }
         };
         let (text, rendered) = self.pinned(&files, &plain, &named, &names, &set).await?;
-        Ok(Prepared {
+        Ok(PreparedDeploy {
             files,
             set,
             named,
@@ -178,7 +179,7 @@ impl Task<'_> {
         })
     }
 
-    /// Finds the images; services that were not asked for stay as the record has them.
+    /// Finds the images. Services that are not selected keep those of the record.
     async fn set(
         &self,
         record: &Record,
@@ -200,7 +201,7 @@ impl Task<'_> {
             Some(file) => set::of_lock(self.session, &file, wanted, &kept).await,
             None => {
                 let name = &self.environment.name;
-                set::of_today(self.session, args, name, wanted, &kept, folder).await
+                set::of_references(self.session, args, name, wanted, &kept, folder).await
             }
         }
     }
@@ -210,8 +211,12 @@ impl Task<'_> {
         secrets.merge(more);
     }
 
-    /// Tells what changes for each service.
-    async fn tell(&self, record: &Record, prepared: &Prepared) -> Result<(), Failure> {
+    /// Prints the changes of each service.
+    async fn print_changes(
+        &self,
+        record: &Record,
+        prepared: &PreparedDeploy,
+    ) -> Result<(), Failure> {
         let session = self.session;
         if !session.settings.report.closes_with_table() {
             return Ok(());
@@ -220,7 +225,7 @@ impl Task<'_> {
         let empty = Lock::default();
         let before = record.last_deployed().map_or(&empty, |it| &it.set);
         let mut changes = Changes::between((name, before), ("the set", &prepared.set));
-        // What the working copies know will do: nothing is fetched to say how far it is.
+        // Commits are listed from the local history only, without fetching.
         super::diff::fill_in(session, &mut changes, false).await?;
         session.reporter.finish();
         let Environment {

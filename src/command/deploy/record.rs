@@ -1,4 +1,4 @@
-//! The record of an environment: in the cluster, and a copy of it in xp's own folder.
+//! The record of an environment: in the cluster, with a copy in the `.xp` folder.
 
 use std::fs;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::tools::Tools;
-use super::{Prepared, Task, environment};
+use super::{DeployTask, PreparedDeploy, environment};
 use crate::client::kubectl::{Cluster, KubectlError, Refused};
 use crate::command::session::Session;
 use crate::deploy::{Deployment, Record, State};
@@ -17,30 +17,30 @@ use crate::event::Event;
 use crate::files;
 use crate::manifest::suggest;
 
-/// How long is waited before the end of a deploy is written down once more.
-const WRITE_AGAIN: [Duration; 3] = [
+/// Delays between attempts to record the end of a deploy.
+const WRITE_RETRIES: [Duration; 3] = [
     Duration::from_millis(500),
     Duration::from_secs(2),
     Duration::from_secs(4),
 ];
 
-/// The record as it was read, and the object that it was read from.
-pub struct Recorded {
+/// The record, and the cluster object that it was read from.
+pub struct RecordSnapshot {
     pub record: Record,
     pub object: Option<Value>,
 }
 
-/// Returns what was deployed last, as the cluster has it.
-pub async fn deployed(session: &Session, name: &str) -> Result<Deployment, Failure> {
+/// Reads the last completed deploy from the cluster.
+pub async fn last_deployed(session: &Session, name: &str) -> Result<Deployment, Failure> {
     let (deploy, environment) = environment(session, name)?;
     let tools = Tools::find(session, true).await?;
-    let task = Task {
+    let task = DeployTask {
         session,
         args: &crate::cli::DeployArgs::of(name),
         deploy,
         environment,
         names: crate::deploy::ImageNames::default(),
-        // An object of xp's own has no secrets.
+        // The record contains no secrets.
         kubectl: tools.kubectl(Arc::new(str::to_owned)),
         secrets: &std::sync::Mutex::default(),
     };
@@ -52,22 +52,22 @@ pub async fn deployed(session: &Session, name: &str) -> Result<Deployment, Failu
         && last.state != State::Deployed
     {
         session.events.emit(Event::Warning(format!(
-            "deploy {} of {name} is {}: what is compared is the last one that came to its end",
+            "deploy {} of {name} is {}; comparing with the last completed one",
             last.number, last.state
         )));
     }
     let last = found.record.last_deployed().cloned();
     last.ok_or_else(|| {
         Failure::usage(format!(
-            "nothing was deployed to {name} yet, so there is nothing to compare\n\
+            "nothing has been deployed to {name} yet\n\
              hint: `xp deploy {name} --dry-run` shows what would be deployed"
         ))
     })
 }
 
-impl Task<'_> {
-    /// Reads the record from the cluster, through the environment's own context.
-    pub async fn recorded(&self) -> Result<Recorded, Failure> {
+impl DeployTask<'_> {
+    /// Reads the record from the cluster, using the environment's context.
+    pub async fn recorded(&self) -> Result<RecordSnapshot, Failure> {
         let cluster = self.cluster();
         self.check_context(cluster).await?;
         let name = Record::name(&self.environment.name);
@@ -80,7 +80,7 @@ impl Task<'_> {
             Some(object) => Record::read(object)?,
             None => Record::default(),
         };
-        Ok(Recorded { record, object })
+        Ok(RecordSnapshot { record, object })
     }
 
     async fn check_context(&self, cluster: Cluster<'_>) -> Result<(), Failure> {
@@ -89,16 +89,16 @@ impl Task<'_> {
             return Ok(());
         }
         let names = contexts.iter().map(String::as_str);
-        let hint = suggest::hint(cluster.context, "it has", names)
-            .unwrap_or_else(|| "KUBECONFIG names another kubeconfig".to_owned());
+        let hint = suggest::hint(cluster.context, "the contexts", names)
+            .unwrap_or_else(|| "set KUBECONFIG to use another kubeconfig".to_owned());
         Err(Failure::outside(format!(
-            "your kubeconfig has no context `{}`, which environment `{}` is deployed by; no other is used\n\
+            "your kubeconfig has no context `{}`, which environment `{}` requires\n\
              hint: {hint}",
             cluster.context, self.environment.name
         )))
     }
 
-    /// Returns the copy that the last deploy from this folder left.
+    /// Reads the copy of the record that the last deploy from this folder wrote.
     pub fn copy(&self) -> Option<Record> {
         let text = fs::read_to_string(self.copy_file()).ok()?;
         Record::parse(&text).ok()
@@ -113,19 +113,19 @@ impl Task<'_> {
         if let Err(error) = files::replace(&self.copy_file(), &record.text()) {
             let file = self.copy_file();
             self.session.events.emit(Event::Warning(format!(
-                "the copy of the record, {}, cannot be written: {error}",
+                "cannot write the local copy of the record, {}: {error}",
                 file.display()
             )));
         }
     }
 
-    /// Writes down that a deploy begins, unless somebody else deploys.
+    /// Records the start of a deploy, unless another one is running.
     pub async fn begin(
         &self,
-        read: Recorded,
-        prepared: &Prepared,
+        read: RecordSnapshot,
+        prepared: &PreparedDeploy,
         back: Option<u64>,
-    ) -> Result<Recorded, Failure> {
+    ) -> Result<RecordSnapshot, Failure> {
         let environment = &self.environment.name;
         let now = OffsetDateTime::now_utc();
         self.check_free(&read.record, now)?;
@@ -152,24 +152,24 @@ impl Task<'_> {
         };
         let record = read.record.begun(deployment);
         let object = record.object(environment, read.object.as_ref());
-        // Before the cluster has it: whoever is killed now is known to be dead here.
+        // Before the cluster has it, so that a killed deploy can be recognized as dead on this machine.
         self.keep_copy(&record);
         let written = self.kubectl.write(self.cluster(), &object).await;
         if written.is_err() {
             self.keep_copy(&read.record);
         }
         match written {
-            Ok(object) => Ok(Recorded {
+            Ok(object) => Ok(RecordSnapshot {
                 record,
                 object: Some(object),
             }),
             Err(error) if error.kind() == Refused::Changed => {
-                // Somebody was faster; who, the record says.
+                // Another deploy was faster; the error names who runs it.
                 let other = self.recorded().await?;
                 self.check_free(&other.record, now)?;
                 Err(Failure::outside(format!(
-                    "the record of {environment} was written by somebody else meanwhile\n\
-                     hint: run it again, on top of what was deployed"
+                    "the record of {environment} was changed by another deploy in the meantime\n\
+                     hint: run it again, on top of that deploy"
                 )))
             }
             Err(error) => Err(error.into()),
@@ -180,19 +180,18 @@ impl Task<'_> {
         if self.args.take_over {
             return Ok(());
         }
-        // Nobody else deploys from this folder now: what its copy calls under way was killed.
+        // The folder is locked, so a deploy that its copy lists as running was killed.
         let copy = self.copy();
         let dead = copy.as_ref().and_then(|copy| copy.deploys.first());
         let dead = dead.map(|last| last.id.as_str());
         Ok(record.check_free(&self.environment.name, now, dead)?)
     }
 
-    /// Writes down how the deploy ended. What the cluster cannot be told is told as a warning, and is an error
-    /// of a deploy that went well.
-    pub async fn end(&self, begun: &Recorded, state: State) -> Result<Record, Failure> {
-        let record = begun.record.ended(state, OffsetDateTime::now_utc());
+    /// Records the result of the deploy. A failure to write it is an error if the deploy succeeded, else a warning.
+    pub async fn end(&self, started: &RecordSnapshot, state: State) -> Result<Record, Failure> {
+        let record = started.record.ended(state, OffsetDateTime::now_utc());
         self.keep_copy(&record);
-        let Err(error) = self.write_end(begun, &record).await else {
+        let Err(error) = self.write_end(started, &record).await else {
             return Ok(record);
         };
         let name = &self.environment.name;
@@ -201,29 +200,33 @@ impl Task<'_> {
         if state == State::Deployed {
             let hints = hint_lines(&error.hints());
             return Err(Failure::outside(format!(
-                "deploy {number} of {name} is rolled out, and its record in the cluster says that it is under way\n  \
+                "deploy {number} of {name} was rolled out, but its record in the cluster still says that it is running\n  \
                  cause: {why}{hints}\n\
-                 hint: `xp deploy {name}` writes it down anew"
+                 hint: `xp deploy {name}` updates the record"
             )));
         }
         let hints: String = error.hints().iter().map(|it| format!("; {it}")).collect();
         self.session.events.emit(Event::Warning(format!(
-            "the record of {name} cannot be brought up to date: {why}{hints}"
+            "cannot update the record of {name}: {why}{hints}"
         )));
         Ok(record)
     }
 
-    /// Writes the record at the end, some times where it may work the next time.
-    async fn write_end(&self, begun: &Recorded, record: &Record) -> Result<(), KubectlError> {
-        let object = record.object(&self.environment.name, begun.object.as_ref());
-        let mut pauses = WRITE_AGAIN.iter();
+    /// Writes the final record, with retries.
+    async fn write_end(
+        &self,
+        started: &RecordSnapshot,
+        record: &Record,
+    ) -> Result<(), KubectlError> {
+        let object = record.object(&self.environment.name, started.object.as_ref());
+        let mut pauses = WRITE_RETRIES.iter();
         loop {
             let Err(error) = self.kubectl.write(self.cluster(), &object).await else {
                 return Ok(());
             };
-            let is_first = pauses.len() == WRITE_AGAIN.len();
+            let is_first = pauses.len() == WRITE_RETRIES.len();
             match error.kind() {
-                // It may be written, though no answer came.
+                // An earlier attempt may have succeeded without a response.
                 Refused::Changed if !is_first && self.is_written(record).await => return Ok(()),
                 Refused::Changed | Refused::Forbidden => return Err(error),
                 _ => match pauses.next() {
@@ -248,13 +251,13 @@ impl Task<'_> {
         })
     }
 
-    /// Returns how long the rollout may take.
+    /// Returns the time limit of the rollout.
     pub fn timeout(&self) -> Duration {
         self.args.timeout.unwrap_or(self.environment.timeout)
     }
 }
 
-/// Returns who deploys: the page of a CI job, else a person and a machine.
+/// Returns who deploys: the URL of a CI job, else user and host.
 fn who(session: &Session) -> String {
     let variable = |name: &str| session.variable(name).filter(|value| !value.is_empty());
     let github = || {

@@ -1,9 +1,9 @@
-//! What a cluster would be told: the user's files as they are, and with the images of a set.
+//! Renders the kustomize files: unchanged, and with pinned images.
 
 use std::fs;
 use std::path::Path;
 
-use super::Task;
+use super::DeployTask;
 use super::files::Files;
 use super::services::joined;
 use crate::deploy::{
@@ -13,9 +13,9 @@ use crate::error::{self, Failure};
 use crate::lock::Lock;
 use crate::manifest::ServiceName;
 
-impl Task<'_> {
-    /// Renders the user's overlay as it is, and finds the services that it names: all of those that `back`
-    /// deployed, or one would run by whatever tag is written there.
+impl DeployTask<'_> {
+    /// Renders the user's overlay unchanged, and finds the services that it references. For a rollback it must
+    /// reference all services of `back`: others would run with whatever tag is in the files.
     pub(super) async fn plain(
         &self,
         files: &Files,
@@ -30,8 +30,8 @@ impl Task<'_> {
             let unnamed: Vec<&ServiceName> = unnamed.collect();
             if !unnamed.is_empty() {
                 return Err(Failure::usage(format!(
-                    "{} names no image of {}, which deploy {} has\n\
-                     hint: the files may call it otherwise than the manifest does now: `deploy.images` says how",
+                    "{} references no image of {}, which is part of deploy {}\n\
+                     hint: the files may use another image name than the manifest: map it in `deploy.images`",
                     files.shown,
                     joined(&unnamed),
                     back.number
@@ -41,7 +41,7 @@ impl Task<'_> {
         Ok((plain, named))
     }
 
-    /// Renders the overlay around the user's, and makes sure that it is what was meant.
+    /// Renders the generated overlay around the user's, and checks the result.
     pub(super) async fn pinned(
         &self,
         files: &Files,
@@ -56,8 +56,8 @@ impl Task<'_> {
         if !missing.is_empty() {
             let name = &self.environment.name;
             return Err(Failure::usage(format!(
-                "{} names {}, of which the set has no image\n\
-                 hint: `xp deploy {name}` deploys today's images, of all services",
+                "{} references {}, but this release has no image of it\n\
+                 hint: `xp deploy {name}` deploys the current images of all services",
                 files.shown,
                 joined(&missing)
             )));
@@ -65,7 +65,7 @@ impl Task<'_> {
         let folder = self.session.layout.environment(&self.environment.name);
         let folder = folder.join("overlay");
         let written = |error: std::io::Error| {
-            Failure::outside(format!("{} cannot be written: {error}", folder.display()))
+            Failure::outside(format!("cannot write {}: {error}", folder.display()))
         };
         fs::create_dir_all(&folder).map_err(written)?;
         let real = folder.canonicalize().map_err(written)?;
@@ -88,10 +88,10 @@ impl Task<'_> {
     async fn render(&self, folder: &Path, shown: &str) -> Result<(String, Rendered), Failure> {
         let text = self.kubectl.render(folder).await.map_err(|error| {
             let cause = error::chain(&error);
-            Failure::usage(format!("{shown} cannot be rendered\n  cause: {cause}"))
+            Failure::usage(format!("cannot render {shown}\n  cause: {cause}"))
         })?;
         let rendered = Rendered::read(&text).ok_or_else(|| {
-            Failure::outside(format!("what kustomize renders of {shown} is no YAML"))
+            Failure::outside(format!("kustomize rendered invalid YAML from {shown}"))
         })?;
         let mut secrets = Secrets::default();
         secrets.add_rendered(&rendered);

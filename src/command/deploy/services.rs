@@ -1,8 +1,8 @@
-//! Which services a deploy is about: those that were asked for, and those that stay as they are.
+//! Selects the services of a deploy: those to update, and those to keep.
 
 use std::collections::BTreeSet;
 
-use super::Task;
+use super::DeployTask;
 use super::files::Files;
 use crate::command::commits;
 use crate::deploy::{Named, Record, Rendered, State, UnnamedServices};
@@ -11,8 +11,8 @@ use crate::event::Event;
 use crate::lock::Lock;
 use crate::manifest::ServiceName;
 
-impl Task<'_> {
-    /// Returns the services that are asked for, of those that the overlay names.
+impl DeployTask<'_> {
+    /// Returns the selected services among those that the overlay references.
     pub(super) fn wanted(
         &self,
         files: &Files,
@@ -38,8 +38,8 @@ impl Task<'_> {
         });
         if let Some(name) = unregistered {
             return Err(Failure::usage(format!(
-                "{name} cannot be deployed: its image is in no registry that a cluster could pull it from\n\
-                 hint: name one in the manifest: `registry: harbour.example.com/x`"
+                "cannot deploy {name}: its image is not in a registry\n\
+                 hint: set one in the manifest: `registry: harbour.example.com/x`"
             )));
         }
         if !self.args.selection.patterns().is_empty() {
@@ -50,22 +50,22 @@ impl Task<'_> {
             check(selected, false)?;
             return Ok(BTreeSet::new());
         }
-        let left: Vec<&str> = selected
+        let skipped: Vec<&str> = selected
             .iter()
             .filter(|name| !named.services.contains_key(*name))
             .map(ServiceName::as_str)
             .collect();
-        if !left.is_empty() && !self.args.render {
+        if !skipped.is_empty() && !self.args.render {
             self.session.events.emit(Event::Note(format!(
-                "{} names no image of {}: left out",
+                "{} references no image of {}: skipped",
                 files.shown,
-                left.join(", ")
+                skipped.join(", ")
             )));
         }
         Ok(named.services.keys().cloned().collect())
     }
 
-    /// Returns what stays as it is: a part of the platform is deployed beside it.
+    /// Returns the recorded images of the services that are not selected but referenced by the overlay.
     pub(super) fn kept(
         &self,
         record: &Record,
@@ -79,22 +79,21 @@ impl Task<'_> {
         }
         let name = &self.environment.name;
         let Some(last) = record.deploys.first() else {
-            let where_from = match self.args.render || self.args.dry_run {
-                true => {
-                    " here: what reaches no cluster takes the copy that the last deploy from this folder left"
-                }
-                false => " yet",
+            let detail = if self.args.render || self.args.dry_run {
+                " here (`--render` and `--dry-run` read only the local copy)"
+            } else {
+                " yet"
             };
             return Err(Failure::usage(format!(
-                "{name} has no record{where_from}, so it is not known what {} shall stay at\n\
-                 hint: `xp deploy {name}` deploys all, and `--lock FILE` all of a lock",
+                "{name} has no record{detail}, so the deployed version of {} is unknown\n\
+                 hint: `xp deploy {name}` deploys all services, `--lock FILE` all services of a lock",
                 joined(&others),
             )));
         };
         if last.state != State::Deployed {
             return Err(Failure::usage(format!(
-                "deploy {} of {name} is {}, so it is not known what {} run\n\
-                 hint: `xp deploy {name}` deploys all, `xp deploy {name} --rollback` goes back",
+                "deploy {} of {name} is {}, so the running version of {} is unknown\n\
+                 hint: `xp deploy {name}` deploys all services, `xp deploy {name} --rollback` rolls back",
                 last.number,
                 last.state,
                 joined(&others),
@@ -102,17 +101,17 @@ impl Task<'_> {
         }
         if self.args.render || self.args.dry_run {
             self.session.events.emit(Event::Warning(format!(
-                "{} stays at what the copy of the record here says, which is of deploy {} of {}: the cluster was not asked for a later one",
+                "using the local copy of the record for {}, from deploy {} of {}: the cluster was not checked for a later one",
                 joined(&others),
                 last.number,
                 last.when()
             )));
         }
-        let has = |name: &&&ServiceName| !last.set.services.contains_key(**name);
-        let missing: Vec<&ServiceName> = others.iter().filter(has).copied().collect();
+        let is_missing = |name: &&&ServiceName| !last.set.services.contains_key(**name);
+        let missing: Vec<&ServiceName> = others.iter().filter(is_missing).copied().collect();
         if !missing.is_empty() {
             return Err(Failure::usage(format!(
-                "the record of {name} has nothing of {}, which the overlay names\n\
+                "the record of {name} does not include {}, which the overlay references\n\
                  hint: deploy it too: `xp deploy {name} {}`",
                 joined(&missing),
                 names(wanted.iter().chain(missing.iter().copied())),
@@ -127,13 +126,13 @@ impl Task<'_> {
     }
 }
 
-/// Returns services with commas.
+/// Joins service names with commas.
 pub(super) fn joined(services: &[&ServiceName]) -> String {
     let names: Vec<&str> = services.iter().map(|it| it.as_str()).collect();
     names.join(", ")
 }
 
-/// Returns services as a command takes them.
+/// Joins service names for a command line.
 fn names<'n>(services: impl Iterator<Item = &'n ServiceName>) -> String {
     let names: Vec<&str> = services.map(ServiceName::as_str).collect();
     names.join(" ")

@@ -1,4 +1,4 @@
-//! Which images are deployed: those of a lock, of today's references, or of an earlier deploy.
+//! Finds the images to deploy: those of a lock, of the current references, or of an earlier deploy.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -18,7 +18,7 @@ use crate::manifest::{EnvironmentName, ServiceName};
 use crate::plan::{Inventory, Presence, TESTS, UnknownImages};
 use crate::recipe::{LABEL_RECIPE, Recipe};
 
-/// Builds what is missing of these services.
+/// Builds the missing images of these services.
 pub async fn build(
     session: &Session,
     args: &DeployArgs,
@@ -42,8 +42,8 @@ pub async fn build(
     build::carry_out(session, planned, None, false).await
 }
 
-/// Returns the set by today's references; services that were not asked for stay as they were deployed.
-pub async fn of_today(
+/// Returns the images of the current references. Services that are not selected keep their deployed images.
+pub async fn of_references(
     session: &Session,
     args: &DeployArgs,
     environment: &EnvironmentName,
@@ -51,7 +51,7 @@ pub async fn of_today(
     kept: &Lock,
     folder: &FolderLock,
 ) -> Result<Lock, Failure> {
-    let wanted = LockArgs {
+    let lock_args = LockArgs {
         selection: selection(services),
         references: References {
             branch: args.references.branch.clone(),
@@ -62,18 +62,22 @@ pub async fn of_today(
         trust_commit: args.trust_commit,
         lock_file: None,
     };
-    let (set, missing) = lock::fresh(session, &wanted, kept, Some(folder)).await?;
+    let (set, missing) = lock::fresh(session, &lock_args, kept, Some(folder)).await?;
     if !missing.is_empty() {
         return Err(missing.of_deploy(environment).into());
     }
-    let whole = |name: &ServiceName| services.contains(name) || kept.services.contains_key(name);
-    let entries = set.services.into_iter().filter(|(name, _)| whole(name));
+    let is_included =
+        |name: &ServiceName| services.contains(name) || kept.services.contains_key(name);
+    let entries = set
+        .services
+        .into_iter()
+        .filter(|(name, _)| is_included(name));
     let set = Lock::new(entries.collect());
     check_images(session, &kept.services, &BTreeSet::new()).await?;
     Ok(set)
 }
 
-/// Returns the set that a lock has; services that were not asked for stay as they were deployed.
+/// Returns the images of a lock. Services that are not selected keep their deployed images.
 pub async fn of_lock(
     session: &Session,
     file: &Path,
@@ -82,7 +86,7 @@ pub async fn of_lock(
 ) -> Result<Lock, Failure> {
     let found = LockFile::load(file).map_err(|error| lock_failure(session, &error))?;
     let name = lock_name(session, file);
-    // That manifest and lock speak of the same services.
+    // Checks that the manifest and the lock have the same services.
     found
         .lock
         .sources(&name, &session.manifest, services, false)?;
@@ -96,14 +100,14 @@ pub async fn of_lock(
     Ok(set)
 }
 
-/// Returns the set of an earlier deploy.
+/// Returns the images of an earlier deploy.
 pub async fn of_deploy(session: &Session, earlier: &Deployment) -> Result<Lock, Failure> {
     check_images(session, &earlier.set.services, &BTreeSet::new()).await?;
     Ok(earlier.set.clone())
 }
 
-/// Makes sure that registries have images by the digests of a set, those of `locked` built from what the set
-/// says. What a record has was deployed as it is, whatever it was built from: with `--trust-commit`, say.
+/// Checks that the registries have the images with these digests, and that those of `locked` have the recorded
+/// recipes. Images of a deploy record are not checked for their recipe: `--trust-commit` may have deployed others.
 async fn check_images(
     session: &Session,
     services: &BTreeMap<ServiceName, LockedService>,
@@ -120,8 +124,8 @@ async fn check_images(
     let without = services.keys().find(|name| !pinned.contains_key(name));
     if let Some(name) = without {
         return Err(Failure::usage(format!(
-            "{name} cannot be deployed: its image is in no registry\n\
-             hint: give the manifest a `registry`, build, and lock anew"
+            "cannot deploy {name}: its image is not in a registry\n\
+             hint: add a `registry` to the manifest, build, and run `xp lock` again"
         )));
     }
     if pinned.is_empty() {
@@ -129,7 +133,7 @@ async fn check_images(
     }
     let what = format!("looking for {} by digest", many(pinned.len(), "image"));
     session.events.emit(Event::StageStarted(what));
-    // Without an engine all the same: it knows only which registries are insecure.
+    // The engine is optional here: it only provides the list of insecure registries.
     let facts = session.engine().await.map(|(_, facts)| facts);
     let registry = session.registry(&facts.unwrap_or_default());
     let images: Vec<ImageReference> = pinned.values().map(|(_, image)| image.clone()).collect();
@@ -146,9 +150,10 @@ async fn check_images(
     let mut problems = Vec::new();
     for (name, (entry, image)) in &pinned {
         if !matches!(inventory.registry.get(image), Some(Presence::Present(_))) {
-            let what = match inventory.incomplete.contains(image) {
-                true => format!("{image} is incomplete: the registry lacks a part of it"),
-                false => format!("the registry has no {image}"),
+            let what = if inventory.incomplete.contains(image) {
+                format!("{image} is incomplete: the registry does not have all of its parts")
+            } else {
+                format!("the registry has no {image}")
             };
             problems.push(format!("\n  {name}: {what}"));
             continue;
@@ -177,20 +182,21 @@ async fn check_images(
         };
         if locked.contains(*name) && recipe.is_some_and(is_other) {
             problems.push(format!(
-                "\n  {name}: {image} was built from other inputs than the set says"
+                "\n  {name}: {image} was built from different inputs than recorded"
             ));
         }
     }
-    match problems.is_empty() {
-        true => Ok(()),
-        false => Err(Failure::rendered(
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::rendered(
             Exit::Outside,
             format!(
-                "error: images of the set are not there as they were written down{}\n\
-                 hint: building again gives images with other digests: deploy today's by `xp deploy … --build`, or a newer lock",
+                "error: some images of this release are no longer in the registry as recorded{}\n\
+                 hint: rebuilding creates images with different digests: deploy current ones with `xp deploy … --build`, or use a newer lock",
                 problems.concat()
             ),
-        )),
+        ))
     }
 }
 

@@ -1,4 +1,4 @@
-//! kubectl and kustomize: those of this machine, else those of the `k8s` builder.
+//! Finds kubectl and kustomize: on this machine, else in the `k8s` builder.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use crate::inspect;
 use crate::manifest::{BuilderImage, BuilderName, BuilderUser, Mount};
 use crate::plan::{ContainerStep, Folders, builder_image};
 
-/// Where the programs are.
+/// The locations of the programs.
 pub struct Tools {
     kubectl: Option<PathBuf>,
     kustomize: Option<PathBuf>,
@@ -29,7 +29,7 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// Finds the programs; a container with them is started where this machine lacks what is needed.
+    /// Finds the programs. If they are not installed, starts a container of the `k8s` builder.
     pub async fn find(session: &Session, needs_cluster: bool) -> Result<Self, Failure> {
         let path = session.variable("PATH").unwrap_or_default();
         let folder = session.manifest.folder.clone();
@@ -50,7 +50,7 @@ impl Tools {
         Ok(tools)
     }
 
-    /// Returns the client, whose words are cleaned by `hide`.
+    /// Returns the client; `hide` removes secrets from its output.
     pub fn kubectl(&self, hide: Arc<dyn Fn(&str) -> String + Send + Sync>) -> Kubectl<'_> {
         let container = self.container.as_ref();
         let container = container.map(|(_, container)| Place::Container(container.container()));
@@ -68,7 +68,7 @@ impl Tools {
         }
     }
 
-    /// Ends the container, where there is one.
+    /// Stops the container, if there is one.
     pub async fn end(self) {
         if let Some((context, container)) = self.container {
             _ = container.end(&context).await;
@@ -76,8 +76,8 @@ impl Tools {
     }
 }
 
-/// Starts the builder with this machine's files at their own paths, and in this machine's network: the
-/// cluster may be known by an address that only this machine has.
+/// Starts the builder with local files mounted at the same paths, and with the host's network: the cluster's address
+/// may be reachable only from this machine.
 async fn start(session: &Session) -> Result<(Context, Container), Failure> {
     let name: BuilderName = TOOLS_BUILDER
         .parse()
@@ -85,13 +85,13 @@ async fn start(session: &Session) -> Result<(Context, Container), Failure> {
     let dir = session.manifest.builders.dir.join(TOOLS_BUILDER);
     if !session.manifest.folder.join(&dir).is_dir() {
         return Err(Failure::outside(format!(
-            "there is no `kubectl` on this machine, and no builder `{TOOLS_BUILDER}` that has it\n\
-             hint: install kubectl, or write {}/Dockerfile: an image with kubectl and kustomize",
+            "kubectl is not on PATH, and there is no builder `{TOOLS_BUILDER}` that provides it\n\
+             hint: install kubectl, or create {}/Dockerfile, an image with kubectl and kustomize",
             dir.display()
         )));
     }
     session.events.emit(Event::Note(format!(
-        "kubectl is not on PATH; that of builders/{TOOLS_BUILDER} is taken"
+        "kubectl is not on PATH; using the one in builders/{TOOLS_BUILDER}"
     )));
     let folder = inspect::folder_builder(&session.manifest, &name)?;
     let folders = Folders::from([folder]);
@@ -102,8 +102,8 @@ async fn start(session: &Session) -> Result<(Context, Container), Failure> {
     let reach = context.reach().await?;
     if let Reach::Remote(_) = reach {
         return Err(Failure::outside(format!(
-            "there is no `kubectl` on this machine, and the engine, which is on another one, sees no files of this one\n\
-             hint: install kubectl; the builder `{TOOLS_BUILDER}` works with an engine of this machine"
+            "kubectl is not on PATH, and the engine is on another machine, where the builder `{TOOLS_BUILDER}` has no access to local files\n\
+             hint: install kubectl, or use an engine on this machine"
         )));
     }
     let image = builder_image(&image, &folders)
@@ -129,17 +129,17 @@ fn step(session: &Session, image: crate::image::ImageReference) -> ContainerStep
     let folder = &session.manifest.folder;
     let root = session.layout.root();
     let home = session.settings.caller.home.as_deref();
-    let usual = home.map(|home| home.join(".kube/config"));
+    let default_file = home.map(|home| home.join(".kube/config"));
     let named = session.settings.kubeconfig();
     let files: Vec<PathBuf> = match &named {
         Some(list) => list.split(':').map(PathBuf::from).collect(),
-        None => usual.into_iter().collect(),
+        None => default_file.into_iter().collect(),
     };
     let mut mounts: Vec<Mount> = Vec::new();
     let mut mount = |path: &Path, read_only: bool| {
         let text = path.display().to_string();
-        let is_there = mounts.iter().any(|mount| mount.target == text);
-        if path.exists() && !is_there && !path.starts_with(folder) {
+        let is_mounted = mounts.iter().any(|mount| mount.target == text);
+        if path.exists() && !is_mounted && !path.starts_with(folder) {
             mounts.push(Mount {
                 source: text.clone(),
                 target: text,
@@ -148,7 +148,7 @@ fn step(session: &Session, image: crate::image::ImageReference) -> ContainerStep
         }
     };
     mount(root, false);
-    // Certificates lie beside a kubeconfig, or below it.
+    // Certificates may be next to a kubeconfig or in a subfolder.
     for file in &files {
         match file.parent() {
             Some(folder) if folder.ends_with(".kube") => mount(folder, true),

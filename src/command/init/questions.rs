@@ -1,4 +1,4 @@
-//! What is asked on a terminal.
+//! Interactive questions of `xp init`.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -9,19 +9,19 @@ use crate::report::{ask, paint, say};
 use crate::settings::Settings;
 use crate::task::joined;
 
-/// From so many services on, it is asked which.
+/// With this many services or more, the user is asked which to include.
 const MANY_SERVICES: usize = 9;
 
-/// Asks what only a person can know.
+/// Asks for the registry, and for the services if there are many.
 pub async fn ask_for(
     settings: &Settings,
     draft: &Draft,
     wishes: &mut Wishes,
 ) -> Result<(), Failure> {
     let color = settings.report.color;
-    // Before the first question is seen, because Ctrl-C may be the answer.
+    // Installed before the first question, because the user may answer with Ctrl-C.
     let mut interrupt = signal(SignalKind::interrupt())
-        .map_err(|error| Failure::outside(format!("signals cannot be received: {error}")))?;
+        .map_err(|error| Failure::outside(format!("cannot receive signals: {error}")))?;
     if wishes.registry.is_none() {
         let suggested = draft.suggested_registry();
         let (question, default) = match suggested {
@@ -78,7 +78,7 @@ pub async fn ask_for(
     Ok(())
 }
 
-/// Waits for an answer; Ctrl-C and the end of the input write nothing.
+/// Waits for an answer. Ctrl-C and end of input cancel `xp init`.
 async fn answer(
     question: &'static str,
     default: &str,
@@ -97,6 +97,6 @@ async fn answer(
             say("\nNothing was written");
             Err(Failure::silent(Exit::Interrupted))
         }
-        Err(error) => Err(Failure::outside(format!("no answer can be read: {error}"))),
+        Err(error) => Err(Failure::outside(format!("cannot read the answer: {error}"))),
     }
 }

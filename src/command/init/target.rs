@@ -1,4 +1,4 @@
-//! Where the manifest goes.
+//! Destination of the generated manifest.
 
 use std::fs;
 use std::io;
@@ -9,24 +9,24 @@ use crate::error::Failure;
 use crate::manifest::DEFAULT_NAME;
 use crate::settings::Settings;
 
-/// Where the manifest goes.
+/// The destination of the manifest.
 pub struct Target {
-    /// The folder that it is in, or would be in.
+    /// The folder of the manifest, even if it is only printed.
     pub folder: PathBuf,
-    /// The file; none for standard output.
+    /// The file; `None` for standard output.
     pub file: Option<PathBuf>,
-    /// How messages call the file.
+    /// The file's name in messages.
     pub shown: String,
 }
 
-/// Something in the folder.
+/// A path relative to the manifest's folder.
 pub enum Inside {
     File(String),
     Folder(String),
 }
 
 impl Target {
-    /// Returns where the manifest goes; that something is there is an error.
+    /// Determines the destination. It is an error if the file exists, unless it may be replaced.
     pub fn new(settings: &Settings, args: &InitArgs) -> Result<Self, Failure> {
         let is_printed = args.dry_run || args.output.as_deref() == Some(Path::new("-"));
         let named = args.output.as_ref().filter(|_| !is_printed);
@@ -38,10 +38,10 @@ impl Target {
             let shown = folder.display();
             let what = match error.kind() {
                 io::ErrorKind::NotFound => format!("there is no folder {shown}"),
-                _ => format!("the folder {shown} cannot be used: {error}"),
+                _ => format!("cannot use the folder {shown}: {error}"),
             };
             Failure::usage(format!(
-                "{what}\nhint: the manifest goes into the folder that holds the working copies"
+                "{what}\nhint: the manifest belongs in the folder that contains the working copies"
             ))
         })?;
         if folder.to_str().is_none() {
@@ -50,11 +50,11 @@ impl Target {
             return Err(Failure::usage(message));
         }
         let shown = shown.display().to_string();
-        // Said before anything is asked.
+        // Fail before asking any questions.
         if !is_printed && !args.force && fs::symlink_metadata(&file).is_ok() {
             return Err(Failure::usage(format!(
-                "{shown} is there already, and is left as it is\n\
-                 hint: `--dry-run` prints what would be written; `--force` writes it, and keeps the old one as \
+                "{shown} already exists and was not changed\n\
+                 hint: `--dry-run` prints the new manifest; `--force` replaces the file and keeps the old one as \
                  {shown}.old"
             )));
         }
@@ -66,27 +66,28 @@ impl Target {
         })
     }
 
-    /// Returns the path of a file or folder from the manifest's folder on.
+    /// Returns the path of a file or folder relative to the manifest's folder.
     pub fn inside(&self, path: &Path) -> Result<Inside, Failure> {
         let full = path.canonicalize().map_err(|error| {
             Failure::usage(format!(
-                "{} cannot be read: {error}\n\
-                 hint: `--from` names a file or a folder, from the current folder on",
+                "cannot read {}: {error}\n\
+                 hint: `--from` takes a file or folder, relative to the current folder",
                 path.display()
             ))
         })?;
         let inside = full.strip_prefix(&self.folder).ok().and_then(Path::to_str);
         let Some(inside) = inside else {
             return Err(Failure::usage(format!(
-                "{} is not in {}, and working copies stay in the manifest's folder\n\
-                 hint: `-C DIR` makes the manifest for a folder that holds both",
+                "{} is not inside {}, the folder of the manifest\n\
+                 hint: `-C DIR` creates the manifest in a folder that contains both",
                 full.display(),
                 self.folder.display()
             )));
         };
-        Ok(match full.is_dir() {
-            true => Inside::Folder(inside.to_owned()),
-            false => Inside::File(inside.to_owned()),
+        Ok(if full.is_dir() {
+            Inside::Folder(inside.to_owned())
+        } else {
+            Inside::File(inside.to_owned())
         })
     }
 }

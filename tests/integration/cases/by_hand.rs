@@ -181,7 +181,7 @@ fn a_shell_opens_where_a_script_failed(t: &Context) {
     let output = output
         .stderr_contains("run 1: app: build: `cat out/file …` exited with 7 (line ")
         .stderr_contains(
-            "its files are in .xp/build/app, as the build left them; the next build replaces them",
+            "the files are in .xp/build/app, as the build left them; the next build replaces them",
         )
         .stderr_contains("to repeat it in this shell:\n  sh -ec 'cat out/file\nexit 7'\n");
     assert!(output.stderr.lines().count() < 8, "{output}");
@@ -203,7 +203,9 @@ fn a_shell_opens_where_a_local_build_failed(t: &Context) {
         .stdin("cat made; echo $CI; touch mine\n")
         .success();
     assert_eq!(output.stdout, "half\ntrue\n");
-    output.stderr_contains("its files are those of your working copy, src/app, as they are now");
+    output.stderr_contains(
+        "the files are those of your working copy, src/app, in their current state",
+    );
     assert!(t.exists("src/app/mine"));
 }
 
@@ -225,11 +227,11 @@ fn where_nothing_failed_no_shell_opens(t: &Context) {
     let app = App::with_scripts(t, "", &["true"]);
     let shell = || t.xp(["shell", "--failed", "app"]);
     let output = shell().failure(2);
-    output.stderr_contains("error: no build of `app` is known\nhint: `xp build app` makes one");
+    output.stderr_contains("error: there is no build of `app`\nhint: `xp build app` builds it");
     app.build().success();
     let output = shell().failure(2);
     output.stderr_contains(
-        "error: the last build of `app`, run 1, did not fail\nhint: `xp shell app`",
+        "error: the last build of `app` (run 1) did not fail\nhint: `xp shell app`",
     );
     app.set_scripts("", &["exit 7"]);
     app.build().failure(1);
@@ -239,15 +241,15 @@ fn where_nothing_failed_no_shell_opens(t: &Context) {
     fs::remove_dir_all(app.export("")).expect("the export");
     shell()
         .failure(2)
-        .stderr_contains("error: the files of the build are gone");
+        .stderr_contains("error: the files of the build no longer exist");
     app.set_scripts("", &["echo begun; sleep 1000"]);
     let mut running = app.build().spawn();
     running.wait_for_output("app | begun");
-    shell().failure(2).stderr_contains("works on `app` now");
-    running.kill();
     shell()
         .failure(2)
-        .stderr_contains("was stopped before it came to its end");
+        .stderr_contains("is still building `app`");
+    running.kill();
+    shell().failure(2).stderr_contains("was interrupted");
     app.set_scripts("mounts: [ \"~/missing:/extra\" ]", &["true"]);
     app.build().arg("--force").failure(1);
     shell()

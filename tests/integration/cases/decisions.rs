@@ -427,8 +427,8 @@ fn no_tag_takes_the_place_of_a_commits_image(t: &Context) {
     assert_eq!(registry.manifest_digest(&image, &first), digest);
     t.xp(["build", "--reference", &branch, "--tag", &first])
         .failure(2)
-        .stderr_contains("would take the place of a commit's image")
-        .stderr_contains("hint: put something before it");
+        .stderr_contains("would overwrite the image of a commit")
+        .stderr_contains("hint: add a prefix");
     manifest(", tags: ['${{ env.OTHER }}']");
     t.xp(["build", "--reference", &branch])
         .env("OTHER", &first)

@@ -80,9 +80,9 @@ fn a_set_is_deployed_and_written_down(t: &Context) {
         .success()
         .stdout_contains("zbackend   added")
         .stdout_contains(
-            "3 objects to be made: Deployment zbackend, Deployment zfrontend, Service zbackend",
+            "3 objects to create: Deployment zbackend, Deployment zfrontend, Service zbackend",
         )
-        .stdout_contains("deploy 1 of staging is done: zbackend, zfrontend")
+        .stdout_contains("deploy 1 of staging finished: zbackend, zfrontend")
         .stderr_contains("deployment/zbackend");
     assert_eq!(
         running(&namespace, "zbackend"),
@@ -113,7 +113,7 @@ fn a_set_is_deployed_and_written_down(t: &Context) {
     // Nothing changed, so nothing is done, and nothing written down.
     deploy(t, [])
         .success()
-        .stdout_contains("staging is up to date, with 2 services");
+        .stdout_contains("staging is up to date (2 services)");
     assert_eq!(record(&namespace).len(), 1);
     // A change of the kustomize files alone is one.
     let text = t
@@ -151,7 +151,7 @@ fn a_part_leaves_the_rest_as_it_is(t: &Context) {
     deploy(t, ["zbackend"])
         .failure(2)
         .stderr_contains(
-            "staging has no record yet, so it is not known what zfrontend shall stay at",
+            "staging has no record yet, so the deployed version of zfrontend is unknown",
         )
         .stderr_contains("hint: `xp deploy staging` deploys all");
     deploy(t, []).success();
@@ -162,7 +162,7 @@ fn a_part_leaves_the_rest_as_it_is(t: &Context) {
         .success()
         .stdout_contains("zbackend  moved")
         .stdout_contains("1 service unchanged")
-        .stdout_contains("1 object to be changed: Deployment zbackend");
+        .stdout_contains("1 object to change: Deployment zbackend");
     assert_eq!(
         running(&namespace, "zbackend"),
         pinned(t, "zbackend", &head)
@@ -175,7 +175,7 @@ fn a_part_leaves_the_rest_as_it_is(t: &Context) {
     // What reaches no cluster takes the copy of the record.
     deploy(t, ["zbackend", "--render"])
         .success()
-        .stderr_contains("warning: zfrontend stays at what the copy of the record here says, which is of deploy 2")
+        .stderr_contains("warning: using the local copy of the record for zfrontend, from deploy 2")
         .stdout_contains(&before);
 }
 
@@ -254,7 +254,7 @@ fn a_rollback_takes_the_files_of_then(t: &Context) {
     let head = product.backend.commit(&[("content", "newest")], "Newest");
     deploy(t, ["--build"]).success();
     deploy(t, ["--rollback"]).success().stderr_contains(
-        "warning: the kustomize files of deploy 4 were not committed: those of today are taken",
+        "warning: the kustomize files of deploy 4 were not committed: using the current files",
     );
     assert_eq!(port(), 8081);
     assert_ne!(
@@ -282,8 +282,8 @@ fn a_rollback_is_by_digest_whatever_names_are_today(t: &Context) {
     deploy(t, ["--build"]).success();
     deploy(t, ["--rollback"])
         .success()
-        .stderr_contains("warning: the kustomize files of deploy 1 cannot be used")
-        .stderr_contains("names no image of zbackend, which deploy 1 has");
+        .stderr_contains("warning: cannot use the kustomize files of deploy 1")
+        .stderr_contains("references no image of zbackend, which is part of deploy 1");
     assert_eq!(running(&namespace, "zbackend"), first);
     // Nor is the overlay where it was.
     fs::rename(t.dir().join("k8s/overlays"), t.dir().join("k8s/places")).expect("the overlays");
@@ -293,7 +293,7 @@ fn a_rollback_is_by_digest_whatever_names_are_today(t: &Context) {
     assert_ne!(running(&namespace, "zbackend"), first);
     deploy(t, ["--rollback"])
         .success()
-        .stderr_contains("are not to be had, so those of today are taken, with its images: ");
+        .stderr_contains("are not available; using the current files with its images: ");
     assert_eq!(running(&namespace, "zbackend"), first);
 }
 
@@ -327,15 +327,15 @@ fn a_rollout_that_fails_is_told(t: &Context) {
         .stderr_contains("error: 1 of 2 workloads did not roll out in staging")
         .stderr_contains("applied: ")
         .stderr_contains("deployment.apps/zbackend")
-        .stderr_contains("hint: `xp deploy staging --rollback` goes back to deploy 1, of ");
+        .stderr_contains("hint: `xp deploy staging --rollback` rolls back to deploy 1 of ");
     assert_eq!(record(&namespace)[0]["state"], "failed");
     assert_eq!(running(&namespace, "zbackend"), bad);
-    deploy(t, ["zfrontend"])
-        .failure(2)
-        .stderr_contains("deploy 2 of staging is failed, so it is not known what zbackend run");
+    deploy(t, ["zfrontend"]).failure(2).stderr_contains(
+        "deploy 2 of staging is failed, so the running version of zbackend is unknown",
+    );
     deploy(t, ["--rollback"])
         .success()
-        .stdout_contains("deploy 3 of staging is done");
+        .stdout_contains("deploy 3 of staging finished");
     assert_eq!(running(&namespace, "zbackend"), before);
     assert_eq!(record(&namespace)[0]["state"], "deployed");
 }
@@ -346,7 +346,7 @@ fn a_rollout_that_takes_too_long_is_told(t: &Context) {
     deploy(t, ["--timeout", "2s"])
         .failure(1)
         .stderr_contains("timed out")
-        .stderr_contains("hint: there is no earlier deploy to go back to");
+        .stderr_contains("hint: there is no earlier deploy to roll back to");
     assert_eq!(record(&namespace)[0]["state"], "failed");
 }
 
@@ -381,7 +381,7 @@ fn a_cluster_that_refuses_is_told(t: &Context) {
     let output = running.wait();
     assert_eq!(output.status.code(), Some(3), "{output}");
     output
-        .stderr_contains("error: full refuses a part of the deploy")
+        .stderr_contains("error: full rejected part of the deploy")
         .stderr_contains("exceeded quota")
         .stderr_contains("applied: service/zbackend");
     assert_eq!(record(&namespace)[0]["state"], "failed");
@@ -405,7 +405,9 @@ fn contexts_are_the_environments_own(t: &Context) {
     manifest(t, &product, &unknown);
     deploy(t, [])
         .failure(3)
-        .stderr_contains("your kubeconfig has no context `ful`, which environment `staging` is deployed by; no other is used")
+        .stderr_contains(
+            "your kubeconfig has no context `ful`, which environment `staging` requires",
+        )
         .stderr_contains("hint: did you mean `full`?");
     let nowhere = section(namespace.name()).replace("context: full", "context: other");
     manifest(t, &product, &nowhere);
@@ -452,7 +454,7 @@ fn an_interrupt_is_written_down(t: &Context) {
     output
         .stderr_contains("error: the deploy to staging was interrupted")
         .stderr_contains("applied: ")
-        .stderr_contains("`xp deploy staging --rollback` goes back to deploy 1");
+        .stderr_contains("`xp deploy staging --rollback` rolls back to deploy 1");
     assert_eq!(record(&namespace)[0]["state"], "interrupted");
     namespace.rollouts_of("zbackend", Outcome::Succeeds);
     deploy(t, ["--rollback"]).success();
@@ -470,9 +472,9 @@ fn an_end_that_is_not_written_down_is_an_error(t: &Context) {
     let output = deploying.wait();
     assert_eq!(output.status.code(), Some(3), "{output}");
     output
-        .stderr_contains("error: deploy 1 of staging is rolled out, and its record in the cluster")
+        .stderr_contains("error: deploy 1 of staging was rolled out, but its record in the cluster")
         .stderr_contains("exceeded quota")
-        .stderr_contains("hint: `xp deploy staging` writes it down anew");
+        .stderr_contains("hint: `xp deploy staging` updates the record");
     namespace.refuse_nothing();
     deploy(t, []).success();
     assert_eq!(record(&namespace)[0]["state"], "deployed");
@@ -544,7 +546,7 @@ fn an_environment_is_compared_with_a_lock(t: &Context) {
     t.xp(["lock"]).success();
     t.xp(["diff", "staging"])
         .failure(2)
-        .stderr_contains("nothing was deployed to staging yet");
+        .stderr_contains("nothing has been deployed to staging yet");
     deploy(t, ["--locked"]).success();
     t.xp(["diff", "staging"])
         .success()
@@ -632,8 +634,8 @@ fn kubectl_of_the_builder_deploys(t: &Context) {
     deploy(t, [])
         .env("PATH", &nothing)
         .success()
-        .stdout_contains("3 objects to be made")
-        .stdout_contains("deploy 1 of staging is done");
+        .stdout_contains("3 objects to create")
+        .stdout_contains("deploy 1 of staging finished");
     let head = product.backend.head();
     assert_eq!(
         running(&namespace, "zbackend"),

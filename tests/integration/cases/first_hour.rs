@@ -387,7 +387,7 @@ fn the_only_failure_needs_no_name(t: &Context) {
     platform.manifest(&[]);
     shell()
         .failure(2)
-        .stderr_contains("no service was named")
+        .stderr_contains("no service given")
         .stderr_contains("`xp shell --failed SERVICE`");
     platform.manifest(&[
         ("api", platform.scripts("true")),
@@ -403,7 +403,7 @@ fn the_only_failure_needs_no_name(t: &Context) {
     ]);
     t.xp(["build"]).failure(1);
     shell().failure(2).stderr_contains(
-        "error: `api`, `web` failed in run 2\nhint: write which: `xp shell --failed api`",
+        "error: several services failed in run 2: `api`, `web`\nhint: name one of them: `xp shell --failed api`",
     );
     // Where one stands says which.
     shell().dir(t.dir().join("src/web")).failure(5);
@@ -414,6 +414,6 @@ fn the_only_failure_needs_no_name(t: &Context) {
     t.xp(["build"]).success();
     shell()
         .failure(2)
-        .stderr_contains("no service failed in run 3, the last one")
+        .stderr_contains("no service failed in the last run (3)")
         .stderr_contains("`xp logs --list`");
 }

@@ -261,7 +261,7 @@ fn a_path_that_is_not_there_is_told(t: &Context) {
         .stderr_contains("there is no `services/bb`")
         .stderr_contains("did you mean `services/b`?")
         .stderr_contains("there is no `libs/nothing`")
-        .stderr_contains("service `c`: `go.mod` is a file, and `git.path` names a folder")
+        .stderr_contains("service `c`: `go.mod` is a file, but `git.path` must be a folder")
         .stderr_contains("x-platform.yml:4:");
     // One that was there once.
     t.platform(&[service("a", &url, ""), service("b", &url, "")]);
@@ -357,7 +357,7 @@ fn a_shallow_working_copy_is_completed(t: &Context) {
     t.platform(&[service("a", &url, "")]);
     let refused = t.xp(["plan"]).failure(3);
     refused
-        .stderr_contains("which a needs")
+        .stderr_contains("needed by a")
         .stderr_contains("is a shallow clone")
         .stderr_contains("fetch --unshallow` fetches the rest");
     t.git("src/mono", &["fetch", "--quiet", "--unshallow"]);
@@ -461,8 +461,8 @@ fn a_status_tells_what_is_known_here(t: &Context) {
     // A status clones and fetches nothing.
     t.xp(["status"])
         .failure(3)
-        .stderr_contains("the last commit of a is not known here")
-        .stderr_contains("hint: `xp plan` or `xp sync` does");
+        .stderr_contains("the last commit of a is not known locally")
+        .stderr_contains("hint: `xp plan` and `xp sync` fetch it");
     assert!(!t.exists("src"));
     t.xp(["build"]).success();
     t.xp(["status"]).success().stdout_contains(&first[..8]);
@@ -474,7 +474,7 @@ fn a_status_tells_what_is_known_here(t: &Context) {
     remote.commit(&[("README", "r3\n")], "Third");
     t.xp(["status"])
         .failure(3)
-        .stderr_contains("the last commit of a is not known here");
+        .stderr_contains("the last commit of a is not known locally");
     t.xp(["plan"]).success();
     t.xp(["status"]).success().stdout_contains(&first[..8]);
 }

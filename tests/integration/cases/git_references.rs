@@ -209,7 +209,7 @@ fn a_hint_never_leads_to_another_commit(t: &Context) {
             "origin/master",
             "did you mean `main` instead of `origin/master`?",
         ),
-        ("pull/7/head", "`git ls-remote` lists what there is"),
+        ("pull/7/head", "`git ls-remote` lists all references"),
     ] {
         for url in [remote.url_http(), remote.url_file()] {
             t.platform(&[Service::new("zbackend", &url).reference(reference)]);
@@ -241,7 +241,7 @@ fn an_empty_repository_is_an_error(t: &Context) {
         t.xp(["sync"])
             .failure(3)
             .stderr_contains("has no default branch")
-            .stderr_contains("name a branch in `git.reference`");
+            .stderr_contains("set `git.reference` to a branch");
     }
 }
 

@@ -214,7 +214,7 @@ fn submodules_of_a_path_alone(t: &Context) {
         .failure(2)
         .stderr_contains("`svc/lib/deep` is inside the submodule `svc/lib`")
         .stderr_contains(
-            "give the service the submodule's own repository as its `git.remote`, and `deep`",
+            "set `git.remote` to the submodule's repository, and `git.path` to `deep`",
         );
 }
 

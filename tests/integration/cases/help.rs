@@ -99,5 +99,8 @@ fn manual_pages_are_printed_and_written(t: &Context) {
         .stderr_contains("file/below");
     let text = t.xp(["man", "build"]).success().stdout;
     // What only the long help shows is described as well.
-    assert!(text.contains("whatever else it was built from"), "{text}");
+    assert!(
+        text.contains("whatever else they were built from"),
+        "{text}"
+    );
 }

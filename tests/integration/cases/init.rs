@@ -324,7 +324,7 @@ fn what_is_there_is_never_written_over(t: &Context) {
     t.manifest("mine: true\n");
     t.xp(["init"])
         .failure(2)
-        .stderr_contains("error: x-platform.yml is there already")
+        .stderr_contains("error: x-platform.yml already exists")
         .stderr_contains("hint: `--dry-run` prints");
     assert_eq!(t.read("x-platform.yml"), "mine: true\n");
     let printed = t.xp(["init", "--dry-run"]).success();
@@ -334,7 +334,7 @@ fn what_is_there_is_never_written_over(t: &Context) {
     );
     t.xp(["init", "--force"])
         .success()
-        .stderr_contains("The one before is x-platform.yml.old");
+        .stderr_contains("Kept the previous one as x-platform.yml.old");
     assert_eq!(t.read("x-platform.yml"), printed.stdout);
     assert_eq!(t.read("x-platform.yml.old"), "mine: true\n");
     // Elsewhere, paths start from there.
@@ -506,7 +506,7 @@ fn what_is_wrong_is_told_and_nothing_is_written(t: &Context) {
     // Where there is no manifest, others tell how to get one.
     t.xp(["plan"])
         .failure(2)
-        .stderr_contains("`xp init` writes one");
+        .stderr_contains("`xp init` generates one");
 }
 
 fn one_source_is_taken_alone(t: &Context) {

@@ -786,7 +786,7 @@ fn what_cannot_be_built_in_place_is_said(t: &Context) {
     t.xp(["sync", "one"]).success();
     t.xp(["build", "--local", "one", "two", "three"])
         .failure(2)
-        .stderr_contains("that of `three` (src/three), that of `two` (src/two) are not there")
+        .stderr_contains("`three` (src/three), `two` (src/two) have none")
         .stderr_contains("hint: `xp sync three two` clones what is missing");
     // Where none is named, those that are there.
     let built = t.xp(["build", "--local"]).success();
@@ -796,7 +796,7 @@ fn what_cannot_be_built_in_place_is_said(t: &Context) {
             .args(arguments)
             .failure(2)
             .stderr_contains("contradicts `--local`, which builds what is checked out")
-            .stderr_contains("hint: check out what is to be built");
+            .stderr_contains("hint: check out the commit to build");
     }
     t.xp(["plan", "--local", "one", "--reference", "two=master"])
         .failure(2)
@@ -810,11 +810,11 @@ fn what_cannot_be_built_in_place_is_said(t: &Context) {
     t.xp(["plan", "--local", "two"])
         .failure(2)
         .stderr_contains("src/two has no commit yet")
-        .stderr_contains("hint: commit something");
+        .stderr_contains("hint: create a commit first");
     t.write("src/two/.git/HEAD", "garbage");
     t.xp(["plan", "--local", "two"])
         .failure(3)
-        .stderr_contains("`two` cannot be built in place")
+        .stderr_contains("cannot build `two` in place")
         .stderr_contains("cause: cannot read HEAD in ");
     assert_eq!(t.read("src/two/file"), "mine");
 }

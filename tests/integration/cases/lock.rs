@@ -97,7 +97,7 @@ fn a_lock_says_what_belongs_together(t: &Context) {
     let output = t.xp(["lock"]).success();
     output
         .stdout_contains("zbackend   added   ")
-        .stdout_contains("x-platform.lock is new, with 2 services");
+        .stdout_contains("created x-platform.lock with 2 services");
     let text = lock_text(t);
     let image = |name: &str| format!("{}/{}", product.registry.host(), t.image(name));
     for line in [
@@ -124,7 +124,7 @@ fn a_lock_says_what_belongs_together(t: &Context) {
     let before = fs::metadata(&path).unwrap().modified().unwrap();
     t.xp(["lock"])
         .success()
-        .stdout_contains("x-platform.lock is up to date, with 2 services");
+        .stdout_contains("x-platform.lock is up to date (2 services)");
     assert_eq!(lock_text(t), text);
     assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), before);
     // No engine is needed for that.
@@ -189,7 +189,7 @@ fn services_are_locked_one_by_one(t: &Context) {
     t.xp(["build"]).success();
     t.xp(["lock", "zfrontend"])
         .success()
-        .stdout_contains("is new, with 1 service");
+        .stdout_contains("with 1 service");
     // The manifest has more than the lock.
     t.xp(["build", "--locked"])
         .failure(2)

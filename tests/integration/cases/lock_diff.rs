@@ -135,7 +135,7 @@ fn revisions_of_the_platform_are_compared(t: &Context) {
     t.xp(["diff"])
         .failure(2)
         .stderr_contains("revision `HEAD` not found")
-        .stderr_contains("hint: name what to compare");
+        .stderr_contains("hint: name two sides");
     t.git("", &["add", "x-platform.yml"]);
     t.git("", &["commit", "--quiet", "--message", "Begin"]);
     t.xp(["diff"])
@@ -303,9 +303,9 @@ fn commits_that_cannot_be_had_are_said_to_be_missing(t: &Context) {
     output
         .stdout_contains("abababab..")
         .stdout_contains("commits unknown")
-        .stderr_contains("not all commits between the two locks are known")
+        .stderr_contains("some commits between the two locks are unknown")
         .stderr_contains("does not serve the commit abababab")
-        .stderr_contains("`--no-fetch` takes what is here as enough");
+        .stderr_contains("`--no-fetch` lists only commits that are available locally");
     let json = t
         .xp(["diff", "fake.lock", "2.lock", "--no-fetch", "--format=json"])
         .success();

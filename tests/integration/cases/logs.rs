@@ -131,12 +131,12 @@ fn what_no_run_has_is_an_error_with_a_way_on(t: &Context) {
     let app = App::with_scripts(t, "", &["true"]);
     t.xp(["logs"])
         .failure(2)
-        .stderr_contains("there is no run in ")
-        .stderr_contains("hint: `xp build` makes one");
+        .stderr_contains("there are no runs in ")
+        .stderr_contains("hint: `xp build` records one");
     app.build().success();
     t.xp(["logs", "ap"])
         .failure(2)
-        .stderr_contains("no run that is kept has a log of `ap`")
+        .stderr_contains("no recorded run has a log of `ap`")
         .stderr_contains("hint: did you mean `app`?");
     t.xp(["logs", "--phase", "tests"])
         .failure(2)

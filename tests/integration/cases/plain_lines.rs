@@ -295,5 +295,5 @@ fn prefixes_are_chosen(t: &Context) {
     }
     t.xp(["plan", "--log-prefix", "never"])
         .failure(2)
-        .stderr_contains("hint: it takes: `service`, `time`, `none`");
+        .stderr_contains("hint: possible values: `service`, `time`, `none`");
 }

@@ -27,7 +27,7 @@ fn every_run_has_a_page(t: &Context) {
     let app = App::with_scripts(t, "", &["echo begun; until [ -e go ]; do sleep 0.1; done"]);
     t.xp(["report"])
         .failure(2)
-        .stderr_contains("hint: `xp build` makes one");
+        .stderr_contains("hint: `xp build` records one");
     let page = |state: &str| {
         let page = t.xp(["report", "-o", "-"]).success().stdout;
         let title = format!("<title>{state}: xp build (run ");
@@ -106,11 +106,11 @@ fn a_page_goes_where_it_is_wanted(t: &Context) {
     let manifest = t.read("x-platform.yml");
     t.xp(["report", "-o", "x-platform.yml"])
         .failure(2)
-        .stderr_contains("x-platform.yml is there and is no report");
+        .stderr_contains("x-platform.yml already exists and is not a report");
     assert_eq!(t.read("x-platform.yml"), manifest);
     t.xp(["report", "-o", "out"])
         .failure(3)
-        .stderr_contains("out cannot be written: Is a directory");
+        .stderr_contains("out: Is a directory");
     fs::remove_file(t.dir().join(".xp/logs/1/report.html")).expect("the page");
     t.write(".xp/logs/1/report.html/x", "");
     t.xp(["report"])
@@ -132,7 +132,7 @@ fn a_page_is_shown_in_the_browser(t: &Context) {
     assert_eq!(t.read("opened"), opened.stdout);
     t.xp(["report", "--open", "-o", "-"])
         .failure(2)
-        .stderr_contains("`--open` shows a page that is in a file");
+        .stderr_contains("`--open` requires an HTML page in a file");
 }
 
 fn what_is_missing_is_said(t: &Context) {

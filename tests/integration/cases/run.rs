@@ -100,22 +100,22 @@ fn what_cannot_be_run_is_said(t: &Context) {
     assert_eq!(
         output.stderr,
         format!(
-            "error: there is no program `frobnicate` in {image}, or it may not be executed\n\
-             hint: what the builder image has, its Dockerfile says\n"
+            "error: `frobnicate` was not found in {image}, or is not executable\n\
+             hint: the builder's Dockerfile defines what is installed\n"
         )
     );
     let output = t.xp(["run", "app", "--", "cd /; it's"]).failure(127);
-    output.stderr_contains("hint: a line of the shell takes one: `-- sh -c '");
+    output.stderr_contains("hint: a shell command line needs a shell: `-- sh -c '");
     let output = t
         .xp(["run", "app", "--workdir", "/no where", "--", "true"])
         .failure(126);
-    output.stderr_contains("error: there is no folder /no where in the container");
+    output.stderr_contains("error: the folder /no where does not exist in the container");
     let output = t.xp(["run", "app"]).failure(2);
     output.stderr_contains("`xp shell app` opens a shell");
     let output = t
         .xp(["run", "app", "--env", "NONE", "--", "true"])
         .failure(2);
-    output.stderr_contains("you have no variable of that name");
+    output.stderr_contains("the variable is not set");
     let output = t.xp(["run", "ap", "--", "true"]).failure(2);
     output
         .stderr_contains("there is no service `ap`")
@@ -362,7 +362,7 @@ fn the_current_folder_names_the_service(t: &Context) {
     assert_eq!(output.stdout, "front\n/workspace/deep\n");
     let output = t.xp(show).failure(2);
     output
-        .stderr_contains("lies in none's folder")
+        .stderr_contains("is not inside any service's folder")
         .stderr_contains("hint: write `xp run SERVICE -- …`");
     // Two services of one folder are told apart by nobody.
     let manifest = t.read("x-platform.yml").replace("src/front", "src/back");
@@ -372,7 +372,7 @@ fn the_current_folder_names_the_service(t: &Context) {
     );
     t.manifest(&manifest);
     let output = t.xp(show).dir(t.dir().join("src/back")).failure(2);
-    output.stderr_contains("is the folder of several: `back`, `front`");
+    output.stderr_contains("belongs to several services: `back`, `front`");
 }
 
 fn nothing_but_the_engine_is_asked(t: &Context) {

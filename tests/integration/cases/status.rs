@@ -312,7 +312,7 @@ fn a_registry_that_refuses_hides_nothing_else(t: &Context) {
         ["-", "?", "missing"],
         "{status}"
     );
-    status.stderr_contains("error: the image of zfrontend cannot be asked for");
+    status.stderr_contains("error: cannot query the image of zfrontend");
 
     registry.kill();
     let status = t.xp(["status"]).failure(3);
@@ -320,7 +320,7 @@ fn a_registry_that_refuses_hides_nothing_else(t: &Context) {
     // One reason for all of them.
     assert_eq!(status.stderr.matches("error: ").count(), 1, "{status}");
     status
-        .stderr_contains("error: the images of zbackend, zfrontend cannot be asked for")
+        .stderr_contains("error: cannot query the images of zbackend, zfrontend")
         .stderr_contains(gateway.host());
     t.xp(["status", "--offline", "zbackend"]).success();
 }
@@ -454,7 +454,7 @@ fn offline_knows_what_was_fetched(t: &Context) {
         assert_eq!(commit(&status, name), first[..8], "{name}");
     }
     assert_eq!(commit(&status, "nowhere"), "?");
-    status.stderr_contains("the commit of nowhere is not known here");
+    status.stderr_contains("the commit of nowhere is not known locally");
     let train = t.xp(["status", "--offline", "branch", "--branch", "TASK-981"]);
     let train = train.success();
     assert_eq!(cells(&train, "branch")[1..3], ["TASK-981", &topic[..8]]);
@@ -494,7 +494,7 @@ fn what_offline_does_not_know_is_said(t: &Context) {
         assert_eq!(cells(&status, "zbackend")[1], backend.head()[..8]);
         assert!(!status.stdout.contains("REGISTRY"), "{status}");
         status
-            .stderr_contains("error: the commit of zfrontend is not known here")
+            .stderr_contains("error: the commit of zfrontend is not known locally")
             .stderr_contains("hint: `xp sync` fetches");
         let all = t.xp(["status", "--offline", "--format", "json"]).failure(3);
         let one = &json(&all)["services"][1];

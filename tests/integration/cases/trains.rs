@@ -295,14 +295,14 @@ fn a_branch_that_no_repository_has_is_an_error(t: &Context) {
         t.xp(arguments)
             .failure(3)
             .stderr_contains(
-                "no repository of the manifest has a branch `TASK-918`\nhint: did you mean `TASK-981` instead of `TASK-918`?",
+                "no repository in the manifest has a branch `TASK-918`\nhint: did you mean `TASK-981` instead of `TASK-918`?",
             );
     }
     // A tag is no branch.
     product.repositories["other"].tag("v1.0");
     t.xp(["build", "--branch", "v1.0"])
         .failure(3)
-        .stderr_contains("hint: `--branch` takes a branch where a repository has it");
+        .stderr_contains("hint: `--branch` uses a branch in the repositories that have it");
     assert_eq!(product.all_tags(), BTreeMap::new());
     assert!(!t.exists("src"));
 }
@@ -327,6 +327,6 @@ fn a_remote_that_cannot_be_asked_for_the_branch_is_named(t: &Context) {
     small::manifest(t, "", &services);
     let plan = t.xp(["plan", "zbackend", "--branch", "TASK-981"]);
     plan.failure(3).stderr_contains(&format!(
-        "has a branch `TASK-981`; not asked, as it cannot be reached: {closed}"
+        "has a branch `TASK-981`; could not reach {closed}"
     ));
 }

@@ -172,7 +172,7 @@ fn an_image_that_nobody_has_is_refused(t: &Context) {
     nowhere
         .stderr_contains("there is no image")
         .stderr_contains(":nightly")
-        .stderr_contains("takes a tag, a branch, a commit or a digest of")
+        .stderr_contains("takes a tag, branch, commit or digest of")
         .does_not_contain("40 digits");
     let short = product.why(&["--against", &product.backend.head()[..8]]);
     short
@@ -183,7 +183,7 @@ fn an_image_that_nobody_has_is_refused(t: &Context) {
         .failure(2)
         .stderr_contains("`--against` is empty");
     let wrong = product.why(&["--against", "a b:c"]).failure(3);
-    wrong.stderr_contains("`a b:c` is no tag, branch, digest or image");
+    wrong.stderr_contains("`a b:c` is not a tag, branch, digest or image");
 }
 
 fn an_image_of_no_registry_is_looked_for_in_the_engine_alone(t: &Context) {
@@ -209,7 +209,7 @@ fn one_service_is_explained(t: &Context) {
     product.why(&["zfrontend"]).failure(2);
     t.xp(["why", "z*"])
         .failure(2)
-        .stderr_contains("stands for several services");
+        .stderr_contains("matches several services");
     t.xp(["why", "zbacken"])
         .failure(2)
         .stderr_contains("zbackend");
