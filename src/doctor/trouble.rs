@@ -25,11 +25,11 @@ impl CheckFailure {
         Self {
             what: parts.next().unwrap_or_default(),
             causes: parts.collect(),
-            // This is the output of `xp doctor`.
+            // Omit hints to run `xp doctor`.
             fixes: error
                 .hints()
                 .into_iter()
-                .filter(|hint| !hint.starts_with("`xp doctor`"))
+                .filter(|hint| !hint.contains("`xp doctor`"))
                 .collect(),
             exit: error.exit(),
         }

@@ -268,11 +268,7 @@ fn no_services(draft: &Draft, folder: &Folder) -> InitError {
         let reasons: Vec<String> = reasons
             .map(|item| format!("\n  {}: {}", item.what, without_logins(&item.why)))
             .collect();
-        format!(
-            "found no services in {}:{}",
-            folder.name,
-            reasons.concat()
-        )
+        format!("found no services in {}:{}", folder.name, reasons.concat())
     };
     InitError::Nothing { message, hints }
 }

@@ -49,7 +49,7 @@ pub(super) fn render(draft: &Draft) -> Rendered {
     );
     page.comment(
         0,
-        "The first line enables completion in editors; `xp schema > x-platform.schema.json` updates the schema.",
+        "Editors use the schema above; update it with `xp schema > x-platform.schema.json`.",
     );
     page.gap();
     page.line(0, "version: 1");
