@@ -1,9 +1,8 @@
 //! Many services in one repository: `cargo bench --bench paths`.
 //!
-//! Makes a repository of 1,000 services with 10,000 commits, and measures `xp plan` on it: with nothing there,
-//! with the working copy alone, and again when the answers are known. What git itself takes for the same
-//! question, in the same run, is what the times are compared with. As root it starts a Docker
-//! Engine of its own, otherwise it uses the one at hand.
+//! Creates a repository of 1,000 services with 10,000 commits, and measures `xp plan` on it: without any cache,
+//! with only the working copy, and with all caches. The times are compared with those of git for the same
+//! question in the same run. As root it starts its own Docker Engine, otherwise it uses the running one.
 
 #![expect(
     clippy::disallowed_methods,
@@ -21,14 +20,14 @@ use std::time::{Duration, Instant};
 const SERVICES: usize = 1000;
 const COMMITS: usize = 10_000;
 
-/// For so many services git is asked alone, and the time is scaled.
+/// Number of services to measure git with; the time is scaled.
 const SAMPLE: usize = 40;
 
-/// How often a warm plan is measured.
+/// Number of warm measurements.
 const RUNS: usize = 9;
 
 fn main() {
-    // `cargo bench` passes this; `cargo test` does not, and passes over what takes half a minute.
+    // `cargo bench` passes this; `cargo test` does not, and skips the benchmark, which takes half a minute.
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
@@ -107,7 +106,7 @@ impl Bench {
         );
     }
 
-    /// Each commit changes one service; every twentieth or so is a merge of a short branch.
+    /// Each commit changes one service; about every twentieth is a merge of a short branch.
     fn make_repository(&self) {
         let bare = self.folder.join("mono.git");
         let init = ["init", "--quiet", "--bare", "--initial-branch=master"];
@@ -121,7 +120,7 @@ impl Bench {
             );
             match number {
                 1 => {}
-                // Two commits back a branch began; the commit between is on it.
+                // The branch started two commits ago and contains the commit in between.
                 _ if number % 20 == 3 => {
                     _ = write!(text, "from :{}\nmerge :{}\n", number - 2, number - 1);
                 }
@@ -196,7 +195,7 @@ impl Bench {
     }
 }
 
-/// A Docker Engine, ended with this.
+/// A Docker Engine; stopped on drop.
 struct Engine {
     child: Option<Child>,
     host: String,
@@ -245,7 +244,7 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         if let Some(child) = &mut self.child {
-            // Asked to end, it removes its bridge and its containers.
+            // On SIGTERM, it removes its bridge and its containers.
             let id = rustix::process::Pid::from_child(child);
             _ = rustix::process::kill_process(id, rustix::process::Signal::TERM);
             _ = child.wait();

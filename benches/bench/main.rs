@@ -1,6 +1,6 @@
-//! `bin/bench`: xp beside what one would do without it, in the same run and in turns.
+//! `bin/bench`: compares xp with the alternatives, interleaved in the same run.
 //!
-//! `cargo test` runs every case in a tiny size, so that the benchmark itself keeps working.
+//! `cargo test` runs every case at a tiny size, so that the benchmark itself keeps working.
 
 mod cases;
 mod measure;
@@ -22,7 +22,7 @@ use world::World;
 /// Measures one case.
 type Run = fn(&World) -> Case;
 
-/// The cases, in the order of the issue and of the page.
+/// The cases, in the order of the documentation.
 const CASES: &[(&str, Run)] = &[
     ("nothing", cases::nothing::run),
     ("unrelated", cases::unrelated::run),
@@ -38,7 +38,7 @@ const CASES: &[(&str, Run)] = &[
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    // For callgrind, which counts the instructions of a whole process.
+    // For callgrind, which counts the instructions of a process.
     if let [word, what, services, times] = &arguments[..]
         && word == planning::ALONE
     {
@@ -98,7 +98,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Runs every case in a tiny size, and looks whether what came out can be believed.
+/// Runs every case at a tiny size and checks that the results are plausible.
 fn test() {
     let begun = Instant::now();
     let names: Vec<&str> = CASES.iter().map(|(name, _)| *name).collect();

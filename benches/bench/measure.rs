@@ -1,4 +1,4 @@
-//! Runs what is compared, in turns, and notes how long it took and what it asked of the servers.
+//! Runs the contestants interleaved, and records times and requests to the servers.
 
 use std::fs::{self, File};
 use std::process::{Child, Command, Stdio};
@@ -9,30 +9,30 @@ use std::time::{Duration, Instant};
 use crate::size::Size;
 use crate::world::World;
 
-/// How often the memory of a running program is looked at.
+/// Sampling interval of memory usage.
 const LOOK: Duration = Duration::from_millis(4);
 
-/// What one run cost.
+/// Cost of one run.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Cost {
     pub time: Duration,
-    /// The most memory that the program itself had, in KiB, without what it started.
+    /// Peak memory of the program in KiB, without its children.
     pub peak: u64,
     pub connections: u64,
     pub requests: u64,
     pub bytes: u64,
 }
 
-/// Something that is compared with others.
+/// A program to compare.
 pub struct Contestant<'a> {
     pub name: String,
-    /// What is done before each turn, and is not measured.
+    /// Unmeasured preparation before each turn.
     pub prepare: Box<dyn FnMut() + 'a>,
     pub command: Box<dyn Fn() -> Command + 'a>,
 }
 
 impl<'a> Contestant<'a> {
-    /// Makes a contestant that needs nothing done before its turns.
+    /// Creates a contestant without preparation.
     pub fn new(name: impl Into<String>, command: impl Fn() -> Command + 'a) -> Self {
         Self {
             name: name.into(),
@@ -41,18 +41,18 @@ impl<'a> Contestant<'a> {
         }
     }
 
-    /// Says what is done before each turn.
+    /// Sets the preparation before each turn.
     pub fn prepared(mut self, prepare: impl FnMut() + 'a) -> Self {
         self.prepare = Box::new(prepare);
         self
     }
 }
 
-/// What a contestant's runs cost.
+/// Costs of a contestant's runs.
 pub struct Measured {
     pub name: String,
     pub costs: Vec<Cost>,
-    /// The programs that one run starts, itself included; none where nothing can count them.
+    /// Number of programs started in one run, including itself; `None` if they cannot be counted.
     pub programs: Option<usize>,
 }
 
@@ -62,19 +62,19 @@ impl Measured {
         median(self.costs.iter().map(|cost| cost.time))
     }
 
-    /// Returns the most memory of all runs, in KiB; none where they were over before one could look.
+    /// Returns the peak memory of all runs in KiB; `None` if they were too short to sample.
     pub fn peak(&self) -> Option<u64> {
         let most = self.costs.iter().map(|cost| cost.peak).max();
         most.filter(|_| self.time() > LOOK)
     }
 
-    /// Returns the median of something that is counted.
+    /// Returns the median of a counter.
     pub fn count(&self, of: impl Fn(&Cost) -> u64) -> u64 {
         median(self.costs.iter().map(of))
     }
 }
 
-/// The quotients of two contestants' times, turn by turn.
+/// The ratios of two contestants' times, by turn.
 #[derive(Debug, Clone, Copy)]
 pub struct Ratio {
     pub median: f64,
@@ -98,8 +98,8 @@ impl Ratio {
     }
 }
 
-/// Lets each have its turn, that many times; who begins changes from round to round, so that neither
-/// another load of the machine nor a warm cache favours one.
+/// Runs the contestants for a number of rounds. The order rotates, so that neither other load on the
+/// machine nor a warm cache favors one of them.
 pub fn in_turns(
     world: &World,
     rounds: usize,
@@ -159,7 +159,7 @@ pub fn run(world: &World, mut command: Command) -> Cost {
         let said = fs::read_to_string(&log).unwrap_or_default();
         panic!("{command:?} failed:\n{said}");
     }
-    // A line of a log may be written a moment after its answer.
+    // A log line may be written shortly after the answer.
     thread::sleep(Duration::from_millis(20));
     let after = world.counters();
     Cost {
@@ -171,7 +171,7 @@ pub fn run(world: &World, mut command: Command) -> Cost {
     }
 }
 
-/// Waits for a program, and looks at its memory meanwhile.
+/// Waits for a program while sampling its memory.
 fn wait(child: &mut Child, begun: Instant) -> ((bool, Duration), u64) {
     let status = format!("/proc/{}/status", child.id());
     let is_running = AtomicBool::new(true);
@@ -194,13 +194,13 @@ fn wait(child: &mut Child, begun: Instant) -> ((bool, Duration), u64) {
     })
 }
 
-/// Runs a program once more below `strace`, and counts the programs that it and its children start.
+/// Runs a program again under `strace`, and counts the programs started by it and its children.
 fn count_programs(world: &World, command: &Command) -> Option<usize> {
     let list = world.folder().join("programs");
     let mut traced = Command::new("strace");
     traced.args([
         "-f",
-        // Other calls are not slowed down.
+        // Trace only these calls, to avoid slowing down others.
         "--seccomp-bpf",
         "--quiet=all",
         "--trace=execve",
@@ -230,7 +230,7 @@ fn count_programs(world: &World, command: &Command) -> Option<usize> {
     (count > 0).then_some(count)
 }
 
-/// Returns what is in the middle.
+/// Returns the median.
 pub fn median<T: Ord>(values: impl Iterator<Item = T>) -> T {
     let mut values: Vec<T> = values.collect();
     values.sort();

@@ -9,7 +9,7 @@ use crate::result::{Case, Table};
 
 const PAGE: &str = "docs/benchmarks.md";
 
-/// Returns a case in Markdown, with how it was measured.
+/// Formats a case as Markdown, with the method.
 pub fn render(case: &Case, command: &str) -> String {
     let mut text = format!("### {}\n\n{}\n", case.title, case.setup);
     for table in &case.tables {
@@ -38,7 +38,7 @@ fn rows(table: &Table) -> String {
     text
 }
 
-/// Returns on what was measured, and when.
+/// Returns the machine and date of the measurement.
 fn machine() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
@@ -72,14 +72,14 @@ fn machine() -> String {
     )
 }
 
-/// Puts a case in its place in the documentation; all else there stays as it is.
+/// Replaces the section of a case in the documentation.
 pub fn write(case: &Case, rendered: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE);
     let page = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{PAGE}: {error}"));
     fs::write(&path, replaced(&page, case.name, rendered)).expect("the page can be written");
 }
 
-/// Returns the page with what stands between a case's two marks replaced.
+/// Returns the page with the text between a case's markers replaced.
 fn replaced(page: &str, name: &str, rendered: &str) -> String {
     let (begin, end) = (
         format!("<!-- bin/bench {name} -->\n"),
@@ -93,7 +93,7 @@ fn replaced(page: &str, name: &str, rendered: &str) -> String {
     format!("{}{rendered}{}", &page[..before], &page[after..])
 }
 
-/// Makes sure that each case has a place in the documentation.
+/// Checks that each case has a section in the documentation.
 pub fn check(names: &[&str]) {
     let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(PAGE));
     let page = page.unwrap_or_else(|error| panic!("{PAGE}: {error}"));

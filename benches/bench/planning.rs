@@ -1,4 +1,4 @@
-//! A platform of which everything outside is known already, so that only the decisions are left.
+//! A platform with all external facts known, to measure planning alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -10,10 +10,10 @@ use xp::plan::{Draft, Folders, Inventory, Layout, Options, Plan, Presence};
 use xp::recipe::LABEL_RECIPE;
 use xp::source::{Origin, ResolvedReference, ServiceSource};
 
-/// The word that has this program do one thing and end.
+/// The argument that makes this program run one operation and exit.
 pub const ALONE: &str = "--alone";
 
-/// What a plan is made from.
+/// Inputs of a plan.
 pub struct Known {
     manifest: Manifest,
     selected: BTreeSet<ServiceName>,
@@ -22,7 +22,7 @@ pub struct Known {
     inventory: Inventory,
 }
 
-/// Returns the manifest of so many services, of which every tenth needs the one before it.
+/// Returns a manifest with a number of services, where every tenth needs the previous one.
 pub fn manifest(services: usize) -> String {
     let mut text = "registry: r.example.com/x\nservices:\n".to_owned();
     for number in 0..services {
@@ -39,13 +39,13 @@ pub fn manifest(services: usize) -> String {
     text
 }
 
-/// Reads a manifest, and fails where it is wrong.
+/// Parses a valid manifest.
 pub fn read(text: &str) -> Manifest {
     parse(text, Path::new("/p/x-platform.yml")).unwrap_or_else(|error| panic!("{error}"))
 }
 
 impl Known {
-    /// Makes everything that is known of so many services: nothing is built, or all of it is.
+    /// Creates the facts for a number of services, with nothing or everything built.
     pub fn new(services: usize, is_built: bool) -> Self {
         let manifest = read(&manifest(services));
         let sources = manifest.services.keys().enumerate().map(|(index, name)| {
@@ -88,7 +88,7 @@ impl Known {
         .unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Registry and engine have every image by all of its tags, with the recipe of today.
+    /// Registry and engine have every image with all tags and the current recipe.
     fn complete(&self) -> Inventory {
         let draft = self.draft();
         let recipes = draft
@@ -122,12 +122,12 @@ impl Known {
         inventory
     }
 
-    /// Returns what has been found, for a plan that uses it up.
+    /// Returns a copy of the facts, which a plan consumes.
     pub fn inventory(&self) -> Inventory {
         self.inventory.clone()
     }
 
-    /// Decides everything.
+    /// Creates the plan.
     pub fn plan(&self, inventory: Inventory) -> Plan {
         let decided = self.draft().decide(inventory, Folders::new());
         let decided = decided.unwrap_or_else(|error| panic!("{error}"));
@@ -137,8 +137,8 @@ impl Known {
     }
 }
 
-/// Does something that often, for a tool that counts the instructions of a whole process: what one time
-/// takes is the difference between two counts.
+/// Repeats an operation, for a tool that counts the instructions of a process: the cost of one repetition
+/// is the difference between two counts.
 pub fn repeat(what: &str, services: usize, times: usize) {
     let is_built = match what {
         "read" => {

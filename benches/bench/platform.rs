@@ -1,4 +1,4 @@
-//! Platforms of many services: their repositories, and a folder for each of those that are compared.
+//! Platforms with many services: their repositories, and a folder for each contestant.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -8,20 +8,20 @@ use std::process::{Command, Stdio};
 
 use crate::world::World;
 
-/// Services that have a repository each, in a part of the git server of their own.
+/// Services with a repository each, in a separate folder of the git server.
 pub struct Platform<'a> {
     world: &'a World,
-    /// A part of the URLs, and of the images' names.
+    /// Component of the URLs and image names.
     name: String,
     services: Vec<String>,
     has_scripts: bool,
 }
 
-/// A file of a repository: its path and its content.
+/// A file of a repository: path and contents.
 pub type File<'a> = (&'a str, &'a str);
 
 impl<'a> Platform<'a> {
-    /// Makes the repositories of so many services, with one commit each.
+    /// Creates the repositories of a number of services, with one commit each.
     pub fn new(world: &'a World, name: &str, count: usize, has_scripts: bool) -> Self {
         let services: Vec<String> = (1..=count).map(|number| format!("s{number:03}")).collect();
         let platform = Self {
@@ -64,7 +64,7 @@ impl<'a> Platform<'a> {
         format!("{}/{}/{service}.git", self.world.git_url(), self.name)
     }
 
-    /// Commits another source to a service, as nothing did before.
+    /// Commits a new, unique source file to a service.
     pub fn change(&self, service: &str, content: &str) {
         commit(
             self.world,
@@ -73,12 +73,12 @@ impl<'a> Platform<'a> {
         );
     }
 
-    /// Returns what the images of one who is compared begin with.
+    /// Returns the image prefix of a contestant.
     pub fn images(&self, whose: &str) -> String {
         format!("{}/{}/{whose}", self.world.registry(), self.name)
     }
 
-    /// Makes a folder for one who is compared, with the manifest of xp for the first services.
+    /// Creates the folder of a contestant, with an xp manifest of the first services.
     pub fn folder(&self, whose: &str, count: usize, images: &str) -> PathBuf {
         let folder = self.world.part(&format!("{}-{whose}-{count}", self.name));
         let mut manifest = format!("version: 1\nregistry: {images}\nservices:\n");
@@ -100,7 +100,7 @@ impl<'a> Platform<'a> {
         folder
     }
 
-    /// Writes the file of docker-compose for services that lie in `src` of that folder.
+    /// Writes a compose file for services in `src` of a folder.
     pub fn write_compose_file(&self, folder: &Path, count: usize, images: &str) {
         let mut text = "version: '3.4'\nservices:\n".to_owned();
         for service in &self.services[..count] {
@@ -112,7 +112,7 @@ impl<'a> Platform<'a> {
         fs::write(folder.join("docker-compose.yml"), text).expect("a file");
     }
 
-    /// Returns a baseline script of `scripts/`, which gets the services on its standard input.
+    /// Returns a baseline script of `scripts/`, which reads the services from standard input.
     pub fn script(&self, script: &str, folder: &Path, count: usize, images: &str) -> Command {
         let scripts = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/bench/scripts");
         let list = folder.join("services.txt");
@@ -134,14 +134,14 @@ impl<'a> Platform<'a> {
     }
 }
 
-/// Makes an empty bare repository.
+/// Creates an empty bare repository.
 pub fn make_bare(world: &World, repository: &Path) {
     fs::create_dir_all(repository).expect("a folder");
     let mut init = world.git(repository);
     world.succeed(init.args(["init", "--quiet", "--bare", "--initial-branch=master", "."]));
 }
 
-/// Commits files on top of what the master branch has.
+/// Commits files on top of the master branch.
 pub fn commit(world: &World, repository: &Path, files: &[File<'_>]) {
     let parent = repository.join("refs/heads/master");
     let parent = fs::read_to_string(parent).unwrap_or_default();
@@ -161,7 +161,7 @@ pub fn commit(world: &World, repository: &Path, files: &[File<'_>]) {
     import(world, repository, |input| input.write_all(text.as_bytes()));
 }
 
-/// Feeds `git fast-import`.
+/// Runs `git fast-import`.
 pub fn import(
     world: &World,
     repository: &Path,

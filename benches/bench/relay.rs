@@ -1,7 +1,7 @@
-//! A relay between a client and a server that makes the way between them long, and counts what passes.
+//! A relay that adds latency between a client and a server, and counts traffic.
 //!
-//! The kernel of many machines has no `netem`. Here each direction is held up by half a round trip, and
-//! what a client sends first by one more, as its connection would have been made that much later.
+//! The kernel of many machines has no `netem`. Here each direction is delayed by half a round trip, and
+//! the first data of a client by one more, the time it takes to connect.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,16 +15,16 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-/// What passed a relay since it was started.
+/// Traffic of a relay since it was started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Passed {
-    /// Connections that were made.
+    /// Number of connections.
     pub connections: u64,
     /// Bytes in both directions.
     pub bytes: u64,
 }
 
-/// A relay on a port of its own.
+/// A relay on its own port.
 pub struct Relay {
     port: u16,
     shared: Arc<Shared>,
@@ -38,7 +38,7 @@ struct Shared {
 }
 
 impl Relay {
-    /// Starts a relay to a port of this machine, at first without any delay.
+    /// Starts a relay to a local port, initially without delay.
     pub fn start(runtime: &Handle, server: u16) -> Self {
         let listener = runtime
             .block_on(TcpListener::bind(("127.0.0.1", 0)))
@@ -55,12 +55,12 @@ impl Relay {
         Self { port, shared }
     }
 
-    /// Returns the port on which clients find the server.
+    /// Returns the port for clients.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Says how long a way there and back takes from now on.
+    /// Sets the round-trip time.
     pub fn set_round_trip(&self, round_trip: Duration) {
         let micros = u64::try_from(round_trip.as_micros()).expect("a short time");
         self.shared
@@ -68,7 +68,7 @@ impl Relay {
             .store(micros, Ordering::Relaxed);
     }
 
-    /// Returns what passed since the start.
+    /// Returns the traffic since the start.
     pub fn passed(&self) -> Passed {
         Passed {
             connections: self.shared.connections.load(Ordering::Relaxed),
@@ -88,7 +88,7 @@ async fn relay(client: TcpStream, server: u16, shared: Arc<Shared>) {
     let Ok(server) = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], server))).await else {
         return;
     };
-    // Small packets would wait for each other.
+    // Disable Nagle's algorithm, which delays small packets.
     _ = client.set_nodelay(true);
     _ = server.set_nodelay(true);
     let (from_client, to_client) = client.into_split();
@@ -98,14 +98,14 @@ async fn relay(client: TcpStream, server: u16, shared: Arc<Shared>) {
     tokio::join!(there, back);
 }
 
-/// Passes everything on, half a round trip late, and the end as well.
+/// Forwards data and EOF, delayed by half a round trip.
 async fn hold_up(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     earliest: Instant,
     shared: Arc<Shared>,
 ) {
-    // As many pieces as fill a long and fast line: a reader that stops must stop the writer.
+    // Enough chunks to fill a long and fast line. Bounded, because a reader that stops must block the writer.
     let (sender, mut held) = mpsc::channel::<(Instant, Vec<u8>)>(1024);
     let reading = async move {
         let mut buffer = vec![0; 64 * 1024];

@@ -1,15 +1,15 @@
-//! What a case found, as data: tables and how the targets were met.
+//! Results of a case: tables and targets.
 
 use std::time::Duration;
 
 use crate::measure::{Measured, Ratio};
 
-/// What a case found.
+/// Results of a case.
 pub struct Case {
-    /// The word for it on the command line.
+    /// Its name on the command line.
     pub name: &'static str,
     pub title: &'static str,
-    /// What was done, in sentences.
+    /// Description of the measurement.
     pub setup: String,
     pub tables: Vec<Table>,
     pub targets: Vec<Target>,
@@ -22,7 +22,7 @@ pub struct Table {
     pub rows: Vec<Vec<String>>,
 }
 
-/// What was aimed at, and what came out.
+/// A target and the result.
 pub struct Target {
     pub text: String,
     pub is_met: bool,
@@ -30,7 +30,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// A number that is to be at most so much.
+    /// An upper limit.
     pub fn at_most(text: impl Into<String>, found: f64, limit: f64, unit: &str) -> Self {
         Self {
             text: text.into(),
@@ -39,7 +39,7 @@ impl Target {
         }
     }
 
-    /// A number that is to be at least so much.
+    /// A lower limit.
     pub fn at_least(text: impl Into<String>, found: f64, limit: f64, unit: &str) -> Self {
         Self {
             is_met: found >= limit,
@@ -49,7 +49,7 @@ impl Target {
 }
 
 impl Table {
-    /// Compares the others with the first: what their time is as a multiple of its.
+    /// Compares the others with the first: their times as multiples of its time.
     pub fn of(title: impl Into<String>, measured: &[Measured]) -> Self {
         let reference = &measured[0];
         let rows = measured.iter().enumerate().map(|(index, it)| {
@@ -92,7 +92,7 @@ pub fn spread(ratio: Ratio) -> String {
     format!("{median} ({least}–{most})")
 }
 
-/// A time, with the digits that mean something.
+/// Formats a time with its significant digits.
 pub fn time(time: Duration) -> String {
     let seconds = time.as_secs_f64();
     match seconds {
@@ -102,7 +102,7 @@ pub fn time(time: Duration) -> String {
     }
 }
 
-/// A number, with three digits that mean something.
+/// Formats a number with three significant digits.
 pub fn number(number: f64) -> String {
     match number.abs() {
         100.0.. => format!("{number:.0}"),
@@ -111,7 +111,7 @@ pub fn number(number: f64) -> String {
     }
 }
 
-/// A number of bytes.
+/// Formats a number of bytes.
 pub fn bytes(bytes: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
     let exact = bytes as f64;

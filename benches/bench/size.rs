@@ -1,18 +1,18 @@
-//! How much is measured.
+//! Size of the benchmark.
 
-/// How much is measured.
+/// Size of the benchmark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Size {
-    /// Enough to see that the benchmark itself works: what `cargo test` runs.
+    /// Just enough to test the benchmark itself, for `cargo test`.
     Tiny,
     /// A few minutes: `bin/bench --quick`.
     Quick,
-    /// What the documentation quotes.
+    /// The numbers in the documentation.
     Full,
 }
 
 impl Size {
-    /// Chooses by the size.
+    /// Selects a value by size.
     pub fn of<T>(self, tiny: T, quick: T, full: T) -> T {
         match self {
             Self::Tiny => tiny,

@@ -1,4 +1,4 @@
-//! What the benchmark runs in: an engine, a registry and a git server of its own, and the ways to them.
+//! The environment of the benchmark: its own engine, registry and git server, with relays to them.
 
 use std::fs::{self, Permissions};
 use std::net::{TcpListener, TcpStream};
@@ -17,7 +17,7 @@ use crate::size::Size;
 const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bin/world");
 const SOURCES: &str = env!("CARGO_MANIFEST_DIR");
 
-/// The servers, which end with this value, and the folder in which everything lies.
+/// The servers, stopped on drop, and the folder with all files.
 pub struct World {
     folder: PathBuf,
     path: String,
@@ -33,7 +33,7 @@ pub struct World {
     _temporary: tempfile::TempDir,
 }
 
-/// What all servers were asked so far.
+/// Number of requests to all servers so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Counters {
     pub connections: u64,
@@ -42,9 +42,9 @@ pub struct Counters {
 }
 
 impl World {
-    /// Starts the servers. As another user than root the engine at hand is used.
+    /// Starts the servers. For users other than root, the running engine is used.
     pub fn start(size: Size) -> Self {
-        // Sockets have short paths at most, and /tmp may be in memory.
+        // The length of socket paths is limited, and /tmp may be in memory.
         let mut builder = tempfile::Builder::new();
         let temporary = builder
             .prefix("xp-")
@@ -118,29 +118,29 @@ impl World {
         world
     }
 
-    /// Returns how much is to be measured.
+    /// Returns the size of the benchmark.
     pub fn size(&self) -> Size {
         self.size
     }
 
-    /// Returns the folder of everything.
+    /// Returns the root folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Returns the folder of a part of the benchmark, which is made.
+    /// Creates the folder of a part of the benchmark.
     pub fn part(&self, name: &str) -> PathBuf {
         let folder = self.folder.join(name);
         fs::create_dir_all(&folder).expect("a folder");
         folder
     }
 
-    /// Returns the folder of the bare repositories behind the git server.
+    /// Returns the folder of the bare repositories of the git server.
     pub fn repositories(&self) -> PathBuf {
         self.folder.join("git/repositories")
     }
 
-    /// Returns how the registry is named in images: the end of the long way to it.
+    /// Returns the registry host in image names, which is the relay.
     pub fn registry(&self) -> String {
         format!("127.0.0.1:{}", self.registry_relay.port())
     }
@@ -150,18 +150,18 @@ impl World {
         format!("http://127.0.0.1:{}", self.git_relay.port())
     }
 
-    /// Returns the image with a shell that everything begins with; registry and engine have it.
+    /// Returns the base image, which has a shell and exists in registry and engine.
     pub fn base_image(&self) -> String {
         format!("{}/base/busybox:1", self.registry())
     }
 
-    /// Says how long the way to the registry and to git is, there and back.
+    /// Sets the round-trip time to the registry and the git server.
     pub fn set_round_trip(&self, round_trip: Duration) {
         self.registry_relay.set_round_trip(round_trip);
         self.git_relay.set_round_trip(round_trip);
     }
 
-    /// Returns what the servers were asked so far.
+    /// Returns the number of requests so far.
     pub fn counters(&self) -> Counters {
         let passed: [Passed; 2] = [self.registry_relay.passed(), self.git_relay.passed()];
         let lines = |log: &str| {
@@ -175,12 +175,12 @@ impl World {
         }
     }
 
-    /// Tells whether programs that start can be counted here.
+    /// Returns whether started programs can be counted here.
     pub fn counts_programs(&self) -> bool {
         self.has_strace
     }
 
-    /// Returns a program in an environment of this world alone.
+    /// Returns a command with an isolated environment.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
         command
@@ -201,26 +201,26 @@ impl World {
         command
     }
 
-    /// Returns xp in a folder.
+    /// Returns an xp command in a folder.
     pub fn xp(&self, folder: &Path, arguments: &[&str]) -> Command {
         let mut command = self.command(env!("CARGO_BIN_EXE_xp"));
         command.args(arguments).current_dir(folder);
         command
     }
 
-    /// Returns the docker command.
+    /// Returns a docker command.
     pub fn docker(&self) -> Command {
         self.command("docker")
     }
 
-    /// Returns git in a folder.
+    /// Returns a git command in a folder.
     pub fn git(&self, folder: &Path) -> Command {
         let mut command = self.command("git");
         command.current_dir(folder);
         command
     }
 
-    /// Runs a program that must do what it is there for, and returns what it printed.
+    /// Runs a program, asserts success, and returns its output.
     pub fn succeed(&self, command: &mut Command) -> String {
         let output = command
             .stdin(Stdio::null())
@@ -235,15 +235,15 @@ impl World {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
-    /// Tells people how far it is.
+    /// Prints progress.
     pub fn say(&self, text: &str) {
         if self.size != Size::Tiny {
             eprintln!("  {text}");
         }
     }
 
-    /// Several docker commands may be installed, and not each of them can ask for BuildKit: that of
-    /// Debian 12 can by itself, newer ones need a plugin.
+    /// Several docker clients may be installed, and not all of them support BuildKit: the one of Debian 12
+    /// has it built in, newer ones need a plugin.
     fn choose_docker(&self) {
         let context = self.part("docker-probe");
         fs::write(
@@ -308,7 +308,7 @@ impl Drop for World {
             self.engine.as_mut(),
         ];
         for child in children.into_iter().flatten() {
-            // Asked to end, the engine removes its bridge and its containers.
+            // On SIGTERM, the engine removes its bridge and its containers.
             _ = kill_process(Pid::from_child(child), Signal::TERM);
             _ = child.wait();
         }

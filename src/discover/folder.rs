@@ -1,4 +1,4 @@
-//! Where in a folder the working copies are.
+//! Finds the working copies below a folder.
 
 use std::fs;
 use std::io;
@@ -6,36 +6,34 @@ use std::path::Path;
 
 use crate::init::join_path;
 
-/// How many folders deep working copies are looked for.
+/// Maximum depth of the search.
 const MAX_DEPTH: usize = 5;
 
-/// How many folders are looked into.
+/// Maximum number of folders to search.
 const MAX_FOLDERS: usize = 20_000;
 
-/// Folders that never hold the working copies of a platform, whatever else they hold.
-const NEVER: &[&str] = &["node_modules", "target", "vendor", "venv", "__pycache__"];
+/// Folders that are not searched.
+const IGNORED: &[&str] = &["node_modules", "target", "vendor", "venv", "__pycache__"];
 
-/// What was found, and what could not be looked into, with the reason.
-type Found = (Vec<String>, Vec<(String, String)>);
+/// The working copies, and the folders that could not be searched, with the reason.
+type FoundWorkingCopies = (Vec<String>, Vec<(String, String)>);
 
-/// Returns the folders below `root` that are working copies, and `.` where it is one itself.
+/// Returns the folders below `root` that are working copies, and `.` if it is one itself.
 ///
-/// Working copies in a working copy are its own affair, except in `root`. Links are not followed: a
-/// working copy behind one may be anywhere.
-pub(super) fn working_copies(root: &Path, own_files: &Path) -> io::Result<Found> {
-    let mut found: Found = (Vec::new(), Vec::new());
+/// Working copies other than `root` are not searched for nested ones. Symbolic links are not followed.
+pub(super) fn working_copies(root: &Path, own_files: &Path) -> io::Result<FoundWorkingCopies> {
+    let mut found: FoundWorkingCopies = (Vec::new(), Vec::new());
     if is_working_copy(root) {
         found.0.push(".".to_owned());
     }
-    // Errors of the folder itself are the caller's, those below are told.
+    // An unreadable root is an error; unreadable folders below it are reported in the result.
     fs::read_dir(root)?;
-    let mut looked = 0;
-    let mut waiting = vec![(String::new(), 0)];
-    while let Some((folder, depth)) = waiting.pop() {
-        looked += 1;
-        if looked > MAX_FOLDERS {
-            let why =
-                format!("it has more than {MAX_FOLDERS} folders, and not all were looked into");
+    let mut searched = 0;
+    let mut queue = vec![(String::new(), 0)];
+    while let Some((folder, depth)) = queue.pop() {
+        searched += 1;
+        if searched > MAX_FOLDERS {
+            let why = format!("only the first {MAX_FOLDERS} folders were searched");
             found.1.push((".".to_owned(), why));
             break;
         }
@@ -53,11 +51,11 @@ pub(super) fn working_copies(root: &Path, own_files: &Path) -> io::Result<Found>
             let name = entry.file_name().into_string().ok();
             let Some(name) = name.filter(|name| join_path(".", name).is_some()) else {
                 let shown = entry.path().display().to_string();
-                let why = "its name cannot stand in a manifest";
+                let why = "its name is not allowed in a manifest";
                 found.1.push((shown, why.to_owned()));
                 continue;
             };
-            if name.starts_with('.') || NEVER.contains(&name.as_str()) {
+            if name.starts_with('.') || IGNORED.contains(&name.as_str()) {
                 continue;
             }
             let path = match folder.as_str() {
@@ -67,7 +65,7 @@ pub(super) fn working_copies(root: &Path, own_files: &Path) -> io::Result<Found>
             if is_working_copy(&entry.path()) {
                 found.0.push(path);
             } else if depth + 1 < MAX_DEPTH {
-                waiting.push((path, depth + 1));
+                queue.push((path, depth + 1));
             }
         }
     }
@@ -76,7 +74,7 @@ pub(super) fn working_copies(root: &Path, own_files: &Path) -> io::Result<Found>
 }
 
 fn is_working_copy(folder: &Path) -> bool {
-    // A file in a linked worktree or a submodule.
+    // `.git` is a file in linked worktrees and submodules.
     folder.join(".git").symlink_metadata().is_ok()
 }
 
@@ -85,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn working_copies_are_found_and_links_and_insides_are_not() {
+    fn links_and_nested_working_copies_are_skipped() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
         for dir in [

@@ -1,6 +1,6 @@
-//! What a folder holds that a manifest can be made of: for `xp init`.
+//! Scans a folder for working copies, as input of `xp init`.
 //!
-//! Only reads: working copies are opened, and no remote is asked.
+//! Read-only and offline.
 
 mod folder;
 mod working_copy;
@@ -13,9 +13,9 @@ use crate::manifest::ManifestError;
 use crate::manifest::error::Problem;
 use crate::manifest::file;
 
-/// Looks at a folder and the working copies in it.
+/// Scans a folder and the working copies in it, except `own_files`, the folder with xp's own files.
 ///
-/// Blocks, and must run where it may. `own_files` is the folder that xp keeps its own files in.
+/// Blocking: call it from a blocking thread.
 ///
 /// # Errors
 ///
@@ -27,7 +27,7 @@ pub fn discover(root: &Path, own_files: &Path) -> std::io::Result<Folder> {
         match working_copy::survey(root, &dir) {
             Ok(Some(repository)) => repositories.push(repository),
             Ok(None) => {}
-            Err(error) => unreadable.push((dir, told(root, &error))),
+            Err(error) => unreadable.push((dir, one_line(root, &error))),
         }
     }
     let name = root
@@ -41,7 +41,7 @@ pub fn discover(root: &Path, own_files: &Path) -> std::io::Result<Folder> {
     })
 }
 
-/// Returns what reads the files of a folder, by their paths from it on.
+/// Returns a function that reads files by their paths relative to a folder.
 pub fn reader(root: &Path) -> impl Fn(&str) -> Result<Option<String>, ManifestError> + use<> {
     let root: PathBuf = root.to_owned();
     move |path| {
@@ -49,22 +49,22 @@ pub fn reader(root: &Path) -> impl Fn(&str) -> Result<Option<String>, ManifestEr
             return Ok(None);
         };
         let file = root.join(inside);
-        // Neither a folder nor a pipe, which would be waited for.
+        // Reading a pipe would block.
         if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
             return Ok(None);
         }
         let unreadable = |problem: Problem| ManifestError::unreadable(path.to_owned(), problem);
-        file::read(&file, "file", "it was there a moment ago")
+        file::read(&file, "file", "it existed a moment ago")
             .map(Some)
             .map_err(unreadable)
     }
 }
 
-/// Returns an error in one line, with what can be done about it; paths start from the folder, because
-/// others, for whom it lies elsewhere, read the manifest.
-fn told(root: &Path, error: &dyn Diagnostic) -> String {
+/// Returns an error and its hints on one line. Paths are relative to the folder, because the manifest is
+/// also read on other machines.
+fn one_line(root: &Path, error: &dyn Diagnostic) -> String {
     let chain = chain(error).replace("\n  cause: ", ": ");
     let parts = std::iter::once(chain).chain(error.hints());
-    let told = parts.collect::<Vec<_>>().join("; ");
-    told.replace(&format!("{}/", root.display()), "")
+    let text = parts.collect::<Vec<_>>().join("; ");
+    text.replace(&format!("{}/", root.display()), "")
 }

@@ -1,4 +1,4 @@
-//! One working copy: where it comes from, and what its commit holds.
+//! Reads one working copy: its remote, branches and the files of its commit.
 
 use std::path::Path;
 
@@ -8,25 +8,25 @@ use crate::client::git::{ConfiguredRemote, GitError, Head, Opened, WorkingCopy};
 use crate::init::{Repository, is_dockerfile, join_path};
 use crate::source::{CommitId, GitUrl};
 
-/// More files than these are not listed.
+/// Maximum number of files to list.
 const MAX_FILES: usize = 300_000;
 
-/// How deep Dockerfiles are looked for that no commit has yet.
+/// Maximum depth of the search for uncommitted Dockerfiles.
 const MAX_DEPTH: usize = 4;
 
-/// Looks at a working copy; none where it is none after all.
+/// Reads a working copy; `None` if the folder is not one.
 pub(super) fn survey(root: &Path, dir: &str) -> Result<Option<Repository>, GitError> {
-    let place = if dir == "." {
+    let path = if dir == "." {
         root.to_owned()
     } else {
         root.join(dir)
     };
-    let Opened::WorkingCopy(copy) = WorkingCopy::open(&place)? else {
+    let Opened::WorkingCopy(copy) = WorkingCopy::open(&path)? else {
         return Ok(None);
     };
     let mut repository = Repository {
         dir: dir.to_owned(),
-        own_url: file_url(&place),
+        own_url: file_url(&path),
         ..Repository::default()
     };
     let (branch, head) = match copy.head()? {
@@ -36,7 +36,7 @@ pub(super) fn survey(root: &Path, dir: &str) -> Result<Option<Repository>, GitEr
     };
     repository.branch = branch;
     repository.has_commit = head.is_some();
-    if let Some(remote) = usable_remote(&copy, &place, &mut repository) {
+    if let Some(remote) = usable_remote(&copy, &path, &mut repository) {
         repository.upstream = repository
             .branch
             .as_ref()
@@ -46,13 +46,13 @@ pub(super) fn survey(root: &Path, dir: &str) -> Result<Option<Repository>, GitEr
         if let Some(branch) = repository.branch_to_build() {
             let name = format!("refs/remotes/{remote}/{branch}");
             let commit = copy.reference(&name).or(head);
-            return finished(&copy, commit, repository).map(Some);
+            return with_files(&copy, commit, repository).map(Some);
         }
     }
-    finished(&copy, head, repository).map(Some)
+    with_files(&copy, head, repository).map(Some)
 }
 
-/// Returns the remote of a working copy without credentials, as far as there is one.
+/// Returns the remote of a working copy, without credentials, if it has one.
 pub(super) fn remote(dir: &Path) -> Option<GitUrl> {
     let Ok(Opened::WorkingCopy(copy)) = WorkingCopy::open(dir) else {
         return None;
@@ -61,7 +61,7 @@ pub(super) fn remote(dir: &Path) -> Option<GitUrl> {
     Some(url_of(&remote, dir).ok()?.stripped())
 }
 
-/// Sets the remote, and returns its name: `origin`, or the only one.
+/// Sets the remote and returns its name: `origin`, or the only one.
 fn usable_remote(copy: &WorkingCopy, dir: &Path, repository: &mut Repository) -> Option<String> {
     let remotes = copy.configured_remotes();
     let chosen = match remotes.as_slice() {
@@ -71,7 +71,7 @@ fn usable_remote(copy: &WorkingCopy, dir: &Path, repository: &mut Repository) ->
         several => {
             let names: Vec<&str> = several.iter().map(|remote| remote.name.as_str()).collect();
             let remark = format!(
-                "its remotes are {}, and none of them is origin",
+                "its remotes are {}, and none is named origin",
                 names.join(", ")
             );
             repository.remote_remarks.push(remark);
@@ -82,7 +82,7 @@ fn usable_remote(copy: &WorkingCopy, dir: &Path, repository: &mut Repository) ->
         Ok(url) => {
             let stripped = url.stripped();
             if stripped != url {
-                let remark = "the login in the working copy's URL is left out";
+                let remark = "the credentials in the working copy's URL were removed";
                 repository.remote_remarks.push(remark.to_owned());
             }
             repository.remote = Some(stripped);
@@ -95,7 +95,7 @@ fn usable_remote(copy: &WorkingCopy, dir: &Path, repository: &mut Repository) ->
     }
 }
 
-/// Returns the URL of a remote; a path starts from the working copy.
+/// Returns the URL of a remote; a path is relative to the working copy.
 fn url_of(remote: &ConfiguredRemote, dir: &Path) -> Result<GitUrl, String> {
     let written = &remote.url;
     let is_path = written.starts_with("./") || written.starts_with("../");
@@ -107,16 +107,11 @@ fn url_of(remote: &ConfiguredRemote, dir: &Path) -> Result<GitUrl, String> {
     } else {
         written.parse::<GitUrl>()
     };
-    // The error may quote the URL, and that may have a login.
-    url.map_err(|_| {
-        format!(
-            "the URL of its remote {} is none that xp knows",
-            remote.name
-        )
-    })
+    // The error may quote the URL, which may contain credentials.
+    url.map_err(|_| format!("the URL of its remote {} is not supported", remote.name))
 }
 
-fn finished(
+fn with_files(
     copy: &WorkingCopy,
     commit: Option<CommitId>,
     mut repository: Repository,
@@ -133,7 +128,7 @@ fn finished(
     Ok(repository)
 }
 
-/// Returns the Dockerfiles that are there, whether a commit has them or not.
+/// Returns the Dockerfiles in the working copy, committed or not.
 fn dockerfiles_on_disk(dir: &Path) -> Vec<String> {
     let entries = WalkDir::new(dir)
         .max_depth(MAX_DEPTH)
@@ -154,7 +149,7 @@ fn dockerfiles_on_disk(dir: &Path) -> Vec<String> {
     files.collect()
 }
 
-/// Returns the URL of a folder of this machine.
+/// Returns the `file://` URL of a local folder.
 fn file_url(path: &Path) -> String {
     let mut url = "file://".to_owned();
     for byte in path.to_string_lossy().bytes() {

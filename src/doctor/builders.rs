@@ -1,32 +1,32 @@
-//! The images that scripts run in.
+//! Checks of builder images.
 
-use super::{Finding, Section, Subject, Trouble, list, many};
+use super::{CheckFailure, Finding, Section, Subject, list, many};
 
-/// What is known of a builder image.
+/// Facts about a builder image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuilderFacts {
-    /// `builders/` and the folder's name, or the image's.
+    /// `builders/NAME`, or the image name.
     pub name: String,
-    /// The image by its content, or as the manifest names it.
+    /// The image with its content tag, or as written in the manifest.
     pub image: String,
     /// Whether xp builds it from a folder.
     pub is_folder: bool,
-    /// The services whose scripts run in it.
+    /// The services that use it.
     pub services: Vec<String>,
-    /// Where it exists, or what is wrong with its folder.
-    pub place: Result<BuilderWhere, Trouble>,
+    /// Where it exists, or why its folder cannot be used.
+    pub location: Result<BuilderLocation, CheckFailure>,
 }
 
 /// Where an image exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BuilderWhere {
-    /// Whether the engine has it; none where the engine does not tell.
+pub struct BuilderLocation {
+    /// Whether the engine has it; `None` if the engine did not answer.
     pub engine: Option<bool>,
-    /// Whether its registry has it; none where it belongs to none, or was not asked.
-    pub registry: Option<Result<bool, Trouble>>,
+    /// Whether its registry has it; `None` if it has no registry, or the registry was not queried.
+    pub registry: Option<Result<bool, CheckFailure>>,
 }
 
-/// Tells what is wrong with the builder images.
+/// Evaluates the builder images.
 pub fn builders(builders: &[BuilderFacts]) -> Section {
     let mut unbuilt = 0;
     let mut findings = Vec::new();
@@ -37,7 +37,7 @@ pub fn builders(builders: &[BuilderFacts]) -> Section {
     }
     let missing = match unbuilt {
         0 => String::new(),
-        count => format!("{count} to be built first"),
+        count => format!("{count} not built yet"),
     };
     Section {
         subject: Subject::Builders,
@@ -46,52 +46,53 @@ pub fn builders(builders: &[BuilderFacts]) -> Section {
     }
 }
 
-/// Returns what is to be said of a builder, and whether it has to be built.
+/// Evaluates a builder; also returns whether it must be built.
 fn builder(facts: &BuilderFacts) -> (Finding, bool) {
     let name = &facts.name;
-    let place = match &facts.place {
-        Ok(place) => place,
-        Err(trouble) => return (Finding::of(trouble), false),
+    let location = match &facts.location {
+        Ok(location) => location,
+        Err(failure) => return (Finding::of(failure), false),
     };
-    let image = match facts.is_folder {
-        true => format!("{name} ({})", facts.image),
-        false => name.clone(),
+    let image = if facts.is_folder {
+        format!("{name} ({})", facts.image)
+    } else {
+        name.clone()
     };
-    let finding = match (place.engine, &place.registry) {
+    let finding = match (location.engine, &location.registry) {
         (Some(true), Some(Ok(true))) => {
             Finding::ok(format!("{image} is in the engine and in the registry"))
         }
         (Some(true), _) => Finding::ok(format!("{image} is in the engine")),
-        (_, Some(Ok(true))) => Finding::ok(format!("{image} is in the registry, to be pulled")),
-        // What keeps its registry from telling is said there.
-        (_, Some(Err(_))) if facts.is_folder => Finding::note(format!(
-            "{image}: its registry does not tell whether it has it"
-        )),
-        (_, Some(Err(trouble))) => {
-            let finding = Finding::of(trouble);
+        (_, Some(Ok(true))) => {
+            Finding::ok(format!("{image} is in the registry and will be pulled"))
+        }
+        // The error is reported for the registry.
+        (_, Some(Err(_))) if facts.is_folder => {
+            Finding::note(format!("cannot tell whether the registry has {image}"))
+        }
+        (_, Some(Err(failure))) => {
+            let finding = Finding::of(failure);
             let cause = finding.what;
             Finding {
-                what: format!("whether the builder image {name} exists cannot be told"),
+                what: format!("cannot tell whether the builder image {name} exists"),
                 causes: std::iter::once(cause).chain(finding.causes).collect(),
-                ..Finding::of(trouble)
+                ..Finding::of(failure)
             }
         }
-        (None, _) => Finding::note(format!(
-            "{image}: the engine does not tell whether it has it"
-        )),
+        (None, _) => Finding::note(format!("cannot tell whether the engine has {image}")),
         (Some(false), _) if facts.is_folder => {
-            let text = format!("{image} exists nowhere: the next build makes it");
+            let text = format!("{image} does not exist yet; the next build creates it");
             return (Finding::note(text), true);
         }
         (Some(false), Some(Ok(false))) => Finding {
             is_usage: true,
             ..Finding::error(format!(
-                "the builder image {name} exists neither in the engine nor in its registry"
+                "builder image {name} not found in the engine or its registry"
             ))
             .fix("check its name and tag in `dockerBuilder.image`")
         },
         (Some(false), None) => Finding::note(format!(
-            "{image} is not in the engine, and its registry was not asked"
+            "{image} is not in the engine; its registry was not queried"
         )),
     };
     (finding, false)

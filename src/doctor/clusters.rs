@@ -1,81 +1,81 @@
-//! The clusters that environments are deployed to.
+//! Checks of the Kubernetes clusters of the environments.
 
-use super::{Finding, Section, Severity, Subject, Trouble, list, many};
+use super::{CheckFailure, Finding, Section, Severity, Subject, list, many};
 
-/// What is known of the clusters, and of what talks to them.
+/// Facts about the clusters and `kubectl`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterFacts {
     /// Where `kubectl` is.
-    pub kubectl: KubectlWhere,
-    /// The kubeconfig, as far as it was read: what keeps it from being read concerns all environments.
-    pub kubeconfig: Result<(), Trouble>,
+    pub kubectl: KubectlLocation,
+    /// Whether the kubeconfig could be read.
+    pub kubeconfig: Result<(), CheckFailure>,
     /// The environments of the manifest.
     pub environments: Vec<EnvironmentFacts>,
 }
 
 /// Where `kubectl` is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KubectlWhere {
-    /// On this machine.
-    Here,
-    /// In a builder that the platform has, such as `builders/k8s`.
+pub enum KubectlLocation {
+    /// On `PATH`.
+    OnPath,
+    /// In a builder of the platform, such as `builders/k8s`.
     Builder(String),
-    /// Nowhere; the Dockerfile that would make such a builder.
-    Nowhere(String),
+    /// Not found; the Dockerfile of a builder that would provide it.
+    Missing(String),
 }
 
-/// What is known of an environment.
+/// Facts about an environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EnvironmentFacts {
     /// Its name.
     pub name: String,
-    /// The context of the kubeconfig.
+    /// The kubeconfig context.
     pub context: String,
     /// The namespace.
     pub namespace: String,
-    /// What came of asking.
-    pub answer: EnvironmentAnswer,
+    /// The result of the check.
+    pub check: EnvironmentCheck,
 }
 
-/// What came of asking an environment's cluster.
+/// Result of querying an environment's cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EnvironmentAnswer {
-    /// It was not asked.
-    NotAsked,
-    /// The kubeconfig has no such context; which it may be instead.
+pub enum EnvironmentCheck {
+    /// It was not queried.
+    NotQueried,
+    /// The kubeconfig has no such context; a hint with similar ones.
     NoContext(Option<String>),
-    /// Whether there is a record of deploys, or why that could not be read.
-    Asked(Result<bool, Trouble>),
+    /// Whether it has a deploy record, or why that could not be read.
+    Queried(Result<bool, CheckFailure>),
 }
 
-/// Tells what is wrong with the clusters. Nothing is an error: images are built without any.
+/// Evaluates the clusters. No finding is an error: builds do not need a cluster.
 pub fn clusters(facts: &ClusterFacts) -> Section {
     let mut findings = vec![match &facts.kubectl {
-        KubectlWhere::Here => Finding::ok("kubectl is on PATH"),
-        KubectlWhere::Builder(name) => Finding::note(format!(
-            "kubectl is not on PATH; `xp deploy` takes that of {name}, and no cluster was asked"
+        KubectlLocation::OnPath => Finding::ok("kubectl is on PATH"),
+        KubectlLocation::Builder(name) => Finding::note(format!(
+            "kubectl is not on PATH; `xp deploy` runs it in {name}. No cluster was queried"
         )),
-        KubectlWhere::Nowhere(dockerfile) => Finding::warning(
-            "there is no `kubectl` on this machine, and no builder that has it: nothing can be deployed",
-        )
-        .fix(format!(
-            "install kubectl, or write {dockerfile}: an image with kubectl and kustomize"
-        )),
+        KubectlLocation::Missing(dockerfile) => {
+            Finding::warning("`kubectl` not found on PATH or in a builder: `xp deploy` cannot work")
+                .fix(format!(
+                    "install kubectl, or add {dockerfile} for an image with kubectl and kustomize"
+                ))
+        }
     }];
-    if let Err(trouble) = &facts.kubeconfig {
-        findings.push(softened(trouble));
+    if let Err(failure) = &facts.kubeconfig {
+        findings.push(warning_of(failure));
     } else {
         findings.extend(facts.environments.iter().filter_map(environment));
     }
-    let asked = |it: &&EnvironmentFacts| matches!(it.answer, EnvironmentAnswer::Asked(Ok(_)));
-    let answered = facts.environments.iter().filter(asked).count();
-    let reached = match answered {
+    let queried = |it: &&EnvironmentFacts| matches!(it.check, EnvironmentCheck::Queried(Ok(_)));
+    let reachable = facts.environments.iter().filter(queried).count();
+    let summary = match reachable {
         0 => String::new(),
-        count => format!("{count} reached"),
+        count => format!("{count} reachable"),
     };
     Section {
         subject: Subject::Clusters,
-        summary: list([many(facts.environments.len(), "environment"), reached]),
+        summary: list([many(facts.environments.len(), "environment"), summary]),
         findings,
     }
 }
@@ -87,27 +87,28 @@ fn environment(facts: &EnvironmentFacts) -> Option<Finding> {
         namespace,
         ..
     } = facts;
-    let finding = match &facts.answer {
-        EnvironmentAnswer::NotAsked => return None,
-        EnvironmentAnswer::NoContext(near) => {
+    let finding = match &facts.check {
+        EnvironmentCheck::NotQueried => return None,
+        EnvironmentCheck::NoContext(near) => {
             let finding = Finding::warning(format!(
-                "the kubeconfig has no context `{context}`, which {name} is deployed by"
+                "the kubeconfig has no context `{context}`, which environment {name} uses"
             ));
             let near = near.clone();
-            finding.fix(near.unwrap_or_else(|| "KUBECONFIG names another kubeconfig".to_owned()))
+            finding
+                .fix(near.unwrap_or_else(|| "set KUBECONFIG to use another kubeconfig".to_owned()))
         }
-        EnvironmentAnswer::Asked(Ok(has_record)) => Finding::ok(format!(
-            "{name}: namespace {namespace} of {context} answers{}",
+        EnvironmentCheck::Queried(Ok(has_record)) => Finding::ok(format!(
+            "{name}: namespace {namespace} in {context} is reachable{}",
             if *has_record {
                 ""
             } else {
-                ", and nothing was deployed there yet"
+                "; nothing deployed yet"
             }
         )),
-        EnvironmentAnswer::Asked(Err(trouble)) => {
-            let finding = softened(trouble);
+        EnvironmentCheck::Queried(Err(failure)) => {
+            let finding = warning_of(failure);
             let what = format!(
-                "{name}: namespace {namespace} of {context}: {}",
+                "{name}: namespace {namespace} in {context}: {}",
                 finding.what
             );
             Finding { what, ..finding }
@@ -116,10 +117,10 @@ fn environment(facts: &EnvironmentFacts) -> Option<Finding> {
     Some(finding)
 }
 
-/// Returns a trouble as a warning.
-fn softened(trouble: &Trouble) -> Finding {
+/// Converts a failure to a warning.
+fn warning_of(failure: &CheckFailure) -> Finding {
     Finding {
         severity: Severity::Warning,
-        ..Finding::of(trouble)
+        ..Finding::of(failure)
     }
 }

@@ -1,4 +1,4 @@
-//! The findings as JSON, for other programs.
+//! The findings as JSON.
 
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
@@ -7,26 +7,26 @@ use serde_json::{Value, json};
 
 use super::{Checkup, Finding, Section, Severity, Subject};
 
-/// The version of the format. It grows by further fields without a new one.
+/// The version of the format. New fields do not change it.
 const VERSION: u64 = 1;
 
-/// What xp finds of its surroundings
+/// Checks of the environment that xp needs
 ///
-/// Fields may be added in the same version; a reader passes over those that it does not know.
+/// Fields may be added within a version; ignore unknown fields.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(title = "xp doctor --format json")]
 struct Document {
     /// The version of this format
     version: u64,
-    /// How bad the worst finding is
+    /// Severity of the worst finding
     severity: SeverityDocument,
-    /// How many findings are how bad
+    /// Number of findings by severity
     counts: Counts,
-    /// The subjects
+    /// The checks, by subject
     subjects: Vec<SubjectDocument>,
 }
 
-/// How many findings are how bad
+/// Number of findings by severity
 #[derive(Debug, Serialize, JsonSchema)]
 struct Counts {
     ok: usize,
@@ -35,37 +35,37 @@ struct Counts {
     error: usize,
 }
 
-/// How bad something is
+/// Severity of a finding
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum SeverityDocument {
-    /// It is as it should be
+    /// Check passed
     Ok,
-    /// It is worth knowing, and hinders nothing
+    /// For information only
     Note,
-    /// It works, and may not for long, or not as expected
+    /// Works, but may fail soon or behave unexpectedly
     Warning,
     /// Something that xp needs does not work
     Error,
 }
 
-/// What was found about one subject
+/// Findings on one subject
 #[derive(Debug, Serialize, JsonSchema)]
 struct SubjectDocument {
-    /// What it is about
+    /// The subject
     subject: SubjectKind,
-    /// Which registry
+    /// Host of the registry, if the subject is one
     #[serde(skip_serializing_if = "Option::is_none")]
     registry: Option<String>,
-    /// How bad the worst of it is
+    /// Severity of the worst finding
     severity: SeverityDocument,
-    /// The subject in few words, for people
+    /// Short human-readable summary
     summary: String,
-    /// What was found
+    /// The findings
     findings: Vec<FindingDocument>,
 }
 
-/// What findings are about
+/// Subject of findings
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum SubjectKind {
@@ -79,31 +79,31 @@ enum SubjectKind {
     Registry,
     /// The git remotes
     GitRemotes,
-    /// The images that scripts run in
+    /// The builder images
     Builders,
     /// The working copies
     WorkingCopies,
-    /// The clusters that are deployed to
+    /// The Kubernetes clusters of the environments
     Clusters,
 }
 
-/// One thing that was looked at
+/// Result of one check
 #[derive(Debug, Serialize, JsonSchema)]
 struct FindingDocument {
-    /// How bad it is
+    /// Severity
     severity: SeverityDocument,
     /// What was found, and where
     what: String,
-    /// Why it is so, the nearest cause first
+    /// Causes, the most direct one first
     causes: Vec<String>,
-    /// The services or repositories that it concerns
+    /// The affected services or repositories
     concerns: Vec<String>,
-    /// What a person can do about it
+    /// Possible fixes
     fixes: Vec<String>,
 }
 
 impl Checkup {
-    /// Returns the findings as a document that follows [`schema`].
+    /// Returns the findings as JSON that follows [`schema`].
     pub fn document(&self) -> Value {
         let document = Document {
             version: VERSION,
@@ -116,7 +116,7 @@ impl Checkup {
             },
             subjects: self.sections.iter().map(subject).collect(),
         };
-        // A structure of texts and numbers is always a document.
+        // Serializing strings and numbers cannot fail.
         serde_json::to_value(document).unwrap_or_default()
     }
 }

@@ -1,69 +1,69 @@
-//! The container engine.
+//! Checks of the container engine.
 
 use super::machine::{Space, bytes};
-use super::{Finding, ProxyFacts, Section, Subject, Trouble, list};
+use super::{CheckFailure, Finding, ProxyFacts, Section, Subject, list};
 
-/// What is known of the engine, and of the way to it.
+/// Facts about the engine and the connection to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineFacts {
-    /// Where xp looks for it.
+    /// Its address.
     pub address: String,
-    /// Whether `DOCKER_HOST` says so.
+    /// Whether the address comes from `DOCKER_HOST`.
     pub is_named: bool,
-    /// What is at the address, where that is a file of this machine.
+    /// The state of its socket, if the address is a local path.
     pub socket: Option<Socket>,
-    /// The context of docker's that names it.
+    /// The Docker context that selected it.
     pub context: Option<String>,
-    /// Other sockets of engines that are there.
+    /// Other engine sockets on this machine.
     pub others: Vec<String>,
     /// Whether xp runs in a container.
     pub in_container: bool,
-    /// The container that xp runs in, where the engine knows it.
+    /// The container that xp runs in, if this engine runs it.
     pub own: Option<OwnContainer>,
     /// Whether `DOCKER_BUILDKIT=0` is set.
     pub buildkit_is_off: bool,
-    /// What it says of itself.
-    pub answer: Result<EngineAnswer, Trouble>,
-    /// What the file system of its images has left, where that can be seen.
+    /// What it reports about itself.
+    pub info: Result<EngineInfo, CheckFailure>,
+    /// Free space on the file system of its images, if visible from here.
     pub space: Option<Space>,
-    /// The processor that xp runs on, such as `x86_64`.
+    /// The architecture of this machine, such as `x86_64`.
     pub architecture: &'static str,
-    /// The services whose builder has a limit of memory.
+    /// The services whose builder has a memory limit.
     pub limited: Vec<String>,
     /// The proxies that xp uses.
     pub proxies: ProxyFacts,
 }
 
-/// What is at the path of an engine's socket.
+/// State of an engine's socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Socket {
-    /// Nothing.
+    /// Does not exist.
     Missing,
-    /// Something that is no socket.
+    /// Not a socket.
     Other,
-    /// A socket that the user may use.
+    /// The user may use it.
     Usable,
-    /// A socket that the user may not use.
+    /// The user may not use it.
     Denied {
-        /// The group that may, by its name or number.
+        /// The group that may use it, by name or number.
         group: String,
-        /// Whether the user belongs to it since a later login.
+        /// Whether the user was added to the group after this login.
         joined: bool,
     },
 }
 
-/// The container of the engine's that xp runs in.
+/// The container that xp runs in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnContainer {
-    /// The beginning of its id.
+    /// The short ID.
     pub id: String,
-    /// The platform's folders, each as xp sees it and as the engine does.
-    pub folders: Vec<(String, Result<String, Trouble>)>,
+    /// The platform's folders: the path here, and the path on the engine's machine.
+    pub folders: Vec<(String, Result<String, CheckFailure>)>,
 }
 
-/// What an engine says of itself.
+/// What an engine reports about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EngineAnswer {
+pub struct EngineInfo {
     /// Its name, such as `Docker Engine`.
     pub product: String,
     /// Its version.
@@ -72,27 +72,27 @@ pub struct EngineAnswer {
     pub api: String,
     /// Whether image builds use BuildKit.
     pub buildkit: bool,
-    /// The system that its containers run on.
+    /// The operating system of its containers.
     pub system: String,
-    /// The processor that its images are for.
+    /// The architecture of its images.
     pub architecture: String,
-    /// Whether its root is the user that runs it.
+    /// Whether it runs rootless.
     pub rootless: bool,
-    /// The folder of its images, on its own machine.
+    /// Its data folder, on its own machine.
     pub root: Option<String>,
-    /// Whether containers can be limited in memory.
+    /// Whether it supports memory limits.
     pub limits_memory: bool,
     /// Its proxies.
     pub proxies: ProxyFacts,
-    /// What it warns of.
+    /// Its warnings.
     pub warnings: Vec<String>,
 }
 
-/// Tells what is wrong with the engine.
+/// Evaluates the engine.
 pub fn engine(facts: &EngineFacts) -> Section {
-    let (summary, findings) = match &facts.answer {
-        Ok(answer) => (summary(facts, answer), answered(facts, answer)),
-        Err(trouble) => (facts.address.clone(), vec![silent(facts, trouble)]),
+    let (summary, findings) = match &facts.info {
+        Ok(info) => (summary(facts, info), reachable(facts, info)),
+        Err(failure) => (facts.address.clone(), vec![unreachable(facts, failure)]),
     };
     Section {
         subject: Subject::Engine,
@@ -101,74 +101,72 @@ pub fn engine(facts: &EngineFacts) -> Section {
     }
 }
 
-fn summary(facts: &EngineFacts, answer: &EngineAnswer) -> String {
-    let builder = match answer.buildkit {
-        true => "BuildKit",
-        false => "no BuildKit",
+fn summary(facts: &EngineFacts, info: &EngineInfo) -> String {
+    let builder = if info.buildkit {
+        "BuildKit"
+    } else {
+        "no BuildKit"
     };
-    let rootless = match answer.rootless {
-        true => "rootless",
-        false => "",
-    };
+    let rootless = if info.rootless { "rootless" } else { "" };
     let free = facts
         .space
         .map(|space| format!("{} free", bytes(space.free)));
     list([
-        format!("{} {}", answer.product, answer.version),
+        format!("{} {}", info.product, info.version),
         builder.to_owned(),
         rootless.to_owned(),
         free.unwrap_or_default(),
     ])
 }
 
-/// Tells why an engine that does not answer might not, and what starts it.
-fn silent(facts: &EngineFacts, trouble: &Trouble) -> Finding {
-    let mut finding = Finding::of(trouble);
+/// Explains why an engine may be unreachable, with fixes.
+fn unreachable(facts: &EngineFacts, failure: &CheckFailure) -> Finding {
+    let mut finding = Finding::of(failure);
     let mut fixes = Vec::new();
     if let Some(name) = &facts.context {
         fixes.push(format!(
-            "docker's context `{name}` names it: `docker context use default` goes back to the engine of this machine"
+            "the address comes from Docker context `{name}`; `docker context use default` switches back to the local engine"
         ));
     }
     for other in facts.others.iter().filter(|other| **other != facts.address) {
         fixes.push(format!(
-            "there is the socket of another engine: `export DOCKER_HOST={other}`"
+            "use the other engine on this machine: `export DOCKER_HOST={other}`"
         ));
     }
     match &facts.socket {
         Some(Socket::Denied { group, joined: true }) => fixes.push(format!(
-            "you belong to the group `{group}` since a later login than this one: log in again, or run `newgrp {group}`"
+            "you were added to group `{group}` after this login: log in again, or run `newgrp {group}`"
         )),
         Some(Socket::Denied { group, .. }) => fixes.push(format!(
-            "`sudo usermod -aG {group} \"$USER\"` lets you use it from the next login on (whoever may use it is root on this machine); \
-             a rootless engine needs no such right"
+            "run `sudo usermod -aG {group} \"$USER\"` and log in again (members of the group are effectively root on this machine), \
+             or use a rootless engine"
         )),
         Some(socket @ (Socket::Missing | Socket::Usable)) => {
             if facts.in_container && *socket == Socket::Missing {
                 fixes.push(format!(
-                    "xp runs in a container: where the engine is outside, give it the socket, with `docker run -v {0}:{0} …`",
+                    "xp runs in a container: if the engine runs on the host, mount its socket with `docker run -v {0}:{0} …`",
                     facts.address.trim_start_matches("unix://")
                 ));
             }
             fixes.push(
-                "start it: `sudo systemctl start docker`, a rootless one `systemctl --user start docker`, \
+                "start it: `sudo systemctl start docker`, rootless Docker `systemctl --user start docker`, \
                  Podman `systemctl --user start podman.socket`"
                     .to_owned(),
             );
         }
         Some(Socket::Other) => {
-            finding = finding.because("what is there is no socket");
+            finding = finding.because("the path is not a socket");
         }
         None => {}
     }
     if facts.is_named {
         fixes.push(format!(
-            "DOCKER_HOST is `{}`: unset it to use the engine of this machine",
+            "DOCKER_HOST is set to `{}`; unset it to use the local engine",
             facts.address
         ));
     }
-    // Those of the error are general, and these know more.
-    // What ssh or TLS says of the way to another machine, nothing here knows better.
+    // For a local socket, these fixes are more specific than the ones of the error. For a remote engine, the
+    // ones of ssh or TLS are.
     finding.fixes.retain(|fix| !fix.contains("`xp doctor`"));
     if facts.socket.is_none() {
         finding.fixes.extend(fixes);
@@ -178,146 +176,144 @@ fn silent(facts: &EngineFacts, trouble: &Trouble) -> Finding {
     finding
 }
 
-fn answered(facts: &EngineFacts, answer: &EngineAnswer) -> Vec<Finding> {
+fn reachable(facts: &EngineFacts, info: &EngineInfo) -> Vec<Finding> {
     let mut findings = vec![Finding::ok(format!(
-        "{} {} answers at {}, and speaks API {}",
-        answer.product, answer.version, facts.address, answer.api
+        "{} {} is reachable at {} (API {})",
+        info.product, info.version, facts.address, info.api
     ))];
-    if !matches!(answer.system.as_str(), "linux" | "") {
+    if !matches!(info.system.as_str(), "linux" | "") {
         findings.push(
-            Finding::error(format!("the engine runs {} containers", answer.system))
+            Finding::error(format!("the engine runs {} containers", info.system))
                 .fix("switch it to Linux containers"),
         );
     }
     if facts.buildkit_is_off {
         findings.push(
-            Finding::warning("image builds use the classic builder, as DOCKER_BUILDKIT=0 is set")
-                .because("it builds every stage, one after the other, and has no cache mounts")
-                .fix("`unset DOCKER_BUILDKIT`"),
+            Finding::warning(
+                "image builds use the classic builder because DOCKER_BUILDKIT=0 is set",
+            )
+            .because("it builds all stages sequentially and does not support cache mounts")
+            .fix("`unset DOCKER_BUILDKIT`"),
         );
-    } else if !answer.buildkit {
+    } else if !info.buildkit {
         findings.push(Finding::note(format!(
-            "{} builds images by its own builder: what only BuildKit knows, such as here-documents, may not work",
-            answer.product
+            "{} uses its own builder: BuildKit features such as here-documents may not work",
+            info.product
         )));
     }
     if let Some(space) = facts.space {
-        let root = answer.root.as_deref().unwrap_or("the engine's data");
-        findings.extend(space.findings(&format!(
-            "the file system of {root}, with the engine's images,"
-        )));
+        let root = info.root.as_deref().unwrap_or("the engine's data");
+        findings.extend(space.findings(&format!("the file system of {root} (engine images)")));
     } else {
         findings.push(Finding::note(
-            "how much space the engine has left cannot be seen from here",
+            "the free space of the engine is not visible from here",
         ));
     }
-    if !same_processor(&answer.architecture, facts.architecture) {
+    if !same_architecture(&info.architecture, facts.architecture) {
         findings.push(
             Finding::warning(format!(
-                "the engine builds images for {}, and this machine is {}",
-                answer.architecture, facts.architecture
+                "the engine builds images for {}, but this machine is {}",
+                info.architecture, facts.architecture
             ))
-            .fix("if they are to run here, let DOCKER_HOST name an engine of this machine's kind"),
+            .fix("to run them here, set DOCKER_HOST to an engine with this machine's architecture"),
         );
     }
-    findings.extend(way(facts));
+    findings.extend(connection(facts));
     match &facts.own {
-        Some(own) => findings.extend(mounted(own)),
+        Some(own) => findings.extend(mounts(own)),
         None if facts.in_container => findings.push(Finding::note(
-            "xp runs in a container that the engine does not know: where it does not see the files here, they are sent to it and results are brought back",
+            "xp runs in a container of another engine: if this engine cannot access the files here, sources are uploaded and results downloaded",
         )),
         None => {}
     }
-    if !answer.limits_memory && !facts.limited.is_empty() {
+    if !info.limits_memory && !facts.limited.is_empty() {
         findings.push(
             Finding::warning(
-                "the engine cannot limit memory, so `dockerBuilder.memory` has no effect",
+                "the engine does not support memory limits, so `dockerBuilder.memory` has no effect",
             )
             .concerning(&facts.limited)
-            .fix("switch the memory controller of its control groups on"),
+            .fix("enable the memory cgroup controller on its machine"),
         );
     }
-    findings.extend(proxies(facts, answer));
-    let warnings = answer.warnings.iter();
+    findings.extend(proxies(facts, info));
+    let warnings = info.warnings.iter();
     findings.extend(warnings.map(|warning| {
         let text = warning.trim_start_matches("WARNING: ");
-        Finding::note(format!("the engine warns: {text}"))
+        Finding::note(format!("engine warning: {text}"))
     }));
     findings
 }
 
-/// Tells what the engine mounts for the platform's folders.
-fn mounted(own: &OwnContainer) -> Vec<Finding> {
-    let said = format!(
-        "xp runs in the container {}, which the engine knows",
-        own.id
-    );
+/// Reports where the engine sees the platform's folders.
+fn mounts(own: &OwnContainer) -> Vec<Finding> {
+    let text = format!("xp runs in container {} of this engine", own.id);
     let folders = own
         .folders
         .iter()
         .map(|(folder, on_engine)| match on_engine {
             Ok(path) => Finding::ok(format!("{folder} is {path} on the engine's machine")),
-            Err(trouble) => Finding::of(trouble),
+            Err(failure) => Finding::of(failure),
         });
-    std::iter::once(Finding::ok(said)).chain(folders).collect()
+    std::iter::once(Finding::ok(text)).chain(folders).collect()
 }
 
-/// Builder containers mount folders of the engine's machine, where that has them.
-fn way(facts: &EngineFacts) -> Vec<Finding> {
+/// Reports how the engine is reached. Builder containers can mount only folders of the engine's machine.
+fn connection(facts: &EngineFacts) -> Vec<Finding> {
     let mut findings = Vec::new();
     if let Some(name) = &facts.context {
-        findings.push(Finding::ok(format!("docker's context `{name}` names it")));
+        findings.push(Finding::ok(format!("selected by Docker context `{name}`")));
     }
     let rest = facts.address.split_once("://");
     if let Some((scheme, rest)) = rest.filter(|(scheme, _)| *scheme != "unix") {
         let host = rest.split('/').next().unwrap_or_default();
         let loopback = ["127.", "localhost", "[::1]"];
         let is_local = scheme != "ssh" && loopback.iter().any(|it| host.starts_with(it));
-        let way = if scheme == "ssh" {
+        let transport = if scheme == "ssh" {
             "ssh"
         } else {
             "the network"
         };
-        let where_it_is = match is_local {
-            true => "where it does not see this machine's files",
-            false => "as it does not see this machine's files",
+        let reason = if is_local {
+            "if it cannot access this machine's files"
+        } else {
+            "because it cannot access this machine's files"
         };
         findings.push(
-            Finding::note(format!("the engine is reached by {way}, at {}", facts.address)).because(format!(
-                "{where_it_is}, sources are sent to it and results are brought back; XP_REMOTE_ENGINE=0 says that it sees them"
+            Finding::note(format!("the engine is reached over {transport}, at {}", facts.address)).because(format!(
+                "{reason}, sources are uploaded and results downloaded; set XP_REMOTE_ENGINE=0 if it can access them"
             )),
         );
     }
     findings
 }
 
-/// Pushes and pulls are the engine's, and it has proxies of its own.
-fn proxies(facts: &EngineFacts, answer: &EngineAnswer) -> Vec<Finding> {
+/// Reports the proxies of the engine, which pulls and pushes images itself.
+fn proxies(facts: &EngineFacts, info: &EngineInfo) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (name, proxy) in &answer.proxies.proxies {
+    for (name, proxy) in &info.proxies.proxies {
         findings.push(Finding::note(format!("the engine's {name} is {proxy}")));
     }
-    if let Some(exceptions) = &answer.proxies.exceptions {
+    if let Some(exceptions) = &info.proxies.exceptions {
         findings.push(Finding::note(format!(
             "the engine's no_proxy is {exceptions}"
         )));
     }
-    let (here, there) = (&facts.proxies.proxies, &answer.proxies.proxies);
+    let (here, there) = (&facts.proxies.proxies, &info.proxies.proxies);
     if !here.is_empty() && there.is_empty() {
         findings.push(
-            Finding::warning("xp uses a proxy, and the engine, which pulls and pushes images, has none")
-                .fix("if registries are reached by the proxy only, set `proxies` in the engine's daemon.json"),
+            Finding::warning("xp uses a proxy, but the engine, which pulls and pushes images, has none")
+                .fix("if registries are reachable only through the proxy, set `proxies` in the engine's daemon.json"),
         );
     }
     findings
 }
 
-fn same_processor(one: &str, other: &str) -> bool {
-    let normal = |name: &str| match name {
+fn same_architecture(one: &str, other: &str) -> bool {
+    let normalized = |name: &str| match name {
         "amd64" => "x86_64".to_owned(),
         "arm64" => "aarch64".to_owned(),
         name if name.starts_with("armv") => "arm".to_owned(),
         name => name.to_owned(),
     };
-    one.is_empty() || normal(one) == normal(other)
+    one.is_empty() || normalized(one) == normalized(other)
 }

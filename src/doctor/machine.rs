@@ -1,83 +1,83 @@
-//! This machine: xp's own folder, the programs that it runs, and the proxies that it uses.
+//! Checks of this machine: xp's own folder, programs and proxies.
 
 use super::{Finding, Section, Subject, list};
 
-/// Less than this is not enough for a build.
+/// Less free space than this is an error.
 const TOO_LITTLE: u64 = 1 << 30;
 
-/// Less than this may not be enough for the next builds.
+/// Less free space than this is a warning.
 const LITTLE: u64 = 10 << 30;
 
-/// Fewer files than this are used up by one large source tree.
+/// Fewer free inodes than this may be used up by one large source tree.
 const FEW_FILES: u64 = 50_000;
 
-/// What a file system has left.
+/// Free space of a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
-    /// The bytes that the user may still write.
+    /// Bytes available to the user.
     pub free: u64,
-    /// The files that the user may still make; none where there is no such limit.
+    /// Inodes available to the user; `None` if unlimited.
     pub files: Option<u64>,
 }
 
-/// What is known of this machine.
+/// Facts about this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MachineFacts {
-    /// The folder that is xp's own, and what it is; none without a manifest.
+    /// xp's own folder and its state; `None` without a manifest.
     pub cache: Option<(String, CacheState)>,
-    /// What its file system has left.
+    /// Free space on its file system.
     pub space: Option<Space>,
-    /// Whether the platform's file system takes `a` and `A` for the same name.
+    /// Whether the platform's file system is case-insensitive.
     pub ignores_case: bool,
-    /// The programs that the platform's services take.
+    /// The programs that the services need.
     pub programs: Vec<Program>,
     /// The proxies that xp uses.
     pub proxies: ProxyFacts,
 }
 
-/// What xp's own folder is.
+/// State of xp's own folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CacheState {
-    /// It is there, and can be written.
+    /// Exists and is writable.
     Own,
-    /// It is not there yet, and can be made.
+    /// Does not exist yet but can be created.
     Absent,
-    /// It contains files that xp did not create.
+    /// Contains files not created by xp.
     Foreign,
-    /// It, or the folder in which it would be made, cannot be written.
+    /// Not writable, or cannot be created.
     Denied {
-        /// Which folder that is.
+        /// The folder that is not writable.
         folder: String,
-        /// What the system says.
+        /// The error of the system.
         why: String,
     },
 }
 
-/// A program that something takes.
+/// A program that services need.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
     /// Its name.
     pub name: &'static str,
-    /// What it is for.
+    /// What it is needed for.
     pub purpose: &'static str,
-    /// How it is installed.
+    /// How to install it.
     pub install: &'static str,
-    /// Where it was found.
+    /// Its path, if found.
     pub path: Option<String>,
-    /// The services that take it.
+    /// The services that need it.
     pub services: Vec<String>,
 }
 
 /// Proxies, without credentials.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProxyFacts {
-    /// The variable and the proxy.
+    /// Variables and proxies.
     pub proxies: Vec<(String, String)>,
     /// `no_proxy`.
     pub exceptions: Option<String>,
 }
 
-/// Tells what is wrong with this machine.
+/// Evaluates this machine.
 pub fn machine(facts: &MachineFacts) -> Section {
     let mut findings = Vec::new();
     let mut summary = Vec::new();
@@ -89,20 +89,18 @@ pub fn machine(facts: &MachineFacts) -> Section {
         }
     }
     if facts.ignores_case {
-        let text = "the platform's file system takes `a` and `A` for the same name";
+        let text = "the platform's file system is case-insensitive";
         findings.push(
             Finding::warning(text)
-                .because(
-                    "files whose names differ in nothing else cannot be checked out side by side",
-                )
-                .fix("put the platform onto a file system that tells them apart"),
+                .because("two files whose names differ only in case cannot both be checked out")
+                .fix("move the platform to a case-sensitive file system"),
         );
     }
     for program in &facts.programs {
         findings.push(match &program.path {
             Some(path) => Finding::ok(format!("`{}` is {path}", program.name)),
             None => Finding::error(format!(
-                "there is no program `{}` on the PATH: it is needed for {}",
+                "program `{}` not found on PATH; it is needed for {}",
                 program.name, program.purpose
             ))
             .concerning(&program.services)
@@ -119,7 +117,7 @@ pub fn machine(facts: &MachineFacts) -> Section {
         let through = facts.proxies.proxies.iter().map(|(_, proxy)| proxy.clone());
         let mut through: Vec<String> = through.collect();
         through.dedup();
-        summary.push(format!("through the proxy {}", through.join(" and ")));
+        summary.push(format!("proxy {}", through.join(" and ")));
     }
     Section {
         subject: Subject::Machine,
@@ -129,67 +127,75 @@ pub fn machine(facts: &MachineFacts) -> Section {
 }
 
 fn cache(folder: &str, state: &CacheState) -> Finding {
-    let other = "`cacheDir` of the manifest, or XP_CACHE_DIR, names another folder";
+    let other = "use another folder: set `cacheDir` in the manifest, or XP_CACHE_DIR";
     match state {
-        CacheState::Own => Finding::ok(format!("{folder} is xp's own, and can be written")),
-        CacheState::Absent => Finding::ok(format!("{folder} will be made when it is needed")),
+        CacheState::Own => Finding::ok(format!("{folder} is writable")),
+        CacheState::Absent => Finding::ok(format!("{folder} will be created when needed")),
         CacheState::Foreign => Finding {
             is_usage: true,
             ..Finding::error(format!("{folder} contains files that xp did not create"))
-                .because("xp removes and replaces what is in its own folder, so it takes no other")
-                .fix("let `cacheDir` or XP_CACHE_DIR name a new or an empty folder")
+                .because(
+                    "xp deletes and replaces files in this folder, so it must not contain others",
+                )
+                .fix("set `cacheDir` or XP_CACHE_DIR to a new or empty folder")
         },
         CacheState::Denied {
             folder: denied,
             why,
         } => {
-            let what = match denied == folder {
-                true => format!("{folder} cannot be written"),
-                false => format!("{folder} cannot be made, as {denied} cannot be written"),
+            let what = if denied == folder {
+                format!("{folder} is not writable")
+            } else {
+                format!("cannot create {folder}: {denied} is not writable")
             };
             Finding::error(what)
                 .because(why.clone())
-                .fix(format!("`sudo chown -R \"$(id -u):$(id -g)\" {denied}` gives it to you, where another user owns it"))
+                .fix(format!(
+                    "if another user owns it, run `sudo chown -R \"$(id -u):$(id -g)\" {denied}`"
+                ))
                 .fix(other)
         }
     }
 }
 
 impl Space {
-    /// Tells whether it is enough; `what` names the file system.
+    /// Evaluates the free space; `what` names the file system.
     pub(super) fn findings(self, what: &str) -> Vec<Finding> {
         let free = bytes(self.free);
-        let advice = "free some space: `docker system prune` removes images and build caches that nothing uses";
+        let advice =
+            "free some space: `docker system prune` removes unused images and build caches";
         let mut findings = vec![match self.free {
             ..TOO_LITTLE => Finding::error(format!(
-                "{what} has {free} left, and a build needs {} at least",
+                "{what} has {free} free; a build needs at least {}",
                 bytes(TOO_LITTLE)
             ))
             .fix(advice),
             TOO_LITTLE..LITTLE => Finding::warning(format!(
-                "{what} has {free} left: less than {} may not be enough for the next builds",
+                "{what} has {free} free; less than {} may not be enough for the next builds",
                 bytes(LITTLE)
             ))
             .fix(advice),
-            LITTLE.. => Finding::ok(format!("{what} has {free} left")),
+            LITTLE.. => Finding::ok(format!("{what} has {free} free")),
         }];
         if let Some(files) = self.files.filter(|files| *files < FEW_FILES) {
             findings.push(
-                Finding::warning(format!("{what} has room for {files} more files only"))
-                    .because("it has used up its inodes, however much space is left")
-                    .fix("remove what has many small files, such as old build caches"),
+                Finding::warning(format!("{what} has only {files} free inodes"))
+                    .because(
+                        "no file can be created without a free inode, even if there is free space",
+                    )
+                    .fix("remove folders with many small files, such as old build caches"),
             );
         }
         findings
     }
 }
 
-/// Returns an amount as people read it.
+/// Formats a size for people.
 pub(super) fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];
     let mut amount = count;
     let mut unit = 0;
-    // A tenth is kept where it says something.
+    // One decimal, for small amounts only.
     let mut rest = 0;
     while amount >= 1024 && unit + 1 < UNITS.len() {
         rest = amount % 1024 * 10 / 1024;

@@ -1,47 +1,47 @@
-//! The manifest.
+//! Checks of the manifest.
 
 use super::{Finding, Section, Subject, few, list, many};
 
-/// What is known of the manifest.
+/// Facts about the manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ManifestFacts {
-    /// There is none where it was looked for.
+    /// Not found.
     Missing {
-        /// Why, in the words of every command.
+        /// The error, as other commands report it.
         why: String,
-        /// What to do about it.
+        /// Possible fixes.
         fixes: Vec<String>,
     },
-    /// It is wrong.
+    /// Invalid.
     Wrong {
         /// The file.
         file: String,
-        /// Everything that is wrong with it.
+        /// The problems.
         problems: Vec<ManifestProblem>,
     },
-    /// It is right.
+    /// Valid.
     Read {
         /// The file.
         file: String,
-        /// The services that are looked at, what they need included.
+        /// The checked services, including dependencies.
         services: Vec<String>,
-        /// How many services there are.
+        /// The total number of services.
         total: usize,
     },
 }
 
-/// Something that is wrong with a manifest.
+/// A problem of a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ManifestProblem {
-    /// Line and column, from one; none where the whole file is meant.
+    /// Line and column, from 1; `None` for the file as a whole.
     pub position: Option<(usize, usize)>,
-    /// What is wrong.
+    /// The message.
     pub message: String,
-    /// What can be done about it.
+    /// Help texts.
     pub help: Vec<String>,
 }
 
-/// Tells what is wrong with the manifest.
+/// Evaluates the manifest.
 pub fn manifest(facts: &ManifestFacts) -> Section {
     let (summary, findings) = match facts {
         ManifestFacts::Missing { why, fixes } => {
@@ -51,24 +51,24 @@ pub fn manifest(facts: &ManifestFacts) -> Section {
                 ..Finding::error(why.clone())
             };
             (
-                "none: only this machine is checked".to_owned(),
+                "not found; only this machine was checked".to_owned(),
                 vec![finding],
             )
         }
         ManifestFacts::Wrong { file, problems } => {
             let summary = format!(
-                "{file}, {}: only this machine is checked",
-                many(problems.len(), "mistake")
+                "{file}, {}; only this machine was checked",
+                many(problems.len(), "error")
             );
             let findings = problems.iter().map(|problem| {
-                let place = match problem.position {
+                let location = match problem.position {
                     Some((line, column)) => format!("{file}:{line}:{column}"),
                     None => file.clone(),
                 };
                 Finding {
                     fixes: problem.help.clone(),
                     is_usage: true,
-                    ..Finding::error(format!("{place}: {}", problem.message))
+                    ..Finding::error(format!("{location}: {}", problem.message))
                 }
             });
             (summary, findings.collect())
@@ -83,9 +83,10 @@ pub fn manifest(facts: &ManifestFacts) -> Section {
                 some => format!("{some} of {}", many(*total, "service")),
             };
             let finding = Finding::ok(format!("{file} is valid")).concerning(services);
-            let names = match services.len() < *total {
-                true => few(services),
-                false => String::new(),
+            let names = if services.len() < *total {
+                few(services)
+            } else {
+                String::new()
             };
             (list([file.clone(), count, names]), vec![finding])
         }

@@ -1,5 +1,5 @@
-//! What the facts about a platform's surroundings mean: what is well, what is not, and what to do
-//! about it. Pure: the facts are data, gathered by `crate::examine`.
+//! Evaluates the facts gathered by `crate::examine` for `xp doctor`: turns them into findings with causes
+//! and fixes. Pure: no I/O.
 
 mod builders;
 mod clusters;
@@ -20,37 +20,37 @@ use std::fmt;
 use crate::error::Exit;
 use crate::words::many;
 
-pub use builders::{BuilderFacts, BuilderWhere, builders};
-pub use clusters::{ClusterFacts, EnvironmentAnswer, EnvironmentFacts, KubectlWhere, clusters};
+pub use builders::{BuilderFacts, BuilderLocation, builders};
+pub use clusters::{ClusterFacts, EnvironmentCheck, EnvironmentFacts, KubectlLocation, clusters};
 pub use document::schema;
-pub use engine::{EngineAnswer, EngineFacts, OwnContainer, Socket, engine};
+pub use engine::{EngineFacts, EngineInfo, OwnContainer, Socket, engine};
 pub use machine::{CacheState, MachineFacts, Program, ProxyFacts, Space, machine};
 pub use manifest::{ManifestFacts, ManifestProblem, manifest};
-pub use registry::{CredentialOrigin, PushAnswer, RegistryFacts, RepositoryFacts, registry};
+pub use registry::{CredentialOrigin, PushAccess, RegistryFacts, RepositoryFacts, registry};
 pub use remotes::{AgentFacts, RemoteFacts, remotes};
 pub use text::{Detail, Paint};
-pub use trouble::Trouble;
+pub use trouble::CheckFailure;
 pub use working_copies::{WorkingCopyFacts, working_copies};
 
-/// Everything that was found, by subject.
+/// All findings, by subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkup {
-    /// The subjects, in the order in which they depend on each other.
+    /// The sections, in dependency order.
     pub sections: Vec<Section>,
 }
 
-/// What was found about one subject.
+/// The findings on one subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Section {
-    /// What it is about.
+    /// The subject.
     pub subject: Subject,
-    /// The subject in few words, such as the engine's version.
+    /// A short summary, such as the engine's version.
     pub summary: String,
-    /// What was found, in the order in which it was looked at.
+    /// The findings, in the order of the checks.
     pub findings: Vec<Finding>,
 }
 
-/// What findings are about.
+/// Subject of findings.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
     /// x-platform.yml.
@@ -63,11 +63,11 @@ pub enum Subject {
     Registry(String),
     /// The git remotes.
     Remotes,
-    /// The images that scripts run in.
+    /// The builder images.
     Builders,
     /// The working copies.
     WorkingCopies,
-    /// The clusters that are deployed to.
+    /// The Kubernetes clusters of the environments.
     Clusters,
 }
 
@@ -81,7 +81,7 @@ impl fmt::Display for Subject {
 }
 
 impl Subject {
-    /// Returns which kind of subject it is.
+    /// Returns the label, without the registry host.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Manifest => "manifest",
@@ -96,21 +96,21 @@ impl Subject {
     }
 }
 
-/// How bad something is.
+/// Severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// It is as it should be.
+    /// Check passed.
     Ok,
-    /// It is worth knowing, and hinders nothing.
+    /// For information only.
     Note,
-    /// It works, and may not for long, or not as expected.
+    /// Works, but may fail soon or behave unexpectedly.
     Warning,
     /// Something that xp needs does not work.
     Error,
 }
 
 impl Severity {
-    /// Returns the word for it.
+    /// Returns the label.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -121,20 +121,20 @@ impl Severity {
     }
 }
 
-/// One thing that was looked at.
+/// Result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// How bad it is.
+    /// The severity.
     pub severity: Severity,
     /// What was found, and where.
     pub what: String,
-    /// Why it is so, the nearest cause first.
+    /// Causes, the most direct one first.
     pub causes: Vec<String>,
-    /// Which services, or repositories, it concerns; empty where it concerns all.
+    /// The affected services or repositories; empty if it affects all.
     pub concerns: Vec<String>,
-    /// What a person can do about it, a sentence each.
+    /// Possible fixes.
     pub fixes: Vec<String>,
-    /// Whether the manifest, or how xp was called, is to blame for an error, and nothing outside.
+    /// Whether an error is in the manifest or the command line rather than outside.
     pub is_usage: bool,
 }
 
@@ -166,13 +166,13 @@ impl Finding {
         Self::new(Severity::Error, what)
     }
 
-    /// Makes an error of what kept something from being found out.
-    fn of(trouble: &Trouble) -> Self {
+    /// Converts a failed check to an error.
+    fn of(failure: &CheckFailure) -> Self {
         Self {
-            causes: trouble.causes.clone(),
-            fixes: trouble.fixes.clone(),
-            is_usage: trouble.exit == Exit::Usage,
-            ..Self::error(trouble.what.clone())
+            causes: failure.causes.clone(),
+            fixes: failure.fixes.clone(),
+            is_usage: failure.exit == Exit::Usage,
+            ..Self::error(failure.what.clone())
         }
     }
 
@@ -193,7 +193,7 @@ impl Finding {
 }
 
 impl Section {
-    /// Returns how bad the worst of it is.
+    /// Returns the severity of the worst finding.
     pub fn severity(&self) -> Severity {
         let severities = self.findings.iter().map(|finding| finding.severity);
         severities.max().unwrap_or(Severity::Ok)
@@ -201,13 +201,13 @@ impl Section {
 }
 
 impl Checkup {
-    /// Returns how bad the worst of it is.
+    /// Returns the severity of the worst finding.
     pub fn severity(&self) -> Severity {
         let severities = self.sections.iter().map(Section::severity);
         severities.max().unwrap_or(Severity::Ok)
     }
 
-    /// Returns how many findings are that bad.
+    /// Returns the number of findings of a severity.
     pub fn count(&self, severity: Severity) -> usize {
         let findings = self.findings();
         findings
@@ -215,8 +215,8 @@ impl Checkup {
             .count()
     }
 
-    /// Returns the exit code: a wrong manifest counts more than what is outside, as nothing can be done
-    /// before it is right.
+    /// Returns the exit code. An invalid manifest takes precedence over external failures: it must be fixed
+    /// first.
     pub fn exit(&self) -> Exit {
         let mut errors = self.findings();
         let is_usage = |finding: &Finding| finding.is_usage && finding.severity == Severity::Error;
@@ -232,7 +232,7 @@ impl Checkup {
     }
 }
 
-/// Returns the first few of a list, and how many more there are.
+/// Returns the first few names and the number of others.
 fn few(names: &[String]) -> String {
     const SHOWN: usize = 3;
     match names {
@@ -247,7 +247,7 @@ fn few(names: &[String]) -> String {
     }
 }
 
-/// Returns the parts that say something, separated by commas.
+/// Joins the non-empty parts with commas.
 fn list(parts: impl IntoIterator<Item = String>) -> String {
     let parts = parts.into_iter().filter(|part| !part.is_empty());
     parts.collect::<Vec<_>>().join(", ")

@@ -1,90 +1,90 @@
-//! One registry: whether it answers, whom it knows, and what it lets them do.
+//! Checks of a registry: connection, login and push access.
 
-use super::{Finding, Section, Subject, Trouble, few, list, many};
+use super::{CheckFailure, Finding, Section, Subject, few, list, many};
 
-/// What is known of a registry.
+/// Facts about a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistryFacts {
     /// Its host.
     pub host: String,
-    /// Where its credentials come from.
+    /// Source of the credentials.
     pub origin: CredentialOrigin,
-    /// For whom they stand, such as ``the user `bob` ``; none where there are none.
-    pub who: Result<Option<String>, Trouble>,
-    /// How it is reached, such as `https://harbour.example.com`; none where it was not asked.
-    pub address: Option<Result<String, Trouble>>,
-    /// Whether it is this machine.
+    /// The user, such as ``the user `bob` ``; `None` without credentials.
+    pub user: Result<Option<String>, CheckFailure>,
+    /// Its address, such as `https://harbour.example.com`; `None` if it was not queried.
+    pub address: Option<Result<String, CheckFailure>>,
+    /// Whether it is on this machine.
     pub is_loopback: bool,
-    /// The repositories of the manifest in it.
+    /// The repositories that the manifest uses.
     pub repositories: Vec<RepositoryFacts>,
 }
 
-/// Where credentials come from.
+/// Source of credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CredentialOrigin {
-    /// There are none.
+    /// No credentials.
     Nowhere,
     /// A file.
     File(String),
-    /// A program.
+    /// A credential helper.
     Helper(String),
 }
 
-/// What is known of a repository.
+/// Facts about a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RepositoryFacts {
-    /// Its whole name.
+    /// The full name.
     pub name: String,
-    /// Whether images of it may be asked for.
-    pub pull: Result<(), Trouble>,
-    /// Whether images may be pushed to it; none where xp never does.
-    pub push: Option<Result<PushAnswer, Trouble>>,
+    /// Whether pulling is access_summary.
+    pub pull: Result<(), CheckFailure>,
+    /// Whether pushing is access_summary; `None` if xp does not push to it.
+    pub push: Option<Result<PushAccess, CheckFailure>>,
 }
 
-/// The answer of a registry that lets its user push.
+/// Result of a successful push check.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PushAnswer {
-    /// Why the upload that was opened to ask could not be cancelled.
+pub struct PushAccess {
+    /// Why the upload opened for the check could not be cancelled.
     pub left_over: Option<String>,
 }
 
-/// Stands for the name of a repository in what is alike of many.
-const NAME: &str = "\u{0}";
+/// Placeholder for repository names, used to group equal failures.
+const NAME_PLACEHOLDER: &str = "\u{0}";
 
-/// Tells what is wrong with a registry.
+/// Evaluates a registry.
 pub fn registry(facts: &RegistryFacts) -> Section {
     let mut findings = Vec::new();
     let mut summary = Vec::new();
-    match (&facts.who, &facts.address) {
-        (Err(trouble), _) => findings.push(Finding::of(trouble)),
+    match (&facts.user, &facts.address) {
+        (Err(failure), _) => findings.push(Finding::of(failure)),
         (Ok(_), None) => {
-            summary.push("not asked".to_owned());
+            summary.push("not checked".to_owned());
             findings.push(Finding::ok(format!("credentials: {}", credentials(facts))));
         }
-        (Ok(who), Some(Err(trouble))) => {
-            let finding = Finding::of(trouble);
-            findings.push(match who {
-                Some(_) => finding.because(format!("it was asked as {}", credentials(facts))),
+        (Ok(user), Some(Err(failure))) => {
+            let finding = Finding::of(failure);
+            findings.push(match user {
+                Some(_) => finding.because(format!("queried as {}", credentials(facts))),
                 None => finding,
             });
         }
-        (Ok(who), Some(Ok(address))) => {
-            let name = who.as_deref().unwrap_or("anonymous users");
+        (Ok(user), Some(Ok(address))) => {
+            let name = user.as_deref().unwrap_or("anonymous users");
             findings.push(Finding::ok(format!(
-                "{address} answers; credentials: {}",
+                "{address} is reachable; credentials: {}",
                 credentials(facts)
             )));
             if address.starts_with("http://") && !facts.is_loopback {
                 findings.push(Finding::note(format!(
-                    "{address} is spoken to without TLS, as the engine lists it as insecure: passwords can be read on the way"
+                    "{address} is used without TLS because the engine lists it as insecure: passwords are sent unencrypted"
                 )));
             }
-            let rights = rights(facts);
-            if rights.is_empty() {
-                summary.push(allowed(facts, name));
+            let refusals = refusals(facts);
+            if refusals.is_empty() {
+                summary.push(access_summary(facts, name));
             }
-            findings.extend(rights);
-            findings.extend(facts.repositories.iter().filter_map(well));
+            findings.extend(refusals);
+            findings.extend(facts.repositories.iter().filter_map(accessible));
         }
     }
     Section {
@@ -94,79 +94,79 @@ pub fn registry(facts: &RegistryFacts) -> Section {
     }
 }
 
-/// Returns what a registry lets its user do with all of its repositories.
-fn allowed(facts: &RegistryFacts, who: &str) -> String {
+/// Summarizes what the user may do.
+fn access_summary(facts: &RegistryFacts, user: &str) -> String {
     let pushed = facts.repositories.iter();
     let pushed = pushed
         .filter(|repository| repository.push.is_some())
         .count();
     let count = many(facts.repositories.len(), "repository");
     match pushed {
-        0 => format!("{who} may pull from {count}"),
-        some if some == facts.repositories.len() => format!("{who} may push to {count}"),
-        some => format!("{who} may pull from {count}, and push to {some}"),
+        0 => format!("{user} may pull from {count}"),
+        some if some == facts.repositories.len() => format!("{user} may push to {count}"),
+        some => format!("{user} may pull from {count} and push to {some}"),
     }
 }
 
-/// Returns the user, and where the credentials come from; never a secret.
+/// Returns the user and the source of the credentials, never a secret.
 fn credentials(facts: &RegistryFacts) -> String {
-    let who = facts.who.as_ref().ok().and_then(Option::as_deref);
-    match (who, &facts.origin) {
-        (None, CredentialOrigin::Helper(helper)) => format!("none, says `{helper}`"),
+    let user = facts.user.as_ref().ok().and_then(Option::as_deref);
+    match (user, &facts.origin) {
+        (None, CredentialOrigin::Helper(helper)) => format!("none in `{helper}`"),
         (None, _) => "none".to_owned(),
-        (Some(who), CredentialOrigin::Nowhere) => who.to_owned(),
-        (Some(who), CredentialOrigin::File(file)) => format!("{who}, from {file}"),
-        (Some(who), CredentialOrigin::Helper(helper)) => format!("{who}, from `{helper}`"),
+        (Some(user), CredentialOrigin::Nowhere) => user.to_owned(),
+        (Some(user), CredentialOrigin::File(file)) => format!("{user}, from {file}"),
+        (Some(user), CredentialOrigin::Helper(helper)) => format!("{user}, from `{helper}`"),
     }
 }
 
-/// Returns what is refused, each refusal once for all repositories that it is about.
-fn rights(facts: &RegistryFacts) -> Vec<Finding> {
-    let mut refusals: Vec<(Trouble, Vec<String>)> = Vec::new();
+/// Returns the refusals, with repositories that were refused for the same reason grouped.
+fn refusals(facts: &RegistryFacts) -> Vec<Finding> {
+    let mut grouped: Vec<(CheckFailure, Vec<String>)> = Vec::new();
     let mut findings = Vec::new();
     for repository in &facts.repositories {
         let push = repository.push.as_ref();
         let refused_push = push.and_then(|push| push.as_ref().err());
-        let mut refused: Vec<Trouble> = [repository.pull.as_ref().err(), refused_push]
+        let mut refused: Vec<CheckFailure> = [repository.pull.as_ref().err(), refused_push]
             .into_iter()
             .flatten()
-            .map(|trouble| general(trouble, &repository.name))
+            .map(|failure| general(failure, &repository.name))
             .collect();
-        // What keeps somebody from reading mostly keeps them from writing too, and is said with a reason
-        // there: the answer to the first question has no text.
+        // A failed pull usually fails the push as accessible, and only the answer to the push has a reason: the pull
+        // check is a HEAD request.
         if let [pull, push] = refused.as_slice()
             && push.what.starts_with(&pull.what)
         {
             refused.remove(0);
         }
-        for trouble in refused {
-            match refusals.iter_mut().find(|(other, _)| *other == trouble) {
+        for failure in refused {
+            match grouped.iter_mut().find(|(other, _)| *other == failure) {
                 Some((_, names)) => names.push(repository.name.clone()),
-                None => refusals.push((trouble, vec![repository.name.clone()])),
+                None => grouped.push((failure, vec![repository.name.clone()])),
             }
         }
-        if let Some(Ok(PushAnswer {
+        if let Some(Ok(PushAccess {
             left_over: Some(why),
         })) = push
         {
             findings.push(
                 Finding::warning(format!(
-                    "the upload that was opened to ask whether {} takes pushes cannot be cancelled",
+                    "failed to cancel the upload opened to check push access to {}",
                     repository.name
                 ))
                 .because(why.clone())
-                .fix("nothing has to be done: registries remove such uploads after a while"),
+                .fix("no action needed: registries remove such uploads after a while"),
             );
         }
     }
-    for (trouble, names) in refusals {
-        let finding = Finding::of(&trouble).concerning(&names);
+    for (failure, names) in grouped {
+        let finding = Finding::of(&failure).concerning(&names);
         let finding = Finding {
-            what: finding.what.replace(NAME, &few(&names)),
+            what: finding.what.replace(NAME_PLACEHOLDER, &few(&names)),
             causes: finding
                 .causes
                 .iter()
-                .map(|cause| cause.replace(NAME, &few(&names)))
+                .map(|cause| cause.replace(NAME_PLACEHOLDER, &few(&names)))
                 .collect(),
             ..finding
         };
@@ -178,21 +178,23 @@ fn rights(facts: &RegistryFacts) -> Vec<Finding> {
     findings
 }
 
-/// Returns a trouble as it may be that of other repositories as well.
-fn general(trouble: &Trouble, name: &str) -> Trouble {
-    let causes = trouble.causes.iter();
-    Trouble {
-        what: trouble.what.replace(name, NAME),
-        causes: causes.map(|cause| cause.replace(name, NAME)).collect(),
-        ..trouble.clone()
+/// Replaces the repository name in a failure, so that equal ones can be grouped.
+fn general(failure: &CheckFailure, name: &str) -> CheckFailure {
+    let causes = failure.causes.iter();
+    CheckFailure {
+        what: failure.what.replace(name, NAME_PLACEHOLDER),
+        causes: causes
+            .map(|cause| cause.replace(name, NAME_PLACEHOLDER))
+            .collect(),
+        ..failure.clone()
     }
 }
 
-fn well(repository: &RepositoryFacts) -> Option<Finding> {
+fn accessible(repository: &RepositoryFacts) -> Option<Finding> {
     let name = &repository.name;
     match (&repository.pull, &repository.push) {
-        (Ok(()), None) => Some(Finding::ok(format!("{name} may be pulled"))),
-        (Ok(()), Some(Ok(_))) => Some(Finding::ok(format!("{name} may be pulled and pushed"))),
+        (Ok(()), None) => Some(Finding::ok(format!("pull access to {name}"))),
+        (Ok(()), Some(Ok(_))) => Some(Finding::ok(format!("pull and push access to {name}"))),
         _ => None,
     }
 }

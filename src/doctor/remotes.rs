@@ -1,43 +1,43 @@
-//! The git remotes.
+//! Checks of git remotes and the ssh agent.
 
 use std::time::Duration;
 
-use super::{Finding, Section, Subject, Trouble, list, many};
+use super::{CheckFailure, Finding, Section, Subject, list, many};
 
-/// A remote that takes longer makes every command slow.
+/// Slower remotes are reported.
 const SLOW: Duration = Duration::from_secs(5);
 
-/// What is known of a remote.
+/// Facts about a remote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemoteFacts {
     /// Its URL, without credentials.
     pub url: String,
-    /// The URL that is used instead of it, by git's configuration.
+    /// The URL after `insteadOf` of git's configuration, if different.
     pub effective: Option<String>,
-    /// Whether ssh leads to it.
+    /// Whether it uses ssh.
     pub is_ssh: bool,
-    /// The services on it.
+    /// The services that use it.
     pub services: Vec<String>,
-    /// The references that it has, and their commits; none where it was not asked.
+    /// The resolved references and their commits; `None` if it was not queried.
     pub found: Option<Vec<(String, String)>>,
-    /// What failed.
-    pub troubles: Vec<Trouble>,
-    /// How long it took.
+    /// The failures.
+    pub failures: Vec<CheckFailure>,
+    /// The response time.
     pub took: Duration,
 }
 
-/// What is known of the ssh agent.
+/// Facts about the ssh agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentFacts {
-    /// Its keys; none where there is no agent that answers.
+    /// The number of keys; `None` if no agent answers.
     pub keys: Option<usize>,
-    /// Whether `SSH_AUTH_SOCK` names one.
+    /// Whether `SSH_AUTH_SOCK` is set.
     pub is_named: bool,
-    /// The services whose builder gets it.
+    /// The services that forward it to their builder.
     pub services: Vec<String>,
 }
 
-/// Tells what is wrong with the remotes; `agent` is known where something takes it.
+/// Evaluates the remotes; `agent` is set if something uses it.
 pub fn remotes(remotes: &[RemoteFacts], agent: Option<&AgentFacts>) -> Section {
     let mut findings: Vec<Finding> = remotes
         .iter()
@@ -45,12 +45,13 @@ pub fn remotes(remotes: &[RemoteFacts], agent: Option<&AgentFacts>) -> Section {
         .collect();
     findings.extend(agent.and_then(forwarded));
     let references = remotes.iter().flat_map(|remote| &remote.found).flatten();
-    let was_asked = remotes.iter().any(|remote| remote.found.is_some());
+    let was_queried = remotes.iter().any(|remote| remote.found.is_some());
     let summary = [
         many(remotes.len(), "remote"),
-        match was_asked {
-            true => many(references.count(), "reference"),
-            false => "not asked".to_owned(),
+        if was_queried {
+            many(references.count(), "reference")
+        } else {
+            "not checked".to_owned()
         },
     ];
     Section {
@@ -62,15 +63,15 @@ pub fn remotes(remotes: &[RemoteFacts], agent: Option<&AgentFacts>) -> Section {
 
 fn remote(facts: &RemoteFacts, agent: Option<&AgentFacts>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let instead = match &facts.effective {
-        Some(effective) => format!(", by {effective}"),
+    let via = match &facts.effective {
+        Some(effective) => format!(" (via {effective})"),
         None => String::new(),
     };
-    for trouble in &facts.troubles {
-        let mut finding = Finding::of(trouble).concerning(&facts.services);
-        if facts.effective.is_some() {
+    for failure in &facts.failures {
+        let mut finding = Finding::of(failure).concerning(&facts.services);
+        if let Some(effective) = &facts.effective {
             finding = finding.because(format!(
-                "{} is reached{instead}, as git's `insteadOf` says",
+                "git's `insteadOf` replaces {} with {effective}",
                 facts.url
             ));
         }
@@ -83,41 +84,39 @@ fn remote(facts: &RemoteFacts, agent: Option<&AgentFacts>) -> Vec<Finding> {
             finding = finding.because(keys(agent));
         }
         if finding.fixes.is_empty() {
-            finding = finding.fix(
-                "is the address right, and is its host reached from here, or only by a VPN or a proxy?",
-            );
+            finding = finding.fix("check the URL, and whether its host requires a VPN or a proxy");
         }
         findings.push(finding);
     }
     let took = format!("{:.1} s", facts.took.as_secs_f64());
     for (reference, commit) in facts.found.iter().flatten() {
         let short = commit.get(..8).unwrap_or(commit);
-        let text = format!("{}{instead}: {reference} is {short} ({took})", facts.url);
+        let text = format!("{}{via}: {reference} is {short} ({took})", facts.url);
         findings.push(Finding::ok(text).concerning(&facts.services));
     }
-    if facts.found.is_some() && facts.troubles.is_empty() && facts.took >= SLOW {
+    if facts.found.is_some() && facts.failures.is_empty() && facts.took >= SLOW {
         findings.push(
-            Finding::warning(format!("{} took {took} to tell its references", facts.url))
+            Finding::warning(format!("{} took {took} to list its references", facts.url))
                 .concerning(&facts.services)
-                .fix("every command waits for it: is there a faster way to it, such as a mirror by git's `insteadOf`?"),
+                .fix("every command waits for it: use a closer mirror, such as with git's `insteadOf`"),
         );
     }
-    if facts.found.is_none() && facts.troubles.is_empty() {
-        findings.push(Finding::ok(format!("{}{instead}: not asked", facts.url)));
+    if facts.found.is_none() && facts.failures.is_empty() {
+        findings.push(Finding::ok(format!("{}{via}: not checked", facts.url)));
     }
     findings
 }
 
 fn keys(agent: &AgentFacts) -> String {
     match (agent.keys, agent.is_named) {
-        (Some(0), _) => "the ssh agent has no key".to_owned(),
+        (Some(0), _) => "the ssh agent has no keys".to_owned(),
         (Some(count), _) => format!("the ssh agent has {}", many(count, "key")),
-        (None, true) => "the ssh agent that SSH_AUTH_SOCK names does not answer".to_owned(),
-        (None, false) => "there is no ssh agent: SSH_AUTH_SOCK is not set".to_owned(),
+        (None, true) => "the ssh agent at SSH_AUTH_SOCK does not answer".to_owned(),
+        (None, false) => "no ssh agent: SSH_AUTH_SOCK is not set".to_owned(),
     }
 }
 
-/// Tells whether builders get the agent that they are to get.
+/// Evaluates whether the agent can be forwarded to builders.
 fn forwarded(agent: &AgentFacts) -> Option<Finding> {
     if agent.services.is_empty() {
         return None;
@@ -125,15 +124,15 @@ fn forwarded(agent: &AgentFacts) -> Option<Finding> {
     let finding = match agent.keys {
         Some(1..) => Finding::ok(keys(agent)),
         Some(0) => Finding::warning(format!(
-            "{}, and `dockerBuilder.ssh` forwards it",
+            "{}, but `dockerBuilder.ssh` forwards it",
             keys(agent)
         ))
-        .fix("`ssh-add` loads a key"),
+        .fix("run `ssh-add` to load a key"),
         None => Finding::error(format!(
-            "{}, and `dockerBuilder.ssh` forwards it",
+            "{}, but `dockerBuilder.ssh` forwards it",
             keys(agent)
         ))
-        .fix("`eval \"$(ssh-agent)\" && ssh-add` starts one and loads a key"),
+        .fix("run `eval \"$(ssh-agent)\" && ssh-add` to start one and load a key"),
     };
     Some(finding.concerning(&agent.services))
 }

@@ -1,4 +1,4 @@
-//! What is said of facts.
+//! Findings for facts.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::*;
 use crate::status::{Checkout, WorkingCopyStatus};
 
-fn trouble(what: &str, fix: &str) -> Trouble {
-    Trouble {
+fn failure(what: &str, fix: &str) -> CheckFailure {
+    CheckFailure {
         what: what.to_owned(),
         causes: Vec::new(),
         fixes: vec![fix.to_owned()],
@@ -20,7 +20,7 @@ fn texts(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-/// Returns the findings that are so bad, as the lines of the text.
+/// Returns the findings of a severity, one per line.
 fn lines(section: &Section, severity: Severity) -> Vec<String> {
     let findings = section.findings.iter();
     let findings = findings.filter(|finding| finding.severity == severity);
@@ -43,8 +43,8 @@ fn only(section: &Section, severity: Severity) -> String {
     lines.remove(0)
 }
 
-fn answer() -> EngineAnswer {
-    EngineAnswer {
+fn engine_info() -> EngineInfo {
+    EngineInfo {
         product: "Docker Engine".to_owned(),
         version: "28.1.1".to_owned(),
         api: "1.49".to_owned(),
@@ -69,7 +69,7 @@ fn engine_facts() -> EngineFacts {
         in_container: false,
         own: None,
         buildkit_is_off: false,
-        answer: Ok(answer()),
+        info: Ok(engine_info()),
         space: Some(Space {
             free: 41 << 30,
             files: Some(1_000_000),
@@ -81,7 +81,7 @@ fn engine_facts() -> EngineFacts {
 }
 
 #[test]
-fn a_sound_engine_is_told_in_few_words() {
+fn the_summary_describes_the_engine() {
     let section = engine(&engine_facts());
     assert_eq!(section.severity(), Severity::Ok);
     assert_eq!(
@@ -89,12 +89,12 @@ fn a_sound_engine_is_told_in_few_words() {
         "Docker Engine 28.1.1, BuildKit, 41 GiB free"
     );
     let mut podman = engine_facts();
-    podman.answer = Ok(EngineAnswer {
+    podman.info = Ok(EngineInfo {
         product: "Podman Engine".to_owned(),
         version: "5.2".to_owned(),
         buildkit: false,
         rootless: true,
-        ..answer()
+        ..engine_info()
     });
     let section = engine(&podman);
     assert_eq!(section.severity(), Severity::Note);
@@ -105,21 +105,21 @@ fn a_sound_engine_is_told_in_few_words() {
 }
 
 #[test]
-fn an_engine_that_is_silent_comes_with_what_starts_it() {
-    let silent = |change: &dyn Fn(&mut EngineFacts)| {
+fn an_unreachable_engine_comes_with_fixes() {
+    let unreachable = |change: &dyn Fn(&mut EngineFacts)| {
         let mut facts = engine_facts();
-        facts.answer = Err(trouble("it does not answer", "something general"));
+        facts.info = Err(failure("it does not answer", "something general"));
         facts.socket = Some(Socket::Missing);
         change(&mut facts);
         let section = engine(&facts);
         let mut errors = lines(&section, Severity::Error);
         errors.remove(0)
     };
-    let absent = silent(&|_| {});
+    let absent = unreachable(&|_| {});
     assert!(absent.contains("sudo systemctl start docker"), "{absent}");
     assert!(!absent.contains("something general"), "{absent}");
     let denied = |joined| {
-        silent(&|facts| {
+        unreachable(&|facts| {
             facts.socket = Some(Socket::Denied {
                 group: "docker".to_owned(),
                 joined,
@@ -133,23 +133,20 @@ fn an_engine_that_is_silent_comes_with_what_starts_it() {
     );
     assert!(denied(true).contains("newgrp docker"), "{}", denied(true));
     assert!(!denied(true).contains("usermod"), "{}", denied(true));
-    let inside = silent(&|facts| facts.in_container = true);
+    let inside = unreachable(&|facts| facts.in_container = true);
     assert!(
         inside.contains("docker run -v /var/run/docker.sock:/var/run/docker.sock"),
         "{inside}"
     );
-    let other = silent(&|facts| facts.others = texts(&["unix:///run/podman/podman.sock"]));
+    let other = unreachable(&|facts| facts.others = texts(&["unix:///run/podman/podman.sock"]));
     assert!(
         other.contains("export DOCKER_HOST=unix:///run/podman/podman.sock"),
         "{other}"
     );
-    let context = silent(&|facts| facts.context = Some("desktop".to_owned()));
-    assert!(
-        context.contains("docker's context `desktop` names it"),
-        "{context}"
-    );
-    // Nothing is known of what is far away but the address.
-    let far = silent(&|facts| {
+    let context = unreachable(&|facts| facts.context = Some("desktop".to_owned()));
+    assert!(context.contains("Docker context `desktop`"), "{context}");
+    // Fixes of a remote engine come from the error.
+    let far = unreachable(&|facts| {
         facts.address = "tcp://far:2375".to_owned();
         facts.socket = None;
     });
@@ -157,37 +154,37 @@ fn an_engine_that_is_silent_comes_with_what_starts_it() {
 }
 
 #[test]
-fn an_engine_that_answers_may_still_be_none_for_this() {
-    let found = |change: &dyn Fn(&mut EngineFacts, &mut EngineAnswer)| {
-        let (mut facts, mut says) = (engine_facts(), answer());
-        change(&mut facts, &mut says);
-        facts.answer = Ok(says);
+fn a_reachable_engine_may_have_problems() {
+    let found = |change: &dyn Fn(&mut EngineFacts, &mut EngineInfo)| {
+        let (mut facts, mut info) = (engine_facts(), engine_info());
+        change(&mut facts, &mut info);
+        facts.info = Ok(info);
         engine(&facts)
     };
-    let windows = found(&|_, answer| answer.system = "windows".to_owned());
+    let windows = found(&|_, info| info.system = "windows".to_owned());
     assert!(only(&windows, Severity::Error).contains("windows containers"));
-    let arm = found(&|_, answer| answer.architecture = "aarch64".to_owned());
+    let arm = found(&|_, info| info.architecture = "aarch64".to_owned());
     assert!(
-        only(&arm, Severity::Warning).contains("images for aarch64, and this machine is x86_64")
+        only(&arm, Severity::Warning).contains("images for aarch64, but this machine is x86_64")
     );
-    let same = found(&|_, answer| answer.architecture = "amd64".to_owned());
+    let same = found(&|_, info| info.architecture = "amd64".to_owned());
     assert_eq!(same.severity(), Severity::Ok);
     let far = found(&|facts, _| facts.address = "tcp://far.example.com:2376".to_owned());
-    assert!(only(&far, Severity::Note).contains("as it does not see this machine's files"));
+    assert!(only(&far, Severity::Note).contains("because it cannot access this machine's files"));
     let ssh = found(&|facts, _| facts.address = "ssh://ann@localhost".to_owned());
-    assert!(only(&ssh, Severity::Note).contains("reached by ssh"));
+    assert!(only(&ssh, Severity::Note).contains("reached over ssh"));
     let near = found(&|facts, _| facts.address = "tcp://127.0.0.1:2375".to_owned());
     assert_eq!(near.severity(), Severity::Note);
-    let unlimited = found(&|facts, answer| {
-        answer.limits_memory = false;
+    let unlimited = found(&|facts, info| {
+        info.limits_memory = false;
         facts.limited = texts(&["zbackend"]);
     });
-    assert!(only(&unlimited, Severity::Warning).contains("cannot limit memory"));
-    let nobody_limits = found(&|_, answer| answer.limits_memory = false);
-    assert_eq!(nobody_limits.severity(), Severity::Ok);
-    let classic = found(&|facts, answer| {
+    assert!(only(&unlimited, Severity::Warning).contains("does not support memory limits"));
+    let no_limits = found(&|_, info| info.limits_memory = false);
+    assert_eq!(no_limits.severity(), Severity::Ok);
+    let classic = found(&|facts, info| {
         facts.buildkit_is_off = true;
-        answer.buildkit = false;
+        info.buildkit = false;
     });
     assert!(only(&classic, Severity::Warning).contains("DOCKER_BUILDKIT=0"));
     let proxy = found(&|facts, _| {
@@ -200,7 +197,7 @@ fn an_engine_that_answers_may_still_be_none_for_this() {
 }
 
 #[test]
-fn space_is_judged_by_what_builds_take() {
+fn low_space_is_reported() {
     let of = |free: u64, files: Option<u64>| {
         let mut facts = engine_facts();
         facts.space = Some(Space { free, files });
@@ -220,12 +217,12 @@ fn registry_facts(count: usize) -> RegistryFacts {
     let repositories = (1..=count).map(|number| RepositoryFacts {
         name: format!("r.example.com/x/s{number}"),
         pull: Ok(()),
-        push: Some(Ok(PushAnswer { left_over: None })),
+        push: Some(Ok(PushAccess { left_over: None })),
     });
     RegistryFacts {
         host: "r.example.com".to_owned(),
         origin: CredentialOrigin::File("/home/ann/.docker/config.json".to_owned()),
-        who: Ok(Some("the user `ann`".to_owned())),
+        user: Ok(Some("the user `ann`".to_owned())),
         address: Some(Ok("https://r.example.com".to_owned())),
         is_loopback: false,
         repositories: repositories.collect(),
@@ -233,7 +230,7 @@ fn registry_facts(count: usize) -> RegistryFacts {
 }
 
 #[test]
-fn a_registry_is_told_with_its_user() {
+fn the_summary_of_a_registry_has_its_user() {
     let section = registry(&registry_facts(12));
     assert_eq!(section.severity(), Severity::Ok);
     assert_eq!(
@@ -245,7 +242,7 @@ fn a_registry_is_told_with_its_user() {
     let summary = registry(&facts).summary;
     assert_eq!(
         summary,
-        "the user `ann` may pull from 2 repositories, and push to 1"
+        "the user `ann` may pull from 2 repositories and push to 1"
     );
     facts.address = Some(Ok("http://r.example.com".to_owned()));
     let plain = registry(&facts);
@@ -255,14 +252,14 @@ fn a_registry_is_told_with_its_user() {
 }
 
 #[test]
-fn a_refusal_of_many_repositories_is_said_once() {
+fn equal_refusals_are_grouped() {
     let mut facts = registry_facts(5);
     for repository in &mut facts.repositories {
         let what = format!(
             "r.example.com does not allow the user `ann` to push to {}: denied",
             repository.name
         );
-        repository.push = Some(Err(trouble(&what, "ask for the right")));
+        repository.push = Some(Err(failure(&what, "ask for the right")));
     }
     let section = registry(&facts);
     assert_eq!(
@@ -271,17 +268,17 @@ fn a_refusal_of_many_repositories_is_said_once() {
          r.example.com/x/s3 and 2 more: denied | credentials: the user `ann`, from \
          /home/ann/.docker/config.json | ask for the right"
     );
-    // What is refused for another reason is another finding.
-    facts.repositories[0].push = Some(Err(trouble("it answers 503", "wait")));
+    // Another reason is another finding.
+    facts.repositories[0].push = Some(Err(failure("it answers 503", "wait")));
     assert_eq!(lines(&registry(&facts), Severity::Error).len(), 2);
 }
 
 #[test]
-fn a_refusal_to_read_is_not_said_twice() {
+fn a_refused_pull_is_not_reported_twice() {
     let mut facts = registry_facts(1);
     let one = &mut facts.repositories[0];
-    one.pull = Err(trouble("it refuses the user `ann`", "log in"));
-    one.push = Some(Err(trouble(
+    one.pull = Err(failure("it refuses the user `ann`", "log in"));
+    one.push = Some(Err(failure(
         "it refuses the user `ann`: wrong password",
         "log in",
     )));
@@ -293,18 +290,18 @@ fn a_refusal_to_read_is_not_said_twice() {
 }
 
 #[test]
-fn a_registry_that_does_not_answer_is_one_error() {
+fn an_unreachable_registry_is_one_error() {
     let mut facts = registry_facts(0);
-    facts.address = Some(Err(trouble(
+    facts.address = Some(Err(failure(
         "r.example.com does not answer",
         "is it there?",
     )));
     let error = only(&registry(&facts), Severity::Error);
     assert!(
-        error.contains("it was asked as the user `ann`, from /home/ann"),
+        error.contains("queried as the user `ann`, from /home/ann"),
         "{error}"
     );
-    facts.who = Err(trouble("the helper is missing", "install it"));
+    facts.user = Err(failure("the helper is missing", "install it"));
     assert_eq!(
         only(&registry(&facts), Severity::Error),
         "the helper is missing | install it"
@@ -312,9 +309,9 @@ fn a_registry_that_does_not_answer_is_one_error() {
 }
 
 #[test]
-fn an_upload_that_stays_is_a_warning() {
+fn an_upload_that_cannot_be_cancelled_is_a_warning() {
     let mut facts = registry_facts(1);
-    facts.repositories[0].push = Some(Ok(PushAnswer {
+    facts.repositories[0].push = Some(Ok(PushAccess {
         left_over: Some("it answers 405".to_owned()),
     }));
     assert!(only(&registry(&facts), Severity::Warning).contains("it answers 405"));
@@ -327,13 +324,13 @@ fn remote(name: &str) -> RemoteFacts {
         is_ssh: true,
         services: texts(&[name]),
         found: Some(vec![("origin/master".to_owned(), "a".repeat(40))]),
-        troubles: Vec::new(),
+        failures: Vec::new(),
         took: Duration::from_millis(230),
     }
 }
 
 #[test]
-fn a_remote_is_told_with_its_time() {
+fn remotes_have_their_response_time() {
     let section = remotes(&[remote("a"), remote("b")], None);
     assert_eq!(section.summary, "2 remotes, 2 references");
     let ok = lines(&section, Severity::Ok);
@@ -346,22 +343,22 @@ fn a_remote_is_told_with_its_time() {
         ..remote("a")
     };
     assert!(only(&remotes(&[slow], None), Severity::Warning).contains("took 7.0 s"));
-    let not_asked = RemoteFacts {
+    let not_queried = RemoteFacts {
         found: None,
         ..remote("a")
     };
-    let section = remotes(&[not_asked], None);
+    let section = remotes(&[not_queried], None);
     assert_eq!(
         (section.summary.as_str(), section.severity()),
-        ("1 remote, not asked", Severity::Ok)
+        ("1 remote, not checked", Severity::Ok)
     );
 }
 
 #[test]
-fn refused_keys_come_with_what_the_agent_has() {
+fn refused_keys_come_with_the_state_of_the_agent() {
     let refused = RemoteFacts {
         found: Some(Vec::new()),
-        troubles: vec![Trouble {
+        failures: vec![CheckFailure {
             what: "a cannot be resolved".to_owned(),
             causes: texts(&["git.example.com refused the ssh keys for the user `git`"]),
             fixes: Vec::new(),
@@ -382,14 +379,14 @@ fn refused_keys_come_with_what_the_agent_has() {
     };
     assert!(error(agent(None, false)).contains("SSH_AUTH_SOCK is not set"));
     assert!(error(agent(None, true)).contains("does not answer"));
-    assert!(error(agent(Some(0), true)).contains("the ssh agent has no key"));
+    assert!(error(agent(Some(0), true)).contains("the ssh agent has no keys"));
     assert!(error(agent(Some(2), true)).contains("the ssh agent has 2 keys"));
-    // No error is without a fix.
-    assert!(error(agent(Some(2), true)).contains("is the address right"));
+    // Every error has a fix.
+    assert!(error(agent(Some(2), true)).contains("check the URL"));
 }
 
 #[test]
-fn an_agent_that_builders_get_must_be_there() {
+fn a_forwarded_agent_must_exist() {
     let of = |keys| {
         let agent = AgentFacts {
             keys,
@@ -404,14 +401,14 @@ fn an_agent_that_builders_get_must_be_there() {
 }
 
 #[test]
-fn builders_are_told_by_where_they_are() {
+fn builders_are_reported_with_their_location() {
     let of = |is_folder, engine, registry| {
         let facts = BuilderFacts {
             name: "builders/go".to_owned(),
             image: "0a1b2c3d".to_owned(),
             is_folder,
             services: texts(&["a"]),
-            place: Ok(BuilderWhere { engine, registry }),
+            location: Ok(BuilderLocation { engine, registry }),
         };
         let section = builders(&[facts]);
         let finding = section.findings[0].clone();
@@ -421,15 +418,15 @@ fn builders_are_told_by_where_they_are() {
     assert_eq!(severity, Severity::Note);
     assert_eq!(
         what,
-        "builders/go (0a1b2c3d) exists nowhere: the next build makes it"
+        "builders/go (0a1b2c3d) does not exist yet; the next build creates it"
     );
-    assert_eq!(summary, "1 builder image, 1 to be built first");
+    assert_eq!(summary, "1 builder image, 1 not built yet");
     assert_eq!(of(true, Some(false), None).0, Severity::Note);
     assert_eq!(of(true, Some(true), Some(Ok(true))).0, Severity::Ok);
     assert_eq!(of(true, None, Some(Ok(true))).0, Severity::Ok);
     assert_eq!(of(true, None, None).0, Severity::Note);
-    // The registry's own subject says it.
-    let refused = || Some(Err(trouble("it refuses", "log in")));
+    // The registry's own section reports it.
+    let refused = || Some(Err(failure("it refuses", "log in")));
     assert_eq!(of(true, Some(false), refused()).0, Severity::Note);
     assert_eq!(of(false, Some(false), refused()).0, Severity::Error);
     assert_eq!(of(false, Some(false), Some(Ok(false))).0, Severity::Error);
@@ -462,7 +459,7 @@ fn checkout() -> Checkout {
 }
 
 #[test]
-fn working_copies_are_told_without_blame() {
+fn local_changes_are_notes() {
     let clean = working_copy(WorkingCopyStatus::Present(checkout()));
     let work = working_copy(WorkingCopyStatus::Present(Checkout {
         branch: None,
@@ -476,12 +473,12 @@ fn working_copies_are_told_without_blame() {
     assert_eq!(section.severity(), Severity::Note);
     assert_eq!(
         section.summary,
-        "2 working copies, 1 in work, 1 to be cloned when needed"
+        "2 working copies, 1 with local changes, 1 not cloned yet"
     );
     assert_eq!(
         only(&section, Severity::Note),
-        "src/a is at aaaaaaaa, on no branch, with 2 commits not pushed, 1 file modified, 4 files untracked, \
-         rebase under way"
+        "src/a is at aaaaaaaa (detached HEAD): 2 commits not pushed, 1 file modified, 4 files untracked, \
+         rebase in progress"
     );
     let shallow = WorkingCopyFacts {
         is_shallow: true,
@@ -491,7 +488,7 @@ fn working_copies_are_told_without_blame() {
 }
 
 #[test]
-fn a_clone_of_something_else_is_told_with_a_command_that_works() {
+fn a_clone_of_another_remote_comes_with_a_working_command() {
     let fix = |others: &[&str]| {
         let section = working_copies(&[WorkingCopyFacts {
             other_remotes: Some(texts(others)),
@@ -502,12 +499,12 @@ fn a_clone_of_something_else_is_told_with_a_command_that_works() {
         warning.next().unwrap().fixes.join(" ")
     };
     assert!(fix(&["https://h/x"]).contains("remote set-url origin"));
-    // There is nothing yet whose URL could be set.
+    // Without a remote, `set-url` would fail.
     assert!(fix(&[]).contains("remote add origin"));
 }
 
 #[test]
-fn a_lock_is_a_warning_once_it_is_old() {
+fn an_old_lock_is_a_warning() {
     let locked = |age| {
         let facts = WorkingCopyFacts {
             lock: Some(("src/a/.git/index.lock".to_owned(), age)),
@@ -516,8 +513,8 @@ fn a_lock_is_a_warning_once_it_is_old() {
         working_copies(&[facts])
     };
     assert_eq!(locked(59).severity(), Severity::Ok);
-    assert!(only(&locked(60), Severity::Warning).contains("for 1 minute already"));
-    assert!(only(&locked(3 * 3600), Severity::Warning).contains("for 3 hours already"));
+    assert!(only(&locked(60), Severity::Warning).contains("for 1 minute"));
+    assert!(only(&locked(3 * 3600), Severity::Warning).contains("for 3 hours"));
 }
 
 fn checkup() -> Checkup {
@@ -530,7 +527,7 @@ fn checkup() -> Checkup {
             }),
             registry(&{
                 let mut facts = registry_facts(0);
-                facts.address = Some(Err(trouble(
+                facts.address = Some(Err(failure(
                     "r.example.com does not answer",
                     "is it there?",
                 )));
@@ -540,17 +537,17 @@ fn checkup() -> Checkup {
     }
 }
 
-/// Leaves words as they are.
+/// Adds no color.
 const PLAIN: Paint<'static> = &|word, _| word.to_owned();
 
 #[test]
-fn the_text_is_short_where_all_is_well() {
+fn passing_checks_take_one_line_per_subject() {
     assert_eq!(
         checkup().text(Detail::Problems, PLAIN),
         "ok       manifest                x-platform.yml, 1 service\n\
          error    registry r.example.com\n\
          \x20 error: r.example.com does not answer\n\
-         \x20   cause: it was asked as the user `ann`, from /home/ann/.docker/config.json\n\
+         \x20   cause: queried as the user `ann`, from /home/ann/.docker/config.json\n\
          \x20   fix: is it there?\n\
          \n\
          1 error.\n"
@@ -559,11 +556,11 @@ fn the_text_is_short_where_all_is_well() {
     assert!(errors.starts_with("error    registry"), "{errors}");
     let all = checkup().text(Detail::All, PLAIN);
     assert!(all.contains("  ok: x-platform.yml is valid\n"), "{all}");
-    let mut well = checkup();
-    well.sections.truncate(1);
-    let text = well.text(Detail::Problems, PLAIN);
+    let mut passing = checkup();
+    passing.sections.truncate(1);
+    let text = passing.text(Detail::Problems, PLAIN);
     assert!(
-        text.ends_with("\nAll is well; `-v` shows what was looked at.\n"),
+        text.ends_with("\nNo problems found; `-v` lists all checks.\n"),
         "{text}"
     );
     let marked = |word: &str, severity| format!("<{severity:?}>{word}");
@@ -572,7 +569,7 @@ fn the_text_is_short_where_all_is_well() {
 }
 
 #[test]
-fn whom_it_concerns_is_said_once() {
+fn names_in_the_message_are_not_repeated() {
     let shown = |what: &str, concerns: &[&str]| {
         let finding = Finding::error(what).concerning(&texts(concerns));
         let section = Section {
@@ -593,7 +590,7 @@ fn whom_it_concerns_is_said_once() {
 }
 
 #[test]
-fn the_exit_code_tells_whose_fault_it_is() {
+fn an_invalid_manifest_determines_the_exit_code() {
     let mut checkup = checkup();
     assert_eq!(checkup.exit(), Exit::Outside);
     checkup.sections.push(manifest(&ManifestFacts::Wrong {
@@ -615,7 +612,7 @@ fn the_exit_code_tells_whose_fault_it_is() {
 }
 
 #[test]
-fn the_document_has_everything() {
+fn the_document_has_all_findings() {
     let json: Value = checkup().document();
     assert_eq!(
         (&json["version"], &json["severity"]),
@@ -632,7 +629,7 @@ fn the_document_has_everything() {
 }
 
 #[test]
-fn lists_are_short() {
+fn long_lists_are_abbreviated() {
     assert_eq!(few(&texts(&["a"])), "a");
     assert_eq!(few(&texts(&["a", "b", "c"])), "a, b and c");
     assert_eq!(few(&texts(&["a", "b", "c", "d"])), "a, b, c and 1 more");
@@ -642,7 +639,7 @@ fn lists_are_short() {
 }
 
 #[test]
-fn a_trouble_is_an_error_taken_apart() {
+fn errors_are_converted_to_failures() {
     #[derive(Debug, thiserror::Error)]
     #[error("the engine does not answer")]
     struct Outer(#[source] Inner);
@@ -657,72 +654,72 @@ fn a_trouble_is_an_error_taken_apart() {
             texts(&["start it", "`xp doctor` looks for the reason"])
         }
     }
-    let trouble = Trouble::of(&Outer(Inner));
-    assert_eq!(trouble.what, "the engine does not answer");
-    assert_eq!(trouble.causes, ["connection refused"]);
-    assert_eq!(trouble.fixes, ["start it"]);
-    let late = Trouble::late("the registry r.example.com", Duration::from_secs(20));
+    let failure = CheckFailure::of(&Outer(Inner));
+    assert_eq!(failure.what, "the engine does not answer");
+    assert_eq!(failure.causes, ["connection refused"]);
+    assert_eq!(failure.fixes, ["start it"]);
+    let timeout = CheckFailure::timeout("the registry r.example.com", Duration::from_secs(20));
     assert_eq!(
-        late.what,
-        "the registry r.example.com gave no answer within 20 s"
+        timeout.what,
+        "the registry r.example.com did not answer within 20 s"
     );
 }
 
-fn environment(answer: EnvironmentAnswer) -> ClusterFacts {
+fn environment(check: EnvironmentCheck) -> ClusterFacts {
     ClusterFacts {
-        kubectl: KubectlWhere::Here,
+        kubectl: KubectlLocation::OnPath,
         kubeconfig: Ok(()),
         environments: vec![EnvironmentFacts {
             name: "staging".to_owned(),
             context: "lab".to_owned(),
             namespace: "web".to_owned(),
-            answer,
+            check,
         }],
     }
 }
 
 #[test]
-fn a_cluster_that_answers_is_well() {
-    let section = clusters(&environment(EnvironmentAnswer::Asked(Ok(false))));
+fn a_reachable_cluster_is_ok() {
+    let section = clusters(&environment(EnvironmentCheck::Queried(Ok(false))));
     assert_eq!(section.severity(), Severity::Ok);
-    assert_eq!(section.summary, "1 environment, 1 reached");
+    assert_eq!(section.summary, "1 environment, 1 reachable");
     let lines = lines(&section, Severity::Ok);
-    assert!(lines[1].ends_with("answers, and nothing was deployed there yet"));
+    assert!(lines[1].ends_with("is reachable; nothing deployed yet"));
 }
 
 #[test]
-fn what_keeps_from_deploying_keeps_nobody_from_building() {
-    let refused = EnvironmentAnswer::Asked(Err(trouble("cannot read it", "log in")));
+fn cluster_failures_are_only_warnings() {
+    let refused = EnvironmentCheck::Queried(Err(failure("cannot read it", "log in")));
     let section = clusters(&environment(refused));
     assert_eq!(
         only(&section, Severity::Warning),
-        "staging: namespace web of lab: cannot read it | log in"
+        "staging: namespace web in lab: cannot read it | log in"
     );
     let near = Some("did you mean `lan`?".to_owned());
-    let section = clusters(&environment(EnvironmentAnswer::NoContext(near)));
+    let section = clusters(&environment(EnvironmentCheck::NoContext(near)));
     let line = only(&section, Severity::Warning);
-    assert!(line.ends_with("which staging is deployed by | did you mean `lan`?"));
+    assert!(line.ends_with("which environment staging uses | did you mean `lan`?"));
     let unread = ClusterFacts {
-        kubeconfig: Err(trouble("cannot read the kubeconfig", "mend it")),
-        ..environment(EnvironmentAnswer::NotAsked)
+        kubeconfig: Err(failure("cannot read the kubeconfig", "fix it")),
+        ..environment(EnvironmentCheck::NotQueried)
     };
     assert_eq!(
         only(&clusters(&unread), Severity::Warning),
-        "cannot read the kubeconfig | mend it"
+        "cannot read the kubeconfig | fix it"
     );
 }
 
 #[test]
-fn kubectl_is_here_or_in_a_builder_or_missing() {
+fn kubectl_is_on_path_or_in_a_builder_or_missing() {
     let of = |kubectl| {
         clusters(&ClusterFacts {
             kubectl,
-            ..environment(EnvironmentAnswer::NotAsked)
+            ..environment(EnvironmentCheck::NotQueried)
         })
     };
-    let section = of(KubectlWhere::Builder("builders/k8s".to_owned()));
+    let section = of(KubectlLocation::Builder("builders/k8s".to_owned()));
     assert_eq!(section.severity(), Severity::Note);
     assert_eq!(section.summary, "1 environment");
-    let section = of(KubectlWhere::Nowhere("b/k8s/Dockerfile".to_owned()));
-    assert!(only(&section, Severity::Warning).contains("write b/k8s/Dockerfile"));
+    let section = of(KubectlLocation::Missing("b/k8s/Dockerfile".to_owned()));
+    assert!(only(&section, Severity::Warning).contains("add b/k8s/Dockerfile"));
 }

@@ -1,23 +1,23 @@
-//! The findings for people: a line for a subject where all is well, everything where not.
+//! The findings as text: one line for each subject, and details for problems.
 
 use super::{Checkup, Finding, Section, Severity, few, list, many};
 
-/// How much is said.
+/// Level of detail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
-    /// Only the subjects with an error.
+    /// Errors only.
     Errors,
-    /// A line a subject, and what is not well.
+    /// A line for each subject, errors and warnings.
     Problems,
-    /// Everything that was looked at.
+    /// All checks.
     All,
 }
 
-/// Gives a word the colour of a severity, or of a fix where there is none.
+/// Colors a word by severity, or as a fix for `None`.
 pub type Paint<'a> = &'a dyn Fn(&str, Option<Severity>) -> String;
 
 impl Checkup {
-    /// Returns the findings as lines.
+    /// Returns the findings as text.
     pub fn text(&self, detail: Detail, paint: Paint<'_>) -> String {
         let mut text = String::new();
         let labels = self
@@ -43,12 +43,12 @@ impl Checkup {
             }
         }
         if detail != Detail::Errors {
-            text.push_str(&format!("\n{}\n", self.verdict(detail)));
+            text.push_str(&format!("\n{}\n", self.conclusion(detail)));
         }
         text
     }
 
-    fn verdict(&self, detail: Detail) -> String {
+    fn conclusion(&self, detail: Detail) -> String {
         let counted = |severity, noun| match self.count(severity) {
             0 => String::new(),
             count => many(count, noun),
@@ -58,8 +58,8 @@ impl Checkup {
             counted(Severity::Warning, "warning"),
         ]);
         match (problems.as_str(), detail) {
-            ("", Detail::All) => "All is well.".to_owned(),
-            ("", _) => "All is well; `-v` shows what was looked at.".to_owned(),
+            ("", Detail::All) => "No problems found.".to_owned(),
+            ("", _) => "No problems found; `-v` lists all checks.".to_owned(),
             (problems, _) => format!("{problems}."),
         }
     }
@@ -84,10 +84,10 @@ impl Finding {
         for cause in &self.causes {
             text.push_str(&format!("    cause: {}\n", indented(cause)));
         }
-        // Of what is well, whom it concerns is no news.
+        // Passing checks and notes need no subject.
         let concerns = few(&self.concerns);
-        let is_news = !concerns.is_empty() && !names(&self.what, &concerns);
-        if self.severity >= Severity::Warning && is_news {
+        let is_new = !concerns.is_empty() && !names(&self.what, &concerns);
+        if self.severity >= Severity::Warning && is_new {
             text.push_str(&format!("    concerns: {concerns}\n"));
         }
         for fix in &self.fixes {
@@ -98,7 +98,7 @@ impl Finding {
     }
 }
 
-/// Tells whether a text has a name in it already, and not as a part of another one.
+/// Returns whether a text contains a name as a whole word.
 fn names(text: &str, name: &str) -> bool {
     let is_part = |c: char| c.is_alphanumeric() || "-_./".contains(c);
     text.match_indices(name).any(|(at, _)| {
@@ -108,12 +108,12 @@ fn names(text: &str, name: &str) -> bool {
     })
 }
 
-/// Returns a text whose further lines stand below the first.
+/// Indents the continuation lines of a text.
 fn indented(text: &str) -> String {
     text.replace('\n', "\n      ")
 }
 
-/// Returns the severity of a subject; a note is no news at its head.
+/// Returns the label of a subject; notes count as ok.
 fn mark(severity: Severity, paint: Paint<'_>) -> String {
     let severity = match severity {
         Severity::Note => Severity::Ok,

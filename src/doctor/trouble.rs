@@ -1,61 +1,59 @@
-//! Why something could not be found out, as data.
+//! A check that could not be completed.
 
 use std::time::Duration;
 
 use crate::error::{Diagnostic, Exit, chain};
 
-/// An error as a finding takes it.
+/// Why a check could not be completed: an error in the form of a finding.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trouble {
+pub struct CheckFailure {
     /// What failed, and where.
     pub what: String,
-    /// Why, the nearest cause first.
+    /// Causes, the most direct one first.
     pub causes: Vec<String>,
-    /// What a person can do about it.
+    /// Possible fixes.
     pub fixes: Vec<String>,
-    /// The exit code of a command that it ends.
+    /// The exit code for the error.
     pub exit: Exit,
 }
 
-impl Trouble {
-    /// Takes an error apart.
+impl CheckFailure {
+    /// Converts an error.
     pub fn of(error: &dyn Diagnostic) -> Self {
         let text = chain(error);
         let mut parts = text.split("\n  cause: ").map(str::to_owned);
         Self {
             what: parts.next().unwrap_or_default(),
             causes: parts.collect(),
-            // Whoever reads this asked it already.
+            // Omit hints to run `xp doctor`.
             fixes: error
                 .hints()
                 .into_iter()
-                .filter(|hint| !hint.starts_with("`xp doctor`"))
+                .filter(|hint| !hint.contains("`xp doctor`"))
                 .collect(),
             exit: error.exit(),
         }
     }
 
-    /// Makes one of something that took too long.
-    pub fn late(what: &str, limit: Duration) -> Self {
+    /// Creates one for a timeout.
+    pub fn timeout(what: &str, limit: Duration) -> Self {
         Self {
-            what: format!("{what} gave no answer within {} s", limit.as_secs()),
+            what: format!("{what} did not answer within {} s", limit.as_secs()),
             causes: Vec::new(),
             fixes: vec![
-                "is it reached from here, or only slow? `--timeout SECONDS` waits longer"
-                    .to_owned(),
+                "check that it is reachable from here; `--timeout SECONDS` waits longer".to_owned(),
             ],
             exit: Exit::Outside,
         }
     }
 
-    /// Makes one of something that was not asked, because its server had left so many other questions
-    /// without an answer.
-    pub fn given_up(what: &str, unanswered: usize) -> Self {
+    /// Creates one for a query that was skipped because its server did not answer earlier ones.
+    pub fn skipped(what: &str, unanswered: usize) -> Self {
         Self {
             what: format!(
-                "{what} was given up, because the server left {unanswered} questions without an answer"
+                "{what} was not queried because {unanswered} other requests to the server timed out"
             ),
-            ..Self::late(what, Duration::ZERO)
+            ..Self::timeout(what, Duration::ZERO)
         }
     }
 }

@@ -1,33 +1,33 @@
-//! The working copies. What somebody works on is no mistake: it is told, and hinders no build.
+//! Checks of working copies. Local changes are reported as notes: they do not prevent builds.
 
-use super::{Finding, Section, Severity, Subject, Trouble, list, many};
+use super::{CheckFailure, Finding, Section, Severity, Subject, list, many};
 use crate::status::{Checkout, WorkingCopyStatus};
 
-/// What is known of a working copy.
+/// Facts about a working copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkingCopyFacts {
     /// Its folder, relative to the manifest's.
     pub dir: String,
     /// The services in it.
     pub services: Vec<String>,
-    /// What is in it.
+    /// Its status.
     pub status: WorkingCopyStatus,
     /// Why it cannot be read.
-    pub problem: Option<Trouble>,
-    /// The remotes that it has, without credentials, where none of them is the manifest's.
+    pub problem: Option<CheckFailure>,
+    /// Its remotes, without credentials, if the manifest's is not one of them.
     pub other_remotes: Option<Vec<String>>,
     /// The manifest's remote, without credentials.
     pub remote: String,
-    /// The file by which a git process keeps others out, where there is one, and its age in seconds.
+    /// The lock file of a git process, if any, and its age in seconds.
     pub lock: Option<(String, u64)>,
-    /// Whether it holds only a part of the history.
+    /// Whether it is a shallow clone.
     pub is_shallow: bool,
 }
 
-/// A git process rarely takes longer.
+/// Age in seconds after which a lock is reported; git processes rarely take longer.
 const OLD_LOCK: u64 = 60;
 
-/// Tells what is wrong with the working copies, and what is going on in them.
+/// Evaluates the working copies.
 pub fn working_copies(copies: &[WorkingCopyFacts]) -> Section {
     let findings: Vec<Vec<Finding>> = copies.iter().map(working_copy).collect();
     let missing = copies
@@ -38,12 +38,12 @@ pub fn working_copies(copies: &[WorkingCopyFacts]) -> Section {
         .filter(|findings| findings.iter().any(is_note));
     let notes = match with_notes.count() {
         0 => String::new(),
-        count => format!("{count} in work"),
+        count => format!("{count} with local changes"),
     };
     let missing = missing.count();
     let to_clone = match missing {
         0 => String::new(),
-        count => format!("{count} to be cloned when needed"),
+        count => format!("{count} not cloned yet"),
     };
     let present = match copies.len() - missing {
         0 => String::new(),
@@ -66,13 +66,13 @@ fn working_copy(facts: &WorkingCopyFacts) -> Vec<Finding> {
     match &facts.status {
         WorkingCopyStatus::Missing => {
             findings.push(Finding::ok(format!(
-                "{dir} is not cloned yet: xp does it when it is needed"
+                "{dir} is not cloned yet; xp clones it when needed"
             )));
         }
         WorkingCopyStatus::Foreign => findings.push(
-            Finding::error(format!("{dir} holds something that is no working copy"))
-                .because("xp clones into a new or an empty folder only")
-                .fix("move it away, or give the service another `dir`"),
+            Finding::error(format!("{dir} is not a working copy"))
+                .because("it is not empty, and xp clones only into new or empty folders")
+                .fix("move it away, or set another `dir` for the service"),
         ),
         WorkingCopyStatus::Unreadable => {
             let unknown = || Finding::error(format!("{dir} cannot be read"));
@@ -80,7 +80,7 @@ fn working_copy(facts: &WorkingCopyFacts) -> Vec<Finding> {
         }
         WorkingCopyStatus::Present(checkout) => {
             findings.push(present(dir, checkout));
-            findings.extend(further(facts));
+            findings.extend(other_findings(facts));
         }
     }
     for finding in &mut findings {
@@ -91,9 +91,9 @@ fn working_copy(facts: &WorkingCopyFacts) -> Vec<Finding> {
 
 fn present(dir: &str, checkout: &Checkout) -> Finding {
     let at = match (&checkout.branch, checkout.commit) {
-        (_, None) => return Finding::note(format!("{dir} has no commit yet")),
+        (_, None) => return Finding::note(format!("{dir} has no commits yet")),
         (Some(branch), _) => format!("{dir} is on {branch}"),
-        (None, Some(commit)) => format!("{dir} is at {}, on no branch", commit.short()),
+        (None, Some(commit)) => format!("{dir} is at {} (detached HEAD)", commit.short()),
     };
     let counted = |count: usize, what: &str| match count {
         0 => String::new(),
@@ -103,7 +103,7 @@ fn present(dir: &str, checkout: &Checkout) -> Finding {
         Some((ahead @ 1.., _)) => format!("{} not pushed", many(ahead, "commit")),
         _ => String::new(),
     };
-    let under_way = checkout.under_way.map(|what| format!("{what} under way"));
+    let under_way = checkout.under_way.map(|what| format!("{what} in progress"));
     let work = list([
         unpushed,
         counted(checkout.modified, "modified"),
@@ -112,31 +112,29 @@ fn present(dir: &str, checkout: &Checkout) -> Finding {
     ]);
     match work.as_str() {
         "" => Finding::ok(at),
-        work => Finding::note(format!("{at}, with {work}")),
+        work => Finding::note(format!("{at}: {work}")),
     }
 }
 
-fn further(facts: &WorkingCopyFacts) -> Vec<Finding> {
+fn other_findings(facts: &WorkingCopyFacts) -> Vec<Finding> {
     let dir = &facts.dir;
     let mut findings = Vec::new();
     if let Some(others) = &facts.other_remotes {
         let (has, fix) = match others.as_slice() {
             [] => (
                 "it has no remote".to_owned(),
-                format!("`git -C {dir} remote add origin <URL>` gives it one"),
+                format!("add it with `git -C {dir} remote add origin <URL>`"),
             ),
             others => (
-                format!("it has {}", others.join(" and ")),
-                format!(
-                    "if the remote moved, `git -C {dir} remote set-url origin <URL>` names the new one"
-                ),
+                format!("its remotes: {}", others.join(", ")),
+                format!("if the remote moved, run `git -C {dir} remote set-url origin <URL>`"),
             ),
         };
         findings.push(
-            Finding::warning(format!("{dir} is no clone of {}", facts.remote))
+            Finding::warning(format!("{dir} is not a clone of {}", facts.remote))
                 .because(has)
                 .fix(format!(
-                    "{fix}; if it is another repository, give the service another `dir`"
+                    "{fix}; if it is another repository, set another `dir` for the service"
                 )),
         );
     }
@@ -145,18 +143,18 @@ fn further(facts: &WorkingCopyFacts) -> Vec<Finding> {
     {
         findings.push(
             Finding::warning(format!(
-                "{dir} is locked by {path}, for {} already",
+                "{dir} has been locked by {path} for {}",
                 minutes(*age)
             ))
-            .because("a git process works there, or one was killed and left the file")
+            .because("a git process is running there, or was killed and left the lock behind")
             .fix(format!(
-                "if no git runs there, `rm {path}` takes the lock away"
+                "if no git process is running there, remove the lock with `rm {path}`"
             )),
         );
     }
     if facts.is_shallow {
         findings.push(Finding::note(format!(
-            "{dir} is a shallow clone: more of the history is fetched where it is needed"
+            "{dir} is a shallow clone; more history is fetched when needed"
         )));
     }
     findings

@@ -1,16 +1,16 @@
-//! The images that scripts run in.
+//! Gathers facts about builder images.
 
 use futures_util::future::join_all;
 use tokio::task::spawn_blocking;
 
 use super::{Platform, Surroundings, grouped};
-use crate::doctor::{BuilderFacts, BuilderWhere, Trouble};
+use crate::doctor::{BuilderFacts, BuilderLocation, CheckFailure};
 use crate::image::{ImageReference, Registry};
 use crate::inspect;
 use crate::manifest::{BuilderImage, Service};
 use crate::task::joined;
 
-/// Looks for each builder image of the services that have scripts.
+/// Looks up the builder image of each service with scripts.
 pub(super) async fn builders(surroundings: &Surroundings<'_>) -> Vec<BuilderFacts> {
     let Some(platform) = &surroundings.platform else {
         return Vec::new();
@@ -27,7 +27,7 @@ pub(super) async fn builders(surroundings: &Surroundings<'_>) -> Vec<BuilderFact
         Some(((name, &builder.image), service))
     });
     let used = used.map(|((name, image), service)| (name, (image, service.name.to_string())));
-    let asked = grouped(used).into_iter().map(|(name, users)| async move {
+    let queries = grouped(used).into_iter().map(|(name, users)| async move {
         let services = users.iter().map(|(_, service)| service.clone()).collect();
         match users[0].0 {
             BuilderImage::Folder(_) => {
@@ -36,7 +36,7 @@ pub(super) async fn builders(surroundings: &Surroundings<'_>) -> Vec<BuilderFact
             BuilderImage::External(image) => external(surroundings, name, image, services).await,
         }
     });
-    join_all(asked).await
+    join_all(queries).await
 }
 
 async fn folder(
@@ -49,7 +49,7 @@ async fn folder(
     let mut facts = BuilderFacts {
         image: name.clone(),
         is_folder: true,
-        place: Err(Trouble::late(&name, surroundings.limit)),
+        location: Err(CheckFailure::timeout(&name, surroundings.limit)),
         services,
         name,
     };
@@ -57,23 +57,24 @@ async fn folder(
         return facts;
     };
     let manifest = platform.manifest.clone();
-    // Every file of the folder is read.
+    // Reads every file of the folder.
     let read = async {
         joined(spawn_blocking(move || inspect::folder_builder(&manifest, &builder)).await)
     };
     let what = format!("the folder of {}", facts.name);
-    facts.place = match surroundings.limited(what, read).await {
+    facts.location = match surroundings.limited(what, read).await {
         Ok((_, folder)) => {
-            facts.image = short(&folder.image);
+            facts.image = short_tag(&folder.image);
             let engine = in_engine(surroundings, &folder.image).await;
             let has_registry = folder.image.repository().registry().is_some();
-            let registry = match has_registry && !surroundings.offline {
-                true => Some(in_registry(surroundings, &folder.image).await),
-                false => None,
+            let registry = if has_registry && !surroundings.offline {
+                Some(in_registry(surroundings, &folder.image).await)
+            } else {
+                None
             };
-            Ok(BuilderWhere { engine, registry })
+            Ok(BuilderLocation { engine, registry })
         }
-        Err(trouble) => Err(trouble),
+        Err(failure) => Err(failure),
     };
     facts
 }
@@ -85,25 +86,25 @@ async fn external(
     services: Vec<String>,
 ) -> BuilderFacts {
     let engine = in_engine(surroundings, image).await;
-    // What the engine has is never pulled.
+    // An image in the engine is never pulled.
     let registry = match engine {
         Some(true) => None,
         _ if surroundings.offline => None,
-        _ => Some(in_registry(surroundings, &written_out(image)).await),
+        _ => Some(in_registry(surroundings, &with_registry(image)).await),
     };
     BuilderFacts {
         image: name.clone(),
         name,
         is_folder: false,
         services,
-        place: Ok(BuilderWhere { engine, registry }),
+        location: Ok(BuilderLocation { engine, registry }),
     }
 }
 
-/// Returns whether the engine has an image, where it answers.
+/// Returns whether the engine has an image; `None` if it does not answer.
 async fn in_engine(surroundings: &Surroundings<'_>, image: &ImageReference) -> Option<bool> {
     let engine = surroundings.engine_state().await.engine?;
-    let what = format!("the engine, asked for {image},");
+    let what = format!("the engine, queried for {image},");
     let found = surroundings.limited(what, engine.image(image)).await;
     found.ok().map(|found| found.is_some())
 }
@@ -111,18 +112,18 @@ async fn in_engine(surroundings: &Surroundings<'_>, image: &ImageReference) -> O
 async fn in_registry(
     surroundings: &Surroundings<'_>,
     image: &ImageReference,
-) -> Result<bool, Trouble> {
+) -> Result<bool, CheckFailure> {
     let client = surroundings.registry().await;
     let what = match image.repository().registry() {
-        Some(registry) => format!("the registry {registry}, asked for {image},"),
+        Some(registry) => format!("the registry {registry}, queried for {image},"),
         None => format!("the registry of {image}"),
     };
     let found = surroundings.limited(what, client.digest(image)).await?;
     Ok(found.is_some())
 }
 
-/// Returns the image by the name of the registry that the engine takes for the default one.
-fn written_out(image: &ImageReference) -> ImageReference {
+/// Returns the image with its registry, which is Docker Hub by default.
+fn with_registry(image: &ImageReference) -> ImageReference {
     match image.repository().registry() {
         Some(_) => image.clone(),
         None => {
@@ -132,8 +133,8 @@ fn written_out(image: &ImageReference) -> ImageReference {
     }
 }
 
-/// Returns an image with as much of its content's digest as people compare.
-fn short(image: &ImageReference) -> String {
+/// Returns the abbreviated content tag of an image.
+fn short_tag(image: &ImageReference) -> String {
     match image.tag() {
         Some(tag) => tag.as_str().chars().take(8).collect(),
         None => image.to_string(),

@@ -1,4 +1,4 @@
-//! The clusters that environments are deployed to.
+//! Gathers facts about the clusters of the environments.
 
 use std::sync::Arc;
 
@@ -7,11 +7,13 @@ use futures_util::future::join_all;
 use super::{Platform, Surroundings, program};
 use crate::client::kubectl::{Cluster, Kubectl, Place};
 use crate::deploy::{Record, TOOLS_BUILDER};
-use crate::doctor::{ClusterFacts, EnvironmentAnswer, EnvironmentFacts, KubectlWhere, Trouble};
+use crate::doctor::{
+    CheckFailure, ClusterFacts, EnvironmentCheck, EnvironmentFacts, KubectlLocation,
+};
 use crate::manifest::{Environment, suggest};
 
-/// Asks each environment's cluster for the record of its deploys, as `xp deploy` does first; none where the
-/// manifest says nothing of deploying.
+/// Reads the deploy record of each environment, like `xp deploy`; `None` if the manifest has no `deploy`
+/// section.
 pub(super) async fn clusters(surroundings: &Surroundings<'_>) -> Option<ClusterFacts> {
     let platform = surroundings.platform.as_ref()?;
     let deploy = platform.manifest.deploy.as_ref()?;
@@ -20,10 +22,10 @@ pub(super) async fn clusters(surroundings: &Surroundings<'_>) -> Option<ClusterF
     let path = settings.variables.get("PATH").map_or("", String::as_str);
     let Some(found) = program("kubectl", path) else {
         return Some(ClusterFacts {
-            kubectl: elsewhere(platform),
+            kubectl: kubectl_location(platform),
             kubeconfig: Ok(()),
             environments: environments
-                .map(|it| facts(it, EnvironmentAnswer::NotAsked))
+                .map(|it| facts(it, EnvironmentCheck::NotQueried))
                 .collect(),
         });
     };
@@ -32,72 +34,73 @@ pub(super) async fn clusters(surroundings: &Surroundings<'_>) -> Option<ClusterF
         kustomize: None,
         folder: platform.manifest.folder.clone(),
         kubeconfig: settings.kubeconfig(),
-        // Whoever is asked to log in is told by `xp deploy`; here it is an answer that does not come.
+        // A login prompt is not shown: it ends in a timeout.
         told: Arc::new(|_| {}),
-        // No object is read but xp's own, which has no secrets.
+        // Only xp's own object is read, which has no secrets.
         hide: Arc::new(str::to_owned),
     };
     let contexts = surroundings.limited("kubectl".to_owned(), kubectl.contexts());
     let (contexts, kubeconfig) = match contexts.await {
         Ok(contexts) => (contexts, Ok(())),
-        Err(trouble) => (Vec::new(), Err(trouble)),
+        Err(failure) => (Vec::new(), Err(failure)),
     };
-    let asked = environments.map(|environment| {
+    let queries = environments.map(|environment| {
         let (kubectl, contexts, kubeconfig) = (&kubectl, &contexts, &kubeconfig);
         async move {
-            let answer = match kubeconfig {
-                Ok(()) => ask(surroundings, kubectl, contexts, environment).await,
-                Err(_) => EnvironmentAnswer::NotAsked,
+            let check = match kubeconfig {
+                Ok(()) => query(surroundings, kubectl, contexts, environment).await,
+                Err(_) => EnvironmentCheck::NotQueried,
             };
-            facts(environment, answer)
+            facts(environment, check)
         }
     });
-    let environments = join_all(asked).await;
+    let environments = join_all(queries).await;
     Some(ClusterFacts {
-        kubectl: KubectlWhere::Here,
+        kubectl: KubectlLocation::OnPath,
         kubeconfig,
         environments,
     })
 }
 
-async fn ask(
+async fn query(
     surroundings: &Surroundings<'_>,
     kubectl: &Kubectl<'_>,
     contexts: &[String],
     environment: &Environment,
-) -> EnvironmentAnswer {
+) -> EnvironmentCheck {
     let cluster = Cluster {
         context: &environment.context,
         namespace: &environment.namespace,
     };
     if !contexts.iter().any(|it| it == cluster.context) {
         let names = contexts.iter().map(String::as_str);
-        return EnvironmentAnswer::NoContext(suggest::hint(cluster.context, "it has", names));
+        return EnvironmentCheck::NoContext(suggest::hint(cluster.context, "it has", names));
     }
     if surroundings.offline {
-        return EnvironmentAnswer::NotAsked;
+        return EnvironmentCheck::NotQueried;
     }
     let name = Record::name(&environment.name);
     let what = format!("the cluster of {}", environment.name);
     let found = surroundings.limited(what, kubectl.get(cluster, "configmap", &name));
-    let found: Result<_, Trouble> = found.await;
-    EnvironmentAnswer::Asked(found.map(|object| object.is_some()))
+    let found: Result<_, CheckFailure> = found.await;
+    EnvironmentCheck::Queried(found.map(|object| object.is_some()))
 }
 
-/// Returns where `kubectl` is when it is not on this machine.
-fn elsewhere(platform: &Platform<'_>) -> KubectlWhere {
+/// Returns where `kubectl` is if it is not on `PATH`.
+fn kubectl_location(platform: &Platform<'_>) -> KubectlLocation {
     let folder = platform.manifest.builders.dir.join(TOOLS_BUILDER);
-    match platform.manifest.folder.join(&folder).is_dir() {
-        true => KubectlWhere::Builder(format!("builders/{TOOLS_BUILDER}")),
-        false => KubectlWhere::Nowhere(folder.join("Dockerfile").display().to_string()),
+    if platform.manifest.folder.join(&folder).is_dir() {
+        KubectlLocation::Builder(format!("builders/{TOOLS_BUILDER}"))
+    } else {
+        KubectlLocation::Missing(folder.join("Dockerfile").display().to_string())
     }
 }
 
-fn facts(environment: &Environment, answer: EnvironmentAnswer) -> EnvironmentFacts {
+fn facts(environment: &Environment, check: EnvironmentCheck) -> EnvironmentFacts {
     EnvironmentFacts {
         name: environment.name.to_string(),
         context: environment.context.clone(),
         namespace: environment.namespace.clone(),
-        answer,
+        check,
     }
 }

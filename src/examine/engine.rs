@@ -1,4 +1,4 @@
-//! The engine, and the way to it.
+//! Gathers facts about the container engine.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
@@ -9,35 +9,35 @@ use rustix::fs::{Access, access};
 use super::machine::proxies;
 use super::{EngineState, Surroundings, files};
 use crate::client::engine::{Engine, EngineDescription};
-use crate::doctor::{EngineAnswer, EngineFacts, OwnContainer, ProxyFacts, Socket, Trouble};
+use crate::doctor::{CheckFailure, EngineFacts, EngineInfo, OwnContainer, ProxyFacts, Socket};
 use crate::execute::reach::Reach;
 
-/// Asks the engine, and looks at what is in the way.
+/// Queries the engine, and inspects its socket.
 pub(super) async fn engine(surroundings: &Surroundings<'_>) -> EngineFacts {
     let settings = surroundings.settings;
     let address = settings.engine.address.clone();
     let what = format!("the container engine at {address}");
-    let asked = surroundings.limited(what, async {
+    let queried = surroundings.limited(what, async {
         let engine = Engine::connect(&settings.engine).await?;
         let (description, own) = tokio::join!(engine.describe(), engine.own_container());
-        // No file is written to find out more.
+        // `xp doctor` writes no file to find out more.
         let reach = own.ok().flatten().map(Reach::Mounted);
         description.map(|description| (engine, description, reach))
     });
-    let asked = asked.await;
-    let (answer, state, reach) = match asked {
+    let queried = queried.await;
+    let (info, state, reach) = match queried {
         Ok((engine, description, reach)) => {
             let state = EngineState {
                 insecure_registries: description.facts.insecure_registries.clone(),
                 engine: Some(engine),
             };
-            (Ok(answer(description)), state, reach)
+            (Ok(info(description)), state, reach)
         }
-        Err(trouble) => (Err(trouble), EngineState::default(), None),
+        Err(failure) => (Err(failure), EngineState::default(), None),
     };
     surroundings.engine.send_replace(Some(state));
     let path = address.strip_prefix("unix://").map(Path::new);
-    let root = answer.as_ref().ok().and_then(|answer| answer.root.clone());
+    let root = info.as_ref().ok().and_then(|info| info.root.clone());
     let variable = |name: &str| settings.variables.get(name).map(String::as_str);
     let is_set = |name| variable(name).is_some_and(|value| !value.is_empty());
     let in_container = ["/.dockerenv", "/run/.containerenv"];
@@ -49,7 +49,7 @@ pub(super) async fn engine(surroundings: &Surroundings<'_>) -> EngineFacts {
         in_container: in_container.iter().any(|path| Path::new(path).exists()),
         own: reach.and_then(|reach| own_container(surroundings, &reach)),
         buildkit_is_off: !settings.engine.buildkit,
-        // The folder of an engine that is elsewhere is none of this machine.
+        // The data folder of a remote engine is not on this machine.
         space: root
             .filter(|_| path.is_some())
             .and_then(|root| files::space(Path::new(&root))),
@@ -60,28 +60,28 @@ pub(super) async fn engine(surroundings: &Surroundings<'_>) -> EngineFacts {
         }),
         proxies: proxies(&settings.proxies),
         address,
-        answer,
+        info,
     }
 }
 
-/// Tells how the engine sees the folder of the platform, and those that are mounted apart from it.
+/// Returns where the engine sees the platform's folder, and the folders mounted separately.
 fn own_container(surroundings: &Surroundings<'_>, reach: &Reach) -> Option<OwnContainer> {
     let Reach::Mounted(own) = reach else {
         return None;
     };
     let on_engine = |path: &Path| match reach.source(path) {
         Ok(_) => Ok(reach.shown(path)),
-        Err(error) => Err(Trouble::of(&error)),
+        Err(error) => Err(CheckFailure::of(&error)),
     };
-    let mut folders: Vec<(String, Result<String, Trouble>)> = Vec::new();
+    let mut folders: Vec<(String, Result<String, CheckFailure>)> = Vec::new();
     if let Some(platform) = &surroundings.platform {
         let folder = &platform.manifest.folder;
         let outer = on_engine(folder);
         let services = surroundings.services();
         let inner = services.map(|service| folder.join(&service.dir));
         let inner = std::iter::once(platform.cache_dir.clone()).chain(inner);
-        // What is found below the platform's folder on both sides is no news.
-        let apart = inner.filter(|path| path.exists()).filter_map(|path| {
+        // Skip folders at the expected path below the platform's folder.
+        let separate = inner.filter(|path| path.exists()).filter_map(|path| {
             let found = on_engine(&path);
             let below = path.strip_prefix(folder).ok();
             let expected = below.zip(outer.as_ref().ok());
@@ -89,9 +89,9 @@ fn own_container(surroundings: &Surroundings<'_>, reach: &Reach) -> Option<OwnCo
                 expected.map(|(below, outer)| Path::new(outer).join(below).display().to_string());
             (found.as_ref().ok() != expected.as_ref()).then(|| (path.display().to_string(), found))
         });
-        let apart: Vec<_> = apart.collect();
+        let separate: Vec<_> = separate.collect();
         folders.push((folder.display().to_string(), outer));
-        folders.extend(apart);
+        folders.extend(separate);
         folders.dedup();
     }
     Some(OwnContainer {
@@ -100,7 +100,7 @@ fn own_container(surroundings: &Surroundings<'_>, reach: &Reach) -> Option<OwnCo
     })
 }
 
-fn answer(description: EngineDescription) -> EngineAnswer {
+fn info(description: EngineDescription) -> EngineInfo {
     let [http, https] = description.proxies;
     let named = [("http_proxy", http), ("https_proxy", https)];
     let named = named.into_iter().filter_map(|(name, proxy)| {
@@ -109,7 +109,7 @@ fn answer(description: EngineDescription) -> EngineAnswer {
             super::machine::without_credentials(&proxy?),
         ))
     });
-    EngineAnswer {
+    EngineInfo {
         product: description.product,
         version: description.version,
         api: description.api,
@@ -135,7 +135,7 @@ fn user<'s>(surroundings: &'s Surroundings<'_>) -> &'s str {
     user.map_or("", String::as_str)
 }
 
-/// Tells whether a socket may be used, and by whom.
+/// Returns whether a socket may be used, and by which group.
 fn socket(path: &Path, user: &str) -> Socket {
     let Ok(metadata) = fs::metadata(path) else {
         return Socket::Missing;
@@ -169,19 +169,19 @@ fn group(groups: &str, id: u32) -> (String, Vec<String>) {
             let members = members.split(',').map(str::to_owned);
             (name.to_owned(), members.collect())
         }
-        // It may stand in a directory on the network.
+        // It may be defined in LDAP.
         None => (id.to_string(), Vec::new()),
     }
 }
 
-/// Returns the addresses of the other sockets at which engines are usually found.
+/// Returns the addresses of other usable sockets at default paths.
 fn others(surroundings: &Surroundings<'_>, used: Option<&Path>) -> Vec<String> {
     let settings = surroundings.settings;
     let runtime = settings.variables.get("XDG_RUNTIME_DIR").map(PathBuf::from);
     let home = settings.caller.home.clone();
     let below =
         |folder: &Option<PathBuf>, path: &str| folder.as_ref().map(|folder| folder.join(path));
-    let usual = [
+    let defaults = [
         Some(PathBuf::from("/var/run/docker.sock")),
         below(&runtime, "docker.sock"),
         below(&runtime, "podman/podman.sock"),
@@ -193,7 +193,7 @@ fn others(surroundings: &Surroundings<'_>, used: Option<&Path>) -> Vec<String> {
         let same = used.is_some_and(|used| path.canonicalize().ok() == used.canonicalize().ok());
         !same && socket(path, "") == Socket::Usable
     };
-    let others = usual.into_iter().flatten().filter(is_other);
+    let others = defaults.into_iter().flatten().filter(is_other);
     others
         .map(|path| format!("unix://{}", path.display()))
         .collect()
@@ -204,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn groups_are_read() {
+    fn groups_are_parsed() {
         let groups = "root:x:0:\ndocker:x:998:ann,bob\n";
         let docker = (
             "docker".to_owned(),
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_is_told_from_other_files() {
+    fn a_socket_is_recognized() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("engine.sock");
         assert_eq!(socket(&path, "bob"), Socket::Missing);

@@ -1,4 +1,4 @@
-//! What the file system says of folders and programs, without anything being written.
+//! Read-only file system checks.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -9,23 +9,23 @@ use rustix::fs::{Access, access, statvfs};
 use crate::cache::{self, Ownership};
 use crate::doctor::{CacheState, Space};
 
-/// Returns what the file system of a path has left, where the path exists.
+/// Returns the free space on the file system of a path, if it exists.
 pub(super) fn space(path: &Path) -> Option<Space> {
     let found = statvfs(path).ok()?;
     Some(Space {
         free: found.f_bavail.saturating_mul(found.f_frsize),
-        // Some file systems make inodes as they need them, and count none.
+        // File systems that allocate inodes dynamically report 0.
         files: (found.f_files > 0).then_some(found.f_favail),
     })
 }
 
-/// Returns the nearest folder that exists, from a path upwards.
+/// Returns the nearest existing ancestor of a path.
 pub(super) fn existing(path: &Path) -> &Path {
     let exists = |path: &&Path| fs::symlink_metadata(path).is_ok();
     path.ancestors().find(exists).unwrap_or(path)
 }
 
-/// Tells what xp's own folder is, and whether it can be written.
+/// Returns the state of xp's own folder.
 pub(super) fn cache_state(folder: &Path) -> CacheState {
     let nearest = existing(folder);
     let denied = |why: String| CacheState::Denied {
@@ -33,7 +33,7 @@ pub(super) fn cache_state(folder: &Path) -> CacheState {
         why,
     };
     if !nearest.is_dir() {
-        return denied("it is no folder".to_owned());
+        return denied("not a folder".to_owned());
     }
     if let Err(error) = access(nearest, Access::WRITE_OK | Access::EXEC_OK) {
         return denied(std::io::Error::from(error).to_string());
@@ -48,7 +48,7 @@ pub(super) fn cache_state(folder: &Path) -> CacheState {
     }
 }
 
-/// Tells whether a file that exists is found under its name in capital letters, too.
+/// Returns whether an existing file is also found by its upper-case name.
 pub(super) fn ignores_case(file: &Path) -> bool {
     let name = file.file_name().map(|name| name.to_ascii_uppercase());
     let other = name.map(|name| file.with_file_name(name));
@@ -61,7 +61,7 @@ pub(super) fn ignores_case(file: &Path) -> bool {
     })
 }
 
-/// Finds a program in the folders of `PATH`.
+/// Finds an executable in the folders of `PATH`.
 pub(crate) fn program(name: &str, path: &str) -> Option<PathBuf> {
     let files = path
         .split(':')
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_is_own_or_foreign_or_absent() {
+    fn the_cache_state_depends_on_contents() {
         let folder = tempfile::tempdir().unwrap();
         let own = folder.path().join("a/own");
         assert_eq!(cache_state(&own), CacheState::Absent);
@@ -91,12 +91,12 @@ mod tests {
     }
 
     #[test]
-    fn names_differ_by_their_case() {
+    fn case_insensitivity_is_detected() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("x-platform.yml");
         fs::write(&file, "").unwrap();
         assert!(!ignores_case(&file));
-        // Another file of that name is none that is found by both.
+        // A separate file with the upper-case name does not count.
         fs::write(folder.path().join("X-PLATFORM.YML"), "").unwrap();
         assert!(!ignores_case(&file));
         fs::remove_file(folder.path().join("X-PLATFORM.YML")).unwrap();
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_are_found_where_they_can_be_run() {
+    fn only_executables_are_found() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("tool"), "").unwrap();
         let path = format!(":/nowhere:{}:/bin:/usr/bin", folder.path().display());
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn space_is_told_of_what_exists() {
+    fn a_missing_path_has_no_space() {
         assert!(space(Path::new("/")).unwrap().free > 0);
         assert_eq!(space(Path::new("/no/such/folder")), None);
     }

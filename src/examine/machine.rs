@@ -1,4 +1,4 @@
-//! xp's own folder, the programs that the platform takes, and proxies.
+//! Gathers facts about this machine: xp's own folder, programs and proxies.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::doctor::{CacheState, MachineFacts, Program, ProxyFacts};
 use crate::source::GitScheme;
 use crate::task::joined;
 
-/// Looks at this machine.
+/// Gathers the facts.
 pub(super) async fn machine(surroundings: &Surroundings<'_>) -> MachineFacts {
     let settings = surroundings.settings;
     let proxies = proxies(&settings.proxies);
@@ -33,14 +33,14 @@ pub(super) async fn machine(surroundings: &Surroundings<'_>) -> MachineFacts {
         .services()
         .map(|service| (service.name.to_string(), service.dir.clone()));
     let dirs: Vec<_> = dirs.collect();
-    // Whoever names another program for ssh has it.
-    let own_ssh = settings.git.ssh_command.is_some() || settings.git.ssh_program.is_some();
+    // A configured ssh command replaces `ssh` on `PATH`.
+    let has_ssh_command = settings.git.ssh_command.is_some() || settings.git.ssh_program.is_some();
     let over_ssh = surroundings.services_with(|service| {
         let url = platform.git.effective_url(&service.git.remote);
-        !own_ssh && url.scheme() == GitScheme::Ssh
+        !has_ssh_command && url.scheme() == GitScheme::Ssh
     });
-    // A file system may be one of the network.
-    let looked = spawn_blocking(move || {
+    // A network file system may not answer.
+    let facts = spawn_blocking(move || {
         let find = |name: &str| files::program(name, &path).map(|file| file.display().to_string());
         let uses_lfs = |dir: &Path| {
             let attributes = fs::read_to_string(base.join(dir).join(".gitattributes"));
@@ -51,20 +51,20 @@ pub(super) async fn machine(surroundings: &Surroundings<'_>) -> MachineFacts {
             Program {
                 name: "ssh",
                 purpose: "git remotes over ssh",
-                install: "install OpenSSH's client, such as by `sudo apt install openssh-client`",
+                install: "install the OpenSSH client, such as with `sudo apt install openssh-client`",
                 path: find("ssh"),
                 services: over_ssh,
             },
             Program {
                 name: "git-lfs",
-                purpose: "files of Git LFS",
-                install: "install it, such as by `sudo apt install git-lfs`",
+                purpose: "Git LFS files",
+                install: "install it, such as with `sudo apt install git-lfs`",
                 path: find("git-lfs"),
                 services: with_lfs.map(|(name, _)| name.clone()).collect(),
             },
         ];
         let state = match files::cache_state(&folder) {
-            // The same folder is called the same.
+            // Use the same name for the same folder.
             CacheState::Denied {
                 folder: denied,
                 why,
@@ -86,17 +86,17 @@ pub(super) async fn machine(surroundings: &Surroundings<'_>) -> MachineFacts {
         }
     });
     let _waiting = surroundings.waiting.begin("the file system");
-    match tokio::time::timeout(surroundings.limit, looked).await {
-        Ok(looked) => joined(looked),
-        Err(_) => silent(surroundings, &platform.cache_dir),
+    match tokio::time::timeout(surroundings.limit, facts).await {
+        Ok(facts) => joined(facts),
+        Err(_) => unresponsive(surroundings, &platform.cache_dir),
     }
 }
 
-/// Returns what is known where the file system does not answer.
-fn silent(surroundings: &Surroundings<'_>, folder: &Path) -> MachineFacts {
+/// Returns the facts for a file system that does not answer.
+fn unresponsive(surroundings: &Surroundings<'_>, folder: &Path) -> MachineFacts {
     let folder = surroundings.shown(folder);
     let why = format!(
-        "its file system gave no answer within {} s",
+        "its file system did not answer within {} s",
         surroundings.limit.as_secs()
     );
     let state = CacheState::Denied {
@@ -129,13 +129,13 @@ pub(super) fn proxies(proxies: &Proxies) -> ProxyFacts {
     }
 }
 
-/// Returns a URL without user and password.
+/// Removes user and password from a URL.
 pub(super) fn without_credentials(url: &str) -> String {
     let (scheme, rest) = match url.split_once("://") {
         Some((scheme, rest)) => (format!("{scheme}://"), rest),
         None => (String::new(), url),
     };
-    // A password may hold an `@`, and even a slash.
+    // A password may contain `@` and even a slash.
     let address = rest.rsplit('@').next().unwrap_or(rest);
     format!("{scheme}{address}")
 }
@@ -145,10 +145,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn proxies_are_told_without_their_passwords() {
-        let told = |url: &str| without_credentials(url);
-        assert_eq!(told("http://bob:s3c/r@t@proxy:3128"), "http://proxy:3128");
-        assert_eq!(told("bob:s3cret@proxy:3128"), "proxy:3128");
-        assert_eq!(told("http://proxy:3128/"), "http://proxy:3128/");
+    fn credentials_are_removed_from_proxies() {
+        let stripped = |url: &str| without_credentials(url);
+        assert_eq!(
+            stripped("http://bob:s3c/r@t@proxy:3128"),
+            "http://proxy:3128"
+        );
+        assert_eq!(stripped("bob:s3cret@proxy:3128"), "proxy:3128");
+        assert_eq!(stripped("http://proxy:3128/"), "http://proxy:3128/");
     }
 }

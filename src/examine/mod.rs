@@ -1,8 +1,8 @@
-//! Gathers the facts that `xp doctor` judges: everything at once, each within a time limit, so that what
-//! is slow or broken holds up nothing else.
+//! Gathers the facts that `xp doctor` evaluates. All checks run concurrently, each with a timeout, so that a
+//! slow or broken service delays nothing else.
 //!
-//! Nothing is changed: no folder is made, no image is pulled. The one thing that is opened, an upload to
-//! each repository that is pushed to, is cancelled at once.
+//! Read-only: no folder is created, no image is pulled. The only exception is an upload that is opened in each
+//! repository to check push access, and cancelled immediately.
 
 mod builders;
 mod clusters;
@@ -28,57 +28,57 @@ use crate::client::engine::Engine;
 use crate::client::git::GitClient;
 use crate::client::http::Http;
 use crate::client::registry::RegistryClient;
-use crate::doctor::{self, Checkup, ManifestFacts, Section, Trouble};
+use crate::doctor::{self, CheckFailure, Checkup, ManifestFacts, Section};
 use crate::error::Diagnostic;
 use crate::manifest::{Manifest, Service, ServiceName};
 use crate::settings::Settings;
 
-/// How long the questions to registries wait for the engine's list of insecure ones.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long registry checks wait for the engine's list of insecure registries.
+const ENGINE_STATE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long the end of a checkup waits for uploads to be cancelled.
-const CLOSING: Duration = Duration::from_secs(5);
+/// How long [`Surroundings::close`] waits for uploads to be cancelled.
+const UPLOAD_CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What is examined.
+/// The environment to check.
 pub struct Surroundings<'a> {
-    /// What the environment says.
+    /// The settings.
     pub settings: &'a Settings,
-    /// The manifest and what it takes; none where there is none, or it is wrong.
+    /// The platform; `None` if the manifest is missing or invalid.
     pub platform: Option<Platform<'a>>,
     /// The HTTP clients.
     pub http: Http,
-    /// How long each question may take.
+    /// The timeout of each check.
     pub limit: Duration,
-    /// Whether no git remote and no registry is asked.
+    /// Whether to skip git remotes, registries and clusters.
     pub offline: bool,
-    /// What is waited for.
+    /// The checks in progress.
     pub waiting: Waiting,
     registry: OnceCell<RegistryClient>,
     engine: watch::Sender<Option<EngineState>>,
 }
 
-/// A manifest, and what is looked at of it.
+/// A manifest and the services to check.
 pub struct Platform<'a> {
     /// The manifest.
     pub manifest: &'a Manifest,
-    /// The services, what they need included.
+    /// The services to check, including dependencies.
     pub services: BTreeSet<ServiceName>,
-    /// The folder that is xp's own.
+    /// xp's own folder.
     pub cache_dir: PathBuf,
-    /// The client of all git remotes.
+    /// The git client.
     pub git: GitClient,
 }
 
-/// What other questions need of the engine.
+/// The state of the engine, shared with other checks.
 #[derive(Clone, Default)]
 struct EngineState {
     insecure_registries: Vec<String>,
-    /// A connection to it; none where it does not answer.
+    /// A connection; `None` if it does not answer.
     engine: Option<Engine>,
 }
 
 impl<'a> Surroundings<'a> {
-    /// Returns what is to be examined.
+    /// Creates the environment to check.
     pub fn new(
         settings: &'a Settings,
         platform: Option<Platform<'a>>,
@@ -98,7 +98,7 @@ impl<'a> Surroundings<'a> {
         }
     }
 
-    /// Asks everything, and judges the answers.
+    /// Runs and evaluates all checks.
     pub async fn examine(&self, manifest: &ManifestFacts) -> Checkup {
         let (machine, engine, registries, remotes, builders, copies, clusters) = tokio::join!(
             machine::machine(self),
@@ -119,36 +119,36 @@ impl<'a> Surroundings<'a> {
             sections.push(doctor::working_copies(&copies));
             sections.extend(clusters.as_ref().map(doctor::clusters));
         }
-        // A machine of which nothing is to be said is no subject.
+        // Omit the machine if there is nothing to report.
         sections.retain(|section: &Section| !section.findings.is_empty());
         Checkup { sections }
     }
 
-    /// Cancels what was opened to ask, where that was not done yet.
+    /// Cancels the uploads that are still open.
     pub async fn close(&self) {
         if let Some(registry) = self.registry.get() {
-            registry.close_uploads(CLOSING).await;
+            registry.close_uploads(UPLOAD_CLOSE_TIMEOUT).await;
         }
     }
 
-    /// Waits for an answer, for so long as it may take.
+    /// Runs a check with the timeout.
     async fn limited<T, E: Diagnostic>(
         &self,
         what: String,
-        question: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, Trouble> {
+        check: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, CheckFailure> {
         let _waiting = self.waiting.begin(&what);
-        match tokio::time::timeout(self.limit, question).await {
-            Ok(answer) => answer.map_err(|error| Trouble::of(&error)),
-            Err(_) => Err(Trouble::late(&what, self.limit)),
+        match tokio::time::timeout(self.limit, check).await {
+            Ok(answer) => answer.map_err(|error| CheckFailure::of(&error)),
+            Err(_) => Err(CheckFailure::timeout(&what, self.limit)),
         }
     }
 
-    /// Returns what is known of the engine by then.
+    /// Returns the state of the engine, once known.
     async fn engine_state(&self) -> EngineState {
         let mut engine = self.engine.subscribe();
         let known = engine.wait_for(Option::is_some);
-        match tokio::time::timeout(PATIENCE, known).await {
+        match tokio::time::timeout(ENGINE_STATE_TIMEOUT, known).await {
             Ok(Ok(state)) => state.clone().unwrap_or_default(),
             _ => EngineState::default(),
         }
@@ -165,7 +165,7 @@ impl<'a> Surroundings<'a> {
         self.registry.get_or_init(make).await
     }
 
-    /// Returns the services that are looked at; none without a manifest.
+    /// Returns the services to check; empty without a manifest.
     fn services(&self) -> impl Iterator<Item = &Service> {
         let platform = self.platform.iter();
         platform.flat_map(|platform| {
@@ -177,20 +177,20 @@ impl<'a> Surroundings<'a> {
         })
     }
 
-    /// Returns a path as short as it can be written from where xp runs.
+    /// Returns a path, relative to the current folder if it is inside.
     fn shown(&self, path: &std::path::Path) -> String {
         let short = path.strip_prefix(&self.settings.directory).unwrap_or(path);
         short.display().to_string()
     }
 
-    /// Returns the services for which something holds.
-    fn services_with(&self, holds: impl Fn(&Service) -> bool) -> Vec<String> {
-        let services = self.services().filter(|service| holds(service));
+    /// Returns the names of the services that match a predicate.
+    fn services_with(&self, predicate: impl Fn(&Service) -> bool) -> Vec<String> {
+        let services = self.services().filter(|service| predicate(service));
         services.map(|service| service.name.to_string()).collect()
     }
 }
 
-/// Puts services below what they have in common, in its order.
+/// Groups items by key.
 fn grouped<K: Ord, T>(items: impl IntoIterator<Item = (K, T)>) -> BTreeMap<K, Vec<T>> {
     let mut groups: BTreeMap<K, Vec<T>> = BTreeMap::new();
     for (key, item) in items {

@@ -1,21 +1,21 @@
-//! The registries: whom they know, and what they allow.
+//! Gathers facts about registries: connection, login and push access.
 
 use std::collections::BTreeMap;
 
 use futures_util::future::join_all;
 
-use super::turns::Turns;
+use super::turns::PerHostLimit;
 use super::{Surroundings, grouped};
 use crate::client::registry::{CredentialSource, Credentials, RegistryClient, RegistryError};
-use crate::doctor::{CredentialOrigin, PushAnswer, RegistryFacts, RepositoryFacts};
+use crate::doctor::{CredentialOrigin, PushAccess, RegistryFacts, RepositoryFacts};
 use crate::image::{ImageRepository, Registry, Tag};
 use crate::manifest::{BuilderImage, Service};
 use crate::source::GitReference;
 
-/// How many questions a registry is asked at once: as many as the client lets uploads be open.
-const AT_ONCE: usize = 8;
+/// Maximum number of concurrent requests to a registry, equal to the client's limit of open uploads.
+const MAX_CONCURRENT: usize = 8;
 
-/// Asks each registry that images are pushed to.
+/// Queries each registry that images are pushed to.
 pub(super) async fn registries(surroundings: &Surroundings<'_>) -> Vec<RegistryFacts> {
     let repositories = repositories(surroundings);
     if repositories.is_empty() {
@@ -26,10 +26,10 @@ pub(super) async fn registries(surroundings: &Surroundings<'_>) -> Vec<RegistryF
         let registry = repository.registry()?.clone();
         Some((registry, (repository, tag)))
     });
-    let asked = grouped(by_registry)
+    let queries = grouped(by_registry)
         .into_iter()
         .map(|(registry, repositories)| one(surroundings, client, registry, repositories));
-    join_all(asked).await
+    join_all(queries).await
 }
 
 async fn one(
@@ -40,40 +40,37 @@ async fn one(
 ) -> RegistryFacts {
     let name = format!("the registry {registry}");
     let credentials = client.credentials(&registry);
-    let who = surroundings.limited(
-        format!("what knows the credentials for {registry}"),
-        credentials,
-    );
-    let who = who.await.map(|found| found.as_ref().map(Credentials::who));
+    let user = surroundings.limited(format!("the credential helper for {registry}"), credentials);
+    let user = user.await.map(|found| found.as_ref().map(Credentials::who));
     let mut facts = RegistryFacts {
         host: registry.to_string(),
         origin: origin(client.credential_source(&registry)),
         is_loopback: registry.is_loopback(),
         address: None,
         repositories: Vec::new(),
-        who,
+        user,
     };
-    if facts.who.is_err() || surroundings.offline {
+    if facts.user.is_err() || surroundings.offline {
         return facts;
     }
     let address = surroundings
         .limited(name.clone(), client.address(&registry))
         .await;
     if address.is_ok() {
-        let (name, turns) = (&name, &Turns::new(AT_ONCE));
-        let asked = repositories.iter().map(|(repository, tag)| async move {
-            let what = || format!("{name}, asked for {repository},");
+        let (name, limit) = (&name, &PerHostLimit::new(MAX_CONCURRENT));
+        let queries = repositories.iter().map(|(repository, tag)| async move {
+            let what = || format!("{name}, queried for {repository},");
             let image = repository.tagged(tag.clone());
             let pull = async { client.digest(&image).await.map(drop) };
             let push = async {
                 let check = client.check_push(repository).await?;
-                Ok::<_, RegistryError>(PushAnswer {
+                Ok::<_, RegistryError>(PushAccess {
                     left_over: check.left_over,
                 })
             };
             let (pull, push) = tokio::join!(
-                turns.ask(surroundings, what(), pull),
-                turns.ask(surroundings, what(), push)
+                limit.run(surroundings, what(), pull),
+                limit.run(surroundings, what(), push)
             );
             RepositoryFacts {
                 name: repository.to_string(),
@@ -81,7 +78,7 @@ async fn one(
                 push: Some(push),
             }
         });
-        facts.repositories = join_all(asked).await;
+        facts.repositories = join_all(queries).await;
     }
     facts.address = Some(address);
     facts
@@ -117,7 +114,7 @@ fn repositories(surroundings: &Surroundings<'_>) -> BTreeMap<ImageRepository, Ta
     repositories
 }
 
-/// Returns the branch's tag; what is asked for need not exist.
+/// Returns the branch's tag, which need not exist.
 fn tag(service: &Service) -> Tag {
     match &service.git.reference {
         GitReference::Named(name) => {

@@ -1,4 +1,4 @@
-//! The git remotes, and the ssh agent.
+//! Gathers facts about git remotes and the ssh agent.
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -7,23 +7,23 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use tokio::process::Command;
 
-use super::turns::Turns;
+use super::turns::PerHostLimit;
 use super::{Platform, Surroundings, grouped};
 use crate::client::git::GitError;
-use crate::doctor::{AgentFacts, RemoteFacts, Trouble};
+use crate::doctor::{AgentFacts, CheckFailure, RemoteFacts};
 use crate::manifest::Service;
 use crate::resolve::{self, Request, ResolveErrors, remote_key};
 use crate::source::{GitReference, GitScheme, GitUrl};
 
-/// How long the ssh agent may take.
-const AGENT: Duration = Duration::from_secs(5);
+/// Timeout of the ssh agent.
+const AGENT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How many questions a server of git is asked at once, as the client lets connections be open.
-const AT_ONCE: usize = 16;
+/// Maximum number of concurrent requests to a git server, equal to the client's limit of open connections.
+const MAX_CONCURRENT: usize = 16;
 /// The same over ssh.
-const SSH_AT_ONCE: usize = 6;
+const MAX_CONCURRENT_SSH: usize = 6;
 
-/// Asks each remote once for the references that the services want of it.
+/// Queries each remote once for the references of its services.
 pub(super) async fn remotes(
     surroundings: &Surroundings<'_>,
 ) -> (Vec<RemoteFacts>, Option<AgentFacts>) {
@@ -34,23 +34,25 @@ pub(super) async fn remotes(
         .services()
         .map(|service| (remote_key(&service.git.remote), service));
     let groups = grouped(services);
-    // A group has one service at least.
+    // A group has at least one service.
     let server = |services: &[&Service]| {
         let url = platform.git.effective_url(&services[0].git.remote);
         (url.origin(), url.scheme())
     };
-    let mut turns: BTreeMap<String, Turns> = BTreeMap::new();
+    let mut limits: BTreeMap<String, PerHostLimit> = BTreeMap::new();
     for services in groups.values() {
         let (origin, scheme) = server(services);
-        let at_once = match scheme {
-            GitScheme::Ssh => SSH_AT_ONCE,
-            _ => AT_ONCE,
+        let max_concurrent = match scheme {
+            GitScheme::Ssh => MAX_CONCURRENT_SSH,
+            _ => MAX_CONCURRENT,
         };
-        turns.entry(origin).or_insert_with(|| Turns::new(at_once));
+        limits
+            .entry(origin)
+            .or_insert_with(|| PerHostLimit::new(max_concurrent));
     }
-    let asked = groups.values().map(|services| {
-        let turns = &turns[&server(services).0];
-        one(surroundings, platform, services, turns)
+    let queries = groups.values().map(|services| {
+        let limit = &limits[&server(services).0];
+        one(surroundings, platform, services, limit)
     });
     let is_ssh = |service: &Service| is_over_ssh(platform, &service.git.remote);
     let forwarded = surroundings.services_with(|service| {
@@ -59,12 +61,13 @@ pub(super) async fn remotes(
     });
     let needs_agent = !forwarded.is_empty() || surroundings.services().any(is_ssh);
     let agent = async {
-        match needs_agent {
-            true => Some(agent(surroundings, forwarded).await),
-            false => None,
+        if needs_agent {
+            Some(agent(surroundings, forwarded).await)
+        } else {
+            None
         }
     };
-    tokio::join!(join_all(asked), agent)
+    tokio::join!(join_all(queries), agent)
 }
 
 fn is_over_ssh(platform: &Platform<'_>, url: &GitUrl) -> bool {
@@ -75,7 +78,7 @@ async fn one(
     surroundings: &Surroundings<'_>,
     platform: &Platform<'_>,
     services: &[&Service],
-    turns: &Turns,
+    limit: &PerHostLimit,
 ) -> RemoteFacts {
     let url = &services[0].git.remote;
     let effective = platform.git.effective_url(url);
@@ -88,39 +91,42 @@ async fn one(
             .map(|service| service.name.to_string())
             .collect(),
         found: None,
-        troubles: Vec::new(),
+        failures: Vec::new(),
         took: Duration::ZERO,
     };
     if surroundings.offline {
         return facts;
     }
     let what = format!("the git remote {url}");
-    let question = async {
-        // Waiting for a turn is no time that the remote took.
+    let query = async {
+        // The time spent waiting for the limit does not count.
         let started = Instant::now();
-        let answer = ask(platform, services).await?;
+        let answer = resolve_references(platform, services).await?;
         Ok::<_, GitError>((answer, started.elapsed()))
     };
-    match turns.ask(surroundings, what, question).await {
+    match limit.run(surroundings, what, query).await {
         Ok(((found, errors), took)) => {
             facts.found = Some(found);
-            facts.troubles = errors;
+            facts.failures = errors;
             facts.took = took;
         }
-        Err(trouble) => {
+        Err(failure) => {
             facts.found = Some(Vec::new());
-            facts.troubles = vec![trouble];
+            facts.failures = vec![failure];
         }
     }
     facts
 }
 
-type Answer = (Vec<(String, String)>, Vec<Trouble>);
+type ResolvedReferences = (Vec<(String, String)>, Vec<CheckFailure>);
 
-async fn ask(platform: &Platform<'_>, services: &[&Service]) -> Result<Answer, GitError> {
+async fn resolve_references(
+    platform: &Platform<'_>,
+    services: &[&Service],
+) -> Result<ResolvedReferences, GitError> {
     let is_commit = |service: &&Service| matches!(service.git.reference, GitReference::Commit(_));
     if services.iter().all(is_commit) {
-        // A bare commit needs no question, but whether it could be fetched is worth one.
+        // A commit needs no lookup, but check that the remote can be reached.
         platform.git.list_refs(&services[0].git.remote, &[]).await?;
     }
     let requests = services.iter().map(|service| Request {
@@ -148,11 +154,11 @@ async fn ask(platform: &Platform<'_>, services: &[&Service]) -> Result<Answer, G
     }
     let errors = errors
         .into_iter()
-        .map(|error| Trouble::of(&ResolveErrors(vec![error])));
+        .map(|error| CheckFailure::of(&ResolveErrors(vec![error])));
     Ok((found, errors.collect()))
 }
 
-/// Counts the keys of the ssh agent, as `ssh-add -l` does; it tells neither keys nor their files.
+/// Counts the keys of the ssh agent.
 async fn agent(surroundings: &Surroundings<'_>, services: Vec<String>) -> AgentFacts {
     let socket = &surroundings.settings.caller.ssh_agent;
     let mut facts = AgentFacts {
@@ -166,11 +172,11 @@ async fn agent(surroundings: &Surroundings<'_>, services: Vec<String>) -> AgentF
     let mut list = Command::new("ssh-add");
     list.arg("-l").stdin(Stdio::null()).kill_on_drop(true);
     let _waiting = surroundings.waiting.begin("the ssh agent");
-    let listed = tokio::time::timeout(AGENT.min(surroundings.limit), list.output()).await;
+    let listed = tokio::time::timeout(AGENT_TIMEOUT.min(surroundings.limit), list.output()).await;
     if let Ok(Ok(listed)) = listed {
         facts.keys = match listed.status.code() {
             Some(0) => Some(String::from_utf8_lossy(&listed.stdout).lines().count()),
-            // It answers, and has none; where it does not answer, it is 2.
+            // The agent has no keys; exit code 2 means that it does not answer.
             Some(1) => Some(0),
             _ => None,
         };

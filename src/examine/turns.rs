@@ -1,46 +1,46 @@
-//! Questions to one server: so many at once that none waits for the others, and is taken for a late one.
+//! Limits the concurrent requests to one server, so that requests waiting in its queue do not time out.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Semaphore;
 
 use super::Surroundings;
-use crate::doctor::Trouble;
+use crate::doctor::CheckFailure;
 use crate::error::Diagnostic;
 
-/// The turns of the questions to one server.
-pub(super) struct Turns {
-    at_once: usize,
-    free: Semaphore,
-    late: AtomicUsize,
+/// A limit on the concurrent requests to one server.
+pub(super) struct PerHostLimit {
+    max_concurrent: usize,
+    permits: Semaphore,
+    timeouts: AtomicUsize,
 }
 
-impl Turns {
-    /// Lets so many questions be asked at once.
-    pub fn new(at_once: usize) -> Self {
+impl PerHostLimit {
+    /// Allows `max_concurrent` requests at a time.
+    pub fn new(max_concurrent: usize) -> Self {
         Self {
-            at_once,
-            free: Semaphore::new(at_once),
-            late: AtomicUsize::new(0),
+            max_concurrent,
+            permits: Semaphore::new(max_concurrent),
+            timeouts: AtomicUsize::new(0),
         }
     }
 
-    /// Waits for a turn, then for the answer, for so long as that may take. A server that has left as many
-    /// questions without an answer as it is asked at once is asked no more.
-    pub async fn ask<T, E: Diagnostic>(
+    /// Waits for a permit, then runs a query with the timeout. After `max_concurrent` timeouts, further queries
+    /// fail without being sent.
+    pub async fn run<T, E: Diagnostic>(
         &self,
         surroundings: &Surroundings<'_>,
         what: String,
-        question: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, Trouble> {
-        let _turn = self.free.acquire().await;
-        if self.late.load(Ordering::Relaxed) >= self.at_once {
-            return Err(Trouble::given_up(&what, self.at_once));
+        query: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, CheckFailure> {
+        let _permit = self.permits.acquire().await;
+        if self.timeouts.load(Ordering::Relaxed) >= self.max_concurrent {
+            return Err(CheckFailure::skipped(&what, self.max_concurrent));
         }
-        let late = Trouble::late(&what, surroundings.limit);
-        let answer = surroundings.limited(what, question).await;
-        if answer.as_ref().err() == Some(&late) {
-            self.late.fetch_add(1, Ordering::Relaxed);
+        let timeout = CheckFailure::timeout(&what, surroundings.limit);
+        let answer = surroundings.limited(what, query).await;
+        if answer.as_ref().err() == Some(&timeout) {
+            self.timeouts.fetch_add(1, Ordering::Relaxed);
         }
         answer
     }

@@ -1,27 +1,27 @@
-//! What is waited for, to be told while somebody waits.
+//! The checks in progress, for the progress display.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The questions that have no answer yet. Cheap to clone.
+/// The checks in progress. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Waiting(Arc<Mutex<Vec<String>>>);
 
-/// A question without an answer, until it is dropped.
-pub(super) struct Question {
+/// A check in progress, until it is dropped.
+pub(super) struct PendingCheck {
     what: String,
     waiting: Waiting,
 }
 
 impl Waiting {
-    pub(super) fn begin(&self, what: &str) -> Question {
+    pub(super) fn begin(&self, what: &str) -> PendingCheck {
         self.list().push(what.to_owned());
-        Question {
+        PendingCheck {
             what: what.to_owned(),
             waiting: self.clone(),
         }
     }
 
-    /// Returns who is waited for, the longest first.
+    /// Returns the names of the checks in progress, oldest first.
     pub fn names(&self) -> Vec<String> {
         let mut names = self.list().clone();
         names.dedup();
@@ -33,7 +33,7 @@ impl Waiting {
     }
 }
 
-impl Drop for Question {
+impl Drop for PendingCheck {
     fn drop(&mut self) {
         let mut list = self.waiting.list();
         if let Some(at) = list.iter().position(|what| *what == self.what) {

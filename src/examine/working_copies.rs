@@ -1,4 +1,4 @@
-//! The working copies, of which nothing is changed.
+//! Gathers facts about working copies, read-only.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +9,7 @@ use tokio::task::spawn_blocking;
 
 use super::{Platform, Surroundings, grouped};
 use crate::client::git::{GitClient, GitError, Opened, WorkingCopy};
-use crate::doctor::{Trouble, WorkingCopyFacts};
+use crate::doctor::{CheckFailure, WorkingCopyFacts};
 use crate::inspect;
 use crate::manifest::{Service, ServiceName};
 use crate::resolve::Request;
@@ -17,7 +17,7 @@ use crate::source::GitUrl;
 use crate::status::WorkingCopyStatus;
 use crate::task::joined;
 
-/// Looks at the working copies, each once however many services it has.
+/// Reads each working copy once, even if several services use it.
 pub(super) async fn working_copies(surroundings: &Surroundings<'_>) -> Vec<WorkingCopyFacts> {
     let Some(platform) = &surroundings.platform else {
         return Vec::new();
@@ -26,37 +26,37 @@ pub(super) async fn working_copies(surroundings: &Surroundings<'_>) -> Vec<Worki
         .services()
         .map(|service| (service.dir.clone(), service));
     let groups = grouped(by_dir);
-    let look = look(platform, &groups);
+    let read = read(platform, &groups);
     let found = surroundings.limited("the file system of the working copies".to_owned(), async {
-        Ok::<_, GitError>(look.await)
+        Ok::<_, GitError>(read.await)
     });
     match found.await {
         Ok(found) => found,
-        Err(trouble) => {
+        Err(failure) => {
             let unread = groups.iter().map(|(dir, services)| WorkingCopyFacts {
-                problem: Some(trouble.clone()),
-                ..unknown(dir, services)
+                problem: Some(failure.clone()),
+                ..unreadable(dir, services)
             });
             unread.collect()
         }
     }
 }
 
-/// What more there is to know than a status tells.
+/// Details that are not part of a status.
 #[derive(Default)]
-struct More {
+struct WorkingCopyDetails {
     other_remotes: Option<Vec<String>>,
     lock: Option<(PathBuf, u64)>,
     is_shallow: bool,
 }
 
-async fn look(
+async fn read(
     platform: &Platform<'_>,
     groups: &BTreeMap<PathBuf, Vec<&Service>>,
 ) -> Vec<WorkingCopyFacts> {
     let folder = &platform.manifest.folder;
-    let wanted = groups.values().map(|services| {
-        // Those in one working copy may follow different branches: what is compared is the first one's.
+    let requests = groups.values().map(|services| {
+        // Services in one working copy may follow different branches; compare with the first one's.
         let service = services[0];
         let request = Request {
             service: service.name.to_string(),
@@ -67,11 +67,11 @@ async fn look(
         };
         (service.name.clone(), folder.join(&service.dir), request)
     });
-    let mut found = inspect::working_copies(&platform.git, wanted).await;
-    let mut problems: BTreeMap<ServiceName, Trouble> = BTreeMap::new();
+    let mut found = inspect::working_copies(&platform.git, requests).await;
+    let mut problems: BTreeMap<ServiceName, CheckFailure> = BTreeMap::new();
     for (name, found) in &mut found {
         if let Some(problem) = found.problem.take() {
-            problems.insert(name.clone(), Trouble::of(&problem));
+            problems.insert(name.clone(), CheckFailure::of(&problem));
         }
     }
     let mut statuses = inspect::compared(found, &BTreeMap::new()).await;
@@ -83,29 +83,29 @@ async fn look(
             .unwrap_or(WorkingCopyStatus::Unreadable);
         let (client, path) = (platform.git.clone(), folder.join(dir));
         let url = services[0].git.remote.clone();
-        let more = match status {
+        let details = match status {
             WorkingCopyStatus::Present(_) => {
-                joined(spawn_blocking(move || more(&client, &path, &url)).await)
+                joined(spawn_blocking(move || details(&client, &path, &url)).await)
             }
-            _ => More::default(),
+            _ => WorkingCopyDetails::default(),
         };
-        let lock = more.lock.map(|(path, age)| {
+        let lock = details.lock.map(|(path, age)| {
             let path = path.strip_prefix(folder).unwrap_or(&path);
             (path.display().to_string(), age)
         });
         facts.push(WorkingCopyFacts {
             problem: problems.remove(name),
             status,
-            other_remotes: more.other_remotes,
+            other_remotes: details.other_remotes,
             lock,
-            is_shallow: more.is_shallow,
-            ..unknown(dir, services)
+            is_shallow: details.is_shallow,
+            ..unreadable(dir, services)
         });
     }
     facts
 }
 
-fn unknown(dir: &Path, services: &[&Service]) -> WorkingCopyFacts {
+fn unreadable(dir: &Path, services: &[&Service]) -> WorkingCopyFacts {
     WorkingCopyFacts {
         dir: dir.display().to_string(),
         services: services
@@ -121,20 +121,20 @@ fn unknown(dir: &Path, services: &[&Service]) -> WorkingCopyFacts {
     }
 }
 
-fn more(client: &GitClient, dir: &Path, url: &GitUrl) -> More {
+fn details(client: &GitClient, dir: &Path, url: &GitUrl) -> WorkingCopyDetails {
     let Ok(Opened::WorkingCopy(copy)) = WorkingCopy::open(dir) else {
-        return More::default();
+        return WorkingCopyDetails::default();
     };
     let is_clone = copy.remote_of(client, url).is_some();
-    More {
+    WorkingCopyDetails {
         other_remotes: (!is_clone).then(|| copy.remote_urls()),
-        lock: age(copy.index_lock()),
+        lock: with_age(copy.index_lock()),
         is_shallow: copy.is_shallow(),
     }
 }
 
-/// Returns a file that exists, and how many seconds ago it was written.
-fn age(path: PathBuf) -> Option<(PathBuf, u64)> {
+/// Returns a file and its age in seconds, if it exists.
+fn with_age(path: PathBuf) -> Option<(PathBuf, u64)> {
     let written = fs::metadata(&path).ok()?.modified().ok()?;
     let age = SystemTime::now()
         .duration_since(written)

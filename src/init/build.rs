@@ -1,59 +1,59 @@
-//! An image that a file of another tool says how to build.
+//! An image build as defined by another tool's file.
 
-/// An image that a file of another tool says how to build.
+/// An image build as defined by another tool's file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Build {
-    /// What the file calls it.
+    /// The name in the file.
     pub name: String,
-    /// The file, for comments.
+    /// The file, mentioned in comments.
     pub file: String,
-    /// The image's name as the file has it, tag included.
+    /// The image name as written, including the tag.
     pub image: Option<String>,
-    /// Where the source is.
-    pub context: Context,
-    /// The Dockerfile, from the context on; none for `Dockerfile`.
+    /// The build context.
+    pub context: BuildContext,
+    /// The Dockerfile, relative to the context; `None` for `Dockerfile`.
     pub dockerfile: Option<String>,
-    /// The stage.
+    /// The target stage.
     pub target: Option<String>,
     /// The build arguments.
-    pub args: Vec<(String, Value)>,
-    /// What must be built first, by the names of the same file.
+    pub args: Vec<(String, ArgValue)>,
+    /// The builds that must come first, by their names in the same file.
     pub needs: Vec<String>,
-    /// What could not be taken over.
+    /// What could not be converted.
     pub todos: Vec<String>,
 }
 
-/// Where the source of a build is.
+/// A build context.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Context {
-    /// A folder, from the platform's folder on.
+pub enum BuildContext {
+    /// A folder, relative to the platform's folder.
     Folder(String),
-    /// A git remote, as `docker build` takes it.
+    /// A git remote, as in `docker build URL`.
     Git {
         /// The URL.
         remote: String,
-        /// A branch, a tag or a commit.
+        /// A branch, tag or commit.
         reference: Option<String>,
         /// A folder in it.
         path: String,
     },
-    /// Neither: why there is no such place here.
+    /// Unusable, with the reason.
     None(String),
 }
 
 /// The value of a build argument.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value {
-    /// A text; the remark says what may have to be changed.
+pub enum ArgValue {
+    /// A literal; the remark says what may have to be changed.
     Text(String, Option<String>),
     /// The image of another build of the same file.
     ImageOf(String),
-    /// Only known where the other tool runs: why.
+    /// Known only when the other tool runs, with the reason.
     Unknown(String),
 }
 
-/// Takes apart a build context that is a git URL: `URL#reference:folder`.
-pub(super) fn git_context(written: &str) -> Option<Context> {
+/// Parses a build context that is a git URL: `URL#reference:folder`.
+pub(super) fn git_context(written: &str) -> Option<BuildContext> {
     let (url, fragment) = match written.split_once('#') {
         Some((url, fragment)) => (url, Some(fragment)),
         None => (written, None),
@@ -62,7 +62,7 @@ pub(super) fn git_context(written: &str) -> Option<Context> {
         || url.starts_with("git@")
         || url.starts_with("ssh://")
         || (url.starts_with("http://") || url.starts_with("https://")) && url.ends_with(".git");
-    // Docker takes this for git without any sign of it.
+    // Docker treats this prefix as git even without a scheme or `.git`.
     let is_short = url.starts_with("github.com/");
     if !is_git && !is_short {
         return None;
@@ -72,7 +72,7 @@ pub(super) fn git_context(written: &str) -> Option<Context> {
         Some(None) => (fragment, "."),
         Some(Some((reference, path))) => (Some(reference), path),
     };
-    Some(Context::Git {
+    Some(BuildContext::Git {
         remote: if is_short {
             format!("https://{url}")
         } else {
@@ -85,7 +85,7 @@ pub(super) fn git_context(written: &str) -> Option<Context> {
     })
 }
 
-/// Returns an image's name without tag and digest.
+/// Returns an image name without its tag and digest.
 pub(super) fn repository_of(image: &str) -> &str {
     let image = image.split('@').next().unwrap_or(image);
     match image.rsplit_once(':') {
@@ -99,9 +99,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn git_contexts_are_told_from_folders() {
+    fn git_contexts_are_recognized() {
         let git = |remote: &str, reference: Option<&str>, path: &str| {
-            Some(Context::Git {
+            Some(BuildContext::Git {
                 remote: remote.to_owned(),
                 reference: reference.map(str::to_owned),
                 path: path.to_owned(),

@@ -1,12 +1,12 @@
-//! Repositories and builds from everywhere, to one draft.
+//! Combines the repositories and builds of all sources into one draft.
 
 mod dockerfiles;
 
 use std::collections::BTreeSet;
 
-use super::build::{Build, Context};
-use super::draft::{Draft, LeftOut};
-use super::place::{Place, same_remote};
+use super::build::{Build, BuildContext};
+use super::draft::{Draft, Skipped};
+use super::place::{SourceRepo, same_remote};
 use super::repository::{Folder, Repository};
 use super::secret::without_logins;
 use super::services::{Candidate, services};
@@ -15,50 +15,54 @@ use super::{InitError, Read, Wishes, compose, gitmodules, path, repo, skaffold, 
 use crate::manifest::ManifestError;
 use crate::manifest::select::choose;
 
-/// What was found so far.
-pub(super) struct Found<'f> {
+/// The repositories and builds collected so far.
+pub(super) struct Collected<'f> {
     pub folder: &'f Folder,
-    pub places: Vec<Place<'f>>,
+    pub repos: Vec<SourceRepo<'f>>,
     pub candidates: Vec<Candidate>,
-    pub left_out: Vec<LeftOut>,
+    pub skipped: Vec<Skipped>,
 }
 
-/// Makes a draft of a folder.
+/// Drafts a manifest for a folder.
 pub(super) fn combine(
     folder: &Folder,
     wishes: &Wishes,
     read: &Read<'_>,
 ) -> Result<Draft, InitError> {
-    let mut found = Found {
+    let mut collected = Collected {
         folder,
-        places: Vec::new(),
+        repos: Vec::new(),
         candidates: Vec::new(),
-        left_out: Vec::new(),
+        skipped: Vec::new(),
     };
     for source in wishes
         .sources
         .iter()
         .filter(|source| source.lists_repositories())
     {
-        found.repositories_of(source, read)?;
+        collected.repositories_of(source, read)?;
     }
     for repository in &folder.repositories {
-        if found.places.iter().all(|place| place.dir != repository.dir) {
-            let mut place = Place::local(repository);
-            place.is_wanted = wishes.all_repositories;
-            found.places.push(place);
+        if collected
+            .repos
+            .iter()
+            .all(|repo| repo.dir != repository.dir)
+        {
+            let mut repo = SourceRepo::local(repository);
+            repo.is_wanted = wishes.all_repositories;
+            collected.repos.push(repo);
         }
     }
     for source in &wishes.sources {
         let builds = match source {
             Source::Compose(files) => {
                 let composed = compose::read(files, read)?;
-                for (name, image) in composed.others {
+                for (name, image) in composed.image_only {
                     let image = image.replace(super::interpolate::UNSET, "…");
-                    found.leave_out(
+                    collected.skip(
                         false,
                         name,
-                        format!("compose runs the image {image}, which somebody else builds"),
+                        format!("compose runs the image {image} and does not build it"),
                     );
                 }
                 composed.builds
@@ -67,39 +71,39 @@ pub(super) fn combine(
             _ => continue,
         };
         for build in builds {
-            found.build(build);
+            collected.build(build);
         }
     }
-    found.dockerfiles(read);
+    collected.dockerfiles(read);
     for (dir, why) in &folder.unreadable {
-        found.leave_out(true, dir.clone(), why.clone());
+        collected.skip(true, dir.clone(), why.clone());
     }
-    let mut draft = services(&mut found, wishes, read);
+    let mut draft = services(&mut collected, wishes, read);
     draft.sources = wishes
         .sources
         .iter()
         .map(|source| source.file().to_owned())
         .collect();
     if draft.services.is_empty() {
-        return Err(nothing(&draft, folder));
+        return Err(no_services(&draft, folder));
     }
     select(&mut draft, &wishes.services)?;
     Ok(draft)
 }
 
-impl<'f> Found<'f> {
-    pub fn leave_out(&mut self, todo: bool, what: impl Into<String>, why: impl Into<String>) {
+impl<'f> Collected<'f> {
+    pub fn skip(&mut self, todo: bool, what: impl Into<String>, why: impl Into<String>) {
         let (what, why) = (what.into(), why.into());
-        self.left_out.push(LeftOut { what, why, todo });
+        self.skipped.push(Skipped { what, why, todo });
     }
 
-    /// Takes the repositories that a file names.
+    /// Adds the repositories that a file lists.
     fn repositories_of(&mut self, source: &Source, read: &Read<'_>) -> Result<(), ManifestError> {
         let projects = match source {
             Source::Submodules(file) => {
-                let around = self.folder.repository(path::parent(file));
-                let base = around.and_then(|around| around.remote.as_ref());
-                let branch = around.and_then(Repository::branch_to_build);
+                let parent = self.folder.repository(path::parent(file));
+                let base = parent.and_then(|parent| parent.remote.as_ref());
+                let branch = parent.and_then(Repository::branch_to_build);
                 gitmodules::read(file, read, base, branch)?
             }
             Source::West(file) => west::read(file, read)?,
@@ -113,62 +117,66 @@ impl<'f> Found<'f> {
             Source::Compose(_) | Source::Skaffold(_) => return Ok(()),
         };
         for project in projects.projects {
-            if self.places.iter().all(|place| place.dir != project.dir) {
+            if self.repos.iter().all(|repo| repo.dir != project.dir) {
                 let local = self.folder.repository(&project.dir);
-                self.places.push(Place::of_project(project, local));
+                self.repos.push(SourceRepo::of_project(project, local));
             }
         }
-        for (what, why) in projects.left_out {
-            self.leave_out(false, what, why);
+        for (what, why) in projects.skipped {
+            self.skip(false, what, why);
         }
         Ok(())
     }
 
-    /// Takes an image that a file says how to build.
+    /// Adds an image build of a tool file.
     fn build(&mut self, build: Build) {
         let name = build.name.clone();
-        let (place, context) = match &build.context {
-            Context::None(why) => return self.leave_out(true, name, why.clone()),
-            Context::Folder(folder) => match self.place_around(folder) {
+        let (repo, context) = match &build.context {
+            BuildContext::None(why) => return self.skip(true, name, why.clone()),
+            BuildContext::Folder(folder) => match self.repo_containing(folder) {
                 Some(found) => found,
                 None => {
                     let why = format!(
-                        "its folder, {folder}, is in no git repository: images are of commits, so make it one"
+                        "its folder, {folder}, is not in a git repository, and xp builds from commits only: run `git init` and commit"
                     );
-                    return self.leave_out(true, name, why);
+                    return self.skip(true, name, why);
                 }
             },
-            Context::Git {
+            BuildContext::Git {
                 remote,
                 reference,
                 path,
-            } => (self.place_at(remote, reference.clone()), path.clone()),
+            } => (
+                self.repo_with_remote(remote, reference.clone()),
+                path.clone(),
+            ),
         };
-        let local = self.places[place].local;
+        let local = self.repos[repo].local;
         let has = |name: &str| {
             let path = path::join(&context, name);
             path.is_some_and(|path| local.is_some_and(|local| local.holds(&path)))
         };
-        // As `docker build` chooses where none is named.
-        let usual = match !has("Dockerfile") && has("dockerfile") {
-            true => "dockerfile",
-            false => "Dockerfile",
+        // The default of `docker build`.
+        let usual = if !has("Dockerfile") && has("dockerfile") {
+            "dockerfile"
+        } else {
+            "Dockerfile"
         };
         let written = build.dockerfile.as_deref().unwrap_or(usual);
         let Some(file) = path::join(&context, written) else {
-            let why = format!("its Dockerfile, {written}, is not in the same git repository");
-            return self.leave_out(true, name, why);
+            let why = format!("its Dockerfile, {written}, is outside its git repository");
+            return self.skip(true, name, why);
         };
-        let dir = self.places[place].dir.clone();
+        let dir = self.repos[repo].dir.clone();
         let is_missing = |local: &Repository| !local.holds(&context);
-        if self.places[place].local.is_some_and(is_missing) {
+        if self.repos[repo].local.is_some_and(is_missing) {
             let why = format!(
-                "its folder, {context} of {dir}, is not in the commit that would be built: commit and push it"
+                "its folder, {context} in {dir}, is not in the commit to be built: commit and push it"
             );
-            return self.leave_out(true, name, why);
+            return self.skip(true, name, why);
         }
         let candidate = Candidate {
-            place,
+            repo,
             context,
             file,
             target: build.target.clone(),
@@ -186,24 +194,24 @@ impl<'f> Found<'f> {
         }
     }
 
-    /// Returns the repository that a folder is in, and the folder's path in it.
-    fn place_around(&self, folder: &str) -> Option<(usize, String)> {
-        let places = self.places.iter().enumerate();
-        let around = places
-            .filter_map(|(index, place)| Some((index, place, path::below(folder, &place.dir)?)));
-        let (index, _, below) = around.max_by_key(|(_, place, _)| match place.dir.as_str() {
+    /// Returns the repository containing a folder, and the folder's path in it.
+    fn repo_containing(&self, folder: &str) -> Option<(usize, String)> {
+        let repos = self.repos.iter().enumerate();
+        let parent =
+            repos.filter_map(|(index, repo)| Some((index, repo, path::below(folder, &repo.dir)?)));
+        let (index, _, below) = parent.max_by_key(|(_, repo, _)| match repo.dir.as_str() {
             "." => 0,
             dir => dir.len(),
         })?;
         Some((index, below))
     }
 
-    /// Returns the repository of a remote, which may be one that nothing else speaks of.
-    fn place_at(&mut self, remote: &str, reference: Option<String>) -> usize {
+    /// Returns the repository with a remote, adding one if no source has mentioned it.
+    fn repo_with_remote(&mut self, remote: &str, reference: Option<String>) -> usize {
         let known = self
-            .places
+            .repos
             .iter()
-            .position(|place| place.url().is_some_and(|url| same_remote(url, remote)));
+            .position(|repo| repo.url().is_some_and(|url| same_remote(url, remote)));
         known.unwrap_or_else(|| {
             let last = path::last(remote.trim_end_matches('/'));
             let last = last.rsplit(':').next().unwrap_or(last);
@@ -212,13 +220,14 @@ impl<'f> Found<'f> {
                 "src/{}",
                 super::names::service_name(name).unwrap_or_else(|| "source".to_owned())
             );
-            self.places.push(Place::remote_only(dir, remote, reference));
-            self.places.len() - 1
+            self.repos
+                .push(SourceRepo::remote_only(dir, remote, reference));
+            self.repos.len() - 1
         })
     }
 }
 
-/// Keeps the services that were asked for, and those that they need.
+/// Keeps the requested services and their dependencies.
 fn select(draft: &mut Draft, patterns: &[String]) -> Result<(), InitError> {
     if patterns.is_empty() {
         return Ok(());
@@ -226,13 +235,13 @@ fn select(draft: &mut Draft, patterns: &[String]) -> Result<(), InitError> {
     let names = draft.services.iter().map(|service| service.name.as_str());
     let chosen = choose(names, patterns)?;
     let mut kept: BTreeSet<String> = chosen.into_iter().map(str::to_owned).collect();
-    let mut waiting: Vec<String> = kept.iter().cloned().collect();
-    while let Some(name) = waiting.pop() {
+    let mut queue: Vec<String> = kept.iter().cloned().collect();
+    while let Some(name) = queue.pop() {
         let service = draft.services.iter().find(|service| service.name == name);
         let needs = service
             .map(|service| service.all_needs())
             .unwrap_or_default();
-        waiting.extend(needs.into_iter().filter(|need| kept.insert(need.clone())));
+        queue.extend(needs.into_iter().filter(|need| kept.insert(need.clone())));
     }
     draft
         .services
@@ -240,28 +249,26 @@ fn select(draft: &mut Draft, patterns: &[String]) -> Result<(), InitError> {
     Ok(())
 }
 
-fn nothing(draft: &Draft, folder: &Folder) -> InitError {
+fn no_services(draft: &Draft, folder: &Folder) -> InitError {
     let mut hints =
-        vec!["a service is a git repository, or a folder of one, with a Dockerfile".to_owned()];
-    if draft.left_out.is_empty() {
+        vec!["a service is a git repository, or a folder in one, with a Dockerfile".to_owned()];
+    if draft.skipped.is_empty() {
         hints.push(
-            "run `xp init` in the folder that holds the working copies, or name another by `-C`"
+            "run `xp init` in the folder that contains the working copies, or pass that folder with `-C`"
                 .to_owned(),
         );
     }
-    let message = match draft.left_out.is_empty() {
-        true => format!("there is nothing in {} to make a manifest of", folder.name),
-        false => {
-            let reasons = draft.left_out.iter();
-            let reasons: Vec<String> = reasons
-                .map(|left| format!("\n  {}: {}", left.what, without_logins(&left.why)))
-                .collect();
-            format!(
-                "nothing in {} can become a service:{}",
-                folder.name,
-                reasons.concat()
-            )
-        }
+    let message = if draft.skipped.is_empty() {
+        format!(
+            "found nothing in {} to generate a manifest from",
+            folder.name
+        )
+    } else {
+        let reasons = draft.skipped.iter();
+        let reasons: Vec<String> = reasons
+            .map(|item| format!("\n  {}: {}", item.what, without_logins(&item.why)))
+            .collect();
+        format!("found no services in {}:{}", folder.name, reasons.concat())
     };
     InitError::Nothing { message, hints }
 }

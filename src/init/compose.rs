@@ -1,46 +1,46 @@
-//! `compose.yaml`: the services that Docker Compose would build.
+//! Reader of `compose.yaml`.
 
 mod merge;
 mod service;
 
 use std::collections::BTreeMap;
 
-use self::merge::Partial;
+use self::merge::PartialService;
 pub(super) use self::service::known_image;
-use super::build::{Build, Context};
-use super::files::Files;
+use super::build::{Build, BuildContext};
+use super::files::FileLoader;
 use super::interpolate::environment_file;
 use super::yaml::{YamlFile, get};
 use super::{Read, path};
 use crate::manifest::ManifestError;
 use crate::manifest::node::Node;
 
-/// What compose files say.
+/// The services of compose files.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Composed {
-    /// What is built, in the order of the files.
+pub struct ComposeProject {
+    /// Services with `build`, in file order.
     pub builds: Vec<Build>,
-    /// Services that are made of an image of somebody else: name and image.
-    pub others: Vec<(String, String)>,
+    /// Services with only `image`: name and image.
+    pub image_only: Vec<(String, String)>,
 }
 
-/// Reads compose files, the later ones of which override the earlier, with what they include and extend.
+/// Reads compose files with their `include` and `extends`; later files override earlier ones.
 ///
 /// # Errors
 ///
-/// A file that is missing, no YAML, or of another shape, and files that include each other in a circle.
-pub fn read(files: &[String], read: &Read<'_>) -> Result<Composed, ManifestError> {
+/// A file is missing or invalid, or files include each other in a cycle.
+pub fn read(files: &[String], read: &Read<'_>) -> Result<ComposeProject, ManifestError> {
     let dir = files.first().map_or(".", |file| path::parent(file));
     let env_file = path::join(dir, ".env").unwrap_or_default();
     let values = read(&env_file)?
         .map(|text| environment_file(&text))
         .unwrap_or_default();
     let mut loader = Loader {
-        files: Files::new(read),
+        files: FileLoader::new(read),
         values,
     };
     let services = loader.project(files, dir, &mut Vec::new())?;
-    let mut composed = Composed::default();
+    let mut composed = ComposeProject::default();
     for (name, service) in services {
         let file = service.file.clone();
         match (service.build, service.image) {
@@ -48,38 +48,40 @@ pub fn read(files: &[String], read: &Read<'_>) -> Result<Composed, ManifestError
                 name,
                 file,
                 image: image.map(|image| image.text),
-                context: build.context.unwrap_or(Context::Folder(dir.to_owned())),
+                context: build
+                    .context
+                    .unwrap_or(BuildContext::Folder(dir.to_owned())),
                 dockerfile: build.dockerfile,
                 target: build.target,
                 args: build.args,
                 needs: build.needs,
                 todos: build.todos,
             }),
-            (None, Some(image)) => composed.others.push((name, image.text)),
+            (None, Some(image)) => composed.image_only.push((name, image.text)),
             (None, None) => {}
         }
     }
     Ok(composed)
 }
 
-/// Services by name, in the order of the files.
-type Services = Vec<(String, Partial)>;
+/// Services by name, in file order.
+type Services = Vec<(String, PartialService)>;
 
 struct Loader<'r> {
-    files: Files<'r>,
-    /// The values of variables.
+    files: FileLoader<'r>,
+    /// Values of variables.
     values: BTreeMap<String, String>,
 }
 
-/// Where a file is, and what paths in it start from.
-struct Place<'p> {
+/// A parsed file, and the folder its paths are relative to.
+struct ComposeFile<'p> {
     yaml: &'p YamlFile,
     file: &'p str,
     dir: &'p str,
 }
 
 impl Loader<'_> {
-    /// Reads the files of one project; `open` are the files that are being read.
+    /// Reads the files of one project; `open` lists the files being read, to detect cycles.
     fn project(
         &mut self,
         files: &[String],
@@ -90,14 +92,14 @@ impl Loader<'_> {
         for file in files {
             let yaml = self.open(file)?;
             let Some(root) = yaml.root()? else { continue };
-            let place = Place {
+            let source = ComposeFile {
                 yaml: &yaml,
                 file,
                 dir,
             };
             open.push(file.clone());
             for item in yaml.list_of(root, "include")? {
-                for (name, service) in self.included(&place, item, open)? {
+                for (name, service) in self.included(&source, item, open)? {
                     put(&mut services, name, service);
                 }
             }
@@ -106,8 +108,8 @@ impl Loader<'_> {
             {
                 return Err(yaml.error_with(
                     root,
-                    "this is no compose file: it has no `services`",
-                    Some("name another file by `--from`"),
+                    "not a compose file: it has no `services`",
+                    Some("pass another file with `--from`"),
                 ));
             }
             let Some(own) = get(root, "services") else {
@@ -119,7 +121,8 @@ impl Loader<'_> {
                     continue;
                 }
                 let mut extended = Vec::new();
-                let service = self.service(&place, own, &entry.key, &entry.value, &mut extended)?;
+                let service =
+                    self.service(&source, own, &entry.key, &entry.value, &mut extended)?;
                 put(&mut services, entry.key.clone(), service);
             }
         }
@@ -128,11 +131,11 @@ impl Loader<'_> {
 
     fn included(
         &mut self,
-        place: &Place<'_>,
+        source: &ComposeFile<'_>,
         item: &Node,
         open: &mut Vec<String>,
     ) -> Result<Services, ManifestError> {
-        let yaml = place.yaml;
+        let yaml = source.yaml;
         let short = yaml.text(item, "an item of `include`").ok().flatten();
         let (written, folder) = match short {
             Some(file) => (vec![file], None),
@@ -143,7 +146,7 @@ impl Loader<'_> {
         };
         let mut files = Vec::new();
         for written in written {
-            let file = self.path(place, item, written)?;
+            let file = self.path(source, item, written)?;
             if open.contains(&file) {
                 let message = format!("`{file}` includes itself");
                 return Err(yaml.error(item, message));
@@ -151,28 +154,28 @@ impl Loader<'_> {
             files.push(file);
         }
         let dir = match (folder, files.first()) {
-            (Some(folder), _) => self.path(place, item, folder)?,
+            (Some(folder), _) => self.path(source, item, folder)?,
             (None, Some(file)) => path::parent(file).to_owned(),
             (None, None) => return Ok(Services::new()),
         };
         self.project(&files, &dir, open)
     }
 
-    /// Reads a service with those that it extends; `extended` are those that extend it.
+    /// Reads a service with its `extends`; `extended` lists the services that extend it, to detect cycles.
     fn service(
         &mut self,
-        place: &Place<'_>,
+        source: &ComposeFile<'_>,
         siblings: &Node,
         name: &str,
         node: &Node,
         extended: &mut Vec<(String, String)>,
-    ) -> Result<Partial, ManifestError> {
-        let own = service::read(place, node, &self.values)?;
+    ) -> Result<PartialService, ManifestError> {
+        let own = service::read(source, node, &self.values)?;
         let Some(extends) = get(node, "extends") else {
             return Ok(own);
         };
-        let yaml = place.yaml;
-        extended.push((place.file.to_owned(), name.to_owned()));
+        let yaml = source.yaml;
+        extended.push((source.file.to_owned(), name.to_owned()));
         let short = yaml.text(extends, "`extends`").ok().flatten();
         let (base, file) = match short {
             Some(base) => (Some(base), None),
@@ -182,34 +185,34 @@ impl Loader<'_> {
             ),
         };
         let Some(base) = base else {
-            return Err(yaml.error(extends, "`extends` names no `service`"));
+            return Err(yaml.error(extends, "`extends` has no `service`"));
         };
         let file = match file {
-            Some(file) => self.path(place, extends, file)?,
-            None => place.file.to_owned(),
+            Some(file) => self.path(source, extends, file)?,
+            None => source.file.to_owned(),
         };
         if extended.contains(&(file.clone(), base.to_owned())) {
             let message = format!("service `{base}` extends itself");
             return Err(yaml.error(extends, message));
         }
         let no_such = || {
-            let message = format!("there is no service `{base}` in {file} to extend");
+            let message = format!("no service `{base}` in {file} to extend");
             yaml.error(extends, message)
         };
-        let inherited = if file == place.file {
+        let inherited = if file == source.file {
             let node = get(siblings, base).ok_or_else(no_such)?;
-            self.service(place, siblings, base, node, extended)?
+            self.service(source, siblings, base, node, extended)?
         } else {
             let other = self.open(&file)?;
             let services = other.root()?.and_then(|root| get(root, "services"));
             let services = services.ok_or_else(no_such)?;
             let node = get(services, base).ok_or_else(no_such)?;
-            let place = Place {
+            let source = ComposeFile {
                 yaml: &other,
                 file: &file,
                 dir: path::parent(&file),
             };
-            self.service(&place, services, base, node, extended)?
+            self.service(&source, services, base, node, extended)?
         };
         Ok(own.over(inherited))
     }
@@ -219,22 +222,27 @@ impl Loader<'_> {
         YamlFile::parse(file, &text)
     }
 
-    /// Returns a path that stands in a file, from the platform's folder on.
-    fn path(&self, place: &Place<'_>, node: &Node, written: &str) -> Result<String, ManifestError> {
+    /// Resolves a path in a file, relative to the platform's folder.
+    fn path(
+        &self,
+        source: &ComposeFile<'_>,
+        node: &Node,
+        written: &str,
+    ) -> Result<String, ManifestError> {
         let text = super::interpolate::interpolate(written, &self.values);
-        let error = |message| place.yaml.error(node, message);
+        let error = |message| source.yaml.error(node, message);
         if text.is_incomplete() {
             return Err(error(format!(
-                "`{written}` has a variable without a value in `.env`"
+                "`{written}` uses a variable that is not set in `.env`"
             )));
         }
-        path::join(place.dir, &text.text)
-            .ok_or_else(|| error(format!("`{written}` leads out of the platform's folder")))
+        path::join(source.dir, &text.text)
+            .ok_or_else(|| error(format!("`{written}` is outside the platform's folder")))
     }
 }
 
-/// Adds a service, over one of the same name.
-fn put(services: &mut Services, name: String, service: Partial) {
+/// Adds a service, overriding one with the same name.
+fn put(services: &mut Services, name: String, service: PartialService) {
     match services.iter_mut().find(|(known, _)| *known == name) {
         Some((_, earlier)) => *earlier = service.over(std::mem::take(earlier)),
         None => services.push((name, service)),

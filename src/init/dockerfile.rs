@@ -1,21 +1,21 @@
-//! What a Dockerfile says of what it needs.
+//! A rough Dockerfile parser: base images, arguments and copied files.
 
 use std::collections::BTreeSet;
 
-/// What a Dockerfile needs that is not in it.
+/// External inputs of a Dockerfile.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Needs {
-    /// The arguments in `FROM` that have no default.
+pub(super) struct DockerfileInputs {
+    /// Arguments used in `FROM` without a default.
     pub arguments: Vec<String>,
-    /// The images it starts from, or copies from, but its own stages.
+    /// Images in `FROM` and `COPY --from`, except its own stages.
     pub images: Vec<String>,
-    /// What it copies of the build context, as far as the names are plain.
+    /// Paths copied from the build context, except those with variables or patterns.
     pub copied: Vec<String>,
 }
 
-/// Reads a Dockerfile, as far as that takes no knowledge of the commands in it.
-pub(super) fn needs(text: &str) -> Needs {
-    let mut needs = Needs::default();
+/// Parses a Dockerfile.
+pub(super) fn inputs(text: &str) -> DockerfileInputs {
+    let mut inputs = DockerfileInputs::default();
     let mut defaults: BTreeSet<String> = BTreeSet::new();
     let mut stages: BTreeSet<String> = BTreeSet::new();
     let mut seen_from = false;
@@ -37,29 +37,29 @@ pub(super) fn needs(text: &str) -> Needs {
             "FROM" => {
                 seen_from = true;
                 let image = plain.first().copied().unwrap_or_default();
-                take_image(image, &stages, &defaults, &mut needs);
+                take_image(image, &stages, &defaults, &mut inputs);
                 if let Some(stage) = plain.get(2) {
                     stages.insert(stage.to_ascii_lowercase());
                 }
             }
             "COPY" | "ADD" => match flag("--from=") {
                 Some(from) if from.parse::<u32>().is_err() => {
-                    take_image(from, &stages, &defaults, &mut needs);
+                    take_image(from, &stages, &defaults, &mut inputs);
                 }
                 Some(_) => {}
-                None => needs.copied.extend(sources(&line, &plain)),
+                None => inputs.copied.extend(sources(&line, &plain)),
             },
             _ => {}
         }
     }
-    needs
+    inputs
 }
 
 fn take_image(
     image: &str,
     stages: &BTreeSet<String>,
     defaults: &BTreeSet<String>,
-    needs: &mut Needs,
+    inputs: &mut DockerfileInputs,
 ) {
     if image.is_empty() || image == "scratch" || stages.contains(&image.to_ascii_lowercase()) {
         return;
@@ -68,18 +68,18 @@ fn take_image(
         let rest = rest.strip_prefix('{').unwrap_or(rest);
         let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
         let (name, after) = rest.split_at(rest.find(|c| !is_name(c)).unwrap_or(rest.len()));
-        // What the engine sets itself.
+        // Set by the engine.
         let is_set = name.starts_with("TARGET") || name.starts_with("BUILD");
         let has_default = defaults.contains(name) || after.starts_with(":-") || is_set;
-        if !name.is_empty() && !has_default && !needs.arguments.iter().any(|known| known == name) {
-            needs.arguments.push(name.to_owned());
+        if !name.is_empty() && !has_default && !inputs.arguments.iter().any(|known| known == name) {
+            inputs.arguments.push(name.to_owned());
         }
-    } else if !needs.images.iter().any(|known| known == image) {
-        needs.images.push(image.to_owned());
+    } else if !inputs.images.iter().any(|known| known == image) {
+        inputs.images.push(image.to_owned());
     }
 }
 
-/// Returns what an instruction copies; nothing of what has variables or patterns, or comes from elsewhere.
+/// Returns the paths that an instruction copies from the context, except those with variables or patterns.
 fn sources(line: &str, plain: &[&str]) -> Vec<String> {
     let json = line.find('[').map(|at| &line[at..]);
     let all: Vec<String> = match json.and_then(|json| serde_json::from_str(json).ok()) {
@@ -100,7 +100,7 @@ fn sources(line: &str, plain: &[&str]) -> Vec<String> {
         .collect()
 }
 
-/// Returns the instructions, each in one line, without comments and the texts of here-documents.
+/// Returns the instructions, one per line, without comments and here-document bodies.
 fn instructions(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut current = String::new();
@@ -132,15 +132,15 @@ fn instructions(text: &str) -> Vec<String> {
     found
 }
 
-/// Returns the word that ends the here-document of an instruction.
+/// Returns the delimiter of an instruction's here-document.
 fn here_document(instruction: &str) -> Option<String> {
-    let is_one = ["RUN", "COPY", "ADD"].iter().any(|word| {
+    let may_have_one = ["RUN", "COPY", "ADD"].iter().any(|word| {
         instruction
             .trim_start()
             .to_ascii_uppercase()
             .starts_with(word)
     });
-    let (_, after) = instruction.split_once("<<").filter(|_| is_one)?;
+    let (_, after) = instruction.split_once("<<").filter(|_| may_have_one)?;
     let after = after
         .trim_start_matches('-')
         .trim_start_matches(['"', '\'']);
@@ -149,18 +149,18 @@ fn here_document(instruction: &str) -> Option<String> {
     (end > 0).then(|| after[..end].to_owned())
 }
 
-/// What the name of a file says of a Dockerfile.
+/// The kind of a Dockerfile name.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum FileName<'n> {
+pub(super) enum DockerfileName<'n> {
     /// `Dockerfile`
     Plain,
     /// `Dockerfile.worker`
     Variant(&'n str),
 }
 
-/// Tells what the name of a file says, where it is a Dockerfile's.
-pub(super) fn file_name(name: &str) -> Option<FileName<'_>> {
-    const NOT: [&str; 12] = [
+/// Parses a file name; `None` if it is not a Dockerfile.
+pub(super) fn file_name(name: &str) -> Option<DockerfileName<'_>> {
+    const OTHER_EXTENSIONS: [&str; 12] = [
         "bak",
         "dockerignore",
         "erb",
@@ -175,7 +175,7 @@ pub(super) fn file_name(name: &str) -> Option<FileName<'_>> {
         "txt",
     ];
     if matches!(name, "Dockerfile" | "Containerfile" | "dockerfile") {
-        return Some(FileName::Plain);
+        return Some(DockerfileName::Plain);
     }
     let before = ["Dockerfile.", "Dockerfile-", "Containerfile."]
         .iter()
@@ -189,10 +189,10 @@ pub(super) fn file_name(name: &str) -> Option<FileName<'_>> {
         .or_else(after)
         .filter(|variant| !variant.is_empty())?;
     let extension = variant.rsplit('.').next().unwrap_or(variant);
-    (!NOT.contains(&extension)).then_some(FileName::Variant(variant))
+    (!OTHER_EXTENSIONS.contains(&extension)).then_some(DockerfileName::Variant(variant))
 }
 
-/// Tells whether a file is a Dockerfile by its name.
+/// Returns whether a file is a Dockerfile by name.
 pub(crate) fn is_dockerfile(path: &str) -> bool {
     file_name(super::path::last(path)).is_some()
 }
@@ -202,7 +202,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_dockerfile_needs_is_found() {
+    fn inputs_are_parsed() {
         let text = "\
 # syntax=docker/dockerfile:1
 ARG FRONT
@@ -229,23 +229,26 @@ COPY inner /
 TEXT
 FROM build
 ";
-        let needs = needs(text);
-        assert_eq!(needs.arguments, ["FRONT"]);
-        assert_eq!(needs.images, ["shop/base:latest", "alpine:3"]);
+        let inputs = inputs(text);
+        assert_eq!(inputs.arguments, ["FRONT"]);
+        assert_eq!(inputs.images, ["shop/base:latest", "alpine:3"]);
         assert_eq!(
-            needs.copied,
+            inputs.copied,
             ["go.mod", "go.sum", ".", "a b", "out/app", "dist"]
         );
     }
 
     #[test]
-    fn dockerfiles_are_known_by_their_names() {
-        assert_eq!(file_name("Dockerfile"), Some(FileName::Plain));
+    fn dockerfiles_are_recognized_by_name() {
+        assert_eq!(file_name("Dockerfile"), Some(DockerfileName::Plain));
         assert_eq!(
             file_name("Dockerfile.worker"),
-            Some(FileName::Variant("worker"))
+            Some(DockerfileName::Variant("worker"))
         );
-        assert_eq!(file_name("web.Dockerfile"), Some(FileName::Variant("web")));
+        assert_eq!(
+            file_name("web.Dockerfile"),
+            Some(DockerfileName::Variant("web"))
+        );
         for other in [
             "Dockerfile.dockerignore",
             "Dockerfile.prod.j2",

@@ -1,48 +1,48 @@
-//! A manifest to be, with what there is to say of its parts.
+//! A draft of a manifest, with remarks on its keys.
 
 use crate::image::RegistryPrefix;
 use crate::manifest::UnknownServices;
 use crate::manifest::select::choose;
 
-/// A manifest to be.
+/// A draft of a manifest.
 #[derive(Debug, Default)]
 pub struct Draft {
-    /// What it was made of, for its first lines.
+    /// The source files, mentioned in the header.
     pub sources: Vec<String>,
     /// The registry.
-    pub registry: Registry,
-    /// The services, in the order of their names.
-    pub services: Vec<Service>,
-    /// What is no service, and why.
-    pub left_out: Vec<LeftOut>,
+    pub registry: DraftRegistry,
+    /// The services, sorted by name.
+    pub services: Vec<DraftService>,
+    /// Items that did not become services.
+    pub skipped: Vec<Skipped>,
 }
 
 /// Where images are pushed.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub enum Registry {
-    /// Nothing is known.
+pub enum DraftRegistry {
+    /// Unknown.
     #[default]
     Unknown,
-    /// The sources name one, which nobody has confirmed.
+    /// Found in the sources, not confirmed by the user.
     Suggested(String),
-    /// It was asked for.
+    /// Given by the user.
     Given(RegistryPrefix),
 }
 
-/// Something that is no service.
+/// Something that did not become a service.
 #[derive(Debug, PartialEq, Eq)]
-pub struct LeftOut {
-    /// What it is.
+pub struct Skipped {
+    /// A name or path.
     pub what: String,
-    /// Why it is none.
+    /// The reason.
     pub why: String,
-    /// Whether somebody should see to it.
+    /// Whether the user should look at it.
     pub todo: bool,
 }
 
-/// A service to be.
+/// A draft of a service.
 #[derive(Debug, Default)]
-pub struct Service {
+pub struct DraftService {
     /// The name.
     pub name: String,
     /// `dir`
@@ -64,35 +64,35 @@ pub struct Service {
     /// `docker.target`
     pub target: Option<String>,
     /// `docker.args`
-    pub args: Vec<Argument>,
+    pub args: Vec<DraftArgument>,
     /// `needs`
     pub needs: Vec<String>,
     /// `dockerBuilder` and `scripts`
-    pub scripts: Option<Scripts>,
-    /// What there is to say, and about which key.
+    pub scripts: Option<DraftScripts>,
+    /// Remarks on keys.
     pub remarks: Vec<Remark>,
 }
 
 /// A build argument.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Argument {
-    /// Its name.
+pub struct DraftArgument {
+    /// The name.
     pub name: String,
-    /// Its value; none where only a person can know it.
+    /// The value, if it could be determined.
     pub value: Option<String>,
-    /// What there is to say of it.
+    /// A comment on it.
     pub remark: Option<String>,
-    /// What the value may be where it is not known.
+    /// A suggestion for an unknown value.
     pub suggested: Option<String>,
 }
 
-/// Scripts, and the builder image that they run in.
+/// DraftScripts and their builder image.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Scripts {
+pub struct DraftScripts {
     /// `dockerBuilder.image`
     pub builder: String,
-    /// Whether that builder is there; the scripts are comments where it is not.
-    pub is_there: bool,
+    /// Whether that builder exists; if not, the scripts are commented out.
+    pub builder_exists: bool,
     /// `scripts.prepare`
     pub prepare: Vec<String>,
     /// `scripts.build`
@@ -101,58 +101,58 @@ pub struct Scripts {
     pub test: Vec<String>,
 }
 
-/// Something to say of a key.
+/// A remark on a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Remark {
-    /// The key that it stands above.
-    pub key: Key,
-    /// Whether somebody should see to it.
+    /// The key it is written above.
+    pub key: DraftKey,
+    /// Whether the user should look at it.
     pub todo: bool,
-    /// A sentence, or a part of one.
+    /// The text.
     pub text: String,
 }
 
-/// Above which key a remark stands.
+/// A key that has remarks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Key {
+pub enum DraftKey {
     /// The service's name.
     Service,
     /// `dir`
     Dir,
     /// `git.remote`
     Remote,
-    /// `git.reference`, or where it would stand
+    /// `git.reference`, or its position
     Reference,
     /// `docker.image`
     Image,
-    /// `docker.file`, or where it would stand
+    /// `docker.file`, or its position
     File,
-    /// `scripts`, or where they would stand
+    /// `scripts`, or their position
     Scripts,
 }
 
 impl Draft {
-    /// Returns the registry that the sources name, where nobody has said another.
+    /// Returns the registry found in the sources, unless the user gave one.
     pub fn suggested_registry(&self) -> Option<&str> {
         match &self.registry {
-            Registry::Suggested(prefix) => Some(prefix),
-            Registry::Unknown | Registry::Given(_) => None,
+            DraftRegistry::Suggested(prefix) => Some(prefix),
+            DraftRegistry::Unknown | DraftRegistry::Given(_) => None,
         }
     }
 
-    /// Tells whether services have the names, or names of the patterns.
+    /// Checks that each pattern matches a service.
     ///
     /// # Errors
     ///
-    /// Names those that no service has.
+    /// Lists the patterns without a match.
     pub fn check_patterns(&self, patterns: &[String]) -> Result<(), UnknownServices> {
         let names = self.services.iter().map(|service| service.name.as_str());
         choose(names, patterns).map(drop)
     }
 }
 
-impl Service {
-    /// Returns the services that it needs, those of its arguments, too.
+impl DraftService {
+    /// Returns its dependencies, including the ones referenced in arguments.
     pub fn all_needs(&self) -> Vec<String> {
         let values = self.args.iter().filter_map(|arg| arg.value.as_deref());
         let images = values.filter_map(|value| {
@@ -162,17 +162,17 @@ impl Service {
         images.chain(self.needs.iter().cloned()).collect()
     }
 
-    /// Adds something to say.
-    pub fn remark(&mut self, key: Key, text: impl Into<String>) {
+    /// Adds a remark.
+    pub fn remark(&mut self, key: DraftKey, text: impl Into<String>) {
         self.add(key, false, text.into());
     }
 
-    /// Adds something that somebody should see to.
-    pub fn todo(&mut self, key: Key, text: impl Into<String>) {
+    /// Adds a to-do for the user.
+    pub fn todo(&mut self, key: DraftKey, text: impl Into<String>) {
         self.add(key, true, text.into());
     }
 
-    fn add(&mut self, key: Key, todo: bool, text: String) {
+    fn add(&mut self, key: DraftKey, todo: bool, text: String) {
         let remark = Remark { key, todo, text };
         if !self.remarks.contains(&remark) {
             self.remarks.push(remark);

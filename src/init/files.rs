@@ -1,37 +1,36 @@
-//! The files that a file of another tool leads to.
+//! Loading of files that include each other.
 
-use super::{Read, wrong_file};
+use super::{Read, file_error};
 use crate::manifest::ManifestError;
 
-/// Files that lead to each other, at most.
+/// Maximum number of files loaded from one source.
 const MAX_FILES: usize = 200;
 
-/// Reads a file and those that it leads to, as long as they come to an end.
-pub(super) struct Files<'r> {
+/// Loads a file and its includes, up to [`MAX_FILES`].
+pub(super) struct FileLoader<'r> {
     read: &'r Read<'r>,
     opened: usize,
 }
 
-impl<'r> Files<'r> {
+impl<'r> FileLoader<'r> {
     pub fn new(read: &'r Read<'r>) -> Self {
         Self { read, opened: 0 }
     }
 
-    /// Reads a file that must be there.
+    /// Reads a file that must exist.
     pub fn open(&mut self, file: &str) -> Result<String, ManifestError> {
         self.opened += 1;
         if self.opened > MAX_FILES {
-            let message =
-                format!("it is one of more than {MAX_FILES} files that lead to each other");
-            return Err(wrong_file(file, message));
+            let message = format!("more than {MAX_FILES} files include each other");
+            return Err(file_error(file, message));
         }
         existing(file, self.read)
     }
 }
 
-/// Reads a file that must be there.
+/// Reads a file that must exist.
 pub(super) fn existing(file: &str, read: &Read<'_>) -> Result<String, ManifestError> {
-    read(file)?.ok_or_else(|| wrong_file(file, "there is no such file"))
+    read(file)?.ok_or_else(|| file_error(file, "no such file"))
 }
 
 #[cfg(test)]
@@ -40,9 +39,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_without_end_are_refused() {
+    fn the_number_of_files_is_limited() {
         let read = files(&[("a", "text")]);
-        let mut opened = Files::new(&read);
+        let mut opened = FileLoader::new(&read);
         assert!(
             opened
                 .open("gone")

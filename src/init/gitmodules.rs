@@ -1,4 +1,4 @@
-//! `.gitmodules`: the submodules of the platform's folder.
+//! Reader of `.gitmodules`.
 
 use super::files::existing;
 use super::project::{Project, Projects};
@@ -8,7 +8,7 @@ use crate::source::GitUrl;
 
 /// A section of the file.
 #[derive(Default)]
-struct Module {
+struct Submodule {
     name: String,
     line: usize,
     path: Option<String>,
@@ -16,12 +16,12 @@ struct Module {
     branch: Option<String>,
 }
 
-/// Reads a file of submodules. `base` is the remote of the repository that has them, which relative
-/// URLs start from, and `branch` the branch that it is on.
+/// Reads a `.gitmodules` file. `base` is the remote of the superproject, which relative URLs are resolved
+/// against, and `branch` its branch.
 ///
 /// # Errors
 ///
-/// A text that is no git configuration, and a path that leads out of the folder.
+/// A syntax error, or a path outside the platform's folder.
 pub fn read(
     file: &str,
     read: &Read<'_>,
@@ -29,7 +29,7 @@ pub fn read(
     branch: Option<&str>,
 ) -> Result<Projects, ManifestError> {
     let text = existing(file, read)?;
-    let mut found = Projects::default();
+    let mut result = Projects::default();
     for module in sections(file, &text)? {
         let Some(written) = &module.path else {
             continue;
@@ -38,15 +38,15 @@ pub fn read(
             .filter(|dir| dir != "." && !dir.split('/').any(|part| part == ".git"));
         let Some(dir) = dir else {
             let message = format!(
-                "line {}: the path `{written}` of submodule `{}` leads out of the folder",
+                "line {}: the path `{written}` of submodule `{}` is outside the platform's folder",
                 module.line, module.name
             );
-            return Err(super::wrong_file(file, message));
+            return Err(super::file_error(file, message));
         };
         let mut project = Project {
             dir,
             file: file.to_owned(),
-            // A dot stands for the branch of the repository that has the submodules.
+            // `.` means the branch of the superproject.
             reference: match module.branch.as_deref() {
                 Some(".") => branch.map(str::to_owned),
                 other => other.map(str::to_owned),
@@ -56,26 +56,26 @@ pub fn read(
         match (&module.url, base) {
             (None, _) => project
                 .todos
-                .push("`.gitmodules` has no URL of it".to_owned()),
+                .push("it has no URL in `.gitmodules`".to_owned()),
             (Some(url), _) if !url.starts_with("./") && !url.starts_with("../") => {
                 project.remote = Some(url.clone());
             }
             (Some(url), None) => project.todos.push(format!(
-                "its URL, {url}, starts from the remote of the repository around it, which has none"
+                "its URL, {url}, is relative to the remote of the superproject, which has none"
             )),
             (Some(url), Some(base)) => match base.join(url) {
                 Ok(joined) => project.remote = Some(joined.stripped().expose().to_owned()),
                 Err(error) => project.todos.push(error.to_string()),
             },
         }
-        found.projects.push(project);
+        result.projects.push(project);
     }
-    Ok(found)
+    Ok(result)
 }
 
-/// Returns the sections `[submodule "…"]`, in their order.
-fn sections(file: &str, text: &str) -> Result<Vec<Module>, ManifestError> {
-    let mut modules: Vec<Module> = Vec::new();
+/// Returns the `[submodule "…"]` sections, in file order.
+fn sections(file: &str, text: &str) -> Result<Vec<Submodule>, ManifestError> {
+    let mut modules: Vec<Submodule> = Vec::new();
     let mut is_module = false;
     let mut lines = text.lines().enumerate();
     while let Some((index, line)) = lines.next() {
@@ -88,20 +88,20 @@ fn sections(file: &str, text: &str) -> Result<Vec<Module>, ManifestError> {
                 None => break,
             }
         }
-        let wrong = |what: &str| super::wrong_file(file, format!("line {}: {what}", index + 1));
+        let error_at = |what: &str| super::file_error(file, format!("line {}: {what}", index + 1));
         let mut rest = line.as_str();
         if let Some(section) = rest.strip_prefix('[') {
             let Some(end) = section_end(section) else {
-                return Err(wrong("a section has no `]`"));
+                return Err(error_at("a section header has no `]`"));
             };
             let header = section[..end].trim();
             is_module = false;
             if let Some(name) = submodule_name(header) {
                 is_module = true;
-                modules.push(Module {
+                modules.push(Submodule {
                     name,
                     line: index + 1,
-                    ..Module::default()
+                    ..Submodule::default()
                 });
             }
             rest = section[end + 1..].trim();
@@ -110,16 +110,16 @@ fn sections(file: &str, text: &str) -> Result<Vec<Module>, ManifestError> {
             continue;
         }
         let Some((key, value)) = rest.split_once('=') else {
-            // `key` alone is a boolean that is true.
+            // A lone `key` is the boolean true.
             if rest.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
                 continue;
             }
-            return Err(wrong("this is no `key = value`"));
+            return Err(error_at("expected `key = value`"));
         };
         let (true, Some(module)) = (is_module, modules.last_mut()) else {
             continue;
         };
-        let value = unquoted(value).ok_or_else(|| wrong("a quote is not closed"))?;
+        let value = unquoted(value).ok_or_else(|| error_at("unterminated quote"))?;
         match key.trim().to_ascii_lowercase().as_str() {
             "path" => module.path = Some(value),
             "url" => module.url = Some(value),
@@ -130,7 +130,7 @@ fn sections(file: &str, text: &str) -> Result<Vec<Module>, ManifestError> {
     Ok(modules)
 }
 
-/// Returns where a section's header ends; a bracket within quotes does not count.
+/// Returns the position of the `]` of a section header, ignoring brackets within quotes.
 fn section_end(section: &str) -> Option<usize> {
     let mut quoted = false;
     let mut escaped = false;
@@ -154,7 +154,7 @@ fn submodule_name(header: &str) -> Option<String> {
     unquoted(name)
 }
 
-/// Returns a value without quotes, escapes and the comment behind it; none where a quote stays open.
+/// Returns a value without quotes, escapes and trailing comment; `None` if a quote is not closed.
 fn unquoted(written: &str) -> Option<String> {
     let mut value = String::new();
     let mut quoted = false;
@@ -183,7 +183,7 @@ mod tests {
         let base = base.map(|base| base.parse().unwrap());
         let files = files(&[(".gitmodules", text)]);
         read(".gitmodules", &files, base.as_ref(), Some("main"))
-            .map(|found| found.projects)
+            .map(|result| result.projects)
             .map_err(|error| error.to_string())
     }
 
@@ -205,25 +205,28 @@ mod tests {
 [submodule \"none\"]
   path = none
 ";
-        let found = projects(text, Some("https://bob:s3cret@h/x/all.git")).unwrap();
-        assert_eq!(found[0].dir, "services/a b");
-        assert_eq!(found[0].remote.as_deref(), Some("https://h/x/api.git"));
-        assert_eq!(found[0].reference.as_deref(), Some("main"));
+        let result = projects(text, Some("https://bob:s3cret@h/x/all.git")).unwrap();
+        assert_eq!(result[0].dir, "services/a b");
+        assert_eq!(result[0].remote.as_deref(), Some("https://h/x/api.git"));
+        assert_eq!(result[0].reference.as_deref(), Some("main"));
         assert_eq!(
-            found[1].remote.as_deref(),
+            result[1].remote.as_deref(),
             Some("git@git.example.com:x/web.git")
         );
-        assert_eq!(found[1].reference.as_deref(), Some("stable"));
-        assert!(found[2].remote.is_none() && found[2].todos.len() == 1);
+        assert_eq!(result[1].reference.as_deref(), Some("stable"));
+        assert!(result[2].remote.is_none() && result[2].todos.len() == 1);
         let without = projects(text, None).unwrap();
         assert!(without[0].remote.is_none() && without[0].todos[0].contains("../api.git"));
     }
 
     #[test]
-    fn what_is_wrong_is_refused_with_its_line() {
+    fn errors_show_the_line() {
         for (text, expected) in [
-            ("[submodule \"x\"]\n path = ../x\n", "leads out"),
-            ("[submodule \"x\"]\n path = .git/x\n", "leads out"),
+            ("[submodule \"x\"]\n path = ../x\n", "outside the platform"),
+            (
+                "[submodule \"x\"]\n path = .git/x\n",
+                "outside the platform",
+            ),
             ("[submodule \"x\"\n", "line 1"),
             ("[submodule \"x\"]\n path = \"x\n", "line 2"),
             ("\n<html>\n", "line 2"),

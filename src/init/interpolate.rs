@@ -1,32 +1,32 @@
-//! `${VARIABLES}` in a compose file.
+//! Interpolation of `${VARIABLES}` in compose files.
 
 use std::collections::BTreeMap;
 
-/// Stands in a text for a variable that has no value here.
+/// Placeholder for a variable without a value.
 pub(super) const UNSET: char = '\u{fffd}';
 
-/// How deep defaults may hold variables that have defaults.
+/// Maximum nesting of defaults.
 const MAX_DEPTH: usize = 8;
 
-/// A text whose variables are replaced.
+/// A text with its variables replaced.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Interpolated {
-    /// The text; [`UNSET`] stands for each variable without a value.
+    /// The text, with [`UNSET`] for each variable without a value.
     pub text: String,
-    /// The variables, in their order.
+    /// The variables used, in order.
     pub variables: Vec<String>,
 }
 
 impl Interpolated {
-    /// Tells whether a variable of it has no value.
+    /// Returns whether a variable has no value.
     pub fn is_incomplete(&self) -> bool {
         self.text.contains(UNSET)
     }
 }
 
-/// Replaces `$NAME`, `${NAME}` and the forms with a default; `$$` is a dollar.
+/// Replaces `$NAME`, `${NAME}` and the forms with a default; `$$` is a dollar sign.
 ///
-/// The values are those of `.env` alone: what this shell happens to have set is nobody else's.
+/// Values come from `.env` only: the manifest must not depend on the variables of this shell.
 pub(super) fn interpolate(text: &str, values: &BTreeMap<String, String>) -> Interpolated {
     let mut result = Interpolated::default();
     replace(text, values, &mut result, 0);
@@ -67,7 +67,7 @@ fn replace(text: &str, values: &BTreeMap<String, String>, result: &mut Interpola
     result.text.push_str(rest);
 }
 
-/// Takes what stands between the braces.
+/// Replaces the contents of `${…}`.
 fn braced(inner: &str, values: &BTreeMap<String, String>, result: &mut Interpolated, depth: usize) {
     let (name, operation) = inner.split_at(name_length(inner));
     result.variables.push(name.to_owned());
@@ -86,7 +86,7 @@ fn braced(inner: &str, values: &BTreeMap<String, String>, result: &mut Interpola
             default(other, values, result, depth);
         };
     } else {
-        // `:?` and `?` name an error for a value that is missing.
+        // `:?` and `?` give an error message for a missing value.
         (value, None)
     };
     match (value, instead) {
@@ -104,7 +104,7 @@ fn default(text: &str, values: &BTreeMap<String, String>, result: &mut Interpola
     }
 }
 
-/// Returns where the brace closes that is open at the start.
+/// Returns the position of the matching closing brace.
 fn closing(inner: &str) -> Option<usize> {
     let mut open = 1;
     for (at, c) in inner.char_indices() {
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn variables_take_their_values_and_defaults() {
+    fn variables_are_replaced_by_values_and_defaults() {
         let values = environment_file(
             "# a comment\nTAG=1.2\nexport EMPTY=\nQUOTED=\"a b\" # why\nPLAIN=c # why\nnonsense\n9=x\n",
         );

@@ -1,11 +1,11 @@
-//! A manifest from what is there, for `xp init`: what was found to the text of an `x-platform.yml`.
+//! Generates an `x-platform.yml` for `xp init` from the working copies and tool files in a folder.
 //!
-//! The steps: `sources` tells which files of other tools are there; `compose`, `skaffold`, `west`,
-//! `repo` and `gitmodules` read one each, as [`Build`]s or [`Projects`]; `combine` makes a [`Draft`] of
-//! them and of the working copies in the folder; `render` writes it. The folder is looked at by
-//! `crate::discover`, which also hands over a function that reads files: nothing here does.
+//! The steps: `sources` detects the files of other tools; `compose`, `skaffold`, `west`, `repo` and
+//! `gitmodules` each parse one format into [`Build`]s or [`Projects`]; `combine` merges them with the
+//! working copies into a [`Draft`]; `render` writes it as YAML. Nothing here touches the file system:
+//! `crate::discover` scans the folder and supplies the function that reads files.
 //!
-//! What could not be known is marked in the text by [`MARK`], and the text is a valid manifest all the same.
+//! Values that cannot be determined are marked with [`MARK`]; the text is a valid manifest regardless.
 
 mod build;
 mod combine;
@@ -51,43 +51,41 @@ use crate::image::RegistryPrefix;
 use crate::manifest::error::Problem;
 use crate::manifest::{self, ManifestError, UnknownServices};
 
-/// Reads a file by its path from the platform's folder on; none where there is no such file.
-///
-/// The error of a file that cannot be read is that of a wrong one.
+/// Reads a file by its path relative to the platform's folder; `None` if the file does not exist.
 pub type Read<'r> = dyn Fn(&str) -> Result<Option<String>, ManifestError> + 'r;
 
-/// What is asked for, beside what is there.
+/// Options of `xp init`.
 #[derive(Debug, Default)]
 pub struct Wishes {
-    /// What to read.
+    /// The tool files to read.
     pub sources: Vec<Source>,
-    /// Whether working copies that no source names become services, too.
+    /// Whether working copies that no source mentions become services as well.
     pub all_repositories: bool,
     /// The registry that images are pushed to.
     pub registry: Option<RegistryPrefix>,
-    /// The services, by names and patterns; all where none is named.
+    /// Names and patterns of the services to include; all if empty.
     pub services: Vec<String>,
 }
 
-/// Why there is no manifest.
+/// Why no manifest was generated.
 #[derive(Debug, Error)]
 pub enum InitError {
-    /// A file of another tool is wrong; its lines are shown.
+    /// A tool file is invalid; the error shows its lines.
     #[error(transparent)]
     Source(#[from] ManifestError),
-    /// Nothing here can become a service.
+    /// Nothing in the folder can become a service.
     #[error("{message}")]
     Nothing {
-        /// What was found instead.
+        /// The message, with a reason for each item that was skipped.
         message: String,
-        /// What can be done.
+        /// Hints.
         hints: Vec<String>,
     },
-    /// A service was asked for that is not there.
+    /// A requested service does not exist.
     #[error(transparent)]
     Unknown(#[from] UnknownServices),
-    /// What was found contradicts itself.
-    #[error("what is here makes no valid manifest")]
+    /// The generated manifest is invalid, such as services that need each other in a cycle.
+    #[error("the generated manifest is invalid")]
     Invalid(#[source] ManifestError),
 }
 
@@ -100,7 +98,8 @@ impl Diagnostic for InitError {
         match self {
             Self::Nothing { hints, .. } => hints.clone(),
             Self::Invalid(_) => vec![
-                "take one source by `--from`, or leave services out by `--services`".to_owned(),
+                "select one source with `--from`, or a subset of the services with `--services`"
+                    .to_owned(),
             ],
             Self::Unknown(error) => error.hints(),
             Self::Source(_) => Vec::new(),
@@ -108,20 +107,20 @@ impl Diagnostic for InitError {
     }
 }
 
-/// Makes the draft of a manifest of what is there.
+/// Drafts a manifest from the sources and working copies.
 ///
 /// # Errors
 ///
-/// A source that is wrong, nothing to make a service of, and a service that is not there.
+/// An invalid source, nothing to make a service from, or an unknown service in the options.
 pub fn draft(folder: &Folder, wishes: &Wishes, read: &Read<'_>) -> Result<Draft, InitError> {
     combine::combine(folder, wishes, read)
 }
 
-/// Writes a draft, and makes sure that xp reads what was written.
+/// Renders a draft as YAML and validates the result.
 ///
 /// # Errors
 ///
-/// What the draft says contradicts itself, such as services that need each other in a circle.
+/// The result is not a valid manifest, such as services that need each other in a cycle.
 pub fn render(draft: &Draft) -> Result<Rendered, InitError> {
     let rendered = render::render(draft);
     manifest::parse(&rendered.text, Path::new("x-platform.yml"))
@@ -129,7 +128,7 @@ pub fn render(draft: &Draft) -> Result<Rendered, InitError> {
         .map_err(InitError::Invalid)
 }
 
-/// Makes the error of a file as a whole.
-fn wrong_file(file: &str, message: impl Into<String>) -> ManifestError {
+/// Returns an error about a file as a whole.
+fn file_error(file: &str, message: impl Into<String>) -> ManifestError {
     ManifestError::unreadable(file.to_owned(), Problem::of_the_file(message))
 }

@@ -1,13 +1,13 @@
-//! Names that are legal, and each of which is there once.
+//! Valid and unique names for services and images.
 
 use std::collections::BTreeSet;
 
 use crate::image::ImageRepository;
 use crate::manifest::ServiceName;
 
-/// Returns the name of a service that is most like a text; none where nothing of it can be used.
+/// Returns the closest valid service name to a text, if any character of it is usable.
 pub(super) fn service_name(text: &str) -> Option<String> {
-    let legal: String = text
+    let valid: String = text
         .chars()
         .map(|c| {
             if c.is_ascii_alphanumeric() || "._-".contains(c) {
@@ -17,17 +17,17 @@ pub(super) fn service_name(text: &str) -> Option<String> {
             }
         })
         .collect();
-    let legal = legal.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
-    let cut = &legal[..legal.len().min(ServiceName::MAX_LENGTH)];
+    let valid = valid.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
+    let cut = &valid[..valid.len().min(ServiceName::MAX_LENGTH)];
     let cut = cut.trim_end_matches(['-', '.', '_']);
     cut.parse::<ServiceName>().ok().map(|name| name.to_string())
 }
 
-/// Returns the name of an image, without a registry, that is most like a text.
+/// Returns the closest valid image name to a text, without a registry.
 pub(super) fn image_name(text: &str) -> Option<String> {
     let parts: Vec<String> = text.split('/').filter_map(image_part).collect();
     let name = parts.join("/");
-    // A dot in the first part of several would make a host of it.
+    // A dot in the first component would make it a host.
     let name = match name.split_once('/') {
         Some(("localhost", rest)) => rest.to_owned(),
         Some((first, rest)) => format!("{}/{rest}", first.replace('.', "-")),
@@ -37,25 +37,25 @@ pub(super) fn image_name(text: &str) -> Option<String> {
 }
 
 fn image_part(part: &str) -> Option<String> {
-    let mut legal = String::new();
+    let mut valid = String::new();
     for c in part.to_lowercase().chars() {
         let is_letter = c.is_ascii_lowercase() || c.is_ascii_digit();
         match c {
-            c if is_letter => legal.push(c),
-            '.' | '_' if legal.ends_with(|c: char| c.is_ascii_alphanumeric()) => legal.push(c),
-            '-' if legal.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '-') => {
-                legal.push(c);
+            c if is_letter => valid.push(c),
+            '.' | '_' if valid.ends_with(|c: char| c.is_ascii_alphanumeric()) => valid.push(c),
+            '-' if valid.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '-') => {
+                valid.push(c);
             }
-            '_' if legal.ends_with('_') && !legal.ends_with("__") => legal.push(c),
-            _ if legal.ends_with(|c: char| c.is_ascii_alphanumeric()) => legal.push('-'),
+            '_' if valid.ends_with('_') && !valid.ends_with("__") => valid.push(c),
+            _ if valid.ends_with(|c: char| c.is_ascii_alphanumeric()) => valid.push('-'),
             _ => {}
         }
     }
-    let legal = legal.trim_end_matches(['-', '.', '_']);
-    (!legal.is_empty()).then(|| legal.to_owned())
+    let valid = valid.trim_end_matches(['-', '.', '_']);
+    (!valid.is_empty()).then(|| valid.to_owned())
 }
 
-/// Returns the first of some names that is not taken yet, or one with a number, and takes it.
+/// Returns the first unused candidate, or the first one with a number appended, and marks it as used.
 pub(super) fn distinct(candidates: &[String], taken: &mut BTreeSet<String>) -> String {
     let free = candidates
         .iter()
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_become_legal() {
+    fn names_are_made_valid() {
         for (text, name) in [
             ("zbackend", Some("zbackend")),
             ("my app (old)", Some("my-app--old")),
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn each_name_is_there_once() {
+    fn names_are_unique() {
         let mut taken = BTreeSet::new();
         let mut name = |candidates: &[&str]| {
             let candidates: Vec<String> = candidates.iter().map(ToString::to_string).collect();

@@ -1,12 +1,11 @@
-//! Paths of files and folders from the platform's folder on, by their text alone.
+//! Lexical operations on paths relative to the platform's folder.
 
-/// Returns where a path leads that is written in a folder: from the platform's folder on, without
-/// `.` and `..`, and `.` for that folder itself. Returns none where it leads out, or cannot stand in a
-/// manifest.
+/// Resolves a path written in a folder, relative to the platform's folder and without `.` and `..`; the
+/// platform's folder itself is `.`. Returns `None` if it is outside that folder or not valid in a manifest.
 pub fn join(folder: &str, written: &str) -> Option<String> {
-    let is_at_home = written == "~" || written.starts_with("~/");
-    let is_odd = |c: char| c == '\\' || c.is_control();
-    if written.starts_with('/') || is_at_home || written.contains(is_odd) {
+    let is_in_home = written == "~" || written.starts_with("~/");
+    let is_invalid = |c: char| c == '\\' || c.is_control();
+    if written.starts_with('/') || is_in_home || written.contains(is_invalid) {
         return None;
     }
     let mut parts: Vec<&str> = Vec::new();
@@ -19,10 +18,10 @@ pub fn join(folder: &str, written: &str) -> Option<String> {
             part => parts.push(part),
         }
     }
-    Some(shown(&parts))
+    Some(joined(&parts))
 }
 
-/// Returns the path from a folder on, where it lies there.
+/// Returns the path relative to a folder, if it is inside.
 pub fn below(path: &str, folder: &str) -> Option<String> {
     if folder == "." {
         return Some(path.to_owned());
@@ -34,27 +33,27 @@ pub fn below(path: &str, folder: &str) -> Option<String> {
     rest.strip_prefix('/').map(str::to_owned)
 }
 
-/// Returns the folder that a file or folder lies in.
+/// Returns the parent folder.
 pub fn parent(path: &str) -> &str {
     path.rsplit_once('/').map_or(".", |(folder, _)| folder)
 }
 
-/// Returns the last part of a path.
+/// Returns the last component of a path.
 pub fn last(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// Returns the innermost folder that holds both folders, or is one of them.
+/// Returns the deepest common ancestor of two folders, which may be one of them.
 pub fn common(one: &str, other: &str) -> String {
     let parts = one.split('/').zip(other.split('/'));
     let parts: Vec<&str> = parts
         .take_while(|(one, other)| one == other)
         .map(|(part, _)| part)
         .collect();
-    shown(&parts)
+    joined(&parts)
 }
 
-fn shown(parts: &[&str]) -> String {
+fn joined(parts: &[&str]) -> String {
     match parts {
         [] => ".".to_owned(),
         parts => parts.join("/"),
@@ -66,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_stay_within_the_platform() {
+    fn paths_outside_the_platform_are_rejected() {
         for (folder, written, path) in [
             (".", ".", Some(".")),
             (".", "./a//b/", Some("a/b")),

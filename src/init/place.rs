@@ -1,6 +1,6 @@
-//! A repository that services are built from: here, or only named.
+//! A repository that services are built from: cloned here, or only mentioned in a tool file.
 
-use super::draft::{Key, Service};
+use super::draft::{DraftKey, DraftService};
 use super::path;
 use super::project::Project;
 use super::repository::Repository;
@@ -8,19 +8,19 @@ use crate::source::{CommitId, GitReference, GitUrl};
 
 /// A repository that services are built from.
 #[derive(Clone)]
-pub(super) struct Place<'f> {
-    /// Its working copy, from the platform's folder on.
+pub(super) struct SourceRepo<'f> {
+    /// The folder of the working copy, relative to the platform's folder.
     pub dir: String,
-    /// What is there.
+    /// The working copy, if it exists.
     pub local: Option<&'f Repository>,
-    /// What a file says of it.
+    /// Its entry in a tool file.
     project: Option<Project>,
-    /// Whether it becomes a service though no file builds from it.
+    /// Whether it becomes a service even if no tool file builds from it.
     pub is_wanted: bool,
 }
 
-impl<'f> Place<'f> {
-    /// A working copy that no file speaks of.
+impl<'f> SourceRepo<'f> {
+    /// A working copy that no tool file mentions.
     pub fn local(repository: &'f Repository) -> Self {
         Self {
             dir: repository.dir.clone(),
@@ -30,7 +30,7 @@ impl<'f> Place<'f> {
         }
     }
 
-    /// A repository that a file names.
+    /// A repository listed in a tool file.
     pub fn of_project(project: Project, local: Option<&'f Repository>) -> Self {
         Self {
             dir: project.dir.clone(),
@@ -40,7 +40,7 @@ impl<'f> Place<'f> {
         }
     }
 
-    /// A remote of which there is nothing here.
+    /// A remote without a working copy.
     pub fn remote_only(dir: String, remote: &str, reference: Option<String>) -> Self {
         let project = Project {
             dir,
@@ -54,7 +54,7 @@ impl<'f> Place<'f> {
         }
     }
 
-    /// Returns the URL of the remote as far as it is known; it may have credentials.
+    /// Returns the URL of the remote, if known; it may contain credentials.
     pub fn url(&self) -> Option<&str> {
         let named = self
             .project
@@ -63,7 +63,7 @@ impl<'f> Place<'f> {
         named.or_else(|| Some(self.local?.remote.as_ref()?.expose()))
     }
 
-    /// Returns its name: that of its folder, and for the platform's own that of its remote.
+    /// Returns its name: that of its folder or, for the platform's own repository, of its remote.
     pub fn name(&self, folder: &str) -> String {
         if self.dir != "." {
             return path::last(&self.dir).to_owned();
@@ -75,7 +75,7 @@ impl<'f> Place<'f> {
         of_remote.unwrap_or_else(|| folder.to_owned())
     }
 
-    /// Returns how comments call it.
+    /// Returns its name for comments.
     pub fn shown(&self, folder: &str) -> String {
         match self.dir.as_str() {
             "." => self.name(folder),
@@ -83,31 +83,31 @@ impl<'f> Place<'f> {
         }
     }
 
-    /// Fills in a service's `git`. Returns why that cannot be done.
-    pub fn fill(&self, service: &mut Service) -> Result<(), String> {
+    /// Fills in a service's `git`; on failure, returns the reason.
+    pub fn fill(&self, service: &mut DraftService) -> Result<(), String> {
         let project = self.project.as_ref();
         for todo in project.into_iter().flat_map(|project| &project.todos) {
-            service.todo(Key::Remote, todo);
+            service.todo(DraftKey::Remote, todo);
         }
         let named = project.and_then(|project| project.remote.as_deref());
         match (named.map(str::parse::<GitUrl>), self.local) {
             (Some(Ok(url)), _) => {
                 if url.stripped() != url {
-                    service.remark(Key::Remote, "the login in the URL is left out");
+                    service.remark(DraftKey::Remote, "the credentials in the URL were removed");
                 }
                 service.remote = url.stripped().expose().to_owned();
                 self.reference(service);
             }
             (_, Some(local)) => {
                 if let Some(Err(error)) = named.map(str::parse::<GitUrl>) {
-                    service.todo(Key::Remote, error.to_string());
+                    service.todo(DraftKey::Remote, error.to_string());
                 }
                 self.local_remote(service, local);
             }
             (Some(Err(error)), None) => return Err(error.to_string()),
             (None, None) => {
                 let todos = project.map(|project| project.todos.join("; "));
-                return Err(todos.unwrap_or_else(|| "its remote is not known".to_owned()));
+                return Err(todos.unwrap_or_else(|| "its remote is unknown".to_owned()));
             }
         }
         let has_submodules = self
@@ -118,9 +118,9 @@ impl<'f> Place<'f> {
         Ok(())
     }
 
-    fn local_remote(&self, service: &mut Service, local: &Repository) {
+    fn local_remote(&self, service: &mut DraftService, local: &Repository) {
         for remark in &local.remote_remarks {
-            service.remark(Key::Remote, remark);
+            service.remark(DraftKey::Remote, remark);
         }
         match &local.remote {
             Some(remote) if local.is_published() => {
@@ -129,14 +129,14 @@ impl<'f> Place<'f> {
                 return;
             }
             Some(remote) => service.todo(
-                Key::Remote,
+                DraftKey::Remote,
                 format!(
-                    "nothing of it was fetched from {remote}, so this is the working copy itself: push it, and name its remote"
+                    "nothing was fetched from {remote}, so this is the working copy itself: push it, and enter its remote here"
                 ),
             ),
             None => service.todo(
-                Key::Remote,
-                "it has no remote, so this is the working copy itself: push it, and name its remote",
+                DraftKey::Remote,
+                "it has no remote, so this is the working copy itself: push it, and enter its remote here",
             ),
         }
         service.remote = local.own_url.clone();
@@ -146,13 +146,13 @@ impl<'f> Place<'f> {
             .map(|branch| format!("origin/{branch}"));
     }
 
-    fn is_of_the_same_remote(&self, local: &Repository) -> bool {
+    fn has_this_remote(&self, local: &Repository) -> bool {
         let own = local.remote.as_ref().map(GitUrl::expose);
         own.zip(self.url())
             .is_some_and(|(own, named)| same_remote(own, named))
     }
 
-    fn reference(&self, service: &mut Service) {
+    fn reference(&self, service: &mut DraftService) {
         let named = self
             .project
             .as_ref()
@@ -162,18 +162,18 @@ impl<'f> Place<'f> {
                 let branches = local.map_or(&[][..], |local| &local.remote_branches);
                 named_reference(named, branches)
             }
-            // The branches of another remote, such as a fork, say nothing of this one.
-            (None, Some(local)) if self.is_of_the_same_remote(local) => tracked_reference(local),
+            // The branches of another remote, such as a fork, may not exist on this one.
+            (None, Some(local)) if self.has_this_remote(local) => tracked_reference(local),
             (None, _) => (None, None),
         };
         service.reference = reference;
         if let Some(todo) = todo {
-            service.todo(Key::Reference, todo);
+            service.todo(DraftKey::Reference, todo);
         }
     }
 }
 
-/// Returns what a file of another tool means by a revision, and what is to be seen to.
+/// Converts a revision of a tool file to a reference, with a to-do if needed.
 fn named_reference(named: &str, branches: &[String]) -> (Option<String>, Option<String>) {
     let is_hexadecimal = named.chars().all(|c| c.is_ascii_hexdigit());
     if named.parse::<CommitId>().is_ok() || named.starts_with("refs/tags/") {
@@ -183,7 +183,7 @@ fn named_reference(named: &str, branches: &[String]) -> (Option<String>, Option<
         && (7..40).contains(&named.len())
         && !branches.iter().any(|name| name == named)
     {
-        let todo = format!("the commit {named} is shortened; write all 40 digits");
+        let todo = format!("the commit {named} is abbreviated: write all 40 digits");
         return (None, Some(todo));
     }
     let branch = named.strip_prefix("refs/heads/");
@@ -195,7 +195,7 @@ fn named_reference(named: &str, branches: &[String]) -> (Option<String>, Option<
     }
 }
 
-/// Returns the branch of a working copy that is built, and what is to be seen to.
+/// Returns the branch to build of a working copy, with a to-do if it is not the default branch.
 fn tracked_reference(local: &Repository) -> (Option<String>, Option<String>) {
     let Some(branch) = local.branch_to_build() else {
         return (None, None);
@@ -205,18 +205,18 @@ fn tracked_reference(local: &Repository) -> (Option<String>, Option<String>) {
         .as_deref()
         .filter(|default| *default != branch)
         .map(|default| {
-            format!("this is the branch that is checked out here; the remote's default branch is {default}")
+            format!("this is the branch checked out here; the remote's default branch is {default}")
         });
     (Some(format!("origin/{branch}")), todo)
 }
 
-/// Tells whether two URLs are the same but for credentials and the end.
+/// Returns whether two URLs are equal, ignoring credentials and a trailing `.git` or `/`.
 pub(super) fn same_remote(one: &str, other: &str) -> bool {
-    normal(one) == normal(other)
+    normalized(one) == normalized(other)
 }
 
-/// Returns a URL as it is compared.
-pub(super) fn normal(url: &str) -> String {
+/// Returns a URL without credentials and a trailing `.git` or `/`, for comparison.
+pub(super) fn normalized(url: &str) -> String {
     let stripped = url
         .parse::<GitUrl>()
         .map(|url| url.stripped().expose().to_owned());
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn remotes_are_compared_without_their_logins() {
+    fn remotes_are_compared_without_credentials() {
         assert!(same_remote("https://bob:x@h/a.git", "https://h/a/"));
         assert!(!same_remote("https://h/a", "https://h/b"));
     }

@@ -1,25 +1,25 @@
-//! A git repository that a file of another tool names.
+//! Git repositories listed in another tool's file.
 
-/// A git repository that a file of another tool names.
+/// A git repository listed in another tool's file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Project {
-    /// Where its working copy is, or is to be, from the platform's folder on.
+    /// The folder of its working copy, relative to the platform's folder; it may not exist yet.
     pub dir: String,
-    /// The file, for comments.
+    /// The file, mentioned in comments.
     pub file: String,
-    /// The URL, as far as it is known.
+    /// The URL, if known.
     pub remote: Option<String>,
-    /// A branch, a tag or a commit; none for the remote's default branch.
+    /// A branch, tag or commit; `None` for the remote's default branch.
     pub reference: Option<String>,
-    /// What could not be taken over.
+    /// What could not be converted.
     pub todos: Vec<String>,
 }
 
-/// What a file says of repositories.
+/// The repositories in a file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Projects {
-    /// The repositories, in the order of the file.
+    /// The repositories, in file order.
     pub projects: Vec<Project>,
-    /// What is no repository of the platform, and why.
-    pub left_out: Vec<(String, String)>,
+    /// Entries that were skipped, with the reason.
+    pub skipped: Vec<(String, String)>,
 }

@@ -1,11 +1,11 @@
-//! The manifest of Google's repo tool, an XML file: the projects of a checkout.
+//! RepoReader of the XML manifest of Google's repo tool.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use roxmltree::{Document as Xml, Node};
 
-use super::files::Files;
+use super::files::FileLoader;
 use super::project::{Project, Projects};
 use super::{Read, path};
 use crate::manifest::ManifestError;
@@ -13,22 +13,22 @@ use crate::manifest::document::Document;
 use crate::manifest::error::Problem;
 use crate::manifest::span::Span;
 
-/// Reads a manifest, with those that it includes.
+/// Reads a manifest and its includes.
 ///
-/// `folder` is the manifest's repository, which includes start from, and `base` the URL of its remote,
-/// which relative URLs start from.
+/// `folder` is the manifest's repository, which includes are relative to, and `base` the URL of its remote,
+/// which relative URLs are resolved against.
 ///
 /// # Errors
 ///
-/// A file that is missing, no XML, or of another shape, and manifests that include each other in a circle.
+/// A file is missing or invalid, or manifests include each other in a cycle.
 pub fn read(
     file: &str,
     read: &Read<'_>,
     folder: &str,
     base: Option<&str>,
 ) -> Result<Projects, ManifestError> {
-    let mut reader = Reader {
-        files: Files::new(read),
+    let mut reader = RepoReader {
+        files: FileLoader::new(read),
         folder,
         base,
         open: Vec::new(),
@@ -52,8 +52,8 @@ struct Defaults {
     revision: Option<String>,
 }
 
-/// A project as it is written; remotes and defaults may come later.
-struct Written {
+/// A project before its remote is resolved: remotes and defaults may come later in the file.
+struct RawProject {
     file: Arc<Document>,
     span: Span,
     name: String,
@@ -63,20 +63,20 @@ struct Written {
     groups: Vec<String>,
 }
 
-struct Reader<'r> {
-    files: Files<'r>,
+struct RepoReader<'r> {
+    files: FileLoader<'r>,
     folder: &'r str,
     base: Option<&'r str>,
     open: Vec<String>,
     remotes: BTreeMap<String, Remote>,
     default: Defaults,
-    projects: Vec<Written>,
+    projects: Vec<RawProject>,
 }
 
-impl Reader<'_> {
+impl RepoReader<'_> {
     fn file(&mut self, file: &str) -> Result<(), ManifestError> {
         if self.open.iter().any(|open| open == file) {
-            return Err(super::wrong_file(file, "it includes itself"));
+            return Err(super::file_error(file, "it includes itself"));
         }
         let text = self.files.open(file)?;
         let document = Arc::new(Document {
@@ -84,52 +84,52 @@ impl Reader<'_> {
             text: text.trim_start_matches('\u{feff}').to_owned(),
         });
         let xml = Xml::parse(&document.text).map_err(|error| {
-            let place = error.pos();
-            let span = span_at(&document.text, place.row, place.col);
+            let position = error.pos();
+            let span = span_at(&document.text, position.row, position.col);
             let message = match error {
-                // Its entities may stand for other files, or grow without end.
+                // Entities may read other files or expand without bound.
                 roxmltree::Error::DtdDetected => {
-                    "it has a document type (DTD), which a manifest of repo has not".to_owned()
+                    "a repo manifest must not have a document type (DTD)".to_owned()
                 }
-                error => format!("this is not XML: {error}"),
+                error => format!("invalid XML: {error}"),
             };
             let problem = Problem::at(span, message);
             ManifestError::new(&document, vec![problem])
         })?;
         let root = xml.root_element();
-        let wrong = |node: &Node, message: String| {
+        let error_at = |node: &Node, message: String| {
             let range = node.range();
             let span = Span::new(range.start, range.end).first_line(&document.text);
             ManifestError::new(&document, vec![Problem::at(span, message)])
         };
         if !root.has_tag_name("manifest") {
-            let message = "this is no manifest of repo: its element is not `manifest`";
-            return Err(wrong(&root, message.to_owned()));
+            let message = "not a repo manifest: its root element is not `manifest`";
+            return Err(error_at(&root, message.to_owned()));
         }
         self.open.push(file.to_owned());
         for node in root.children().filter(Node::is_element) {
             let attribute = |name: &str| node.attribute(name).map(str::to_owned);
-            let needed = |name: &str| {
+            let required = |name: &str| {
                 attribute(name).ok_or_else(|| {
                     let element = node.tag_name().name();
-                    wrong(&node, format!("`{element}` has no `{name}`"))
+                    error_at(&node, format!("`{element}` has no `{name}`"))
                 })
             };
             match node.tag_name().name() {
                 "include" => {
-                    let name = needed("name")?;
+                    let name = required("name")?;
                     let Some(path) = path::join(self.folder, &name) else {
-                        let message = format!("`{name}` leads out of the platform's folder");
-                        return Err(wrong(&node, message));
+                        let message = format!("`{name}` is outside the platform's folder");
+                        return Err(error_at(&node, message));
                     };
                     self.file(&path)?;
                 }
                 "remote" => {
                     let remote = Remote {
-                        fetch: needed("fetch")?,
+                        fetch: required("fetch")?,
                         revision: attribute("revision"),
                     };
-                    self.remotes.insert(needed("name")?, remote);
+                    self.remotes.insert(required("name")?, remote);
                 }
                 "default" => {
                     self.default = Defaults {
@@ -138,14 +138,14 @@ impl Reader<'_> {
                     };
                 }
                 "project" => {
-                    let name = needed("name")?;
+                    let name = required("name")?;
                     let written = attribute("path").unwrap_or_else(|| name.clone());
                     let Some(dir) = path::join(".", &written).filter(|dir| dir != ".") else {
-                        let message = format!("`{written}` leads out of the platform's folder");
-                        return Err(wrong(&node, message));
+                        let message = format!("`{written}` is outside the platform's folder");
+                        return Err(error_at(&node, message));
                     };
                     let range = node.range();
-                    self.projects.push(Written {
+                    self.projects.push(RawProject {
                         file: Arc::clone(&document),
                         span: Span::new(range.start, range.end).first_line(&document.text),
                         name,
@@ -158,12 +158,15 @@ impl Reader<'_> {
                 "remove-project" => {
                     let (name, path) = (attribute("name"), attribute("path"));
                     if name.is_none() && path.is_none() {
-                        return Err(wrong(&node, "`remove-project` names none".to_owned()));
+                        return Err(error_at(
+                            &node,
+                            "`remove-project` has neither `name` nor `path`".to_owned(),
+                        ));
                     }
                     self.remove(name.as_deref(), path.as_deref());
                 }
                 "extend-project" => {
-                    let name = needed("name")?;
+                    let name = required("name")?;
                     self.extend(&name, &node);
                 }
                 _ => {}
@@ -174,19 +177,19 @@ impl Reader<'_> {
     }
 
     fn remove(&mut self, name: Option<&str>, path: Option<&str>) {
-        let is_meant = |project: &Written| {
+        let matches = |project: &RawProject| {
             name.is_none_or(|name| project.name == name)
                 && path.is_none_or(|path| project.dir == path.trim_end_matches('/'))
         };
-        self.projects.retain(|project| !is_meant(project));
+        self.projects.retain(|project| !matches(project));
     }
 
     fn extend(&mut self, name: &str, node: &Node) {
         let path = node.attribute("path");
-        let is_meant = |project: &&mut Written| {
+        let matches = |project: &&mut RawProject| {
             project.name == name && path.is_none_or(|path| project.dir == path)
         };
-        for project in self.projects.iter_mut().filter(is_meant) {
+        for project in self.projects.iter_mut().filter(matches) {
             if let Some(revision) = node.attribute("revision") {
                 project.revision = Some(revision.to_owned());
             }
@@ -206,28 +209,28 @@ impl Reader<'_> {
     fn finish(self) -> Result<Projects, ManifestError> {
         let mut found = Projects {
             projects: Vec::new(),
-            left_out: Vec::new(),
+            skipped: Vec::new(),
         };
         for project in self.projects {
-            let wrong = |message| {
+            let error_at = |message| {
                 let problem = Problem::at(project.span, message);
                 ManifestError::new(&project.file, vec![problem])
             };
             if project.groups.iter().any(|group| group == "notdefault") {
                 let why = "it is in the group `notdefault`".to_owned();
-                found.left_out.push((project.dir, why));
+                found.skipped.push((project.dir, why));
                 continue;
             }
             let Some(name) = project.remote.as_ref().or(self.default.remote.as_ref()) else {
                 let message = format!(
-                    "project `{}` has no remote, and there is no default",
+                    "project `{}` has no remote, and there is no default remote",
                     project.name
                 );
-                return Err(wrong(message));
+                return Err(error_at(message));
             };
             let Some(remote) = self.remotes.get(name) else {
-                let message = format!("project `{}`: there is no remote `{name}`", project.name);
-                return Err(wrong(message));
+                let message = format!("project `{}`: no remote `{name}`", project.name);
+                return Err(error_at(message));
             };
             let mut result = Project {
                 dir: project.dir,
@@ -241,7 +244,7 @@ impl Reader<'_> {
             match fetch_url(&remote.fetch, self.base) {
                 Some(url) => result.remote = Some(format!("{url}/{}", project.name)),
                 None => result.todos.push(format!(
-                    "its URL is `{}` from the remote of the manifest's repository, which is not known here",
+                    "its URL, `{}`, is relative to the remote of the manifest's repository, which is unknown",
                     remote.fetch
                 )),
             }
@@ -259,10 +262,10 @@ fn groups(written: Option<&str>) -> Vec<String> {
         .collect()
 }
 
-/// Returns what the names of projects are put behind, without a slash at its end.
+/// Returns the URL prefix of project names, without a trailing slash.
 ///
-/// A relative `fetch` starts from the folder that the manifest's repository is in, as a link of a
-/// web page does; what stands before the first slash is never cut off.
+/// A relative `fetch` is resolved against the parent of the manifest's repository, like a link on a web page;
+/// the part before the first slash is never removed.
 fn fetch_url(fetch: &str, base: Option<&str>) -> Option<String> {
     let fetch = fetch.trim_end_matches('/');
     if !fetch.starts_with('.') && !fetch.starts_with('/') && fetch.contains(':') {
@@ -292,7 +295,7 @@ fn fetch_url(fetch: &str, base: Option<&str>) -> Option<String> {
     Some(format!("{scheme}{authority}{path}"))
 }
 
-/// Returns the place of a row and a column, both from one.
+/// Returns the span at a row and column, both from 1.
 fn span_at(text: &str, row: u32, column: u32) -> Span {
     let before: usize = text
         .split_inclusive('\n')

@@ -1,20 +1,20 @@
-//! What is known of a folder and of the working copies in it.
+//! A folder and its working copies, as input of `xp init`.
 
 use std::collections::BTreeSet;
 
 use super::path;
 use crate::source::GitUrl;
 
-/// A folder that is to become a platform.
+/// The folder that becomes a platform.
 #[derive(Debug, Default)]
 pub struct Folder {
-    /// Its name, for services that have none.
+    /// Its name, used for services without a better one.
     pub name: String,
-    /// The working copies in it, sorted by their folders; `.` is the folder itself.
+    /// The working copies in it, sorted by folder; `.` is the folder itself.
     pub repositories: Vec<Repository>,
-    /// The remote of the repository that a manifest of repo came from.
+    /// The remote of the repository in `.repo/manifests`.
     pub repo_remote: Option<GitUrl>,
-    /// What could not be looked at, and why.
+    /// Folders that could not be read, with the reason.
     pub unreadable: Vec<(String, String)>,
 }
 
@@ -26,7 +26,7 @@ impl Folder {
             .find(|repository| repository.dir == dir)
     }
 
-    /// Forgets the working copies that are not in a folder.
+    /// Removes the working copies outside a folder.
     pub fn keep_below(&mut self, folder: &str) {
         let folder = if folder.is_empty() { "." } else { folder };
         self.repositories
@@ -37,46 +37,46 @@ impl Folder {
 /// A working copy.
 #[derive(Debug, Clone, Default)]
 pub struct Repository {
-    /// Its folder, from the platform's on.
+    /// Its folder, relative to the platform's folder.
     pub dir: String,
     /// The URL of its remote, without credentials.
     pub remote: Option<GitUrl>,
-    /// What there is to say of the remote.
+    /// Remarks on the remote.
     pub remote_remarks: Vec<String>,
-    /// A URL of the working copy itself, for what has no other remote.
+    /// The URL of the working copy itself, used if it has no remote.
     pub own_url: String,
-    /// The branch that is checked out.
+    /// The checked-out branch.
     pub branch: Option<String>,
-    /// The branch of the remote that it tracks.
+    /// The remote branch it tracks.
     pub upstream: Option<String>,
     /// The remote's default branch.
     pub default_branch: Option<String>,
     /// The branches of the remote, as of the last fetch.
     pub remote_branches: Vec<String>,
-    /// Whether there is a commit.
+    /// Whether it has a commit.
     pub has_commit: bool,
-    /// The files of the commit that is built; none where there are too many to list.
+    /// The files of the commit to build; `None` if there are too many.
     pub files: Option<BTreeSet<String>>,
-    /// Dockerfiles that are in the working copy and not in that commit.
+    /// Dockerfiles in the working copy that are not in that commit.
     pub new_dockerfiles: Vec<String>,
 }
 
 impl Repository {
-    /// Tells whether its remote has something of it, as far as is known here.
+    /// Returns whether the remote is known to have a branch of it.
     pub fn is_published(&self) -> bool {
         self.remote.is_some() && !self.remote_branches.is_empty()
     }
 
-    /// Returns the branch of the remote to build: the one that is tracked, else the one of the same
-    /// name, else the default branch; none where that is not known either.
+    /// Returns the remote branch to build: the tracked one, else the one with the same name, else the default
+    /// branch, if known.
     pub fn branch_to_build(&self) -> Option<&str> {
-        let is_there = |branch: &&String| self.remote_branches.contains(branch);
-        let tracked = self.upstream.iter().find(is_there);
-        let tracked = tracked.or_else(|| self.branch.iter().find(is_there));
+        let exists = |branch: &&String| self.remote_branches.contains(branch);
+        let tracked = self.upstream.iter().find(exists);
+        let tracked = tracked.or_else(|| self.branch.iter().find(exists));
         tracked.or(self.default_branch.as_ref()).map(String::as_str)
     }
 
-    /// Tells whether the commit has a file or folder; what is not known counts as there.
+    /// Returns whether the commit contains a file or folder; `true` if its files are unknown.
     pub fn holds(&self, path: &str) -> bool {
         let Some(files) = &self.files else {
             return true;
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn the_branch_that_is_tracked_is_built() {
+    fn the_tracked_branch_is_preferred() {
         for (upstream, branch, default, expected) in [
             ("dev", "mine", "main", Some("dev")),
             ("gone", "dev", "main", Some("dev")),
@@ -116,21 +116,21 @@ mod tests {
             ("", "", "main", Some("main")),
             ("", "", "", None),
         ] {
-            let found = repository(upstream, branch, default, &["dev", "main"]);
-            assert_eq!(found.branch_to_build(), expected);
+            let repository = repository(upstream, branch, default, &["dev", "main"]);
+            assert_eq!(repository.branch_to_build(), expected);
         }
     }
 
     #[test]
     fn files_and_folders_of_the_commit_are_known() {
-        let mut found = Repository::default();
-        assert!(found.holds("anything"));
-        found.files = Some(["a/b/c", "a-z", "d"].map(str::to_owned).into());
-        for there in [".", "a", "a/b", "a/b/c", "d"] {
-            assert!(found.holds(there), "{there}");
+        let mut repository = Repository::default();
+        assert!(repository.holds("anything"));
+        repository.files = Some(["a/b/c", "a-z", "d"].map(str::to_owned).into());
+        for present in [".", "a", "a/b", "a/b/c", "d"] {
+            assert!(repository.holds(present), "{present}");
         }
         for missing in ["b", "a/c", "a/b/c/d", "a-"] {
-            assert!(!found.holds(missing), "{missing}");
+            assert!(!repository.holds(missing), "{missing}");
         }
     }
 }

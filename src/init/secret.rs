@@ -1,32 +1,34 @@
-//! What other tools' files hold that nobody should read in a manifest.
+//! Keeps secrets in tool files out of the manifest.
 
 use std::borrow::Cow;
 
-use super::build::Value;
+use super::build::ArgValue;
 use crate::manifest::may_be_secret;
 
-/// Returns the value of a build argument, unless it may be a secret or would mean something to xp.
+/// Returns the value of a build argument, unless it may be a secret or contains a placeholder of xp.
 ///
-/// `variables` are those that the value came from, whose names tell as much as the argument's own.
+/// `variables` are the variables that the value came from: their names may also hint at a secret.
 pub(super) fn argument(
     name: &str,
     text: &str,
     variables: &[String],
     remark: Option<String>,
-) -> Value {
+) -> ArgValue {
     if may_be_secret(name) || variables.iter().any(|name| may_be_secret(name)) {
-        return Value::Unknown("its value may be a secret, and is left out".to_owned());
+        return ArgValue::Unknown("its value may be a secret and was not copied".to_owned());
     }
     if without_logins(text) != text {
-        return Value::Unknown("its value has a login in a URL, and is left out".to_owned());
+        return ArgValue::Unknown(
+            "its value has credentials in a URL and was not copied".to_owned(),
+        );
     }
     if text.contains("${{") {
-        return Value::Unknown("its value has `${{`, which xp would replace".to_owned());
+        return ArgValue::Unknown("its value contains `${{`, which xp would replace".to_owned());
     }
-    Value::Text(text.to_owned(), remark)
+    ArgValue::Text(text.to_owned(), remark)
 }
 
-/// Returns a text whose URLs have no logins. The user of an ssh URL without a password is no login, but
+/// Removes credentials from the URLs in a text. The user of an ssh URL without a password is kept: it is
 /// part of the address.
 pub(super) fn without_logins(text: &str) -> Cow<'_, str> {
     let mut kept = String::new();
@@ -54,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn logins_are_cut_out_of_any_text() {
+    fn logins_are_removed_from_any_text() {
         for (text, expected) in [
             ("plain", "plain"),
             ("see https://h/x@y", "see https://h/x@y"),
@@ -73,16 +75,16 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_no_build_arguments() {
-        let is_left_out = |name: &str, text: &str, variables: &[&str]| {
+    fn secrets_are_not_copied() {
+        let is_omitted = |name: &str, text: &str, variables: &[&str]| {
             let variables: Vec<String> = variables.iter().map(ToString::to_string).collect();
-            matches!(argument(name, text, &variables, None), Value::Unknown(_))
+            matches!(argument(name, text, &variables, None), ArgValue::Unknown(_))
         };
-        assert!(is_left_out("npm_token", "x", &[]));
-        assert!(is_left_out("X", "x", &["DB_PASSWORD"]));
-        assert!(is_left_out("INDEX", "https://a:b@h/simple", &[]));
-        assert!(is_left_out("X", "${{ service.name }}", &[]));
-        assert!(!is_left_out("INDEX", "https://h/simple", &["HOST"]));
-        assert!(!is_left_out("KEYBOARD", "de", &[]));
+        assert!(is_omitted("npm_token", "x", &[]));
+        assert!(is_omitted("X", "x", &["DB_PASSWORD"]));
+        assert!(is_omitted("INDEX", "https://a:b@h/simple", &[]));
+        assert!(is_omitted("X", "${{ service.name }}", &[]));
+        assert!(!is_omitted("INDEX", "https://h/simple", &["HOST"]));
+        assert!(!is_omitted("KEYBOARD", "de", &[]));
     }
 }

@@ -1,4 +1,4 @@
-//! What is built, to services of a manifest.
+//! Turns build candidates into draft services.
 
 mod connect;
 mod images;
@@ -6,36 +6,36 @@ mod images;
 use std::collections::BTreeSet;
 
 use super::build::{Build, repository_of};
-use super::combine::Found;
-use super::dockerfile::{self, Needs};
-use super::draft::{Draft, Key, LeftOut, Scripts, Service};
+use super::combine::Collected;
+use super::dockerfile::{self, DockerfileInputs};
+use super::draft::{Draft, DraftKey, DraftScripts, DraftService, Skipped};
 use super::names::{distinct, service_name};
-use super::place::Place;
+use super::place::SourceRepo;
 use super::{Read, Wishes, path, toolchain};
 
-/// Something that is built from a repository.
+/// An image that can be built from a repository.
 pub(super) struct Candidate {
-    /// The repository, by its number.
-    pub place: usize,
-    /// The context, from the repository's folder on.
+    /// The index of the repository.
+    pub repo: usize,
+    /// The context, relative to the repository.
     pub context: String,
-    /// The Dockerfile, from the repository's folder on.
+    /// The Dockerfile, relative to the repository.
     pub file: String,
-    /// The stage.
+    /// The target stage.
     pub target: Option<String>,
-    /// The names that suit it, the best first.
+    /// Candidate names, best first.
     pub names: Vec<String>,
-    /// What a file says of it.
+    /// Its definition in a tool file.
     pub build: Option<Build>,
-    /// Others that build the very same: file and name.
+    /// Other definitions of the same build: file and name.
     pub same: Vec<(String, String)>,
 }
 
 impl Candidate {
-    /// A Dockerfile that no file speaks of.
-    pub fn found(place: usize, context: String, file: String, names: Vec<String>) -> Self {
+    /// A Dockerfile that no tool file mentions.
+    pub fn from_dockerfile(repo: usize, context: String, file: String, names: Vec<String>) -> Self {
         Self {
-            place,
+            repo,
             context,
             file,
             target: None,
@@ -45,19 +45,19 @@ impl Candidate {
         }
     }
 
-    /// Tells whether two files, or two parts of one, build the same image.
+    /// Returns whether both build the same image.
     pub fn is_same(&self, other: &Self) -> bool {
         let file = |candidate: &Self| candidate.build.as_ref().map(|build| build.file.clone());
         let args = |candidate: &Self| candidate.build.as_ref().map(|build| build.args.clone());
-        self.place == other.place
+        self.repo == other.repo
             && self.context == other.context
             && self.file == other.file
             && self.target == other.target
-            // Two tools seldom spell arguments alike.
+            // Two tools rarely define the same arguments, so they are compared within one file only.
             && (file(self) != file(other) || args(self) == args(other))
     }
 
-    /// Takes over what another file says of the same image.
+    /// Merges another definition of the same image.
     pub fn merge(&mut self, other: Self) {
         let (Some(own), Some(theirs)) = (&mut self.build, other.build) else {
             return;
@@ -73,66 +73,65 @@ impl Candidate {
     }
 }
 
-/// A service with what it was made of.
-struct Made {
+/// A draft service with its candidate.
+struct CandidateService {
     candidate: Candidate,
-    service: Service,
-    /// What its Dockerfile needs.
-    needs: Needs,
+    service: DraftService,
+    /// The inputs of its Dockerfile.
+    inputs: DockerfileInputs,
 }
 
-/// Makes services of all candidates.
-pub(super) fn services(found: &mut Found<'_>, wishes: &Wishes, read: &Read<'_>) -> Draft {
-    let candidates = std::mem::take(&mut found.candidates);
+/// Turns all candidates into services.
+pub(super) fn services(collected: &mut Collected<'_>, wishes: &Wishes, read: &Read<'_>) -> Draft {
+    let candidates = std::mem::take(&mut collected.candidates);
     let mut taken = BTreeSet::new();
-    let mut made: Vec<Made> = Vec::new();
+    let mut drafts: Vec<CandidateService> = Vec::new();
     for candidate in candidates {
-        match service(found, candidate, &mut taken, read) {
-            Ok(service) => made.push(service),
-            Err((what, why)) => found.leave_out(true, what, why),
+        match service(collected, candidate, &mut taken, read) {
+            Ok(service) => drafts.push(service),
+            Err((what, why)) => collected.skip(true, what, why),
         }
     }
-    let registry = images::name(&mut made, wishes);
-    connect::connect(&mut made);
-    let mut services: Vec<Service> = made.into_iter().map(|made| made.service).collect();
+    let registry = images::name(&mut drafts, wishes);
+    connect::connect(&mut drafts);
+    let mut services: Vec<DraftService> = drafts.into_iter().map(|draft| draft.service).collect();
     separate(&mut services);
     services.sort_by(|one, other| one.name.cmp(&other.name));
-    let mut left_out: Vec<LeftOut> = std::mem::take(&mut found.left_out);
-    left_out.sort_by(|one, other| (one.todo, &one.what).cmp(&(other.todo, &other.what)));
-    left_out.dedup();
+    let mut skipped: Vec<Skipped> = std::mem::take(&mut collected.skipped);
+    skipped.sort_by(|one, other| (one.todo, &one.what).cmp(&(other.todo, &other.what)));
+    skipped.dedup();
     Draft {
         sources: Vec::new(),
         registry,
         services,
-        left_out,
+        skipped,
     }
 }
 
 fn service(
-    found: &Found<'_>,
+    collected: &Collected<'_>,
     candidate: Candidate,
     taken: &mut BTreeSet<String>,
     read: &Read<'_>,
-) -> Result<Made, (String, String)> {
-    let place = &found.places[candidate.place];
+) -> Result<CandidateService, (String, String)> {
+    let repo = &collected.repos[candidate.repo];
     let first = candidate.names.first().cloned().unwrap_or_default();
-    let mut service = Service {
-        dir: place.dir.clone(),
-        ..Service::default()
+    let mut service = DraftService {
+        dir: repo.dir.clone(),
+        ..DraftService::default()
     };
-    place
-        .fill(&mut service)
+    repo.fill(&mut service)
         .map_err(|why| (first.clone(), why))?;
-    let repository = place.name(&found.folder.name);
-    let mut suitable = candidate.names.clone();
-    suitable.push(format!("{repository}-{}", path::last(&first)));
-    let legal: Vec<String> = suitable
+    let repository = repo.name(&collected.folder.name);
+    let mut names = candidate.names.clone();
+    names.push(format!("{repository}-{}", path::last(&first)));
+    let valid: Vec<String> = names
         .iter()
-        // An artifact of Skaffold is called by its image.
+        // A Skaffold artifact is named after its image.
         .map(|name| repository_of(path::last(name)))
         .filter_map(service_name)
         .collect();
-    service.name = distinct(&legal, taken);
+    service.name = distinct(&valid, taken);
     let called = candidate
         .build
         .as_ref()
@@ -140,52 +139,52 @@ fn service(
     if let Some((file, called)) = called
         && repository_of(called) != service.name
     {
-        service.remark(Key::Service, format!("called {called} in {file}"));
+        service.remark(DraftKey::Service, format!("named {called} in {file}"));
     }
     for (file, name) in &candidate.same {
         service.remark(
-            Key::Service,
-            format!("{name} of {file} is built the same way"),
+            DraftKey::Service,
+            format!("{name} in {file} is the same build"),
         );
     }
-    layout(&mut service, &candidate, place);
-    let text = path::join(&place.dir, &candidate.file).and_then(|path| read(&path).ok().flatten());
-    let needs = match (text, place.local) {
-        (Some(text), _) => dockerfile::needs(&text),
-        (None, Some(_)) => Needs::default(),
+    layout(&mut service, &candidate, repo);
+    let text = path::join(&repo.dir, &candidate.file).and_then(|path| read(&path).ok().flatten());
+    let inputs = match (text, repo.local) {
+        (Some(text), _) => dockerfile::inputs(&text),
+        (None, Some(_)) => DockerfileInputs::default(),
         (None, None) => {
             service.todo(
-                Key::File,
+                DraftKey::File,
                 format!(
-                    "{} is not cloned here, so nobody has looked at its Dockerfile",
-                    place.dir
+                    "{} is not cloned here, so its Dockerfile was not read",
+                    repo.dir
                 ),
             );
-            Needs::default()
+            DockerfileInputs::default()
         }
     };
-    if let Some(local) = place.local
+    if let Some(local) = repo.local
         && !local.holds(&candidate.file)
     {
         let todo = format!(
-            "{} is not in the commit that would be built: commit and push it",
+            "{} is not in the commit to be built: commit and push it",
             candidate.file
         );
-        service.todo(Key::File, todo);
+        service.todo(DraftKey::File, todo);
     }
     for todo in candidate.build.iter().flat_map(|build| &build.todos) {
-        service.todo(Key::File, todo);
+        service.todo(DraftKey::File, todo);
     }
-    scripts(&mut service, &candidate, place, &needs, read);
-    Ok(Made {
+    scripts(&mut service, &candidate, repo, &inputs, read);
+    Ok(CandidateService {
         candidate,
         service,
-        needs,
+        inputs,
     })
 }
 
-/// Sets the paths: `git.path` is the innermost folder that has both context and Dockerfile.
-fn layout(service: &mut Service, candidate: &Candidate, place: &Place<'_>) {
+/// Sets the paths: `git.path` is the deepest folder that contains both context and Dockerfile.
+fn layout(service: &mut DraftService, candidate: &Candidate, repo: &SourceRepo<'_>) {
     let folder = path::common(&candidate.context, path::parent(&candidate.file));
     let from = |path: &str| path::below(path, &folder).unwrap_or_else(|| path.to_owned());
     let file = from(&candidate.file);
@@ -198,8 +197,8 @@ fn layout(service: &mut Service, candidate: &Candidate, place: &Place<'_>) {
             if !target.starts_with(|c: char| c.is_ascii_alphanumeric())
                 || !target.chars().all(is_part) =>
         {
-            let todo = format!("`{target}` cannot name a stage of a Dockerfile, and is left out");
-            service.todo(Key::File, todo);
+            let todo = format!("`{target}` is not a valid stage name and was omitted");
+            service.todo(DraftKey::File, todo);
         }
         target => service.target = target.clone(),
     }
@@ -207,82 +206,84 @@ fn layout(service: &mut Service, candidate: &Candidate, place: &Place<'_>) {
     service.path = (!is_whole).then_some(folder);
     let folder = path::parent(&candidate.file);
     let has_others = || {
-        let files = place.local.and_then(|local| local.files.as_ref());
+        let files = repo.local.and_then(|local| local.files.as_ref());
         let mut files = files.into_iter().flatten();
         files.any(|file| path::below(file, folder).is_some() && !dockerfile::is_dockerfile(file))
     };
     if is_whole && folder != "." && candidate.context == "." && has_others() {
         service.remark(
-            Key::Reference,
+            DraftKey::Reference,
             format!(
-                "its image is built from the whole repository, so each commit is a new one; `path: {folder}` with \
-                 `include` for what else it needs makes fewer"
+                "its image is built from the whole repository, so every commit rebuilds it; set `path: {folder}`, and \
+                 `include` for other inputs, to rebuild it less often"
             ),
         );
     }
 }
 
-/// Suggests scripts where the Dockerfile copies what no commit has, and takes a builder that is there.
+/// Suggests scripts if the Dockerfile copies files that are not in the commit, or if a builder exists.
 fn scripts(
-    service: &mut Service,
+    service: &mut DraftService,
     candidate: &Candidate,
-    place: &Place<'_>,
-    needs: &Needs,
+    repo: &SourceRepo<'_>,
+    inputs: &DockerfileInputs,
     read: &Read<'_>,
 ) {
-    let Some(local) = place.local else { return };
+    let Some(local) = repo.local else { return };
     let is_missing = |copied: &&String| {
         let path = path::join(&candidate.context, copied);
         path.is_some_and(|path| !local.holds(&path))
     };
-    let missing: Vec<&String> = needs.copied.iter().filter(is_missing).collect();
+    let missing: Vec<&String> = inputs.copied.iter().filter(is_missing).collect();
     let builder = format!("builders/{}", service.name);
     let has = |name: &str| matches!(read(&format!("{builder}/{name}")), Ok(Some(_)));
-    let is_there = has("Dockerfile") || has("dockerfile");
-    if missing.is_empty() && !is_there {
+    let builder_exists = has("Dockerfile") || has("dockerfile");
+    if missing.is_empty() && !builder_exists {
         return;
     }
     let folder = service.path.as_deref().unwrap_or(".");
-    let (guess, known_by) = match path::join(&place.dir, folder) {
+    let (guess, detected_by) = match path::join(&repo.dir, folder) {
         Some(folder) => toolchain::guess(&folder, read),
-        None => (Scripts::default(), None),
+        None => (DraftScripts::default(), None),
     };
-    let by = known_by.map_or_else(String::new, |file| format!(", guessed from its {file}"));
-    let scripts = Scripts {
-        is_there: is_there && !guess.build.is_empty(),
+    let by = detected_by.map_or_else(String::new, |file| format!(", guessed from its {file}"));
+    let scripts = DraftScripts {
+        builder_exists: builder_exists && !guess.build.is_empty(),
         builder,
         ..guess
     };
     if let Some(copied) = missing.first() {
-        let makes = match scripts.is_there {
-            true => format!("these scripts have to make it{by}"),
-            false => format!(
-                "scripts have to make it. For these{by}, put a Dockerfile with the toolchain into {}, and take \
-                 each `#` away",
+        let advice = if scripts.builder_exists {
+            format!("these scripts must create it{by}")
+        } else {
+            format!(
+                "scripts must create it. To use these{by}, add a Dockerfile with the toolchain to {} and remove \
+                 each `#`",
                 scripts.builder
-            ),
+            )
         };
         service.todo(
-            Key::Scripts,
-            format!("the Dockerfile copies {copied}, which the commit does not have: {makes}"),
+            DraftKey::Scripts,
+            format!("the Dockerfile copies {copied}, which is not in the commit: {advice}"),
         );
-    } else if scripts.is_there {
-        service.todo(Key::Scripts, format!("check these scripts{by}"));
+    } else if scripts.builder_exists {
+        service.todo(DraftKey::Scripts, format!("check these scripts{by}"));
     } else {
         return;
     }
-    let scripts = match scripts.build.is_empty() {
-        true => Scripts {
+    let scripts = if scripts.build.is_empty() {
+        DraftScripts {
             build: vec!["make build".to_owned()],
             ..scripts
-        },
-        false => scripts,
+        }
+    } else {
+        scripts
     };
     service.scripts = Some(scripts);
 }
 
-/// Gives working copies that others lie in a folder of their own: none may be inside another.
-fn separate(services: &mut [Service]) {
+/// Moves working copies that contain others to another folder: they must not be nested.
+fn separate(services: &mut [DraftService]) {
     let dirs: BTreeSet<String> = services.iter().map(|service| service.dir.clone()).collect();
     for outer in &dirs {
         let mut inside = dirs
@@ -309,8 +310,8 @@ fn separate(services: &mut [Service]) {
         for service in services.iter_mut().filter(|service| service.dir == *outer) {
             service.dir = dir.clone();
             service.remark(
-                Key::Dir,
-                format!("a working copy of its own, because {inner} lies in the one that is here"),
+                DraftKey::Dir,
+                format!("a separate working copy, because the one here contains {inner}"),
             );
         }
     }

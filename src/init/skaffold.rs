@@ -1,25 +1,25 @@
-//! `skaffold.yaml`: the artifacts that Skaffold would build.
+//! SkaffoldReader of `skaffold.yaml`.
 
-use super::build::{Build, Context, Value};
-use super::files::Files;
+use super::build::{ArgValue, Build, BuildContext};
+use super::files::FileLoader;
 use super::yaml::{YamlFile, get};
 use super::{Read, path, secret};
 use crate::manifest::ManifestError;
 use crate::manifest::node::Node;
 
-/// Builders of Skaffold that take a Dockerfile.
-const DOCKERFILE: [&str; 2] = ["docker", "kaniko"];
-/// The others.
-const OTHER: [&str; 5] = ["bazel", "buildpacks", "custom", "jib", "ko"];
+/// Skaffold builders that use a Dockerfile.
+const DOCKERFILE_BUILDERS: [&str; 2] = ["docker", "kaniko"];
+/// Skaffold builders that do not.
+const OTHER_BUILDERS: [&str; 5] = ["bazel", "buildpacks", "custom", "jib", "ko"];
 
-/// Reads a Skaffold file, with those that it requires.
+/// Reads a Skaffold file and its `requires`.
 ///
 /// # Errors
 ///
-/// A file that is missing, no YAML, or of another shape.
+/// A file is missing or invalid.
 pub fn read(file: &str, read: &Read<'_>) -> Result<Vec<Build>, ManifestError> {
-    let mut reader = Reader {
-        files: Files::new(read),
+    let mut reader = SkaffoldReader {
+        files: FileLoader::new(read),
         done: Vec::new(),
         builds: Vec::new(),
     };
@@ -27,15 +27,15 @@ pub fn read(file: &str, read: &Read<'_>) -> Result<Vec<Build>, ManifestError> {
     Ok(reader.builds)
 }
 
-struct Reader<'r> {
-    files: Files<'r>,
+struct SkaffoldReader<'r> {
+    files: FileLoader<'r>,
     done: Vec<String>,
     builds: Vec<Build>,
 }
 
-impl Reader<'_> {
+impl SkaffoldReader<'_> {
     fn file(&mut self, file: &str) -> Result<(), ManifestError> {
-        // Files may require each other in a circle: Skaffold reads each once, too.
+        // FileLoader may require each other; like Skaffold, read each one once.
         if self.done.iter().any(|done| done == file) {
             return Ok(());
         }
@@ -48,8 +48,8 @@ impl Reader<'_> {
             if !version.is_some_and(|version| version.starts_with("skaffold/")) {
                 return Err(yaml.error_with(
                     document,
-                    "this is no Skaffold file: its `apiVersion` is not `skaffold/…`",
-                    Some("name another file by `--from`"),
+                    "not a Skaffold file: its `apiVersion` is not `skaffold/…`",
+                    Some("pass another file with `--from`"),
                 ));
             }
             for required in yaml.list_of(document, "requires")? {
@@ -78,10 +78,10 @@ impl Reader<'_> {
         written: &str,
     ) -> Result<(), ManifestError> {
         let Some(path) = path::join(path::parent(file), written) else {
-            let message = format!("`{written}` leads out of the platform's folder");
+            let message = format!("`{written}` is outside the platform's folder");
             return Err(yaml.error(node, message));
         };
-        // A folder stands for the file of that name in it.
+        // A folder means the `skaffold.yaml` in it.
         if path.ends_with(".yaml") || path.ends_with(".yml") {
             return self.file(&path);
         }
@@ -100,14 +100,14 @@ impl Reader<'_> {
             let Some(image) = yaml.text_of(artifact, "image")? else {
                 return Err(yaml.error(artifact, "an artifact has no `image`"));
             };
-            // A profile most often says the same in another way.
+            // A profile usually redefines an artifact of the main build.
             if self.builds.iter().any(|build| build.name == image) {
                 continue;
             }
             let mut build = artifact_build(yaml, file, artifact, image)?;
             if let Some(profile) = profile {
                 build.todos.push(format!(
-                    "only the profile `{profile}` of Skaffold builds it"
+                    "Skaffold builds it only in the profile `{profile}`"
                 ));
             }
             self.builds.push(build);
@@ -124,13 +124,13 @@ fn artifact_build(
 ) -> Result<Build, ManifestError> {
     let written = yaml.text_of(artifact, "context")?.unwrap_or(".");
     let context = match path::join(path::parent(file), written) {
-        Some(folder) => Context::Folder(folder),
-        None => Context::None(format!(
-            "its folder, `{written}`, is outside of the platform's"
+        Some(folder) => BuildContext::Folder(folder),
+        None => BuildContext::None(format!(
+            "its folder, `{written}`, is outside the platform's folder"
         )),
     };
     let mut build = Build {
-        // Images are how artifacts name each other.
+        // Artifacts reference each other by image.
         name: image.to_owned(),
         file: file.to_owned(),
         image: Some(image.to_owned()),
@@ -141,12 +141,17 @@ fn artifact_build(
         needs: Vec::new(),
         todos: Vec::new(),
     };
-    if let Some(other) = OTHER.iter().find(|other| get(artifact, other).is_some()) {
-        build.context = Context::None(format!(
-            "Skaffold builds it by {other}, without a Dockerfile"
+    if let Some(other) = OTHER_BUILDERS
+        .iter()
+        .find(|other| get(artifact, other).is_some())
+    {
+        build.context = BuildContext::None(format!(
+            "Skaffold builds it with {other}, not with a Dockerfile"
         ));
     }
-    let docker = DOCKERFILE.iter().find_map(|key| get(artifact, key));
+    let docker = DOCKERFILE_BUILDERS
+        .iter()
+        .find_map(|key| get(artifact, key));
     if let Some(docker) = docker {
         yaml.mapping(docker, "a builder")?;
         build.dockerfile = yaml.text_of(docker, "dockerfile")?.map(str::to_owned);
@@ -160,7 +165,7 @@ fn artifact_build(
         }
         for key in ["secrets", "ssh", "network", "addHost"] {
             if get(docker, key).is_some() {
-                let todo = format!("Skaffold's `docker.{key}` is not taken over");
+                let todo = format!("`docker.{key}` of the Skaffold file was not converted");
                 build.todos.push(todo);
             }
         }
@@ -172,20 +177,20 @@ fn artifact_build(
         match yaml.text_of(required, "alias")? {
             Some(alias) => build
                 .args
-                .push((alias.to_owned(), Value::ImageOf(image.to_owned()))),
+                .push((alias.to_owned(), ArgValue::ImageOf(image.to_owned()))),
             None => build.needs.push(image.to_owned()),
         }
     }
     Ok(build)
 }
 
-fn argument(name: &str, text: Option<&str>) -> Value {
+fn argument(name: &str, text: Option<&str>) -> ArgValue {
     match text {
-        Some(text) if text.contains("{{") && !text.contains("${{") => Value::Unknown(format!(
-            "Skaffold makes it by a template, `{text}`: `${{{{ env.NAME }}}}` stands for a variable here"
+        Some(text) if text.contains("{{") && !text.contains("${{") => ArgValue::Unknown(format!(
+            "Skaffold computes it from the template `{text}`; use `${{{{ env.NAME }}}}` for a variable"
         )),
         Some(text) => secret::argument(name, text, &[], None),
-        None => Value::Unknown("Skaffold takes it from the environment".to_owned()),
+        None => ArgValue::Unknown("Skaffold reads it from the environment".to_owned()),
     }
 }
 
@@ -246,24 +251,24 @@ build: {}
             ]
         );
         let api = &builds[1];
-        assert_eq!(api.context, Context::Folder("api".to_owned()));
+        assert_eq!(api.context, BuildContext::Folder("api".to_owned()));
         assert_eq!(api.dockerfile.as_deref(), Some("build/Dockerfile"));
         assert_eq!(api.target.as_deref(), Some("runtime"));
         assert_eq!(
             api.args[0],
-            ("GO".to_owned(), Value::Text("1.22".to_owned(), None))
+            ("GO".to_owned(), ArgValue::Text("1.22".to_owned(), None))
         );
-        assert!(matches!(&api.args[1].1, Value::Unknown(_)));
-        assert_eq!(api.args[2].1, Value::ImageOf("shop-base".to_owned()));
-        assert_eq!(builds[2].context, Context::Folder("base".to_owned()));
-        assert!(matches!(&builds[3].context, Context::None(why) if why.contains("jib")));
+        assert!(matches!(&api.args[1].1, ArgValue::Unknown(_)));
+        assert_eq!(api.args[2].1, ArgValue::ImageOf("shop-base".to_owned()));
+        assert_eq!(builds[2].context, BuildContext::Folder("base".to_owned()));
+        assert!(matches!(&builds[3].context, BuildContext::None(why) if why.contains("jib")));
         assert!(builds[4].todos[0].contains("`dev`"));
     }
 
     #[test]
-    fn wrong_shapes_are_shown_with_their_lines() {
+    fn invalid_files_are_rejected_with_their_lines() {
         for (text, expected) in [
-            ("apiVersion: apps/v1\n", "no Skaffold file"),
+            ("apiVersion: apps/v1\n", "not a Skaffold file"),
             ("apiVersion: skaffold/v4\nbuild: [x]\n", "must be a mapping"),
             (
                 "apiVersion: skaffold/v4\nbuild:\n  artifacts: x\n",
@@ -271,7 +276,7 @@ build: {}
             ),
             (
                 "apiVersion: skaffold/v4\nrequires: [{path: ../..}]\n",
-                "leads out",
+                "outside the platform",
             ),
             (
                 "apiVersion: skaffold/v4\nrequires: [{path: gone}]\n",

@@ -1,13 +1,13 @@
-//! Which files of other tools are there.
+//! Detection of tool files.
 
 use super::files::existing;
 use super::{Read, path};
 use crate::manifest::ManifestError;
 
-/// What a manifest is made of.
+/// A tool file to generate the manifest from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// Compose files, the later ones of which override the earlier.
+    /// Compose files; later ones override earlier ones.
     Compose(Vec<String>),
     /// A Skaffold file.
     Skaffold(String),
@@ -15,17 +15,17 @@ pub enum Source {
     Submodules(String),
     /// A west manifest.
     West(String),
-    /// A manifest of repo.
+    /// A manifest of Google's repo tool.
     Repo {
         /// The file.
         file: String,
-        /// The manifest's repository, which includes start from.
+        /// The manifest's repository, which includes are relative to.
         folder: String,
     },
 }
 
 impl Source {
-    /// Returns the name of the file, the first of several.
+    /// Returns the path of the file, or of the first one.
     pub fn file(&self) -> &str {
         match self {
             Self::Compose(files) => files.first().map_or("", String::as_str),
@@ -36,13 +36,13 @@ impl Source {
         }
     }
 
-    /// Tells whether it says which repositories there are; else it says what is built of them.
+    /// Returns whether it lists repositories; otherwise it lists builds.
     pub fn lists_repositories(&self) -> bool {
         !matches!(self, Self::Compose(_) | Self::Skaffold(_))
     }
 }
 
-/// The names of compose files, as Compose itself looks for them, each with those that override it.
+/// Names of compose files in the order Compose looks for them, each with its override files.
 const COMPOSE: [(&str, [&str; 2]); 4] = [
     (
         "compose.yaml",
@@ -68,21 +68,21 @@ const COMPOSE: [(&str, [&str; 2]); 4] = [
     ),
 ];
 
-/// Returns the sources that are in the platform's folder, by the names that the tools look for.
+/// Returns the tool files in the platform's folder, by their default names.
 ///
 /// # Errors
 ///
-/// A file that is there and cannot be read.
+/// A file exists but cannot be read.
 pub fn detect(read: &Read<'_>) -> Result<Vec<Source>, ManifestError> {
-    let is_there = |file: &str| read(file).map(|text| text.is_some());
+    let exists = |file: &str| read(file).map(|text| text.is_some());
     let mut sources = Vec::new();
     for (file, overrides) in COMPOSE {
-        if !is_there(file)? {
+        if !exists(file)? {
             continue;
         }
         let mut files = vec![file.to_owned()];
         for other in overrides {
-            if files.len() == 1 && is_there(other)? {
+            if files.len() == 1 && exists(other)? {
                 files.push(other.to_owned());
             }
         }
@@ -90,18 +90,18 @@ pub fn detect(read: &Read<'_>) -> Result<Vec<Source>, ManifestError> {
         break;
     }
     for file in ["skaffold.yaml", "skaffold.yml"] {
-        if is_there(file)? {
+        if exists(file)? {
             sources.push(Source::Skaffold(file.to_owned()));
             break;
         }
     }
-    if is_there(".gitmodules")? {
+    if exists(".gitmodules")? {
         sources.push(Source::Submodules(".gitmodules".to_owned()));
     }
     if let Some(file) = west(read)? {
         sources.push(Source::West(file));
     }
-    if is_there(".repo/manifest.xml")? {
+    if exists(".repo/manifest.xml")? {
         sources.push(Source::Repo {
             file: ".repo/manifest.xml".to_owned(),
             folder: ".repo/manifests".to_owned(),
@@ -115,7 +115,7 @@ pub fn detect(read: &Read<'_>) -> Result<Vec<Source>, ManifestError> {
     Ok(sources)
 }
 
-/// Returns the manifest of a west workspace, or the one of a repository that is such a manifest's.
+/// Returns the manifest of a west workspace, or `west.yml` in the folder itself.
 fn west(read: &Read<'_>) -> Result<Option<String>, ManifestError> {
     if let Some(configuration) = read(".west/config")? {
         let value = |key: &str| {
@@ -135,11 +135,11 @@ fn west(read: &Read<'_>) -> Result<Option<String>, ManifestError> {
     Ok(read("west.yml")?.map(|_| "west.yml".to_owned()))
 }
 
-/// Tells of which tool a file is.
+/// Detects the tool that a file belongs to, by its contents.
 ///
 /// # Errors
 ///
-/// There is no such file, or no tool's that is known.
+/// The file does not exist, or is not a known format.
 pub fn source_of(file: &str, read: &Read<'_>) -> Result<Source, ManifestError> {
     let text = existing(file, read)?;
     let file = file.to_owned();
@@ -157,7 +157,7 @@ pub fn source_of(file: &str, read: &Read<'_>) -> Result<Source, ManifestError> {
         };
         return Ok(Source::Repo { file, folder });
     }
-    // By their keys at the top: what is wrong below them is for the tool's own reader to say.
+    // Check top-level keys only, so that the tool's own reader reports other errors.
     let has = |key: &str| {
         let mut lines = text
             .lines()
@@ -175,9 +175,9 @@ pub fn source_of(file: &str, read: &Read<'_>) -> Result<Source, ManifestError> {
     } else if has("services") || has("include") {
         Ok(Source::Compose(vec![file]))
     } else {
-        Err(super::wrong_file(
+        Err(super::file_error(
             &file,
-            "it is neither a compose file, nor one of Skaffold, west, repo or git submodules",
+            "unknown format: expected a compose file, skaffold.yaml, west.yml, a repo manifest or .gitmodules",
         ))
     }
 }
@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sources_are_found_by_their_names() {
+    fn sources_are_detected_by_name() {
         let read = files(&[
             ("docker-compose.yml", ""),
             ("docker-compose.override.yml", ""),
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_named_file_is_known_by_what_is_in_it() {
+    fn the_format_of_a_file_is_detected_by_its_contents() {
         for (text, expected) in [
             ("name: x\nservices: {}\n", Some("Compose")),
             ("apiVersion: skaffold/v4beta1\n", Some("Skaffold")),

@@ -4,7 +4,7 @@ use std::path::Path;
 use super::*;
 use crate::manifest::Manifest;
 
-/// Returns a function that reads files of this list.
+/// Returns a function that reads from a list of files.
 pub(super) fn files(
     list: &[(&str, &str)],
 ) -> impl Fn(&str) -> Result<Option<String>, ManifestError> + use<> {
@@ -35,8 +35,8 @@ fn repository(dir: &str, files: &[&str]) -> Repository {
     }
 }
 
-/// Makes a manifest as `xp init` does without options.
-fn made(
+/// Generates a manifest like `xp init` without options.
+fn generated(
     repositories: Vec<Repository>,
     list: &[(&str, &str)],
 ) -> Result<(String, Manifest), String> {
@@ -64,7 +64,7 @@ fn names(manifest: &Manifest) -> Vec<&str> {
 #[test]
 fn a_folder_of_repositories_becomes_services() {
     let multi = "FROM golang AS b\nCOPY . .\nFROM scratch\nCOPY --from=b /x /x\n";
-    let (text, manifest) = made(
+    let (text, manifest) = generated(
         vec![
             repository("api", &["Dockerfile", "main.go"]),
             repository("notes", &["README.md"]),
@@ -102,22 +102,22 @@ fn a_folder_of_repositories_becomes_services() {
         Some("services/api")
     );
     assert_eq!(service("worker-jobs").docker.file, "Dockerfile.jobs");
-    // It copies from the top, so the whole repository is its context.
+    // It copies from the root, so the whole repository is its context.
     assert_eq!(service("Web").git.path, None);
     assert_eq!(service("Web").docker.file, "services/Web/Dockerfile");
     assert!(service("Web").docker.image.to_string() == "web");
     assert_eq!(service("api").git.reference.to_string(), "origin/main");
     assert!(
-        text.contains("copies out/api, which the commit does not have"),
+        text.contains("copies out/api, which is not in the commit"),
         "{text}"
     );
     assert!(text.contains("#     - make build"), "{text}");
     assert!(text.contains("notes: it has no Dockerfile"), "{text}");
-    assert!(text.contains("examples/x/Dockerfile of mono"), "{text}");
+    assert!(text.contains("examples/x/Dockerfile in mono"), "{text}");
 }
 
 #[test]
-fn compose_and_skaffold_name_what_repositories_build() {
+fn builds_of_compose_and_skaffold_are_merged() {
     let compose = "\
 services:
   db: {image: 'postgres:16'}
@@ -138,7 +138,7 @@ build:
     - {image: front, context: web}
     - {image: extra, context: web, docker: {dockerfile: docker/Extra.Dockerfile, target: t}}
 ";
-    let (text, manifest) = made(
+    let (text, manifest) = generated(
         vec![
             repository("api", &["Dockerfile", "tools/Dockerfile"]),
             repository("web", &["Dockerfile", "docker/Extra.Dockerfile"]),
@@ -161,16 +161,16 @@ build:
         backend.docker.args["FRONT_IMAGE"].as_written(),
         "${{ services.frontend.image }}"
     );
-    for said in [
+    for part in [
         "# registry: registry.example.com/shop\n",
         "# - db: compose runs the image postgres:16",
-        "# TODO: lost: its folder, lost, is in no git repository",
-        "# worker of compose.yaml is built the same way",
+        "# TODO: lost: its folder, lost, is not in a git repository",
+        "# worker in compose.yaml is the same build",
         "# BASE: \"\"",
-        "# - tools/Dockerfile of api: no file here builds it",
+        "# - tools/Dockerfile in api: no tool file builds it",
         "image: ui/frontend",
     ] {
-        assert!(text.contains(said), "{said}:\n{text}");
+        assert!(text.contains(part), "{part}:\n{text}");
     }
     let extra = &manifest.services[&"extra".parse().unwrap()];
     assert_eq!(
@@ -180,7 +180,7 @@ build:
 }
 
 #[test]
-fn services_that_need_each_other_in_a_circle_are_an_error() {
+fn a_cycle_of_services_is_an_error() {
     let skaffold = "apiVersion: skaffold/v4\nbuild: {artifacts: [{image: a, context: a, requires: [{image: b, alias: B}]}, {image: b, context: b, requires: [{image: a, alias: A}]}]}\n";
     let repositories = || {
         vec![
@@ -188,23 +188,23 @@ fn services_that_need_each_other_in_a_circle_are_an_error() {
             repository("b", &["Dockerfile"]),
         ]
     };
-    let error = made(repositories(), &[("skaffold.yaml", skaffold)]).unwrap_err();
+    let error = generated(repositories(), &[("skaffold.yaml", skaffold)]).unwrap_err();
     assert!(error.contains("cycle"), "{error}");
 }
 
 #[test]
-fn repositories_that_only_a_file_names_are_services_to_be_seen_to() {
+fn repositories_that_are_not_cloned_become_services_with_a_todo() {
     let west = "manifest:\n  projects:\n    - {name: api, url: 'https://bob:s3cret@h/x/api.git', revision: main}\n    - {name: deep/web, url: 'git@h:x/web', revision: abcdef1}\n";
-    let (text, manifest) = made(Vec::new(), &[("west.yml", west)]).unwrap();
+    let (text, manifest) = generated(Vec::new(), &[("west.yml", west)]).unwrap();
     assert_eq!(names(&manifest), ["api", "web"]);
-    assert!(!text.contains("s3cret") && text.contains("the login in the URL is left out"));
+    assert!(!text.contains("s3cret") && text.contains("the credentials in the URL were removed"));
     assert!(
-        text.contains("is not cloned here") && text.contains("shortened"),
+        text.contains("is not cloned here") && text.contains("abbreviated"),
         "{text}"
     );
     let modules = "[submodule \"a\"]\n path = parts/a\n url = ../a.git\n";
     let root = repository(".", &["Dockerfile", ".gitmodules"]);
-    let (text, manifest) = made(vec![root], &[(".gitmodules", modules)]).unwrap();
+    let (text, manifest) = generated(vec![root], &[(".gitmodules", modules)]).unwrap();
     let all = &manifest.services[&"all".parse().unwrap()];
     assert_eq!(all.dir, Path::new("src/all"), "{text}");
     assert!(all.git.submodules);
@@ -213,7 +213,7 @@ fn repositories_that_only_a_file_names_are_services_to_be_seen_to() {
 }
 
 #[test]
-fn what_has_no_remote_is_built_from_where_it_is() {
+fn a_repository_without_a_remote_uses_its_working_copy() {
     let mut local = repository("api", &["Dockerfile"]);
     local.remote = None;
     let mut unpushed = repository("web", &["Dockerfile"]);
@@ -223,7 +223,7 @@ fn what_has_no_remote_is_built_from_where_it_is() {
     topic.remote_branches.push("topic".to_owned());
     let mut empty = repository("new", &[]);
     empty.has_commit = false;
-    let (text, manifest) = made(vec![local, unpushed, topic, empty], &[]).unwrap();
+    let (text, manifest) = generated(vec![local, unpushed, topic, empty], &[]).unwrap();
     let remote = |name: &str| {
         manifest.services[&name.parse().unwrap()]
             .git
@@ -233,21 +233,21 @@ fn what_has_no_remote_is_built_from_where_it_is() {
     };
     assert_eq!(remote("api"), "file:///srv/api");
     assert_eq!(remote("web"), "file:///srv/web");
-    assert!(text.contains("it has no remote") && text.contains("nothing of it was fetched"));
-    assert!(text.contains("TODO: new: it has no commit yet"), "{text}");
+    assert!(text.contains("it has no remote") && text.contains("nothing was fetched"));
+    assert!(text.contains("TODO: new: it has no commits yet"), "{text}");
     assert!(text.contains("reference: origin/topic") && text.contains("default branch is main"));
 }
 
 #[test]
-fn without_a_dockerfile_there_is_no_manifest() {
-    let error = made(vec![repository("api", &["README.md"])], &[]).unwrap_err();
+fn no_dockerfile_is_an_error() {
+    let error = generated(vec![repository("api", &["README.md"])], &[]).unwrap_err();
     assert!(error.contains("api: it has no Dockerfile"), "{error}");
-    let error = made(Vec::new(), &[]).unwrap_err();
-    assert!(error.contains("nothing in shop to make"), "{error}");
+    let error = generated(Vec::new(), &[]).unwrap_err();
+    assert!(error.contains("found nothing in shop"), "{error}");
 }
 
 #[test]
-fn services_are_chosen_with_what_they_need() {
+fn selected_services_include_their_dependencies() {
     let skaffold = "apiVersion: skaffold/v4\nbuild: {artifacts: [{image: a, context: a, requires: [{image: b, alias: B}]}, {image: b, context: b}, {image: c, context: c}]}\n";
     let folder = Folder {
         repositories: ["a", "b", "c"]

@@ -1,10 +1,10 @@
-//! A guess at the scripts of a service, by the files of its toolchain.
+//! Guesses the scripts of a service from the files of its toolchain.
 
 use super::Read;
-use super::draft::Scripts;
+use super::draft::DraftScripts;
 use super::path;
 
-/// A toolchain, known by a file: what prepares, builds and tests.
+/// A toolchain, detected by a file.
 struct Toolchain {
     file: &'static str,
     prepare: &'static [&'static str],
@@ -63,20 +63,20 @@ const TOOLCHAINS: &[Toolchain] = &[
     },
 ];
 
-/// Returns the scripts that a folder's files speak for, and the file that spoke; a Makefile's targets
-/// come first.
-pub(super) fn guess(folder: &str, read: &Read<'_>) -> (Scripts, Option<&'static str>) {
-    // A file that cannot be read says nothing.
+/// Returns the scripts suggested by a folder's files, and the deciding file. Targets of a Makefile take
+/// precedence.
+pub(super) fn guess(folder: &str, read: &Read<'_>) -> (DraftScripts, Option<&'static str>) {
+    // Unreadable files are ignored.
     let file = |name: &str| read(&path::join(folder, name)?).ok().flatten();
-    let mut scripts = Scripts::default();
+    let mut scripts = DraftScripts::default();
     let owned = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect();
-    let mut known_by = None;
+    let mut detected_by = None;
     for toolchain in TOOLCHAINS {
         if file(toolchain.file).is_some() {
             scripts.prepare = owned(toolchain.prepare);
             scripts.build = owned(toolchain.build);
             scripts.test = owned(toolchain.test);
-            known_by = Some(toolchain.file);
+            detected_by = Some(toolchain.file);
             break;
         }
     }
@@ -85,18 +85,18 @@ pub(super) fn guess(folder: &str, read: &Read<'_>) -> (Scripts, Option<&'static 
         if has_target(&text, "build") {
             scripts.prepare.clear();
             scripts.build = vec!["make build".to_owned()];
-            known_by = Some("Makefile");
+            detected_by = Some("Makefile");
         }
         if has_target(&text, "test") {
             scripts.test = vec!["make test".to_owned()];
-            known_by = Some("Makefile");
+            detected_by = Some("Makefile");
         }
         break;
     }
-    (scripts, known_by)
+    (scripts, detected_by)
 }
 
-/// Tells whether a Makefile has a rule for a target.
+/// Returns whether a Makefile has a rule for a target.
 fn has_target(text: &str, target: &str) -> bool {
     text.lines().any(|line| {
         let Some((targets, after)) = line.split_once(':') else {
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn targets_of_a_makefile_come_before_a_toolchain_s_own_words() {
+    fn makefile_targets_take_precedence() {
         let read = files(&[
             ("a/go.mod", "module a\n"),
             ("a/Makefile", "build := x\nall test: x\n\tgo test\n"),
@@ -136,6 +136,6 @@ mod tests {
         assert_eq!(b.build, ["make build"]);
         assert_eq!(b.test, ["npm test"]);
         let (c, by) = guess("c", &read);
-        assert_eq!((c, by), (Scripts::default(), None));
+        assert_eq!((c, by), (DraftScripts::default(), None));
     }
 }

@@ -1,65 +1,65 @@
-//! `west.yml`: the projects of a west workspace.
+//! WestReader of `west.yml`.
 
 use std::collections::BTreeMap;
 
-use super::files::Files;
+use super::files::FileLoader;
 use super::project::{Project, Projects};
 use super::yaml::{YamlFile, get};
 use super::{Read, path};
 use crate::manifest::ManifestError;
 use crate::manifest::node::{Kind, Node};
 
-/// Reads a west manifest, with those that it imports as far as they are here.
+/// Reads a west manifest and the imports that are cloned here.
 ///
-/// Working copies are where west puts them: from the platform's folder on.
+/// Project paths are relative to the workspace, which is the platform's folder.
 ///
 /// # Errors
 ///
-/// A file that is missing, no YAML, or of another shape, and manifests that import each other in a circle.
+/// A file is missing or invalid, or manifests import each other in a cycle.
 pub fn read(file: &str, read: &Read<'_>) -> Result<Projects, ManifestError> {
-    let mut reader = Reader {
+    let mut reader = WestReader {
         read,
-        files: Files::new(read),
+        files: FileLoader::new(read),
         open: Vec::new(),
         names: Vec::new(),
         found: Projects::default(),
     };
-    reader.file(file, &Filter::default())?;
+    reader.file(file, &ImportFilter::default())?;
     Ok(reader.found)
 }
 
-struct Reader<'r> {
+struct WestReader<'r> {
     read: &'r Read<'r>,
-    files: Files<'r>,
+    files: FileLoader<'r>,
     open: Vec<String>,
-    /// The projects so far: the first of a name counts.
+    /// The names so far: the first project with a name wins.
     names: Vec<String>,
     found: Projects,
 }
 
-/// What of an imported manifest counts.
+/// Restrictions on an imported manifest.
 #[derive(Clone, Default)]
-struct Filter {
+struct ImportFilter {
     prefix: Option<String>,
     allowed: Vec<String>,
     blocked: Vec<String>,
 }
 
-impl Filter {
-    fn takes(&self, name: &str) -> bool {
+impl ImportFilter {
+    fn includes(&self, name: &str) -> bool {
         let is_in = |list: &[String]| list.iter().any(|known| known == name);
         (self.allowed.is_empty() || is_in(&self.allowed)) && !is_in(&self.blocked)
     }
 }
 
-impl Reader<'_> {
-    fn file(&mut self, file: &str, filter: &Filter) -> Result<(), ManifestError> {
+impl WestReader<'_> {
+    fn file(&mut self, file: &str, filter: &ImportFilter) -> Result<(), ManifestError> {
         let text = self.files.open(file)?;
         let yaml = YamlFile::parse(file, &text)?;
         let Some(manifest) = yaml.root()?.and_then(|root| get(root, "manifest")) else {
-            return Err(super::wrong_file(
+            return Err(super::file_error(
                 file,
-                "this is no west manifest: it has no `manifest`",
+                "not a west manifest: it has no `manifest`",
             ));
         };
         yaml.mapping(manifest, "`manifest`")?;
@@ -67,12 +67,12 @@ impl Reader<'_> {
             return Err(yaml.error(manifest, format!("`{file}` imports itself")));
         }
         self.open.push(file.to_owned());
-        // West reads what the manifest's own repository imports first.
+        // Like west, read the imports of the manifest's own repository first.
         if let Some(import) = get(manifest, "self").and_then(|own| get(own, "import")) {
             let folder = path::parent(file).to_owned();
             for (written, filter) in imports(&yaml, import, filter)? {
                 let Some(path) = path::join(&folder, &written) else {
-                    let message = format!("`{written}` leads out of the platform's folder");
+                    let message = format!("`{written}` is outside the platform's folder");
                     return Err(yaml.error(import, message));
                 };
                 self.file(&path, &filter)?;
@@ -88,7 +88,7 @@ impl Reader<'_> {
         yaml: &YamlFile,
         file: &str,
         manifest: &Node,
-        filter: &Filter,
+        filter: &ImportFilter,
     ) -> Result<(), ManifestError> {
         let defaults = get(manifest, "defaults");
         let default = |key| match defaults {
@@ -112,25 +112,25 @@ impl Reader<'_> {
             .into_iter()
             .filter_map(|group| group.strip_prefix('-'))
             .collect();
-        let mut waiting = Vec::new();
+        let mut imports_to_read = Vec::new();
         for node in yaml.list_of(manifest, "projects")? {
             let Some(name) = yaml.text_of(node, "name")? else {
                 return Err(yaml.error(node, "a project has no `name`"));
             };
-            if !filter.takes(name) || self.names.iter().any(|known| known == name) {
+            if !filter.includes(name) || self.names.iter().any(|known| known == name) {
                 continue;
             }
             self.names.push(name.to_owned());
             let below = filter.prefix.as_deref().unwrap_or(".");
             let written = yaml.text_of(node, "path")?.unwrap_or(name);
             let Some(dir) = path::join(below, written).filter(|dir| dir != ".") else {
-                let message = format!("`{written}` leads out of the platform's folder");
+                let message = format!("`{written}` is outside the platform's folder");
                 return Err(yaml.error(get(node, "path").unwrap_or(node), message));
             };
             let groups = yaml.texts_of(node, "groups")?;
             if !groups.is_empty() && groups.iter().all(|group| disabled.contains(group)) {
-                let why = format!("{file} turns its group off: {}", groups.join(", "));
-                self.found.left_out.push((dir, why));
+                let why = format!("{file} disables its group: {}", groups.join(", "));
+                self.found.skipped.push((dir, why));
                 continue;
             }
             let remote = yaml.text_of(node, "remote")?.or(default_remote);
@@ -138,7 +138,7 @@ impl Reader<'_> {
                 (Some(url), _) => url.to_owned(),
                 (None, Some(remote)) => {
                     let Some(base) = remotes.get(remote) else {
-                        let message = format!("project `{name}`: there is no remote `{remote}`");
+                        let message = format!("project `{name}`: no remote `{remote}`");
                         return Err(yaml.error(node, message));
                     };
                     let repository = yaml.text_of(node, "repo-path")?.unwrap_or(name);
@@ -149,7 +149,7 @@ impl Reader<'_> {
                     return Err(yaml.error(node, message));
                 }
             };
-            // West's own default is the branch `master`.
+            // West's default.
             let revision = yaml.text_of(node, "revision")?.or(default_revision);
             let project = Project {
                 dir: dir.clone(),
@@ -160,10 +160,10 @@ impl Reader<'_> {
             };
             self.found.projects.push(project);
             if let Some(import) = get(node, "import") {
-                waiting.push((dir, import));
+                imports_to_read.push((dir, import));
             }
         }
-        for (dir, import) in waiting {
+        for (dir, import) in imports_to_read {
             self.import_of_project(yaml, &dir, import, filter)?;
         }
         Ok(())
@@ -174,11 +174,11 @@ impl Reader<'_> {
         yaml: &YamlFile,
         dir: &str,
         import: &Node,
-        filter: &Filter,
+        filter: &ImportFilter,
     ) -> Result<(), ManifestError> {
         for (written, filter) in imports(yaml, import, filter)? {
             let Some(path) = path::join(dir, &written) else {
-                let message = format!("`{written}` leads out of the platform's folder");
+                let message = format!("`{written}` is outside the platform's folder");
                 return Err(yaml.error(import, message));
             };
             if (self.read)(&path)?.is_some() {
@@ -190,8 +190,8 @@ impl Reader<'_> {
                 .find(|project| project.dir == dir)
             {
                 project.todos.push(format!(
-                    "west imports further projects from its `{written}`, which is not here: \
-                     `west update`, then `xp init --force` finds them"
+                    "west imports more projects from its `{written}`, which is not cloned here: \
+                     run `west update`, then `xp init --force`"
                 ));
             }
         }
@@ -199,12 +199,12 @@ impl Reader<'_> {
     }
 }
 
-/// Returns the files that an `import` names, with what of them counts.
+/// Returns the files of an `import`, with their filters.
 fn imports(
     yaml: &YamlFile,
     import: &Node,
-    outer: &Filter,
-) -> Result<Vec<(String, Filter)>, ManifestError> {
+    outer: &ImportFilter,
+) -> Result<Vec<(String, ImportFilter)>, ManifestError> {
     match &import.kind {
         Kind::Null => Ok(Vec::new()),
         Kind::Scalar { text, .. } => Ok(match text.as_str() {
@@ -215,7 +215,7 @@ fn imports(
         Kind::Sequence(items) => {
             let mut all = Vec::new();
             for item in items {
-                // A list within a list means nothing to west.
+                // West ignores nested lists.
                 if !matches!(item.kind, Kind::Sequence(_)) {
                     all.extend(imports(yaml, item, outer)?);
                 }
@@ -233,11 +233,11 @@ fn imports(
                 Some(prefix) => Some(path::join(below, prefix).ok_or_else(|| {
                     yaml.error(
                         import,
-                        format!("`{prefix}` leads out of the platform's folder"),
+                        format!("`{prefix}` is outside the platform's folder"),
                     )
                 })?),
             };
-            let filter = Filter {
+            let filter = ImportFilter {
                 prefix,
                 allowed: texts("name-allowlist")?,
                 blocked: [outer.blocked.clone(), texts("name-blocklist")?].concat(),
@@ -278,7 +278,7 @@ manifest:
 ";
 
     #[test]
-    fn projects_are_found_with_those_of_imports() {
+    fn imported_projects_are_included() {
         let imported = "manifest:\n  remotes: [{name: r, url-base: 'https://r'}]\n  projects: [{name: a, remote: r}, {name: junk, remote: r}, {name: api, remote: r}]\n";
         let extra = "manifest:\n  projects: [{name: web, url: 'https://mine/web'}]\n";
         let files = files(&[
@@ -307,14 +307,14 @@ manifest:
                 "third/a https://r/a master",
             ]
         );
-        assert_eq!(found.left_out[0].0, "handbook");
+        assert_eq!(found.skipped[0].0, "handbook");
         assert!(found.projects[4].todos[0].contains("west update"));
     }
 
     #[test]
-    fn wrong_manifests_are_refused() {
+    fn invalid_manifests_are_rejected() {
         for (text, expected) in [
-            ("a: 1\n", "no west manifest"),
+            ("a: 1\n", "not a west manifest"),
             ("manifest: {projects: x}\n", "must be a list"),
             ("manifest: {projects: [{name: a}]}\n", "neither `url` nor"),
             (
@@ -323,7 +323,7 @@ manifest:
             ),
             (
                 "manifest: {projects: [{name: a, url: h, path: ../a}]}\n",
-                "leads out",
+                "outside the platform",
             ),
             ("manifest: {self: {import: west.yml}}\n", "imports itself"),
         ] {

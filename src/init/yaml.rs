@@ -1,4 +1,4 @@
-//! YAML files of other tools, and the errors that show their lines.
+//! YAML files of other tools, with errors that show the line.
 
 use std::sync::Arc;
 
@@ -8,14 +8,14 @@ use crate::manifest::error::Problem;
 use crate::manifest::node::{Entry, Kind, Node};
 use crate::manifest::yaml::{Foreign, read_foreign};
 
-/// A file of another tool, with its text for errors.
+/// A parsed file, with its text for errors.
 pub(super) struct YamlFile {
     document: Arc<Document>,
     foreign: Foreign,
 }
 
 impl YamlFile {
-    /// Parses a file, which errors call by its path.
+    /// Parses a file; errors mention it by `path`.
     pub fn parse(path: &str, text: &str) -> Result<Self, ManifestError> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let document = Arc::new(Document {
@@ -29,12 +29,12 @@ impl YamlFile {
         }
     }
 
-    /// Returns the documents that are not empty.
+    /// Returns the non-empty documents.
     pub fn documents(&self) -> &[Node] {
         &self.foreign.documents
     }
 
-    /// Returns the first document, which must be a mapping; none where the file is empty.
+    /// Returns the first document, which must be a mapping; `None` if the file is empty.
     pub fn root(&self) -> Result<Option<&Node>, ManifestError> {
         match self.documents().first() {
             None => Ok(None),
@@ -42,18 +42,18 @@ impl YamlFile {
         }
     }
 
-    /// Returns the tag of a node that means something to that tool alone, such as `!reset`.
+    /// Returns the application-specific tag of a node, such as `!reset`.
     pub fn tag(&self, node: &Node) -> Option<&str> {
         let tag = self.foreign.tags.get(&node.span.start)?;
         Some(tag)
     }
 
-    /// Makes the error of a node.
+    /// Returns an error at a node.
     pub fn error(&self, node: &Node, message: impl Into<String>) -> ManifestError {
         self.error_with(node, message, None)
     }
 
-    /// Makes the error of a node, with what can be done about it.
+    /// Returns an error at a node, with a help text.
     pub fn error_with(
         &self,
         node: &Node,
@@ -65,7 +65,7 @@ impl YamlFile {
         ManifestError::new(&self.document, vec![problem])
     }
 
-    /// Returns the entries of a mapping; nothing is an empty one.
+    /// Returns the entries of a mapping; null counts as empty.
     pub fn mapping<'n>(&self, node: &'n Node, what: &str) -> Result<&'n [Entry], ManifestError> {
         match &node.kind {
             Kind::Mapping(entries) => Ok(entries),
@@ -77,7 +77,7 @@ impl YamlFile {
         }
     }
 
-    /// Returns the items of a list; nothing is an empty one.
+    /// Returns the items of a list; null counts as empty.
     pub fn list<'n>(&self, node: &'n Node, what: &str) -> Result<&'n [Node], ManifestError> {
         match &node.kind {
             Kind::Sequence(items) => Ok(items),
@@ -89,19 +89,19 @@ impl YamlFile {
         }
     }
 
-    /// Returns a text; nothing is none.
+    /// Returns a scalar as text; `None` if it is null.
     pub fn text<'n>(&self, node: &'n Node, what: &str) -> Result<Option<&'n str>, ManifestError> {
         match &node.kind {
             Kind::Scalar { text, .. } => Ok(Some(text)),
             Kind::Null => Ok(None),
             _ => Err(self.error(
                 node,
-                format!("{what} must be a text, not {}", node.describe()),
+                format!("{what} must be a string, not {}", node.describe()),
             )),
         }
     }
 
-    /// Returns the text of a key of a mapping.
+    /// Returns the text under a key of a mapping.
     pub fn text_of<'n>(&self, node: &'n Node, key: &str) -> Result<Option<&'n str>, ManifestError> {
         match get(node, key) {
             Some(value) => self.text(value, &format!("`{key}`")),
@@ -109,7 +109,7 @@ impl YamlFile {
         }
     }
 
-    /// Returns the items below a key of a mapping.
+    /// Returns the items under a key of a mapping.
     pub fn list_of<'n>(&self, node: &'n Node, key: &str) -> Result<&'n [Node], ManifestError> {
         match get(node, key) {
             Some(value) => self.list(value, &format!("`{key}`")),
@@ -117,7 +117,7 @@ impl YamlFile {
         }
     }
 
-    /// Returns the texts of a list, or of a single text, below a key of a mapping.
+    /// Returns the strings under a key of a mapping, given as a list or a single string.
     pub fn texts_of<'n>(&self, node: &'n Node, key: &str) -> Result<Vec<&'n str>, ManifestError> {
         let Some(value) = get(node, key) else {
             return Ok(Vec::new());
@@ -134,7 +134,7 @@ impl YamlFile {
     }
 }
 
-/// Returns the value of a key of a mapping.
+/// Returns the value under a key of a mapping.
 pub(super) fn get<'n>(node: &'n Node, key: &str) -> Option<&'n Node> {
     match &node.kind {
         Kind::Mapping(entries) => {

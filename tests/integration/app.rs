@@ -1,4 +1,4 @@
-//! A platform of one service, `app`, for tests of how a service is built.
+//! A platform with one service, `app`, for tests of builds.
 
 use std::path::PathBuf;
 
@@ -9,13 +9,13 @@ use crate::xp::Xp;
 /// A platform with the service `app`, without a registry.
 pub struct App<'a> {
     context: &'a Context,
-    /// What the service is built from.
+    /// The repository of the service.
     pub repository: GitRepository,
 }
 
 impl<'a> App<'a> {
-    /// Makes a platform whose service has these files and, in the manifest, these further keys,
-    /// written at the left margin. A Dockerfile that copies everything to `/src` is there already.
+    /// Creates a platform whose service has these files and these additional manifest keys, without
+    /// indentation. A Dockerfile that copies everything to `/src` is included.
     pub fn new(context: &'a Context, files: &[(&str, &str)], keys: &str) -> Self {
         let repository = context.git_repo("app");
         let dockerfile = format!("FROM {}\nCOPY . /src\n", context.engine().busybox());
@@ -31,12 +31,12 @@ impl<'a> App<'a> {
         app
     }
 
-    /// As [`Self::new`], with a builder of busybox without network and the scripts `build`.
+    /// Like [`Self::new`], with a busybox builder without network and the scripts `build`.
     pub fn with_scripts(context: &'a Context, builder_keys: &str, lines: &[&str]) -> Self {
         Self::new(context, &[], &build_keys(context, builder_keys, lines))
     }
 
-    /// Changes the service's further keys.
+    /// Changes the service's additional keys.
     pub fn set_keys(&self, keys: &str) {
         let image = self.image();
         let url = self.repository.url_file();
@@ -71,17 +71,17 @@ impl<'a> App<'a> {
         format!("{}:{}", self.image(), self.repository.head())
     }
 
-    /// Tells whether the engine has the image of the last commit.
+    /// Returns whether the engine has the image of the last commit.
     pub fn is_built(&self) -> bool {
         self.context.engine().image(&self.image_of_head()).is_some()
     }
 
-    /// Returns a path in the folder that the service is built in.
+    /// Returns a path in the build folder of the service.
     pub fn export(&self, path: &str) -> PathBuf {
         self.context.dir().join(".xp/build/app").join(path)
     }
 
-    /// Returns what a script wrote into the folder that the service is built in.
+    /// Returns the contents of a file in the build folder of the service.
     #[track_caller]
     pub fn read(&self, path: &str) -> String {
         self.context.read(&format!(".xp/build/app/{path}"))
@@ -98,7 +98,7 @@ impl<'a> App<'a> {
     }
 }
 
-/// Returns the keys of a service whose builder runs these lines.
+/// Returns the keys of a service with this build script.
 pub fn build_keys(context: &Context, builder_keys: &str, lines: &[&str]) -> String {
     let busybox = context.engine().busybox();
     let builder_keys = indent(builder_keys, 2);

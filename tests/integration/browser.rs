@@ -1,4 +1,4 @@
-//! A browser without a window, told what to do as its own developer tools tell it.
+//! A headless browser, controlled through the developer tools protocol.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -13,25 +13,25 @@ use serde_json::{Value, json};
 
 use crate::process;
 
-/// How long the browser may take for anything.
+/// Timeout of all browser operations.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A browser with one page. It is ended when this is dropped.
+/// A browser with one page; killed on drop.
 pub struct Browser {
     process: Child,
     input: ChildStdin,
     messages: Receiver<Value>,
     last_id: u64,
     session: Option<String>,
-    /// What it told without being asked.
+    /// Events received.
     events: Vec<Value>,
 }
 
 impl Browser {
-    /// Starts it, with a folder of its own, on an empty page of that size.
+    /// Starts it with its own profile, on an empty page of this size.
     pub fn start(folder: &Path, width: u32, height: u32) -> Self {
         let mut command = process::in_clean_environment("sh");
-        // It speaks on the descriptors 3 and 4; what it prints is nobody's business.
+        // The protocol uses file descriptors 3 and 4; stdout and stderr are ignored.
         command.args([
             "-c",
             "exec chromium --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run \
@@ -103,7 +103,7 @@ impl Browser {
         }
     }
 
-    /// Opens a file, and waits until it is loaded.
+    /// Opens a file and waits until it is loaded.
     #[track_caller]
     pub fn open(&mut self, file: &Path) {
         let url = format!("file://{}", file.display());
@@ -116,7 +116,7 @@ impl Browser {
         }
     }
 
-    /// Returns the value of an expression of JavaScript.
+    /// Evaluates a JavaScript expression.
     #[track_caller]
     pub fn value(&mut self, expression: &str) -> Value {
         let result = self.call(
@@ -141,7 +141,7 @@ impl Browser {
         }
     }
 
-    /// Clicks with the mouse on the middle of the one element that a selector finds first.
+    /// Clicks on the center of the first element that matches a selector.
     #[track_caller]
     pub fn click(&mut self, selector: &str) {
         let (x, y) = self.point(selector);
@@ -164,7 +164,7 @@ impl Browser {
         );
     }
 
-    /// Types a text, key by key, into what has the focus.
+    /// Types a text, key by key, into the focused element.
     pub fn type_text(&mut self, text: &str) {
         for key in text.chars() {
             let key = key.to_string();
@@ -179,14 +179,14 @@ impl Browser {
         }
     }
 
-    /// Prints the page, and returns the PDF.
+    /// Prints the page to PDF.
     pub fn print(&mut self) -> Vec<u8> {
         let printed = self.call("Page.printToPDF", json!({}));
         let data = printed["data"].as_str().expect("a file");
         BASE64_STANDARD.decode(data).expect("base64")
     }
 
-    /// Returns the addresses of everything that was asked for, the pages that were opened included.
+    /// Returns the URLs of all requests, including opened pages.
     pub fn requests(&mut self) -> Vec<String> {
         let sent = self.told("Network.requestWillBeSent");
         let urls = sent
@@ -195,7 +195,7 @@ impl Browser {
         urls.map(str::to_owned).collect()
     }
 
-    /// Returns what went wrong on the page: exceptions, errors on its console, what its policy forbade.
+    /// Returns the errors of the page: exceptions, console errors and CSP violations.
     pub fn errors(&mut self) -> Vec<String> {
         let mut errors = self.told("Runtime.exceptionThrown");
         errors.extend(self.told("Log.entryAdded"));
@@ -218,7 +218,7 @@ impl Browser {
                 const box = it.getBoundingClientRect();
                 return [box.x + Math.min(box.width / 2, 20), box.y + box.height / 2]; }})()"
         );
-        // What comes into view may be laid out only then, and move.
+        // Scrolling may trigger layout, which moves the element.
         let mut point = self.value(&place);
         loop {
             thread::sleep(Duration::from_millis(50));
@@ -237,7 +237,7 @@ impl Browser {
     }
 
     fn told(&mut self, method: &str) -> Vec<Value> {
-        // What was told before this answer has arrived with it.
+        // Events sent before this answer have arrived.
         self.call("Runtime.evaluate", json!({"expression": "0"}));
         let told = self.events.iter().filter(|event| event["method"] == method);
         told.cloned().collect()
@@ -258,7 +258,7 @@ impl Drop for Browser {
     }
 }
 
-/// Returns how many pages a PDF has.
+/// Returns the number of pages of a PDF.
 pub fn pages(pdf: &[u8]) -> usize {
     let text = String::from_utf8_lossy(pdf);
     let types = text.match_indices("/Type /Page");

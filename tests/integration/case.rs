@@ -1,4 +1,4 @@
-//! One test: its name, its function, and how it is run and reported.
+//! A test: its name, function, execution and report.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -10,7 +10,7 @@ use libtest_mimic::Failed;
 use crate::context::Context;
 use crate::world::World;
 
-/// Lists functions of the same file as its tests: `pub const CASES: &[Case] = cases![one, two];`.
+/// Lists functions of the same file as tests: `pub const CASES: &[Case] = cases![one, two];`.
 macro_rules! cases {
     ($($function:ident),* $(,)?) => {
         &[$($crate::case::Case {
@@ -21,7 +21,7 @@ macro_rules! cases {
     };
 }
 
-/// A test function and the names it goes by.
+/// A test function and its names.
 #[derive(Clone, Copy)]
 pub struct Case {
     pub module: &'static str,
@@ -30,13 +30,13 @@ pub struct Case {
 }
 
 impl Case {
-    /// Returns the name that filters match, such as `world::engine_runs_busybox`.
+    /// Returns the full name that filters match, such as `world::engine_runs_busybox`.
     pub fn name(&self) -> String {
         let module = self.module.rsplit("::").next().unwrap_or(self.module);
         format!("{module}::{}", self.function_name)
     }
 
-    /// Runs the test in a context of its own, whose folder is kept if the test fails.
+    /// Runs the test in its own context, whose folder is kept on failure.
     pub fn run(&self, world: Arc<World>) -> Result<(), Failed> {
         let context = Context::new(world, &self.name());
         KEPT_MESSAGE.set(Some(String::new()));
@@ -61,7 +61,7 @@ impl Case {
 }
 
 thread_local! {
-    /// What the panic hook saw on a thread that runs a test; `None` elsewhere.
+    /// The panic message on a thread that runs a test; `None` on other threads.
     static KEPT_MESSAGE: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 

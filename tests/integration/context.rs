@@ -1,4 +1,4 @@
-//! What one test has: a folder, names that no other test uses, the servers, and `xp`.
+//! The environment of one test: a folder, unique names, the servers and `xp`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,14 +18,14 @@ use crate::world::{
 };
 use crate::xp::Xp;
 
-/// The surroundings of one test. Its folder is deleted when the test passes:
+/// The environment of one test. Its folder is deleted if the test passes:
 ///
 /// ```text
 /// product/   Context::dir: the manifest, builders, working copies; `xp` runs here
 /// home/      HOME of `xp` and of git
 /// docker/    DOCKER_CONFIG of `xp`, written by Context::log_in
 /// authors/   the clones from which GitRepository commits
-/// runs/      what each `xp` printed
+/// runs/      output of each `xp`
 /// ```
 pub struct Context {
     world: Arc<World>,
@@ -35,7 +35,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// Makes the surroundings of the test of that name.
+    /// Creates the environment of a test.
     pub fn new(world: Arc<World>, test_name: &str) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(1);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -57,7 +57,7 @@ impl Context {
         context
     }
 
-    /// Returns the folder with everything of the test.
+    /// Returns the test's folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -77,8 +77,8 @@ impl Context {
         self.folder.join("docker")
     }
 
-    /// Returns what the names of the test's images and repositories begin with, in any registry:
-    /// two parts, such as `xp-test-1/2-name`.
+    /// Returns the prefix of the test's images and repositories, in any registry: two components, such
+    /// as `xp-test-1/2-name`.
     pub fn prefix(&self) -> &str {
         &self.prefix
     }
@@ -88,7 +88,7 @@ impl Context {
         format!("{}/{name}", self.prefix)
     }
 
-    /// Returns the value of the manifest's `registry` for images in that registry.
+    /// Returns the value of `registry` in the manifest for a registry.
     pub fn registry_prefix(&self, registry: &Registry) -> String {
         format!("{}/{}", registry.host(), self.prefix)
     }
@@ -100,8 +100,8 @@ impl Context {
         self.write("x-platform.yml", text);
     }
 
-    /// Writes a builder's folder and returns what names it in the manifest: `builders/…`. The name
-    /// is made unique, because without a registry all tests have one place for builder images.
+    /// Writes a builder's folder and returns its name for the manifest: `builders/…`. The name is
+    /// unique, because without a registry all tests share the builder images of the engine.
     pub fn builder(&self, name: &str, dockerfile: &str, files: &[(&str, &str)]) -> String {
         let (_, unique_name) = self.prefix.split_once('/').expect("two parts");
         let builder = format!("builders/{unique_name}-{name}");
@@ -112,25 +112,25 @@ impl Context {
         builder
     }
 
-    /// Writes a file below [`Context::dir`], executable where it begins with `#!`.
+    /// Writes a file below [`Context::dir`], executable if it begins with `#!`.
     pub fn write(&self, path: &str, content: &str) {
         write_file(&self.dir().join(path), content);
     }
 
-    /// Returns the content of a file below [`Context::dir`], which must exist.
+    /// Returns the contents of a file below [`Context::dir`].
     #[track_caller]
     pub fn read(&self, path: &str) -> String {
         fs::read_to_string(self.dir().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
-    /// Tells whether there is something at a path below [`Context::dir`].
+    /// Returns whether a path exists below [`Context::dir`].
     pub fn exists(&self, path: &str) -> bool {
         self.dir().join(path).symlink_metadata().is_ok()
     }
 
     // --- Programs ---
 
-    /// Returns the `xp` command with these arguments, to be run.
+    /// Returns an `xp` command with these arguments.
     pub fn xp<const N: usize>(&self, arguments: [&str; N]) -> Xp {
         self.program(env!("CARGO_BIN_EXE_xp"), arguments)
     }
@@ -159,7 +159,7 @@ impl Context {
         process::succeed(self.git_command(directory).args(arguments))
     }
 
-    /// Returns git in a folder below [`Context::dir`], for a command that may fail.
+    /// Returns a git command in a folder below [`Context::dir`] that may fail.
     pub fn git_command(&self, directory: &str) -> Command {
         let mut command = git_command(&self.dir().join(directory), &self.home());
         if let Some(sshd) = self.world.started_sshd() {
@@ -170,7 +170,7 @@ impl Context {
 
     // --- Servers ---
 
-    /// Makes an empty git repository on the servers.
+    /// Creates an empty git repository on the servers.
     pub fn git_repo(&self, name: &str) -> GitRepository {
         let server_name = format!("{}/{name}.git", self.prefix);
         let clone = self.folder.join("authors").join(name);
@@ -187,14 +187,14 @@ impl Context {
         self.world.engine()
     }
 
-    /// Starts an engine for this test alone, which may stop it or look at all that is in it. As another user
-    /// than root it is the one at hand, and not private. `xp` uses it where its `DOCKER_HOST` says so.
+    /// Starts an engine for this test alone, which may stop it or inspect everything in it. For users other
+    /// than root it is the machine's engine, which is shared. `xp` uses it only if `DOCKER_HOST` is set to it.
     pub fn own_engine(&self) -> Engine {
         self.own_engine_in(&self.world.engine_folder())
     }
 
-    /// Starts an engine for this test alone in a folder, such as one that is a small disk, or that an
-    /// engine had before.
+    /// Starts an engine for this test alone in a folder, such as a small disk or the folder of an earlier
+    /// engine.
     pub fn own_engine_in(&self, directory: &Path) -> Engine {
         let engine = self.world.start_engine(directory);
         engine.unwrap_or_else(|message| panic!("{message}"))
@@ -205,17 +205,17 @@ impl Context {
         self.world.engine_folder()
     }
 
-    /// Returns an engine that does not see this machine's files, and the port on which it speaks TLS.
+    /// Returns an engine that cannot access this machine's files, and its TLS port.
     pub fn far_engine(&self) -> &(Engine, u16) {
         self.world.far_engine()
     }
 
-    /// Returns the folder with the certificate and the key of a client.
+    /// Returns the folder with a client certificate and key.
     pub fn client_certificate(&self) -> &Path {
         self.world.client_certificate()
     }
 
-    /// Returns the containers that mount something of the test's folder or run its images.
+    /// Returns the containers that mount the test's folder or run its images.
     pub fn containers(&self) -> Vec<Value> {
         let mut containers = self.engine().containers(&[]);
         let folder = self.folder.display().to_string();
@@ -226,17 +226,17 @@ impl Context {
         containers
     }
 
-    /// Returns the registry without TLS and login.
+    /// Returns the registry without TLS and authentication.
     pub fn registry(&self) -> &Registry {
         self.registry_of(RegistryKind::Open)
     }
 
-    /// Returns the registry of any kind; all tests use the same.
+    /// Returns a registry, shared by all tests.
     pub fn registry_of(&self, kind: RegistryKind) -> &Registry {
         self.world.registry(kind)
     }
 
-    /// Starts a registry for this test alone, which may stop it or count all of its requests.
+    /// Starts a registry for this test alone, which may stop it or count its requests.
     pub fn own_registry(&self, kind: RegistryKind) -> Registry {
         static NUMBER: AtomicUsize = AtomicUsize::new(1);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -246,17 +246,17 @@ impl Context {
             .unwrap_or_else(|message| panic!("{message}"))
     }
 
-    /// Gives `xp` the right login of a registry.
+    /// Stores the valid credentials of a registry.
     pub fn log_in(&self, registry: &Registry) {
         self.log_in_as(registry, USER, PASSWORD);
     }
 
-    /// Gives `xp` any login of a registry, as `docker login` would store it.
+    /// Stores credentials of a registry, like `docker login`.
     pub fn log_in_as(&self, registry: &Registry, user: &str, password: &str) {
         self.log_in_host(registry.host(), user, password);
     }
 
-    /// Gives `xp` a login of a registry's host.
+    /// Stores credentials of a registry host.
     pub fn log_in_host(&self, host: &str, user: &str, password: &str) {
         let path = self.docker_config().join("config.json");
         let text = fs::read_to_string(&path).unwrap_or_else(|_| "{}".to_owned());
@@ -266,42 +266,42 @@ impl Context {
         fs::write(path, configuration.to_string()).expect("Docker's client configuration");
     }
 
-    /// Returns the requests that concern this test's repositories.
+    /// Returns the requests for this test's repositories.
     pub fn own_requests(&self, mut requests: Vec<Request>) -> Vec<Request> {
         let part = format!("/{}/", self.prefix);
         requests.retain(|request| request.path.contains(&part));
         requests
     }
 
-    /// Returns the git server of any kind; all tests use the same.
+    /// Returns a git server, shared by all tests.
     pub fn git_server(&self, kind: GitServerKind) -> &GitServer {
         self.world.git_server(kind)
     }
 
-    /// Returns the ssh server. Once a test asked for it, `xp` gets a `GIT_SSH_COMMAND` for it.
+    /// Returns the ssh server. Afterwards, `xp` gets a `GIT_SSH_COMMAND` for it.
     pub fn sshd(&self) -> &Sshd {
         self.world.sshd()
     }
 
-    /// Returns the Kubernetes API server, which all tests share.
+    /// Returns the Kubernetes API server, shared by all tests.
     pub fn cluster(&self) -> &Cluster {
         self.world.cluster()
     }
 
-    /// Makes a namespace of this test alone: `<name>-<a number>`.
+    /// Creates a namespace for this test alone: `<name>-<a number>`.
     pub fn namespace(&self, name: &str) -> Namespace {
         let (_, unique_name) = self.prefix.split_once('/').expect("two parts");
         let number = unique_name.split('-').next().unwrap_or_default();
         self.cluster().namespace(&format!("{name}-{number}"))
     }
 
-    /// Gives `kubectl` these contexts, of which the first is the current one: its `~/.kube/config`.
+    /// Writes `~/.kube/config` with these contexts; the first is the current one.
     pub fn kubeconfig(&self, contexts: &[(&str, Access)]) {
         let path = self.home().join(".kube/config");
         write_file(&path, &self.cluster().kubeconfig(contexts));
     }
 
-    /// Returns `kubectl` with these arguments. Unlike [`Context::program`] it needs no engine.
+    /// Returns a `kubectl` command. Unlike [`Context::program`], it needs no engine.
     pub fn kubectl<const N: usize>(&self, arguments: [&str; N]) -> Xp {
         let number = self.runs.fetch_add(1, Ordering::Relaxed) + 1;
         let mut command = process::in_clean_environment("kubectl");
@@ -315,7 +315,7 @@ impl Context {
         self.world.ca_certificate()
     }
 
-    /// Returns a port of this machine on which nothing listens: an address that is unreachable.
+    /// Returns a local port on which nothing listens.
     pub fn closed_port(&self) -> u16 {
         closed_port()
     }

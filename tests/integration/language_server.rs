@@ -1,4 +1,4 @@
-//! The YAML language server that editors run, spoken to as an editor does.
+//! A client of the YAML language server that editors use.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -14,7 +14,7 @@ use crate::process;
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A running language server. It is ended when this is dropped.
+/// A running language server; killed on drop.
 pub struct LanguageServer {
     child: Child,
     input: ChildStdin,
@@ -23,7 +23,7 @@ pub struct LanguageServer {
     last_id: u64,
 }
 
-/// Returns a file that `bin/setup` installed from the lock files of `tests/tools`.
+/// Returns a file installed by `bin/setup` from the lock files in `tests/tools`.
 pub fn tool(path: &str) -> PathBuf {
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-tools");
     let file = tools.join(path);
@@ -36,7 +36,7 @@ pub fn tool(path: &str) -> PathBuf {
 }
 
 impl LanguageServer {
-    /// Starts it for a folder. It asks no network: a schema is what a file's first line names.
+    /// Starts it for a folder, offline: the schema comes from a file's first line.
     pub fn start(folder: &Path) -> Self {
         let mut command = process::in_clean_environment("node");
         command
@@ -91,7 +91,7 @@ impl LanguageServer {
         server
     }
 
-    /// Opens a file with that text, and returns what the server says of it.
+    /// Opens a file with this text and returns the diagnostics.
     pub fn open(&mut self, file: &Path, text: &str) -> Vec<Value> {
         let uri = url(file);
         self.diagnostics.remove(&uri);
@@ -109,7 +109,7 @@ impl LanguageServer {
         }
     }
 
-    /// Returns the labels of what is offered at a position, counted from 0.
+    /// Returns the labels of the completions at a position, from 0.
     pub fn complete(&mut self, file: &Path, line: usize, column: usize) -> Vec<String> {
         let answer = self.ask_at("textDocument/completion", file, line, column);
         let items = answer["items"].as_array().cloned().unwrap_or_default();
@@ -117,7 +117,7 @@ impl LanguageServer {
         labels.map(str::to_owned).collect()
     }
 
-    /// Returns what is shown for the word at a position, counted from 0.
+    /// Returns the hover text at a position, from 0.
     pub fn hover(&mut self, file: &Path, line: usize, column: usize) -> String {
         let answer = self.ask_at("textDocument/hover", file, line, column);
         answer["contents"]["value"]
@@ -149,7 +149,7 @@ impl LanguageServer {
         }
     }
 
-    /// Answers the server's own requests, and keeps what it says of files.
+    /// Answers the server's requests and stores diagnostics.
     fn handle(&mut self, message: &Value) {
         let method = message["method"].as_str().unwrap_or_default();
         if method == "textDocument/publishDiagnostics" {
@@ -196,7 +196,7 @@ impl LanguageServer {
 
 impl Drop for LanguageServer {
     fn drop(&mut self) {
-        // An error means that it has ended already.
+        // An error means that it has already exited.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

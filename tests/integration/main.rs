@@ -1,8 +1,8 @@
 //! The integration tests: each drives the `xp` program against real servers.
 //!
-//! This binary is its own test runner, because the servers need one owner that is dropped at the
-//! end; a `static` never is. A test is a function `fn(&Context)` in a file of `cases/`, listed by
-//! that file's `CASES`. What it may use is described at [`context::Context`].
+//! This binary is its own test runner, because the servers need an owner that is dropped at the
+//! end; a `static` is never dropped. A test is a function `fn(&Context)` in a file in `cases/`, listed
+//! in that file's `CASES`. [`context::Context`] is its API.
 
 #![expect(
     clippy::disallowed_methods,
@@ -41,7 +41,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::world::World;
 
-/// Tests wait for servers more than they compute, so a few more than there are cores run at once.
+/// Tests mostly wait for servers, so a few more run concurrently than there are cores.
 const TEST_THREADS: usize = 4;
 
 fn main() -> ExitCode {
@@ -75,7 +75,7 @@ fn main() -> ExitCode {
     conclusion.exit_code()
 }
 
-/// Whether a test matches one of the filters, which are separated by commas.
+/// Returns whether a test matches one of the comma-separated filters.
 fn is_selected(name: &str, filters: &str, exact: bool) -> bool {
     filters.split(',').any(|filter| {
         if exact {
@@ -86,7 +86,7 @@ fn is_selected(name: &str, filters: &str, exact: bool) -> bool {
     })
 }
 
-/// Stops the servers on Ctrl-C and its like. Without this they would end too, but leave files.
+/// Stops the servers on Ctrl-C and other signals, to remove their files.
 fn stop_on_signal(world: Arc<World>) {
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()

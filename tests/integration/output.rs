@@ -1,23 +1,23 @@
-//! How a run ended, and demands on what it printed.
+//! Exit status and output of a run, with assertions.
 
 use std::fmt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-/// How a run ended and what it printed.
+/// Exit status and output of a run.
 pub struct Output {
     pub command: String,
     pub status: ExitStatus,
     pub stdout: String,
     pub stderr: String,
     pub elapsed: Duration,
-    /// The most memory, in bytes, that it had while it was waited for.
+    /// Peak memory in bytes.
     pub peak_memory: u64,
 }
 
 impl Output {
-    /// Demands a text on standard output.
+    /// Asserts that a text is on standard output.
     #[track_caller]
     pub fn stdout_contains(self, text: &str) -> Self {
         assert!(
@@ -27,7 +27,7 @@ impl Output {
         self
     }
 
-    /// Demands a text on standard error.
+    /// Asserts that a text is on standard error.
     #[track_caller]
     pub fn stderr_contains(self, text: &str) -> Self {
         assert!(
@@ -37,7 +37,7 @@ impl Output {
         self
     }
 
-    /// Returns the line of the closing table about a service, which must be there.
+    /// Returns the line of a service in the final table.
     #[track_caller]
     pub fn row(&self, service: &str) -> &str {
         let mut rows = self.stdout.lines();
@@ -45,7 +45,7 @@ impl Output {
             .unwrap_or_else(|| panic!("{service} is not in the table of {self}"))
     }
 
-    /// Demands that a text, such as a password, is on neither stream.
+    /// Asserts that a text, such as a password, is on neither stream.
     #[track_caller]
     pub fn does_not_contain(self, text: &str) -> Self {
         let printed = self.stdout.contains(text) || self.stderr.contains(text);

@@ -1,4 +1,4 @@
-//! Manifests of many services that differ in little, and what was built of them.
+//! Manifests with many similar services, and checks of the built images.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -17,14 +17,14 @@ pub struct Service {
     remote: String,
     reference: Option<String>,
     dir: String,
-    /// Further keys of `git`.
+    /// Additional keys of `git`.
     git: String,
-    /// What follows, as lines of the service's mapping.
+    /// Additional lines of the service's mapping.
     more: String,
 }
 
 impl Service {
-    /// Makes a service that follows the default branch of a remote.
+    /// Creates a service on the default branch of a remote.
     pub fn new(name: &str, remote: impl Into<String>) -> Self {
         Self {
             name: name.to_owned(),
@@ -63,7 +63,7 @@ impl Service {
 }
 
 impl Context {
-    /// Writes a manifest of these services, whose images stay in the engine.
+    /// Writes a manifest with these services and without a registry.
     pub fn platform(&self, services: &[Service]) {
         let mut text = "services:\n".to_owned();
         for service in services {
@@ -90,8 +90,8 @@ impl Context {
         self.manifest(&text);
     }
 
-    /// Makes a repository whose first commit has a Dockerfile that copies all files to `/files`,
-    /// and a file called `file`.
+    /// Creates a repository with a commit of a Dockerfile that copies all files to `/files`, and
+    /// a file named `file`.
     pub fn built_repo(&self, name: &str) -> GitRepository {
         let repository = self.git_repo(name);
         let dockerfile = format!("FROM {}\nCOPY . /files\n", self.engine().busybox());
@@ -99,7 +99,7 @@ impl Context {
         repository
     }
 
-    /// Writes a builder that has the machine's own git.
+    /// Writes a builder with this machine's git.
     pub fn git_builder(&self) -> String {
         let dockerfile = format!("FROM {}\nCOPY root /\n", self.engine().busybox());
         let builder = self.builder("git", &dockerfile, &[]);
@@ -108,7 +108,7 @@ impl Context {
         builder
     }
 
-    /// Copies a program of the machine with its libraries, for an image whose root that folder is.
+    /// Copies a program of this machine with its libraries to the root folder of an image.
     pub fn copy_program(&self, name: &str, root: &Path) {
         let script = format!("command -v {name}");
         let program = process::succeed(Command::new("sh").args(["-c", &script]));
@@ -117,7 +117,7 @@ impl Context {
 
     /// Copies a program by its path, with its libraries.
     pub fn copy_file(&self, program: &str, root: &Path, here: &str) {
-        // One without libraries has none to tell.
+        // `ldd` fails for a static program.
         let libraries = process::run(Command::new("ldd").arg(program));
         let libraries = process::text(&libraries.stdout);
         let paths = libraries
@@ -131,8 +131,8 @@ impl Context {
         }
     }
 
-    /// Demands that the engine has an image of a service that is tagged with a commit and says that
-    /// it was built from it. Returns what the engine knows about it.
+    /// Asserts that the engine has an image of a service tagged and labeled with a commit. Returns its
+    /// `docker inspect` output.
     #[track_caller]
     pub fn assert_built(&self, service: &str, commit: &str) -> Value {
         let name = format!("{}:{commit}", self.image(service));
@@ -145,7 +145,7 @@ impl Context {
         image
     }
 
-    /// Demands that no file that xp wrote has a text: logs, configurations, reflogs, exports.
+    /// Asserts that no file written by xp contains a text: logs, configurations, reflogs, exports.
     #[track_caller]
     pub fn assert_secret_is_nowhere(&self, secret: &str) {
         let mut grep = Command::new("grep");

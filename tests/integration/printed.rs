@@ -1,11 +1,11 @@
-//! What a running process prints.
+//! Output of a running process.
 
 use std::io::Read;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
-/// What a process prints, collected by one thread a stream.
+/// The output of a process, collected by one thread per stream.
 #[derive(Default)]
 pub struct Printed {
     pub text: Mutex<PrintedText>,
@@ -21,7 +21,7 @@ pub struct PrintedText {
 }
 
 impl Printed {
-    /// Collects one stream until its end.
+    /// Collects one stream until EOF.
     pub fn collect(
         self: &Arc<Self>,
         mut stream: impl Read + Send + 'static,
@@ -46,7 +46,7 @@ impl Printed {
         });
     }
 
-    /// Tells whether a text is on either stream.
+    /// Returns whether a text is on either stream.
     pub fn contains(&self, text: &str) -> bool {
         let printed = self.text.lock().expect("not poisoned");
         [&printed.stdout, &printed.stderr]
@@ -58,12 +58,12 @@ impl Printed {
             })
     }
 
-    /// Tells whether both streams have ended.
+    /// Returns whether both streams are closed.
     pub fn is_complete(&self) -> bool {
         self.text.lock().expect("not poisoned").ended_streams == 2
     }
 
-    /// Waits until more is printed, or for a moment.
+    /// Waits for more output, or a short time.
     pub fn wait_for_change(&self) {
         let text = self.text.lock().expect("not poisoned");
         let _ = self

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Returns a command that gets no variable of the caller's but `PATH`.
+/// Returns a command with an environment of only `PATH`.
 pub fn in_clean_environment(program: &str) -> Command {
     let mut command = Command::new(program);
     command
@@ -14,7 +14,7 @@ pub fn in_clean_environment(program: &str) -> Command {
     command
 }
 
-/// Runs a command that must succeed and returns its standard output without the last line break.
+/// Runs a command, asserts success, and returns its standard output without the final newline.
 #[track_caller]
 pub fn succeed(command: &mut Command) -> String {
     let output = run(command);
@@ -38,7 +38,7 @@ pub fn run(command: &mut Command) -> Output {
         .unwrap_or_else(|error| panic!("{}: {error}; bin/test installs it", display(command)))
 }
 
-/// Runs a command that must succeed on the given standard input.
+/// Runs a command with the given standard input and asserts success.
 #[track_caller]
 pub fn succeed_with_input(command: &mut Command, input: &[u8]) {
     let mut child = command
@@ -46,13 +46,13 @@ pub fn succeed_with_input(command: &mut Command, input: &[u8]) {
         .stdout(Stdio::null())
         .spawn()
         .unwrap_or_else(|error| panic!("{}: {error}; bin/test installs it", display(command)));
-    // The command may end without reading everything; its exit code tells.
+    // The command may exit without reading everything; its exit code is checked.
     let _ = child.stdin.take().expect("a pipe").write_all(input);
     let status = child.wait().expect("a child can be waited for");
     assert!(status.success(), "{} failed: {status}", display(command));
 }
 
-/// Returns the command line as a person would type it, more or less.
+/// Returns the command line, roughly quoted.
 pub fn display(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words
@@ -61,16 +61,16 @@ pub fn display(command: &Command) -> String {
         .join(" ")
 }
 
-/// Returns output as text, whatever bytes it has.
+/// Converts output to text, lossily.
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A process that is ended when this is dropped.
+/// A process that is killed on drop.
 pub struct Background(Child);
 
 impl Background {
-    /// Starts it, silent, and waits until it is ready.
+    /// Starts it without output and waits until it is ready.
     pub fn start(command: &mut Command, is_ready: impl Fn() -> bool) -> Self {
         let quiet = command
             .stdin(Stdio::null())
@@ -88,7 +88,7 @@ impl Background {
 
 impl Drop for Background {
     fn drop(&mut self) {
-        // An error means that it has ended already.
+        // An error means that it has already exited.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

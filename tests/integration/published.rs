@@ -1,4 +1,4 @@
-//! What an image in a registry consists of, without what differs from build to build.
+//! Contents of an image in a registry, without the parts that differ between builds.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::world::Registry;
 
-/// An image without times: its configuration, labels included, and the files of each layer.
+/// An image without timestamps: its configuration with labels, and the files of each layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishedImage {
     configuration: String,
@@ -17,7 +17,7 @@ pub struct PublishedImage {
 }
 
 impl PublishedImage {
-    /// Reads the image of a tag, which must exist.
+    /// Reads the image of a tag.
     #[track_caller]
     pub fn of(registry: &Registry, repository: &str, tag: &str) -> Self {
         let mut configuration = registry.image_configuration(repository, tag);
@@ -35,13 +35,13 @@ impl PublishedImage {
     }
 }
 
-/// Takes out when it was made, and the digests of layers and of needed images, which hold the times of files.
+/// Removes the creation time, and the digests of layers and needed images, which depend on file times.
 fn without_times(configuration: &mut Value) {
     let fields = configuration.as_object_mut().expect("a configuration");
     for key in ["created", "rootfs", "container", "container_config"] {
         fields.remove(key);
     }
-    // The ids of needed images, which have times of their own.
+    // The IDs of needed images also depend on file times.
     if let Some(labels) = fields["config"]["Labels"].as_object_mut() {
         labels.remove("x-platform.needs");
     }
@@ -50,9 +50,9 @@ fn without_times(configuration: &mut Value) {
     }
 }
 
-/// Returns a line for each file of a layer: its kind, mode, owner, name and content.
+/// Returns a line for each file of a layer: type, mode, owner, name and contents.
 fn listing(digest: &str, registry: &Registry) -> String {
-    // Most layers are those of a base image.
+    // Most layers come from a base image.
     static KNOWN: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
     if let Some(known) = KNOWN.lock().expect("not poisoned").get(digest) {
         return known.clone();

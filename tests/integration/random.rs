@@ -1,12 +1,12 @@
-//! Numbers that look random, and are the same again for the same seed.
+//! A seeded pseudorandom number generator.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A source of numbers (splitmix64).
+/// The generator (splitmix64).
 pub struct Random(u64);
 
 impl Random {
-    /// Returns the source of a seed.
+    /// Creates a generator from a seed.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
@@ -26,12 +26,12 @@ impl Random {
         (mixed ^ (mixed >> 31)) % bound
     }
 
-    /// Returns one of several.
+    /// Returns a random item.
     pub fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
         all[self.below(all.len() as u64) as usize]
     }
 
-    /// Returns a moment within a time.
+    /// Returns a random duration up to a limit.
     pub fn within(&mut self, time: Duration) -> Duration {
         Duration::from_micros(self.below(time.as_micros() as u64 + 1))
     }

@@ -1,4 +1,4 @@
-//! A git repository on the servers, and what its authors do.
+//! A git repository on the servers, and the clone of its author.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -10,18 +10,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::process;
 use crate::world::{GitServerKind, Mark, PASSWORD, Request, USER, World};
 
-/// The branch that a new repository has.
+/// The default branch of new repositories.
 pub const DEFAULT_BRANCH: &str = "master";
 
-/// The time of the first commit of each repository; the others follow second by second, so that
-/// ids are the same in every run.
+/// The time of the first commit of each repository. The others follow one second apart, so that
+/// commit IDs are the same in every run.
 const FIRST_COMMIT_TIME: u64 = 1_700_000_000;
 
-/// A bare repository, which all git servers serve, and a clone in which its author works. Each
-/// change is pushed at once.
+/// A bare repository, served by all git servers, and its author's clone. Changes are pushed
+/// immediately.
 pub struct GitRepository {
     world: Arc<World>,
-    /// Below the servers' folder, such as `xp-test-1/2-name/zbackend.git`.
+    /// Path below the servers' folder, such as `xp-test-1/2-name/zbackend.git`.
     name: String,
     bare: PathBuf,
     clone: PathBuf,
@@ -30,7 +30,7 @@ pub struct GitRepository {
 }
 
 impl GitRepository {
-    /// Makes an empty repository of that name, whose author works in `clone`.
+    /// Creates an empty repository with an author's clone in `clone`.
     pub fn new(world: Arc<World>, name: String, clone: PathBuf, home: PathBuf) -> Self {
         let bare = world.repositories().join(&name);
         let clock = AtomicU64::new(FIRST_COMMIT_TIME);
@@ -56,34 +56,34 @@ impl GitRepository {
         repository
     }
 
-    /// Writes files, commits everything and pushes the branch. Returns the commit's id. A file
-    /// that begins with `#!` is made executable.
+    /// Writes files, commits everything and pushes the branch. Returns the commit ID. Files that
+    /// begin with `#!` are executable.
     #[track_caller]
     pub fn commit(&self, files: &[(&str, &str)], message: &str) -> String {
         self.write(files);
         self.commit_all(message, &[])
     }
 
-    /// Replaces the last commit of the branch by another one, as `git push --force` does.
+    /// Replaces the last commit of the branch with another one and force-pushes.
     pub fn rewrite(&self, files: &[(&str, &str)], message: &str) -> String {
         self.write(files);
         self.commit_all(message, &["--amend"])
     }
 
-    /// Writes files of the clone without committing them.
+    /// Writes files in the clone without committing them.
     pub fn write(&self, files: &[(&str, &str)]) {
         for (path, content) in files {
             write_file(&self.clone.join(path), content);
         }
     }
 
-    /// Starts a branch at the current commit, pushes it and stays on it.
+    /// Creates a branch at the current commit, checks it out and pushes it.
     pub fn branch(&self, name: &str) {
         self.git(&["switch", "--quiet", "--create", name]);
         self.push(&format!("HEAD:refs/heads/{name}"));
     }
 
-    /// Continues on another branch.
+    /// Checks out another branch.
     pub fn switch(&self, name: &str) {
         self.git(&["switch", "--quiet", name]);
     }
@@ -93,25 +93,25 @@ impl GitRepository {
         self.push(&format!(":refs/heads/{name}"));
     }
 
-    /// Tags the current commit without a tag object.
+    /// Creates a lightweight tag.
     pub fn tag(&self, name: &str) {
         self.git(&["tag", name]);
         self.push(&format!("refs/tags/{name}"));
     }
 
-    /// Tags the current commit with a tag object, and returns the id of that object.
+    /// Creates an annotated tag and returns the ID of the tag object.
     pub fn annotated_tag(&self, name: &str, message: &str) -> String {
         self.git(&["tag", "--annotate", "--message", message, name]);
         self.push(&format!("refs/tags/{name}"));
         self.git(&["rev-parse", &format!("refs/tags/{name}")])
     }
 
-    /// Returns the id of the current commit.
+    /// Returns the ID of the current commit.
     pub fn head(&self) -> String {
         self.git(&["rev-parse", "HEAD"])
     }
 
-    /// Returns the folder in which the author works.
+    /// Returns the author's clone.
     pub fn clone_path(&self) -> &Path {
         &self.clone
     }
@@ -127,7 +127,7 @@ impl GitRepository {
         process::succeed(command.args(arguments))
     }
 
-    /// Runs git in the bare repository, to look at it or to configure it.
+    /// Runs git in the bare repository.
     #[track_caller]
     pub fn server_git(&self, arguments: &[&str]) -> String {
         process::succeed(git_command(&self.bare, &self.home).args(arguments))
@@ -143,44 +143,44 @@ impl GitRepository {
         format!("file://{}", self.bare.display())
     }
 
-    /// Returns the URL on the server without a login.
+    /// Returns the URL on the server without authentication.
     pub fn url_http(&self) -> String {
         self.world
             .git_server(GitServerKind::Open)
             .url("", &self.name)
     }
 
-    /// Returns a URL on the server without a login that redirects to the repository.
+    /// Returns a URL on the server without authentication that redirects to the repository.
     pub fn url_http_moved(&self) -> String {
         let server = self.world.git_server(GitServerKind::Open);
         server.url("", &format!("moved/{}", self.name))
     }
 
-    /// Returns the URL on the server that wants a login, without one.
+    /// Returns the URL on the server with authentication, without credentials.
     pub fn url_http_auth(&self) -> String {
         self.world
             .git_server(GitServerKind::Auth)
             .url("", &self.name)
     }
 
-    /// Returns the URL on the server that wants a login, with the right one.
+    /// Returns the URL on the server with authentication, with valid credentials.
     pub fn url_http_login(&self) -> String {
         self.url_http_login_as(USER, PASSWORD)
     }
 
-    /// Returns the URL on the server that wants a login, with any login.
+    /// Returns the URL on the server with authentication, with these credentials.
     pub fn url_http_login_as(&self, user: &str, password: &str) -> String {
         self.url_http_with(&format!("{user}:{password}"))
     }
 
-    /// Returns the URL on the server that wants a login, with that before the host.
+    /// Returns the URL on the server with authentication, with this user info.
     pub fn url_http_with(&self, credentials: &str) -> String {
         self.world
             .git_server(GitServerKind::Auth)
             .url(&format!("{credentials}@"), &self.name)
     }
 
-    /// Returns the URL on the TLS server, whose authority is `Context::ca_certificate`.
+    /// Returns the URL on the TLS server, whose CA is `Context::ca_certificate`.
     pub fn url_https(&self) -> String {
         self.world
             .git_server(GitServerKind::Tls)
@@ -196,13 +196,13 @@ impl GitRepository {
         )
     }
 
-    /// Returns the scp-like form, which has no port: that comes from ssh's configuration.
+    /// Returns the scp-like URL; its port comes from ssh's configuration.
     pub fn url_scp(&self) -> String {
         self.world.sshd();
         format!("127.0.0.1:{}", self.bare.display())
     }
 
-    /// Returns the requests for this repository on one of the HTTP servers since then.
+    /// Returns the requests for this repository on one of the HTTP servers since a point in its log.
     pub fn requests_since(&self, kind: GitServerKind, mark: Mark) -> Vec<Request> {
         let mut requests = self.world.git_server(kind).requests_since(mark);
         requests.retain(|request| request.path.contains(&format!("/{}/", self.name)));
@@ -223,7 +223,7 @@ impl GitRepository {
     }
 }
 
-/// Returns git as it runs for a user with that home and no configuration.
+/// Returns a git command for a user with this home and no configuration.
 pub fn git_command(directory: &Path, home: &Path) -> Command {
     let mut command = process::in_clean_environment("git");
     command.current_dir(directory);
@@ -238,7 +238,7 @@ pub fn git_command(directory: &Path, home: &Path) -> Command {
     command
 }
 
-/// Writes a file and the folders above it, executable where it begins with `#!`.
+/// Writes a file and its parent folders; executable if it begins with `#!`.
 pub fn write_file(path: &Path, content: &str) {
     fs::create_dir_all(path.parent().expect("a file has a folder")).expect("a file's folder");
     fs::write(path, content).unwrap_or_else(|error| panic!("{}: {error}", path.display()));

@@ -1,8 +1,8 @@
-//! What is printed for programs, held against its published schema.
+//! Validation of JSON output against its published schema.
 
 use crate::context::Context;
 
-/// Checks documents, a line each or one alone, by a validator that is not ours.
+/// Validates a document, or one document per line, with an independent validator.
 pub fn assert_follows(t: &Context, name: &str, documents: &str) {
     let schema = format!("{}/schema/{name}.schema.json", env!("CARGO_MANIFEST_DIR"));
     t.write("documents.json", documents);

@@ -1,16 +1,16 @@
-//! A platform of several services, for tests of how they go together.
+//! A platform with several services, for tests of their interaction.
 
 use crate::context::Context;
 use crate::repository::GitRepository;
 
-/// Several services, each with a repository of its own and a Dockerfile that copies everything.
+/// Several services, each with its own repository and a Dockerfile that copies everything.
 pub struct Services<'a> {
     context: &'a Context,
     repositories: Vec<(&'a str, GitRepository)>,
 }
 
 impl<'a> Services<'a> {
-    /// Makes the services, of which the manifest says nothing yet.
+    /// Creates the repositories, without a manifest.
     pub fn new(context: &'a Context, names: &[&'a str]) -> Self {
         let dockerfile = format!("FROM {}\nCOPY . /src\n", context.engine().busybox());
         let repositories = names.iter().map(|name| {
@@ -24,13 +24,13 @@ impl<'a> Services<'a> {
         }
     }
 
-    /// Returns what a service is built from.
+    /// Returns the repository of a service.
     pub fn repository(&self, name: &str) -> &GitRepository {
         let mut found = self.repositories.iter().filter(|(other, _)| *other == name);
         &found.next().expect("a service of that name").1
     }
 
-    /// Commits files of a service.
+    /// Commits files to a service.
     pub fn commit(&self, name: &str, files: &[(&str, String)]) {
         let files: Vec<_> = files
             .iter()
@@ -39,7 +39,7 @@ impl<'a> Services<'a> {
         self.repository(name).commit(&files, "Change");
     }
 
-    /// Returns the keys of a service with a script of one line.
+    /// Returns the keys of a service with a one-line script.
     pub fn scripts(&self, line: &str) -> String {
         let busybox = self.context.engine().busybox();
         format!(
@@ -47,7 +47,7 @@ impl<'a> Services<'a> {
         )
     }
 
-    /// Writes the manifest, in which some services have further keys.
+    /// Writes the manifest, with additional keys for some services.
     pub fn manifest(&self, keys: &[(&str, String)]) {
         let services = self.repositories.iter().map(|(name, repository)| {
             let url = repository.url_file();

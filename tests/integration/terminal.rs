@@ -15,7 +15,7 @@ use rustix::termios::{Winsize, tcsetwinsize};
 
 use crate::process;
 
-/// A program that runs in a pseudo terminal. It is ended when this is dropped.
+/// A program in a pseudo terminal; killed on drop.
 pub struct Terminal {
     command: String,
     child: Child,
@@ -36,7 +36,7 @@ struct Content {
 }
 
 impl Terminal {
-    /// Runs the command in a terminal of that size.
+    /// Runs the command in a terminal of this size.
     pub fn start(command: &Command, columns: u16, rows: u16, timeout: Duration) -> Self {
         let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a pseudo terminal");
         grantpt(&ours)
@@ -56,7 +56,7 @@ impl Terminal {
         let child = in_session
             .spawn()
             .expect("setsid is part of every Linux system");
-        // Until this has gone, our own copies keep the terminal open.
+        // Drop our copies of the descriptors, which would keep the terminal open.
         drop(in_session);
 
         let content = Content {
@@ -80,7 +80,7 @@ impl Terminal {
         }
     }
 
-    /// Returns the text of the screen as it is now.
+    /// Returns the current text of the screen.
     pub fn screen(&self) -> String {
         self.shown
             .content
@@ -91,18 +91,18 @@ impl Terminal {
             .contents()
     }
 
-    /// Returns everything that was written to the terminal, control sequences included.
+    /// Returns everything written to the terminal, including control sequences.
     pub fn written(&self) -> String {
         process::text(&self.shown.content.lock().expect("not poisoned").bytes)
     }
 
-    /// Waits until the screen shows that text.
+    /// Waits until the screen shows a text.
     #[track_caller]
     pub fn wait_for(&self, text: &str) {
         self.wait_until(|screen| screen.contains(text), text);
     }
 
-    /// Waits until the screen does not show that text.
+    /// Waits until the screen no longer shows a text.
     #[track_caller]
     pub fn wait_until_gone(&self, text: &str) {
         self.wait_until(|screen| !screen.contains(text), text);
@@ -132,28 +132,28 @@ impl Terminal {
         }
     }
 
-    /// Types on its keyboard; `"\x03"` is Ctrl-C.
+    /// Types keys; `"\x03"` is Ctrl-C.
     pub fn type_keys(&mut self, keys: &str) {
         self.keyboard
             .write_all(keys.as_bytes())
             .expect("the terminal is open");
     }
 
-    /// Changes its size.
+    /// Resizes it.
     pub fn resize(&self, columns: u16, rows: u16) {
         set_size(&self.keyboard, columns, rows);
         let mut content = self.shown.content.lock().expect("not poisoned");
         content.screen.screen_mut().set_size(rows, columns);
     }
 
-    /// Tells the program that its terminal is gone, and does not wait for its end.
+    /// Sends SIGHUP to the program without waiting for it to exit.
     pub fn close(self) {
         let _ = kill_process_group(Pid::from_child(&self.child), Signal::HUP);
         let mut this = self;
         let _ = this.child.wait();
     }
 
-    /// Waits for the program's end and returns its status and the last screen.
+    /// Waits for the program to exit and returns its status and the last screen.
     #[track_caller]
     pub fn wait(mut self) -> (ExitStatus, String) {
         loop {
@@ -177,15 +177,15 @@ impl Terminal {
 impl Drop for Terminal {
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
-            // The program leads a session of its own, hence a process group too.
+            // The program leads its own session and therefore its own process group.
             let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
             let _ = self.child.wait();
         }
     }
 }
 
-/// Returns the command run by `setsid`, which makes its input the controlling terminal and then
-/// becomes the command: the process id stays the same.
+/// Returns the command wrapped in `setsid`, which makes its input the controlling terminal and then
+/// executes the command with the same process ID.
 fn in_new_session(command: &Command) -> Command {
     let mut in_session = Command::new("setsid");
     in_session
@@ -218,7 +218,7 @@ fn show(shown: Arc<Shown>, mut output: File) {
     thread::spawn(move || {
         let mut buffer = [0; 16 * 1024];
         loop {
-            // When the last process has closed it, reading fails.
+            // Reading fails once the last process has closed it.
             let length = output.read(&mut buffer).unwrap_or(0);
             let mut content = shown.content.lock().expect("not poisoned");
             content.screen.process(&buffer[..length]);

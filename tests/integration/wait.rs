@@ -1,12 +1,12 @@
-//! Waiting for something that comes by itself.
+//! Waiting for a condition.
 
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long it may take: a bound against hanging, not a demand.
+/// Timeout, to prevent tests from hanging.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Waits until it is so.
+/// Waits until the condition is true.
 #[track_caller]
 pub fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     let deadline = Instant::now() + LIMIT;

@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::process;
 use crate::repository::write_file;
 
-/// A user at work in a working copy.
+/// A user of a working copy.
 pub struct User<'a> {
     t: &'a Context,
     /// The folder below [`Context::dir`].
@@ -34,7 +34,7 @@ impl<'a> User<'a> {
         self.t.git(&self.name, arguments)
     }
 
-    /// Runs git, which must end with a conflict.
+    /// Runs git and expects a conflict.
     #[track_caller]
     pub fn git_conflicts(&self, arguments: &[&str]) {
         let output = process::run(self.t.git_command(&self.name).args(arguments));
@@ -58,14 +58,14 @@ impl<'a> User<'a> {
         self.git(&["commit", "--quiet", "--message", "Mine"]);
     }
 
-    /// Returns the id of the commit that is checked out.
+    /// Returns the ID of the checked-out commit.
     #[track_caller]
     pub fn head(&self) -> String {
         self.git(&["rev-parse", "HEAD"])
     }
 }
 
-/// Everything of a working copy that is the user's.
+/// The user's state of a working copy.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Snapshot {
     pub files: BTreeMap<PathBuf, String>,
@@ -78,9 +78,9 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Looks at a working copy.
+    /// Reads a working copy.
     pub fn of(user: &User) -> Self {
-        // Not what `git status` says, as that would write the index.
+        // Not `git status`, which would write the index.
         Self {
             files: files(&user.dir),
             head: user.read_git("HEAD"),
@@ -108,7 +108,7 @@ impl User<'_> {
     }
 }
 
-/// Returns mode and content of everything in a folder but `.git`.
+/// Returns mode and contents of everything in a folder except `.git`.
 pub fn files(dir: &Path) -> BTreeMap<PathBuf, String> {
     let entries = WalkDir::new(dir)
         .into_iter()

@@ -1,4 +1,4 @@
-//! Running the `xp` program as its users do.
+//! Runs the `xp` program.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -17,13 +17,13 @@ use crate::printed::Printed;
 use crate::process;
 use crate::terminal::Terminal;
 
-/// How long one run may take before it is ended and the test fails.
+/// Timeout of one run.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(120);
-/// How long a process that has ended may leave its output open: until then a child of it lives.
+/// How long the output of an exited process may stay open, held by a child process.
 const OUTPUT_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// An `xp` command to be run, by [`Xp::success`], [`Xp::failure`], [`Xp::run`], [`Xp::spawn`] or
+/// An `xp` command, run by [`Xp::success`], [`Xp::failure`], [`Xp::run`], [`Xp::spawn`] or
 /// [`Xp::in_terminal`].
 #[must_use = "it must be run"]
 pub struct Xp {
@@ -34,7 +34,7 @@ pub struct Xp {
 }
 
 impl Xp {
-    /// Wraps a command; what it prints is also written to `<record>.stdout` and `.stderr`.
+    /// Wraps a command; its output is also written to `<record>.stdout` and `.stderr`.
     pub fn new(command: Command, record: PathBuf) -> Self {
         Self {
             command,
@@ -56,43 +56,43 @@ impl Xp {
         self
     }
 
-    /// Sets a variable. Hardly any is set by default.
+    /// Sets an environment variable. Only a few are set by default.
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self
     }
 
-    /// Removes a variable.
+    /// Removes an environment variable.
     pub fn env_remove(mut self, name: &str) -> Self {
         self.command.env_remove(name);
         self
     }
 
-    /// Runs it in another folder than that of the manifest.
+    /// Runs it in another folder than the manifest's.
     pub fn dir(mut self, path: impl AsRef<Path>) -> Self {
         self.command.current_dir(path);
         self
     }
 
-    /// Gives it a standard input other than an empty one.
+    /// Sets its standard input, which is empty by default.
     pub fn stdin(mut self, text: &str) -> Self {
         self.input = Some(text.as_bytes().to_owned());
         self
     }
 
-    /// Sets the time after which it is ended and the test fails.
+    /// Sets the timeout.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Runs it to its end, which must be exit code 0.
+    /// Runs it and asserts exit code 0.
     #[track_caller]
     pub fn success(self) -> Output {
         self.failure(0)
     }
 
-    /// Runs it to its end, which must be this exit code.
+    /// Runs it and asserts an exit code.
     #[track_caller]
     pub fn failure(self, code: i32) -> Output {
         let output = self.run();
@@ -104,7 +104,7 @@ impl Xp {
         output
     }
 
-    /// Runs it to its end, whatever that is.
+    /// Runs it, with any exit code.
     #[track_caller]
     pub fn run(self) -> Output {
         self.spawn().wait()
@@ -112,7 +112,7 @@ impl Xp {
 
     /// Starts it.
     pub fn spawn(mut self) -> RunningXp {
-        // A group of its own, so that what it started can be ended with it.
+        // In its own process group, so that its children can be killed as well.
         self.command.process_group(0);
         let input = if self.input.is_some() {
             Stdio::piped()
@@ -126,7 +126,7 @@ impl Xp {
         let started = Instant::now();
         let mut child = self.command.spawn().expect("xp can be started");
         if let (Some(mut stdin), Some(text)) = (child.stdin.take(), self.input) {
-            // Whether xp reads it all is its own business.
+            // xp need not read all of it.
             thread::spawn(move || stdin.write_all(&text));
         }
         let printed = Arc::new(Printed::default());
@@ -148,7 +148,7 @@ impl Xp {
         }
     }
 
-    /// Starts it in a terminal of that size, with colours.
+    /// Starts it in a terminal of this size, with colors.
     pub fn in_terminal(mut self, columns: u16, rows: u16) -> Terminal {
         self.command
             .env_remove("NO_COLOR")
@@ -157,7 +157,7 @@ impl Xp {
     }
 }
 
-/// An `xp` that may still run. It is ended when this is dropped.
+/// A running `xp`; killed on drop.
 pub struct RunningXp {
     command: String,
     child: Child,
@@ -169,12 +169,12 @@ pub struct RunningXp {
 }
 
 impl RunningXp {
-    /// Returns its process id.
+    /// Returns its process ID.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Waits until it has printed that text, on either stream.
+    /// Waits until it has printed a text, on either stream.
     #[track_caller]
     pub fn wait_for_output(&mut self, text: &str) {
         let deadline = self.started + self.timeout;
@@ -184,7 +184,7 @@ impl RunningXp {
                 .try_wait()
                 .expect("a child can be waited for")
                 .is_some();
-            // What it printed last may arrive after its end.
+            // Its last output may arrive after it exits.
             if (ended && self.printed.is_complete() && !self.printed.contains(text))
                 || Instant::now() > deadline
             {
@@ -196,7 +196,7 @@ impl RunningXp {
         }
     }
 
-    /// Returns what it has printed so far.
+    /// Returns its output so far.
     pub fn printed(&self) -> String {
         let text = self.printed.text.lock().expect("not poisoned");
         format!(
@@ -206,31 +206,31 @@ impl RunningXp {
         )
     }
 
-    /// Sends a signal to it alone, not to what it started.
+    /// Sends a signal to it, but not to its children.
     #[track_caller]
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("xp still runs");
     }
 
-    /// Sends a signal to it alone, where it has not ended yet.
+    /// Sends a signal to it, but not to its children, if it is still running.
     pub fn signal_if_running(&self, signal: Signal) {
-        // Its number is not given to another process while this has not waited for it.
+        // Its process ID is not reused before we wait for it.
         let _ = kill_process(Pid::from_child(&self.child), signal);
     }
 
-    /// Sends a signal to it and to what it started, as a terminal does.
+    /// Sends a signal to its process group, like a terminal.
     pub fn signal_group(&self, signal: Signal) {
         let _ = kill_process_group(Pid::from_child(&self.child), signal);
     }
 
-    /// Ends it by SIGKILL, alone, and returns what it printed. What it started is left as it is.
+    /// Kills it with SIGKILL, without its children, and returns its output.
     pub fn kill(mut self) -> Output {
         self.child.kill().expect("xp still runs");
         let status = self.child.wait().expect("a child can be waited for");
         self.output(status)
     }
 
-    /// Waits for its end.
+    /// Waits for it to exit.
     #[track_caller]
     pub fn wait(mut self) -> Output {
         let deadline = self.started + self.timeout;
@@ -267,7 +267,7 @@ impl RunningXp {
             elapsed: self.started.elapsed(),
             peak_memory: self.peak_memory,
         };
-        // The record is for a person who looks at a failed test's folder.
+        // The record is for debugging failed tests.
         let _ = fs::write(self.record.with_extension("stdout"), &text.stdout);
         let _ = fs::write(self.record.with_extension("stderr"), &text.stderr);
         let _ = fs::write(self.record.with_extension("command"), &self.command);
@@ -288,7 +288,7 @@ impl Drop for RunningXp {
     }
 }
 
-/// Returns the most memory, in bytes, that a process had at any time; 0 if it has ended.
+/// Returns the peak memory of a process in bytes; 0 if it has exited.
 fn peak_memory(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

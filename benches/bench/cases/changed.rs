@@ -28,7 +28,7 @@ pub fn run(world: &World) -> Case {
         edit.set(edit.get() + 1);
         platform.change(&changed, &format!("edit {}\n", edit.get()));
     };
-    // The service's own work alone, on a working copy that is up to date.
+    // Only the work for the service itself, on an up-to-date working copy.
     let work = || -> Command {
         let source = alone.join("src").join(&changed);
         let mut command = world.command("sh");

@@ -16,8 +16,7 @@ pub fn run(world: &World) -> Case {
     let count = world.size().of(2, 10, 50);
     let rounds = world.size().of(1, 2, 3);
     let platform = Platform::new(world, "cold", count, true);
-    // What each turn starts from: new commits, so that no cache knows them, and an empty folder. The
-    // images' names are new as well.
+    // Each turn starts with new commits, which are in no cache, new image names and an empty folder.
     let turn = Cell::new(0_usize);
     let folder = Cell::new(PathBuf::new());
     let begin = |whose: &str| {
@@ -61,7 +60,7 @@ pub fn run(world: &World) -> Case {
         })
         .prepared(|| {
             begin("compose");
-            // What it cannot do is done for it: clones, and what the scripts would make.
+            // Clones and script results are prepared, because it cannot create them.
             let folder = here();
             for service in platform.services() {
                 let mut clone = world.git(&folder);

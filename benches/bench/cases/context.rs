@@ -41,7 +41,7 @@ pub fn run(world: &World) -> Case {
     }
     drop(buffer);
     let turn = Cell::new(0_u64);
-    // All of it is sent anew each time: no layer, and nothing of an earlier context, is left.
+    // The whole context is sent each time: no layers or earlier contexts are left.
     let begin = || {
         turn.set(turn.get() + 1);
         world.succeed(world.command("sh").args([

@@ -1,4 +1,4 @@
-//! The cases, one a file.
+//! The cases, one per file.
 
 pub mod changed;
 pub mod cold;

@@ -29,7 +29,7 @@ pub fn run(world: &World) -> Case {
         let parallel = platform.folder("parallel", size, &images);
         let folders = [script.as_path(), parallel.as_path()];
         for folder in folders {
-            // The working copies are there; neither clones in what is measured.
+            // The working copies exist, so cloning is not measured.
             world.succeed(&mut platform.script("parallel", folder, size, &images));
         }
         let xp = platform.folder("xp", size, &images);
@@ -54,7 +54,7 @@ pub fn run(world: &World) -> Case {
                 script("script, 16 at once", folders[1], "parallel"),
                 script("floor: bare questions", &floor, "floor"),
             ];
-            // It builds from its cache, which is as far away as ever: half a minute a round tells nothing more.
+            // It builds from the local cache at any latency; a slower round of half a minute adds no information.
             let takes_part = round_trip.is_zero() || size == 1;
             if let Some(folder) = compose.as_ref().filter(|_| takes_part) {
                 contestants.insert(
@@ -134,7 +134,7 @@ fn targets(at_50_ms: &[(usize, Vec<Measured>)]) -> Vec<Target> {
     targets
 }
 
-/// The floor asks for the images by their tags, which it is told.
+/// Writes the list of tags that the floor queries.
 fn write_tags(world: &World, platform: &Platform<'_>, folder: &Path, size: usize) {
     fs::create_dir_all(folder.join("tags")).expect("a folder");
     for service in &platform.services()[..size] {

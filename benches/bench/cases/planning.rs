@@ -82,7 +82,7 @@ fn timed<T>(work: impl FnOnce() -> T) -> Duration {
     time
 }
 
-/// Counts the instructions of doing something once; none without valgrind.
+/// Counts the instructions of one operation; `None` without valgrind.
 fn instructions(world: &World, what: &str, services: usize) -> Option<u64> {
     let program = std::env::current_exe().ok()?;
     let count = |times: &str| -> Option<u64> {

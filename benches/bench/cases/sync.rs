@@ -1,4 +1,4 @@
-//! Working copies: made, and brought up to date when there is nothing new.
+//! Working copies: initial clones, and syncs without changes.
 
 use std::cell::Cell;
 use std::fmt::Write as _;
@@ -88,7 +88,7 @@ fn target(title: &str, measured: &[Measured]) -> Target {
     }
 }
 
-/// Remotes, and the folders of those that are compared on them.
+/// Remotes, and the folders of the contestants.
 struct Remotes<'a> {
     world: &'a World,
     name: &'static str,
@@ -100,7 +100,7 @@ impl<'a> Remotes<'a> {
         Self { world, name, urls }
     }
 
-    /// Everything in an empty folder.
+    /// Clones into an empty folder.
     fn first(&self, rounds: usize, jobs: &[usize]) -> Vec<Measured> {
         let number = Cell::new(0_usize);
         let folder = Cell::new(PathBuf::new());
@@ -131,7 +131,7 @@ impl<'a> Remotes<'a> {
         measured
     }
 
-    /// Everything is there.
+    /// Syncs existing working copies.
     fn again(&self, rounds: usize, jobs: &[usize]) -> Vec<Measured> {
         let [xp, west, git] = ["xp", "west", "git"].map(|whose| self.folder(whose));
         if !xp.join("src").exists() {
@@ -169,7 +169,7 @@ impl<'a> Remotes<'a> {
         command
     }
 
-    /// Makes a folder in which all of them could run.
+    /// Creates a folder that all contestants can run in.
     fn folder(&self, whose: &str) -> PathBuf {
         let folder = self.world.part(&format!("sync-{}-{whose}", self.name));
         let (mut manifest, mut west, mut list) = (
@@ -203,7 +203,7 @@ impl<'a> Remotes<'a> {
     }
 }
 
-/// A repository of so many files, and of so many commits that change one each.
+/// Creates a repository with a number of files and a number of commits that change one file each.
 fn make_large(world: &World, repository: &Path, files: usize, commits: usize) {
     make_bare(world, repository);
     let path = |number: usize| format!("d{:03}/e{:02}/f{number:06}.txt", number % 317, number % 31);

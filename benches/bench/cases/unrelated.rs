@@ -69,7 +69,7 @@ pub fn run(world: &World) -> Case {
     }
 }
 
-/// What is spared: the list itself.
+/// Measures the list that is avoided.
 fn listed(measured: &[Measured]) -> Target {
     let ratio = measured[3].time().as_secs_f64() / measured[5].time().as_secs_f64();
     Target {
@@ -78,7 +78,7 @@ fn listed(measured: &[Measured]) -> Target {
     }
 }
 
-/// Returns what the engine is, such as `Docker Engine 26.1.5 with the containerd image store`.
+/// Returns the engine and its image store, such as `Docker Engine 26.1.5 with the containerd image store`.
 fn engine(world: &World) -> String {
     let mut info = world.docker();
     info.args([
@@ -95,7 +95,7 @@ fn engine(world: &World) -> String {
     format!("Docker Engine {version} with {store}")
 }
 
-/// Gives the engine that many images, in one request: one layer, and a label of its own for each.
+/// Loads many images into the engine in one request, with a shared layer and a unique label each.
 fn load(world: &World, count: usize) {
     let archive = world.part("others").join("images.tar");
     write_archive(&archive, count);

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The bare questions, by the fastest ordinary program and all at once: what each remote's references
-# are, whether the registry has each image, what the engine has. floor.sh LIST
+# The minimal queries, concurrent and with the fastest common tools: the references of each remote,
+# the images in the registry, and the images in the engine. floor.sh LIST
 set -eu
 
 # What protocol version 2 asks a remote for: a branch and HEAD.

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Brings one service up to date, and builds its image where it is missing: one.sh NAME
+# Updates one service and builds its image if it is missing: one.sh NAME
 set -eu
 
 # shellcheck source=benches/bench/scripts/service.sh

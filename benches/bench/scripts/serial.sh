@@ -1,5 +1,5 @@
 #!/bin/sh
-# Brings services up to date and builds what is missing, one after the other: serial.sh LIST
+# Updates services and builds missing images, one after the other: serial.sh LIST
 set -eu
 
 # shellcheck source=benches/bench/scripts/service.sh

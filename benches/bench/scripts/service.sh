@@ -1,4 +1,4 @@
-# The classical way of one service: fetch, reset, check out, look for the image, build it where it is
+# The traditional steps for one service: fetch, reset, check out, look for the image, build it if it is
 # missing. This file is sourced, not run.
 #
 # shellcheck shell=sh

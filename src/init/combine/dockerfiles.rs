@@ -1,16 +1,16 @@
-//! The Dockerfiles of repositories that no file of another tool builds from.
+//! Dockerfiles that no tool file builds.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::dockerfile::{self, FileName};
-use super::super::place::{self, Place};
+use super::super::dockerfile::{self, DockerfileName};
+use super::super::place::{self, SourceRepo};
 use super::super::repository::Repository;
 use super::super::services::Candidate;
 use super::super::{Read, path};
-use super::Found;
+use super::Collected;
 
-/// Folders whose Dockerfiles are most likely of no service.
-const BESIDE: &[&str] = &[
+/// Folders whose Dockerfiles are unlikely to be services.
+const UNLIKELY_FOLDERS: &[&str] = &[
     ".devcontainer",
     ".github",
     ".gitlab",
@@ -30,8 +30,8 @@ const BESIDE: &[&str] = &[
     "vendor",
 ];
 
-/// Variants of a Dockerfile that are most likely of no service.
-const VARIANTS: &[&str] = &[
+/// Dockerfile suffixes that are unlikely to be services.
+const UNLIKELY_VARIANTS: &[&str] = &[
     "ci",
     "debug",
     "dev",
@@ -41,172 +41,190 @@ const VARIANTS: &[&str] = &[
     "tests",
 ];
 
-impl<'f> Found<'f> {
-    /// Takes the Dockerfiles of repositories that no file builds from.
+impl<'f> Collected<'f> {
+    /// Adds the Dockerfiles of repositories that no tool file builds from.
     pub fn dockerfiles(&mut self, read: &Read<'_>) {
-        let built: BTreeSet<usize> = self.candidates.iter().map(|known| known.place).collect();
+        let built: BTreeSet<usize> = self.candidates.iter().map(|known| known.repo).collect();
         let first = self.first_of_each_remote();
-        for index in 0..self.places.len() {
-            let place = self.places[index].clone();
-            if !place.is_wanted {
+        for index in 0..self.repos.len() {
+            let repo = self.repos[index].clone();
+            if !repo.is_wanted {
                 continue;
             }
-            if let Some(other) = place.url().and_then(|url| first.get(&place::normal(url)))
-                && *other != place.dir
+            if let Some(other) = repo
+                .url()
+                .and_then(|url| first.get(&place::normalized(url)))
+                && *other != repo.dir
                 && !built.contains(&index)
             {
-                let why = format!("it is another working copy of what {other} is");
-                self.leave_out(false, place.dir, why);
+                let why = format!("another working copy of the same repository as {other}");
+                self.skip(false, repo.dir, why);
                 continue;
             }
             if built.contains(&index) {
-                self.leftovers(index, &place);
+                self.unbuilt_dockerfiles(index, &repo);
             } else {
-                self.dockerfiles_of(index, &place, read);
+                self.dockerfiles_of(index, &repo, read);
             }
         }
     }
 
-    /// Returns the working copy that stands for each remote: the one that is called as its remote is,
-    /// as a clone is by itself, else the first.
+    /// Returns the working copy to use for each remote: the one named after the remote, as `git clone`
+    /// does by default, else the first.
     fn first_of_each_remote(&self) -> BTreeMap<String, String> {
         let mut first: BTreeMap<String, String> = BTreeMap::new();
-        for place in self.places.iter().filter(|place| place.is_wanted) {
-            let Some(url) = place.url().map(place::normal) else {
+        for repo in self.repos.iter().filter(|repo| repo.is_wanted) {
+            let Some(url) = repo.url().map(place::normalized) else {
                 continue;
             };
-            let is_called_so = |dir: &str| path::last(dir) == path::last(&url);
+            let has_its_name = |dir: &str| path::last(dir) == path::last(&url);
             match first.get_mut(&url) {
-                Some(known) if !is_called_so(known) && is_called_so(&place.dir) => {
-                    known.clone_from(&place.dir);
+                Some(known) if !has_its_name(known) && has_its_name(&repo.dir) => {
+                    known.clone_from(&repo.dir);
                 }
                 Some(_) => {}
-                None => _ = first.insert(url.clone(), place.dir.clone()),
+                None => _ = first.insert(url.clone(), repo.dir.clone()),
             }
         }
         first
     }
 
-    fn dockerfiles_of(&mut self, index: usize, place: &Place<'f>, read: &Read<'_>) {
-        let shown = place.shown(&self.folder.name);
-        let Some(local) = place.local else {
+    fn dockerfiles_of(&mut self, index: usize, repo: &SourceRepo<'f>, read: &Read<'_>) {
+        let shown = repo.shown(&self.folder.name);
+        let Some(local) = repo.local else {
             let file = "Dockerfile".to_owned();
-            let names = vec![place.name(&self.folder.name)];
-            self.candidates
-                .push(Candidate::found(index, ".".to_owned(), file, names));
+            let names = vec![repo.name(&self.folder.name)];
+            self.candidates.push(Candidate::from_dockerfile(
+                index,
+                ".".to_owned(),
+                file,
+                names,
+            ));
             return;
         };
         if !local.has_commit {
-            let why = "it has no commit yet";
-            return self.leave_out(true, shown, why);
+            let why = "it has no commits yet";
+            return self.skip(true, shown, why);
         }
         let Some(files) = &local.files else {
-            let why = "it has too many files to look for a Dockerfile: add the service by hand";
-            return self.leave_out(true, shown, why);
+            let why = "it has too many files to search for a Dockerfile: add the service manually";
+            return self.skip(true, shown, why);
         };
         let all: Vec<&String> = files
             .iter()
             .filter(|file| dockerfile::is_dockerfile(file) && path::join(".", file).is_some())
             .filter(|file| !is_shadowed(local, file))
-            .filter(|file| !is_of_a_builder(place, file))
+            .filter(|file| !is_of_a_builder(repo, file))
             .collect();
-        let (mut taken, beside): (Vec<&String>, Vec<&String>) =
+        let (mut taken, unlikely): (Vec<&String>, Vec<&String>) =
             all.into_iter().partition(|file| is_of_a_service(file));
-        // Better the odd one than none.
+        // An unlikely Dockerfile is better than none.
         if taken.is_empty() {
-            taken.extend(beside.iter().copied().filter(|file| !file.contains('/')));
+            taken.extend(unlikely.iter().copied().filter(|file| !file.contains('/')));
         }
         if taken.is_empty() {
-            let why = match (local.new_dockerfiles.first(), beside.as_slice()) {
+            let why = match (local.new_dockerfiles.first(), unlikely.as_slice()) {
                 (Some(new), _) => format!(
-                    "{new} is not in the commit that would be built: commit and push it, then run `xp init --force`"
+                    "{new} is not in the commit to be built: commit and push it, then run `xp init --force`"
                 ),
                 (None, []) => "it has no Dockerfile".to_owned(),
-                (None, beside) => format!("its only Dockerfiles are {}", some(beside)),
+                (None, unlikely) => format!(
+                    "its only Dockerfiles are {}, which do not look like services",
+                    abbreviated(unlikely)
+                ),
             };
-            // The platform's own repository most often has none.
+            // The platform's own repository usually has none.
             let todo = !local.new_dockerfiles.is_empty();
-            if place.dir != "." || todo {
-                self.leave_out(todo, shown, why);
+            if repo.dir != "." || todo {
+                self.skip(todo, shown, why);
             }
             return;
         }
         let is_alone = taken.len() == 1;
-        let repository = place.name(&self.folder.name);
+        let repository = repo.name(&self.folder.name);
         for file in taken {
-            let context = context_of(local, place, file, read);
+            let context = context_of(local, repo, file, read);
             let names = names_of(file, &repository, is_alone);
-            self.candidates
-                .push(Candidate::found(index, context, file.clone(), names));
+            self.candidates.push(Candidate::from_dockerfile(
+                index,
+                context,
+                file.clone(),
+                names,
+            ));
         }
-        if !beside.is_empty() && place.dir != "." {
-            let why = "they are most likely no services";
-            self.leave_out(false, format!("{} of {shown}", some(&beside)), why);
+        if !unlikely.is_empty() && repo.dir != "." {
+            let why = "probably not a service";
+            self.skip(false, format!("{} in {shown}", abbreviated(&unlikely)), why);
         }
     }
 
-    /// Tells of the Dockerfiles that no file builds, in a repository that files build from.
-    fn leftovers(&mut self, index: usize, place: &Place<'f>) {
-        let Some(files) = place.local.and_then(|local| local.files.as_ref()) else {
+    /// Reports the Dockerfiles that no tool file builds, in a repository that tool files build from.
+    fn unbuilt_dockerfiles(&mut self, index: usize, repo: &SourceRepo<'f>) {
+        let Some(files) = repo.local.and_then(|local| local.files.as_ref()) else {
             return;
         };
         let is_built = |file: &str| {
             let mut known = self.candidates.iter();
-            known.any(|known| known.place == index && known.file == file)
+            known.any(|known| known.repo == index && known.file == file)
         };
         let left: Vec<&String> = files
             .iter()
             .filter(|file| dockerfile::is_dockerfile(file) && is_of_a_service(file))
-            .filter(|file| !is_built(file) && !is_of_a_builder(place, file))
+            .filter(|file| !is_built(file) && !is_of_a_builder(repo, file))
             .collect();
         if !left.is_empty() {
-            let what = format!("{} of {}", some(&left), place.shown(&self.folder.name));
-            self.leave_out(false, what, "no file here builds it");
+            let what = format!(
+                "{} in {}",
+                abbreviated(&left),
+                repo.shown(&self.folder.name)
+            );
+            self.skip(false, what, "no tool file builds it");
         }
     }
 }
 
-/// Tells whether a Dockerfile is that of a builder image of the platform.
-fn is_of_a_builder(place: &Place<'_>, file: &str) -> bool {
-    place.dir == "." && file.starts_with("builders/")
+/// Returns whether a Dockerfile belongs to a builder image of the platform.
+fn is_of_a_builder(repo: &SourceRepo<'_>, file: &str) -> bool {
+    repo.dir == "." && file.starts_with("builders/")
 }
 
 fn is_of_a_service(file: &str) -> bool {
-    let is_beside = path::parent(file)
+    let is_unlikely = path::parent(file)
         .split('/')
-        .any(|part| BESIDE.contains(&part));
+        .any(|part| UNLIKELY_FOLDERS.contains(&part));
     let is_variant = match dockerfile::file_name(path::last(file)) {
-        Some(FileName::Variant(variant)) => VARIANTS.contains(&variant),
+        Some(DockerfileName::Variant(variant)) => UNLIKELY_VARIANTS.contains(&variant),
         _ => false,
     };
-    !is_beside && !is_variant
+    !is_unlikely && !is_variant
 }
 
-/// Returns the folder that a Dockerfile copies from: its own, unless what it copies is only at the top.
-fn context_of(local: &Repository, place: &Place<'_>, file: &str, read: &Read<'_>) -> String {
+/// Returns the context of a Dockerfile: its own folder, unless the files it copies exist only at the root.
+fn context_of(local: &Repository, repo: &SourceRepo<'_>, file: &str, read: &Read<'_>) -> String {
     let own = path::parent(file).to_owned();
-    let text = path::join(&place.dir, file).and_then(|path| read(&path).ok().flatten());
-    let needs = text
-        .map(|text| dockerfile::needs(&text))
+    let text = path::join(&repo.dir, file).and_then(|path| read(&path).ok().flatten());
+    let inputs = text
+        .map(|text| dockerfile::inputs(&text))
         .unwrap_or_default();
     let missing = |context: &str| {
-        let copied = needs.copied.iter();
+        let copied = inputs.copied.iter();
         let paths = copied.filter_map(|copied| path::join(context, copied));
         paths.filter(|path| !local.holds(path)).count()
     };
-    match missing(&own) > missing(".") {
-        true => ".".to_owned(),
-        false => own,
+    if missing(&own) > missing(".") {
+        ".".to_owned()
+    } else {
+        own
     }
 }
 
-/// Returns the names that suit the service of a Dockerfile, the best first.
+/// Returns candidate names for the service of a Dockerfile, best first.
 fn names_of(file: &str, repository: &str, is_alone: bool) -> Vec<String> {
     let folder = match path::parent(file) {
         "." => None,
         folder => {
-            // These say nothing of what is in them.
-            const GENERAL: [&str; 8] = [
+            // Too generic for a name.
+            const GENERIC: [&str; 8] = [
                 "build",
                 "ci",
                 "container",
@@ -216,12 +234,12 @@ fn names_of(file: &str, repository: &str, is_alone: bool) -> Vec<String> {
                 "image",
                 "src",
             ];
-            let telling = folder.rsplit('/').find(|part| !GENERAL.contains(part));
-            telling.map(str::to_owned)
+            let specific = folder.rsplit('/').find(|part| !GENERIC.contains(part));
+            specific.map(str::to_owned)
         }
     };
     let variant = match dockerfile::file_name(path::last(file)) {
-        Some(FileName::Variant(variant)) => Some(variant.to_owned()),
+        Some(DockerfileName::Variant(variant)) => Some(variant.to_owned()),
         _ => None,
     };
     let base = match (folder, is_alone) {
@@ -235,8 +253,8 @@ fn names_of(file: &str, repository: &str, is_alone: bool) -> Vec<String> {
     vec![name.clone(), format!("{repository}-{name}")]
 }
 
-/// Returns some of the names, and how many more there are.
-fn some(files: &[&String]) -> String {
+/// Returns the first few names and the number of others.
+fn abbreviated(files: &[&String]) -> String {
     const SHOWN: usize = 4;
     let shown: Vec<&str> = files.iter().take(SHOWN).map(|file| file.as_str()).collect();
     match files.len().saturating_sub(SHOWN) {
@@ -244,7 +262,8 @@ fn some(files: &[&String]) -> String {
         more => format!("{} and {more} more", shown.join(", ")),
     }
 }
-/// Returns whether a `dockerfile` stands beside a `Dockerfile`, which `docker build` then prefers.
+
+/// Returns whether a `dockerfile` is next to a `Dockerfile`, which `docker build` prefers.
 fn is_shadowed(local: &Repository, file: &str) -> bool {
     let Some(folder) = file.strip_suffix("dockerfile") else {
         return false;

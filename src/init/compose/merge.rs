@@ -1,31 +1,31 @@
-//! Parts of a service that stand in several files.
+//! Merging of a service that is defined in several files.
 
-use super::super::build::{Context, Value};
+use super::super::build::{ArgValue, BuildContext};
 use super::super::interpolate::Interpolated;
 
-/// A service as far as one file has it.
+/// A service as defined in one file.
 #[derive(Debug, Default)]
-pub(super) struct Partial {
+pub(super) struct PartialService {
     pub file: String,
     pub image: Option<Interpolated>,
     pub build: Option<PartialBuild>,
-    /// `build: !reset null` takes away what an earlier file has.
+    /// Whether `build: !reset null` removes the `build` of earlier files.
     pub resets_build: bool,
 }
 
-/// `build` as far as one file has it.
+/// `build` as defined in one file.
 #[derive(Debug, Default)]
 pub(super) struct PartialBuild {
-    pub context: Option<Context>,
+    pub context: Option<BuildContext>,
     pub dockerfile: Option<String>,
     pub target: Option<String>,
-    pub args: Vec<(String, Value)>,
+    pub args: Vec<(String, ArgValue)>,
     pub needs: Vec<String>,
     pub todos: Vec<String>,
 }
 
-impl Partial {
-    /// Returns the service with what it lacks taken from an earlier one.
+impl PartialService {
+    /// Merges over a service of an earlier file.
     pub fn over(self, earlier: Self) -> Self {
         let build = match (self.build, earlier.build) {
             (Some(own), Some(earlier)) if !self.resets_build => Some(own.over(earlier)),

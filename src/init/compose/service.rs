@@ -1,18 +1,18 @@
-//! One service of one compose file.
+//! Parsing of one service in one compose file.
 
 use std::collections::BTreeMap;
 
-use super::super::build::{Context, Value, git_context};
+use super::super::build::{ArgValue, BuildContext, git_context};
 use super::super::interpolate::{Interpolated, UNSET, interpolate};
 use super::super::yaml::get;
 use super::super::{path, secret};
-use super::merge::{Partial, PartialBuild};
-use super::{Place, is_reset};
+use super::merge::{PartialBuild, PartialService};
+use super::{ComposeFile, is_reset};
 use crate::manifest::ManifestError;
 use crate::manifest::node::{Kind, Node};
 
-/// The keys of `build` that change what is built, and that a manifest has no word for.
-const LOST: &[&str] = &[
+/// Keys of `build` that affect the image and have no equivalent in a manifest.
+const UNSUPPORTED: &[&str] = &[
     "entitlements",
     "extra_hosts",
     "network",
@@ -24,50 +24,50 @@ const LOST: &[&str] = &[
 
 type Values = BTreeMap<String, String>;
 
-/// Reads what one file says of a service.
+/// Reads a service of one file.
 pub(super) fn read(
-    place: &Place<'_>,
+    source: &ComposeFile<'_>,
     node: &Node,
     values: &Values,
-) -> Result<Partial, ManifestError> {
-    place.yaml.mapping(node, "a service")?;
-    let mut partial = Partial {
-        file: place.file.to_owned(),
-        ..Partial::default()
+) -> Result<PartialService, ManifestError> {
+    source.yaml.mapping(node, "a service")?;
+    let mut partial = PartialService {
+        file: source.file.to_owned(),
+        ..PartialService::default()
     };
     if let Some(image) = get(node, "image")
-        && !is_reset(place.yaml, image)
-        && let Some(text) = place.yaml.text(image, "`image`")?
+        && !is_reset(source.yaml, image)
+        && let Some(text) = source.yaml.text(image, "`image`")?
     {
         partial.image = Some(interpolate(text, values));
     }
     if let Some(node) = get(node, "build") {
-        let replaces = place.yaml.tag(node) == Some("!override");
-        partial.resets_build = replaces || is_reset(place.yaml, node);
-        if !is_reset(place.yaml, node) {
-            partial.build = build(place, node, values)?;
+        let replaces = source.yaml.tag(node) == Some("!override");
+        partial.resets_build = replaces || is_reset(source.yaml, node);
+        if !is_reset(source.yaml, node) {
+            partial.build = build(source, node, values)?;
         }
     }
     Ok(partial)
 }
 
 fn build(
-    place: &Place<'_>,
+    source: &ComposeFile<'_>,
     node: &Node,
     values: &Values,
 ) -> Result<Option<PartialBuild>, ManifestError> {
-    let yaml = place.yaml;
+    let yaml = source.yaml;
     let mut build = PartialBuild::default();
     match &node.kind {
         Kind::Null => return Ok(None),
         Kind::Scalar { text, .. } => {
-            build.context = Some(context(place, text, values));
+            build.context = Some(context(source, text, values));
             return Ok(Some(build));
         }
         _ => yaml.mapping(node, "`build`")?,
     };
     if let Some(text) = yaml.text_of(node, "context")? {
-        build.context = Some(context(place, text, values));
+        build.context = Some(context(source, text, values));
     }
     let mut known = |key: &str| -> Result<Option<String>, ManifestError> {
         let Some(text) = yaml.text_of(node, key)? else {
@@ -76,7 +76,7 @@ fn build(
         let text = interpolate(text, values);
         if text.is_incomplete() {
             build.todos.push(format!(
-                "compose takes `build.{key}` from {}, which `.env` does not set",
+                "compose sets `build.{key}` from {}, which is not set in `.env`",
                 variables(&text)
             ));
             return Ok(None);
@@ -86,49 +86,49 @@ fn build(
     build.dockerfile = known("dockerfile")?;
     build.target = known("target")?;
     if get(node, "dockerfile_inline").is_some() {
-        let why = "its Dockerfile stands in the compose file, as `dockerfile_inline`: \
-                   write it to a file of a repository";
-        build.context = Some(Context::None(why.to_owned()));
+        let why = "its Dockerfile is inlined in the compose file with `dockerfile_inline`: \
+                   move it to a file in a repository";
+        build.context = Some(BuildContext::None(why.to_owned()));
     }
     if let Some(args) = get(node, "args") {
-        for (name, value) in pairs(place, args, "`build.args`")? {
+        for (name, value) in pairs(source, args, "`build.args`")? {
             let value = argument(&name, value.as_deref(), values);
             build.args.push((name, value));
         }
     }
     if let Some(contexts) = get(node, "additional_contexts") {
-        for (name, value) in pairs(place, contexts, "`build.additional_contexts`")? {
+        for (name, value) in pairs(source, contexts, "`build.additional_contexts`")? {
             let value = value.unwrap_or_default();
             match value.strip_prefix("service:") {
                 Some(service) => {
                     build.needs.push(service.to_owned());
                     build.todos.push(format!(
-                        "the Dockerfile takes the image of `{service}` as `{name}`, an additional context: \
-                         let it begin with `ARG {arg}` and `FROM ${{{arg}}} AS {name}`, and write here \
-                         `args: {{{arg}: '${{{{ services.{service}.image }}}}'}}`",
+                        "the Dockerfile uses the image of `{service}` as the additional context `{name}`: \
+                         start it with `ARG {arg}` and `FROM ${{{arg}}} AS {name}`, and add \
+                         `args: {{{arg}: '${{{{ services.{service}.image }}}}'}}` here",
                         arg = variable_name(&name),
                     ));
                 }
                 None => build.todos.push(format!(
-                    "the additional context `{name}`, {value}, is not taken over: \
-                     a build sees its own repository"
+                    "the additional context `{name}` ({value}) was not converted: \
+                     a build only has access to its own repository"
                 )),
             }
         }
     }
-    for key in LOST.iter().filter(|key| get(node, key).is_some()) {
-        build
-            .todos
-            .push(format!("compose's `build.{key}` is not taken over"));
+    for key in UNSUPPORTED.iter().filter(|key| get(node, key).is_some()) {
+        build.todos.push(format!(
+            "`build.{key}` of the compose file was not converted"
+        ));
     }
     Ok(Some(build))
 }
 
-fn context(place: &Place<'_>, written: &str, values: &Values) -> Context {
+fn context(source: &ComposeFile<'_>, written: &str, values: &Values) -> BuildContext {
     let text = interpolate(written, values);
     if text.is_incomplete() {
-        return Context::None(format!(
-            "its folder, `{written}`, depends on {}, which `.env` does not set",
+        return BuildContext::None(format!(
+            "its folder, `{written}`, depends on {}, which is not set in `.env`",
             variables(&text)
         ));
     }
@@ -136,34 +136,34 @@ fn context(place: &Place<'_>, written: &str, values: &Values) -> Context {
         return git;
     }
     if text.text.contains("://") {
-        return Context::None(format!(
+        return BuildContext::None(format!(
             "its context, {}, is neither a folder nor a git remote",
             text.text
         ));
     }
-    match path::join(place.dir, &text.text) {
-        Some(folder) => Context::Folder(folder),
-        None => Context::None(format!(
-            "its folder, `{}`, is outside of the platform's",
+    match path::join(source.dir, &text.text) {
+        Some(folder) => BuildContext::Folder(folder),
+        None => BuildContext::None(format!(
+            "its folder, `{}`, is outside the platform's folder",
             text.text
         )),
     }
 }
 
-/// Returns what a build argument is; without a value it comes from the environment.
-fn argument(name: &str, written: Option<&str>, values: &Values) -> Value {
+/// Returns the value of a build argument; one without a value comes from the environment.
+fn argument(name: &str, written: Option<&str>, values: &Values) -> ArgValue {
     let text = match written {
         None => interpolate(&format!("${{{name}}}"), values),
         Some(written) => interpolate(written, values),
     };
     if text.is_incomplete() {
-        return Value::Unknown(format!(
-            "compose takes it from {}, which `.env` does not set",
+        return ArgValue::Unknown(format!(
+            "compose sets it from {}, which is not set in `.env`",
             variables(&text)
         ));
     }
     let remark = (!text.variables.is_empty())
-        .then(|| format!("in compose, {} may change it", variables(&text)));
+        .then(|| format!("compose lets {} override it", variables(&text)));
     secret::argument(name, &text.text, &text.variables, remark)
 }
 
@@ -181,13 +181,13 @@ fn variable_name(name: &str) -> String {
         .replace(|c: char| !c.is_ascii_alphanumeric(), "_")
 }
 
-/// Returns what is a mapping, or a list of `NAME=value`.
+/// Returns the pairs of a mapping or a list of `NAME=value`.
 fn pairs(
-    place: &Place<'_>,
+    source: &ComposeFile<'_>,
     node: &Node,
     what: &str,
 ) -> Result<Vec<(String, Option<String>)>, ManifestError> {
-    let yaml = place.yaml;
+    let yaml = source.yaml;
     if let Kind::Sequence(items) = &node.kind {
         let texts: Result<Vec<_>, _> = items.iter().map(|item| yaml.text(item, what)).collect();
         let pair = |text: &str| match text.split_once('=') {
@@ -204,7 +204,7 @@ fn pairs(
     Ok(pairs)
 }
 
-/// Returns an image's name without what is not known here: at the start a registry, at the end a tag.
+/// Returns an image name without its tag and without a prefix that contains unset variables.
 pub(in super::super) fn known_image(image: &str) -> Option<&str> {
     let repository = super::super::build::repository_of(image);
     let known = repository.rsplit(UNSET).next()?.trim_start_matches('/');

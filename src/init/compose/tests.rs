@@ -1,14 +1,14 @@
-use super::super::build::Value;
+use super::super::build::ArgValue;
 use super::super::tests::files;
 use super::*;
 
-fn one(name: &str, text: &str) -> Result<Composed, String> {
+fn one(name: &str, text: &str) -> Result<ComposeProject, String> {
     let read_file = files(&[(name, text)]);
     read(&[name.to_owned()], &read_file).map_err(|error| error.to_string())
 }
 
 #[test]
-fn builds_are_read_in_every_form() {
+fn every_form_of_build_is_read() {
     let text = "\
 x-build: &build
   context: ./shared
@@ -47,7 +47,7 @@ services:
     let read_file = files(&[("compose.yaml", text), (".env", env)]);
     let composed = read(&["compose.yaml".to_owned()], &read_file).unwrap();
     assert_eq!(
-        composed.others,
+        composed.image_only,
         [("db".to_owned(), "postgres:16".to_owned())]
     );
     let names: Vec<&str> = composed
@@ -59,7 +59,7 @@ services:
     let [api, web, job, far, inline] = composed.builds.as_slice() else {
         panic!("five builds")
     };
-    assert_eq!(api.context, Context::Folder("api".to_owned()));
+    assert_eq!(api.context, BuildContext::Folder("api".to_owned()));
     assert_eq!(
         api.image.as_deref(),
         Some("registry.example.com/shop/api:latest")
@@ -69,14 +69,16 @@ services:
     assert_eq!(web.needs, ["api"]);
     assert_eq!(web.todos.len(), 2);
     let value = |name: &str| &web.args.iter().find(|(known, _)| known == name).unwrap().1;
-    assert_eq!(value("MODE"), &Value::Text("fast".to_owned(), None));
-    assert!(matches!(value("NODE"), Value::Text(text, Some(_)) if text == "22"));
-    assert!(matches!(value("FROM_ENV"), Value::Unknown(_)));
-    assert!(matches!(value("NPM_TOKEN"), Value::Unknown(why) if !why.contains("abc")));
-    // A merge key takes whole values, so the arguments of the anchor are replaced.
+    assert_eq!(value("MODE"), &ArgValue::Text("fast".to_owned(), None));
+    assert!(matches!(value("NODE"), ArgValue::Text(text, Some(_)) if text == "22"));
+    assert!(matches!(value("FROM_ENV"), ArgValue::Unknown(_)));
+    assert!(matches!(value("NPM_TOKEN"), ArgValue::Unknown(why) if !why.contains("abc")));
+    // A merge key merges whole values, so the arguments of the anchor are replaced.
     assert_eq!(job.args.len(), 1);
-    assert!(matches!(&far.context, Context::Git { path, .. } if path == "docker"));
-    assert!(matches!(&inline.context, Context::None(why) if why.contains("dockerfile_inline")));
+    assert!(matches!(&far.context, BuildContext::Git { path, .. } if path == "docker"));
+    assert!(
+        matches!(&inline.context, BuildContext::None(why) if why.contains("dockerfile_inline"))
+    );
 }
 
 #[test]
@@ -89,18 +91,18 @@ fn later_files_override_and_reset() {
     let [a, d] = composed.builds.as_slice() else {
         panic!("two builds: {composed:?}")
     };
-    assert_eq!(a.context, Context::Folder("x/a".to_owned()));
+    assert_eq!(a.context, BuildContext::Folder("x/a".to_owned()));
     assert_eq!(a.target.as_deref(), Some("t"));
-    assert_eq!(a.args[1].1, Value::Text("2".to_owned(), None));
+    assert_eq!(a.args[1].1, ArgValue::Text("2".to_owned(), None));
     assert_eq!(
         (d.args.len(), &d.context),
-        (0, &Context::Folder("x/e".to_owned()))
+        (0, &BuildContext::Folder("x/e".to_owned()))
     );
-    assert_eq!(composed.others.len(), 1);
+    assert_eq!(composed.image_only.len(), 1);
 }
 
 #[test]
-fn includes_and_extensions_start_from_their_own_folders() {
+fn paths_are_relative_to_the_including_or_extended_file() {
     let main = "include:\n  - parts/compose.yaml\n  - {path: [other.yaml], project_directory: elsewhere}\nservices:\n  web:\n    extends: {file: parts/base.yaml, service: base}\n    build: {target: prod}\n  job: {extends: web}\n";
     let read_file = files(&[
         ("compose.yaml", main),
@@ -112,12 +114,12 @@ fn includes_and_extensions_start_from_their_own_folders() {
         ),
     ]);
     let composed = read(&["compose.yaml".to_owned()], &read_file).unwrap();
-    let shown: Vec<(&str, &Context, Option<&str>)> = composed
+    let shown: Vec<(&str, &BuildContext, Option<&str>)> = composed
         .builds
         .iter()
         .map(|build| (build.name.as_str(), &build.context, build.target.as_deref()))
         .collect();
-    let folder = |path: &str| Context::Folder(path.to_owned());
+    let folder = |path: &str| BuildContext::Folder(path.to_owned());
     assert_eq!(
         shown,
         [
@@ -130,11 +132,11 @@ fn includes_and_extensions_start_from_their_own_folders() {
 }
 
 #[test]
-fn hostile_and_broken_files_are_refused_with_their_lines() {
+fn invalid_files_are_rejected_with_their_lines() {
     for (text, expected) in [
         ("services: [a]\n", "must be a mapping"),
         ("- a\n", "must be a mapping"),
-        ("a: 1\n", "no compose file"),
+        ("a: 1\n", "not a compose file"),
         ("services:\n  a: [x]\n", "a service must be a mapping"),
         ("services:\n  a:\n    build: [x]\n", "c.yaml:3:12"),
         (
@@ -142,7 +144,7 @@ fn hostile_and_broken_files_are_refused_with_their_lines() {
             "`build.args` must be",
         ),
         ("include: [c.yaml]\n", "includes itself"),
-        ("include: [../../c.yaml]\n", "leads out"),
+        ("include: [../../c.yaml]\n", "outside the platform"),
         ("include: [gone.yaml]\n", "no such file"),
         (
             "services:\n  a: {extends: b}\n  b: {extends: a}\n",
@@ -174,6 +176,6 @@ fn hostile_and_broken_files_are_refused_with_their_lines() {
         outside
             .builds
             .iter()
-            .all(|build| matches!(build.context, Context::None(_)))
+            .all(|build| matches!(build.context, BuildContext::None(_)))
     );
 }

@@ -47,14 +47,14 @@ fn projects_are_found_with_their_remotes() {
             "l https://git.example.com/late dev",
         ]
     );
-    assert_eq!(found.left_out[0].0, "tools");
+    assert_eq!(found.skipped[0].0, "tools");
     let without = read(".repo/manifest.xml", &files, ".repo/manifests", None).unwrap();
     assert!(without.projects[0].remote.is_none());
     assert!(without.projects[0].todos[0].contains("`..`"));
 }
 
 #[test]
-fn relative_urls_start_from_the_manifest_s_folder() {
+fn relative_urls_are_resolved_against_the_manifest_repository() {
     for (fetch, base, expected) in [
         ("..", "https://h/x/m", "https://h"),
         (".", "https://h/x/m/", "https://h/x"),
@@ -72,22 +72,22 @@ fn relative_urls_start_from_the_manifest_s_folder() {
 }
 
 #[test]
-fn wrong_manifests_are_refused_with_their_lines() {
+fn invalid_manifests_are_rejected_with_their_lines() {
     for (text, expected) in [
         (
             "<manifest>\n  <project/>\n</manifest>",
             "`project` has no `name`",
         ),
         ("<manifest>\n  <project name='a'/>\n</manifest>", "m.xml:2"),
-        ("<manifest>\n<remote", "this is not XML"),
-        ("<html/>", "no manifest of repo"),
+        ("<manifest>\n<remote", "invalid XML"),
+        ("<html/>", "not a repo manifest"),
         (
             "<manifest><include name='m.xml'/></manifest>",
             "includes itself",
         ),
         (
             "<manifest><include name='../m.xml'/></manifest>",
-            "leads out",
+            "outside the platform",
         ),
         (
             "<manifest><include name='gone.xml'/></manifest>",
@@ -95,9 +95,12 @@ fn wrong_manifests_are_refused_with_their_lines() {
         ),
         (
             "<manifest><project name='a' path='../a'/></manifest>",
-            "leads out",
+            "outside the platform",
         ),
-        ("<manifest><remove-project/></manifest>", "names none"),
+        (
+            "<manifest><remove-project/></manifest>",
+            "neither `name` nor `path`",
+        ),
         (
             "<!DOCTYPE m [<!ENTITY a 'b'>]><manifest><project name='&a;'/></manifest>",
             "DTD",

@@ -1,21 +1,21 @@
-//! The names of images, and the registry that they point to.
+//! Image names and their common registry.
 
 use std::collections::BTreeSet;
 
 use super::super::compose::known_image;
-use super::super::draft::{Key, Registry};
+use super::super::draft::{DraftKey, DraftRegistry};
 use super::super::interpolate::UNSET;
 use super::super::names::{distinct, image_name};
 use super::super::{Wishes, path};
-use super::Made;
+use super::CandidateService;
 use crate::image::ImageRepository;
 
-/// Names the images, and tells which registry the sources name.
-pub(super) fn name(made: &mut [Made], wishes: &Wishes) -> Registry {
-    let named: Vec<Option<ImageRepository>> = made
+/// Names the images, and returns the registry found in the sources.
+pub(super) fn name(drafts: &mut [CandidateService], wishes: &Wishes) -> DraftRegistry {
+    let named: Vec<Option<ImageRepository>> = drafts
         .iter()
-        .map(|made| {
-            let image = made.candidate.build.as_ref()?.image.as_deref()?;
+        .map(|draft| {
+            let image = draft.candidate.build.as_ref()?.image.as_deref()?;
             known_image(image)?.parse().ok()
         })
         .collect();
@@ -38,10 +38,10 @@ pub(super) fn name(made: &mut [Made], wishes: &Wishes) -> Registry {
         _ => None,
     };
     let mut taken = BTreeSet::new();
-    for (made, named) in made.iter_mut().zip(&named) {
-        let Made {
+    for (draft, named) in drafts.iter_mut().zip(&named) {
+        let CandidateService {
             service, candidate, ..
-        } = made;
+        } = draft;
         let source = candidate
             .build
             .as_ref()
@@ -70,25 +70,25 @@ pub(super) fn name(made: &mut [Made], wishes: &Wishes) -> Registry {
                     .is_some_and(|image| image.registry().is_some());
             if is_elsewhere {
                 service.todo(
-                    Key::Image,
-                    format!("{file} calls it {written}: the services have several registries"),
+                    DraftKey::Image,
+                    format!("{written} in {file}: the services use several registries"),
                 );
             } else if service.image != own {
-                service.remark(Key::Image, format!("{file} calls it {written}"));
+                service.remark(DraftKey::Image, format!("{written} in {file}"));
             }
         } else if service.image != own {
             service.remark(
-                Key::Image,
-                format!("{own} is no legal name of an image, or there already"),
+                DraftKey::Image,
+                format!("{own} is not a valid image name, or already used"),
             );
         }
     }
     match (&wishes.registry, common) {
-        (Some(given), _) => Registry::Given(given.clone()),
-        (None, Some((host, folder))) => Registry::Suggested(match folder.as_str() {
+        (Some(given), _) => DraftRegistry::Given(given.clone()),
+        (None, Some((host, folder))) => DraftRegistry::Suggested(match folder.as_str() {
             "." => host,
             folder => format!("{host}/{folder}"),
         }),
-        (None, None) => Registry::Unknown,
+        (None, None) => DraftRegistry::Unknown,
     }
 }

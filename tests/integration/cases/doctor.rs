@@ -122,8 +122,8 @@ fn what_is_well_takes_a_line(t: &Context) {
         .stdout_contains("BuildKit")
         .stdout_contains("anonymous users may push to 2 repositories\n")
         .stdout_contains("1 remote, 1 reference\n")
-        .stdout_contains("1 builder image, 1 to be built first\n")
-        .stdout_contains("1 to be cloned when needed\n");
+        .stdout_contains("1 builder image, 1 not built yet\n")
+        .stdout_contains("1 not cloned yet\n");
     let count = fresh
         .stdout
         .lines()
@@ -140,9 +140,11 @@ fn what_is_well_takes_a_line(t: &Context) {
     verbose
         .stdout_contains("  ok: x-platform.yml is valid\n")
         .stdout_contains("is in the engine and in the registry\n")
-        .stdout_contains(&format!("  ok: http://{host} answers; credentials: none\n"))
         .stdout_contains(&format!(
-            "  ok: {host}/{} may be pulled and pushed\n",
+            "  ok: http://{host} is reachable; credentials: none\n"
+        ))
+        .stdout_contains(&format!(
+            "  ok: pull and push access to {host}/{}\n",
             t.image("zbackend")
         ))
         .stdout_contains("origin/master is ")
@@ -169,7 +171,10 @@ fn a_missing_manifest_hides_no_engine(t: &Context) {
     says(manifest, "there is no x-platform.yml in ");
     says(manifest, "`-f FILE`");
     assert!(findings.about("engine", "error").is_empty());
-    says(findings.about("engine", "ok")[0], " answers at unix://");
+    says(
+        findings.about("engine", "ok")[0],
+        " is reachable at unix://",
+    );
 }
 
 fn a_wrong_manifest_is_told_with_its_places(t: &Context) {
@@ -187,7 +192,7 @@ fn a_wrong_manifest_is_told_with_its_places(t: &Context) {
     t.xp(["doctor"])
         .failure(2)
         .stdout_contains("error    manifest")
-        .stdout_contains("only this machine is checked");
+        .stdout_contains("only this machine was checked");
 }
 
 fn an_engine_that_does_not_run_hides_nothing_else(t: &Context) {
@@ -198,16 +203,13 @@ fn an_engine_that_does_not_run_hides_nothing_else(t: &Context) {
     let engine = findings.only("engine", "error");
     says(engine, &host);
     says(engine, "systemctl start docker");
-    says(engine, "DOCKER_HOST is");
+    says(engine, "DOCKER_HOST is set to");
     for subject in ["registry", "git-remotes", "working-copies", "builders"] {
         findings.is_well(subject);
     }
     fs::write(&socket, "").expect("a file");
     let findings = Findings::of(t, t.xp(["doctor"]).env("DOCKER_HOST", &host), 3);
-    says(
-        findings.only("engine", "error"),
-        "what is there is no socket",
-    );
+    says(findings.only("engine", "error"), "the path is not a socket");
     let remote = format!("tcp://127.0.0.1:{}", t.closed_port());
     let findings = Findings::of(t, t.xp(["doctor"]).env("DOCKER_HOST", &remote), 3);
     says(findings.only("engine", "error"), &remote);
@@ -245,7 +247,7 @@ fn docker_s_context_is_followed_and_said_so(t: &Context) {
     let findings = Findings::of(t, xp(), 2);
     let error = findings.only("engine", "error");
     says(error, "unix:///run/other.sock");
-    says(error, "docker's context `remote-one` names it");
+    says(error, "Docker context `remote-one`");
     // Who names the engine is obeyed by both.
     let named = Findings::of(t, t.xp(["doctor"]), 2);
     assert!(named.about("engine", "error").is_empty());
@@ -343,7 +345,7 @@ fn an_unknown_host_key_is_told_in_ssh_s_words(t: &Context) {
     let error = Findings::of(t, xp, 3);
     let error = error.only("git-remotes", "error");
     says(error, "Permission denied");
-    says(error, "there is no ssh agent: SSH_AUTH_SOCK is not set");
+    says(error, "no ssh agent: SSH_AUTH_SOCK is not set");
     Findings::of(t, t.xp(["doctor"]), 0).is_well("git-remotes");
 }
 
@@ -360,7 +362,7 @@ fn a_remote_that_is_replaced_is_told(t: &Context) {
     let found = findings.only("git-remotes", "ok");
     says(
         found,
-        "https://git.example.com/x/zbackend.git, by http://127.0.0.1:",
+        "https://git.example.com/x/zbackend.git (via http://127.0.0.1:",
     );
 }
 
@@ -375,20 +377,20 @@ fn what_somebody_works_on_is_no_mistake(t: &Context) {
     let findings = Findings::of(t, t.xp(["doctor"]), 0);
     let note = findings.only("working-copies", "note");
     let expected =
-        "src/zbackend is on master, with 1 commit not pushed, 1 file modified, 1 file untracked";
+        "src/zbackend is on master: 1 commit not pushed, 1 file modified, 1 file untracked";
     assert_eq!(note["what"], expected);
     findings.is_well("working-copies");
     t.xp(["doctor"])
         .success()
         .stdout_contains("working copies")
-        .stdout_contains("1 working copy, 1 in work\n");
+        .stdout_contains("1 working copy, 1 with local changes\n");
     user.git(&["checkout", "--quiet", "--detach", "--force"]);
     user.remove("new");
     user.git(&["bisect", "start"]);
     let findings = Findings::of(t, t.xp(["doctor"]), 0);
     let note = findings.only("working-copies", "note");
-    says(note, "on no branch");
-    says(note, "bisect under way");
+    says(note, "(detached HEAD)");
+    says(note, "bisect in progress");
 }
 
 fn working_copies_that_hinder_are_told(t: &Context) {
@@ -427,18 +429,15 @@ fn working_copies_that_hinder_are_told(t: &Context) {
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     says(
         warnings[0],
-        "src/locked is locked by src/locked/.git/index.lock, for 10 minutes",
+        "src/locked has been locked by src/locked/.git/index.lock for 10 minutes",
     );
     says(warnings[0], "rm src/locked/.git/index.lock");
-    says(warnings[1], "src/moved is no clone of file://");
+    says(warnings[1], "src/moved is not a clone of file://");
     says(warnings[1], "git.example.com/old.git");
     let errors = findings.about("working-copies", "error");
     assert_eq!(errors.len(), 2, "{errors:?}");
     says(errors[0], "src/broken");
-    says(
-        errors[1],
-        "src/foreign holds something that is no working copy",
-    );
+    says(errors[1], "src/foreign is not a working copy");
     assert_eq!(t.read("src/foreign/thesis.txt"), "precious");
 }
 
@@ -464,7 +463,7 @@ fn an_external_builder_that_exists_nowhere_is_wrong(t: &Context) {
     let error = findings.only("builders", "error");
     says(
         error,
-        &format!("the builder image {image} exists neither in the engine nor in its registry"),
+        &format!("builder image {image} not found in the engine or its registry"),
     );
     says(error, "zbackend");
 
@@ -476,7 +475,7 @@ fn an_external_builder_that_exists_nowhere_is_wrong(t: &Context) {
     let found = Findings::of(t, t.xp(["doctor"]), 0);
     says(
         found.only("builders", "ok"),
-        "is in the registry, to be pulled",
+        "is in the registry and will be pulled",
     );
 }
 
@@ -490,7 +489,7 @@ fn a_folder_of_others_is_not_taken(t: &Context) {
     says(error, "XP_CACHE_DIR");
     let below_file = folder.join("thesis.txt/own");
     let findings = Findings::of(t, t.xp(["doctor"]).env("XP_CACHE_DIR", &below_file), 3);
-    says(findings.only("machine", "error"), "it is no folder");
+    says(findings.only("machine", "error"), "not a folder");
     assert_eq!(fs::read_dir(&folder).expect("the folder").count(), 1);
 }
 
@@ -516,10 +515,10 @@ fn a_full_disk_is_told(t: &Context) {
     let output = run.arg("sh").arg("-c").arg(script).failure(3);
     let findings = Findings::read(t, &output);
     let error = findings.only("machine", "error");
-    says(error, "has 4 MiB left, and a build needs 1 GiB at least");
+    says(error, "has 4 MiB free; a build needs at least 1 GiB");
     says(error, "docker system prune");
     let files = findings.only("machine", "warning");
-    says(files, "more files only");
+    says(files, "free inodes");
 }
 
 fn programs_that_are_missing_are_named(t: &Context) {
@@ -538,7 +537,7 @@ fn programs_that_are_missing_are_named(t: &Context) {
     fs::create_dir_all(&empty).expect("a folder");
     let findings = Findings::of(t, t.xp(["doctor"]).env("PATH", &empty), 3);
     let error = findings.only("machine", "error");
-    says(error, "there is no program `git-lfs` on the PATH");
+    says(error, "program `git-lfs` not found on PATH");
     says(error, "zbackend");
     t.platform(&[Service::new(
         "zbackend",
@@ -552,7 +551,7 @@ fn programs_that_are_missing_are_named(t: &Context) {
     let errors = findings.about("machine", "error");
     says(
         errors[0],
-        "there is no program `ssh` on the PATH: it is needed for git remotes over ssh",
+        "program `ssh` not found on PATH; it is needed for git remotes over ssh",
     );
 }
 
@@ -569,7 +568,7 @@ fn proxies_are_told_without_passwords(t: &Context) {
         .stdout_contains("  note: https_proxy is http://proxy.example.com:3128\n")
         .stdout_contains("  note: no_proxy is internal.example.com\n")
         .stdout_contains(
-            "xp uses a proxy, and the engine, which pulls and pushes images, has none",
+            "xp uses a proxy, but the engine, which pulls and pushes images, has none",
         );
 }
 
@@ -600,7 +599,7 @@ fn offline_asks_nobody(t: &Context) {
     small::manifest(t, registry.host(), &service);
     t.xp(["doctor", "--offline"])
         .success()
-        .stdout_contains("not asked");
+        .stdout_contains("not checked");
     assert!(registry.requests_since(of_registry).is_empty());
     let requests = repository.requests_since(crate::world::GitServerKind::Open, git);
     assert!(requests.is_empty());
@@ -611,7 +610,7 @@ fn clusters_are_asked(t: &Context) {
     let namespace = t.namespace("staging");
     let product = product(t, namespace.name());
     t.xp(["doctor", "-v"]).success().stdout_contains(&format!(
-        "staging: namespace {} of full answers, and nothing was deployed there yet",
+        "staging: namespace {} in full is reachable; nothing deployed yet",
         namespace.name()
     ));
     let with_context = |context: &str| {
@@ -621,7 +620,7 @@ fn clusters_are_asked(t: &Context) {
     };
     let findings = with_context("context: ful");
     let warning = findings.only("clusters", "warning");
-    says(warning, "no context `ful`, which staging is deployed by");
+    says(warning, "no context `ful`, which environment staging uses");
     says(warning, "did you mean `full`?");
     let findings = with_context("context: other");
     let warning = findings.only("clusters", "warning");
@@ -634,7 +633,7 @@ fn clusters_are_asked(t: &Context) {
     let findings = Findings::of(t, without(), 0);
     says(
         findings.only("clusters", "warning"),
-        "or write builders/k8s/Dockerfile",
+        "or add builders/k8s/Dockerfile",
     );
     write_builder(t);
     let findings = Findings::of(t, without(), 0);

@@ -124,7 +124,7 @@ services:
         "target: base",
         "GREETING: hello world",
         "# - db: compose runs the image postgres:16",
-        "# worker of docker-compose.yml is built the same way",
+        "# worker in docker-compose.yml is the same build",
     ] {
         assert!(manifest.contains(part), "{part}:\n{manifest}");
     }
@@ -315,7 +315,7 @@ fn what_has_no_remote_is_built_from_where_it_is(t: &Context) {
     assert!(manifest.contains("reference: origin/trunk\n"), "{manifest}");
     said.stderr_contains("2 places are marked TODO")
         .stderr_contains("it has no remote, so this is the working copy itself")
-        .stderr_contains("empty: it has no commit yet");
+        .stderr_contains("empty: it has no commits yet");
     assert_eq!(t.read("my api/file"), "of somebody who works\n");
 }
 
@@ -384,8 +384,8 @@ fn of_two_working_copies_the_one_with_the_remote_s_name_is_taken(t: &Context) {
     let said = t.xp(["init", "--dry-run"]).success();
     for part in [
         "\n    dir: api\n",
-        "# - a-second-api: it is another working copy of what api is",
-        "# - the-third: it is another working copy of what api is",
+        "# - a-second-api: another working copy of the same repository as api",
+        "# - the-third: another working copy of the same repository as api",
     ] {
         assert!(said.stdout.contains(part), "{part}: {}", said.stdout);
     }
@@ -422,7 +422,7 @@ fn logins_are_not_written(t: &Context) {
         "{manifest}"
     );
     assert!(
-        manifest.contains("# the login in the working copy's URL is left out"),
+        manifest.contains("# the credentials in the working copy's URL were removed"),
         "{manifest}"
     );
     said.stderr_contains("Wrote x-platform.yml");
@@ -452,7 +452,7 @@ build:
     );
     let printed = t.xp(["init", "--dry-run"]).success();
     for part in [
-        "# TODO: its value has a login in a URL",
+        "# TODO: its value has credentials in a URL",
         "# TODO: its value may be a secret",
         "#   INDEX: \"\"",
         "https://h.example.com/lib.git",
@@ -467,7 +467,7 @@ build:
 fn what_is_wrong_is_told_and_nothing_is_written(t: &Context) {
     t.xp(["init"])
         .failure(2)
-        .stderr_contains("there is nothing in product to make a manifest of")
+        .stderr_contains("found nothing in product to generate a manifest from")
         .stderr_contains("hint: a service is a git repository");
     cloned(t, "api", "api");
     let huge = format!("services: {{}} #{}\n", "x".repeat(11 << 20));
@@ -483,7 +483,7 @@ fn what_is_wrong_is_told_and_nothing_is_written(t: &Context) {
         ),
         (
             "services: {a: {extends: {file: ../x.yml, service: a}}}\n",
-            "leads out of",
+            "is outside the platform's folder",
         ),
         (huge.as_str(), "larger than 10 MiB"),
         ("services:\n\ta: b\n", "not YAML"),
@@ -534,7 +534,7 @@ fn one_source_is_taken_alone(t: &Context) {
     // From the folder of the compose file, the sources are outside.
     t.xp(["init", "-C", "deploy", "--from", "dev.yml"])
         .failure(2)
-        .stderr_contains("outside of the platform's");
+        .stderr_contains("outside the platform's folder");
 }
 
 fn a_person_is_asked(t: &Context) {

@@ -273,7 +273,7 @@ fn contexts_of_docker_are_followed(t: &Context) {
         .env_remove("DOCKER_HOST")
         .args(["-v"])
         .run()
-        .stdout_contains("docker's context `far`");
+        .stdout_contains("Docker context `far`");
     with_context(t.xp(["build"]))
         .env("DOCKER_CONTEXT", "fra")
         .failure(2)

@@ -1,5 +1,4 @@
-//! A platform whose runs are killed: what it is made of, how it is set up anew, and what has to be so in
-//! the end, whatever came before.
+//! A platform for tests that kill runs at random: setup, reset, and the invariants that must hold at the end.
 
 mod platform;
 mod state;
@@ -20,12 +19,12 @@ use crate::xp::Xp;
 use platform::{Platform, REPOSITORIES};
 pub use state::{Folder, half_files, processes_of};
 
-/// A platform, an engine and a registry of its own.
+/// A platform with its own engine and registry.
 pub struct Siege<'t> {
     t: &'t Context,
     platform: Platform,
     engine: Engine,
-    /// Keeps the registry's address while each round gets an empty one.
+    /// Keeps the registry's address, while each round gets an empty registry.
     gateway: Gateway,
     registry: Registry,
     template: PathBuf,
@@ -34,10 +33,10 @@ pub struct Siege<'t> {
     undisturbed: Option<Outcome>,
 }
 
-/// What a round came to: equal for all rounds.
+/// The result of a round, which must be equal for all rounds.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Outcome {
-    /// The images by their names, with a mark for those that are the very same.
+    /// The images by name, with a marker for identical ones.
     images: BTreeMap<String, PublishedImage>,
     in_engine: Vec<String>,
     own_files: Vec<String>,
@@ -45,7 +44,7 @@ pub struct Outcome {
 }
 
 impl<'t> Siege<'t> {
-    /// Makes the platform, of which nothing is built yet.
+    /// Creates the platform, without building it.
     pub fn new(t: &'t Context) -> Self {
         let engine = t.own_engine();
         let registry = t.own_registry(RegistryKind::Open);
@@ -76,11 +75,11 @@ impl<'t> Siege<'t> {
             .env("DOCKER_HOST", self.engine.host())
             .env("TMPDIR", &self.temporary)
             .env("BUILD_NUMBER", "7")
-            // Neither progress nor colours, and long enough for a machine that does much else.
+            // No progress, no colors, and a timeout long enough for a busy machine.
             .timeout(Duration::from_secs(300))
     }
 
-    /// Makes everything as it was before the first build.
+    /// Restores the state before the first build.
     pub fn begin_anew(&mut self) {
         self.registry = self.t.own_registry(RegistryKind::Open);
         self.gateway.move_before(self.registry.host());
@@ -103,7 +102,7 @@ impl<'t> Siege<'t> {
         assert!(copy.expect("cp").success(), "the platform is copied");
     }
 
-    /// Runs a build that nobody disturbs, and returns how long it took.
+    /// Runs an undisturbed build and returns its duration.
     pub fn run_undisturbed(&mut self) -> Duration {
         self.begin_anew();
         let begun = Instant::now();
@@ -118,7 +117,7 @@ impl<'t> Siege<'t> {
         took
     }
 
-    /// Demands that everything is as after a run that nobody disturbed.
+    /// Asserts the same state as after an undisturbed run.
     #[track_caller]
     pub fn demand_outcome(&self, output: &Output) {
         self.demand_order(output);
@@ -128,7 +127,7 @@ impl<'t> Siege<'t> {
         assert!(plan.stdout.contains("Nothing to do"), "{plan}\n{output}");
     }
 
-    /// Demands that no container is left, and nothing of xp's own but what it keeps.
+    /// Asserts that no container and no temporary file of xp is left.
     #[track_caller]
     pub fn demand_stopped(&self, output: &Output) {
         let containers = self.containers();
@@ -176,7 +175,7 @@ impl<'t> Siege<'t> {
         assert_eq!(processes, [""; 0], "{output}");
     }
 
-    /// Returns what is in the engine as a container: of this test alone, where it is not private.
+    /// Returns the containers of the engine; only this test's if the engine is shared.
     fn containers(&self) -> Vec<String> {
         let mut containers = self.engine.containers(&[]);
         let (folder, prefix) = (self.t.folder().display().to_string(), self.t.prefix());

@@ -1,4 +1,4 @@
-//! The platform that is built: services of several repositories, and working copies with a user's work.
+//! The platform: services from several repositories, and working copies with a user's changes.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -10,10 +10,10 @@ use crate::process::succeed;
 use crate::repository::{GitRepository, write_file};
 use crate::world::Engine;
 
-/// The working copies that hold work of the user's.
+/// The working copies with a user's changes.
 pub const REPOSITORIES: [&str; 2] = ["zbase", "zbackend"];
 
-/// What of a `.git` a sync writes, whatever the user has there.
+/// Files in `.git` that a sync may write even if the user has changes.
 const FETCHED: [&str; 6] = [
     ".git/objects",
     ".git/refs/remotes",
@@ -23,17 +23,17 @@ const FETCHED: [&str; 6] = [
     ".git/packed-refs",
 ];
 
-/// What of a `.git` that was moved along differs from run to run: times and the numbers of files.
+/// Files in the `.git` of an updated working copy that differ between runs: timestamps and numbers.
 const MOVED: [&str; 4] = [".git/index", ".git/logs", ".git/objects", ".git/refs/xp"];
 
-/// What was set up, and what of it must stay.
+/// The setup, and the state that must not change.
 pub struct Platform {
     image_repositories: Vec<String>,
     users_own: BTreeMap<&'static str, Folder>,
 }
 
 impl Platform {
-    /// Makes repositories, working copies and the manifest.
+    /// Creates repositories, working copies and the manifest.
     pub fn new(t: &Context, engine: &Engine, registry: &str) -> Self {
         let busybox = engine.busybox();
         let copies = format!("FROM {busybox}\nCOPY . /src\n");
@@ -99,7 +99,7 @@ impl Platform {
         ));
 
         users_work(t, [&base, &frontend, &backend]);
-        // What the remotes get after that is what the platform builds.
+        // The platform builds the commits pushed after this.
         base.commit(&[("edited", "2\n"), ("new", "2\n")], "Second");
         frontend.git(&["rm", "--quiet", "goes/away"]);
         frontend.commit(&[("changes", "2\n"), ("comes/new", "2\n")], "Second");
@@ -115,19 +115,19 @@ impl Platform {
         }
     }
 
-    /// Returns the repositories of the registry that get an image.
+    /// Returns the registry repositories that get an image.
     pub fn image_repositories(&self) -> &[String] {
         &self.image_repositories
     }
 
-    /// Demands that a working copy with a user's work is as it was.
+    /// Asserts that a working copy with a user's changes is unchanged.
     #[track_caller]
     pub fn demand_users_own(&self, t: &Context, name: &str, output: &Output) {
         let differences = users_own(t, name).differences(&self.users_own[name]);
         assert_eq!(differences, [""; 0], "{name}, {output}");
     }
 
-    /// Returns the working copies that were made or moved along, which must be whole.
+    /// Returns the cloned or updated working copies, and asserts that they are complete.
     #[track_caller]
     pub fn moved_along(&self, t: &Context) -> BTreeMap<String, Folder> {
         let names = ["zfrontend", "mono", "zmodules"];
@@ -154,7 +154,7 @@ fn users_own(t: &Context, name: &str) -> Folder {
     folder.without(|path| FETCHED.iter().any(|fetched| path.starts_with(fetched)))
 }
 
-/// Clones three of the repositories, as their user did, who has work in two of them.
+/// Clones three of the repositories as the user, with changes in two of them.
 fn users_work(t: &Context, repositories: [&GitRepository; 3]) {
     for (repository, name) in repositories.iter().zip(["zbase", "zfrontend", "zbackend"]) {
         let url = match name {
@@ -175,7 +175,7 @@ fn users_work(t: &Context, repositories: [&GitRepository; 3]) {
     t.git("src/zbackend", &["commit", "--quiet", "--message", "Mine"]);
     write("zbackend/own", "2\n");
     t.git("src/zbackend", &["stash", "--quiet"]);
-    // Without this git would write the index at the next look.
+    // Without this, the next git command would write the index.
     succeed(Command::new("sync").arg("-f").arg(t.dir()));
 }
 

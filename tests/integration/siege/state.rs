@@ -1,4 +1,4 @@
-//! What is in folders, and what must not be.
+//! Contents of folders, and detection of leftovers.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,7 +10,7 @@ use walkdir::WalkDir;
 
 use crate::process;
 
-/// Mode and bytes of everything in a folder.
+/// Mode and contents of everything in a folder.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Folder(BTreeMap<PathBuf, (u32, Vec<u8>)>);
 
@@ -36,7 +36,7 @@ impl Folder {
         Self(found)
     }
 
-    /// Returns it without what a path says yes to.
+    /// Returns it without the paths that match a predicate.
     pub fn without(mut self, is_left_out: impl Fn(&str) -> bool) -> Self {
         self.0
             .retain(|path, _| !is_left_out(&path.to_string_lossy()));
@@ -47,7 +47,7 @@ impl Folder {
         self.0.is_empty()
     }
 
-    /// Returns a line for each path that is not the same in both.
+    /// Returns a line for each path that differs.
     pub fn differences(&self, other: &Self) -> Vec<String> {
         let paths: std::collections::BTreeSet<_> = self.0.keys().chain(other.0.keys()).collect();
         let differs = paths
@@ -75,8 +75,7 @@ impl fmt::Debug for Folder {
     }
 }
 
-/// Returns the names of what only something that was broken off leaves: locks, temporary files, clones that
-/// are not complete.
+/// Returns the leftovers of interrupted operations: locks, temporary files, incomplete clones.
 pub fn half_files(folder: &Path) -> Vec<String> {
     let entries = WalkDir::new(folder).into_iter().flatten();
     let paths = entries.map(|entry| {
@@ -95,14 +94,14 @@ fn is_half(path: &str) -> bool {
         || is_clone
         || is_session
         || name.starts_with(".xp-probe-")
-        // Those of xp's own modules stay, as its main one does: who holds one is known to the system alone.
+        // The lock files of xp itself are permanent; only the advisory lock on them is released.
         || name.ends_with(".lock")
             && !path.starts_with(".xp/modules/")
             && path != "x-platform.lock"
         || path.contains("/objects/") && !is_object(path)
 }
 
-/// Tells whether a path below `objects` is one that a complete object store has.
+/// Returns whether a path below `objects` belongs to a complete object store.
 fn is_object(path: &str) -> bool {
     let (_, name) = path.rsplit_once("/objects/").expect("below it");
     let is_hex = |text: &str| text.chars().all(|c| c.is_ascii_hexdigit());
@@ -121,7 +120,7 @@ fn is_object(path: &str) -> bool {
     }
 }
 
-/// Returns the processes that work in a folder or were told of it, but for the test run's own.
+/// Returns the processes that use a folder or mention it in their arguments, except the test run's own.
 pub fn processes_of(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for process in fs::read_dir("/proc")
@@ -140,7 +139,7 @@ pub fn processes_of(folder: &Path) -> Vec<String> {
     found
 }
 
-/// Returns the paths of xp's own files, but for those that each run has of its own.
+/// Returns the paths of xp's own files, except those of individual runs.
 pub fn own_files(folder: &Path) -> Vec<String> {
     let entries = WalkDir::new(folder).min_depth(1).sort_by_file_name();
     let paths = entries.into_iter().flatten().map(|entry| {
@@ -149,7 +148,7 @@ pub fn own_files(folder: &Path) -> Vec<String> {
     });
     paths
         .filter(|path| !path.starts_with("logs/") && !path.contains("/objects/"))
-        // Packs and images are named by what they are made of, times included.
+        // The names of packs and images depend on their contents, including timestamps.
         .filter(|path| !path.starts_with("labels"))
         .collect()
 }

@@ -1,4 +1,4 @@
-//! What a server was asked, read from its access log.
+//! Requests of a server, read from its access log.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::process;
 
-/// A request that a server answered.
+/// An answered request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     pub method: String,
@@ -38,7 +38,7 @@ pub struct AccessLog {
 const FENCE: &str = "/xp-test-fence-";
 
 impl AccessLog {
-    /// Watches the log at `path` of the server at `address`, such as `http://127.0.0.1:5000`.
+    /// Opens the log at `path` of the server at `address`, such as `http://127.0.0.1:5000`.
     pub fn new(path: PathBuf, address: String, certificate: Option<&Path>) -> Self {
         let certificate = certificate.map(Path::to_owned);
         Self {
@@ -49,19 +49,19 @@ impl AccessLog {
         }
     }
 
-    /// Returns this moment, to be passed to [`AccessLog::since`].
+    /// Returns the current position, for [`AccessLog::since`].
     pub fn mark(&self) -> Mark {
         Mark(self.complete().len())
     }
 
-    /// Returns the requests that were answered since then, by any client.
+    /// Returns the requests answered since a position, from any client.
     pub fn since(&self, mark: Mark) -> Vec<Request> {
         let text = self.complete();
         text[mark.0..].lines().filter_map(parse).collect()
     }
 
-    /// Returns the log once it has all requests that were answered before this call: servers
-    /// write it after the answer, so a request of our own is sent behind the others.
+    /// Returns the log once it contains all requests answered before this call. Servers write the
+    /// log after the answer, so this sends a request as a fence.
     fn complete(&self) -> String {
         let number = self.fences.fetch_add(1, Ordering::Relaxed);
         let fence = format!("{FENCE}{number} ");
@@ -81,7 +81,7 @@ impl AccessLog {
             );
             thread::sleep(Duration::from_millis(5));
         }
-        // A server with several threads may write an older request after the fence.
+        // A multithreaded server may log an older request after the fence.
         thread::sleep(Duration::from_millis(20));
         self.read()
     }
@@ -91,13 +91,13 @@ impl AccessLog {
     }
 }
 
-/// Reads `… "GET /v2/ HTTP/1.1" 200 …`.
+/// Parses `… "GET /v2/ HTTP/1.1" 200 …`.
 fn parse(line: &str) -> Option<Request> {
     let mut quoted = line.split('"');
     let mut request = quoted.nth(1)?.split(' ');
     let (method, path) = (request.next()?, request.next()?);
     let status = quoted.next()?.split_whitespace().next()?.parse().ok()?;
-    // HTTP/2 begins with a line that looks like a request for "*".
+    // The HTTP/2 preface looks like a request for "*".
     let counts = method != "PRI" && !path.starts_with(FENCE);
     counts.then(|| Request {
         method: method.to_owned(),

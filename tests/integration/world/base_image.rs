@@ -1,4 +1,4 @@
-//! A base image made of Debian's static busybox, since no registry of images can be relied on.
+//! A base image made of Debian's static busybox, because no public registry is used.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -8,7 +8,7 @@ use std::process::Command;
 use super::Engine;
 use crate::process::{self, succeed};
 
-/// Imports the image, laid out in that folder, and returns its name.
+/// Builds the root in a folder, imports the image and returns its name.
 pub fn import(engine: &Engine, root: &Path) -> String {
     let name = format!("{}/busybox:1", super::run_prefix());
     lay_out(root);
@@ -68,8 +68,8 @@ fn lay_out(root: &Path) {
     }
 }
 
-/// Returns the program of Debian's package busybox-static. Another busybox on the PATH may need
-/// libraries that the image does not have.
+/// Returns the program of Debian's package busybox-static. Another busybox on PATH may need
+/// libraries that are not in the image.
 fn busybox_program() -> PathBuf {
     ["/bin/busybox", "/usr/bin/busybox"]
         .into_iter()

@@ -1,4 +1,4 @@
-//! The Docker Engine, and what is really in it.
+//! The container engine and its contents.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -12,11 +12,11 @@ use super::server::{Server, Starter};
 use super::tls::Certificates;
 use crate::process::{self, succeed};
 
-/// Where the engine of a machine listens by default.
+/// The default socket.
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
-/// A Docker Engine, or Podman: `bin/world` says how one is chosen. Only root can run a private one; other
-/// users get the engine at hand, in which only what tests made is removed.
+/// A Docker Engine, or Podman; see `bin/world` for the choice. Only root can run a private one. Other users
+/// get the machine's engine, where only objects created by tests are removed.
 pub struct Engine {
     server: Option<Server>,
     host: String,
@@ -54,8 +54,8 @@ impl Engine {
         }
     }
 
-    /// Starts an engine that does not see this machine's files, and returns it with its port, on which
-    /// it speaks TLS; as an engine of the test world it is reached by a socket all the same.
+    /// Starts an engine that cannot access this machine's files, and returns it with its TLS port. The
+    /// harness itself uses its socket.
     pub(super) fn start_far(
         starter: &Starter,
         directory: &Path,
@@ -93,7 +93,7 @@ impl Engine {
         names
     }
 
-    /// Returns the address as in `DOCKER_HOST`.
+    /// Returns the address in the format of `DOCKER_HOST`.
     pub fn host(&self) -> &str {
         &self.host
     }
@@ -113,7 +113,7 @@ impl Engine {
         process::run(self.client().args(arguments))
     }
 
-    /// Returns what the engine knows about an image.
+    /// Returns the `docker inspect` output of an image.
     pub fn image(&self, reference: &str) -> Option<Value> {
         let output = self.docker(["image", "inspect", reference]);
         if output.status.success() {
@@ -124,7 +124,7 @@ impl Engine {
         None
     }
 
-    /// Returns the images, as `repository:tag`, whose name starts so; sorted.
+    /// Returns the images with a name prefix, as `repository:tag`, sorted.
     pub fn images_with_prefix(&self, prefix: &str) -> Vec<String> {
         let format = "{{.Repository}}:{{.Tag}}";
         let list = succeed(self.client().args(["image", "ls", "--format", format]));
@@ -137,8 +137,8 @@ impl Engine {
         images
     }
 
-    /// Returns what the engine knows about each container that matches all filters, such as
-    /// `label=org.example=1`; the stopped ones too.
+    /// Returns the `docker inspect` output of each container that matches all filters, such as
+    /// `label=org.example=1`, including stopped ones.
     pub fn containers(&self, filters: &[&str]) -> Vec<Value> {
         let mut list = self.client();
         list.args(["ps", "--all", "--quiet", "--no-trunc"]);
@@ -149,7 +149,7 @@ impl Engine {
         if ids.is_empty() {
             return Vec::new();
         }
-        // One that has gone meanwhile makes the command fail, and the others are still printed.
+        // The command fails if a container is gone by now, but still prints the others.
         let output = process::run(
             self.client()
                 .args(["container", "inspect"])
@@ -165,26 +165,26 @@ impl Engine {
         succeed(self.client().args(run).args(command))
     }
 
-    /// Gives an image one more name.
+    /// Tags an image.
     #[track_caller]
     pub fn tag(&self, image: &str, name: &str) {
         succeed(self.client().args(["tag", image, name]));
     }
 
-    /// Removes a name of an image, and the image with its last name.
+    /// Removes a tag of an image, and the image with its last tag.
     #[track_caller]
     pub fn remove_image(&self, reference: &str) {
         succeed(self.client().args(["image", "rm", "--force", reference]));
     }
 
-    /// Removes containers, which may be running.
+    /// Removes containers, even if running.
     pub fn remove_containers(&self, containers: &[Value]) {
         let ids = containers
             .iter()
             .filter_map(|container| container["Id"].as_str());
         let ids: Vec<&str> = ids.collect();
         if !ids.is_empty() {
-            // Some may be on their way out already.
+            // Some may already be exiting.
             process::run(self.client().args(["rm", "--force", "--volumes"]).args(ids));
         }
     }
@@ -195,26 +195,26 @@ impl Engine {
             .get_or_init(|| base_image::import(self, &self.directory.join("busybox")))
     }
 
-    /// Returns which engine it is, for what differs between them.
+    /// Returns the product and version.
     pub fn product(&self) -> Product {
         *self.product.get_or_init(|| Product::of(self))
     }
 
-    /// Tells whether it is private: nobody else's containers, volumes and images are in it.
+    /// Returns whether it is private to the tests.
     pub fn is_private(&self) -> bool {
         self.server.is_some()
     }
 
-    /// Ends the engine at once, as a crash would, and with it its containers.
+    /// Kills the engine and its containers, like a crash.
     pub fn crash(&self) {
         let pid = std::fs::read_to_string(self.directory.join("docker.pid"));
         let pid = pid.expect("a private engine that runs");
         succeed(Command::new("kill").args(["-KILL", pid.trim()]));
-        // Its script ends what is left of the containers, and then itself.
+        // Its script kills the remaining containers, then exits.
         self.server.as_ref().expect("a private engine").wait();
     }
 
-    /// Stops a private engine as a restart of its service does; in another one removes what tests made.
+    /// Stops a private engine like a service restart; in a shared one, removes the objects of tests.
     pub fn stop(&self) {
         match &self.server {
             Some(server) => server.stop(),

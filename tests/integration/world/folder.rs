@@ -10,19 +10,19 @@ const PREFIX: &str = "xp-test-";
 const TESTS: &str = "tests";
 const LOCK: &str = "lock";
 
-/// A folder that holds everything of a test run. Only the folders of failed tests outlive it.
+/// The folder of a test run. Only the folders of failed tests are kept.
 pub struct Folder {
     path: PathBuf,
-    /// Locked as long as the process lives: what tells a folder in use from one left over.
+    /// Locked while the process runs, to distinguish folders in use from leftovers.
     _lock: File,
 }
 
 impl Folder {
-    /// Makes the folder, after clearing those of test runs that were killed.
+    /// Creates the folder, after removing those of killed test runs.
     pub fn new() -> Self {
         let parent = std::env::temp_dir();
         clear_left_overs(&parent);
-        // The name is short because sockets lie below, whose paths are limited.
+        // The name is short because the length of socket paths is limited.
         let path = parent.join(super::run_prefix());
         fs::create_dir_all(path.join(TESTS)).expect("a folder for the test world");
         let lock = File::create(path.join(LOCK)).expect("the world's lock");
@@ -30,17 +30,17 @@ impl Folder {
         Self { path, _lock: lock }
     }
 
-    /// Returns the folder itself.
+    /// Returns the path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Returns the folder in which each test has one.
+    /// Returns the parent of the test folders.
     pub fn tests(&self) -> PathBuf {
         self.path.join(TESTS)
     }
 
-    /// Deletes everything but the folders of failed tests.
+    /// Deletes everything except the folders of failed tests.
     pub fn remove(&self) {
         remove_all_but_tests(&self.path);
     }
@@ -52,7 +52,7 @@ fn clear_left_overs(parent: &Path) {
     };
     for entry in entries.flatten() {
         let path = entry.path();
-        // Without a lock it is either being made right now or holds failed tests only.
+        // Without a lock it is either being created or contains only failed tests.
         if entry.file_name().to_string_lossy().starts_with(PREFIX)
             && let Ok(lock) = File::open(path.join(LOCK))
             && lock.try_lock().is_ok()
@@ -84,7 +84,7 @@ fn remove_all_but_tests(path: &Path) {
             eprintln!("{}: {error}", entry.path().display());
         }
     }
-    // Both fail where the folder of a failed test is left, which is then kept.
+    // Both fail if the folder of a failed test is left, which is kept.
     let _ = fs::remove_dir(path.join(TESTS));
     let _ = fs::remove_dir(path);
 }

@@ -1,5 +1,4 @@
-//! A reverse proxy of a test's own: it counts requests, and gives the answers that a real registry
-//! never gives.
+//! A scripted reverse proxy that records requests and simulates failures of a registry.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -10,18 +9,18 @@ use std::time::Duration;
 
 use super::access_log::Request;
 
-/// A request as it arrived.
+/// A received request.
 pub struct Incoming {
     pub method: String,
     /// With the query.
     pub path: String,
     headers: Vec<(String, String)>,
-    /// What was sent, as text; empty where it was long or of no announced length.
+    /// The body as text; empty if it is large or has no Content-Length.
     pub body: String,
 }
 
 impl Incoming {
-    /// Returns a header; its name is written in lower case.
+    /// Returns a header by its lower-case name.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut headers = self.headers.iter();
         headers
@@ -29,79 +28,79 @@ impl Incoming {
             .map(|(_, value)| value.as_str())
     }
 
-    /// Tells whether it comes from the engine, and not from `xp`.
+    /// Returns whether it comes from the engine rather than `xp`.
     pub fn is_of_engine(&self) -> bool {
-        // Engines call themselves many things: docker, containerd, buildkit, a Go-http-client.
+        // Engines use various user agents: docker, containerd, buildkit, Go-http-client.
         let agent = self.header("user-agent");
         !agent.is_some_and(|agent| agent.starts_with("xp/"))
     }
 
-    /// Tells whether it asks for an image manifest, or puts one.
+    /// Returns whether it gets or puts an image manifest.
     pub fn is_about_manifest(&self) -> bool {
         self.path.contains("/manifests/")
     }
 }
 
-/// What the script wants to be done with a request.
+/// The script's reply to a request.
 pub enum Reply {
-    /// The server behind answers.
+    /// Forward to the upstream server.
     Forward,
-    /// This is answered: a status, headers, a body.
+    /// Answer with a status, headers and a body.
     Answer(u16, Vec<(&'static str, String)>, String),
-    /// Something goes wrong with the connection.
+    /// Simulate a connection fault.
     Broken(Fault),
 }
 
-/// What goes wrong with a connection.
+/// A connection fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It is reset before anything is answered.
+    /// Reset before the answer.
     Reset,
-    /// The server answers, and the connection ends in the middle of that.
+    /// Close in the middle of the answer.
     Truncated,
-    /// Nothing is answered, ever; the connection stays open.
+    /// Never answer; keep the connection open.
     Silent,
-    /// As `Silent`, and a long body is not read either.
+    /// Like `Silent`, and do not read a large body either.
     Unread,
-    /// The server answers, and nothing comes after the middle of that; the connection stays open.
+    /// Stall in the middle of the answer; keep the connection open.
     Stalled,
-    /// The server answers, and one byte of that is changed on the way: the last but one of the body.
+    /// Change one byte of the answer: the second to last of the body.
     Changed,
-    /// The server answers, a part at a time.
+    /// Answer in small chunks.
     Slow,
 }
 
 impl Reply {
-    /// An answer without anything of its own.
+    /// An answer with only a status.
     pub fn status(status: u16) -> Self {
         Self::Answer(status, Vec::new(), String::new())
     }
 
-    /// A registry's error answer.
+    /// A registry error.
     pub fn error(status: u16, code: &str, message: &str) -> Self {
-        // Without a detail the engine does not know the error for what it is, and tries again.
+        // Without a detail the engine does not recognize the error, and retries.
         let error =
             format!(r#"{{"code":"{code}","message":"{message}","detail":{{"is":"scripted"}}}}"#);
         let body = format!(r#"{{"errors":[{error}]}}"#);
         Self::json(status, &body)
     }
 
-    /// An answer in JSON.
+    /// A JSON answer.
     pub fn json(status: u16, body: &str) -> Self {
         let media_type = vec![("Content-Type", "application/json".to_owned())];
         Self::Answer(status, media_type, body.to_owned())
     }
 }
 
-/// The longest body that a script gets to see.
+/// Maximum size of a body passed to the script.
 const MOST_READ: u64 = 64 * 1024;
 
-/// With what a TLS connection begins.
+/// First byte of a TLS connection.
 const TLS_HANDSHAKE: u8 = 0x16;
 
 type Script = dyn Fn(&Incoming) -> Reply + Send + Sync;
 
-/// An HTTP server on a port of its own; it ends when it is dropped.
+/// An HTTP server on its own port; stopped on drop.
 pub struct Gateway {
     host: String,
     shared: Arc<Shared>,
@@ -115,7 +114,7 @@ struct Shared {
 }
 
 impl Gateway {
-    /// Starts a proxy before the server at `upstream`, a host with a port.
+    /// Starts a proxy in front of `upstream`, a host with a port.
     pub fn before(
         upstream: &str,
         script: impl Fn(&Incoming) -> Reply + Send + Sync + 'static,
@@ -123,12 +122,12 @@ impl Gateway {
         Self::start(Some(upstream.to_owned()), Box::new(script))
     }
 
-    /// Starts a server that only the script answers for.
+    /// Starts a server without upstream.
     pub fn alone(script: impl Fn(&Incoming) -> Reply + Send + Sync + 'static) -> Self {
         Self::start(None, Box::new(script))
     }
 
-    /// Like [`Gateway::before`], at a port on which nothing listens yet.
+    /// Like [`Gateway::before`], on a given free port.
     pub fn at(
         port: u16,
         upstream: &str,
@@ -137,7 +136,7 @@ impl Gateway {
         Self::listen(port, Some(upstream.to_owned()), Box::new(script))
     }
 
-    /// Puts the gateway before another server.
+    /// Changes the upstream server.
     pub fn move_before(&self, upstream: &str) {
         let mut current = self.shared.upstream.lock().expect("not poisoned");
         *current = Some(upstream.to_owned());
@@ -153,7 +152,7 @@ impl Gateway {
         self.shared.requests.lock().expect("not poisoned").clone()
     }
 
-    /// Returns how many requests with that method were about image manifests.
+    /// Returns the number of requests for image manifests with a method.
     pub fn manifest_requests(&self, method: &str) -> usize {
         let requests = self.requests();
         let about =
@@ -181,7 +180,7 @@ impl Gateway {
                     return;
                 }
                 let server = Arc::clone(&server);
-                // A client that goes away is its own business.
+                // Ignore disconnected clients.
                 thread::spawn(move || server.serve(connection).ok());
             }
         });
@@ -195,17 +194,17 @@ impl Gateway {
 impl Drop for Gateway {
     fn drop(&mut self) {
         self.shared.stopped.store(true, Ordering::Relaxed);
-        // Wakes the thread that accepts connections.
+        // Wake the accept thread.
         let _ = TcpStream::connect(&self.host);
     }
 }
 
 impl Shared {
-    /// Serves one request; each has a connection of its own, which keeps this simple.
+    /// Serves one request per connection, for simplicity.
     fn serve(&self, mut client: TcpStream) -> io::Result<()> {
         let mut reader = BufReader::new(client.try_clone()?);
-        // An engine tries TLS first. Docker 20.10 takes a closed connection for a server without TLS; newer
-        // ones want the answer that servers give to what is not HTTP.
+        // An engine tries TLS first. Docker 20.10 treats a closed connection as a server without TLS; newer
+        // versions expect the answer of an HTTP server to invalid requests.
         if reader.fill_buf()?.first() == Some(&TLS_HANDSHAKE) {
             client.write_all(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")?;
             return client.shutdown(Shutdown::Write);
@@ -218,7 +217,7 @@ impl Shared {
         }
         let head = String::from_utf8_lossy(&head).into_owned();
         let mut incoming = parse(&head);
-        // A small body is read for the script; a large one is passed on as it comes.
+        // A small body is read for the script; a large one is streamed.
         let length = incoming.header("content-length").unwrap_or("0");
         let mut body = Vec::new();
         if let Ok(length @ ..=MOST_READ) = length.parse() {
@@ -229,7 +228,7 @@ impl Shared {
             Reply::Forward => self.forward(&incoming, &head, &body, reader, client),
             Reply::Broken(Fault::Reset) => {
                 self.note(&incoming, 0);
-                // What is closed without having been read to its end is reset.
+                // Closing a socket with unread data resets it.
                 rustix::net::sockopt::set_socket_linger(&client, Some(Duration::ZERO))?;
                 Ok(())
             }
@@ -246,7 +245,7 @@ impl Shared {
                 Ok(())
             }
             Reply::Broken(fault) => {
-                // A server that waits for the end of the connection would hold up its answer.
+                // A server that waits for EOF would delay its answer.
                 let rest = incoming.header("content-length").unwrap_or("0").parse();
                 let rest = rest.unwrap_or(0_u64).saturating_sub(body.len() as u64);
                 reader.by_ref().take(rest).read_to_end(&mut body)?;
@@ -279,7 +278,7 @@ impl Shared {
         mut client: TcpStream,
     ) -> io::Result<()> {
         let upstream = self.upstream.lock().expect("not poisoned").clone();
-        // Where there is none the connection ends, as it would with a server that has died.
+        // Without an upstream, close the connection, like a crashed server.
         let server = TcpStream::connect(upstream.expect("a server behind"))?;
         let mut to_server = server.try_clone()?;
         let pass_on = || {
@@ -300,13 +299,13 @@ impl Shared {
             io::copy(&mut from_server, &mut client)
         };
         let copied = pass_on();
-        // Ends the copy of the other direction, too: a client whose server has died must not wait.
+        // Stop the copy in the other direction as well: the client of a dead server must not wait.
         let _ = server.shutdown(Shutdown::Both);
         let _ = client.shutdown(Shutdown::Both);
         copied.map(drop)
     }
 
-    /// Returns the whole answer of the server behind.
+    /// Returns the complete answer of the upstream server.
     fn answer(&self, head: &str, body: &[u8]) -> io::Result<Vec<u8>> {
         let upstream = self.upstream.lock().expect("not poisoned").clone();
         let mut server = TcpStream::connect(upstream.expect("a server behind"))?;
@@ -317,11 +316,11 @@ impl Shared {
         Ok(answer)
     }
 
-    /// Passes an answer on, as the fault wants it.
+    /// Sends an answer with a fault.
     fn spoil(&self, fault: Fault, mut answer: Vec<u8>, mut client: TcpStream) -> io::Result<()> {
         let end_of_head = answer.windows(4).position(|it| it == b"\r\n\r\n");
         let start = end_of_head.map_or(0, |at| at + 4);
-        // An answer without a body ends in the middle of its head.
+        // An answer without a body is cut in the middle of its headers.
         let middle = match answer.len() - start {
             0 => start / 2,
             length => start + length / 2,
@@ -348,7 +347,7 @@ impl Shared {
         client.shutdown(Shutdown::Both)
     }
 
-    /// Keeps a connection until the client or the test gives it up.
+    /// Keeps a connection open until the client or the test closes it.
     fn hold(&self, client: &TcpStream) {
         _ = client.set_read_timeout(Some(Duration::from_millis(200)));
         let mut client = client;
@@ -373,7 +372,7 @@ impl Shared {
     }
 }
 
-/// Returns the head of a request after whose answer the connection ends.
+/// Returns the head of a request with `Connection: close`.
 fn closing(head: &str) -> String {
     let lines = head.trim_end().split("\r\n");
     let kept = lines.filter(|line| !line.to_ascii_lowercase().starts_with("connection:"));

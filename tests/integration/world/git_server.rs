@@ -9,14 +9,14 @@ use super::registry::server_arguments;
 use super::server::{Server, Starter};
 use super::tls::Certificates;
 
-/// How a git server is reached.
+/// Kind of git server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GitServerKind {
-    /// Plain HTTP, no login.
+    /// Plain HTTP, no authentication.
     Open,
     /// Plain HTTP, basic authentication.
     Auth,
-    /// HTTPS with a certificate of the private authority, no login.
+    /// HTTPS with a certificate of the private CA, no authentication.
     Tls,
 }
 
@@ -40,8 +40,8 @@ impl GitServerKind {
     }
 }
 
-/// A smart HTTP server. It serves a repository whose name ends with `old-protocol` as servers did
-/// before protocol version 2, and redirects `/moved/NAME` to `/NAME`.
+/// A smart HTTP server. It serves repositories whose name ends with `old-protocol` without protocol
+/// version 2, and redirects `/moved/NAME` to `/NAME`.
 pub struct GitServer {
     server: Server,
     host: String,
@@ -81,17 +81,17 @@ impl GitServer {
         })
     }
 
-    /// Returns the URL of a repository of that path, with `user:password@` where `login` has it.
+    /// Returns the URL of a repository path, with the user info `login`.
     pub fn url(&self, login: &str, repository: &str) -> String {
         format!("{}://{login}{}/{repository}", self.scheme, self.host)
     }
 
-    /// Returns this moment, for [`GitServer::requests_since`].
+    /// Returns the current position in the log, for [`GitServer::requests_since`].
     pub fn mark(&self) -> Mark {
         self.log.mark()
     }
 
-    /// Returns the requests since then, of all tests that use this server.
+    /// Returns the requests of all tests since a position.
     pub fn requests_since(&self, mark: Mark) -> Vec<Request> {
         self.log.since(mark)
     }

@@ -34,22 +34,22 @@ use folder::Folder;
 use server::Starter;
 use tls::Certificates;
 
-/// The usual user of servers that want a login.
+/// The default user of servers with authentication.
 pub const USER: &str = "xp";
 /// The password of [`USER`].
 pub const PASSWORD: &str = "secret";
-/// Another user of theirs, whose password is hard on encodings.
+/// Another user, with special characters in the password.
 pub const AWKWARD_USER: &str = "o'brien@example.com";
-/// The password of [`AWKWARD_USER`]. In Base 64 it has characters that differ in URLs, wherever it
-/// begins.
+/// The password of [`AWKWARD_USER`]. At any offset, its Base64 encoding has characters that differ in
+/// the URL-safe alphabet.
 pub const AWKWARD_PASSWORD: &str = "a:~~~???>>>\"\\$%ü";
 
-/// Returns how everything is named that a test run makes in places that it may share.
+/// Returns the name prefix of everything a test run creates in shared places.
 pub fn run_prefix() -> String {
     format!("xp-test-{}", std::process::id())
 }
 
-/// Returns which engine and store the environment chooses, such as `sid containerd`.
+/// Returns the engine and store selected by the environment, such as `sid containerd`.
 pub fn chosen_engine() -> Result<String, String> {
     let output = process::run(Command::new(PROGRAM).arg("chosen-engine"));
     if output.status.success() {
@@ -59,8 +59,8 @@ pub fn chosen_engine() -> Result<String, String> {
     }
 }
 
-/// All servers of a test run. Each starts when a test first asks for it and lives until
-/// [`World::stop`], which dropping implies.
+/// All servers of a test run. Each starts on first use and runs until [`World::stop`], which is also
+/// called on drop.
 pub struct World {
     folder: Folder,
     starter: Starter,
@@ -74,7 +74,7 @@ pub struct World {
     htpasswd: Lazy<PathBuf>,
 }
 
-/// Something started once. A failure is kept too: each test that needs the thing reports it.
+/// Something started once. A failure is stored as well, and reported by each test that needs it.
 struct Lazy<T>(OnceLock<Result<T, String>>);
 
 impl<T> Lazy<T> {
@@ -95,7 +95,7 @@ impl<T> Lazy<T> {
 }
 
 impl World {
-    /// Makes a world in which nothing is started yet.
+    /// Creates a world without starting any server.
     pub fn new() -> Self {
         Self {
             folder: Folder::new(),
@@ -111,13 +111,13 @@ impl World {
         }
     }
 
-    /// Returns the Docker Engine: a private one, or as another user than root the one at hand.
+    /// Returns the Docker Engine: private for root, else the machine's engine.
     pub fn engine(&self) -> &Engine {
         self.engine
             .get(|| Engine::start(&self.starter, &self.directory("engine")))
     }
 
-    /// Returns an engine that does not see this machine's files, and the port on which it speaks TLS.
+    /// Returns an engine that cannot access this machine's files, and its TLS port.
     pub fn far_engine(&self) -> &(Engine, u16) {
         self.far_engine.get(|| {
             let directory = self.directory("far");
@@ -125,39 +125,38 @@ impl World {
         })
     }
 
-    /// Starts one more engine in a folder of its own, for a test that stops it or fills its disk; as another
-    /// user than root, returns the one at hand.
+    /// Starts another engine in its own folder, for a test that stops it or fills its disk. For users other
+    /// than root, returns the machine's engine.
     pub fn start_engine(&self, directory: &Path) -> Result<Engine, String> {
         Engine::start(&self.starter, directory)
     }
 
-    /// Returns a folder for one more engine: its path is short, as those of its sockets are limited.
+    /// Returns a folder for another engine. Its path is short because the length of socket paths is limited.
     pub fn engine_folder(&self) -> PathBuf {
         static NUMBER: AtomicUsize = AtomicUsize::new(1);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         self.directory(&format!("engine-{number}"))
     }
 
-    /// Returns the folder with the certificate and the key of a client.
+    /// Returns the folder with a client certificate and key.
     pub fn client_certificate(&self) -> &Path {
         &self.certificates().client
     }
 
-    /// Returns the registry of that kind, shared by all tests.
+    /// Returns the registry of a kind, shared by all tests.
     pub fn registry(&self, kind: RegistryKind) -> &Registry {
         self.registries[kind as usize]
             .get(|| self.start_registry(kind, &self.directory(kind.folder_name())))
     }
 
-    /// Starts one more registry in a folder of its own, for a test that stops it or counts all of
-    /// its requests.
+    /// Starts another registry in its own folder, for a test that stops it or counts its requests.
     pub fn start_registry(&self, kind: RegistryKind, directory: &Path) -> Result<Registry, String> {
         let htpasswd = kind.has_auth().then(|| self.htpasswd());
         let certificates = kind.has_tls().then(|| self.certificates());
         Registry::start(&self.starter, directory, htpasswd, certificates)
     }
 
-    /// Returns the git server of that kind. All of them serve the same repositories.
+    /// Returns the git server of a kind. All kinds serve the same repositories.
     pub fn git_server(&self, kind: GitServerKind) -> &GitServer {
         self.git_servers[kind as usize].get(|| {
             let htpasswd = kind.has_auth().then(|| self.htpasswd());
@@ -180,7 +179,7 @@ impl World {
             .get(|| Sshd::start(&self.starter, &self.directory("sshd")))
     }
 
-    /// Returns the ssh server if a test asked for it already.
+    /// Returns the ssh server if it was started.
     pub fn started_sshd(&self) -> Option<&Sshd> {
         self.sshd.started()
     }
@@ -198,22 +197,22 @@ impl World {
         })
     }
 
-    /// Returns the certificate authority that signed the servers' certificates.
+    /// Returns the CA of the servers' certificates.
     pub fn ca_certificate(&self) -> &Path {
         &self.certificates().authority
     }
 
-    /// Returns the folder of the bare repositories behind all git servers.
+    /// Returns the folder of the bare repositories of all git servers.
     pub fn repositories(&self) -> PathBuf {
         self.directory("repositories")
     }
 
-    /// Returns the folder in which each test has one.
+    /// Returns the parent of the test folders.
     pub fn tests(&self) -> PathBuf {
         self.folder.tests()
     }
 
-    /// Stops all servers, all at once, and deletes what they wrote. It may be called twice.
+    /// Stops all servers concurrently and deletes their files. Idempotent.
     pub fn stop(&self) {
         thread::scope(|scope| {
             scope.spawn(|| self.engine.started().map(Engine::stop));
@@ -242,7 +241,7 @@ impl World {
     fn htpasswd(&self) -> &Path {
         self.htpasswd.get(|| {
             let path = self.directory("htpasswd");
-            // The registry accepts bcrypt only; the lowest cost keeps requests quick.
+            // The registry accepts only bcrypt; the lowest cost keeps requests fast.
             let line = |user: &str, password: &str| {
                 let mut command = Command::new("htpasswd");
                 process::succeed(command.args(["-nbB", "-C", "4", user, password]))

@@ -1,20 +1,20 @@
-//! What an engine is: which product, which version, where it keeps images.
+//! Product, version and image store of an engine.
 
 use super::Engine;
 use crate::process::succeed;
 
-/// Where an engine keeps images.
+/// Image store of an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Store {
-    /// Docker's own store: an image's id is the digest of its configuration.
+    /// Docker's graph driver: the image ID is the digest of the configuration.
     Classic,
-    /// The one of containerd: an image's id is the digest of its manifest or index.
+    /// The containerd store: the image ID is the digest of the manifest or index.
     Containerd,
-    /// The one of Podman: an image's id is the digest of its configuration.
+    /// Podman's store: the image ID is the digest of the configuration.
     Podman,
 }
 
-/// An engine as it describes itself. What tests expect to read differs between them.
+/// Product and version. Some expectations depend on them.
 #[derive(Clone, Copy, Debug)]
 pub struct Product {
     /// Major and minor version.
@@ -42,17 +42,17 @@ impl Product {
         self.store == Store::Podman
     }
 
-    /// Whether it keeps images in containerd.
+    /// Whether it uses the containerd store.
     pub fn has_containerd_store(&self) -> bool {
         self.store == Store::Containerd
     }
 
-    /// Whether it passes on the status of a registry's refusal without the registry's words.
+    /// Whether it reports only the status of a registry error, without its message.
     pub fn passes_on_status_only(&self) -> bool {
         self.has_containerd_store() && self.version.0 < 28
     }
 
-    /// Whether it is a Docker Engine of this major version or a later one.
+    /// Whether it is Docker Engine of this major version or later.
     pub fn is_docker_since(&self, major: u32) -> bool {
         !self.is_podman() && self.version.0 >= major
     }

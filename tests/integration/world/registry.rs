@@ -1,4 +1,4 @@
-//! Image registries, and what is really in them.
+//! Image registries and their contents.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,14 +13,14 @@ use super::server::{Server, Starter};
 use super::tls::Certificates;
 use crate::process;
 
-/// How a registry is reached.
+/// Kind of registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RegistryKind {
-    /// Plain HTTP, no login.
+    /// Plain HTTP, no authentication.
     Open,
     /// Plain HTTP, basic authentication.
     Auth,
-    /// HTTPS with a certificate of the private authority, no login.
+    /// HTTPS with a certificate of the private CA, no authentication.
     Tls,
     /// HTTPS and basic authentication.
     TlsAuth,
@@ -47,8 +47,8 @@ impl RegistryKind {
     }
 }
 
-/// A registry. What it holds is read from its files, so that asking needs no credentials, counts
-/// as no request, and cannot be wrong in the same way as a client.
+/// A registry. Its contents are read from its files, which needs no credentials, adds no requests to
+/// the log, and is independent of any client.
 pub struct Registry {
     server: Server,
     data: PathBuf,
@@ -87,7 +87,7 @@ impl Registry {
         &self.host
     }
 
-    /// Returns the tags of a repository, sorted; none if there is no such repository.
+    /// Returns the tags of a repository, sorted; empty if the repository does not exist.
     pub fn tags(&self, repository: &str) -> Vec<String> {
         let mut tags = self.all_tags(repository);
         tags.retain(|tag| {
@@ -96,7 +96,7 @@ impl Registry {
         tags
     }
 
-    /// Returns the tags that never move: `<sha-1>-<recipe>`.
+    /// Returns the immutable tags: `<sha-1>-<recipe>`.
     pub fn identity_tags(&self, repository: &str) -> Vec<String> {
         let mut tags = self.all_tags(repository);
         tags.retain(|tag| is_identity(tag));
@@ -120,7 +120,7 @@ impl Registry {
         fs::read_to_string(self.tag(repository, tag).join("current/link")).ok()
     }
 
-    /// Returns the image manifest of a tag, which must exist.
+    /// Returns the image manifest of a tag.
     #[track_caller]
     pub fn image_manifest(&self, repository: &str, tag: &str) -> Value {
         let digest = self
@@ -129,7 +129,7 @@ impl Registry {
         self.json(&digest)
     }
 
-    /// Returns the configuration of the image of a tag, which must exist.
+    /// Returns the image configuration of a tag.
     #[track_caller]
     pub fn image_configuration(&self, repository: &str, tag: &str) -> Value {
         let manifest = self.image_manifest(repository, tag);
@@ -139,7 +139,7 @@ impl Registry {
         self.json(digest)
     }
 
-    /// Returns the labels of the image of a tag, which must exist.
+    /// Returns the image labels of a tag.
     #[track_caller]
     pub fn labels(&self, repository: &str, tag: &str) -> BTreeMap<String, String> {
         let configuration = self.image_configuration(repository, tag);
@@ -149,7 +149,7 @@ impl Registry {
             .unwrap_or_default()
     }
 
-    /// Returns how many blobs the registry holds: layers, configurations and image manifests.
+    /// Returns the number of blobs: layers, configurations and image manifests.
     pub fn blob_count(&self) -> usize {
         let prefixes = fs::read_dir(self.data.join("blobs/sha256"))
             .into_iter()
@@ -160,8 +160,8 @@ impl Registry {
             .sum()
     }
 
-    /// Returns how many uploads to a repository were opened, and neither completed nor cancelled. Of one
-    /// that was cancelled the registry keeps a folder, but neither its data nor when it began.
+    /// Returns the number of open uploads to a repository. For a cancelled upload the registry keeps the
+    /// folder, but not its data and start time.
     pub fn open_uploads(&self, repository: &str) -> usize {
         let uploads = fs::read_dir(self.repository(repository).join("_uploads"));
         let uploads = uploads.into_iter().flatten().flatten();
@@ -169,7 +169,7 @@ impl Registry {
         uploads.filter(|upload| is_open(upload.path())).count()
     }
 
-    /// Puts an image manifest by hand, as another tool might, and returns its description for an index.
+    /// Puts an image manifest, like another tool, and returns its descriptor for an index.
     #[track_caller]
     pub fn put_manifest(&self, repository: &str, tag: &str, manifest: &Value) -> Value {
         let media_type = manifest["mediaType"].as_str().expect("a media type");
@@ -189,7 +189,7 @@ impl Registry {
         })
     }
 
-    /// Uploads a blob by hand, and returns its description for a manifest.
+    /// Uploads a blob and returns its descriptor for a manifest.
     #[track_caller]
     pub fn put_blob(&self, repository: &str, media_type: &str, bytes: &[u8]) -> Value {
         let digest = format!("sha256:{}", hex::encode(Sha256::digest(bytes)));
@@ -209,13 +209,13 @@ impl Registry {
         json!({"mediaType": media_type, "digest": digest, "size": bytes.len()})
     }
 
-    /// Makes the registry forget a tag.
+    /// Deletes a tag.
     #[track_caller]
     pub fn delete_tag(&self, repository: &str, tag: &str) {
         fs::remove_dir_all(self.tag(repository, tag)).expect("the tag exists");
     }
 
-    /// Makes the registry forget an image, by its digest.
+    /// Deletes an image by digest.
     #[track_caller]
     pub fn delete_manifest(&self, repository: &str, digest: &str) {
         let hex = digest.strip_prefix("sha256:").expect("a SHA-256 digest");
@@ -225,12 +225,12 @@ impl Registry {
         fs::remove_dir_all(revisions.join(hex)).expect("the image exists");
     }
 
-    /// Returns this moment, for [`Registry::requests_since`].
+    /// Returns the current position in the log, for [`Registry::requests_since`].
     pub fn mark(&self) -> Mark {
         self.log.mark()
     }
 
-    /// Returns the requests since then, of all tests that use this registry.
+    /// Returns the requests of all tests since a position.
     pub fn requests_since(&self, mark: Mark) -> Vec<Request> {
         self.log.since(mark)
     }
@@ -240,7 +240,7 @@ impl Registry {
         self.server.stop();
     }
 
-    /// Ends the registry as a crash would.
+    /// Kills the registry, like a crash.
     pub fn kill(&self) {
         self.server.kill();
     }
@@ -255,7 +255,7 @@ impl Registry {
             .join(tag)
     }
 
-    /// Returns the bytes of a blob, which must exist.
+    /// Returns the bytes of a blob.
     #[track_caller]
     pub fn blob(&self, digest: &str) -> Vec<u8> {
         let hex = digest.strip_prefix("sha256:").expect("a SHA-256 digest");
@@ -298,7 +298,7 @@ fn is_identity(tag: &str) -> bool {
         .is_some_and(|(commit, recipe)| is_hex(commit, 40) && is_hex(recipe, 12))
 }
 
-/// Sends something by HTTP, which the server must take.
+/// Sends an HTTP request and asserts success.
 #[track_caller]
 fn put(url: &str, header: &str, body: &[u8]) {
     let file = tempfile::NamedTempFile::new().expect("a file");

@@ -1,4 +1,4 @@
-//! A server process: started by `bin/world`, waited for, stopped.
+//! A server process, started by `bin/world`.
 
 use std::fs::{self, File};
 use std::net::{TcpListener, TcpStream};
@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// The script that runs every server.
+/// The script that runs the servers.
 pub const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bin/world");
 
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// A running server, ended when it is dropped.
+/// A running server; stopped on drop.
 pub struct Server {
     directory: PathBuf,
     child: Mutex<Option<Child>>,
@@ -44,7 +44,7 @@ impl Server {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
-        // Ctrl-C goes to a whole process group; the servers are stopped after the tests instead.
+        // In its own process group, because Ctrl-C would stop it before the tests.
         command.process_group(0);
         let child = starter
             .spawn(command)
@@ -57,7 +57,7 @@ impl Server {
         let deadline = Instant::now() + START_TIMEOUT;
         loop {
             let ready = is_ready();
-            // This is asked last: another process may have taken the port.
+            // Check last that it still runs: another process may have taken the port.
             let problem = match server.has_exited() {
                 true => "it did not start",
                 false if ready => return Ok(server),
@@ -74,8 +74,8 @@ impl Server {
         }
     }
 
-    /// Starts a server that listens on a port of its own, which is the first argument. A port may
-    /// be taken between choosing and using it; then another is tried.
+    /// Starts a server on a free port, which is passed as the first argument. If the port is taken in
+    /// the meantime, another one is tried.
     pub fn start_on_port(
         starter: &Starter,
         kind: &str,
@@ -96,12 +96,12 @@ impl Server {
         }
     }
 
-    /// Asks the server to end and waits until it has. It may be called twice.
+    /// Stops the server and waits for it to exit. Idempotent.
     pub fn stop(&self) {
         let Some(mut child) = self.child.lock().expect("not poisoned").take() else {
             return;
         };
-        // An error means that it has ended already.
+        // An error means that it has already exited.
         let _ = kill_process(Pid::from_child(&child), Signal::TERM);
         let deadline = Instant::now() + STOP_TIMEOUT;
         while child.try_wait().is_ok_and(|status| status.is_none()) {
@@ -118,14 +118,14 @@ impl Server {
         }
     }
 
-    /// Waits until the server has ended by itself, after something else ended it.
+    /// Waits for the server to exit after it was stopped by something else.
     pub fn wait(&self) {
         if let Some(mut child) = self.child.lock().expect("not poisoned").take() {
             let _ = child.wait();
         }
     }
 
-    /// Ends the server at once, as a crash would.
+    /// Kills the server, like a crash.
     pub fn kill(&self) {
         if let Some(mut child) = self.child.lock().expect("not poisoned").take() {
             let _ = child.kill();
@@ -147,7 +147,7 @@ impl Drop for Server {
     }
 }
 
-/// Returns a port of this machine on which nothing listens.
+/// Returns a local port on which nothing listens.
 pub fn closed_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
     listener
@@ -156,8 +156,8 @@ pub fn closed_port() -> u16 {
         .port()
 }
 
-/// Starts processes from one thread that lives as long as the test run. The kernel ends a server
-/// when the *thread* that started it ends, and the threads of tests come and go.
+/// Starts processes from one thread that lives as long as the test run. The kernel kills a server
+/// when the *thread* that started it exits, and test threads are short-lived.
 pub struct Starter {
     requests: mpsc::Sender<(Command, mpsc::Sender<std::io::Result<Child>>)>,
 }

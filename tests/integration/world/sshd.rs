@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::server::{Server, Starter};
 
-/// A private ssh server that lets in one key, for the user who runs the tests.
+/// A private ssh server that accepts one key, for the user who runs the tests.
 pub struct Sshd {
     server: Server,
     directory: PathBuf,
@@ -27,23 +27,23 @@ impl Sshd {
         self.port
     }
 
-    /// Returns a configuration file, for `ssh -F`, that has the key, the known host, the user and
-    /// the port. ssh itself does not look at `HOME`, so tests must name a file.
+    /// Returns a configuration file for `ssh -F` with the key, known host, user and port. ssh ignores
+    /// `HOME`, so tests must pass the file.
     pub fn client_configuration(&self) -> PathBuf {
         self.directory.join("ssh_config")
     }
 
-    /// Returns the private key that the server accepts.
+    /// Returns the accepted private key.
     pub fn client_key(&self) -> PathBuf {
         self.directory.join("client_key")
     }
 
-    /// Returns the file that knows the server's host key.
+    /// Returns the `known_hosts` file with the server's host key.
     pub fn known_hosts(&self) -> PathBuf {
         self.directory.join("known_hosts")
     }
 
-    /// Returns how many logins succeeded since the server started, of all tests.
+    /// Returns the number of successful logins of all tests.
     pub fn login_count(&self) -> usize {
         let log = fs::read_to_string(self.directory.join("sshd.log")).unwrap_or_default();
         log.matches("Accepted publickey").count()

@@ -1,4 +1,4 @@
-//! A certificate authority of the test run, and a certificate for its servers.
+//! A CA of the test run, and a certificate for its servers.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,8 +6,7 @@ use std::process::Command;
 
 use crate::process;
 
-/// The files of a private certificate authority and of a certificate for `localhost` and
-/// `127.0.0.1`.
+/// The files of a private CA and of a certificate for `localhost` and `127.0.0.1`.
 pub struct Certificates {
     pub authority: PathBuf,
     pub server: PathBuf,
@@ -17,7 +16,7 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// Makes both in that folder.
+    /// Creates both in a folder.
     pub fn generate(directory: &Path) -> Self {
         fs::create_dir_all(directory).expect("a folder for certificates");
         let certificates = Self {
