@@ -194,8 +194,10 @@ fn a_rewritten_history_is_followed_where_nothing_is_lost(t: &Context) {
     assert_eq!(t.read("src/changed/file"), "mine\n");
     assert_eq!(users[2].head(), own);
     assert_eq!(t.read("src/own/mine"), "mine");
-    sync.stdout_contains("fetched; working copy not moved: diverged: 2 commits ahead, 1 commit behind")
-        .stdout_contains("fetched; working copy not moved: modified files: file");
+    sync.stdout_contains(
+        "fetched; working copy not moved: diverged: 2 commits ahead, 1 commit behind",
+    )
+    .stdout_contains("fetched; working copy not moved: modified files: file");
 }
 
 fn what_is_no_working_copy_is_left_alone(t: &Context) {
