@@ -363,7 +363,7 @@ fn the_schema_that_editors_need_is_there(t: &Context) {
     cloned(t, "api", "api");
     t.xp(["init"])
         .success()
-        .stderr_contains("Wrote x-platform.schema.json beside it");
+        .stderr_contains("Wrote x-platform.schema.json next to it");
     let schema = t.xp(["schema"]).success().stdout;
     assert_eq!(t.read("x-platform.schema.json"), schema);
     let first = t.read("x-platform.yml");

@@ -167,7 +167,7 @@ fn a_branch_that_moves_makes_the_lock_old(t: &Context) {
     let lock = t.xp(["lock"]).success();
     lock.stdout_contains(&format!("zbackend  moved   {range}"))
         .stdout_contains("1 service unchanged")
-        .stdout_contains("x-platform.lock is written");
+        .stdout_contains("updated x-platform.lock");
     let now = lock_text(t);
     assert!(now.contains(&new) && !now.contains(&old), "{now}");
     t.xp(["lock", "--check"]).success();

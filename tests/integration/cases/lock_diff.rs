@@ -317,7 +317,7 @@ fn commits_that_cannot_be_had_are_said_to_be_missing(t: &Context) {
     platform(t, &[("other", &other)]);
     t.xp(["diff", "1.lock", "2.lock"])
         .failure(3)
-        .stderr_contains("the manifest does not name it");
+        .stderr_contains("it is not in the manifest");
     t.xp(["diff", "missing.lock"])
         .failure(2)
         .stderr_contains("missing.lock");

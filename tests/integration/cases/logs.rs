@@ -145,7 +145,7 @@ fn what_no_run_has_is_an_error_with_a_way_on(t: &Context) {
     t.xp(["logs", "--run", "7"])
         .failure(2)
         .stderr_contains("there is no run 7")
-        .stderr_contains("those that are kept: 1");
+        .stderr_contains("recorded runs: 1");
 }
 
 fn a_terminal_is_shown_no_control_characters(t: &Context) {

@@ -141,7 +141,7 @@ fn what_is_missing_is_said(t: &Context) {
     t.xp(["report", "--run", "7"])
         .failure(2)
         .stderr_contains("there is no run 7")
-        .stderr_contains("those that are kept: 1");
+        .stderr_contains("recorded runs: 1");
     // Somebody removed a log, and a record: the rest is told.
     fs::remove_file(t.dir().join(".xp/logs/1/app/build.log")).expect("the log");
     let page = t.xp(["report", "--run", "1", "-o", "-"]).success();
