@@ -4,6 +4,7 @@ mod examples;
 mod foreign;
 mod help;
 mod look;
+pub mod man;
 mod shared;
 mod usage;
 mod values;

@@ -4,12 +4,13 @@
 use std::cell::Cell;
 use std::path::Path;
 
-use crate::image::{ImageReference, ImageRepository, RegistryPrefix, Tag};
-use crate::init::{self, Folder, Source, Wishes};
-use crate::recipe::Recipe;
-use crate::record::RunRecord;
-use crate::source::{CommitId, GitReference, GitUrl};
-use crate::{lock, manifest};
+use crate::model::image::{ImageReference, ImageRepository, RegistryPrefix, Tag};
+use crate::model::init;
+use crate::model::init::{Folder, Source, Wishes};
+use crate::model::recipe::Recipe;
+use crate::model::record::RunRecord;
+use crate::model::source::{CommitId, GitReference, GitUrl};
+use crate::model::{lock, manifest};
 
 pub use crate::client::engine::fuzzing::dockerignore;
 pub use crate::client::git::fuzzing::refs;
@@ -153,7 +154,7 @@ pub fn init(bytes: &[u8]) {
     };
     match init::draft(&folder, &wishes, &read) {
         Ok(draft) => _ = init::render(&draft),
-        Err(error) => assert_printable(&crate::error::render(&error)),
+        Err(error) => assert_printable(&crate::base::error::render(&error)),
     }
 }
 

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use xp::image::{EngineImage, ImageReference, Labels, PublishedImage, Tag};
-use xp::manifest::{Manifest, ServiceName, parse};
-use xp::plan::{Draft, Folders, Inventory, Layout, Options, Plan, Presence};
-use xp::recipe::LABEL_RECIPE;
-use xp::source::{Origin, ResolvedReference, ServiceSource};
+use xp::model::image::{EngineImage, ImageReference, Labels, PublishedImage, Tag};
+use xp::model::layout::Layout;
+use xp::model::manifest::{Manifest, ServiceName, parse};
+use xp::model::plan::{Draft, Folders, Inventory, Options, Plan, Presence};
+use xp::model::recipe::LABEL_RECIPE;
+use xp::model::source::{Origin, ResolvedReference, ServiceSource};
 
 /// The argument that makes this program run one operation and exit.
 pub const ALONE: &str = "--alone";
@@ -99,7 +100,7 @@ impl Known {
             let label = (LABEL_RECIPE.to_owned(), recipe.to_string());
             let labels: Labels = Labels::from([label]);
             let digest = format!("sha256:{:064x}", index + 1);
-            let digest: xp::image::Digest = digest.parse().expect("64 digits");
+            let digest: xp::model::image::Digest = digest.parse().expect("64 digits");
             let image = &draft.image(service).expect("an image of each").image;
             let branch = image.repository().tagged(Tag::from_branch("master"));
             for image in [image.clone(), branch] {

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum, ValueHint};
 
 use super::values::{jobs, service_reference, variable};
-use crate::image::Tag;
-use crate::manifest::ServiceName;
-use crate::source::{GitReference, RefName};
+use crate::model::image::Tag;
+use crate::model::manifest::ServiceName;
+use crate::model::source::{GitReference, RefName};
 
 /// A shell
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

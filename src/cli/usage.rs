@@ -8,9 +8,9 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command};
 
 use super::foreign;
-use crate::error::{Diagnostic, Exit};
-use crate::manifest::suggest;
-use crate::shell::quoted;
+use crate::base::error::{Diagnostic, Exit};
+use crate::base::shell::quoted;
+use crate::base::suggest;
 
 /// The result of a command line that runs no command.
 #[derive(Debug)]

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::manifest::ServiceName;
-use crate::source::GitReference;
+use crate::model::manifest::ServiceName;
+use crate::model::source::GitReference;
 
 pub fn jobs(text: &str) -> Result<u16, String> {
     match text.parse() {
@@ -23,7 +23,7 @@ pub fn seconds(text: &str) -> Result<u64, String> {
 }
 
 pub fn duration(text: &str) -> Result<Duration, String> {
-    crate::manifest::duration(text)
+    crate::model::manifest::duration(text)
 }
 
 pub fn variable(text: &str) -> Result<(String, Option<String>), String> {

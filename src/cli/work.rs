@@ -7,7 +7,7 @@ use clap::{Args, Subcommand, ValueHint};
 
 use super::shared::{ContainerArgs, Jobs, LockedArgs, OutputArgs, PlanArgs, References, Selection};
 use super::values::duration;
-use crate::image::RegistryPrefix;
+use crate::model::image::RegistryPrefix;
 
 /// Arguments of `xp init`
 #[derive(Debug, Args)]

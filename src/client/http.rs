@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 
 use super::retry::Retries;
 use super::timeouts::Timeouts;
-use crate::error::{Diagnostic, Exit, innermost};
+use crate::base::error::{Diagnostic, Exit, innermost};
 
 const MAXIMUM_REDIRECTS: usize = 10;
 
@@ -338,7 +338,7 @@ mod tests {
             ..Proxies::default()
         };
         let wrong = with(&proxies).err().unwrap();
-        let message = crate::error::chain(&wrong);
+        let message = crate::base::error::chain(&wrong);
         assert!(message.contains("https_proxy"), "{message}");
         assert!(!message.contains("s3cret"), "{message}");
     }

@@ -5,7 +5,7 @@ pub mod engine;
 pub mod git;
 pub mod http;
 pub mod kubectl;
-mod last_words;
+mod output_tail;
 pub mod registry;
 pub mod retry;
 pub mod timeouts;

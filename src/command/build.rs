@@ -5,32 +5,33 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::failure::manifest_failure;
 use super::many;
-use super::session::Session;
-use super::stages::{self, Planned};
-use super::unbuilt;
+use crate::base::error::Failure;
 use crate::cli::BuildArgs;
 use crate::client::registry::RegistryClient;
-use crate::error::Failure;
-use crate::event::Event;
-use crate::execute::lock;
 use crate::execute::secrets;
 use crate::execute::session::remove_leftovers;
 use crate::execute::{self, LABEL_FOLDER};
-use crate::image::ImageRepository;
-use crate::inspect;
+use crate::flow::failure::manifest_failure;
+use crate::flow::plan;
+use crate::flow::plan::Planned;
+use crate::flow::session::Session;
+use crate::flow::sources::unbuilt;
+use crate::flow::survey;
+use crate::model::event::Event;
+use crate::model::image::ImageRepository;
 use crate::report::{paint, summary};
+use crate::store::claim;
 
 /// Time limit for canceling the uploads that were opened to check push permissions.
 const CANCELLATION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Builds all missing images.
 pub async fn run(session: &Session, args: &BuildArgs) -> Result<(), Failure> {
-    let locked = async { Ok(lock::lock(&session.layout.lock(), &session.events).await?) };
+    let locked = async { Ok(claim::lock(&session.layout.lock(), &session.events).await?) };
     let lock = session.unless_interrupted(locked).await?;
     let planned = session
-        .unless_interrupted(stages::plan(session, &args.plan, Some(&lock)))
+        .unless_interrupted(plan::plan(session, &args.plan, Some(&lock)))
         .await?;
     carry_out(session, planned, args.jobs.jobs, args.fail_fast).await
 }
@@ -57,7 +58,7 @@ pub async fn carry_out(
         // Base images may come from any registry.
         registry.allow_insecure(&facts.insecure_registries);
         // The lock is held, so any remaining container of this folder belongs to a run that was killed.
-        let context = stages::context(session, engine, facts, registry, git, jobs, fail_fast);
+        let context = plan::context(session, engine, facts, registry, git, jobs, fail_fast);
         let missing = secrets::missing(&context, &plan);
         if !missing.is_empty() {
             let error = session.manifest.missing_inputs(missing);
@@ -109,7 +110,7 @@ async fn may_push(
         "checking push permissions for {}",
         many(repositories.len(), "repository")
     )));
-    let answer = inspect::push_rights(registry, repositories).await;
+    let answer = survey::push_rights(registry, repositories).await;
     session.events.emit(Event::StageFinished);
     for unknown in answer? {
         session.events.emit(Event::Warning(unknown));

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 
 use super::build::carry_out;
-use super::session::Session;
-use super::stages::Planned;
+use crate::base::error::Failure;
+use crate::base::table::aligned;
 use crate::cli::BuilderCommand;
-use crate::error::Failure;
-use crate::execute::lock::lock;
-use crate::image::ImageReference;
-use crate::inspect;
-use crate::manifest::BuilderName;
-use crate::plan::table::aligned;
-use crate::plan::{Folders, Inventory, Plan, Presence, UnknownImages};
+use crate::flow::plan::Planned;
+use crate::flow::session::Session;
+use crate::flow::survey;
+use crate::model::image::ImageReference;
+use crate::model::manifest::BuilderName;
+use crate::model::plan::{Folders, Inventory, Plan, Presence, UnknownImages};
+use crate::store::claim::lock;
 
 /// Runs a command of `xp builder`.
 pub async fn run(session: &Session, command: &BuilderCommand) -> Result<(), Failure> {
@@ -39,7 +39,7 @@ async fn list(session: &Session) -> Result<(), Failure> {
     let (engine, facts) = session.engine().await?;
     let registry = session.registry(&facts);
     let (found, in_engine) = tokio::join!(
-        inspect::registries(&registry, in_registries(&folders)),
+        survey::registries(&registry, in_registries(&folders)),
         engine.images(folders.values().map(|folder| folder.image.clone().into()))
     );
     let inventory = Inventory {
@@ -87,7 +87,7 @@ async fn plan_update(session: &Session, names: &[String], push: bool) -> Result<
     // The images in the registry are the ones to replace.
     let images = in_registries(&folders);
     let images = images.into_iter().filter(|_| push).collect();
-    let in_registries = inspect::registries(&registry, images).await;
+    let in_registries = survey::registries(&registry, images).await;
     UnknownImages::check(&in_registries)?;
     let inventory = Inventory::default();
     let units = folders
@@ -119,13 +119,13 @@ fn folders(session: &Session, names: &[String]) -> Result<Folders, Failure> {
             })
         });
     let names = if names.is_empty() {
-        inspect::builder_names(&session.manifest)
+        survey::builder_names(&session.manifest)
     } else {
         named.collect::<Result<Vec<_>, _>>()?
     };
     let read = names
         .iter()
-        .map(|name| inspect::folder_builder(&session.manifest, name));
+        .map(|name| survey::folder_builder(&session.manifest, name));
     Ok(read.collect::<Result<_, _>>()?)
 }
 

@@ -2,14 +2,14 @@
 
 use std::ffi::OsString;
 
+use crate::base::error::Failure;
 use crate::cli::{Global, Shell};
-use crate::completion;
-use crate::error::Failure;
-use crate::settings::Settings;
+use crate::flow::complete;
+use crate::host::settings::Settings;
 
 /// Prints the completion script for a shell.
 pub fn script(shell: Shell) -> Result<(), Failure> {
-    super::print(completion::script(shell))
+    super::print(complete::script(shell))
 }
 
 /// Prints the completions of a partial command line. Errors are swallowed: they would disturb the user's prompt.
@@ -19,7 +19,7 @@ pub fn answer(global: &Global, shell: Shell, typed: &[OsString]) -> Result<(), F
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
     match Settings::read(global) {
-        Ok(settings) => super::print(&completion::answer(shell, &typed, settings)),
+        Ok(settings) => super::print(&complete::answer(shell, &typed, settings)),
         Err(_) => Ok(()),
     }
 }

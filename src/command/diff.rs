@@ -6,18 +6,20 @@ use std::path::Path;
 
 use futures_util::StreamExt as _;
 
-use super::deploy::last_deployed;
 use super::many;
-use super::session::Session;
-use super::{locked, stages};
+use crate::base::error::{Failure, chain, hint_lines};
+use crate::base::suggest;
 use crate::cli::{ChangesFormat, DiffArgs};
 use crate::client::git::{RevisionError, file_at};
-use crate::error::{Failure, chain, hint_lines};
-use crate::event::Event;
-use crate::execute::lock::lock;
 use crate::execute::{CommitsRequest, Sources, commits_between};
-use crate::lock::{Changes, History, Lock, LockFile, ServiceChange, parse};
-use crate::manifest::suggest;
+use crate::flow::deploy::last_deployed;
+use crate::flow::plan;
+use crate::flow::session::Session;
+use crate::flow::sources::locked;
+use crate::model::event::Event;
+use crate::model::lock::{Changes, History, Lock, ServiceChange, parse};
+use crate::store::claim::lock;
+use crate::store::lock_file::LockFile;
 
 /// The number of histories to read concurrently.
 const AT_ONCE: usize = 16;
@@ -165,7 +167,7 @@ fn read(session: &Session, name: &str, content: Vec<u8>) -> Result<NamedLock, Fa
 
 /// Fills in the commits between the two locks from the working copies, fetching missing ones if `fetch` is set.
 /// Returns hints for those that remain unknown.
-pub(super) async fn fill_in(
+pub async fn fill_in(
     session: &Session,
     changes: &mut Changes,
     fetch: bool,
@@ -175,7 +177,7 @@ pub(super) async fn fill_in(
         return Ok(BTreeSet::new());
     }
     let git = session.git()?;
-    let sources = stages::sources(session, git, session.cancel.clone());
+    let sources = plan::sources(session, git, session.cancel.clone());
     let mut hints = look(session, &sources, &mut changes.services, false).await?;
     let is_unknown = |change: &&ServiceChange| matches!(change.history, History::Unknown(_));
     let unknown = changes.services.iter().filter(is_unknown).count();

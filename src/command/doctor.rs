@@ -7,19 +7,20 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::session::{cache_dir, listen, manifest_file};
+use crate::base::error::{Exit, Failure};
 use crate::cli::{DoctorArgs, Format, Selection};
 use crate::client::git::GitClient;
 use crate::client::http::Http;
 use crate::client::retry::{Policy, Retries};
-use crate::doctor::{Checkup, Detail, ManifestFacts, ManifestProblem};
-use crate::error::{Exit, Failure};
-use crate::event::{Event, Events};
-use crate::examine::{Platform, Surroundings, Waiting};
-use crate::manifest::{self, Manifest, ManifestError};
-use crate::record::Happened;
+use crate::flow::diagnose::{Platform, Surroundings, Waiting};
+use crate::flow::session::{cache_dir, listen, manifest_file};
+use crate::host::settings::Settings;
+use crate::model::doctor::{Checkup, Detail, ManifestFacts, ManifestProblem};
+use crate::model::event::{Event, Events};
+use crate::model::manifest;
+use crate::model::manifest::{Manifest, ManifestError};
+use crate::model::record::Happened;
 use crate::report::{Reporter, severity_painted};
-use crate::settings::Settings;
 
 /// The interval for updating the progress text.
 const TICK: Duration = Duration::from_millis(500);

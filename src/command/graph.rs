@@ -1,11 +1,11 @@
 //! `xp graph`
 
-use super::commits;
-use super::session::Session;
-use super::stages;
+use crate::base::error::Failure;
 use crate::cli::{GraphArgs, GraphFormat, ImageArgs, LockedArgs, PlanArgs, Selection};
-use crate::error::Failure;
-use crate::graph::Graph;
+use crate::flow::plan;
+use crate::flow::session::Session;
+use crate::flow::sources::commits;
+use crate::model::graph::Graph;
 
 /// Prints the dependency graph, and what `xp build` would do with each service.
 pub async fn run(session: &Session, args: &GraphArgs) -> Result<(), Failure> {
@@ -26,7 +26,7 @@ pub async fn run(session: &Session, args: &GraphArgs) -> Result<(), Failure> {
             images: ImageArgs::default(),
             local: false,
         };
-        let planned = stages::plan(session, &plan, None);
+        let planned = plan::plan(session, &plan, None);
         Some(session.unless_interrupted(planned).await?)
     };
     session.reporter.finish();

@@ -7,15 +7,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{many, print};
+use crate::base::error::{Exit, Failure};
+use crate::base::files;
+use crate::base::task::joined;
 use crate::cli::InitArgs;
-use crate::discover;
-use crate::error::{Exit, Failure};
-use crate::files;
-use crate::init::{self, Draft, Folder, InitError, MARK, Marked, Rendered, SCHEMA, Source, Wishes};
-use crate::manifest::{self, DEFAULT_CACHE_DIR};
+use crate::flow::discover;
+use crate::host::settings::Settings;
+use crate::model::init;
+use crate::model::init::{
+    Draft, Folder, InitError, MARK, Marked, Rendered, SCHEMA, Source, Wishes,
+};
+use crate::model::manifest;
+use crate::model::manifest::DEFAULT_CACHE_DIR;
 use crate::report::{paint, say, shortened};
-use crate::settings::Settings;
-use crate::task::joined;
 use target::{Inside, Target};
 
 /// The number of marked places to list.

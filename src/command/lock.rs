@@ -2,23 +2,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::commits;
-use super::failure::{manifest_failure, plan_failure};
-use super::locked::{lock_failure, lock_file, lock_name};
 use super::many;
-use super::session::Session;
-use super::stages;
+use crate::base::error::{Exit, Failure};
 use crate::cli::{LockArgs, References};
 use crate::client::registry::RegistryClient;
-use crate::error::{Exit, Failure};
-use crate::event::Event;
-use crate::execute::lock::{FolderLock, lock};
-use crate::history::HistoryExtent;
-use crate::inspect;
-use crate::lock::{Lock, LockFile, LockedService, Unlockable, Unlocked};
-use crate::manifest::{Service, ServiceName};
-use crate::plan::{Draft, Folders, Inventory, Options, ServiceImage, UnknownImages};
-use crate::source::{GitReference, Origin, ServiceSource};
+use crate::flow::failure::{manifest_failure, plan_failure};
+use crate::flow::plan;
+use crate::flow::session::Session;
+use crate::flow::sources::commits;
+use crate::flow::sources::history::HistoryExtent;
+use crate::flow::sources::locked::{lock_failure, lock_file, lock_name};
+use crate::flow::survey;
+use crate::model::event::Event;
+use crate::model::lock::{Lock, LockedService, Unlockable, Unlocked};
+use crate::model::manifest::{Service, ServiceName};
+use crate::model::plan::{Draft, Folders, Inventory, Options, ServiceImage, UnknownImages};
+use crate::model::source::{GitReference, Origin, ServiceSource};
+use crate::store::claim::{FolderLock, lock};
+use crate::store::lock_file::LockFile;
 
 /// Writes the lock, or checks whether it is up to date.
 pub async fn run(session: &Session, args: &LockArgs) -> Result<(), Failure> {
@@ -83,7 +84,7 @@ fn check(
 /// Returns the current lock, and the images that cannot be locked.
 ///
 /// Services that are not selected keep their entries of the old lock.
-pub(super) async fn fresh(
+pub async fn fresh(
     session: &Session,
     args: &LockArgs,
     old: &Lock,
@@ -116,7 +117,7 @@ pub(super) async fn fresh(
     let variable = |name: &str| session.variable(name);
     let draft = Draft::new(manifest, &selected, &sources, &options, &variable)
         .map_err(|error| manifest_failure(session, &error))?;
-    let folders = stages::folders(session, &draft)?;
+    let folders = plan::folders(session, &draft)?;
     // The engine is optional here: it only provides the list of insecure registries.
     let facts = session.engine().await.map(|(_, facts)| facts);
     let registry = session.registry(&facts.unwrap_or_default());
@@ -198,10 +199,10 @@ async fn in_registries(
     let what = format!("looking for {}", many(images.len(), "image"));
     session.events.emit(Event::StageStarted(what));
     let mut inventory = Inventory {
-        registry: inspect::registries(registry, images).await,
+        registry: survey::registries(registry, images).await,
         ..Inventory::default()
     };
-    inspect::complete(registry, &session.layout, draft, folders, &mut inventory).await;
+    survey::complete(registry, &session.layout, draft, folders, &mut inventory).await;
     session.events.emit(Event::StageFinished);
     Ok(inventory)
 }

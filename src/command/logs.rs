@@ -6,15 +6,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::runs::{named, recorded};
-use super::session::Session;
+use crate::base::error::Failure;
+use crate::base::suggest;
+use crate::base::table::aligned;
 use crate::cli::LogsArgs;
-use crate::error::Failure;
-use crate::manifest::select::matches;
-use crate::manifest::{ServiceName, suggest};
-use crate::plan::table::aligned;
-use crate::record::{OutcomeDocument, RunRecord, UnitRecord};
+use crate::flow::session::Session;
+use crate::model::manifest::ServiceName;
+use crate::model::manifest::select::matches;
+use crate::model::record::{OutcomeDocument, RunRecord, UnitRecord};
 use crate::report::{Replay, RunState, elapsed, first_line};
-use crate::runs::Run;
+use crate::store::runs::Run;
 
 /// The polling interval for a run in progress.
 const POLL: Duration = Duration::from_millis(100);

@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::Path;
 
+use crate::base::error::Failure;
+use crate::base::suggest;
 use crate::cli::ManArgs;
-use crate::error::Failure;
-use crate::man;
-use crate::manifest::suggest;
+use crate::cli::man;
 
 /// Prints one page, or writes all of them.
 pub fn run(args: &ManArgs) -> Result<(), Failure> {

@@ -1,48 +1,36 @@
 //! The subcommands. Each module connects the stages of its command and prints the result.
 
-mod ahead;
-mod build;
+pub mod build;
 mod builder;
-mod commits;
 mod completions;
-mod deploy;
-mod diff;
+pub mod diff;
 mod doctor;
-mod failed;
-mod failure;
 mod graph;
-mod here;
-mod in_place;
 mod init;
-mod lock;
-mod locked;
+pub mod lock;
 mod logs;
 mod man;
 mod plan;
 mod report;
 mod run;
-mod runs;
+pub mod runs;
 mod schema;
-mod session;
 mod shell;
-mod stages;
 mod status;
 mod sync;
 mod task;
-mod unbuilt;
-mod why;
-mod workbench;
+pub mod why;
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use crate::base::error::{Exit, Failure};
+use crate::base::plural::many;
 use crate::cli::{self, Cli, Command, Format, Global, OutputArgs, ParseError};
-use crate::console::client;
-use crate::error::{Exit, Failure};
+use crate::flow::session::Session;
+use crate::host::console::client;
+use crate::host::settings::Settings;
 use crate::report::{Style, paint, print_finished};
-use crate::settings::Settings;
-use crate::words::many;
-use session::Session;
 
 /// Runs the command that the process's arguments name.
 pub fn run() -> ExitCode {
@@ -100,7 +88,9 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         }
         Command::Deploy(args) => {
             let output = args.output;
-            with_progress(global, output, async |it| deploy::run(it, &args).await)
+            with_progress(global, output, async |it| {
+                crate::flow::deploy::run(it, &args).await
+            })
         }
         Command::Plan(args) => in_session(global, async |it| plan::run(it, &args).await),
         Command::Why(args) => in_session(global, async |it| why::run(it, &args).await),
@@ -188,7 +178,7 @@ fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
 }
 
 /// Prints a result. A closed pipe is not an error; a full disk is.
-fn print(text: &str) -> Result<(), Failure> {
+pub fn print(text: &str) -> Result<(), Failure> {
     let mut output = std::io::stdout().lock();
     match output
         .write_all(text.as_bytes())

@@ -1,16 +1,16 @@
 //! `xp plan`
 
-use super::session::Session;
-use super::stages;
-use super::unbuilt;
+use crate::base::error::{Exit, Failure};
 use crate::cli::{Format, ShowPlanArgs};
-use crate::error::{Exit, Failure};
+use crate::flow::plan;
+use crate::flow::session::Session;
+use crate::flow::sources::unbuilt;
 use crate::report::columns;
 
 /// Prints what `xp build` would do.
 pub async fn run(session: &Session, args: &ShowPlanArgs) -> Result<(), Failure> {
     let planned = session
-        .unless_interrupted(stages::plan(session, &args.plan, None))
+        .unless_interrupted(plan::plan(session, &args.plan, None))
         .await?;
     session.reporter.finish();
     let (plan, folder) = (&planned.plan, &session.manifest.folder);

@@ -9,13 +9,13 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::runs::{named, recorded};
-use super::session::Session;
+use crate::base::error::Failure;
+use crate::base::files;
 use crate::cli::{ReportArgs, ReportFormat};
-use crate::error::Failure;
-use crate::files;
-use crate::record::RunRecord;
+use crate::flow::session::Session;
+use crate::model::record::RunRecord;
 use crate::report::{HTML_START, JUNIT_START, RunReport};
-use crate::runs::Run;
+use crate::store::runs::Run;
 
 /// The program that opens a file in the browser.
 const OPENER: &str = if cfg!(target_os = "macos") {

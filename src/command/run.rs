@@ -1,12 +1,12 @@
 //! `xp run`
 
-use super::here;
-use super::session::Session;
 use super::task::{self, ContainerTask};
-use super::workbench;
+use crate::base::error::Failure;
+use crate::base::shell::quoted;
 use crate::cli::RunArgs;
-use crate::error::Failure;
-use crate::shell::quoted;
+use crate::flow::session::Session;
+use crate::flow::sources::current_service;
+use crate::flow::workbench;
 
 /// Runs a command in a service's builder container, on the working copy.
 pub async fn run(session: &Session, args: &RunArgs) -> Result<(), Failure> {
@@ -27,10 +27,10 @@ pub async fn run(session: &Session, args: &RunArgs) -> Result<(), Failure> {
              hint: put it after `--`, as in `xp run {service} -- make test`; `xp shell {service}` opens a shell"
         )));
     }
-    let service = here::service(session, named, "xp run SERVICE -- …")?;
+    let service = current_service::service(session, named, "xp run SERVICE -- …")?;
     let bench = workbench::on_working_copy(session, service).await?;
     let connection = task::connection(&args.container);
-    let dir = here::in_container(session, service, &bench.step.workdir);
+    let dir = current_service::in_container(session, service, &bench.step.workdir);
     let task = ContainerTask {
         command: args.command.clone(),
         env: task::terminal_variables(session, connection),

@@ -1,8 +1,8 @@
 //! Finds the run that a command refers to.
 
-use super::session::Session;
-use crate::error::Failure;
-use crate::runs::{Run, Runs};
+use crate::base::error::Failure;
+use crate::flow::session::Session;
+use crate::store::runs::{Run, Runs};
 
 /// Returns the recorded runs, oldest first.
 pub fn all(session: &Session) -> Result<Vec<Run>, Failure> {

@@ -1,8 +1,8 @@
 //! `xp schema`
 
+use crate::base::error::Failure;
 use crate::cli::SchemaOf;
-use crate::error::Failure;
-use crate::{doctor, manifest, record};
+use crate::model::{doctor, manifest, record};
 
 /// Prints a JSON Schema.
 pub fn run(of: SchemaOf) -> Result<(), Failure> {

@@ -1,13 +1,14 @@
 //! `xp shell`
 
-use super::session::Session;
 use super::task::{self, ContainerTask};
-use super::workbench;
-use super::{failed, here};
+use crate::base::error::Failure;
 use crate::cli::ShellArgs;
-use crate::console::Connection;
-use crate::error::Failure;
-use crate::manifest::ServiceName;
+use crate::flow::failed_step;
+use crate::flow::session::Session;
+use crate::flow::sources::current_service;
+use crate::flow::workbench;
+use crate::host::console::Connection;
+use crate::model::manifest::ServiceName;
 
 /// Starts bash if the image has it, else sh.
 const BEST_SHELL: &str = "command -v bash > /dev/null 2>&1 && exec bash; exec /bin/sh";
@@ -16,18 +17,18 @@ const BEST_SHELL: &str = "command -v bash > /dev/null 2>&1 && exec bash; exec /b
 pub async fn run(session: &Session, args: &ShellArgs) -> Result<(), Failure> {
     let named = args.service.as_deref();
     let service = match (args.failed, named) {
-        (true, None) => failed::service(session)?,
-        _ => here::service(session, named, "xp shell SERVICE")?,
+        (true, None) => failed_step::service(session)?,
+        _ => current_service::service(session, named, "xp shell SERVICE")?,
     };
     let connection = task::connection(&args.container);
     let (bench, dir) = if args.failed {
-        let failed = failed::last(session, service)?;
+        let failed = failed_step::last(session, service)?;
         let bench = failed.workbench(session, service).await?;
         failed.explain(session, service, &bench.step);
         (bench, None)
     } else {
         let bench = workbench::on_working_copy(session, service).await?;
-        let dir = here::in_container(session, service, &bench.step.workdir);
+        let dir = current_service::in_container(session, service, &bench.step.workdir);
         (bench, dir)
     };
     let dir = dir.unwrap_or_else(|| bench.step.script_dir.clone());

@@ -2,23 +2,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::commits;
 use super::many;
-use super::session::Session;
+use crate::base::error::{Exit, Failure, hint_lines, render};
 use crate::cli::{Format, References, StatusArgs};
 use crate::client::engine::{Engine, EngineFacts};
 use crate::client::git::GitClient;
-use crate::error::{Exit, Failure, hint_lines, render};
-use crate::event::{Event, Unit};
-use crate::history::HistoryExtent;
-use crate::image::{EngineImages, ImageReference, ImageRepository};
-use crate::inspect::{self, Found};
-use crate::manifest::ServiceName;
-use crate::plan::{Draft, Folders, Inventory, Options, Refusal, Sighting, Survey};
+use crate::flow::session::Session;
+use crate::flow::sources::commits;
+use crate::flow::sources::history::HistoryExtent;
+use crate::flow::sources::resolve;
+use crate::flow::sources::resolve::{Request, ResolveErrors};
+use crate::flow::survey;
+use crate::flow::survey::Found;
+use crate::model::event::{Event, Unit};
+use crate::model::image::{EngineImages, ImageReference, ImageRepository};
+use crate::model::manifest::ServiceName;
+use crate::model::plan::{Draft, Folders, Inventory, Options, Refusal, Sighting, Survey};
+use crate::model::source::ServiceSource;
+use crate::model::status::{ImageStatus, ServiceStatus, Status};
 use crate::report::columns;
-use crate::resolve::{self, Request, ResolveErrors};
-use crate::source::ServiceSource;
-use crate::status::{ImageStatus, ServiceStatus, Status};
 
 /// Prints the state of each service. Problems are printed below the table and do not hide the rest.
 pub async fn run(session: &Session, args: &StatusArgs) -> Result<(), Failure> {
@@ -47,7 +49,7 @@ async fn status(session: &Session, args: &StatusArgs) -> Result<(Status, Problem
         let dir = session.manifest.folder.join(dir);
         Some((name.clone(), dir, request.clone()))
     });
-    let copies = inspect::working_copies(&git, wanted);
+    let copies = survey::working_copies(&git, wanted);
     let (copies, sources, images) = if args.offline {
         let copies = copies.await;
         let known = copies.iter().filter_map(|(name, found)| {
@@ -113,7 +115,7 @@ async fn assemble(
     copies.retain(|name, _| selected.contains(name));
     let tips = sources.iter();
     let tips = tips.map(|(name, source)| (name.clone(), source.tip.clone()));
-    let mut copies = inspect::compared(copies, &tips.collect()).await;
+    let mut copies = survey::compared(copies, &tips.collect()).await;
     let services = selected.iter().filter_map(|name| {
         let service = session.manifest.services.get(name)?;
         let unknown = || ImageState::unknown(&service.docker.image, args.offline);
@@ -251,7 +253,7 @@ async fn images(
         draft.images()
     };
     let (in_registries, in_engine) = tokio::join!(
-        inspect::registries(&registry, images),
+        survey::registries(&registry, images),
         in_engine(engine.as_ref(), &draft)
     );
     let engine_answers = matches!(in_engine, Some(Ok(_)));
@@ -266,7 +268,7 @@ async fn images(
     };
     let folders = folders(session, &draft, problems);
     if !args.offline {
-        inspect::complete(&registry, &session.layout, &draft, &folders, &mut inventory).await;
+        survey::complete(&registry, &session.layout, &draft, &folders, &mut inventory).await;
     }
     let Survey {
         comparisons,
@@ -325,7 +327,7 @@ async fn images(
 fn folders(session: &Session, draft: &Draft<'_>, problems: &mut Problems) -> Folders {
     let mut folders: BTreeMap<Unit, _> = BTreeMap::new();
     for name in draft.builder_folders() {
-        match inspect::folder_builder(&session.manifest, &name) {
+        match survey::folder_builder(&session.manifest, &name) {
             Ok((unit, folder)) => _ = folders.insert(unit, folder),
             Err(error) => problems.add(Exit::Usage, render(&error)),
         }

@@ -8,19 +8,19 @@ use std::time::Instant;
 
 use futures_util::StreamExt as _;
 
-use super::commits;
-use super::locked::Locked;
-use super::session::Session;
-use super::stages;
+use crate::base::error::Failure;
+use crate::base::table::aligned;
 use crate::cli::SyncArgs;
-use crate::error::Failure;
-use crate::event::{Event, FailedStep, Outcome, Phase, Unit};
-use crate::execute::lock::lock;
 use crate::execute::sync::{LockedCommit, Reason, SyncOutcome};
 use crate::execute::{Sources, Stop, check_out_working_copy, sync_working_copy};
-use crate::plan::SyncStep;
-use crate::plan::table::aligned;
+use crate::flow::plan;
+use crate::flow::session::Session;
+use crate::flow::sources::commits;
+use crate::flow::sources::locked::Locked;
+use crate::model::event::{Event, FailedStep, Outcome, Phase, Unit};
+use crate::model::plan::SyncStep;
 use crate::report::{failures, paint};
+use crate::store::claim::lock;
 
 /// The default number of concurrent updates; the git client additionally limits connections per host.
 const JOBS: usize = 16;
@@ -69,7 +69,7 @@ pub async fn run(session: &Session, args: &SyncArgs) -> Result<(), Failure> {
         units: steps.iter().map(|(unit, _)| unit.clone()).collect(),
         jobs,
     });
-    let sources = Arc::new(stages::sources(session, git, session.cancel.clone()));
+    let sources = Arc::new(plan::sources(session, git, session.cancel.clone()));
     let locked = locked.map(|_| by_working_copy(&steps, &locked_commits));
     let work = steps
         .into_iter()

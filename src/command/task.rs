@@ -1,16 +1,16 @@
 //! Runs an interactive program in a builder container.
 
-use super::session::Session;
-use super::workbench::Workbench;
+use crate::base::error::{Exit, Failure, hint_lines};
 use crate::cli::ContainerArgs;
 use crate::client::engine::ProgramSpec;
-use crate::console::{Connection, Signals, attach};
-use crate::error::{Exit, Failure, hint_lines};
-use crate::event::{Phase, Unit};
 use crate::execute::session::Session as Container;
 use crate::execute::{StepError, Stop};
-use crate::manifest::Service;
-use crate::plan::ContainerStep;
+use crate::flow::session::Session;
+use crate::flow::workbench::Workbench;
+use crate::host::console::{Connection, Signals, attach};
+use crate::model::event::{Phase, Unit};
+use crate::model::manifest::Service;
+use crate::model::plan::ContainerStep;
 
 /// A program to run.
 pub struct ContainerTask {

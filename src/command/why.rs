@@ -1,17 +1,18 @@
 //! `xp why`
 
-use super::failure::plan_failure;
-use super::session::Session;
-use super::stages::{self, Resolved};
+use crate::base::error::{Exit, Failure};
 use crate::cli::{ImageArgs, LockedArgs, PlanArgs, Selection, WhyArgs};
-use crate::error::{Exit, Failure};
-use crate::event::Unit;
-use crate::image::{ImageReference, ImageRepository, Labels, Tag};
-use crate::inspect;
-use crate::manifest::{BuilderImage, ServiceName};
-use crate::plan::{Decision, Inventory, Plan, Presence, UnknownImages};
+use crate::flow::failure::plan_failure;
+use crate::flow::plan;
+use crate::flow::plan::Resolved;
+use crate::flow::session::Session;
+use crate::flow::survey;
+use crate::model::event::Unit;
+use crate::model::image::{ImageReference, ImageRepository, Labels, Tag};
+use crate::model::manifest::{BuilderImage, ServiceName};
+use crate::model::plan::{Decision, Inventory, Plan, Presence, UnknownImages};
+use crate::model::source::CommitId;
 use crate::report::columns;
-use crate::source::CommitId;
 
 /// Explains why a service is or is not built: every input, compared with the existing image.
 pub async fn run(session: &Session, args: &WhyArgs) -> Result<(), Failure> {
@@ -39,11 +40,11 @@ async fn explain(session: &Session, args: &WhyArgs) -> Result<(), Failure> {
         images: ImageArgs::default(),
         local: false,
     };
-    let resolved = stages::resolved(session, &plan_args, None).await?;
+    let resolved = plan::resolved(session, &plan_args, None).await?;
     let variable = |name: &str| session.variable(name);
     let draft = resolved.draft(session, &variable)?;
-    let folders = stages::folders(session, &draft)?;
-    let inventory = stages::inventory(session, &draft, &resolved, &folders).await?;
+    let folders = plan::folders(session, &draft)?;
+    let inventory = plan::inventory(session, &draft, &resolved, &folders).await?;
     let against = match &args.against {
         Some(text) => Some(other_image(session, &resolved, &service, text).await?),
         None => None,
@@ -52,7 +53,7 @@ async fn explain(session: &Session, args: &WhyArgs) -> Result<(), Failure> {
     let explanation = draft
         .explain(&service, &inventory, &folders, other)
         .map_err(|error| plan_failure(session, error))?;
-    let plan = stages::decide(session, draft, inventory, folders, &resolved).await;
+    let plan = plan::decide(session, draft, inventory, folders, &resolved).await;
     session.reporter.finish();
     let conclusion = plan
         .as_ref()
@@ -66,7 +67,7 @@ async fn explain(session: &Session, args: &WhyArgs) -> Result<(), Failure> {
 }
 
 /// Returns the service that matches a name or pattern; it is an error if there are several.
-pub(super) fn one_service(session: &Session, name: &str) -> Result<ServiceName, Failure> {
+pub fn one_service(session: &Session, name: &str) -> Result<ServiceName, Failure> {
     let mut found = session.manifest.select(&[name])?.into_iter();
     match (found.next(), found.next()) {
         (Some(service), None) => Ok(service),
@@ -168,7 +169,7 @@ async fn labels(
     image: &ImageReference,
 ) -> Result<Option<Labels>, Failure> {
     if image.repository().registry().is_some() {
-        let found = inspect::registries(&resolved.registry, vec![image.clone()]).await;
+        let found = survey::registries(&resolved.registry, vec![image.clone()]).await;
         UnknownImages::check(&found)?;
         if let Some(Presence::Present(digest)) = found.get(image) {
             let by_digest = image.repository().with_digest(digest.clone());
@@ -178,7 +179,7 @@ async fn labels(
                 ..Inventory::default()
             };
             let (client, layout) = (&resolved.registry, &session.layout);
-            inspect::describe(client, layout, wanted, &mut inventory).await;
+            survey::describe(client, layout, wanted, &mut inventory).await;
             return match inventory.published.into_values().next() {
                 Some(Ok(image)) => Ok(Some(image.labels)),
                 Some(Err(refusal)) => Err(UnknownImages::of(image, refusal).into()),

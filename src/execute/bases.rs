@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::image::{ImageReference, Registry};
+use crate::model::image::{ImageReference, Registry};
 
 /// Returns the image that the target stage starts from, directly or through other stages; `None` if it is
 /// `scratch` or unknown.

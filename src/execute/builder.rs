@@ -7,15 +7,16 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::mark::SessionLock;
-use super::reach::Reach;
 use super::remote::RemoteFiles;
 use super::state::UnitState;
 use super::stop::{StepError, Stop};
-use super::{Context, LABEL_FOLDER, LABEL_SERVICE, by_hand, remote};
+use super::{Context, LABEL_FOLDER, LABEL_SERVICE, remote};
 use crate::client::engine::{BuilderContainer, ContainerSpec, CreatedContainer};
-use crate::event::{Event, Unit};
-use crate::manifest::BuilderUser;
-use crate::plan::{ContainerStep, ImageStep, ScriptStep};
+use crate::execute::path_mapping::Reach;
+use crate::execute::reproduce;
+use crate::model::event::{Event, Unit};
+use crate::model::manifest::BuilderUser;
+use crate::model::plan::{ContainerStep, ImageStep, ScriptStep};
 use mounts::{
     binds, engine_socket, files, make_mount_points, missing_mount_points, refuse_foreign_files,
 };
@@ -180,14 +181,14 @@ impl RunningBuilder {
             Some(reach) => points.map(|point| reach.typed(point)).collect(),
             None => points.cloned().collect(),
         };
-        let environment = by_hand::ScriptEnvironment {
+        let environment = reproduce::ScriptEnvironment {
             spec: &self.spec,
             env_by_hand: &self.env_by_hand,
             dir: &self.script_dir,
             mount_points: &mount_points,
             ssh_agent: SSH_AGENT,
         };
-        by_hand::script(&environment, step)
+        reproduce::script(&environment, step)
     }
 
     /// Copies the results of scripts back from a remote engine; of an export, only the files that the image is built

@@ -7,9 +7,9 @@ use tokio::task::spawn_blocking;
 
 use super::source::Sources;
 use super::sync::{SyncError, SyncRequest, fetch_missing, fetch_whole_history};
+use crate::base::task::joined;
 use crate::client::git::{GitError, Opened, Watch, WorkingCopy};
-use crate::source::{CommitId, CommitSummary, GitUrl, ResolvedReference};
-use crate::task::joined;
+use crate::model::source::{CommitId, CommitSummary, GitUrl, ResolvedReference};
 
 /// Two commits of a service, and their repository.
 #[derive(Debug, Clone)]

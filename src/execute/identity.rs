@@ -8,9 +8,9 @@ use super::Context;
 use super::needs::UsedImages;
 use super::publish::{may_keep_tag, pull, transfer_as};
 use super::stop::{StepError, Stop};
-use crate::event::{Event, Unit};
-use crate::image::{Digest, ImageReference, Tag};
-use crate::plan::{PushStep, Wanted};
+use crate::model::event::{Event, Unit};
+use crate::model::image::{Digest, ImageReference, Tag};
+use crate::model::plan::{PushStep, Wanted};
 
 /// The maximum number of attempts to set the tag; only runs that keep replacing each other's images need more than two.
 pub const ROUNDS: usize = 5;

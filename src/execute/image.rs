@@ -7,6 +7,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 
+use super::Context;
 use super::bases::{base_image, registries};
 use super::dockerfile_hint::dockerfile_hint;
 use super::needs::UsedImages;
@@ -14,13 +15,13 @@ use super::publish::credentials_of;
 use super::secrets;
 use super::state::UnitState;
 use super::stop::{StepError, Stop};
-use super::{Context, again};
 use crate::client::engine::{BuildWatcher, ImageBuild, dockerfile_in};
 use crate::client::retry::Trouble;
-use crate::event::{Event, Phase, Unit};
-use crate::plan::ImageStep;
-use crate::recipe::LABEL_CREATED;
-use crate::record::Measure;
+use crate::execute::retry;
+use crate::model::event::{Event, Phase, Unit};
+use crate::model::plan::ImageStep;
+use crate::model::recipe::LABEL_CREATED;
+use crate::model::record::Measure;
 
 /// How much of a Dockerfile is searched for registries, in bytes.
 const LARGEST_DOCKERFILE: u64 = 1024 * 1024;
@@ -106,7 +107,7 @@ pub async fn build(
             .base_may_come_later()
             .then(|| Trouble::new(mask.text(&error.to_string())));
         match trouble.and_then(|it| attempts.after(it)) {
-            Some(retrying) => again::wait(context, unit, Phase::Image, retrying).await?,
+            Some(retrying) => retry::wait(context, unit, Phase::Image, retrying).await?,
             None => {
                 let hint = dockerfile_hint(&dockerfile, &error.to_string());
                 let failed = StepError::from(error).masked(&mask);

@@ -5,9 +5,9 @@ use tokio::task::spawn_blocking;
 use super::Context;
 use super::source::WorkingCopyGuard;
 use crate::client::git::{GitError, Opened, WorkingCopy};
-use crate::event::{Event, Unit};
-use crate::plan::InPlace;
-use crate::source::TreeChanges;
+use crate::model::event::{Event, Unit};
+use crate::model::plan::InPlace;
+use crate::model::source::TreeChanges;
 
 /// Waits until no other unit uses the working copy; returns `None` on cancellation.
 ///

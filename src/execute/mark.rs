@@ -8,10 +8,10 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process;
 
-use super::lock::LockError;
 use super::stop::StepError;
-use crate::cache::claim;
-use crate::plan::Layout;
+use crate::model::layout::Layout;
+use crate::store::cache::claim;
+use crate::store::claim::LockError;
 
 /// A file that is locked while a container runs.
 ///

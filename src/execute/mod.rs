@@ -1,21 +1,20 @@
 //! Runs the steps of a plan; makes no decisions.
 
-mod again;
 mod bases;
 mod builder;
-mod by_hand;
 mod commits;
 mod dockerfile_hint;
 mod identity;
 mod image;
 mod in_place;
-pub mod lock;
 mod mark;
 mod needs;
+pub mod path_mapping;
 mod publish;
-pub mod reach;
 mod refused;
 mod remote;
+mod reproduce;
+mod retry;
 pub mod rollout;
 mod scheduler;
 pub mod secrets;
@@ -42,10 +41,10 @@ pub use stop::{StepError, Stop};
 use crate::client::engine::{Engine, EngineError, EngineFacts};
 use crate::client::registry::RegistryClient;
 use crate::client::retry::Retries;
-use crate::event::Events;
-use crate::plan::Layout;
-use crate::settings::Caller;
-use reach::Reach;
+use crate::execute::path_mapping::Reach;
+use crate::host::settings::Caller;
+use crate::model::event::Events;
+use crate::model::layout::Layout;
 
 /// The clients and settings that steps need.
 pub struct Context {

@@ -6,10 +6,10 @@ use super::Context;
 use super::publish::pull;
 use super::stop::{StepError, Stop};
 use crate::client::engine::ImageContent;
-use crate::event::{Event, Unit};
-use crate::image::{Digest, ImageReference, Labels};
-use crate::plan::{NeededImage, needed_ids};
-use crate::recipe::LABEL_NEEDS;
+use crate::model::event::{Event, Unit};
+use crate::model::image::{Digest, ImageReference, Labels};
+use crate::model::plan::{NeededImage, needed_ids};
+use crate::model::recipe::LABEL_NEEDS;
 
 /// The needed images, as they were in the engine when the build began.
 pub struct UsedImages(Vec<(NeededImage, ImageContent)>);

@@ -3,19 +3,20 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::Context;
 use super::identity::{Publication, ROUNDS};
 use super::needs::UsedImages;
 use super::refused::RefusedTransfer;
 use super::state::{Published, UnitState};
 use super::stop::{StepError, Stop};
-use super::{Context, again};
 use crate::client::engine::{EngineError, Watcher};
 use crate::client::registry::{Credentials, RegistryError};
 use crate::client::retry::Trouble;
-use crate::event::{Event, Phase, Unit};
-use crate::image::{Digest, ImageReference, Registry, Tag};
-use crate::plan::{PushStep, TransferRefusal};
-use crate::record::Measure;
+use crate::execute::retry;
+use crate::model::event::{Event, Phase, Unit};
+use crate::model::image::{Digest, ImageReference, Registry, Tag};
+use crate::model::plan::{PushStep, TransferRefusal};
+use crate::model::record::Measure;
 
 /// The time limit of the check before a push. After that, the push itself reports what is wrong with the registry.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(60);
@@ -427,6 +428,6 @@ async fn transfer(
             }
             .into());
         };
-        again::wait(context, unit, phase, retrying).await?;
+        retry::wait(context, unit, phase, retrying).await?;
     }
 }

@@ -7,11 +7,11 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::Context;
+use crate::base::error::{Diagnostic, Exit};
 use crate::client::engine::EngineError;
 use crate::client::registry::RegistryError;
-use crate::error::{Diagnostic, Exit};
-use crate::image::{Digest, ImageReference, Registry};
-use crate::plan::TransferRefusal;
+use crate::model::image::{Digest, ImageReference, Registry};
+use crate::model::plan::TransferRefusal;
 
 /// The time limit for querying the registry.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(60);

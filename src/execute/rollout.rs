@@ -6,11 +6,11 @@ use futures_util::future::join_all;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use crate::base::error::chain;
+use crate::base::shell::quoted;
 use crate::client::kubectl::{Cluster, Kubectl, KubectlError};
-use crate::deploy::Workload;
-use crate::error::chain;
-use crate::event::{Event, Events, FailedStep, Outcome, Phase, Unit};
-use crate::shell::quoted;
+use crate::model::deploy::Workload;
+use crate::model::event::{Event, Events, FailedStep, Outcome, Phase, Unit};
 
 /// How long kubectl may take to report a timeout after it expired.
 const KUBECTL_GRACE: Duration = Duration::from_secs(15);

@@ -9,8 +9,8 @@ use tokio::task::JoinSet;
 use super::Context;
 use super::state::Published;
 use super::unit::{run_held, run_unit};
-use crate::event::{Event, Outcome, Unit};
-use crate::plan::{Plan, UnitPlan};
+use crate::model::event::{Event, Outcome, Unit};
+use crate::model::plan::{Plan, UnitPlan};
 
 /// Runs every unit of a plan as soon as its dependencies are done.
 ///

@@ -10,9 +10,9 @@ use bytes::Bytes;
 use super::Context;
 use super::stop::StepError;
 use crate::client::engine::SecretValue;
-use crate::event::{Event, Unit};
-use crate::manifest::{MissingInput, SecretSource, may_be_secret};
-use crate::plan::{ImageStep, Plan, Step};
+use crate::model::event::{Event, Unit};
+use crate::model::manifest::{MissingInput, SecretSource, may_be_secret};
+use crate::model::plan::{ImageStep, Plan, Step};
 
 pub(super) const START_AN_AGENT: &str =
     "start one with `eval $(ssh-agent)` and add your key with `ssh-add`";

@@ -12,8 +12,8 @@ use super::state::UnitState;
 use super::stop::{StepError, Stop};
 use super::{Context, LABEL_SERVICE};
 use crate::client::engine::{BuilderContainer, EngineError};
-use crate::event::Unit;
-use crate::plan::ContainerStep;
+use crate::model::event::Unit;
+use crate::model::plan::ContainerStep;
 
 /// The label with the path of the session lock.
 const LABEL_SESSION: &str = "x-platform.session";

@@ -12,13 +12,14 @@ use tokio_util::sync::CancellationToken;
 use super::state::UnitState;
 use super::stop::{StepError, Stop};
 use super::sync::{LockedCommit, SyncError, SyncOutcome, SyncRequest, check_out_locked, sync};
+use crate::base::task::joined;
+use crate::client::git::export;
 use crate::client::git::{
-    Export, GitClient, GitErrorKind, Opened, Progress, ProgressPhase, Watch, WorkingCopy, export,
+    Export, GitClient, GitErrorKind, Opened, Progress, ProgressPhase, Watch, WorkingCopy,
 };
-use crate::event::{Event, Events, Phase, Unit};
-use crate::plan::{ExportStep, SyncStep};
-use crate::record::Measure;
-use crate::task::joined;
+use crate::model::event::{Event, Events, Phase, Unit};
+use crate::model::plan::{ExportStep, SyncStep};
+use crate::model::record::Measure;
 
 /// The minimum time between progress events: git reports every object.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::needs::UsedImages;
-use crate::image::{Digest, ImageReference};
+use crate::model::image::{Digest, ImageReference};
 
 /// A pushed image with its identity tag.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,10 +1,10 @@
 //! Errors and cancellation of steps.
 
 use super::secrets::Mask;
+use crate::base::error::{Diagnostic, Exit, chain};
 use crate::client::engine::Engine;
-use crate::error::{Diagnostic, Exit, chain};
-use crate::event::{FailedStep, Phase};
-use crate::plan::ScriptStep;
+use crate::model::event::{FailedStep, Phase};
+use crate::model::plan::ScriptStep;
 
 /// Why a step did not finish.
 pub enum Stop {

@@ -28,9 +28,9 @@ pub use locked::{LockedCommit, check_out_locked};
 pub use objects::{fetch_missing, fetch_objects, fetch_whole_history};
 pub use outcome::{Reason, SyncError, SyncOutcome};
 
+use crate::base::error::chain;
 use crate::client::git::{GitClient, Watch};
-use crate::error::chain;
-use crate::source::{CommitId, GitUrl, ResolvedReference};
+use crate::model::source::{CommitId, GitUrl, ResolvedReference};
 use advance::{advance, finish_interrupted_move};
 use at_work::InUseNote;
 use objects::bring;

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use super::builder::RunningBuilder;
 use super::state::{Published, UnitState};
 use super::stop::{StepError, Stop};
-use super::{Context, builder, by_hand, image, in_place, publish, secrets, source};
-use crate::event::{Event, Outcome, Phase, Unit};
-use crate::plan::{ImageStep, Step, UnitPlan};
+use super::{Context, builder, image, in_place, publish, secrets, source};
+use crate::execute::reproduce;
+use crate::model::event::{Event, Outcome, Phase, Unit};
+use crate::model::plan::{ImageStep, Step, UnitPlan};
 
 /// How often an image is built while other runs keep replacing its needed images.
 const MAX_BUILDS: usize = 4;
@@ -195,7 +196,7 @@ impl UnitRunner<'_> {
             Step::Image(step) => {
                 let reach = self.context.reach().await.ok()?;
                 let secret = |file: &str| secrets::path_of(self.context, file);
-                Some(by_hand::image(step, |path| reach.typed(path), secret))
+                Some(reproduce::image(step, |path| reach.typed(path), secret))
             }
             _ => None,
         }

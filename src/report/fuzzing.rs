@@ -2,8 +2,8 @@
 
 use super::text::{LineSplitter, clean, first_line, shortened};
 use super::{RunReport, RunState};
-use crate::record::RunRecord;
-use crate::runs::Run;
+use crate::model::record::RunRecord;
+use crate::store::runs::Run;
 
 /// Output of a program, cleaned for a terminal.
 pub fn log(bytes: &[u8]) {

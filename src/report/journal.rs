@@ -8,9 +8,9 @@ use time::macros::format_description;
 
 use super::Ended;
 use super::text::LineSplitter;
-use crate::error::sanitized;
-use crate::event::{Event, FailedStep, Outcome, Phase, Unit};
-use crate::record::{FailureDocument, Happened, Line, OutcomeDocument, VERSION};
+use crate::base::error::sanitized;
+use crate::model::event::{Event, FailedStep, Outcome, Phase, Unit};
+use crate::model::record::{FailureDocument, Happened, Line, OutcomeDocument, VERSION};
 
 /// Minimum time between two progress lines of a unit.
 const PROGRESS: Duration = Duration::from_millis(100);

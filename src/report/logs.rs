@@ -6,8 +6,8 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use super::text::{LineSplitter, clean, last_lines};
-use crate::event::{Event, Phase, Unit};
-use crate::runs::{Run, Runs};
+use crate::model::event::{Event, Phase, Unit};
+use crate::store::runs::{Run, Runs};
 
 /// Lines shown below a failed step.
 const TAIL_LINES: usize = 20;

@@ -1,46 +1,37 @@
 //! Turns events into terminal output, log files and reports. The only module that draws.
 
-mod bars;
-mod ci;
 mod document;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-mod groups;
 mod journal;
-mod lines;
 mod logs;
-mod question;
-mod repeats;
+pub mod plain;
 mod replay;
-mod row;
-mod screen;
 #[cfg(test)]
 mod shared_output;
-mod spool;
 mod summary;
-mod terminal;
+pub mod terminal;
 mod text;
-mod transfer;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-pub use ci::{Ci, Level, Problem};
+pub use crate::report::plain::ci::{Ci, Level, Problem};
+pub use crate::report::terminal::question::{ask, say};
+pub use crate::report::terminal::size::columns;
 pub use document::{HTML_START, JUNIT_START, RunReport, RunState};
-pub use question::{ask, say};
 pub use replay::Replay;
 pub use summary::{failures, summary};
-pub use terminal::columns;
 pub use text::{elapsed, first_line, paint, severity_painted, shortened};
 
-use crate::error::{Exit, sanitized};
-use crate::event::{Event, Events, FailedStep, Outcome, Unit};
-use crate::record::Happened;
-use bars::Bars;
+use crate::base::error::{Exit, sanitized};
+use crate::model::event::{Event, Events, FailedStep, Outcome, Unit};
+use crate::model::record::Happened;
+use crate::report::plain::lines::Lines;
+use crate::report::terminal::bars::Bars;
 use journal::{Journal, recorded};
-use lines::Lines;
 use logs::Logs;
 
 /// Redraw interval of the live bars.

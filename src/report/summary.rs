@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use super::Ended;
-use super::terminal::columns;
 use super::text::{elapsed, shortened};
-use crate::event::{FailedStep, Outcome, Phase, Unit};
-use crate::plan::table::fitted;
-use crate::plan::{Decision, Plan, UnitPlan};
+use crate::base::table::fitted;
+use crate::model::event::{FailedStep, Outcome, Phase, Unit};
+use crate::model::plan::{Decision, Plan, UnitPlan};
+use crate::report::terminal::size::columns;
 
 /// Longer log lines below a failure are cut.
 const MAX_TAIL_LINE: usize = 400;

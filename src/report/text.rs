@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::doctor::Severity;
+use crate::model::doctor::Severity;
 
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 

@@ -4,13 +4,13 @@ use std::error::Error as StdError;
 
 use thiserror::Error;
 
-use crate::error::{Diagnostic, Exit, innermost};
-use crate::image::ImageReference;
+use crate::base::error::{Diagnostic, Exit, innermost};
+use crate::model::image::ImageReference;
 
-use super::base_registry;
-use super::context::ContextError;
-use super::docker_context::DockerContextError;
-use super::ssh;
+use crate::client::engine::build::base_registry;
+use crate::client::engine::build::context::ContextError;
+use crate::client::engine::connect::docker_context::DockerContextError;
+use crate::client::engine::connect::ssh;
 
 /// An error of the engine, or of the connection to it.
 #[derive(Debug, Error)]
@@ -278,7 +278,7 @@ impl Diagnostic for EngineError {
     fn hints(&self) -> Vec<String> {
         let hint = match self {
             Self::Unreachable { address, source } => {
-                let cause = crate::error::chain(source.as_ref()).to_lowercase();
+                let cause = crate::base::error::chain(source.as_ref()).to_lowercase();
                 if address.starts_with("ssh://") {
                     ssh::hint(address, &cause)
                 } else if cause.contains("permission denied") {

@@ -1,6 +1,6 @@
 //! Fuzz targets of the engine's client; see `fuzzing`.
 
-use super::dockerignore::Dockerignore;
+use crate::client::engine::build::dockerignore::Dockerignore;
 
 /// Parses a `.dockerignore`, and checks that no folder is skipped if a file below it is kept.
 pub fn dockerignore(bytes: &[u8]) {

@@ -1,34 +1,12 @@
 //! The client of the container engine's HTTP API. Only this module uses bollard.
 
-mod archive;
-mod base_registry;
 mod build;
-mod container;
-mod container_spec;
-mod context;
-mod describe;
-mod docker_context;
-mod dockerignore;
+pub mod connect;
+pub mod container;
 mod error;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-mod images;
-mod lookup;
-mod main_shell;
-mod messages;
-mod own_container;
-mod parcel;
-mod ping;
-mod pipe;
-mod probe;
-mod program;
-mod push;
-mod raw;
-mod results;
-mod session;
-mod ssh;
-mod tls;
-mod way;
+pub mod transfer;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,26 +15,30 @@ use bollard::models::SystemInfo;
 use bollard::{BollardRequest, Docker};
 use tokio::sync::OnceCell;
 
-pub use archive::{ENGINE_SOCKET, nonce};
-pub use build::{BuildWatcher, ImageBuild};
-pub use container::{BuilderContainer, CreatedContainer};
-pub use container_spec::{Bind, ContainerSpec, HOME, Source};
-pub use context::{ContextError, dockerfile_in};
-pub use describe::EngineDescription;
-pub use docker_context::{DockerContext, DockerContextError, current as docker_context};
-pub use error::EngineError;
-pub use images::Watcher;
-pub use lookup::ImageContent;
-pub use own_container::{NotMounted, Origin, OwnContainer, OwnMount};
-pub use parcel::{Item, Sent};
-pub use program::{
+pub use crate::client::engine::build::context::{ContextError, dockerfile_in};
+pub use crate::client::engine::build::session::SecretValue;
+pub use crate::client::engine::connect::describe::EngineDescription;
+pub use crate::client::engine::connect::docker_context::{
+    DockerContext, DockerContextError, current as docker_context,
+};
+pub use crate::client::engine::connect::own_container::{
+    NotMounted, Origin, OwnContainer, OwnMount,
+};
+pub use crate::client::engine::connect::tls::EngineTls;
+pub use crate::client::engine::container::archive::{ENGINE_SOCKET, nonce};
+pub use crate::client::engine::container::builder::{BuilderContainer, CreatedContainer};
+pub use crate::client::engine::container::program::{
     Addressee, Printed, Program, ProgramInput, ProgramOutput, ProgramSpec, TerminalSize,
 };
-pub use results::{CopyBackReport, Place};
-pub use session::SecretValue;
-pub use tls::EngineTls;
+pub use crate::client::engine::container::results::{CopyBackReport, Place};
+pub use crate::client::engine::container::source_upload::{Item, Sent};
+pub use crate::client::engine::container::spec::{Bind, ContainerSpec, HOME, Source};
+pub use crate::client::engine::transfer::images::Watcher;
+pub use crate::client::engine::transfer::lookup::ImageContent;
+pub use build::{BuildWatcher, ImageBuild};
+pub use error::EngineError;
 
-use way::EngineEndpoint;
+use crate::client::engine::connect::endpoint::EngineEndpoint;
 
 /// The oldest API that xp supports: Docker 20.10.
 const OLDEST_API: (usize, usize) = (1, 41);
@@ -128,10 +110,10 @@ impl Engine {
         let endpoint = EngineEndpoint::parse(settings)?;
         let unreachable = |error: bollard::errors::Error| EngineError::Unreachable {
             address: address.clone(),
-            source: crate::error::innermost(&error).to_string().into(),
+            source: crate::base::error::innermost(&error).to_string().into(),
         };
         let pinged = match &endpoint {
-            EngineEndpoint::Unix(_) => ping::ping(&endpoint).await,
+            EngineEndpoint::Unix(_) => connect::ping::ping(&endpoint).await,
             // An extra connection would cost another TLS handshake or login.
             EngineEndpoint::Tcp(_) | EngineEndpoint::Tls { .. } | EngineEndpoint::Ssh(_) => None,
         };

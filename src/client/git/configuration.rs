@@ -4,7 +4,7 @@
 use git2::{Config, ConfigLevel};
 
 use super::Environment;
-use crate::source::GitUrl;
+use crate::model::source::GitUrl;
 
 /// The git settings that affect how a remote is accessed.
 #[derive(Debug, Clone, Default)]

@@ -8,9 +8,9 @@ use std::time::Duration;
 use thiserror::Error;
 
 use super::unsupported::unsupported;
+use crate::base::error::{Diagnostic, Exit};
 use crate::client::retry::Trouble;
-use crate::error::{Diagnostic, Exit};
-use crate::source::{GitScheme, GitUrl};
+use crate::model::source::{GitScheme, GitUrl};
 
 /// A failed operation on a remote or a repository: `Display` says what failed, `source()` why.
 #[derive(Debug, Clone, Error)]

@@ -1,8 +1,8 @@
 //! Fuzzing entry points of the git client: see `fuzzing`.
 
-use super::netrc::find_login;
-use super::pkt_line::{Packet, PacketReader};
-use super::remote_refs::{Advertisement, RemoteRefs};
+use crate::client::git::refs::pkt_line::{Packet, PacketReader};
+use crate::client::git::refs::remote::{Advertisement, RemoteRefs};
+use crate::client::git::transport::netrc::find_login;
 
 /// Parses a server's list of references in both protocol versions, and a `.netrc` file. The packets must not
 /// depend on how the bytes are split into chunks.

@@ -8,79 +8,48 @@
 //! [`GitClient::list_refs`] is asynchronous. All functions on working copies block, and must be called from a
 //! thread that may block (`spawn_blocking`), not from a task.
 
-mod checkout;
-mod clone;
 mod configuration;
-mod conversion;
-mod credentials;
 mod error;
-mod export;
-mod fetch;
-mod folder_at;
+pub mod fetch;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-mod git_modules;
-mod history;
-mod index_file;
-mod known_refs;
-mod last_touched;
-mod leftovers;
+pub mod history;
 mod lfs;
-mod limits;
-mod list_refs;
-mod log;
-mod move_head;
-mod netrc;
-mod partial_move;
-mod path_trie;
-mod pkt_line;
-mod progress;
-mod quoted_patterns;
-mod ref_names;
-mod remote_refs;
-mod revision;
-mod shallow;
-mod sparse;
-mod state;
-mod status;
-mod submodules;
-mod survey;
+pub mod refs;
 mod transport;
-mod tree;
-mod tree_difference;
-mod tree_paths;
 mod unsupported;
-mod wildmatch;
-mod working_copy;
+pub mod worktree;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-pub use clone::{CloneRequest, clone};
+pub use crate::client::git::fetch::clone::{CloneRequest, clone};
+pub use crate::client::git::fetch::progress::{Progress, ProgressPhase, Watch};
+pub use crate::client::git::fetch::update::{Depth, Fetch, Tags};
+pub use crate::client::git::history::ancestry::CommitFacts;
+pub use crate::client::git::history::folder_at::{CheckedOutCommit, checked_out, write_folder_at};
+pub use crate::client::git::history::last_touched::{LastTouch, PathsAt};
+pub use crate::client::git::history::revision::{FileAt, RevisionError, file_at};
+pub use crate::client::git::history::tree_paths::PathKind;
+pub use crate::client::git::refs::names::RefNames;
+pub use crate::client::git::refs::remote::RemoteRefs;
+pub use crate::client::git::worktree::export::{Export, Exported, export, remove_tree};
+pub use crate::client::git::worktree::facts::ConfiguredRemote;
+pub use crate::client::git::worktree::leftovers::remove_leftovers;
+pub use crate::client::git::worktree::move_head::{Move, NotMoved};
+pub use crate::client::git::worktree::state::{
+    ChangeCounts, Head, LocalChanges, OperationUnderWay,
+};
+pub use crate::client::git::worktree::working_copy::{Opened, WorkingCopy, same_repository};
 pub use error::{GitError, GitErrorKind};
-pub use export::{Export, Exported, export, remove_tree};
-pub use fetch::{Depth, Fetch, Tags};
-pub use folder_at::{CheckedOutCommit, checked_out, write_folder_at};
-pub use history::CommitFacts;
-pub use last_touched::{LastTouch, PathsAt};
-pub use leftovers::remove_leftovers;
-pub use move_head::{Move, NotMoved};
-pub use progress::{Progress, ProgressPhase, Watch};
-pub use ref_names::RefNames;
-pub use remote_refs::RemoteRefs;
-pub use revision::{FileAt, RevisionError, file_at};
-pub use state::{ChangeCounts, Head, LocalChanges, OperationUnderWay};
-pub use survey::ConfiguredRemote;
-pub use tree_paths::PathKind;
-pub use working_copy::{Opened, WorkingCopy, same_repository};
 
+use crate::client::git::transport::credentials::GitCredentials;
+use crate::client::git::transport::limits::ConnectionLimits;
 use crate::client::http::Http;
-use crate::source::GitUrl;
+use crate::model::source::GitUrl;
 use configuration::GitConfiguration;
-use credentials::GitCredentials;
-use limits::ConnectionLimits;
 
 /// The environment variables that the git client uses.
 #[derive(Debug, Clone, Default)]
@@ -124,7 +93,7 @@ impl GitClient {
     /// libgit2 cannot be initialized.
     pub fn new(http: Http, environment: Environment, runtime: Handle) -> Result<Self, GitError> {
         transport::register()?;
-        conversion::register()
+        worktree::conversion::register()
             .map_err(|cause| GitError::local("cannot initialize libgit2", cause))?;
         let configuration = GitConfiguration::read(&environment);
         Ok(Self {

@@ -5,8 +5,8 @@ use std::io;
 
 use thiserror::Error;
 
+use crate::base::error::{Diagnostic, Exit};
 use crate::client::engine::EngineError;
-use crate::error::{Diagnostic, Exit};
 
 /// `kubectl` or `kustomize` failed.
 #[derive(Debug, Error)]

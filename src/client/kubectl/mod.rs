@@ -6,7 +6,7 @@
 
 mod error;
 mod process;
-mod said;
+mod stderr;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -188,7 +188,7 @@ impl Kubectl<'_> {
             return Err(failed());
         }
         let existing = self.text_of("list the existing objects", listed?)?;
-        let found = said::differences(&finished.stdout, &existing);
+        let found = stderr::differences(&finished.stdout, &existing);
         // An unreadable difference must not pass for "no difference".
         if finished.code == 1 && found.is_empty() {
             return Err(failed());
@@ -336,7 +336,7 @@ impl Kubectl<'_> {
 
     /// Returns the lines of standard error, without secrets.
     fn without_secrets(&self, text: &str) -> Vec<String> {
-        let lines = said::cleaned(&(self.hide)(text));
+        let lines = stderr::cleaned(&(self.hide)(text));
         // Cleaning unescapes values with quotes, so hide once more.
         lines.iter().map(|line| (self.hide)(line)).collect()
     }

@@ -5,7 +5,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{Response, StatusCode, Url};
 
 use super::sha256;
-use crate::image::Digest;
+use crate::model::image::Digest;
 
 /// The maximum size of a body. Registries limit manifests to 4 MiB.
 const MAX_BODY: usize = 8 * 1024 * 1024;

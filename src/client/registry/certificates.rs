@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::{RegistryError, RegistrySettings};
-use crate::image::Registry;
+use crate::model::image::Registry;
 
 /// CA certificates, and the client certificate with its key, as PEM.
 pub(super) type Certificates = (Vec<Vec<u8>>, Option<Vec<u8>>);

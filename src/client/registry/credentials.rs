@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use docker_credential::{CredentialRetrievalError, DockerCredential};
 
 use super::RegistryError;
-use crate::image::Registry;
+use crate::model::image::Registry;
 
 /// Credentials for a registry.
 #[derive(Clone, PartialEq, Eq)]
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     fn registry(name: &str) -> Registry {
-        let repository: crate::image::ImageRepository = format!("{name}/x").parse().unwrap();
+        let repository: crate::model::image::ImageRepository = format!("{name}/x").parse().unwrap();
         repository.registry().unwrap().clone()
     }
 

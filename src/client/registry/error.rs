@@ -6,9 +6,9 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use thiserror::Error;
 
+use crate::base::error::{Diagnostic, Exit};
 use crate::client::http::HttpClientError;
-use crate::error::{Diagnostic, Exit};
-use crate::image::Registry;
+use crate::model::image::Registry;
 
 /// An error of a registry, or of the connection to it.
 #[derive(Debug, Error)]
@@ -175,7 +175,7 @@ impl RegistryError {
         let Self::Unreachable { why, .. } = self else {
             return false;
         };
-        let why = crate::error::chain(why).to_lowercase();
+        let why = crate::base::error::chain(why).to_lowercase();
         why.contains("certificate") || why.contains("unknownissuer")
     }
 }

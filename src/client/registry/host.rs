@@ -17,7 +17,7 @@ use super::send::ExpectedBody;
 use super::token::Tokens;
 use crate::client::http::{Http, HttpClientError};
 use crate::client::retry::{Trouble, is_transient_status, retry_after};
-use crate::image::{ImageReference, ImageRepository, Registry};
+use crate::model::image::{ImageReference, ImageRepository, Registry};
 
 /// The number of concurrent requests to one registry. Most are small requests for manifests, so latency
 /// dominates and concurrency saves round trips. Together with the connections of git and the engine, this

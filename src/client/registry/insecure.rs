@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-use crate::image::Registry;
+use crate::model::image::Registry;
 
 /// Hosts and networks, as the engine lists them.
 #[derive(Debug, Default)]
@@ -55,7 +55,7 @@ fn is_in(address: IpAddr, (network, bits): (IpAddr, u32)) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::ImageRepository;
+    use crate::model::image::ImageRepository;
 
     #[test]
     fn hosts_and_networks_match() {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::host::RegistryHost;
 use super::resource::{Access, Resource};
 use super::{RegistryClient, RegistryError};
-use crate::image::{Digest, ImageReference, Labels, PublishedImage};
+use crate::model::image::{Digest, ImageReference, Labels, PublishedImage};
 
 /// The media types of image configurations: Docker's and OCI's. Others belong to artifacts.
 const CONFIGURATIONS: [&str; 2] = [

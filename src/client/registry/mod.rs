@@ -38,7 +38,7 @@ pub use host::Way;
 pub use push_check::PushCheck;
 
 use crate::client::http::Http;
-use crate::image::{Digest, ImageReference, Registry, Tag};
+use crate::model::image::{Digest, ImageReference, Registry, Tag};
 use certificates::certificates;
 use host::{CONNECTIONS, RegistryHost, Trust};
 use insecure::InsecureRegistries;

@@ -13,8 +13,8 @@ use super::answer::RegistryResponse;
 use super::host::RegistryHost;
 use super::resource::{Access, Resource};
 use super::{RegistryClient, RegistryError};
-use crate::error::innermost;
-use crate::image::{ImageRepository, Registry};
+use crate::base::error::innermost;
+use crate::model::image::{ImageRepository, Registry};
 
 /// The result of a successful check.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use reqwest::Method;
 
-use crate::image::{Digest, ImageReference, ImageRepository};
+use crate::model::image::{Digest, ImageReference, ImageRepository};
 
 /// The access that a token grants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -12,7 +12,7 @@ use super::error::{RegistryError, message_of};
 use super::host::RegistryHost;
 use super::resource::{Access, Resource};
 use crate::client::retry::{Trouble, is_transient, is_transient_status, retry_after};
-use crate::image::{Digest, ImageReference};
+use crate::model::image::{Digest, ImageReference};
 
 /// A request to a registry.
 struct RegistryRequest<'a> {

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
-use crate::error::Retrying;
+use crate::base::error::Retrying;
 
 pub use policy::{MAX_RETRY_AFTER, Policy, is_transient as is_transient_status};
 pub use transport::is_transient;

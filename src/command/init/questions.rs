@@ -2,12 +2,12 @@
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::error::{Exit, Failure, render};
-use crate::image::RegistryPrefix;
-use crate::init::{Draft, Wishes};
+use crate::base::error::{Exit, Failure, render};
+use crate::base::task::joined;
+use crate::host::settings::Settings;
+use crate::model::image::RegistryPrefix;
+use crate::model::init::{Draft, Wishes};
 use crate::report::{ask, paint, say};
-use crate::settings::Settings;
-use crate::task::joined;
 
 /// With this many services or more, the user is asked which to include.
 const MANY_SERVICES: usize = 9;

@@ -4,10 +4,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::base::error::Failure;
 use crate::cli::InitArgs;
-use crate::error::Failure;
-use crate::manifest::DEFAULT_NAME;
-use crate::settings::Settings;
+use crate::host::settings::Settings;
+use crate::model::manifest::DEFAULT_NAME;
 
 /// The destination of the manifest.
 pub struct Target {

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use super::{SOCKET, SSH_AGENT};
 use crate::client::engine::Bind;
 use crate::execute::Context;
-use crate::execute::reach::Reach;
+use crate::execute::path_mapping::Reach;
 use crate::execute::secrets;
 use crate::execute::state::UnitState;
 use crate::execute::stop::{StepError, Stop};
-use crate::manifest::Mount;
-use crate::plan::ContainerStep;
+use crate::model::manifest::Mount;
+use crate::model::plan::ContainerStep;
 
 /// Returns the engine's socket if it is on this machine.
 pub(super) fn engine_socket(context: &Context) -> Option<PathBuf> {

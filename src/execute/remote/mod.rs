@@ -19,9 +19,9 @@ use super::{Context, LABEL_SERVICE, builder};
 use crate::client::engine::{
     Bind, BuilderContainer, CreatedContainer, EngineError, Item, Place, Sent, Source,
 };
-use crate::event::{Event, Phase, Unit};
-use crate::plan::{ContainerStep, ImageStep};
-use crate::record::Measure;
+use crate::model::event::{Event, Phase, Unit};
+use crate::model::plan::{ContainerStep, ImageStep};
+use crate::model::record::Measure;
 
 pub(super) use socket::{engine_socket, group as socket_group};
 

@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 use super::{LABEL_CACHE, OBJECTS, RemoteFiles, progress, volume_name};
+use crate::base::files;
 use crate::client::engine::{Bind, ContainerSpec, CreatedContainer, Item, Source, nonce};
-use crate::event::Unit;
 use crate::execute::Context;
 use crate::execute::state::UnitState;
 use crate::execute::stop::{StepError, Stop};
-use crate::files;
-use crate::plan::ContainerStep;
+use crate::model::event::Unit;
+use crate::model::plan::ContainerStep;
 
 /// The label with the id of the record of a volume's content.
 const LABEL_OBJECTS: &str = "x-platform.objects";

@@ -8,7 +8,7 @@ use crate::client::engine::{
 };
 use crate::execute::Context;
 use crate::execute::stop::StepError;
-use crate::plan::ContainerStep;
+use crate::model::plan::ContainerStep;
 
 /// Returns the path of the engine's socket on its machine.
 pub fn engine_socket(context: &Context) -> String {

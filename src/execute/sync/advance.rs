@@ -3,7 +3,7 @@
 use super::objects::Tracking;
 use super::{Reason, SyncOutcome};
 use crate::client::git::{GitError, Head, Move, NotMoved, Watch, WorkingCopy};
-use crate::source::{CommitId, ResolvedReference};
+use crate::model::source::{CommitId, ResolvedReference};
 
 /// Completes a checkout by an xp that was killed while writing files, if nothing else changed since.
 pub(super) fn finish_interrupted_move(

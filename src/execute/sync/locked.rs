@@ -4,8 +4,8 @@ use super::at_work::InUseNote;
 use super::objects::{Tracking, fetch_missing, fetch_whole_history};
 use super::{Reason, SyncError, SyncOutcome, SyncRequest};
 use crate::client::git::{GitClient, GitError, Head, Move, NotMoved, Opened, Watch, WorkingCopy};
-use crate::manifest::ServiceName;
-use crate::source::{CommitId, ResolvedReference};
+use crate::model::manifest::ServiceName;
+use crate::model::source::{CommitId, ResolvedReference};
 
 /// The locked commit of one of the services in a working copy.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,11 +3,12 @@
 use super::at_work::InUseNote;
 use super::staging::{self, Staging};
 use super::{SyncError, SyncRequest};
+use crate::client::git::clone;
 use crate::client::git::{
     CloneRequest, Depth, Fetch, GitClient, GitError, GitErrorKind, Head, Opened, Tags, Watch,
-    WorkingCopy, clone,
+    WorkingCopy,
 };
-use crate::source::{CommitId, GitScheme, ResolvedReference};
+use crate::model::source::{CommitId, GitScheme, ResolvedReference};
 
 /// Ensures that a commit is in the object store, as [`sync`] does, but does not update an existing working copy.
 /// Returns whether it was cloned.

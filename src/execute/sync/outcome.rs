@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::base::error::{Diagnostic, Exit};
 use crate::client::git::{GitError, OperationUnderWay};
-use crate::error::{Diagnostic, Exit};
-use crate::manifest::ServiceName;
-use crate::source::{CommitId, GitUrl};
+use crate::model::manifest::ServiceName;
+use crate::model::source::{CommitId, GitUrl};
 
 /// The outcome of a sync.
 #[derive(Debug, Clone, PartialEq, Eq)]

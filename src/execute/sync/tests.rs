@@ -11,12 +11,13 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::client::git::export;
 use crate::client::git::{
-    Environment, Export, GitError, GitErrorKind, Opened, OperationUnderWay, WorkingCopy, export,
+    Environment, Export, GitError, GitErrorKind, Opened, OperationUnderWay, WorkingCopy,
     remove_tree,
 };
 use crate::client::http::Http;
-use crate::resolve::{Request, resolve};
+use crate::flow::sources::resolve::{Request, resolve};
 
 /// A remote with two commits, a path for a working copy, and a client.
 struct World {

@@ -7,9 +7,9 @@
 use std::time::Duration;
 
 use super::escape::{Escaped, OnOneLine, put};
-use super::standing::UnitStatus;
 use super::{ReportedUnit, RunReport, RunState};
-use crate::record::{FailureDocument, UnitRecord};
+use crate::model::record::{FailureDocument, UnitRecord};
+use crate::report::document::status_text::UnitStatus;
 
 /// The result of a case.
 enum CaseResult {

@@ -3,14 +3,14 @@
 mod escape;
 mod junit;
 mod page;
-mod standing;
+mod status_text;
 
-use crate::record::{RunRecord, UnitDocument, UnitRecord};
-use crate::runs::Run;
-use crate::timeline::{History, Timeline};
-use standing::UnitStatus;
+use crate::model::record::{RunRecord, UnitDocument, UnitRecord};
+use crate::model::timeline::{History, Timeline};
+use crate::report::document::status_text::UnitStatus;
+use crate::store::runs::Run;
 
-pub use standing::RunState;
+pub use crate::report::document::status_text::RunState;
 
 /// The start of every page. A file without it is not overwritten.
 pub const HTML_START: &str = "<!doctype html>\n<!-- Made by `xp report` -->\n";

@@ -1,7 +1,7 @@
 use super::*;
-use crate::record::{FailureDocument, OutcomeDocument, StepRecord};
+use crate::model::record::{FailureDocument, OutcomeDocument, StepRecord};
 
-fn plan(units: &[(&str, &str, &[&str], &[&str])]) -> crate::record::PlanDocument {
+fn plan(units: &[(&str, &str, &[&str], &[&str])]) -> crate::model::record::PlanDocument {
     let units: Vec<_> = units
         .iter()
         .map(|(name, decision, after, phases)| {

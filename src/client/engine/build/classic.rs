@@ -10,10 +10,10 @@ use futures_util::StreamExt as _;
 
 use super::log::BuildLog;
 use super::{BuildFailure, BuildWatcher, ContextProgress, ImageBuild, by_engine_name};
-use crate::client::engine::context::Context;
-use crate::client::engine::images::to_engine;
-use crate::client::engine::messages::to_the_end;
-use crate::client::engine::session::counted;
+use crate::client::engine::build::context::Context;
+use crate::client::engine::build::session::counted;
+use crate::client::engine::transfer::images::to_engine;
+use crate::client::engine::transfer::messages::to_the_end;
 use crate::client::engine::{Engine, EngineError};
 
 impl Engine {

@@ -2,8 +2,12 @@
 //!
 //! A built image has no name: the caller names it after checking it.
 
+pub mod base_registry;
 mod classic;
+pub mod context;
+pub mod dockerignore;
 mod log;
+pub mod session;
 mod solve;
 
 use std::collections::{BTreeMap, HashMap};
@@ -17,11 +21,11 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::time::Interval;
 
-use super::context::Context;
-use super::session::SecretValue;
 use super::{Engine, EngineError};
+use crate::client::engine::build::context::Context;
+use crate::client::engine::build::session::SecretValue;
 use crate::client::registry::Credentials;
-use crate::image::Registry;
+use crate::model::image::Registry;
 
 /// The interval at which the progress of sending the context is reported.
 const TICK: Duration = Duration::from_millis(200);

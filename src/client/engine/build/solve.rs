@@ -18,12 +18,12 @@ use tonic::{Status, Streaming};
 
 use super::log::BuildLog;
 use super::{BuildFailure, BuildWatcher, ContextProgress, ImageBuild, Sending, by_engine_name};
-use crate::client::engine::archive::nonce;
-use crate::client::engine::context::Context;
-use crate::client::engine::raw::EngineStream;
-use crate::client::engine::session::{
+use crate::client::engine::build::context::Context;
+use crate::client::engine::build::session::{
     BuildKitSession, ContextArchive, ContextFiles, SessionServices,
 };
+use crate::client::engine::connect::raw::EngineStream;
+use crate::client::engine::container::archive::nonce;
 use crate::client::engine::{Engine, EngineError};
 
 const ACTION: &str = "build the image";
@@ -131,7 +131,7 @@ impl Engine {
         let channel = endpoint.connect_with_connector(connector).await;
         channel.map_err(|error| EngineError::Broken {
             action: ACTION.to_owned(),
-            source: crate::error::innermost(&error).to_string().into(),
+            source: crate::base::error::innermost(&error).to_string().into(),
         })
     }
 }
@@ -193,7 +193,7 @@ fn engine_error(status: &Status) -> EngineError {
     match status.source() {
         Some(source) => EngineError::Broken {
             action: ACTION.to_owned(),
-            source: crate::error::innermost(source).to_string().into(),
+            source: crate::base::error::innermost(source).to_string().into(),
         },
         None => EngineError::refused_with(ACTION, status.message()),
     }

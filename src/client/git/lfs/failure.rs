@@ -4,7 +4,7 @@ use super::Pointer;
 use super::filter::{PROGRAM, name};
 use crate::client::git::GitError;
 use crate::client::git::error::GitErrorKind;
-use crate::source::GitUrl;
+use crate::model::source::GitUrl;
 
 /// Returns the error if `git-lfs` cannot be run.
 pub(super) fn not_started(cause: std::io::Error, pointers: &[Pointer]) -> GitError {

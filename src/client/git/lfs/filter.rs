@@ -19,10 +19,10 @@ use super::failure::{hint, last_lines, not_started, without_secrets};
 use super::surroundings::{LfsStorage, set_environment};
 use super::{Pointer, is_pointer};
 use crate::client::git::error::GitErrorKind;
-use crate::client::git::progress::Watch;
+use crate::client::git::fetch::progress::Watch;
 use crate::client::git::{GitClient, GitError};
-use crate::client::last_words::LastWords;
-use crate::source::GitUrl;
+use crate::client::output_tail::LastWords;
+use crate::model::source::GitUrl;
 
 /// The name of the program, and of its Debian package.
 pub(super) const PROGRAM: &str = "git-lfs";

@@ -9,7 +9,7 @@ use tokio::process::Command;
 
 use super::filter::LfsFiles;
 use crate::client::git::{GitClient, GitError};
-use crate::source::GitScheme;
+use crate::model::source::GitScheme;
 
 /// A folder `lfs` in the git directory with links to the cache; removed on drop.
 ///

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue, LOCATION};
 use reqwest::{Method, Response, StatusCode, Url};
 
-use crate::client::git::credentials::Login;
 use crate::client::git::error::{GitErrorKind, address};
+use crate::client::git::transport::credentials::Login;
 use crate::client::git::{GitClient, GitError};
 use crate::client::retry::{is_transient, is_transient_status, retry_after};
-use crate::source::GitUrl;
+use crate::model::source::GitUrl;
 
 const MAX_REDIRECTS: usize = 5;
 

@@ -4,8 +4,11 @@
 //! handling of other URLs is unchanged. The remote, and the typed error that libgit2 cannot carry, are stored
 //! in the thread's current [`Operation`].
 
+pub mod credentials;
 pub(super) mod http;
 mod http_stream;
+pub mod limits;
+pub mod netrc;
 pub(super) mod ssh;
 pub(super) mod stream;
 
@@ -19,7 +22,7 @@ use git2::{ErrorClass, ErrorCode};
 use tokio_util::sync::CancellationToken;
 
 use super::{GitClient, GitError};
-use crate::source::{GitScheme, GitUrl};
+use crate::model::source::{GitScheme, GitUrl};
 use http::HttpRemote;
 use http_stream::HttpStream;
 use stream::StatefulStream;

@@ -8,10 +8,10 @@ use std::time::Duration;
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::client::git::error::{GitErrorKind, address};
-use crate::client::git::list_refs::server_error;
+use crate::client::git::refs::list::server_error;
 use crate::client::git::{GitClient, GitError};
-use crate::client::last_words::LastWords;
-use crate::source::GitUrl;
+use crate::client::output_tail::LastWords;
+use crate::model::source::GitUrl;
 
 /// A running ssh process, killed on drop.
 pub(in crate::client::git) struct SshProcess {

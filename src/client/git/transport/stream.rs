@@ -13,7 +13,7 @@ use super::ssh::{self, SshProcess};
 use crate::client::git::error::address;
 use crate::client::git::{GitClient, GitError};
 use crate::client::timeouts::Timeouts;
-use crate::source::{GitScheme, GitUrl};
+use crate::model::source::{GitScheme, GitUrl};
 
 const GIT_PORT: u16 = 9418;
 

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::super::standing::RunState;
 use super::{Escaped, LogEnd, OnOneLine, ReportedUnit, RunReport, difference, log_id, put, time};
-use crate::record::StepRecord;
+use crate::model::record::StepRecord;
+use crate::model::timeline::{Cause, Span};
+use crate::report::document::status_text::RunState;
 use crate::report::text::shortened;
-use crate::timeline::{Cause, Span};
 
 /// Distances between the ticks of the axis, in seconds.
 const STEPS: &[f64] = &[

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::standing::{RunState, UnitStatus};
 use super::{Escaped, LogEnd, OnOneLine, RunReport, log_id, put, shown};
-use crate::record::FailureDocument;
+use crate::model::record::FailureDocument;
+use crate::report::document::status_text::{RunState, UnitStatus};
 
 /// Names of blocked units shown per failure.
 const NAMED: usize = 12;

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::super::standing::{RunState, UnitStatus};
 use super::{Escaped, OnOneLine, RunReport, difference, put, time};
+use crate::report::document::status_text::{RunState, UnitStatus};
 
 /// Appends the header.
 pub fn header(html: &mut String, report: &RunReport<'_>) {

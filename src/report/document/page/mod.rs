@@ -20,8 +20,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::escape::{Escaped, OnOneLine, put};
 use super::{ReportedUnit, RunReport};
+use crate::model::timeline::Comparison;
 use crate::report::text::elapsed;
-use crate::timeline::Comparison;
 use ends::LogEnd;
 
 const STYLE: &str = include_str!("page.css");

@@ -1,7 +1,7 @@
 //! The table of units: result, duration, reason, image and logs.
 
 use super::{Escaped, LogEnd, OnOneLine, ReportedUnit, RunReport, difference, log_id, put, time};
-use crate::timeline::Comparison;
+use crate::model::timeline::Comparison;
 
 /// The height of the sparkline of earlier durations.
 const HEIGHT: f64 = 16.0;

@@ -1,0 +1,10 @@
+//! Helpers that know nothing about xp: errors, plurals, suggestions, tables, quoting, atomic files.
+
+pub mod error;
+pub mod files;
+pub mod job;
+pub mod plural;
+pub mod shell;
+pub mod suggest;
+pub mod table;
+pub mod task;

@@ -1,0 +1,10 @@
+//! Builder containers: their scripts, programs and files.
+
+pub mod archive;
+pub mod builder;
+pub mod main_shell;
+pub mod pipe;
+pub mod program;
+pub mod results;
+pub mod source_upload;
+pub mod spec;

@@ -1,0 +1,186 @@
+//! The configuration of a builder container.
+
+use std::collections::HashMap;
+
+use bollard::models::{
+    ContainerCreateBody, HealthConfig, HostConfig, Mount, MountType, MountVolumeOptions,
+};
+
+use crate::model::image::ImageReference;
+
+/// The home folder of all users but root.
+pub const HOME: &str = "/home/xp";
+
+/// The source of a mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A folder or file on the engine's machine.
+    Path(String),
+    /// A volume.
+    Volume {
+        /// Its name.
+        name: String,
+        /// The path of a folder or file in it; `None` for the whole volume.
+        folder: Option<String>,
+    },
+    /// A volume that is created if it does not exist, and kept.
+    Kept {
+        /// Its name.
+        name: String,
+        /// Its labels.
+        labels: HashMap<String, String>,
+    },
+    /// A new volume, which is removed with the container.
+    Fresh,
+}
+
+/// A mount in a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bind {
+    /// The source.
+    pub source: Source,
+    /// The path in the container.
+    pub target: String,
+    /// Whether it is read-only.
+    pub read_only: bool,
+}
+
+/// The configuration of a builder container.
+#[derive(Debug, Clone)]
+pub struct ContainerSpec {
+    /// The image.
+    pub image: ImageReference,
+    /// Its labels.
+    pub labels: HashMap<String, String>,
+    /// The environment of all scripts, except `HOME`.
+    pub env: Vec<(String, String)>,
+    /// The user and the group that run the scripts.
+    pub user: (u32, u32),
+    /// The owner of the files in `written` before and after the build.
+    pub owner: (u32, u32),
+    /// The folders in the container that scripts write to.
+    pub written: Vec<String>,
+    /// Folders of volumes that must belong to the user.
+    pub taken: Vec<String>,
+    /// Supplementary groups, such as that of the engine's socket.
+    pub groups: Vec<u32>,
+    /// The mounts, outer folders first.
+    pub binds: Vec<Bind>,
+    /// The network mode; `None` for the engine's default.
+    pub network: Option<String>,
+    /// The memory limit, in bytes.
+    pub memory: Option<u64>,
+    /// The CPU limit, in billionths of a CPU.
+    pub nano_cpus: Option<u64>,
+}
+
+impl ContainerSpec {
+    /// Returns the configuration of a helper container for xp itself, which runs as root, without network and scripts,
+    /// and with one mount.
+    pub fn for_xp(image: ImageReference, labels: HashMap<String, String>, bind: Bind) -> Self {
+        Self {
+            image,
+            labels,
+            env: Vec::new(),
+            user: (0, 0),
+            owner: (0, 0),
+            written: Vec::new(),
+            taken: Vec::new(),
+            groups: Vec::new(),
+            binds: vec![bind],
+            network: Some("none".to_owned()),
+            memory: None,
+            nano_cpus: None,
+        }
+    }
+
+    /// Returns whether the owner of files must be restored after the build.
+    pub fn restores_owner(&self) -> bool {
+        self.user != self.owner
+    }
+
+    /// Returns the request body.
+    pub fn body(&self) -> ContainerCreateBody {
+        let home = if self.user.0 == 0 { "/root" } else { HOME };
+        let mut env: Vec<String> = self
+            .env
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        if !self.env.iter().any(|(name, _)| name == "HOME") {
+            env.push(format!("HOME={home}"));
+        }
+        // The engine's `binds` would split paths at colons.
+        let mount = |bind: &Bind| {
+            let (typ, source, volume_options) = match &bind.source {
+                Source::Path(path) => (MountType::BIND, Some(path), None),
+                Source::Kept { name, labels } => {
+                    let options = MountVolumeOptions {
+                        no_copy: Some(true),
+                        labels: Some(labels.clone()),
+                        ..Default::default()
+                    };
+                    (MountType::VOLUME, Some(name), Some(options))
+                }
+                Source::Fresh => {
+                    let options = MountVolumeOptions {
+                        no_copy: Some(true),
+                        labels: Some(self.labels.clone()),
+                        ..Default::default()
+                    };
+                    // Without a name, so that the engine removes it with the container.
+                    (MountType::VOLUME, None, Some(options))
+                }
+                Source::Volume { name, folder } => {
+                    let options = MountVolumeOptions {
+                        // Do not copy files of the image into it.
+                        no_copy: Some(true),
+                        subpath: folder.clone(),
+                        ..Default::default()
+                    };
+                    (MountType::VOLUME, Some(name), Some(options))
+                }
+            };
+            Mount {
+                typ: Some(typ),
+                source: source.cloned(),
+                target: Some(bind.target.clone()),
+                read_only: Some(bind.read_only),
+                volume_options,
+                ..Default::default()
+            }
+        };
+        let limit =
+            |value: Option<u64>| value.map(|value| i64::try_from(value).unwrap_or(i64::MAX));
+        ContainerCreateBody {
+            image: Some(self.image.to_string()),
+            entrypoint: Some(vec!["/bin/sh".to_owned()]),
+            cmd: Some(Vec::new()),
+            user: Some("0:0".to_owned()),
+            working_dir: Some("/".to_owned()),
+            env: Some(env),
+            labels: Some(self.labels.clone()),
+            attach_stdin: Some(true),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            open_stdin: Some(true),
+            stdin_once: Some(true),
+            // The image's health check is for its own service, which does not run.
+            healthcheck: Some(HealthConfig {
+                test: Some(vec!["NONE".to_owned()]),
+                ..Default::default()
+            }),
+            host_config: Some(HostConfig {
+                init: Some(true),
+                auto_remove: Some(true),
+                mounts: Some(self.binds.iter().map(mount).collect()),
+                network_mode: self.network.clone(),
+                group_add: Some(self.groups.iter().map(u32::to_string).collect()),
+                memory: limit(self.memory),
+                nano_cpus: limit(self.nano_cpus),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Images: lookup, tags, pull and push.
+
+pub mod images;
+pub mod lookup;
+pub mod messages;
+pub mod push;

@@ -1,0 +1,6 @@
+//! Cloning and fetching.
+
+pub mod clone;
+pub mod progress;
+pub mod shallow;
+pub mod update;

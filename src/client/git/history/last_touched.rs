@@ -1,0 +1,307 @@
+//! The last commit that touched some paths, for many sets of paths in one walk.
+//!
+//! The result is that of `git log -1 -- <paths>`: at a commit, continue with the first parent in which all the
+//! paths are the same; if there is no such parent, this is the commit. So a merge counts only if it differs
+//! from each of its parents, and a rename into a path touches it.
+//!
+//! Path sets at the same commit are walked together, so that a thousand services cost little more than one:
+//! the walk compares each commit with its parents once, and opens only trees that differ and contain a path
+//! that is still pending.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
+use std::rc::Rc;
+
+use git2::{ErrorCode, ObjectType, Odb, Oid, Repository};
+
+use super::path_trie::{NodeId, PathTrie};
+use super::tree_difference::{BrokenTree, compare};
+use crate::client::git::fetch::progress::Watch;
+use crate::client::git::worktree::working_copy::oid;
+use crate::client::git::{GitError, WorkingCopy};
+use crate::model::source::CommitId;
+
+/// The size of the tree cache in bytes: the trees of a commit are compared again with its children's.
+const CACHE_BYTES: usize = 32 << 20;
+
+/// A set of paths, and the commit to start from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PathsAt {
+    /// The commit.
+    pub tip: CommitId,
+    /// Folders and files, relative to the repository, without `.` and `..`.
+    pub paths: Vec<String>,
+}
+
+/// The last commit that touched a set of paths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LastTouch {
+    /// The commit.
+    Commit(CommitId),
+    /// None: the paths do not exist in the whole history.
+    Never,
+    /// Unknown: the history is incomplete, as in a shallow clone.
+    BeyondHistory,
+}
+
+impl WorkingCopy {
+    /// Returns the last commit that touched the paths of each request, in the order of the requests.
+    ///
+    /// # Errors
+    ///
+    /// A commit or a tree is missing or corrupt, or the run was interrupted.
+    pub fn last_touched(
+        &self,
+        requests: &[PathsAt],
+        watch: &Watch<'_>,
+    ) -> Result<Vec<LastTouch>, GitError> {
+        let failed = |cause: git2::Error| match cause.code() {
+            ErrorCode::NotFound => {
+                let what = format!("cannot read the whole history in {}", self.dir.display());
+                self.missing_object(what, cause)
+            }
+            _ => self.failed("read the history", cause),
+        };
+        let mut walk = Walk::new(&self.repository, requests).map_err(failed)?;
+        while let Some((commit, sets)) = walk.next() {
+            if watch.cancel.is_cancelled() {
+                return Err(GitError::interrupted());
+            }
+            walk.step(commit, sets).map_err(failed)?;
+        }
+        let results = walk.results.into_iter();
+        Ok(results
+            .map(|answer| answer.unwrap_or(LastTouch::BeyondHistory))
+            .collect())
+    }
+}
+
+/// Path sets, by the index of their request.
+type PathSets = HashSet<usize>;
+
+struct Walk<'a> {
+    repository: &'a Repository,
+    odb: Odb<'a>,
+    /// The commits whose parents a shallow clone lacks.
+    boundary: HashSet<Oid>,
+    trie: PathTrie,
+    /// The trie nodes of each set's paths.
+    ends_of: Vec<Vec<NodeId>>,
+    /// The sets with a path that ends at a node.
+    sets_at: HashMap<NodeId, Vec<usize>>,
+    /// The sets at each commit that is not processed yet.
+    pending: HashMap<Oid, PathSets>,
+    /// The pending commits, the latest first, so that sets on different branches are merged where the branches
+    /// join. Commit times affect only the speed, not the result.
+    order: BinaryHeap<(i64, Oid)>,
+    results: Vec<Option<LastTouch>>,
+    trees: TreeCache,
+}
+
+impl<'a> Walk<'a> {
+    fn new(repository: &'a Repository, requests: &[PathsAt]) -> Result<Self, git2::Error> {
+        let mut walk = Self {
+            repository,
+            odb: repository.odb()?,
+            boundary: crate::client::git::fetch::shallow::boundary(repository),
+            trie: PathTrie::new(),
+            ends_of: Vec::new(),
+            sets_at: HashMap::new(),
+            pending: HashMap::new(),
+            order: BinaryHeap::new(),
+            results: vec![None; requests.len()],
+            trees: TreeCache::default(),
+        };
+        let mut at_tips: BTreeMap<CommitId, PathSets> = BTreeMap::new();
+        for (number, request) in requests.iter().enumerate() {
+            let ends: Vec<NodeId> = request
+                .paths
+                .iter()
+                .map(|path| walk.trie.add(path))
+                .collect();
+            for end in &ends {
+                walk.sets_at.entry(*end).or_default().push(number);
+            }
+            walk.ends_of.push(ends);
+            at_tips.entry(request.tip).or_default().insert(number);
+        }
+        for (tip, sets) in at_tips {
+            walk.enqueue(oid(tip)?, sets)?;
+        }
+        Ok(walk)
+    }
+
+    /// Returns the next commit to process, and its sets.
+    fn next(&mut self) -> Option<(Oid, PathSets)> {
+        loop {
+            let (_, commit) = self.order.pop()?;
+            if let Some(sets) = self.pending.remove(&commit) {
+                return Some((commit, sets));
+            }
+        }
+    }
+
+    fn enqueue(&mut self, commit: Oid, mut sets: PathSets) -> Result<(), git2::Error> {
+        if let Some(existing) = self.pending.get_mut(&commit) {
+            if existing.len() < sets.len() {
+                std::mem::swap(existing, &mut sets);
+            }
+            existing.extend(sets);
+            return Ok(());
+        }
+        let time = self.repository.find_commit(commit)?.time().seconds();
+        self.order.push((time, commit));
+        self.pending.insert(commit, sets);
+        Ok(())
+    }
+
+    /// Moves each set on to a parent, or records its result.
+    fn step(&mut self, id: Oid, mut sets: PathSets) -> Result<(), git2::Error> {
+        if self.boundary.contains(&id) && self.has_parents(id)? {
+            self.answer(&sets, LastTouch::BeyondHistory);
+            return Ok(());
+        }
+        let commit = self.repository.find_commit(id)?;
+        for parent in commit.parent_ids() {
+            let tree = self.repository.find_commit(parent)?.tree_id();
+            let touched = self.touched(Some(commit.tree_id()), Some(tree), &sets)?;
+            for set in &touched {
+                sets.remove(set);
+            }
+            if !sets.is_empty() {
+                self.enqueue(parent, sets)?;
+            }
+            sets = touched;
+            if sets.is_empty() {
+                return Ok(());
+            }
+        }
+        if commit.parent_count() == 0 {
+            let touched = self.touched(Some(commit.tree_id()), None, &sets)?;
+            for set in &touched {
+                sets.remove(set);
+            }
+            self.answer(&sets, LastTouch::Never);
+            sets = touched;
+        }
+        self.answer(&sets, LastTouch::Commit(id.into()));
+        Ok(())
+    }
+
+    /// Returns whether a commit has parents, present or not: in a shallow clone of the full depth, the root
+    /// commit is in the boundary, too.
+    fn has_parents(&self, id: Oid) -> Result<bool, git2::Error> {
+        let commit = self.odb.read(id)?;
+        let mut lines = commit.data().split(|byte| *byte == b'\n');
+        // The first line names the tree.
+        Ok(lines
+            .nth(1)
+            .is_some_and(|line| line.starts_with(b"parent ")))
+    }
+
+    fn answer(&mut self, sets: &PathSets, answer: LastTouch) {
+        for set in sets {
+            self.results[*set] = Some(answer);
+            for end in &self.ends_of[*set] {
+                self.trie.remove(*end);
+            }
+        }
+    }
+
+    /// Returns the sets with a path that differs between two trees.
+    fn touched(
+        &mut self,
+        one: Option<Oid>,
+        other: Option<Oid>,
+        sets: &PathSets,
+    ) -> Result<PathSets, git2::Error> {
+        let mut ends = Vec::new();
+        self.compare(PathTrie::ROOT, one, other, &mut ends)?;
+        let at = |end: &NodeId| self.sets_at.get(end).into_iter().flatten();
+        Ok(ends
+            .iter()
+            .flat_map(at)
+            .filter(|set| sets.contains(*set))
+            .copied()
+            .collect())
+    }
+
+    /// Collects the trie nodes whose entries differ between two trees.
+    fn compare(
+        &mut self,
+        node: NodeId,
+        one: Option<Oid>,
+        other: Option<Oid>,
+        ends: &mut Vec<NodeId>,
+    ) -> Result<(), git2::Error> {
+        if one == other {
+            return Ok(());
+        }
+        let (left, right) = (self.tree(one)?, self.tree(other)?);
+        let mut deeper = Vec::new();
+        let compared = compare(bytes(&left), bytes(&right), |left, right| {
+            let Some(name) = left.or(right).map(|entry| entry.name) else {
+                return;
+            };
+            let Some(child) = self.trie.child(node, name) else {
+                return;
+            };
+            ends.push(child);
+            if self.trie.has_children(child) {
+                let folder = |entry: Option<super::tree_difference::TreeEntry<'_>>| {
+                    entry
+                        .filter(|entry| entry.is_folder())
+                        .map(|entry| entry.id)
+                };
+                deeper.push((child, folder(left), folder(right)));
+            }
+        });
+        compared.map_err(|BrokenTree| {
+            git2::Error::from_str(&format!("tree {one:?} or {other:?} is corrupt"))
+        })?;
+        for (child, left, right) in deeper {
+            self.compare(child, left, right, ends)?;
+        }
+        Ok(())
+    }
+
+    fn tree(&mut self, id: Option<Oid>) -> Result<Option<Rc<[u8]>>, git2::Error> {
+        match id {
+            Some(id) => self.trees.get(&self.odb, id).map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+fn bytes(tree: &Option<Rc<[u8]>>) -> &[u8] {
+    tree.as_deref().unwrap_or_default()
+}
+
+/// Recently read trees.
+#[derive(Default)]
+struct TreeCache {
+    trees: HashMap<Oid, Rc<[u8]>>,
+    bytes: usize,
+}
+
+impl TreeCache {
+    fn get(&mut self, odb: &Odb<'_>, id: Oid) -> Result<Rc<[u8]>, git2::Error> {
+        if let Some(tree) = self.trees.get(&id) {
+            return Ok(tree.clone());
+        }
+        let tree = odb.read(id)?;
+        if tree.kind() != ObjectType::Tree {
+            return Err(git2::Error::from_str(&format!("{id} is not a tree")));
+        }
+        if self.bytes > CACHE_BYTES {
+            self.trees.clear();
+            self.bytes = 0;
+        }
+        self.bytes += tree.len();
+        let tree: Rc<[u8]> = tree.data().into();
+        self.trees.insert(id, tree.clone());
+        Ok(tree)
+    }
+}

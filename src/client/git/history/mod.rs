@@ -1,0 +1,10 @@
+//! Commits: ancestry, logs, and the files of a revision.
+
+pub mod ancestry;
+pub mod folder_at;
+pub mod last_touched;
+pub mod log;
+pub mod path_trie;
+pub mod revision;
+pub mod tree_difference;
+pub mod tree_paths;

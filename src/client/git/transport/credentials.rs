@@ -1,0 +1,315 @@
+//! Credentials for http(s) remotes: from the URL, `~/.netrc`, or git's credential helpers.
+//!
+//! They are looked up only after a server requests them, and once per host regardless of the number of
+//! remotes. They are never printed: the `Debug` output of a [`Login`] contains only the user.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+use tokio::sync::Mutex;
+
+use super::netrc;
+use crate::client::git::{Environment, GitConfiguration};
+use crate::model::source::{GitScheme, GitUrl};
+
+/// A helper may open a browser and wait for the user.
+const HELPER_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// A user and a password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Login {
+    pub user: String,
+    pub password: String,
+}
+
+impl Login {
+    pub fn new(user: &str, password: &str) -> Self {
+        Self {
+            user: user.to_owned(),
+            password: password.to_owned(),
+        }
+    }
+
+    /// Returns the login in the URL.
+    pub fn of_url(url: &GitUrl) -> Option<Self> {
+        match (url.user(), url.password()) {
+            (user, Some(password)) => Some(Self::new(user.unwrap_or(""), password)),
+            // For `https://TOKEN@host`, git asks the helpers for the password.
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Login({})", self.user)
+    }
+}
+
+/// The logins found so far in this process.
+#[derive(Default)]
+pub struct GitCredentials {
+    entries: Mutex<HashMap<String, Arc<Mutex<HostEntry>>>>,
+}
+
+#[derive(Default)]
+struct HostEntry {
+    current: Option<(Login, LoginSource)>,
+    /// The server accepted the login for one of its repositories: if it then denies access to another one, the
+    /// login is still valid.
+    accepted: bool,
+    exhausted: bool,
+    /// The helper's output if it returned no login.
+    helper_message: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LoginSource {
+    Netrc,
+    Helper,
+}
+
+impl GitCredentials {
+    /// Returns a login that the server accepted for another remote of the same host.
+    pub async fn accepted_login(
+        &self,
+        configuration: &GitConfiguration,
+        url: &GitUrl,
+    ) -> Option<Login> {
+        let entry = self.entry(configuration, url).await;
+        let entry = entry.lock().await;
+        entry
+            .current
+            .as_ref()
+            .filter(|_| entry.accepted)
+            .map(|(login, _)| login.clone())
+    }
+
+    /// Returns the login to try next, after the server rejected `refused` or requested one.
+    pub async fn next_login(
+        &self,
+        configuration: &GitConfiguration,
+        environment: &Environment,
+        url: &GitUrl,
+        refused: Option<&Login>,
+    ) -> Result<Login, NoLogin> {
+        let entry = self.entry(configuration, url).await;
+        // The lock is held while a helper runs, so that it runs only once for many remotes of one host.
+        let mut entry = entry.lock().await;
+        if let Some((login, source)) = entry.current.clone() {
+            if refused != Some(&login) {
+                return Ok(login);
+            }
+            if entry.accepted {
+                return Err(NoLogin {
+                    helper_message: None,
+                });
+            }
+            entry.current = None;
+            if source == LoginSource::Helper {
+                run_helper("reject", url, Some(&login)).await.ok();
+                entry.exhausted = true;
+            } else {
+                entry.current = query_helper(&mut entry, url).await;
+            }
+        } else if !entry.exhausted {
+            entry.current = match read_netrc(environment, url).await {
+                Some(login) => Some((login, LoginSource::Netrc)),
+                None => query_helper(&mut entry, url).await,
+            };
+        }
+        match &entry.current {
+            Some((login, _)) => Ok(login.clone()),
+            None => Err(NoLogin {
+                helper_message: entry.helper_message.clone(),
+            }),
+        }
+    }
+
+    /// Records that a server accepted a login, and approves it with the helper that returned it.
+    pub async fn accept(&self, configuration: &GitConfiguration, url: &GitUrl, login: &Login) {
+        let entry = self.entry(configuration, url).await;
+        let mut entry = entry.lock().await;
+        match &entry.current {
+            Some((current, source)) if current == login && !entry.accepted => {
+                if *source == LoginSource::Helper {
+                    run_helper("approve", url, Some(login)).await.ok();
+                }
+                entry.accepted = true;
+            }
+            _ => {}
+        }
+    }
+
+    async fn entry(&self, configuration: &GitConfiguration, url: &GitUrl) -> Arc<Mutex<HostEntry>> {
+        let mut key = format!("{}@{}", url.user().unwrap_or(""), url.origin());
+        if configuration.credentials_use_path {
+            key.push_str(url.path());
+        }
+        self.entries.lock().await.entry(key).or_default().clone()
+    }
+}
+
+/// There is no login left to try.
+pub struct NoLogin {
+    /// The message of a credential helper.
+    pub helper_message: Option<String>,
+}
+
+async fn read_netrc(environment: &Environment, url: &GitUrl) -> Option<Login> {
+    let path = environment.home.as_ref()?.join(".netrc");
+    let text = tokio::fs::read(path).await.ok()?;
+    netrc::find_login(&String::from_utf8_lossy(&text), url.host(), url.user())
+}
+
+async fn query_helper(entry: &mut HostEntry, url: &GitUrl) -> Option<(Login, LoginSource)> {
+    match run_helper("fill", url, None).await {
+        Ok(output) => match parse_helper_output(&output) {
+            Some(login) => return Some((login, LoginSource::Helper)),
+            None => {
+                entry.helper_message =
+                    Some("git's credential helpers returned no password".to_owned())
+            }
+        },
+        Err(helper_message) => entry.helper_message = helper_message,
+    }
+    entry.exhausted = true;
+    None
+}
+
+/// Runs `git credential`, which implements all of git's configuration of helpers.
+async fn run_helper(
+    verb: &str,
+    url: &GitUrl,
+    login: Option<&Login>,
+) -> Result<String, Option<String>> {
+    let mut child = Command::new("git")
+        .args(["credential", verb])
+        // Many requests run concurrently below progress bars: no program may prompt on the terminal.
+        .env("GIT_TERMINAL_PROMPT", "0")
+        // We match git's message about that.
+        .env("LANGUAGE", "en")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|cause| Some(format!("cannot run `git credential`: {cause}")))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A helper need not read its input.
+        let _ = stdin.write_all(helper_input(url, login).as_bytes()).await;
+    }
+    match tokio::time::timeout(HELPER_TIMEOUT, child.wait_with_output()).await {
+        Err(_) => Err(Some(format!(
+            "git's credential helper did not answer within {} s",
+            HELPER_TIMEOUT.as_secs()
+        ))),
+        Ok(Err(cause)) => Err(Some(format!("git's credential helper failed: {cause}"))),
+        Ok(Ok(output)) if output.status.success() => {
+            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        }
+        Ok(Ok(output)) => Err(helper_message(
+            url,
+            &String::from_utf8_lossy(&output.stderr),
+        )),
+    }
+}
+
+fn helper_input(url: &GitUrl, login: Option<&Login>) -> String {
+    let protocol = if url.scheme() == GitScheme::Https {
+        "https"
+    } else {
+        "http"
+    };
+    let origin = url.origin();
+    let host = origin
+        .split_once("://")
+        .map_or(url.host(), |(_, host)| host);
+    let path = url.path().trim_start_matches('/');
+    let mut helper_input = format!("protocol={protocol}\nhost={host}\npath={path}\n");
+    match login {
+        Some(Login { user, password }) => {
+            helper_input.push_str(&format!("username={user}\npassword={password}\n"));
+        }
+        None => {
+            if let Some(user) = url.user() {
+                helper_input.push_str(&format!("username={user}\n"));
+            }
+        }
+    }
+    helper_input.push('\n');
+    helper_input
+}
+
+fn parse_helper_output(output: &str) -> Option<Login> {
+    let value = |key: &str| {
+        output
+            .lines()
+            .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+    };
+    Some(Login::new(value("username")?, value("password")?))
+}
+
+/// Returns the helper's first line, without the message that git always prints if no helper returns a login.
+fn helper_message(url: &GitUrl, stderr: &str) -> Option<String> {
+    let line = stderr
+        .lines()
+        .map(str::trim)
+        .find(|line| !line.is_empty() && !line.contains("terminal prompts disabled"))?;
+    let mut message = format!("git's credential helper failed: {line}");
+    if let Some(user) = url.user().filter(|_| url.has_secret_user()) {
+        message = message.replace(user, "***");
+    }
+    Some(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> GitUrl {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn helper_input_and_output_follow_the_protocol() {
+        assert_eq!(
+            helper_input(&url("https://bob@git.example.com:8443/x/y.git"), None),
+            "protocol=https\nhost=git.example.com:8443\npath=x/y.git\nusername=bob\n\n"
+        );
+        assert_eq!(
+            helper_input(&url("http://h/x"), Some(&Login::new("a", "b"))),
+            "protocol=http\nhost=h\npath=x\nusername=a\npassword=b\n\n"
+        );
+        let output = "protocol=https\nhost=h\nusername=bob\npassword=p=q\n";
+        assert_eq!(parse_helper_output(output), Some(Login::new("bob", "p=q")));
+        assert_eq!(parse_helper_output("username=bob\n"), None);
+    }
+
+    #[test]
+    fn helper_messages_are_reported_without_secrets() {
+        let disabled = "fatal: could not read Username for 'http://h': terminal prompts disabled\n";
+        let remote = url("http://T0KEN@h/x");
+        assert_eq!(helper_message(&remote, disabled), None);
+        let missing =
+            format!("git: 'credential-nope' is not a git command. See 'git --help'.\n{disabled}");
+        let message = helper_message(&remote, &missing).unwrap();
+        assert!(message.contains("credential-nope"), "{message}");
+        let message = helper_message(&remote, "no password for T0KEN@h").unwrap();
+        assert!(message.ends_with("no password for ***@h"), "{message}");
+    }
+
+    #[test]
+    fn debug_output_hides_the_password() {
+        assert_eq!(
+            format!("{:?}", Login::of_url(&url("https://bob:s3cret@h/x"))),
+            "Some(Login(bob))"
+        );
+        assert_eq!(Login::of_url(&url("https://bob@h/x")), None);
+    }
+}

@@ -1,0 +1,283 @@
+//! The record of an environment: in the cluster, with a copy in the `.xp` folder.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use super::tools::Tools;
+use super::{DeployTask, PreparedDeploy, environment};
+use crate::base::error::{Diagnostic as _, Failure, chain, hint_lines};
+use crate::base::files;
+use crate::base::suggest;
+use crate::client::kubectl::{Cluster, KubectlError, Refused};
+use crate::flow::session::Session;
+use crate::model::deploy::{Deployment, Record, State};
+use crate::model::event::Event;
+
+/// Delays between attempts to record the end of a deploy.
+const WRITE_RETRIES: [Duration; 3] = [
+    Duration::from_millis(500),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+];
+
+/// The record, and the cluster object that it was read from.
+pub struct RecordSnapshot {
+    pub record: Record,
+    pub object: Option<Value>,
+}
+
+/// Reads the last completed deploy from the cluster.
+pub async fn last_deployed(session: &Session, name: &str) -> Result<Deployment, Failure> {
+    let (deploy, environment) = environment(session, name)?;
+    let tools = Tools::find(session, true).await?;
+    let task = DeployTask {
+        session,
+        args: &crate::cli::DeployArgs::of(name),
+        deploy,
+        environment,
+        names: crate::model::deploy::ImageNames::default(),
+        // The record contains no secrets.
+        kubectl: tools.kubectl(Arc::new(str::to_owned)),
+        secrets: &std::sync::Mutex::default(),
+    };
+    let found = session.unless_interrupted(task.recorded()).await;
+    drop(task);
+    tools.end().await;
+    let found = found?;
+    if let Some(last) = found.record.deploys.first()
+        && last.state != State::Deployed
+    {
+        session.events.emit(Event::Warning(format!(
+            "deploy {} of {name} is {}; comparing with the last completed one",
+            last.number, last.state
+        )));
+    }
+    let last = found.record.last_deployed().cloned();
+    last.ok_or_else(|| {
+        Failure::usage(format!(
+            "nothing has been deployed to {name} yet\n\
+             hint: `xp deploy {name} --dry-run` shows what would be deployed"
+        ))
+    })
+}
+
+impl DeployTask<'_> {
+    /// Reads the record from the cluster, using the environment's context.
+    pub async fn recorded(&self) -> Result<RecordSnapshot, Failure> {
+        let cluster = self.cluster();
+        self.check_context(cluster).await?;
+        let name = Record::name(&self.environment.name);
+        let what = format!("reading the record of {}", self.environment.name);
+        self.session.events.emit(Event::StageStarted(what));
+        let object = self.kubectl.get(cluster, "configmap", &name).await;
+        self.session.events.emit(Event::StageFinished);
+        let object = object?;
+        let record = match &object {
+            Some(object) => Record::read(object)?,
+            None => Record::default(),
+        };
+        Ok(RecordSnapshot { record, object })
+    }
+
+    async fn check_context(&self, cluster: Cluster<'_>) -> Result<(), Failure> {
+        let contexts = self.kubectl.contexts().await?;
+        if contexts.iter().any(|it| it == cluster.context) {
+            return Ok(());
+        }
+        let names = contexts.iter().map(String::as_str);
+        let hint = suggest::hint(cluster.context, "the contexts", names)
+            .unwrap_or_else(|| "set KUBECONFIG to use another kubeconfig".to_owned());
+        Err(Failure::outside(format!(
+            "your kubeconfig has no context `{}`, which environment `{}` requires\n\
+             hint: {hint}",
+            cluster.context, self.environment.name
+        )))
+    }
+
+    /// Reads the copy of the record that the last deploy from this folder wrote.
+    pub fn copy(&self) -> Option<Record> {
+        let text = fs::read_to_string(self.copy_file()).ok()?;
+        Record::parse(&text).ok()
+    }
+
+    fn copy_file(&self) -> std::path::PathBuf {
+        let folder = self.session.layout.environment(&self.environment.name);
+        folder.join("record.json")
+    }
+
+    fn keep_copy(&self, record: &Record) {
+        if let Err(error) = files::replace(&self.copy_file(), &record.text()) {
+            let file = self.copy_file();
+            self.session.events.emit(Event::Warning(format!(
+                "cannot write the local copy of the record, {}: {error}",
+                file.display()
+            )));
+        }
+    }
+
+    /// Records the start of a deploy, unless another one is running.
+    pub async fn begin(
+        &self,
+        read: RecordSnapshot,
+        prepared: &PreparedDeploy,
+        back: Option<u64>,
+    ) -> Result<RecordSnapshot, Failure> {
+        let environment = &self.environment.name;
+        let now = OffsetDateTime::now_utc();
+        self.check_free(&read.record, now)?;
+        let timeout = self.timeout();
+        let deployment = Deployment {
+            number: read.record.next_number(),
+            id: format!("{:x}-{:x}", now.unix_timestamp_nanos(), std::process::id()),
+            state: State::Deploying,
+            started: now,
+            until: Deployment::until(now, timeout),
+            ended: None,
+            by: who(self.session),
+            manifest: prepared.files.manifest.clone(),
+            files: prepared.files.commit.map(|commit| commit.to_string()),
+            services: self
+                .args
+                .selection
+                .patterns()
+                .into_iter()
+                .map(str::to_owned)
+                .collect(),
+            rollback_to: back,
+            set: prepared.set.clone(),
+        };
+        let record = read.record.begun(deployment);
+        let object = record.object(environment, read.object.as_ref());
+        // Before the cluster has it, so that a killed deploy can be recognized as dead on this machine.
+        self.keep_copy(&record);
+        let written = self.kubectl.write(self.cluster(), &object).await;
+        if written.is_err() {
+            self.keep_copy(&read.record);
+        }
+        match written {
+            Ok(object) => Ok(RecordSnapshot {
+                record,
+                object: Some(object),
+            }),
+            Err(error) if error.kind() == Refused::Changed => {
+                // Another deploy was faster; the error names who runs it.
+                let other = self.recorded().await?;
+                self.check_free(&other.record, now)?;
+                Err(Failure::outside(format!(
+                    "the record of {environment} was changed by another deploy in the meantime\n\
+                     hint: run it again, on top of that deploy"
+                )))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn check_free(&self, record: &Record, now: OffsetDateTime) -> Result<(), Failure> {
+        if self.args.take_over {
+            return Ok(());
+        }
+        // The folder is locked, so a deploy that its copy lists as running was killed.
+        let copy = self.copy();
+        let dead = copy.as_ref().and_then(|copy| copy.deploys.first());
+        let dead = dead.map(|last| last.id.as_str());
+        Ok(record.check_free(&self.environment.name, now, dead)?)
+    }
+
+    /// Records the result of the deploy. A failure to write it is an error if the deploy succeeded, else a warning.
+    pub async fn end(&self, started: &RecordSnapshot, state: State) -> Result<Record, Failure> {
+        let record = started.record.ended(state, OffsetDateTime::now_utc());
+        self.keep_copy(&record);
+        let Err(error) = self.write_end(started, &record).await else {
+            return Ok(record);
+        };
+        let name = &self.environment.name;
+        let number = record.deploys.first().map_or(0, |last| last.number);
+        let why = chain(&error);
+        if state == State::Deployed {
+            let hints = hint_lines(&error.hints());
+            return Err(Failure::outside(format!(
+                "deploy {number} of {name} was rolled out, but its record in the cluster still says that it is running\n  \
+                 cause: {why}{hints}\n\
+                 hint: `xp deploy {name}` updates the record"
+            )));
+        }
+        let hints: String = error.hints().iter().map(|it| format!("; {it}")).collect();
+        self.session.events.emit(Event::Warning(format!(
+            "cannot update the record of {name}: {why}{hints}"
+        )));
+        Ok(record)
+    }
+
+    /// Writes the final record, with retries.
+    async fn write_end(
+        &self,
+        started: &RecordSnapshot,
+        record: &Record,
+    ) -> Result<(), KubectlError> {
+        let object = record.object(&self.environment.name, started.object.as_ref());
+        let mut pauses = WRITE_RETRIES.iter();
+        loop {
+            let Err(error) = self.kubectl.write(self.cluster(), &object).await else {
+                return Ok(());
+            };
+            let is_first = pauses.len() == WRITE_RETRIES.len();
+            match error.kind() {
+                // An earlier attempt may have succeeded without a response.
+                Refused::Changed if !is_first && self.is_written(record).await => return Ok(()),
+                Refused::Changed | Refused::Forbidden => return Err(error),
+                _ => match pauses.next() {
+                    Some(pause) => tokio::time::sleep(*pause).await,
+                    None => return Err(error),
+                },
+            }
+        }
+    }
+
+    async fn is_written(&self, record: &Record) -> bool {
+        let name = Record::name(&self.environment.name);
+        let found = self.kubectl.get(self.cluster(), "configmap", &name).await;
+        let found = found.ok().flatten();
+        let found = found.and_then(|object| Record::read(&object).ok());
+        found.is_some_and(|found| {
+            let of = |record: &Record| {
+                let last = record.deploys.first();
+                last.map(|last| (last.id.clone(), last.state))
+            };
+            of(&found) == of(record)
+        })
+    }
+
+    /// Returns the time limit of the rollout.
+    pub fn timeout(&self) -> Duration {
+        self.args.timeout.unwrap_or(self.environment.timeout)
+    }
+}
+
+/// Returns who deploys: the URL of a CI job, else user and host.
+fn who(session: &Session) -> String {
+    let variable = |name: &str| session.variable(name).filter(|value| !value.is_empty());
+    let github = || {
+        let (server, repository) = (
+            variable("GITHUB_SERVER_URL")?,
+            variable("GITHUB_REPOSITORY")?,
+        );
+        let run = variable("GITHUB_RUN_ID")?;
+        Some(format!("{server}/{repository}/actions/runs/{run}"))
+    };
+    let job = github()
+        .or_else(|| variable("CI_JOB_URL"))
+        .or_else(|| variable("BUILD_URL"));
+    job.unwrap_or_else(|| {
+        let user = variable("USER").or_else(|| variable("LOGNAME"));
+        let user = user.unwrap_or_else(|| format!("uid {}", session.settings.caller.uid));
+        let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        match host.trim() {
+            "" => user,
+            host => format!("{user}@{host}"),
+        }
+    })
+}

@@ -1,0 +1,139 @@
+//! Selects the services of a deploy: those to update, and those to keep.
+
+use std::collections::BTreeSet;
+
+use super::DeployTask;
+use super::files::Files;
+use crate::base::error::Failure;
+use crate::flow::sources::commits;
+use crate::model::deploy::{Named, Record, Rendered, State, UnnamedServices};
+use crate::model::event::Event;
+use crate::model::lock::Lock;
+use crate::model::manifest::ServiceName;
+
+impl DeployTask<'_> {
+    /// Returns the selected services among those that the overlay references.
+    pub(super) fn wanted(
+        &self,
+        files: &Files,
+        named: &Named,
+        rendered: &Rendered,
+    ) -> Result<BTreeSet<ServiceName>, Failure> {
+        let check = |services: BTreeSet<ServiceName>, are_mapped: bool| {
+            UnnamedServices::check(
+                &files.shown,
+                services,
+                are_mapped,
+                named,
+                &self.names,
+                rendered,
+                &files.fields,
+            )
+        };
+        check(self.names.all_mapped().cloned().collect(), true)?;
+        let selected = commits::select(self.session, &self.args.selection)?;
+        let unregistered = named.services.keys().find(|name| {
+            let repository = self.names.repository(name);
+            repository.is_some_and(|repository| repository.registry().is_none())
+        });
+        if let Some(name) = unregistered {
+            return Err(Failure::usage(format!(
+                "cannot deploy {name}: its image is not in a registry\n\
+                 hint: set one in the manifest: `registry: harbour.example.com/x`"
+            )));
+        }
+        if !self.args.selection.patterns().is_empty() {
+            check(selected.clone(), false)?;
+            return Ok(selected);
+        }
+        if named.services.is_empty() {
+            check(selected, false)?;
+            return Ok(BTreeSet::new());
+        }
+        let skipped: Vec<&str> = selected
+            .iter()
+            .filter(|name| !named.services.contains_key(*name))
+            .map(ServiceName::as_str)
+            .collect();
+        if !skipped.is_empty() && !self.args.render {
+            self.session.events.emit(Event::Note(format!(
+                "{} references no image of {}: skipped",
+                files.shown,
+                skipped.join(", ")
+            )));
+        }
+        Ok(named.services.keys().cloned().collect())
+    }
+
+    /// Returns the recorded images of the services that are not selected but referenced by the overlay.
+    pub(super) fn kept(
+        &self,
+        record: &Record,
+        wanted: &BTreeSet<ServiceName>,
+        named: &Named,
+    ) -> Result<Lock, Failure> {
+        let others = named.services.keys().filter(|name| !wanted.contains(*name));
+        let others: Vec<&ServiceName> = others.collect();
+        if others.is_empty() {
+            return Ok(Lock::default());
+        }
+        let name = &self.environment.name;
+        let Some(last) = record.deploys.first() else {
+            let detail = if self.args.render || self.args.dry_run {
+                " here (`--render` and `--dry-run` read only the local copy)"
+            } else {
+                " yet"
+            };
+            return Err(Failure::usage(format!(
+                "{name} has no record{detail}, so the deployed version of {} is unknown\n\
+                 hint: `xp deploy {name}` deploys all services, `--lock FILE` all services of a lock",
+                joined(&others),
+            )));
+        };
+        if last.state != State::Deployed {
+            return Err(Failure::usage(format!(
+                "deploy {} of {name} is {}, so the running version of {} is unknown\n\
+                 hint: `xp deploy {name}` deploys all services, `xp deploy {name} --rollback` rolls back",
+                last.number,
+                last.state,
+                joined(&others),
+            )));
+        }
+        if self.args.render || self.args.dry_run {
+            self.session.events.emit(Event::Warning(format!(
+                "using the local copy of the record for {}, from deploy {} of {}: the cluster was not checked for a later one",
+                joined(&others),
+                last.number,
+                last.when()
+            )));
+        }
+        let is_missing = |name: &&&ServiceName| !last.set.services.contains_key(**name);
+        let missing: Vec<&ServiceName> = others.iter().filter(is_missing).copied().collect();
+        if !missing.is_empty() {
+            return Err(Failure::usage(format!(
+                "the record of {name} does not include {}, which the overlay references\n\
+                 hint: deploy it too: `xp deploy {name} {}`",
+                joined(&missing),
+                names(wanted.iter().chain(missing.iter().copied())),
+            )));
+        }
+        let kept = last.set.services.iter();
+        let kept = kept.filter(|(name, _)| others.contains(name));
+        Ok(Lock::new(
+            kept.map(|(name, locked)| (name.clone(), locked.clone()))
+                .collect(),
+        ))
+    }
+}
+
+/// Joins service names with commas.
+pub(super) fn joined(services: &[&ServiceName]) -> String {
+    let names: Vec<&str> = services.iter().map(|it| it.as_str()).collect();
+    names.join(", ")
+}
+
+/// Joins service names for a command line.
+fn names<'n>(services: impl Iterator<Item = &'n ServiceName>) -> String {
+    let names: Vec<&str> = services.map(ServiceName::as_str).collect();
+    names.join(" ")
+}

@@ -1,0 +1,211 @@
+//! Finds the images to deploy: those of a lock, of the current references, or of an earlier deploy.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use crate::base::error::{Exit, Failure};
+use crate::base::plural::many;
+use crate::cli::{DeployArgs, ImageArgs, LockArgs, LockedArgs, PlanArgs, References, Selection};
+use crate::command::{build, lock};
+use crate::flow::plan;
+use crate::flow::session::Session;
+use crate::flow::sources::locked::{lock_failure, lock_name};
+use crate::flow::survey;
+use crate::model::deploy::Deployment;
+use crate::model::event::Event;
+use crate::model::image::ImageReference;
+use crate::model::lock::{Lock, LockedService};
+use crate::model::manifest::{EnvironmentName, ServiceName};
+use crate::model::plan::{Inventory, Presence, TESTS, UnknownImages};
+use crate::model::recipe::{LABEL_RECIPE, Recipe};
+use crate::store::claim::FolderLock;
+use crate::store::lock_file::LockFile;
+
+/// Builds the missing images of these services.
+pub async fn build(
+    session: &Session,
+    args: &DeployArgs,
+    services: &BTreeSet<ServiceName>,
+    folder: &FolderLock,
+) -> Result<(), Failure> {
+    let plan = PlanArgs {
+        selection: selection(services),
+        references: args.references.clone(),
+        locked: LockedArgs::default(),
+        images: ImageArgs {
+            no_pull: true,
+            trust_commit: args.trust_commit,
+            ..ImageArgs::default()
+        },
+        local: false,
+    };
+    let planned = session
+        .unless_interrupted(plan::plan(session, &plan, Some(folder)))
+        .await?;
+    build::carry_out(session, planned, None, false).await
+}
+
+/// Returns the images of the current references. Services that are not selected keep their deployed images.
+pub async fn of_references(
+    session: &Session,
+    args: &DeployArgs,
+    environment: &EnvironmentName,
+    services: &BTreeSet<ServiceName>,
+    kept: &Lock,
+    folder: &FolderLock,
+) -> Result<Lock, Failure> {
+    let lock_args = LockArgs {
+        selection: selection(services),
+        references: References {
+            branch: args.references.branch.clone(),
+            references: args.references.references.clone(),
+        },
+        check: false,
+        no_test: false,
+        trust_commit: args.trust_commit,
+        lock_file: None,
+    };
+    let (set, missing) = lock::fresh(session, &lock_args, kept, Some(folder)).await?;
+    if !missing.is_empty() {
+        return Err(missing.of_deploy(environment).into());
+    }
+    let is_included =
+        |name: &ServiceName| services.contains(name) || kept.services.contains_key(name);
+    let entries = set
+        .services
+        .into_iter()
+        .filter(|(name, _)| is_included(name));
+    let set = Lock::new(entries.collect());
+    check_images(session, &kept.services, &BTreeSet::new()).await?;
+    Ok(set)
+}
+
+/// Returns the images of a lock. Services that are not selected keep their deployed images.
+pub async fn of_lock(
+    session: &Session,
+    file: &Path,
+    services: &BTreeSet<ServiceName>,
+    kept: &Lock,
+) -> Result<Lock, Failure> {
+    let found = LockFile::load(file).map_err(|error| lock_failure(session, &error))?;
+    let name = lock_name(session, file);
+    // Checks that the manifest and the lock have the same services.
+    found
+        .lock
+        .sources(&name, &session.manifest, services, false)?;
+    let entries = found.lock.services.into_iter();
+    let entries: BTreeMap<ServiceName, LockedService> = entries
+        .filter(|(service, _)| services.contains(service))
+        .collect();
+    let locked = entries.keys().cloned().collect();
+    let set = kept.with(entries);
+    check_images(session, &set.services, &locked).await?;
+    Ok(set)
+}
+
+/// Returns the images of an earlier deploy.
+pub async fn of_deploy(session: &Session, earlier: &Deployment) -> Result<Lock, Failure> {
+    check_images(session, &earlier.set.services, &BTreeSet::new()).await?;
+    Ok(earlier.set.clone())
+}
+
+/// Checks that the registries have the images with these digests, and that those of `locked` have the recorded
+/// recipes. Images of a deploy record are not checked for their recipe: `--trust-commit` may have deployed others.
+async fn check_images(
+    session: &Session,
+    services: &BTreeMap<ServiceName, LockedService>,
+    locked: &BTreeSet<ServiceName>,
+) -> Result<(), Failure> {
+    let pinned: BTreeMap<&ServiceName, (&LockedService, ImageReference)> = services
+        .iter()
+        .filter_map(|(name, locked)| {
+            let image = locked.image.repository();
+            let pinned = image.with_digest(locked.digest.clone()?);
+            Some((name, (locked, pinned)))
+        })
+        .collect();
+    let without = services.keys().find(|name| !pinned.contains_key(name));
+    if let Some(name) = without {
+        return Err(Failure::usage(format!(
+            "cannot deploy {name}: its image is not in a registry\n\
+             hint: add a `registry` to the manifest, build, and run `xp lock` again"
+        )));
+    }
+    if pinned.is_empty() {
+        return Ok(());
+    }
+    let what = format!("looking for {} by digest", many(pinned.len(), "image"));
+    session.events.emit(Event::StageStarted(what));
+    // The engine is optional here: it only provides the list of insecure registries.
+    let facts = session.engine().await.map(|(_, facts)| facts);
+    let registry = session.registry(&facts.unwrap_or_default());
+    let images: Vec<ImageReference> = pinned.values().map(|(_, image)| image.clone()).collect();
+    let mut inventory = Inventory {
+        registry: survey::registries(&registry, images.clone()).await,
+        ..Inventory::default()
+    };
+    let known = UnknownImages::check(&inventory.registry);
+    if known.is_ok() {
+        survey::describe(&registry, &session.layout, images, &mut inventory).await;
+    }
+    session.events.emit(Event::StageFinished);
+    known?;
+    let mut problems = Vec::new();
+    for (name, (entry, image)) in &pinned {
+        if !matches!(inventory.registry.get(image), Some(Presence::Present(_))) {
+            let what = if inventory.incomplete.contains(image) {
+                format!("{image} is incomplete: the registry does not have all of its parts")
+            } else {
+                format!("the registry has no {image}")
+            };
+            problems.push(format!("\n  {name}: {what}"));
+            continue;
+        }
+        let described = image
+            .digest()
+            .and_then(|digest| inventory.published.get(digest));
+        let label = match described {
+            Some(Ok(image)) => image.labels.get(LABEL_RECIPE),
+            Some(Err(refusal)) => {
+                problems.push(format!("\n  {name}: {}", refusal.why));
+                continue;
+            }
+            None => None,
+        };
+        let recipe = match label.map(|label| label.parse::<Recipe>()).transpose() {
+            Ok(recipe) => recipe,
+            Err(invalid) if locked.contains(*name) => {
+                problems.push(format!("\n  {name}: {image}: {invalid}"));
+                continue;
+            }
+            Err(_) => None,
+        };
+        let is_other = |recipe: Recipe| {
+            recipe.digest() != entry.recipe && recipe.without(TESTS).digest() != entry.recipe
+        };
+        if locked.contains(*name) && recipe.is_some_and(is_other) {
+            problems.push(format!(
+                "\n  {name}: {image} was built from different inputs than recorded"
+            ));
+        }
+    }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::rendered(
+            Exit::Outside,
+            format!(
+                "error: some images of this release are no longer in the registry as recorded{}\n\
+                 hint: rebuilding creates images with different digests: deploy current ones with `xp deploy … --build`, or use a newer lock",
+                problems.concat()
+            ),
+        ))
+    }
+}
+
+fn selection(services: &BTreeSet<ServiceName>) -> Selection {
+    Selection {
+        names: services.iter().map(ServiceName::to_string).collect(),
+        services: Vec::new(),
+    }
+}

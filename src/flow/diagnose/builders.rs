@@ -1,0 +1,141 @@
+//! Gathers facts about builder images.
+
+use futures_util::future::join_all;
+use tokio::task::spawn_blocking;
+
+use super::{Platform, Surroundings, grouped};
+use crate::base::task::joined;
+use crate::flow::survey;
+use crate::model::doctor::{BuilderFacts, BuilderLocation, CheckFailure};
+use crate::model::image::{ImageReference, Registry};
+use crate::model::manifest::{BuilderImage, Service};
+
+/// Looks up the builder image of each service with scripts.
+pub(super) async fn builders(surroundings: &Surroundings<'_>) -> Vec<BuilderFacts> {
+    let Some(platform) = &surroundings.platform else {
+        return Vec::new();
+    };
+    let used = surroundings.services().filter_map(|service: &Service| {
+        let builder = service
+            .builder
+            .as_ref()
+            .filter(|_| !service.scripts.is_empty())?;
+        let name = match &builder.image {
+            BuilderImage::Folder(name) => format!("builders/{name}"),
+            BuilderImage::External(image) => image.to_string(),
+        };
+        Some(((name, &builder.image), service))
+    });
+    let used = used.map(|((name, image), service)| (name, (image, service.name.to_string())));
+    let queries = grouped(used).into_iter().map(|(name, users)| async move {
+        let services = users.iter().map(|(_, service)| service.clone()).collect();
+        match users[0].0 {
+            BuilderImage::Folder(_) => {
+                folder(surroundings, platform, name, users[0].0, services).await
+            }
+            BuilderImage::External(image) => external(surroundings, name, image, services).await,
+        }
+    });
+    join_all(queries).await
+}
+
+async fn folder(
+    surroundings: &Surroundings<'_>,
+    platform: &Platform<'_>,
+    name: String,
+    image: &BuilderImage,
+    services: Vec<String>,
+) -> BuilderFacts {
+    let mut facts = BuilderFacts {
+        image: name.clone(),
+        is_folder: true,
+        location: Err(CheckFailure::timeout(&name, surroundings.limit)),
+        services,
+        name,
+    };
+    let BuilderImage::Folder(builder) = image.clone() else {
+        return facts;
+    };
+    let manifest = platform.manifest.clone();
+    // Reads every file of the folder.
+    let read =
+        async { joined(spawn_blocking(move || survey::folder_builder(&manifest, &builder)).await) };
+    let what = format!("the folder of {}", facts.name);
+    facts.location = match surroundings.limited(what, read).await {
+        Ok((_, folder)) => {
+            facts.image = short_tag(&folder.image);
+            let engine = in_engine(surroundings, &folder.image).await;
+            let has_registry = folder.image.repository().registry().is_some();
+            let registry = if has_registry && !surroundings.offline {
+                Some(in_registry(surroundings, &folder.image).await)
+            } else {
+                None
+            };
+            Ok(BuilderLocation { engine, registry })
+        }
+        Err(failure) => Err(failure),
+    };
+    facts
+}
+
+async fn external(
+    surroundings: &Surroundings<'_>,
+    name: String,
+    image: &ImageReference,
+    services: Vec<String>,
+) -> BuilderFacts {
+    let engine = in_engine(surroundings, image).await;
+    // An image in the engine is never pulled.
+    let registry = match engine {
+        Some(true) => None,
+        _ if surroundings.offline => None,
+        _ => Some(in_registry(surroundings, &with_registry(image)).await),
+    };
+    BuilderFacts {
+        image: name.clone(),
+        name,
+        is_folder: false,
+        services,
+        location: Ok(BuilderLocation { engine, registry }),
+    }
+}
+
+/// Returns whether the engine has an image; `None` if it does not answer.
+async fn in_engine(surroundings: &Surroundings<'_>, image: &ImageReference) -> Option<bool> {
+    let engine = surroundings.engine_state().await.engine?;
+    let what = format!("the engine, queried for {image},");
+    let found = surroundings.limited(what, engine.image(image)).await;
+    found.ok().map(|found| found.is_some())
+}
+
+async fn in_registry(
+    surroundings: &Surroundings<'_>,
+    image: &ImageReference,
+) -> Result<bool, CheckFailure> {
+    let client = surroundings.registry().await;
+    let what = match image.repository().registry() {
+        Some(registry) => format!("the registry {registry}, queried for {image},"),
+        None => format!("the registry of {image}"),
+    };
+    let found = surroundings.limited(what, client.digest(image)).await?;
+    Ok(found.is_some())
+}
+
+/// Returns the image with its registry, which is Docker Hub by default.
+fn with_registry(image: &ImageReference) -> ImageReference {
+    match image.repository().registry() {
+        Some(_) => image.clone(),
+        None => {
+            let name = format!("{}/{image}", Registry::docker_hub());
+            name.parse().unwrap_or_else(|_| image.clone())
+        }
+    }
+}
+
+/// Returns the abbreviated content tag of an image.
+fn short_tag(image: &ImageReference) -> String {
+    match image.tag() {
+        Some(tag) => tag.as_str().chars().take(8).collect(),
+        None => image.to_string(),
+    }
+}

@@ -1,0 +1,107 @@
+//! Gathers facts about the clusters of the environments.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+
+use super::{Platform, Surroundings, program};
+use crate::base::suggest;
+use crate::client::kubectl::{Cluster, Kubectl, Place};
+use crate::model::deploy::{Record, TOOLS_BUILDER};
+use crate::model::doctor::{
+    CheckFailure, ClusterFacts, EnvironmentCheck, EnvironmentFacts, KubectlLocation,
+};
+use crate::model::manifest::Environment;
+
+/// Reads the deploy record of each environment, like `xp deploy`; `None` if the manifest has no `deploy`
+/// section.
+pub(super) async fn clusters(surroundings: &Surroundings<'_>) -> Option<ClusterFacts> {
+    let platform = surroundings.platform.as_ref()?;
+    let deploy = platform.manifest.deploy.as_ref()?;
+    let environments = deploy.environments.values();
+    let settings = surroundings.settings;
+    let path = settings.variables.get("PATH").map_or("", String::as_str);
+    let Some(found) = program("kubectl", path) else {
+        return Some(ClusterFacts {
+            kubectl: kubectl_location(platform),
+            kubeconfig: Ok(()),
+            environments: environments
+                .map(|it| facts(it, EnvironmentCheck::NotQueried))
+                .collect(),
+        });
+    };
+    let kubectl = Kubectl {
+        kubectl: Some(Place::Host(&found)),
+        kustomize: None,
+        folder: platform.manifest.folder.clone(),
+        kubeconfig: settings.kubeconfig(),
+        // A login prompt is not shown: it ends in a timeout.
+        told: Arc::new(|_| {}),
+        // Only xp's own object is read, which has no secrets.
+        hide: Arc::new(str::to_owned),
+    };
+    let contexts = surroundings.limited("kubectl".to_owned(), kubectl.contexts());
+    let (contexts, kubeconfig) = match contexts.await {
+        Ok(contexts) => (contexts, Ok(())),
+        Err(failure) => (Vec::new(), Err(failure)),
+    };
+    let queries = environments.map(|environment| {
+        let (kubectl, contexts, kubeconfig) = (&kubectl, &contexts, &kubeconfig);
+        async move {
+            let check = match kubeconfig {
+                Ok(()) => query(surroundings, kubectl, contexts, environment).await,
+                Err(_) => EnvironmentCheck::NotQueried,
+            };
+            facts(environment, check)
+        }
+    });
+    let environments = join_all(queries).await;
+    Some(ClusterFacts {
+        kubectl: KubectlLocation::OnPath,
+        kubeconfig,
+        environments,
+    })
+}
+
+async fn query(
+    surroundings: &Surroundings<'_>,
+    kubectl: &Kubectl<'_>,
+    contexts: &[String],
+    environment: &Environment,
+) -> EnvironmentCheck {
+    let cluster = Cluster {
+        context: &environment.context,
+        namespace: &environment.namespace,
+    };
+    if !contexts.iter().any(|it| it == cluster.context) {
+        let names = contexts.iter().map(String::as_str);
+        return EnvironmentCheck::NoContext(suggest::hint(cluster.context, "it has", names));
+    }
+    if surroundings.offline {
+        return EnvironmentCheck::NotQueried;
+    }
+    let name = Record::name(&environment.name);
+    let what = format!("the cluster of {}", environment.name);
+    let found = surroundings.limited(what, kubectl.get(cluster, "configmap", &name));
+    let found: Result<_, CheckFailure> = found.await;
+    EnvironmentCheck::Queried(found.map(|object| object.is_some()))
+}
+
+/// Returns where `kubectl` is if it is not on `PATH`.
+fn kubectl_location(platform: &Platform<'_>) -> KubectlLocation {
+    let folder = platform.manifest.builders.dir.join(TOOLS_BUILDER);
+    if platform.manifest.folder.join(&folder).is_dir() {
+        KubectlLocation::Builder(format!("builders/{TOOLS_BUILDER}"))
+    } else {
+        KubectlLocation::Missing(folder.join("Dockerfile").display().to_string())
+    }
+}
+
+fn facts(environment: &Environment, check: EnvironmentCheck) -> EnvironmentFacts {
+    EnvironmentFacts {
+        name: environment.name.to_string(),
+        context: environment.context.clone(),
+        namespace: environment.namespace.clone(),
+        check,
+    }
+}

@@ -1,0 +1,157 @@
+//! Gathers facts about this machine: xp's own folder, programs and proxies.
+
+use std::fs;
+use std::path::Path;
+
+use tokio::task::spawn_blocking;
+
+use super::{Surroundings, files};
+use crate::base::task::joined;
+use crate::client::http::Proxies;
+use crate::model::doctor::{CacheState, MachineFacts, Program, ProxyFacts};
+use crate::model::source::GitScheme;
+
+/// Gathers the facts.
+pub(super) async fn machine(surroundings: &Surroundings<'_>) -> MachineFacts {
+    let settings = surroundings.settings;
+    let proxies = proxies(&settings.proxies);
+    let Some(platform) = &surroundings.platform else {
+        return MachineFacts {
+            cache: None,
+            space: None,
+            ignores_case: false,
+            programs: Vec::new(),
+            proxies,
+        };
+    };
+    let folder = platform.cache_dir.clone();
+    let name = surroundings.shown(&folder);
+    let file = platform.manifest.file.clone();
+    let path = settings.variables.get("PATH").cloned().unwrap_or_default();
+    let base = platform.manifest.folder.clone();
+    let dirs = surroundings
+        .services()
+        .map(|service| (service.name.to_string(), service.dir.clone()));
+    let dirs: Vec<_> = dirs.collect();
+    // A configured ssh command replaces `ssh` on `PATH`.
+    let has_ssh_command = settings.git.ssh_command.is_some() || settings.git.ssh_program.is_some();
+    let over_ssh = surroundings.services_with(|service| {
+        let url = platform.git.effective_url(&service.git.remote);
+        !has_ssh_command && url.scheme() == GitScheme::Ssh
+    });
+    // A network file system may not answer.
+    let facts = spawn_blocking(move || {
+        let find = |name: &str| files::program(name, &path).map(|file| file.display().to_string());
+        let uses_lfs = |dir: &Path| {
+            let attributes = fs::read_to_string(base.join(dir).join(".gitattributes"));
+            attributes.is_ok_and(|text| text.contains("filter=lfs"))
+        };
+        let with_lfs = dirs.iter().filter(|(_, dir)| uses_lfs(dir));
+        let programs = [
+            Program {
+                name: "ssh",
+                purpose: "git remotes over ssh",
+                install: "install the OpenSSH client, such as with `sudo apt install openssh-client`",
+                path: find("ssh"),
+                services: over_ssh,
+            },
+            Program {
+                name: "git-lfs",
+                purpose: "Git LFS files",
+                install: "install it, such as with `sudo apt install git-lfs`",
+                path: find("git-lfs"),
+                services: with_lfs.map(|(name, _)| name.clone()).collect(),
+            },
+        ];
+        let state = match files::cache_state(&folder) {
+            // Use the same name for the same folder.
+            CacheState::Denied {
+                folder: denied,
+                why,
+            } if Path::new(&denied) == folder => CacheState::Denied {
+                folder: name.clone(),
+                why,
+            },
+            state => state,
+        };
+        MachineFacts {
+            space: files::space(files::existing(&folder)),
+            cache: Some((name, state)),
+            ignores_case: files::ignores_case(&file),
+            programs: programs
+                .into_iter()
+                .filter(|program| !program.services.is_empty())
+                .collect(),
+            proxies,
+        }
+    });
+    let _waiting = surroundings.waiting.begin("the file system");
+    match tokio::time::timeout(surroundings.limit, facts).await {
+        Ok(facts) => joined(facts),
+        Err(_) => unresponsive(surroundings, &platform.cache_dir),
+    }
+}
+
+/// Returns the facts for a file system that does not answer.
+fn unresponsive(surroundings: &Surroundings<'_>, folder: &Path) -> MachineFacts {
+    let folder = surroundings.shown(folder);
+    let why = format!(
+        "its file system did not answer within {} s",
+        surroundings.limit.as_secs()
+    );
+    let state = CacheState::Denied {
+        folder: folder.clone(),
+        why,
+    };
+    MachineFacts {
+        cache: Some((folder, state)),
+        space: None,
+        ignores_case: false,
+        programs: Vec::new(),
+        proxies: proxies(&surroundings.settings.proxies),
+    }
+}
+
+/// Returns the proxies that xp uses.
+pub(super) fn proxies(proxies: &Proxies) -> ProxyFacts {
+    let named = [
+        ("http_proxy", &proxies.http),
+        ("https_proxy", &proxies.https),
+        ("all_proxy", &proxies.all),
+    ];
+    let named = named.into_iter().filter_map(|(name, proxy)| {
+        let proxy = proxy.as_ref().filter(|proxy| !proxy.trim().is_empty())?;
+        Some((name.to_owned(), without_credentials(proxy)))
+    });
+    ProxyFacts {
+        proxies: named.collect(),
+        exceptions: proxies.none.clone(),
+    }
+}
+
+/// Removes user and password from a URL.
+pub(super) fn without_credentials(url: &str) -> String {
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), url),
+    };
+    // A password may contain `@` and even a slash.
+    let address = rest.rsplit('@').next().unwrap_or(rest);
+    format!("{scheme}{address}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_are_removed_from_proxies() {
+        let stripped = |url: &str| without_credentials(url);
+        assert_eq!(
+            stripped("http://bob:s3c/r@t@proxy:3128"),
+            "http://proxy:3128"
+        );
+        assert_eq!(stripped("bob:s3cret@proxy:3128"), "proxy:3128");
+        assert_eq!(stripped("http://proxy:3128/"), "http://proxy:3128/");
+    }
+}

@@ -1,0 +1,201 @@
+//! Gathers the facts that `xp doctor` evaluates. All checks run concurrently, each with a timeout, so that a
+//! slow or broken service delays nothing else.
+//!
+//! Read-only: no folder is created, no image is pulled. The only exception is an upload that is opened in each
+//! repository to check push access, and cancelled immediately.
+
+mod builders;
+mod clusters;
+mod engine;
+mod files;
+mod machine;
+pub mod per_host_limit;
+mod registries;
+mod remotes;
+mod waiting;
+mod working_copies;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::sync::{OnceCell, watch};
+
+pub(crate) use files::program;
+pub use waiting::Waiting;
+
+use crate::base::error::Diagnostic;
+use crate::client::engine::Engine;
+use crate::client::git::GitClient;
+use crate::client::http::Http;
+use crate::client::registry::RegistryClient;
+use crate::host::settings::Settings;
+use crate::model::doctor;
+use crate::model::doctor::{CheckFailure, Checkup, ManifestFacts, Section};
+use crate::model::manifest::{Manifest, Service, ServiceName};
+
+/// How long registry checks wait for the engine's list of insecure registries.
+const ENGINE_STATE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long [`Surroundings::close`] waits for uploads to be cancelled.
+const UPLOAD_CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The environment to check.
+pub struct Surroundings<'a> {
+    /// The settings.
+    pub settings: &'a Settings,
+    /// The platform; `None` if the manifest is missing or invalid.
+    pub platform: Option<Platform<'a>>,
+    /// The HTTP clients.
+    pub http: Http,
+    /// The timeout of each check.
+    pub limit: Duration,
+    /// Whether to skip git remotes, registries and clusters.
+    pub offline: bool,
+    /// The checks in progress.
+    pub waiting: Waiting,
+    registry: OnceCell<RegistryClient>,
+    engine: watch::Sender<Option<EngineState>>,
+}
+
+/// A manifest and the services to check.
+pub struct Platform<'a> {
+    /// The manifest.
+    pub manifest: &'a Manifest,
+    /// The services to check, including dependencies.
+    pub services: BTreeSet<ServiceName>,
+    /// xp's own folder.
+    pub cache_dir: PathBuf,
+    /// The git client.
+    pub git: GitClient,
+}
+
+/// The state of the engine, shared with other checks.
+#[derive(Clone, Default)]
+struct EngineState {
+    insecure_registries: Vec<String>,
+    /// A connection; `None` if it does not answer.
+    engine: Option<Engine>,
+}
+
+impl<'a> Surroundings<'a> {
+    /// Creates the environment to check.
+    pub fn new(
+        settings: &'a Settings,
+        platform: Option<Platform<'a>>,
+        http: Http,
+        limit: Duration,
+        offline: bool,
+    ) -> Self {
+        Self {
+            settings,
+            platform,
+            http,
+            limit,
+            offline,
+            waiting: Waiting::default(),
+            registry: OnceCell::new(),
+            engine: watch::Sender::new(None),
+        }
+    }
+
+    /// Runs and evaluates all checks.
+    pub async fn examine(&self, manifest: &ManifestFacts) -> Checkup {
+        let (machine, engine, registries, remotes, builders, copies, clusters) = tokio::join!(
+            machine::machine(self),
+            engine::engine(self),
+            registries::registries(self),
+            remotes::remotes(self),
+            builders::builders(self),
+            working_copies::working_copies(self),
+            clusters::clusters(self),
+        );
+        let mut sections = vec![doctor::manifest(manifest), doctor::machine(&machine)];
+        sections.push(doctor::engine(&engine));
+        sections.extend(registries.iter().map(doctor::registry));
+        if self.platform.is_some() {
+            sections.push(doctor::remotes(&remotes.0, remotes.1.as_ref()));
+            let has_builders = !builders.is_empty();
+            sections.extend(has_builders.then(|| doctor::builders(&builders)));
+            sections.push(doctor::working_copies(&copies));
+            sections.extend(clusters.as_ref().map(doctor::clusters));
+        }
+        // Omit the machine if there is nothing to report.
+        sections.retain(|section: &Section| !section.findings.is_empty());
+        Checkup { sections }
+    }
+
+    /// Cancels the uploads that are still open.
+    pub async fn close(&self) {
+        if let Some(registry) = self.registry.get() {
+            registry.close_uploads(UPLOAD_CLOSE_TIMEOUT).await;
+        }
+    }
+
+    /// Runs a check with the timeout.
+    async fn limited<T, E: Diagnostic>(
+        &self,
+        what: String,
+        check: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, CheckFailure> {
+        let _waiting = self.waiting.begin(&what);
+        match tokio::time::timeout(self.limit, check).await {
+            Ok(answer) => answer.map_err(|error| CheckFailure::of(&error)),
+            Err(_) => Err(CheckFailure::timeout(&what, self.limit)),
+        }
+    }
+
+    /// Returns the state of the engine, once known.
+    async fn engine_state(&self) -> EngineState {
+        let mut engine = self.engine.subscribe();
+        let known = engine.wait_for(Option::is_some);
+        match tokio::time::timeout(ENGINE_STATE_TIMEOUT, known).await {
+            Ok(Ok(state)) => state.clone().unwrap_or_default(),
+            _ => EngineState::default(),
+        }
+    }
+
+    async fn registry(&self) -> &RegistryClient {
+        let make = || async {
+            let insecure = self.engine_state().await.insecure_registries;
+            let settings = self.settings.registry.clone();
+            let client = RegistryClient::new(self.http.clone(), settings);
+            client.allow_insecure(&insecure);
+            client
+        };
+        self.registry.get_or_init(make).await
+    }
+
+    /// Returns the services to check; empty without a manifest.
+    fn services(&self) -> impl Iterator<Item = &Service> {
+        let platform = self.platform.iter();
+        platform.flat_map(|platform| {
+            let services = &platform.manifest.services;
+            platform
+                .services
+                .iter()
+                .filter_map(|name| services.get(name))
+        })
+    }
+
+    /// Returns a path, relative to the current folder if it is inside.
+    fn shown(&self, path: &std::path::Path) -> String {
+        let short = path.strip_prefix(&self.settings.directory).unwrap_or(path);
+        short.display().to_string()
+    }
+
+    /// Returns the names of the services that match a predicate.
+    fn services_with(&self, predicate: impl Fn(&Service) -> bool) -> Vec<String> {
+        let services = self.services().filter(|service| predicate(service));
+        services.map(|service| service.name.to_string()).collect()
+    }
+}
+
+/// Groups items by key.
+fn grouped<K: Ord, T>(items: impl IntoIterator<Item = (K, T)>) -> BTreeMap<K, Vec<T>> {
+    let mut groups: BTreeMap<K, Vec<T>> = BTreeMap::new();
+    for (key, item) in items {
+        groups.entry(key).or_default().push(item);
+    }
+    groups
+}

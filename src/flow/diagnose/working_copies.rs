@@ -1,0 +1,143 @@
+//! Gathers facts about working copies, read-only.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use tokio::task::spawn_blocking;
+
+use super::{Platform, Surroundings, grouped};
+use crate::base::task::joined;
+use crate::client::git::{GitClient, GitError, Opened, WorkingCopy};
+use crate::flow::sources::resolve::Request;
+use crate::flow::survey;
+use crate::model::doctor::{CheckFailure, WorkingCopyFacts};
+use crate::model::manifest::{Service, ServiceName};
+use crate::model::source::GitUrl;
+use crate::model::status::WorkingCopyStatus;
+
+/// Reads each working copy once, even if several services use it.
+pub(super) async fn working_copies(surroundings: &Surroundings<'_>) -> Vec<WorkingCopyFacts> {
+    let Some(platform) = &surroundings.platform else {
+        return Vec::new();
+    };
+    let by_dir = surroundings
+        .services()
+        .map(|service| (service.dir.clone(), service));
+    let groups = grouped(by_dir);
+    let read = read(platform, &groups);
+    let found = surroundings.limited("the file system of the working copies".to_owned(), async {
+        Ok::<_, GitError>(read.await)
+    });
+    match found.await {
+        Ok(found) => found,
+        Err(failure) => {
+            let unread = groups.iter().map(|(dir, services)| WorkingCopyFacts {
+                problem: Some(failure.clone()),
+                ..unreadable(dir, services)
+            });
+            unread.collect()
+        }
+    }
+}
+
+/// Details that are not part of a status.
+#[derive(Default)]
+struct WorkingCopyDetails {
+    other_remotes: Option<Vec<String>>,
+    lock: Option<(PathBuf, u64)>,
+    is_shallow: bool,
+}
+
+async fn read(
+    platform: &Platform<'_>,
+    groups: &BTreeMap<PathBuf, Vec<&Service>>,
+) -> Vec<WorkingCopyFacts> {
+    let folder = &platform.manifest.folder;
+    let requests = groups.values().map(|services| {
+        // Services in one working copy may follow different branches; compare with the first one's.
+        let service = services[0];
+        let request = Request {
+            service: service.name.to_string(),
+            url: service.git.remote.clone(),
+            reference: service.git.reference.clone(),
+            preferred_branch: None,
+            normal: None,
+        };
+        (service.name.clone(), folder.join(&service.dir), request)
+    });
+    let mut found = survey::working_copies(&platform.git, requests).await;
+    let mut problems: BTreeMap<ServiceName, CheckFailure> = BTreeMap::new();
+    for (name, found) in &mut found {
+        if let Some(problem) = found.problem.take() {
+            problems.insert(name.clone(), CheckFailure::of(&problem));
+        }
+    }
+    let mut statuses = survey::compared(found, &BTreeMap::new()).await;
+    let mut facts = Vec::new();
+    for (dir, services) in groups {
+        let name = &services[0].name;
+        let status = statuses
+            .remove(name)
+            .unwrap_or(WorkingCopyStatus::Unreadable);
+        let (client, path) = (platform.git.clone(), folder.join(dir));
+        let url = services[0].git.remote.clone();
+        let details = match status {
+            WorkingCopyStatus::Present(_) => {
+                joined(spawn_blocking(move || details(&client, &path, &url)).await)
+            }
+            _ => WorkingCopyDetails::default(),
+        };
+        let lock = details.lock.map(|(path, age)| {
+            let path = path.strip_prefix(folder).unwrap_or(&path);
+            (path.display().to_string(), age)
+        });
+        facts.push(WorkingCopyFacts {
+            problem: problems.remove(name),
+            status,
+            other_remotes: details.other_remotes,
+            lock,
+            is_shallow: details.is_shallow,
+            ..unreadable(dir, services)
+        });
+    }
+    facts
+}
+
+fn unreadable(dir: &Path, services: &[&Service]) -> WorkingCopyFacts {
+    WorkingCopyFacts {
+        dir: dir.display().to_string(),
+        services: services
+            .iter()
+            .map(|service| service.name.to_string())
+            .collect(),
+        status: WorkingCopyStatus::Unreadable,
+        problem: None,
+        other_remotes: None,
+        remote: services[0].git.remote.to_string(),
+        lock: None,
+        is_shallow: false,
+    }
+}
+
+fn details(client: &GitClient, dir: &Path, url: &GitUrl) -> WorkingCopyDetails {
+    let Ok(Opened::WorkingCopy(copy)) = WorkingCopy::open(dir) else {
+        return WorkingCopyDetails::default();
+    };
+    let is_clone = copy.remote_of(client, url).is_some();
+    WorkingCopyDetails {
+        other_remotes: (!is_clone).then(|| copy.remote_urls()),
+        lock: with_age(copy.index_lock()),
+        is_shallow: copy.is_shallow(),
+    }
+}
+
+/// Returns a file and its age in seconds, if it exists.
+fn with_age(path: PathBuf) -> Option<(PathBuf, u64)> {
+    let written = fs::metadata(&path).ok()?.modified().ok()?;
+    let age = SystemTime::now()
+        .duration_since(written)
+        .unwrap_or_default();
+    Some((path, age.as_secs()))
+}

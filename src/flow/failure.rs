@@ -1,0 +1,49 @@
+//! Renders errors with the affected lines of the manifest.
+
+use std::path::Path;
+
+use super::session::Session;
+use crate::base::error::{Exit, Failure};
+use crate::host::settings::Settings;
+use crate::model::manifest::ManifestError;
+use crate::model::plan::PlanError;
+use crate::report::{Level, Problem};
+
+/// Renders a manifest error.
+pub fn manifest_failure(session: &Session, error: &ManifestError) -> Failure {
+    shown_with_lines(&session.settings, error)
+}
+
+/// Renders a manifest error, with CI annotations for each problem.
+pub fn shown_with_lines(settings: &Settings, error: &ManifestError) -> Failure {
+    let report = &settings.report;
+    let file = settings.directory.join(Path::new(error.path()));
+    let file = report.as_seen_from_the_repository(&file);
+    let annotations = error.problems().map(|problem| {
+        let help = problem.help().iter().map(String::as_str);
+        let message: Vec<&str> = [problem.message()].into_iter().chain(help).collect();
+        report.ci.problem(&Problem {
+            level: Level::Error,
+            file: Some(&file),
+            line: problem.position().map(|(line, _)| line),
+            title: "x-platform",
+            message: &message.join("\n"),
+        })
+    });
+    let annotations: String = annotations.collect();
+    let text = error.render(report.color);
+    let text = match annotations.trim_end() {
+        "" => text,
+        annotations => format!("{}\n{annotations}", text.trim_end()),
+    };
+    Failure::rendered(Exit::Usage, text)
+}
+
+/// Renders a planning error; manifest errors are shown with their lines.
+pub fn plan_failure(session: &Session, error: PlanError) -> Failure {
+    match error {
+        PlanError::Manifest(error) => manifest_failure(session, &error),
+        PlanError::Unknown(error) => error.into(),
+        PlanError::Recipe(error) => error.into(),
+    }
+}

@@ -1,0 +1,13 @@
+//! Use cases: which commits, which images, what to deploy.
+
+pub mod complete;
+pub mod deploy;
+pub mod diagnose;
+pub mod discover;
+pub mod failed_step;
+pub mod failure;
+pub mod plan;
+pub mod session;
+pub mod sources;
+pub mod survey;
+pub mod workbench;

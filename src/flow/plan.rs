@@ -1,0 +1,339 @@
+//! Stages shared by the commands: resolve, inspect, plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio::sync::{Mutex, OnceCell};
+use tokio_util::sync::CancellationToken;
+
+use super::failure::{manifest_failure, plan_failure};
+use super::session::Session;
+use crate::base::error::Failure;
+use crate::base::plural::many;
+use crate::cli::PlanArgs;
+use crate::client::engine::{Engine, EngineFacts};
+use crate::client::git::GitClient;
+use crate::client::registry::RegistryClient;
+use crate::client::retry::Retries;
+use crate::execute::{Context, Sources};
+use crate::flow::sources::commits::{narrow, resolve, select};
+use crate::flow::sources::history::HistoryExtent;
+use crate::flow::sources::in_place;
+use crate::flow::sources::locked::Locked;
+use crate::flow::survey;
+use crate::flow::survey::prefetch;
+use crate::flow::survey::prefetch::RegistryPrefetch;
+use crate::model::event::Event;
+use crate::model::image::{EngineImages, ImageQuery, ImageReference, Registry, RegistryPrefix};
+use crate::model::manifest::{BuilderImage, ServiceName};
+use crate::model::plan::{Draft, Folders, Inventory, Options, Plan, Presence};
+use crate::model::source::ServiceSource;
+use crate::store::claim::FolderLock;
+
+/// A plan, and the clients that were used for it.
+pub struct Planned {
+    pub plan: Plan,
+    pub engine: Engine,
+    pub registry: RegistryClient,
+    pub git: GitClient,
+    /// The source of each service.
+    pub sources: BTreeMap<ServiceName, ServiceSource>,
+}
+
+/// The selected services with their commits, and the clients to query for images.
+pub struct Resolved {
+    selected: BTreeSet<ServiceName>,
+    sources: BTreeMap<ServiceName, ServiceSource>,
+    locked: Option<Locked>,
+    options: Options,
+    /// Queries of registries and the engine that are already in flight.
+    prefetch: RegistryPrefetch,
+    pub engine: Engine,
+    pub registry: RegistryClient,
+    pub git: GitClient,
+}
+
+impl Resolved {
+    /// Drafts a plan.
+    pub fn draft<'a>(
+        &'a self,
+        session: &'a Session,
+        variable: &'a dyn Fn(&str) -> Option<String>,
+    ) -> Result<Draft<'a>, Failure> {
+        let (selected, sources) = (&self.selected, &self.sources);
+        Draft::new(
+            &session.manifest,
+            selected,
+            sources,
+            &self.options,
+            variable,
+        )
+        .map_err(|error| manifest_failure(session, &error))
+    }
+}
+
+/// Resolves the commits of the selected services, and connects to the engine concurrently.
+///
+/// `lock` is the lock of `cacheDir` if the caller holds it: missing history may be fetched into an object store only
+/// under that lock.
+pub async fn resolved(
+    session: &Session,
+    args: &PlanArgs,
+    lock: Option<&FolderLock>,
+) -> Result<Resolved, Failure> {
+    if let Some(tag) = args
+        .images
+        .tags
+        .iter()
+        .find(|it| it.named_commit().is_some())
+    {
+        return Err(Failure::usage(format!(
+            "`--tag {tag}` would overwrite the image of a commit, which has that tag\n\
+             hint: add a prefix, such as `--tag build-{tag}`"
+        )));
+    }
+    let git = session.git()?;
+    let mut selected = select(session, &args.selection)?;
+    let in_place = if args.local {
+        in_place::sources(session, args, &git, &selected, lock).await?
+    } else {
+        BTreeMap::new()
+    };
+    if args.local {
+        selected = in_place.keys().cloned().collect();
+    }
+    let concerned = session.manifest.closure(&selected);
+    let locked = Locked::read(session, &args.locked)?;
+    let is_remote = |name: &&ServiceName| !in_place.contains_key(*name);
+    let remote: BTreeSet<ServiceName> = concerned.iter().filter(is_remote).cloned().collect();
+    let options = Options {
+        force: args.images.force,
+        pull: !args.images.no_pull,
+        push: !args.images.no_push && !args.local,
+        test: !args.images.no_test,
+        trust_commit: args.images.trust_commit,
+        all_or_nothing: args.images.all_or_nothing,
+        moving_tags: locked.is_none(),
+        pinned: locked.as_ref().map(Locked::pinned).unwrap_or_default(),
+        tags: args.images.tags.clone(),
+        train: args.references.branch.clone(),
+    };
+    let sources = async {
+        match &locked {
+            Some(locked) => locked.sources(session, &concerned),
+            None => {
+                let sources = resolve(session, &git, &remote, &args.references).await?;
+                narrow(session, &git, sources, HistoryExtent::Remotes(lock)).await
+            }
+        }
+    };
+    let engine = async {
+        let engine = Engine::connect(&session.settings.engine).await?;
+        let registry = session.registry_without_engine();
+        let (registries, of_builders) = registries(session, &concerned);
+        // Registries on this machine are always allowed without TLS. For others the engine's list of insecure
+        // registries is needed, which takes a while to query.
+        let of_folders = session.manifest.registry.as_ref();
+        let of_folders = of_folders.map(RegistryPrefix::registry);
+        let of_others = of_folders.into_iter().chain(of_builders);
+        let is_elsewhere = registries
+            .iter()
+            .chain(of_others)
+            .any(|it| !it.is_loopback());
+        if is_elsewhere {
+            registry.allow_insecure(&engine.facts().await?.insecure_registries);
+        }
+        // Prefetch images while the remotes are queried. With a lock the images are known anyway.
+        let mut prefetch = RegistryPrefetch::default();
+        if !args.local {
+            registry.approach(registries);
+            if locked.is_none() {
+                let references = &args.references;
+                prefetch = RegistryPrefetch::start(
+                    session, &registry, &engine, &selected, references, &options,
+                );
+            }
+        }
+        Ok::<_, Failure>((engine, registry, prefetch))
+    };
+    let (sources, engine) = tokio::join!(sources, engine);
+    // Errors of the manifest and the remotes take precedence over an engine that does not run.
+    let (mut sources, (engine, registry, prefetch)) = (sources?, engine?);
+    sources.extend(in_place);
+    Ok(Resolved {
+        selected,
+        sources,
+        locked,
+        options,
+        prefetch,
+        engine,
+        registry,
+        git,
+    })
+}
+
+/// Returns the registries of the services' images, and the registries of their external builder images.
+fn registries<'s>(
+    session: &'s Session,
+    services: &BTreeSet<ServiceName>,
+) -> (BTreeSet<Registry>, BTreeSet<&'s Registry>) {
+    let (mut of_images, mut of_builders) = (BTreeSet::new(), BTreeSet::new());
+    for name in services {
+        let Some(service) = session.manifest.services.get(name) else {
+            continue;
+        };
+        of_images.extend(service.docker.image.registry().cloned());
+        if let Some(BuilderImage::External(image)) = service.builder.as_ref().map(|it| &it.image) {
+            of_builders.extend(image.repository().registry());
+        }
+    }
+    (of_images, of_builders)
+}
+
+/// Plans a build, without touching any file of a service.
+pub async fn plan(
+    session: &Session,
+    args: &PlanArgs,
+    lock: Option<&FolderLock>,
+) -> Result<Planned, Failure> {
+    let resolved = resolved(session, args, lock).await?;
+    let variable = |name: &str| session.variable(name);
+    let draft = resolved.draft(session, &variable)?;
+    let folders = folders(session, &draft)?;
+    let inventory = inventory(session, &draft, &resolved, &folders).await?;
+    if let Some(locked) = &resolved.locked {
+        locked.check(session, &draft, &inventory, &folders)?;
+    }
+    let plan = decide(session, draft, inventory, folders, &resolved).await?;
+    let Resolved {
+        engine,
+        registry,
+        git,
+        sources,
+        ..
+    } = resolved;
+    Ok(Planned {
+        plan,
+        engine,
+        registry,
+        git,
+        sources,
+    })
+}
+
+/// Decides what to build, and queries the builder images that this requires.
+pub async fn decide(
+    session: &Session,
+    draft: Draft<'_>,
+    inventory: Inventory,
+    folders: Folders,
+    resolved: &Resolved,
+) -> Result<Plan, Failure> {
+    let failure = |error| plan_failure(session, error);
+    let mut decided = draft.decide(inventory, folders).map_err(failure)?;
+    let in_engine = resolved.engine.images(decided.engine_builders()).await?;
+    decided.add_engine_images(in_engine);
+    let builders = survey::registries(&resolved.registry, decided.builder_images()).await;
+    decided
+        .complete(&builders, &session.layout)
+        .map_err(failure)
+}
+
+/// Reads the builder folders used by the services.
+pub fn folders(session: &Session, draft: &Draft<'_>) -> Result<Folders, Failure> {
+    let names = draft.builder_folders().into_iter();
+    let folders = names.map(|name| survey::folder_builder(&session.manifest, &name));
+    Ok(folders.collect::<Result<_, _>>()?)
+}
+
+/// Queries registries and the engine for images and their recipes.
+pub async fn inventory(
+    session: &Session,
+    draft: &Draft<'_>,
+    resolved: &Resolved,
+    folders: &Folders,
+) -> Result<Inventory, Failure> {
+    let registry = &resolved.registry;
+    let images = draft.images();
+    session.events.emit(Event::StageStarted(format!(
+        "looking for {}",
+        many(images.len(), "image")
+    )));
+    let mut inventory = Inventory::default();
+    if draft.asks_registries_first() {
+        inventory.registry = in_registries(resolved, images).await;
+    } else {
+        let in_engine = in_engine(resolved, draft.engine_images());
+        let (found, in_engine) = tokio::join!(in_registries(resolved, images), in_engine);
+        (inventory.registry, inventory.engine) = (found, in_engine?);
+    }
+    survey::complete(registry, &session.layout, draft, folders, &mut inventory).await;
+    if draft.asks_registries_first() {
+        let images = draft.engine_images_beside(&inventory, folders);
+        let images = images.map_err(|error| manifest_failure(session, &error))?;
+        inventory.engine = in_engine(resolved, images).await?;
+    }
+    session.events.emit(Event::StageFinished);
+    prefetch::save(session, &resolved.sources, registry);
+    Ok(inventory)
+}
+
+/// Queries the registries, using prefetched results if there are any.
+async fn in_registries(
+    resolved: &Resolved,
+    mut images: Vec<ImageReference>,
+) -> BTreeMap<ImageReference, Presence> {
+    let mut answers = resolved.prefetch.answers_for(&images).await;
+    images.retain(|image| !answers.contains_key(image));
+    answers.extend(survey::registries(&resolved.registry, images).await);
+    answers
+}
+
+/// Queries the engine, using prefetched results if there are any.
+async fn in_engine(
+    resolved: &Resolved,
+    mut images: BTreeSet<ImageQuery>,
+) -> Result<EngineImages, Failure> {
+    let (prefetched, mut answers) = resolved.prefetch.engine_images().await;
+    images.retain(|image| !prefetched.contains(image));
+    answers.extend(resolved.engine.images(images).await?);
+    Ok(answers)
+}
+
+/// Returns the clients and settings for updating working copies.
+pub fn sources(session: &Session, git: GitClient, cancel: CancellationToken) -> Sources {
+    Sources::new(git, session.events.clone(), cancel, session.layout.clones())
+}
+
+/// Returns the context for executing a plan.
+pub fn context(
+    session: &Session,
+    engine: Engine,
+    facts: EngineFacts,
+    registry: RegistryClient,
+    git: GitClient,
+    jobs: Option<u16>,
+    fail_fast: bool,
+) -> Context {
+    // A child token, because `--fail-fast` stops the run without being an interrupt.
+    let cancel = session.cancel.child_token();
+    // One more than the number of processors: usually one job waits for the engine or a server.
+    let default_jobs = 1 + std::thread::available_parallelism().map_or(1, usize::from);
+    Context {
+        engine,
+        facts,
+        reach: OnceCell::new(),
+        sending: Mutex::default(),
+        registry,
+        sources: sources(session, git, cancel.clone()),
+        transfers: Retries::silent(session.patience.transfers),
+        transfer_timeout: session.patience.timeouts.transfer,
+        events: session.events.clone(),
+        layout: session.layout.clone(),
+        folder: session.manifest.folder.clone(),
+        caller: session.settings.caller.clone(),
+        variables: session.settings.variables.clone(),
+        cancel,
+        jobs: jobs.map_or(default_jobs, usize::from),
+        fail_fast,
+    }
+}

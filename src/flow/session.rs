@@ -1,0 +1,285 @@
+//! State shared by all commands: the manifest, the clients, the reporter, and signal handling.
+
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::failure::shown_with_lines;
+use crate::base::error::{Exit, Failure};
+use crate::base::shell::quoted;
+use crate::client::engine::{Engine, EngineFacts};
+use crate::client::git::GitClient;
+use crate::client::http::Http;
+use crate::client::registry::RegistryClient;
+use crate::client::retry::Retries;
+use crate::host::settings::{Patience, Settings};
+use crate::model::event::{Event, Events, Outcome, Unit};
+use crate::model::layout::Layout;
+use crate::model::manifest;
+use crate::model::manifest::{DEFAULT_CACHE_DIR, DEFAULT_NAME, Manifest};
+use crate::model::record::Happened;
+use crate::report::{Ended, Reporter};
+
+/// The state of a command that works on a platform.
+pub struct Session {
+    pub settings: Settings,
+    pub manifest: Manifest,
+    pub layout: Layout,
+    pub reporter: Reporter,
+    pub events: Events,
+    /// Cancelled by Ctrl-C.
+    pub cancel: CancellationToken,
+    /// Set once signals are handled by a program that xp runs.
+    signals_handed_over: Arc<AtomicBool>,
+    /// Timeouts and retry policies.
+    pub patience: Patience,
+    http: Http,
+}
+
+impl Session {
+    /// Reads the manifest, and installs the signal handlers.
+    pub fn open(settings: Settings) -> Result<Self, Failure> {
+        let file = manifest_file(&settings)?;
+        let manifest =
+            manifest::load(&file).map_err(|error| shown_with_lines(&settings, &error))?;
+        let layout = Layout::new(cache_dir(&settings, &manifest));
+        for folder in [manifest.folder.as_path(), layout.root()] {
+            if folder.to_str().is_none() {
+                return Err(Failure::usage(format!(
+                    "the path of the folder {} is not UTF-8, which the engine requires",
+                    folder.display()
+                )));
+            }
+        }
+        let started = Happened::Started {
+            xp: env!("CARGO_PKG_VERSION").to_owned(),
+            command: settings.command_line.clone(),
+            manifest: file.display().to_string(),
+        };
+        let reporter = Reporter::new(settings.report.clone(), &file, layout.logs(), started);
+        let events = reporter.events();
+        if let Some(text) = unexpected_manifest(&settings, &file) {
+            events.emit(Event::Note(text));
+        }
+        let cancel = CancellationToken::new();
+        let signals_handed_over = Arc::new(AtomicBool::new(false));
+        listen(
+            cancel.clone(),
+            events.clone(),
+            reporter.clone(),
+            signals_handed_over.clone(),
+        )?;
+        let patience = settings.patience.clone().map_err(Failure::usage)?;
+        let retry_events = events.clone();
+        let retries = Retries::new(patience.requests, move |retrying| {
+            let unit = None;
+            retry_events.emit(Event::Retrying { unit, retrying });
+        });
+        let http = Http::new(&settings.proxies, patience.timeouts, retries)?;
+        Ok(Self {
+            settings,
+            manifest,
+            layout,
+            reporter,
+            events,
+            cancel,
+            signals_handed_over,
+            patience,
+            http,
+        })
+    }
+
+    /// Makes xp ignore signals from now on, because a program that it runs handles them.
+    pub fn hand_signals_over(&self) {
+        self.signals_handed_over.store(true, Ordering::Relaxed);
+    }
+
+    /// Connects to the engine, and reads its facts.
+    pub async fn engine(&self) -> Result<(Engine, EngineFacts), Failure> {
+        let engine = Engine::connect(&self.settings.engine).await?;
+        let facts = engine.facts().await?;
+        Ok((engine, facts))
+    }
+
+    /// Returns the client of all registries.
+    pub fn registry(&self, facts: &EngineFacts) -> RegistryClient {
+        let client = self.registry_without_engine();
+        client.allow_insecure(&facts.insecure_registries);
+        client
+    }
+
+    /// Returns the client of all registries, without the engine's list of insecure registries.
+    pub fn registry_without_engine(&self) -> RegistryClient {
+        RegistryClient::new(self.http.clone(), self.settings.registry.clone())
+    }
+
+    /// Returns the client of all git remotes.
+    pub fn git(&self) -> Result<GitClient, Failure> {
+        let runtime = tokio::runtime::Handle::current();
+        Ok(GitClient::new(
+            self.http.clone(),
+            self.settings.git.clone(),
+            runtime,
+        )?)
+    }
+
+    /// Returns a variable of the environment, for the manifest's placeholders.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        self.settings.variables.get(name).cloned()
+    }
+
+    /// Returns the failure of a run, without a message: the reporter has printed everything.
+    pub fn verdict(&self, ended: &[(Unit, Ended)]) -> Result<(), Failure> {
+        let stopped = ended
+            .iter()
+            .any(|(_, ended)| ended.outcome == Outcome::Stopped);
+        if stopped && self.cancel.is_cancelled() {
+            return Err(Failure::silent(Exit::Interrupted));
+        }
+        let mut failures = ended.iter().filter_map(|(_, ended)| match &ended.outcome {
+            Outcome::Failed(step) => Some(step.outside),
+            _ => None,
+        });
+        match failures.next() {
+            None => Ok(()),
+            // A failed build takes precedence over external failures.
+            Some(outside) if outside && failures.all(|outside| outside) => {
+                Err(Failure::silent(Exit::Outside))
+            }
+            Some(_) => Err(Failure::silent(Exit::ServiceFailed)),
+        }
+    }
+
+    /// Awaits work that can be dropped at any time, and aborts it on Ctrl-C.
+    pub async fn unless_interrupted<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let result = tokio::select! {
+            result = work => result,
+            () = self.cancel.cancelled() => Err(Failure::silent(Exit::Interrupted)),
+        };
+        if result.is_err() {
+            // Remove progress bars before the error is printed.
+            self.reporter.finish();
+        }
+        result
+    }
+}
+
+/// Returns the path of the manifest: as given, or found in this folder or above.
+pub fn manifest_file(settings: &Settings) -> Result<PathBuf, Failure> {
+    match &settings.file {
+        Some(file) => Ok(settings.directory.join(file)),
+        None => find_manifest(settings),
+    }
+}
+
+/// Returns a note if the manifest may be unexpected: found outside of the current folder and its repository.
+fn unexpected_manifest(settings: &Settings, file: &Path) -> Option<String> {
+    let is_found = settings.file.is_none();
+    let is_unexpected = is_found && manifest::is_outside(&settings.directory, file);
+    is_unexpected.then(|| format!("using the manifest {}", file.display()))
+}
+
+/// Returns the `.xp` folder, or the one set by `cacheDir` or the environment.
+pub fn cache_dir(settings: &Settings, manifest: &Manifest) -> PathBuf {
+    settings.cache_dir.clone().unwrap_or_else(|| {
+        let relative = manifest
+            .cache_dir
+            .clone()
+            .unwrap_or_else(|| PathBuf::from(DEFAULT_CACHE_DIR));
+        manifest.folder.join(relative)
+    })
+}
+
+/// Searches for the manifest in this folder and its parents, as git does for repositories.
+fn find_manifest(settings: &Settings) -> Result<PathBuf, Failure> {
+    let directory = &settings.directory;
+    if !directory.is_dir() {
+        let shown = directory.display();
+        let what = if directory.exists() {
+            format!("{shown} is not a folder")
+        } else {
+            format!("there is no folder {shown}")
+        };
+        return Err(Failure::usage(format!(
+            "{what}\nhint: `-C` takes the folder of a platform, or one below it; `-f` takes a manifest"
+        )));
+    }
+    let file = manifest::find(directory).ok_or_else(|| {
+        Failure::usage(format!(
+            "there is no {DEFAULT_NAME} in {} or any parent folder\n\
+             hint: `xp init` generates one; `-f FILE` uses another file",
+            directory.display()
+        ))
+    })?;
+    match manifest::foreign_owner(directory, &file, &settings.owners) {
+        None => Ok(file),
+        Some(owner) => Err(Failure::usage(format!(
+            "the manifest {} belongs to another user (user ID {owner}), and was found in a parent folder\n\
+             hint: a manifest runs commands as you; if you trust it, pass it explicitly: `-f {}`",
+            file.display(),
+            quoted(&file.display().to_string())
+        ))),
+    }
+}
+
+/// Handles signals. The first Ctrl-C or SIGTERM stops the work in an orderly way, the second ends the process at
+/// once. SIGCONT, after Ctrl-Z, redraws the progress bars.
+///
+/// Runs on a thread and a runtime of its own, because all other threads may block on a terminal or pipe that is not
+/// read.
+pub fn listen(
+    cancel: CancellationToken,
+    events: Events,
+    reporter: Reporter,
+    signals_handed_over: Arc<AtomicBool>,
+) -> Result<(), Failure> {
+    let failed =
+        |error: std::io::Error| Failure::outside(format!("cannot receive signals: {error}"));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(failed)?;
+    let (mut interrupt, mut terminate, mut resume) = {
+        let _entered = runtime.enter();
+        let signal = |kind| signal(kind).map_err(failed);
+        let resumed = SignalKind::from_raw(rustix::process::Signal::CONT.as_raw());
+        (
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+            signal(resumed)?,
+        )
+    };
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            loop {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                    _ = resume.recv() => {
+                        let reporter = reporter.clone();
+                        std::thread::spawn(move || reporter.resume());
+                        continue;
+                    }
+                }
+                if signals_handed_over.load(Ordering::Relaxed) {
+                    continue;
+                }
+                if cancel.is_cancelled() {
+                    // Containers are tied to a connection of this process, so they end with it.
+                    process::exit(Exit::Interrupted.code().into());
+                }
+                cancel.cancel();
+                let events = events.clone();
+                std::thread::spawn(move || events.emit(Event::Interrupted));
+            }
+        });
+    });
+    Ok(())
+}

@@ -1,0 +1,199 @@
+//! Resolves the selected services to commits.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::base::error::Failure;
+use crate::base::plural::many;
+use crate::cli::{References, Selection};
+use crate::client::git::GitClient;
+use crate::flow::failure::manifest_failure;
+use crate::flow::session::Session;
+use crate::flow::sources::history;
+use crate::flow::sources::history::{HistoryExtent, HistorySearch, PartialService};
+use crate::flow::sources::resolve;
+use crate::flow::sources::resolve::{Request, Resolution, ResolveErrors};
+use crate::model::event::Event;
+use crate::model::manifest::ServiceName;
+use crate::model::source::{CommitId, GitReference, Origin, ResolvedReference, ServiceSource};
+
+/// Returns the selected services.
+pub fn select(session: &Session, selection: &Selection) -> Result<BTreeSet<ServiceName>, Failure> {
+    Ok(session.manifest.select(&selection.patterns())?)
+}
+
+/// Resolves the commit of each service, with one connection per remote.
+pub async fn resolve(
+    session: &Session,
+    git: &GitClient,
+    services: &BTreeSet<ServiceName>,
+    references: &References,
+) -> Result<BTreeMap<ServiceName, ServiceSource>, Failure> {
+    let requests = requests(session, services, references)?;
+    if requests.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let remotes: BTreeSet<_> = requests.values().map(|request| &request.url).collect();
+    session.events.emit(Event::StageStarted(format!(
+        "resolving {} in {}",
+        many(requests.len(), "service"),
+        many(remotes.len(), "remote")
+    )));
+    let resolved = async {
+        let found = resolve::resolve(git, requests.values().cloned().collect()).await?;
+        if let Some(branch) = &references.branch
+            && !found.values().any(|resolution| resolution.is_from_branch)
+            && requests
+                .values()
+                .any(|request| request.preferred_branch.is_some())
+        {
+            // The branch may exist in repositories of other services: then it is not a typo.
+            let all = session.manifest.services.values();
+            let urls = all.map(|service| service.git.remote.clone());
+            resolve::find_branch(git, branch, urls).await?;
+        }
+        Ok::<_, ResolveErrors>(found)
+    };
+    let found = resolved.await;
+    session.events.emit(Event::StageFinished);
+    Ok(origins(session, &requests, found?))
+}
+
+/// Returns the reference to resolve for each service.
+pub fn requests(
+    session: &Session,
+    services: &BTreeSet<ServiceName>,
+    references: &References,
+) -> Result<BTreeMap<ServiceName, Request>, Failure> {
+    let manifest = &session.manifest;
+    let mut own = BTreeMap::new();
+    for (name, reference) in &references.references {
+        manifest.select(&[name.as_str()])?;
+        if !services.contains(name) {
+            return Err(Failure::usage(format!(
+                "`--reference {name}={reference}` has no effect: `{name}` is neither selected nor a dependency of a selected service\n\
+                 hint: select `{name}` too, or omit the option"
+            )));
+        }
+        if let Some(other) = own.insert(name.clone(), reference.clone())
+            && other != *reference
+        {
+            return Err(Failure::usage(format!(
+                "`--reference {name}={other}` contradicts `--reference {name}={reference}`\n\
+                 hint: remove one of them"
+            )));
+        }
+    }
+    let mut requests = BTreeMap::new();
+    for name in services {
+        let Some(service) = manifest.services.get(name) else {
+            continue;
+        };
+        let usual = &service.git.reference;
+        // `--reference` for one service takes precedence over `--branch`.
+        let (reference, preferred_branch) = match own.remove(name) {
+            Some(reference) => (reference, None),
+            None => (usual.clone(), references.branch.clone()),
+        };
+        // Dependents get a different image if the service is not at the manifest's commit. A bare commit
+        // without dependents needs no query to the remote.
+        let has_dependents = || {
+            manifest
+                .dependents(name)
+                .any(|name| services.contains(name))
+        };
+        let is_commit = matches!(reference, GitReference::Commit(_));
+        let asks_for_both = reference != *usual && (!is_commit || has_dependents());
+        let normal = asks_for_both.then(|| usual.clone());
+        let request = Request {
+            service: name.to_string(),
+            url: service.git.remote.clone(),
+            reference,
+            preferred_branch,
+            normal,
+        };
+        requests.insert(name.clone(), request);
+    }
+    Ok(requests)
+}
+
+/// Converts resolved references to sources, recording where each reference came from.
+pub fn origins(
+    session: &Session,
+    requests: &BTreeMap<ServiceName, Request>,
+    mut found: BTreeMap<String, Resolution>,
+) -> BTreeMap<ServiceName, ServiceSource> {
+    let usual = |name| Some(&session.manifest.services.get(name)?.git.reference);
+    let sources = requests.iter().filter_map(|(name, request)| {
+        let resolution = found.remove(name.as_str())?;
+        let origin = if resolution.is_from_branch {
+            Origin::Branch
+        } else if usual(name) == Some(&request.reference) {
+            Origin::Manifest
+        } else {
+            Origin::Reference
+        };
+        let source = ServiceSource {
+            normal: resolution.normal,
+            ..ServiceSource::of(resolution.reference, origin)
+        };
+        Some((name.clone(), source))
+    });
+    sources.collect()
+}
+
+/// Finds the commit to build for each service with `git.path`: the last one that touched its folders.
+///
+/// Services whose commit cannot be determined within the extent are omitted.
+pub async fn narrow(
+    session: &Session,
+    git: &GitClient,
+    sources: BTreeMap<ServiceName, ServiceSource>,
+    extent: HistoryExtent<'_>,
+) -> Result<BTreeMap<ServiceName, ServiceSource>, Failure> {
+    let mut parts = Vec::new();
+    for (name, source) in &sources {
+        let Some(service) = session.manifest.services.get(name) else {
+            continue;
+        };
+        if service.git.path.is_none() {
+            continue;
+        }
+        let part = |tip: &ResolvedReference, may_be_missing| PartialService {
+            service: name.clone(),
+            remote: service.git.remote.clone(),
+            dir: session.manifest.folder.join(&service.dir),
+            tip: tip.clone(),
+            paths: service.git.paths(),
+            submodules: service.git.submodules,
+            may_be_missing,
+        };
+        parts.push(part(&source.tip, false));
+        // A service added on the branch does not exist at the manifest's reference.
+        parts.extend(source.normal.iter().map(|normal| part(normal, true)));
+    }
+    let search = HistorySearch {
+        client: git,
+        layout: &session.layout,
+        events: &session.events,
+        cancel: &session.cancel,
+        extent,
+    };
+    let found = history::last_touched(&search, parts).await?;
+    if !found.wrong.is_empty() {
+        let error = session.manifest.wrong_paths(found.wrong);
+        return Err(manifest_failure(session, &error));
+    }
+    let narrowed = sources.into_iter().filter_map(|(name, mut source)| {
+        let service = session.manifest.services.get(&name)?;
+        if service.git.path.is_some() {
+            let commit_of = |tip: CommitId| found.commits.get(&(name.clone(), tip)).copied();
+            source.commit = commit_of(source.tip.commit)?;
+            source.normal = source.normal.and_then(|normal| {
+                let commit = commit_of(normal.commit)?;
+                Some(ResolvedReference { commit, ..normal })
+            });
+        }
+        Some((name, source))
+    });
+    Ok(narrowed.collect())
+}

@@ -1,0 +1,104 @@
+//! Checks whether a commit has the paths of `git.path` and `git.include`.
+
+use super::PartialService;
+use crate::client::git::{GitError, LastTouch, PathKind, PathsAt, Watch, WorkingCopy};
+use crate::model::manifest::WrongPath;
+
+/// Returns the invalid paths of a service at its tip.
+pub(super) fn wrong_paths(
+    copy: &WorkingCopy,
+    part: &PartialService,
+    is_one_of_many: bool,
+    watch: &Watch<'_>,
+) -> Result<Vec<WrongPath>, GitError> {
+    let mut wrong = Vec::new();
+    for (index, path) in part.paths.iter().enumerate() {
+        let is_service = index == 0;
+        match copy.path_kind(part.tip.commit, path)? {
+            Some(PathKind::Folder) => {}
+            Some(_) if !is_service => {}
+            Some(kind) => wrong.push(not_a_folder(part, path, kind)),
+            None => wrong.push(match copy.submodule_above(part.tip.commit, path) {
+                Some(submodule) => in_submodule(part, path, &submodule),
+                None => missing(copy, part, path, is_one_of_many, watch)?,
+            }),
+        }
+    }
+    Ok(wrong)
+}
+
+fn missing(
+    copy: &WorkingCopy,
+    part: &PartialService,
+    path: &str,
+    is_one_of_many: bool,
+    watch: &Watch<'_>,
+) -> Result<WrongPath, GitError> {
+    let tip = part.tip.commit;
+    let (service, remote) = (&part.service, &part.remote);
+    let request = PathsAt {
+        tip,
+        paths: vec![path.to_owned()],
+    };
+    let last_touch = if is_one_of_many {
+        Vec::new()
+    } else {
+        copy.last_touched(&[request], watch)?
+    };
+    let help = match last_touch.first() {
+        Some(LastTouch::Commit(commit)) => {
+            let summary = copy.summary(*commit).unwrap_or_default();
+            Some(format!(
+                "commit {} removed it: {summary}; `--reference {service}=…` builds an earlier one",
+                commit.short()
+            ))
+        }
+        _ => None,
+    };
+    let reference = match part.tip.short_name() {
+        Some(name) => format!("{name} ({})", tip.short()),
+        None => tip.short(),
+    };
+    Ok(WrongPath {
+        message: format!("service `{service}`: there is no `{path}` in {reference} of {remote}"),
+        near: copy.folders_beside(tip, path),
+        help,
+        path: path.to_owned(),
+    })
+}
+
+fn in_submodule(part: &PartialService, path: &str, submodule: &str) -> WrongPath {
+    let service = &part.service;
+    let rest = path.strip_prefix(submodule).unwrap_or(path);
+    let rest = rest.trim_start_matches('/');
+    WrongPath {
+        message: format!(
+            "service `{service}`: `{path}` is inside the submodule `{submodule}`, whose files are in another repository"
+        ),
+        near: Vec::new(),
+        help: Some(format!(
+            "set `git.remote` to the submodule's repository, and `git.path` to `{rest}`"
+        )),
+        path: path.to_owned(),
+    }
+}
+
+fn not_a_folder(part: &PartialService, path: &str, kind: PathKind) -> WrongPath {
+    let service = &part.service;
+    let (what, help) = match kind {
+        PathKind::Submodule => (
+            "a submodule",
+            Some("set `git.remote` to the submodule's repository"),
+        ),
+        PathKind::Link => ("a symbolic link", Some("use the folder that it points to")),
+        PathKind::File | PathKind::Folder => ("a file", None),
+    };
+    WrongPath {
+        message: format!(
+            "service `{service}`: `{path}` is {what}, but `git.path` must be a folder"
+        ),
+        near: Vec::new(),
+        help: help.map(str::to_owned),
+        path: path.to_owned(),
+    }
+}

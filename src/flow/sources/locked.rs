@@ -1,0 +1,88 @@
+//! `--locked`: reads the lock and checks it against the images and recipes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use crate::base::error::{Exit, Failure};
+use crate::cli::LockedArgs;
+use crate::flow::failure::manifest_failure;
+use crate::flow::session::Session;
+use crate::model::lock::{InvalidLock, LOCK, Lock};
+use crate::model::manifest::ServiceName;
+use crate::model::plan::{Draft, Folders, Inventory, Pinned};
+use crate::model::source::ServiceSource;
+use crate::store::lock_file::LockFile;
+
+/// The lock that a build must match.
+pub struct Locked {
+    lock: Lock,
+    /// Its name in error messages.
+    name: String,
+}
+
+impl Locked {
+    /// Reads the lock if `--locked` is given.
+    pub fn read(session: &Session, args: &LockedArgs) -> Result<Option<Self>, Failure> {
+        if !args.locked {
+            return Ok(None);
+        }
+        let file = lock_file(session, args.lock_file.as_deref());
+        let lock = LockFile::load(&file).map_err(|error| lock_failure(session, &error))?;
+        Ok(Some(Self {
+            lock: lock.lock,
+            name: lock_name(session, &file),
+        }))
+    }
+
+    /// Returns the locked sources, without contacting any remote.
+    pub fn sources(
+        &self,
+        session: &Session,
+        services: &BTreeSet<ServiceName>,
+    ) -> Result<BTreeMap<ServiceName, ServiceSource>, Failure> {
+        let manifest = &session.manifest;
+        let whole = services.len() == manifest.services.len();
+        Ok(self.lock.sources(&self.name, manifest, services, whole)?)
+    }
+
+    /// Returns the image of each service.
+    pub fn pinned(&self) -> BTreeMap<ServiceName, Pinned> {
+        self.lock.pinned()
+    }
+
+    /// Checks that the images exist as locked, and that building them now would use the same inputs.
+    pub fn check(
+        &self,
+        session: &Session,
+        draft: &Draft<'_>,
+        inventory: &Inventory,
+        folders: &Folders,
+    ) -> Result<(), Failure> {
+        let services = draft.services();
+        let registry = &inventory.registry;
+        self.lock.check_images(&self.name, &services, registry)?;
+        let current = draft
+            .compare(inventory, folders)
+            .map_err(|error| manifest_failure(session, &error))?;
+        Ok(self.lock.check_recipes(&self.name, &services, &current)?)
+    }
+}
+
+/// Returns the path of the lock.
+pub fn lock_file(session: &Session, named: Option<&Path>) -> PathBuf {
+    match named {
+        Some(file) => session.settings.directory.join(file),
+        None => session.manifest.folder.join(LOCK),
+    }
+}
+
+/// Returns the lock's name for messages: its path, relative to the manifest's folder if it is inside.
+pub fn lock_name(session: &Session, file: &Path) -> String {
+    let below = file.strip_prefix(&session.manifest.folder);
+    below.unwrap_or(file).display().to_string()
+}
+
+/// Renders an error in a lock.
+pub fn lock_failure(session: &Session, error: &InvalidLock) -> Failure {
+    Failure::rendered(Exit::Usage, error.render(session.settings.report.color))
+}

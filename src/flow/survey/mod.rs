@@ -1,0 +1,111 @@
+//! Takes inventory of registries, working copies and builder folders.
+//!
+//! One concurrent HEAD per reference. The labels of an image are requested once: they belong to its digest and
+//! never change.
+
+mod builders;
+pub mod prefetch;
+mod published;
+mod rights;
+mod working_copies;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::future::join_all;
+
+pub use builders::{BuilderError, builder_names, folder_builder};
+pub use published::describe;
+pub use rights::{PushDenied, push_rights};
+pub use working_copies::{Asked, Found, compared, unpushed, working_copies};
+
+use crate::base::error::{Diagnostic as _, chain};
+use crate::client::registry::{RegistryClient, RegistryError, Way};
+use crate::model::image::ImageReference;
+use crate::model::layout::Layout;
+use crate::model::plan::{Draft, Folders, Inventory, Presence, Refusal};
+
+/// The time limit of requests without a ping; slower registries are queried as usual.
+const NO_PING_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The number of concurrent requests; each registry has its own limit, too.
+const CONCURRENCY: usize = 256;
+
+/// Queries the registries once for each reference.
+///
+/// If a registry gives no clear response, the reference is [`Presence::Unknown`], never absent.
+pub async fn registries(
+    client: &RegistryClient,
+    images: Vec<ImageReference>,
+) -> BTreeMap<ImageReference, Presence> {
+    let requests = futures_util::stream::iter(images).map(|image| async move {
+        let presence = match client.digest(&image).await {
+            Ok(Some(digest)) => Presence::Present(digest),
+            Ok(None) => Presence::Absent,
+            Err(error) => Presence::Unknown(refusal(&error)),
+        };
+        (image, presence)
+    });
+    requests.buffer_unordered(CONCURRENCY).collect().await
+}
+
+/// Like [`registries`], but skips the ping of registries that required no authentication last time, which saves a
+/// round trip. `open` has the schemes of these registries.
+pub async fn registries_by_known_ways(
+    client: &RegistryClient,
+    mut images: Vec<ImageReference>,
+    open: &BTreeMap<String, Way>,
+) -> BTreeMap<ImageReference, Presence> {
+    let mut by_registry: BTreeMap<_, Vec<ImageReference>> = BTreeMap::new();
+    for image in &images {
+        if let Some(registry) = image.repository().registry()
+            && let Some(scheme) = open.get(registry.as_str())
+        {
+            let images = by_registry.entry((registry, *scheme)).or_default();
+            images.push(image.clone());
+        }
+    }
+    let requests = by_registry.into_iter().map(|((registry, scheme), images)| {
+        client.anonymous_digests(registry, scheme, images, NO_PING_TIMEOUT)
+    });
+    let mut answers = BTreeMap::new();
+    for (image, answer) in join_all(requests).await.into_iter().flatten() {
+        let presence = match answer {
+            Ok(digest) => Presence::Present(digest),
+            Err(error) => Presence::Unknown(refusal(&error)),
+        };
+        answers.insert(image, presence);
+    }
+    images.retain(|image| !answers.contains_key(image));
+    answers.extend(registries(client, images).await);
+    answers
+}
+
+/// Completes the inventory of a draft's images: describes them, and checks the identity tags of those whose commit
+/// tag is absent or stale.
+pub async fn complete(
+    client: &RegistryClient,
+    layout: &Layout,
+    draft: &Draft<'_>,
+    folders: &Folders,
+    inventory: &mut Inventory,
+) {
+    let undescribed = draft.undescribed(inventory);
+    describe(client, layout, undescribed, inventory).await;
+    let identities = draft.identities(inventory, folders);
+    if identities.is_empty() {
+        return;
+    }
+    let found = registries(client, identities.clone()).await;
+    inventory.registry.extend(found);
+    let undescribed = inventory.undescribed(identities);
+    describe(client, layout, undescribed, inventory).await;
+}
+
+fn refusal(error: &RegistryError) -> Refusal {
+    Refusal {
+        why: chain(error).replace("\n  cause: ", ": "),
+        hints: error.hints(),
+    }
+}

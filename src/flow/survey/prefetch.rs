@@ -1,0 +1,215 @@
+//! Queries registries and the engine for images while the git remotes are still being queried for commits.
+//!
+//! References mostly still point to the commits of the last run; if so, the images are known as soon as the commits
+//! are. This is only an optimization: an image that was not prefetched is queried when its commit is known.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::base::task::joined;
+use crate::cli::References;
+use crate::client::engine::{Engine, EngineError};
+use crate::client::registry::{RegistryClient, Way};
+use crate::flow::session::Session;
+use crate::flow::survey;
+use crate::model::image::{EngineImages, ImageQuery, ImageReference};
+use crate::model::layout::Layout;
+use crate::model::manifest::ServiceName;
+use crate::model::plan::{Draft, Options, Presence};
+use crate::model::source::{Origin, ResolvedReference, ServiceSource};
+use crate::store::cache::Facts;
+
+/// Queries in flight.
+#[derive(Default)]
+pub struct RegistryPrefetch {
+    registries: Mutex<Option<AbortOnDropHandle<BTreeMap<ImageReference, Presence>>>>,
+    in_engine: Mutex<Option<EnginePrefetch>>,
+}
+
+/// A query of the engine, and its result.
+struct EnginePrefetch {
+    images: BTreeSet<ImageQuery>,
+    answer: AbortOnDropHandle<Result<EngineImages, EngineError>>,
+}
+
+/// The images that a plan would query.
+#[derive(Default)]
+struct PrefetchQueries {
+    registries: Vec<ImageReference>,
+    engine: BTreeSet<ImageQuery>,
+}
+
+impl RegistryPrefetch {
+    /// Starts the queries of a plan, assuming that the manifest's references have not moved since the last run.
+    pub fn start(
+        session: &Session,
+        client: &RegistryClient,
+        engine: &Engine,
+        selected: &BTreeSet<ServiceName>,
+        references: &References,
+        options: &Options,
+    ) -> Self {
+        let PrefetchState { services, open } = PrefetchState::read(&session.layout);
+        let queries = prefetch_queries(session, services, selected, references, options);
+        let (client, images) = (client.clone(), queries.registries);
+        let registries =
+            tokio::spawn(
+                async move { survey::registries_by_known_ways(&client, images, &open).await },
+            );
+        let (engine, images) = (engine.clone(), queries.engine);
+        let in_engine = EnginePrefetch {
+            images: images.clone(),
+            answer: AbortOnDropHandle::new(tokio::spawn(
+                async move { engine.images(images).await },
+            )),
+        };
+        Self {
+            registries: Mutex::new(Some(AbortOnDropHandle::new(registries))),
+            in_engine: Mutex::new(Some(in_engine)),
+        }
+    }
+
+    /// Returns the images that were queried from the engine, and those it has. Both are empty if the engine did not
+    /// answer. The result can be taken once.
+    pub async fn engine_images(&self) -> (BTreeSet<ImageQuery>, EngineImages) {
+        let Some(EnginePrefetch { images, answer }) = self.in_engine.lock().await.take() else {
+            return Default::default();
+        };
+        match joined(answer.await) {
+            Ok(found) => (images, found),
+            Err(_) => Default::default(),
+        }
+    }
+
+    /// Returns the registries' results for those of the images that were queried. They can be taken once.
+    pub async fn answers_for(
+        &self,
+        images: &[ImageReference],
+    ) -> BTreeMap<ImageReference, Presence> {
+        let Some(registries) = self.registries.lock().await.take() else {
+            return BTreeMap::new();
+        };
+        let mut answers = joined(registries.await);
+        let answers = images.iter().map(|image| answers.remove_entry(image));
+        answers.flatten().collect()
+    }
+}
+
+/// Returns the queries, given the sources of the last run.
+fn prefetch_queries(
+    session: &Session,
+    services: BTreeMap<String, SavedSource>,
+    selected: &BTreeSet<ServiceName>,
+    references: &References,
+    options: &Options,
+) -> PrefetchQueries {
+    if references.branch.is_some() {
+        return PrefetchQueries::default();
+    }
+    let sources = services.into_iter().filter_map(|(service, kept)| {
+        let service = service.parse().ok()?;
+        let is_overridden = references.references.iter().any(|(it, _)| *it == service);
+        (!is_overridden).then_some((service, kept.source()?))
+    });
+    let sources = sources.collect();
+    let variable = |name: &str| session.variable(name);
+    // The plan itself reports invalid tags.
+    let Ok(draft) = Draft::new(&session.manifest, selected, &sources, options, &variable) else {
+        return PrefetchQueries::default();
+    };
+    PrefetchQueries {
+        registries: draft.images(),
+        engine: if draft.asks_registries_first() {
+            BTreeSet::new()
+        } else {
+            draft.engine_images()
+        },
+    }
+}
+
+/// State that is saved from run to run.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct PrefetchState {
+    /// The sources that the services' references resolved to.
+    services: BTreeMap<String, SavedSource>,
+    /// The registries that required no authentication. Authentication challenges are never saved, because they
+    /// decide where passwords are sent.
+    open: BTreeMap<String, Way>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct SavedSource {
+    /// The full name of the reference; `None` for a bare SHA-1.
+    name: Option<String>,
+    tip: String,
+    /// The commit that was built.
+    commit: String,
+}
+
+impl SavedSource {
+    fn source(self) -> Option<ServiceSource> {
+        let tip = ResolvedReference {
+            commit: self.tip.parse().ok()?,
+            name: self.name,
+        };
+        Some(ServiceSource {
+            commit: self.commit.parse().ok()?,
+            ..ServiceSource::of(tip, Origin::Manifest)
+        })
+    }
+}
+
+impl PrefetchState {
+    fn read(layout: &Layout) -> Self {
+        let text = Facts::new(layout.root()).read(&layout.last_asked());
+        // A damaged file is replaced.
+        text.and_then(|text| serde_json::from_str(&text).ok())
+            .unwrap_or_default()
+    }
+
+    fn text(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// Saves the commits that the references of services resolved to, except those given on the command line: they are
+/// rarely used again. Does not create the `.xp` folder, because read-only commands call this too.
+pub fn save(
+    session: &Session,
+    sources: &BTreeMap<ServiceName, ServiceSource>,
+    client: &RegistryClient,
+) {
+    let (layout, manifest) = (&session.layout, &session.manifest);
+    if !layout.root().is_dir() {
+        return;
+    }
+    let mut state = PrefetchState::read(layout);
+    let before = state.text();
+    let service = |name: &String| name.parse::<ServiceName>().ok();
+    let exists =
+        |name: &String| service(name).is_some_and(|it| manifest.services.contains_key(&it));
+    state.services.retain(|name, _| exists(name));
+    for (service, source) in sources {
+        if source.origin == Origin::Manifest && source.local.is_none() {
+            let source = SavedSource {
+                name: source.tip.name.clone(),
+                tip: source.tip.commit.to_string(),
+                commit: source.commit.to_string(),
+            };
+            state.services.insert(service.to_string(), source);
+        }
+    }
+    for (registry, open) in client.reached() {
+        match open {
+            Some(way) => drop(state.open.insert(registry.to_string(), way)),
+            None => drop(state.open.remove(registry.as_str())),
+        }
+    }
+    let after = state.text();
+    if after != before {
+        Facts::new(layout.root()).write(&layout.last_asked(), &after);
+    }
+}

@@ -1,0 +1,26 @@
+//! Deploys: the images in the kustomize files, the generated overlay, the rendered objects, and the record in the
+//! cluster. Pure.
+//!
+//! The images to deploy are a [`Lock`](crate::model::lock::Lock). `xp lock` writes one, a deploy takes one, and the record
+//! of an environment contains one, so that any two of them can be compared.
+
+mod configuration;
+mod images;
+mod overlay;
+mod record;
+mod rendered;
+mod secrets;
+mod verify;
+
+/// The builder with kubectl and kustomize, for machines that lack them.
+pub const TOOLS_BUILDER: &str = "k8s";
+
+pub use self::configuration::{FieldSpec, Kustomization, image_fields};
+pub use self::images::{ImageNames, Named};
+pub use self::overlay::Overlay;
+pub use self::record::{
+    DeployInProgress, Deployment, NothingToRollBackTo, Record, RecordError, State,
+};
+pub use self::rendered::{ImageUse, Object, Rendered, Workload};
+pub use self::secrets::Secrets;
+pub use self::verify::{ForeignNamespaces, NotPinned, UnnamedServices};

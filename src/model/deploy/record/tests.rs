@@ -1,0 +1,181 @@
+//! Deploy records and rollbacks.
+
+use super::*;
+use crate::model::lock;
+
+fn at(seconds: i64) -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp(1_790_000_000 + seconds).unwrap()
+}
+
+fn deploy(number: u64, state: State, rollback_to: Option<u64>) -> Deployment {
+    let digest = format!("sha256:{}", number.to_string().repeat(64));
+    let set = format!(
+        "version: 1\nservices:\n  a:\n    remote: https://h/a\n    reference: origin/master\n    name: \
+         refs/heads/master\n    path: a\n    commit: {0}\n    image: h.example.com/x/a:{0}\n    digest: \
+         {digest}\n    recipe: \"0123456789\"\n    builder: h.example.com/x/builders/a:1\n",
+        "a".repeat(40)
+    );
+    Deployment {
+        number,
+        id: format!("id-{number}"),
+        state,
+        started: at(0),
+        until: at(360),
+        ended: None,
+        by: "ann@laptop".to_owned(),
+        manifest: Some("b".repeat(40)),
+        files: None,
+        services: vec!["a".to_owned()],
+        rollback_to,
+        set: lock::parse(&set, "x").unwrap(),
+    }
+}
+
+/// A record of deploys with these states, oldest first.
+fn record(deploys: &[(State, Option<u64>)]) -> Record {
+    let mut record = Record::default();
+    for (state, rollback_to) in deploys {
+        let next = deploy(record.next_number(), *state, *rollback_to);
+        record.deploys.insert(0, next);
+    }
+    record
+}
+
+#[test]
+fn a_written_record_can_be_read() {
+    let environment = "staging".parse().unwrap();
+    let written = record(&[(State::Deployed, None), (State::Failed, Some(1))]);
+    let object = written.object(&environment, None);
+    assert_eq!(Record::read(&object).unwrap(), written);
+    assert_eq!(object["metadata"]["name"], "xp-deploy-staging");
+    assert!(object["metadata"].get("resourceVersion").is_none());
+    let read = json!({"metadata": {"resourceVersion": "7"}});
+    let object = written.object(&environment, Some(&read));
+    assert_eq!(object["metadata"]["resourceVersion"], "7");
+    for wrong in [
+        json!({"data": {}}),
+        json!({"data": {"record.json": "{"}}),
+        json!({"data": {"record.json": "{\"version\": 2}"}}),
+    ] {
+        assert!(Record::read(&wrong).is_err());
+    }
+}
+
+#[test]
+fn a_rollback_goes_to_the_previous_deploy() {
+    use State::{Deployed, Failed, Interrupted};
+    let environment = "staging".parse().unwrap();
+    let target = |deploys: &[(State, Option<u64>)]| {
+        let record = record(deploys);
+        let found = record.to_roll_back_to(&environment);
+        found.ok().map(|it| it.number)
+    };
+    assert_eq!(target(&[]), None);
+    assert_eq!(target(&[(Deployed, None)]), None);
+    assert_eq!(target(&[(Deployed, None), (Deployed, None)]), Some(1));
+    assert_eq!(target(&[(Deployed, None), (Failed, None)]), Some(1));
+    assert_eq!(
+        target(&[(Deployed, None), (Failed, None), (Interrupted, None)]),
+        Some(1)
+    );
+    // Two rollbacks in a row.
+    let twice = [(Deployed, None), (Deployed, None), (Deployed, None)];
+    assert_eq!(target(&twice), Some(2));
+    let back = [&twice[..], &[(Deployed, Some(2))]].concat();
+    assert_eq!(target(&back), Some(1));
+    // A failed rollback is retried: the bad deploy is still the one that was rolled back.
+    for state in [Failed, Interrupted, State::Deploying] {
+        let failed = [&twice[..], &[(state, Some(2))]].concat();
+        assert_eq!(target(&failed), Some(2));
+        assert_eq!(target(&[&failed[..], &[(Failed, None)]].concat()), Some(2));
+    }
+    let failed = [&twice[..], &[(Failed, Some(2)), (Failed, Some(2))]].concat();
+    assert_eq!(target(&failed), Some(1));
+    // Back to a rollback, and then further: 3 was bad, and so was 5.
+    let mixed = [&back[..], &[(Deployed, None)]].concat();
+    assert_eq!(target(&mixed), Some(4));
+    let mixed = [&mixed[..], &[(Deployed, Some(4))]].concat();
+    assert_eq!(target(&mixed), Some(1));
+}
+
+#[test]
+fn a_rollback_changes_something() {
+    let environment = "staging".parse().unwrap();
+    let mut record = record(&[(State::Deployed, None); 3]);
+    record.deploys[0].set = record.deploys[1].set.clone();
+    let target = |record: &Record| record.to_roll_back_to(&environment).unwrap().number;
+    assert_eq!(target(&record), 1);
+    // Different kustomize files count as a change.
+    record.deploys[1].manifest = Some("c".repeat(40));
+    assert_eq!(target(&record), 2);
+}
+
+#[test]
+fn rollback_targets_are_kept() {
+    let mut record = record(&[(State::Deployed, None); 3]);
+    for number in 4..30 {
+        record = record.begun(deploy(number % 9 + 1, State::Failed, None));
+        record.deploys[0].number = number;
+    }
+    let numbers =
+        |record: &Record| -> Vec<u64> { record.deploys.iter().map(|it| it.number).collect() };
+    assert_eq!(numbers(&record)[MAX_KEPT..], [3, 2]);
+    assert_eq!(
+        numbers(&Record::parse(&record.text()).unwrap())[MAX_KEPT..],
+        [3, 2]
+    );
+    // If there is not enough room, failed deploys are dropped.
+    let entry = record.deploys[0]
+        .set
+        .services
+        .values()
+        .next()
+        .unwrap()
+        .clone();
+    for deploy in &mut record.deploys {
+        let services = (0..500).map(|n| (format!("s{n}").parse().unwrap(), entry.clone()));
+        deploy.set = Lock::new(services.collect());
+    }
+    let kept = numbers(&Record::parse(&record.text()).unwrap());
+    assert!(kept.len() < MAX_KEPT, "{kept:?}");
+    assert_eq!((kept[0], &kept[kept.len() - 2..]), (29, &[3, 2][..]));
+}
+
+#[test]
+fn concurrent_deploys_are_rejected() {
+    let environment = "staging".parse().unwrap();
+    let busy = record(&[(State::Deployed, None), (State::Deploying, None)]);
+    let error = busy.check_free(&environment, at(10), None).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("ann@laptop has been deploying to staging since ")
+    );
+    assert!(busy.check_free(&environment, at(400), None).is_ok());
+    assert!(busy.check_free(&environment, at(10), Some("id-2")).is_ok());
+    assert!(busy.check_free(&environment, at(10), Some("id-1")).is_err());
+    let next = busy.begun(deploy(3, State::Deploying, None));
+    assert_eq!(next.deploys[1].state, State::Interrupted);
+    let ended = next.ended(State::Deployed, at(20));
+    assert_eq!(ended.last_deployed().unwrap().number, 3);
+    assert!(ended.check_free(&environment, at(21), None).is_ok());
+}
+
+#[test]
+fn old_deploys_are_dropped() {
+    let mut many = Record::default();
+    for number in 1..30 {
+        many = many.begun(deploy(number % 9 + 1, State::Deployed, None));
+        many.deploys[0].number = number;
+    }
+    assert_eq!(many.deploys.len(), MAX_KEPT);
+    let digest = many.deploys[0].set.services.values().next().unwrap();
+    let mut large = many.clone();
+    for deploy in &mut large.deploys {
+        let services = (0..2000).map(|n| (format!("s{n}").parse().unwrap(), digest.clone()));
+        deploy.set = Lock::new(services.collect());
+    }
+    let text = large.text();
+    let kept = Record::parse(&text).unwrap().deploys.len();
+    assert!((1..MAX_KEPT).contains(&kept), "{kept}");
+}

@@ -1,0 +1,274 @@
+//! Combines the repositories and builds of all sources into one draft.
+
+mod dockerfiles;
+
+use std::collections::BTreeSet;
+
+use super::build::{Build, BuildContext};
+use super::draft::{Draft, Skipped};
+use super::place::{SourceRepo, same_remote};
+use super::repository::{Folder, Repository};
+use super::secret::without_logins;
+use super::services::{Candidate, services};
+use super::sources::Source;
+use super::{InitError, Read, Wishes, compose, gitmodules, path, repo, skaffold, west};
+use crate::model::manifest::ManifestError;
+use crate::model::manifest::select::choose;
+
+/// The repositories and builds collected so far.
+pub(super) struct Collected<'f> {
+    pub folder: &'f Folder,
+    pub repos: Vec<SourceRepo<'f>>,
+    pub candidates: Vec<Candidate>,
+    pub skipped: Vec<Skipped>,
+}
+
+/// Drafts a manifest for a folder.
+pub(super) fn combine(
+    folder: &Folder,
+    wishes: &Wishes,
+    read: &Read<'_>,
+) -> Result<Draft, InitError> {
+    let mut collected = Collected {
+        folder,
+        repos: Vec::new(),
+        candidates: Vec::new(),
+        skipped: Vec::new(),
+    };
+    for source in wishes
+        .sources
+        .iter()
+        .filter(|source| source.lists_repositories())
+    {
+        collected.repositories_of(source, read)?;
+    }
+    for repository in &folder.repositories {
+        if collected
+            .repos
+            .iter()
+            .all(|repo| repo.dir != repository.dir)
+        {
+            let mut repo = SourceRepo::local(repository);
+            repo.is_wanted = wishes.all_repositories;
+            collected.repos.push(repo);
+        }
+    }
+    for source in &wishes.sources {
+        let builds = match source {
+            Source::Compose(files) => {
+                let composed = compose::read(files, read)?;
+                for (name, image) in composed.image_only {
+                    let image = image.replace(super::interpolate::UNSET, "…");
+                    collected.skip(
+                        false,
+                        name,
+                        format!("compose runs the image {image} and does not build it"),
+                    );
+                }
+                composed.builds
+            }
+            Source::Skaffold(file) => skaffold::read(file, read)?,
+            _ => continue,
+        };
+        for build in builds {
+            collected.build(build);
+        }
+    }
+    collected.dockerfiles(read);
+    for (dir, why) in &folder.unreadable {
+        collected.skip(true, dir.clone(), why.clone());
+    }
+    let mut draft = services(&mut collected, wishes, read);
+    draft.sources = wishes
+        .sources
+        .iter()
+        .map(|source| source.file().to_owned())
+        .collect();
+    if draft.services.is_empty() {
+        return Err(no_services(&draft, folder));
+    }
+    select(&mut draft, &wishes.services)?;
+    Ok(draft)
+}
+
+impl<'f> Collected<'f> {
+    pub fn skip(&mut self, todo: bool, what: impl Into<String>, why: impl Into<String>) {
+        let (what, why) = (what.into(), why.into());
+        self.skipped.push(Skipped { what, why, todo });
+    }
+
+    /// Adds the repositories that a file lists.
+    fn repositories_of(&mut self, source: &Source, read: &Read<'_>) -> Result<(), ManifestError> {
+        let projects = match source {
+            Source::Submodules(file) => {
+                let parent = self.folder.repository(path::parent(file));
+                let base = parent.and_then(|parent| parent.remote.as_ref());
+                let branch = parent.and_then(Repository::branch_to_build);
+                gitmodules::read(file, read, base, branch)?
+            }
+            Source::West(file) => west::read(file, read)?,
+            Source::Repo { file, folder } => {
+                let own = self.folder.repository(folder);
+                let base = own
+                    .and_then(|own| own.remote.as_ref())
+                    .or(self.folder.repo_remote.as_ref());
+                repo::read(file, read, folder, base.map(|base| base.expose()))?
+            }
+            Source::Compose(_) | Source::Skaffold(_) => return Ok(()),
+        };
+        for project in projects.projects {
+            if self.repos.iter().all(|repo| repo.dir != project.dir) {
+                let local = self.folder.repository(&project.dir);
+                self.repos.push(SourceRepo::of_project(project, local));
+            }
+        }
+        for (what, why) in projects.skipped {
+            self.skip(false, what, why);
+        }
+        Ok(())
+    }
+
+    /// Adds an image build of a tool file.
+    fn build(&mut self, build: Build) {
+        let name = build.name.clone();
+        let (repo, context) = match &build.context {
+            BuildContext::None(why) => return self.skip(true, name, why.clone()),
+            BuildContext::Folder(folder) => match self.repo_containing(folder) {
+                Some(found) => found,
+                None => {
+                    let why = format!(
+                        "its folder, {folder}, is not in a git repository, and xp builds from commits only: run `git init` and commit"
+                    );
+                    return self.skip(true, name, why);
+                }
+            },
+            BuildContext::Git {
+                remote,
+                reference,
+                path,
+            } => (
+                self.repo_with_remote(remote, reference.clone()),
+                path.clone(),
+            ),
+        };
+        let local = self.repos[repo].local;
+        let has = |name: &str| {
+            let path = path::join(&context, name);
+            path.is_some_and(|path| local.is_some_and(|local| local.holds(&path)))
+        };
+        // The default of `docker build`.
+        let usual = if !has("Dockerfile") && has("dockerfile") {
+            "dockerfile"
+        } else {
+            "Dockerfile"
+        };
+        let written = build.dockerfile.as_deref().unwrap_or(usual);
+        let Some(file) = path::join(&context, written) else {
+            let why = format!("its Dockerfile, {written}, is outside its git repository");
+            return self.skip(true, name, why);
+        };
+        let dir = self.repos[repo].dir.clone();
+        let is_missing = |local: &Repository| !local.holds(&context);
+        if self.repos[repo].local.is_some_and(is_missing) {
+            let why = format!(
+                "its folder, {context} in {dir}, is not in the commit to be built: commit and push it"
+            );
+            return self.skip(true, name, why);
+        }
+        let candidate = Candidate {
+            repo,
+            context,
+            file,
+            target: build.target.clone(),
+            names: vec![name],
+            build: Some(build),
+            same: Vec::new(),
+        };
+        let same = self
+            .candidates
+            .iter_mut()
+            .find(|known| known.is_same(&candidate));
+        match same {
+            Some(known) => known.merge(candidate),
+            None => self.candidates.push(candidate),
+        }
+    }
+
+    /// Returns the repository containing a folder, and the folder's path in it.
+    fn repo_containing(&self, folder: &str) -> Option<(usize, String)> {
+        let repos = self.repos.iter().enumerate();
+        let parent =
+            repos.filter_map(|(index, repo)| Some((index, repo, path::below(folder, &repo.dir)?)));
+        let (index, _, below) = parent.max_by_key(|(_, repo, _)| match repo.dir.as_str() {
+            "." => 0,
+            dir => dir.len(),
+        })?;
+        Some((index, below))
+    }
+
+    /// Returns the repository with a remote, adding one if no source has mentioned it.
+    fn repo_with_remote(&mut self, remote: &str, reference: Option<String>) -> usize {
+        let known = self
+            .repos
+            .iter()
+            .position(|repo| repo.url().is_some_and(|url| same_remote(url, remote)));
+        known.unwrap_or_else(|| {
+            let last = path::last(remote.trim_end_matches('/'));
+            let last = last.rsplit(':').next().unwrap_or(last);
+            let name = last.strip_suffix(".git").unwrap_or(last);
+            let dir = format!(
+                "src/{}",
+                super::names::service_name(name).unwrap_or_else(|| "source".to_owned())
+            );
+            self.repos
+                .push(SourceRepo::remote_only(dir, remote, reference));
+            self.repos.len() - 1
+        })
+    }
+}
+
+/// Keeps the requested services and their dependencies.
+fn select(draft: &mut Draft, patterns: &[String]) -> Result<(), InitError> {
+    if patterns.is_empty() {
+        return Ok(());
+    }
+    let names = draft.services.iter().map(|service| service.name.as_str());
+    let chosen = choose(names, patterns)?;
+    let mut kept: BTreeSet<String> = chosen.into_iter().map(str::to_owned).collect();
+    let mut queue: Vec<String> = kept.iter().cloned().collect();
+    while let Some(name) = queue.pop() {
+        let service = draft.services.iter().find(|service| service.name == name);
+        let needs = service
+            .map(|service| service.all_needs())
+            .unwrap_or_default();
+        queue.extend(needs.into_iter().filter(|need| kept.insert(need.clone())));
+    }
+    draft
+        .services
+        .retain(|service| kept.contains(&service.name));
+    Ok(())
+}
+
+fn no_services(draft: &Draft, folder: &Folder) -> InitError {
+    let mut hints =
+        vec!["a service is a git repository, or a folder in one, with a Dockerfile".to_owned()];
+    if draft.skipped.is_empty() {
+        hints.push(
+            "run `xp init` in the folder that contains the working copies, or pass that folder with `-C`"
+                .to_owned(),
+        );
+    }
+    let message = if draft.skipped.is_empty() {
+        format!(
+            "found nothing in {} to generate a manifest from",
+            folder.name
+        )
+    } else {
+        let reasons = draft.skipped.iter();
+        let reasons: Vec<String> = reasons
+            .map(|item| format!("\n  {}: {}", item.what, without_logins(&item.why)))
+            .collect();
+        format!("found no services in {}:{}", folder.name, reasons.concat())
+    };
+    InitError::Nothing { message, hints }
+}

@@ -1,0 +1,257 @@
+//! Reader of `compose.yaml`.
+
+mod merge;
+mod service;
+
+use std::collections::BTreeMap;
+
+use self::merge::PartialService;
+pub(super) use self::service::known_image;
+use super::build::{Build, BuildContext};
+use super::files::FileLoader;
+use super::interpolate::environment_file;
+use super::yaml::{YamlFile, get};
+use super::{Read, path};
+use crate::model::manifest::ManifestError;
+use crate::model::manifest::node::Node;
+
+/// The services of compose files.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct ComposeProject {
+    /// Services with `build`, in file order.
+    pub builds: Vec<Build>,
+    /// Services with only `image`: name and image.
+    pub image_only: Vec<(String, String)>,
+}
+
+/// Reads compose files with their `include` and `extends`; later files override earlier ones.
+///
+/// # Errors
+///
+/// A file is missing or invalid, or files include each other in a cycle.
+pub fn read(files: &[String], read: &Read<'_>) -> Result<ComposeProject, ManifestError> {
+    let dir = files.first().map_or(".", |file| path::parent(file));
+    let env_file = path::join(dir, ".env").unwrap_or_default();
+    let values = read(&env_file)?
+        .map(|text| environment_file(&text))
+        .unwrap_or_default();
+    let mut loader = Loader {
+        files: FileLoader::new(read),
+        values,
+    };
+    let services = loader.project(files, dir, &mut Vec::new())?;
+    let mut composed = ComposeProject::default();
+    for (name, service) in services {
+        let file = service.file.clone();
+        match (service.build, service.image) {
+            (Some(build), image) => composed.builds.push(Build {
+                name,
+                file,
+                image: image.map(|image| image.text),
+                context: build
+                    .context
+                    .unwrap_or(BuildContext::Folder(dir.to_owned())),
+                dockerfile: build.dockerfile,
+                target: build.target,
+                args: build.args,
+                needs: build.needs,
+                todos: build.todos,
+            }),
+            (None, Some(image)) => composed.image_only.push((name, image.text)),
+            (None, None) => {}
+        }
+    }
+    Ok(composed)
+}
+
+/// Services by name, in file order.
+type Services = Vec<(String, PartialService)>;
+
+struct Loader<'r> {
+    files: FileLoader<'r>,
+    /// Values of variables.
+    values: BTreeMap<String, String>,
+}
+
+/// A parsed file, and the folder its paths are relative to.
+struct ComposeFile<'p> {
+    yaml: &'p YamlFile,
+    file: &'p str,
+    dir: &'p str,
+}
+
+impl Loader<'_> {
+    /// Reads the files of one project; `open` lists the files being read, to detect cycles.
+    fn project(
+        &mut self,
+        files: &[String],
+        dir: &str,
+        open: &mut Vec<String>,
+    ) -> Result<Services, ManifestError> {
+        let mut services = Services::new();
+        for file in files {
+            let yaml = self.open(file)?;
+            let Some(root) = yaml.root()? else { continue };
+            let source = ComposeFile {
+                yaml: &yaml,
+                file,
+                dir,
+            };
+            open.push(file.clone());
+            for item in yaml.list_of(root, "include")? {
+                for (name, service) in self.included(&source, item, open)? {
+                    put(&mut services, name, service);
+                }
+            }
+            open.pop();
+            if get(root, "services").is_none() && get(root, "include").is_none() && files.len() == 1
+            {
+                return Err(yaml.error_with(
+                    root,
+                    "not a compose file: it has no `services`",
+                    Some("pass another file with `--from`"),
+                ));
+            }
+            let Some(own) = get(root, "services") else {
+                continue;
+            };
+            for entry in yaml.mapping(own, "`services`")? {
+                if is_reset(&yaml, &entry.value) {
+                    services.retain(|(name, _)| *name != entry.key);
+                    continue;
+                }
+                let mut extended = Vec::new();
+                let service =
+                    self.service(&source, own, &entry.key, &entry.value, &mut extended)?;
+                put(&mut services, entry.key.clone(), service);
+            }
+        }
+        Ok(services)
+    }
+
+    fn included(
+        &mut self,
+        source: &ComposeFile<'_>,
+        item: &Node,
+        open: &mut Vec<String>,
+    ) -> Result<Services, ManifestError> {
+        let yaml = source.yaml;
+        let short = yaml.text(item, "an item of `include`").ok().flatten();
+        let (written, folder) = match short {
+            Some(file) => (vec![file], None),
+            None => (
+                yaml.texts_of(item, "path")?,
+                yaml.text_of(item, "project_directory")?,
+            ),
+        };
+        let mut files = Vec::new();
+        for written in written {
+            let file = self.path(source, item, written)?;
+            if open.contains(&file) {
+                let message = format!("`{file}` includes itself");
+                return Err(yaml.error(item, message));
+            }
+            files.push(file);
+        }
+        let dir = match (folder, files.first()) {
+            (Some(folder), _) => self.path(source, item, folder)?,
+            (None, Some(file)) => path::parent(file).to_owned(),
+            (None, None) => return Ok(Services::new()),
+        };
+        self.project(&files, &dir, open)
+    }
+
+    /// Reads a service with its `extends`; `extended` lists the services that extend it, to detect cycles.
+    fn service(
+        &mut self,
+        source: &ComposeFile<'_>,
+        siblings: &Node,
+        name: &str,
+        node: &Node,
+        extended: &mut Vec<(String, String)>,
+    ) -> Result<PartialService, ManifestError> {
+        let own = service::read(source, node, &self.values)?;
+        let Some(extends) = get(node, "extends") else {
+            return Ok(own);
+        };
+        let yaml = source.yaml;
+        extended.push((source.file.to_owned(), name.to_owned()));
+        let short = yaml.text(extends, "`extends`").ok().flatten();
+        let (base, file) = match short {
+            Some(base) => (Some(base), None),
+            None => (
+                yaml.text_of(extends, "service")?,
+                yaml.text_of(extends, "file")?,
+            ),
+        };
+        let Some(base) = base else {
+            return Err(yaml.error(extends, "`extends` has no `service`"));
+        };
+        let file = match file {
+            Some(file) => self.path(source, extends, file)?,
+            None => source.file.to_owned(),
+        };
+        if extended.contains(&(file.clone(), base.to_owned())) {
+            let message = format!("service `{base}` extends itself");
+            return Err(yaml.error(extends, message));
+        }
+        let no_such = || {
+            let message = format!("no service `{base}` in {file} to extend");
+            yaml.error(extends, message)
+        };
+        let inherited = if file == source.file {
+            let node = get(siblings, base).ok_or_else(no_such)?;
+            self.service(source, siblings, base, node, extended)?
+        } else {
+            let other = self.open(&file)?;
+            let services = other.root()?.and_then(|root| get(root, "services"));
+            let services = services.ok_or_else(no_such)?;
+            let node = get(services, base).ok_or_else(no_such)?;
+            let source = ComposeFile {
+                yaml: &other,
+                file: &file,
+                dir: path::parent(&file),
+            };
+            self.service(&source, services, base, node, extended)?
+        };
+        Ok(own.over(inherited))
+    }
+
+    fn open(&mut self, file: &str) -> Result<YamlFile, ManifestError> {
+        let text = self.files.open(file)?;
+        YamlFile::parse(file, &text)
+    }
+
+    /// Resolves a path in a file, relative to the platform's folder.
+    fn path(
+        &self,
+        source: &ComposeFile<'_>,
+        node: &Node,
+        written: &str,
+    ) -> Result<String, ManifestError> {
+        let text = super::interpolate::interpolate(written, &self.values);
+        let error = |message| source.yaml.error(node, message);
+        if text.is_incomplete() {
+            return Err(error(format!(
+                "`{written}` uses a variable that is not set in `.env`"
+            )));
+        }
+        path::join(source.dir, &text.text)
+            .ok_or_else(|| error(format!("`{written}` is outside the platform's folder")))
+    }
+}
+
+/// Adds a service, overriding one with the same name.
+fn put(services: &mut Services, name: String, service: PartialService) {
+    match services.iter_mut().find(|(known, _)| *known == name) {
+        Some((_, earlier)) => *earlier = service.over(std::mem::take(earlier)),
+        None => services.push((name, service)),
+    }
+}
+
+fn is_reset(yaml: &YamlFile, node: &Node) -> bool {
+    yaml.tag(node) == Some("!reset")
+}
+
+#[cfg(test)]
+mod tests;

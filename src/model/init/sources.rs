@@ -1,0 +1,243 @@
+//! Detection of tool files.
+
+use super::files::existing;
+use super::{Read, path};
+use crate::model::manifest::ManifestError;
+
+/// A tool file to generate the manifest from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// Compose files; later ones override earlier ones.
+    Compose(Vec<String>),
+    /// A Skaffold file.
+    Skaffold(String),
+    /// A `.gitmodules`.
+    Submodules(String),
+    /// A west manifest.
+    West(String),
+    /// A manifest of Google's repo tool.
+    Repo {
+        /// The file.
+        file: String,
+        /// The manifest's repository, which includes are relative to.
+        folder: String,
+    },
+}
+
+impl Source {
+    /// Returns the path of the file, or of the first one.
+    pub fn file(&self) -> &str {
+        match self {
+            Self::Compose(files) => files.first().map_or("", String::as_str),
+            Self::Skaffold(file)
+            | Self::Submodules(file)
+            | Self::West(file)
+            | Self::Repo { file, .. } => file,
+        }
+    }
+
+    /// Returns whether it lists repositories; otherwise it lists builds.
+    pub fn lists_repositories(&self) -> bool {
+        !matches!(self, Self::Compose(_) | Self::Skaffold(_))
+    }
+}
+
+/// Names of compose files in the order Compose looks for them, each with its override files.
+const COMPOSE: [(&str, [&str; 2]); 4] = [
+    (
+        "compose.yaml",
+        ["compose.override.yaml", "compose.override.yml"],
+    ),
+    (
+        "compose.yml",
+        ["compose.override.yml", "compose.override.yaml"],
+    ),
+    (
+        "docker-compose.yaml",
+        [
+            "docker-compose.override.yaml",
+            "docker-compose.override.yml",
+        ],
+    ),
+    (
+        "docker-compose.yml",
+        [
+            "docker-compose.override.yml",
+            "docker-compose.override.yaml",
+        ],
+    ),
+];
+
+/// Returns the tool files in the platform's folder, by their default names.
+///
+/// # Errors
+///
+/// A file exists but cannot be read.
+pub fn detect(read: &Read<'_>) -> Result<Vec<Source>, ManifestError> {
+    let exists = |file: &str| read(file).map(|text| text.is_some());
+    let mut sources = Vec::new();
+    for (file, overrides) in COMPOSE {
+        if !exists(file)? {
+            continue;
+        }
+        let mut files = vec![file.to_owned()];
+        for other in overrides {
+            if files.len() == 1 && exists(other)? {
+                files.push(other.to_owned());
+            }
+        }
+        sources.push(Source::Compose(files));
+        break;
+    }
+    for file in ["skaffold.yaml", "skaffold.yml"] {
+        if exists(file)? {
+            sources.push(Source::Skaffold(file.to_owned()));
+            break;
+        }
+    }
+    if exists(".gitmodules")? {
+        sources.push(Source::Submodules(".gitmodules".to_owned()));
+    }
+    if let Some(file) = west(read)? {
+        sources.push(Source::West(file));
+    }
+    if exists(".repo/manifest.xml")? {
+        sources.push(Source::Repo {
+            file: ".repo/manifest.xml".to_owned(),
+            folder: ".repo/manifests".to_owned(),
+        });
+    } else if read("default.xml")?.is_some_and(|text| text.contains("<manifest")) {
+        sources.push(Source::Repo {
+            file: "default.xml".to_owned(),
+            folder: ".".to_owned(),
+        });
+    }
+    Ok(sources)
+}
+
+/// Returns the manifest of a west workspace, or `west.yml` in the folder itself.
+fn west(read: &Read<'_>) -> Result<Option<String>, ManifestError> {
+    if let Some(configuration) = read(".west/config")? {
+        let value = |key: &str| {
+            configuration.lines().find_map(|line| {
+                let (name, value) = line.split_once('=')?;
+                (name.trim() == key).then(|| value.trim().to_owned())
+            })
+        };
+        let folder = value("path").unwrap_or_default();
+        let file = value("file").unwrap_or_else(|| "west.yml".to_owned());
+        if let Some(path) = path::join(&folder, &file)
+            && read(&path)?.is_some()
+        {
+            return Ok(Some(path));
+        }
+    }
+    Ok(read("west.yml")?.map(|_| "west.yml".to_owned()))
+}
+
+/// Detects the tool that a file belongs to, by its contents.
+///
+/// # Errors
+///
+/// The file does not exist, or is not a known format.
+pub fn source_of(file: &str, read: &Read<'_>) -> Result<Source, ManifestError> {
+    let text = existing(file, read)?;
+    let file = file.to_owned();
+    if path::last(&file) == ".gitmodules" {
+        return Ok(Source::Submodules(file));
+    }
+    if text
+        .trim_start_matches('\u{feff}')
+        .trim_start()
+        .starts_with('<')
+    {
+        let folder = match file.as_str() {
+            ".repo/manifest.xml" => ".repo/manifests".to_owned(),
+            _ => path::parent(&file).to_owned(),
+        };
+        return Ok(Source::Repo { file, folder });
+    }
+    // Check top-level keys only, so that the tool's own reader reports other errors.
+    let has = |key: &str| {
+        let mut lines = text
+            .lines()
+            .map(|line| line.split('#').next().unwrap_or(""));
+        lines.any(|line| {
+            let line = line.trim_start_matches('"').replace("\":", ":");
+            line.strip_prefix(key)
+                .is_some_and(|rest| rest.trim_start().starts_with(':'))
+        })
+    };
+    if text.contains("skaffold/") && has("apiVersion") {
+        Ok(Source::Skaffold(file))
+    } else if has("manifest") {
+        Ok(Source::West(file))
+    } else if has("services") || has("include") {
+        Ok(Source::Compose(vec![file]))
+    } else {
+        Err(super::file_error(
+            &file,
+            "unknown format: expected a compose file, skaffold.yaml, west.yml, a repo manifest or .gitmodules",
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::files;
+    use super::*;
+
+    #[test]
+    fn sources_are_detected_by_name() {
+        let read = files(&[
+            ("docker-compose.yml", ""),
+            ("docker-compose.override.yml", ""),
+            ("skaffold.yaml", ""),
+            (".gitmodules", ""),
+            (".west/config", "[manifest]\npath = zephyr\nfile = my.yml\n"),
+            ("zephyr/my.yml", ""),
+            ("default.xml", "<?xml?><manifest/>"),
+        ]);
+        let found = detect(&read).unwrap();
+        let names: Vec<&str> = found.iter().map(Source::file).collect();
+        assert_eq!(
+            names,
+            [
+                "docker-compose.yml",
+                "skaffold.yaml",
+                ".gitmodules",
+                "zephyr/my.yml",
+                "default.xml"
+            ]
+        );
+        assert!(matches!(&found[0], Source::Compose(files) if files.len() == 2));
+        let read = files(&[
+            ("compose.yaml", ""),
+            ("compose.yml", ""),
+            ("default.xml", "<x/>"),
+        ]);
+        assert_eq!(detect(&read).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn the_format_of_a_file_is_detected_by_its_contents() {
+        for (text, expected) in [
+            ("name: x\nservices: {}\n", Some("Compose")),
+            ("apiVersion: skaffold/v4beta1\n", Some("Skaffold")),
+            ("manifest:\n  projects: []\n", Some("West")),
+            ("<?xml version=\"1.0\"?><manifest/>", Some("Repo")),
+            ("apiVersion: v1\n", None),
+            ("", None),
+        ] {
+            let read = files(&[("x", text)]);
+            let source = source_of("x", &read)
+                .ok()
+                .map(|source| format!("{source:?}"));
+            match expected {
+                Some(kind) => assert!(source.unwrap().starts_with(kind), "{text}"),
+                None => assert_eq!(source, None, "{text}"),
+            }
+        }
+        assert!(source_of("gone", &files(&[])).is_err());
+    }
+}

@@ -1,0 +1,129 @@
+//! Paths of xp's own files below `cacheDir`.
+
+use std::path::{Path, PathBuf};
+
+use sha1::{Digest as _, Sha1};
+
+use crate::model::image::Digest;
+use crate::model::manifest::{EnvironmentName, ServiceName};
+use crate::model::source::GitUrl;
+
+/// The files and folders below `cacheDir`. Apart from working copies, xp writes nowhere else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    /// Returns the layout below `root`, which must be an absolute path.
+    pub fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    /// Returns `cacheDir` itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Returns the file that a running xp locks.
+    pub fn lock(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+
+    /// Returns the folder of a service's export, a clean checkout of its commit.
+    pub fn export(&self, service: &ServiceName) -> PathBuf {
+        self.root.join("build").join(service.to_string())
+    }
+
+    /// Returns the git directory of a service's export, which the builder sees as `.git`.
+    pub fn git_dir(&self, service: &ServiceName) -> PathBuf {
+        self.root.join("git").join(service.to_string())
+    }
+
+    /// Returns the folder for clones until they are complete and moved into place.
+    pub fn clones(&self) -> PathBuf {
+        self.root.join("clone")
+    }
+
+    /// Returns the folder with cached history lookups: which commit last touched which paths.
+    pub fn history(&self) -> PathBuf {
+        self.root.join("history")
+    }
+
+    /// Returns the file with the last answers of remotes and registries.
+    pub fn last_asked(&self) -> PathBuf {
+        self.root.join("asked.json")
+    }
+
+    /// Returns the folder with the object stores of submodules, one repository each.
+    pub fn modules(&self) -> PathBuf {
+        self.root.join("modules")
+    }
+
+    /// Returns the folder with Git LFS files.
+    pub fn lfs(&self) -> PathBuf {
+        self.root.join("lfs")
+    }
+
+    /// Returns the folder that keeps a cache path of a service's builder between builds.
+    pub fn cache(&self, service: &ServiceName, path: &str) -> PathBuf {
+        let last = path
+            .rsplit('/')
+            .find(|part| !part.is_empty())
+            .unwrap_or("root");
+        let hash = short_hash(path);
+        let readable: String = last
+            .chars()
+            .map(|c| {
+                if c.is_ascii_alphanumeric() || "_-.".contains(c) {
+                    c
+                } else {
+                    '-'
+                }
+            })
+            .collect();
+        self.root
+            .join("cache")
+            .join(service.to_string())
+            .join(format!("{}-{hash}", readable.trim_start_matches('.')))
+    }
+
+    /// Returns the file with the cached labels of an image.
+    pub fn labels(&self, image: &Digest) -> PathBuf {
+        let name = image.as_str().replace(':', "-");
+        self.root.join("labels").join(format!("{name}.json"))
+    }
+
+    /// Returns the folder with a file for each container that uses a working copy, such as that of `xp shell`.
+    pub fn sessions(&self) -> PathBuf {
+        self.root.join("sessions")
+    }
+
+    /// Returns the folder of a deploy environment: the generated overlay and a copy of its record.
+    pub fn environment(&self, name: &EnvironmentName) -> PathBuf {
+        self.root.join("deploy").join(name.as_str())
+    }
+
+    /// Returns the clone of a repository with kustomize files.
+    pub fn kustomize_clone(&self, remote: &GitUrl) -> PathBuf {
+        let hash = short_hash(remote.stripped().expose());
+        self.root.join("kustomize").join(hash)
+    }
+
+    /// Returns the folder with the state of volumes on remote engines.
+    pub fn remote(&self) -> PathBuf {
+        self.root.join("remote")
+    }
+
+    /// Returns the folder of all runs' logs.
+    pub fn logs(&self) -> PathBuf {
+        self.root.join("logs")
+    }
+}
+
+/// Returns the first eight digits of the text's SHA-1.
+fn short_hash(text: &str) -> String {
+    let mut hash = hex::encode(Sha1::digest(text));
+    hash.truncate(8);
+    hash
+}

@@ -1,0 +1,132 @@
+//! The changes between two locks, including the commits.
+
+use super::compare::{DifferenceKind, LockedField};
+use super::{Lock, LockedService};
+use crate::model::manifest::ServiceName;
+use crate::model::source::CommitSummary;
+
+/// The changes between two locks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changes {
+    /// The display name of the first lock.
+    pub from: String,
+    /// The display name of the second lock.
+    pub to: String,
+    /// The services that changed, by name.
+    pub services: Vec<ServiceChange>,
+    /// The number of unchanged services.
+    pub unchanged: usize,
+}
+
+/// The change of one service, which is in one of the locks or in both.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceChange {
+    /// The service.
+    pub service: ServiceName,
+    /// The entry in the first lock.
+    pub from: Option<LockedService>,
+    /// The entry in the second lock.
+    pub to: Option<LockedService>,
+    /// The commits in between.
+    pub history: History,
+}
+
+/// The commits between two commits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum History {
+    /// No commits: the service is in only one lock, or at the same commit in both.
+    None,
+    /// The commits are known.
+    Known {
+        /// The commits that were added, newest first.
+        added: Vec<CommitSummary>,
+        /// The commits that are no longer included, after a downgrade or a rewritten history.
+        dropped: Vec<CommitSummary>,
+    },
+    /// The commits are unknown, for this reason.
+    Unknown(String),
+}
+
+impl Changes {
+    /// Compares two locks, without filling in the histories.
+    pub fn between(from: (&str, &Lock), to: (&str, &Lock)) -> Self {
+        let differences = from.1.compare(to.1);
+        let is_changed = |kind: &DifferenceKind<'_>| !matches!(kind, DifferenceKind::Added(_));
+        let changed = differences.iter().filter(|it| is_changed(&it.kind)).count();
+        let services = differences.into_iter().map(|difference| {
+            let (from, to) = match difference.kind {
+                DifferenceKind::Added(to) => (None, Some(to)),
+                DifferenceKind::Removed(from) => (Some(from), None),
+                DifferenceKind::Changed { from, to } => (Some(from), Some(to)),
+            };
+            ServiceChange {
+                service: difference.service.clone(),
+                from: from.cloned(),
+                to: to.cloned(),
+                history: History::None,
+            }
+        });
+        Self {
+            from: from.0.to_owned(),
+            to: to.0.to_owned(),
+            services: services.collect(),
+            unchanged: from.1.services.len() - changed,
+        }
+    }
+}
+
+impl ServiceChange {
+    /// Returns the kind of change as one word.
+    pub fn word(&self) -> &'static str {
+        match (&self.from, &self.to) {
+            (None, _) => "added",
+            (_, None) => "removed",
+            (Some(from), Some(to)) if from.commit != to.commit => "moved",
+            _ => "changed",
+        }
+    }
+
+    /// Returns the old and new entry, if the service moved to another commit.
+    pub fn moved(&self) -> Option<(&LockedService, &LockedService)> {
+        match (&self.from, &self.to) {
+            (Some(from), Some(to)) if from.commit != to.commit => Some((from, to)),
+            _ => None,
+        }
+    }
+
+    /// Returns the abbreviated commit, or the range in git's notation if the service moved.
+    pub fn range(&self) -> String {
+        let short = |locked: &LockedService| locked.commit.short();
+        match (self.moved(), &self.from, &self.to) {
+            (Some((from, to)), ..) => format!("{}..{}", short(from), short(to)),
+            (None, _, Some(one)) | (None, Some(one), None) => short(one),
+            (None, None, None) => String::new(),
+        }
+    }
+
+    /// Returns the numbers of added and dropped commits; `None` if the service did not move.
+    pub fn distance(&self) -> Option<String> {
+        let commits = |count: usize| match count {
+            1 => "1 commit".to_owned(),
+            _ => format!("{count} commits"),
+        };
+        Some(match &self.history {
+            History::None => return None,
+            History::Unknown(_) => "commits unknown".to_owned(),
+            History::Known { added, dropped } => match (added.len(), dropped.len()) {
+                (0, 0) => "no commits that touch its path".to_owned(),
+                (added, 0) => commits(added),
+                (0, dropped) => format!("back by {}", commits(dropped)),
+                (added, dropped) => format!("{}, {dropped} dropped", commits(added)),
+            },
+        })
+    }
+
+    /// Returns the changed fields except commit, image tag and digest, which always change together.
+    pub fn changed_fields(&self) -> Vec<LockedField> {
+        match (&self.from, &self.to) {
+            (Some(from), Some(to)) => from.changed_fields_beside_commit(to),
+            _ => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Creates lock entries from the current state.
+
+use super::LockedService;
+use crate::model::event::Unit;
+use crate::model::image::ImageReference;
+use crate::model::manifest::{BuilderImage, Service};
+use crate::model::plan::{Compared, Folders, TESTS};
+use crate::model::source::{GitReference, ServiceSource};
+
+impl LockedService {
+    /// Returns the current entry of a service; `None` if it was not compared. `reference` is the reference that was
+    /// resolved; with `no_test`, the recipe does not include the tests.
+    pub fn today(
+        service: &Service,
+        source: &ServiceSource,
+        reference: GitReference,
+        image: ImageReference,
+        today: &Compared,
+        folders: &Folders,
+        no_test: bool,
+    ) -> Option<Self> {
+        let recipe = today.recipes.get(&service.name)?;
+        let comparison = today.comparisons.get(&service.name)?;
+        let name = source.built_as().name.as_deref();
+        Some(Self {
+            remote: service.git.remote.stripped(),
+            reference,
+            name: name.and_then(|name| name.parse().ok()),
+            path: service.git.path.clone(),
+            commit: source.commit,
+            image,
+            digest: comparison.digest.clone(),
+            recipe: if no_test {
+                recipe.without(TESTS).digest()
+            } else {
+                recipe.digest()
+            },
+            builder: builder(service, folders),
+        })
+    }
+}
+
+/// Returns the builder image of the service.
+fn builder(service: &Service, folders: &Folders) -> Option<ImageReference> {
+    let has_scripts = !service.scripts.is_empty();
+    let builder = service.builder.as_ref().filter(|_| has_scripts)?;
+    match &builder.image {
+        BuilderImage::External(image) => Some(image.clone()),
+        BuilderImage::Folder(name) => {
+            let folder = folders.get(&Unit::Builder(name.clone()))?;
+            Some(folder.image.clone())
+        }
+    }
+}

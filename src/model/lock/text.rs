@@ -1,0 +1,101 @@
+//! Changes as text for a terminal.
+
+use std::fmt::Write as _;
+
+use time::macros::format_description;
+use time::{OffsetDateTime, UtcOffset};
+
+use super::changes::{Changes, History, ServiceChange};
+use super::plain::plain;
+use crate::base::plural::many;
+use crate::base::table::aligned;
+use crate::model::source::CommitSummary;
+
+impl Changes {
+    /// Returns the changes as text: a line for each service, followed by a line for each commit.
+    pub fn text(&self) -> String {
+        if self.services.is_empty() {
+            return format!("{} and {} are identical\n", self.from, self.to);
+        }
+        let rows: Vec<Vec<String>> = self.services.iter().map(row).collect();
+        let mut text = String::new();
+        for (row, change) in aligned(&rows).lines().zip(&self.services) {
+            _ = writeln!(text, "{row}");
+            match &change.history {
+                History::None => {}
+                History::Unknown(why) => _ = writeln!(text, "  {}", plain(why)),
+                History::Known { added, dropped } => {
+                    let sign = if dropped.is_empty() { "" } else { "+ " };
+                    text += &commits(added, sign);
+                    text += &commits(dropped, "- ");
+                }
+            }
+        }
+        if self.unchanged > 0 {
+            _ = writeln!(text, "{} unchanged", many(self.unchanged, "service"));
+        }
+        text
+    }
+}
+
+impl Changes {
+    /// Returns a line for each service, without commits and without notes about unknown ones.
+    pub fn summary(&self) -> String {
+        let mut services = self.services.clone();
+        for change in &mut services {
+            if matches!(change.history, History::Unknown(_)) {
+                change.history = History::None;
+            }
+        }
+        let mut text = aligned(&services.iter().map(row).collect::<Vec<_>>());
+        if self.unchanged > 0 {
+            _ = writeln!(text, "{} unchanged", many(self.unchanged, "service"));
+        }
+        text
+    }
+}
+
+fn row(change: &ServiceChange) -> Vec<String> {
+    let fields: Vec<String> = change
+        .changed_fields()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let mut notes: Vec<String> = change.distance().into_iter().collect();
+    notes.extend(Some(fields.join(", ")).filter(|fields| !fields.is_empty()));
+    vec![
+        change.service.to_string(),
+        change.word().to_owned(),
+        change.range(),
+        notes.join("; "),
+    ]
+}
+
+fn commits(commits: &[CommitSummary], sign: &str) -> String {
+    let rows: Vec<Vec<String>> = commits
+        .iter()
+        .map(|commit| {
+            vec![
+                format!("  {sign}{}", commit.commit.short()),
+                date(commit),
+                plain(&commit.author),
+                plain(&commit.subject),
+            ]
+        })
+        .collect();
+    aligned(&rows)
+}
+
+/// Returns the author date of a commit, in the author's time zone.
+pub(super) fn date(commit: &CommitSummary) -> String {
+    let format = format_description!("[year]-[month]-[day]");
+    let written = local_time(commit).and_then(|time| time.format(format).ok());
+    written.unwrap_or_else(|| "?".to_owned())
+}
+
+/// Returns the author time of a commit; `None` if it is out of range.
+pub(super) fn local_time(commit: &CommitSummary) -> Option<OffsetDateTime> {
+    let offset = UtcOffset::from_whole_seconds(commit.offset_minutes.checked_mul(60)?).ok()?;
+    let time = OffsetDateTime::from_unix_timestamp(commit.time).ok()?;
+    time.checked_to_offset(offset)
+}

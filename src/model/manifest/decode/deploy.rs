@@ -1,0 +1,192 @@
+//! Decodes `deploy`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::super::deploy::{DEFAULT_ROLLOUT, Deploy, Environment, KustomizeFiles};
+use super::super::error::Problem;
+use super::super::name::{EnvironmentName, ServiceName};
+use super::context::{Context, Value};
+use super::path::within_folder;
+use super::quantity;
+use crate::base::suggest;
+use crate::model::image::ImageRepository;
+use crate::model::source::GitReference;
+
+/// Decodes `deploy`; must run after the names of services are known.
+pub(super) fn deploy(cx: &mut Context, value: &Value) -> Option<Deploy> {
+    let mut fields = value.fields(cx)?;
+    let path = fields.take("path");
+    let git = fields.take("git");
+    let images = fields.take("images");
+    let environments = fields.take("environments");
+    fields.finish(cx);
+    let files = match (&path, &git) {
+        (Some(path), Some(_)) => {
+            let message = "`deploy` has both `path` and `git`";
+            cx.report(Problem::at(path.key_span, message).help(
+                "set `path` for a folder next to the manifest, or `git` for a repository; `git.path` is a folder in that repository",
+            ));
+            None
+        }
+        (None, None) => {
+            let message = "`deploy` has no `path` or `git`";
+            cx.report(
+                Problem::at(value.key_span, message)
+                    .help("set the folder of the kustomize files, `path: k8s`, or their repository, `git: {remote: …}`"),
+            );
+            None
+        }
+        (Some(path), None) => path
+            .parse_with(cx, within_folder)
+            .map(KustomizeFiles::Folder),
+        (None, Some(git)) => self::git(cx, git),
+    };
+    let images = images
+        .map(|value| self::images(cx, &value))
+        .unwrap_or_default();
+    let environments = match environments {
+        Some(value) => self::environments(cx, &value),
+        None => {
+            let message = "`deploy` has no `environments`";
+            cx.report(Problem::at(value.key_span, message).help(
+                "add one: `environments: {staging: {overlay: overlays/staging, context: …, namespace: …}}`",
+            ));
+            BTreeMap::new()
+        }
+    };
+    Some(Deploy {
+        files: files?,
+        images,
+        environments,
+    })
+}
+
+fn git(cx: &mut Context, value: &Value) -> Option<KustomizeFiles> {
+    let mut fields = value.fields(cx)?;
+    let remote = fields.take("remote");
+    let reference = fields.take("reference");
+    let path = fields.take("path");
+    fields.finish(cx);
+    if remote.is_none() {
+        let message = "`deploy.git` has no `remote`";
+        cx.report(Problem::at(value.key_span, message));
+    }
+    let reference = reference.map_or(Some(GitReference::DefaultBranch), |value| value.parse(cx));
+    let path = path.map_or(Some(PathBuf::from(".")), |value| {
+        value.parse_with(cx, within_folder)
+    });
+    Some(KustomizeFiles::Git {
+        remote: remote?.parse(cx)?,
+        reference: reference?,
+        path: path?,
+    })
+}
+
+fn images(cx: &mut Context, value: &Value) -> BTreeMap<ServiceName, String> {
+    let mut images = BTreeMap::new();
+    for (entry, value) in value.entries(cx) {
+        let service = ServiceName::find(&cx.services, &entry.key);
+        let Some(service) = service.cloned() else {
+            let names = cx.services.iter().map(ServiceName::as_str);
+            let hint = suggest::hint(&entry.key, "known services", names);
+            let span = entry.key_span.first_line(cx.text);
+            let message = format!("there is no service `{}`", entry.key);
+            cx.report(Problem::at(span, message).maybe_help(hint));
+            continue;
+        };
+        // Without tag and digest, as kustomize compares names.
+        if let Some(image) = value.parse::<ImageRepository>(cx) {
+            images.insert(service, image.to_string());
+        }
+    }
+    images
+}
+
+fn environments(cx: &mut Context, value: &Value) -> BTreeMap<EnvironmentName, Environment> {
+    let entries = value.entries(cx);
+    if entries.is_empty() && matches!(&value.node.kind, super::Kind::Mapping(_)) {
+        let message = "`deploy.environments` must not be empty";
+        cx.report(Problem::at(value.key_span, message));
+    }
+    let mut environments = BTreeMap::new();
+    for (entry, value) in entries {
+        match entry.key.parse::<EnvironmentName>() {
+            Ok(name) => {
+                let environment = environment(cx, &name, &value);
+                environments.extend(environment.map(|environment| (name, environment)));
+            }
+            Err(error) => {
+                let span = entry.key_span.first_line(cx.text);
+                cx.report(Problem::at(span, error.to_string()));
+            }
+        }
+    }
+    environments
+}
+
+fn environment(cx: &mut Context, name: &EnvironmentName, value: &Value) -> Option<Environment> {
+    let mut fields = value.fields(cx)?;
+    let overlay = fields.take("overlay");
+    let context = fields.take("context");
+    let namespace = fields.take("namespace");
+    let timeout = fields
+        .take("timeout")
+        .map_or(Some(DEFAULT_ROLLOUT), |value| {
+            value.parse_with(cx, quantity::duration)
+        });
+    fields.finish(cx);
+    let mut require = |is_there: bool, key: &str, example: String| {
+        if !is_there {
+            let message = format!("environment `{name}` has no `{key}`");
+            cx.report(Problem::at(value.key_span, message).help(example));
+        }
+    };
+    require(
+        overlay.is_some(),
+        "overlay",
+        format!("add the folder of its kustomization: `overlay: overlays/{name}`"),
+    );
+    require(
+        context.is_some(),
+        "context",
+        "add its kubeconfig context, the only one xp will use: `kubectl config get-contexts` lists them"
+            .to_owned(),
+    );
+    require(
+        namespace.is_some(),
+        "namespace",
+        format!("add its namespace: `namespace: {name}`"),
+    );
+    Some(Environment {
+        name: name.clone(),
+        overlay: overlay?.parse_with(cx, within_folder)?,
+        context: context?.parse_with(cx, self::context)?,
+        namespace: namespace?.parse_with(cx, self::namespace)?,
+        timeout: timeout?,
+    })
+}
+
+fn context(text: &str) -> Result<String, String> {
+    if text.starts_with('-') || text.chars().any(char::is_control) {
+        return Err(format!(
+            "invalid context `{text}`: must not start with `-` or contain control characters"
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+fn namespace(text: &str) -> Result<String, String> {
+    let is_inside = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_valid = text.len() <= 63
+        && text.starts_with(is_inside)
+        && text.ends_with(is_inside)
+        && text.chars().all(|c| is_inside(c) || c == '-');
+    if is_valid {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "invalid namespace `{text}`: must be at most 63 lowercase letters, digits, and `-` between them"
+        ))
+    }
+}

@@ -1,0 +1,244 @@
+//! Decodes the tree into the manifest, reporting all problems at once.
+
+mod builder;
+pub(crate) mod context;
+mod deploy;
+mod docker;
+pub(crate) mod path;
+pub(crate) mod quantity;
+mod secrets;
+mod service;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use self::context::{Context, Value};
+use self::path::within_folder;
+pub(super) use self::service::{DecodedService, ServiceSpans};
+use super::Builders;
+use super::deploy::Deploy;
+use super::error::Problem;
+use super::name::ServiceName;
+use super::node::{Entry, Kind, Node};
+use super::span::Span;
+use super::template::is_variable;
+use crate::model::image::RegistryPrefix;
+
+/// The supported format version.
+const VERSION: u64 = 1;
+
+/// A decoded manifest, before the checks across services.
+pub(super) struct Root {
+    pub registry: Option<RegistryPrefix>,
+    pub cache_dir: Option<PathBuf>,
+    pub builders: Builders,
+    pub services: Vec<DecodedService>,
+    pub deploy: Option<Deploy>,
+}
+
+/// Decodes a manifest's tree, and reports problems to the context.
+pub(super) fn root(cx: &mut Context, node: &Node) -> Root {
+    let mut root = Root {
+        registry: None,
+        cache_dir: None,
+        builders: Builders::default(),
+        services: Vec::new(),
+        deploy: None,
+    };
+    let Kind::Mapping(entries) = &node.kind else {
+        let message = format!(
+            "the manifest must be a mapping with the key `services`, not {}",
+            node.describe()
+        );
+        cx.report(Problem::at(node.span.first_line(cx.text), message));
+        return root;
+    };
+    let start = entries.first().map_or(node.span, |entry| entry.key_span);
+    let value = Value {
+        node,
+        path: String::new(),
+        key_span: start,
+        is_item: false,
+    };
+    let Some(mut fields) = value.fields(cx) else {
+        return root;
+    };
+    if let Some(value) = fields.take("version")
+        && !check_version(cx, &value)
+    {
+        // The keys of a newer format are unknown.
+        return root;
+    }
+    root.registry = fields.take("registry").and_then(|value| value.parse(cx));
+    root.cache_dir = fields
+        .take("cacheDir")
+        .and_then(|value| value.parse_with(cx, cache_dir));
+    if let Some(value) = fields.take("builders") {
+        root.builders = builders(cx, &value);
+    }
+    let defaults = fields.take("defaults");
+    match fields.take("services") {
+        Some(services) => {
+            root.services = self::services(cx, &services, defaults.as_ref(), root.registry.as_ref())
+        }
+        None => cx.report(
+            Problem::at(start, "the manifest has no `services`")
+                .help("add at least one service, with `dir`, `git.remote` and `docker.image`"),
+        ),
+    }
+    // After the services, because it refers to their names.
+    root.deploy = fields
+        .take("deploy")
+        .and_then(|value| deploy::deploy(cx, &value));
+    fields.finish(cx);
+    root
+}
+
+fn check_version(cx: &mut Context, value: &Value) -> bool {
+    let Some(text) = value.text(cx) else {
+        return true;
+    };
+    match text.text.parse::<u64>() {
+        Ok(VERSION) => true,
+        Ok(newer) if newer > VERSION => {
+            let message =
+                format!("the manifest has format version {newer}, but this xp supports {VERSION}");
+            cx.report(Problem::at(text.span, message).help("upgrade xp"));
+            false
+        }
+        _ => {
+            let message = format!("invalid format version `{}`", text.text);
+            cx.report(
+                Problem::at(text.span.first_line(cx.text), message).help("write `version: 1`"),
+            );
+            true
+        }
+    }
+}
+
+fn cache_dir(text: &str) -> Result<PathBuf, String> {
+    if text.starts_with('~') {
+        return Err(
+            "`~` is not expanded here; set XP_CACHE_DIR in the environment instead".to_owned(),
+        );
+    }
+    if text.starts_with('/') {
+        return Ok(PathBuf::from(text));
+    }
+    let path = within_folder(text)?;
+    if path.as_os_str() == "." {
+        return Err("the cache must have its own folder".to_owned());
+    }
+    Ok(path)
+}
+
+fn builders(cx: &mut Context, value: &Value) -> Builders {
+    let mut builders = Builders::default();
+    let Some(mut fields) = value.fields(cx) else {
+        return builders;
+    };
+    if let Some(dir) = fields
+        .take("dir")
+        .and_then(|value| value.parse_with(cx, within_folder))
+    {
+        builders.dir = dir;
+    }
+    if let Some(args) = fields.take("args") {
+        for (entry, value) in args.entries(cx) {
+            check_variable(cx, entry, "build argument");
+            // Not always `text`, which rejects empty values.
+            let is_template =
+                matches!(&value.node.kind, Kind::Scalar { text, .. } if text.contains("${{"));
+            let text = if is_template {
+                value.text(cx)
+            } else {
+                value.raw_text(cx)
+            };
+            if let Some(text) = text {
+                builders
+                    .args
+                    .insert(entry.key.clone(), text.text.to_owned());
+            }
+        }
+    }
+    fields.finish(cx);
+    builders
+}
+
+fn services(
+    cx: &mut Context,
+    services: &Value,
+    defaults: Option<&Value>,
+    registry: Option<&RegistryPrefix>,
+) -> Vec<DecodedService> {
+    let entries = services.entries(cx);
+    if entries.is_empty() && matches!(services.node.kind, Kind::Mapping(_)) {
+        cx.report(Problem::at(
+            services.key_span,
+            "`services` must not be empty",
+        ));
+    }
+    let mut names: BTreeMap<Span, ServiceName> = BTreeMap::new();
+    for (entry, _) in &entries {
+        match entry.key.parse() {
+            Ok(name) => {
+                names.insert(entry.key_span, name);
+            }
+            Err(error) => cx.report(Problem::at(
+                entry.key_span.first_line(cx.text),
+                format!("{error}"),
+            )),
+        }
+    }
+    cx.services = names.values().cloned().collect();
+    if let Some(defaults) = defaults {
+        // Checked on their own first, to find errors in values that every service overrides.
+        let defaults = Value {
+            path: String::new(),
+            ..defaults.clone()
+        };
+        if matches!(defaults.node.kind, Kind::Mapping(_)) {
+            service::partial(cx, &defaults, registry);
+        } else {
+            Value {
+                path: "defaults".to_owned(),
+                ..defaults
+            }
+            .fields(cx);
+        }
+    }
+    let mut decoded = Vec::new();
+    for (entry, value) in &entries {
+        let merged = match defaults {
+            Some(defaults) => value.node.over(defaults.node),
+            None => value.node.clone(),
+        };
+        let is_mapping = matches!(merged.kind, Kind::Mapping(_));
+        let path = if is_mapping {
+            String::new()
+        } else {
+            value.path.clone()
+        };
+        let value = Value {
+            node: &merged,
+            path,
+            key_span: entry.key_span,
+            is_item: false,
+        };
+        if let Some(name) = names.get(&entry.key_span) {
+            decoded.extend(service::service(cx, name, &value, registry));
+        }
+    }
+    decoded
+}
+
+/// Reports a key that is not a valid variable name.
+pub(super) fn check_variable(cx: &mut Context, entry: &Entry, what: &str) {
+    if !is_variable(&entry.key) {
+        let message = format!("invalid {what} name `{}`", entry.key);
+        cx.report(
+            Problem::at(entry.key_span.first_line(cx.text), message)
+                .help("use letters, digits and `_`, not starting with a digit"),
+        );
+    }
+}

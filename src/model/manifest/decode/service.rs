@@ -1,0 +1,391 @@
+//! Decodes a service, or the partial service in `defaults`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use super::super::error::Problem;
+use super::super::name::ServiceName;
+use super::super::node::Kind;
+use super::super::service::{Git, ScriptLine, Scripts, Service};
+use super::super::span::Span;
+use super::builder::builder;
+use super::context::{Context, Value};
+use super::docker::docker;
+use super::path::{within_folder, within_repository};
+use super::quantity;
+use crate::base::suggest;
+use crate::model::image::RegistryPrefix;
+use crate::model::source::{GitReference, GitUrl};
+
+/// A service with the positions of its keys.
+pub(crate) struct DecodedService {
+    pub service: Service,
+    pub spans: ServiceSpans,
+}
+
+/// Positions of keys that later checks report on.
+#[derive(Debug, Clone)]
+pub(crate) struct ServiceSpans {
+    pub name: Span,
+    pub dir: Span,
+    pub image: Span,
+    pub needs: BTreeMap<ServiceName, Span>,
+    /// `git.path` and the items of `git.include`.
+    pub paths: BTreeMap<String, Span>,
+    /// Inputs from the caller's machine: `docker.ssh`, `docker.secrets.ID`, `dockerBuilder.ssh`.
+    pub inputs: BTreeMap<String, Span>,
+}
+
+/// Validates `defaults`, where any key may be missing.
+pub(super) fn partial(cx: &mut Context, value: &Value, registry: Option<&RegistryPrefix>) {
+    decode(cx, None, value, registry);
+}
+
+/// Decodes a service after the defaults are merged into it.
+pub(super) fn service(
+    cx: &mut Context,
+    name: &ServiceName,
+    value: &Value,
+    registry: Option<&RegistryPrefix>,
+) -> Option<DecodedService> {
+    decode(cx, Some(name), value, registry)
+}
+
+fn decode(
+    cx: &mut Context,
+    name: Option<&ServiceName>,
+    value: &Value,
+    registry: Option<&RegistryPrefix>,
+) -> Option<DecodedService> {
+    let mut fields = value.fields(cx)?;
+    let mut missing = Vec::new();
+    let mut require = |is_there: bool, key: &'static str, span: Option<Span>| {
+        if !is_there {
+            missing.push((key, span));
+        }
+    };
+
+    let dir = fields.take("dir");
+    require(dir.is_some(), "dir", None);
+    let dir = dir.and_then(|value| Some((value.parse_with(cx, within_folder)?, value.span())));
+
+    let git_value = fields.take("git");
+    let git = git_value
+        .as_ref()
+        .and_then(|value| git(cx, value, name.is_some()));
+    require(git_value.is_some(), "git", None);
+    if let (Some(value), Some(git)) = (&git_value, &git) {
+        require(git.has_remote, "git.remote", Some(value.key_span));
+    }
+
+    let builder_value = fields.take("dockerBuilder");
+    let builder = builder_value.as_ref().and_then(|value| builder(cx, value));
+    // An invalid builder has already been reported.
+    let has_builder =
+        builder_value.is_some() && builder.as_ref().is_none_or(|builder| builder.has_image);
+
+    let timeout = fields
+        .take("timeout")
+        .and_then(|value| value.parse_with(cx, quantity::duration));
+
+    let docker_value = fields.take("docker");
+    let docker = docker_value
+        .as_ref()
+        .and_then(|value| docker(cx, value, registry));
+    require(docker_value.is_some(), "docker", None);
+    if let (Some(value), Some(docker)) = (&docker_value, &docker) {
+        require(docker.has_image, "docker.image", Some(value.key_span));
+    }
+
+    let scripts_value = fields.take("scripts");
+    let scripts = scripts_value
+        .as_ref()
+        .map(|value| scripts(cx, value))
+        .unwrap_or_default();
+
+    let mut needs = BTreeMap::new();
+    if let Some(value) = fields.take("needs") {
+        explicit_needs(cx, name, &value, &mut needs);
+    }
+    fields.finish(cx);
+
+    let name = name?;
+    for (key, span) in missing {
+        cx.report(
+            Problem::at(
+                span.unwrap_or(value.key_span),
+                format!("service `{name}` has no `{key}`"),
+            )
+            .maybe_help(example_of(key, name)),
+        );
+    }
+    if let Some(scripts_value) = scripts_value
+        && !scripts.is_empty()
+        && !has_builder
+    {
+        let message =
+            format!("service `{name}` has scripts but no `dockerBuilder.image` to run them in");
+        cx.report(Problem::at(scripts_value.key_span, message).help(format!(
+            "add `dockerBuilder: {{image: builders/{name}}}`, or set another image"
+        )));
+    }
+
+    let templates = docker
+        .iter()
+        .flat_map(|docker| docker.args.values().chain(&docker.tags))
+        .chain(builder.iter().flat_map(|builder| builder.env.values()));
+    for template in templates {
+        for service in template.services() {
+            needs
+                .entry(service.clone())
+                .or_insert(template.span.first_line(cx.text));
+        }
+    }
+
+    let ssh_span = builder.as_ref().and_then(|builder| builder.ssh_span);
+    let ssh_span = ssh_span.map(|span| ("dockerBuilder.ssh".to_owned(), span));
+
+    let (dir, dir_span): (PathBuf, Span) = dir?;
+    let git = git?;
+    let docker = docker?;
+    let image_span = docker.image.as_ref()?.1;
+    Some(DecodedService {
+        spans: ServiceSpans {
+            name: value.key_span,
+            dir: dir_span,
+            image: image_span,
+            needs: needs.clone(),
+            paths: git.path_spans,
+            inputs: docker
+                .input_spans
+                .clone()
+                .into_iter()
+                .chain(ssh_span)
+                .collect(),
+        },
+        service: Service {
+            name: name.clone(),
+            dir,
+            git: Git {
+                remote: git.remote?,
+                reference: git.reference,
+                path: git.path,
+                include: git.include,
+                submodules: git.submodules,
+            },
+            builder: builder.and_then(super::builder::DecodedBuilder::complete),
+            timeout,
+            docker: docker.complete()?,
+            scripts,
+            needs: needs.into_keys().collect(),
+        },
+    })
+}
+
+fn example_of(key: &str, name: &ServiceName) -> Option<String> {
+    match key {
+        "dir" => Some(format!(
+            "add the folder of its working copy: `dir: src/{name}`"
+        )),
+        "git" | "git.remote" => Some(format!(
+            "add its remote: `git: {{remote: https://git.example.com/{name}.git}}`"
+        )),
+        "docker" | "docker.image" => Some(format!(
+            "add its image name: `docker: {{image: {}}}`",
+            name.as_str().to_lowercase()
+        )),
+        _ => None,
+    }
+}
+
+struct DecodedGit {
+    has_remote: bool,
+    remote: Option<GitUrl>,
+    reference: GitReference,
+    path: Option<String>,
+    include: Vec<String>,
+    path_spans: BTreeMap<String, Span>,
+    submodules: bool,
+}
+
+/// Decodes `git`; `is_complete` means that defaults are already merged.
+fn git(cx: &mut Context, value: &Value, is_complete: bool) -> Option<DecodedGit> {
+    let mut fields = value.fields(cx)?;
+    let remote = fields.take("remote");
+    let reference = fields.take("reference");
+    let path_value = fields.take("path");
+    let include_value = fields.take("include");
+    let mut path_spans = BTreeMap::new();
+    let path = path_value
+        .as_ref()
+        .and_then(|value| Some((value.parse_with(cx, within_repository)?, value.span())))
+        // `.` means the whole repository, like no path.
+        .filter(|(path, _)| path != ".");
+    let include = include_value
+        .as_ref()
+        .map(|value| include(cx, value, &mut path_spans))
+        .unwrap_or_default();
+    if let Some((path, span)) = &path {
+        path_spans.insert(path.clone(), *span);
+    } else if let Some(value) = &include_value
+        && is_complete
+        && path_value.as_ref().is_none_or(is_whole_repository)
+    {
+        cx.report(
+            Problem::at(
+                value.key_span,
+                "`git.include` has no effect without `git.path`",
+            )
+            .help("without `git.path`, the build sees the whole repository"),
+        );
+    }
+    let path = path.map(|(path, _)| path);
+    let decoded = DecodedGit {
+        has_remote: remote.is_some(),
+        remote: remote.and_then(|value| value.parse(cx)),
+        reference: reference
+            .and_then(|value| value.parse(cx))
+            .unwrap_or(GitReference::DefaultBranch),
+        include: include
+            .into_iter()
+            .filter(|item| Some(item) != path.as_ref())
+            .collect(),
+        path,
+        path_spans,
+        submodules: fields
+            .take("submodules")
+            .and_then(|value| value.boolean(cx))
+            .unwrap_or(false),
+    };
+    fields.finish(cx);
+    Some(decoded)
+}
+
+/// Returns whether a path is the root of the repository; an invalid path has already been reported.
+fn is_whole_repository(path: &Value) -> bool {
+    matches!(&path.node.kind, Kind::Scalar { text, .. } if within_repository(text).as_deref() == Ok("."))
+}
+
+/// Decodes `git.include`, and records the position of each item.
+fn include(
+    cx: &mut Context,
+    value: &Value,
+    spans: &mut BTreeMap<String, Span>,
+) -> BTreeSet<String> {
+    let mut items = BTreeSet::new();
+    for item in value.items(cx) {
+        let Some(path) = item.parse_with(cx, within_repository) else {
+            continue;
+        };
+        if path == "." {
+            cx.report(
+                Problem::at(
+                    item.span(),
+                    "an item of `git.include` is the whole repository",
+                )
+                .help("remove `git.path`: the build then sees the whole repository"),
+            );
+            continue;
+        }
+        spans.insert(path.clone(), item.span());
+        items.insert(path);
+    }
+    items
+}
+
+fn scripts(cx: &mut Context, value: &Value) -> Scripts {
+    let Some(mut fields) = value.fields(cx) else {
+        return Scripts::default();
+    };
+    let mut lines = |key| {
+        fields
+            .take(key)
+            .map(|value| script(cx, &value))
+            .unwrap_or_default()
+    };
+    let scripts = Scripts {
+        prepare: lines("prepare"),
+        build: lines("build"),
+        test: lines("test"),
+    };
+    fields.finish(cx);
+    scripts
+}
+
+fn script(cx: &mut Context, value: &Value) -> Vec<ScriptLine> {
+    let mut lines = Vec::new();
+    for item in value.items(cx) {
+        let Some(text) = item.raw_text(cx) else {
+            continue;
+        };
+        let first_line = text.span.first_line(cx.text);
+        if text.text.trim().is_empty() {
+            cx.report(Problem::at(
+                item.span(),
+                format!("{} must not be empty", item.subject()),
+            ));
+            continue;
+        }
+        if let Some(start) = text.text.find("${{")
+            && let Some(length) = text.text[start..].find("}}")
+        {
+            let placeholder = &text.text[start..start + length + 2];
+            let span = cx
+                .text
+                .get(text.span.start..text.span.end)
+                .and_then(|source| source.find(placeholder))
+                .map_or(first_line, |index| {
+                    Span::new(
+                        text.span.start + index,
+                        text.span.start + index + placeholder.len(),
+                    )
+                });
+            cx.report(
+                Problem::at(
+                    span.first_line(cx.text),
+                    "scripts do not support `${{ … }}`: `$` is expanded by the shell",
+                )
+                .help(format!(
+                    "add `NAME: {placeholder}` to `dockerBuilder.env`, and use `$NAME` here"
+                )),
+            );
+            continue;
+        }
+        lines.push(ScriptLine {
+            text: text.text.to_owned(),
+            line: cx.lines.of(text.span),
+        });
+    }
+    lines
+}
+
+fn explicit_needs(
+    cx: &mut Context,
+    name: Option<&ServiceName>,
+    value: &Value,
+    needs: &mut BTreeMap<ServiceName, Span>,
+) {
+    for item in value.items(cx) {
+        let Some(text) = item.text(cx) else { continue };
+        match ServiceName::find(&cx.services, text.text) {
+            Some(service) if Some(service) == name => {
+                cx.report(Problem::at(
+                    text.span,
+                    format!("service `{service}` needs itself"),
+                ));
+            }
+            Some(service) => {
+                needs.insert(service.clone(), text.span);
+            }
+            None => {
+                let names = cx.services.iter().map(ServiceName::as_str);
+                let hint = suggest::hint(text.text, "known services", names);
+                let span = text.span.first_line(cx.text);
+                cx.report(
+                    Problem::at(span, format!("there is no service `{}`", text.text))
+                        .maybe_help(hint),
+                );
+            }
+        }
+    }
+}

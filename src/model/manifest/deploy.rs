@@ -1,0 +1,92 @@
+//! The `deploy` section of a manifest: kustomize files and environments.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::name::{EnvironmentName, ServiceName};
+use crate::base::error::{Diagnostic, Exit};
+use crate::base::suggest;
+use crate::model::source::{GitReference, GitUrl};
+
+/// The default rollout timeout.
+pub const DEFAULT_ROLLOUT: Duration = Duration::from_secs(5 * 60);
+
+/// How the services are deployed to a cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deploy {
+    /// Where the kustomize files are.
+    pub files: KustomizeFiles,
+    /// Image names in the kustomize files that differ from `docker.image`.
+    pub images: BTreeMap<ServiceName, String>,
+    /// The environments.
+    pub environments: BTreeMap<EnvironmentName, Environment>,
+}
+
+/// The location of the kustomize files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KustomizeFiles {
+    /// A folder, relative to the manifest's.
+    Folder(PathBuf),
+    /// A repository.
+    Git {
+        /// The remote.
+        remote: GitUrl,
+        /// The branch, tag or commit.
+        reference: GitReference,
+        /// The folder in the repository; `.` for its root.
+        path: PathBuf,
+    },
+}
+
+/// A namespace of a cluster that is deployed to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Environment {
+    /// Its name.
+    pub name: EnvironmentName,
+    /// The folder of its overlay, relative to the kustomize files.
+    pub overlay: PathBuf,
+    /// The kubeconfig context; no other is ever used.
+    pub context: String,
+    /// The namespace; objects in other namespaces are rejected.
+    pub namespace: String,
+    /// The rollout timeout.
+    pub timeout: Duration,
+}
+
+/// An environment that is not in the manifest.
+#[derive(Debug, thiserror::Error)]
+#[error("the manifest has no environment `{name}`")]
+pub struct UnknownEnvironment {
+    name: String,
+    hint: Option<String>,
+}
+
+impl Diagnostic for UnknownEnvironment {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+
+    fn hints(&self) -> Vec<String> {
+        self.hint.iter().cloned().collect()
+    }
+}
+
+impl Deploy {
+    /// Returns an environment by its name.
+    ///
+    /// # Errors
+    ///
+    /// There is no environment of that name.
+    pub fn environment(&self, name: &str) -> Result<&Environment, UnknownEnvironment> {
+        let mut environments = self.environments.values();
+        let found = environments.find(|it| it.name.as_str() == name);
+        found.ok_or_else(|| {
+            let names = self.environments.keys().map(EnvironmentName::as_str);
+            UnknownEnvironment {
+                name: name.to_owned(),
+                hint: suggest::hint(name, "known environments", names),
+            }
+        })
+    }
+}

@@ -1,0 +1,165 @@
+//! Parses and validates `x-platform.yml` into a [`Manifest`]; placeholders and the JSON Schema.
+//!
+//! A [`Manifest`] is always valid: names, paths and references are parsed, defaults are merged, and the
+//! dependency graph has no cycles. All problems are reported at once, in a [`ManifestError`] that shows each line.
+//!
+//! The steps: `yaml` parses the text into a tree of `node`s with their positions, `decode` validates it key by
+//! key, and `check` validates services against each other. Only `file` and one function of `check` read the file
+//! system; nothing here uses the environment, the clock or a client.
+//!
+//! `crate::model::lock` uses the same tree, decoder and error reports for its file.
+
+mod check;
+pub(crate) mod decode;
+mod deploy;
+mod discovery;
+pub(crate) mod document;
+pub(crate) mod error;
+pub(crate) mod file;
+mod graph;
+mod locate;
+mod name;
+pub(crate) mod node;
+mod render;
+mod schema;
+mod secret_name;
+pub(crate) mod select;
+mod service;
+mod shape;
+pub(crate) mod span;
+mod template;
+#[cfg(test)]
+mod tests;
+pub(crate) mod yaml;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use self::deploy::{Deploy, Environment, KustomizeFiles, UnknownEnvironment};
+pub use self::discovery::{find, foreign_owner, is_outside};
+pub use self::error::{ManifestError, ReportedProblem};
+pub use self::file::load;
+pub use self::name::{BuilderName, EnvironmentName, InvalidName, ServiceName};
+pub use self::render::{MissingInput, Values, WrongPath};
+pub use self::schema::schema;
+pub use self::secret_name::may_be_secret;
+pub use self::select::UnknownServices;
+pub use self::service::{
+    Builder, BuilderImage, BuilderUser, Docker, Git, Mount, ScriptLine, Scripts, SecretSource,
+    Service,
+};
+pub use self::template::Template;
+
+use self::decode::ServiceSpans;
+use self::decode::context::Context;
+pub(crate) use self::decode::quantity::duration;
+use self::document::Document;
+use self::error::Problem;
+use self::node::Kind;
+use crate::model::image::RegistryPrefix;
+
+/// The default cache folder, next to the manifest.
+pub const DEFAULT_CACHE_DIR: &str = ".xp";
+
+/// The default file name of the manifest.
+pub const DEFAULT_NAME: &str = "x-platform.yml";
+
+/// A validated manifest.
+#[derive(Debug, Clone)]
+pub struct Manifest {
+    /// The path of the file; absolute if it was loaded from disk.
+    pub file: PathBuf,
+    /// The folder of the file, which every `dir` is relative to; absolute, without symbolic links.
+    pub folder: PathBuf,
+    /// The prefix of image names; without one, nothing is pushed.
+    pub registry: Option<RegistryPrefix>,
+    /// The cache folder, relative to `folder`; `None` for [`DEFAULT_CACHE_DIR`].
+    pub cache_dir: Option<PathBuf>,
+    /// Settings of the builder images.
+    pub builders: Builders,
+    /// The services.
+    pub services: BTreeMap<ServiceName, Service>,
+    /// The `deploy` section, if any.
+    pub deploy: Option<Deploy>,
+    document: Arc<Document>,
+    spans: BTreeMap<ServiceName, ServiceSpans>,
+}
+
+/// Settings of the builder images.
+#[derive(Debug, Clone)]
+pub struct Builders {
+    /// The folder of builder images, relative to the manifest's, without `..`.
+    pub dir: PathBuf,
+    /// Build arguments of all builder images.
+    pub args: BTreeMap<String, String>,
+}
+
+impl Default for Builders {
+    fn default() -> Self {
+        Self {
+            dir: PathBuf::from("builders"),
+            args: BTreeMap::new(),
+        }
+    }
+}
+
+/// Parses and validates a manifest's text without reading the file system.
+///
+/// `file` is the path shown in errors; its parent becomes [`Manifest::folder`].
+///
+/// # Errors
+///
+/// All problems of the manifest at once.
+pub fn parse(text: &str, file: &Path) -> Result<Manifest, ManifestError> {
+    // A byte order mark is not part of the text and would shift the first column.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let document = Document {
+        path: file.display().to_string(),
+        text: text.to_owned(),
+    };
+    let document = Arc::new(document);
+    let mut problems = Vec::new();
+    let node = yaml::read(text, "manifest", &mut problems);
+    let node =
+        match node {
+            Some(node) if !matches!(node.kind, Kind::Null) => node,
+            _ => {
+                if problems.is_empty() {
+                    let problem = Problem::of_the_file("the manifest is empty");
+                    problems.push(problem.help(
+                        "it needs `services`, each with `dir`, `git.remote` and `docker.image`",
+                    ));
+                }
+                return Err(ManifestError::new(&document, problems));
+            }
+        };
+    let mut context = Context::new(text, problems);
+    let root = decode::root(&mut context, &node);
+    check::services(
+        &root.services,
+        root.registry.as_ref(),
+        root.cache_dir.as_deref(),
+        &mut context.problems,
+    );
+    if !context.problems.is_empty() {
+        return Err(ManifestError::new(&document, context.problems));
+    }
+    let mut services = BTreeMap::new();
+    let mut spans = BTreeMap::new();
+    for decoded in root.services {
+        spans.insert(decoded.service.name.clone(), decoded.spans);
+        services.insert(decoded.service.name.clone(), decoded.service);
+    }
+    Ok(Manifest {
+        file: file.to_owned(),
+        folder: file.parent().unwrap_or(Path::new("")).to_owned(),
+        registry: root.registry,
+        cache_dir: root.cache_dir,
+        builders: root.builders,
+        services,
+        deploy: root.deploy,
+        document,
+        spans,
+    })
+}

@@ -1,0 +1,152 @@
+//! Selects services by the names and patterns of a command line.
+
+use std::collections::BTreeSet;
+
+use thiserror::Error;
+
+use super::Manifest;
+use super::name::ServiceName;
+use crate::base::error::{Diagnostic, Exit};
+use crate::base::suggest;
+
+/// Names or patterns that match no service.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("there is no service {}", quoted(.patterns))]
+pub struct UnknownServices {
+    patterns: Vec<String>,
+    help: Option<String>,
+}
+
+impl Diagnostic for UnknownServices {
+    fn exit(&self) -> Exit {
+        Exit::Usage
+    }
+
+    fn hints(&self) -> Vec<String> {
+        self.help.iter().cloned().collect()
+    }
+}
+
+impl Manifest {
+    /// Returns the services that match the patterns, or all services if there are no patterns.
+    ///
+    /// In a pattern, `*` matches any characters, and `?` matches one.
+    ///
+    /// # Errors
+    ///
+    /// Some patterns match nothing; all of them are reported.
+    pub fn select<P: AsRef<str>>(
+        &self,
+        patterns: &[P],
+    ) -> Result<BTreeSet<ServiceName>, UnknownServices> {
+        if patterns.is_empty() {
+            return Ok(self.services.keys().cloned().collect());
+        }
+        let names = self.services.keys().map(ServiceName::as_str);
+        let chosen = choose(names, patterns)?;
+        let is_chosen = |name: &&ServiceName| chosen.contains(name.as_str());
+        Ok(self.services.keys().filter(is_chosen).cloned().collect())
+    }
+}
+
+/// Returns the names that match the patterns; empty if there are no patterns.
+///
+/// # Errors
+///
+/// Some patterns match nothing; all of them are reported.
+pub(crate) fn choose<'n, P: AsRef<str>>(
+    names: impl Iterator<Item = &'n str> + Clone,
+    patterns: &[P],
+) -> Result<BTreeSet<&'n str>, UnknownServices> {
+    let mut chosen = BTreeSet::new();
+    let mut unknown: Vec<String> = Vec::new();
+    for pattern in patterns.iter().map(AsRef::as_ref) {
+        let matching = names.clone().filter(|name| matches(pattern, name));
+        let matching: Vec<&str> = matching.collect();
+        if matching.is_empty() && !unknown.iter().any(|known| known == pattern) {
+            unknown.push(pattern.to_owned());
+        }
+        chosen.extend(matching);
+    }
+    match unknown.first() {
+        None => Ok(chosen),
+        Some(first) => Err(UnknownServices {
+            help: if first.trim().is_empty() {
+                // Most likely an unset variable in a script.
+                Some("a service name must not be empty; omit it to select all services".to_owned())
+            } else {
+                suggest::hint(first, "known services", names)
+            },
+            patterns: unknown.clone(),
+        }),
+    }
+}
+
+fn quoted(patterns: &[String]) -> String {
+    patterns
+        .iter()
+        .map(|pattern| format!("`{pattern}`"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// Returns whether a name matches a pattern, in time linear in the length of the name for each `*`.
+pub(crate) fn matches(pattern: &str, name: &str) -> bool {
+    let (pattern, name): (Vec<char>, Vec<char>) =
+        (pattern.chars().collect(), name.chars().collect());
+    let (mut p, mut n) = (0, 0);
+    // The position of the last `*`, and how many characters of the name it matches.
+    let mut star: Option<(usize, usize)> = None;
+    while n < name.len() {
+        match pattern.get(p) {
+            Some('*') => {
+                star = Some((p, n));
+                p += 1;
+            }
+            Some(c) if *c == '?' || *c == name[n] => {
+                p += 1;
+                n += 1;
+            }
+            _ => match &mut star {
+                None => return false,
+                Some((at, taken)) => {
+                    *taken += 1;
+                    (p, n) = (*at + 1, *taken);
+                }
+            },
+        }
+    }
+    pattern[p..].iter().all(|c| *c == '*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns() {
+        for (pattern, name) in [
+            ("a", "a"),
+            ("*", "abc"),
+            ("z*", "zbackend"),
+            ("*end", "zbackend"),
+            ("z*e?d", "zbackend"),
+            ("**", "a"),
+            ("a*b*c", "aXbbYc"),
+            ("???", "abc"),
+        ] {
+            assert!(matches(pattern, name), "{pattern} {name}");
+        }
+        for (pattern, name) in [
+            ("a", "b"),
+            ("", "a"),
+            ("?", ""),
+            ("z*x", "zbackend"),
+            ("??", "a"),
+            ("[a]", "a"),
+            ("a*b*c", "aXc"),
+        ] {
+            assert!(!matches(pattern, name), "{pattern} {name}");
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The domain: data and decisions. Pure: no client, no clock, no environment.
+
+pub mod deploy;
+pub mod doctor;
+pub mod event;
+pub mod graph;
+pub mod image;
+pub mod init;
+pub mod layout;
+pub mod lock;
+pub mod manifest;
+pub mod plan;
+pub mod recipe;
+pub mod record;
+pub mod source;
+pub mod status;
+pub mod timeline;

@@ -1,0 +1,248 @@
+//! Plans for builder images.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::{
+    ConcurrentPush, Decision, ImageStep, Inventory, Presence, PushStep, Step, UnitPlan, Wanted,
+};
+use crate::model::event::Unit;
+use crate::model::image::{Digest, ImageQuery, ImageReference, Tag};
+use crate::model::recipe::ContentId;
+
+/// The tag that every build of a builder image moves.
+const NEWEST: &str = "newest";
+
+/// A builder image that is built from a folder of the platform.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FolderBuilder {
+    /// The folder, absolute.
+    pub folder: PathBuf,
+    /// The ID of its content.
+    pub content: ContentId,
+    /// The image, tagged with its content.
+    pub image: ImageReference,
+    /// The build arguments.
+    pub args: BTreeMap<String, String>,
+}
+
+impl FolderBuilder {
+    /// Returns the name with the moving tag.
+    pub fn newest(&self) -> Option<ImageReference> {
+        let tag: Tag = NEWEST.parse().ok()?;
+        Some(self.image.repository().tagged(tag))
+    }
+
+    /// Returns the images to query in the engine.
+    pub fn engine_images(&self) -> Vec<ImageQuery> {
+        let image = std::iter::once(self.image.clone());
+        image.chain(self.newest()).map(ImageQuery::from).collect()
+    }
+
+    /// Returns whether the engine's image differs from the registry's image with the same content. The registry's
+    /// takes precedence, so that everybody builds with the same toolchain.
+    pub fn is_other_build(
+        &self,
+        inventory: &Inventory,
+        registries: &BTreeMap<ImageReference, Presence>,
+    ) -> bool {
+        let Some(Presence::Present(digest)) = registries.get(&self.image) else {
+            return false;
+        };
+        let by_digest = self.image.repository().with_digest(digest.clone());
+        let id = |image| inventory.in_engine(image).map(|found| &found.id);
+        id(&self.image).is_some_and(|engines| id(&by_digest) != Some(engines))
+    }
+
+    /// Plans what is needed to have the image in the engine.
+    ///
+    /// `registries` has the answers for the image and for [`FolderBuilder::newest`], if they were queried.
+    pub fn plan(
+        &self,
+        unit: Unit,
+        inventory: &Inventory,
+        registries: &BTreeMap<ImageReference, Presence>,
+        force: bool,
+        push: bool,
+    ) -> UnitPlan {
+        let image = self.image.clone();
+        let newest = self.newest();
+        let registry = registries.get(&image);
+        let has_registry = image.repository().registry().is_some();
+        let digest = match registry {
+            Some(Presence::Present(digest)) => Some(digest.clone()),
+            _ => None,
+        };
+        let is_other_build = self.is_other_build(inventory, registries);
+        let (decision, reason) = if force {
+            (Decision::Build, "requested".to_owned())
+        } else if is_other_build {
+            (
+                Decision::Pull,
+                "in the registry; the engine has another build of the same content".to_owned(),
+            )
+        } else if inventory.in_engine(&image).is_some() {
+            match registry {
+                // An earlier push failed or was not allowed. Without a push, others would rebuild the image.
+                Some(Presence::Absent) if push => (
+                    Decision::Push,
+                    "in the engine, not in the registry".to_owned(),
+                ),
+                _ => (Decision::Skip, "in the engine".to_owned()),
+            }
+        } else if digest.is_some() {
+            (
+                Decision::Pull,
+                "in the registry, not in the engine".to_owned(),
+            )
+        } else {
+            (
+                Decision::Build,
+                format!("no image of its content {}", self.content.short()),
+            )
+        };
+        // A killed run may have left the image without the moving tag. If the tag is on another image, leave it: that
+        // image may be from a later state of the folder. Unless that other image is the one being replaced.
+        let replaced = inventory.in_engine(&image).filter(|_| is_other_build);
+        let without_name = newest.iter().filter(|it| {
+            let named = inventory.in_engine(it);
+            named.is_none_or(|named| replaced.is_some_and(|replaced| named.id == replaced.id))
+        });
+        let in_engine: Vec<ImageReference> = without_name.cloned().collect();
+        let without_tag = newest
+            .iter()
+            .filter(|it| push && registries.get(it) == Some(&Presence::Absent));
+        let in_registry: Vec<Tag> = without_tag.filter_map(|it| it.tag().cloned()).collect();
+        let tag_engine = |names: Vec<ImageReference>| {
+            let image = image.clone();
+            (!names.is_empty()).then_some(Step::EngineTag { image, names })
+        };
+        let (decision, reason) = match decision {
+            Decision::Skip if !(in_engine.is_empty() && in_registry.is_empty()) => {
+                (Decision::Tag, format!("{reason}; to set: {NEWEST}"))
+            }
+            decision => (decision, reason),
+        };
+        let steps = match decision {
+            Decision::Pull => {
+                let pull = Step::Pull {
+                    image: image.clone(),
+                    digest,
+                };
+                std::iter::once(pull).chain(tag_engine(in_engine)).collect()
+            }
+            Decision::Tag => {
+                let in_registry = (!in_registry.is_empty()).then(|| Step::RegistryTag {
+                    image: image.clone(),
+                    tags: in_registry,
+                });
+                tag_engine(in_engine)
+                    .into_iter()
+                    .chain(in_registry)
+                    .collect()
+            }
+            Decision::Push => {
+                let names = newest.iter().cloned().collect();
+                let tagged = tag_engine(names).into_iter();
+                tagged.chain(publish(&image, newest, None)).collect()
+            }
+            Decision::Build => {
+                let names = std::iter::once(image.clone()).chain(newest.clone());
+                let mut steps = vec![Step::Image(Box::new(ImageStep {
+                    root: self.folder.clone(),
+                    context: self.folder.clone(),
+                    left_out: None,
+                    dockerfile: self.folder.join("Dockerfile"),
+                    target: None,
+                    args: self.args.clone(),
+                    args_by_hand: BTreeMap::new(),
+                    secrets: BTreeMap::new(),
+                    ssh: false,
+                    labels: BTreeMap::new(),
+                    commit_time: None,
+                    fresh: force,
+                    names: names.collect(),
+                    needs: Vec::new(),
+                }))];
+                if has_registry && push {
+                    steps.extend(publish(&image, newest, digest));
+                }
+                steps
+            }
+            Decision::Skip => Vec::new(),
+        };
+        UnitPlan {
+            unit,
+            commit: None,
+            source: None,
+            image,
+            decision,
+            reason,
+            changes: Vec::new(),
+            recipe: None,
+            after: Vec::new(),
+            steps,
+            timeout: None,
+            held: 0,
+            in_place: None,
+        }
+    }
+}
+
+/// Returns the steps that push a builder image. `replaces` is the image that an update replaces; any other image was
+/// pushed in the meantime and is used instead.
+fn publish(
+    image: &ImageReference,
+    newest: Option<ImageReference>,
+    replaces: Option<Digest>,
+) -> Vec<Step> {
+    let tags = newest.iter().filter_map(|name| name.tag().cloned());
+    let tags = tags.collect();
+    vec![
+        Step::Push(Box::new(PushStep {
+            image: image.clone(),
+            replaces,
+            identity: None,
+            inconsistent: None,
+            force: false,
+            rival: ConcurrentPush {
+                names: newest.into_iter().collect(),
+                wanted: Wanted::Any,
+            },
+            needs: Vec::new(),
+        })),
+        Step::RegistryTag {
+            image: image.clone(),
+            tags,
+        },
+    ]
+}
+
+pub(super) fn external_plan(image: &ImageReference, inventory: &Inventory) -> UnitPlan {
+    let (decision, reason, steps) = match inventory.in_engine(image) {
+        Some(_) => (Decision::Skip, "in the engine", Vec::new()),
+        None => (
+            Decision::Pull,
+            "not in the engine",
+            vec![Step::Pull {
+                image: image.clone(),
+                digest: None,
+            }],
+        ),
+    };
+    UnitPlan {
+        unit: Unit::External(image.clone()),
+        commit: None,
+        source: None,
+        image: image.clone(),
+        decision,
+        reason: reason.to_owned(),
+        changes: Vec::new(),
+        recipe: None,
+        after: Vec::new(),
+        steps,
+        timeout: None,
+        held: 0,
+        in_place: None,
+    }
+}

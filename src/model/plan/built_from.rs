@@ -1,0 +1,53 @@
+//! Compares the images of needed services that an image was built from with the current ones.
+//!
+//! A recipe records the commits and inputs of the needed images. That is not enough: two runners that build the same
+//! commit at the same time make two images with one recipe, and an image built on one of them does not match the other.
+
+use std::collections::BTreeMap;
+
+use super::compare::Comparison;
+use super::draft::Candidate;
+use crate::model::image::{ImageIds, Labels};
+use crate::model::manifest::ServiceName;
+use crate::model::recipe::{Change, LABEL_NEEDS, Standing};
+
+/// The IDs of needed images from an image's label, by service.
+pub type NeededIds = BTreeMap<String, String>;
+
+/// Reads the label of an image; `None` if it is missing or cannot be read.
+pub fn needed_ids(labels: &Labels) -> Option<NeededIds> {
+    serde_json::from_str(labels.get(LABEL_NEEDS)?).ok()
+}
+
+/// Compares the needed images that an image was built from with the current ones in `earlier`.
+///
+/// Needed images with unknown IDs are skipped: for them, only the recipe is compared.
+pub(super) fn standing(
+    candidate: &Candidate<'_>,
+    labels: Option<&Labels>,
+    earlier: &BTreeMap<ServiceName, Comparison>,
+) -> Standing {
+    let needs = candidate.service.needs.iter();
+    let known: Vec<(&ServiceName, &ImageIds)> = needs
+        .filter_map(|need| Some((need, earlier.get(need)?.ids.as_ref()?)))
+        .collect();
+    if known.is_empty() {
+        return Standing::Verified;
+    }
+    let Some(built_from) = labels.and_then(needed_ids) else {
+        return Standing::Unverified;
+    };
+    let mut changes = Vec::new();
+    for (need, ids) in known {
+        match built_from.get(need.as_str()) {
+            Some(id) if ids.contains(id) => {}
+            Some(_) => changes.push(Change::of_needed_image(need.as_str())),
+            None => return Standing::Unverified,
+        }
+    }
+    if changes.is_empty() {
+        Standing::Verified
+    } else {
+        Standing::Stale(changes)
+    }
+}

@@ -1,0 +1,403 @@
+//! Compares existing images with the current build inputs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::built_from;
+use super::decide::builder_unit;
+use super::draft::{Candidate, Draft};
+use super::recipe::{Folders, TESTS};
+use super::{Inventory, Presence, Refusal};
+use crate::model::event::Unit;
+use crate::model::image::{Digest, EngineImage, ImageIds, ImageReference, Labels, Tag};
+use crate::model::manifest::{ManifestError, ServiceName};
+use crate::model::recipe::{Change, InvalidRecipe, LABEL_RECIPE, LABEL_REVISION, Recipe, Standing};
+
+/// The result of looking up an image in the engine or its registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sighting {
+    /// Not queried: the image has no registry.
+    NotAsked,
+    /// It does not exist.
+    Absent,
+    /// Whether it exists, or what it was built from, is unknown because a query failed.
+    Unknown(Refusal),
+    /// It exists, but its recipe label cannot be read.
+    UnreadableRecipe(InvalidRecipe),
+    /// It exists, but was built from a working copy with `--local`: it may differ from the commit.
+    FromWorkingCopy,
+    /// It exists.
+    Found(Standing),
+}
+
+impl Sighting {
+    /// Returns the recipe status of the image, if it exists and is known.
+    pub fn standing(&self) -> Option<&Standing> {
+        match self {
+            Self::Found(standing) => Some(standing),
+            _ => None,
+        }
+    }
+}
+
+/// A service's existing image, compared with the current build inputs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Comparison {
+    /// The image in the registry: the one with the commit's tag, or the one with the identity tag if only that is up
+    /// to date.
+    pub registry: Sighting,
+    /// Its digest in the registry.
+    pub digest: Option<Digest>,
+    /// The identity tag, if only that is on the image and the commit's tag is missing or on another one.
+    pub identity: Option<Tag>,
+    /// The digest that the commit's tag points to in the registry.
+    pub by_commit: Option<Digest>,
+    /// The digest that the identity tag points to in the registry, if that image is not up to date.
+    pub inconsistent: Option<Digest>,
+    /// The image in the engine.
+    pub engine: Sighting,
+    /// The IDs of the current image; `None` if there is none or they are unknown.
+    pub ids: Option<ImageIds>,
+}
+
+impl Draft<'_> {
+    /// Returns, by digest, the images whose descriptions are still missing: those that are only in registries.
+    pub fn undescribed(&self, inventory: &Inventory) -> Vec<ImageReference> {
+        if self.options.trust_commit {
+            return Vec::new();
+        }
+        let asked = self.candidates.iter();
+        inventory.undescribed(asked.map(Candidate::registry_image))
+    }
+
+    /// Returns the identity tags to query if the images with the commits' tags are not up to date: the image may still
+    /// exist under its identity tag.
+    pub fn identities(&self, inventory: &Inventory, folders: &Folders) -> Vec<ImageReference> {
+        if self.options.trust_commit {
+            return Vec::new();
+        }
+        let survey = self.survey(inventory, folders);
+        let mut wanted = BTreeSet::new();
+        for candidate in &self.candidates {
+            let name = &candidate.service.name;
+            let has_registry = candidate.image.repository().registry().is_some();
+            let is_forced = self.options.force && candidate.selected;
+            let (Some((comparison, _)), Some(recipe)) =
+                (survey.comparisons.get(name), survey.recipes.get(name))
+            else {
+                continue;
+            };
+            let is_wanted = matches!(
+                comparison.registry,
+                Sighting::Absent | Sighting::FromWorkingCopy | Sighting::Found(Standing::Stale(_))
+            );
+            if is_wanted
+                && has_registry
+                && !is_forced
+                && !candidate.is_local
+                && candidate.pinned.is_none()
+            {
+                wanted.extend(self.identities_of(candidate, recipe));
+            }
+        }
+        wanted.into_iter().collect()
+    }
+
+    /// Returns the identity tags of the images that are equivalent to a build now.
+    fn identities_of(
+        &self,
+        candidate: &Candidate<'_>,
+        recipe: &Recipe,
+    ) -> impl Iterator<Item = ImageReference> {
+        let untested = (!self.options.test).then(|| recipe.without(TESTS));
+        let recipes = std::iter::once(recipe.clone()).chain(untested);
+        recipes.map(|recipe| candidate.identity(&recipe))
+    }
+
+    /// Compares the image of each service with its recipe. With `--trust-commit`, nothing is compared and there are no
+    /// recipes: existing images count as verified.
+    ///
+    /// # Errors
+    ///
+    /// A build argument or a variable cannot be rendered.
+    pub fn compare(
+        &self,
+        inventory: &Inventory,
+        folders: &Folders,
+    ) -> Result<Compared, ManifestError> {
+        if self.options.trust_commit {
+            let comparisons = self.comparisons(&BTreeMap::new(), inventory);
+            return Ok(Compared {
+                comparisons,
+                recipes: BTreeMap::new(),
+            });
+        }
+        self.compare_all(inventory, folders)
+    }
+
+    /// Like [`Draft::compare`], but also compares with `--trust-commit`.
+    pub(super) fn compare_all(
+        &self,
+        inventory: &Inventory,
+        folders: &Folders,
+    ) -> Result<Compared, ManifestError> {
+        let recipes = self.recipes(&self.services(), folders)?;
+        Ok(Compared {
+            comparisons: self.comparisons(&recipes, inventory),
+            recipes,
+        })
+    }
+
+    fn comparisons(
+        &self,
+        recipes: &BTreeMap<ServiceName, Recipe>,
+        inventory: &Inventory,
+    ) -> BTreeMap<ServiceName, Comparison> {
+        let mut comparisons = BTreeMap::new();
+        // Candidates are in dependency order.
+        for candidate in &self.candidates {
+            let name = &candidate.service.name;
+            let comparison = self.comparison(candidate, recipes.get(name), inventory, &comparisons);
+            comparisons.insert(name.clone(), comparison);
+        }
+        comparisons
+    }
+
+    /// Like [`Draft::compare`], but a template that cannot be rendered or a builder that cannot be read affects only
+    /// the services that use it.
+    pub fn survey(&self, inventory: &Inventory, folders: &Folders) -> Survey {
+        let (mut recipes, mut problems) = (BTreeMap::new(), Vec::new());
+        // Candidates are in dependency order.
+        for candidate in &self.candidates {
+            let name = &candidate.service.name;
+            let is_read = |unit: Unit| match unit {
+                Unit::Builder(_) => folders.contains_key(&unit),
+                _ => true,
+            };
+            let mut needs = candidate.service.needs.iter();
+            let is_known = needs.all(|need| recipes.contains_key(need))
+                && builder_unit(candidate).is_none_or(is_read);
+            if is_known {
+                match self.recipe(candidate, folders, &recipes) {
+                    Ok(recipe) => _ = recipes.insert(name.clone(), recipe),
+                    Err(problem) => problems.push(problem),
+                }
+            }
+        }
+        let comparisons = self.comparisons(&recipes, inventory).into_iter();
+        let comparisons = comparisons.map(|(name, comparison)| {
+            let is_compared = recipes.contains_key(&name);
+            (name, (comparison, is_compared))
+        });
+        Survey {
+            comparisons: comparisons.collect(),
+            recipes,
+            problems,
+        }
+    }
+
+    fn comparison(
+        &self,
+        candidate: &Candidate<'_>,
+        recipe: Option<&Recipe>,
+        inventory: &Inventory,
+        earlier: &BTreeMap<ServiceName, Comparison>,
+    ) -> Comparison {
+        let inputs = |labels: Option<&Labels>| same_inputs(candidate, labels, earlier);
+        let today = recipe.map(ToString::to_string);
+        let standing = |labels: Option<&Labels>| {
+            let label = labels.and_then(|labels| labels.get(LABEL_RECIPE));
+            // Fast path: most images are up to date, and then the label need not be parsed.
+            if today.is_some() && label == today.as_ref() {
+                return Sighting::Found(inputs(labels));
+            }
+            let before = label.and_then(|label| label.parse::<Recipe>().ok());
+            let of_working_copy = before.is_some_and(|before| before.is_of_working_copy());
+            if of_working_copy && !candidate.is_local {
+                return Sighting::FromWorkingCopy;
+            }
+            let Some(recipe) = recipe.cloned() else {
+                return Sighting::Found(Standing::Verified);
+            };
+            // For a local build, an image of the working copy and one of its commit are both fine.
+            let recipe = if of_working_copy {
+                recipe.of_working_copy()
+            } else {
+                recipe
+            };
+            let ignored = (!self.options.test).then_some(TESTS);
+            match Standing::of(label.map(String::as_str), &recipe, ignored) {
+                Ok(Standing::Verified) => Sighting::Found(inputs(labels)),
+                Ok(standing) => Sighting::Found(standing),
+                Err(invalid) => Sighting::UnreadableRecipe(invalid),
+            }
+        };
+        let in_registry = |image: &ImageReference| match inventory.registry.get(image) {
+            None => (Sighting::NotAsked, None),
+            Some(Presence::Absent) => (Sighting::Absent, None),
+            Some(Presence::Unknown(refusal)) => (Sighting::Unknown(refusal.clone()), None),
+            Some(Presence::Present(digest)) => {
+                let sighting = match (labels_of(candidate, digest, inventory), recipe) {
+                    (_, None) => standing(None),
+                    (Some(Ok(labels)), _) => standing(Some(labels)),
+                    (Some(Err(refusal)), _) => Sighting::Unknown(refusal.clone()),
+                    // The labels were not queried, so there is no reason to reject the image.
+                    (None, Some(_)) => Sighting::Found(Standing::Unverified),
+                };
+                (sighting, Some(digest.clone()))
+            }
+        };
+        let (registry, digest) = in_registry(&candidate.registry_image());
+        let mut comparison = Comparison {
+            registry,
+            by_commit: digest.clone().filter(|_| candidate.pinned.is_none()),
+            digest,
+            identity: None,
+            inconsistent: None,
+            engine: match inventory.in_engine(&candidate.image) {
+                None => Sighting::Absent,
+                Some(image) => standing(Some(&image.labels)),
+            },
+            ids: None,
+        };
+        let is_usable = |sighting: &Sighting| {
+            matches!(
+                sighting,
+                Sighting::Found(Standing::Verified | Standing::Unverified)
+            )
+        };
+        let identities = recipe.map(|recipe| self.identities_of(candidate, recipe));
+        for identity in identities.into_iter().flatten() {
+            if is_usable(&comparison.registry) || candidate.pinned.is_some() {
+                break;
+            }
+            match in_registry(&identity) {
+                (Sighting::Found(Standing::Verified), digest) => {
+                    comparison.registry = Sighting::Found(Standing::Verified);
+                    comparison.digest = digest;
+                    comparison.identity = identity.tag().cloned();
+                }
+                // A failed query must not cause a build.
+                (unknown @ Sighting::Unknown(_), _) => comparison.registry = unknown,
+                (Sighting::NotAsked | Sighting::Absent, _) => {}
+                (_, digest) => comparison.inconsistent = digest,
+            }
+        }
+        if recipe.is_some() {
+            let published = comparison.digest.as_ref();
+            let is_pinned = candidate.pinned.is_some();
+            let published = published.filter(|_| is_pinned || is_usable(&comparison.registry));
+            let image = inventory.in_engine(&candidate.image);
+            match published {
+                Some(digest) if !candidate.is_local => {
+                    let ids = published_ids(candidate, digest, inventory);
+                    // Two runners may have built it at the same time: the registry's image takes precedence.
+                    let is_other = |image: &EngineImage| {
+                        ids.as_ref().is_some_and(|ids| !ids.contains(&image.id))
+                    };
+                    if is_usable(&comparison.engine) && !is_pinned && image.is_some_and(is_other) {
+                        let other = Standing::Stale(vec![Change::of_image()]);
+                        comparison.engine = Sighting::Found(other);
+                    }
+                    comparison.ids = ids;
+                }
+                _ if is_usable(&comparison.engine) => {
+                    comparison.ids = image.map(|image| ImageIds::new([image.id.as_str()]));
+                }
+                _ => {}
+            }
+        }
+        comparison
+    }
+}
+
+/// The results of [`Draft::compare`].
+#[derive(Debug)]
+pub struct Compared {
+    /// The comparison of each service's image.
+    pub comparisons: BTreeMap<ServiceName, Comparison>,
+    /// The current recipes; empty with `--trust-commit`.
+    pub recipes: BTreeMap<ServiceName, Recipe>,
+}
+
+/// The results of [`Draft::survey`].
+#[derive(Debug)]
+pub struct Survey {
+    /// The comparison of each service's image, and whether it was compared with a recipe: without one, only its
+    /// existence is known.
+    pub comparisons: BTreeMap<ServiceName, (Comparison, bool)>,
+    /// The current recipes of the services that were compared.
+    pub recipes: BTreeMap<ServiceName, Recipe>,
+    /// Why some were not compared.
+    pub problems: Vec<ManifestError>,
+}
+
+impl Sighting {
+    /// Returns the result as text, such as `verified`.
+    pub(super) fn in_words(&self) -> String {
+        match self {
+            Self::NotAsked => "no registry".to_owned(),
+            Self::Absent => "absent".to_owned(),
+            Self::Unknown(refusal) => format!("unknown: {}", refusal.why),
+            Self::UnreadableRecipe(invalid) => format!("unknown: {invalid}"),
+            Self::FromWorkingCopy => "built from a working copy with --local".to_owned(),
+            Self::Found(Standing::Verified) => "verified".to_owned(),
+            Self::Found(Standing::Unverified) => {
+                "unverified: the image does not record what it was built from".to_owned()
+            }
+            Self::Found(Standing::Stale(changes)) => {
+                let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
+                format!("stale: {}", changes.join(", "))
+            }
+        }
+    }
+}
+
+/// Returns the status of an image whose recipe matches. According to its labels, it may still be of another commit,
+/// despite this commit's tag, or have been built from other images of the needed services.
+fn same_inputs(
+    candidate: &Candidate<'_>,
+    labels: Option<&Labels>,
+    earlier: &BTreeMap<ServiceName, Comparison>,
+) -> Standing {
+    let revision = labels.and_then(|labels| labels.get(LABEL_REVISION));
+    if revision.is_some_and(|revision| *revision != candidate.source.commit.to_string()) {
+        return Standing::Stale(vec![Change::of_commit()]);
+    }
+    if candidate.pinned.is_some() {
+        return Standing::Verified;
+    }
+    built_from::standing(candidate, labels, earlier)
+}
+
+/// Returns the IDs of an image in the registry; `None` if they are unknown.
+fn published_ids(
+    candidate: &Candidate<'_>,
+    digest: &Digest,
+    inventory: &Inventory,
+) -> Option<ImageIds> {
+    let by_digest = candidate.image.repository().with_digest(digest.clone());
+    let in_engine = inventory.in_engine(&by_digest).map(|it| it.id.as_str());
+    let described = inventory
+        .published
+        .get(digest)
+        .and_then(|it| it.as_ref().ok());
+    let config = described
+        .and_then(|it| it.config.as_ref())
+        .map(Digest::as_str);
+    let other = in_engine.or(config)?;
+    Some(ImageIds::new([digest.as_str(), other]))
+}
+
+/// Returns the labels of an image in the registry, or why they are unknown; `None` if they were not queried.
+pub(super) fn labels_of<'i>(
+    candidate: &Candidate<'_>,
+    digest: &Digest,
+    inventory: &'i Inventory,
+) -> Option<Result<&'i Labels, &'i Refusal>> {
+    let by_digest = candidate.image.repository().with_digest(digest.clone());
+    let in_engine = inventory.in_engine(&by_digest);
+    in_engine.map(|image| Ok(&image.labels)).or_else(|| {
+        let described = inventory.published.get(digest)?;
+        Some(described.as_ref().map(|image| &image.labels))
+    })
+}

@@ -1,0 +1,433 @@
+//! The last stage of a plan: turns decisions into steps.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::builder::external_plan;
+use super::decide::{Decided, builder_unit};
+use super::draft::{Candidate, Draft};
+use super::place::{BuildDir, git_mounts};
+use super::recipe::TESTS;
+use super::{
+    ConcurrentPush, ContainerStep, Decision, ImageStep, InPlace, NeededImage, Plan, PlanError,
+    Presence, PushStep, ScriptStep, Step, UnitPlan, UnknownImages, Wanted,
+};
+use crate::model::event::{Phase, Unit};
+use crate::model::image::{Digest, ImageReference, Tag};
+use crate::model::layout::Layout;
+use crate::model::manifest::{Builder, ManifestError, ScriptLine, SecretSource};
+use crate::model::recipe;
+use crate::model::recipe::Recipe;
+use crate::model::source::ServiceSource;
+
+impl Decided<'_> {
+    /// Completes the plan, given what registries have of [`Decided::builder_images`].
+    ///
+    /// # Errors
+    ///
+    /// A query to a registry failed, or a build argument or a variable cannot be rendered.
+    pub fn complete(
+        self,
+        builders: &BTreeMap<ImageReference, Presence>,
+        layout: &Layout,
+    ) -> Result<Plan, PlanError> {
+        UnknownImages::check(builders)?;
+        let mut plan = Plan {
+            train: self.draft.train(),
+            ..Plan::default()
+        };
+        let push = self.draft.options.push;
+        for unit in self.builders() {
+            let unit_plan = match (&unit, self.folders.get(&unit)) {
+                (_, Some(folder)) => {
+                    folder.plan(unit.clone(), &self.inventory, builders, false, push)
+                }
+                (Unit::External(image), None) => external_plan(image, &self.inventory),
+                (_, None) => continue,
+            };
+            plan.units.push(unit_plan);
+        }
+        plan.units.reserve(self.draft.candidates.len());
+        let mut working: HashSet<Unit> = plan.work().map(|it| it.unit.clone()).collect();
+        for candidate in &self.draft.candidates {
+            if let Some(unit_plan) = self.service_plan(candidate, &working, layout)? {
+                if !unit_plan.steps.is_empty() {
+                    working.insert(unit_plan.unit.clone());
+                }
+                plan.units.push(unit_plan);
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Plans a service; `working` are the earlier units that have steps.
+    fn service_plan(
+        &self,
+        candidate: &Candidate<'_>,
+        working: &HashSet<Unit>,
+        layout: &Layout,
+    ) -> Result<Option<UnitPlan>, ManifestError> {
+        let service = candidate.service;
+        let Some(verdict) = self.verdicts.get(&service.name) else {
+            return Ok(None);
+        };
+        let image = candidate.image.clone();
+        let mut needed: Vec<Unit> = Vec::new();
+        let mut steps = Vec::new();
+        let mut in_place = None;
+        match verdict.decision {
+            Decision::Build => {
+                needed.extend(builder_unit(candidate));
+                needed.extend(service.needs.iter().cloned().map(Unit::Service));
+                let build_dir = BuildDir::of(candidate, &self.draft, layout, &mut steps);
+                self.build_steps(candidate, &build_dir, layout, &mut steps)?;
+                in_place = build_dir.in_place.then(|| InPlace {
+                    dir: build_dir.files,
+                    paths: service.git.paths(),
+                    changes: candidate.source.changes().map(|changes| changes.digest),
+                });
+            }
+            Decision::Pull => steps.push(Step::Pull {
+                image: image.clone(),
+                digest: self.digest(candidate),
+            }),
+            Decision::Push => {
+                // The push compares the needed images with those in the registry, so they go first.
+                needed.extend(service.needs.iter().cloned().map(Unit::Service));
+                steps.push(self.push(candidate));
+            }
+            Decision::Skip | Decision::Tag => {}
+        }
+        let (of_commit, moving): (Vec<Tag>, Vec<Tag>) = verdict
+            .registry_tags
+            .iter()
+            .cloned()
+            .partition(|tag| tag.named_commit().is_some());
+        let digest = self.digest(candidate);
+        let by_digest = digest.map(|digest| image.repository().with_digest(digest));
+        let tag = |tags: Vec<Tag>| {
+            let image = by_digest.clone().unwrap_or_else(|| image.clone());
+            (!tags.is_empty()).then_some(Step::RegistryTag { image, tags })
+        };
+        steps.extend(tag(of_commit));
+        let unheld = steps.len();
+        if !verdict.engine_names.is_empty() {
+            steps.push(Step::EngineTag {
+                image: image.clone(),
+                names: verdict.engine_names.clone(),
+            });
+        }
+        steps.extend(tag(moving));
+        let held = if self.draft.options.all_or_nothing {
+            steps.len() - unheld
+        } else {
+            0
+        };
+        // Units without steps are already in place: no need to wait for them.
+        needed.retain(|unit| working.contains(unit));
+        Ok(Some(UnitPlan {
+            unit: Unit::Service(service.name.clone()),
+            commit: Some(candidate.source.commit),
+            source: Some(candidate.source.clone()),
+            image,
+            decision: verdict.decision,
+            reason: verdict.reason.clone(),
+            changes: verdict.changes.clone(),
+            recipe: self.recipe(candidate, verdict.decision),
+            after: needed,
+            steps,
+            timeout: service.timeout,
+            held,
+            in_place,
+        }))
+    }
+
+    fn build_steps(
+        &self,
+        candidate: &Candidate<'_>,
+        build_dir: &BuildDir,
+        layout: &Layout,
+        steps: &mut Vec<Step>,
+    ) -> Result<(), ManifestError> {
+        let draft = &self.draft;
+        let (service, source) = (candidate.service, candidate.source);
+        if let (Some(unit), Some(builder)) = (builder_unit(candidate), &service.builder) {
+            let scripts = self.scripts(candidate);
+            if !scripts.is_empty() {
+                let image = match (&unit, self.folders.get(&unit)) {
+                    (_, Some(folder)) => folder.image.clone(),
+                    (Unit::External(image), None) => image.clone(),
+                    // Every folder builder of a build was inspected.
+                    (_, None) => return Ok(()),
+                };
+                steps.push(Step::Container(Box::new(
+                    draft.container(candidate, build_dir, builder, image, layout)?,
+                )));
+                steps.extend(scripts);
+            }
+        }
+        let mut args = BTreeMap::new();
+        let mut args_by_hand = BTreeMap::new();
+        for (name, template) in &service.docker.args {
+            args.insert(name.clone(), draft.render(template, service, source)?);
+            let shell_value = draft.render_for_shell(template, service, source)?;
+            args_by_hand.extend(shell_value.map(|value| (name.clone(), value)));
+        }
+        for source_of_secret in service.docker.secrets.values() {
+            // Report a missing variable before anything runs; the value itself is not part of the plan.
+            if let SecretSource::Environment { value, .. } = source_of_secret {
+                draft.render(value, service, source)?;
+            }
+        }
+        let root = match &service.git.path {
+            Some(path) => build_dir.files.join(path),
+            None => build_dir.files.clone(),
+        };
+        // `join(".")` would show up in the output.
+        let below = |path: &str| {
+            if path == "." {
+                root.clone()
+            } else {
+                root.join(path)
+            }
+        };
+        let recipe = self.recipe(candidate, Decision::Build);
+        let recipe = recipe.map(|recipe| {
+            if draft.options.test {
+                recipe
+            } else {
+                // Runs with tests must not mistake it for an image that passed them.
+                recipe.without(TESTS)
+            }
+        });
+        let mut labels = BTreeMap::from([
+            (recipe::LABEL_REVISION.to_owned(), source.commit.to_string()),
+            (
+                recipe::LABEL_SOURCE.to_owned(),
+                service.git.remote.without_credentials(),
+            ),
+            (recipe::LABEL_VERSION.to_owned(), version(source)),
+        ]);
+        labels.extend(recipe.map(|recipe| (recipe::LABEL_RECIPE.to_owned(), recipe.to_string())));
+        if candidate.is_local {
+            let folder = layout.root().display().to_string();
+            labels.insert(recipe::LABEL_LOCAL.to_owned(), folder);
+        }
+        steps.push(Step::Image(Box::new(ImageStep {
+            root: root.clone(),
+            context: below(&service.docker.context),
+            left_out: build_dir.excluded.clone(),
+            dockerfile: below(&service.docker.file),
+            target: service.docker.target.clone(),
+            args,
+            args_by_hand,
+            secrets: service.docker.secrets.clone(),
+            ssh: service.docker.ssh,
+            labels,
+            commit_time: build_dir.commit_time,
+            fresh: false,
+            names: std::iter::once(candidate.image.clone())
+                .chain(self.names(candidate))
+                .collect(),
+            needs: self.needed_images(candidate),
+        })));
+        let has_registry = candidate.image.repository().registry().is_some();
+        if has_registry && draft.options.push && !candidate.is_local {
+            steps.push(self.push(candidate));
+        }
+        Ok(())
+    }
+
+    /// Returns the recipe of a service's image.
+    fn recipe(&self, candidate: &Candidate<'_>, decision: Decision) -> Option<Recipe> {
+        let recipe = self.recipes.get(&candidate.service.name)?.clone();
+        Some(match decision {
+            Decision::Build if candidate.is_local => recipe.of_working_copy(),
+            _ => recipe,
+        })
+    }
+
+    /// Returns the additional names that an image gets immediately.
+    fn names<'c>(
+        &self,
+        candidate: &'c Candidate<'_>,
+    ) -> impl Iterator<Item = ImageReference> + use<'c> {
+        let immediately = !self.draft.options.all_or_nothing;
+        candidate.names().filter(move |_| immediately)
+    }
+
+    fn push(&self, candidate: &Candidate<'_>) -> Step {
+        let comparison = self.comparisons.get(&candidate.service.name);
+        let recipe = self.published_recipe(candidate);
+        Step::Push(Box::new(PushStep {
+            image: candidate.image.clone(),
+            replaces: comparison.and_then(|it| it.by_commit.clone()),
+            identity: recipe.map(|recipe| candidate.identity(&recipe)),
+            inconsistent: comparison.and_then(|it| it.inconsistent.clone()),
+            force: self.draft.options.force && candidate.selected,
+            rival: ConcurrentPush {
+                names: self.names(candidate).collect(),
+                wanted: self.wanted(candidate),
+            },
+            needs: self.needed_images(candidate),
+        }))
+    }
+
+    /// Returns the recipe of a service's image after the push.
+    fn published_recipe(&self, candidate: &Candidate<'_>) -> Option<Recipe> {
+        let name = &candidate.service.name;
+        match self.verdicts.get(name).map(|verdict| verdict.decision) {
+            // It was built by an earlier run, perhaps without tests: the label has the actual recipe.
+            Some(Decision::Push) => {
+                let image = self.inventory.in_engine(&candidate.image)?;
+                image.labels.get(recipe::LABEL_RECIPE)?.parse().ok()
+            }
+            // Runs with tests must not mistake it for an image that passed them.
+            Some(Decision::Build) if !self.draft.options.test => {
+                Some(self.recipes.get(name)?.without(TESTS))
+            }
+            _ => self.recipes.get(name).cloned(),
+        }
+    }
+
+    /// Returns the images of the needed services.
+    fn needed_images(&self, candidate: &Candidate<'_>) -> Vec<NeededImage> {
+        let options = &self.draft.options;
+        let needed = candidate.service.needs.iter().filter_map(|need| {
+            let mut candidates = self.draft.candidates.iter();
+            let needed = candidates.find(|it| it.service.name == *need)?;
+            let is_published = options.push
+                && !needed.is_local
+                && !candidate.is_local
+                && needed.pinned.is_none()
+                && needed.image.repository().registry().is_some();
+            let comparison = self.comparisons.get(need);
+            let identity = comparison.and_then(|it| it.identity.clone());
+            let identity = identity.map(|tag| needed.image.repository().tagged(tag));
+            let identity = identity.or_else(|| {
+                let recipe = self.published_recipe(needed)?;
+                Some(needed.identity(&recipe))
+            });
+            Some(NeededImage {
+                service: need.clone(),
+                image: needed.image.clone(),
+                identity: identity.filter(|_| is_published),
+            })
+        });
+        needed.collect()
+    }
+
+    /// Returns which images of other runs are accepted for a service.
+    fn wanted(&self, candidate: &Candidate<'_>) -> Wanted {
+        let options = &self.draft.options;
+        match self.recipes.get(&candidate.service.name) {
+            Some(recipe) if !options.trust_commit => Wanted::Built {
+                commit: candidate.source.commit,
+                recipe: recipe.clone(),
+                ignored: (!options.test).then_some(TESTS),
+            },
+            _ => Wanted::Any,
+        }
+    }
+
+    /// Returns the digest of the image in the registry.
+    fn digest(&self, candidate: &Candidate<'_>) -> Option<Digest> {
+        let comparison = self.comparisons.get(&candidate.service.name)?;
+        comparison.digest.clone()
+    }
+
+    pub(super) fn scripts(&self, candidate: &Candidate<'_>) -> Vec<Step> {
+        let scripts = &candidate.service.scripts;
+        let test: &[ScriptLine] = if self.draft.options.test {
+            &scripts.test
+        } else {
+            &[]
+        };
+        let lists = [
+            (Phase::Prepare, &scripts.prepare[..]),
+            (Phase::Build, &scripts.build[..]),
+            (Phase::Test, test),
+        ];
+        let steps = lists.into_iter().flat_map(|(phase, lines)| {
+            lines.iter().map(move |line| {
+                Step::Script(ScriptStep {
+                    phase,
+                    text: line.text.clone(),
+                    line: line.line,
+                })
+            })
+        });
+        steps.collect()
+    }
+}
+
+impl Draft<'_> {
+    /// Returns the container for the scripts of a service.
+    pub(super) fn container(
+        &self,
+        candidate: &Candidate<'_>,
+        build_dir: &BuildDir,
+        builder: &Builder,
+        image: ImageReference,
+        layout: &Layout,
+    ) -> Result<ContainerStep, ManifestError> {
+        let (service, source) = (candidate.service, candidate.source);
+        let mut env = BTreeMap::from([
+            ("CI".to_owned(), "true".to_owned()),
+            ("XP_SERVICE".to_owned(), service.name.to_string()),
+            ("XP_COMMIT".to_owned(), source.commit.to_string()),
+            (
+                "XP_BRANCH".to_owned(),
+                source
+                    .built_as()
+                    .short_name()
+                    .unwrap_or_default()
+                    .to_owned(),
+            ),
+            ("XP_IMAGE".to_owned(), candidate.image.to_string()),
+        ]);
+        if let Some(time) = build_dir.commit_time {
+            env.insert("SOURCE_DATE_EPOCH".to_owned(), time.to_string());
+        }
+        let mut env_by_hand = BTreeMap::new();
+        for (name, template) in &builder.env {
+            env.insert(name.clone(), self.render(template, service, source)?);
+            let shell_value = self.render_for_shell(template, service, source)?;
+            env_by_hand.extend(shell_value.map(|value| (name.clone(), value)));
+        }
+        let script_dir = match &service.git.path {
+            Some(path) => format!("{}/{path}", builder.workdir.trim_end_matches('/')),
+            None => builder.workdir.clone(),
+        };
+        let cache = |path: &String| (layout.cache(&service.name, path), path.clone());
+        Ok(ContainerStep {
+            image,
+            source: build_dir.files.clone(),
+            in_place: build_dir.in_place,
+            git: git_mounts(candidate, &builder.workdir, layout),
+            workdir: builder.workdir.clone(),
+            script_dir,
+            env,
+            env_by_hand,
+            user: builder.user,
+            network: builder.network.clone(),
+            caches: builder.cache.iter().map(cache).collect(),
+            mounts: builder.mounts.clone(),
+            ssh: builder.ssh,
+            socket: builder.socket,
+            memory: builder.memory,
+            nano_cpus: builder.cpus,
+        })
+    }
+}
+
+/// Returns the branch or tag that is built, or else the commit, with a suffix if the working copy had changes.
+fn version(source: &ServiceSource) -> String {
+    let name = source
+        .built_as()
+        .short_name()
+        .map_or_else(|| source.commit.to_string(), str::to_owned);
+    match source.changes() {
+        Some(changes) => format!("{name}-dirty-{}", changes.digest),
+        None => name,
+    }
+}

@@ -1,0 +1,97 @@
+//! Images that another run pushed while this one was being built.
+
+use crate::model::image::{ImageReference, Labels};
+use crate::model::recipe::{LABEL_RECIPE, LABEL_REVISION, Recipe, Standing};
+use crate::model::source::CommitId;
+
+/// What to do if another run pushed the image in the meantime. If that image is equivalent, it is used, and nothing
+/// is pushed over it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConcurrentPush {
+    /// The additional names that the image gets in the engine.
+    pub names: Vec<ImageReference>,
+    /// What makes an image equivalent.
+    pub wanted: Wanted,
+}
+
+/// Condition under which an image of another run is equivalent.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Wanted {
+    /// Always: the name identifies the content, as with builder images.
+    Any,
+    /// Built from this commit by this recipe.
+    Built {
+        /// The commit.
+        commit: CommitId,
+        /// Its recipe.
+        recipe: Recipe,
+        /// An input that the comparison ignores.
+        ignored: Option<&'static str>,
+    },
+}
+
+impl Wanted {
+    /// Returns whether an image with these labels is equivalent. An image without labels is not, because its inputs
+    /// are unknown.
+    pub fn is_met_by(&self, labels: &Labels) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Built {
+                commit,
+                recipe,
+                ignored,
+            } => {
+                let label = labels.get(LABEL_RECIPE).map(String::as_str);
+                let is_same = Standing::of(label, recipe, *ignored) == Ok(Standing::Verified);
+                let revision = labels.get(LABEL_REVISION);
+                is_same && revision.is_some_and(|it| *it == commit.to_string())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::plan::TESTS;
+
+    fn recipe(inputs: &[(&'static str, &str)]) -> Recipe {
+        let mut recipe = Recipe::default();
+        for (name, value) in inputs {
+            recipe.add(*name, value);
+        }
+        recipe
+    }
+
+    fn labels(recipe: &Recipe, commit: &str) -> Labels {
+        Labels::from([
+            (LABEL_RECIPE.to_owned(), recipe.to_string()),
+            (LABEL_REVISION.to_owned(), commit.to_owned()),
+        ])
+    }
+
+    #[test]
+    fn only_images_with_the_same_inputs_are_equivalent() {
+        let commit = "0123456789012345678901234567890123456789";
+        let tested = recipe(&[("docker.file", "Dockerfile"), (TESTS, "make test")]);
+        let untested = tested.without(TESTS);
+        let wanted = |recipe: &Recipe, ignored| Wanted::Built {
+            commit: commit.parse().unwrap(),
+            recipe: recipe.clone(),
+            ignored,
+        };
+        let strict = wanted(&tested, None);
+        assert!(strict.is_met_by(&labels(&tested, commit)));
+        assert!(!strict.is_met_by(&labels(&untested, commit)));
+        assert!(!strict.is_met_by(&labels(&tested, &commit.replace('0', "f"))));
+        assert!(!strict.is_met_by(&labels(&tested.clone().of_working_copy(), commit)));
+        assert!(!strict.is_met_by(&Labels::new()));
+        let mut damaged = labels(&tested, commit);
+        damaged.insert(LABEL_RECIPE.to_owned(), "{".to_owned());
+        assert!(!strict.is_met_by(&damaged));
+        // With `--no-test`, an image that passed its tests is fine too.
+        assert!(wanted(&tested, Some(TESTS)).is_met_by(&labels(&tested, commit)));
+        assert!(wanted(&tested, Some(TESTS)).is_met_by(&labels(&untested, commit)));
+        assert!(Wanted::Any.is_met_by(&Labels::new()));
+    }
+}

@@ -1,0 +1,475 @@
+//! The second stage of a plan: the decision table for each service.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::compare::{Compared, Comparison, Sighting};
+use super::draft::{Candidate, Draft};
+use super::obstacle::{DecisionError, DecisionErrors, status_of};
+use super::recipe::Folders;
+use super::{Decision, Inventory, PlanError, Presence, UnknownImages};
+use crate::model::event::Unit;
+use crate::model::image::{ImageReference, Tag};
+use crate::model::manifest::{BuilderImage, ServiceName};
+use crate::model::recipe::{Change, Recipe, Standing};
+
+/// The decision for one service, and the reason.
+#[derive(Debug)]
+pub(super) struct ServiceVerdict {
+    pub decision: Decision,
+    pub reason: String,
+    pub changes: Vec<Change>,
+    /// The tags that the registry lacks or has on another image.
+    pub registry_tags: Vec<Tag>,
+    /// The names that the engine lacks or has on another image.
+    pub engine_names: Vec<ImageReference>,
+}
+
+/// A draft with a decision for each service.
+pub struct Decided<'a> {
+    pub(super) draft: Draft<'a>,
+    pub(super) inventory: Inventory,
+    pub(super) folders: Folders,
+    /// The comparison of each service's image with its recipe.
+    pub comparisons: BTreeMap<ServiceName, Comparison>,
+    /// The current recipes of all services; with `--trust-commit`, only of those that are built.
+    pub recipes: BTreeMap<ServiceName, Recipe>,
+    /// The decisions by service; unselected services that no build needs are omitted.
+    pub(super) verdicts: BTreeMap<ServiceName, ServiceVerdict>,
+}
+
+/// The maximum number of changed inputs in a reason.
+const NAMED_CHANGES: usize = 3;
+
+impl<'a> Draft<'a> {
+    /// Decides what to do with each service.
+    ///
+    /// # Errors
+    ///
+    /// A query to a registry failed, a recipe label cannot be read, or a build argument or a variable cannot be
+    /// rendered.
+    pub fn decide(self, inventory: Inventory, folders: Folders) -> Result<Decided<'a>, PlanError> {
+        self.check_registries(&inventory)?;
+        let Compared {
+            mut comparisons,
+            mut recipes,
+        } = self.compare(&inventory, &folders)?;
+        for candidate in &self.candidates {
+            if let Some(comparison) = comparisons.get_mut(&candidate.service.name) {
+                self.pin(candidate, comparison, &inventory);
+            }
+        }
+        let mut built = BTreeSet::new();
+        let verdicts = loop {
+            let (verdicts, now_built) = self.verdicts(&comparisons, &inventory, &built)?;
+            // A build also triggers builds of its dependents, so repeat until nothing is added.
+            if self.options.trust_commit || now_built == built {
+                built = now_built;
+                break verdicts;
+            }
+            built = now_built;
+        };
+        if self.options.trust_commit {
+            recipes = self.recipes(&built, &folders)?;
+        }
+        Ok(Decided {
+            draft: self,
+            inventory,
+            folders,
+            comparisons,
+            recipes,
+            verdicts,
+        })
+    }
+
+    /// Decides for each service, given that those in `rebuilt` are built. Also returns the services that these
+    /// decisions build.
+    fn verdicts(
+        &self,
+        comparisons: &BTreeMap<ServiceName, Comparison>,
+        inventory: &Inventory,
+        rebuilt: &BTreeSet<ServiceName>,
+    ) -> Result<(BTreeMap<ServiceName, ServiceVerdict>, BTreeSet<ServiceName>), PlanError> {
+        let mut verdicts = BTreeMap::new();
+        let mut errors = DecisionErrors::default();
+        let mut built = BTreeSet::new();
+        let mut needed_by_a_build: BTreeSet<&ServiceName> = BTreeSet::new();
+        // Dependents first: a service that was not selected matters only if one of its dependents is built.
+        for candidate in self.candidates.iter().rev() {
+            let name = &candidate.service.name;
+            let is_needed = needed_by_a_build.contains(name);
+            if !candidate.selected && !is_needed {
+                continue;
+            }
+            let Some(comparison) = comparisons.get(name) else {
+                continue;
+            };
+            let verdict = if self.options.force && candidate.selected {
+                Ok(Choice::build("--force".to_owned()))
+            } else {
+                self.choose(candidate, is_needed, comparison)
+            };
+            let choice = match verdict {
+                Ok(choice) => choice.after_needs(candidate, rebuilt),
+                Err(error) => {
+                    errors.add(&candidate.image, error);
+                    continue;
+                }
+            };
+            if choice.decision == Decision::Build {
+                needed_by_a_build.extend(&candidate.service.needs);
+                built.insert(name.clone());
+            }
+            let verdict = self.verdict(candidate, choice, comparison, inventory);
+            verdicts.insert(name.clone(), verdict);
+        }
+        errors.check()?;
+        Ok((verdicts, built))
+    }
+
+    /// Accepts the pinned image as it is, and no other image of the same commit.
+    fn pin(&self, candidate: &Candidate<'_>, comparison: &mut Comparison, inventory: &Inventory) {
+        let pinned = self.options.pinned.get(&candidate.service.name);
+        let digest = pinned.and_then(|pinned| pinned.digest.as_ref());
+        let Some(digest) = digest.filter(|digest| comparison.digest.as_ref() == Some(*digest))
+        else {
+            return;
+        };
+        let by_digest = candidate.image.repository().with_digest(digest.clone());
+        let id = |image| inventory.in_engine(image).map(|image| &image.id);
+        let pinned_id = id(&by_digest);
+        comparison.registry = Sighting::Found(Standing::Verified);
+        comparison.engine = if pinned_id.is_some() && pinned_id == id(&candidate.image) {
+            Sighting::Found(Standing::Verified)
+        } else {
+            Sighting::Absent
+        };
+    }
+
+    /// Fails if a query to a registry failed.
+    ///
+    /// Except for services that are built in place: they are never pushed, so their registries do not matter.
+    fn check_registries(&self, inventory: &Inventory) -> Result<(), UnknownImages> {
+        let local = self
+            .candidates
+            .iter()
+            .filter(|candidate| candidate.source.local.is_some());
+        let local: BTreeSet<&ImageReference> = local.map(|candidate| &candidate.image).collect();
+        let queried = inventory.registry.iter();
+        UnknownImages::check(queried.filter(|(image, _)| !local.contains(image)))
+    }
+
+    /// Decides from the existing images and their recipes.
+    ///
+    /// Images that are built in place are never pushed, so the registry matters only if it has an image of the
+    /// commit and the working copy has no changes.
+    fn choose(
+        &self,
+        candidate: &Candidate<'_>,
+        is_needed: bool,
+        comparison: &Comparison,
+    ) -> Result<Choice, DecisionError> {
+        let push = self.options.push && !candidate.is_local;
+        // Dependents are built from the engine's image, which must be the registry's.
+        let pull = self.options.pull || is_needed;
+        let (registry, in_registry) = match &candidate.source.local {
+            None => {
+                let registry = candidate.image.repository().registry();
+                (registry, status_of(&comparison.registry)?)
+            }
+            Some(_) => {
+                let standing = comparison.registry.standing();
+                let registry = candidate.image.repository().registry();
+                (registry.filter(|_| standing.is_some()), standing)
+            }
+        };
+        // An unreadable image in the engine does not matter if the registry's image replaces it.
+        let in_engine = match (in_registry, status_of(&comparison.engine)) {
+            (Some(Standing::Verified | Standing::Unverified), Err(_)) => None,
+            (_, in_engine) => in_engine?,
+        };
+        let choice = |decision, reason: &str| Choice {
+            decision,
+            reason: reason.to_owned(),
+            changes: Vec::new(),
+        };
+        let missing = match &candidate.variant {
+            None => "the commit".to_owned(),
+            Some(variant) => format!("the commit with {variant}"),
+        };
+        let registry_text = match &comparison.identity {
+            Some(tag) => format!("in the registry as {tag}"),
+            None => "in the registry".to_owned(),
+        };
+        let chosen = match (registry, in_registry, in_engine) {
+            (Some(_), Some(Standing::Stale(changes)), Some(Standing::Verified)) => Choice {
+                decision: if push { Decision::Push } else { Decision::Skip },
+                reason: if push {
+                    format!("the registry's image differs: {}", changes_text(changes))
+                } else {
+                    self.not_pushed(candidate)
+                },
+                changes: changes.clone(),
+            },
+            (Some(_), Some(Standing::Stale(changes)), _)
+            | (Some(_) | None, None, Some(Standing::Stale(changes))) => Choice {
+                decision: Decision::Build,
+                reason: changes_text(changes),
+                changes: changes.clone(),
+            },
+            (Some(_), Some(_), Some(Standing::Stale(changes))) if pull => Choice {
+                decision: Decision::Pull,
+                reason: format!(
+                    "{registry_text}; the engine's image differs: {}",
+                    changes_text(changes)
+                ),
+                changes: changes.clone(),
+            },
+            (Some(_), Some(_), Some(Standing::Stale(_))) => choice(Decision::Skip, &registry_text),
+            (Some(_), Some(_), Some(_)) => {
+                choice(Decision::Skip, &format!("{registry_text} and the engine"))
+            }
+            (Some(_), Some(_), None) if pull => choice(
+                Decision::Pull,
+                &format!("{registry_text}, not in the engine"),
+            ),
+            (Some(_), Some(_), None) => choice(Decision::Skip, &registry_text),
+            (Some(_), None, Some(_)) if push => {
+                choice(Decision::Push, "in the engine, not in the registry")
+            }
+            (Some(_), None, Some(_)) => choice(Decision::Skip, &self.not_pushed(candidate)),
+            (Some(registry), None, None) => {
+                Choice::build(format!("neither {registry} nor the engine has {missing}"))
+            }
+            (None, _, Some(_)) => choice(Decision::Skip, "in the engine"),
+            (None, _, None) => Choice::build(match candidate.source.changes() {
+                Some(changes) => format!("changed: {changes}"),
+                None => format!("the engine does not have {missing}"),
+            }),
+        };
+        let chosen = match &comparison.registry {
+            Sighting::FromWorkingCopy => chosen.note_local_build_in_registry(),
+            _ => chosen,
+        };
+        let chosen = match comparison.engine {
+            Sighting::FromWorkingCopy => chosen.note_local_build_in_engine(),
+            _ => chosen,
+        };
+        let is_unverified = in_registry.or(in_engine) == Some(&Standing::Unverified);
+        Ok(if is_unverified {
+            chosen.unverified()
+        } else {
+            chosen
+        })
+    }
+
+    fn not_pushed(&self, candidate: &Candidate<'_>) -> String {
+        let reason = if candidate.is_local {
+            "in the engine"
+        } else {
+            "in the engine; --no-push"
+        };
+        reason.to_owned()
+    }
+
+    fn verdict(
+        &self,
+        candidate: &Candidate<'_>,
+        choice: Choice,
+        comparison: &Comparison,
+        inventory: &Inventory,
+    ) -> ServiceVerdict {
+        let registry = candidate.image.repository().registry();
+        let in_registry = comparison.digest.as_ref();
+        let in_engine = match comparison.engine {
+            // It must not get the names of the commit's image.
+            Sighting::FromWorkingCopy => None,
+            _ => inventory.in_engine(&candidate.image),
+        };
+        let Choice {
+            mut decision,
+            mut reason,
+            changes,
+        } = choice;
+        if inventory.incomplete.contains(&candidate.image) {
+            reason.push_str("; the registry's image is incomplete");
+        }
+
+        let registry_tags: Vec<Tag> = match (registry, decision) {
+            (Some(_), _) if !self.options.push || candidate.is_local => Vec::new(),
+            (None, _) => Vec::new(),
+            // The push itself sets the commit's tag.
+            (Some(_), Decision::Build | Decision::Push) => candidate.tags.clone(),
+            (Some(_), _) => {
+                let moved =
+                    comparison.identity.is_some() && in_registry != comparison.by_commit.as_ref();
+                let moved = moved.then(|| candidate.image.clone());
+                let differs = |name: &ImageReference| {
+                    !matches!(
+                        (inventory.registry.get(name), in_registry),
+                        (Some(Presence::Present(tagged)), Some(commit)) if tagged == commit
+                    )
+                };
+                moved
+                    .into_iter()
+                    .chain(candidate.names().filter(differs))
+                    .filter_map(|name| name.tag().cloned())
+                    .collect()
+            }
+        };
+        let engine_names: Vec<ImageReference> = match (decision, in_engine) {
+            (Decision::Build, _) if self.options.all_or_nothing => candidate.names().collect(),
+            (Decision::Build, _) => Vec::new(),
+            (Decision::Pull, _) => candidate.names().collect(),
+            (_, None) => Vec::new(),
+            (_, Some(image)) => candidate
+                .names()
+                .filter(|name| {
+                    inventory
+                        .in_engine(name)
+                        .is_none_or(|named| named.id != image.id)
+                })
+                .collect(),
+        };
+        if decision == Decision::Skip && !(registry_tags.is_empty() && engine_names.is_empty()) {
+            decision = Decision::Tag;
+            let tags: BTreeSet<&str> = registry_tags
+                .iter()
+                .chain(engine_names.iter().filter_map(|name| name.tag()))
+                .map(Tag::as_str)
+                .collect();
+            reason = format!(
+                "{reason}; to set: {}",
+                tags.into_iter().collect::<Vec<_>>().join(", ")
+            );
+        }
+        ServiceVerdict {
+            decision,
+            reason,
+            changes,
+            registry_tags,
+            engine_names,
+        }
+    }
+}
+
+/// A decision and its reason, without tags.
+struct Choice {
+    decision: Decision,
+    reason: String,
+    changes: Vec<Change>,
+}
+
+impl Choice {
+    /// Changes the decision to a build if a needed image is rebuilt.
+    fn after_needs(self, candidate: &Candidate<'_>, rebuilt: &BTreeSet<ServiceName>) -> Self {
+        let mut needs = candidate.service.needs.iter();
+        match needs.find(|need| rebuilt.contains(*need)) {
+            Some(need) if self.decision != Decision::Build && candidate.pinned.is_none() => {
+                let changes = vec![Change::of_needed_image(need.as_str())];
+                Self {
+                    decision: Decision::Build,
+                    reason: format!("{need} is built"),
+                    changes,
+                }
+            }
+            _ => self,
+        }
+    }
+
+    fn build(reason: String) -> Self {
+        Self {
+            decision: Decision::Build,
+            reason,
+            changes: Vec::new(),
+        }
+    }
+
+    /// Adds why the registry's image is ignored: somebody pushed a local build manually.
+    fn note_local_build_in_registry(mut self) -> Self {
+        if matches!(self.decision, Decision::Build | Decision::Push) {
+            let why = "; the registry's image was built with --local";
+            self.reason.push_str(why);
+        }
+        self
+    }
+
+    /// Adds why the engine's image is ignored.
+    fn note_local_build_in_engine(mut self) -> Self {
+        if matches!(self.decision, Decision::Build | Decision::Pull) {
+            let why = "; the engine's image was built with --local";
+            self.reason.push_str(why);
+        }
+        self
+    }
+
+    fn unverified(mut self) -> Self {
+        self.reason.push_str(", unverified");
+        self
+    }
+}
+
+/// Returns the changed inputs as text.
+fn changes_text(changes: &[Change]) -> String {
+    let named = changes.iter().take(NAMED_CHANGES).map(ToString::to_string);
+    let mut text = named.collect::<Vec<_>>().join(", ");
+    if changes.len() > NAMED_CHANGES {
+        text.push_str(&format!(" and {} more", changes.len() - NAMED_CHANGES));
+    }
+    text
+}
+
+impl Decided<'_> {
+    /// Returns the builder images that the builds use.
+    pub fn builders(&self) -> BTreeSet<Unit> {
+        self.builders_of(|_| true)
+    }
+
+    fn builders_of(&self, filter: impl Fn(&Candidate<'_>) -> bool) -> BTreeSet<Unit> {
+        // With `--no-test`, a service that only has test scripts needs no builder.
+        let builds = self.builds().filter(|it| filter(it));
+        let builds = builds.filter(|it| !self.scripts(it).is_empty());
+        builds.filter_map(builder_unit).collect()
+    }
+
+    /// Returns the builder images from folders that must be queried in a registry. For builds of working copies, whose
+    /// images are not pushed, only those that the engine lacks.
+    pub fn builder_images(&self) -> Vec<ImageReference> {
+        let for_commits = self.builders_of(|candidate| !candidate.is_local);
+        let units = self.builders();
+        let folders = units
+            .iter()
+            .filter_map(|unit| Some((unit, self.folders.get(unit)?)));
+        let wanted = folders.filter(|(unit, folder)| {
+            let in_engine = self.inventory.in_engine(&folder.image).is_some();
+            folder.image.repository().registry().is_some()
+                && (for_commits.contains(unit) || !in_engine)
+        });
+        let wanted = wanted.map(|(_, folder)| folder);
+        wanted
+            .flat_map(|folder| {
+                let newest = folder.newest().filter(|_| self.draft.options.push);
+                std::iter::once(folder.image.clone()).chain(newest)
+            })
+            .collect()
+    }
+
+    fn builds(&self) -> impl Iterator<Item = &Candidate<'_>> {
+        self.draft.candidates.iter().filter(|candidate| {
+            self.verdicts
+                .get(&candidate.service.name)
+                .is_some_and(|verdict| verdict.decision == Decision::Build)
+        })
+    }
+}
+
+/// Returns the builder image of a service, if it has scripts.
+pub(super) fn builder_unit(candidate: &Candidate<'_>) -> Option<Unit> {
+    let service = candidate.service;
+    if service.scripts.is_empty() {
+        return None;
+    }
+    Some(match &service.builder.as_ref()?.image {
+        BuilderImage::Folder(name) => Unit::Builder(name.clone()),
+        BuilderImage::External(image) => Unit::External(image.clone()),
+    })
+}

@@ -1,0 +1,91 @@
+//! The plan as a JSON document.
+
+use std::path::Path;
+
+use super::{Decision, Plan, UnitPlan};
+use crate::model::event::Unit;
+use crate::model::recipe::Recipe;
+use crate::model::record::{
+    ChangeDocument, Counts, DecisionDocument, Kind, PLAN_VERSION, PlanDocument, StepDocument,
+    TrainDocument, UnitDocument,
+};
+
+impl Plan {
+    /// Returns the plan as a document, with paths relative to the manifest's folder.
+    pub fn document(&self, folder: &Path) -> PlanDocument {
+        let mut counts = Counts::default();
+        for unit in &self.units {
+            *match unit.decision {
+                Decision::Skip => &mut counts.skip,
+                Decision::Tag => &mut counts.tag,
+                Decision::Pull => &mut counts.pull,
+                Decision::Push => &mut counts.push,
+                Decision::Build => &mut counts.build,
+            } += 1;
+        }
+        PlanDocument {
+            version: PLAN_VERSION,
+            counts,
+            train: self.train.as_ref().map(|train| TrainDocument {
+                branch: train.branch.to_string(),
+                on_it: train.on_it,
+                services: train.services,
+            }),
+            units: self
+                .units
+                .iter()
+                .map(|unit| document(unit, folder))
+                .collect(),
+        }
+    }
+}
+
+fn document(unit: &UnitPlan, folder: &Path) -> UnitDocument {
+    let recipe = |recipe: &Recipe| {
+        let inputs = recipe.inputs();
+        inputs
+            .map(|(name, digest)| (name.to_owned(), digest.to_string()))
+            .collect()
+    };
+    let source = unit.source.as_ref();
+    UnitDocument {
+        name: unit.unit.to_string(),
+        kind: match unit.unit {
+            Unit::Service(_) => Kind::Service,
+            Unit::Builder(_) => Kind::Builder,
+            Unit::External(_) => Kind::ExternalBuilder,
+            // Never in a plan: only deploys have workloads.
+            Unit::Workload(_) => Kind::Service,
+        },
+        commit: unit.commit.map(|commit| commit.to_string()),
+        reference: source.and_then(|source| source.short_name().map(str::to_owned)),
+        origin: source.map(|source| source.origin.as_str().to_owned()),
+        image: unit.image.to_string(),
+        decision: match unit.decision {
+            Decision::Skip => DecisionDocument::Skip,
+            Decision::Tag => DecisionDocument::Tag,
+            Decision::Pull => DecisionDocument::Pull,
+            Decision::Push => DecisionDocument::Push,
+            Decision::Build => DecisionDocument::Build,
+        },
+        reason: unit.reason.clone(),
+        changes: unit
+            .changes
+            .iter()
+            .map(|change| ChangeDocument {
+                input: change.name().to_owned(),
+                change: change.verb().to_owned(),
+            })
+            .collect(),
+        recipe: unit.recipe.as_ref().map(recipe),
+        after: unit.after.iter().map(ToString::to_string).collect(),
+        steps: unit
+            .steps
+            .iter()
+            .map(|step| StepDocument {
+                phase: step.phase().to_string(),
+                text: step.in_words(folder),
+            })
+            .collect(),
+    }
+}

@@ -1,0 +1,105 @@
+//! The images that registries and the engine have.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::model::image::{Digest, EngineImage, EngineImages, ImageReference, PublishedImage};
+
+/// Whether a registry has an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Presence {
+    /// It has the image, with this digest.
+    Present(Digest),
+    /// The registry itself reported that it has no such image.
+    Absent,
+    /// The query failed. Must never be treated as [`Presence::Absent`].
+    Unknown(Refusal),
+}
+
+/// Why a query to a registry failed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Refusal {
+    /// What went wrong, including the causes. The same text for all images affected by it.
+    pub why: String,
+    /// What the user can do about it.
+    pub hints: Vec<String>,
+}
+
+impl Refusal {
+    /// Returns the hints of several failures, without duplicates.
+    pub fn hints_of<'r>(refusals: impl IntoIterator<Item = &'r Self>) -> Vec<String> {
+        let mut hints: Vec<String> = Vec::new();
+        for hint in refusals.into_iter().flat_map(|refusal| &refusal.hints) {
+            if !hints.contains(hint) {
+                hints.push(hint.clone());
+            }
+        }
+        hints
+    }
+}
+
+/// The results of the queries to registries and the engine.
+#[derive(Debug, Clone, Default)]
+pub struct Inventory {
+    /// The answers of the registries, by reference.
+    pub registry: BTreeMap<ImageReference, Presence>,
+    /// Descriptions of images in registries, by digest, or why there is none. Images that are also in the engine are
+    /// not queried.
+    pub published: HashMap<Digest, Result<PublishedImage, Refusal>>,
+    /// References to images that are incomplete in their registry and therefore count as [`Presence::Absent`].
+    pub incomplete: BTreeSet<ImageReference>,
+    /// The queried images that the engine has.
+    pub engine: EngineImages,
+}
+
+impl Inventory {
+    /// Returns, by digest, the given images that registries have and whose descriptions are still missing.
+    pub fn undescribed(
+        &self,
+        images: impl IntoIterator<Item = ImageReference>,
+    ) -> Vec<ImageReference> {
+        let images = images.into_iter().filter_map(|image| {
+            let Some(Presence::Present(digest)) = self.registry.get(&image) else {
+                return None;
+            };
+            let by_digest = image.repository().with_digest(digest.clone());
+            let is_known =
+                self.published.contains_key(digest) || self.in_engine(&by_digest).is_some();
+            (!is_known).then_some(by_digest)
+        });
+        let images: BTreeSet<ImageReference> = images.collect();
+        images.into_iter().collect()
+    }
+
+    /// Records that an image in a registry, given by its digest, lacks some of its blobs. It cannot be used, so it
+    /// counts as absent under all its names.
+    pub fn lacks_part_of(&mut self, image: &ImageReference) {
+        for (name, presence) in &mut self.registry {
+            let is_same = name.repository() == image.repository()
+                && matches!(presence, Presence::Present(digest) if Some(&*digest) == image.digest());
+            if is_same {
+                *presence = Presence::Absent;
+                self.incomplete.insert(name.clone());
+            }
+        }
+    }
+
+    /// Returns the engine's image with that name.
+    pub fn in_engine(&self, image: &ImageReference) -> Option<&EngineImage> {
+        let name = image.familiar_name();
+        let found = self.engine.get(&name);
+        let registry = image.repository().registry();
+        if registry.is_some_and(|registry| name.starts_with(registry.as_str())) {
+            return found;
+        }
+        // Podman spells out the default registry and names local builds `localhost/…`.
+        found.or_else(|| {
+            let hub = if name.contains('/') {
+                "docker.io"
+            } else {
+                "docker.io/library"
+            };
+            let full_names = [hub, "localhost"].map(|registry| format!("{registry}/{name}"));
+            full_names.iter().find_map(|name| self.engine.get(name))
+        })
+    }
+}

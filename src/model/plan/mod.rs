@@ -1,0 +1,284 @@
+//! The planner: decides what to do with each service from what was found. Pure.
+//!
+//! A plan is made in three stages, with queries to registries and the engine in between:
+//!
+//! 1. [`Draft`]: the affected services and the image references to query;
+//! 2. [`Decided`]: the decision for each service and the builder images it requires;
+//! 3. [`Plan`]: all steps, with everything needed to run them.
+//!
+//! `execute/` runs the steps and makes no decisions; `xp plan` prints the same steps.
+
+mod builder;
+mod built_from;
+mod compare;
+mod complete;
+pub mod concurrent_push;
+mod decide;
+mod display;
+mod document;
+mod draft;
+mod engine_images;
+mod error;
+mod inventory;
+mod obstacle;
+mod place;
+mod recipe;
+mod session;
+mod step;
+#[cfg(test)]
+mod tests;
+mod transfer_refusal;
+mod variant;
+mod why;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use crate::model::plan::concurrent_push::{ConcurrentPush, Wanted};
+pub use builder::FolderBuilder;
+pub use built_from::{NeededIds, needed_ids};
+pub use compare::{Compared, Comparison, Sighting, Survey};
+pub use decide::Decided;
+pub use draft::Draft;
+pub use error::{PlanError, UnknownImages, UnreadableRecipes};
+pub use inventory::{Inventory, Presence, Refusal};
+pub use recipe::{Folders, TESTS};
+pub use session::{builder_image, builder_images, builder_plan};
+pub use step::{
+    ContainerStep, ExportStep, ImageStep, NeededImage, PushStep, ScriptStep, Step, SyncStep,
+};
+pub use transfer_refusal::TransferRefusal;
+pub use variant::{ServiceImage, service_images};
+pub use why::Explanation;
+
+use crate::model::event::Unit;
+use crate::model::image::{Digest, ImageReference, ImageRepository, Tag};
+use crate::model::manifest::ServiceName;
+use crate::model::recipe::{Change, Recipe};
+use crate::model::source::{CommitId, Origin, RefName, ServiceSource, TreeDigest};
+
+/// Build options from the command line, apart from the selection of services.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Build the selected services even if their images exist.
+    pub force: bool,
+    /// Pull images that the registry has and the engine lacks.
+    pub pull: bool,
+    /// Push the images that are built.
+    pub push: bool,
+    /// Run `scripts.test`.
+    pub test: bool,
+    /// Accept images by their commit tag, whatever they were built from.
+    pub trust_commit: bool,
+    /// Set moving tags: the branch's and those of the manifest.
+    pub moving_tags: bool,
+    /// Set moving tags only after every unit of the plan succeeded.
+    pub all_or_nothing: bool,
+    /// Images that are used as they are, by the digests in a lock.
+    pub pinned: BTreeMap<ServiceName, Pinned>,
+    /// Additional tags for each image.
+    pub tags: Vec<Tag>,
+    /// The branch of `--branch`: the topic train to build.
+    pub train: Option<RefName>,
+}
+
+/// The image of a service in a lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pinned {
+    /// Its tag: the commit, or a variant of it.
+    pub tag: Tag,
+    /// The digest that the registry must have; `None` if the image has no registry.
+    pub digest: Option<Digest>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            force: false,
+            pull: true,
+            push: true,
+            test: true,
+            trust_commit: false,
+            moving_tags: true,
+            all_or_nothing: false,
+            pinned: BTreeMap::new(),
+            tags: Vec::new(),
+            train: None,
+        }
+    }
+}
+
+/// The action for an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// Nothing to do.
+    Skip,
+    /// The image exists; set tags.
+    Tag,
+    /// Pull it from the registry into the engine.
+    Pull,
+    /// Push it from the engine to the registry.
+    Push,
+    /// Build it.
+    Build,
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Skip => "skip",
+            Self::Tag => "tag",
+            Self::Pull => "pull",
+            Self::Push => "push",
+            Self::Build => "build",
+        })
+    }
+}
+
+/// The plan for one service or builder image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UnitPlan {
+    /// The unit.
+    pub unit: Unit,
+    /// The commit of a service; `None` for a builder image.
+    pub commit: Option<CommitId>,
+    /// The source of a service and who chose it; `None` for a builder image.
+    pub source: Option<ServiceSource>,
+    /// The image, tagged with its commit or content.
+    pub image: ImageReference,
+    /// The decision.
+    pub decision: Decision,
+    /// Why, for people.
+    pub reason: String,
+    /// The build inputs that differ from those of the existing image.
+    pub changes: Vec<Change>,
+    /// The current recipe of a service; `None` if nothing depends on it.
+    pub recipe: Option<Recipe>,
+    /// The units that must be finished first.
+    pub after: Vec<Unit>,
+    /// The steps, in order; empty if there is nothing to do.
+    pub steps: Vec<Step>,
+    /// How many of the last steps wait until all units have finished the others: with `--all-or-nothing`, those that
+    /// move tags.
+    pub held: usize,
+    /// The timeout for the scripts and the image build together.
+    pub timeout: Option<Duration>,
+    /// The working copy, if the unit is built in place.
+    pub in_place: Option<InPlace>,
+}
+
+/// A working copy in which a unit is built. No other unit may use it at the same time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InPlace {
+    /// The folder.
+    pub dir: PathBuf,
+    /// The relevant folders and files in it; empty for all.
+    pub paths: Vec<String>,
+    /// The digest of its changes, as in the image's tag.
+    pub changes: Option<TreeDigest>,
+}
+
+/// All units, each one after those that it needs.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Plan {
+    /// The builder images first, then the services.
+    pub units: Vec<UnitPlan>,
+    /// The topic train, if one was requested.
+    pub train: Option<Train>,
+}
+
+/// A topic train: a branch that some of the services have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Train {
+    /// The branch.
+    pub branch: RefName,
+    /// How many services are built from it.
+    pub on_it: usize,
+    /// The number of services, including the needed ones.
+    pub services: usize,
+}
+
+impl fmt::Display for Train {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            branch,
+            on_it,
+            services,
+        } = self;
+        write!(f, "On {branch}: {on_it} of {services} services.")
+    }
+}
+
+impl UnitPlan {
+    /// Returns the steps that run as soon as possible.
+    pub fn first_steps(&self) -> &[Step] {
+        &self.steps[..self.steps.len().saturating_sub(self.held)]
+    }
+
+    /// Returns the steps that wait until every unit has succeeded.
+    pub fn held_steps(&self) -> &[Step] {
+        &self.steps[self.first_steps().len()..]
+    }
+
+    /// Returns the registry tags that the steps move, except commit tags.
+    pub fn moved_tags(&self) -> impl Iterator<Item = &Tag> {
+        let tags = self.steps.iter().flat_map(|step| match step {
+            Step::RegistryTag { tags, .. } => tags.as_slice(),
+            _ => &[],
+        });
+        tags.filter(|tag| tag.named_commit().is_none())
+    }
+
+    /// Returns the short name of the branch or tag that the service is built from, or `-`.
+    pub fn reference(&self) -> &str {
+        let source = self.source.as_ref();
+        source.and_then(ServiceSource::short_name).unwrap_or("-")
+    }
+}
+
+impl Plan {
+    /// Returns the units that have steps.
+    pub fn work(&self) -> impl Iterator<Item = &UnitPlan> {
+        self.units.iter().filter(|unit| !unit.steps.is_empty())
+    }
+
+    /// Returns whether output should show each service's reference: not all of them come from the manifest.
+    pub fn shows_references(&self) -> bool {
+        let mut sources = self.units.iter().filter_map(|unit| unit.source.as_ref());
+        self.train.is_some() || sources.any(|source| source.origin != Origin::Manifest)
+    }
+
+    /// Returns whether anything is built, pushed or tagged. Pulled images exist already.
+    pub fn makes_something(&self) -> bool {
+        let makes = |step: &Step| {
+            matches!(
+                step,
+                Step::Image(_) | Step::Push(_) | Step::RegistryTag { .. }
+            )
+        };
+        self.work()
+            .any(|unit| unit.decision == Decision::Tag || unit.steps.iter().any(makes))
+    }
+
+    /// Returns the repositories to which newly built images are pushed: their push permission is worth checking before
+    /// the build. Existing images are pushed right away, so checking first gains nothing.
+    pub fn built_for(&self) -> BTreeSet<ImageRepository> {
+        let builds = |unit: &&UnitPlan| unit.steps.iter().any(|it| matches!(it, Step::Image(_)));
+        let pushed = self
+            .work()
+            .filter(builds)
+            .flat_map(|unit| &unit.steps)
+            .filter_map(|step| match step {
+                Step::Push(step) => Some(step.image.repository().clone()),
+                _ => None,
+            });
+        pushed.filter(|it| it.registry().is_some()).collect()
+    }
+
+    /// Returns whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.work().next().is_none()
+    }
+}

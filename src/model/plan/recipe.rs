@@ -1,0 +1,225 @@
+//! The inputs of a service's build and its recipe.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::FolderBuilder;
+use super::draft::{Candidate, Draft};
+use crate::model::event::Unit;
+use crate::model::image::Tag;
+use crate::model::manifest::{
+    BuilderImage, BuilderName, BuilderUser, ManifestError, ScriptLine, ServiceName, Template,
+};
+use crate::model::recipe::{ContentId, Recipe};
+
+/// The input that `--no-test` omits.
+pub const TESTS: &str = "scripts.test";
+
+/// The builders that are built from folders, by unit.
+pub type Folders = BTreeMap<Unit, FolderBuilder>;
+
+/// One input of a build, named after its manifest key.
+pub(super) struct Input<'a> {
+    pub name: Cow<'static, str>,
+    pub value: InputValue<'a>,
+}
+
+/// The hashed value of an input.
+pub(super) enum InputValue<'a> {
+    Text(Cow<'a, str>),
+    List(Vec<&'a str>),
+    /// A rendered template, which may be secret.
+    Rendered(String, &'a Template),
+    /// The content of a builder's folder.
+    Content(&'a BuilderName, ContentId),
+    /// A needed service: the tag of its source and its own recipe.
+    Needed(Tag, Recipe),
+}
+
+impl<'a> Input<'a> {
+    fn text(name: impl Into<Cow<'static, str>>, value: impl Into<Cow<'a, str>>) -> Self {
+        Self {
+            name: name.into(),
+            value: InputValue::Text(value.into()),
+        }
+    }
+
+    pub fn add_to(&self, recipe: &mut Recipe) {
+        match &self.value {
+            InputValue::Text(text) => recipe.add(self.name.clone(), text),
+            InputValue::Rendered(text, _) => recipe.add(self.name.clone(), text),
+            InputValue::Content(_, content) => recipe.add(self.name.clone(), &content.to_string()),
+            InputValue::Needed(tag, needed) => {
+                recipe.add(self.name.clone(), &format!("{tag} {needed}"));
+            }
+            InputValue::List(items) => recipe.add_list(self.name.clone(), items.iter().copied()),
+        }
+    }
+}
+
+impl Draft<'_> {
+    /// Returns the recipes of services and of their dependencies.
+    ///
+    /// # Errors
+    ///
+    /// A build argument or a variable cannot be rendered.
+    pub fn recipes(
+        &self,
+        services: &BTreeSet<ServiceName>,
+        folders: &Folders,
+    ) -> Result<BTreeMap<ServiceName, Recipe>, ManifestError> {
+        let wanted = self.manifest.closure(services);
+        let mut recipes = BTreeMap::new();
+        // Candidates are in dependency order.
+        for candidate in &self.candidates {
+            let name = &candidate.service.name;
+            if wanted.contains(name) {
+                let recipe = self.recipe(candidate, folders, &recipes)?;
+                recipes.insert(name.clone(), recipe);
+            }
+        }
+        Ok(recipes)
+    }
+
+    /// Returns the recipe of one service; `recipes` must contain those of its dependencies.
+    pub(super) fn recipe(
+        &self,
+        candidate: &Candidate<'_>,
+        folders: &Folders,
+        recipes: &BTreeMap<ServiceName, Recipe>,
+    ) -> Result<Recipe, ManifestError> {
+        let mut recipe = Recipe::default();
+        for input in self.inputs(candidate, folders, recipes)? {
+            input.add_to(&mut recipe);
+        }
+        Ok(recipe)
+    }
+
+    /// Returns the inputs of a build except the commit.
+    ///
+    /// Settings that only affect where and how fast a build runs are not inputs: mounts, caches, the network, limits.
+    pub(super) fn inputs<'b>(
+        &'b self,
+        candidate: &'b Candidate<'_>,
+        folders: &Folders,
+        recipes: &BTreeMap<ServiceName, Recipe>,
+    ) -> Result<Vec<Input<'b>>, ManifestError> {
+        let service = candidate.service;
+        let mut inputs = Vec::new();
+        if let Some(path) = &service.git.path {
+            inputs.push(Input::text("git.path", path));
+        }
+        if !service.git.include.is_empty() {
+            let items = service.git.include.iter().map(String::as_str).collect();
+            inputs.push(Input {
+                name: "git.include".into(),
+                value: InputValue::List(items),
+            });
+        }
+        // Only if enabled, so that recipes of existing images stay the same.
+        if service.git.submodules {
+            inputs.push(Input::text("git.submodules", "true"));
+        }
+        self.builder_inputs(candidate, folders, &mut inputs)?;
+        let scripts = &service.scripts;
+        for (name, lines) in [
+            ("scripts.prepare", &scripts.prepare),
+            ("scripts.build", &scripts.build),
+            (TESTS, &scripts.test),
+        ] {
+            if !lines.is_empty() {
+                let text = |line: &'b ScriptLine| line.text.as_str();
+                inputs.push(Input {
+                    name: name.into(),
+                    value: InputValue::List(lines.iter().map(text).collect()),
+                });
+            }
+        }
+        inputs.push(Input::text("docker.file", &service.docker.file));
+        inputs.push(Input::text("docker.context", &service.docker.context));
+        if let Some(target) = &service.docker.target {
+            inputs.push(Input::text("docker.target", target));
+        }
+        for (name, template) in &service.docker.args {
+            inputs.push(self.template_input(format!("docker.args.{name}"), candidate, template)?);
+        }
+        // Only the IDs of secrets: an image does not contain the values, so a new token does not change it.
+        if !service.docker.secrets.is_empty() {
+            inputs.push(Input {
+                name: "docker.secrets".into(),
+                value: InputValue::List(
+                    service.docker.secrets.keys().map(String::as_str).collect(),
+                ),
+            });
+        }
+        if service.docker.ssh {
+            inputs.push(Input::text("docker.ssh", "true"));
+        }
+        for needed in &service.needs {
+            let tag = self.sources.get(needed).map(Tag::from_source);
+            let (Some(tag), Some(recipe)) = (tag, recipes.get(needed)) else {
+                continue;
+            };
+            inputs.push(Input {
+                name: format!("needs.{needed}").into(),
+                value: InputValue::Needed(tag, recipe.clone()),
+            });
+        }
+        Ok(inputs)
+    }
+
+    /// Adds the inputs of the builder, if there are scripts to run.
+    fn builder_inputs<'b>(
+        &'b self,
+        candidate: &'b Candidate<'_>,
+        folders: &Folders,
+        inputs: &mut Vec<Input<'b>>,
+    ) -> Result<(), ManifestError> {
+        let service = candidate.service;
+        let Some(builder) = service
+            .builder
+            .as_ref()
+            .filter(|_| !service.scripts.is_empty())
+        else {
+            return Ok(());
+        };
+        match &builder.image {
+            BuilderImage::Folder(name) => {
+                let folder = folders.get(&Unit::Builder(name.clone()));
+                inputs.extend(folder.map(|folder| Input {
+                    name: "dockerBuilder.image".into(),
+                    value: InputValue::Content(name, folder.content.clone()),
+                }));
+            }
+            BuilderImage::External(image) => {
+                inputs.push(Input::text("dockerBuilder.image", image.to_string()));
+            }
+        }
+        inputs.push(Input::text("dockerBuilder.workdir", &builder.workdir));
+        // The caller's IDs differ between machines.
+        let user = match builder.user {
+            BuilderUser::Caller => "caller".to_owned(),
+            BuilderUser::Root => "root".to_owned(),
+            BuilderUser::Ids { uid, gid } => format!("{uid}:{gid}"),
+        };
+        inputs.push(Input::text("dockerBuilder.user", user));
+        for (name, template) in &builder.env {
+            let name = format!("dockerBuilder.env.{name}");
+            inputs.push(self.template_input(name, candidate, template)?);
+        }
+        Ok(())
+    }
+
+    fn template_input<'b>(
+        &self,
+        name: String,
+        candidate: &Candidate<'_>,
+        template: &'b Template,
+    ) -> Result<Input<'b>, ManifestError> {
+        let rendered = self.render_for_recipe(template, candidate)?;
+        Ok(Input {
+            name: name.into(),
+            value: InputValue::Rendered(rendered, template),
+        })
+    }
+}

@@ -1,0 +1,115 @@
+//! The container of `xp run` and `xp shell`: the builder container, with the working copy.
+
+use std::collections::BTreeMap;
+
+use super::builder::external_plan;
+use super::draft::{Candidate, Draft};
+use super::place::BuildDir;
+use super::{ContainerStep, FolderBuilder, Folders, Inventory, Plan, Presence};
+use crate::model::event::Unit;
+use crate::model::image::{ImageQuery, ImageReference};
+use crate::model::layout::Layout;
+use crate::model::manifest::{BuilderImage, ManifestError, ServiceName};
+
+/// The variable that makes tools non-interactive.
+const CI: &str = "CI";
+
+impl Draft<'_> {
+    /// Returns the container for interactive work, set up like that of the service's scripts; `None` if the service has
+    /// no builder.
+    ///
+    /// `CI` is passed through from the caller's environment, because the session may be interactive.
+    ///
+    /// # Errors
+    ///
+    /// A variable cannot be rendered.
+    pub fn session(
+        &self,
+        service: &ServiceName,
+        folders: &Folders,
+        layout: &Layout,
+    ) -> Result<Option<ContainerStep>, ManifestError> {
+        let Some(mut step) = self.failed_container(service, folders, layout)? else {
+            return Ok(None);
+        };
+        let has_name = |candidate: &&Candidate<'_>| candidate.service.name == *service;
+        let candidate = self.candidates.iter().find(has_name);
+        let builder = candidate.and_then(|it| it.service.builder.as_ref());
+        if !builder.is_some_and(|builder| builder.env.contains_key(CI)) {
+            step.env.remove(CI);
+            step.env
+                .extend((self.env)(CI).map(|value| (CI.to_owned(), value)));
+        }
+        Ok(Some(step))
+    }
+
+    /// Returns the container of the service's scripts, with the source files as they are; `None` if the service has no
+    /// builder.
+    ///
+    /// # Errors
+    ///
+    /// A variable cannot be rendered.
+    pub fn failed_container(
+        &self,
+        service: &ServiceName,
+        folders: &Folders,
+        layout: &Layout,
+    ) -> Result<Option<ContainerStep>, ManifestError> {
+        let has_name = |candidate: &&Candidate<'_>| candidate.service.name == *service;
+        let candidate = self.candidates.iter().find(has_name);
+        let found = candidate.and_then(|it| Some((it, it.service.builder.as_ref()?)));
+        let Some((candidate, builder)) = found else {
+            return Ok(None);
+        };
+        let Some(image) = builder_image(&builder.image, folders) else {
+            return Ok(None);
+        };
+        // The files exist already, so the steps that prepare them are not needed.
+        let build_dir = BuildDir::of(candidate, self, layout, &mut Vec::new());
+        let step = self.container(candidate, &build_dir, builder, image, layout)?;
+        Ok(Some(step))
+    }
+}
+
+/// Plans what is needed to have a builder's image in the engine, without pushing.
+pub fn builder_plan(
+    image: &BuilderImage,
+    folders: &Folders,
+    inventory: &Inventory,
+    registries: &BTreeMap<ImageReference, Presence>,
+) -> Plan {
+    let unit = match image {
+        BuilderImage::External(image) => Some(external_plan(image, inventory)),
+        BuilderImage::Folder(name) => {
+            let unit = Unit::Builder(name.clone());
+            let folder = folders.get(&unit);
+            folder.map(|folder| folder.plan(unit, inventory, registries, false, false))
+        }
+    };
+    Plan {
+        units: unit.into_iter().collect(),
+        train: None,
+    }
+}
+
+/// Returns the images to query in the engine for [`builder_plan`].
+pub fn builder_images(image: &BuilderImage, folders: &Folders) -> Vec<ImageQuery> {
+    match image {
+        BuilderImage::External(image) => vec![image.clone().into()],
+        BuilderImage::Folder(name) => {
+            let folder = folders.get(&Unit::Builder(name.clone()));
+            folder.map(FolderBuilder::engine_images).unwrap_or_default()
+        }
+    }
+}
+
+/// Returns the name of a builder's image in the engine.
+pub fn builder_image(image: &BuilderImage, folders: &Folders) -> Option<ImageReference> {
+    match image {
+        BuilderImage::External(image) => Some(image.clone()),
+        BuilderImage::Folder(name) => {
+            let folder = folders.get(&Unit::Builder(name.clone()));
+            folder.map(|folder| folder.image.clone())
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! The steps of a plan, with everything needed to run them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::ConcurrentPush;
+use crate::model::event::Phase;
+use crate::model::image::{Digest, ImageReference, Tag};
+use crate::model::manifest::{BuilderUser, Mount, SecretSource, ServiceName};
+use crate::model::source::{CommitId, GitMount, GitUrl, ResolvedReference};
+
+/// One step of a unit.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// Fetch the commit into the working copy's object store.
+    Sync(SyncStep),
+    /// Check the commit out into its export.
+    Export(ExportStep),
+    /// Start the builder container for the following scripts.
+    Container(Box<ContainerStep>),
+    /// Run one item of a script list.
+    Script(ScriptStep),
+    /// Build an image.
+    Image(Box<ImageStep>),
+    /// Give an image in the engine additional names.
+    EngineTag {
+        /// The existing image.
+        image: ImageReference,
+        /// Its additional names.
+        names: Vec<ImageReference>,
+    },
+    /// Push an image from the engine.
+    Push(Box<PushStep>),
+    /// Give an image in a registry additional tags, without transferring layers. After a push, it is the image that
+    /// was pushed, or the one that was used instead.
+    RegistryTag {
+        /// The existing image, by digest if known.
+        image: ImageReference,
+        /// Its additional tags.
+        tags: Vec<Tag>,
+    },
+    /// Pull an image into the engine.
+    Pull {
+        /// The image.
+        image: ImageReference,
+        /// The digest of the image that was compared; `None` if only the name is known.
+        digest: Option<Digest>,
+    },
+}
+
+/// See [`Step::Sync`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyncStep {
+    /// The working copy.
+    pub dir: PathBuf,
+    /// The URL to clone from.
+    pub remote: GitUrl,
+    /// The reference to fetch.
+    pub resolved: ResolvedReference,
+    /// The commit to build: that of the reference, or an earlier one.
+    pub commit: CommitId,
+    /// Whether its files may be updated too: no if a service is built in place there.
+    pub moves: bool,
+}
+
+/// See [`Step::Export`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct ExportStep {
+    /// The working copy with the object store.
+    pub dir: PathBuf,
+    /// The commit.
+    pub commit: CommitId,
+    /// The folders and files of it that the build sees; empty for all.
+    pub paths: Vec<String>,
+    /// Whether submodules are checked out too.
+    pub submodules: bool,
+    /// The folder with the object stores of submodules.
+    pub modules: PathBuf,
+    /// The folder with Git LFS files.
+    pub lfs: PathBuf,
+    /// The branch that it is built from.
+    pub branch: Option<String>,
+    /// The remote, in case a script queries it.
+    pub remote: GitUrl,
+    /// The folder for the commit's files.
+    pub export: PathBuf,
+    /// The folder for the builder's git directory.
+    pub git_dir: PathBuf,
+}
+
+/// See [`Step::Container`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct ContainerStep {
+    /// The image to run.
+    pub image: ImageReference,
+    /// The folder mounted at `workdir`.
+    pub source: PathBuf,
+    /// Whether that is the working copy rather than an export.
+    pub in_place: bool,
+    /// The read-only mounts that make git work there.
+    pub git: Vec<GitMount>,
+    /// The mount point of the source.
+    pub workdir: String,
+    /// The working directory of the scripts: `workdir`, or the service's folder below it.
+    pub script_dir: String,
+    /// The environment, without variables that are known only after the commit is fetched.
+    pub env: BTreeMap<String, String>,
+    /// For variables that come from the caller's environment, shell text that refers to them by name: the values may be
+    /// secret and are not shown.
+    pub env_by_hand: BTreeMap<String, String>,
+    /// The user that runs the scripts.
+    pub user: BuilderUser,
+    /// The network mode; `None` for the engine's default.
+    pub network: Option<String>,
+    /// Folders of `cacheDir`, and their mount points.
+    pub caches: Vec<(PathBuf, String)>,
+    /// Additional mounts.
+    pub mounts: Vec<Mount>,
+    /// Whether the ssh agent is forwarded.
+    pub ssh: bool,
+    /// Whether the engine's socket is mounted.
+    pub socket: bool,
+    /// The memory limit, in bytes.
+    pub memory: Option<u64>,
+    /// The CPU limit, in billionths of a CPU.
+    pub nano_cpus: Option<u64>,
+}
+
+/// See [`Step::Script`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScriptStep {
+    /// The phase, which is the script list in the manifest.
+    pub phase: Phase,
+    /// The shell line.
+    pub text: String,
+    /// Its line in the manifest.
+    pub line: usize,
+}
+
+/// See [`Step::Image`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageStep {
+    /// The folder of the service's or builder's files; nothing outside of it is read.
+    pub root: PathBuf,
+    /// The build context.
+    pub context: PathBuf,
+    /// xp's own folder, if it is in the context; it is excluded.
+    pub left_out: Option<PathBuf>,
+    /// The Dockerfile; it may be outside the context.
+    pub dockerfile: PathBuf,
+    /// The target stage; `None` for the last one.
+    pub target: Option<String>,
+    /// The build arguments.
+    pub args: BTreeMap<String, String>,
+    /// Like [`ContainerStep::env_by_hand`].
+    pub args_by_hand: BTreeMap<String, String>,
+    /// The sources of build secrets, by ID; never the values.
+    pub secrets: BTreeMap<String, SecretSource>,
+    /// Whether the build may use the ssh agent.
+    pub ssh: bool,
+    /// The labels, without those that are known only after the commit is fetched.
+    pub labels: BTreeMap<String, String>,
+    /// The commit's Unix time, if no earlier step determines it.
+    pub commit_time: Option<i64>,
+    /// Whether to build without the engine's build cache.
+    pub fresh: bool,
+    /// The names of the image; the first one has the commit's or content's tag.
+    pub names: Vec<ImageReference>,
+    /// The images of needed services, which the Dockerfile may use.
+    pub needs: Vec<NeededImage>,
+}
+
+/// The image of a needed service, as the build uses it from the engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NeededImage {
+    /// The service.
+    pub service: ServiceName,
+    /// Its name in the engine.
+    pub image: ImageReference,
+    /// The identity tag in the registry. It is checked again before the dependent is built and before it is pushed, in
+    /// case another run pushed a different image. `None` if nothing is pushed.
+    pub identity: Option<ImageReference>,
+}
+
+/// See [`Step::Push`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct PushStep {
+    /// The image, tagged with its commit or content.
+    pub image: ImageReference,
+    /// The digest that the registry has for the same tag.
+    pub replaces: Option<Digest>,
+    /// The identity tag, which never moves; `None` for a builder image, whose own tag never moves.
+    pub identity: Option<ImageReference>,
+    /// The image that the registry has for the identity tag, if it was built from needed images that are not the
+    /// current ones.
+    pub inconsistent: Option<Digest>,
+    /// Whether to replace any image that the registry has for the identity tag: `--force`.
+    pub force: bool,
+    /// What to do if another run has pushed the image in the meantime.
+    pub rival: ConcurrentPush,
+    /// The images of needed services that the image was built from.
+    pub needs: Vec<NeededImage>,
+}
+
+impl Step {
+    /// Returns the phase, which also selects the log for the step's output.
+    pub fn phase(&self) -> Phase {
+        match self {
+            Self::Sync(_) => Phase::Sync,
+            Self::Export(_) => Phase::Export,
+            Self::Container(_) => Phase::Container,
+            Self::Script(script) => script.phase,
+            Self::Image(_) => Phase::Image,
+            Self::EngineTag { .. } | Self::RegistryTag { .. } => Phase::Tag,
+            Self::Push(_) => Phase::Push,
+            Self::Pull { .. } => Phase::Pull,
+        }
+    }
+}
+
+impl Step {
+    /// Returns the step as text, for `xp plan` and the progress of `xp build`. Paths are relative to `folder`, the
+    /// manifest's.
+    ///
+    /// Omits values of variables and build arguments, because they may be secret.
+    pub fn in_words(&self, folder: &Path) -> String {
+        let relative = |path: &Path| {
+            path.strip_prefix(folder)
+                .unwrap_or(path)
+                .display()
+                .to_string()
+        };
+        match self {
+            Self::Sync(step) => {
+                let name = step.resolved.short_name().unwrap_or("the commit");
+                format!("{name} of {}", step.remote)
+            }
+            Self::Export(step) => {
+                let mut text = step.commit.short();
+                if !step.paths.is_empty() {
+                    text.push_str(&format!(", {} only,", step.paths.join(", ")));
+                }
+                if step.submodules {
+                    text.push_str(" with submodules");
+                }
+                format!("{text} into {}", relative(&step.export))
+            }
+            Self::Container(step) => {
+                let source = if step.in_place {
+                    relative(&step.source)
+                } else {
+                    "the source".to_owned()
+                };
+                format!("{} with {source} at {}", step.image, step.workdir)
+            }
+            Self::Script(step) => step.text.trim_end().to_owned(),
+            Self::Image(step) => {
+                let mut command = vec!["docker build".to_owned()];
+                if step.dockerfile != step.context.join("Dockerfile") {
+                    command.push(format!("--file {}", relative(&step.dockerfile)));
+                }
+                if step.fresh {
+                    command.push("--no-cache".to_owned());
+                }
+                command.extend(
+                    step.target
+                        .iter()
+                        .map(|target| format!("--target {target}")),
+                );
+                command.extend(step.args.keys().map(|name| format!("--build-arg {name}")));
+                command.extend(step.secrets.keys().map(|id| format!("--secret id={id}")));
+                command.extend(step.ssh.then(|| "--ssh default".to_owned()));
+                command.push(relative(&step.context));
+                command.join(" ")
+            }
+            Self::EngineTag { names, .. } => {
+                format!(
+                    "{} in the engine",
+                    join(names.iter().filter_map(ImageReference::tag))
+                )
+            }
+            Self::RegistryTag { tags, .. } => format!("{} in the registry", join(tags)),
+            Self::Push(step) => step.image.to_string(),
+            Self::Pull { image, .. } => image.to_string(),
+        }
+    }
+}
+
+fn join<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
+    let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    items.join(", ")
+}

@@ -1,0 +1,87 @@
+//! Services in a part of a repository, and submodules.
+
+use super::*;
+use crate::model::recipe::Recipe;
+
+fn platform() -> Platform {
+    let text = MANIFEST.replace(
+        "reference: origin/master}",
+        "reference: origin/master, path: services/back, include: [libs/x, go.mod], submodules: true}",
+    );
+    let mut platform = Platform::of(&text);
+    platform.sources.get_mut(&name("back")).unwrap().commit = earlier();
+    platform
+}
+
+/// The commit that last touched the service, which is not the tip.
+fn earlier() -> CommitId {
+    "e".repeat(40).parse().unwrap()
+}
+
+#[test]
+fn the_tip_is_followed_and_the_earlier_commit_is_built() {
+    let plan = platform().plan(&["back"]);
+    let back = plan.units.last().unwrap();
+    assert_eq!(back.commit, Some(earlier()));
+    assert_eq!(
+        back.image.to_string(),
+        format!("r.example.com/x/back:{}", earlier())
+    );
+    let mut seen = 0;
+    for step in &back.steps {
+        match step {
+            Step::Sync(sync) => {
+                assert_eq!(sync.resolved.commit, commit("back"));
+                assert_eq!(sync.commit, earlier());
+            }
+            Step::Export(export) => {
+                assert_eq!(export.commit, earlier());
+                assert_eq!(export.paths, ["services/back", "go.mod", "libs/x"]);
+                assert!(export.submodules);
+                assert_eq!(export.modules, Path::new("/p/.xp/modules"));
+                assert_eq!(export.lfs, Path::new("/p/.xp/lfs"));
+            }
+            Step::Container(container) => {
+                assert_eq!(container.env["XP_COMMIT"], earlier().to_string());
+                assert_eq!(container.workdir, "/go/src/back");
+                assert_eq!(container.script_dir, "/go/src/back/services/back");
+                assert_eq!(container.source, Path::new("/p/.xp/build/back"));
+            }
+            Step::Image(image) => {
+                let root = Path::new("/p/.xp/build/back/services/back");
+                assert_eq!(
+                    (image.root.as_path(), image.context.as_path()),
+                    (root, root)
+                );
+                let revision = &image.labels["org.opencontainers.image.revision"];
+                assert_eq!(*revision, earlier().to_string());
+                assert_eq!(image.labels["org.opencontainers.image.version"], "master");
+            }
+            _ => continue,
+        }
+        seen += 1;
+    }
+    assert_eq!(seen, 4);
+    let text = plan.display(Path::new("/p"), None).to_string();
+    let export =
+        "eeeeeeee, services/back, go.mod, libs/x only, with submodules into .xp/build/back";
+    assert!(text.contains(export), "{text}");
+}
+
+#[test]
+fn included_paths_are_an_input() {
+    let recipe = |platform: &Platform| -> Recipe {
+        let plan = platform.plan(&["back"]);
+        plan.units.last().unwrap().recipe.clone().unwrap()
+    };
+    let changes = recipe(&platform()).changes_since(&recipe(&Platform::new()));
+    let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        changes,
+        [
+            "git.include is new",
+            "git.path is new",
+            "git.submodules is new"
+        ]
+    );
+}

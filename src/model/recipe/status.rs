@@ -1,0 +1,132 @@
+//! Compares existing images with the current recipe.
+
+use std::fmt;
+
+use super::inputs::{InvalidRecipe, Recipe, printable};
+
+/// A changed input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    name: String,
+    kind: ChangeKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeKind {
+    Changed,
+    Added,
+    Removed,
+    /// Not an input of the recipe: another image was built from the same inputs.
+    Rebuilt,
+}
+
+impl Change {
+    pub fn new(name: impl Into<String>, kind: ChangeKind) -> Self {
+        Self {
+            name: name.into(),
+            kind,
+        }
+    }
+
+    /// Creates a change of the commit, which is not part of the recipe.
+    pub fn of_commit() -> Self {
+        Self {
+            name: "commit".to_owned(),
+            kind: ChangeKind::Changed,
+        }
+    }
+
+    /// Creates a change of a needed image, which was rebuilt from the same inputs.
+    pub fn of_needed_image(service: &str) -> Self {
+        Self::new(format!("needs.{service}"), ChangeKind::Rebuilt)
+    }
+
+    /// Creates a change of the image itself, which another run rebuilt from the same inputs.
+    pub fn of_image() -> Self {
+        Self::new("image", ChangeKind::Rebuilt)
+    }
+
+    /// Returns the name of the input.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the kind of change: `changed`, `added`, `removed` or `rebuilt`.
+    pub fn verb(&self) -> &'static str {
+        match self.kind {
+            ChangeKind::Changed => "changed",
+            ChangeKind::Added => "added",
+            ChangeKind::Removed => "removed",
+            ChangeKind::Rebuilt => "rebuilt",
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    /// Writes a short sentence, such as `scripts.build changed`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verb = match self.kind {
+            ChangeKind::Changed => "changed",
+            ChangeKind::Added => "is new",
+            ChangeKind::Removed => "is gone",
+            ChangeKind::Rebuilt => "was rebuilt",
+        };
+        write!(f, "{} {verb}", printable(&self.name))
+    }
+}
+
+/// Whether an existing image matches the current recipe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// It was built from the same inputs.
+    Verified,
+    /// It has no recipe: it was built by another tool, or by an xp without recipes.
+    Unverified,
+    /// It was built from other inputs.
+    Stale(Vec<Change>),
+}
+
+impl Standing {
+    /// Compares an image's label with the current recipe, except for the input `ignored`.
+    ///
+    /// # Errors
+    ///
+    /// The label is not a valid recipe.
+    pub fn of(
+        label: Option<&str>,
+        current: &Recipe,
+        ignored: Option<&str>,
+    ) -> Result<Self, InvalidRecipe> {
+        let Some(label) = label else {
+            return Ok(Self::Unverified);
+        };
+        let mut changes = current.changes_since(&label.parse()?);
+        changes.retain(|change| Some(change.name()) != ignored);
+        Ok(if changes.is_empty() {
+            Self::Verified
+        } else {
+            Self::Stale(changes)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_verified_unverified_or_stale() {
+        let mut now = Recipe::default();
+        now.add("a", "1");
+        now.add("scripts.test", "x");
+        let standing = |label: Option<&str>| Standing::of(label, &now, None).unwrap();
+        assert_eq!(standing(Some(&now.to_string())), Standing::Verified);
+        assert_eq!(standing(None), Standing::Unverified);
+        let untested = now.without("scripts.test").to_string();
+        assert!(matches!(standing(Some(&untested)), Standing::Stale(_)));
+        assert_eq!(
+            Standing::of(Some(&untested), &now, Some("scripts.test")),
+            Ok(Standing::Verified)
+        );
+    }
+}

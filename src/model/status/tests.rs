@@ -1,0 +1,189 @@
+//! The table and the JSON output.
+
+use serde_json::Value;
+
+use super::*;
+use crate::model::plan::Refusal;
+use crate::model::source::ResolvedReference;
+
+fn commit(digit: &str) -> CommitId {
+    digit.repeat(40).parse().unwrap()
+}
+
+fn checkout() -> Checkout {
+    Checkout {
+        branch: Some("master".to_owned()),
+        commit: Some(commit("a")),
+        ahead_and_behind: Some((0, 0)),
+        is_fetched: true,
+        modified: 0,
+        untracked: 0,
+        under_way: None,
+    }
+}
+
+fn service(name: &str, working_copy: WorkingCopyStatus) -> ServiceStatus {
+    let tip = ResolvedReference {
+        commit: commit("a"),
+        name: Some("refs/heads/master".to_owned()),
+    };
+    ServiceStatus {
+        name: name.parse().unwrap(),
+        dir: PathBuf::from("src").join(name),
+        working_copy,
+        source: Some(ServiceSource::of(tip, Origin::Manifest)),
+        image: Some(format!("r.example.com/{name}:1").parse().unwrap()),
+        engine: ImageStatus::Absent,
+        registry: ImageStatus::Verified,
+    }
+}
+
+fn status(services: Vec<ServiceStatus>) -> Status {
+    Status {
+        services,
+        problems: Vec::new(),
+    }
+}
+
+/// Returns the table cell of a working copy.
+fn shown(working_copy: WorkingCopyStatus) -> String {
+    let table = status(vec![service("a", working_copy)]).table(None);
+    let line = table.lines().nth(1).unwrap();
+    line.split("verified").nth(1).unwrap().trim().to_owned()
+}
+
+#[test]
+fn working_copies_are_summarized() {
+    let present = |change: &dyn Fn(&mut Checkout)| {
+        let mut checkout = checkout();
+        change(&mut checkout);
+        shown(WorkingCopyStatus::Present(checkout))
+    };
+    assert_eq!(present(&|_| {}), "master");
+    let ahead = present(&|checkout| checkout.ahead_and_behind = Some((2, 1)));
+    assert_eq!(ahead, "master +2 -1");
+    let changed = present(&|checkout| (checkout.modified, checkout.untracked) = (3, 1));
+    assert_eq!(changed, "master, 3 modified, 1 untracked");
+    let detached = present(&|checkout| checkout.branch = None);
+    assert_eq!(detached, "detached at aaaaaaaa");
+    let old = present(&|checkout| {
+        checkout.is_fetched = false;
+        checkout.ahead_and_behind = Some((0, 4));
+    });
+    assert_eq!(old, "master -4, not fetched");
+    let merging = present(&|checkout| checkout.under_way = Some("merge"));
+    assert_eq!(merging, "master, merge in progress");
+    assert_eq!(present(&|checkout| checkout.commit = None), "no commit");
+    assert_eq!(shown(WorkingCopyStatus::Missing), "missing");
+    assert_eq!(shown(WorkingCopyStatus::Foreign), "not a working copy");
+    assert_eq!(shown(WorkingCopyStatus::Unreadable), "?");
+}
+
+#[test]
+fn columns_without_information_are_omitted() {
+    let mut one = service("a", WorkingCopyStatus::Missing);
+    let heading = |one: &ServiceStatus| {
+        let table = status(vec![one.clone()]).table(None);
+        table.lines().next().unwrap().to_owned()
+    };
+    assert_eq!(
+        heading(&one),
+        "SERVICE  COMMIT    ENGINE  REGISTRY  WORKING COPY"
+    );
+    one.registry = ImageStatus::NoRegistry;
+    assert_eq!(heading(&one), "SERVICE  COMMIT    ENGINE  WORKING COPY");
+    one.registry = ImageStatus::Unknown;
+    one.source.as_mut().unwrap().origin = Origin::Branch;
+    assert_eq!(
+        heading(&one),
+        "SERVICE  REFERENCE  COMMIT    ENGINE  REGISTRY  WORKING COPY"
+    );
+    one.source = None;
+    let table = status(vec![one]).table(None);
+    assert_eq!(
+        table.lines().nth(1).unwrap(),
+        "a        ?       -       ?         missing"
+    );
+}
+
+#[test]
+fn a_narrow_terminal_shows_working_copies_on_their_own_lines() {
+    let one = service("a", WorkingCopyStatus::Present(checkout()));
+    let table = status(vec![one]).table(Some(40));
+    assert_eq!(
+        table,
+        "SERVICE  COMMIT    ENGINE  REGISTRY\na        aaaaaaaa  -       verified\n  master\n"
+    );
+}
+
+#[test]
+fn lookup_results_have_one_word_each() {
+    let of = |sighting: Sighting, is_compared| ImageStatus::of(&sighting, is_compared).as_str();
+    assert_eq!(of(Sighting::Found(Standing::Verified), true), "verified");
+    assert_eq!(of(Sighting::Found(Standing::Verified), false), "present");
+    assert_eq!(
+        of(Sighting::Found(Standing::Unverified), true),
+        "unverified"
+    );
+    assert_eq!(
+        of(Sighting::Found(Standing::Stale(Vec::new())), true),
+        "stale"
+    );
+    assert_eq!(of(Sighting::Absent, false), "absent");
+    let refusal = Refusal {
+        why: "it answers 503".to_owned(),
+        hints: Vec::new(),
+    };
+    assert_eq!(of(Sighting::Unknown(refusal), true), "unknown");
+}
+
+#[test]
+fn json_has_everything() {
+    let mut one = service("a", WorkingCopyStatus::Present(checkout()));
+    one.engine = ImageStatus::Stale;
+    let mut two = service("b", WorkingCopyStatus::Missing);
+    (two.source, two.image) = (None, None);
+    let mut status = status(vec![one, two]);
+    status.problems.push("the remote is gone".to_owned());
+    let json: Value = serde_json::from_str(&status.json()).unwrap();
+    assert_eq!(json["version"], 1);
+    assert_eq!(json["problems"][0], "the remote is gone");
+    let (one, two) = (&json["services"][0], &json["services"][1]);
+    assert_eq!(one["service"], "a");
+    assert_eq!(one["reference"], "master");
+    assert_eq!(one["origin"], "manifest");
+    assert_eq!(one["commit"], "a".repeat(40));
+    assert_eq!(one["image"], "r.example.com/a:1");
+    assert_eq!(one["engine"], "stale");
+    assert_eq!(one["registry"], "verified");
+    assert_eq!(one["workingCopy"]["dir"], "src/a");
+    assert_eq!(one["workingCopy"]["state"], "present");
+    assert_eq!(one["workingCopy"]["ahead"], 0);
+    assert_eq!(one["workingCopy"]["fetched"], true);
+    assert_eq!(two["commit"], Value::Null);
+    assert_eq!(two["workingCopy"]["state"], "missing");
+}
+
+#[test]
+fn unbuilt_changes_are_those_that_the_branch_lacks() {
+    let said = |branch: Option<&str>, ahead, modified| {
+        let source = service("a", WorkingCopyStatus::Missing).source.unwrap();
+        let unpushed = Unpushed {
+            branch: branch.map(str::to_owned),
+            ahead,
+            modified,
+        };
+        unbuilt("src/a", &source, &unpushed)
+    };
+    assert_eq!(
+        said(Some("master"), 2, 1).unwrap(),
+        "not built: 2 commits and 1 modified file in src/a, not in master of its remote"
+    );
+    assert_eq!(said(Some("topic"), 2, 0), None);
+    assert_eq!(said(None, 2, 0), None);
+    assert_eq!(said(Some("master"), 0, 0), None);
+    assert_eq!(
+        said(None, 2, 3).unwrap(),
+        "not built: 3 modified files in src/a, not in master of its remote"
+    );
+}

@@ -1,0 +1,291 @@
+//! Plain output for pipes and CI: each line is prefixed with its unit.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::ci::{Level, Problem};
+use super::groups::Groups;
+use super::repeats::RetryNotices;
+use crate::base::error::sanitized;
+use crate::model::event::{Event, Outcome, Phase, Unit};
+use crate::report::journal::now;
+use crate::report::terminal::transfer::Transfer;
+use crate::report::text::{LineSplitter, elapsed, paint};
+use crate::report::{Ended, LogPrefix, Settings, summary};
+
+/// After this long without output a "still running" line is printed, because some CI systems kill silent
+/// jobs.
+const HEARTBEAT: Duration = Duration::from_secs(60);
+
+/// Prints lines to standard error.
+pub struct Lines {
+    settings: Settings,
+    /// The file that annotations refer to.
+    manifest: PathBuf,
+    groups: Groups,
+    splitters: HashMap<(Unit, Phase), LineSplitter>,
+    /// Running units, for the heartbeat.
+    running: BTreeMap<Unit, Running>,
+    retry_notices: RetryNotices,
+}
+
+struct Running {
+    phase: Option<Phase>,
+    since: Instant,
+    last_output: Instant,
+    transfer: Option<Transfer>,
+}
+
+impl Lines {
+    /// Returns the view; `folder` is for lines that cannot be printed yet.
+    pub fn new(settings: Settings, manifest: &Path, folder: PathBuf) -> Self {
+        Self::printing_to(Box::new(std::io::stderr()), settings, manifest, folder)
+    }
+
+    fn printing_to(
+        output: Box<dyn Write + Send>,
+        settings: Settings,
+        manifest: &Path,
+        folder: PathBuf,
+    ) -> Self {
+        Self {
+            manifest: settings.as_seen_from_the_repository(manifest),
+            groups: Groups::new(settings.ci, output, folder),
+            settings,
+            splitters: HashMap::new(),
+            running: BTreeMap::new(),
+            retry_notices: RetryNotices::default(),
+        }
+    }
+
+    /// Shows one event.
+    pub fn draw(&mut self, event: &Event) {
+        match event {
+            Event::Warning(text) => self.warn(text),
+            _ if self.settings.quiet => {}
+            Event::Note(text) => self.say(&sanitized(text)),
+            // Retries of a unit are part of its log.
+            Event::Retrying { unit: Some(_), .. } => {}
+            Event::Retrying { retrying, .. } => {
+                if let Some(line) = self.retry_notices.line(retrying, Instant::now()) {
+                    self.say(&line);
+                }
+            }
+            Event::Interrupted => self.say("interrupted: stopping running steps"),
+            Event::UnitStarted { unit } => {
+                let line = self.line_about(unit, "started");
+                self.groups.begin(unit, &line);
+                let now = Instant::now();
+                let running = Running {
+                    phase: None,
+                    since: now,
+                    last_output: now,
+                    transfer: None,
+                };
+                self.running.insert(unit.clone(), running);
+            }
+            Event::StepStarted { unit, phase, title } => {
+                self.touch(unit, Some(*phase));
+                // The other lines of a script are aligned below the first.
+                let mut text = String::new();
+                let mut before = format!("{phase}:");
+                for line in title.lines() {
+                    let line = sanitized(line);
+                    text.push_str(&self.line_about(unit, &format!("{before} {line}")));
+                    before = " ".repeat(before.len());
+                }
+                self.groups.print_of(unit, &text);
+            }
+            Event::Output { unit, phase, bytes } => {
+                self.touch(unit, None);
+                let splitter = self.splitters.entry((unit.clone(), *phase)).or_default();
+                let lines = splitter.push(bytes);
+                self.print_output(unit, &lines);
+            }
+            Event::Progress {
+                unit,
+                measure,
+                done,
+                total,
+                bytes,
+                ..
+            } => {
+                if let Some(running) = self.running.get_mut(unit) {
+                    let transfer = running.transfer.get_or_insert(Transfer::new(*measure));
+                    transfer.update(Instant::now(), *measure, *done, *total, *bytes);
+                }
+            }
+            Event::StepFinished {
+                unit,
+                phase,
+                elapsed: took,
+            } => {
+                self.flush(unit, *phase);
+                if self.settings.verbose {
+                    let line = format!("{phase}: done in {}", elapsed(*took));
+                    let line = self.line_about(unit, &line);
+                    self.groups.print_of(unit, &line);
+                }
+            }
+            Event::UnitFinished { unit, .. } => {
+                self.running.remove(unit);
+                let ended: Vec<Phase> = self
+                    .splitters
+                    .keys()
+                    .filter(|(of, _)| of == unit)
+                    .map(|(_, phase)| *phase)
+                    .collect();
+                for phase in ended {
+                    self.flush(unit, phase);
+                    self.splitters.remove(&(unit.clone(), phase));
+                }
+            }
+            Event::StageStarted(text) if self.settings.verbose => self.say(text),
+            Event::StageStarted(_)
+            | Event::StageFinished
+            | Event::Planned(_)
+            | Event::RunStarted { .. } => {}
+        }
+    }
+
+    /// Shows the result of a unit.
+    pub fn ended(&mut self, unit: &Unit, ended: &Ended) {
+        let mut problem = String::new();
+        if let Outcome::Failed(step) = &ended.outcome {
+            let message = [&step.message].into_iter().chain(&step.hints);
+            let message: Vec<&str> = message.map(String::as_str).collect();
+            problem = self.settings.ci.problem(&Problem {
+                level: Level::Error,
+                file: step.line.map(|_| self.manifest.as_path()),
+                line: step.line,
+                title: &format!("{unit}: {} failed", step.phase),
+                message: &message.join("\n"),
+            });
+        }
+        if self.settings.quiet {
+            return self.groups.print(&problem);
+        }
+        let line = self.line_about(unit, &summary::outcome_line(ended, self.settings.color));
+        let failed = matches!(ended.outcome, Outcome::Failed(_));
+        self.groups.end(unit, failed, &line, &problem);
+    }
+
+    /// Reports units that have been silent for long.
+    pub fn tick(&mut self, now: Instant) {
+        let mut text = String::new();
+        for (unit, running) in &mut self.running {
+            if now.duration_since(running.last_output) < HEARTBEAT {
+                continue;
+            }
+            running.last_output = now;
+            let phase = running.phase.map_or("", |phase| phase.as_str());
+            let took = elapsed(now.duration_since(running.since));
+            let amounts = match &running.transfer {
+                Some(transfer) => format!(", {}", transfer.amounts()),
+                None => String::new(),
+            };
+            let colon = if phase.is_empty() { "" } else { ": " };
+            text.push_str(&format!(
+                "{}{unit} | {phase}{colon}still running after {took}{amounts}\n",
+                stamp(&self.settings)
+            ));
+        }
+        if !text.is_empty() {
+            self.groups.print(&text);
+        }
+    }
+
+    /// Closes the open group and prints buffered lines.
+    pub fn finish(&mut self) {
+        self.groups.finish();
+    }
+
+    fn warn(&mut self, text: &str) {
+        let text = &sanitized(text);
+        self.say(&paint(&format!("warning: {text}"), self.settings.color));
+        let problem = self.settings.ci.problem(&Problem {
+            level: Level::Warning,
+            file: None,
+            line: None,
+            title: "xp",
+            message: text,
+        });
+        self.groups.print(&problem);
+    }
+
+    /// Prints a message that belongs to no unit.
+    fn say(&mut self, text: &str) {
+        let mut lines = String::new();
+        for line in text.lines() {
+            let line = self.settings.ci.without_commands(line);
+            lines.push_str(&format!("{}{line}\n", stamp(&self.settings)));
+        }
+        self.groups.print(&lines);
+    }
+
+    /// Returns a message about a unit. It has the unit's name even with `--log-prefix none`.
+    fn line_about(&self, unit: &Unit, line: &str) -> String {
+        let line = self.settings.ci.without_commands(line);
+        let line = format!("{}{unit} | {line}", stamp(&self.settings));
+        format!("{}\n", line.trim_end())
+    }
+
+    /// Prints a step's output in one write: a script may print millions of lines.
+    fn print_output(&mut self, unit: &Unit, lines: &[String]) {
+        let before = match self.settings.log_prefix {
+            LogPrefix::None => String::new(),
+            LogPrefix::Service | LogPrefix::Time => format!("{}{unit} | ", stamp(&self.settings)),
+        };
+        let mut text = String::new();
+        for line in lines {
+            // No trailing space on empty lines.
+            let before = if line.trim_end().is_empty() {
+                before.trim_end()
+            } else {
+                before.as_str()
+            };
+            text.push_str(before);
+            text.push_str(self.settings.ci.without_commands(line).trim_end());
+            text.push('\n');
+        }
+        if !text.is_empty() {
+            self.groups.print_of(unit, &text);
+        }
+    }
+
+    fn flush(&mut self, unit: &Unit, phase: Phase) {
+        let line = self
+            .splitters
+            .get_mut(&(unit.clone(), phase))
+            .and_then(LineSplitter::flush);
+        if let Some(line) = line {
+            self.print_output(unit, &[line]);
+        }
+    }
+
+    /// Records activity of a unit, and the phase that it entered, if any.
+    fn touch(&mut self, unit: &Unit, phase: Option<Phase>) {
+        if let Some(running) = self.running.get_mut(unit) {
+            running.last_output = Instant::now();
+            if phase.is_some() {
+                running.phase = phase;
+                running.since = running.last_output;
+                running.transfer = None;
+            }
+        }
+    }
+}
+
+/// Returns the time prefix, or an empty string. In UTC, so that logs of different machines can be
+/// compared.
+fn stamp(settings: &Settings) -> String {
+    match settings.log_prefix {
+        LogPrefix::Time => format!("{} ", now()),
+        LogPrefix::Service | LogPrefix::None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,7 @@
+//! Output for pipes and CI logs: plain lines and groups.
+
+pub mod ci;
+pub mod groups;
+pub mod lines;
+pub mod repeats;
+pub mod spool;

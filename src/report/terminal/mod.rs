@@ -1,0 +1,8 @@
+//! Output on a terminal: live rows, redrawn in place.
+
+pub mod bars;
+pub mod question;
+pub mod row;
+pub mod screen;
+pub mod size;
+pub mod transfer;

@@ -1,0 +1,6 @@
+//! The `.xp` folder: its layout, its lock, cached facts, past runs, and the manifest's lock file.
+
+pub mod cache;
+pub mod claim;
+pub mod lock_file;
+pub mod runs;
