@@ -230,7 +230,7 @@ error: unknown key `comit` in `services.a`
             "remote: https://T0KEN@h/x",
             "a lock must not contain credentials",
         ),
-        ("version: 1", "version: one", "`one` is not a version"),
+        ("version: 1", "version: one", "invalid lock version `one`"),
         ("version: 1\n", "", "the lock has no `version`"),
         ("services:\n", "service:\n", "the lock has no `services`"),
         ("  a:", "  a b:", "invalid service name `a b`"),
