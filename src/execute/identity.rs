@@ -155,7 +155,11 @@ impl Publication<'_> {
         let digests = content.into_iter().flat_map(|content| content.digests);
         let mut digests = digests.filter_map(|name| name.strip_prefix(&prefix)?.parse().ok());
         if let Some(own) = digests.next_back() {
-            return Ok(own);
+            // The containerd image store lists the digest of an image that was never pushed as well.
+            let by_digest = pushed.repository().with_digest(own);
+            if let Some(own) = registry.digest(&by_digest).await.map_err(StepError::from)? {
+                return Ok(own);
+            }
         }
         // Another run on the same engine gave the name to its own image, which is not pushed yet.
         match found {

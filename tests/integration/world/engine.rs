@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 
@@ -161,8 +162,19 @@ impl Engine {
     /// Runs a command in a new container of an image and returns its output.
     #[track_caller]
     pub fn run<const N: usize>(&self, image: &str, command: [&str; N]) -> String {
-        let run = ["run", "--rm", "--network", "host", image];
-        succeed(self.client().args(run).args(command))
+        static RUNS: AtomicUsize = AtomicUsize::new(0);
+        let number = RUNS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}-output-{number}", super::run_prefix());
+        let run = ["run", "--name", &name, "--network", "host", image];
+        let attached = succeed(self.client().args(run).args(command));
+        // On a busy machine, new engines may end the attached stream of a short program too early.
+        let output = if attached.is_empty() {
+            succeed(self.client().args(["logs", &name]))
+        } else {
+            attached
+        };
+        succeed(self.client().args(["rm", &name]));
+        output
     }
 
     /// Tags an image.
