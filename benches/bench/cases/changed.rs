@@ -44,7 +44,7 @@ pub fn run(world: &World) -> Case {
     };
     let contestants = vec![
         Contestant::new("`xp build`", || world.xp(&xp, &["build", "--quiet"])).prepared(change),
-        Contestant::new("the service's own run, build and push", work).prepared(|| {
+        Contestant::new("only the service's run, build and push", work).prepared(|| {
             change();
             let source = alone.join("src").join(&changed);
             world.succeed(
@@ -67,16 +67,16 @@ pub fn run(world: &World) -> Case {
         name: "changed",
         title: "(c) One service changed",
         setup: format!(
-            "{count} services as in (b), of which one gets a new commit before each turn; all else is built."
+            "{count} services as in (b). One of them gets a new commit before each round; everything else is built."
         ),
         targets: vec![Target {
             found: format!(
-                "{} s more (and {} times faster than the script)",
+                "{} s longer (and {} times faster than the script)",
                 number(more),
                 spread(script)
             ),
             ..Target::at_most(
-                "within 0.3 s of the service's own script, build and push",
+                "within 0.3 s of only the service's script, build and push",
                 more,
                 0.3,
                 "",

@@ -91,11 +91,11 @@ pub fn run(world: &World) -> Case {
     let beside = Ratio::of(&measured[0], parallel);
     Case {
         name: "cold",
-        title: "(b) Everything is built",
+        title: "(b) Build everything",
         setup: format!(
-            "{count} services, each of which has a repository, a script of three commands in a container and a Dockerfile of \
-             two lines. Each turn begins with new commits, an empty folder and no image. docker-compose gets working copies \
-             in which the scripts have run."
+            "{count} services, each with a repository, a script of three commands in a container, and a Dockerfile of two lines. \
+             Each round starts with new commits, an empty folder and no images. docker-compose gets working copies in which the \
+             scripts have already run."
         ),
         targets: vec![
             Target {

@@ -85,12 +85,12 @@ pub fn run(world: &World) -> Case {
         name: "context",
         title: "(h) A large build context",
         setup: format!(
-            "A working copy of {size} in {files} files that do not compress, all of which the Dockerfile copies. The engine has nothing of it \
-             before a turn."
+            "A working copy of {size} in {files} incompressible files, all copied by the Dockerfile. The engine has none of them before \
+             each round."
         ),
         targets: vec![Target {
             found: format!("{} of the time of \"{}\"", spread(ratio), best.name),
-            ..Target::at_most("at the speed of docker build", ratio.median, 1.1, "")
+            ..Target::at_most("as fast as docker build", ratio.median, 1.1, "")
         }],
         tables: vec![Table::of(size, &measured)],
     }

@@ -58,7 +58,7 @@ pub fn run(world: &World) -> Case {
         .prepared(edit),
         Contestant::new("docker run alone", || by_hand(run)).prepared(edit),
         Contestant::new("docker build alone", || by_hand(build)).prepared(edit),
-        Contestant::new("the script alone, in a container that runs already", || {
+        Contestant::new("the script alone, in a running container", || {
             by_hand("docker exec \"$CONTAINER\" sh make.sh")
         })
         .prepared(edit),
@@ -72,12 +72,12 @@ pub fn run(world: &World) -> Case {
     Case {
         name: "local",
         title: "(f) A local rebuild",
-        setup: "One file of a working copy is edited before each turn; the service has a script and a Dockerfile.".to_owned(),
+        setup: "One file in a working copy is edited before each round; the service has a script and a Dockerfile.".to_owned(),
         targets: vec![Target::at_most(
-            "no slower than docker run and docker build by hand",
+            "no slower than docker run and docker build",
             more,
             0.0,
-            &format!("s more (of {} s)", number(measured[1].time().as_secs_f64())),
+            &format!("s longer (than {} s)", number(measured[1].time().as_secs_f64())),
         )],
         tables: vec![Table::of("No delay", &measured)],
     }

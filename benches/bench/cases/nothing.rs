@@ -52,7 +52,7 @@ pub fn run(world: &World) -> Case {
                 Contestant::new("`xp build`", || world.xp(&xp, &["build", "--quiet"])),
                 script("script", folders[0], "serial"),
                 script("script, 16 at once", folders[1], "parallel"),
-                script("floor: bare questions", &floor, "floor"),
+                script("lower bound: bare requests", &floor, "floor"),
             ];
             // It builds from the local cache at any latency; a slower round of half a minute adds no information.
             let takes_part = round_trip.is_zero() || size == 1;
@@ -75,9 +75,9 @@ pub fn run(world: &World) -> Case {
     Case {
         name: "nothing",
         title: "(a) Nothing to do",
-        setup: "Every service has a git repository of its own, and registry and engine have its image. \
-                The script fetches, resets, checks out and looks for the image in the engine; docker-compose builds from its cache and pushes, and does \
-                not look at git. The floor is one `curl` for all remotes' references, then one for all images, then one for the engine's list."
+        setup: "Every service has its own git repository; the registry and the engine have its image. The script fetches, resets, checks out \
+                and looks for the image in the engine; docker-compose builds from its cache and pushes, and ignores git. The lower bound is \
+                one `curl` for the references of all remotes, then one for all images, then one for the engine's list."
             .to_owned(),
         tables,
         targets: targets(&at_50_ms),
@@ -103,7 +103,7 @@ fn targets(at_50_ms: &[(usize, Vec<Measured>)]) -> Vec<Target> {
             fifty.last().expect("the floor").time().as_secs_f64() / ROUND_TRIP.as_secs_f64();
         targets.push(Target {
             found: format!(
-                "{} round trips of wall time (floor: {})",
+                "{} round trips of wall time (lower bound: {})",
                 number(trips),
                 number(floor)
             ),

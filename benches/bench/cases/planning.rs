@@ -33,9 +33,9 @@ pub fn run(world: &World) -> Case {
             }
         }
         let what = [
-            ("read", "the manifest is read"),
-            ("everything", "the plan of building everything"),
-            ("nothing", "the plan of nothing to do"),
+            ("read", "read the manifest"),
+            ("everything", "plan to build everything"),
+            ("nothing", "plan with nothing to do"),
         ];
         for (index, (word, what)) in what.into_iter().enumerate() {
             let middle = median(times[index].iter().copied());
@@ -62,11 +62,11 @@ pub fn run(world: &World) -> Case {
     Case {
         name: "planning",
         title: "(i) Planning alone",
-        setup: "What has been found is given, so that only the decisions are measured: draft, recipes, decisions, all steps. Instructions are \
-                counted by `valgrind --tool=callgrind`."
+        setup: "Remotes, registry and engine are simulated, so only planning is measured: draft, recipes, decisions, all steps. \
+                Instructions are counted by `valgrind --tool=callgrind`."
             .to_owned(),
         tables: vec![Table {
-            title: "In the process itself".to_owned(),
+            title: "In process".to_owned(),
             head: vec!["", "median", "spread", "instructions"],
             rows,
         }],

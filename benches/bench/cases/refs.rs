@@ -64,9 +64,9 @@ pub fn run(world: &World) -> Case {
     let ratio = Ratio::of(&measured[1], &measured[0]);
     Case {
         name: "refs",
-        title: "(e) Very many references",
+        title: "(e) Many references",
         setup: format!(
-            "A repository with {count} branches and tags beside one with a single branch, of which the plan needs one branch each."
+            "A repository with {count} branches and tags, compared with one with a single branch. The plan needs one branch of each."
         ),
         targets: vec![Target {
             found: format!("{} times", spread(ratio)),

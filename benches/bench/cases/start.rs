@@ -52,9 +52,9 @@ pub fn run(world: &World) -> Case {
     Case {
         name: "start",
         title: "(g) Start-up",
-        setup: "The service's remote is a folder of this machine, and the engine is asked for its images."
+        setup: "The service's remote is a local folder, and the engine is queried for its images."
             .to_owned(),
         targets: targets.collect(),
-        tables: vec![Table::of("This machine alone", &measured)],
+        tables: vec![Table::of("Local only", &measured)],
     }
 }

@@ -65,8 +65,8 @@ pub fn run(world: &World) -> Case {
     Case {
         name: "sync",
         title: "(d) Working copies",
-        setup: "\"First\" makes them in an empty folder, \"nothing new\" finds them as the servers have them. git runs below `xargs`, with \
-                several numbers of jobs; `west` is that of PyPI, as it comes."
+        setup: "\"First\" creates them in an empty folder; for \"nothing new\", they are up to date. git runs under `xargs`, with various \
+                numbers of jobs; `west` is from PyPI, with its defaults."
             .to_owned(),
         tables,
         targets,

@@ -31,7 +31,7 @@ pub fn run(world: &World) -> Case {
             Contestant::new(named("`xp build --no-pull`"), || {
                 world.xp(&folder, &["build", "--quiet", "--no-pull"])
             }),
-            Contestant::new(named("the engine's list of its images"), || {
+            Contestant::new(named("the engine's image list"), || {
                 let mut list = world.docker();
                 list.args(["image", "ls", "--quiet"]);
                 list
@@ -51,10 +51,9 @@ pub fn run(world: &World) -> Case {
     };
     Case {
         name: "unrelated",
-        title: "(a) Nothing to do, beside other images",
+        title: "(a) Nothing to do, with other images in the engine",
         setup: format!(
-            "{services} services as in (a), on {}, which then gets {others} images of one layer that xp has \
-             nothing to do with.",
+            "{services} services as in (a), on {}, which then gets {others} unrelated images with one shared layer.",
             engine(world)
         ),
         targets: vec![
@@ -73,7 +72,7 @@ pub fn run(world: &World) -> Case {
 fn listed(measured: &[Measured]) -> Target {
     let ratio = measured[3].time().as_secs_f64() / measured[5].time().as_secs_f64();
     Target {
-        found: format!("{} times that of the list", number(ratio)),
+        found: format!("{} times as long as the list", number(ratio)),
         ..Target::at_most("faster than the engine's list alone", ratio, 1.0, "times")
     }
 }
