@@ -153,7 +153,7 @@ fn a_secret_that_is_not_there_is_told_before_anything_runs(t: &Context) {
     for command in ["plan", "build"] {
         t.xp([command])
             .failure(2)
-            .stderr_contains("the environment variable `NPM` is not set")
+            .stderr_contains("environment variable `NPM` is not set")
             .stderr_contains("x-platform.yml:")
             .stderr_contains("npm: { env: NPM }");
     }

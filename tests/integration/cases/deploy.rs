@@ -515,7 +515,7 @@ fn a_killed_deploy_is_noticed(t: &Context) {
         .env("XP_CACHE_DIR", &elsewhere)
         .failure(3)
         .stderr_contains(" has been deploying to staging since ")
-        .stderr_contains("hint: wait for it; if it is known to be dead");
+        .stderr_contains("hint: wait for it to finish; if it is dead");
     // In the same folder, it is known.
     deploy(t, []).success();
     let deploys = record(&namespace);

@@ -309,7 +309,7 @@ fn remotes_refuse_and_are_told_apart(t: &Context) {
     let errors = findings.about("git-remotes", "error");
     assert_eq!(errors.len(), 3);
     for (service, text) in [
-        ("login", "refused the user `bob`"),
+        ("login", "rejected the user `bob`"),
         ("absent", "no git repository at "),
         ("nobody", "Connection refused"),
     ] {

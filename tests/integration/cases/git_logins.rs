@@ -131,7 +131,7 @@ fn a_private_certificate_authority_is_trusted_when_named(t: &Context) {
     t.xp(["sync"])
         .failure(3)
         .stderr_contains("the certificate of 127.0.0.1:")
-        .stderr_contains("hint: SSL_CERT_FILE");
+        .stderr_contains("hint: set SSL_CERT_FILE");
     t.xp(["sync"])
         .env("SSL_CERT_FILE", t.ca_certificate())
         .success();

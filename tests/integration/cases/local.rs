@@ -803,7 +803,7 @@ fn what_cannot_be_built_in_place_is_said(t: &Context) {
     t.write("src/two/file", "mine");
     t.xp(["build", "--local"])
         .failure(2)
-        .stderr_contains("src/two is no git repository")
+        .stderr_contains("src/two is not a git repository")
         .stderr_contains("hint: move it away");
     t.git("src/two", &["init", "--quiet"]);
     t.xp(["plan", "--local", "two"])
