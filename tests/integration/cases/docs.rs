@@ -1,5 +1,5 @@
-//! Runs every `xp` command in the README and in `docs/`, page by page, on the platform that the pages
-//! describe.
+//! Every `xp` command of the README and of `docs/` is run, page by page, on the platform that the
+//! pages speak of.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ fn every_command_works(t: &Context) {
     let folder = program.parent().expect("the program lies in a folder");
     let path = format!("{}:/usr/bin:/bin", folder.display());
     let mut count = 0;
-    // The tutorial has its own platform and test.
+    // The walk has a platform of its own, and a test.
     let pages = pages().into_iter();
     for page in pages.filter(|page| !page.ends_with(first_hour::PAGE)) {
         for command in commands(&fs::read_to_string(&page).expect("a page")) {
@@ -75,7 +75,7 @@ fn links_lead_somewhere(_: &Context) {
     }
 }
 
-/// Returns the lines of console blocks that run `xp` or its wrapper.
+/// Returns the lines of console blocks that call `xp`, or its wrapper.
 fn commands(text: &str) -> Vec<String> {
     let blocks = text
         .split("```console\n")
@@ -102,7 +102,7 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Makes the platform deployable, like the sample.
+/// Lets the platform be deployed, as the sample is.
 fn deployed(t: &Context) {
     let namespace = t.namespace("staging");
     t.kubeconfig(&[("staging-cluster", Access::Full)]);
@@ -126,7 +126,7 @@ fn deployed(t: &Context) {
     t.manifest(&(t.read("x-platform.yml") + &section));
 }
 
-/// The structure of the sample platform, with builders and scripts that take no time.
+/// The sample platform's shape, with builders and scripts that take no time.
 pub(super) fn platform(t: &Context) {
     let base = t.engine().busybox();
     let backend = t.git_repo("zbackend");
@@ -145,7 +145,7 @@ pub(super) fn platform(t: &Context) {
         ],
         "Begin",
     );
-    // The topic branch used on the pages.
+    // The topic that the pages speak of.
     frontend.branch("TASK-981");
     frontend.commit(&[("page", "hello, topic\n")], "Topic");
     frontend.switch("master");
