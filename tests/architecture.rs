@@ -1,9 +1,9 @@
-//! The rules of `src/lib.rs`, held by reading the sources.
+//! Checks the rules of `src/lib.rs` by reading the sources.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A rule: these words may stand only in files whose path starts with one of these.
+/// A rule: these words may only appear in files whose path starts with one of these.
 struct Owner {
     words: &'static [&'static str],
     owners: &'static [&'static str],
@@ -117,7 +117,7 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("flow/survey/", "cli"),
 ];
 
-/// What a pure module does not mention.
+/// What a pure module must not mention.
 const IMPURE: &[&str] = &[
     "tokio",
     "std::fs",
@@ -220,7 +220,7 @@ fn an_identifier_that_exists_is_valid() {
     ];
     for (path, code) in sources() {
         if identifiers.iter().any(|start| path.starts_with(start)) {
-            // A public field could be filled without being parsed.
+            // A public field could be set without parsing.
             assert!(
                 !code.contains("(pub "),
                 "src/{path} has a tuple with a public field"
@@ -233,10 +233,10 @@ fn an_identifier_that_exists_is_valid() {
     }
 }
 
-/// Words that no message has; see docs/messages.md.
+/// Words that messages must not contain; see docs/messages.md.
 const NOT_SAID: &[&str] = &["please", "oops", "sorry", "successfully"];
 
-/// The files that look for such words in the messages of other programs.
+/// Files that look for such words in messages of other programs.
 const QUOTES_OTHERS: &[&str] = &[
     "client/engine/build/base_registry.rs",
     "client/engine/build/log.rs",
@@ -259,7 +259,7 @@ fn messages_have_one_voice() {
         }
         for marker in MESSAGES {
             for text in code.split(marker).skip(1).filter_map(first_text) {
-                // A text of several lines has an error, and its hints.
+                // A text with several lines contains an error and its hints.
                 let lines = text
                     .split("\\n")
                     .map(|line| line.trim_start_matches(['\\', ' ', '\n']));
@@ -273,7 +273,7 @@ fn messages_have_one_voice() {
                 }
             }
         }
-        // Where it happened, and what to do, is lost on the way.
+        // These lose the position and the hints.
         for bare in [
             "Failure::usage(error.to_string())",
             "Failure::outside(error.to_string())",
@@ -286,7 +286,7 @@ fn messages_have_one_voice() {
     assert!(broken.is_empty(), "\n{}", broken.join("\n"));
 }
 
-/// What stands before a message.
+/// Code that precedes a message.
 const MESSAGES: &[&str] = &[
     "#[error(",
     "Failure::usage(",
@@ -300,7 +300,7 @@ const MESSAGES: &[&str] = &[
     ".fix(",
 ];
 
-/// Returns the text that an argument is, or is made of.
+/// Returns the string literal that an argument is, or is built from.
 fn first_text(argument: &str) -> Option<String> {
     let argument = argument.trim_start();
     let argument = argument
@@ -312,7 +312,7 @@ fn first_text(argument: &str) -> Option<String> {
         .then(|| strings(argument).into_iter().next())?
 }
 
-/// Tells whether a text begins with the name of a variable of the environment.
+/// Returns whether a text starts with the name of an environment variable.
 fn is_variable(text: &str) -> bool {
     let name = text
         .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
@@ -320,14 +320,14 @@ fn is_variable(text: &str) -> bool {
     name.is_some_and(|name| name.len() > 1 && !name.contains(|c: char| c.is_ascii_lowercase()))
 }
 
-/// Returns the texts in quotation marks of some code.
+/// Returns the string literals in the code.
 fn strings(code: &str) -> Vec<String> {
     let (mut texts, mut text) = (Vec::new(), None::<String>);
     let mut chars = code.chars().peekable();
     while let Some(c) = chars.next() {
         match (&mut text, c) {
             (None, '"') => text = Some(String::new()),
-            // A quotation mark as a character is none around a text.
+            // A quotation mark in a character literal does not delimit a string.
             (None, '\'') if chars.next_if_eq(&'"').is_some() => {}
             (None, '\'') if chars.next_if_eq(&'\\').is_some() => _ = chars.next(),
             (None, _) => {}
@@ -398,7 +398,7 @@ fn there_is_no_clutter_at_the_top() {
     let entries = fs::read_dir(root())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    // Hidden files are the tools' own: git, CI, xp itself.
+    // Hidden files belong to tools: git, CI, xp itself.
     let unexpected: Vec<_> = entries
         .filter(|name| !name.starts_with('.') && !expected.contains(&name.as_str()))
         .collect();
@@ -426,7 +426,7 @@ fn collect(folder: &Path, found: &mut Vec<(String, String)>) {
         if path.is_dir() {
             collect(&path, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
-            // Unit tests that stand in a file of their own may make what they test with anything.
+            // Unit tests in separate files may construct anything.
             if path.ends_with("tests.rs") {
                 continue;
             }
@@ -449,7 +449,7 @@ fn collect(folder: &Path, found: &mut Vec<(String, String)>) {
     }
 }
 
-/// Tells whether a word stands in the code, and not as a part of another word.
+/// Returns whether the code contains a word, not only as part of another word.
 fn mentions(code: &str, word: &str) -> bool {
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
     code.match_indices(word).any(|(at, _)| {

@@ -1,7 +1,7 @@
-//! What xp is built of: where it comes from, under which licences, and what must never be in it.
+//! Checks the dependencies: their source, their licenses, and what must never be among them.
 //!
-//! The lock names every crate with its checksum, so what was looked at once is what is built. Known
-//! vulnerabilities are no part of this: their list cannot be had offline (docs/contributing.md).
+//! The lock file has a checksum for every crate, so exactly the reviewed code is built. Known vulnerabilities
+//! are not checked, because their list is not available offline (docs/contributing.md).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,7 +10,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// The licences that ask for no more than a notice.
+/// Licenses that require no more than a notice.
 const LICENCES: &[&str] = &[
     "Apache-2.0",
     "BSD-3-Clause",
@@ -22,7 +22,7 @@ const LICENCES: &[&str] = &[
 
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
-/// Crates that are there in two versions, and why.
+/// Crates that are used in two versions, and why.
 const TWICE: &[(&str, &str)] = &[
     ("base64", "xp and bollard are a version apart"),
     ("getrandom", "ring has an older one than tempfile"),
@@ -32,7 +32,7 @@ const TWICE: &[(&str, &str)] = &[
     ),
 ];
 
-/// Crates that must not be in it, and why.
+/// Forbidden crates, and why.
 const BANNED: &[(&str, &str)] = &[
     (
         "openssl-sys",
@@ -112,7 +112,7 @@ fn crates_are_what_they_may_be() {
     assert!(broken.is_empty(), "\n{}", broken.join("\n"));
 }
 
-/// Tells whether an expression such as `(MIT OR X) AND ISC` can be met by licences of the list.
+/// Returns whether an expression such as `(MIT OR X) AND ISC` can be satisfied by allowed licenses.
 fn is_allowed(expression: &str) -> bool {
     let spaced = expression
         .replace('/', " OR ")
@@ -151,7 +151,7 @@ fn one(words: &mut &[&str]) -> Option<bool> {
         *words = rest;
         return (*end == ")").then_some(allowed);
     }
-    // An exception only ever permits more.
+    // An exception only adds permissions.
     if words.first() == Some(&"WITH") {
         *words = words.get(2..)?;
     }
@@ -182,7 +182,7 @@ fn expressions_of_licences_are_read() {
     }
 }
 
-/// The lint says no; where code says yes all the same, it says why.
+/// A lint forbids it; code that allows it anyway gives the reason.
 #[test]
 fn unsafe_code_has_a_reason() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -205,7 +205,7 @@ fn unsafe_code_has_a_reason() {
         }
         let code = fs::read_to_string(entry.path()).expect("a source");
         for (at, _) in code.match_indices("unsafe_code") {
-            // Of an item, or of the whole file.
+            // On an item, or for the whole file.
             let of_item = code[..at].rfind("#[");
             let before = of_item.max(code[..at].rfind("#![")).expect("an attribute");
             let after = code[at..].find(']').expect("its end");

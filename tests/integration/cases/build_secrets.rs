@@ -1,4 +1,4 @@
-//! What a Dockerfile may mount and no image keeps: `docker.secrets` and `docker.ssh`.
+//! `docker.secrets` and `docker.ssh`: a Dockerfile can mount them, and no image keeps them.
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -20,7 +20,7 @@ pub const CASES: &[Case] = cases![
 
 const VALUE: &str = "c4nary of a variable\nin two lines";
 
-/// Makes a service whose Dockerfile has those instructions, with these keys of `docker`.
+/// Creates a service with these instructions in its Dockerfile and these keys in `docker`.
 fn app<'a>(t: &'a Context, instructions: &str, keys: &str) -> App<'a> {
     let app = App::new(t, &[], "");
     let dockerfile = format!("FROM {}\n{instructions}\n", t.engine().busybox());
@@ -39,7 +39,7 @@ fn digest(text: &str) -> String {
     process::succeed(Command::new("sh").args(["-c", &command]))
 }
 
-/// Demands that nothing of an image, in any of its layers or its history, has a text.
+/// Asserts that an image does not contain a text in any layer or in its history.
 #[track_caller]
 fn image_has_not(t: &Context, image: &str, text: &str) {
     let archive = t.folder().join("image.tar").display().to_string();
@@ -106,8 +106,8 @@ fn secrets_reach_instructions_and_no_image(t: &Context) {
         .env("NPM", "")
         .failure(2)
         .stderr_contains("secrets/x: ");
-    // An empty one is no error; some engines mount nothing then. BuildKit knows what it ran, and not with
-    // which secret: this is another line.
+    // An empty secret is not an error; some engines then mount nothing. BuildKit caches instructions
+    // regardless of their secrets, so this one differs.
     t.write("secrets/x", "");
     let dockerfile = format!(
         "FROM {}\nRUN --mount=type=secret,id=npm test ! -s /run/secrets/npm && echo none > /length\n",
@@ -131,7 +131,7 @@ fn a_new_value_makes_no_new_image(t: &Context) {
         .env("NPM", "two")
         .success()
         .stdout_contains("Nothing to do");
-    // Who builds nothing needs none.
+    // Not needed if nothing is built.
     t.xp(["plan"]).success().stdout_contains("Nothing to do");
     set_keys(&app, "secrets: { npm: { env: NPM }, other: { env: NPM } }");
     let plan = t.xp(["plan"]).env("NPM", "two").success();
@@ -197,7 +197,7 @@ fn a_secret_that_is_not_there_is_told_before_anything_runs(t: &Context) {
         )
         .stderr_contains("x-platform.yml:");
     assert!(!app.export("ran").exists());
-    // What the Dockerfile asks for and nobody offers is told by its name.
+    // A missing secret is reported by its name.
     scripts("secrets: { other: { env: HOME } }");
     app.build().failure(1).stderr_contains("npm");
 }
@@ -228,7 +228,7 @@ fn a_build_with_secrets_is_repeated_by_hand(t: &Context) {
         .expect("a command");
     let command = rest.split('\n').next().expect("a line");
     assert!(command.contains("--secret id=npm,env=NPM"), "{command}");
-    // The docker command of the tests has no BuildKit, so it is its words that are looked at.
+    // The tests' docker command has no BuildKit, so only its text is checked.
     let words = format!("docker() {{ printf '%s\\n' \"$DOCKER_BUILDKIT\" \"$@\"; }}; {command}");
     let words = process::succeed(Command::new("sh").args(["-c", &words]));
     let file = t.dir().join("a, b").display().to_string();
@@ -285,7 +285,7 @@ fn the_ssh_agent_reaches_instructions(t: &Context) {
     app.build().env("SSH_AUTH_SOCK", &socket).success();
     let keys = t.engine().run(&app.image_of_head(), ["cat", "/keys"]);
     assert!(keys.contains("of the test (ED25519)"), "{keys}");
-    // Nobody else has it: an instruction that does not mount it, and an agent of another name.
+    // It is not available to an instruction that does not mount it, or under another name.
     let dockerfile = format!(
         "FROM {}\nRUN test -z \"$SSH_AUTH_SOCK\"\nRUN --mount=type=ssh,id=other,required=true true\n",
         t.engine().busybox()
@@ -296,7 +296,7 @@ fn the_ssh_agent_reaches_instructions(t: &Context) {
         .env("SSH_AUTH_SOCK", &socket)
         .failure(1)
         .stderr_contains("other");
-    // One that is gone is told as such.
+    // An agent that is gone is reported as such.
     let gone = t.folder().join("gone").display().to_string();
     app.build()
         .env("SSH_AUTH_SOCK", gone)

@@ -1,4 +1,4 @@
-//! Builder containers: what scripts find in them, and that nothing is left of them.
+//! Builder containers: what scripts find in them, and that they are removed.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -31,7 +31,7 @@ pub const CASES: &[Case] = cases![
     paths_with_a_colon_are_no_problem,
 ];
 
-/// A user that no image and no machine knows.
+/// A user that neither an image nor the machine knows.
 const STRANGER: u32 = 12345;
 
 fn scripts_find_what_the_design_promises(t: &Context) {
@@ -69,7 +69,7 @@ fn scripts_find_what_the_design_promises(t: &Context) {
             "{line}: {variables}"
         );
     }
-    // What scripts made is in the image, and what the builder's mounts need is not.
+    // The image contains the scripts' output, but not the mount points of the builder.
     let list = t.engine().run(&app.image_of_head(), ["ls", "-A", "/src"]);
     assert!(
         list.contains("variables") && !list.contains(".git"),
@@ -88,7 +88,7 @@ fn scripts_of_another_caller_are_his(t: &Context) {
     as_stranger(t, &app, ["build"]).success();
     assert_eq!(app.read("user"), "12345\n12345\nxp\n/home/xp\n");
     assert_owned_by(&t.dir(), STRANGER);
-    // All of it can be replaced by the same user.
+    // The same user can replace all of it.
     as_stranger(t, &app, ["build", "--force"]).success();
 }
 
@@ -211,7 +211,7 @@ fn one_container_a_build_and_none_afterwards(t: &Context) {
     let mut lines = vec!["hostname > first"; 3];
     lines.push("hostname > second; cmp first second; sleep 300 & echo in the background");
     let app = App::with_scripts(t, "", &lines);
-    // What a script leaves running in the background holds nothing up.
+    // A background process of a script does not delay anything.
     app.build().success();
     assert_eq!(t.containers(), [Value::Null; 0]);
 
@@ -237,7 +237,7 @@ fn one_container_a_build_and_none_afterwards(t: &Context) {
 
 fn left_over_containers_are_removed(t: &Context) {
     let app = App::with_scripts(t, "", &["true"]);
-    // As a run leaves it that was killed between creating a container and starting it.
+    // As left by a run that was killed between creating and starting a container.
     let cache_dir = t.dir().join(".xp");
     let create = |cache_dir: &Path| {
         let label = format!("x-platform.folder={}", cache_dir.display());
@@ -284,14 +284,14 @@ fn paths_with_a_colon_are_no_problem(t: &Context) {
     assert!(folder.join(".xp/build/app/made").exists());
 }
 
-/// Returns `xp`, run by a user who is not root and owns the test's folder, but may use the engine.
+/// Returns `xp`, run by a user who is not root, owns the test's folder and can use the engine.
 pub fn as_stranger<const N: usize>(t: &Context, app: &App<'_>, arguments: [&str; N]) -> Xp {
     for folder in [t.folder(), app.repository.path()] {
         let mut chown = Command::new("chown");
         process::succeed(chown.args(["-hR", "12345:12345"]).arg(folder));
     }
-    // The folder of the program may be closed to others. Copied by another process: a file that
-    // this one wrote may still be open in a child that another test starts, and then cannot be run.
+    // Others may not be able to enter the program's folder. Copied by another process, because a file that
+    // this one wrote may still be open in a child that another test starts, and then cannot be executed.
     let program = t.folder().join("xp");
     let mut install = Command::new("install");
     process::succeed(

@@ -45,7 +45,7 @@ fn folder_is_built_once_and_again_when_it_changes(t: &Context) {
         "{output}"
     );
 
-    // Nothing changed: not built again, even for a service that is.
+    // Nothing changed: not rebuilt, even though a service is.
     let output = app.build().arg("--force").success();
     assert!(
         !output.stderr.contains(&format!("{builder} | ")),
@@ -68,7 +68,7 @@ fn folder_is_built_once_and_again_when_it_changes(t: &Context) {
             .expect("kept")["Id"]
     );
 
-    // The first content again: nothing has to be built.
+    // Back to the first content: nothing to build.
     t.write(&format!("{builder}/tool"), "#!/bin/sh\necho one\n");
     let output = app.build().arg("--force").success();
     assert!(
@@ -142,7 +142,7 @@ fn update_builds_again_though_nothing_changed(t: &Context) {
     };
     t.xp(["builder", "update"]).success();
     let first = made();
-    // What the network has by now is the reason to ask for it: the build cache would hide that.
+    // The purpose is to get newer files from the network; the build cache would prevent that.
     t.xp(["builder", "update"]).success();
     assert_ne!(made(), first);
 }
@@ -161,7 +161,7 @@ fn an_update_replaces_the_registrys_image_and_all_engines_take_it(t: &Context) {
     let first = app.read("made");
     let content = tag_of_content(t, &builder);
     let image = format!("{}/{builder}", registry.host());
-    // The engine of somebody else, who built the service first.
+    // Another user's engine, which built the service first.
     let elsewhere = format!("{}:1", t.image("elsewhere"));
     t.engine().tag(&format!("{image}:{content}"), &elsewhere);
     let before = registry.manifest_digest(&builder, &content);
@@ -174,7 +174,7 @@ fn an_update_replaces_the_registrys_image_and_all_engines_take_it(t: &Context) {
     let second = made(&format!("{image}:{content}"));
     assert_ne!(second.trim(), first.trim());
 
-    // An update alone builds nothing again, and `why` says what does.
+    // An update alone does not rebuild anything; `why` explains how to.
     let why = t.xp(["why", "app"]).success();
     why.stdout_contains("skip: ")
         .stdout_contains("`xp build --force app` rebuilds");
@@ -207,7 +207,7 @@ fn a_builder_for_a_working_copy_takes_no_registry(t: &Context) {
     t.xp(["build", "--local"]).success();
 }
 
-/// Returns the tag of the one builder image in the engine that is not `newest`.
+/// Returns the tag of the only builder image in the engine, other than `newest`.
 fn tag_of_content(t: &Context, builder: &str) -> String {
     let list = t.xp(["builder", "list"]).success().stdout;
     let row = list.lines().find(|row| row.starts_with(builder));

@@ -1,4 +1,4 @@
-//! Failed steps, repeated by the commands that are printed for it.
+//! Failed steps, reproduced by the printed commands.
 
 use std::fs;
 
@@ -20,7 +20,7 @@ pub const CASES: &[Case] = cases![
     where_nothing_failed_no_shell_opens,
 ];
 
-/// Returns the command that is printed for a failed step.
+/// Returns the command printed for a failed step.
 #[track_caller]
 fn command(output: &Output) -> String {
     let (_, rest) = output
@@ -32,7 +32,7 @@ fn command(output: &Output) -> String {
 }
 
 fn repeat(t: &Context, command: &str) -> crate::xp::Xp {
-    // From anywhere: all of its paths are whole.
+    // From any folder, because all paths are absolute.
     t.program("sh", ["-c", command]).dir("/")
 }
 
@@ -56,7 +56,7 @@ fn a_script_fails_again_by_hand(t: &Context) {
         assert_eq!(again.stdout, printed);
     }
     assert!(t.containers().is_empty());
-    // What it left does not hold up the next build.
+    // Its leftovers do not disturb the next build.
     app.set_scripts(keys, &["true"]);
     as_stranger(t, &app, ["build"]).success();
 }
@@ -85,7 +85,7 @@ fn a_script_of_root_leaves_nothing_of_root(t: &Context) {
     assert_eq!(again.stdout, "0\n");
     assert_owned_by(&app.export("a"), 12345);
 
-    // Another user could not write to the caller's files: nothing is promised.
+    // Another user could not write to the caller's files, so no command is printed.
     app.set_scripts("user: \"4321:4321\"", &["exit 9"]);
     let output = as_stranger(t, &app, ["build"]).failure(1);
     assert!(!output.stderr.contains("debug with"), "{output}");
@@ -135,7 +135,7 @@ fn no_secret_is_printed(t: &Context) {
     let length = format!("to {SECRET} of app").len();
     let again = repeat(t, &command).env("SECRET", SECRET).failure(7);
     assert_eq!(again.stdout, format!("{length}\n"));
-    // Whoever lacks it is told what is missing.
+    // Without the variable, the command names it.
     let again = repeat(t, &command).run();
     assert!(!again.status.success());
     again.stderr_contains("SECRET");
@@ -150,7 +150,7 @@ fn a_shell_opens_where_a_script_failed(t: &Context) {
     ];
     let app = App::with_scripts(t, keys, &lines);
     app.build().env("SECRET", "s3cret").failure(1);
-    // What is done since to the working copy is not what failed.
+    // Later changes to the working copy are not part of the failed build.
     let failed = app.repository.head();
     app.repository.commit(&[("later", "")], "Later");
     t.xp(["sync"]).success();
@@ -163,7 +163,7 @@ fn a_shell_opens_where_a_script_failed(t: &Context) {
         "{output}"
     );
     assert!(listed.contains(&failed), "{output}");
-    // The very variables of the build, but for those that shells set.
+    // The same variables as in the build, except those that shells set.
     let differs = |line: &&str| {
         line.starts_with(['+', '-']) && !line.starts_with("+++") && !line.starts_with("---")
     };
@@ -185,7 +185,7 @@ fn a_shell_opens_where_a_script_failed(t: &Context) {
         )
         .stderr_contains("to repeat it in this shell:\n  sh -ec 'cat out/file\nexit 7'\n");
     assert!(output.stderr.lines().count() < 8, "{output}");
-    // What it did is there for the next shell, and gone with the next build.
+    // Its changes remain for the next shell, and are gone after the next build.
     let output = shell()
         .stdin("cat out/mine; sh -ec 'cat out/file\nexit 7'\n")
         .failure(7);
@@ -235,7 +235,7 @@ fn where_nothing_failed_no_shell_opens(t: &Context) {
     );
     app.set_scripts("", &["exit 7"]);
     app.build().failure(1);
-    // What only syncs does not touch the files that are looked at.
+    // Commands that only sync do not touch the files.
     t.xp(["sync"]).success();
     shell().success();
     fs::remove_dir_all(app.export("")).expect("the export");

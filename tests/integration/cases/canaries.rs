@@ -1,5 +1,5 @@
-//! Every secret that xp is given is a word that nothing else has, and none of these words is anywhere
-//! afterwards: not in what was printed, not in a file of xp's own, not in an image or a registry.
+//! Every secret passed to xp is a unique word. None of these words may appear anywhere: not in the output,
+//! not in xp's own files, not in an image or a registry.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,10 +21,10 @@ pub const CASES: &[Case] = cases![
     no_secret_is_anywhere_after_a_failure,
 ];
 
-/// What all of them begin with.
+/// The common prefix.
 const CANARY: &str = "c4nary";
 
-/// What a server does instead of its work.
+/// A server's failure.
 #[derive(Clone, Copy, PartialEq)]
 enum Fault {
     None = 0,
@@ -51,7 +51,7 @@ const FAULTS: [Fault; 9] = [
     Fault::PushFails,
 ];
 
-/// A platform that has a secret in each place that takes one.
+/// A platform with a secret in every place that can have one.
 struct Secretive<'t> {
     t: &'t Context,
     registry: Gateway,
@@ -94,7 +94,7 @@ impl<'t> Secretive<'t> {
             if has(Fault::RegistryRefuses) || writes && has(Fault::PushIsForbidden) {
                 return Reply::error(403, "DENIED", "requested access to the resource is denied");
             }
-            // The check before the build passes, and what comes after it does not.
+            // The check before the build passes; later requests fail.
             if has(Fault::PushFails) && matches!(incoming.method.as_str(), "PUT" | "PATCH") {
                 return Reply::error(400, "BLOB_UPLOAD_INVALID", "no");
             }
@@ -192,7 +192,7 @@ impl<'t> Secretive<'t> {
             .env("OF_SECRETS", "c4nary-of-secrets")
     }
 
-    /// Runs a command, whose output must have no secret.
+    /// Runs a command whose output must not contain a secret.
     #[track_caller]
     fn quiet(&self, line: &str) -> Output {
         let output = self.xp(line).run().does_not_contain(CANARY);
@@ -208,14 +208,14 @@ impl<'t> Secretive<'t> {
         output
     }
 
-    /// Demands that no file of xp's has a secret, the clones' configurations included.
+    /// Asserts that xp's files contain no secret, including the configurations of clones.
     #[track_caller]
     fn nothing_is_written(&self) {
         self.t.assert_secret_is_nowhere(CANARY);
     }
 }
 
-/// What shows as much as it can, of a platform and of its last run.
+/// Commands that show as much as possible of a platform and its last run.
 const COMMANDS: &[&str] = &[
     "plan -v",
     "plan --format json",
@@ -237,7 +237,7 @@ fn no_secret_is_anywhere_after_a_build(t: &Context) {
     let platform = Secretive::new(t);
     let build = platform.quiet("build -v");
     assert!(build.status.success(), "{build}");
-    // What Docker itself keeps is said.
+    // Values that Docker itself keeps are warned of.
     let build = build.stderr_contains(
         "warning: by-url: the build argument `API_TOKEN` comes from the environment",
     );
@@ -259,7 +259,7 @@ fn no_secret_is_anywhere_after_a_build(t: &Context) {
         let history = process::succeed(t.engine().client().args(["history", "--no-trunc", &name]));
         let words = history.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
         let found: BTreeSet<&str> = words.filter(|word| word.starts_with(CANARY)).collect();
-        // An argument is in the history by Docker's nature; nothing else is.
+        // Docker keeps arguments in the history; nothing else is there.
         let expected = BTreeSet::from(["c4nary-of-arguments"]);
         let is_with_argument = name.contains("/by-url:");
         assert_eq!(
@@ -307,7 +307,7 @@ fn no_secret_is_anywhere_after_a_failure(t: &Context) {
         fs::remove_dir_all(t.dir().join("src")).ok();
     }
     platform.set(Fault::None);
-    // A script that fails, and then an instruction: both are told with a command for a shell.
+    // First a script fails, then an instruction: both are reported with a command for a shell.
     let text = t.read("x-platform.yml");
     t.manifest(&text.replace("# SCRIPT", "&& exit 3"));
     let build = platform.quiet("build -v").stderr_contains("debug with:");
@@ -316,7 +316,7 @@ fn no_secret_is_anywhere_after_a_failure(t: &Context) {
     let build = platform
         .xp("build -v --force")
         .env("EMPTY", "")
-        // Another argument, so that the instruction is run again.
+        // Another argument, so the instruction is not cached.
         .env("OF_ARGUMENTS", "c4nary-of-other-arguments")
         .run()
         .does_not_contain(CANARY);
@@ -327,7 +327,7 @@ fn no_secret_is_anywhere_after_a_failure(t: &Context) {
     for line in ["logs", "report", "report --junit target.xml"] {
         platform.quiet(line);
     }
-    // A secret where none belongs, so that errors quote the line.
+    // A secret in a wrong place, so that errors quote the line.
     for (from, to) in [
         ("services:", "servicess:"),
         ("remote: '", "remote: '--upload-pack="),

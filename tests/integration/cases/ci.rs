@@ -1,5 +1,5 @@
-//! The pages about CI: their files are checked by the schemas of the CI systems, their shell lines by
-//! shellcheck, their `xp` lines by xp itself, and the matrices are run.
+//! The pages about CI: their files are checked against the schemas of the CI systems, their shell lines by
+//! shellcheck, their `xp` lines by xp itself; the matrices are run.
 
 use std::ffi::OsString;
 use std::fs;
@@ -24,7 +24,7 @@ pub const CASES: &[Case] = cases![
     a_run_is_reported_however_it_ended,
 ];
 
-/// A block of code of a page.
+/// A code block of a page.
 struct Block {
     page: &'static str,
     language: String,
@@ -58,7 +58,7 @@ fn blocks() -> Vec<Block> {
     blocks
 }
 
-/// Returns the blocks of a language on a page; there is at least one.
+/// Returns a page's blocks in a language; there must be at least one.
 fn blocks_of(page: &str, language: &str) -> Vec<String> {
     let blocks = blocks().into_iter();
     let blocks = blocks.filter(|block| block.page == page && block.language == language);
@@ -75,7 +75,7 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Checks a file by the schema of a CI system.
+/// Checks a file against the schema of a CI system.
 fn problems(
     server: &mut LanguageServer,
     t: &Context,
@@ -108,14 +108,14 @@ fn files_are_those_of_the_systems(t: &Context) {
                 text,
             );
             assert!(found.is_empty(), "{page}: {found:#?}\n{text}");
-            // A schema that was not found would find nothing wrong with this either.
+            // If the schema were not found, this would not be reported either.
             let text = text.replace(right, wrong).replace("script:", "scripts:");
             let name = format!("{schema}-{number}-wrong.yml");
             let found = problems(&mut server, t, schema, &name, &text);
             assert!(!found.is_empty(), "{page}: {text}");
         }
     }
-    // Of the page about containers each block is of another system.
+    // On the page about containers, each block is for another system.
     let blocks = blocks_of("ci-docker.md", "yaml");
     for (schema, text) in ["gitlab-ci", "github-workflows"].iter().zip(blocks) {
         let found = problems(
@@ -129,14 +129,14 @@ fn files_are_those_of_the_systems(t: &Context) {
     }
 }
 
-/// Returns the commands of a text that call xp, without what they are piped or redirected to.
+/// Returns the xp commands in a text, without pipes and redirections.
 fn xp_lines(text: &str) -> Vec<String> {
     let mut lines = Vec::new();
     for (at, _) in text.match_indices("xp ") {
         let before = text[..at].trim_end_matches(' ');
         let begins =
             before.is_empty() || before.ends_with(['\n', '\'', '"', '|', '&', ';', '(', '$']);
-        // In a list or after a key of YAML.
+        // In a YAML list, or after a key.
         let begins =
             begins || before.ends_with("\n-") || before.ends_with(" -") || before.ends_with("run:");
         let command = &text[at..];
@@ -157,7 +157,7 @@ fn xp_lines_are_read_by_xp(_: &Context) {
         let mut count = 0;
         for block in blocks().iter().filter(|block| block.page == *page) {
             for line in xp_lines(&block.text) {
-                // What stands for a variable has a value by then.
+                // Variables have values by then.
                 let words = line.split_whitespace().map(|word| {
                     let word = word
                         .trim_matches(['"', ',', ']', '}'])
@@ -200,7 +200,7 @@ fn scripts(value: &Value) -> Vec<String> {
     found
 }
 
-/// Returns what stands in single quotes after a word, as Jenkins takes commands.
+/// Returns the texts in single quotes after a word, as in Jenkins commands.
 fn quoted_after(text: &str, word: &str) -> Vec<String> {
     let parts = text.split(word).skip(1);
     let scripts = parts.filter_map(|rest| rest.strip_prefix('\'')?.split('\'').next());
@@ -231,8 +231,8 @@ fn shell_lines_are_sound(t: &Context) {
     }
 }
 
-/// The platform of the pages, a service that needs nothing and that nothing needs, and the files that
-/// the pages tell to write.
+/// The platform of the pages, plus a service without dependencies or dependents, and the files that the pages
+/// describe.
 fn platform(t: &Context) {
     docs::platform(t);
     let manifest = t.read("x-platform.yml");
@@ -249,7 +249,7 @@ fn platform(t: &Context) {
     t.write("ci/install-xp", "#!/bin/sh\n");
 }
 
-/// Runs a script of a job as its runner does, in a fresh folder with the platform's own files.
+/// Runs a job's script as its runner does, in a new folder with the platform's own files.
 fn job(t: &Context, name: &str, script: &str, variables: &[(&str, &str)]) -> Output {
     let folder = t.dir().join(name);
     if !folder.exists() {
@@ -301,7 +301,7 @@ fn a_matrix_builds_what_the_plan_names(t: &Context) {
             .to_owned();
         serde_json::from_str::<Vec<String>>(&services).expect("a list")
     };
-    // What zbackend needs is built with it.
+    // Services that zbackend needs are built with it.
     let services = plan("plan");
     assert_eq!(services, ["zbackend", "zother"]);
     for service in &services {
@@ -345,7 +345,7 @@ fn a_pipeline_is_made_of_the_plan(t: &Context) {
     );
     assert_eq!(pipeline["build zfrontend"]["needs"], json!([]));
 
-    // Each job builds its own service, and finds what it needs.
+    // Each job builds its own service and finds those it needs.
     for service in ["zfrontend", "zother", "zbackend"] {
         let script = pipeline[format!("build {service}")]["script"][0]
             .as_str()
@@ -397,7 +397,7 @@ fn what_is_cached_is_enough(t: &Context) {
     assert!(skipped.row("zbackend").contains("skipped"), "{skipped}");
     let built = job(t, "second", "xp build --force zbackend", &[]);
     assert!(built.row("zbackend").contains("built"), "{built}");
-    // Newer engines warn of an argument without a default in the sample's own Dockerfile.
+    // Newer engines warn about an argument without a default in the sample's Dockerfile.
     let mut warnings = built.stderr.lines().filter(|line| line.contains("warning"));
     assert!(
         warnings.all(|line| line.contains("InvalidDefaultArgInFrom")),
@@ -423,8 +423,7 @@ fn a_run_is_reported_however_it_ended(t: &Context) {
         assert_eq!(junit.contains("<failure"), failures, "{junit}");
         assert!(t.read(&format!("{name}/report.html")).contains("zbackend"));
     }
-    // The other pages tell the same two commands.
-    // The page about containers tells only what is different there.
+    // The other pages use the same two commands. The page about containers only describes the differences.
     for page in PAGES[1..].iter().filter(|page| **page != "ci-docker.md") {
         let text: String = blocks()
             .iter()

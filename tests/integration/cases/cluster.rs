@@ -1,4 +1,4 @@
-//! The API server of the test run, with the real `kubectl`: what tests of deployments rely on.
+//! The tests' API server with the real `kubectl`: the behavior that the deploy tests rely on.
 
 use std::time::{Duration, Instant};
 
@@ -66,7 +66,7 @@ metadata: {name: web}
 stringData: {password: canary}
 ";
 
-/// A namespace of the test, which the current context of `kubectl` may write.
+/// The test's namespace; the current context of `kubectl` can write to it.
 fn namespace(t: &Context) -> Namespace {
     t.kubeconfig(&[("full", Access::Full)]);
     t.namespace("staging")
@@ -82,7 +82,7 @@ fn apply(t: &Context, namespace: &Namespace, manager: &str, objects: &str) -> cr
         .stdin(objects)
 }
 
-/// Runs `kubectl` with these words, which must succeed.
+/// Runs `kubectl` with these arguments; it must succeed.
 #[track_caller]
 fn kubectl(t: &Context, namespace: &Namespace, words: &str) -> Output {
     command(t, namespace, words).success()
@@ -93,17 +93,17 @@ fn command(t: &Context, namespace: &Namespace, words: &str) -> crate::xp::Xp {
     words.split(' ').fold(command, crate::xp::Xp::arg)
 }
 
-/// Creates a ConfigMap with that data.
+/// Creates a ConfigMap with this data.
 #[track_caller]
 fn create(t: &Context, namespace: &Namespace, name: &str, data: &str) {
-    // What begins with a brace kubectl takes for JSON.
+    // `kubectl` treats text that starts with a brace as JSON.
     let map =
         format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {data}\n");
     let command = command(t, namespace, "create --filename=-");
     command.stdin(&map).success();
 }
 
-/// Returns the one container of the Deployment.
+/// Returns the only container of the Deployment.
 fn container(namespace: &Namespace) -> Value {
     let deployment = namespace
         .object("deployments", "web")
@@ -158,7 +158,7 @@ fn what_is_no_longer_applied_goes(t: &Context) {
     let data = kubectl(t, &namespace, "get configmap web -o jsonpath={.data}").stdout;
     assert_eq!(data, r#"{"one":"1"}"#);
     let deployment = namespace.object("deployments", "web").expect("it is there");
-    // What is not said any more is what it is by default.
+    // A removed value returns to its default.
     assert_eq!(deployment["spec"]["replicas"], 1);
 }
 
@@ -183,7 +183,8 @@ fn managers_conflict(t: &Context) {
     apply(t, &namespace, "other", &others)
         .arg("--force-conflicts")
         .success();
-    // The field is the other's now, what both had said is both's, and the rest is as it was.
+    // The field now belongs to the other manager, fields that both set belong to both, and the rest is
+    // unchanged.
     apply(t, &namespace, "xp", WEB)
         .failure(1)
         .stderr_contains("conflict with \"other\": .data.one");
@@ -282,7 +283,7 @@ fn a_rollout_fails(t: &Context) {
             .failure(1)
             .stderr_contains("exceeded its progress deadline");
         kubectl(t, &namespace, "get pods").stdout_contains(reason);
-        // Those that ran before run on.
+        // Earlier ones keep running.
         kubectl(t, &namespace, "get pods").stdout_contains("Running");
     }
     kubectl(t, &namespace, "get events").stdout_contains("Failed to pull image \"web:broken\"");
@@ -307,7 +308,7 @@ fn a_rollout_is_undone(t: &Context) {
     kubectl(t, &namespace, "rollout undo deployment/web");
     kubectl(t, &namespace, "rollout status deployment/web");
     assert_eq!(container(&namespace)["image"], "web:1");
-    // The pods are of the first template's set again.
+    // The pods belong to the first template's set again.
     assert_eq!(namespace.objects("replicasets").len(), 2);
     let pods = namespace.objects("pods");
     assert!(

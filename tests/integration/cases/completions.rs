@@ -1,4 +1,4 @@
-//! Completion as people meet it: keys that are typed in a real bash, zsh and fish.
+//! Completion as users see it: keys typed in a real bash, zsh and fish.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -21,7 +21,7 @@ pub const CASES: &[Case] = cases![
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What is typed before the key, and how the line goes on after it and after `%%`.
+/// The text typed before the key, and how the line continues after it and after `%%`.
 const LINES: &[(&str, &str)] = &[
     ("xp pl", "xp plan %%"),
     ("xp build zb", "xp build zbackend %%"),
@@ -94,7 +94,7 @@ fn completes(t: &Context, shell: &str, arguments: &[&str], setup: &str) {
     terminal.type_keys(&format!("{setup}; echo rea''dy\r"));
     terminal.wait_for("ready");
     for (typed, shown) in LINES {
-        // Every line begins on an empty screen: Ctrl-U takes the one before away, Ctrl-L clears.
+        // Every line starts on an empty screen: Ctrl-U deletes the previous line, Ctrl-L clears the screen.
         terminal.type_keys("\x15\x0c");
         terminal.wait_until_gone("%%");
         terminal.type_keys(typed);
@@ -106,7 +106,7 @@ fn completes(t: &Context, shell: &str, arguments: &[&str], setup: &str) {
     }
     terminal.type_keys("\x15\x0c");
     terminal.wait_until_gone("%%");
-    // The platform was synchronised once; builds and synchronisations are runs with a number.
+    // The platform was synced once; builds and syncs are numbered runs.
     terminal.type_keys("xp logs --run \t%%");
     terminal.wait_for("xp logs --run 1 %%");
     // Several candidates are listed.
@@ -146,7 +146,7 @@ fn start(t: &Context, shell: &str, arguments: &[&str]) -> Terminal {
         .env("LANG", "C.UTF-8")
         .env("TERM", "xterm-256color")
         .env("PS1", "> ")
-        // A completion that asked a server would find none.
+        // Without servers: a completion that contacted one would find nothing.
         .env("DOCKER_HOST", "tcp://127.0.0.1:1");
     Terminal::start(&command, 120, 40, TIMEOUT)
 }
@@ -161,7 +161,7 @@ fn nothing_is_offered_where_nothing_is_known(t: &Context) {
         assert_eq!(output.stderr, "", "{output}");
         output.stdout
     };
-    // No manifest, a broken one, one that cannot be read.
+    // No manifest, an invalid one, one that cannot be read.
     assert_eq!(complete(&["build", ""]), "");
     t.manifest("services: [");
     assert_eq!(complete(&["build", ""]), "");
@@ -169,7 +169,7 @@ fn nothing_is_offered_where_nothing_is_known(t: &Context) {
     assert_eq!(complete(&["-C", "/nowhere", "build", ""]), "");
     assert!(complete(&["pl"]).contains("plan"));
 
-    // A service that was never cloned, and one whose working copy is damaged.
+    // A service that was never cloned, and one with a damaged working copy.
     let service = small::service(t, "a", "file:///nowhere/a.git", "", "");
     small::manifest(t, "", &service);
     assert_eq!(complete(&["build", "--branch", ""]), "");
@@ -178,7 +178,7 @@ fn nothing_is_offered_where_nothing_is_known(t: &Context) {
     assert_eq!(complete(&["build", ""]), "space\na\tsrc/a\n");
     assert!(!t.exists(".xp"), "a completion leaves nothing behind");
 
-    // What no script would ask.
+    // Requests that no script would make.
     t.xp(["__complete", "bash", "--", "too", "many", "words"])
         .success();
 }
@@ -194,8 +194,8 @@ fn many_services_are_offered_in_time(t: &Context) {
         );
     }
     small::manifest(t, "", &services);
-    // An answer that takes too long is an empty one. The tests' xp is not optimised, and the machine may be
-    // busy with other tests, so it may try again.
+    // A completion that takes too long is empty. The tests' xp is not optimized, and other tests may keep the
+    // machine busy, so it is retried.
     let is_complete = || {
         let output = t
             .xp(["__complete", "fish", "--", "xp", "build", ""])

@@ -1,4 +1,4 @@
-//! xp in a container, without the wrapper: the engine sees its files by other paths.
+//! xp in a container, without the wrapper: the engine knows its files under other paths.
 
 use std::fs;
 use std::path::Path;
@@ -26,14 +26,14 @@ pub const CASES: &[Case] = cases![
     the_doctor_says_what_is_mounted_from_where,
 ];
 
-/// Returns an image of this xp, made of busybox: quick to make, and the same program.
+/// Returns an image of this xp, based on busybox: quick to build, with the same program.
 pub fn image_of_xp(t: &Context) -> &'static str {
     static IMAGE: OnceLock<String> = OnceLock::new();
     IMAGE.get_or_init(|| {
         let folder = t.folder().join("image-of-xp");
         let root = folder.join("root");
         t.copy_file(env!("CARGO_BIN_EXE_xp"), &root, "bin/xp");
-        // What tells where in the sources it came from is most of it.
+        // Debug information is most of it.
         let mut strip = Command::new("strip");
         process::succeed(strip.arg("--strip-debug").arg(root.join("bin/xp")));
         let dockerfile = format!(
@@ -53,7 +53,7 @@ pub fn image_of_xp(t: &Context) -> &'static str {
     })
 }
 
-/// Returns xp in a container: with the engine's socket, the repositories, and these mounts.
+/// Returns xp in a container, with the engine's socket, the repositories and these mounts.
 fn contained<const N: usize>(
     t: &Context,
     app: &App<'_>,
@@ -95,7 +95,7 @@ fn folders_are_mounted_by_the_paths_of_the_machine(t: &Context) {
     );
     t.assert_built("app", &app.repository.head());
 
-    // What is typed by hand is typed on the machine.
+    // The printed command runs on the machine, outside the container.
     app.set_scripts(keys, &["exit 3"]);
     contained(t, &app, &options, ["build", "--force"])
         .failure(1)
@@ -114,7 +114,7 @@ fn a_named_volume_is_a_folder_as_well(t: &Context) {
     );
     let name = t.prefix().replace('/', "-");
     let volume = format!("{name}:/data");
-    // The manifest comes from outside, and everything else is in the volume.
+    // The manifest comes from outside; everything else is in the volume.
     let manifest = format!(
         "{}:/data/x/x-platform.yml:ro",
         t.dir().join("x-platform.yml").display()
@@ -203,7 +203,7 @@ fn two_containers_with_the_same_path_leave_each_other_alone(t: &Context) {
     let mut running =
         contained(t, &app, &["--volume", &first, "--workdir", "/w"], ["build"]).spawn();
     running.wait_for_output("app | begun");
-    // Another platform at the same path of another container: what it finds left over is not this one's.
+    // Another platform at the same path in another container: leftovers there are not this one's.
     let other = t.folder().join("other");
     fs::create_dir_all(&other).expect("a folder");
     let manifest = t
@@ -222,7 +222,7 @@ fn two_containers_with_the_same_path_leave_each_other_alone(t: &Context) {
     let output = running.wait();
     assert!(output.status.success(), "{output}");
 
-    // What a killed run left at that path of the machine is found.
+    // Leftovers of a killed run at that path of the machine are found.
     let label = format!("x-platform.folder={}/.xp", t.dir().display());
     let mut create = t.engine().client();
     process::succeed(create.args(["create", "--label", &label, t.engine().busybox(), "true"]));
@@ -244,7 +244,7 @@ fn two_containers_with_the_same_path_leave_each_other_alone(t: &Context) {
 
 fn a_container_in_a_container_of_the_same_engine_is_found(t: &Context) {
     let app = App::with_scripts(t, "", &["touch made"]);
-    // The inner one is started by the client in the outer one, by the path of the machine.
+    // The client in the outer container starts the inner one, by the machine's path.
     let root = t.folder().join("outer/root");
     t.copy_program("docker", &root);
     let dockerfile = format!("FROM {}\nCOPY root /\n", t.engine().busybox());

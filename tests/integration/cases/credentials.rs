@@ -1,4 +1,4 @@
-//! Who asks: passwords, tokens, credential helpers, private certificate authorities.
+//! Authentication: passwords, tokens, credential helpers, private certificate authorities.
 
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -36,7 +36,7 @@ pub const CASES: &[Case] = cases![
     a_git_remotes_password_stays_secret,
 ];
 
-/// Demands that a secret is neither in what was printed nor in a file of xp's own.
+/// Asserts that a secret is neither in the output nor in xp's own files.
 #[track_caller]
 fn keeps_secret(t: &Context, output: Output, secret: &str) -> Output {
     let own = t.dir().join(".xp");
@@ -48,7 +48,7 @@ fn keeps_secret(t: &Context, output: Output, secret: &str) -> Output {
     output.does_not_contain(secret)
 }
 
-/// Puts the base image into a registry, and makes the engine forget that name of it.
+/// Pushes the base image to a registry, and removes that name from the engine.
 fn push_base(t: &Context, registry: &Registry) -> String {
     let base = format!("{}/base:1", t.registry_prefix(registry));
     t.engine().tag(t.engine().busybox(), &base);
@@ -59,7 +59,7 @@ fn push_base(t: &Context, registry: &Registry) -> String {
     base
 }
 
-/// Builds with private images in all places: below the builder, below the image, and pushed.
+/// Builds with private images everywhere: as base of the builder, as base of the image, and pushed.
 fn build_with_private_images(t: &Context, registry: &Registry) {
     let base = push_base(t, registry);
     let builder = t.builder("sh", &format!("FROM {base}\nRUN echo made > /made\n"), &[]);
@@ -81,7 +81,7 @@ fn build_with_private_images(t: &Context, registry: &Registry) {
     assert!(registry.manifest_digest(&image, "master").is_some());
     let name = format!("{}/{image}:{commit}", registry.host());
     assert_eq!(t.engine().run(&name, ["cat", "/made"]), "made");
-    // And the way back.
+    // And pull it again.
     for name in t
         .engine()
         .images_with_prefix(&format!("{}/{image}", registry.host()))
@@ -160,7 +160,7 @@ fn a_private_authority_is_found_where_docker_finds_it(t: &Context) {
         .stderr_contains("PEM");
 }
 
-/// A credential helper that writes down for whom it is asked, and the PATH with which it is found.
+/// A credential helper that logs the hosts it is called for, and the PATH to find it.
 struct Helper<'t> {
     t: &'t Context,
     path: String,
@@ -188,7 +188,7 @@ impl<'t> Helper<'t> {
         self.t.xp(arguments).env("PATH", &self.path)
     }
 
-    /// Returns for whom it was asked since the last call, sorted.
+    /// Returns the hosts it was called for since the last call, sorted.
     fn asked(&self) -> Vec<String> {
         let file = self.t.folder().join("asked");
         let text = fs::read_to_string(&file).unwrap_or_default();
@@ -223,7 +223,7 @@ fn a_credential_helper_is_asked_once_and_for_the_plans_hosts_only(t: &Context) {
         .stdout_contains("Nothing to do");
     assert_eq!(helper.asked(), [format!("get {host}")]);
 
-    // One for all registries: asked for those that the Dockerfile names, too.
+    // One helper for all registries, including those that only the Dockerfile names.
     let base = t.registry().host().to_owned();
     let dockerfile = format!("ARG BASE={base}\nFROM $BASE/no/such:image\n");
     repository.commit(&[("Dockerfile", &dockerfile)], "Another base");
@@ -279,7 +279,7 @@ fn a_helper_that_is_missing_or_fails_is_named(t: &Context) {
 }
 
 fn a_missing_helper_for_docker_hub_is_a_warning(t: &Context) {
-    // The base is in the engine, so nobody has to be asked for it.
+    // The engine has the base, so no credentials are needed.
     let repository = t.git_repo("zbackend");
     let dockerfile = format!("FROM {}\nRUN true\n", t.engine().busybox());
     repository.commit(&[("Dockerfile", &dockerfile)], "Start");
@@ -292,8 +292,8 @@ fn a_missing_helper_for_docker_hub_is_a_warning(t: &Context) {
         .stderr_contains("warning: the credential helper `docker-credential-missing`");
 }
 
-/// A registry that takes tokens only, as Harbor does: the open one behind a gateway that also gives
-/// them out, to those whose request `is_right`.
+/// A registry that only accepts tokens, like Harbor: the open one behind a gateway that also issues them, for
+/// requests that `is_right` accepts.
 fn token_registry(
     t: &Context,
     is_right: impl Fn(&Incoming) -> bool + Send + Sync + 'static,
@@ -340,8 +340,8 @@ fn a_password_is_exchanged_for_a_token(t: &Context) {
     let mut expected = [commit.as_str(), "master"];
     expected.sort_unstable();
     assert_eq!(t.registry().tags(&image), expected);
-    // One token for both tags that are looked for. One that names other repositories as well is the
-    // engine's, which asks whether a layer is there already.
+    // One token for both tags. A token for other repositories as well is the engine's, which checks whether a
+    // layer already exists.
     let scope = format!("?scope=repository%3A{}%3Apull&", image.replace('/', "%2F"));
     let requests = gateway.requests();
     let tokens = requests
@@ -369,7 +369,7 @@ fn an_identity_token_is_exchanged_for_another(t: &Context) {
     keeps_secret(t, build, "canary");
     assert_eq!(t.registry().tags(&t.image("zbackend")).len(), 2);
 
-    // As helpers give it.
+    // As returned by helpers.
     let helper = Helper::new(
         t,
         r#"echo '{"Username":"<token>","Secret":"canary-identity"}'"#,
@@ -413,7 +413,7 @@ fn a_token_that_ran_out_is_fetched_again(t: &Context) {
 }
 
 fn a_registry_that_asks_late_is_answered(t: &Context) {
-    // Some answer `/v2/` to everybody, and ask who it is only for an image.
+    // Some registries answer `/v2/` without authentication and require it only for images.
     let registry = t.registry_of(RegistryKind::Auth);
     let gateway = Gateway::before(registry.host(), |incoming| match incoming.path.as_str() {
         "/v2/" => Reply::json(200, "{}"),

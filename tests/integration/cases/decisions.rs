@@ -1,4 +1,4 @@
-//! The decision table, each row with a real registry and a real engine.
+//! The decision table; each row is tested with a real registry and a real engine.
 
 use std::fs;
 
@@ -104,7 +104,7 @@ fn what_is_nowhere_is_built_and_pushed(t: &Context) {
     let labels = one.registry.labels(&one.image, &commit);
     assert_eq!(labels["org.opencontainers.image.revision"], commit);
     assert_eq!(labels["org.opencontainers.image.version"], "master");
-    // The commit's tag comes first: a branch's tag never names what its commit's does not.
+    // The commit's tag comes first: a branch's tag never refers to an image that has no commit tag.
     let requests = t.own_requests(one.registry.requests_since(mark));
     let puts = requests.iter().filter(|request| {
         request.method == "PUT" && request.path.contains("/manifests/") && request.status == 201
@@ -117,8 +117,8 @@ fn what_is_nowhere_is_built_and_pushed(t: &Context) {
     assert_eq!(tags, [commit.as_str(), identity.as_str(), "master"]);
 }
 
-/// Returns the test's requests. Podman does not record which manifest a push left in the registry, so xp reads
-/// the labels of the image there; those two requests are left out.
+/// Returns the test's requests. Podman does not record which manifest a push created in the registry, so xp
+/// reads the image's labels there; those two requests are left out.
 fn without_labels(t: &Context, requests: Vec<Request>) -> Vec<Request> {
     let mut requests = t.own_requests(requests);
     if t.engine().product().is_podman() {
@@ -195,7 +195,7 @@ fn without_a_registry_the_engine_alone_decides(t: &Context) {
     let names = t.engine().images_with_prefix(t.prefix());
     assert_eq!(names, sorted([&name(&commit), &name("master")]));
     t.xp(["build"]).success().stdout_contains("skipped");
-    // A tag that was lost is set again without a build.
+    // A lost tag is set again without a build.
     t.engine().remove_image(&name("master"));
     t.xp(["build"]).success().stdout_contains("tagged");
     assert!(t.engine().image(&name("master")).is_some());
@@ -221,7 +221,7 @@ fn force_builds_the_selected_services_only(t: &Context) {
     let registry = t.registry();
     let services = ["zbackend", "zfrontend"].map(|name| {
         let repository = small::repository(t, name);
-        // Each build gives another image, so that the registry shows whether there was one.
+        // Each build results in another image, so the registry shows whether there was one.
         let more = format!(
             "    dockerBuilder: {{image: '{}'}}\n    scripts:\n      build:\n        - cat /proc/sys/kernel/random/uuid > content\n",
             t.engine().busybox()
@@ -280,7 +280,7 @@ fn a_branch_that_moved_back_gets_its_tag_without_an_upload(t: &Context) {
             format!("{} {last}", request.method)
         })
         .collect();
-    // The second is asked for before the remote says that it is not wanted any more.
+    // The second one is requested before the remote says that it is no longer wanted.
     asked[..3].sort();
     let looks = [&first, &second].map(|commit| format!("HEAD {commit}"));
     let mut expected = sorted([&looks[0], &looks[1], "HEAD master"]);
@@ -310,7 +310,7 @@ fn further_tags_are_set_in_registry_and_engine(t: &Context) {
     let mut expected = sorted([&commit, "master", "build-7", "zbackend", "nightly"]);
     assert_eq!(registry.tags(&image), expected);
 
-    // The next number is one more tag of the same image.
+    // The next number is another tag of the same image.
     let mark = registry.mark();
     let build = t.xp(["build"]).env("BUILD_NUMBER", "8").success();
     build.stdout_contains("tagged").stdout_contains("build-8");
@@ -339,7 +339,7 @@ fn a_branch_with_a_slash_has_a_tag_of_its_own(t: &Context) {
     one.repository.branch("feature/x");
     let commit = one.repository.commit(&[("content", "new")], "Feature");
     t.xp(["build", "--branch", "feature/x"]).success();
-    // The digits are of the SHA-1 of the branch's name.
+    // The digits are from the SHA-1 of the branch's name.
     let tag = "feature-x-45239254";
     assert_eq!(one.registry_tags(), sorted([&commit, tag]));
     assert_eq!(one.digest(tag), one.digest(&commit));
@@ -369,7 +369,7 @@ fn images_of_other_tools_are_hits_whatever_their_format(t: &Context) {
     t.engine().remove_image(&image);
     let schema2 = one.registry.image_manifest(&one.image, "by-docker");
 
-    // The same layers, in the other formats.
+    // The same layers in the other formats.
     let mut oci = schema2.clone();
     oci["mediaType"] = json!("application/vnd.oci.image.manifest.v1+json");
     oci["config"]["mediaType"] = json!("application/vnd.oci.image.config.v1+json");
@@ -397,7 +397,7 @@ fn images_of_other_tools_are_hits_whatever_their_format(t: &Context) {
         let build = t.xp(["build"]).success();
         build.stdout_contains("pulled");
         assert!(one.engine_tags().contains(&commit), "{media_type}");
-        // The branch's tag is the very same manifest, in its own format.
+        // The branch's tag has the same manifest, in its own format.
         assert_eq!(one.digest("master"), one.digest(&commit), "{media_type}");
         let plan = t.xp(["plan"]).success();
         plan.stdout_contains("Nothing to do");
@@ -417,7 +417,7 @@ fn no_tag_takes_the_place_of_a_commits_image(t: &Context) {
     t.xp(["build"]).success();
     let image = t.image("one");
     let digest = registry.manifest_digest(&image, &first);
-    // Whoever may push a branch may give it such a name.
+    // Anyone who can push a branch can give it such a name.
     let variant = format!("{first}-TASK-981");
     repository.branch(&variant);
     repository.commit(&[("content", "2")], "Second");
@@ -434,7 +434,7 @@ fn no_tag_takes_the_place_of_a_commits_image(t: &Context) {
         .env("OTHER", &first)
         .failure(2)
         .stderr_contains("is reserved for the image of another commit");
-    // Its own commit's is no other one.
+    // Its own commit is no conflict.
     t.xp(["build"]).env("OTHER", &first).success();
     assert_eq!(registry.manifest_digest(&image, &first), digest);
 }

@@ -1,4 +1,4 @@
-//! Deploying to a cluster, with the real kubectl: what is applied, waited for, written down, and gone back to.
+//! Deploying to a cluster with the real kubectl: what is applied, awaited, recorded, and rolled back to.
 
 use std::fs;
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub const CASES: &[Case] = cases![
     kubectl_of_the_builder_deploys,
 ];
 
-/// The product, built, and its namespace.
+/// The product, already built, and its namespace.
 pub(super) fn built(t: &Context) -> (Product, Namespace) {
     t.kubeconfig(&[
         ("other", Access::Nowhere),
@@ -52,7 +52,7 @@ fn deploy<const N: usize>(t: &Context, arguments: [&str; N]) -> Xp {
     t.xp(["deploy", "staging"]).args(arguments)
 }
 
-/// Returns the record, the last deploy first.
+/// Returns the record, with the last deploy first.
 fn record(namespace: &Namespace) -> Vec<Value> {
     let object = namespace.object("configmaps", "xp-deploy-staging");
     let object = object.expect("the record");
@@ -61,7 +61,7 @@ fn record(namespace: &Namespace) -> Vec<Value> {
     record["deploys"].as_array().expect("deploys").clone()
 }
 
-/// Returns the image that a workload of the cluster runs.
+/// Returns the image that a workload in the cluster runs.
 fn running(namespace: &Namespace, name: &str) -> String {
     let object = namespace.object("deployments", name).expect("a Deployment");
     let pod = &object["spec"]["template"]["spec"];
@@ -98,7 +98,7 @@ fn a_set_is_deployed_and_written_down(t: &Context) {
     let copy: Value =
         serde_json::from_str(&t.read(".xp/deploy/staging/record.json")).expect("JSON");
     assert_eq!(copy["deploys"], Value::from(deploys));
-    // It is the real kubectl, and xp's own name, that is told to the server.
+    // The server sees the real kubectl and xp's field manager.
     let requests = namespace.requests();
     assert!(
         requests
@@ -110,12 +110,12 @@ fn a_set_is_deployed_and_written_down(t: &Context) {
     });
     assert_eq!(applied.count(), 3);
 
-    // Nothing changed, so nothing is done, and nothing written down.
+    // Nothing changed, so nothing is applied or recorded.
     deploy(t, [])
         .success()
         .stdout_contains("staging is up to date (2 services)");
     assert_eq!(record(&namespace).len(), 1);
-    // A change of the kustomize files alone is one.
+    // A change to only the kustomize files counts.
     let text = t
         .read("k8s/base/all.yaml")
         .replace("port: 80", "port: 8080");
@@ -172,7 +172,7 @@ fn a_part_leaves_the_rest_as_it_is(t: &Context) {
     assert_eq!(deploys[0]["asked"], serde_json::json!(["zbackend"]));
     let digest = before.split_once('@').expect("a digest").1;
     assert_eq!(deploys[0]["set"]["services"]["zfrontend"]["digest"], digest);
-    // What reaches no cluster takes the copy of the record.
+    // Without the cluster, the copy of the record is used.
     deploy(t, ["zbackend", "--render"])
         .success()
         .stderr_contains("warning: using the local copy of the record for zfrontend, from deploy 2")
@@ -203,7 +203,7 @@ fn a_rollback_goes_back(t: &Context) {
     assert_eq!(record(&namespace).len(), 5);
 }
 
-/// Commits manifest and kustomize files in the repository of the platform's folder.
+/// Commits the manifest and the kustomize files in the repository of the platform's folder.
 fn commit_platform(t: &Context) {
     t.git(".", &["add", "--all", "k8s", "x-platform.yml"]);
     let who = ["-c", "user.name=a", "-c", "user.email=a@example.com"];
@@ -236,9 +236,9 @@ fn a_rollback_takes_the_files_of_then(t: &Context) {
         .stdout_contains("k8s/overlays/staging of ")
         .does_not_contain("warning");
     assert_eq!(port(), 80);
-    // What was rendered is written down, not what is checked out.
+    // The rendered commit is recorded, not the checked-out one.
     assert_eq!(record(&namespace)[0]["manifest"], head.trim());
-    // What was not committed is not to be had.
+    // Uncommitted files cannot be restored.
     t.write(
         "k8s/base/all.yaml",
         &text.replace("port: 8080", "port: 8081"),
@@ -270,7 +270,7 @@ fn a_rollback_is_by_digest_whatever_names_are_today(t: &Context) {
     let commit = || commit_platform(t);
     commit();
     deploy(t, []).success();
-    // The name of then means nothing today.
+    // The old name has no meaning now.
     let text = t
         .read("k8s/base/all.yaml")
         .replace("image: zbackend", "image: back");
@@ -285,7 +285,7 @@ fn a_rollback_is_by_digest_whatever_names_are_today(t: &Context) {
         .stderr_contains("warning: cannot use the kustomize files of deploy 1")
         .stderr_contains("references no image of zbackend, which is part of deploy 1");
     assert_eq!(running(&namespace, "zbackend"), first);
-    // Nor is the overlay where it was.
+    // The overlay has moved, too.
     fs::rename(t.dir().join("k8s/overlays"), t.dir().join("k8s/places")).expect("the overlays");
     manifest(t, &product, &mapped.replace("overlays/", "places/"));
     commit();
@@ -365,7 +365,7 @@ fn a_cluster_that_refuses_is_told(t: &Context) {
             .is_none()
     );
 
-    // What was asked about beforehand, and is refused all the same: half of it is applied.
+    // The server rejects an object although it passed the dry run: half of the objects are applied.
     manifest(t, &product, &section(namespace.name()));
     let quota = Refusal::Late(Duration::from_millis(1500));
     namespace.refuse("PATCH", "services", quota);
@@ -391,9 +391,9 @@ fn a_cluster_that_refuses_is_told(t: &Context) {
 
 fn contexts_are_the_environments_own(t: &Context) {
     let (product, namespace) = built(t);
-    // The current context is another one, and plays no part.
+    // The current context is another one and must not matter.
     deploy(t, []).success();
-    // A relative kubeconfig is one of where xp is called, wherever the manifest is.
+    // A relative kubeconfig is relative to the current folder, wherever the manifest is.
     let file = t.home().join(".kube/config");
     fs::copy(file, t.dir().join("k8s/config")).expect("a copy");
     deploy(t, [])
@@ -478,7 +478,7 @@ fn an_end_that_is_not_written_down_is_an_error(t: &Context) {
     namespace.refuse_nothing();
     deploy(t, []).success();
     assert_eq!(record(&namespace)[0]["state"], "deployed");
-    // What may work the next time is tried again.
+    // A failure that may not recur is retried.
     product.backend.commit(&[("content", "newer")], "Newer");
     t.xp(["build"]).success();
     namespace.rollouts_of("zbackend", Outcome::Hangs);
@@ -509,7 +509,7 @@ fn a_killed_deploy_is_noticed(t: &Context) {
     deploying.kill();
     assert_eq!(record(&namespace)[0]["state"], "deploying");
     namespace.rollouts_of("zbackend", Outcome::Succeeds);
-    // Somebody else cannot know that it is dead.
+    // From elsewhere, it is unknown that the deploy is dead.
     let elsewhere = t.folder().join("elsewhere");
     deploy(t, [])
         .env("XP_CACHE_DIR", &elsewhere)
@@ -561,7 +561,7 @@ fn an_environment_is_compared_with_a_lock(t: &Context) {
         .success()
         .stdout_contains(&format!("{}..{}", &before[..8], &head[..8]))
         .stdout_contains("Make it newer");
-    // A file of that name is a file.
+    // A file with that name takes precedence.
     fs::copy(t.dir().join("x-platform.lock"), t.dir().join("staging")).expect("a file");
     t.xp(["diff", "staging"])
         .success()
@@ -579,7 +579,7 @@ fn secrets_reach_no_log(t: &Context) {
     );
     t.write("k8s/overlays/staging/key.pem", "canary-begin\ncanary-key\n");
     let hidden = |text: &str| {
-        // The last is what every token of a kubeconfig begins with.
+        // The last one is the prefix of every token in a kubeconfig.
         for canary in ["canary", "Y2FuYXJ5", "token-of-"] {
             assert!(!text.contains(canary), "{canary}: {text}");
         }
@@ -592,7 +592,7 @@ fn secrets_reach_no_log(t: &Context) {
     quiet(deploy(t, ["-v"]).success());
     product.backend.commit(&[("content", "newer")], "Newer");
     quiet(deploy(t, ["--build", "-v", "--format", "json"]).success());
-    // A server that quotes what it was sent.
+    // A server that quotes the request.
     let secret = namespace.objects("secrets").into_iter().next();
     let secret = secret.expect("a Secret");
     let data = secret["data"]["password"]
@@ -604,7 +604,7 @@ fn secrets_reach_no_log(t: &Context) {
     let refused = deploy(t, ["-v"]).failure(3).stderr_contains("***");
     quiet(refused);
     namespace.refuse_nothing();
-    // What was asked for is printed as it is.
+    // Explicitly requested output is unchanged.
     deploy(t, ["--render"])
         .success()
         .stdout_contains("Y2FuYXJ5");
@@ -630,7 +630,7 @@ fn kubectl_of_the_builder_deploys(t: &Context) {
     let (product, namespace) = built(t);
     write_builder(t);
     let nothing = t.folder().join("nothing");
-    // Its kubeconfig is read-only there, and the cluster is one of this machine's loopback.
+    // Its kubeconfig is read-only there, and the cluster is on this machine's loopback interface.
     deploy(t, [])
         .env("PATH", &nothing)
         .success()

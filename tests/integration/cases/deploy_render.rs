@@ -1,4 +1,4 @@
-//! Rendering what is deployed, with the real kubectl: no cluster is there.
+//! Rendering a deploy with the real kubectl, without a cluster.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -28,13 +28,13 @@ pub const CASES: &[Case] = cases![
     kubectl_of_the_builder_is_used,
 ];
 
-/// The two services, in repositories of their own.
+/// The two services, in separate repositories.
 pub(super) struct Product {
     pub backend: GitRepository,
     pub frontend: GitRepository,
 }
 
-/// Writes the two services, the kustomize files, and a manifest with an environment `staging`.
+/// Writes the two services, the kustomize files, and a manifest with the environment `staging`.
 pub(super) fn product(t: &Context, namespace: &str) -> Product {
     let dockerfile = "FROM scratch\nCOPY content /\n";
     let product = Product {
@@ -49,7 +49,7 @@ pub(super) fn product(t: &Context, namespace: &str) -> Product {
     product
 }
 
-/// Returns the key `deploy` of a manifest.
+/// Returns the `deploy` section of a manifest.
 pub(super) fn section(namespace: &str) -> String {
     format!(
         "deploy:\n  path: k8s\n  environments:\n    staging: {{overlay: overlays/staging, context: full, \
@@ -109,7 +109,7 @@ fn kustomize_files(t: &Context, namespace: &str) {
     );
 }
 
-/// Returns the image of a commit by its digest.
+/// Returns a commit's image by digest.
 pub(super) fn pinned(t: &Context, name: &str, commit: &str) -> String {
     let digest = t.registry().manifest_digest(&t.image(name), commit);
     let digest = digest.unwrap_or_else(|| panic!("{name} is in the registry"));
@@ -126,7 +126,7 @@ fn images_are_rendered_by_their_digests(t: &Context) {
             "image: {}",
             pinned(t, "zbackend", &product.backend.head())
         ))
-        // Without a word in the user's files, though kustomize does not know where images are mounted.
+        // Without any setting in the user's files, although kustomize does not know where images are mounted.
         .stdout_contains(&format!(
             "reference: {}",
             pinned(t, "zfrontend", &product.frontend.head())
@@ -141,7 +141,7 @@ fn images_are_rendered_by_their_digests(t: &Context) {
             .current_dir(t.dir()),
     );
     assert!(!files.contains("xp"), "{files}");
-    // What reaches no cluster asks no kubeconfig.
+    // No kubeconfig is needed without a cluster.
     t.xp(["deploy", "staging", "--render"])
         .env("KUBECONFIG", "/nowhere/config")
         .success();
@@ -157,7 +157,7 @@ fn the_sample_is_rendered(t: &Context) {
             .arg(sample)
             .arg(t.dir().join("k8s")),
     );
-    // What a user does with the placeholder.
+    // A user's transformation of the placeholder.
     let prefix = t.registry_prefix(t.registry());
     let overlay = "k8s/overlays/staging/kustomization.yaml";
     let text = t.read(overlay).replace("harbour.example.com/x", &prefix);
@@ -188,7 +188,7 @@ fn names_of_images_are_mapped(t: &Context) {
         .success()
         .stdout_contains(&format!("image: {backend}"))
         .does_not_contain("hub.example.com");
-    // A name that is there no longer is no mistake to be passed over.
+    // A name that no longer exists is an error.
     t.write("k8s/base/all.yaml", OBJECTS);
     t.xp(["deploy", "staging", "--render"])
         .failure(2)
@@ -247,7 +247,7 @@ fn kustomize_files_may_have_a_repository(t: &Context) {
     render()
         .stdout_contains(&format!("image: {backend}"))
         .stdout_contains("image: web:1");
-    // What is pushed is deployed with, and a commit stays what it is.
+    // The pushed files are used, and a commit stays what it is.
     let objects = OBJECTS.replace("web:1", "web:2");
     repository.commit(&[("deploy/base/all.yaml", &objects)], "Next");
     render().stdout_contains("image: web:2");
@@ -287,7 +287,7 @@ fn a_lock_is_rendered(t: &Context) {
     t.xp(["deploy", "staging", "--render", "--locked"])
         .failure(2)
         .stderr_contains("x-platform.lock");
-    // A lock of images that nobody has any longer.
+    // A lock of images that no longer exist.
     let text = t.read("release.lock");
     let digest = locked.split_once('@').expect("a digest").1;
     let gone = format!("sha256:{}", "0".repeat(64));
@@ -362,7 +362,7 @@ fn wrong_environments_are_told(t: &Context) {
         .failure(2)
         .stderr_contains("cannot render k8s/overlays/staging")
         .stderr_contains("k8s/bas");
-    // An image that stays in the engine reaches no cluster.
+    // An image that is only in the engine cannot be deployed.
     kustomize_files(t, "staging");
     let text = t.read("x-platform.yml");
     let (_, rest) = text.split_once('\n').expect("the registry's line");
@@ -374,7 +374,7 @@ fn wrong_environments_are_told(t: &Context) {
 
 fn a_service_that_no_overlay_names_is_told(t: &Context) {
     let product = product(t, "staging");
-    // The frontend is part of the backend's image, say.
+    // For example, if the frontend is part of the backend's image.
     let (backend, _) = OBJECTS.split_once("---").expect("documents");
     t.write("k8s/base/all.yaml", backend);
     t.xp(["build"]).success();
@@ -386,7 +386,7 @@ fn a_service_that_no_overlay_names_is_told(t: &Context) {
         .stderr_contains("k8s/overlays/staging uses no image of the services to deploy")
         .stderr_contains("zfrontend: no image ")
         .stderr_contains("or zfrontend");
-    // Not even where it is not built.
+    // Not even if it is not built.
     product.frontend.commit(&[("content", "newer")], "Newer");
     t.xp(["deploy", "staging", "--render"]).success();
 }
@@ -412,7 +412,7 @@ fn an_error_of_kustomize_quotes_no_secret(t: &Context) {
         .stderr_contains("cannot render ")
         .stderr_contains("***")
         .does_not_contain("canary-7391");
-    // A patch that is quoted whole.
+    // A patch that is quoted completely.
     t.write(
         "k8s/overlays/staging/kustomization.yaml",
         "resources: [../../base]\npatches:\n- target: {kind: Secret}\n  patch: |-\n    kind: Secret\n    stringData:\n      a: \"canary-7391\n",
@@ -452,7 +452,7 @@ fn kubectl_of_the_builder_is_used(t: &Context) {
     assert!(t.containers().is_empty(), "no container is left");
 }
 
-/// Writes the builder `k8s`, which has this machine's kubectl.
+/// Writes the builder `k8s`, with this machine's kubectl.
 pub(super) fn write_builder(t: &Context) {
     let program = process::succeed(
         std::process::Command::new("sh").args(["-c", "readlink -f \"$(command -v kubectl)\""]),

@@ -1,7 +1,7 @@
-//! Disks that are full, folders that cannot be written, and clocks that jump.
+//! Full disks, read-only folders, and clocks that jump.
 //!
-//! A small disk is a tmpfs: a size and a number of files that it takes no more than, without a loop device, in a
-//! mount namespace that ends with the test's script.
+//! A small disk is a tmpfs with a limited size and number of files, without a loop device, in a mount
+//! namespace that ends with the test's script.
 
 use std::fs;
 use std::path::Path;
@@ -27,7 +27,7 @@ pub const CASES: &[Case] = cases![
     clocks_that_jumped_change_nothing,
 ];
 
-/// Runs a script in a mount namespace of its own, in which `$disk` can become a small disk.
+/// Runs a script in its own mount namespace, where `$disk` can become a small disk.
 fn on_a_small_disk(t: &Context, disk: &Path, script: &str) -> Output {
     fs::create_dir_all(disk).expect("a folder");
     let mut run = t.program("unshare", ["--mount"]);
@@ -45,10 +45,10 @@ fn on_a_small_disk(t: &Context, disk: &Path, script: &str) -> Output {
         .run()
 }
 
-/// Builds on ever larger disks, each time first as it is and then with room enough.
+/// Builds on ever larger disks, each time first as it is and then with enough space.
 ///
-/// `$1` is an option of tmpfs with the number; what is printed is the code of each run. A run on a small disk either
-/// fails with words, or succeeds; with room enough it always succeeds.
+/// `$1` is a tmpfs option with a number; the exit code of each run is printed. A run on a small disk either
+/// fails with a message or succeeds; with enough space, it always succeeds.
 const SWEEP: &str = r#"
 for number in $numbers; do
     mount -t tmpfs -o "$option=$number" tmpfs "$disk" || exit 90
@@ -75,7 +75,7 @@ done
 
 fn platform_with_weight(t: &Context) -> Services<'_> {
     let platform = Services::new(t, &["zbackend", "zfrontend"]);
-    // A few hundred kilobytes that cannot be made smaller, in many files.
+    // A few hundred incompressible kilobytes in many files.
     let mut seed: u64 = 1;
     let mut text = || {
         let bytes = (0..3000).map(|_| {
@@ -98,7 +98,7 @@ fn platform_with_weight(t: &Context) -> Services<'_> {
     platform
 }
 
-/// Demands that a sweep came to its end, and met a disk that was too small.
+/// Asserts that a sweep finished, and met a disk that was too small.
 #[track_caller]
 fn demand_swept(output: &Output) {
     assert!(output.status.success(), "{output}");
@@ -131,7 +131,7 @@ fn a_full_platform_folder_loses_nothing(t: &Context) {
     let platform = platform_with_weight(t);
     let repository = platform.repository("zbackend");
     let url = repository.url_file();
-    // A working copy with work of the user's comes along, and is behind.
+    // An outdated working copy with the user's changes is included.
     let mine = t.folder().join("mine");
     succeed(
         Command::new("git")
@@ -154,11 +154,11 @@ fn a_full_platform_folder_loses_nothing(t: &Context) {
     demand_swept(&on_a_small_disk(t, &t.folder().join("disk"), &script));
 }
 
-/// What must not be left of a run that found no room.
+/// Leftovers that must not remain after a run without enough space.
 const CHECK: &str = "[ -z \"$(ls -A \"$XP_CACHE_DIR/clone\" 2>/dev/null)\" ] && \
      [ -z \"$(find . \"$XP_CACHE_DIR\" -name '.*.new' -o -name index.lock -o -name '.xp-*' -o -name 'tmp_*' -o -name '*_git2_*')\" ]";
 
-/// Returns a command that has the engine forget the images of the test, so that they are built again.
+/// Returns a command that removes the test's images from the engine, so they are rebuilt.
 fn forget(t: &Context) -> String {
     format!(
         "docker image ls --quiet --filter reference='{}/*' | sort -u | xargs -r docker image rm --force >/dev/null 2>&1; true",
@@ -170,7 +170,7 @@ fn a_full_disk_of_the_engine_says_so_and_costs_one_more_run(t: &Context) {
     let folder = t.engine_folder();
     fs::create_dir(&folder).expect("a folder");
     if !rustix::process::geteuid().is_root() {
-        // Only root can have an engine whose disk a test may fill.
+        // Only root can have an engine whose disk a test can fill.
         return;
     }
     let disk = MountedDisk::new(&folder, "size=48m");
@@ -201,7 +201,7 @@ fn a_full_disk_of_the_engine_says_so_and_costs_one_more_run(t: &Context) {
     engine.stop();
 }
 
-/// A small disk that the whole machine sees, so that an engine can have it; unmounted at the end.
+/// A small disk visible to the whole machine, so an engine can use it; unmounted when dropped.
 struct MountedDisk<'p>(&'p Path);
 
 impl<'p> MountedDisk<'p> {
@@ -281,7 +281,7 @@ fn clocks_that_jumped_change_nothing(t: &Context) {
         .into_iter()
         .enumerate()
     {
-        // As a clock that was wrong left them.
+        // As left by a wrong clock.
         for entry in WalkDir::new(t.dir()).into_iter().flatten() {
             if entry.file_type().is_file()
                 && let Ok(file) = fs::File::options().append(true).open(entry.path())
@@ -296,7 +296,7 @@ fn clocks_that_jumped_change_nothing(t: &Context) {
         assert!(built.row("zbackend").contains(" built "), "{built}");
         assert!(built.row("zfrontend").contains(" skipped "), "{built}");
         assert_eq!(t.read("src/zbackend/new"), format!("{round}\n"));
-        // An edit of the same length, in a file that is as old as ever.
+        // An edit of the same length, with an old timestamp.
         let edited = t.dir().join("src/zfrontend/folder0/file0");
         let text = fs::read_to_string(&edited).expect("a file");
         let other = format!("{round}{}", &text[1..]);
@@ -310,10 +310,10 @@ fn clocks_that_jumped_change_nothing(t: &Context) {
         let local = t.xp(["build", "--local", "zfrontend"]).success();
         assert!(local.row("zfrontend").contains(" built "), "{local}");
         fs::write(&edited, &text).expect("a file");
-        // The commit's image gets the branch's name back.
+        // The commit's image gets the branch's name again.
         t.xp(["build"]).success();
     }
-    // The newest run is the one with the highest number, whatever the clock said.
+    // The newest run is the one with the highest number, regardless of the clock.
     t.xp(["logs"])
         .success()
         .stdout_contains("master in the engine");

@@ -1,4 +1,4 @@
-//! `xp doctor`: what is well in a line, and what is not with its cause and its fix.
+//! `xp doctor`: one line for each subject without problems; cause and fix for each problem.
 
 use std::fs;
 use std::path::Path;
@@ -43,11 +43,11 @@ pub const CASES: &[Case] = cases![
     clusters_are_asked,
 ];
 
-/// What `xp doctor --format json` found.
+/// The findings of `xp doctor --format json`.
 pub struct Findings(Value);
 
 impl Findings {
-    /// Runs it, and checks the document against the schema.
+    /// Runs it, and validates the document against the schema.
     #[track_caller]
     pub fn of(t: &Context, xp: Xp, code: i32) -> Self {
         let output = xp.args(["--format", "json"]).failure(code);
@@ -60,7 +60,7 @@ impl Findings {
         Self(serde_json::from_str(&output.stdout).expect("JSON"))
     }
 
-    /// Returns the findings about a subject that are so bad.
+    /// Returns the findings about a subject with this severity.
     pub fn about(&self, subject: &str, severity: &str) -> Vec<&Value> {
         let subjects = self.0["subjects"].as_array().expect("subjects").iter();
         let subjects = subjects.filter(|one| one["subject"] == subject);
@@ -70,7 +70,7 @@ impl Findings {
             .collect()
     }
 
-    /// Returns the one finding about a subject that is so bad.
+    /// Returns the only finding about a subject with this severity.
     #[track_caller]
     pub fn only(&self, subject: &str, severity: &str) -> &Value {
         match self.about(subject, severity).as_slice() {
@@ -79,7 +79,7 @@ impl Findings {
         }
     }
 
-    /// Demands that nothing about a subject is worse than a note.
+    /// Asserts that a subject has no warnings or errors.
     #[track_caller]
     pub fn is_well(&self, subject: &str) {
         for severity in ["warning", "error"] {
@@ -89,7 +89,7 @@ impl Findings {
     }
 }
 
-/// Demands that a finding has a text in it, wherever.
+/// Asserts that a finding contains a text anywhere.
 #[track_caller]
 pub fn says(finding: &Value, text: &str) {
     let all = ["what", "causes", "fixes", "concerns"].map(|field| match &finding[field] {
@@ -104,7 +104,7 @@ pub fn says(finding: &Value, text: &str) {
     assert!(all.contains(text), "{text:?} is not in {finding:#}");
 }
 
-/// A platform with a registry, scripts and a builder, all of it in order.
+/// A platform with a registry, scripts and a builder, without problems.
 fn sound_platform(t: &Context) {
     let repository = small::repository(t, "zbackend");
     let builder = t.builder("sh", &format!("FROM {}\n", t.engine().busybox()), &[]);
@@ -218,7 +218,7 @@ fn an_engine_that_does_not_run_hides_nothing_else(t: &Context) {
         Findings::of(t, wrong, 2).only("engine", "error"),
         "ftp://somewhere",
     );
-    // What other commands say leads here.
+    // Other commands refer to it.
     t.xp(["plan"])
         .env("DOCKER_HOST", &remote)
         .failure(3)
@@ -237,7 +237,7 @@ fn docker_s_context_is_followed_and_said_so(t: &Context) {
     let folder = t.docker_config().join("contexts/meta").join(id);
     fs::create_dir_all(&folder).expect("a folder");
     fs::write(folder.join("meta.json"), meta.to_string()).expect("a file");
-    // The engine of the tests is not where an engine is looked for, so that none answers here.
+    // The tests' engine is not at a default location, so none answers here.
     let runtime = t.folder().join("no-runtime");
     let xp = || {
         t.xp(["doctor"])
@@ -248,7 +248,7 @@ fn docker_s_context_is_followed_and_said_so(t: &Context) {
     let error = findings.only("engine", "error");
     says(error, "unix:///run/other.sock");
     says(error, "Docker context `remote-one`");
-    // Who names the engine is obeyed by both.
+    // Both use the engine that is set explicitly.
     let named = Findings::of(t, t.xp(["doctor"]), 2);
     assert!(named.about("engine", "error").is_empty());
     assert!(!named.0.to_string().contains("remote-one"));
@@ -626,7 +626,7 @@ fn clusters_are_asked(t: &Context) {
     let warning = findings.only("clusters", "warning");
     says(warning, "staging: namespace");
     says(warning, "kubectl cluster-info");
-    // Who is not to be asked, or not reached from here, is not.
+    // Clusters that were excluded or cannot be reached are not queried.
     Findings::of(t, t.xp(["doctor", "--offline"]), 0).is_well("clusters");
     let nothing = t.folder().join("nothing");
     let without = || t.xp(["doctor"]).env("PATH", &nothing);
@@ -639,7 +639,7 @@ fn clusters_are_asked(t: &Context) {
     let findings = Findings::of(t, without(), 0);
     findings.is_well("clusters");
     says(findings.only("clusters", "note"), "builders/k8s");
-    // What cannot be read concerns all environments.
+    // A file that cannot be read affects all environments.
     fs::write(t.home().join(".kube/config"), "{").expect("a file");
     let findings = Findings::of(t, t.xp(["doctor"]), 0);
     says(findings.only("clusters", "warning"), "read the kubeconfig");

@@ -1,4 +1,4 @@
-//! `xp doctor` and registries: whom they know, and whether they take pushes.
+//! `xp doctor` and registries: authentication and push access.
 
 use std::fs;
 use std::sync::Mutex;
@@ -35,7 +35,7 @@ pub const CASES: &[Case] = cases![
     an_interrupt_leaves_no_upload,
 ];
 
-/// Writes a platform of one service whose images are in the registry of that host.
+/// Writes a platform with one service whose images are in that host's registry.
 fn platform(t: &Context, host: &str) {
     let repository = small::repository(t, "zbackend");
     small::platform(t, host, &[("zbackend", &repository)]);
@@ -45,7 +45,7 @@ fn is_upload(incoming: &Incoming) -> bool {
     incoming.path.contains("/blobs/uploads/")
 }
 
-/// A registry before which a script answers the requests that open an upload.
+/// A registry behind a script that answers requests to start an upload.
 fn refusing(t: &Context, answer: impl Fn() -> Reply + Send + Sync + 'static) -> Gateway {
     Gateway::before(t.registry().host(), move |incoming| {
         let opens = incoming.method == "POST" && is_upload(incoming);
@@ -184,7 +184,8 @@ fn a_limited_rate_is_told(t: &Context) {
     );
 }
 
-/// A registry that takes tokens only; the script says what a token lets do, and answers where it does not.
+/// A registry that only accepts tokens; the script determines what a token permits, and answers other
+/// requests.
 fn token_registry(
     t: &Context,
     lacks: impl Fn(&str, &Incoming) -> bool + Send + Sync + 'static,
@@ -192,7 +193,7 @@ fn token_registry(
     Gateway::before(t.registry().host(), move |incoming| {
         let host = incoming.header("host").unwrap_or_default().to_owned();
         if incoming.path.starts_with("/token") {
-            // The token is what it is for.
+            // The token contains its scope.
             let scope = incoming.path.rsplit("%3A").next().unwrap_or_default();
             let scope = scope
                 .split('&')
@@ -273,7 +274,7 @@ fn an_upload_is_cancelled_wherever_it_is(t: &Context) {
     assert_eq!(elsewhere.requests().len(), 1);
 }
 
-/// Writes the platform again, for another registry.
+/// Rewrites the platform for another registry.
 fn platform_of(t: &Context, host: &str) {
     match t.exists("x-platform.yml") {
         false => platform(t, host),
@@ -300,7 +301,7 @@ fn an_upload_that_cannot_be_cancelled_is_a_warning(t: &Context) {
 }
 
 fn a_registry_that_names_another_address_is_told(t: &Context) {
-    // As a registry behind a proxy does that is not told how it is asked.
+    // Like a registry behind a proxy that does not know its external URL.
     let inside = Gateway::alone(|_| Reply::status(401));
     let place = format!("http://{}/v2/upload/1", inside.host());
     let gateway = refusing(t, move || {
@@ -408,7 +409,7 @@ fn many_repositories_are_asked_in_turns(t: &Context) {
         };
         names.map(service).collect()
     };
-    // All of them together take longer than one answer may.
+    // All together take longer than the limit for one response.
     let steady = Gateway::before(t.registry().host(), |_| {
         std::thread::sleep(Duration::from_millis(300));
         Reply::Forward
@@ -417,7 +418,7 @@ fn many_repositories_are_asked_in_turns(t: &Context) {
     t.xp(["doctor", "--timeout", "3"])
         .success()
         .stdout_contains("may push to 60 repositories");
-    // One that stops answering is not asked sixty times.
+    // A registry that stops answering is not queried sixty times.
     let silent = Gateway::alone(|incoming| {
         if incoming.path != "/v2/" {
             std::thread::sleep(Duration::from_secs(20));

@@ -1,4 +1,4 @@
-//! The manifest in an editor: the YAML language server with the schema that `xp schema` prints.
+//! The manifest in an editor: the YAML language server with the schema printed by `xp schema`.
 
 use std::fs;
 use std::path::Path;
@@ -13,7 +13,7 @@ pub const CASES: &[Case] = cases![
     the_examples_have_no_problems,
 ];
 
-/// The line that `docs/editor.md` tells.
+/// The line shown in `docs/editor.md`.
 const FIRST_LINE: &str = "# yaml-language-server: $schema=x-platform.schema.json\n";
 
 const MANIFEST: &str = "services:
@@ -25,7 +25,7 @@ const MANIFEST: &str = "services:
       image: zbackend
 ";
 
-/// Puts the schema beside the manifest, as `docs/editor.md` tells, and returns the manifest's text.
+/// Writes the schema next to the manifest, as described in `docs/editor.md`, and returns the manifest's text.
 fn prepare(t: &Context, manifest: &str) -> String {
     t.write("x-platform.schema.json", &t.xp(["schema"]).success().stdout);
     let text = format!("{FIRST_LINE}{manifest}");
@@ -49,12 +49,12 @@ fn a_wrong_key_is_underlined(t: &Context) {
             .unwrap_or_else(|| panic!("{wanted:?} is not among {found:#?}"))
     };
     let unknown = problem("imagee");
-    // Lines and columns are counted from 0, and the first line is the comment.
+    // Lines and columns are zero-based, and the first line is the comment.
     assert_eq!(unknown["range"]["start"]["line"], 7, "{unknown:#}");
     assert_eq!(unknown["range"]["start"]["character"], 6, "{unknown:#}");
     problem("Missing property \"image\"");
 
-    // A wrong value is told what a right one is.
+    // For an invalid value, the message says what is valid.
     let values = format!(
         "{MANIFEST}    timeout: soon\n    dockerBuilder: {{image: x, workdir: src, socket: maybe}}\n"
     );
@@ -71,7 +71,7 @@ fn a_wrong_key_is_underlined(t: &Context) {
         assert!(is_told, "{wanted}: {found:#?}");
     }
 
-    // What is missing is told where `defaults` does not give it, and only there.
+    // Missing keys are reported only if `defaults` does not set them.
     let bare = "services:\n  a:\n    dir: src/a\n";
     let found = server.open(&t.dir().join("bare.yml"), &format!("{FIRST_LINE}{bare}"));
     assert_eq!(found.len(), 2, "{found:#?}");
@@ -166,7 +166,7 @@ fn the_examples_have_no_problems(_: &Context) {
         );
         let found = server.open(&file, &text);
         assert!(found.is_empty(), "{example}: {found:#?}");
-        // A language server that had not found the schema would find nothing wrong with this.
+        // A language server that did not find the schema would report nothing here.
         let wrong = text.replace("services:", "servicesx:");
         let found = server.open(&folder.join("wrong.yml"), &wrong);
         assert!(!found.is_empty(), "{example}");

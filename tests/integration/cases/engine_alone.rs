@@ -1,4 +1,4 @@
-//! Builds without a registry: everything against the engine alone.
+//! Builds without a registry, only with the engine.
 
 use std::fs;
 use std::time::Duration;
@@ -29,7 +29,7 @@ fn build_makes_an_image_once(t: &Context) {
     let id = image_id(t, &app.image_of_head());
     let made = app.read("made");
 
-    // Nothing is touched any more, not even the working copy, which is not needed.
+    // Nothing is touched, not even the working copy, which is not needed.
     fs::remove_dir_all(t.dir().join("src")).expect("the working copy can be removed");
     let output = app.build().success();
     assert!(output.row("app").contains(" skipped "), "{output}");
@@ -90,7 +90,7 @@ fn image_has_its_labels_and_tags(t: &Context) {
     expected.sort();
     assert_eq!(t.engine().images_with_prefix(&app.image()), expected);
 
-    // A tag that is missing is set, and nothing is built.
+    // A missing tag is set without building.
     t.engine()
         .remove_image(&format!("{}:build-17", app.image()));
     let output = build().args(["--tag", "later"]).success();
@@ -130,7 +130,7 @@ fn needs_are_built_first(t: &Context) {
         "cbase",
         &dockerfile(&format!("FROM {busybox}\nRUN echo base > /base\n")),
     );
-    // By its name in a Dockerfile, so `needs` has to say it.
+    // A Dockerfile uses its name, so `needs` must list it.
     let base = t.image("cbase");
     platform.commit(
         "bfront",
@@ -159,7 +159,7 @@ fn needs_are_built_first(t: &Context) {
     assert!(!output.stdout.contains("other"), "{output}");
     assert!(!t.exists("src/other"));
 
-    // A change of what is needed is built, and what needs it takes the new one.
+    // A changed needed service is built, and its dependents use the new image.
     platform.commit(
         "bfront",
         &dockerfile(&format!("FROM {base}:master\nRUN echo new > /front\n")),
@@ -192,7 +192,7 @@ fn failure_blocks_only_what_needs_it(t: &Context) {
         ]
     );
 
-    // The rest is built as soon as the cause is mended.
+    // The rest is built once the cause is fixed.
     platform.manifest(&[
         ("a", platform.scripts("true")),
         ("b", "needs: [ a ]".to_owned()),
@@ -236,7 +236,7 @@ fn so_many_jobs_run_at_once(t: &Context) {
     let mut running = t.xp(["build", "--jobs", "2"]).spawn();
     running.wait_for_output("a | waiting");
     running.wait_for_output("b | waiting");
-    // Time enough for a third one to come, were it allowed to.
+    // Enough time for a third one to start, if that were allowed.
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!(t.containers().len(), 2);
     assert!(!running.printed().contains("c | "));

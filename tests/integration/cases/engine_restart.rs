@@ -1,4 +1,4 @@
-//! An engine that is stopped, or crashes, in the middle of a build.
+//! An engine that stops or crashes during a build.
 
 use std::fs;
 
@@ -25,12 +25,12 @@ fn an_engine_that_is_stopped_is_named_and_costs_one_more_run(t: &Context) {
     }
 }
 
-/// Ends the engine while a build hangs in a script or in its image's build, and starts it again.
+/// Stops the engine while a build hangs in a script or in its image build, and starts it again.
 fn lose_engine(t: &Context, hang: &str, end: impl Fn(&Engine)) {
     let folder = t.engine_folder();
     let engine = t.own_engine_in(&folder);
     if !engine.is_private() {
-        // Only root can have an engine that a test may stop.
+        // Only root can have an engine that a test can stop.
         return;
     }
     let registry = t.own_registry(RegistryKind::Open);
@@ -47,7 +47,7 @@ fn lose_engine(t: &Context, hang: &str, end: impl Fn(&Engine)) {
         .stderr_contains("the container engine at ")
         .stderr_contains(engine.host())
         .stderr_contains("run xp again");
-    // Nothing can be done without it, which is said as shortly.
+    // Nothing can be done without it; the message is just as short.
     let without = build().failure(3);
     without.stderr_contains(engine.host());
 
@@ -66,7 +66,7 @@ fn lose_engine(t: &Context, hang: &str, end: impl Fn(&Engine)) {
     fs::remove_dir_all(t.dir().join("src")).expect("the working copies");
 }
 
-/// A service that needs another one, and hangs where its commit has a file of that name.
+/// A service that needs another one, and hangs if its commit contains a file with that name.
 fn platform(t: &Context, hang: &str, busybox: &str, registry: &str) -> GitRepository {
     let base = t.git_repo(&format!("zbase-{hang}"));
     base.commit(&[("Dockerfile", &format!("FROM {busybox}\n"))], "Start");

@@ -1,4 +1,4 @@
-//! What happens as JSON, a line an event, and the record of each run.
+//! JSON events, one per line, and the record of each run.
 
 use std::fs;
 
@@ -70,7 +70,7 @@ fn a_build_tells_each_event_on_a_line_of_its_own(t: &Context) {
         .map(|line| line["elapsed"].as_f64().expect("seconds"));
     assert!(times.is_sorted());
 
-    // Nothing to do is told as well.
+    // A run with nothing to do is reported as well.
     let output = app.build().args(["--format", "json"]).success();
     let lines = self::lines(t, &output);
     assert_eq!(named(&lines, "planned")[0]["plan"]["counts"]["build"], 0);
@@ -113,7 +113,7 @@ fn a_failure_tells_its_line_its_log_and_what_it_blocks(t: &Context) {
         (&"blocked".into(), &"base".into())
     );
     assert_eq!(lines[lines.len() - 1]["exit"], 1);
-    // For a person who reads the CI's log.
+    // For people who read the CI log.
     output.stderr_contains("error: base: build: ");
 }
 
@@ -131,7 +131,7 @@ fn the_record_of_a_run_has_all_but_output(t: &Context) {
         last["logs"],
         t.dir().join(".xp/logs/1").display().to_string()
     );
-    // However it is told, it is recorded alike, and what decides only leaves no record.
+    // The record does not depend on the output format; planning alone leaves no record.
     t.xp(["build", "--force"]).success();
     t.xp(["plan"]).success();
     assert!(t.exists(".xp/logs/2/run.jsonl") && !t.exists(".xp/logs/3"));

@@ -1,8 +1,7 @@
-//! Faulty neighbours: everything that can go wrong with a connection, in each exchange that xp has with a
-//! server.
+//! Faulty servers: everything that can go wrong with a connection, in each of xp's exchanges with a server.
 //!
-//! What passes costs a retry, which is told, and the result is right. What lasts ends in one error that names the
-//! host and the request.
+//! A temporary failure costs a retry, which is reported, and the result is correct. A permanent one results
+//! in a single error that names the host and the request.
 
 use std::fs;
 use std::sync::{Arc, Mutex};
@@ -32,18 +31,18 @@ pub const CASES: &[Case] = cases![
     how_often_and_how_long_can_be_said,
 ];
 
-/// After so long without a byte a server is given up here.
+/// The timeout for a silent server in these tests.
 const STALL: &str = "2s";
 
-/// A way to fail.
+/// A kind of failure.
 struct Failure {
     name: &'static str,
     reply: fn(&Incoming) -> Reply,
-    /// What is told of it; one of these.
+    /// The expected report; one of these.
     says: &'static [&'static str],
-    /// Whether it is tried again.
+    /// Whether it is retried.
     retried: bool,
-    /// Whether it is an error where it lasts.
+    /// Whether it is an error if it is permanent.
     fatal: bool,
 }
 
@@ -89,10 +88,10 @@ const FAILURES: &[Failure] = &[
     },
 ];
 
-/// What is told of a server that falls silent.
+/// The report for a server that stops answering.
 const SILENCE: &[&str] = &["no data received for 2 s", "did not answer within 2 s"];
 
-/// Only where the bytes have a digest that is known.
+/// Only if the digest of the data is known.
 const CHANGED: Failure = failure(
     "changed",
     |_| Reply::Broken(Fault::Changed),
@@ -116,22 +115,22 @@ const fn failure(
     }
 }
 
-/// How a request is answered, and how often yet.
+/// Decides the response to a request, given the number of previous requests.
 type Failing = (fn(&Incoming) -> Reply, usize);
 
-/// Something that xp asks a server, through a gateway that can be told to fail.
+/// A request of xp, through a gateway that can be made to fail.
 struct Exchange {
     gateway: Gateway,
-    /// How it fails now, and how often yet.
+    /// The current failure, and how often it has occurred.
     failing: Arc<Mutex<Option<Failing>>>,
-    /// The request in words, as a retry tells it.
+    /// The request as shown in a retry.
     request: String,
-    /// The exit code where it lasts.
+    /// The exit code if the failure is permanent.
     exit: i32,
 }
 
 impl Exchange {
-    /// Puts a gateway before a server, which fails for the requests of that kind.
+    /// Puts a gateway in front of a server, which fails for requests of that kind.
     fn before(
         upstream: &str,
         request: &str,
@@ -163,7 +162,7 @@ impl Exchange {
         *self.failing.lock().expect("not poisoned") = Some((failure.reply, times));
     }
 
-    /// Lets each failure pass and last; `run` is a fresh run, `check` looks at what it came to.
+    /// Runs each failure temporarily and permanently; `run` is a new run, `check` verifies its result.
     fn go_through<'f>(
         &self,
         failures: impl IntoIterator<Item = &'f Failure>,
@@ -217,7 +216,7 @@ impl Exchange {
             "{name} has no host: {output}"
         );
         assert!(self.says(failure, error), "{name} is not named: {output}");
-        // Two attempts of two seconds each, and what a busy machine adds.
+        // Two attempts of two seconds each, plus what a busy machine adds.
         assert!(
             started.elapsed() < Duration::from_secs(30),
             "{name}: {output}"
@@ -229,7 +228,7 @@ impl Exchange {
     }
 }
 
-/// Returns a repository, its path on the git server, and that server's address.
+/// Returns a repository, its path on the git server, and the server's address.
 fn on_a_server(t: &Context) -> (GitRepository, String, String) {
     let repository = small::repository(t, "zbackend");
     let url = repository.url_http();
@@ -250,7 +249,7 @@ fn references_are_listed(t: &Context) {
     git_platform(t, exchange.gateway.host(), &path);
     let run = || t.xp(["plan"]);
     let check = |output: &Output| assert!(output.stdout.contains("build"), "{output}");
-    // A server that answers 500 may be one of another time: it is asked in the old way as well.
+    // A server that answers 500 may be old, so the old protocol is tried as well.
     let in_two_ways = |it: &&Failure| it.name == "500";
     let (two, one): (Vec<_>, Vec<_>) = FAILURES.iter().partition(in_two_ways);
     exchange.go_through(one, run, check);
@@ -260,7 +259,7 @@ fn references_are_listed(t: &Context) {
 
 fn a_pack_is_fetched(t: &Context) {
     let (repository, path, server) = on_a_server(t);
-    // More than fits into one packet.
+    // More than fits in one packet.
     repository.commit(&[("large", &"0123456789abcdef".repeat(4096))], "Grow");
     let exchange = Exchange::before(&server, "fetch of http://", |incoming| {
         let is_old = incoming.header("git-protocol").is_none();
@@ -277,7 +276,7 @@ fn a_pack_is_fetched(t: &Context) {
         assert_eq!(t.git("src/zbackend", &["status", "--porcelain"]), "");
         t.git("src/zbackend", &["fsck", "--strict"]);
     };
-    // A POST that is sent elsewhere would be another request, so not even one redirection is followed.
+    // A redirected POST would be another request, so not even one redirect is followed.
     let is_circle = |it: &&Failure| it.name == "a circle";
     let (circle, others): (Vec<_>, Vec<_>) = FAILURES.iter().partition(is_circle);
     exchange.go_through(others, run, check);
@@ -298,7 +297,7 @@ fn a_registry_is_greeted(t: &Context) {
     exchange.go_through(FAILURES, || unknowing_plan(t), nothing_to_do);
 }
 
-/// Plans without knowing what was said last time: then a registry is greeted before it is asked.
+/// Plans without cached answers, so a registry is pinged first.
 fn unknowing_plan(t: &Context) -> Xp {
     _ = fs::remove_file(t.dir().join(".xp/asked.json"));
     t.xp(["plan"])
@@ -324,13 +323,13 @@ fn image_manifests_are_read(t: &Context) {
         incoming.method == "GET" && incoming.is_about_manifest()
     });
     let _repository = published(t, &exchange);
-    // What the engine has needs no question.
+    // Images in the engine need no request.
     let engine = t.engine();
     for name in engine.images_with_prefix(exchange.gateway.host()) {
         engine.remove_image(&name);
     }
     let run = || {
-        // What was read is kept as a fact there.
+        // Results are cached there.
         _ = fs::remove_dir_all(t.dir().join(".xp"));
         t.xp(["plan", "--no-pull"])
     };
@@ -416,7 +415,7 @@ fn a_server_that_is_not_there_is_named(t: &Context) {
     git_platform(t, &closed, "x.git");
     let started = Instant::now();
     let plan = t.xp(["plan"]).failure(3);
-    // Five attempts, which wait for six seconds at most.
+    // Five attempts, with waits of at most six seconds.
     assert!(started.elapsed() < Duration::from_secs(20), "{plan}");
     let plan = plan.stderr_contains("trying again");
     plan.stderr_contains(&format!("cannot reach {closed} for http://{closed}/x.git"))
@@ -429,7 +428,7 @@ fn a_server_that_is_not_there_is_named(t: &Context) {
 }
 
 fn an_expired_token_is_replaced_in_the_middle_of_a_run(t: &Context) {
-    // The token is good for reading and for opening an upload, and has run out when a tag is set.
+    // The token permits reading and starting an upload, and has expired when a tag is set.
     let given = Arc::new(Mutex::new((0, false)));
     let shared = given.clone();
     let gateway = Gateway::before(t.registry().host(), move |incoming| {
@@ -460,7 +459,7 @@ fn an_expired_token_is_replaced_in_the_middle_of_a_run(t: &Context) {
 fn a_date_to_come_back_at_is_kept(t: &Context) {
     let exchange = Exchange::before(t.registry().host(), "HEAD", |it| it.method == "HEAD");
     let _repository = published(t, &exchange);
-    // By the server's own clock, which is wrong by thirty years.
+    // By the server's clock, which is wrong by thirty years.
     *exchange.failing.lock().expect("not poisoned") = Some((
         |_| {
             let headers = vec![

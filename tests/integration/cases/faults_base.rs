@@ -1,4 +1,4 @@
-//! Faulty registries of the images that others are built on.
+//! Faulty registries of base images.
 
 use super::faults_engine::{
     Passing, fail, forget_in_engine, gateway, has_happened, is_told, long, passing, refusal,
@@ -29,7 +29,7 @@ const BASES: &[Passing] = &[
         "HEAD GET",
         "/manifests/",
         || refusal(429, "TOOMANYREQUESTS"),
-        // BuildKit asks several times by itself.
+        // BuildKit retries several times by itself.
         "",
     ),
     long(passing(
@@ -41,7 +41,7 @@ const BASES: &[Passing] = &[
     )),
 ];
 
-/// Makes a service whose image is built on one that only the registry has.
+/// Creates a service whose base image only the registry has.
 fn on_a_base(t: &Context, gateway: &Gateway) -> GitRepository {
     let base = small::repository(t, "base");
     small::platform(t, gateway.host(), &[("base", &base)]);
@@ -59,7 +59,7 @@ fn a_base_image_is_waited_for(t: &Context) {
     let (gateway, failing) = gateway(t);
     let app = on_a_base(t, &gateway);
     for (number, how) in selected(BASES).enumerate() {
-        // The classic builder asks a second time by itself.
+        // The classic builder retries once by itself.
         for (buildkit, times) in [("1", 1), ("0", 2)] {
             let content = format!("{number} {buildkit} {}", t.prefix());
             app.commit(&[("content", &content)], "Grow");
@@ -109,7 +109,7 @@ fn a_base_image_of_an_unreachable_registry(t: &Context) {
                 .stderr_contains(host);
         }
     }
-    // What a Dockerfile does itself is the service's.
+    // Failures of a Dockerfile's own instructions are the service's.
     let dockerfile = format!(
         "FROM {}\nRUN echo 'Get \"https://{closed}/v2/\": connection refused' && exit 1\n",
         t.engine().busybox()

@@ -1,7 +1,7 @@
-//! Faulty registries before the engine, which pushes and pulls for xp.
+//! Faulty registries behind the engine, which pushes and pulls for xp.
 //!
-//! The engine tries a layer again by itself, after five seconds and more; what it gives up xp has it begin again.
-//! A selection runs always; `XP_TEST_LONG=1` runs all.
+//! The engine itself retries a layer after five seconds or more; if it gives up, xp retries. A selection
+//! always runs; `XP_TEST_LONG=1` runs all.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,20 +26,20 @@ pub const CASES: &[Case] = cases![
     a_push_that_cannot_be_is_an_error,
 ];
 
-/// A failure of a request of the engine's that passes after so many times.
+/// A failure of an engine's request that passes after this many times.
 pub(super) struct Passing {
     pub name: &'static str,
-    /// One or several.
+    /// One or more.
     method: &'static str,
     path: &'static str,
     reply: fn() -> Reply,
-    /// What is told of it.
+    /// The expected report.
     pub says: &'static str,
-    /// Whether it is tried only with `XP_TEST_LONG`.
+    /// Whether it is only tried with `XP_TEST_LONG`.
     long: bool,
 }
 
-// A layer is sent with PATCH by Docker's own store, and with PUT from containerd's.
+// Docker's classic store sends a layer with PATCH, containerd's with PUT.
 const PUSHES: &[Passing] = &[
     passing(
         "a limited rate",
@@ -53,7 +53,7 @@ const PUSHES: &[Passing] = &[
         "PATCH PUT",
         "/blobs/",
         || refusal(401, "UNAUTHORIZED"),
-        // An engine that has not sent the whole layer may take the end of the connection for a broken one.
+        // An engine that has not sent the whole layer may report a broken connection.
         "",
     ),
     passing(
@@ -215,16 +215,16 @@ pub(super) fn refusal(status: u16, code: &str) -> Reply {
     Reply::error(status, code, "scripted")
 }
 
-/// Returns what is tried today.
+/// Returns the selected failures.
 pub(super) fn selected(all: &[Passing]) -> impl Iterator<Item = &Passing> {
     let is_long = std::env::var_os("XP_TEST_LONG").is_some();
     all.iter().filter(move |it| is_long || !it.long)
 }
 
-/// What fails now, and how often yet.
+/// The current failure, and how often it has occurred.
 pub(super) type Failing = Arc<Mutex<Option<(&'static Passing, usize)>>>;
 
-/// A gateway before the registry that fails for the engine alone, as it is told.
+/// A gateway in front of the registry that fails only for the engine, as configured.
 pub(super) fn gateway(t: &Context) -> (Gateway, Failing) {
     let failing: Failing = Arc::default();
     let told = failing.clone();
@@ -254,8 +254,8 @@ pub(super) fn has_happened(failing: &Failing) -> bool {
     failing.is_some_and(|(_, left)| left == 0)
 }
 
-/// Whether the output names a fault that passed. A newer engine tries more by itself, without a word, and its
-/// containerd passes on the registry's status line or its message, without the code.
+/// Whether the output reports a fault that passed. A newer engine retries more often without a message, and
+/// with containerd it passes on the registry's status line or its message, without the code.
 pub(super) fn is_told(t: &Context, how: &Passing, build: &Output) -> bool {
     let is_newer = t.engine().product().is_docker_since(26);
     build.stderr.contains(how.says)
@@ -277,7 +277,7 @@ fn a_push_goes_through(t: &Context) {
     let (gateway, failing) = gateway(t);
     for (number, how) in selected(PUSHES).enumerate() {
         let name = format!("zbackend-{number}");
-        // A layer of its own, so that it is sent.
+        // A separate layer, so that it is sent.
         let repository = small::repository(t, &name);
         let commit = repository.commit(&[("content", &format!("{number} {}", t.prefix()))], "Grow");
         small::platform(t, gateway.host(), &[(&name, &repository)]);
@@ -299,8 +299,7 @@ fn a_pull_goes_through(t: &Context) {
     small::platform(t, gateway.host(), &[("zbackend", &repository)]);
     let there = t.own_engine();
     for (number, how) in selected(PULLS).enumerate() {
-        // The engine keeps manifests for a while and asks for none twice, so each time it is another image, which
-        // another engine makes.
+        // The engine caches manifests for a while, so another engine builds a different image each time.
         let commit = repository.commit(&[("content", &format!("{number} {}", t.prefix()))], "Grow");
         t.xp(["build"]).env("DOCKER_HOST", there.host()).success();
         forget_in_engine(t, &gateway);
@@ -308,8 +307,8 @@ fn a_pull_goes_through(t: &Context) {
         let build = t.xp(["build"]).run();
         assert!(build.status.success(), "{}: {build}", how.name);
         assert!(build.stdout.contains("pulled"), "{}: {build}", how.name);
-        // The containerd image store still has the content, and asks for a digest alone; it does so again at once, without
-        // a word.
+        // The containerd image store still has the content and requests only a digest; it retries
+        // immediately, without a message.
         if !t.engine().product().has_containerd_store() {
             assert!(has_happened(&failing), "{}: {build}", how.name);
             assert!(build.stderr.contains(how.says), "{}: {build}", how.name);
@@ -349,7 +348,7 @@ const NOT_READ: Passing = passing(
     "",
 );
 
-/// A text that takes about as much room when it is compressed.
+/// A text that hardly compresses.
 fn random_text(t: &Context, length: usize) -> String {
     let mut state = t.prefix().bytes().fold(1_u64, |state, byte| {
         state.wrapping_mul(31).wrapping_add(byte.into())
@@ -363,11 +362,11 @@ fn random_text(t: &Context, length: usize) -> String {
     (0..length).map(|_| next(&mut state)).collect()
 }
 
-/// Looks at the end of a push or a pull that hangs for good, and at that of one that hangs once.
+/// Checks the end of a push or pull that hangs permanently, and of one that hangs once.
 fn hanging(t: &Context, how: &'static Passing, phase: &str, exit: i32, prepare: impl Fn(&Gateway)) {
     let (gateway, failing) = gateway(t);
     let repository = small::repository(t, "zbackend");
-    // More than the buffers of a connection hold, where the body is what hangs.
+    // More than a connection's buffers hold, because the body hangs.
     let length = if how.name == NOT_READ.name {
         20_000_000
     } else {
@@ -392,7 +391,8 @@ fn hanging(t: &Context, how: &'static Passing, phase: &str, exit: i32, prepare: 
         .stderr_contains("no progress for 2 s")
         .stderr_contains("XP_TRANSFER_TIMEOUT");
     assert!(output.elapsed.as_secs() < 60, "{output}");
-    // With the classic image store an upload that hangs goes on in the engine, and later pushes of the layer wait for it.
+    // With the classic image store, a hanging upload continues in the engine, and later pushes of the layer
+    // wait for it.
     if how.path == HANGS_IN_UPLOAD.path && !t.engine().product().has_containerd_store() {
         return;
     }
@@ -413,10 +413,11 @@ fn a_push_whose_body_is_not_read_ends(t: &Context) {
     hanging(t, &NOT_READ, "push", 1, |_| {});
 }
 
-/// Longer than the few seconds after which an engine that tries once, and xp twice more, would give up.
+/// Longer than the few seconds after which an engine that tries once, and two more attempts by xp, would give
+/// up.
 const OUTAGE: Duration = Duration::from_secs(14);
 
-/// A gateway that fails for everybody from the engine's first such request on, for as long as [`OUTAGE`].
+/// A gateway that fails for everyone from the engine's first such request, for the duration [`OUTAGE`].
 fn failing_for_a_while(
     t: &Context,
     is_first: impl Fn(&Incoming) -> bool + Send + Sync + 'static,
@@ -440,7 +441,7 @@ fn a_push_survives_an_outage(t: &Context) {
     let replies: [fn() -> Reply; 3] = [
         || Reply::Broken(Fault::Reset),
         || Reply::status(503),
-        // Docker Engine 28 with the containerd image store passes on these words, and no status.
+        // Docker Engine 28 with the containerd image store passes on this message, without a status.
         || refusal(503, "UNAVAILABLE"),
     ];
     for (number, reply) in replies.into_iter().enumerate() {
@@ -477,7 +478,7 @@ fn a_limited_rate_of_pulls_is_waited_for(t: &Context) {
     let build = t.xp(["build"]).success();
     let build = build.stdout_contains("pulled").stderr_contains("429");
     assert!(build.elapsed > OUTAGE, "{build}");
-    // As often as the engine asks at once, and not after that.
+    // As often as the engine sends requests concurrently, and not afterward.
     let refused = gateway.requests()[mark..]
         .iter()
         .filter(|request| request.status == 429)
@@ -518,7 +519,7 @@ fn a_push_that_cannot_be_is_an_error(t: &Context) {
         },
         "",
     );
-    // What is said, and whether it is tried again before.
+    // The expected message, and whether there is a retry before it.
     static LASTING: [(Passing, &str, bool); 3] = [
         (FAILS, "503", true),
         (EXPIRES, "hint: log in with `docker login", true),

@@ -1,4 +1,4 @@
-//! What other tools, and registries that lost something, leave under the tag of a commit.
+//! What other tools, and registries that lost something, may leave under a commit's tag.
 
 use serde_json::{Value, json};
 
@@ -46,7 +46,7 @@ impl<'t> Image<'t> {
         digest.expect("the image")
     }
 
-    /// Puts an image with these labels, and with the layers of the one that was built.
+    /// Pushes an image with these labels and the layers of the built one.
     fn put_labelled(&self, tag: &str, labels: &Value) -> Value {
         let (registry, repository) = (self.registry, &self.repository);
         let mut manifest = registry.image_manifest(repository, "master");
@@ -59,14 +59,14 @@ impl<'t> Image<'t> {
         self.put(tag, &manifest)
     }
 
-    /// Puts an index under the commit's tag.
+    /// Pushes an index under the commit's tag.
     fn put_index(&self, listed: &[Value]) {
         let index = json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": listed});
         self.put(&self.commit, &index);
     }
 }
 
-/// Runs each command that looks at images, all of which say the same.
+/// Runs each command that looks at images; all must report the same.
 fn all_fail(t: &Context, check: impl Fn(&str, Output)) {
     check("plan", t.xp(["plan", "zbackend"]).failure(3));
     check(
@@ -162,7 +162,7 @@ fn an_index_that_lacks_a_part_is_pushed_again(t: &Context) {
             .filter(|it| it.path.ends_with(digest))
             .count()
     };
-    // The parts of a whole one are looked for once.
+    // The parts of a complete index are checked once.
     let whole = part("whole");
     image.put_index(&[own.clone(), whole.clone()]);
     for expected in [1, 0] {
@@ -172,7 +172,7 @@ fn an_index_that_lacks_a_part_is_pushed_again(t: &Context) {
             .stdout_contains("in the registry");
         assert_eq!(asked(&whole, mark), expected);
     }
-    // Otherwise the image is found by its identity tag.
+    // Otherwise, the image is found by its identity tag.
     for tag in image.registry.identity_tags(&image.repository) {
         image.registry.delete_tag(&image.repository, &tag);
     }

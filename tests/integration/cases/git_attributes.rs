@@ -1,4 +1,4 @@
-//! What attributes and settings make of files: git itself says what is right.
+//! How attributes and settings change files; git itself provides the expected result.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,7 +20,7 @@ pub const CASES: &[Case] = cases![
     an_encoding_that_cannot_be_written_is_an_error,
 ];
 
-/// What files hold.
+/// Contents of files.
 const CONTENTS: &[(&str, &[u8])] = &[
     ("lf", b"1\n2\n"),
     ("crlf", b"1\r\n2\r\n"),
@@ -40,7 +40,7 @@ const CONTENTS: &[(&str, &[u8])] = &[
     ("script", b"#!/bin/sh\necho $Id$\n"),
 ];
 
-/// What `.gitattributes` says of a folder of such files.
+/// Lines of `.gitattributes` for a folder with such files.
 const ATTRIBUTES: &[&str] = &[
     "",
     "text",
@@ -89,7 +89,7 @@ const ATTRIBUTES: &[&str] = &[
     "ident eol=crlf working-tree-encoding=ISO-8859-1",
 ];
 
-/// Makes a repository with each content under each attribute.
+/// Creates a repository with each content under each attribute.
 fn repository(t: &Context) -> GitRepository {
     let remote = t.built_repo("zbackend");
     let top = remote.clone_path().to_owned();
@@ -112,7 +112,7 @@ fn repository(t: &Context) -> GitRepository {
     write("sub/deep/with space".to_owned(), b"1\n");
     write("sub/other.txt".to_owned(), b"1\n$Id$\n");
     attributes.push_str("japanese/* working-tree-encoding=SHIFT-JIS\n*.txt ident eol=crlf\n");
-    // The blobs are as they are written: the attributes come afterwards.
+    // The blobs are stored as written, because the attributes are added afterward.
     remote.git(&["add", "--all"]);
     remote.git(&["commit", "--quiet", "--message", "Files"]);
     write(".gitattributes".to_owned(), attributes.as_bytes());
@@ -126,7 +126,7 @@ fn repository(t: &Context) -> GitRepository {
     remote
 }
 
-/// Returns what is in a folder, but for git's own.
+/// Returns the contents of a folder, without git's own files.
 fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let entries = WalkDir::new(dir)
         .into_iter()
@@ -163,7 +163,7 @@ fn assert_same(found: &Path, expected: &Path, what: &str) {
     }
 }
 
-/// Gives all files other times, so that only what they hold tells whether they are modified.
+/// Changes the timestamps of all files, so that only their contents show whether they are modified.
 fn touch(dir: &Path) {
     let later = SystemTime::now() + Duration::from_secs(5);
     for path in files(dir).keys() {
@@ -221,7 +221,7 @@ fn exports_and_clones_are_what_git_checks_out(t: &Context) {
         t.git("", &["clone", "--quiet", &url, &theirs]);
         let (ours, theirs) = (t.dir().join(ours), t.dir().join(theirs));
         assert_same(&ours, &theirs, &what);
-        // Whatever git says of a clone of its own holds for that of xp, as xp and as git see it.
+        // Whatever git reports for its own clone must hold for xp's clone, according to both xp and git.
         let status = |dir: &Path| {
             let mut git = t.git_command("");
             process::succeed(git.arg("-C").arg(dir).args(["status", "--porcelain"]))
@@ -250,7 +250,7 @@ fn an_encoding_that_cannot_be_written_is_an_error(t: &Context) {
             .stderr_contains("`f.txt`: the attribute `working-tree-encoding=UTF-7` names an encoding that xp does not support")
             .stderr_contains("hint: ");
     }
-    // A pattern in quotes, which libgit2 does not know.
+    // A quoted pattern, which libgit2 does not support.
     let attributes = "\"with space\" eol=crlf\n";
     remote.commit(
         &[("with space", "1\n"), (".gitattributes", attributes)],
@@ -265,7 +265,7 @@ fn an_encoding_that_cannot_be_written_is_an_error(t: &Context) {
         &[(".gitattributes", "f.txt working-tree-encoding=UTF-7\n")],
         "No quotes",
     );
-    // Of a file that the build does not see, nothing is wanted.
+    // Files that are not part of the build do not matter.
     remote.commit(
         &[("service/Dockerfile", "FROM scratch\nCOPY . /\n")],
         "A folder",

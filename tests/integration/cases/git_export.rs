@@ -1,4 +1,4 @@
-//! The files that a build gets: exactly those of the commit, with a `.git` that git can read.
+//! The files available to a build: exactly those of the commit, with a `.git` that git can read.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -20,7 +20,7 @@ pub const CASES: &[Case] = cases![
     a_commit_without_files_is_built,
 ];
 
-/// Prints what distinguishes one tree of files from another, in the same words on every system.
+/// Prints everything that distinguishes two file trees, in the same format on every system.
 const DIGEST: &str = "export LC_ALL=C; \
     list() { find . -name .git -prune -o \"$@\" -print0 | sort -z; }; \
     list ! -name . | sha1sum; \
@@ -62,7 +62,7 @@ fn repository_with_odd_files(t: &Context) -> GitRepository {
     symlink("run.sh", clone.join("link")).expect("a link");
     symlink("/nowhere/at/all", clone.join("dangling")).expect("a link");
     symlink("with space", clone.join("folder link")).expect("a link");
-    // Tracked, although a pattern says that it is to be ignored.
+    // Tracked, although a pattern ignores it.
     remote.write(&[("forced.log", "11\n")]);
     remote.git(&["add", "--force", "forced.log"]);
     remote.commit(&[], "Odd files");
@@ -71,7 +71,7 @@ fn repository_with_odd_files(t: &Context) -> GitRepository {
 
 fn an_image_has_exactly_the_files_of_the_commit(t: &Context) {
     let remote = repository_with_odd_files(t);
-    // No configuration of the user's may change what is built.
+    // No user configuration may change what is built.
     for (key, value) in [
         ("core.autocrlf", "true"),
         ("core.eol", "crlf"),
@@ -115,7 +115,7 @@ fn what_a_build_left_is_gone_the_next_time(t: &Context) {
         "Second",
     );
     let builder = t.builder("box", &format!("FROM {}\n", t.engine().busybox()), &[]);
-    // Files that stay, a folder that cannot be written, a changed and a deleted file of the commit.
+    // Leftover files, a read-only folder, a modified and a deleted file of the commit.
     let script = "[ ! -e left ] && [ ! -e .env ] && [ \"$(cat file)\" = 1 ] && \
         mkdir -p left/deep && touch left/deep/x && chmod -R a-w left && \
         ln -s /etc left-link && echo changed > file && rm .gitignore";
@@ -194,7 +194,7 @@ fn git_works_in_the_builder(t: &Context) {
         assert_eq!(said, expected, "{name}: {build}");
     }
 
-    // A tag that comes when the commit is here already.
+    // A tag that is created after the commit was fetched.
     remote.tag("v2.0");
     remote.annotated_tag("v2.0-release", "Two");
     let describe = "git describe --dirty > said";

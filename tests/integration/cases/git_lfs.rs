@@ -1,4 +1,4 @@
-//! Files of Git LFS, which the real `git-lfs` program fetches from a server of its protocol.
+//! Git LFS files, which the real `git-lfs` program fetches from a server with its protocol.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -40,7 +40,7 @@ fn digest(content: &str) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Returns what git has of a file of Git LFS.
+/// Returns the pointer that git stores for a Git LFS file.
 fn pointer(content: &str) -> String {
     format!(
         "version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize {}\n",
@@ -49,8 +49,8 @@ fn pointer(content: &str) -> String {
     )
 }
 
-/// Serves these files by the protocol of Git LFS, and passes everything else on to the git server;
-/// with a login where one is given.
+/// Serves these files with the Git LFS protocol, and passes all other requests to the git server; with
+/// authentication if a login is given.
 fn server(t: &Context, contents: &[&str], login: Option<(&str, &str)>) -> Gateway {
     let files: BTreeMap<String, String> = contents
         .iter()
@@ -169,7 +169,7 @@ fn files_come_from_the_server_and_are_kept(t: &Context) {
         .filter(|request| request.path.ends_with("batch"))
         .count();
     assert_eq!(batches, 1, "all files at once");
-    // What was fetched is kept, even for another clone of the repository.
+    // Fetched files are cached, even for another clone of the repository.
     let before = lfs_requests(&gateway);
     fs::remove_dir_all(t.dir().join("src")).expect("the working copy");
     build(t);
@@ -221,7 +221,7 @@ fn a_login_is_asked_for_as_git_does(t: &Context) {
         assert_eq!(text, "one");
         t.assert_secret_is_nowhere(PASSWORD);
     }
-    // A wrong one is not shown either.
+    // A wrong password is not shown either.
     fs::remove_dir_all(t.dir().join(".xp/lfs")).expect("what was fetched");
     t.git("", &["config", "--global", "--unset", "credential.helper"]);
     t.platform(&[Service::new(
@@ -235,7 +235,7 @@ fn a_login_is_asked_for_as_git_does(t: &Context) {
     t.assert_secret_is_nowhere("wr0ng");
 }
 
-/// Makes a folder with links to some programs of this machine.
+/// Creates a folder with links to some of this machine's programs.
 fn programs(t: &Context, names: &[&str]) -> PathBuf {
     let folder = t.folder().join("programs");
     fs::create_dir_all(&folder).expect("a folder");
@@ -263,7 +263,7 @@ fn without_the_program_nothing_is_built(t: &Context) {
         .stderr_contains("error: zbackend: export: cannot run `git-lfs` to fetch `assets/one.bin` and 1 more from Git LFS")
         .stderr_contains("hint: install git-lfs");
     assert_eq!(t.engine().image(&reference), None);
-    // Git LFS is of no use without git.
+    // Git LFS does not work without git.
     fs::remove_dir_all(t.folder().join("programs")).expect("the folder");
     t.xp(["build"])
         .env("PATH", programs(t, &["git-lfs"]))
@@ -290,7 +290,7 @@ fn a_file_that_the_server_does_not_have_is_told(t: &Context) {
         .stderr_contains("hint: the file was committed but not pushed to Git LFS");
     let reference = format!("{}:{commit}", t.image("zbackend"));
     assert_eq!(t.engine().image(&reference), None);
-    // A server without Git LFS at all.
+    // A server without Git LFS support.
     t.platform(&[Service::new("zbackend", remote.url_http())]);
     t.xp(["build"])
         .failure(3)
@@ -401,7 +401,7 @@ fn files_of_submodules_come_too(t: &Context) {
 
 fn what_is_no_pointer_stays_as_it_is(t: &Context) {
     let remote = t.built_repo("zbackend");
-    // A file with the attribute that was committed as it is, and a pointer without the attribute.
+    // A file with the attribute that was committed without a pointer, and a pointer without the attribute.
     let files = [
         (".gitattributes", ATTRIBUTES),
         ("assets/.gitattributes", "* -filter\n"),
@@ -410,13 +410,13 @@ fn what_is_no_pointer_stays_as_it_is(t: &Context) {
     ];
     let commit = remote.commit(&files, "No large files");
     t.platform(&[Service::new("zbackend", remote.url_http())]);
-    // The program is not even asked for.
+    // The program is not even required.
     t.xp(["build"]).env("PATH", programs(t, &["git"])).success();
     let text = t
         .engine()
         .run(&image(t, &commit), ["cat", "/files/real.bin"]);
     assert_eq!(text, "the file itself");
-    // By an attribute of the repository's own making.
+    // By an attribute that the repository defines.
     let attributes = "[attr]large filter=lfs\nassets/* large\n";
     remote.commit(
         &[

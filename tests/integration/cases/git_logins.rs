@@ -1,4 +1,4 @@
-//! Logins for git over HTTP: where they come from, and that they are shown nowhere.
+//! Authentication for git over HTTP: where credentials come from, and that they are never shown.
 
 use std::fs;
 use std::path::PathBuf;
@@ -32,7 +32,7 @@ fn a_login_comes_from_netrc(t: &Context) {
     assert_eq!(t.git("src/zbackend", &["rev-parse", "HEAD"]), first);
 }
 
-/// Writes a credential helper that notes what it is asked, and returns the file with the notes.
+/// Writes a credential helper that logs its requests, and returns the log file.
 fn credential_helper(t: &Context, password: &str) -> PathBuf {
     let (helper, notes) = (t.home().join("helper"), t.home().join("notes"));
     let script = format!(
@@ -108,7 +108,7 @@ fn a_token_is_shown_nowhere(t: &Context) {
         remote.url_http_with("T0KEN")
     ));
     t.xp(["sync"]).failure(2).does_not_contain("T0KEN");
-    // A server that wants no login takes any.
+    // A server without authentication accepts any credentials.
     let url = remote.url_http().replace("http://", "http://T0KEN@");
     t.platform(&[Service::new("zbackend", url)]);
     t.xp(["build", "--verbose"])

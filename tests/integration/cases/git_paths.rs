@@ -1,4 +1,4 @@
-//! Services that are a part of their repository: which commit they are built from, and what their build sees.
+//! Services in a part of a repository: which commit they are built from, and which files are available.
 
 use std::fs;
 use std::process::Command;
@@ -26,7 +26,7 @@ pub const CASES: &[Case] = cases![
     a_status_tells_what_is_known_here,
 ];
 
-/// A repository with the services `a` and `b`, a library and files at its top.
+/// A repository with the services `a` and `b`, a library, and files at the top level.
 fn mono(t: &Context) -> GitRepository {
     let remote = t.git_repo("mono");
     let dockerfile = format!("FROM {}\nCOPY . /files\n", t.engine().busybox());
@@ -90,7 +90,7 @@ fn each_service_has_the_commit_that_touched_it(t: &Context) {
     let module = short(&remote.commit(&[("go.mod", "m2\n")], "A file at the top"));
     assert_eq!(commits(t, &["a", "b"]), [a.clone(), module.clone()]);
 
-    // A merge that brings what a branch did is not the commit that did it.
+    // A merge that only brings in a branch's change is not the commit that made it.
     remote.branch("feature");
     let feature = short(&remote.commit(&[("services/a/file", "a3\n")], "On a branch"));
     remote.switch("master");
@@ -105,12 +105,12 @@ fn each_service_has_the_commit_that_touched_it(t: &Context) {
     ]);
     remote.commit(&[], "Empty");
     assert_eq!(commits(t, &["a", "b"]), [feature.clone(), module.clone()]);
-    // A file is moved into the service.
+    // Moves a file into the service.
     remote.git(&["mv", "libs/other/lib", "services/a/moved"]);
     let moved = short(&remote.commit(&[], "Move"));
     assert_eq!(commits(t, &["a", "b"]), [moved.clone(), module.clone()]);
 
-    // What was planned is what is built, tagged and labelled.
+    // The planned commit is built, tagged and labeled.
     t.xp(["build"]).success();
     let full = remote.git(&["rev-parse", &moved]);
     t.assert_built("a", &full);
@@ -150,7 +150,7 @@ fn the_build_sees_its_folders_alone(t: &Context) {
         "services/a/x.dos",
     ];
     assert_eq!(seen, expected, "{output}");
-    // The context of the image is the service's folder, and attributes of the folders above count.
+    // The image context is the service's folder, and attributes of parent folders apply.
     let image = format!("{}:{}", t.image("a"), remote.head());
     let list = "cd /files; find . -type f | sort; cat x.dos";
     let text = t.engine().run(&image, ["sh", "-c", list]);
@@ -178,7 +178,7 @@ fn git_in_the_builder_calls_it_clean(t: &Context) {
 fn a_plan_moves_no_file(t: &Context) {
     let remote = mono(t);
     t.platform(&[service("a", &remote.url_http(), "")]);
-    // There is no other object store, so that the first plan makes it, and says so.
+    // There is no other object store, so the first plan creates it, and says so.
     t.xp(["plan"])
         .success()
         .stderr_contains("cloned http://")
@@ -191,12 +191,12 @@ fn a_plan_moves_no_file(t: &Context) {
     let plan = t.xp(["plan"]).success();
     plan.stdout_contains(&commit[..8]);
     assert_eq!(Snapshot::of(&user), before);
-    // The objects are there, and nothing more happened than `git fetch` does.
+    // The objects exist, and nothing happened beyond what `git fetch` does.
     assert_eq!(user.git(&["rev-parse", "origin/master"]), commit);
     t.xp(["build"]).success();
     t.assert_built("a", &commit);
     assert_eq!(Snapshot::of(&user), before);
-    // What `xp sync` moved is moved along although a plan fetched first.
+    // Working copies that `xp sync` would update are updated although a plan fetched first.
     user.git(&["checkout", "--quiet", "--", "."]);
     fs::remove_file(user.dir.join("new")).expect("it is there");
     let third = remote.commit(&[("README", "r2\n")], "Third");
@@ -210,7 +210,7 @@ fn what_is_known_needs_no_history(t: &Context) {
     let url = remote.url_http();
     t.platform(&[service("a", &url, ""), service("b", &url, "")]);
     let first = t.xp(["plan"]).success().stdout;
-    // Nothing is opened, cloned or fetched where the answer is known: the working copy may be gone.
+    // If the result is cached, nothing is opened, cloned or fetched: the working copy may even be gone.
     fs::remove_dir_all(t.dir().join("src")).expect("the working copy");
     let mark = t.git_server(GitServerKind::Open).mark();
     assert_eq!(t.xp(["plan"]).success().stdout, first);
@@ -220,7 +220,7 @@ fn what_is_known_needs_no_history(t: &Context) {
         requests.len() <= 2,
         "only the tips are asked for: {requests:?}"
     );
-    // A damaged file is made anew.
+    // A damaged file is recreated.
     let folder = t.dir().join(".xp/history");
     for file in fs::read_dir(&folder).expect("what is known") {
         fs::write(file.expect("a file").path(), "nonsense").expect("a damaged file");
@@ -263,7 +263,7 @@ fn a_path_that_is_not_there_is_told(t: &Context) {
         .stderr_contains("there is no `libs/nothing`")
         .stderr_contains("service `c`: `go.mod` is a file, but `git.path` must be a folder")
         .stderr_contains("x-platform.yml:4:");
-    // One that was there once.
+    // A path that existed earlier.
     t.platform(&[service("a", &url, ""), service("b", &url, "")]);
     t.xp(["build"]).success();
     remote.git(&["rm", "--quiet", "-r", "services/b"]);
@@ -277,7 +277,7 @@ fn a_path_that_is_not_there_is_told(t: &Context) {
         .stderr_contains("service `b`: there is no `services/b` in master")
         .stderr_contains(&format!("commit {} removed it: Retire b", &removed[..8]));
     assert_eq!(Snapshot::of(&user), before, "nothing of the user's is lost");
-    // The other service is built as ever, and so is the one by an earlier commit.
+    // The other service is built as usual, and so is this one from an earlier commit.
     t.xp(["build", "a"]).success();
     let reference = format!("b={removed}~1");
     t.xp(["build", "b", "--reference", &reference]).failure(2);
@@ -303,7 +303,7 @@ fn one_clone_for_all_services_of_a_remote(t: &Context) {
     t.xp(["build"]).success();
     let packs = |mark| {
         let mut requests = remote.requests_since(GitServerKind::Open, mark);
-        // One POST asks for the references, another one for the objects.
+        // One POST requests the references, another one the objects.
         requests.retain(|request| request.method == "POST");
         requests.len()
     };
@@ -316,7 +316,7 @@ fn one_clone_for_all_services_of_a_remote(t: &Context) {
         let back = names.len() - 1 - number;
         t.assert_built(name, &remote.git(&["rev-parse", &format!("HEAD~{back}")]));
     }
-    // Where each has a working copy of its own, one of them is asked for all.
+    // If each has a separate working copy, one of them is used for all.
     let apart: Vec<Service> = names
         .iter()
         .map(|name| service(name, &url, "").dir(&format!("src/{name}")))
@@ -349,7 +349,7 @@ fn a_shallow_working_copy_is_completed(t: &Context) {
     t.xp(["build"]).success();
     t.assert_built("a", &first);
 
-    // A remote on this machine cannot be asked for a part; that is said, with what to do.
+    // A local remote does not support partial fetches; the error says so, and what to do.
     fs::remove_dir_all(t.dir().join("src/mono")).expect("the working copy");
     fs::remove_dir_all(t.dir().join(".xp/history")).expect("what is known");
     let url = remote.url_file();
@@ -371,7 +371,7 @@ fn a_working_copy_that_lost_the_history_gets_it_back(t: &Context) {
     let url = remote.url_http();
     t.platform(&[service("a", &url, "")]);
     t.xp(["plan"]).success();
-    // The answer is known, and the object store that the build takes it from is another one now.
+    // The result is cached, but the build now uses another object store.
     fs::remove_dir_all(t.dir().join("src/mono")).expect("the working copy");
     t.git("", &["clone", "--quiet", "--depth", "1", &url, "src/mono"]);
     t.xp(["build"]).success();
@@ -408,7 +408,7 @@ fn a_branch_that_touches_another_service_makes_no_difference(t: &Context) {
     t.xp(["build"]).success();
     remote.branch("TASK-1");
     let task = remote.commit(&[("services/a/file", "a2\n")], "On the branch");
-    // A service that comes with the branch.
+    // A service that the branch adds.
     let dockerfile = format!("FROM {}\nCOPY . /files\n", t.engine().busybox());
     let new = remote.commit(&[("services/c/Dockerfile", &dockerfile)], "A new one");
     remote.switch("master");
@@ -440,7 +440,7 @@ fn a_branch_that_touches_another_service_makes_no_difference(t: &Context) {
             "{line}"
         );
     }
-    // What is built for the branch is what is built for the manifest's reference: the same image.
+    // The branch results in the same image as the manifest's reference.
     t.xp(["build", "--branch", "TASK-1"]).success();
     t.assert_built("a", &task);
     t.assert_built("c", &new);
@@ -458,7 +458,7 @@ fn a_status_tells_what_is_known_here(t: &Context) {
     let first = remote.head();
     remote.commit(&[("README", "r2\n")], "Second");
     t.platform(&[service("a", &remote.url_http(), "")]);
-    // A status clones and fetches nothing.
+    // A status neither clones nor fetches.
     t.xp(["status"])
         .failure(3)
         .stderr_contains("the last commit of a is not known locally")

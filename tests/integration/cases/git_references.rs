@@ -1,4 +1,4 @@
-//! What a service's reference stands for, and what is said where it stands for nothing.
+//! How a service's reference is resolved, and the errors if it cannot be.
 
 use crate::case::Case;
 use crate::context::Context;
@@ -34,10 +34,10 @@ fn every_kind_of_reference_is_built(t: &Context) {
     remote.branch("fix/ü-#1");
     let unicode = remote.commit(&[("file", "u\n")], "Unicode");
     remote.switch("master");
-    // A tag need not stand for a commit.
+    // A tag need not point to a commit.
     remote.git(&["tag", "blob", "HEAD:file"]);
     remote.git(&["push", "--quiet", "origin", "refs/tags/blob"]);
-    // As a merge request has it: a commit that no branch and no tag leads to.
+    // As in a merge request: a commit that no branch or tag contains.
     remote.git(&["checkout", "--quiet", "--detach"]);
     remote.write(&[("file", "5\n")]);
     remote.git(&["commit", "--quiet", "--all", "--message", "Request"]);
@@ -107,7 +107,7 @@ fn every_kind_of_reference_is_built(t: &Context) {
     t.platform(&[Service::new("blob", remote.url_http()).reference("blob")]);
     t.xp(["sync"]).failure(3).stderr_contains("error: blob: ");
 
-    // What nothing leads to is given out only by a server that is told to, and by a file remote.
+    // Unreachable commits are only served by a server configured to do so, and by file remotes.
     let gone = |url: &str| [Service::new("gone", url).reference(&unadvertised)];
     t.platform(&gone(&remote.url_http()));
     t.xp(["build"])
@@ -164,7 +164,7 @@ fn a_reference_that_does_not_exist_is_an_error_with_near_matches(t: &Context) {
             }
         }
     }
-    // Each is said, whatever the others are.
+    // Each is reported, regardless of the others.
     let missing = t.git_repo("other");
     t.platform(&[
         Service::new("a", remote.url_http()).reference("nowhere"),
@@ -233,7 +233,7 @@ fn an_empty_repository_is_an_error(t: &Context) {
                 .stderr_contains("hint: push a first commit");
         }
     }
-    // A default branch that does not exist is another matter.
+    // A default branch that does not exist is a different problem.
     remote.commit(&[], "First");
     remote.server_git(&["symbolic-ref", "HEAD", "refs/heads/trunk"]);
     for url in [remote.url_http(), remote.url_file()] {
@@ -269,7 +269,7 @@ fn a_branch_is_taken_where_it_exists(t: &Context) {
     build.success();
     t.assert_built("with", &task);
     t.assert_built("without", &tagged);
-    // A branch of that name counts more than what the manifest pins.
+    // A branch with that name takes precedence over what the manifest pins.
     t.assert_built("pinned", &task);
     t.assert_built("overruled", &master);
     assert_eq!(
@@ -277,7 +277,7 @@ fn a_branch_is_taken_where_it_exists(t: &Context) {
         "TASK-981"
     );
 
-    // Without the option the working copy stays on the branch, and the build is that of the manifest.
+    // Without the option, the working copy stays on the branch, and the manifest's reference is built.
     t.xp(["build", "with"]).success();
     t.assert_built("with", &master);
     assert_eq!(
@@ -350,7 +350,7 @@ fn a_deleted_branch_is_an_error_until_the_manifest_changes(t: &Context) {
     t.assert_built("zbackend", &master);
     assert_eq!(t.git("src/zbackend", &["rev-parse", "HEAD"]), feature);
 
-    // A branch comes whose name is a folder of what the deleted one was.
+    // Adds a branch whose name is a folder in the deleted branch's name.
     remote.git(&["branch", "--quiet", "--delete", "--force", "feature"]);
     remote.branch("feature/more");
     let more = remote.commit(&[("file", "4\n")], "Fourth");
@@ -372,7 +372,7 @@ fn a_moved_tag_is_followed(t: &Context) {
     remote.git(&["push", "--quiet", "--force", "origin", "refs/tags/nightly"]);
     t.xp(["build"]).success();
     t.assert_built("zbackend", &second);
-    // xp had detached it, so it may move it.
+    // xp detached it, so it may move it.
     assert_eq!(t.git("src/zbackend", &["rev-parse", "HEAD"]), second);
 }
 
@@ -394,7 +394,7 @@ fn one_working_copy_serves_two_services(t: &Context) {
     assert_eq!(t.git("src/shared", &["rev-parse", "HEAD"]), second);
     assert_eq!(t.git("src/shared", &["status", "--porcelain"]), "");
     let requests = remote.requests_since(GitServerKind::Open, mark);
-    // For each build one to resolve, two to fetch.
+    // For each build, one request to resolve and two to fetch.
     assert_eq!(requests.len(), 6, "{requests:?}");
     let mark = t.git_server(GitServerKind::Open).mark();
     t.xp(["sync"]).success();

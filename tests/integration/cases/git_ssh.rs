@@ -1,4 +1,4 @@
-//! Git over the system's ssh: its configuration, its agent, its known hosts.
+//! Git over the system's ssh: its configuration, agent and known hosts.
 
 use std::fs;
 use std::process::Command;
@@ -17,7 +17,7 @@ pub const CASES: &[Case] = cases![
     an_unknown_host_key_is_refused_with_a_hint,
 ];
 
-/// Writes a configuration of ssh that has everything but the key.
+/// Writes an ssh configuration without the key.
 fn ssh_configuration(t: &Context, more: &str) -> String {
     let sshd = t.sshd();
     let user = process::succeed(Command::new("id").arg("--user").arg("--name"));
@@ -29,7 +29,7 @@ fn ssh_configuration(t: &Context, more: &str) -> String {
     )
 }
 
-/// Returns a service whose remote is on the ssh server as `git.example.com`.
+/// Returns a service whose remote is on the ssh server, as `git.example.com`.
 fn ssh_service(t: &Context) -> (Service, String) {
     let remote = t.git_repo("zbackend");
     let first = remote.commit(&[], "First");
@@ -37,7 +37,7 @@ fn ssh_service(t: &Context) -> (Service, String) {
     (Service::new("zbackend", url), first)
 }
 
-/// Returns `xp sync` with that configuration of ssh.
+/// Returns `xp sync` with that ssh configuration.
 fn sync_with_ssh(t: &Context, configuration: &str) -> Xp {
     let path = t.home().join("ssh_config");
     fs::write(&path, configuration).expect("a file of the home folder");
@@ -51,8 +51,8 @@ fn ssh_takes_the_users_configuration(t: &Context) {
     let key = format!("  IdentityFile {}\n", t.sshd().client_key().display());
     let configuration = ssh_configuration(t, &key);
     write_file(&t.home().join(".ssh/config"), &configuration);
-    // ssh asks the system for the home folder, whatever HOME is: so xp runs where the system says
-    // that the user's home folder is that of the test.
+    // ssh gets the home folder from the system and ignores HOME, so xp runs where the system reports the
+    // test's folder as the user's home.
     let passwd = fs::read_to_string("/etc/passwd").expect("the system's users");
     let uid = process::succeed(Command::new("id").arg("--user"));
     let lines = passwd.lines().map(|line| {
@@ -117,7 +117,7 @@ fn ssh_takes_a_key_of_the_command_line(t: &Context) {
     t.xp(["sync"]).env("GIT_SSH_COMMAND", &command).success();
     assert_eq!(t.git("src/zbackend", &["rev-parse", "HEAD"]), first);
 
-    // The configuration of git has the second word.
+    // git's configuration has lower precedence.
     fs::remove_dir_all(t.dir().join("src")).expect("the working copy");
     t.git("", &["config", "--global", "core.sshCommand", &command]);
     t.xp(["sync"]).env_remove("GIT_SSH_COMMAND").success();
@@ -143,7 +143,7 @@ fn an_unknown_host_key_is_refused_with_a_hint(t: &Context) {
         ));
     assert!(!known.exists() && !t.exists("src"), "nothing was accepted");
 
-    // The host is known by another key.
+    // The host is known with another key.
     let mut keygen = Command::new("ssh-keygen");
     let key = t.home().join("other");
     process::succeed(

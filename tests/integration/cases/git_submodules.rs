@@ -1,4 +1,4 @@
-//! Submodules in the files that a build gets.
+//! Submodules in the files available to a build.
 
 use std::fs;
 
@@ -20,7 +20,7 @@ pub const CASES: &[Case] = cases![
 ];
 
 impl GitRepository {
-    /// Adds another repository as a submodule, by a URL of any kind, and commits it.
+    /// Adds another repository as a submodule, with any kind of URL, and commits it.
     pub fn add_submodule(&self, path: &str, url: &str, commit: &str) -> String {
         let modules = self.clone_path().join(".gitmodules");
         let mut text = fs::read_to_string(&modules).unwrap_or_default();
@@ -31,7 +31,7 @@ impl GitRepository {
         self.set_submodule(path, commit)
     }
 
-    /// Lets a submodule stand at another commit.
+    /// Sets a submodule to another commit.
     fn set_submodule(&self, path: &str, commit: &str) -> String {
         self.git(&["add", ".gitmodules"]);
         self.git(&[
@@ -40,7 +40,7 @@ impl GitRepository {
             "--cacheinfo",
             &format!("160000,{commit},{path}"),
         ]);
-        // `add --all` of a later commit must not take it for deleted.
+        // `add --all` in a later commit must not treat it as deleted.
         fs::create_dir_all(self.clone_path().join(path)).expect("a folder");
         self.git(&["commit", "--quiet", "--message", "A submodule"]);
         self.git(&["push", "--quiet", "origin", "HEAD"]);
@@ -69,7 +69,7 @@ fn submodules_are_checked_out_recursively(t: &Context) {
         &[(".gitattributes", "*.dos eol=crlf\n"), ("x.dos", "1\n")],
         "First",
     );
-    // Each relative URL starts from its own repository's.
+    // Each relative URL is resolved against its own repository's.
     let lib_commit = lib.add_submodule("vendor/inner", "../inner.git", &inner_first);
     lib.commit(&[("later", "not yet\n")], "Later");
     remote.annotated_tag("v1", "One");
@@ -91,7 +91,7 @@ fn submodules_are_checked_out_recursively(t: &Context) {
         &commit[..7]
     );
     assert_eq!(text, expected);
-    // What was fetched is kept: only the reference is asked for.
+    // Fetched objects are cached: only the reference is requested.
     let mark = t.git_server(GitServerKind::Open).mark();
     t.xp(["build", "--force"]).success();
     for repository in [&inner, &lib] {
@@ -101,7 +101,7 @@ fn submodules_are_checked_out_recursively(t: &Context) {
                 .is_empty()
         );
     }
-    // The working copy is the user's, and its submodules are theirs.
+    // The working copy and its submodules belong to the user.
     assert_eq!(
         fs::read_dir(t.dir().join("src/zbackend/libs/a b"))
             .expect("a folder")
@@ -186,7 +186,7 @@ fn submodules_of_a_path_alone(t: &Context) {
         t.engine().run(&image(t, &moved), ["cat", "/files/lib/x"]),
         "2"
     );
-    // A URL that is corrected later counts, and that of another submodule does not.
+    // Correcting a URL later counts, except for an unrelated submodule.
     let set_url = |name: &str, url: &str| {
         let key = format!("submodule.{name}.url");
         remote.git(&["config", "--file", ".gitmodules", &key, url]);
@@ -204,7 +204,7 @@ fn submodules_of_a_path_alone(t: &Context) {
             .run(&image(t, &corrected), ["cat", "/files/lib/x"]),
         "2"
     );
-    // A submodule is no folder of the repository.
+    // A submodule is not a folder of the repository.
     t.platform(&[service(&remote.url_http()).git("path: svc/lib")]);
     t.xp(["plan"])
         .failure(2)
@@ -249,7 +249,7 @@ fn what_leads_elsewhere_is_refused(t: &Context) {
     t.xp(["build"])
         .failure(3)
         .stderr_contains("the path `../x` is outside the repository");
-    // Programs that `.gitmodules` names are not run: git refuses them, too.
+    // Programs named in `.gitmodules` are not run; git refuses them, too.
     let modules = format!(
         "[submodule \"lib\"]\n\tpath = lib\n\turl = ../lib.git\n\tupdate = !touch {}\n",
         ran.display()
@@ -258,7 +258,7 @@ fn what_leads_elsewhere_is_refused(t: &Context) {
     t.xp(["build"])
         .failure(3)
         .stderr_contains("invalid value for submodule 'update' property");
-    // What is left out by default is left out.
+    // Submodules excluded by default are not included.
     let modules = "[submodule \"lib\"]\n\tpath = lib\n\turl = ../nowhere.git\n\tupdate = none\n";
     let head = remote.commit(&[(".gitmodules", modules)], "None");
     t.xp(["build"]).success();

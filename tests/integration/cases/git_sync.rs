@@ -1,4 +1,4 @@
-//! Working copies: how they are cloned, moved along, and left alone.
+//! Working copies: how they are cloned, updated, and left unchanged.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -34,7 +34,7 @@ fn a_clone_is_like_one_of_git(t: &Context) {
     remote.branch("feature");
     remote.commit(&[("dos.txt", "1\n2\n")], "Second");
     remote.switch("master");
-    // What git would run or copy into each clone.
+    // What git would run in or copy into each clone.
     let ran = t.folder().join("ran");
     let hook = format!("#!/bin/sh\ntouch '{}'\n", ran.display());
     for hooks in ["hooks", "template/hooks"] {
@@ -61,7 +61,7 @@ fn a_clone_is_like_one_of_git(t: &Context) {
     t.xp(["sync"]).success();
     assert!(!ran.exists());
     assert!(!t.exists("src/zbackend/.git/hooks/post-checkout"));
-    // As this user's git would have it.
+    // As this user's git would do.
     t.git("", &["config", "--global", "--unset", "core.hooksPath"]);
     assert_eq!(t.read("src/zbackend/file"), "1\r\n");
 
@@ -104,7 +104,7 @@ fn a_clone_is_like_one_of_git(t: &Context) {
     };
     assert_eq!(modes("src/zbackend"), modes("src/reference"));
 
-    // A hook of the working copy itself is the user's, too.
+    // A hook in the working copy belongs to the user, too.
     for name in ["post-checkout", "post-merge", "reference-transaction"] {
         let path = t.dir().join("src/zbackend/.git/hooks").join(name);
         write_file(&path, &hook);
@@ -118,7 +118,7 @@ fn a_clone_is_like_one_of_git(t: &Context) {
         "ref: refs/heads/master\n"
     );
     assert!(!ran.exists());
-    // The image has the commit's own line ends.
+    // The image has the commit's line endings.
     assert_eq!(
         t.engine().run(&image, ["wc", "-c", "/files/file"]),
         "2 /files/file"
@@ -141,13 +141,13 @@ fn a_head_that_xp_detached_moves_on(t: &Context) {
         t.platform(&[Service::new("zbackend", remote.url_http()).reference(reference)]);
         t.xp(["build"]).success();
         t.assert_built("zbackend", commit);
-        // The last one is there already, so that the build leaves the working copy alone.
+        // The last one is already checked out, so the build does not change the working copy.
         t.xp(["sync"]).success();
         assert_eq!(user.head(), *commit, "{reference}");
         assert_eq!(user.git(&["status", "--porcelain"]), "");
         assert_eq!(user.read_git("HEAD").trim(), *commit, "it is detached");
     }
-    // With a change of the user's it stays, and so it does once the user has moved it.
+    // With a user's change, it stays, as it does once the user has moved it.
     user.write("file", "mine\n");
     t.platform(&[Service::new("zbackend", remote.url_http())]);
     t.xp(["sync"])
@@ -157,7 +157,7 @@ fn a_head_that_xp_detached_moves_on(t: &Context) {
     user.git(&["checkout", "--quiet", "--force", "--detach", &second]);
     t.xp(["sync"]).success().stdout_contains("HEAD is detached");
     assert_eq!(user.head(), second);
-    // Back where xp had left it, it goes on to the branch.
+    // Back where xp left it, it follows the branch again.
     user.git(&["checkout", "--quiet", "--detach", &first]);
     t.xp(["sync"]).success();
     let status = user.git(&["status", "--porcelain", "--branch"]);
@@ -221,7 +221,7 @@ fn what_is_no_working_copy_is_left_alone(t: &Context) {
     fs::create_dir(t.dir().join("src/empty-folder")).expect("a folder");
     let before = files(&t.dir().join("src"));
 
-    // One alone is a failure as well, and the others are done whatever becomes of one.
+    // A single failure counts, and the others are updated regardless.
     let sync = t.xp(["sync"]).failure(3);
     for (name, message) in [
         (
@@ -258,7 +258,7 @@ fn what_is_no_working_copy_is_left_alone(t: &Context) {
 
 fn a_killed_clone_is_done_again(t: &Context) {
     let remote = t.built_repo("zbackend");
-    // Noise, which neither shrinks nor is sent in a moment.
+    // Random data, which does not compress and takes time to send.
     let mut noise = Command::new("head");
     noise.args(["--bytes=40M", "/dev/urandom"]);
     let noise = process::run(&mut noise).stdout;
@@ -325,7 +325,7 @@ fn a_working_copy_of_another_remote_is_only_read(t: &Context) {
     );
     assert_eq!(user.head(), theirs);
 
-    // A fork of the user's with the manifest's remote as a second one.
+    // A user's fork with the manifest's remote as a second remote.
     user.git(&["remote", "add", "upstream", &remote.url_http()]);
     t.xp(["sync"]).success();
     assert_eq!(user.git(&["rev-parse", "upstream/master"]), remote.head());
@@ -435,7 +435,7 @@ fn files_that_cannot_be_written_do_not_stop_a_build(t: &Context) {
         ],
         "Third",
     );
-    // Root may write everywhere, so xp runs as somebody else, who may use the engine.
+    // Root can write everywhere, so xp runs as another user, who can use the engine.
     let root = rustix::process::geteuid().is_root();
     let as_user = |arguments: &[&str]| {
         let mut run = if root {
@@ -474,7 +474,7 @@ fn files_that_cannot_be_written_do_not_stop_a_build(t: &Context) {
     let own = user.git(&["for-each-ref", "refs/xp/moving"]);
     assert_eq!(own, "");
 
-    // Nothing can be brought into an object store that cannot be written.
+    // Nothing can be added to a read-only object store.
     let objects = user.dir.join(".git/objects");
     let last = remote.commit(&[("file", "4\n")], "Fourth");
     let folders: Vec<PathBuf> = WalkDir::new(&objects)

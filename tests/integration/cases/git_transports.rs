@@ -1,4 +1,4 @@
-//! How git remotes are reached by every transport, and what is said when they are not.
+//! Access to git remotes with every transport, and the errors if it fails.
 
 use std::path::Path;
 use std::process::Command;
@@ -123,7 +123,7 @@ fn urls_are_replaced_by_instead_of(t: &Context) {
     t.xp(["sync"]).success();
     assert_eq!(t.git("src/zbackend", &["rev-parse", "HEAD"]), second);
 
-    // The way of CI: a login for every remote of a host, in the configuration or the environment.
+    // As in CI: credentials for all remotes of a host, in the configuration or the environment.
     let bare = remote.url_http_auth();
     let (host, _) = bare.split_once("/xp-test").expect("the prefix");
     let with_login = host.replace("://", &format!("://{USER}:{PASSWORD}@"));
@@ -300,7 +300,7 @@ fn resolving_takes_one_request_a_remote(t: &Context) {
             assert_eq!((request.method.as_str(), request.status), ("POST", 200));
         }
     }
-    // Only for a branch that nobody has, all branches are asked for.
+    // All branches are requested only if no repository has the branch.
     let mark = server.mark();
     t.xp(["plan", "--branch", "nowhere"]).failure(3);
     let requests = t.own_requests(server.requests_since(mark));

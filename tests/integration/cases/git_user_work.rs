@@ -1,4 +1,4 @@
-//! Work of the user's in working copies: whatever it is, it stays, and the service is still built.
+//! User changes in working copies: they are never touched, and the service is built anyway.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -11,14 +11,14 @@ use crate::working_copy::{Snapshot, User};
 
 pub const CASES: &[Case] = cases![work_of_the_user_is_never_touched];
 
-/// What a user does in a working copy, and what xp makes of it.
+/// What a user does in a working copy, and how xp reacts.
 struct Situation {
     name: &'static str,
     /// Done before the remote moves.
     before: fn(&User),
-    /// Done after the user fetched the remote's new commit; it is not fetched where this is none.
+    /// Done after the user fetched the remote's new commit; if this is not set, it is not fetched.
     after_fetch: Option<fn(&User)>,
-    /// What `xp sync` gives as the reason; `moved` where it moves the files along.
+    /// The reason given by `xp sync`; `moved` if it updates the files.
     result: &'static str,
 }
 
@@ -227,7 +227,7 @@ const SITUATIONS: &[Situation] = &[
     ),
 ];
 
-/// A remote that a working copy in each of the situations follows.
+/// A remote tracked by a working copy in each situation.
 fn remote_that_moves(t: &Context) -> GitRepository {
     let remote = t.built_repo("zbackend");
     let files = [
@@ -241,7 +241,7 @@ fn remote_that_moves(t: &Context) -> GitRepository {
     remote
 }
 
-/// Changes, adds and deletes files, a folder among them that becomes a file.
+/// Changes, adds and deletes files; a folder becomes a file.
 fn move_remote(remote: &GitRepository) -> String {
     remote.git(&["rm", "--quiet", "-r", "leaving", "turning"]);
     remote.write(&[("forced.log", "2\n")]);
@@ -280,7 +280,7 @@ fn work_of_the_user_is_never_touched(t: &Context) {
         .map(|situation| Snapshot::of(&User::new(t, situation.name)))
         .collect();
 
-    // One after the other: two builds at once may each make the layer, with times of its own.
+    // Sequentially: two concurrent builds may each create the layer, with different times.
     let build = t.xp(["build", "--jobs", "1"]).success();
     let sync = t.xp(["sync"]).success();
     let clean = t.assert_built("clean", &second);
@@ -325,7 +325,7 @@ fn work_of_the_user_is_never_touched(t: &Context) {
                 "{name}: {note:?} in {build}"
             );
         }
-        // The same files make the same layers.
+        // The same files result in the same layers.
         let image = t.assert_built(name, &second);
         assert_eq!(image["RootFS"], clean["RootFS"], "{name}");
     }

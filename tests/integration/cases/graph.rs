@@ -14,7 +14,7 @@ pub const CASES: &[Case] = cases![
     what_a_plan_cannot_tell_is_an_error,
 ];
 
-/// `zbackend` is made of `zfrontend`; `zother` stands alone.
+/// `zbackend` is built from `zfrontend`; `zother` is independent.
 fn platform(t: &Context, url: impl Fn(&GitRepository) -> String) -> [GitRepository; 3] {
     let repositories = ["zbackend", "zfrontend", "zother"].map(|name| small::repository(t, name));
     let [backend, frontend, other] = &repositories;

@@ -1,4 +1,4 @@
-//! Help, manual pages, and what a mistyped command line is answered.
+//! Help, manual pages, and errors for mistyped command lines.
 
 use std::fs;
 
@@ -58,7 +58,7 @@ fn manual_pages_are_sound(t: &Context) {
         let lint = t
             .program("mandoc", ["-T", "lint", "-W", "warning", page])
             .run();
-        // The same version has the same page, so it has no date.
+        // The page of a version never changes, so it has no date.
         let problems = lint.stdout.lines().chain(lint.stderr.lines());
         let mut problems = problems.filter(|line| !line.contains("missing date"));
         assert_eq!(problems.next(), None, "{lint}");
@@ -98,7 +98,7 @@ fn manual_pages_are_printed_and_written(t: &Context) {
         .failure(3)
         .stderr_contains("file/below");
     let text = t.xp(["man", "build"]).success().stdout;
-    // What only the long help shows is described as well.
+    // Options shown only in the long help are described as well.
     assert!(
         text.contains("whatever else they were built from"),
         "{text}"

@@ -1,5 +1,5 @@
-//! Input that means harm: what a remote, a commit, a manifest or a server says is data, never a command, a
-//! path that leads elsewhere, or what steers a terminal. docs/trust.md lists these tests and those elsewhere.
+//! Malicious input: text from a remote, commit, manifest or server is data, never a command, a path to
+//! elsewhere, or terminal control. docs/trust.md lists these tests and related ones.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ pub const CASES: &[Case] = cases![
     teamcity_runs_no_command_of_a_commit,
 ];
 
-/// Makes a commit of one file whose name no `git add` would take, and a branch of it.
+/// Creates a commit with one file whose name `git add` would refuse, and a branch for it.
 fn commit_of_name(remote: &GitRepository, branch: &str, name: &str) -> String {
     let blob = object(remote, "blob", b"#!/bin/sh\ntouch ran\n");
     let mut names = name.split('/').rev();
@@ -59,7 +59,7 @@ fn tree(remote: &GitRepository, entries: &[(&str, &str, &str)]) -> String {
     object(remote, "tree", &bytes)
 }
 
-/// Writes an object as it is, whatever git thinks of it.
+/// Writes an object without git's checks.
 fn object(remote: &GitRepository, kind: &str, content: &[u8]) -> String {
     let file = remote.clone_path().join("object");
     fs::write(&file, content).expect("a file");
@@ -98,7 +98,7 @@ fn names_of_gits_own_in_a_tree_write_nothing(t: &Context) {
         let commit = commit_of_name(&remote, "odd", name);
         let output = t.xp(["build"]).run();
         let code = output.status.code();
-        // What only another file system would take for git's own is a name like any other here.
+        // A name that only another file system would treat as git's own is an ordinary name here.
         let is_plain_here = name.contains(['~', '\\', ':', '\u{200c}', '\u{200d}'])
             || [".git /config", ".git./config"].contains(&name);
         if is_plain_here {
@@ -139,8 +139,8 @@ fn a_name_that_is_a_link_and_a_folder_leads_nowhere(t: &Context) {
     let dockerfile = object(&remote, "blob", b"FROM scratch\nCOPY . /\n");
     let blob = object(&remote, "blob", b"evil");
     let inner = tree(&remote, &[("100644", "file", &blob)]);
-    // A tree lists a name once, and git's own writer sees to it. This one does not, in both orders, and
-    // in two spellings that a file system may take for one.
+    // A tree lists each name once, and git's own writer ensures that. This one does not, in both orders, and
+    // in two spellings that a file system may consider equal.
     for entries in [
         [
             ("120000", "a", link.as_str()),
@@ -176,7 +176,7 @@ fn links_of_a_commit_are_not_followed(t: &Context) {
     let outside = t.folder().join("outside");
     fs::create_dir(&outside).expect("a folder");
     fs::write(outside.join("secret"), "c4nary").expect("a file");
-    // What xp itself reads of a commit, where it is a link to what only this machine has.
+    // Files that xp itself reads from a commit, as links to files that only this machine has.
     for name in [
         ".dockerignore",
         "Dockerfile",
@@ -185,7 +185,7 @@ fn links_of_a_commit_are_not_followed(t: &Context) {
         ".gitmodules",
     ] {
         let remote = t.built_repo(&format!("z{}", name.trim_start_matches('.').to_lowercase()));
-        // By hand: git itself adds no `.gitmodules` that is a link.
+        // Written directly, because git refuses to add a `.gitmodules` that is a link.
         let target = outside.join("secret").display().to_string();
         let link = object(&remote, "blob", target.as_bytes());
         let dockerfile = remote.server_git(&["rev-parse", "master:Dockerfile"]);
@@ -234,7 +234,7 @@ fn what_has_no_end_is_not_read(t: &Context) {
         app.set_scripts("", &[script]);
         app.build().failure(1).stderr_contains(what);
     }
-    // What the Dockerfile may copy is another matter: it is passed over, or told.
+    // Files that the Dockerfile can copy are different: they are skipped or reported.
     app.set_scripts("", &["mkfifo pipe"]);
     let build = app.build().run();
     assert!(matches!(build.status.code(), Some(0 | 1)), "{build}");
@@ -258,7 +258,7 @@ fn a_submodules_name_is_no_path(t: &Context) {
         let head = remote.commit(&[(".gitmodules", &modules)], name);
         t.platform(&[Service::new("zbackend", remote.url_http()).git("submodules: true")]);
         let build = t.xp(["build"]).run();
-        // One that git allows is of no use to xp, so it can do no harm: what is fetched is kept by its URL.
+        // A name that git allows does not matter to xp, because fetched submodules are stored by URL.
         let image = format!("{}:{head}", t.image("zbackend"));
         if build.status.success() {
             assert_eq!(t.engine().run(&image, ["cat", "/files/lib/x"]), "1");
@@ -289,7 +289,7 @@ fn a_branch_that_is_shell_code_is_a_name(t: &Context) {
         "--upload-pack=x".to_owned(),
         "a&&b>c".to_owned(),
     ] {
-        // Git itself would not make one that begins with a dash.
+        // Git itself would not create one that starts with a dash.
         let tree = app.repository.server_git(&["rev-parse", "master^{tree}"]);
         commit_of_tree(&app.repository, &branch, &tree);
         let build = t
@@ -303,7 +303,7 @@ fn a_branch_that_is_shell_code_is_a_name(t: &Context) {
         }
         assert!(build.status.success(), "{build}");
         assert_eq!(app.read("branch"), format!("{branch}\n{branch}\n"));
-        // Where it fails, what a person may copy is one word, too.
+        // If it fails, the command to copy has it as one word, too.
         app.set_scripts("env: {BRANCH: '${{ service.branch }}'}", &["exit 3"]);
         let failed = t
             .xp(["build", "--force"])
@@ -368,13 +368,13 @@ fn a_service_is_no_path(t: &Context) {
         assert!(!output.to_string().contains('\x1b'), "{output}");
         assert!(!t.exists("src") && !t.exists(".xp/build"), "{output}");
         assert!(!t.folder().join("outside").exists(), "{output}");
-        // On the command line it names no service, whatever it looks like.
+        // On the command line, it does not name a service, whatever it looks like.
         let named = t.xp(["logs", "--"]).arg(name).run();
         assert!(matches!(named.status.code(), Some(2)), "{named}");
     }
 }
 
-/// Escape sequences that set the title, clear the screen, and answer as if somebody had typed.
+/// Escape sequences that set the title, clear the screen, and inject typed text.
 const ESCAPES: &str = "\u{1b}]0;title\u{7}\u{1b}[2J\u{1b}[6n\u{9b}31m\r\u{202e}txet";
 
 #[track_caller]
@@ -417,12 +417,12 @@ fn nothing_steers_the_terminal(t: &Context) {
             xp = xp.arg(argument);
         }
         let output = xp.run();
-        // The log is shown byte for byte where it goes to no terminal, as `cat` would.
+        // Without a terminal, the log is printed byte for byte, as by `cat`.
         if arguments != ["logs"] {
             is_still(&output);
         }
     }
-    // A file of a working copy is named where it is told what differs.
+    // Files of a working copy are named when differences are listed.
     let file = t.dir().join("src/app").join(format!("new{ESCAPES}"));
     fs::write(file, "1").expect("a file");
     for arguments in [
@@ -433,7 +433,7 @@ fn nothing_steers_the_terminal(t: &Context) {
     ] {
         is_still(&t.xp(arguments).run());
     }
-    // The manifest's own text is quoted in its errors.
+    // Errors quote the manifest's text.
     for (key, value) in [
         ("dirr", "x"),
         ("dir", ESCAPES),
@@ -465,7 +465,7 @@ fn a_registrys_words_are_shown_as_words(t: &Context) {
         crate::cases::small::platform(t, gateway.host(), &[("zbackend", &repository)]);
         let plan = t.xp(["plan", "-v"]).run();
         is_still(&plan);
-        // What it says is no line of xp's own.
+        // Its text is never a line of xp's own.
         assert!(!plan.stderr.contains("\nhint: rm"), "{plan}");
     }
 }

@@ -1,4 +1,4 @@
-//! The tag that never moves, and sets that stay consistent when several runs make them.
+//! The tag that never moves, and sets that stay consistent when several runs build them.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -27,7 +27,7 @@ pub const CASES: &[Case] = cases![
     three_runners_make_one_set,
 ];
 
-/// The digest that the registry has by the tag of the last commit of `top`.
+/// The digest that the registry has for the tag of the last commit of `top`.
 fn digest(t: &Context, registry: &Registry, platform: &Platform<'_>) -> String {
     let digest = registry.manifest_digest(&t.image("top"), &platform.top.head());
     digest.expect("the image")
@@ -43,7 +43,7 @@ fn a_locked_image_survives_a_rebuild_of_its_commit(t: &Context) {
     platform.makes("new");
     t.xp(["build"]).success();
     assert_ne!(digest(t, registry, &platform), locked);
-    // The locked image still has a tag, so no clean-up of untagged images takes it.
+    // The locked image still has a tag, so cleaning up untagged images does not remove it.
     let top = t.image("top");
     let tags = registry.identity_tags(&top);
     let digests = tags.iter().map(|tag| registry.manifest_digest(&top, tag));
@@ -80,7 +80,7 @@ fn a_revert_moves_the_tag_and_builds_nothing(t: &Context) {
     }
 }
 
-/// A registry with immutable tags, but for those of branches.
+/// A registry with immutable tags, except those of branches.
 fn a_registry_may_keep_the_tags_of_commits(t: &Context) {
     let registry = t.own_registry(RegistryKind::Open);
     let frozen = Arc::new(AtomicBool::new(false));
@@ -111,7 +111,7 @@ fn a_registry_may_keep_the_tags_of_commits(t: &Context) {
     let new = registry.manifest_digest(&t.image("top"), "master");
     assert_ne!(new.as_ref(), Some(&old));
     assert_eq!(registry.identity_tags(&t.image("top")).len(), 2);
-    // It is found by its identity from then on.
+    // From then on, it is found by its identity tag.
     let again = t.xp(["build"]).success();
     assert!(!again.stdout.contains(" built "), "{again}");
     t.xp(["lock"]).success();
@@ -119,7 +119,7 @@ fn a_registry_may_keep_the_tags_of_commits(t: &Context) {
     t.xp(["build", "--locked"]).success();
 }
 
-/// `base` is built again from the same inputs: what was built from the image before is no longer part of the set.
+/// `base` is rebuilt from the same inputs: images built from the previous one no longer belong to the set.
 fn an_inconsistent_image_is_built_again(t: &Context) {
     let registry = t.registry();
     let platform = Platform::new(t, Some(registry.host()));
@@ -141,14 +141,14 @@ fn an_inconsistent_image_is_built_again(t: &Context) {
     let build = t.xp(["build"]).success();
     assert!(build.row("top").contains(" built "), "{build}");
     assert_eq!(platform.made("top"), platform.made("base"));
-    // What the lock names still has tags, so it can be had.
+    // Images in the lock still have tags, so they are available.
     t.xp(["build", "--locked"]).success();
     assert_eq!(platform.made("top"), first);
     t.xp(["build"]).success();
     assert_eq!(platform.made("top"), platform.made("base"));
     assert_ne!(digest(t, registry, &platform), before);
     t.xp(["lock"]).success();
-    // The identity tag was replaced: the image by it did not go with the set.
+    // The identity tag was replaced, because its image did not match the set.
     let tags = registry.identity_tags(&t.image("top"));
     let [tag] = tags.as_slice() else {
         panic!("{tags:?}")
@@ -175,11 +175,11 @@ fn no_tag_moves_unless_every_service_succeeded(t: &Context) {
         .stderr_contains("no tags were moved");
     assert_eq!(tags("good"), [head("good")]);
     assert_eq!(registry.identity_tags(&t.image("good")).len(), 1);
-    // A plan shows the moves, and they still have to be done.
+    // A plan shows the moves, which still have to be done.
     let plan = t.xp(["plan", "--all-or-nothing"]).success();
     assert!(plan.row("good").contains(" tag "), "{plan}");
 
-    // Without the option each service moves its own.
+    // Without the option, each service moves its own tags.
     t.xp(["build"])
         .failure(1)
         .stderr_contains("tags moved despite the failure: good:master");
@@ -210,8 +210,8 @@ fn three_runners_make_one_set(t: &Context) {
     runners_make_one_set(t, 3);
 }
 
-/// Fresh runners, each with an engine of its own, build the same new commits at the same time. Requests are held up at
-/// random, so that they overtake each other at other places in each round.
+/// Fresh runners with separate engines build the same new commits concurrently. Requests are delayed at
+/// random, so runs overtake each other at different points in each round.
 fn runners_make_one_set(t: &Context, count: usize) {
     const ROUNDS: usize = 2;
     let registry = t.own_registry(RegistryKind::Open);
@@ -259,7 +259,7 @@ fn runners_make_one_set(t: &Context, count: usize) {
             assert!(output.status.success(), "seed {seed}: {output}");
         }
         assert_consistent(t, &registry, &platform, seed);
-        // What each table said is true: the next runs find nothing to build.
+        // Each run's table was right: the next runs find nothing to build.
         for runner in &runners {
             let again = build(runner).success();
             assert!(!again.stdout.contains(" built "), "seed {seed}: {again}");
@@ -271,7 +271,7 @@ fn runners_make_one_set(t: &Context, count: usize) {
     }
 }
 
-/// Checks that the image of `top` was built from the image of `base` that the registry has, by all of their tags.
+/// Checks that the image of `top` was built from the registry's image of `base`, by all of their tags.
 #[track_caller]
 fn assert_consistent(t: &Context, registry: &Registry, platform: &Platform<'_>, seed: u64) {
     let of = |name: &str, head: &str| {

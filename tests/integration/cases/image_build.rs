@@ -1,4 +1,4 @@
-//! Image builds, with BuildKit and by the classic builder.
+//! Image builds with BuildKit and the classic builder.
 
 use std::time::Duration;
 
@@ -24,10 +24,10 @@ pub const CASES: &[Case] = cases![
     large_context_needs_little_memory,
 ];
 
-/// What `xp` may take, whatever goes through it.
+/// The memory limit of `xp`, however much data passes through it.
 const MEMORY_LIMIT: u64 = 100_000_000;
 
-/// Returns the builders of the engine: Docker has two, as a user chooses them, Podman its own.
+/// Returns the engine's builders: Docker has two, which a user can select; Podman has its own.
 fn builders(t: &Context) -> &'static [&'static str] {
     if t.engine().product().is_podman() {
         &["Podman"]
@@ -43,7 +43,7 @@ fn with(builder: &str, xp: Xp) -> Xp {
     }
 }
 
-/// Builds, whether or not the image exists, and makes sure that this builder did it.
+/// Builds, whether or not the image exists, and verifies that this builder did it.
 #[track_caller]
 fn build(builder: &str, app: &App<'_>) -> Output {
     let output = with(builder, app.build().arg("--force")).success();
@@ -205,7 +205,7 @@ fn dockerfile_outside_the_context(t: &Context) {
         build(builder, &app);
         let look = ["ls", "-A", "/src"];
         let found = t.engine().run(&app.image_of_head(), look);
-        // All but BuildKit take the Dockerfile out of the archive, so `COPY .` copies it as well.
+        // All builders except BuildKit read the Dockerfile from the archive, so `COPY .` copies it as well.
         let dockerfile = match *builder {
             "BuildKit" => "",
             _ => ".dockerfile.xp\n",
@@ -261,7 +261,7 @@ fn a_lower_case_dockerfile_is_taken(t: &Context) {
         let files = t.engine().run(&app.image_of_head(), ["ls", "/src"]);
         assert_eq!(files, "dockerfile\ndockerfile.dockerignore", "{builder}");
     }
-    // Beside a `Dockerfile` it is a file like others.
+    // Next to a `Dockerfile`, it is an ordinary file.
     let usual = format!("FROM {}\nCOPY . /usual\n", t.engine().busybox());
     app.repository.commit(&[("Dockerfile", &usual)], "Both");
     build(builders(t)[0], &app);
@@ -350,7 +350,7 @@ fn large_context_needs_little_memory(t: &Context) {
     let app = App::with_scripts(t, "", &["truncate -s 1G large"]);
     app.repository
         .commit(&[("Dockerfile", &dockerfile)], "A large file");
-    // The engine writes the gigabyte twice, on a disk that other tests use, too.
+    // The engine writes the gigabyte twice, to a disk that other tests also use.
     let output = app.build().timeout(Duration::from_secs(600)).success();
     assert!(
         output.peak_memory < MEMORY_LIMIT,

@@ -1,4 +1,4 @@
-//! `xp init`, and what `xp plan` and `xp build` make of its manifests.
+//! `xp init`, and `xp plan` and `xp build` with its manifests.
 
 use std::fs;
 
@@ -30,7 +30,7 @@ pub const CASES: &[Case] = cases![
 
 const PLAIN: &str = "FROM scratch\nCOPY file /file\n";
 
-/// Makes a repository whose image holds its `file`, and clones it.
+/// Creates a repository whose image contains its `file`, and clones it.
 fn cloned(t: &Context, name: &str, dir: &str) -> GitRepository {
     let repository = t.git_repo(name);
     repository.commit(&[("Dockerfile", PLAIN), ("file", name)], "First");
@@ -42,8 +42,8 @@ fn clone(t: &Context, url: &str, dir: &str) {
     t.git(".", &["clone", "--quiet", url, dir]);
 }
 
-/// Runs `xp init` for a registry, then `xp plan` and `xp build`, and again what finds nothing to do.
-/// Returns what `xp init` said, and the manifest.
+/// Runs `xp init` with a registry, then `xp plan` and `xp build`, and again with nothing to do. Returns the
+/// output of `xp init` and the manifest.
 #[track_caller]
 fn built<const N: usize>(t: &Context, services: [(&str, &str); N]) -> (Output, String) {
     let prefix = t.registry_prefix(t.registry());
@@ -76,7 +76,7 @@ fn a_folder_of_working_copies_is_built(t: &Context) {
     }
     said.stderr_contains("Wrote x-platform.yml with 2 services")
         .does_not_contain("TODO");
-    // A service that is not pushed where it tracks is built from what is pushed.
+    // A service with unpushed commits is built from what is pushed.
     t.write("src/team/web/tools/Dockerfile", PLAIN);
     let again = t.xp(["init", "--dry-run"]).success();
     assert!(!again.stdout.contains("tools"), "{}", again.stdout);
@@ -130,7 +130,7 @@ services:
     }
     assert!(!manifest.contains("abc123"), "{manifest}");
     said.stderr_contains("1 place is marked TODO");
-    // What somebody else commits beside it changes nothing.
+    // Other people's commits to other folders change nothing.
     api.commit(&[("other", "2\n")], "Other");
     t.xp(["plan", "--exit-code"]).success();
     let image = t
@@ -181,7 +181,7 @@ fn submodules_are_built(t: &Context) {
     let all = t.git_repo("all");
     all.commit(&[("README.md", "all\n")], "First");
     all.add_submodule("parts/api", "../api.git", &commit);
-    // It is the platform's folder that is cloned.
+    // The platform's folder itself is a clone.
     t.git(".", &["init", "--quiet", "--initial-branch=master"]);
     t.git(".", &["remote", "add", "origin", &all.url_http()]);
     t.git(".", &["pull", "--quiet", "origin", "master"]);
@@ -337,7 +337,7 @@ fn what_is_there_is_never_written_over(t: &Context) {
         .stderr_contains("Kept the previous one as x-platform.yml.old");
     assert_eq!(t.read("x-platform.yml"), printed.stdout);
     assert_eq!(t.read("x-platform.yml.old"), "mine: true\n");
-    // Elsewhere, paths start from there.
+    // In another folder, paths are relative to it.
     t.xp(["init", "-f", "api/x.yml"]).success();
     assert!(t.read("api/x.yml").contains("dir: .\n"));
     let mut left = names(t);
@@ -369,7 +369,7 @@ fn the_schema_that_editors_need_is_there(t: &Context) {
     let first = t.read("x-platform.yml");
     let first = first.lines().next().unwrap_or_default();
     assert!(first.ends_with("$schema=x-platform.schema.json"), "{first}");
-    // It may be somebody's own.
+    // It may belong to someone else.
     t.write("x-platform.schema.json", "{}\n");
     t.xp(["init", "--force"])
         .success()
@@ -403,7 +403,7 @@ fn what_is_broken_is_told_in_words_that_suit_everybody(t: &Context) {
         );
         assert!(text.contains(&told), "{told}: {}", said.stdout);
     }
-    // The manifest is for others, too, for whom the folder lies elsewhere.
+    // The manifest is for others, too, whose folders are elsewhere.
     let here = t.dir().display().to_string();
     for line in text.lines().filter(|line| line.contains("TODO")) {
         assert!(!line.contains(&here), "{line}");
@@ -426,7 +426,7 @@ fn logins_are_not_written(t: &Context) {
         "{manifest}"
     );
     said.stderr_contains("Wrote x-platform.yml");
-    // Nor are those of other tools' files, wherever they stand.
+    // Nor those in other tools' files, wherever they are.
     let hidden = "hunter2";
     let url = format!("https://bob:{hidden}@h.example.com");
     t.write(
@@ -503,7 +503,7 @@ fn what_is_wrong_is_told_and_nothing_is_written(t: &Context) {
     t.xp(["init", "-C", "gone"])
         .failure(2)
         .stderr_contains("there is no folder");
-    // Where there is no manifest, others tell how to get one.
+    // Without a manifest, other commands explain how to create one.
     t.xp(["plan"])
         .failure(2)
         .stderr_contains("`xp init` generates one");
@@ -531,7 +531,7 @@ fn one_source_is_taken_alone(t: &Context) {
     assert!(!folder.stdout.contains("other"), "{}", folder.stdout);
     let all = t.xp(["init", "--dry-run", "api"]).success();
     assert!(all.stdout.contains("  api:\n") && !all.stdout.contains("  other:\n"));
-    // From the folder of the compose file, the sources are outside.
+    // Relative to the compose file's folder, the sources are outside.
     t.xp(["init", "-C", "deploy", "--from", "dev.yml"])
         .failure(2)
         .stderr_contains("outside the platform's folder");
@@ -561,7 +561,7 @@ fn a_person_is_asked(t: &Context) {
         "{manifest}"
     );
     assert!(manifest.contains("  part-1:\n") && !manifest.contains("  part-2:\n"));
-    // With an answer to everything, nothing is asked.
+    // If everything is answered by options, nothing is asked.
     let (status, screen) = t
         .xp(["init", "--yes", "--force"])
         .in_terminal(100, 40)

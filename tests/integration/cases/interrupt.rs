@@ -1,4 +1,4 @@
-//! Runs that are interrupted, killed, or meet each other.
+//! Runs that are interrupted, killed, or concurrent.
 
 use std::fs;
 use std::path::PathBuf;
@@ -27,7 +27,8 @@ pub const CASES: &[Case] = cases![
     waiting_run_can_be_interrupted,
 ];
 
-/// How soon a run has to end after Ctrl-C: far longer than it takes, and shorter than what hangs.
+/// The time limit for a run to end after Ctrl-C: far longer than it takes, and shorter than the hanging
+/// steps.
 const PROMPT: Duration = Duration::from_secs(30);
 
 fn interrupt_says_what_was_finished(t: &Context) {
@@ -70,7 +71,7 @@ fn interrupt_ends_a_clone(t: &Context) {
 fn interrupt_ends_an_image_build(t: &Context) {
     let app = App::new(t, &[], "");
     for (number, buildkit) in ["1", "0"].into_iter().enumerate() {
-        // A duration that tells the process from those of other tests and of other runs.
+        // A duration that distinguishes the process from those of other tests and runs.
         let sleep = format!("sleep 1{}{number}", std::process::id());
         let dockerfile = format!("FROM {}\nRUN echo begun; {sleep}\n", t.engine().busybox());
         app.repository
@@ -105,10 +106,10 @@ fn interrupt_counts_more_than_a_failure(t: &Context) {
     assert!(output.stdout.contains(" stopped "), "{output}");
 }
 
-/// Kills `xp` at the beginning of each phase, or in the middle of it, each time with a new commit.
+/// Kills `xp` at the start or in the middle of each phase, each time with a new commit.
 fn interrupt_ends_a_run_whose_messages_nobody_reads(t: &Context) {
     let _app = App::with_scripts(t, "", &["yes"]);
-    // A pipe that somebody holds open and does not read, as a pager does that shows its first page.
+    // A pipe that is open but not read, as by a pager that shows its first page.
     let script =
         "mkfifo pipe; sleep 1000 < pipe > /dev/null 2>&1 & echo $! > reader; exec xp build 2> pipe";
     let program = std::path::Path::new(env!("CARGO_BIN_EXE_xp"));
@@ -119,7 +120,7 @@ fn interrupt_ends_a_run_whose_messages_nobody_reads(t: &Context) {
         .spawn();
     wait_until("the build runs", || !t.containers().is_empty());
     let begun = Instant::now();
-    // The first one stops the work, as far as it can be stopped; the second one ends it.
+    // The first one stops the work, as far as possible; the second one ends it.
     running.signal(Signal::INT);
     std::thread::sleep(Duration::from_millis(500));
     running.signal(Signal::INT);
@@ -127,7 +128,7 @@ fn interrupt_ends_a_run_whose_messages_nobody_reads(t: &Context) {
     assert_eq!(output.status.code(), Some(130), "{output}");
     assert!(begun.elapsed() < PROMPT, "{output}");
     process::succeed(std::process::Command::new("kill").arg(t.read("reader").trim()));
-    // It has ended at once: the engine removes the container after that.
+    // It ends immediately; the engine removes the container afterward.
     wait_until("the container is gone", || t.containers().is_empty());
     assert_nothing_left(t);
 }
@@ -205,7 +206,7 @@ fn second_run_waits_for_the_first(t: &Context) {
         first.status.success() && second.status.success(),
         "{first}\n{second}"
     );
-    // It decides after the wait, and finds everything done.
+    // It plans after the wait, and finds everything done.
     assert!(!second.stderr.contains("app | "), "{second}");
     let second = second.stdout_contains(" skipped ");
     second.stderr_contains(&t.dir().join(".xp").display().to_string());
@@ -218,13 +219,13 @@ fn waiting_run_can_be_interrupted(t: &Context) {
     let mut second = app.build().spawn();
     second.wait_for_output("waiting for another xp");
     interrupt(second);
-    // One that is killed while it holds the lock does not hold it any longer.
+    // A killed process no longer holds the lock.
     first.kill();
     app.set_scripts("", &["true"]);
     app.build().success();
 }
 
-/// An ssh that finds the remote's references, and then hangs in the clone until `xp` lets it go.
+/// An ssh that finds the remote's references, and then hangs in the clone until `xp` closes the connection.
 struct HangingClone {
     program: PathBuf,
     hangs: PathBuf,
@@ -263,7 +264,7 @@ fn app_with_a_hanging_clone(t: &Context) -> (App<'_>, HangingClone) {
     (app, HangingClone { program, hangs })
 }
 
-/// Presses Ctrl-C, and demands a prompt and orderly end.
+/// Presses Ctrl-C, and asserts a prompt and clean end.
 #[track_caller]
 fn interrupt(running: RunningXp) -> crate::output::Output {
     let pressed = Instant::now();
@@ -274,7 +275,7 @@ fn interrupt(running: RunningXp) -> crate::output::Output {
     output
 }
 
-/// Demands that there is no container, no half clone, and no lock that is held.
+/// Asserts that no container, partial clone or held lock is left.
 #[track_caller]
 fn assert_nothing_left(t: &Context) {
     assert!(t.containers().is_empty(), "{:?}", t.containers());
@@ -290,7 +291,7 @@ fn assert_nothing_left(t: &Context) {
     lock.try_lock().expect("nobody holds the lock");
 }
 
-/// Tells whether any process of this machine has that command line.
+/// Returns whether any process on this machine has that command line.
 fn is_running(command: &str) -> bool {
     let processes = fs::read_dir("/proc").expect("Linux has it").flatten();
     let mut lines = processes.flat_map(|process| fs::read(process.path().join("cmdline")));

@@ -1,4 +1,4 @@
-//! Runs that are killed at any moment, and simply run again.
+//! Runs that are killed at random moments, and simply run again.
 
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
@@ -16,16 +16,17 @@ use crate::xp::RunningXp;
 
 pub const CASES: &[Case] = cases![a_killed_build_is_simply_run_again];
 
-/// How many kills there are in all; `XP_KILL_COUNT` is another number.
+/// The total number of kills; `XP_KILL_COUNT` overrides it.
 const KILLS: u64 = 12;
 
-/// How many times in a row a run is killed at most, before it is left alone.
+/// The maximum number of consecutive kills before a run may finish.
 const IN_A_ROW: u64 = 3;
 
-/// After how many rounds that went wrong a long run ends.
+/// The number of failed rounds after which a long run ends.
 const MOST_FAILURES: usize = 5;
 
-/// One kill: which signal, when, and whether what xp started gets it as well, as by Ctrl-C of a terminal.
+/// A kill: the signal, the time, and whether child processes get the signal too, as with Ctrl-C on a
+/// terminal.
 #[derive(Clone, Copy)]
 pub(super) struct Kill {
     signal: Signal,
@@ -34,7 +35,7 @@ pub(super) struct Kill {
 }
 
 impl Kill {
-    /// Chooses one within the time that a run takes.
+    /// Selects a random one within the duration of a run.
     pub fn any(random: &mut Random, within: Duration) -> Self {
         Self {
             signal: random.one_of(&[Signal::KILL, Signal::KILL, Signal::INT, Signal::TERM]),
@@ -43,7 +44,7 @@ impl Kill {
         }
     }
 
-    /// Sends the signal; a run that has ended already is left as it is.
+    /// Sends the signal, unless the run has already ended.
     pub fn carry_out(self, running: &RunningXp) {
         match self.whole_group {
             true => running.signal_group(self.signal),
@@ -59,7 +60,7 @@ impl fmt::Display for Kill {
     }
 }
 
-/// The number of a variable of the caller's.
+/// Returns the number in an environment variable.
 pub(super) fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(
@@ -75,7 +76,7 @@ fn a_killed_build_is_simply_run_again(t: &Context) {
     let mut random = Random::new(seed);
     let mut siege = Siege::new(t);
     siege.run_undisturbed();
-    // What it takes once base images are there.
+    // The duration when base images exist.
     let duration = siege.run_undisturbed();
     let mut killed = 0;
     let mut failures = Vec::new();
@@ -87,7 +88,7 @@ fn a_killed_build_is_simply_run_again(t: &Context) {
         let list: String = kills.iter().map(|kill| format!("{kill}; ")).collect();
         let story = format!("XP_KILL_SEED={seed}, after {killed} kills, of {duration:.1?}: {list}");
         killed += in_a_row;
-        // A long run goes on, to tell as much as it can.
+        // A long run continues, to report as much as possible.
         let round = AssertUnwindSafe(|| kill_and_rerun(&mut siege, &kills, &story));
         if let Err(panic) = panic::catch_unwind(round) {
             let text = panic.downcast_ref::<String>().cloned();
@@ -97,15 +98,15 @@ fn a_killed_build_is_simply_run_again(t: &Context) {
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
 }
 
-/// Kills some runs, one after the other, and demands that one more sets all right.
+/// Kills several runs in a row, and asserts that one more repairs everything.
 fn kill_and_rerun(siege: &mut Siege<'_>, kills: &[Kill], story: &str) {
     siege.begin_anew();
-    // What one left that could not end in order is the business of the one that comes to its end.
+    // Leftovers of killed runs are cleaned up by the one that finishes.
     let mut in_order = true;
     for kill in kills {
         let output = annotated(carry_out(siege, *kill), story);
         let code = output.status.code();
-        // What ended before it was killed, or before it could say how it ends.
+        // It ended before it was killed, or before it could report its result.
         assert!(matches!(code, Some(0 | 130) | None), "{output}");
         in_order &= code.is_some();
         if in_order {
@@ -125,7 +126,7 @@ fn carry_out(siege: &Siege<'_>, kill: Kill) -> Output {
     running.wait()
 }
 
-/// Puts before what a run printed what was done to those before it.
+/// Prefixes a run's output with the kills before it.
 fn annotated(mut output: Output, story: &str) -> Output {
     output.command = format!("{story}\n{}", output.command);
     output

@@ -1,4 +1,4 @@
-//! Other commands than a build that are killed at any moment, and simply run again.
+//! Commands other than builds that are killed at random moments, and simply run again.
 
 use std::fs;
 use std::thread;
@@ -18,10 +18,11 @@ pub const CASES: &[Case] = cases![
     killed_work_in_a_working_copy_leaves_it_as_it_was,
 ];
 
-/// How many kills each command gets; `XP_KILL_COUNT` is another number.
+/// The number of kills for each command; `XP_KILL_COUNT` overrides it.
 const KILLS: u64 = 4;
 
-/// What of a working copy differs from run to run: times, the numbers of files, and what the test's own reset notes.
+/// Parts of a working copy that differ between runs: times, inode numbers, and what the test's own reset
+/// records.
 const DIFFERS: [&str; 5] = [
     ".git/index",
     ".git/logs",
@@ -30,13 +31,13 @@ const DIFFERS: [&str; 5] = [
     ".git/ORIG_HEAD",
 ];
 
-/// A command that is killed, and how to tell what it made.
+/// A command to kill, and how to compare its results.
 struct Victim<'t> {
     t: &'t Context,
     arguments: &'static [&'static str],
-    /// Makes everything as it was before the command.
+    /// Restores the state before the command.
     reset: &'t dyn Fn(),
-    /// Returns what is there after it.
+    /// Returns the state after it.
     outcome: &'t dyn Fn() -> Folder,
 }
 
@@ -69,7 +70,7 @@ impl Victim<'_> {
             let again = self.xp().run();
             let story = format!("{kill} of {duration:?}: {killed}\nthen {again}");
             assert!(again.status.success(), "{story}");
-            // What these print tells what was left to be done.
+            // The output of these depends on what was left to do.
             if !["sync", "lock"].contains(&self.arguments[0]) {
                 assert_eq!(again.stdout, expected.stdout, "{story}");
             }
@@ -126,7 +127,7 @@ fn killed_commands_are_simply_run_again(t: &Context) {
         }
         .kill_and_rerun(&mut random);
     }
-    // A working copy that is behind is brought along, in whatever middle that was killed.
+    // An outdated working copy is updated, whenever the command was killed.
     t.xp(["sync"]).success();
     let reset = || {
         for (service, commit) in ["zbackend", "zfrontend"].iter().zip(&commits) {
@@ -175,7 +176,7 @@ fn killed_work_in_a_working_copy_leaves_it_as_it_was(t: &Context) {
     let before = Folder::of(&copy);
     let of_copy = || Folder::of(&copy);
     let images = || t.engine().images_with_prefix(&app.image());
-    // A script that leaves what is ignored, and images that are made anew.
+    // A script that creates ignored files, and images that are rebuilt.
     let reset = || {
         for image in images() {
             t.engine().remove_image(&image);
@@ -197,7 +198,7 @@ fn killed_work_in_a_working_copy_leaves_it_as_it_was(t: &Context) {
         outcome: &of_copy,
     }
     .kill_and_rerun(&mut random);
-    // What the script made is there, and nothing that was only there to be mounted upon.
+    // The script's files exist, and no folders that were created only as mount points.
     let differences = of_copy().differences(&before);
     assert_eq!(differences.len(), 2, "{differences:?}");
 }

@@ -1,4 +1,4 @@
-//! Local rebuilds: working copies built in place, tagged by their content, and never pushed.
+//! Local rebuilds: working copies built in place, tagged by content, and never pushed.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -41,8 +41,7 @@ pub const CASES: &[Case] = cases![
     what_cannot_be_built_in_place_is_said,
 ];
 
-/// A service whose working copy was cloned, and whose script leaves what it saw in `out`, which git
-/// ignores.
+/// A service with a cloned working copy, whose script writes what it found to `out`, which git ignores.
 fn cloned(t: &Context) -> (App<'_>, User<'_>) {
     let app = App::new(t, &[(".gitignore", "out\n.env\n"), ("file", "1\n")], "");
     app.set_scripts("", &["cat file > out"]);
@@ -50,7 +49,7 @@ fn cloned(t: &Context) -> (App<'_>, User<'_>) {
     (app, User::new(t, "app"))
 }
 
-/// Returns the tags that the engine has of an image.
+/// Returns the tags that the engine has for an image.
 fn tags(t: &Context, image: &str) -> Vec<String> {
     let prefix = format!("{image}:");
     let names = t.engine().images_with_prefix(&prefix);
@@ -58,7 +57,7 @@ fn tags(t: &Context, image: &str) -> Vec<String> {
     tags.map(str::to_owned).collect()
 }
 
-/// Returns the image's name in the closing table.
+/// Returns the image's name in the final table.
 fn built_image(output: &crate::output::Output, service: &str) -> String {
     let row = output.row(service);
     row.split_whitespace().last().expect("an image").to_owned()
@@ -85,7 +84,7 @@ fn the_tag_follows_the_content(t: &Context) {
         .unwrap_or_else(|| panic!("{second}"));
     assert!(digits.len() == 8 && digits.chars().all(|c| c.is_ascii_hexdigit()));
     assert_eq!(t.engine().run(&second, ["cat", "/src/out"]).trim(), "2");
-    // The branch's tag follows what was built last.
+    // The branch's tag follows the last build.
     assert_eq!(id(t, &format!("{}:master", app.image())), id(t, &second));
     let labels = &t.engine().image(&second).expect("it was built")["Config"]["Labels"];
     assert_eq!(
@@ -103,7 +102,7 @@ fn the_tag_follows_the_content(t: &Context) {
     assert_ne!(untracked, third);
     user.remove("new");
     user.write("file", "2\n");
-    // It is there already, and the branch's tag comes back to it.
+    // The image exists, and the branch's tag returns to it.
     let again = t.xp(["build", "--local"]).success();
     assert_eq!(built_image(&again, "app"), second);
     assert!(again.row("app").contains(" tagged "), "{again}");
@@ -161,7 +160,7 @@ fn a_second_build_does_nothing(t: &Context) {
     assert!(forced.row("app").contains(" built "), "{forced}");
 }
 
-/// A platform with a registry of its own, whose service is cloned.
+/// A platform with its own registry and a cloned service.
 fn with_registry(t: &Context) -> (Registry, GitRepository, User<'_>) {
     let registry = t.own_registry(RegistryKind::Open);
     let repository = t.git_repo("app");
@@ -195,13 +194,13 @@ fn nothing_reaches_the_registry(t: &Context) {
     let (registry, repository, user) = with_registry(t);
     let image = format!("{}/{}", registry.host(), t.image("app"));
     let mark = registry.mark();
-    // Clean and with changes: nothing is written, be it the image, its tags or the builder's.
+    // Clean and with changes: nothing is pushed, neither the image nor its tags nor the builder.
     t.xp(["build", "--local", "--tag", "mine"]).success();
     user.write("file", "2\n");
     let before_dirty = registry.mark();
     let built = t.xp(["build", "--local", "--tag", "mine"]).success();
     let dirty = built_image(&built, "app");
-    // Of what only this machine has, no registry is asked.
+    // The registry is not queried for images that only exist on this machine.
     assert_eq!(
         t.own_requests(registry.requests_since(before_dirty)).len(),
         0
@@ -214,7 +213,7 @@ fn nothing_reaches_the_registry(t: &Context) {
         assert_eq!(id(t, &format!("{image}:{tag}")), id(t, &dirty), "{tag}");
     }
 
-    // The later build of the commit pushes that, and gives it its names back.
+    // A later build of the commit pushes its image, and gives it its names again.
     let built = t.xp(["build"]).success();
     let commit = format!("{image}:{}", repository.head());
     assert_eq!(built_image(&built, "app"), commit);
@@ -231,7 +230,7 @@ fn nothing_reaches_the_registry(t: &Context) {
     let plan = t.xp(["plan"]).success();
     plan.stdout_contains("Nothing to do.");
 
-    // After a local build of what has changed, the branch's tag is all that is to be set right.
+    // After a local build of changes, only the branch's tag has to be corrected.
     user.write("file", "3\n");
     t.xp(["build", "--local"]).success();
     assert_ne!(id(t, &format!("{image}:master")), id(t, &commit));
@@ -272,7 +271,7 @@ fn a_later_build_of_the_commit_is_pristine(t: &Context) {
     assert!(!listing(t).contains(".env"));
     assert_eq!(registry.tags(&t.image("app")).len(), 3);
 
-    // And where the registry has the commit, its image takes the local one's place.
+    // If the registry has the commit's image, that replaces the local one.
     t.xp(["build", "--local", "--force"]).success();
     assert!(listing(t).contains(".env"));
     let pulled = t.xp(["build"]).success();
@@ -294,7 +293,7 @@ fn an_image_of_the_commit_is_taken_where_the_tree_is_clean(t: &Context) {
     let image = built_image(&pulled, "app");
     let list = t.engine().run(&image, ["ls", "-A", "/src"]);
     assert!(!list.contains(".env"), "{list}");
-    // Other inputs are another image.
+    // Other inputs result in another image.
     let manifest = t.read("x-platform.yml");
     t.manifest(&manifest.replace("['true']", "['echo other']"));
     let built = t.xp(["build", "--local"]).success();
@@ -340,7 +339,7 @@ fn needed_services_come_from_their_commit(t: &Context) {
     );
     assert_eq!(t.read("src/front/page"), "changed\n");
 
-    // A reference for the one that is needed has its effect.
+    // A reference for the needed one takes effect.
     let repository = platform.repository("front");
     repository.branch("other");
     platform.commit("front", &[("page", "of the branch\n".to_owned())]);
@@ -365,7 +364,7 @@ fn selected_services_take_each_others_images(t: &Context) {
         front.write("page", content);
         assert_eq!(page(t), content);
     }
-    // Both were built upon the other's changes: a build of the commits starts anew.
+    // Both were built on the other's changes: building the commits starts over.
     let built = t.xp(["build"]).success();
     let image = built_image(&built, "back");
     assert_eq!(t.engine().run(&image, ["cat", "/page"]).trim(), "committed");
@@ -417,7 +416,7 @@ fn the_working_copy_stays_as_it_was(t: &Context) {
     ]);
     user.write("untracked", "again");
     user.write("out", "of before");
-    // What `git status` learns about the files is in the index already, so whoever writes it is seen.
+    // The index is already refreshed, so any later write to it is noticed.
     user.git(&["status"]);
     let index = || fs::read(user.dir.join(".git/index")).expect("an index");
     let (before, index_before) = (Snapshot::of(&user), index());
@@ -450,7 +449,7 @@ fn scripts_find_the_working_copy(t: &Context) {
     build(t);
     assert_eq!(t.read("src/app/out/place"), "/go/src/app\n");
     assert_eq!(t.read("src/app/out/head"), "ref: refs/heads/master\n");
-    // What the build left is there for the next one.
+    // Files from the build are available to the next one.
     assert_eq!(t.read("src/app/out/kept"), "kept\nkept\n");
     user.write("file", "2\n");
     t.xp(["build", "--local", "--force"]).success();
@@ -480,7 +479,7 @@ fn scripts_find_the_working_copy(t: &Context) {
     );
 }
 
-/// Runs git in an image of this machine's own programs, as a builder with git would.
+/// Runs git in an image with this machine's programs, like a builder with git.
 fn git_works_in_worktrees_and_submodules(t: &Context) {
     let git = git_image(t);
     let repository = t.git_repo("app");
@@ -512,7 +511,7 @@ fn git_works_in_worktrees_and_submodules(t: &Context) {
         "clone",
         &["worktree", "add", "--quiet", "--detach", "../moved"],
     );
-    // By a relative path, as newer versions of git may write it.
+    // With a relative path, as newer versions of git may write it.
     t.write("moved/.git", "gitdir: ../clone/.git/worktrees/moved\n");
     t.git(".", &["clone", "--quiet", "--shared", "clone", "borrowed"]);
     t.git(".", &["init", "--quiet", "super"]);
@@ -537,7 +536,7 @@ fn git_works_in_worktrees_and_submodules(t: &Context) {
         t.xp(["build", "--local", "--force"]).success();
         assert_eq!(described(), format!("v1.0-1-g{short}\n"), "{dir}");
         t.write(&format!("{dir}/file"), "3\n");
-        // The same change in another working copy has the same tag, so its image is there.
+        // The same change in another working copy has the same tag, so its image exists.
         t.xp(["build", "--local", "--force"]).success();
         assert_eq!(
             described(),
@@ -547,7 +546,7 @@ fn git_works_in_worktrees_and_submodules(t: &Context) {
     }
 }
 
-/// Makes an image with git, of the programs and libraries of this machine.
+/// Creates an image with git from this machine's programs and libraries.
 fn git_image(t: &Context) -> String {
     let image = t.image("git");
     let script = "mkdir -p context/bin; for file in /usr/bin/git $(ldd /usr/bin/git | grep -o '/[^ ]*'); do \
@@ -637,7 +636,7 @@ fn a_working_copy_that_changes_meanwhile_is_said(t: &Context) {
     let first = t.xp(["build", "--local"]).success();
     let first = first.stderr_contains(changed);
     assert_eq!(built_image(&first, "app"), app.image_of_head());
-    // What the script makes is a change, and the same each time.
+    // The script's output is a change, and the same each time.
     let second = t.xp(["build", "--local"]).success();
     assert!(second.row("app").contains("changed: made"), "{second}");
     assert!(!second.stderr.contains("changed while"), "{second}");
@@ -666,7 +665,7 @@ fn services_of_one_working_copy_build_one_after_another(t: &Context) {
     t.xp(["sync", "one"]).success();
     t.xp(["build", "--local", "--jobs", "2"]).success();
 
-    // One of them from its commit: the working copy is not moved while the other is built there.
+    // One of them is built from its commit; the working copy does not move while the other is built there.
     let commit = repository.head();
     repository.commit(&[("new", "")], "Of others");
     let manifest = t.read("x-platform.yml");
@@ -716,7 +715,7 @@ fn parts_of_a_repository_count_alone(t: &Context) {
     );
     let time = repository.git(&["log", "-1", "--format=%ct", &first]);
     assert_eq!(t.read("src/shared/one/out"), format!("/work/one\n{time}\n"));
-    // A change of the one, and a commit that nobody else has, are nothing to the other.
+    // A change to one, and an unpushed commit, do not affect the other.
     let user = User::new(t, "shared");
     user.commit("two/file", "mine");
     user.write("two/file", "changed");
@@ -788,7 +787,7 @@ fn what_cannot_be_built_in_place_is_said(t: &Context) {
         .failure(2)
         .stderr_contains("`three` (src/three), `two` (src/two) have none")
         .stderr_contains("hint: `xp sync three two` clones what is missing");
-    // Where none is named, those that are there.
+    // Without a name, all that exist.
     let built = t.xp(["build", "--local"]).success();
     assert!(!built.stdout.contains("two"), "{built}");
     for arguments in [["--branch", "master"], ["--reference", "one=master"]] {

@@ -1,4 +1,4 @@
-//! The lock: written, checked, and met or not.
+//! The lock: written, checked, and used.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -30,7 +30,7 @@ pub const CASES: &[Case] = cases![
     an_image_of_a_working_copy_is_not_locked,
 ];
 
-/// Services `zbackend`, which has scripts, and `zfrontend`, in the shared registry.
+/// The services `zbackend`, which has scripts, and `zfrontend`, in the shared registry.
 struct Product<'t> {
     t: &'t Context,
     registry: &'t Registry,
@@ -53,7 +53,7 @@ impl<'t> Product<'t> {
         product
     }
 
-    /// Writes the manifest, with that line in the script of the backend, and that in its tests.
+    /// Writes the manifest with these lines in the backend's script and tests.
     fn manifest(&self, build: &str, test: &str) {
         let test = match test {
             "" => String::new(),
@@ -150,7 +150,7 @@ fn a_branch_that_moves_makes_the_lock_old(t: &Context) {
     assert!(!check.stdout.contains("zfrontend"), "{check}");
     assert_eq!(lock_text(t), text, "a check writes nothing");
 
-    // A lock of what is not built could not be deployed.
+    // A lock of images that are not built could not be deployed.
     let refused = t.xp(["lock"]).failure(1);
     refused
         .stderr_contains("zbackend: the registry has no image of its commit")
@@ -172,7 +172,7 @@ fn a_branch_that_moves_makes_the_lock_old(t: &Context) {
     assert!(now.contains(&new) && !now.contains(&old), "{now}");
     t.xp(["lock", "--check"]).success();
 
-    // What the manifest no longer has leaves the lock.
+    // Services removed from the manifest are removed from the lock.
     let backend = small::service(t, "zbackend", &product.backend.url_http(), "", "");
     small::manifest(t, product.registry.host(), &backend);
     t.xp(["build"]).success();
@@ -190,7 +190,7 @@ fn services_are_locked_one_by_one(t: &Context) {
     t.xp(["lock", "zfrontend"])
         .success()
         .stdout_contains("with 1 service");
-    // The manifest has more than the lock.
+    // The manifest has more services than the lock.
     t.xp(["build", "--locked"])
         .failure(2)
         .stderr_contains("zbackend: not in the lock")
@@ -241,7 +241,7 @@ fn what_is_not_built_is_not_locked(t: &Context) {
         .stderr_contains("2 images are not built yet; nothing was locked")
         .stderr_contains("zfrontend: the registry has no image of its commit");
     assert!(!t.exists("x-platform.lock"));
-    // What only the engine has cannot be deployed either.
+    // Images that only the engine has cannot be deployed either.
     t.xp(["build", "--no-push"]).success();
     t.xp(["lock"]).failure(1);
     t.xp(["build"]).success();
@@ -256,7 +256,7 @@ fn what_is_not_built_is_not_locked(t: &Context) {
     assert!(build.row("zbackend").contains("skipped"), "{build}");
     fs::remove_file(t.dir().join("x-platform.lock")).expect("the lock");
 
-    // Without a registry there is no digest, and the commits are what is pinned.
+    // Without a registry, there is no digest, and commits are pinned.
     let frontend = small::service(t, "zfrontend", &product.frontend.url_http(), "", "");
     small::manifest(t, "", &frontend);
     t.xp(["lock"]).success();
@@ -298,10 +298,10 @@ fn a_locked_build_takes_the_old_commit_and_moves_no_branch(t: &Context) {
     t.xp(["plan", "--locked"])
         .success()
         .stdout_contains("Nothing to do");
-    // Tags that are asked for are set.
+    // Requested tags are set.
     t.xp(["build", "--locked", "--tag", "release-1"]).success();
     assert_eq!(id("release-1"), id(&old));
-    // The old image is that of the old build: building the branch again leaves it.
+    // The old image belongs to the old build: building the branch again does not touch it.
     t.xp(["build"]).success();
     assert_eq!(id("master"), branch);
 }
@@ -331,7 +331,7 @@ fn a_locked_build_asks_no_git_remote(t: &Context) {
 fn a_lock_that_cannot_be_met_says_why(t: &Context) {
     let product = Product::locked(t);
     let text = lock_text(t);
-    // The script changed since.
+    // The script has changed since.
     product.manifest("echo changed", "");
     for command in ["build", "plan"] {
         t.xp([command, "--locked"])
@@ -348,14 +348,14 @@ fn a_lock_that_cannot_be_met_says_why(t: &Context) {
         .stdout_contains("recipe");
     product.manifest("true", "");
     t.xp(["build", "--locked"]).success();
-    // So did the builder.
+    // The builder, too.
     t.write(&format!("{}/more", product.builder), "x");
     t.xp(["build", "--locked"])
         .failure(2)
         .stderr_contains("dockerBuilder.image changed");
     fs::remove_file(t.dir().join(&product.builder).join("more")).unwrap();
 
-    // Another remote, and a service that is gone.
+    // Another remote, and a removed service.
     let moved = small::service(t, "zbackend", &product.frontend.url_http(), "", "");
     small::manifest(t, product.registry.host(), &moved);
     t.xp(["sync", "--locked"])
@@ -386,7 +386,7 @@ fn an_image_that_was_replaced_or_lost_is_told(t: &Context) {
     let locked = product.digest("zfrontend", &commit);
     let text = lock_text(t);
 
-    // Another image is pushed by the commit's tag: the identity tag still has the locked one.
+    // Another image is pushed under the commit's tag; the identity tag still has the locked one.
     let other = format!("{}/{}:master", product.registry.host(), t.image("zbackend"));
     let repository = format!("{}/{image}", product.registry.host());
     let tag = format!("{repository}:{commit}");
@@ -400,12 +400,12 @@ fn an_image_that_was_replaced_or_lost_is_told(t: &Context) {
     let here = t.engine().image(&format!("{repository}@{locked}"));
     let by_tag = t.engine().image(&tag).expect("the engine has it");
     assert_eq!(here.expect("the locked image")["Id"], by_tag["Id"]);
-    // A build moves the tag back, and builds nothing.
+    // A build moves the tag back without building.
     let build = t.xp(["build"]).success();
     assert!(!build.stdout.contains(" built "), "{build}");
     assert_eq!(product.digest("zfrontend", &commit), locked);
 
-    // Every tag is gone, then the image.
+    // First all tags are removed, then the image.
     for tag in product.registry.identity_tags(&image) {
         product.registry.delete_tag(&image, &tag);
     }
@@ -419,9 +419,9 @@ fn an_image_that_was_replaced_or_lost_is_told(t: &Context) {
         .stderr_contains("a new build has another digest");
     assert!(product.registry.manifest_digest(&image, &commit).is_none());
     assert_eq!(lock_text(t), text);
-    // What is not concerned can be had.
+    // Unaffected services are available.
     t.xp(["build", "--locked", "zbackend"]).success();
-    // A registry that cannot tell is no registry without the image.
+    // A registry that cannot tell does not count as one without the image.
     t.manifest(&t.read("x-platform.yml").replace(
         product.registry.host(),
         &format!("127.0.0.1:{}", t.closed_port()),
@@ -444,7 +444,7 @@ fn images_without_tests_are_locked_only_when_asked(t: &Context) {
     t.xp(["lock", "--no-test"]).success();
     let commit = product.backend.head();
     let before = product.digest("zbackend", &commit);
-    // The lock names the very image, so nothing is built for the tests' sake.
+    // The lock names the exact image, so nothing is built to run tests.
     t.xp(["build", "--locked"])
         .success()
         .stdout_contains("skipped");
@@ -497,7 +497,7 @@ fn a_damaged_lock_is_told_and_kept(t: &Context) {
             assert_eq!(lock_text(t), damaged, "{arguments:?}");
         }
     }
-    // A comment of a person's would be lost.
+    // A user's comment would be lost.
     let commented = text.replace("  zfrontend:", "  # frozen until May\n  zfrontend:");
     t.write("x-platform.lock", &commented);
     t.xp(["build", "--locked"]).success();
@@ -513,7 +513,7 @@ fn a_damaged_lock_is_told_and_kept(t: &Context) {
 fn locks_of_two_users_are_the_same(t: &Context) {
     let product = Product::locked(t);
     let text = lock_text(t);
-    // Another folder, another home, another user in the URL: that of the machine, and no secret.
+    // Another folder, home, and user in the URL: they are specific to the machine and may be secret.
     let other = t.folder().join("other");
     fs::create_dir_all(&other).unwrap();
     let login = product.backend.url_http_login();
@@ -575,7 +575,7 @@ fn working_copies_follow_the_lock_and_come_back(t: &Context) {
     }
     assert_eq!(frontend.head(), new_frontend);
 
-    // A working copy that is made for the lock, without a branch; then with one.
+    // A working copy cloned for the lock has a detached head; later it has a branch.
     fs::remove_dir_all(&backend.dir).unwrap();
     t.xp(["sync", "--locked"])
         .success()
@@ -585,7 +585,7 @@ fn working_copies_follow_the_lock_and_come_back(t: &Context) {
     assert_eq!(backend.git(&["symbolic-ref", "HEAD"]), "refs/heads/master");
     assert_eq!(backend.head(), new_backend);
 
-    // Work of the user's stays, the lock is not met, and a build does not care.
+    // The user's changes stay, so the lock is not satisfied; a build does not care.
     type Work = fn(&User);
     let works: [(&str, Work); 4] = [
         ("modified files: content", |user| {
@@ -630,7 +630,7 @@ fn services_of_one_working_copy_are_locked_together(t: &Context) {
     t.xp(["lock", "two"]).success();
     repository.commit(&[("content", "3")], "Third");
     let user = User::new(t, "shared");
-    // One checkout cannot be two commits: the later one is there, and the earlier one is told.
+    // One checkout cannot have two commits: the later one is checked out, and the earlier one is reported.
     for _ in 0..2 {
         let output = t.xp(["sync", "--locked"]).failure(1);
         let both = format!(
@@ -675,7 +675,7 @@ fn a_topic_train_is_locked_by_the_names_of_its_images(t: &Context) {
     t.xp(["build"]).success();
     frontend.branch("TASK-981");
     let topic = frontend.commit(&[("content", "2")], "Topic");
-    // The commit's usual image is there, and the train's is not.
+    // The commit's usual image exists, but not the train's.
     for (option, value, variant) in [
         ("--branch", "TASK-981", "TASK-981"),
         ("--reference", "zfrontend=TASK-981", "zfrontend=TASK-981"),
@@ -702,7 +702,7 @@ fn a_topic_train_is_locked_by_the_names_of_its_images(t: &Context) {
     assert!(text.contains(&digest.expect("the train's image")), "{text}");
     assert!(text.contains("    reference: TASK-981\n"), "{text}");
     t.xp(["lock", "--check", "--branch", "TASK-981"]).success();
-    // The lock alone says how the images are called, and that they are as they were.
+    // The lock alone determines the image names, and the images are unchanged.
     let build = t.xp(["build", "--locked"]).success();
     assert!(build.row("zbackend").contains("skipped"), "{build}");
     assert!(
@@ -712,7 +712,7 @@ fn a_topic_train_is_locked_by_the_names_of_its_images(t: &Context) {
         "{build}"
     );
     assert!(build.row("zfrontend").contains("skipped"), "{build}");
-    // Without the train it is another set.
+    // Without the train, it is another set.
     t.xp(["lock", "--check"])
         .failure(1)
         .stdout_contains("zbackend with TASK-981 to")
@@ -721,8 +721,8 @@ fn a_topic_train_is_locked_by_the_names_of_its_images(t: &Context) {
     assert!(!lock_text(t).contains("TASK-981"));
     t.xp(["build", "--locked"]).success();
 
-    // What was locked stays behind, and the image of what needs it was built with the new one. The one that goes with the
-    // lock is found by its identity tag.
+    // The locked service stays behind, and the image of its dependent was built with the new one. The image
+    // that matches the lock is found by its identity tag.
     let before = lock_text(t);
     frontend.switch("master");
     frontend.commit(&[("content", "3")], "Second");
@@ -775,7 +775,7 @@ fn services_of_one_repository_are_locked_by_what_touched_them(t: &Context) {
     ] {
         assert!(text.contains(&part), "{part} is not in\n{text}");
     }
-    // What touches neither makes no lock old, though the branch moved.
+    // A commit that touches neither does not make the lock outdated, although the branch moved.
     repository.commit(&[("README", "x")], "Neither");
     t.xp(["lock", "--check"]).success();
     let later = commit("one", "2", "One again");
@@ -797,13 +797,13 @@ fn services_of_one_repository_are_locked_by_what_touched_them(t: &Context) {
 
     t.xp(["build", "--locked", "--lock-file", "old.lock"])
         .success();
-    // The files of both, as they were: the later of the two commits has them.
+    // The files of both, unchanged: the later commit has them.
     t.xp(["sync", "--locked", "--lock-file", "old.lock"])
         .success();
     assert_eq!(t.git("src/mono", &["rev-parse", "HEAD"]), two);
     t.xp(["sync", "--locked"]).success();
     assert_eq!(t.git("src/mono", &["rev-parse", "HEAD"]), later);
-    // One was locked anew and the other one was not, and the commit of the one has new files of both.
+    // One was locked again and the other was not, and the one's commit has new files of both.
     let newer_two = commit("two", "2", "Two again");
     let newer_one = commit("one", "3", "One once more");
     t.xp(["build"]).success();
@@ -835,7 +835,7 @@ fn services_of_one_repository_are_locked_by_what_touched_them(t: &Context) {
     assert!(lock_text(t).contains(&newer_two));
     t.xp(["sync", "--locked"]).success();
     assert_eq!(t.git("src/mono", &["rev-parse", "HEAD"]), newer_one);
-    // Another folder is another service.
+    // Another folder means another service.
     let manifest = t.read("x-platform.yml");
     t.manifest(
         &manifest
@@ -854,14 +854,14 @@ fn a_lock_that_cannot_be_written_leaves_the_old_one(t: &Context) {
     let text = lock_text(t);
     product.backend.commit(&[("content", "2")], "Second");
     t.xp(["build"]).success();
-    // In the way of the new file, and no file of xp's.
+    // In the way of the new file, and not created by xp.
     fs::create_dir_all(t.dir().join(".x-platform.lock.new/mine")).unwrap();
     t.xp(["lock"])
         .failure(3)
         .stderr_contains("x-platform.lock cannot be written");
     assert_eq!(lock_text(t), text);
     assert!(t.exists(".x-platform.lock.new/mine"));
-    // Elsewhere it can.
+    // Elsewhere, it can.
     t.xp(["lock", "--lock-file", "release.lock"]).success();
     assert_eq!(lock_text(t), text);
     t.xp(["lock", "--check", "--lock-file", "release.lock"])
@@ -886,10 +886,10 @@ fn an_image_of_a_working_copy_is_not_locked(t: &Context) {
         frontend.head()
     );
     t.engine().docker(["push", "--quiet", &image]);
-    // The commit is what is trusted, and it is not what the image is made of.
+    // The commit is trusted, and the image does not match it.
     let refused = "the registry's image was built from a working copy with --local";
     t.xp(["lock"]).failure(1).stderr_contains(refused);
-    // The commit is what is trusted, and it is not what the image is made of.
+    // The commit is trusted, and the image does not match it.
     t.xp(["lock", "--trust-commit"])
         .failure(1)
         .stderr_contains(refused);

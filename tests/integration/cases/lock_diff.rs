@@ -1,4 +1,4 @@
-//! What changed between two locks.
+//! Differences between two locks.
 
 use std::fs;
 
@@ -21,7 +21,7 @@ pub const CASES: &[Case] = cases![
     a_shallow_clone_is_not_taken_for_the_whole,
 ];
 
-/// Writes a manifest of these services, whose images stay in the engine.
+/// Writes a manifest with these services, whose images stay in the engine.
 fn platform(t: &Context, repositories: &[(&str, &GitRepository)]) {
     let services = repositories
         .iter()
@@ -29,7 +29,7 @@ fn platform(t: &Context, repositories: &[(&str, &GitRepository)]) {
     small::manifest(t, "", &services.collect::<String>());
 }
 
-/// Locks everything, and keeps the lock under another name.
+/// Locks everything, and saves the lock under another name.
 fn lock_as(t: &Context, name: &str) {
     t.xp(["lock"]).success();
     t.write(name, &t.read("x-platform.lock"));
@@ -58,7 +58,7 @@ fn changes_are_told_in_three_formats(t: &Context) {
     platform(t, &[("moved", &moved), ("added", &added), ("same", &same)]);
     lock_as(t, "new.lock");
 
-    // No working copy is there yet: what is needed is cloned, and nothing else.
+    // No working copies exist yet: only those that are needed are cloned.
     let output = t.xp(["diff", "old.lock", "new.lock"]).success();
     assert_eq!(
         output.stdout,
@@ -79,7 +79,7 @@ removed  removed  {}
         )
     );
     assert!(t.exists("src/moved/.git") && !t.exists("src/added"));
-    // The lock beside the manifest is the second one where none is named.
+    // The lock next to the manifest is the default for the second one.
     assert_eq!(t.xp(["diff", "old.lock"]).success().stdout, output.stdout);
 
     let markdown = t.xp(["diff", "old.lock", "--format", "markdown"]).success();
@@ -116,7 +116,7 @@ removed  removed  {}
         .success()
         .stdout_contains("new.lock and x-platform.lock are identical");
 
-    // What was here already is asked of nobody.
+    // Commits that exist locally need no request.
     let mark = t.git_server(GitServerKind::Open).mark();
     t.xp(["diff", "old.lock", "--no-fetch"])
         .success()
@@ -179,7 +179,7 @@ fn revisions_of_the_platform_are_compared(t: &Context) {
     t.xp(["diff", "v1.0", "main"])
         .success()
         .stdout_contains(&range);
-    // The file counts before a revision of that name.
+    // A file takes precedence over a revision with that name.
     t.write("v1.0", &t.read("x-platform.lock"));
     t.xp(["diff", "v1.0"])
         .success()
@@ -207,7 +207,7 @@ fn revisions_of_the_platform_are_compared(t: &Context) {
         .failure(2)
         .stderr_contains("`.` is a folder")
         .stderr_contains("hint: name the lock in it, such as `./x-platform.lock`");
-    // The names that it prints are names that it takes.
+    // The names it prints are names it accepts.
     t.xp(["diff", "v1.0:x-platform.lock", "HEAD~1:x-platform.lock"])
         .success()
         .stdout_contains(&format!("{}..{}", short(&first), short(&second)));
@@ -218,7 +218,7 @@ fn revisions_of_the_platform_are_compared(t: &Context) {
         .failure(2)
         .stderr_contains("HEAD:x-platform.yml");
     t.xp(["diff", "HEAD~2"]).success();
-    // A damaged one is shown as it is there.
+    // A damaged lock is quoted from the revision.
     t.write("x-platform.lock", "version: 1\n");
     t.git("", &["commit", "--quiet", "--all", "--message", "Damage"]);
     t.xp(["diff", "HEAD", "HEAD~1"])
@@ -276,7 +276,7 @@ fn steps_back_and_rewritten_histories_are_told_as_such(t: &Context) {
     let git = service.git(&["log", "--format=%H", &format!("{rewritten}..master")]);
     assert_eq!(listed, git.lines().collect::<Vec<_>>(), "as git lists them");
 
-    // What the remote no longer has, the working copy still does.
+    // The working copy still has what the remote has removed.
     t.xp(["diff", "2.lock", "3.lock"])
         .success()
         .stdout_contains("1 commit, 1 dropped")
@@ -312,7 +312,7 @@ fn commits_that_cannot_be_had_are_said_to_be_missing(t: &Context) {
     let json: Value = serde_json::from_str(&json.stdout).expect("JSON");
     assert_eq!(json["services"]["zbackend"]["commits"], Value::Null);
     assert!(json["services"]["zbackend"]["problem"].is_string());
-    // A service of both locks that the manifest no longer has.
+    // A service in both locks that the manifest no longer has.
     let other = small::repository(t, "other");
     platform(t, &[("other", &other)]);
     t.xp(["diff", "1.lock", "2.lock"])
@@ -411,14 +411,14 @@ fn a_shallow_clone_is_not_taken_for_the_whole(t: &Context) {
     here()
         .stdout_contains("commits unknown")
         .stdout_contains("does not have the commit");
-    // The older commit is here, and what lies between is not.
+    // The older commit exists locally, but not those in between.
     let [first, last] = ["HEAD~2", "HEAD"].map(|name| service.git(&["rev-parse", name]));
     service.server_git(&["branch", "old", &first]);
     let more = ["fetch", "--quiet", "--depth=1", "origin", "old"];
     t.git("src/zbackend", &more);
     let cut_off = format!("src/zbackend is a shallow clone without the commits before {last}");
     here().stdout_contains(&cut_off);
-    // A remote on this machine cannot be asked for the rest.
+    // A local remote does not support fetching the rest.
     small::manifest(
         t,
         "",
@@ -433,7 +433,7 @@ fn a_shallow_clone_is_not_taken_for_the_whole(t: &Context) {
     whole().stdout_contains("2 commits");
 
     service.server_git(&["branch", "-D", "old"]);
-    // Neither is the older commit here, and the server gives none out by its id.
+    // The older commit does not exist locally either, and the server does not serve it by ID.
     fs::remove_dir_all(t.dir().join("src")).expect("the working copies");
     t.git("", &["clone", "--quiet", "--depth=1", &url, "src/zbackend"]);
     whole().stdout_contains("2 commits");

@@ -52,7 +52,7 @@ fn the_run_that_has_the_log_is_taken(t: &Context) {
     ]);
     t.xp(["build", "a"]).success();
     t.xp(["build", "b"]).success();
-    // Nothing to do: neither of those before is forgotten.
+    // Nothing to do: the previous runs are kept.
     t.xp(["build"]).success();
     let of_a = t.xp(["logs", "a"]).success();
     assert!(of_a.stdout.contains("of a"), "{of_a}");
@@ -61,7 +61,7 @@ fn the_run_that_has_the_log_is_taken(t: &Context) {
         last.stdout.contains("of b") && !last.stdout.contains("of a"),
         "{last}"
     );
-    // Of each the last, whenever that was.
+    // The last log of each service, whenever it ran.
     let both = t.xp(["logs", "a", "b", "--phase", "build"]).success();
     assert!(
         both.stdout
@@ -92,7 +92,7 @@ fn a_run_is_followed_until_it_ends(t: &Context) {
     );
     assert!(logs.stdout.contains("\napp | unfinished\n"), "{logs}");
 
-    // One that is over is shown to its end, and one that was killed ends too.
+    // A finished run is shown completely, and following a killed one ends too.
     let over = t.xp(["logs", "-f"]).success();
     assert!(over.stdout.contains("unfinished"), "{over}");
     app.repository.commit(&[("x", "")], "Again");
@@ -188,7 +188,7 @@ fn a_record_that_xp_did_not_write_does_no_harm(t: &Context) {
     for secret in ["secret.log", "logs/secret.log", "logs/2/secret.log"] {
         t.write(&format!(".xp/{secret}"), "secret\n");
     }
-    // No number follows this one.
+    // The largest number has no successor.
     t.write(".xp/logs/18446744073709551615/run.jsonl", "");
     let listed = t.xp(["logs", "--list"]).success();
     assert_eq!(listed.stdout.lines().count(), 3, "{listed}");

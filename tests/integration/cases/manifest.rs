@@ -1,4 +1,4 @@
-//! Wrong manifests, as their authors see them.
+//! Invalid manifests, as their authors see them.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -19,7 +19,7 @@ pub const CASES: &[Case] = cases![
     the_smallest_manifest_is_enough,
 ];
 
-/// Runs commands on a manifest; each must refuse it in the same way, and change nothing.
+/// Runs commands on a manifest; each must reject it in the same way, and change nothing.
 #[track_caller]
 fn refused(t: &Context, manifest: &str) -> Output {
     t.manifest(manifest);
@@ -171,7 +171,7 @@ fn a_missing_builder_folder_is_refused(t: &Context) {
     assert!(!t.exists("src"));
 }
 
-/// The smallest manifest of the documentation, with a registry and a remote of the test's.
+/// The smallest manifest in the documentation, with the test's registry and remote.
 fn the_smallest_manifest_is_enough(t: &Context) {
     let repository = t.git_repo("zbackend");
     let files = [

@@ -1,4 +1,4 @@
-//! What typical mistakes are answered: all of standard error, as a reader sees it.
+//! Errors for typical mistakes: the whole standard error, as users see it.
 
 use crate::app::App;
 use crate::case::Case;
@@ -11,9 +11,9 @@ pub const CASES: &[Case] = cases![
     a_value_that_may_be_secret_is_not_repeated,
 ];
 
-/// Lines of a terminal: what is typed, what is answered, and the exit code.
+/// A terminal session: commands, their output, and exit codes.
 ///
-/// `/x` stands for the folder of the platform, and `/git` for that of the repositories.
+/// `/x` is the platform's folder, and `/git` the one with the repositories.
 const CATALOGUE: &str = include_str!("messages.txt");
 
 const MANIFEST: &str = "\
@@ -31,7 +31,7 @@ services:
     docker: {image: zfrontend}
 ";
 
-/// Changes of the manifest: the file's name, what stands in the sound one, what stands there instead.
+/// Variants of the manifest: the file name, a text in the valid one, and its replacement.
 const WRONG: &[(&str, &str, &str)] = &[
     ("key.yml", "dockerBuilder:", "dockerbuildr:"),
     ("phase.yml", "      build: [make]", "      biuld: [make]"),
@@ -101,7 +101,7 @@ fn mistakes_are_answered_in_one_voice(t: &Context) {
     assert_eq!(found.len(), count);
 }
 
-/// Returns the command of a line, whose words have no spaces in them.
+/// Returns the command in a line; its arguments contain no spaces.
 fn typed(t: &Context, line: &str) -> Xp {
     let mut xp = t.xp([]);
     for word in line.split(' ').filter(|word| *word != "xp") {

@@ -1,4 +1,4 @@
-//! Images that are built from the images of other services, and from those alone.
+//! Images built from other services' images, and only from those.
 
 use std::io::Read as _;
 use std::net::TcpListener;
@@ -16,7 +16,7 @@ pub const CASES: &[Case] = cases![
     a_needed_image_that_is_replaced_meanwhile_is_an_error,
 ];
 
-/// The service `base`, whose file `/made` is what its script says, and `top`, which is built from it.
+/// The service `base`, whose script determines its file `/made`, and `top`, which is built from it.
 pub struct Platform<'t> {
     t: &'t Context,
     pub base: GitRepository,
@@ -25,7 +25,7 @@ pub struct Platform<'t> {
 }
 
 impl<'t> Platform<'t> {
-    /// Makes the repositories; `registry` is the host of one.
+    /// Creates the repositories; `registry` is a registry's host.
     pub fn new(t: &'t Context, registry: Option<&str>) -> Self {
         let base = t.git_repo("base");
         let dockerfile = format!("FROM {}\nCOPY made /made\n", t.engine().busybox());
@@ -40,7 +40,7 @@ impl<'t> Platform<'t> {
         }
     }
 
-    /// Writes the manifest, in which `base` makes this text.
+    /// Writes the manifest, where `base` writes this text.
     pub fn makes(&self, text: &str) {
         let t = self.t;
         let registry = self.registry.as_ref();
@@ -59,13 +59,13 @@ impl<'t> Platform<'t> {
         ));
     }
 
-    /// Returns what `base` had made when the engine's image of a service was built.
+    /// Returns the text `base` had written when a service's image in the engine was built.
     pub fn made(&self, service: &str) -> String {
         let made = self.t.engine().run(&self.image(service), ["cat", "/made"]);
         made.trim().to_owned()
     }
 
-    /// Returns the image of the last commit of a service.
+    /// Returns the image of a service's last commit.
     pub fn image(&self, service: &str) -> String {
         let repository = match service {
             "base" => &self.base,
@@ -76,7 +76,7 @@ impl<'t> Platform<'t> {
         format!("{host}{}:{}", self.t.image(service), repository.head())
     }
 
-    /// Adds keys to `top`, the last service of the manifest.
+    /// Adds keys to `top`, the last service in the manifest.
     fn add_to_top(&self, keys: &str) {
         let manifest = self.t.read("x-platform.yml");
         self.t.manifest(&(manifest + keys));
@@ -96,7 +96,7 @@ fn the_engines_image_is_used_and_not_the_registrys(t: &Context) {
     assert!(why.stdout.contains("engine    verified"), "{}", why.stdout);
 }
 
-/// Such a registry would keep the build waiting without end.
+/// Such a registry would make the build wait forever.
 fn an_image_of_the_engine_is_asked_of_no_registry(t: &Context) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = listener.local_addr().unwrap();
@@ -125,7 +125,7 @@ fn an_image_of_the_engine_is_asked_of_no_registry(t: &Context) {
     assert!(t.engine().image(&image).is_some());
 }
 
-/// The image is removed while the scripts of the service that needs it run.
+/// The image is removed while the scripts of its dependent run.
 fn a_needed_image_that_is_gone_is_an_error(t: &Context) {
     let platform = Platform::new(t, None);
     platform.makes("old");
@@ -148,7 +148,7 @@ fn a_needed_image_that_is_gone_is_an_error(t: &Context) {
     assert!(t.engine().image(&platform.image("top")).is_none());
 }
 
-/// The name is given to another image while the service that needs it is built from it.
+/// The name is moved to another image while its dependent is built.
 fn a_needed_image_that_is_replaced_meanwhile_is_an_error(t: &Context) {
     let platform = Platform::new(t, None);
     platform.makes("old");

@@ -1,4 +1,4 @@
-//! Plain lines, and what CI systems make of them.
+//! Plain output, and how CI systems interpret it.
 
 use crate::app::App;
 use crate::case::Case;
@@ -24,7 +24,7 @@ fn in_github(xp: Xp, t: &Context) -> Xp {
         .env("GITHUB_WORKSPACE", t.dir())
 }
 
-/// Two services that run at the same time, each until the other has printed a line.
+/// Two services that run concurrently, each until the other has printed a line.
 fn two_at_once<'a>(t: &'a Context, names: &[&'a str; 2]) -> Services<'a> {
     let platform = Services::new(t, names);
     let shared = t.dir().join("shared");
@@ -45,7 +45,7 @@ fn two_at_once<'a>(t: &'a Context, names: &[&'a str; 2]) -> Services<'a> {
     platform
 }
 
-/// Returns the groups by name with their lines, and the lines outside of all.
+/// Returns the groups by name with their lines, and the lines outside all groups.
 fn github_groups(text: &str) -> (Vec<(String, Vec<String>)>, Vec<String>) {
     let (mut groups, mut outside) = (Vec::new(), Vec::new());
     let mut open: Option<(String, Vec<String>)> = None;
@@ -93,7 +93,7 @@ fn github_gets_a_group_for_each_service(t: &Context) {
         let ends = outside.iter().filter(|line| line.starts_with(&end));
         assert_eq!(ends.count(), 1, "{output}");
     }
-    // In the first group it is said when the other one begins.
+    // The first group says when the other service starts.
     let second = &groups[1].0;
     assert!(
         groups[0].1.contains(&format!("{second} | started")),
@@ -117,9 +117,9 @@ fn github_is_told_where_it_failed(t: &Context) {
     let output = output.stderr_contains(&annotation);
     let (groups, outside) = github_groups(&output.stderr);
     assert_eq!(groups.len(), 1, "{output}");
-    // The end of its log is read without unfolding anything.
+    // The last lines of its log are visible without expanding anything.
     assert!(outside.contains(&"    100% of it".to_owned()), "{output}");
-    // `-q` leaves out the groups only.
+    // `-q` omits only the groups.
     let quiet = in_github(app.build().arg("-q"), t).failure(1);
     let quiet = quiet.stderr_contains(annotation.trim_start());
     assert!(!quiet.stderr.contains("::group::"), "{quiet}");
@@ -147,7 +147,7 @@ fn github_runs_no_command_of_a_script(t: &Context) {
         .filter(|line| line.contains("##[") && !line.contains("`"))
         .collect();
     assert!(titles.is_empty(), "{output}");
-    // The log has what was printed.
+    // The log has the original output.
     let log = String::from_utf8(app.log(1, "build")).expect("text");
     assert!(
         log.contains("\n::endgroup::\n ::error::mine\nx ##[add-mask]y\n"),
@@ -164,7 +164,7 @@ fn github_runs_no_line_of_a_script_that_failed(t: &Context) {
         |line: &&str| line.trim_start().starts_with("::notice") || line.contains("##[");
     let commands: Vec<&str> = output.stderr.lines().filter(is_command).collect();
     assert!(commands.is_empty(), "{output}");
-    // Elsewhere it is what it is: it is there to be copied.
+    // Elsewhere it is unchanged, so that it can be copied.
     let output = app.build().failure(1);
     output.stderr_contains("\n::notice::of a text\n##[add-mask]x\nE\nexit 3'");
 }

@@ -1,4 +1,4 @@
-//! `xp plan`, and how commands are told what to do and say what they did.
+//! `xp plan`, and how commands are called and report what they did.
 
 use std::fs;
 
@@ -30,7 +30,7 @@ pub const CASES: &[Case] = cases![
     the_exit_code_tells_whether_there_is_work,
 ];
 
-/// A frontend, and a backend that is built of it in a builder.
+/// A frontend, and a backend built from it in a builder.
 struct Product<'t> {
     t: &'t Context,
     registry: &'t Registry,
@@ -70,7 +70,7 @@ impl<'t> Product<'t> {
         }
     }
 
-    /// Replaces what differs from run to run by words.
+    /// Replaces parts that differ between runs with words.
     fn normal(&self, text: &str) -> String {
         let (_, unique_builder) = self.builder.split_once('/').expect("a folder");
         let builder_id = self.builder_id();
@@ -98,7 +98,7 @@ impl<'t> Product<'t> {
         ] {
             text = text.replace(&found, word);
         }
-        // The width of columns depends on these.
+        // Column widths depend on these.
         let lines = text.lines().map(|line| {
             let indent = line.len() - line.trim_start().len();
             let words: Vec<&str> = line.trim().split("  ").map(str::trim).collect();
@@ -172,7 +172,7 @@ fn a_build_takes_the_very_steps_of_the_plan(t: &Context) {
         }
         let plan = t.xp(["plan"]).success().stdout;
         let build = t.xp(["build", "--jobs", "1"]).success();
-        // The plan's steps are indented; a build says each as `service | phase: step`.
+        // The plan's steps are indented; a build prints each as `service | phase: step`.
         let mut planned = Vec::new();
         let mut unit = "";
         for line in plan.lines().skip_while(|line| !line.is_empty()) {
@@ -188,7 +188,7 @@ fn a_build_takes_the_very_steps_of_the_plan(t: &Context) {
         let done: Vec<&str> = build.stderr.lines().filter(is_step).collect();
         assert_eq!(done, planned, "{round}: {build}");
         assert_eq!(planned.is_empty(), round == "nothing");
-        // What is done is in the table of both.
+        // Both tables show what is done.
         let rows = |text: &str| text.lines().take_while(|line| !line.is_empty()).count();
         assert_eq!(rows(&plan), rows(&build.stdout), "{round}");
     }
@@ -204,7 +204,7 @@ fn results_and_messages_are_apart(t: &Context) {
         build.stderr.contains("zbackend | image: docker build"),
         "{build}"
     );
-    // A reader that goes away is no failure.
+    // A closed pipe is not a failure.
     let program = env!("CARGO_BIN_EXE_xp");
     t.program(
         "sh",
@@ -250,7 +250,7 @@ fn colours_are_there_when_they_are_asked_for(t: &Context) {
     let host = format!("127.0.0.1:{}", t.closed_port());
     small::platform(t, &host, &[("zbackend", &repository)]);
     t.xp(["plan"]).failure(3).does_not_contain(escape);
-    // NO_COLOR is set, and an option counts more.
+    // NO_COLOR is set, but the option takes precedence.
     t.xp(["plan", "--color", "always"])
         .failure(3)
         .stderr_contains("\u{1b}[1;31merror:\u{1b}[0m cannot tell")
@@ -289,7 +289,7 @@ fn a_manifest_above_that_belongs_to_another_user_is_refused(t: &Context) {
         refused.stderr_contains(&format!("`-f {}`", file.display()));
         from("docs").env("SUDO_UID", "1234").failure(2);
     };
-    // The file, the folder with the builders, and a link that another user made.
+    // The file, the folder with the builders, and a link created by another user.
     give(&file, 4321);
     refused();
     from("docs").env("SUDO_UID", "4321").success();
@@ -307,7 +307,7 @@ fn a_manifest_above_that_belongs_to_another_user_is_refused(t: &Context) {
     refused();
 }
 
-/// From a working copy the platform is a folder above, and mostly the right one.
+/// From a working copy, the platform is in a parent folder, which is usually the right one.
 fn a_manifest_outside_of_the_repository_is_said(t: &Context) {
     let repository = small::repository(t, "zbackend");
     small::platform(t, "", &[("zbackend", &repository)]);
@@ -374,7 +374,7 @@ fn the_manifest_is_found_from_a_folder_below(t: &Context) {
         .stderr_contains("missing.yml");
 }
 
-/// Services `zbackend`, `zfrontend` and `mailer` of one remote.
+/// The services `zbackend`, `zfrontend` and `mailer`, all with one remote.
 fn three_services(t: &Context) -> GitRepository {
     let repository = small::repository(t, "zbackend");
     let url = repository.url_file();
@@ -384,7 +384,7 @@ fn three_services(t: &Context) -> GitRepository {
     repository
 }
 
-/// Returns the services of a plan's table.
+/// Returns the services in a plan's table.
 fn planned(stdout: &str) -> Vec<&str> {
     let rows = stdout.lines().skip(1).take_while(|line| !line.is_empty());
     let mut names: Vec<&str> = rows
@@ -499,7 +499,7 @@ fn a_failure_is_said_once_more_at_the_end(t: &Context) {
         "{log}"
     );
     assert!(log.contains("missing"), "{log}");
-    // The table stays narrow whatever the failure said.
+    // The table stays narrow, however long the failure's message is.
     let build = build
         .stdout_contains("FAILED")
         .stdout_contains("image failed");
@@ -581,7 +581,7 @@ fn the_exit_code_tells_whether_there_is_work(t: &Context) {
         .stdout_contains("build");
     t.xp(["build"]).success();
     t.xp(["plan", "--exit-code"]).success();
-    // What is only pulled exists.
+    // Images that are only pulled exist.
     let prefix = format!("{}/{}", product.registry.host(), t.image(""));
     for image in t.engine().images_with_prefix(&prefix) {
         t.engine().remove_image(&image);

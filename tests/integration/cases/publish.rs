@@ -1,4 +1,4 @@
-//! Pushing, and registries that break or refuse in the middle of it.
+//! Pushes, and registries that fail or refuse during one.
 
 use std::fs;
 use std::sync::Arc;
@@ -31,12 +31,12 @@ fn a_registry_that_dies_during_a_push_costs_the_push_only(t: &Context) {
     let dying = Arc::clone(&registry);
     let gone = Arc::new(AtomicBool::new(false));
     let killed = Arc::clone(&gone);
-    // Behind a gateway the registry keeps its address when it is started again elsewhere.
+    // Behind a gateway, the registry keeps its address when it is restarted elsewhere.
     let gateway = Gateway::before(registry.host(), move |incoming| {
         let is_layer = matches!(incoming.method.as_str(), "PATCH" | "PUT")
             && incoming.path.contains("/blobs/");
         if is_layer && !killed.swap(true, Ordering::Relaxed) {
-            // While the layer is on its way.
+            // During the transfer of the layer.
             let dying = Arc::clone(&dying);
             std::thread::spawn(move || dying.kill());
         }
@@ -50,7 +50,7 @@ fn a_registry_that_dies_during_a_push_costs_the_push_only(t: &Context) {
     let commit = repository.commit(&[("Dockerfile", &dockerfile)], "Start");
     small::platform(t, gateway.host(), &[("zbackend", &repository)]);
     let build = t.xp(["build"]).failure(1);
-    // Docker's own store lets the engine try for a while before xp does.
+    // With Docker's classic store, the engine retries for a while before xp does.
     let again = match t.engine().product().store {
         Store::Classic => "the engine retries in 5 s",
         Store::Containerd | Store::Podman => "trying again in",
@@ -66,7 +66,7 @@ fn a_registry_that_dies_during_a_push_costs_the_push_only(t: &Context) {
     );
     assert_eq!(registry.tags(&t.image("zbackend")), [""; 0]);
 
-    // The registry is replaced, and finds the image pushed.
+    // The registry is replaced by one that already has the image.
     let other = t.own_registry(RegistryKind::Open);
     gateway.move_before(other.host());
     fs::remove_dir_all(t.dir().join("src")).expect("the working copy");
@@ -82,12 +82,12 @@ fn a_registry_that_dies_during_a_push_costs_the_push_only(t: &Context) {
 fn a_registry_that_refuses_writes_is_a_failure(t: &Context) {
     for (status, code, message) in [
         (403, "DENIED", "requested access to the resource is denied"),
-        // As a registry in read-only mode says it.
+        // As a registry in read-only mode answers.
         (405, "UNSUPPORTED", "The operation is unsupported."),
     ] {
         let refuses = Arc::new(AtomicBool::new(true));
         let still = Arc::clone(&refuses);
-        // When it is asked for the right to push it still takes everything.
+        // During the access check, it still accepts everything.
         let gateway = Gateway::before(t.registry().host(), move |incoming| {
             let is_write = !matches!(incoming.method.as_str(), "GET" | "HEAD");
             match is_write && incoming.is_of_engine() && still.load(Ordering::Relaxed) {
@@ -101,7 +101,7 @@ fn a_registry_that_refuses_writes_is_a_failure(t: &Context) {
         small::platform(t, gateway.host(), &[(&name, &repository)]);
         let build = t.xp(["build"]).failure(1);
         let build = build.stdout_contains("FAILED");
-        // Docker Engine 26 with the containerd image store passes on the status alone.
+        // Docker Engine 26 with the containerd image store only passes on the status.
         let is_bare = t.engine().product().passes_on_status_only();
         let said = if is_bare {
             status.to_string()
@@ -128,7 +128,7 @@ fn a_tag_that_is_refused_is_set_by_the_next_run(t: &Context) {
     let gateway = Gateway::before(t.registry().host(), move |incoming| {
         let is_tag = incoming.method == "PUT" && incoming.path.ends_with("/manifests/master");
         match is_tag && still.load(Ordering::Relaxed) {
-            // As registries with immutable tags say it.
+            // As registries with immutable tags answer.
             true => Reply::error(400, "TAG_INVALID", "the tag master is immutable"),
             false => Reply::Forward,
         }
@@ -181,7 +181,7 @@ fn one_service_that_cannot_be_pushed_stops_no_other(t: &Context) {
     );
     let build = t.xp(["build"]).failure(1);
     let build = build.stdout_contains("built").stdout_contains("FAILED");
-    // Said when it happens, and once more at the end.
+    // Reported when it happens, and again at the end.
     assert_eq!(
         build.stderr.matches("error: zfrontend: push: ").count(),
         1,
@@ -191,7 +191,7 @@ fn one_service_that_cannot_be_pushed_stops_no_other(t: &Context) {
     assert_eq!(t.registry().tags(&t.image("zfrontend")), [""; 0]);
 }
 
-/// A platform whose builder leaves a word that the image then holds.
+/// A platform whose builder contains a word that ends up in the image.
 struct Built<'t> {
     t: &'t Context,
     registry: crate::world::Registry,
@@ -225,12 +225,12 @@ impl<'t> Built<'t> {
         self.t.write(&path, &Self::dockerfile(self.t, word));
     }
 
-    /// Returns the builder's tags in the registry: one content id each, and `newest`.
+    /// Returns the builder's tags in the registry: one content ID each, and `newest`.
     fn tags(&self) -> Vec<String> {
         self.registry.tags(&self.builder)
     }
 
-    /// Makes the engine that of another machine.
+    /// Simulates another machine's engine.
     fn forget_in_engine(&self) {
         for name in self.t.engine().images_with_prefix(self.registry.host()) {
             self.t.engine().remove_image(&name);
@@ -273,7 +273,7 @@ fn a_builder_is_pushed_and_pulled_by_the_next_machine(t: &Context) {
     let name = format!("{}/{}:{}", built.registry.host(), built.builder, tags[0]);
     assert!(t.engine().image(&name).is_some());
 
-    // A build that needs no builder asks for none.
+    // A build that needs no builder does not query any.
     built.forget_in_engine();
     let mark = built.registry.mark();
     t.xp(["build"]).success();
@@ -303,7 +303,7 @@ fn a_builder_that_changed_is_built_again(t: &Context) {
     t.xp(["build"]).success();
     let before = built.tags();
     built.change("second");
-    // The commit is the same, and its image another.
+    // The commit is the same, but its image differs.
     t.xp(["build", "--trust-commit"])
         .success()
         .stdout_contains("skipped");
@@ -358,7 +358,7 @@ fn builders_are_listed_and_updated(t: &Context) {
     t.xp(["builder", "update", "--no-push"]).success();
     assert_eq!(built.tags().len(), 3);
 
-    // What is known is shown all the same.
+    // Known facts are shown anyway.
     built.registry.kill();
     let list = t.xp(["builder", "list"]).failure(3);
     assert_eq!(row(&list.stdout)[2..4], ["yes", "?"]);

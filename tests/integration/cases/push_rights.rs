@@ -1,4 +1,4 @@
-//! The right to push is asked for before anything is built.
+//! Push access is checked before anything is built.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,14 +17,14 @@ pub const CASES: &[Case] = cases![
     a_push_that_failed_is_only_a_push_on_the_next_run,
 ];
 
-/// Tells whether a request opens an upload, and is not the engine's.
+/// Returns whether a request starts an upload and is not the engine's.
 fn opens_upload(incoming: &Incoming) -> bool {
     incoming.method == "POST"
         && incoming.path.ends_with("/blobs/uploads/")
         && !incoming.is_of_engine()
 }
 
-/// A service whose scripts leave a trace outside, so that a build is seen.
+/// A service whose scripts leave a trace outside, so a build is noticed.
 fn platform(t: &Context, registry: &str, name: &str) -> String {
     let repository = small::repository(t, name);
     let base = t.engine().busybox();
@@ -91,7 +91,7 @@ fn a_push_that_is_refused_is_told_before_the_build(t: &Context) {
             .stderr_contains("hint: `xp build --no-push` builds without pushing");
         assert!(!t.exists("trace/built"), "{build}");
         assert!(!t.exists("src"), "nothing is cloned: {build}");
-        // Nobody is held up who pushes nothing.
+        // Commands that push nothing are not affected.
         t.xp(["plan"]).success();
         t.xp(["build", "--no-push"]).success();
         assert!(t.exists("trace/built"));
@@ -102,7 +102,7 @@ fn a_push_that_is_refused_is_told_before_the_build(t: &Context) {
     }
 }
 
-/// Returns the requests that open an upload, or cancel one: what the engine does is not among them.
+/// Returns the requests that start or cancel an upload, without the engine's.
 fn asked(requests: &[Request]) -> (usize, usize) {
     let count = |method: &str, at: &str| {
         let is_it = |it: &&Request| it.method == method && it.path.contains(at);
@@ -116,7 +116,7 @@ fn asked(requests: &[Request]) -> (usize, usize) {
 
 fn each_repository_is_asked_for_once(t: &Context) {
     let registry = t.own_registry(RegistryKind::Open);
-    // What the engine asks for is answered as well, and not counted.
+    // The engine's requests are answered as well, but not counted.
     let counted = Arc::new(std::sync::Mutex::new(Vec::new()));
     let seen = counted.clone();
     let gateway = Gateway::before(registry.host(), move |incoming| {
@@ -139,12 +139,12 @@ fn each_repository_is_asked_for_once(t: &Context) {
     t.xp(["build"]).success();
     let requests = std::mem::take(&mut *counted.lock().expect("not poisoned"));
     assert_eq!(asked(&requests), (2, 2), "{requests:?}");
-    // Nothing is left of it.
+    // No upload is left.
     for name in ["zbackend", "zfrontend"] {
         assert_eq!(registry.open_uploads(&t.image(name)), 0);
     }
 
-    // There is nothing to push any more, so nobody is asked.
+    // There is nothing left to push, so access is not checked.
     t.xp(["build"]).success();
     let requests = std::mem::take(&mut *counted.lock().expect("not poisoned"));
     assert_eq!(asked(&requests), (0, 0), "{requests:?}");
@@ -160,7 +160,7 @@ fn what_is_not_built_is_not_asked_for(t: &Context) {
     let repository = small::repository(t, "zbackend");
     small::platform(t, gateway.host(), &[("zbackend", &repository)]);
     t.xp(["build"]).failure(3);
-    // What the engine has is pushed at once, and what only gets a tag is not pushed at all.
+    // Images in the engine are pushed immediately, and new tags need no push.
     t.xp(["build", "--no-push"]).success();
     t.xp(["build"]).success().stdout_contains("pushed");
     t.xp(["build", "--tag", "v1"])
@@ -200,7 +200,7 @@ fn an_answer_that_no_registry_gives_is_a_warning(t: &Context) {
 }
 
 fn a_push_that_failed_is_only_a_push_on_the_next_run(t: &Context) {
-    // The right is there when it is asked for, and gone when the manifest comes.
+    // Access is granted for the check, and denied for the manifest.
     let refuses = Arc::new(AtomicBool::new(true));
     let still = refuses.clone();
     let gateway = Gateway::before(t.registry().host(), move |incoming| {

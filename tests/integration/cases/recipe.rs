@@ -29,7 +29,7 @@ pub const CASES: &[Case] = cases![
     skopeo_shows_the_labels_and_tags,
 ];
 
-/// A backend with scripts and a frontend that it needs.
+/// A backend with scripts, and a frontend that it needs.
 struct Product<'t> {
     t: &'t Context,
     builder: String,
@@ -52,7 +52,7 @@ impl<'t> Product<'t> {
         }
     }
 
-    /// Writes the manifest, changed by a replacement.
+    /// Writes the manifest with a replacement.
     fn manifest(&self, registry: &str, from: &str, to: &str) {
         let more = format!(
             "    dockerBuilder: {{image: {}, workdir: /x}}
@@ -112,7 +112,7 @@ fn a_needed_service_that_changed_is_an_input(t: &Context) {
     let build = t.xp(["build", "zbackend"]).env("WORD", "").success();
     let row = build.row("zbackend");
     assert!(row.contains("needs.zfrontend changed"), "{build}");
-    // The image is that of the new frontend.
+    // The image was built from the new frontend.
     let commit = product.backend.head();
     let layers = |service: &str, tag: &str| {
         let configuration = registry.image_configuration(&t.image(service), tag);
@@ -140,7 +140,7 @@ fn the_recipe_is_the_same_wherever_it_is_computed(t: &Context) {
         .collect();
     assert!(names.is_sorted(), "{names:?}");
 
-    // Another checkout of the platform, by another user, elsewhere in the world, for another registry.
+    // Another checkout of the platform, by another user, in another time zone, with another registry.
     let other_registry = t.own_registry(RegistryKind::Open);
     product.manifest(other_registry.host(), "", "");
     let other = t.folder().join("other checkout");
@@ -160,11 +160,11 @@ fn the_recipe_is_the_same_wherever_it_is_computed(t: &Context) {
     assert_eq!(product.recipe(&other_registry, "zbackend", &commit), here);
 }
 
-/// Forgets what the engine and xp itself know of the images.
+/// Removes everything that the engine and xp know about the images.
 fn forget(t: &Context, registry: &Registry) {
     let images = format!("{}/{}", registry.host(), t.image(""));
     let found = t.engine().images_with_prefix(&images);
-    // An image that lost its name to a newer one is listed by its digest, and without a tag.
+    // An image that lost its name to a newer one is listed by digest, without a tag.
     for image in found.iter().filter(|image| !image.ends_with(":<none>")) {
         t.engine().remove_image(image);
     }
@@ -208,7 +208,7 @@ fn a_fresh_machine_asks_twice_an_image_and_then_never_again(t: &Context) {
     let warm = plan();
     assert_eq!(warm.len(), 3, "{warm:?}");
 
-    // What is kept is only an answer that was had before: damaged, it is asked for again.
+    // The cache only stores earlier answers: if it is damaged, they are requested again.
     let folder = t.dir().join(".xp/labels");
     for entry in fs::read_dir(&folder).expect("labels").flatten() {
         fs::write(entry.path(), "{\"x").expect("a file");
@@ -224,7 +224,7 @@ fn trusted_commits_are_not_compared(t: &Context) {
     t.xp(["build"]).env("WORD", "one").success();
     forget(t, registry);
     let mark = registry.mark();
-    // A variable of which only a build has need may be missing.
+    // A variable that only a build needs may be unset.
     let skip = t.xp(["build", "--trust-commit", "--no-pull"]).success();
     assert!(skip.row("zbackend").contains("skipped"), "{skip}");
     let requests = t.own_requests(registry.requests_since(mark));
@@ -348,7 +348,7 @@ fn what_was_compared_is_pulled_whatever_its_tag_names_by_then(t: &Context) {
     let commit = repository.head();
     let by_tag = format!("/manifests/{commit}");
     let gateway = Gateway::before(t.registry().host(), move |incoming| {
-        // The engine asks by HEAD first, as xp does; only the way to what it names differs.
+        // The engine sends HEAD first, like xp; only the path differs.
         match incoming.method == "GET" && incoming.path.ends_with(&by_tag) {
             true => Reply::status(500),
             false => Reply::Forward,

@@ -1,4 +1,4 @@
-//! Registries that do not tell whether an image exists: never taken for "it does not".
+//! Registries that do not say whether an image exists: this must not be taken for "missing".
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,19 +27,19 @@ pub const CASES: &[Case] = cases![
     one_registry_of_two_fails,
 ];
 
-/// One service whose images are in the registry of that name.
+/// One service whose images are in the registry with that name.
 fn service(t: &Context, registry: &str) -> GitRepository {
     let repository = small::repository(t, "zbackend");
     small::platform(t, registry, &[("zbackend", &repository)]);
     repository
 }
 
-/// Runs `plan` and `build`, which must both refuse, and change nothing.
+/// Runs `plan` and `build`, which must both fail and change nothing.
 #[track_caller]
 fn refused(t: &Context) -> Output {
     let plan = t.xp(["plan"]).failure(3);
     let output = t.xp(["build"]).failure(3);
-    // How often it was tried again is left to chance.
+    // The number of retries is random.
     let error = |output: &Output| {
         let (_, error) = output.stderr.split_once("error: ").expect("an error");
         error.to_owned()
@@ -52,8 +52,8 @@ fn refused(t: &Context) -> Output {
     output.stderr_contains(&t.image("zbackend"))
 }
 
-/// A gateway before the shared registry that gives these answers to requests about manifests,
-/// one after the other, and then lets the registry answer.
+/// A gateway in front of the shared registry that gives these answers to requests for manifests, one after
+/// the other, and then passes requests on.
 fn first_answers(
     t: &Context,
     count: usize,
@@ -101,7 +101,7 @@ fn a_user_without_the_right_is_said(t: &Context) {
     refused(t)
         .stderr_contains("does not allow anonymous users to read")
         .stderr_contains("request access");
-    // It is no use to ask again.
+    // Retrying would be useless.
     assert_eq!(gateway.manifest_requests("HEAD"), 4, "two tags, two runs");
 }
 
@@ -190,7 +190,7 @@ fn a_not_found_without_the_usual_header_counts(t: &Context) {
     let gateway = Gateway::before(t.registry().host(), |incoming| {
         let asks = matches!(incoming.method.as_str(), "HEAD" | "GET");
         match incoming.is_about_manifest() && asks {
-            // As Harbor says it.
+            // As Harbor answers.
             true => Reply::error(404, "NOT_FOUND", "artifact not found"),
             false => Reply::Forward,
         }
@@ -200,7 +200,7 @@ fn a_not_found_without_the_usual_header_counts(t: &Context) {
 }
 
 fn a_digest_is_not_demanded(t: &Context) {
-    // The header with the digest is optional; what counts is that the image is there.
+    // The header with the digest is optional; the image exists anyway.
     let repository = service(t, t.registry().host());
     let commit = repository.head();
     t.xp(["build"]).success();
@@ -250,6 +250,6 @@ fn many_images_of_one_registry_are_one_reason(t: &Context) {
         .stderr_contains("and 5 more");
     let (_, error) = output.stderr.split_once("error: ").expect("an error");
     assert_eq!(error.matches("503").count(), 1, "{output}");
-    // A few attempts, and not a few an image.
+    // A few attempts in total, not a few per image.
     assert_eq!(gateway.requests().len(), 5, "{:?}", gateway.requests());
 }

@@ -1,4 +1,4 @@
-//! What is said about a push that the registry refuses, whatever part of its answer the engine passes on.
+//! The error for a refused push, whatever part of the registry's answer the engine passes on.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +18,8 @@ pub const CASES: &[Case] = cases![
     a_pull_by_digest_leaves_no_name,
 ];
 
-/// A registry that refuses to replace the image of a commit: the engine, and from then on xp when it asks why.
+/// A registry that refuses to replace a commit's image: requests of the engine, and afterward those of xp
+/// when it asks for the reason.
 fn refusing(t: &Context, commit: &str, reply: (u16, &'static str, &'static str)) -> Gateway {
     let (status, code, message) = reply;
     let tag = format!("/manifests/{commit}");
@@ -26,7 +27,7 @@ fn refusing(t: &Context, commit: &str, reply: (u16, &'static str, &'static str))
     Gateway::before(t.registry().host(), move |incoming| {
         let is_push = incoming.method == "PUT" && incoming.path.ends_with(&tag);
         let is_question = incoming.method == "POST" && !incoming.is_of_engine();
-        // What a registry refuses by one tag for these reasons, it refuses by every tag.
+        // For these reasons, a registry refuses every tag.
         let is_other_tag = incoming.method == "PUT" && incoming.path.contains(&tag);
         let refuses = if is_push && pushed.swap(true, Ordering::Relaxed) {
             refused.store(true, Ordering::Relaxed);
@@ -41,7 +42,7 @@ fn refusing(t: &Context, commit: &str, reply: (u16, &'static str, &'static str))
     })
 }
 
-/// Builds a service, and once more from another recipe, which fails; returns what that says.
+/// Builds a service, and again with another recipe, which fails; returns the error.
 fn build_twice(t: &Context, name: &str, reply: (u16, &'static str, &'static str)) -> String {
     let repository = small::repository(t, name);
     let gateway = refusing(t, &repository.head(), reply);
@@ -120,7 +121,7 @@ fn a_refusal_that_the_engine_does_not_explain_is_the_registrys(t: &Context) {
     assert!(said.contains("limits the size of images"), "{said}");
 }
 
-/// Puts an image manifest by hand, and returns its digest.
+/// Pushes an image manifest directly, and returns its digest.
 fn put_manifest(registry: &Registry, image: &str, tag: &str, manifest: &Value) -> String {
     let media_type = manifest["mediaType"].as_str().expect("a media type");
     let url = format!("http://{}/v2/{image}/manifests/{tag}", registry.host());
@@ -177,7 +178,7 @@ fn a_part_of_an_image_is_not_pushed(t: &Context) {
     }
     t.xp(["build"]).success().stdout_contains("pulled");
 
-    // The registry is replaced by an empty one: what the engine has of the image is not the image.
+    // The registry is replaced by an empty one: the engine has only a part of the image.
     gateway.move_before(other.host());
     let build = t.xp(["build"]).run();
     let pushed = other.manifest_digest(&image, &commit);
@@ -191,7 +192,7 @@ fn a_part_of_an_image_is_not_pushed(t: &Context) {
             "{pushed:?} {build}"
         );
     } else {
-        // Such an engine kept the one platform alone.
+        // Such an engine keeps only one platform.
         assert!(build.status.success() && pushed.is_some(), "{build}");
     }
 }

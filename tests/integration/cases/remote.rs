@@ -1,4 +1,4 @@
-//! An engine that does not see this machine's files, by TLS, by ssh, and by docker's contexts.
+//! An engine that cannot see this machine's files, over TLS, over ssh, and with Docker contexts.
 
 use std::fs;
 use std::os::unix::net::UnixListener;
@@ -33,7 +33,7 @@ pub const CASES: &[Case] = cases![
     a_context_may_be_a_link,
 ];
 
-/// Has a command use the far engine, by TLS.
+/// Makes a command use the remote engine over TLS.
 fn far(t: &Context, xp: Xp) -> Xp {
     let (engine, port) = t.far_engine();
     engine.busybox();
@@ -42,7 +42,7 @@ fn far(t: &Context, xp: Xp) -> Xp {
         .env("DOCKER_CERT_PATH", t.client_certificate())
 }
 
-/// Returns the containers of this test in the far engine.
+/// Returns this test's containers in the remote engine.
 fn containers(t: &Context) -> usize {
     let containers = t.far_engine().0.containers(&[]);
     let marks = [t.folder().display().to_string(), t.prefix().to_owned()];
@@ -51,7 +51,7 @@ fn containers(t: &Context) -> usize {
         .count()
 }
 
-/// Returns the volumes of this test in the far engine: those of builds, and those that stay.
+/// Returns this test's volumes in the remote engine: those of builds, and the persistent ones.
 fn volumes(t: &Context) -> (Vec<String>, Vec<String>) {
     let cache_dir = t.dir().join(".xp").display().to_string();
     let number = number(t);
@@ -61,13 +61,13 @@ fn volumes(t: &Context) -> (Vec<String>, Vec<String>) {
     (engine.volumes(&of_builds), engine.volumes(&kept))
 }
 
-/// Returns what the far engine knows this test's `cacheDir` by.
+/// Returns the remote engine's identifier for this test's `cacheDir`.
 fn number(t: &Context) -> String {
     let number = fs::read_to_string(t.dir().join(".xp/remote/number"));
     number.expect("something was built").trim().to_owned()
 }
 
-/// Returns the only container of this test in the far engine.
+/// Returns this test's only container in the remote engine.
 fn container(t: &Context) -> String {
     let folder = t.dir().display().to_string();
     let containers = t.far_engine().0.containers(&[]);
@@ -85,14 +85,14 @@ fn nothing_is_left(t: &Context) {
     wait_until("no volume of a build is left", || volumes(t).0.is_empty());
 }
 
-/// Returns what an image has below `/src`: names, kinds, modes, and digests of the contents.
+/// Returns the contents of an image below `/src`: names, kinds, modes, and digests.
 fn content(engine: &Engine, image: &str) -> String {
     let list = "cd /src; find . | sort | while read -r f; do stat -c '%n %F %a %u:%g' \"$f\"; \
                 if [ -L \"$f\" ]; then readlink \"$f\"; elif [ -f \"$f\" ]; then sha256sum \"$f\"; fi; done";
     engine.run(image, ["sh", "-c", list])
 }
 
-/// A script that leaves all that an image can be built from.
+/// A script that creates every kind of file that can be in an image.
 const MAKES_ALL: &str = "sed -i s/one/two/ same-size; rm gone; rm -r folder; echo file > folder\n\
     mkdir -p out/empty 'out/with space'; echo x > \"out/with space/$(printf 'd%.0s' $(seq 90))\"\n\
     ln -s /etc/passwd out/absolute; ln -s ../same-size out/relative; ln out/hard1 out/hard2 2>/dev/null || { echo h > out/hard1; ln out/hard1 out/hard2; }\n\
@@ -131,16 +131,16 @@ fn the_same_image_is_built_near_and_far(t: &Context) {
     far(t, app.build()).success();
     assert_eq!(content(engine, &app.image_of_head()), near);
     nothing_is_left(t);
-    // The same again by ssh.
+    // The same over ssh.
     engine.remove_image(&app.image_of_head());
     by_ssh(t, app.build(), "").success();
     assert_eq!(content(engine, &app.image_of_head()), near);
     nothing_is_left(t);
-    // The near engine has a volume of none of them.
+    // The local engine has no volume of any of them.
     assert_eq!(t.engine().volumes("label=x-platform.cache"), [""; 0]);
 }
 
-/// Has a command use the far engine, by ssh, with these further options of ssh.
+/// Makes a command use the remote engine over ssh, with these additional ssh options.
 fn by_ssh(t: &Context, xp: Xp, options: &str) -> Xp {
     let (engine, _) = t.far_engine();
     engine.busybox();
@@ -150,7 +150,7 @@ fn by_ssh(t: &Context, xp: Xp, options: &str) -> Xp {
         .env("PATH", path_with_ssh(t, options))
 }
 
-/// Returns a `PATH` whose `ssh` has the configuration of the test's server: ssh itself does not look at
+/// Returns a `PATH` with an `ssh` that uses the test server's configuration, because ssh itself ignores
 /// `HOME`.
 fn path_with_ssh(t: &Context, options: &str) -> String {
     let folder = t.folder().join("ssh-bin");
@@ -223,7 +223,7 @@ fn ssh_leads_to_the_engine_and_says_why_it_does_not(t: &Context) {
         .stderr_contains("ssh://user@host");
 }
 
-/// Has docker itself make a context.
+/// Creates a context with Docker itself.
 fn create_context(t: &Context, name: &str) {
     let (_, port) = t.far_engine();
     let tls = t.client_certificate().display();
@@ -247,7 +247,7 @@ fn contexts_of_docker_are_followed(t: &Context) {
     with_context(app.build()).success();
     assert!(engine.image(&app.image_of_head()).is_some());
     assert!(!app.is_built(), "DOCKER_HOST overrules a context");
-    // A terminal by TLS.
+    // A terminal over TLS.
     let program = [
         "run",
         "app",
@@ -262,7 +262,7 @@ fn contexts_of_docker_are_followed(t: &Context) {
     terminal.wait_for("got hello");
     assert!(terminal.wait().0.success());
     nothing_is_left(t);
-    // As `docker context use` leaves it.
+    // As set by `docker context use`.
     process::succeed(
         Command::new("docker")
             .env("DOCKER_CONFIG", t.docker_config())
@@ -279,7 +279,7 @@ fn contexts_of_docker_are_followed(t: &Context) {
         .failure(2)
         .stderr_contains("docker context `fra` not found (set by DOCKER_CONTEXT)")
         .stderr_contains("did you mean `far`?");
-    // A certificate that the engine's authority did not sign is refused.
+    // A certificate not signed by the engine's authority is rejected.
     t.xp(["build"])
         .env(
             "DOCKER_HOST",
@@ -337,7 +337,7 @@ fn what_the_engine_cannot_have_is_said(t: &Context) {
         .env("SSH_AUTH_SOCK", &agent)
         .failure(1)
         .stderr_contains("`ssh: true` forwards the ssh agent of this machine");
-    // The socket is that of the engine's own machine, for whoever may use it.
+    // The socket is the one on the engine's machine, for users with access to it.
     app.set_scripts(
         "socket: true\nuser: '1234:1234'",
         &["[ -w /var/run/docker.sock ] && ls -ln /var/run/docker.sock"],
@@ -365,7 +365,7 @@ fn a_kill_leaves_nothing(t: &Context) {
     assert_eq!((containers(t), volumes(t).0.len()), (1, 1));
     running.kill();
     nothing_is_left(t);
-    // One that was killed before its container ran.
+    // A run that was killed before its container started.
     let (engine, _) = t.far_engine();
     let label = format!(
         "x-platform.folder={}:{}",
@@ -406,7 +406,7 @@ fn files_of_another_user_come_back_as_the_callers(t: &Context) {
     assert_eq!(app.read("made"), "1234\n5678\n");
     let metadata = fs::metadata(app.export("made")).expect("it is there");
     assert_eq!(metadata.uid(), rustix::process::getuid().as_raw());
-    // The next build makes it anew, whatever modes there were.
+    // The next build recreates it, whatever its modes.
     app.repository.commit(&[("file", "2")], "Second");
     far(t, app.build()).success();
 }
@@ -460,14 +460,14 @@ fn objects_of_git_are_sent_once(t: &Context) {
         after.lines().count() > before.lines().count(),
         "{before}\n{after}"
     );
-    // Somebody removed the volume: all of them are sent again.
+    // The volume was removed: all objects are sent again.
     process::succeed(engine.client().args(["volume", "rm", &kept[0]]));
     app.repository.commit(&[("file", "3")], "Third");
     far(t, app.build()).success();
     assert!(times().lines().count() > after.lines().count());
 }
 
-/// A service whose working copy was cloned, and whose script works as a compiler does.
+/// A service with a cloned working copy, whose script works like a compiler.
 fn compiled(t: &Context) -> (App<'_>, User<'_>) {
     let app = App::new(
         t,
@@ -568,7 +568,7 @@ fn links_that_a_script_leaves_lead_nowhere_else(t: &Context) {
         content.contains("./folder symbolic link") && !content.contains("./folder/file"),
         "{content}"
     );
-    // The working copy of the next commit is made anew, and nothing was followed.
+    // The working copy of the next commit is recreated, and no link was followed.
     app.repository.commit(&[("folder/file", "y")], "Second");
     far(t, app.build()).success();
     assert_eq!(
@@ -617,7 +617,7 @@ fn a_container_that_is_removed_takes_no_file_of_the_working_copy_with_it(t: &Con
     }
 }
 
-/// A small file system, until this is dropped.
+/// A small file system that exists until this is dropped.
 struct Small(PathBuf);
 
 impl Small {
@@ -648,7 +648,7 @@ fn what_cannot_be_written_here_stays_in_its_container(t: &Context) {
         "{output}"
     );
     drop(small);
-    // The next build leaves it alone, and the command does what it says.
+    // The next build does not touch it, and the printed command works.
     far(t, t.xp(["build"])).success();
     let copy: Vec<&str> = copy.trim_matches('`').split(' ').skip(1).collect();
     let mut client = t.far_engine().0.client();
@@ -658,7 +658,7 @@ fn what_cannot_be_written_here_stays_in_its_container(t: &Context) {
     let removed = t.far_engine().0.docker(["rm", "-fv", &id]);
     assert!(removed.status.success());
     nothing_is_left(t);
-    // Of a build it is told that it is lost.
+    // For a build, the error says that the results are lost.
     let _small = Small::new(t.dir().join("src/app/small"));
     app.set_scripts(
         "",
@@ -692,7 +692,7 @@ fn a_context_may_be_a_link(t: &Context) {
     far(t, app.build()).success();
     let (engine, _) = t.far_engine();
     assert_eq!(content(engine, &app.image_of_head()), near);
-    // A script may put one in place of a folder, too.
+    // A script may replace a folder with one, too.
     app.repository.commit(&[("real/file", "y")], "Second");
     let keys = build_keys(
         t,

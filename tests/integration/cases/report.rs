@@ -1,4 +1,4 @@
-//! `xp report`: which runs have one, where it goes, and JUnit's XML.
+//! `xp report`: which runs have one, where it is stored, and JUnit XML.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -42,7 +42,7 @@ fn every_run_has_a_page(t: &Context) {
     build.kill();
     let killed = page("killed");
     assert!(killed.contains("data-result=\"cut off\"") && killed.contains("<h3>Killed</h3>"));
-    // As it may be found: the last line is torn.
+    // As it may be found, with an incomplete last line.
     let record = t.dir().join(".xp/logs/1/run.jsonl");
     let text = fs::read(&record).expect("the record");
     fs::write(&record, &text[..text.len() - 9]).expect("the record can be written");
@@ -63,7 +63,7 @@ fn every_run_has_a_page(t: &Context) {
     app.build().success();
     let idle = page("nothing to do");
     assert!(idle.contains("1 skipped") && idle.contains("in the engine"));
-    // The page of a run is no log of a unit: of idle runs the last alone is kept.
+    // A run's report is not a log of a unit: of idle runs, only the last is kept.
     t.xp(["report"]).success();
     app.build().success();
     assert!(t.exists(".xp/logs/5/report.html"));
@@ -85,7 +85,8 @@ fn a_page_goes_where_it_is_wanted(t: &Context) {
     assert_eq!(beside.stderr, "");
     let page = fs::read_to_string(file).expect("the page");
     assert!(page.starts_with("<!doctype html>"));
-    // Where xp was called, in a folder that is not there yet; what was there is replaced, rights and all.
+    // Relative to the current folder, in a new folder; an existing report is replaced, keeping its
+    // permissions.
     let named = t.dir().join("out/of/report.html");
     for _ in 0..2 {
         t.xp(["report", "-o", "out/of/report.html"]).success();
@@ -102,7 +103,7 @@ fn a_page_goes_where_it_is_wanted(t: &Context) {
     assert_eq!(entries.count(), 1, "nothing is left beside it");
     let printed = t.xp(["report", "--output", "-"]).success();
     assert!(printed.stdout.starts_with("<!doctype html>"));
-    // What is no report is somebody's.
+    // A file that is not a report belongs to the user.
     let manifest = t.read("x-platform.yml");
     t.xp(["report", "-o", "x-platform.yml"])
         .failure(2)
@@ -142,7 +143,7 @@ fn what_is_missing_is_said(t: &Context) {
         .failure(2)
         .stderr_contains("there is no run 7")
         .stderr_contains("recorded runs: 1");
-    // Somebody removed a log, and a record: the rest is told.
+    // A log and a record were removed: the rest is shown.
     fs::remove_file(t.dir().join(".xp/logs/1/app/build.log")).expect("the log");
     let page = t.xp(["report", "--run", "1", "-o", "-"]).success();
     assert!(
@@ -181,7 +182,7 @@ fn junit_tells_of_every_phase(t: &Context) {
     assert_eq!(verdict("base", "image").as_deref(), Some("skipped"));
     assert_eq!(verdict("top", "image").as_deref(), Some("skipped"));
     assert_eq!(verdict("other", "build").as_deref(), Some("passed"));
-    // What is there already is not built again, and says so.
+    // Existing images are not rebuilt, and the report says so.
     t.xp(["build", "other"]).success();
     t.xp(["report", "--format", "junit", "-o", "junit.xml"])
         .success();
@@ -190,8 +191,7 @@ fn junit_tells_of_every_phase(t: &Context) {
     assert_eq!(all["other"]["image"][1], "in the engine");
 }
 
-/// Reads `junit.xml` as a stranger does, who knows the format and demands what it demands: verdict and
-/// text of each case by suite and name.
+/// Reads `junit.xml` like an independent, strict consumer: result and text of each case by suite and name.
 fn parsed(t: &Context) -> Value {
     const SCRIPT: &str = r#"
 import json, re, sys, xml.etree.ElementTree as E

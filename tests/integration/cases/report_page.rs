@@ -1,4 +1,4 @@
-//! The page of `xp report`, in a browser.
+//! The report page of `xp report`, in a browser.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ pub const CASES: &[Case] = cases![
     thousands_of_units_stay_usable,
 ];
 
-/// Three runs of three services: `top` needs `base`, and `other` fails with output that is up to no good.
+/// Three runs of three services: `top` needs `base`, and `other` fails with malicious output.
 fn page(t: &Context) -> PathBuf {
     let services = Services::new(t, &["base", "other", "top"]);
     services.manifest(&[
@@ -49,7 +49,7 @@ fn a_page_is_clicked_through(t: &Context) {
         true
     );
 
-    // The critical path: what was needed, and what needed it.
+    // The critical path: a service and the one that needed it.
     let critical =
         "[...document.querySelectorAll('[data-critical]')].map((it) => it.dataset.unit).join()";
     assert_eq!(browser.value(critical), "base,top");
@@ -61,13 +61,13 @@ fn a_page_is_clicked_through(t: &Context) {
         browser.value("[...document.querySelectorAll('.path .link')].length"),
         3
     );
-    // Times beside those of the two runs before.
+    // Times compared with the two previous runs.
     assert_eq!(
         browser.value("document.querySelectorAll('tr[data-unit=base] .spark rect').length"),
         3
     );
 
-    // A bar tells what it is, and a click on it opens its log.
+    // A bar has a description, and a click on it opens its log.
     browser.hover("[data-unit=base] .bar.p-build");
     browser.wait_until("!document.querySelector('#tip').hidden");
     let tip = browser.value("document.querySelector('#tip').textContent");
@@ -85,7 +85,7 @@ fn a_page_is_clicked_through(t: &Context) {
         "document.querySelector('details.log[open] pre')?.textContent.includes('of base\\n')",
     );
 
-    // From the failure to its log: colours, and nothing that it printed is markup.
+    // From the failure to its log: colors work, and none of its output is markup.
     browser.click(".failure a");
     let log = "document.querySelector('details.log[data-unit=other][open] pre')";
     browser.wait_until(&format!("{log} !== null"));
@@ -128,7 +128,7 @@ fn a_page_is_clicked_through(t: &Context) {
     browser.click("#whole");
     browser.wait_until(&format!("{width} === {before}"));
 
-    // Light and dark: as the system is, and by the button.
+    // Light and dark: following the system, and with the button.
     let ground = "getComputedStyle(document.body).backgroundColor";
     let light = browser.value(ground);
     let dark = json!({"features": [{"name": "prefers-color-scheme", "value": "dark"}]});
@@ -139,13 +139,13 @@ fn a_page_is_clicked_through(t: &Context) {
     browser.click("#theme");
     browser.wait_until(&format!("{ground} !== {light}"));
 
-    // On paper it is light, whatever it is on the screen.
+    // Printed pages are always light.
     browser.call("Emulation.setEmulatedMedia", json!({"media": "print"}));
     browser.wait_until(&format!("{ground} === {light}"));
     browser.call("Emulation.setEmulatedMedia", json!({}));
     assert!(pages(&browser.print()) > 0);
 
-    // A narrow screen has no need to scroll sideways.
+    // A narrow screen does not scroll sideways.
     let narrow = json!({"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": false});
     browser.call("Emulation.setDeviceMetricsOverride", narrow);
     browser.wait_until("document.documentElement.scrollWidth <= 400");
@@ -194,7 +194,7 @@ fn thousands_of_units_stay_usable(t: &Context) {
     for run in 1..=3 {
         t.write(&format!(".xp/logs/{run}/run.jsonl"), &long_record(UNITS));
     }
-    // 40 MB of logs: more than the page takes.
+    // 40 MB of logs: more than the page includes.
     for unit in 0..80 {
         let log = "a line of a log that somebody may want to read\n".repeat(10_900);
         t.write(&format!(".xp/logs/3/service-{unit}/build.log"), &log);
@@ -235,7 +235,7 @@ fn thousands_of_units_stay_usable(t: &Context) {
     assert_eq!(browser.errors(), [""; 0]);
 }
 
-/// The record of a run of so many units, each of which needs the one ten before it.
+/// The record of a run with this many units, each of which needs the one ten before it.
 fn long_record(count: usize) -> String {
     let name = |unit: usize| format!("service-{unit}");
     let planned: Vec<_> = (0..count)

@@ -1,4 +1,4 @@
-//! What deciding costs, counted at the servers.
+//! The cost of planning, counted at the servers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,10 +20,10 @@ pub const CASES: &[Case] = cases![
     the_engine_is_asked_for_what_the_plan_needs,
 ];
 
-/// The names of the services in these tests; each image is called like its service.
+/// The names of the services in these tests; each image has its service's name.
 const SERVICES: [&str; 5] = ["one", "two", "three", "four", "five"];
 
-/// Returns how often each method and last part of the path was asked for.
+/// Returns the number of requests by method and last path component.
 fn counted(requests: &[Request]) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for request in requests {
@@ -40,7 +40,7 @@ fn services_that_need_nothing_cost_a_request_a_remote_and_two_an_image(t: &Conte
     let references = repositories
         .each_ref()
         .map(|(name, repository)| (*name, repository));
-    // Built from files, then looked at over HTTP: what is asked for is the same.
+    // Built from local remotes, then queried over HTTP: the requests are the same.
     small::platform(t, registry.host(), &references);
     t.xp(["build"]).success();
     std::fs::remove_dir_all(t.dir().join("src")).expect("the working copies");
@@ -66,7 +66,7 @@ fn services_that_need_nothing_cost_a_request_a_remote_and_two_an_image(t: &Conte
     assert_eq!(counted(&registry.requests_since(registry_mark)), expected);
     assert!(!t.exists("src"), "nothing is cloned");
     assert!(!t.exists(".xp/build") && !t.exists(".xp/clone"));
-    // That there was nothing to do is on record, and nothing else.
+    // Only the fact that there was nothing to do is recorded.
     let kept = std::fs::read_dir(t.dir().join(".xp/logs/1")).expect("a record");
     assert_eq!(kept.count(), 1);
 }
@@ -104,7 +104,7 @@ fn services_of_one_remote_share_its_request(t: &Context) {
     assert_eq!(requests.len(), 1, "{requests:?}");
 }
 
-/// What was last is asked for at once; what it was before makes no difference to what is done.
+/// The last known state is queried immediately; it does not affect the result.
 fn images_are_asked_for_while_remotes_are(t: &Context) {
     let registry = t.own_registry(RegistryKind::Open);
     let gateway = Arc::new(Gateway::before(registry.host(), |_| Reply::Forward));
@@ -138,7 +138,7 @@ fn images_are_asked_for_while_remotes_are(t: &Context) {
     build(&[]).stdout_contains("skipped");
     assert_eq!(looks(), before + 2, "each is asked for once");
 
-    // Another commit has images of its own.
+    // Another commit has other images.
     repository.commit(&[("content", "another")], "Go on");
     let before = looks();
     awaited.store(before + 2, Ordering::SeqCst);
@@ -146,14 +146,14 @@ fn images_are_asked_for_while_remotes_are(t: &Context) {
     let tags = registry.tags(&t.image("zbackend"));
     assert!(tags.contains(&repository.head()), "{tags:?}");
 
-    // Who names a reference wants no other.
+    // Another reference is not the last known one.
     let before = looks();
     awaited.store(before, Ordering::SeqCst);
     let reference = format!("zbackend={}", repository.head());
     build(&["--reference", &reference]).stdout_contains("skipped");
     assert_eq!(looks(), before + 1);
 
-    // What is kept may be anything.
+    // The cached file may contain anything.
     let kept = t.dir().join(".xp/asked.json");
     for text in ["", "{}", "[1, 2]", "{\"zbackend\": {\"tip\": \"x\"}}"] {
         std::fs::write(&kept, text).expect("a file of xp's own");
@@ -161,7 +161,7 @@ fn images_are_asked_for_while_remotes_are(t: &Context) {
         assert!(std::fs::read_to_string(&kept).is_ok_and(|it| it.contains(&repository.head())));
     }
 
-    // What the manifest no longer has is forgotten.
+    // Services no longer in the manifest are forgotten.
     let service = small::service(t, "zfrontend", &url, "", "");
     small::manifest(t, gateway.host(), &service);
     awaited.store(0, Ordering::SeqCst);
@@ -173,7 +173,7 @@ fn images_are_asked_for_while_remotes_are(t: &Context) {
     );
 }
 
-/// Returns the images that an engine was asked for: each as often as it was, sorted.
+/// Returns the images requested from an engine, sorted, including duplicates.
 fn asked_of_engine(engine: &Gateway) -> Vec<String> {
     let requests = engine.requests();
     let is_about_images = |it: &&Request| it.method == "GET" && it.path.contains("/images/");
@@ -216,7 +216,7 @@ fn the_engine_is_asked_for_what_the_plan_needs(t: &Context) {
     let (asked, plan) = asked_by(t.xp(["plan", "--no-pull"]));
     assert!(asked.is_empty(), "{asked:?}");
     plan.stdout_contains("in the registry");
-    // What the registry lacks may be in the engine.
+    // Images missing from the registry may be in the engine.
     let two = t.image("two");
     let identities = registry.identity_tags(&two);
     for tag in registry.tags(&two).iter().chain(&identities) {

@@ -44,7 +44,7 @@ pub const CASES: &[Case] = cases![
     what_is_missing_is_said,
 ];
 
-/// A platform whose service has its working copy.
+/// A platform whose service has a working copy.
 fn synced<'a>(t: &'a Context, keys: &str) -> App<'a> {
     let app = App::with_scripts(t, keys, &["true"]);
     t.xp(["sync"]).success();
@@ -61,7 +61,7 @@ fn streams_stay_apart(t: &Context) {
     let output = run(t, script).success();
     assert_eq!(output.stdout, "a\0b\u{1}\r\n\u{2}no line end");
     assert_eq!(output.stderr, "c");
-    // A lot of it, whole.
+    // A large amount, complete.
     let output = run(t, "yes | head -c 3000000").success();
     assert_eq!(output.stdout.len(), 3_000_000);
 }
@@ -75,9 +75,9 @@ fn input_reaches_its_end(t: &Context) {
         .stdin("one\nrest\n")
         .success();
     assert_eq!(output.stdout, "[one]\n5\n");
-    // No input is an empty one.
+    // No input is the same as empty input.
     assert_eq!(run(t, "wc -c").success().stdout, "0\n");
-    // A program that reads nothing is not held up by what there is.
+    // A program that reads nothing is not delayed by its input.
     run(t, "true").stdin(&text).success();
 }
 
@@ -88,7 +88,7 @@ fn exit_codes_are_the_programs(t: &Context) {
         assert_eq!(output.stderr, "", "xp says nothing of its own");
     }
     run(t, "kill -9 $$").failure(137);
-    // What is left in the background holds nothing up.
+    // Background processes do not delay anything.
     run(t, "sleep 1000 > /dev/null 2>&1 & exit 4").failure(4);
     assert!(t.containers().is_empty());
 }
@@ -135,7 +135,7 @@ fn interrupts_reach_the_program_and_what_it_started(t: &Context) {
         ("begun\n", "")
     );
 
-    // One that goes on is let go on.
+    // A program that continues is not stopped.
     let script = "trap 'echo caught' INT; echo begun; until [ -e go ]; do sleep 0.1; done; echo over; exit 5";
     let mut running = run(t, script).spawn();
     running.wait_for_output("begun");
@@ -186,7 +186,7 @@ fn output_that_nobody_reads_ends_the_program(t: &Context) {
     assert_eq!(output.stdout, "y\ny\n\n");
     assert!(!output.stderr.contains("error"), "{output}");
     assert!(t.containers().is_empty());
-    // On a full disk it is said.
+    // A full disk is reported.
     let script = format!("{} run app -- yes > /dev/full", env!("CARGO_BIN_EXE_xp"));
     let output = t.program("sh", ["-c", &script]).failure(3);
     output.stderr_contains("error: cannot write the output of the program");
@@ -195,7 +195,7 @@ fn output_that_nobody_reads_ends_the_program(t: &Context) {
 fn suspension_stops_the_program_too(t: &Context) {
     synced(t, "");
     let xp = env!("CARGO_BIN_EXE_xp");
-    // A shell that waits for it, in the same session, could continue it.
+    // A waiting shell in the same session could continue it.
     let script = format!(
         "{xp} run app -- sh -c 'i=0; while :; do i=$((i+1)); echo $i > beat; sleep 0.05; done' & echo $! > pid; wait $!"
     );
@@ -220,7 +220,7 @@ fn suspension_stops_the_program_too(t: &Context) {
     assert!(t.containers().is_empty());
 }
 
-/// In a PID namespace the session and group of who entered it have no number.
+/// In a PID namespace, the session and group of a process that entered it have no number.
 fn a_session_of_outside_is_no_problem(t: &Context) {
     synced(t, "");
     let xp = env!("CARGO_BIN_EXE_xp");
@@ -277,11 +277,11 @@ fn caches_are_those_of_builds(t: &Context) {
         "built\n"
     );
     assert_eq!(run(t, "ls node_modules").success().stdout, "x\n");
-    // What was there only to be mounted upon is gone.
+    // Folders created only as mount points are gone.
     assert!(!t.exists("src/app/node_modules"));
     assert!(t.exists("src/app/.git/HEAD"));
     assert_eq!(t.git("src/app", &["status", "--porcelain"]), "");
-    // The folder is marked as xp's own before anything is in it.
+    // The folder is marked as xp's own before anything is written to it.
     assert!(t.exists(".xp/CACHEDIR.TAG"));
 }
 
@@ -304,7 +304,7 @@ fn variables_are_those_of_builds(t: &Context) {
     assert_eq!(output.stdout, expected);
     let output = run(t, "true").failure(2);
     output.stderr_contains("environment variable `SECRET` is not set");
-    // The caller's word is the last one, and CI is what it is for the caller.
+    // The caller's variables take precedence, and CI keeps the caller's value.
     let output = t
         .xp([
             "run",
@@ -364,7 +364,7 @@ fn the_current_folder_names_the_service(t: &Context) {
     output
         .stderr_contains("is not inside any service's folder")
         .stderr_contains("hint: write `xp run SERVICE -- …`");
-    // Two services of one folder are told apart by nobody.
+    // Two services with the same folder cannot be distinguished.
     let manifest = t.read("x-platform.yml").replace("src/front", "src/back");
     let manifest = manifest.replace(
         &platform.repository("front").url_file(),
@@ -472,7 +472,7 @@ fn what_one_has_mounted_another_leaves(t: &Context) {
     assert_eq!(first.wait().stdout, "begun\nkept\n");
     app.build().arg("--local").success();
     go("two");
-    // The folder that the first one made is there as long as anybody has something mounted upon it.
+    // The folder created by the first one exists as long as anything is mounted on it.
     assert_eq!(second.wait().stdout, "begun\nkept\n");
     assert!(!t.exists("src/app/node_modules"));
 }
@@ -507,7 +507,7 @@ fn a_killed_one_leaves_nothing(t: &Context) {
 
 fn what_a_killed_one_left_is_removed(t: &Context) {
     let app = synced(t, "");
-    // As an xp leaves it that was killed between creating a container and starting it.
+    // As left by an xp that was killed between creating and starting a container.
     let mark = t.dir().join(".xp/sessions/1-0");
     let create = || {
         t.write(".xp/sessions/1-0", "");
@@ -543,7 +543,7 @@ fn what_is_missing_is_said(t: &Context) {
     app.set_keys("dockerBuilder: { image: builders/none }");
     let output = run(t, "true").failure(2);
     output.stderr_contains("error: builder `none` not found");
-    // One that ends under its program.
+    // One that ends before its program.
     app.set_scripts("", &["true"]);
     let mut running = run(t, "echo begun; sleep 1000").spawn();
     running.wait_for_output("begun");

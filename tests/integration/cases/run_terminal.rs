@@ -1,4 +1,4 @@
-//! `xp run` and `xp shell` in a terminal.
+//! `xp run` and `xp shell` on a terminal.
 
 use crate::app::App;
 use crate::case::Case;
@@ -42,7 +42,7 @@ fn programs_have_a_terminal(t: &Context) {
 
 fn keys_reach_the_program(t: &Context) {
     synced(t);
-    // Each key as it is typed: Ctrl-C, Ctrl-Z, Ctrl-P, Ctrl-D.
+    // Each key as typed: Ctrl-C, Ctrl-Z, Ctrl-P, Ctrl-D.
     let script = "stty raw -echo; echo ready; dd bs=1 count=4 2> /dev/null | od -An -tx1";
     let mut terminal = t
         .xp(["run", "app", "--", "sh", "-c", script])
@@ -71,7 +71,7 @@ fn keys_reach_the_program(t: &Context) {
 
 fn any_byte_is_shown(t: &Context) {
     synced(t);
-    // Each piece by itself, as a piece is what a connection might take for something else.
+    // Each piece separately, because a connection might interpret a single one.
     let script = "for byte in 0 1 2 377; do printf \"\\\\$byte\"; sleep 0.3; done; echo end";
     let mut terminal = t
         .xp(["run", "app", "--", "sh", "-c", script])
@@ -103,7 +103,7 @@ fn the_terminal_is_left_as_it_was(t: &Context) {
     assert!(after(&run("stty raw -echo; exit 4"), "").contains("code 4"));
     assert!(after(&run("echo ready; sleep 1000"), "\x03").contains("code 130"));
     assert!(after(&format!("{xp} run app -- frobnicate"), "").contains("code 127"));
-    // What comes from elsewhere, while the program runs.
+    // Output from elsewhere while the program runs.
     let meanwhile = |what: &str| {
         let script = "touch ready; exec sleep 1000";
         let start = "sh -c 'echo $$ > pid; exec \"$@\"' -";
@@ -116,7 +116,7 @@ fn the_terminal_is_left_as_it_was(t: &Context) {
         let screen = after(&meanwhile(&format!("kill -{signal} $(cat pid)")), "");
         assert!(screen.contains(&format!("code {code}")), "{screen}");
     }
-    // The container goes under its program.
+    // The container ends before its program.
     let docker = format!("docker --host {}", t.engine().host());
     let volume = t.dir().join("src/app");
     let remove = format!(
@@ -163,7 +163,7 @@ fn a_terminal_is_had_only_at_both_ends(t: &Context) {
     assert_eq!(screen(run("-T")).trim(), "end");
     let output = t.program("sh", ["-c", &run("--terminal")]).success();
     assert_eq!(output.stdout, "in\r\nout\r\nend\r\n");
-    // Its input has an end, too.
+    // Its input ends, too.
     let output = t
         .xp(["run", "-t", "app", "--", "cat"])
         .stdin("x\n")
@@ -177,7 +177,7 @@ fn a_shell_says_where_it_is(t: &Context) {
     terminal.wait_for("app:/workspace$ ");
     terminal.type_keys("cd /tmp && echo made > /workspace/made\r");
     terminal.wait_for("app:/tmp$ ");
-    // Ctrl-C ends what runs in it, not the shell.
+    // Ctrl-C ends the program in it, not the shell.
     terminal.type_keys("echo be''gun; sleep 1000\r");
     terminal.wait_for("begun");
     terminal.type_keys("\x03");

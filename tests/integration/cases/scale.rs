@@ -1,5 +1,5 @@
-//! Much of everything: services, remotes, files, output. `XP_SCALE=full` makes it as much as the largest
-//! platforms have, and adds what takes minutes and gigabytes.
+//! Large amounts of everything: services, remotes, files, output. `XP_SCALE=full` uses the sizes of the
+//! largest platforms, and adds cases that take minutes and gigabytes.
 
 use std::fmt::Write as _;
 use std::os::unix::fs::symlink;
@@ -20,19 +20,19 @@ pub const CASES: &[Case] = cases![
     a_repository_of_many_files_needs_little_memory,
 ];
 
-/// What takes minutes.
+/// Cases that take minutes.
 pub const LONG: &[Case] = cases![
     a_log_of_a_gigabyte_is_kept_whole,
     a_context_of_five_gibibytes_is_sent,
 ];
 
-/// What `xp` may take, whatever goes through it.
+/// The memory limit of `xp`, however much data passes through it.
 const MEMORY_LIMIT: u64 = 100_000_000;
 
-/// How many files `xp` may have open, as some systems have it by default.
+/// The limit for open files of `xp`, which is the default on some systems.
 const FILES: &str = "ulimit -n 256";
 
-/// Tells whether everything is tried as large as it gets.
+/// Returns whether everything is tested at full size.
 pub fn is_full() -> bool {
     std::env::var_os("XP_SCALE").is_some_and(|value| value == "full")
 }
@@ -41,7 +41,7 @@ fn many_services_and_remotes_need_few_files_and_little_memory(t: &Context) {
     let (remotes, services) = if is_full() { (500, 2000) } else { (100, 400) };
     let repository = small::repository(t, "all");
     for number in 0..remotes {
-        // What lies behind each URL is the same repository; for xp and the server they are many.
+        // Each URL leads to the same repository; for xp and the server, they are different ones.
         let link = t.repositories().join(format!("r{number}.git"));
         symlink(repository.path(), link).expect("a link");
     }
@@ -61,7 +61,7 @@ fn many_services_and_remotes_need_few_files_and_little_memory(t: &Context) {
     let asked = t.own_requests(asked.requests_since(Mark::START));
     assert_eq!(asked.len(), remotes, "a request a remote");
     let registry = t.own_requests(t.registry().requests_since(Mark::START));
-    // The commit's tag, the branch's, and the identity tag, as the image is absent.
+    // The commit's tag, the branch's, and the identity tag, because the image is missing.
     assert_eq!(registry.len(), 3 * services, "three requests an image");
 }
 
@@ -130,7 +130,7 @@ fn a_context_of_five_gibibytes_is_sent(t: &Context) {
     assert_eq!(size, "5368709120");
 }
 
-/// Runs xp where it may have few files open.
+/// Runs xp with a low limit for open files.
 fn limited(t: &Context, command: &str) -> Output {
     let xp = env!("CARGO_BIN_EXE_xp");
     let line = format!("{FILES} && exec {xp} {command}");

@@ -1,4 +1,4 @@
-//! Scripts that fail, hang, or print more than a terminal likes.
+//! Scripts that fail, hang, or print too much.
 
 use crate::app::App;
 use crate::case::Case;
@@ -15,7 +15,7 @@ pub const CASES: &[Case] = cases![
     timeout_ends_a_script_and_an_image_build,
 ];
 
-/// What `xp` may take, whatever goes through it.
+/// The memory limit of `xp`, however much data passes through it.
 const MEMORY_LIMIT: u64 = 100_000_000;
 
 fn failure_names_what_failed_and_where(t: &Context) {
@@ -84,7 +84,7 @@ fn exit_codes_are_explained(t: &Context) {
         .failure(1)
         .stderr_contains("exited with 126")
         .stderr_contains("hint: 126: ");
-    // The first failing one of a line of several commands is what counts.
+    // In a line with several commands, the first failing one counts.
     app.set_scripts("", &["false; true"]);
     app.build().failure(1).stderr_contains("exited with 1 ");
     app.set_scripts("", &["kill -9 $$"]);

@@ -1,20 +1,20 @@
-//! The smallest platform: services without scripts, whose image holds one file.
+//! The smallest platform: services without scripts, whose images contain one file.
 
 use crate::context::Context;
 use crate::repository::GitRepository;
 
-/// What the image of such a service is made of.
+/// The Dockerfile of such a service.
 pub const DOCKERFILE: &str = "FROM scratch\nCOPY content /\n";
 
-/// Makes the repository of a service of that name, with one commit.
+/// Creates the repository of a service with that name, with one commit.
 pub fn repository(t: &Context, name: &str) -> GitRepository {
     let repository = t.git_repo(name);
     repository.commit(&[("Dockerfile", DOCKERFILE), ("content", name)], "Start");
     repository
 }
 
-/// Writes a manifest with one service a repository. Their images are [`Context::image`] of their
-/// names in that registry, or in the engine alone where the registry's name is empty.
+/// Writes a manifest with one service per repository. Their images are [`Context::image`] of their names in
+/// that registry, or only in the engine if the registry's name is empty.
 pub fn platform(t: &Context, registry: &str, repositories: &[(&str, &GitRepository)]) {
     let services = repositories
         .iter()
@@ -31,7 +31,7 @@ pub fn manifest(t: &Context, registry: &str, services: &str) {
     t.manifest(&format!("{registry}services:\n{services}"));
 }
 
-/// Returns a service for the manifest; `docker` is more of its `docker`, `more` is more lines.
+/// Returns a service for the manifest; `docker` is added to its `docker`, `more` has additional lines.
 pub fn service(t: &Context, name: &str, url: &str, docker: &str, more: &str) -> String {
     let image = t.image(name);
     format!(

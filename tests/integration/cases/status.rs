@@ -1,4 +1,4 @@
-//! `xp status`: everything that it tells, and that nothing hides the rest or is changed by it.
+//! `xp status`: everything it shows, that no failure hides the rest, and that it changes nothing.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -36,7 +36,7 @@ fn json(output: &Output) -> Value {
     serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output}"))
 }
 
-/// Returns what `xp status` says of a service, as JSON.
+/// Returns the `xp status` of a service, as JSON.
 fn of(t: &Context, service: &str) -> Value {
     let all = json(&t.xp(["status", "--format", "json"]).success());
     let services = all["services"].as_array().expect("a list");
@@ -44,7 +44,7 @@ fn of(t: &Context, service: &str) -> Value {
     found.next().expect("the service").clone()
 }
 
-/// Returns the cells of a service's row.
+/// Returns the cells in a service's row.
 fn cells(output: &Output, service: &str) -> Vec<String> {
     let row = output.row(service).split("  ").map(str::trim);
     row.filter(|cell| !cell.is_empty())
@@ -117,7 +117,7 @@ fn each_state_of_a_working_copy_is_told(t: &Context) {
         ("topic", "topic".to_owned()),
         ("unborn", "no commit".to_owned()),
     ] {
-        // The commit is what the remote has now, whatever is here.
+        // The commit is the remote's current one, whatever exists locally.
         assert_eq!(cells(&status, name), [name, &short(name), "-", &shown]);
     }
     assert_eq!(
@@ -164,12 +164,12 @@ fn images_are_verified_stale_or_unverified(t: &Context) {
         cells(&table, "zbackend")[2..],
         ["verified", "verified", "master"]
     );
-    // An input changes: the image, and that of what needs it.
+    // A changed input affects the image and its dependents.
     manifest(", args: {MORE: '1'}");
     assert_eq!(state("zbackend"), ["stale", "stale"]);
     assert_eq!(state("zfrontend"), ["stale", "stale"]);
     manifest("");
-    // A new commit has no image, and another tool made one.
+    // A new commit has no image, and another tool built one.
     let commit = backend.commit(&[("content", "2")], "Second");
     assert_eq!(state("zbackend"), ["absent", "absent"]);
     let name = format!("{}/{}:{commit}", registry.host(), t.image("zbackend"));
@@ -179,7 +179,7 @@ fn images_are_verified_stale_or_unverified(t: &Context) {
     assert_eq!(state("zbackend"), ["unverified", "unverified"]);
 }
 
-/// Returns every file below a folder, `.git` included, with content and time.
+/// Returns every file below a folder, including `.git`, with contents and time.
 fn everything(dir: &Path) -> BTreeMap<PathBuf, (Vec<u8>, SystemTime)> {
     let entries = WalkDir::new(dir).into_iter().map(|entry| {
         let entry = entry.expect("a folder that can be read");
@@ -200,14 +200,14 @@ fn nothing_is_changed_by_looking(t: &Context) {
     t.xp(["sync"]).success();
     let user = User::new(t, "zbackend");
     user.write("untracked", "1");
-    // `git status` would note in the index that these are the same as before.
+    // `git status` would record in the index that these are unchanged.
     let content = fs::read(user.dir.join("content")).expect("a file");
     fs::write(user.dir.join("content"), content).expect("a file");
     let before = everything(&t.dir());
     t.xp(["status"]).success().stdout_contains("1 untracked");
     t.xp(["status", "--offline"]).success();
     assert!(everything(&t.dir()) == before, "something was written");
-    // A folder that nothing may be written to, and no `.xp` at all.
+    // A read-only folder, without `.xp`.
     fs::remove_dir_all(t.dir().join(".xp")).expect("xp's own files");
     t.xp(["status"]).success();
     assert!(!t.exists(".xp"));
@@ -275,7 +275,7 @@ fn a_remote_that_does_not_answer_hides_nothing_else(t: &Context) {
         .stderr_contains(&gone)
         .stdout_contains("SERVICE");
 
-    // A reference that is missing is as good as a remote that is.
+    // A missing reference is treated like a missing remote.
     let missing = small::service(t, "zbackend", &backend.url_http(), "", "")
         .replace("origin/master", "origin/mastre");
     small::manifest(t, "", &missing);
@@ -375,7 +375,7 @@ fn a_variable_that_is_not_set_concerns_its_service(t: &Context) {
     };
     manifest(docker);
     t.xp(["build"]).env("NUMBER", "7").success();
-    // A tag says nothing of what an image is.
+    // A tag does not affect the contents of an image.
     t.xp(["plan"]).failure(2);
     let status = t.xp(["status"]).success();
     assert_eq!(cells(&status, "zbackend")[2], "verified");
@@ -405,8 +405,8 @@ fn offline_asks_nobody(t: &Context) {
     assert_eq!(registry.requests_since(of_registry), []);
     assert_eq!(repository.requests_since(GitServerKind::Open, of_git), []);
 
-    // What it costs otherwise: one request of the remote, one a registry, one an image; the labels are
-    // those that the engine has.
+    // The usual cost: one request to the remote, one to each registry, one per image; the labels are those in
+    // the engine.
     t.xp(["status"]).success();
     let paths: Vec<String> = registry
         .requests_since(of_registry)
@@ -459,7 +459,7 @@ fn offline_knows_what_was_fetched(t: &Context) {
     let train = train.success();
     assert_eq!(cells(&train, "branch")[1..3], ["TASK-981", &topic[..8]]);
 
-    // A clone of the user's own from elsewhere: xp keeps what it fetches to itself.
+    // A user's clone from elsewhere: xp keeps what it fetches separate.
     let user = User::new(t, "branch");
     user.git(&[
         "remote",

@@ -1,4 +1,4 @@
-//! What a person sees in a terminal.
+//! What users see on a terminal.
 
 use std::fs;
 
@@ -23,7 +23,7 @@ pub const CASES: &[Case] = cases![
 const SCRIPT: &str =
     "echo begun; printf '\\\\033[2Jcompiling\\\\n'; until [ -e go ]; do sleep 0.1; done";
 
-/// What a bar shows and a screen without bars does not.
+/// Text shown by a bar, but not by a screen without bars.
 const SPINNERS: &[char] = &[
     '⠁', '⠂', '⠄', '⡀', '⢀', '⠠', '⠐', '⠈', '⠉', '⠋', '⠙', '⠒', '⠓', '⠚', '⠸', '⠼', '⠴', '⠦', '⠧',
     '⠇', '⠏', '⠹',
@@ -90,7 +90,7 @@ fn bars_fit_a_narrow_terminal(t: &Context) {
     let wait = "i=0; until [ -e go ]; do i=$((i+1)); echo $i is the number of a long line, 構築; sleep 0.02; done";
     platform.manifest(&names.map(|name| (name, platform.scripts(wait))));
     let terminal = t.xp(["build", "--jobs", "2"]).in_terminal(40, 24);
-    // However much they print, there are three rows: two services and the sum.
+    // However much they print, there are three rows: two services and the totals.
     wait_until("both rows show their phase for a second", || {
         let screen = rows(&terminal.screen(), 40);
         let building = screen
@@ -109,7 +109,7 @@ fn bars_fit_a_narrow_terminal(t: &Context) {
     let sum = &screen[2];
     assert!(sum.starts_with("0 of 2 done, 2 of 2 jobs, "), "{screen:?}");
 
-    // A wider one shows more at once, and a low one what it has room for.
+    // A wider terminal shows more columns, and a low one as many rows as fit.
     terminal.resize(120, 24);
     wait_until("the last lines are shown", || {
         let screen = rows(&terminal.screen(), 120);
@@ -161,7 +161,7 @@ fn hundreds_of_services_fit_a_low_terminal(t: &Context) {
     let (status, screen) = terminal.wait();
     assert!(status.success(), "{screen}");
     assert!(written.contains("done\u{1b}[0m in "), "{written}");
-    // The table follows, and no row of what ran is left.
+    // The table follows, without leftover rows.
     assert_no_bars(&screen);
     assert!(!screen.contains("of 200 done"), "{screen}");
 }
@@ -180,7 +180,7 @@ fn interrupt_leaves_a_clean_screen(t: &Context) {
     assert_no_bars(&screen);
     assert!(t.containers().is_empty());
 
-    // The terminal is as it was: Ctrl-C is shown as ever, and keys are.
+    // The terminal is restored: Ctrl-C and keys are shown as usual.
     let settings = format!("{} build; stty -a", env!("CARGO_BIN_EXE_xp"));
     app.set_scripts("", &["true"]);
     let after = t
@@ -193,14 +193,14 @@ fn interrupt_leaves_a_clean_screen(t: &Context) {
 }
 
 fn transfers_are_told_in_bytes(t: &Context) {
-    // Random bytes take their time, as nothing compresses them.
+    // Random bytes take time, because they do not compress.
     let app = App::with_scripts(t, "", &["head -c 60000000 /dev/urandom > blob"]);
     let manifest = t.read("x-platform.yml");
     t.manifest(&format!("registry: {}\n{manifest}", t.registry().host()));
     let terminal = app.build().in_terminal(100, 24);
     wait_until("the push shows its bytes", || {
         let written = terminal.written();
-        // All of the blob, and the layer below it.
+        // The whole blob, and the layer below it.
         let bar = written.contains("━━") && written.contains(" of 6");
         bar && written.contains(" MB/s") && written.contains(" MB pushed, ")
     });
@@ -255,8 +255,7 @@ fn nothing_to_do_is_just_the_table(t: &Context) {
     assert!(rows[1].contains("  skipped  "), "{screen}");
 }
 
-/// Returns what the screen shows, row by row. Bars fill their row, so that the next one seems to
-/// continue it.
+/// Returns the screen's text, row by row. Bars fill their row, so the next one seems to continue it.
 fn rows(screen: &str, columns: usize) -> Vec<String> {
     let mut rows = Vec::new();
     for line in screen.lines() {

@@ -1,4 +1,4 @@
-//! Topic trains: one preview set over several repositories, and nothing else moves.
+//! Topic trains: one preview set across several repositories, and nothing else moves.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ pub const CASES: &[Case] = cases![
     a_remote_that_cannot_be_asked_for_the_branch_is_named,
 ];
 
-/// `back` is made of `front`, `front` of `base`; `other` stands alone.
+/// `back` is built from `front`, `front` from `base`; `other` is independent.
 struct Product<'t> {
     t: &'t Context,
     registry: &'t Registry,
@@ -62,7 +62,7 @@ impl<'t> Product<'t> {
         }
     }
 
-    /// Commits to the branch of the train, and goes back to `master`.
+    /// Commits to the train's branch, and switches back to `master`.
     fn commit_topic(&self, service: &str, content: &str) -> String {
         let repository = &self.repositories[service];
         let exists = repository.git(&["branch", "--list", "TASK-981"]);
@@ -89,7 +89,7 @@ impl<'t> Product<'t> {
             .unwrap_or_else(|| panic!("the registry has no {service}:{tag}"))
     }
 
-    /// Returns every tag of every service with what it points at.
+    /// Returns every tag of every service with its target.
     fn all_tags(&self) -> BTreeMap<String, String> {
         let tags = SERVICES.iter().flat_map(|service| {
             let tags = self.tags(service).into_iter();
@@ -142,7 +142,7 @@ fn one_command_builds_a_coherent_preview_set(t: &Context) {
     let other = product.head("other");
     let master = "master".to_owned();
     assert_eq!(product.tags("other"), sorted([other, tag, master]));
-    // Each image of the set by one name, and made of the others of the set.
+    // All images of the set have one name, and are built from each other.
     assert_eq!(product.read("back", "TASK-981", "/base"), "topic");
     assert_eq!(product.read("front", "TASK-981", "/base"), "topic");
     assert_eq!(product.read("other", "TASK-981", "/other"), "other");
@@ -171,7 +171,7 @@ fn a_preview_leaves_the_images_of_the_manifest_alone(t: &Context) {
     assert_eq!(product.read("back", "master", "/base"), "base");
     assert_eq!(product.read("back", &product.head("back"), "/base"), "base");
     assert_eq!(product.read("back", "TASK-981", "/base"), "topic");
-    // Neither takes the other's images for out of date.
+    // Neither considers the other's images outdated.
     for arguments in [&["build"][..], &["build", "--branch", "TASK-981"]] {
         let build = arguments[1..]
             .iter()
@@ -198,7 +198,7 @@ fn a_train_that_goes_on_is_built_again(t: &Context) {
     );
     assert_eq!(product.read("front", "TASK-981", "/base"), "topic");
     assert_eq!(product.read("front", "TASK-981", "/front"), "more");
-    // The first one goes on: what needs it follows, under the same names.
+    // The first one gets another commit: its dependents follow, under the same names.
     product.commit_topic("base", "further");
     let tags = product.tags("back");
     let build = t.xp(["build", "--branch", "TASK-981"]).success();
@@ -208,7 +208,7 @@ fn a_train_that_goes_on_is_built_again(t: &Context) {
     assert_eq!(product.read("front", "TASK-981", "/base"), "further");
     assert_eq!(product.tags("back"), tags);
     assert_eq!(product.read("back", "TASK-981", "/base"), "further");
-    // It arrives: now the commit's own image is made with it.
+    // It is merged: now the commit's own image is built with it.
     for service in ["base", "front"] {
         product.repositories[service].git(&["merge", "--quiet", "TASK-981"]);
         product.repositories[service].git(&["push", "--quiet", "origin", "master"]);
@@ -245,7 +245,7 @@ fn a_reference_of_a_needed_service_makes_images_of_its_own(t: &Context) {
     let variant = tags.iter().find(|tag| tag.starts_with(&commit));
     let variant = variant.expect("an image of its own");
     assert_eq!(product.read("front", variant, "/base"), "topic");
-    // The same name without the commit, in place of the branch's tag.
+    // The same name without the commit, instead of the branch's tag.
     let moving = variant.replace(&format!("{}-", product.head("front")), "");
     assert!(tags.contains(&moving), "{tags:?}");
     assert_eq!(
@@ -254,7 +254,7 @@ fn a_reference_of_a_needed_service_makes_images_of_its_own(t: &Context) {
         "it has nothing to do with it"
     );
 
-    // The commit that the manifest's branch points at is no other one, however it is named.
+    // The commit of the manifest's branch is the same, whatever its name.
     let master = format!("base={}", product.head("base"));
     for reference in [master.as_str(), "base=master", "base=HEAD"] {
         let build = t.xp(["build", "--reference", reference]).success();
@@ -272,7 +272,7 @@ fn a_branch_that_is_the_manifests_commit_changes_nothing(t: &Context) {
     let build = t.xp(["build", "--branch", "master"]).success();
     let build = build.stdout_contains("On master: 4 of 4 services.");
     assert_eq!(build.stdout.matches("skipped").count(), 4, "{build}");
-    // A branch without a commit of its own: the same images, by one more tag.
+    // A branch without its own commits: the same images with an additional tag.
     product.repositories["base"].branch("TASK-981");
     let build = t.xp(["build", "--branch", "TASK-981"]).success();
     assert_eq!(build.stdout.matches("tagged").count(), 4, "{build}");
@@ -298,7 +298,7 @@ fn a_branch_that_no_repository_has_is_an_error(t: &Context) {
                 "no repository in the manifest has a branch `TASK-918`\nhint: did you mean `TASK-981` instead of `TASK-918`?",
             );
     }
-    // A tag is no branch.
+    // A tag is not a branch.
     product.repositories["other"].tag("v1.0");
     t.xp(["build", "--branch", "v1.0"])
         .failure(3)
@@ -310,7 +310,7 @@ fn a_branch_that_no_repository_has_is_an_error(t: &Context) {
 fn a_branch_of_services_that_are_not_selected_is_none(t: &Context) {
     let product = Product::new(t);
     product.commit_topic("front", "topic");
-    // As a CI job does that builds one service of many: the others have the branch.
+    // As in a CI job that builds one of many services: the others have the branch.
     let build = t.xp(["build", "other", "--branch", "TASK-981"]).success();
     build.stdout_contains("On TASK-981: 0 of 1 services.");
     assert!(product.tags("other").contains(&"TASK-981".to_owned()));

@@ -1,4 +1,4 @@
-//! Several xps at the same time that make the same images.
+//! Concurrent runs that build the same images.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -22,7 +22,7 @@ pub const CASES: &[Case] = cases![
     many_folders_make_the_same_images,
 ];
 
-/// A service with a builder of a folder; each build of either gives another image.
+/// A service with a builder folder; each build of either results in another image.
 struct Platform<'t> {
     t: &'t Context,
     repository: GitRepository,
@@ -50,14 +50,14 @@ impl<'t> Platform<'t> {
         }
     }
 
-    /// Makes one more folder of the platform.
+    /// Creates another folder of the platform.
     fn copy(&self, name: &str) -> PathBuf {
         let copy = self.t.folder().join(name);
         succeed(Command::new("cp").arg("-a").arg(self.t.dir()).arg(&copy));
         copy
     }
 
-    /// Demands that both images have both of their tags, and returns the digests.
+    /// Asserts that both images have both of their tags, and returns the digests.
     #[track_caller]
     fn digests(&self, registry: &Registry) -> [String; 2] {
         let head = self.repository.head();
@@ -77,7 +77,7 @@ impl<'t> Platform<'t> {
     }
 }
 
-/// Holds the next look at a builder's image until it is let go.
+/// Holds the next query for a builder's image until it is released.
 #[derive(Default)]
 struct Gate {
     is_set: AtomicBool,
@@ -130,7 +130,7 @@ fn who_comes_second_takes_the_first_ones_images(t: &Context) {
     );
     assert_eq!(platform.digests(&registry), before, "{second}");
 
-    // The engine has the very images of the registry, by all of their names.
+    // The engine has exactly the registry's images, with all of their names.
     if there.is_private() {
         for (repository, tag) in [
             (t.image("zbackend"), "master"),
@@ -154,12 +154,12 @@ fn who_comes_second_takes_the_first_ones_images(t: &Context) {
     assert!(again.row("zbackend").contains(" skipped "), "{again}");
 }
 
-/// Runs a build that somebody else overtakes between its own build and its push, and returns what `first`
-/// did, and how the build ended.
+/// Runs a build that another one overtakes between its build and its push, and returns the result of `first`
+/// and how the build ended.
 fn overtaken<R>(gate: &Gate, build: Xp, first: impl FnOnce() -> R) -> (R, Output) {
     let mut second = build.spawn();
     second.wait_for_output(" | image: docker build");
-    // What it asks next is whether somebody else was faster.
+    // Its next query is whether another run was faster.
     gate.is_set.store(true, Ordering::SeqCst);
     wait_until("the builder is built", || {
         gate.is_reached.load(Ordering::SeqCst)
@@ -177,7 +177,7 @@ fn an_image_of_another_recipe_is_pushed_over(t: &Context) {
     let gateway = gate.before(&registry);
     let platform = Platform::new(t, gateway.host(), t.engine().busybox());
     let folder = platform.copy("there");
-    // The same commit by another script.
+    // The same commit with another script.
     let manifest = folder.join("x-platform.yml");
     let text = std::fs::read_to_string(&manifest).expect("the manifest");
     let other = text.replace("> made]", "> other]");
@@ -206,7 +206,7 @@ fn many_folders_make_the_same_images(t: &Context) {
         let output = running.wait();
         assert!(output.status.success(), "{output}");
     }
-    // Two that push within the same moment may set a moving tag to either image: the next run sets it right.
+    // Two simultaneous pushes may set a moving tag to either image; the next run corrects it.
     build(&folders[0]).success();
     let before = platform.digests(&registry);
     for folder in &folders {

@@ -61,7 +61,7 @@ impl<'t> Product<'t> {
     }
 }
 
-/// Returns the cells of a row, split where two spaces are.
+/// Returns the cells of a row, split at two spaces.
 fn cells<'o>(output: &'o str, input: &str) -> Vec<&'o str> {
     let mut lines = output.lines();
     let is_row = |line: &&str| line.get(2..).is_some_and(|line| line.starts_with(input));

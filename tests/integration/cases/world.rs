@@ -1,4 +1,4 @@
-//! The test world itself: its servers work, and its questions get true answers.
+//! The test environment itself: its servers work, and it reports their state correctly.
 
 use std::net::TcpStream;
 use std::os::unix::process::ExitStatusExt;
@@ -227,7 +227,7 @@ fn git_with_a_wrong_login_is_refused(t: &Context) {
         let output = process::run(t.git_command("").args(["ls-remote", &url]));
         assert_eq!(output.status.code(), Some(128), "{url}");
     }
-    // git looks a host up in .netrc without its port.
+    // git looks up hosts in .netrc without the port.
     t.write(
         "../home/.netrc",
         &format!("machine 127.0.0.1 login {USER} password {PASSWORD}\n"),
@@ -360,7 +360,7 @@ fn assert_login_matters(t: &Context, registry: &Registry) {
     assert_eq!(registry.requests_since(mark), []);
 }
 
-/// Pushes an image with a label by Docker's own client, using the login that `xp` would use.
+/// Pushes an image with a label with Docker's own client, using the login that `xp` would use.
 fn push(t: &Context, registry: &Registry) -> Output {
     let image = format!("{}/pushed:1", t.registry_prefix(registry));
     let dockerfile = format!("FROM {}\nLABEL colour=red\n", t.engine().busybox());

@@ -53,10 +53,10 @@ pub const CASES: &[Case] = cases![
     podman_in_a_virtual_machine_is_refused,
 ];
 
-/// A user that no machine knows.
+/// A user that the machine does not know.
 const STRANGER: u32 = 12345;
 
-/// Returns the wrapper with these arguments, with the image of this xp.
+/// Returns the wrapper with these arguments, and the image with this xp.
 fn wrapper<const N: usize>(t: &Context, arguments: [&str; N]) -> Xp {
     let xp = t.program(&script(), arguments);
     surroundings(t, xp)
@@ -65,7 +65,7 @@ fn wrapper<const N: usize>(t: &Context, arguments: [&str; N]) -> Xp {
 fn surroundings(t: &Context, xp: Xp) -> Xp {
     xp.env("XBUILDER_IMAGE", image_of_xp(t))
         .env("XDG_RUNTIME_DIR", runtime(t))
-        // Where the repositories of the tests are.
+        // The folder with the tests' repositories.
         .env("XBUILDER_MOUNTS", t.repositories())
 }
 
@@ -79,7 +79,7 @@ fn runtime(t: &Context) -> PathBuf {
     folder
 }
 
-/// Returns the wrapper, run by a user who is not root.
+/// Returns the wrapper, run by a user other than root.
 fn as_stranger<const N: usize>(t: &Context, app: &App<'_>, arguments: [&str; N]) -> Xp {
     let socket = t.engine().host().strip_prefix("unix://").expect("a socket");
     let group = fs::metadata(socket).expect("the engine's socket").gid();
@@ -110,7 +110,7 @@ fn a_build_is_the_same(t: &Context) {
     let list = t.engine().run(&app.image_of_head(), ["ls", "/src"]);
     assert!(list.contains("made"), "{list}");
     assert_eq!(t.containers(), [Value::Null; 0]);
-    // What one has done, the other finds.
+    // Each finds what the other has built.
     t.xp(["plan", "--exit-code"]).success();
     wrapper(t, ["plan", "--exit-code"]).success();
     assert!(
@@ -134,7 +134,7 @@ fn files_belong_to_the_caller(t: &Context) {
     as_stranger(t, &app, ["build"]).success();
     assert_eq!(app.read("user"), "12345\n12345\n");
     assert_owned_by(&t.dir(), STRANGER);
-    // Scripts of root leave nothing of root either.
+    // Scripts that run as root do not leave files owned by root either.
     app.set_scripts(
         "user: root\ncache: [ /cache ]",
         &["id -u > user; touch /cache/root"],
@@ -188,7 +188,7 @@ fn worktrees_and_borrowed_objects_are_seen(t: &Context) {
     t.xp(["sync"]).success();
     let elsewhere = t.folder().join("elsewhere");
     fs::create_dir_all(&elsewhere).expect("a folder");
-    // The working copy is one of git's worktrees, whose repository is elsewhere.
+    // The working copy is a git worktree, whose repository is elsewhere.
     let copy = t.dir().join("src/app");
     fs::rename(&copy, elsewhere.join("main")).expect("the working copy can be moved");
     let path = copy.display().to_string();
@@ -223,7 +223,7 @@ fn failures_keep_their_exit_code(t: &Context) {
     wrapper(t, ["build"])
         .failure(1)
         .stderr_contains("exited with 7")
-        // What is typed by hand is typed outside.
+        // The printed command runs outside.
         .stderr_contains("docker run --rm")
         .stderr_contains(&format!("src={source},dst=/workspace"));
     wrapper(t, ["no-such-command"]).failure(2);
@@ -254,7 +254,7 @@ fn nothing_works_on_for_a_client_that_was_killed(t: &Context) {
     assert_eq!(t.containers().len(), 2, "xp's own, and the builder's");
     running.kill();
     wait_until("both containers are gone", || t.containers().is_empty());
-    // The folder is free.
+    // The folder is not locked.
     app.set_scripts("", &["true"]);
     wrapper(t, ["build"]).success();
 }
@@ -262,7 +262,7 @@ fn nothing_works_on_for_a_client_that_was_killed(t: &Context) {
 fn a_terminal_is_one_in_there(t: &Context) {
     let _app = App::with_scripts(t, "", &["true"]);
     t.xp(["sync"]).success();
-    // The client of docker tells the container's terminal its size only after the start.
+    // The docker client sends the container's terminal size only after the start.
     let script = "until stty size | grep '23 91'; do sleep 0.1; done; tty > /dev/null && echo is one; \
                   read line; echo \"got $line\"; exit 3";
     let mut terminal = wrapper(t, ["run", "app", "--", "sh", "-c", script]).in_terminal(91, 23);
@@ -277,8 +277,8 @@ fn a_terminal_is_one_in_there(t: &Context) {
     assert!(status.success());
 }
 
-/// Returns a client that writes down what it is told, and the file. It is the real one, but for what these
-/// branches of a `case` take.
+/// Returns a client that logs its arguments, and the log file. It runs the real one, except for what these
+/// branches of a `case` handle.
 fn client_that_tells(t: &Context, branches: &str) -> (PathBuf, PathBuf) {
     let told = t.folder().join("told");
     let client = t.folder().join("client");
@@ -452,7 +452,7 @@ fn an_engine_elsewhere_is_refused(t: &Context) {
     run.failure(3).stderr_contains("does not answer");
 }
 
-/// Listens on a port for the engine's socket, as engines do that have none.
+/// Forwards a port to the engine's socket, like engines without a socket.
 pub(super) fn port_of_engine(t: &Context) -> u16 {
     let socket = t.engine().host().strip_prefix("unix://").expect("a socket");
     let socket = socket.to_owned();
@@ -481,10 +481,10 @@ pub(super) fn port_of_engine(t: &Context) -> u16 {
 
 fn an_engine_elsewhere_without_ssh_is_refused(t: &Context) {
     let address = format!("tcp://0.0.0.0:{}", port_of_engine(t));
-    // By its name it is an engine of this machine.
+    // By its name, it is an engine on this machine.
     let _app = App::with_scripts(t, "", &["true"]);
     wrapper(t, ["plan"]).env("DOCKER_HOST", &address).success();
-    // And now it is one of another.
+    // Now it is one on another machine.
     let branch = "info*) docker \"$@\" | sed \"s/|$(uname -n)|/|builder-7|/\" ;;";
     let (client, told) = client_that_tells(t, branch);
     let plan = wrapper(t, ["plan"])
@@ -519,7 +519,7 @@ fn an_engine_of_a_context_is_found(t: &Context) {
     assert!(app.export("made").exists());
 }
 
-/// Builds the image of a job: with Docker's client, the wrapper, and these programs.
+/// Builds a job's image, with the Docker client, the wrapper, and these programs.
 fn image_of_job(t: &Context, programs: &[&str]) -> String {
     let job = t.folder().join("job");
     let root = job.join("root");
@@ -535,7 +535,7 @@ fn image_of_job(t: &Context, programs: &[&str]) -> String {
     image
 }
 
-/// Returns a command in a job's container, which has the platform as `/builds/x`.
+/// Returns a command in a job's container, which has the platform at `/builds/x`.
 fn in_job<const N: usize>(t: &Context, image: &str, options: [&str; N], command: &[&str]) -> Xp {
     let socket = t.engine().host().strip_prefix("unix://").expect("a socket");
     let mount = |source: &Path, target: &str| format!("{}:{target}", source.display());
@@ -558,7 +558,7 @@ fn in_job<const N: usize>(t: &Context, image: &str, options: [&str; N], command:
 
 fn a_job_in_a_container_uses_it_as_well(t: &Context) {
     let app = App::with_scripts(t, "cache: [ /cache ]", &["touch made /cache/made"]);
-    // The sed of most images, which takes less than busybox's, whose shell would take its own.
+    // Most images' sed supports less than busybox's; busybox's shell would use its own.
     let image = image_of_job(t, &["dash", "sed"]);
     in_job(t, &image, [], &["dash", "-c", "sed --version"])
         .success()
@@ -668,7 +668,7 @@ fn a_line_break_in_a_path_is_refused(t: &Context) {
     refused(wrapper(t, ["plan", "-C"]).arg(&folder));
     refused(wrapper(t, ["plan"]).env("XP_CACHE_DIR", &folder));
     refused(wrapper(t, ["plan"]).env("XBUILDER_MOUNTS", &folder));
-    // At the very end as well, which shells like to lose.
+    // Even at the very end, where shells like to lose it.
     let folder = t.folder().join("a?b\n");
     fs::create_dir_all(&folder).expect("a folder");
     refused(wrapper(t, ["plan"]).dir(&folder));
@@ -685,7 +685,7 @@ fn an_exported_cdpath_changes_nothing(t: &Context) {
     assert!(app.is_built());
 }
 
-/// Lets the machine call itself Darwin.
+/// Makes the machine report Darwin.
 fn on_darwin(t: &Context, xp: Xp) -> Xp {
     let folder = t.folder().join("darwin");
     let text = "#!/bin/sh\ncase $1 in -s) echo Darwin ;; *) exec /usr/bin/uname \"$@\" ;; esac\n";
@@ -700,7 +700,7 @@ fn agents_of_virtual_machines_are_only_where_they_are(t: &Context) {
     let _app = App::with_scripts(t, "", &["true"]);
     let of_desktop = "/run/host-services/ssh-auth.sock";
     for (system, has_agent) in [("Docker Desktop", true), ("Ubuntu 24.04 LTS", false)] {
-        // Such a machine is not here: what would be run is looked at.
+        // There is no such machine here, so only the command is checked.
         let branches =
             format!("info*) docker \"$@\" | sed 's/^[^|]*|/{system}|/' ;;\nrun*) exit 0 ;;");
         let (client, told) = client_that_tells(t, &branches);
