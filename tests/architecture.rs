@@ -384,6 +384,7 @@ fn there_is_no_clutter_at_the_top() {
         "bin",
         "builders",
         "clippy.toml",
+        "deny.toml",
         "docker",
         "docs",
         "examples",

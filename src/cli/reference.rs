@@ -22,7 +22,7 @@ fn commands() -> String {
     let mut commands = Vec::new();
     man::collect(&definition, "xp".to_owned(), &mut commands);
     let mut text = "# Commands\n\nThis page is generated from the program. `xp help COMMAND` and `xp man COMMAND` show \
-                    the same.\n\n| command | |\n|---|---|\n"
+                    the same. All commands have the global options of [`xp`](#xp).\n\n| command | |\n|---|---|\n"
         .to_owned();
     for (path, command) in &commands {
         let anchor = path.replace(' ', "-");

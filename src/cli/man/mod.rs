@@ -54,7 +54,8 @@ fn page(command: &Command, path: &str, names: &[String]) -> String {
     let name = path.replace(' ', "-");
     let man = Man::new(prepared(command))
         .title(name.to_uppercase())
-        // No date, for reproducible pages.
+        // No date, for reproducible pages. `roff` does not quote empty arguments.
+        .date("\"\"")
         .source(concat!("xp ", env!("CARGO_PKG_VERSION")))
         .manual("X Platform");
     let mut page = Vec::new();
@@ -146,7 +147,10 @@ fn polished(text: &str) -> String {
     let text = text.replace(&preamble, "");
     let text = text.replace("\n.br\n\n.br\n", "\n.sp\n");
     let text = text.replace("\n\n", "\n.sp\n");
-    let text = text.replace('^', "\\(ha").replace('~', "\\(ti");
+    let text = text
+        .replace('^', "\\(ha")
+        .replace('~', "\\(ti")
+        .replace('…', "...");
     let mut is_code = false;
     let parts = text.split('`').map(|part| {
         let part = if is_code {
