@@ -5,6 +5,7 @@ mod foreign;
 mod help;
 mod look;
 pub mod man;
+pub mod reference;
 mod shared;
 mod usage;
 mod values;
@@ -15,7 +16,6 @@ use std::path::PathBuf;
 
 use clap::{Args, FromArgMatches as _, Parser, Subcommand, ValueEnum, ValueHint};
 
-pub use help::EXIT_CODES;
 pub use look::*;
 pub use shared::*;
 pub use usage::{Help, ParseError, UsageError};
@@ -147,6 +147,13 @@ pub enum Command {
     },
     /// Print a manual page, or write all of them to a folder
     Man(ManArgs),
+    /// Print a generated page of the documentation
+    #[command(name = "__reference", hide = true)]
+    Reference {
+        /// Which page
+        #[arg(value_enum)]
+        page: ReferencePage,
+    },
     /// Complete a partial command line (called by the completion scripts)
     #[command(name = "__complete", hide = true)]
     Complete {

@@ -54,8 +54,8 @@ const OWNERS: &[Owner] = &[
             "var_os",
             "env::current_dir",
         ],
-        owners: &["host/settings.rs"],
-        why: "host/settings.rs reads the environment, once",
+        owners: &["host/settings.rs", "host/settings/variables.rs"],
+        why: "host::settings reads the environment, once",
     },
     Owner {
         words: &["stdout()", "stderr()"],
@@ -384,6 +384,7 @@ fn there_is_no_clutter_at_the_top() {
         "bin",
         "builders",
         "clippy.toml",
+        "deny.toml",
         "docker",
         "docs",
         "examples",

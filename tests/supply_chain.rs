@@ -1,4 +1,4 @@
-//! Checks the dependencies: their source, their licenses, and what must never be among them.
+//! The dependencies of xp follow the rules of `deny.toml`.
 //!
 //! The lock file has a checksum for every crate, so exactly the reviewed code is built. Known vulnerabilities
 //! are not checked, because their list is not available offline (docs/contributing.md).
@@ -10,39 +10,22 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// Licenses that require no more than a notice.
-const LICENCES: &[&str] = &[
-    "Apache-2.0",
-    "BSD-3-Clause",
-    "ISC",
-    "MIT",
-    "Unicode-3.0",
-    "Zlib",
-];
-
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
-/// Crates that are used in two versions, and why.
-const TWICE: &[(&str, &str)] = &[
-    ("base64", "xp and bollard are a version apart"),
-    ("getrandom", "ring has an older one than tempfile"),
-    (
-        "syn",
-        "macros of two generations; nothing of it is in the program",
-    ),
-];
-
-/// Forbidden crates, and why.
-const BANNED: &[(&str, &str)] = &[
-    (
-        "openssl-sys",
-        "TLS is rustls, which needs no library of the system",
-    ),
-    ("native-tls", "as openssl-sys"),
-    ("aws-lc-sys", "ring is rustls' provider here: one is enough"),
-    ("libssh2-sys", "ssh is the system's own"),
-    ("serde_yaml", "it is archived"),
-];
+/// Returns the items of a list in `deny.toml`, one per line: names, with reasons if they have any.
+fn rules(key: &str) -> Vec<(String, String)> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deny.toml");
+    let text = fs::read_to_string(path).expect("deny.toml");
+    let start = format!("\n{key} = [\n");
+    let (_, list) = text.split_once(&start).expect(key);
+    let (list, _) = list.split_once("\n]").expect("the end of the list");
+    let items = list.lines().map(|line| {
+        let mut quoted = line.split('"').skip(1).step_by(2).map(str::to_owned);
+        let name = quoted.next().expect("a name");
+        (name, quoted.next().unwrap_or_default())
+    });
+    items.collect()
+}
 
 fn packages() -> Vec<Value> {
     let output = Command::new(env!("CARGO"))
@@ -82,27 +65,28 @@ fn text<'v>(package: &'v Value, key: &str) -> &'v str {
 
 #[test]
 fn crates_are_what_they_may_be() {
+    let (licenses, twice, banned) = (rules("allow"), rules("skip"), rules("deny"));
     let mut broken = Vec::new();
     let mut versions: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for package in packages() {
-        let (name, licence) = (text(&package, "name"), text(&package, "license"));
-        if !is_allowed(licence) {
+        let (name, license) = (text(&package, "name"), text(&package, "license"));
+        if !is_allowed(license, &licenses) {
             broken.push(format!(
-                "{name} has the licence `{licence}`, which is not on the list"
+                "{name} has the license `{license}`, which is not on the list"
             ));
         }
         let is_own = name == "x-platform";
         if !is_own && text(&package, "source") != CRATES_IO {
             broken.push(format!("{name} comes from {}", package["source"]));
         }
-        if let Some((_, why)) = BANNED.iter().find(|(banned, _)| *banned == name) {
+        if let Some((_, why)) = banned.iter().find(|(banned, _)| *banned == name) {
             broken.push(format!("{name} is banned: {why}"));
         }
         let found = versions.entry(name.to_owned()).or_default();
         found.push(text(&package, "version").to_owned());
     }
     for (name, found) in &versions {
-        let is_known = TWICE.iter().any(|(twice, _)| twice == name);
+        let is_known = twice.iter().any(|(twice, _)| twice == name);
         match (found.len(), is_known) {
             (1, true) => broken.push(format!("{name} is there once: take it off the list")),
             (1, false) | (2, true) => {}
@@ -112,41 +96,41 @@ fn crates_are_what_they_may_be() {
     assert!(broken.is_empty(), "\n{}", broken.join("\n"));
 }
 
-/// Returns whether an expression such as `(MIT OR X) AND ISC` can be satisfied by allowed licenses.
-fn is_allowed(expression: &str) -> bool {
+/// Tells whether an expression such as `(MIT OR X) AND ISC` can be met by licenses of the list.
+fn is_allowed(expression: &str, licenses: &[(String, String)]) -> bool {
     let spaced = expression
         .replace('/', " OR ")
         .replace('(', " ( ")
         .replace(')', " ) ");
     let words: Vec<&str> = spaced.split_whitespace().collect();
     let mut rest = words.as_slice();
-    let allowed = any_of(&mut rest);
+    let allowed = any_of(&mut rest, licenses);
     allowed == Some(true) && rest.is_empty()
 }
 
-fn any_of(words: &mut &[&str]) -> Option<bool> {
-    let mut allowed = all_of(words)?;
+fn any_of(words: &mut &[&str], licenses: &[(String, String)]) -> Option<bool> {
+    let mut allowed = all_of(words, licenses)?;
     while words.first() == Some(&"OR") {
         *words = &words[1..];
-        allowed |= all_of(words)?;
+        allowed |= all_of(words, licenses)?;
     }
     Some(allowed)
 }
 
-fn all_of(words: &mut &[&str]) -> Option<bool> {
-    let mut allowed = one(words)?;
+fn all_of(words: &mut &[&str], licenses: &[(String, String)]) -> Option<bool> {
+    let mut allowed = one(words, licenses)?;
     while words.first() == Some(&"AND") {
         *words = &words[1..];
-        allowed &= one(words)?;
+        allowed &= one(words, licenses)?;
     }
     Some(allowed)
 }
 
-fn one(words: &mut &[&str]) -> Option<bool> {
+fn one(words: &mut &[&str], licenses: &[(String, String)]) -> Option<bool> {
     let (first, rest) = words.split_first()?;
     *words = rest;
     if *first == "(" {
-        let allowed = any_of(words)?;
+        let allowed = any_of(words, licenses)?;
         let (end, rest) = words.split_first()?;
         *words = rest;
         return (*end == ")").then_some(allowed);
@@ -155,18 +139,19 @@ fn one(words: &mut &[&str]) -> Option<bool> {
     if words.first() == Some(&"WITH") {
         *words = words.get(2..)?;
     }
-    Some(LICENCES.contains(first))
+    Some(licenses.iter().any(|(license, _)| license == first))
 }
 
 #[test]
-fn expressions_of_licences_are_read() {
+fn expressions_of_licenses_are_read() {
+    let licenses = rules("allow");
     for allowed in [
         "MIT",
         "MIT/X",
         "X OR (ISC AND MIT)",
         "Apache-2.0 WITH LLVM-exception OR X",
     ] {
-        assert!(is_allowed(allowed), "{allowed}");
+        assert!(is_allowed(allowed, &licenses), "{allowed}");
     }
     for refused in [
         "",
@@ -178,7 +163,7 @@ fn expressions_of_licences_are_read() {
         "MIT OR",
         "GPL-3.0",
     ] {
-        assert!(!is_allowed(refused), "{refused}");
+        assert!(!is_allowed(refused, &licenses), "{refused}");
     }
 }
 

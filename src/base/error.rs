@@ -7,26 +7,45 @@ use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
-/// The exit code of a command, as documented in `xp help`.
+/// The exit code of a command; see [`Exit::CODES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
-    /// 0: success.
+    /// 0
     Done,
-    /// 1: a service failed: a script, an image build or a push.
+    /// 1
     ServiceFailed,
-    /// 2: invalid usage, or an invalid manifest.
+    /// 2
     Usage,
-    /// 3: the engine, a registry or a git remote is missing or refused a request.
+    /// 3
     Outside,
-    /// 10: with `--exit-code`, there is something to build.
+    /// 10
     WorkToDo,
-    /// 130: interrupted.
+    /// 130
     Interrupted,
     /// The exit code of a program in `xp run` or `xp shell`.
     Program(u8),
 }
 
 impl Exit {
+    /// The exit codes of xp itself and their meanings, for help, manual pages and documentation.
+    pub const CODES: [(Self, &str); 6] = [
+        (Self::Done, "done"),
+        (
+            Self::ServiceFailed,
+            "a service failed: a script, an image build or a push",
+        ),
+        (Self::Usage, "invalid command line or invalid manifest"),
+        (
+            Self::Outside,
+            "an external system failed or refused: the engine, a registry, a git remote",
+        ),
+        (
+            Self::WorkToDo,
+            "there is work to do (`xp plan --exit-code`)",
+        ),
+        (Self::Interrupted, "interrupted"),
+    ];
+
     /// Returns the exit code of the process.
     pub const fn code(self) -> u8 {
         match self {

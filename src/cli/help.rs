@@ -6,6 +6,7 @@ use clap::builder::{StyledStr, Styles};
 use clap::{Arg, Command};
 
 use super::examples;
+use crate::base::error::Exit;
 
 /// Adds examples to each command, and hides global options from the short help of subcommands.
 pub fn complete(definition: Command) -> Command {
@@ -17,22 +18,9 @@ pub fn complete(definition: Command) -> Command {
     let path = definition.get_name().to_owned();
     let definition = definition
         .after_help("`xp help COMMAND` shows all options of a command, with examples.")
-        .after_long_help(long(&path, EXIT_CODES));
+        .after_long_help(long(&path, &Exit::CODES));
     complete_subcommands(definition, &path, &globals)
 }
-
-/// The exit codes and their meanings, for help and manual pages.
-pub const EXIT_CODES: &[(&str, &str)] = &[
-    ("0", "done"),
-    ("1", "a service failed: a script, an image build or a push"),
-    ("2", "invalid command line or invalid manifest"),
-    (
-        "3",
-        "an external system failed or refused: the engine, a registry, a git remote",
-    ),
-    ("10", "there is work to do (`xp plan --exit-code`)"),
-    ("130", "interrupted"),
-];
 
 fn complete_subcommands(command: Command, path: &str, globals: &[Arg]) -> Command {
     let names: Vec<String> = command
@@ -68,7 +56,7 @@ fn with_globals(command: Command, globals: &[Arg]) -> Command {
     })
 }
 
-fn long(path: &str, exit_codes: &[(&str, &str)]) -> StyledStr {
+fn long(path: &str, exit_codes: &[(Exit, &str)]) -> StyledStr {
     let styles = Styles::default();
     let (header, literal) = (*styles.get_header(), *styles.get_literal());
     let mut text = String::new();
@@ -81,7 +69,8 @@ fn long(path: &str, exit_codes: &[(&str, &str)]) -> StyledStr {
     if !exit_codes.is_empty() {
         _ = writeln!(text, "\n{header}Exit codes:{header:#}");
     }
-    for (code, about) in exit_codes {
+    for (exit, about) in exit_codes {
+        let code = exit.code();
         _ = writeln!(text, "  {literal}{code:<3}{literal:#}  {about}");
     }
     text.into()

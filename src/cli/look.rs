@@ -31,6 +31,15 @@ pub enum SchemaOf {
     Events,
 }
 
+/// The generated pages of the documentation
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReferencePage {
+    /// docs/reference.md
+    Commands,
+    /// docs/environment.md
+    Environment,
+}
+
 /// Arguments of `xp plan`
 #[derive(Debug, Args)]
 pub struct ShowPlanArgs {

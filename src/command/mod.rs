@@ -70,6 +70,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         Command::Schema { of } => schema::run(of),
         Command::Completions { shell } => completions::script(shell),
         Command::Man(args) => man::run(&args),
+        Command::Reference { page } => print(&cli::reference::page(page)),
         Command::Complete { shell, typed } => completions::answer(global, shell, &typed),
         // These work without a manifest.
         Command::Init(args) => with_settings(global, async |it| init::run(&it, &args).await),

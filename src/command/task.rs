@@ -8,6 +8,7 @@ use crate::execute::{StepError, Stop};
 use crate::flow::session::Session;
 use crate::flow::workbench::Workbench;
 use crate::host::console::{Connection, Signals, attach};
+use crate::model::environment::{COLORTERM, LANG, NO_COLOR, TERM};
 use crate::model::event::{Phase, Unit};
 use crate::model::manifest::Service;
 use crate::model::plan::ContainerStep;
@@ -152,7 +153,7 @@ pub fn terminal_variables(session: &Session, connection: Connection) -> Vec<(Str
     if connection.terminal().is_none() {
         return Vec::new();
     }
-    let names = ["TERM", "COLORTERM", "LANG", "NO_COLOR"];
+    let names = [TERM, COLORTERM, LANG, NO_COLOR].map(|variable| variable.name);
     let found = names.map(|name| Some((name.to_owned(), session.variable(name)?)));
     found.into_iter().flatten().collect()
 }

@@ -14,6 +14,7 @@ use super::{Context, LABEL_FOLDER, LABEL_SERVICE, remote};
 use crate::client::engine::{BuilderContainer, ContainerSpec, CreatedContainer};
 use crate::execute::path_mapping::Reach;
 use crate::execute::reproduce;
+use crate::model::environment::{BUILDER_SSH_AUTH_SOCK, SOURCE_DATE_EPOCH};
 use crate::model::event::{Event, Unit};
 use crate::model::manifest::BuilderUser;
 use crate::model::plan::{ContainerStep, ImageStep, ScriptStep};
@@ -292,10 +293,10 @@ fn variables(context: &Context, step: &ContainerStep, state: &UnitState) -> Vec<
         ("GIT_CONFIG_VALUE_0".to_owned(), "*".to_owned()),
     ];
     if let Some(time) = state.commit_time {
-        variables.push(("SOURCE_DATE_EPOCH".to_owned(), time.to_string()));
+        variables.push((SOURCE_DATE_EPOCH.name.to_owned(), time.to_string()));
     }
     if step.ssh && context.caller.ssh_agent.is_some() {
-        variables.push(("SSH_AUTH_SOCK".to_owned(), SSH_AGENT.to_owned()));
+        variables.push((BUILDER_SSH_AUTH_SOCK.name.to_owned(), SSH_AGENT.to_owned()));
     }
     // The manifest's variables come last, to take precedence.
     variables.extend(

@@ -1,6 +1,7 @@
 //! Settings from flags and the environment, read once.
 
 pub mod timeouts;
+mod variables;
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
@@ -13,11 +14,13 @@ use crate::client::engine::{DockerContextError, EngineSettings, EngineTls, Sees}
 use crate::client::git;
 use crate::client::http::Proxies;
 use crate::client::registry::RegistrySettings;
+use crate::model::environment;
 use crate::report;
 use crate::report::{Ci, LogPrefix, Style};
 
 pub use crate::host::settings::timeouts::Patience;
 use crate::host::settings::timeouts::patience;
+use crate::host::settings::variables::ProcessVariables;
 
 /// Everything that xp reads from flags, environment and process.
 #[derive(Clone)]
@@ -72,44 +75,33 @@ pub struct Caller {
 impl Settings {
     /// Returns whether to use colors if the command line cannot be parsed.
     pub fn automatic_color() -> bool {
-        let variables = environment();
-        let get = |name: &str| {
-            let set = variables.get(name).filter(|value| !value.is_empty());
-            set.cloned()
-        };
-        colors(is_terminal(&get), &get)
+        let variables = ProcessVariables::read();
+        colors(is_terminal(&variables), &variables)
     }
 
     /// Reads the environment; called once per process.
     pub fn read(global: &Global) -> std::io::Result<Self> {
-        let variables = environment();
-        let get = |name: &str| {
-            variables
-                .get(name)
-                .filter(|value| !value.is_empty())
-                .cloned()
-        };
-        let either = |lower: &str, upper: &str| get(lower).or_else(|| get(upper));
+        let variables = ProcessVariables::read();
         let current = std::env::current_dir()?;
         let directory = global
             .directory
             .as_ref()
             .map_or(current.clone(), |directory| current.join(directory));
-        let home = get("HOME").map(PathBuf::from);
+        let home = variables.path(environment::HOME);
         let uid = rustix::process::getuid().as_raw();
-        let docker_config = get("DOCKER_CONFIG")
-            .map(PathBuf::from)
+        let docker_config = variables
+            .path(environment::DOCKER_CONFIG)
             .or_else(|| home.as_ref().map(|home| home.join(".docker")));
-        let config_home = get("XDG_CONFIG_HOME")
-            .map(PathBuf::from)
+        let config_home = variables
+            .path(environment::XDG_CONFIG_HOME)
             .or_else(|| home.as_ref().map(|home| home.join(".config")));
-        let terminal = is_terminal(&get);
+        let terminal = is_terminal(&variables);
         let color = match global.color {
             ColorChoice::Always => true,
             ColorChoice::Never => false,
-            ColorChoice::Auto => colors(terminal, &get),
+            ColorChoice::Auto => colors(terminal, &variables),
         };
-        let style = if terminal && get("CI").is_none() {
+        let style = if terminal && !variables.is_set(environment::CI) {
             Style::Bars
         } else {
             Style::Lines
@@ -121,20 +113,19 @@ impl Settings {
             None if global.verbose && style == Style::Lines => LogPrefix::Time,
             None => LogPrefix::Service,
         };
-        let is_true = |name: &str| get(name).as_deref() == Some("true");
         let ci = if style == Style::Bars {
             Ci::Plain
-        } else if is_true("GITHUB_ACTIONS") {
+        } else if variables.is_true(environment::GITHUB_ACTIONS) {
             Ci::GitHub
-        } else if is_true("GITLAB_CI") {
+        } else if variables.is_true(environment::GITLAB_CI) {
             Ci::GitLab
-        } else if get("TEAMCITY_VERSION").is_some() {
+        } else if variables.is_set(environment::TEAMCITY_VERSION) {
             Ci::TeamCity
         } else {
             Ci::Plain
         };
         let workspace = match ci {
-            Ci::GitHub => get("GITHUB_WORKSPACE").map(PathBuf::from),
+            Ci::GitHub => variables.path(environment::GITHUB_WORKSPACE),
             _ => None,
         };
         let mut certificates: Vec<PathBuf> = config_home
@@ -146,9 +137,13 @@ impl Settings {
             command_line: command_line(),
             directory,
             file: global.file.clone(),
-            cache_dir: get("XP_CACHE_DIR").map(|path| current.join(path)),
-            client: get("XP_CLIENT").map(PathBuf::from),
-            can_ask: terminal && std::io::stdin().is_terminal() && get("CI").is_none(),
+            cache_dir: variables
+                .path(environment::XP_CACHE_DIR)
+                .map(|path| current.join(path)),
+            client: variables.path(environment::XP_CLIENT),
+            can_ask: terminal
+                && std::io::stdin().is_terminal()
+                && !variables.is_set(environment::CI),
             report: report::Settings {
                 style,
                 color,
@@ -158,40 +153,40 @@ impl Settings {
                 ci,
                 workspace,
             },
-            engine: engine(&get, docker_config.as_deref()),
+            engine: engine(&variables, docker_config.as_deref()),
             registry: RegistrySettings {
                 docker_config,
                 certificates,
             },
             git: git::Environment {
                 home: home.clone(),
-                ssh_command: get("GIT_SSH_COMMAND"),
-                ssh_program: get("GIT_SSH"),
-                ssh_variant: get("GIT_SSH_VARIANT"),
-                global_configuration: get("GIT_CONFIG_GLOBAL").map(PathBuf::from),
-                configuration: git_configuration(get),
+                ssh_command: variables.get(environment::GIT_SSH_COMMAND),
+                ssh_program: variables.get(environment::GIT_SSH),
+                ssh_variant: variables.get(environment::GIT_SSH_VARIANT),
+                global_configuration: variables.path(environment::GIT_CONFIG_GLOBAL),
+                configuration: variables.git_configuration(),
             },
             proxies: Proxies {
-                http: get("http_proxy"),
-                https: either("https_proxy", "HTTPS_PROXY"),
-                all: either("all_proxy", "ALL_PROXY"),
-                none: either("no_proxy", "NO_PROXY"),
+                http: variables.get(environment::HTTP_PROXY),
+                https: variables.in_any_case(environment::HTTPS_PROXY),
+                all: variables.in_any_case(environment::ALL_PROXY),
+                none: variables.in_any_case(environment::NO_PROXY),
             },
-            patience: patience(&get),
+            patience: patience(&variables),
             caller: Caller {
                 uid,
                 gid: rustix::process::getgid().as_raw(),
                 home,
-                ssh_agent: get("SSH_AUTH_SOCK").map(PathBuf::from),
+                ssh_agent: variables.path(environment::SSH_AUTH_SOCK),
             },
-            owners: owners(&get),
-            variables,
+            owners: owners(&variables),
+            variables: variables.all,
         })
     }
 
     /// Returns `KUBECONFIG` with absolute paths, because kubectl runs in another folder.
     pub fn kubeconfig(&self) -> Option<String> {
-        let list = self.variables.get("KUBECONFIG")?;
+        let list = self.variables.get(environment::KUBECONFIG.name)?;
         let files = list.split(':').filter(|file| !file.is_empty());
         let files = files.map(|file| self.directory.join(file).display().to_string());
         let files: Vec<String> = files.collect();
@@ -199,19 +194,22 @@ impl Settings {
     }
 }
 
-fn owners(get: &impl Fn(&str) -> Option<String>) -> Vec<u32> {
+fn owners(variables: &ProcessVariables) -> Vec<u32> {
     let user = rustix::process::geteuid();
-    let caller = get("SUDO_UID").filter(|_| user.is_root());
+    let caller = variables
+        .get(environment::SUDO_UID)
+        .filter(|_| user.is_root());
     let caller = caller.and_then(|number| number.parse().ok());
     std::iter::once(user.as_raw()).chain(caller).collect()
 }
 
-fn is_terminal(get: &impl Fn(&str) -> Option<String>) -> bool {
-    std::io::stderr().is_terminal() && get("TERM").is_none_or(|term| term != "dumb")
+fn is_terminal(variables: &ProcessVariables) -> bool {
+    let term = variables.get(environment::TERM);
+    std::io::stderr().is_terminal() && term.is_none_or(|term| term != "dumb")
 }
 
-fn colors(terminal: bool, get: &impl Fn(&str) -> Option<String>) -> bool {
-    terminal && get("NO_COLOR").is_none()
+fn colors(terminal: bool, variables: &ProcessVariables) -> bool {
+    terminal && !variables.is_set(environment::NO_COLOR)
 }
 
 fn command_line() -> String {
@@ -257,44 +255,21 @@ fn start_of_value(argument: &str) -> Option<usize> {
     letters[flags..].starts_with('e').then_some(flags + 2)
 }
 
-/// Returns git settings from the environment (`GIT_CONFIG_COUNT`), as set by CI systems.
-fn git_configuration(get: impl Fn(&str) -> Option<String>) -> Vec<(String, String)> {
-    let count: usize = get("GIT_CONFIG_COUNT")
-        .and_then(|count| count.parse().ok())
-        .unwrap_or(0);
-    let settings = (0..count).map_while(|number| {
-        let value = get(&format!("GIT_CONFIG_VALUE_{number}")).unwrap_or_default();
-        Some((get(&format!("GIT_CONFIG_KEY_{number}"))?, value))
-    });
-    settings.collect()
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place that reads the environment"
-)]
-fn environment() -> BTreeMap<String, String> {
-    // A manifest cannot refer to variables that are not UTF-8.
-    std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect()
-}
-
 /// Returns the engine's address from `DOCKER_HOST`, else from a Docker context, else the default socket.
-fn engine(get: &impl Fn(&str) -> Option<String>, docker_config: Option<&Path>) -> EngineSettings {
+fn engine(variables: &ProcessVariables, docker_config: Option<&Path>) -> EngineSettings {
     let mut settings = EngineSettings {
-        address: engine_address(get("XDG_RUNTIME_DIR").as_deref()),
-        buildkit: get("DOCKER_BUILDKIT").is_none_or(|value| value != "0"),
-        sees: match get("XP_REMOTE_ENGINE").as_deref() {
+        address: engine_address(variables.path(environment::XDG_RUNTIME_DIR)),
+        buildkit: variables.get(environment::DOCKER_BUILDKIT).as_deref() != Some("0"),
+        sees: match variables.get(environment::XP_REMOTE_ENGINE).as_deref() {
             None => Sees::Unknown,
             Some("0" | "false" | "no") => Sees::Everything,
             Some(_) => Sees::Nothing,
         },
         ..EngineSettings::default()
     };
-    if let Some(address) = get("DOCKER_HOST") {
+    if let Some(address) = variables.get(environment::DOCKER_HOST) {
         settings.address = address;
-        match tls_of_environment(get, docker_config) {
+        match tls_of_environment(variables, docker_config) {
             Ok(tls) => settings.tls = tls,
             // Falling back to plain TCP would be unencrypted and unauthenticated.
             Err(error) if is_tcp(&settings.address) => settings.wrong = Some(error),
@@ -302,7 +277,8 @@ fn engine(get: &impl Fn(&str) -> Option<String>, docker_config: Option<&Path>) -
         }
         return settings;
     }
-    match docker_context(docker_config, get("DOCKER_CONTEXT").as_deref()) {
+    let context = variables.get(environment::DOCKER_CONTEXT);
+    match docker_context(docker_config, context.as_deref()) {
         Ok(Some(context)) => {
             settings.address = context.address;
             settings.tls = context.tls;
@@ -316,14 +292,14 @@ fn engine(get: &impl Fn(&str) -> Option<String>, docker_config: Option<&Path>) -
 
 /// Returns the TLS settings of `DOCKER_TLS_VERIFY` and `DOCKER_TLS`, as Docker interprets them.
 fn tls_of_environment(
-    get: &impl Fn(&str) -> Option<String>,
+    variables: &ProcessVariables,
     docker_config: Option<&Path>,
 ) -> Result<Option<EngineTls>, DockerContextError> {
-    let verify = get("DOCKER_TLS_VERIFY").is_some();
-    if !verify && get("DOCKER_TLS").is_none() {
+    let verify = variables.is_set(environment::DOCKER_TLS_VERIFY);
+    if !verify && !variables.is_set(environment::DOCKER_TLS) {
         return Ok(None);
     }
-    let cert_path = get("DOCKER_CERT_PATH").map(PathBuf::from);
+    let cert_path = variables.path(environment::DOCKER_CERT_PATH);
     let Some(folder) = cert_path.or_else(|| docker_config.map(Path::to_owned)) else {
         return if verify {
             Err(DockerContextError::NoCertificates)
@@ -351,9 +327,9 @@ fn is_tcp(address: &str) -> bool {
 }
 
 /// Returns the system's socket, or that of a rootless engine if only that exists.
-fn engine_address(runtime_dir: Option<&str>) -> String {
+fn engine_address(runtime_dir: Option<PathBuf>) -> String {
     let system = Path::new("/var/run/docker.sock");
-    let rootless = runtime_dir.map(|folder| Path::new(folder).join("docker.sock"));
+    let rootless = runtime_dir.map(|folder| folder.join("docker.sock"));
     match rootless {
         Some(rootless) if !system.exists() && rootless.exists() => {
             format!("unix://{}", rootless.display())
@@ -365,27 +341,23 @@ fn engine_address(runtime_dir: Option<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::environment::*;
 
     #[test]
     fn requested_tls_is_never_dropped() {
-        let of = |host: &str, name: &'static str, config: Option<&Path>| {
-            let host = host.to_owned();
-            let get = move |variable: &str| match variable {
-                "DOCKER_HOST" => Some(host.clone()),
-                variable => (variable == name).then(|| "1".to_owned()),
-            };
-            engine(&get, config)
+        let of = |host: &str, variable: EnvironmentVariable, config: Option<&Path>| {
+            engine(&[(DOCKER_HOST, host), (variable, "1")].into(), config)
         };
-        let settings = of("tcp://engine", "DOCKER_TLS_VERIFY", None);
+        let settings = of("tcp://engine", DOCKER_TLS_VERIFY, None);
         assert!(matches!(
             settings.wrong,
             Some(DockerContextError::NoCertificates)
         ));
-        assert!(of("unix:///x", "DOCKER_TLS_VERIFY", None).wrong.is_none());
+        assert!(of("unix:///x", DOCKER_TLS_VERIFY, None).wrong.is_none());
         let folder = Some(Path::new("/home/ann/.docker"));
-        let settings = of("tcp://engine", "DOCKER_TLS_VERIFY", folder);
+        let settings = of("tcp://engine", DOCKER_TLS_VERIFY, folder);
         assert!(settings.wrong.is_none() && settings.tls.is_some_and(|tls| tls.verify));
-        let settings = of("tcp://engine", "DOCKER_TLS", None);
+        let settings = of("tcp://engine", DOCKER_TLS, None);
         assert!(settings.wrong.is_none() && settings.tls.is_some_and(|tls| !tls.verify));
     }
 

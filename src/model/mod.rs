@@ -2,6 +2,7 @@
 
 pub mod deploy;
 pub mod doctor;
+pub mod environment;
 pub mod event;
 pub mod graph;
 pub mod image;

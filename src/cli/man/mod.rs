@@ -1,13 +1,15 @@
-//! Manual pages: the command help, plus environment variables and files.
+//! Manual pages: the command help, plus examples, exit codes, environment variables and files.
 
-mod roff;
-mod sections;
+mod files;
 
-use clap::{Arg, Command};
+use clap::Command;
+use clap_mangen::Man;
+use roff::{Inline, Roff, bold, roman};
 
-use crate::cli::{EXIT_CODES, examples};
-use roff::Roff;
-use sections::{ENVIRONMENT, FILES};
+use crate::base::error::Exit;
+use crate::cli::examples;
+use crate::model::environment::VariableGroup;
+use files::FILES;
 
 /// A manual page of section 1.
 pub struct Page {
@@ -19,182 +21,170 @@ pub struct Page {
 
 /// Returns the pages of all commands, starting with `xp`.
 pub fn pages() -> Vec<Page> {
-    let mut definition = crate::cli::command();
+    let mut definition = crate::cli::command().disable_help_subcommand(true);
     definition.build();
-    let mut paths = Vec::new();
-    collect(&definition, "xp".to_owned(), &mut paths);
-    let page = |(path, command): &(String, &Command)| page(command, path, &paths);
-    paths.iter().map(page).collect()
+    let mut commands = Vec::new();
+    collect(&definition, "xp".to_owned(), &mut commands);
+    let name = |path: &String| path.replace(' ', "-");
+    let names: Vec<String> = commands.iter().map(|(path, _)| name(path)).collect();
+    let page = |(path, command): (String, &Command)| Page {
+        name: name(&path),
+        text: page(command, &path, &names),
+    };
+    commands.into_iter().map(page).collect()
 }
 
-fn collect<'c>(command: &'c Command, path: String, paths: &mut Vec<(String, &'c Command)>) {
-    paths.push((path.clone(), command));
-    for subcommand in command.get_subcommands() {
-        if !subcommand.is_hide_set() && subcommand.get_name() != "help" {
-            let path = format!("{path} {}", subcommand.get_name());
-            collect(subcommand, path, paths);
-        }
-    }
-}
-
-fn page(command: &Command, path: &str, all: &[(String, &Command)]) -> Page {
-    let name = path.replace(' ', "-");
-    let mut roff = Roff::new(&name, env!("CARGO_PKG_VERSION"));
-    roff.section("NAME");
-    roff.line(&format!("{name} - {}", about(command)));
-    synopsis(&mut roff, command, path);
-    if let Some(long) = command.get_long_about() {
-        roff.section("DESCRIPTION");
-        roff.paragraphs(&long.to_string());
-    }
-    let below: Vec<_> = all
-        .iter()
-        .filter(|(other, _)| {
-            other
-                .rsplit_once(' ')
-                .is_some_and(|(parent, _)| parent == path)
-        })
-        .collect();
-    if !below.is_empty() {
-        roff.section("COMMANDS");
-    }
-    for (path, command) in below {
-        roff.item(
-            &Roff::bold(&format!("{}(1)", path.replace(' ', "-"))),
-            &about(command),
+/// Collects a command and the commands below it, without hidden ones.
+pub(super) fn collect<'c>(
+    command: &'c Command,
+    path: String,
+    found: &mut Vec<(String, &'c Command)>,
+) {
+    found.push((path.clone(), command));
+    for subcommand in command.get_subcommands().filter(|it| !it.is_hide_set()) {
+        collect(
+            subcommand,
+            format!("{path} {}", subcommand.get_name()),
+            found,
         );
     }
-    options(&mut roff, command);
-    let examples = examples(path);
-    if !examples.is_empty() {
-        roff.section("EXAMPLES");
-    }
-    for (line, about) in examples {
-        roff.item(&Roff::bold(line), about);
-    }
-    roff.section("EXIT STATUS");
-    for (code, about) in EXIT_CODES {
-        roff.item(&Roff::bold(code), about);
-    }
-    for (title, items) in [("ENVIRONMENT", ENVIRONMENT), ("FILES", FILES)] {
-        roff.section(title);
-        for (name, about) in items {
-            roff.item(&Roff::bold(name), about);
-        }
-    }
-    roff.section("SEE ALSO");
-    let others = all.iter().filter(|(other, _)| other != path);
-    let others: Vec<String> = others
-        .map(|(other, _)| format!("{}(1)", Roff::bold(&other.replace(' ', "-"))))
-        .collect();
-    roff.formatted(&others.join(", "));
-    Page {
-        name,
-        text: roff.finish(),
-    }
 }
 
-fn synopsis(roff: &mut Roff, command: &Command, path: &str) {
-    roff.section("SYNOPSIS");
-    let mut text = format!("{} [{}]", Roff::bold(path), Roff::italic("OPTIONS"));
-    for argument in command.get_positionals().filter(|arg| !arg.is_hide_set()) {
-        let name = Roff::italic(&value_names(argument));
-        let many = argument
-            .get_num_args()
-            .is_some_and(|count| count.max_values() > 1)
-            || matches!(argument.get_action(), clap::ArgAction::Append);
-        let name = if many { format!("{name}...") } else { name };
-        let separator = if argument.is_last_set() {
-            "\\-\\- "
-        } else {
-            ""
-        };
-        text.push_str(&if argument.is_required_set() {
-            format!(" {separator}{name}")
-        } else {
-            format!(" [{separator}{name}]")
-        });
+fn page(command: &Command, path: &str, names: &[String]) -> String {
+    let name = path.replace(' ', "-");
+    let man = Man::new(prepared(command))
+        .title(name.to_uppercase())
+        // No date, for reproducible pages. `roff` does not quote empty arguments.
+        .date("\"\"")
+        .source(concat!("xp ", env!("CARGO_PKG_VERSION")))
+        .manual("X Platform");
+    let mut page = Vec::new();
+    let written = write(&man, command, &mut page);
+    // A vector takes everything.
+    debug_assert!(written.is_ok());
+    let mut more = Roff::new();
+    let lines = examples(path).iter().copied();
+    section(&mut more, "EXAMPLES", lines);
+    let codes = Exit::CODES.map(|(exit, about)| (exit.code().to_string(), about));
+    section(&mut more, "EXIT STATUS", codes);
+    more.control("SH", ["ENVIRONMENT"]);
+    for group in VariableGroup::ALL.into_iter().filter(|it| it.is_read()) {
+        more.control("SS", [group.title()]);
+        for variable in group.variables() {
+            item(&mut more, variable.name, &variable.with_default());
+        }
+    }
+    section(&mut more, "FILES", FILES.iter().copied());
+    more.control("SH", ["SEE ALSO"]);
+    more.text(see_also(names.iter().filter(|other| **other != name)));
+    polished(&(String::from_utf8_lossy(&page) + more.render().as_str()))
+}
+
+/// Writes the sections that are made from the command's definition.
+fn write(man: &Man, command: &Command, page: &mut Vec<u8>) -> std::io::Result<()> {
+    man.render_title(page)?;
+    // Without hyphenation and justified lines.
+    page.extend_from_slice(b".nh\n.ad l\n");
+    man.render_name_section(page)?;
+    man.render_synopsis_section(page)?;
+    if command.get_long_about().is_some() {
+        man.render_description_section(page)?;
     }
     if command.has_subcommands() {
-        text.push(' ');
-        text.push_str(&Roff::italic("COMMAND"));
+        man.render_subcommands_section(page)?;
     }
-    roff.formatted(&text);
+    man.render_options_section(page)
 }
 
-/// Writes arguments and options, under the same headings as the help.
-fn options(roff: &mut Roff, command: &Command) {
-    let shown = || command.get_arguments().filter(|arg| !arg.is_hide_set());
-    let mut headings: Vec<Option<&str>> = Vec::new();
-    for arg in shown().filter(|arg| !arg.is_positional()) {
-        if !headings.contains(&arg.get_help_heading()) {
-            headings.push(arg.get_help_heading());
-        }
-    }
-    if shown().any(Arg::is_positional) {
-        roff.section("ARGUMENTS");
-        shown()
-            .filter(|arg| arg.is_positional())
-            .for_each(|arg| option(roff, arg));
-    }
-    for heading in headings {
-        roff.section(&heading.unwrap_or("Options").to_uppercase());
-        shown()
-            .filter(|arg| !arg.is_positional() && arg.get_help_heading() == heading)
-            .for_each(|arg| option(roff, arg));
-    }
-}
-
-fn option(roff: &mut Roff, arg: &Arg) {
-    let mut names = Vec::new();
-    names.extend(
-        arg.get_short()
-            .map(|short| Roff::bold(&format!("-{short}"))),
-    );
-    names.extend(arg.get_long().map(|long| Roff::bold(&format!("--{long}"))));
-    let mut title = names.join(", ");
-    if arg.is_positional() || arg.get_action().takes_values() {
-        let value = Roff::italic(&value_names(arg));
-        title = if title.is_empty() {
-            value
+/// Returns the command as its page describes it: like the long help.
+fn prepared(command: &Command) -> Command {
+    let usage = command.clone().render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage: ").to_owned();
+    let command = command.clone().override_usage(usage);
+    let command = command.subcommand_help_heading("COMMANDS");
+    command.mut_args(|arg| {
+        // The page would omit the description of an argument that the short help hides.
+        let arg = arg.hide_short_help(false);
+        if arg.get_help_heading().is_some() {
+            arg
+        } else if arg.is_positional() {
+            arg.help_heading("Arguments")
         } else {
-            format!("{title} {value}")
-        };
-    }
-    let help = arg.get_long_help().or(arg.get_help());
-    let mut text = help.map(ToString::to_string).unwrap_or_default();
-    let defaults: Vec<_> = arg
-        .get_default_values()
-        .iter()
-        .map(|value| value.to_string_lossy())
-        .collect();
-    if arg.get_action().takes_values() && !defaults.is_empty() {
-        text.push_str(&format!(" [default: {}]", defaults.join(",")));
-    }
-    roff.item(&title, &text);
-    let values = arg.get_possible_values();
-    let values: Vec<_> = values.iter().filter(|value| !value.is_hide_set()).collect();
-    if arg.get_action().takes_values() && !values.is_empty() {
-        roff.indent();
-        for value in values {
-            let help = value
-                .get_help()
-                .map(ToString::to_string)
-                .unwrap_or_default();
-            roff.item(&Roff::bold(value.get_name()), &help);
+            arg.help_heading("Options")
         }
-        roff.outdent();
+    })
+}
+
+fn section<N: AsRef<str>>(
+    roff: &mut Roff,
+    title: &str,
+    items: impl IntoIterator<Item = (N, &'static str)>,
+) {
+    let mut items = items.into_iter().peekable();
+    if items.peek().is_some() {
+        roff.control("SH", [title]);
+    }
+    for (name, about) in items {
+        item(roff, name.as_ref(), about);
     }
 }
 
-fn value_names(arg: &Arg) -> String {
-    match arg.get_value_names() {
-        Some(names) => names.join(" "),
-        None => arg.get_id().as_str().to_uppercase(),
-    }
+fn item(roff: &mut Roff, name: &str, about: &str) {
+    roff.control("TP", []);
+    roff.text([bold(name)]);
+    roff.text([roman(about)]);
 }
 
-fn about(command: &Command) -> String {
-    let about = command.get_about().map(ToString::to_string);
-    about.unwrap_or_default()
+fn see_also<'n>(names: impl Iterator<Item = &'n String>) -> Vec<Inline> {
+    let links = names.flat_map(|name| [roman(", "), bold(name), roman("(1)")]);
+    links.skip(1).collect()
+}
+
+/// Replaces what `clap_mangen` and `roff` leave as it is: blank lines, which are invalid in a paragraph, characters
+/// that are typeset as others, and backticks, which become bold.
+fn polished(text: &str) -> String {
+    let preamble = Roff::new().render();
+    let text = text.replace(&preamble, "");
+    let text = text.replace("\n.br\n\n.br\n", "\n.sp\n");
+    let text = text.replace("\n\n", "\n.sp\n");
+    let text = text
+        .replace('^', "\\(ha")
+        .replace('~', "\\(ti")
+        .replace('…', "...");
+    let mut is_code = false;
+    let parts = text.split('`').map(|part| {
+        let part = if is_code {
+            format!("\\fB{part}\\fR")
+        } else {
+            part.to_owned()
+        };
+        is_code = !is_code;
+        part
+    });
+    preamble + &parts.collect::<String>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn code_is_bold_and_can_be_pasted() {
+        let mut roff = Roff::new();
+        roff.text([roman(".xp, 'a' \\ `xp -C ~/x`\n\nb")]);
+        let text = polished(&roff.render());
+        let expected = "\n\\&.xp, \\*(Aqa\\*(Aq \\\\ \\fBxp \\-C \\(ti/x\\fR\n.sp\nb\n";
+        assert!(text.ends_with(expected), "{text}");
+    }
+
+    /// A backtick without a counterpart would make the rest of a page bold.
+    #[test]
+    fn backticks_come_in_pairs() {
+        for page in pages() {
+            let is_broken =
+                |line: &&str| line.matches("\\fB").count() > line.matches("\\fR").count();
+            let broken = page.text.lines().find(is_broken);
+            assert_eq!(broken, None, "{}", page.name);
+        }
+    }
 }

@@ -17,6 +17,7 @@ use serde_json::Value;
 pub use error::{KubectlError, Refused};
 
 use crate::client::engine::BuilderContainer;
+use crate::model::environment::KUBECONFIG;
 use process::{LineHandler, ProgramResult};
 
 /// The owner of the fields that xp applies.
@@ -291,7 +292,7 @@ impl Kubectl<'_> {
         // The output is parsed, so it must not be localized.
         let mut all = vec![("LC_ALL", "C"), ("LANGUAGE", "C")];
         let kubeconfig = self.kubeconfig.as_deref();
-        all.extend(kubeconfig.map(|files| ("KUBECONFIG", files)));
+        all.extend(kubeconfig.map(|files| (KUBECONFIG.name, files)));
         all.extend_from_slice(variables);
         let on_stderr = |text: &str| {
             for line in self.without_secrets(text) {

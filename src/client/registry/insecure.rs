@@ -3,13 +3,15 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use crate::model::image::Registry;
 
 /// Hosts and networks, as the engine lists them.
 #[derive(Debug, Default)]
 pub(super) struct InsecureRegistries {
     hosts: HashSet<String>,
-    networks: Vec<(IpAddr, u32)>,
+    networks: Vec<IpNet>,
 }
 
 impl InsecureRegistries {
@@ -17,12 +19,9 @@ impl InsecureRegistries {
     pub fn new(listed: impl IntoIterator<Item = String>) -> Self {
         let mut insecure = Self::default();
         for item in listed {
-            match item
-                .split_once('/')
-                .map(|(address, bits)| (address.parse(), bits.parse()))
-            {
-                Some((Ok(address), Ok(bits))) => insecure.networks.push((address, bits)),
-                _ => _ = insecure.hosts.insert(item),
+            match item.parse() {
+                Ok(network) => insecure.networks.push(network),
+                Err(_) => _ = insecure.hosts.insert(item),
             }
         }
         insecure
@@ -33,22 +32,11 @@ impl InsecureRegistries {
         let address: Option<IpAddr> = registry.host().parse().ok();
         self.hosts.contains(registry.as_str())
             || self.hosts.contains(registry.host())
-            || address
-                .is_some_and(|address| self.networks.iter().any(|network| is_in(address, *network)))
-    }
-}
-
-fn is_in(address: IpAddr, (network, bits): (IpAddr, u32)) -> bool {
-    match (address, network) {
-        (IpAddr::V4(address), IpAddr::V4(network)) => {
-            let shift = 32_u32.saturating_sub(bits);
-            address.to_bits().checked_shr(shift) == network.to_bits().checked_shr(shift)
-        }
-        (IpAddr::V6(address), IpAddr::V6(network)) => {
-            let shift = 128_u32.saturating_sub(bits);
-            address.to_bits().checked_shr(shift) == network.to_bits().checked_shr(shift)
-        }
-        _ => false,
+            || address.is_some_and(|address| {
+                self.networks
+                    .iter()
+                    .any(|network| network.contains(&address))
+            })
     }
 }
 

@@ -14,6 +14,7 @@ use crate::flow::session::Session;
 use crate::flow::survey;
 use crate::flow::workbench;
 use crate::model::deploy::TOOLS_BUILDER;
+use crate::model::environment;
 use crate::model::event::{Event, Events, Phase, Unit};
 use crate::model::manifest::{BuilderImage, BuilderName, BuilderUser, Mount};
 use crate::model::plan::{ContainerStep, Folders, builder_image};
@@ -31,7 +32,7 @@ pub struct Tools {
 impl Tools {
     /// Finds the programs. If they are not installed, starts a container of the `k8s` builder.
     pub async fn find(session: &Session, needs_cluster: bool) -> Result<Self, Failure> {
-        let path = session.variable("PATH").unwrap_or_default();
+        let path = session.variable(environment::PATH.name).unwrap_or_default();
         let folder = session.manifest.folder.clone();
         let mut tools = Self {
             kubectl: program("kubectl", &path),

@@ -11,6 +11,7 @@ use crate::model::deploy::{Record, TOOLS_BUILDER};
 use crate::model::doctor::{
     CheckFailure, ClusterFacts, EnvironmentCheck, EnvironmentFacts, KubectlLocation,
 };
+use crate::model::environment::PATH;
 use crate::model::manifest::Environment;
 
 /// Reads the deploy record of each environment, like `xp deploy`; `None` if the manifest has no `deploy`
@@ -20,7 +21,8 @@ pub(super) async fn clusters(surroundings: &Surroundings<'_>) -> Option<ClusterF
     let deploy = platform.manifest.deploy.as_ref()?;
     let environments = deploy.environments.values();
     let settings = surroundings.settings;
-    let path = settings.variables.get("PATH").map_or("", String::as_str);
+    let path = settings.variables.get(PATH.name);
+    let path = path.map_or("", String::as_str);
     let Some(found) = program("kubectl", path) else {
         return Some(ClusterFacts {
             kubectl: kubectl_location(platform),

@@ -13,6 +13,7 @@ use crate::execute::path_mapping::Reach;
 use crate::model::doctor::{
     CheckFailure, EngineFacts, EngineInfo, OwnContainer, ProxyFacts, Socket,
 };
+use crate::model::environment;
 
 /// Queries the engine, and inspects its socket.
 pub(super) async fn engine(surroundings: &Surroundings<'_>) -> EngineFacts {
@@ -44,7 +45,7 @@ pub(super) async fn engine(surroundings: &Surroundings<'_>) -> EngineFacts {
     let is_set = |name| variable(name).is_some_and(|value| !value.is_empty());
     let in_container = ["/.dockerenv", "/run/.containerenv"];
     EngineFacts {
-        is_named: is_set("DOCKER_HOST"),
+        is_named: is_set(environment::DOCKER_HOST.name),
         socket: path.map(|path| socket(path, user(surroundings))),
         context: settings.engine.context.clone(),
         others: others(surroundings, path),
@@ -131,9 +132,9 @@ fn info(description: EngineDescription) -> EngineInfo {
 
 fn user<'s>(surroundings: &'s Surroundings<'_>) -> &'s str {
     let variables = &surroundings.settings.variables;
-    let user = ["USER", "LOGNAME"]
+    let user = [environment::USER, environment::LOGNAME]
         .iter()
-        .find_map(|name| variables.get(*name));
+        .find_map(|variable| variables.get(variable.name));
     user.map_or("", String::as_str)
 }
 
@@ -179,7 +180,8 @@ fn group(groups: &str, id: u32) -> (String, Vec<String>) {
 /// Returns the addresses of other usable sockets at default paths.
 fn others(surroundings: &Surroundings<'_>, used: Option<&Path>) -> Vec<String> {
     let settings = surroundings.settings;
-    let runtime = settings.variables.get("XDG_RUNTIME_DIR").map(PathBuf::from);
+    let runtime = settings.variables.get(environment::XDG_RUNTIME_DIR.name);
+    let runtime = runtime.map(PathBuf::from);
     let home = settings.caller.home.clone();
     let below =
         |folder: &Option<PathBuf>, path: &str| folder.as_ref().map(|folder| folder.join(path));

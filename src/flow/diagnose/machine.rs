@@ -9,6 +9,7 @@ use super::{Surroundings, files};
 use crate::base::task::joined;
 use crate::client::http::Proxies;
 use crate::model::doctor::{CacheState, MachineFacts, Program, ProxyFacts};
+use crate::model::environment::PATH;
 use crate::model::source::GitScheme;
 
 /// Gathers the facts.
@@ -27,7 +28,8 @@ pub(super) async fn machine(surroundings: &Surroundings<'_>) -> MachineFacts {
     let folder = platform.cache_dir.clone();
     let name = surroundings.shown(&folder);
     let file = platform.manifest.file.clone();
-    let path = settings.variables.get("PATH").cloned().unwrap_or_default();
+    let path = settings.variables.get(PATH.name).cloned();
+    let path = path.unwrap_or_default();
     let base = platform.manifest.folder.clone();
     let dirs = surroundings
         .services()

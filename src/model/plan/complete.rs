@@ -11,6 +11,7 @@ use super::{
     ConcurrentPush, ContainerStep, Decision, ImageStep, InPlace, NeededImage, Plan, PlanError,
     Presence, PushStep, ScriptStep, Step, UnitPlan, UnknownImages, Wanted,
 };
+use crate::model::environment;
 use crate::model::event::{Phase, Unit};
 use crate::model::image::{Digest, ImageReference, Tag};
 use crate::model::layout::Layout;
@@ -372,21 +373,33 @@ impl Draft<'_> {
     ) -> Result<ContainerStep, ManifestError> {
         let (service, source) = (candidate.service, candidate.source);
         let mut env = BTreeMap::from([
-            ("CI".to_owned(), "true".to_owned()),
-            ("XP_SERVICE".to_owned(), service.name.to_string()),
-            ("XP_COMMIT".to_owned(), source.commit.to_string()),
+            (environment::BUILDER_CI.name.to_owned(), "true".to_owned()),
             (
-                "XP_BRANCH".to_owned(),
+                environment::XP_SERVICE.name.to_owned(),
+                service.name.to_string(),
+            ),
+            (
+                environment::XP_COMMIT.name.to_owned(),
+                source.commit.to_string(),
+            ),
+            (
+                environment::XP_BRANCH.name.to_owned(),
                 source
                     .built_as()
                     .short_name()
                     .unwrap_or_default()
                     .to_owned(),
             ),
-            ("XP_IMAGE".to_owned(), candidate.image.to_string()),
+            (
+                environment::XP_IMAGE.name.to_owned(),
+                candidate.image.to_string(),
+            ),
         ]);
         if let Some(time) = build_dir.commit_time {
-            env.insert("SOURCE_DATE_EPOCH".to_owned(), time.to_string());
+            env.insert(
+                environment::SOURCE_DATE_EPOCH.name.to_owned(),
+                time.to_string(),
+            );
         }
         let mut env_by_hand = BTreeMap::new();
         for (name, template) in &builder.env {

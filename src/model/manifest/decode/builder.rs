@@ -11,10 +11,16 @@ use super::context::{Context, Value};
 use super::docker::args;
 use super::path::in_container;
 use super::quantity;
+use crate::model::environment::{XP_BRANCH, XP_COMMIT, XP_IMAGE, XP_SERVICE};
 use crate::model::image::ImageReference;
 
 /// Variables that xp sets in every builder.
-const RESERVED: [&str; 4] = ["XP_SERVICE", "XP_COMMIT", "XP_BRANCH", "XP_IMAGE"];
+const RESERVED: [&str; 4] = [
+    XP_SERVICE.name,
+    XP_COMMIT.name,
+    XP_BRANCH.name,
+    XP_IMAGE.name,
+];
 
 /// The valid parts of `dockerBuilder`.
 pub(super) struct DecodedBuilder {
