@@ -77,7 +77,7 @@ fn comparison(comparison: &Comparison, seconds: f64) -> Markup {
         svg.spark viewBox=(format_args!("0 0 {} {HEIGHT}", times.len() * 5)) aria-hidden="true" {
             @for (index, seconds) in times.iter().enumerate() {
                 @let height = (seconds / longest * HEIGHT).max(1.0);
-                rect.now[index + 1 == times.len()] x=(index * 5) y=(format_args!("{:.1}", HEIGHT - height))
+                rect class=[(index + 1 == times.len()).then_some("now")] x=(index * 5) y=(format_args!("{:.1}", HEIGHT - height))
                     width="4" height=(format_args!("{height:.1}")) {}
             }
         }
