@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use maud::{Markup, html};
 
 use super::{LogEnd, RunReport, log_id, section, shown};
-use crate::model::record::FailureDocument;
+use crate::base::plural::abbreviated;
+use crate::model::event::FailedStep;
 use crate::report::document::status_text::{RunState, UnitStatus};
 
 /// Names of blocked units shown per failure.
@@ -26,8 +27,8 @@ pub fn failures(report: &RunReport<'_>, logs: &[LogEnd]) -> Markup {
         (of_the_run(report))
         @for (index, unit) in report.units.iter().enumerate() {
             @if let Some(failure) = unit.work.and_then(|work| work.failure.as_ref()) {
-                @let is_its_log = |log: &LogEnd| log.unit == index && log.phase == failure.phase;
-                @let id = logs.iter().any(is_its_log).then(|| log_id(index, &failure.phase));
+                @let is_its_log = |log: &LogEnd| log.unit == index && log.phase == failure.phase.as_str();
+                @let id = logs.iter().any(is_its_log).then(|| log_id(index, failure.phase.as_str()));
                 @let not_started = blocked.get(unit.name).map(Vec::as_slice).unwrap_or_default();
                 (one(report, unit.name, failure, id, not_started))
             }
@@ -57,7 +58,7 @@ fn of_the_run(report: &RunReport<'_>) -> Markup {
 fn one(
     report: &RunReport<'_>,
     unit: &str,
-    failure: &FailureDocument,
+    failure: &FailedStep,
     log: Option<String>,
     not_started: &[&str],
 ) -> Markup {
@@ -73,8 +74,7 @@ fn one(
                 @if !not_started.is_empty() {
                     li {
                         b { "not started" }
-                        (not_started[..not_started.len().min(NAMED)].join(", "))
-                        @if not_started.len() > NAMED { " and " (not_started.len() - NAMED) " more" }
+                        (abbreviated(not_started, NAMED))
                     }
                 }
             }

@@ -15,7 +15,7 @@ fn one(report: &RunReport<'_>, log: &LogEnd) -> Markup {
     let failed = unit
         .work
         .and_then(|work| work.failure.as_ref())
-        .is_some_and(|failure| failure.phase == log.phase);
+        .is_some_and(|failure| failure.phase.as_str() == log.phase);
     html! {
         details.log data-unit=(unit.name) data-result=(unit.status.as_str()) {
             summary {
