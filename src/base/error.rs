@@ -7,6 +7,11 @@ use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::base::seconds;
+
 /// The exit code of a command; see [`Exit::CODES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
@@ -60,20 +65,23 @@ impl Exit {
     }
 }
 
+// The doc comments of the fields are part of the schema of events.
 /// A transient failure that is retried.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Retrying {
-    /// The host that failed.
+    /// The host that failed
     pub host: String,
-    /// The request.
+    /// The request, for people
     pub request: String,
-    /// The failure.
+    /// The error, for people
     pub why: String,
-    /// The delay before the next attempt.
+    /// The delay before the retry, in seconds
+    #[serde(rename = "seconds", with = "seconds")]
+    #[schemars(with = "f64")]
     pub wait: Duration,
-    /// The number of the next attempt; the first one is 1.
+    /// The number of the next attempt; the first one is 1
     pub attempt: u32,
-    /// The maximum number of attempts.
+    /// The maximum number of attempts
     pub attempts: u32,
 }
 

@@ -4,6 +4,7 @@ pub mod error;
 pub mod files;
 pub mod job;
 pub mod plural;
+pub mod seconds;
 pub mod shell;
 pub mod suggest;
 pub mod table;

@@ -1,4 +1,6 @@
-//! Plurals of nouns. Pure.
+//! Plurals of nouns, and lists. Pure.
+
+use std::fmt::Display;
 
 /// Returns a count and its noun, pluralized.
 pub fn many(count: usize, noun: &str) -> String {
@@ -12,9 +14,37 @@ pub fn many(count: usize, noun: &str) -> String {
     }
 }
 
+/// Returns `a`, `a and b`, or `a, b and c`.
+pub fn listed(items: &[String]) -> String {
+    match items {
+        [] => String::new(),
+        [one] => one.clone(),
+        [start @ .., last] => format!("{} and {last}", start.join(", ")),
+    }
+}
+
+/// Returns `a, b`, or `a, b and 3 more` if there are more than `shown`.
+pub fn abbreviated(items: &[impl Display], shown: usize) -> String {
+    let first = items.iter().take(shown).map(ToString::to_string);
+    let first = first.collect::<Vec<_>>().join(", ");
+    match items.len().saturating_sub(shown) {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::many;
+    use super::*;
+
+    #[test]
+    fn lists_are_joined_and_abbreviated() {
+        let names = ["a", "b", "c"].map(str::to_owned);
+        assert_eq!(listed(&names), "a, b and c");
+        assert_eq!(listed(&names[..1]), "a");
+        assert_eq!(abbreviated(&names, 3), "a, b, c");
+        assert_eq!(abbreviated(&names, 1), "a and 2 more");
+    }
 
     #[test]
     fn nouns_are_pluralized() {

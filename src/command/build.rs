@@ -51,7 +51,9 @@ pub async fn carry_out(
         sources,
     } = planned;
     let document = plan.document(&session.manifest.folder);
-    session.events.emit(Event::Planned(Arc::new(document)));
+    session.events.emit(Event::Planned {
+        plan: Box::new(document),
+    });
     if !plan.is_empty() {
         let facts = session.unless_interrupted(async { Ok(engine.facts().await?) });
         let facts = facts.await?;
@@ -106,14 +108,14 @@ async fn may_push(
     if repositories.is_empty() {
         return Ok(());
     }
-    session.events.emit(Event::StageStarted(format!(
+    session.events.emit(Event::stage(format!(
         "checking push permissions for {}",
         many(repositories.len(), "repository")
     )));
     let answer = survey::push_rights(registry, repositories).await;
     session.events.emit(Event::StageFinished);
     for unknown in answer? {
-        session.events.emit(Event::Warning(unknown));
+        session.events.emit(Event::warning(unknown));
     }
     Ok(())
 }

@@ -186,7 +186,7 @@ pub async fn fill_in(
         let locked = async { Ok(lock(&session.layout.lock(), &session.events).await?) };
         let _lock = session.unless_interrupted(locked).await?;
         let what = format!("fetching commits of {}", many(unknown, "service"));
-        session.events.emit(Event::StageStarted(what));
+        session.events.emit(Event::stage(what));
         let looked = look(session, &sources, &mut changes.services, true).await;
         session.events.emit(Event::StageFinished);
         hints = looked?;

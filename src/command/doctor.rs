@@ -19,7 +19,6 @@ use crate::model::doctor::{Checkup, Detail, ManifestFacts, ManifestProblem};
 use crate::model::event::{Event, Events};
 use crate::model::manifest;
 use crate::model::manifest::{Manifest, ManifestError};
-use crate::model::record::Happened;
 use crate::report::{Reporter, severity_painted};
 
 /// The interval for updating the progress text.
@@ -32,7 +31,7 @@ pub async fn run(settings: &Settings, args: &DoctorArgs) -> Result<(), Failure> 
         Some(manifest) => selected(facts, manifest, &args.selection)?,
         None => facts,
     };
-    let started = Happened::Started {
+    let started = Event::Started {
         xp: env!("CARGO_PKG_VERSION").to_owned(),
         command: settings.command_line.clone(),
         manifest: String::new(),
@@ -185,7 +184,7 @@ async fn show_waiting(waiting: &Waiting, events: &Events) {
             if shown.is_some() {
                 events.emit(Event::StageFinished);
             }
-            events.emit(Event::StageStarted(text.clone()));
+            events.emit(Event::stage(text.clone()));
             shown = Some(text);
         }
         tokio::time::sleep(TICK).await;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::{many, print};
 use crate::base::error::{Exit, Failure};
 use crate::base::files;
+use crate::base::plural::listed;
 use crate::base::task::joined;
 use crate::cli::InitArgs;
 use crate::flow::discover;
@@ -140,12 +141,10 @@ fn found(folder: &Folder, sources: &[Source]) -> String {
         .iter()
         .map(|source| source.file().to_owned())
         .collect();
-    match folder.repositories.len() {
-        0 => {}
-        1 => parts.push("1 git repository".to_owned()),
-        count => parts.push(format!("{count} git repositories")),
+    if !folder.repositories.is_empty() {
+        parts.push(many(folder.repositories.len(), "git repository"));
     }
-    format!("Found {} in {}", init::listed(&parts), folder.name)
+    format!("Found {} in {}", listed(&parts), folder.name)
 }
 
 /// Summarizes what was written, what is left to fill in, and the next steps.

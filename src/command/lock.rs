@@ -197,7 +197,7 @@ async fn in_registries(
 ) -> Result<Inventory, Failure> {
     let images = draft.images();
     let what = format!("looking for {}", many(images.len(), "image"));
-    session.events.emit(Event::StageStarted(what));
+    session.events.emit(Event::stage(what));
     let mut inventory = Inventory {
         registry: survey::registries(registry, images).await,
         ..Inventory::default()

@@ -11,9 +11,10 @@ use crate::base::suggest;
 use crate::base::table::aligned;
 use crate::cli::LogsArgs;
 use crate::flow::session::Session;
+use crate::model::event::Outcome;
 use crate::model::manifest::ServiceName;
 use crate::model::manifest::select::matches;
-use crate::model::record::{OutcomeDocument, RunRecord, UnitRecord};
+use crate::model::record::{RunRecord, UnitRecord};
 use crate::report::{Replay, RunState, elapsed, first_line};
 use crate::store::runs::Run;
 
@@ -222,7 +223,7 @@ fn list(runs: &[Run]) -> String {
 
 fn result(run: &Run, record: &RunRecord) -> String {
     let failed: Vec<&str> = record.failed().map(|unit| unit.name.as_str()).collect();
-    let is_done = |unit: &&UnitRecord| unit.outcome == Some(OutcomeDocument::Done);
+    let is_done = |unit: &&UnitRecord| unit.outcome == Some(Outcome::Done);
     match RunState::new(record, run.is_running()) {
         RunState::Failed if !failed.is_empty() => format!("failed: {}", failed.join(", ")),
         RunState::Failed => format!("failed with {}", record.exit.unwrap_or_default()),

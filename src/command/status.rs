@@ -40,7 +40,7 @@ async fn status(session: &Session, args: &StatusArgs) -> Result<(Status, Problem
     let requests = commits::requests(session, &concerned, &args.references)?;
     let git = session.git()?;
     let mut problems = Problems::default();
-    session.events.emit(Event::StageStarted(format!(
+    session.events.emit(Event::stage(format!(
         "inspecting {}",
         many(selected.len(), "service")
     )));

@@ -17,7 +17,7 @@ use crate::flow::plan;
 use crate::flow::session::Session;
 use crate::flow::sources::commits;
 use crate::flow::sources::locked::Locked;
-use crate::model::event::{Event, FailedStep, Outcome, Phase, Unit};
+use crate::model::event::{Ended, Event, FailedStep, Outcome, Phase, Unit};
 use crate::model::plan::SyncStep;
 use crate::report::{failures, paint};
 use crate::store::claim::lock;
@@ -65,7 +65,7 @@ pub async fn run(session: &Session, args: &SyncArgs) -> Result<(), Failure> {
         ));
     }
     let jobs = args.jobs.jobs.map_or(JOBS, usize::from);
-    session.events.emit(Event::RunStarted {
+    session.events.emit(Event::WorkStarted {
         units: steps.iter().map(|(unit, _)| unit.clone()).collect(),
         jobs,
     });
@@ -127,29 +127,31 @@ async fn sync_one(
     } else {
         sync_working_copy(&sources, &unit, &step).await
     };
-    let (text, outcome) = match result {
+    let (text, ended) = match result {
         Ok(SyncOutcome::LeftAlone(reason)) if is_locked => {
             let what = match reason {
                 Reason::LockedApart(_) => reason.to_string(),
                 _ => format!("fetched; working copy not moved: {reason}"),
             };
-            (what, Outcome::Failed(not_checked_out(&step, &reason)))
+            (what, Ended::failed(not_checked_out(&step, &reason)))
         }
-        Ok(outcome) => (result_text(&outcome), Outcome::Done),
-        Err(Stop::Cancelled) => ("stopped".to_owned(), Outcome::Stopped),
+        Ok(outcome) => (result_text(&outcome), Ended::new(Outcome::Done)),
+        Err(Stop::Cancelled) => ("stopped".to_owned(), Ended::new(Outcome::Stopped)),
         // Ctrl-C also reaches child processes such as ssh; their exit is not a failure then.
         Err(Stop::Failed(_)) if session.cancel.is_cancelled() => {
-            ("stopped".to_owned(), Outcome::Stopped)
+            ("stopped".to_owned(), Ended::new(Outcome::Stopped))
         }
         Err(Stop::Failed(error)) => (
             "FAILED".to_owned(),
-            Outcome::Failed(error.in_phase(phase, None)),
+            Ended::failed(error.in_phase(phase, None)),
         ),
     };
     events.emit(Event::UnitFinished {
         unit: unit.clone(),
-        outcome,
-        elapsed: start.elapsed(),
+        ended: Ended {
+            elapsed: start.elapsed(),
+            ..ended
+        },
     });
     let dir = step
         .dir
@@ -166,31 +168,25 @@ async fn sync_one(
 /// The failure if the locked commit was fetched but could not be checked out.
 fn not_checked_out(step: &SyncStep, reason: &Reason) -> FailedStep {
     if let Reason::LockedApart([(one, _), (other, _)]) = reason {
+        let message = format!("{}: {reason}", step.dir.display());
         return FailedStep {
-            phase: Phase::Sync,
-            message: format!("{}: {reason}", step.dir.display()),
             hints: vec![format!(
                 "`xp lock {one} {other}` locks them together; services on different branches need a `dir` each"
             )],
-            outside: false,
-            line: None,
-            by_hand: None,
+            ..FailedStep::new(Phase::Sync, message)
         };
     }
+    let message = format!(
+        "{} is not at the locked commit {}: {reason}",
+        step.dir.display(),
+        step.resolved.commit.short()
+    );
     FailedStep {
-        phase: Phase::Sync,
-        message: format!(
-            "{} is not at the locked commit {}: {reason}",
-            step.dir.display(),
-            step.resolved.commit.short()
-        ),
         hints: vec![
             "xp does not touch your work: commit or stash it, and run this again; `xp build --locked` needs no working copy"
                 .to_owned(),
         ],
-        outside: false,
-        line: None,
-        by_hand: None,
+        ..FailedStep::new(Phase::Sync, message)
     }
 }
 

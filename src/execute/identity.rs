@@ -57,7 +57,7 @@ impl Publication<'_> {
             ..
         } = self;
         let image = &step.image;
-        context.events.emit(Event::Note(format!(
+        context.events.emit(Event::note(format!(
             "{unit}: another run pushed {image} first, from the same inputs; using its image"
         )));
         pull(context, unit, image, Some(digest)).await?;
@@ -207,7 +207,7 @@ impl Publication<'_> {
         let wanted = image.repository().with_digest(to.clone());
         match registry.set_tags(&wanted, std::slice::from_ref(tag)).await {
             Err(error) if may_keep_tag(&error) => {
-                self.context.events.emit(Event::Note(format!(
+                self.context.events.emit(Event::note(format!(
                     "{}: the registry does not allow moving {image}; the image is {identity}",
                     self.unit
                 )));

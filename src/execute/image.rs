@@ -18,10 +18,9 @@ use super::stop::{StepError, Stop};
 use crate::client::engine::{BuildWatcher, ImageBuild, dockerfile_in};
 use crate::client::retry::Trouble;
 use crate::execute::retry;
-use crate::model::event::{Event, Phase, Unit};
+use crate::model::event::{Event, Measure, Phase, Unit};
 use crate::model::plan::ImageStep;
 use crate::model::recipe::LABEL_CREATED;
-use crate::model::record::Measure;
 
 /// How much of a Dockerfile is searched for registries, in bytes.
 const LARGEST_DOCKERFILE: u64 = 1024 * 1024;
@@ -71,7 +70,7 @@ pub async fn build(
             phase: Phase::Image,
             measure: Measure::Bytes,
             done,
-            total: 0,
+            total: None,
             bytes: done,
         });
     };

@@ -35,7 +35,7 @@ pub async fn compare(context: &Context, unit: &Unit, in_place: &InPlace) {
     };
     let dir = in_place.dir.strip_prefix(&context.folder);
     let dir = dir.unwrap_or(&in_place.dir).display();
-    context.events.emit(Event::Note(format!(
+    context.events.emit(Event::note(format!(
         "{unit}: {dir} changed while it was being built: {now}, and will be built again next time; add build \
         outputs to .gitignore"
     )));

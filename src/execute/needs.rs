@@ -27,7 +27,7 @@ impl UsedImages {
             if let Some(digest) = published(context, need).await
                 && !found.ids().contains(digest.as_str())
             {
-                context.events.emit(Event::Note(format!(
+                context.events.emit(Event::note(format!(
                     "{unit}: another run pushed the image of `{}` first; building from that one",
                     need.service
                 )));

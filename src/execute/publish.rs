@@ -13,10 +13,9 @@ use crate::client::engine::{EngineError, Watcher};
 use crate::client::registry::{Credentials, RegistryError};
 use crate::client::retry::Trouble;
 use crate::execute::retry;
-use crate::model::event::{Event, Phase, Unit};
+use crate::model::event::{Event, Measure, Phase, Unit};
 use crate::model::image::{Digest, ImageReference, Registry, Tag};
 use crate::model::plan::{PushStep, TransferRefusal};
-use crate::model::record::Measure;
 
 /// The time limit of the check before a push. After that, the push itself reports what is wrong with the registry.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(60);
@@ -282,7 +281,7 @@ async fn set_tags(
     let set = async {
         match context.registry.set_tags(image, &of_commit).await {
             // The image is still reachable by its identity tag.
-            Err(error) if may_keep_tag(&error) => context.events.emit(Event::Note(format!(
+            Err(error) if may_keep_tag(&error) => context.events.emit(Event::note(format!(
                 "{unit}: the registry does not allow moving a tag of {}; the image is {image}",
                 image.repository()
             ))),
@@ -315,7 +314,7 @@ pub async fn credentials_of(
     match context.registry.credentials(registry).await {
         // Most images on Docker Hub are public, and may be in the engine already.
         Err(error) if registry.is_docker_hub() => {
-            context.events.emit(Event::Warning(format!(
+            context.events.emit(Event::warning(format!(
                 "{error}; continuing without a login to {registry}"
             )));
             Ok(None)
@@ -352,7 +351,7 @@ async fn transfer(
             phase,
             measure: Measure::Bytes,
             done,
-            total,
+            total: Some(total).filter(|total| *total > 0),
             bytes: done,
         });
     };

@@ -10,7 +10,7 @@ use crate::base::error::chain;
 use crate::base::shell::quoted;
 use crate::client::kubectl::{Cluster, Kubectl, KubectlError};
 use crate::model::deploy::Workload;
-use crate::model::event::{Event, Events, FailedStep, Outcome, Phase, Unit};
+use crate::model::event::{Ended, Event, Events, FailedStep, Outcome, Phase, Unit};
 
 /// How long kubectl may take to report a timeout after it expired.
 const KUBECTL_GRACE: Duration = Duration::from_secs(15);
@@ -63,7 +63,7 @@ impl Rollout<'_> {
             .iter()
             .map(|it| Unit::Workload(it.to_string()))
             .collect();
-        self.events.emit(Event::RunStarted {
+        self.events.emit(Event::WorkStarted {
             units,
             jobs: workloads.len(),
         });
@@ -94,16 +94,16 @@ impl Rollout<'_> {
             waited = tokio::time::timeout(self.timeout + KUBECTL_GRACE, waited) => Some(waited),
             () = self.cancel.cancelled() => None,
         };
-        let outcome = match waited {
-            None => Outcome::Stopped,
-            Some(_) if self.cancel.is_cancelled() => Outcome::Stopped,
+        let ended = match waited {
+            None => Ended::new(Outcome::Stopped),
+            Some(_) if self.cancel.is_cancelled() => Ended::new(Outcome::Stopped),
             Some(Ok(Ok(()))) => {
                 self.events.emit(Event::StepFinished {
                     unit: unit.clone(),
                     phase,
                     elapsed: start.elapsed(),
                 });
-                Outcome::Done
+                Ended::new(Outcome::Done)
             }
             Some(Ok(Err(error))) => self.failed(workload, chain(&error)).await,
             Some(Err(_)) => {
@@ -114,12 +114,14 @@ impl Rollout<'_> {
         };
         self.events.emit(Event::UnitFinished {
             unit,
-            outcome,
-            elapsed: start.elapsed(),
+            ended: Ended {
+                elapsed: start.elapsed(),
+                ..ended
+            },
         });
     }
 
-    async fn failed(&self, workload: &Workload, mut message: String) -> Outcome {
+    async fn failed(&self, workload: &Workload, mut message: String) -> Ended {
         let reasons = tokio::time::timeout(KUBECTL_GRACE, self.reasons(workload)).await;
         for reason in reasons.ok().flatten().unwrap_or_default() {
             message.push_str(&format!("\n  {}", (self.kubectl.hide)(&reason)));
@@ -131,13 +133,9 @@ impl Rollout<'_> {
             workload.kind,
             quoted(&workload.name),
         );
-        Outcome::Failed(FailedStep {
-            phase: Phase::Rollout,
-            message,
-            hints: Vec::new(),
-            outside: false,
-            line: None,
+        Ended::failed(FailedStep {
             by_hand: Some(by_hand),
+            ..FailedStep::new(Phase::Rollout, message)
         })
     }
 

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use super::Context;
 use super::state::Published;
 use super::unit::{run_held, run_unit};
-use crate::model::event::{Event, Outcome, Unit};
+use crate::model::event::{Ended, Event, Outcome, Unit};
 use crate::model::plan::{Plan, UnitPlan};
 
 /// Runs every unit of a plan as soon as its dependencies are done.
@@ -23,7 +23,7 @@ pub async fn run(context: Arc<Context>, plan: &Plan) {
         .collect();
     // If several can start, the order of the plan decides, which is stable.
     let order: Vec<Unit> = plan.work().map(|unit| unit.unit.clone()).collect();
-    context.events.emit(Event::RunStarted {
+    context.events.emit(Event::WorkStarted {
         units: order.clone(),
         jobs: context.jobs,
     });
@@ -47,16 +47,12 @@ pub async fn run(context: Arc<Context>, plan: &Plan) {
         }
         match running.join_next().await {
             None => break,
-            Some(Ok(UnitResult {
-                unit,
-                outcome: Outcome::Done,
-                held: unfinished,
-            })) => {
-                held.extend(unfinished);
-                done.insert(unit);
+            Some(Ok(result)) if result.outcome == Outcome::Done => {
+                held.extend(result.held);
+                done.insert(result.unit);
             }
             Some(Ok(UnitResult { unit, outcome, .. })) => {
-                if context.fail_fast && matches!(outcome, Outcome::Failed(_)) {
+                if context.fail_fast && outcome == Outcome::Failed {
                     context.cancel.cancel();
                 }
                 failed.insert(unit);
@@ -77,16 +73,16 @@ pub async fn run(context: Arc<Context>, plan: &Plan) {
     } in held
     {
         // An incomplete run moves no tags; the built images stay.
-        let outcome = if is_complete {
+        let ended = if is_complete {
             run_held(&context, &plan, published).await
         } else {
-            Outcome::Done
+            Ended::new(Outcome::Done)
         };
-        finish(&context, plan.unit, outcome, elapsed);
+        finish(&context, plan.unit, Ended { elapsed, ..ended });
     }
     // Interrupted before these were started.
     for unit in order.into_iter().filter(|unit| waiting.contains_key(unit)) {
-        finish(&context, unit, Outcome::Stopped, Duration::ZERO);
+        finish(&context, unit, Ended::new(Outcome::Stopped));
     }
 }
 
@@ -114,12 +110,7 @@ fn block(
         };
         waiting.remove(unit);
         failed.insert(unit.clone());
-        finish(
-            context,
-            unit.clone(),
-            Outcome::Blocked(needed),
-            Duration::ZERO,
-        );
+        finish(context, unit.clone(), Ended::blocked(needed));
     }
 }
 
@@ -144,15 +135,16 @@ async fn start(context: &Context, plan: UnitPlan) -> UnitResult {
     context
         .events
         .emit(Event::UnitStarted { unit: unit.clone() });
-    let (outcome, published) = run_unit(context, &plan).await;
+    let (ended, published) = run_unit(context, &plan).await;
     let elapsed = start.elapsed();
+    let outcome = ended.outcome;
     let held = (outcome == Outcome::Done && plan.held > 0).then_some(HeldUnit {
         plan,
         published,
         elapsed,
     });
     if held.is_none() {
-        finish(context, unit.clone(), outcome.clone(), elapsed);
+        finish(context, unit.clone(), Ended { elapsed, ..ended });
     }
     UnitResult {
         unit,
@@ -161,10 +153,6 @@ async fn start(context: &Context, plan: UnitPlan) -> UnitResult {
     }
 }
 
-fn finish(context: &Context, unit: Unit, outcome: Outcome, elapsed: Duration) {
-    context.events.emit(Event::UnitFinished {
-        unit,
-        outcome,
-        elapsed,
-    });
+fn finish(context: &Context, unit: Unit, ended: Ended) {
+    context.events.emit(Event::UnitFinished { unit, ended });
 }

@@ -136,7 +136,7 @@ pub fn check<'s>(
 pub fn warn(context: &Context, unit: &Unit, step: &ImageStep) {
     for (name, by_hand) in &step.args_by_hand {
         if may_be_secret(name) || may_be_secret(by_hand) {
-            context.events.emit(Event::Warning(format!(
+            context.events.emit(Event::warning(format!(
                 "{unit}: the build argument `{name}` comes from the environment and is readable in the image's \
                 history; use `docker.secrets` for secrets"
             )));

@@ -17,9 +17,8 @@ use crate::client::git::export;
 use crate::client::git::{
     Export, GitClient, GitErrorKind, Opened, Progress, ProgressPhase, Watch, WorkingCopy,
 };
-use crate::model::event::{Event, Events, Phase, Unit};
+use crate::model::event::{Event, Events, Measure, Phase, Unit};
 use crate::model::plan::{ExportStep, SyncStep};
-use crate::model::record::Measure;
 
 /// The minimum time between progress events: git reports every object.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
@@ -215,7 +214,7 @@ fn progress(events: Events, unit: Unit, phase: Phase) -> impl Fn(Progress) {
                 ProgressPhase::CheckingOut | ProgressPhase::FetchingFiles => Measure::Files,
             },
             done: progress.done as u64,
-            total: progress.total as u64,
+            total: Some(progress.total as u64).filter(|total| *total > 0),
             bytes: progress.bytes as u64,
         });
     }

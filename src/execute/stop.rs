@@ -42,12 +42,11 @@ impl StepError {
             _ => self.outside,
         };
         FailedStep {
-            phase,
-            message: self.message,
             hints: self.hints,
             outside,
             line: self.line,
             by_hand,
+            ..FailedStep::new(phase, self.message)
         }
     }
 

@@ -7,7 +7,7 @@ use super::state::{Published, UnitState};
 use super::stop::{StepError, Stop};
 use super::{Context, builder, image, in_place, publish, secrets, source};
 use crate::execute::reproduce;
-use crate::model::event::{Event, Outcome, Phase, Unit};
+use crate::model::event::{Ended, Event, Outcome, Phase, Unit};
 use crate::model::plan::{ImageStep, Step, UnitPlan};
 
 /// How often an image is built while other runs keep replacing its needed images.
@@ -16,14 +16,14 @@ const MAX_BUILDS: usize = 4;
 /// Runs the steps of a unit, except those held until all other units are done; never leaves a container behind.
 ///
 /// Also returns the pushed image.
-pub async fn run_unit(context: &Context, plan: &UnitPlan) -> (Outcome, Option<Published>) {
+pub async fn run_unit(context: &Context, plan: &UnitPlan) -> (Ended, Option<Published>) {
     let mut state = UnitState::default();
-    let outcome = run_steps(context, plan, plan.first_steps(), &mut state).await;
-    (outcome, state.published)
+    let ended = run_steps(context, plan, plan.first_steps(), &mut state).await;
+    (ended, state.published)
 }
 
 /// Runs the steps of a unit that were held until all other units were done.
-pub async fn run_held(context: &Context, plan: &UnitPlan, published: Option<Published>) -> Outcome {
+pub async fn run_held(context: &Context, plan: &UnitPlan, published: Option<Published>) -> Ended {
     let mut state = UnitState {
         published,
         ..UnitState::default()
@@ -36,7 +36,7 @@ async fn run_steps(
     plan: &UnitPlan,
     steps: &[Step],
     state: &mut UnitState,
-) -> Outcome {
+) -> Ended {
     let mut runner = UnitRunner {
         context,
         unit: &plan.unit,
@@ -47,14 +47,14 @@ async fn run_steps(
     let _guard = match &plan.in_place {
         None => None,
         Some(folder) => match in_place::lock(context, folder).await {
-            None => return Outcome::Stopped,
+            None => return Ended::new(Outcome::Stopped),
             guard => guard,
         },
     };
     if let Err(error) = secrets::check(context, steps) {
-        return Outcome::Failed(error.in_phase(Phase::Image, None));
+        return Ended::failed(error.in_phase(Phase::Image, None));
     }
-    let mut outcome = Outcome::Done;
+    let mut ended = Ended::new(Outcome::Done);
     let (mut position, mut builds) = (0, 1);
     let image_step = steps.iter().position(|it| matches!(it, Step::Image(_)));
     while let Some(step) = steps.get(position) {
@@ -71,26 +71,26 @@ async fn run_steps(
                 _ => None,
             };
             if let Err(error) = runner.end_container(image).await {
-                outcome = Outcome::Failed(error.in_phase(Phase::Container, None));
+                ended = Ended::failed(error.in_phase(Phase::Container, None));
                 break;
             }
         }
         match runner.step(step).await {
             Ok(()) => {}
             Err(Stop::Cancelled) => {
-                outcome = Outcome::Stopped;
+                ended = Ended::new(Outcome::Stopped);
                 break;
             }
             // Ctrl-C also ends child processes such as ssh: that is not a failure.
             Err(Stop::Failed(_)) if context.cancel.is_cancelled() => {
-                outcome = Outcome::Stopped;
+                ended = Ended::new(Outcome::Stopped);
                 break;
             }
             Err(Stop::Failed(error))
                 if error.is_superseded() && builds < MAX_BUILDS && image_step.is_some() =>
             {
                 builds += 1;
-                context.events.emit(Event::Note(format!(
+                context.events.emit(Event::note(format!(
                     "{}: {}; building it again",
                     plan.unit,
                     error.message()
@@ -101,28 +101,28 @@ async fn run_steps(
             Err(Stop::Failed(error)) => {
                 let error = error.with_engine(&context.engine).await;
                 let command = runner.reproduce(step).await;
-                outcome = Outcome::Failed(error.in_phase(step.phase(), command));
+                ended = Ended::failed(error.in_phase(step.phase(), command));
                 break;
             }
         }
     }
     match runner.end_container(None).await {
-        Err(error) if matches!(outcome, Outcome::Done) => {
-            outcome = Outcome::Failed(error.in_phase(Phase::Container, None));
+        Err(error) if ended.outcome == Outcome::Done => {
+            ended = Ended::failed(error.in_phase(Phase::Container, None));
         }
         // An earlier failure is the outcome; this one is only a warning.
         Err(error) => {
             let failed = error.in_phase(Phase::Container, None);
             let hints: String = failed.hints.iter().map(|it| format!("; {it}")).collect();
             let text = format!("{}: {}{hints}", plan.unit, failed.message);
-            context.events.emit(Event::Warning(text));
+            context.events.emit(Event::warning(text));
         }
         Ok(()) => {}
     }
-    if let (Outcome::Done, Some(folder)) = (&outcome, &plan.in_place) {
+    if let (Outcome::Done, Some(folder)) = (ended.outcome, &plan.in_place) {
         in_place::compare(context, &plan.unit, folder).await;
     }
-    outcome
+    ended
 }
 
 struct UnitRunner<'a> {

@@ -15,11 +15,11 @@ use crate::command::runs;
 use crate::execute::UnitState;
 use crate::flow::sources::current_service;
 use crate::flow::workbench;
-use crate::model::event::Event;
+use crate::model::event::{Event, FailedStep, Outcome, Phase};
 use crate::model::image::ImageReference;
 use crate::model::manifest::{Service, ServiceName};
 use crate::model::plan::{ContainerStep, Draft, Folders, Options, Pinned};
-use crate::model::record::{FailureDocument, OutcomeDocument, UnitDocument, UnitRecord};
+use crate::model::record::{UnitDocument, UnitRecord};
 use crate::model::source::{CommitId, Origin, ResolvedReference, ServiceSource};
 use crate::store::runs::Run;
 
@@ -33,7 +33,7 @@ const SCRIPT_PHASES: &[&str] = &["prepare", "build", "test"];
 pub struct FailedBuild {
     run: u64,
     unit: UnitRecord,
-    failure: FailureDocument,
+    failure: FailedStep,
     /// The plan of the run, for all services.
     planned: Vec<UnitDocument>,
 }
@@ -107,14 +107,14 @@ pub fn last(session: &Session, service: &Service) -> Result<FailedBuild, Failure
 }
 
 /// Returns the failure of a run, or an error if a shell cannot show it.
-fn failure(name: &str, run: &Run, unit: &UnitRecord) -> Result<FailureDocument, Failure> {
+fn failure(name: &str, run: &Run, unit: &UnitRecord) -> Result<FailedStep, Failure> {
     let number = run.number;
     let message = match (unit.outcome, &unit.failure) {
         (None, _) if run.is_running() => {
             format!("run {number} is still building `{name}`\nhint: `xp logs -f` follows it")
         }
-        (Some(OutcomeDocument::Failed), Some(failure)) => {
-            if failure.phase == "image" || SCRIPT_PHASES.contains(&failure.phase.as_str()) {
+        (Some(Outcome::Failed), Some(failure)) => {
+            if failure.phase == Phase::Image || SCRIPT_PHASES.contains(&failure.phase.as_str()) {
                 return Ok(failure.clone());
             }
             format!(
@@ -123,7 +123,7 @@ fn failure(name: &str, run: &Run, unit: &UnitRecord) -> Result<FailureDocument, 
                 failure.phase, failure.message
             )
         }
-        (Some(OutcomeDocument::Done), _) => format!(
+        (Some(Outcome::Done), _) => format!(
             "the last build of `{name}` (run {number}) did not fail\n\
              hint: `xp shell {name}` opens a shell on the working copy"
         ),
@@ -169,7 +169,7 @@ impl FailedBuild {
 
     /// Prints what failed, how to repeat it, and whether changes to the files are kept.
     pub fn explain(&self, session: &Session, service: &Service, step: &ContainerStep) {
-        let FailureDocument { phase, message, .. } = &self.failure;
+        let FailedStep { phase, message, .. } = &self.failure;
         let mut lines = vec![format!(
             "run {}: {}: {phase}: {message}",
             self.run, service.name
@@ -195,7 +195,7 @@ impl FailedBuild {
             }
             (None, None) => {}
         }
-        session.events.emit(Event::Note(lines.join("\n")));
+        session.events.emit(Event::note(lines.join("\n")));
     }
 
     /// Returns whether the build ran in this image; `true` if the record does not say.

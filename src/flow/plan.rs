@@ -254,7 +254,7 @@ pub async fn inventory(
 ) -> Result<Inventory, Failure> {
     let registry = &resolved.registry;
     let images = draft.images();
-    session.events.emit(Event::StageStarted(format!(
+    session.events.emit(Event::stage(format!(
         "looking for {}",
         many(images.len(), "image")
     )));

@@ -17,12 +17,11 @@ use crate::client::http::Http;
 use crate::client::registry::RegistryClient;
 use crate::client::retry::Retries;
 use crate::host::settings::{Patience, Settings};
-use crate::model::event::{Event, Events, Outcome, Unit};
+use crate::model::event::{Ended, Event, Events, Outcome, Unit};
 use crate::model::layout::Layout;
 use crate::model::manifest;
 use crate::model::manifest::{DEFAULT_CACHE_DIR, DEFAULT_NAME, Manifest};
-use crate::model::record::Happened;
-use crate::report::{Ended, Reporter};
+use crate::report::Reporter;
 
 /// The state of a command that works on a platform.
 pub struct Session {
@@ -55,7 +54,7 @@ impl Session {
                 )));
             }
         }
-        let started = Happened::Started {
+        let started = Event::Started {
             xp: env!("CARGO_PKG_VERSION").to_owned(),
             command: settings.command_line.clone(),
             manifest: file.display().to_string(),
@@ -63,7 +62,7 @@ impl Session {
         let reporter = Reporter::new(settings.report.clone(), &file, layout.logs(), started);
         let events = reporter.events();
         if let Some(text) = unexpected_manifest(&settings, &file) {
-            events.emit(Event::Note(text));
+            events.emit(Event::note(text));
         }
         let cancel = CancellationToken::new();
         let signals_handed_over = Arc::new(AtomicBool::new(false));
@@ -140,10 +139,8 @@ impl Session {
         if stopped && self.cancel.is_cancelled() {
             return Err(Failure::silent(Exit::Interrupted));
         }
-        let mut failures = ended.iter().filter_map(|(_, ended)| match &ended.outcome {
-            Outcome::Failed(step) => Some(step.outside),
-            _ => None,
-        });
+        let failures = ended.iter().filter_map(|(_, ended)| ended.failure.as_ref());
+        let mut failures = failures.map(|step| step.outside);
         match failures.next() {
             None => Ok(()),
             // A failed build takes precedence over external failures.

@@ -11,6 +11,7 @@ pub mod layout;
 pub mod lock;
 pub mod manifest;
 pub mod plan;
+pub mod plan_document;
 pub mod recipe;
 pub mod record;
 pub mod source;

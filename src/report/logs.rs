@@ -61,7 +61,7 @@ impl Logs {
     pub fn write(&mut self, event: &Event) -> Option<String> {
         let result = match event {
             // Creates the run's folder.
-            Event::Planned(_) | Event::RunStarted { .. } => self.run().map(drop),
+            Event::Planned { .. } | Event::WorkStarted { .. } => self.run().map(drop),
             Event::StepStarted { unit, phase, title } => self.begin_step(unit, *phase, title),
             Event::Output { unit, phase, bytes } => self.append(unit, *phase, bytes),
             _ => Ok(()),
@@ -146,7 +146,7 @@ impl Logs {
     }
 
     /// Returns the last lines of a step, and its log file.
-    pub fn tail(&mut self, unit: &Unit, phase: Phase) -> (Vec<String>, Option<PathBuf>) {
+    pub fn tail(&mut self, unit: &Unit, phase: Phase) -> (Vec<String>, Option<String>) {
         let Some(log) = self.open.get_mut(&(unit.clone(), phase)) else {
             return (Vec::new(), None);
         };
@@ -156,7 +156,7 @@ impl Logs {
         // The failure message has the title already.
         let shown = log.tail.len().saturating_sub(log.title_lines);
         let tail = log.tail.iter().take(shown).cloned().collect();
-        (tail, Some(log.path.clone()))
+        (tail, Some(log.path.display().to_string()))
     }
 
     /// Closes the logs of a unit.
@@ -216,11 +216,7 @@ mod tests {
         assert_eq!(tail.last().unwrap(), "no end");
         assert_eq!(tail.len(), TAIL_LINES);
         let path = path.unwrap();
-        assert!(
-            path.ends_with("logs/1/zbackend/build.log"),
-            "{}",
-            path.display()
-        );
+        assert!(path.ends_with("logs/1/zbackend/build.log"), "{path}");
         assert!(fs::read(path).unwrap().starts_with(b"\xff\x1b[31m first\n"));
     }
 

@@ -27,11 +27,10 @@ pub use summary::{failures, summary};
 pub use text::{elapsed, first_line, paint, severity_painted, shortened};
 
 use crate::base::error::{Exit, sanitized};
-use crate::model::event::{Event, Events, FailedStep, Outcome, Unit};
-use crate::model::record::Happened;
+use crate::model::event::{Ended, Event, Events, FailedStep, Unit};
 use crate::report::plain::lines::Lines;
 use crate::report::terminal::bars::Bars;
-use journal::{Journal, recorded};
+use journal::Journal;
 use logs::Logs;
 
 /// Redraw interval of the live bars.
@@ -94,36 +93,19 @@ impl Settings {
     }
 }
 
-/// The result of a unit's work, for the summary.
-#[derive(Debug, Clone)]
-pub struct Ended {
-    /// The outcome.
-    pub outcome: Outcome,
-    /// Duration of the work.
-    pub elapsed: Duration,
-    /// The last lines of the failed step's log.
-    pub tail: Vec<String>,
-    /// The file with the full log.
-    pub log: Option<PathBuf>,
-}
-
-impl Ended {
-    /// Removes everything that a terminal or a CI system would interpret as a command, because this text is
-    /// printed outside of the unit's own log.
-    fn without_commands(mut self, ci: Ci) -> Self {
-        let sanitized = |text: &str| {
-            let text = sanitized(text);
-            let lines = text.split('\n').map(|line| ci.without_commands(line));
-            lines.collect::<Vec<_>>().join("\n")
-        };
-        if let Outcome::Failed(step) = &mut self.outcome {
-            step.message = sanitized(&step.message);
-            step.hints = step.hints.iter().map(|hint| sanitized(hint)).collect();
-            step.by_hand = step.by_hand.as_deref().map(sanitized);
-        }
-        self.tail = self.tail.iter().map(|line| sanitized(line)).collect();
-        self
-    }
+/// Removes everything that a terminal or a CI system would interpret as a command, because this text is
+/// printed outside of the unit's own log.
+fn without_commands(step: &mut FailedStep, ci: Ci) {
+    let clean = |text: &mut String| {
+        let sanitized = sanitized(text);
+        let lines = sanitized.split('\n').map(|line| ci.without_commands(line));
+        let lines = lines.collect::<Vec<_>>().join("\n");
+        *text = lines;
+    };
+    clean(&mut step.message);
+    step.hints.iter_mut().for_each(clean);
+    step.by_hand.iter_mut().for_each(clean);
+    step.tail.iter_mut().for_each(clean);
 }
 
 /// Draws the events of a run, and writes its logs.
@@ -151,7 +133,7 @@ enum View {
 impl Reporter {
     /// Returns a reporter. `manifest` is the file that annotations refer to, `logs` the folder of all runs,
     /// and `started` the first line of this run's record.
-    pub fn new(settings: Settings, manifest: &Path, logs: PathBuf, started: Happened) -> Self {
+    pub fn new(settings: Settings, manifest: &Path, logs: PathBuf, started: Event) -> Self {
         let view = match settings.style {
             Style::Json => View::Json,
             Style::Bars if !settings.quiet => View::Bars(Bars::new(settings.clone())),
@@ -164,7 +146,7 @@ impl Reporter {
             journal: Journal::new(),
             ended: Vec::new(),
         };
-        state.record(started);
+        state.record(&started);
         let state = Arc::new(Mutex::new(state));
         let ticking = Arc::downgrade(&state);
         // One drawing thread, regardless of the number of services.
@@ -187,7 +169,7 @@ impl Reporter {
     pub fn conclude(&self, exit: Exit, message: Option<&str>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let logs = state.logs.run_folder();
-        state.record(finished(exit, message, logs));
+        state.record(&finished(exit, message, logs));
     }
 
     /// Removes the bars and returns the result of each unit.
@@ -231,21 +213,27 @@ fn tick(state: &Weak<Mutex<State>>) {
 }
 
 impl State {
-    fn draw(&mut self, event: Event) {
+    fn draw(&mut self, mut event: Event) {
         if let Some(problem) = self.logs.write(&event) {
-            self.show(&Event::Warning(problem));
+            self.show(&Event::warning(problem));
         }
-        let ended = self.ended_by(&event);
+        if let Event::UnitFinished { unit, ended } = &mut event
+            && let Some(step) = &mut ended.failure
+        {
+            (step.tail, step.log) = self.logs.tail(unit, step.phase);
+        }
         if let View::Json = self.view {
             print(&self.journal.streamed(&event).concat());
         }
-        if let Some(entry) = recorded(&event, ended.as_ref()) {
-            self.record(entry);
+        if !matches!(event, Event::Output { .. } | Event::Progress { .. }) {
+            self.record(&event);
         }
         self.show(&event);
-        if let (Event::UnitFinished { unit, .. }, Some(ended)) = (event, ended) {
+        if let Event::UnitFinished { unit, mut ended } = event {
             self.logs.close(&unit);
-            let ended = ended.without_commands(self.settings.ci);
+            if let Some(step) = &mut ended.failure {
+                without_commands(step, self.settings.ci);
+            }
             match &mut self.view {
                 View::Lines(lines) => lines.ended(&unit, &ended),
                 View::Bars(bars) => bars.ended(&unit, &ended),
@@ -255,35 +243,14 @@ impl State {
         }
     }
 
-    fn ended_by(&mut self, event: &Event) -> Option<Ended> {
-        let Event::UnitFinished {
-            unit,
-            outcome,
-            elapsed,
-        } = event
-        else {
-            return None;
-        };
-        let (mut tail, mut log) = (Vec::new(), None);
-        if let Outcome::Failed(FailedStep { phase, .. }) = outcome {
-            (tail, log) = self.logs.tail(unit, *phase);
-        }
-        Some(Ended {
-            outcome: outcome.clone(),
-            elapsed: *elapsed,
-            tail,
-            log,
-        })
-    }
-
     /// Appends a line to the record, and prints it in JSON style.
-    fn record(&mut self, entry: Happened) {
-        let line = self.journal.line(entry);
+    fn record(&mut self, event: &Event) {
+        let line = self.journal.line(event);
         if let View::Json = self.view {
             print(&line);
         }
         if let Some(problem) = self.logs.record(&line) {
-            self.show(&Event::Warning(problem));
+            self.show(&Event::warning(problem));
         }
     }
 
@@ -298,10 +265,10 @@ impl State {
 
 /// Prints the `finished` event of a command that has no manifest, and so no reporter.
 pub fn print_finished(exit: Exit, message: Option<&str>) {
-    print(&Journal::new().line(finished(exit, message, None)));
+    print(&Journal::new().line(&finished(exit, message, None)));
 }
 
-fn finished(exit: Exit, message: Option<&str>, logs: Option<PathBuf>) -> Happened {
+fn finished(exit: Exit, message: Option<&str>, logs: Option<PathBuf>) -> Event {
     let without_colors = |message: &str| {
         let lines: Vec<String> = message
             .lines()
@@ -309,7 +276,7 @@ fn finished(exit: Exit, message: Option<&str>, logs: Option<PathBuf>) -> Happene
             .collect();
         lines.join("\n")
     };
-    Happened::Finished {
+    Event::Finished {
         exit: exit.code(),
         message: message.map(without_colors),
         logs: logs.map(|logs| logs.display().to_string()),

@@ -2,10 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::Ended;
 use super::text::{elapsed, shortened};
 use crate::base::table::fitted;
-use crate::model::event::{FailedStep, Outcome, Phase, Unit};
+use crate::model::event::{Ended, FailedStep, Outcome, Phase, Unit};
 use crate::model::plan::{Decision, Plan, UnitPlan};
 use crate::report::terminal::size::columns;
 
@@ -78,15 +77,12 @@ fn moved_tags(plan: &Plan, ended: &[(Unit, Ended)]) -> String {
 pub fn failures(ended: &[(Unit, Ended)]) -> String {
     let failed = ended
         .iter()
-        .filter_map(|(unit, ended)| match &ended.outcome {
-            Outcome::Failed(step) => Some(failure(unit, step, ended)),
-            _ => None,
-        });
+        .filter_map(|(unit, ended)| Some(failure(unit, ended.failure.as_ref()?)));
     failed.collect()
 }
 
 fn row(unit: &UnitPlan, ended: Option<&Ended>) -> Vec<String> {
-    let result = match ended.map(|ended| &ended.outcome) {
+    let result = match ended.map(|ended| ended.outcome) {
         None if unit.steps.is_empty() => "skipped",
         Some(Outcome::Done) => match unit.decision {
             Decision::Skip => "skipped",
@@ -95,14 +91,14 @@ fn row(unit: &UnitPlan, ended: Option<&Ended>) -> Vec<String> {
             Decision::Push => "pushed",
             Decision::Build => "built",
         },
-        Some(Outcome::Failed(_)) => "FAILED",
-        Some(Outcome::Blocked(_)) => "blocked",
+        Some(Outcome::Failed) => "FAILED",
+        Some(Outcome::Blocked) => "blocked",
         None | Some(Outcome::Stopped) => "stopped",
     };
-    let why = match ended.map(|ended| &ended.outcome) {
+    let why = match ended.map(|ended| (&ended.failure, &ended.blocked_by)) {
         // The message is printed above the table.
-        Some(Outcome::Failed(step)) => format!("{} failed", step.phase),
-        Some(Outcome::Blocked(needed)) => format!("needs {needed}"),
+        Some((Some(step), _)) => format!("{} failed", step.phase),
+        Some((_, Some(needed))) => format!("needs {needed}"),
         _ => unit.reason.clone(),
     };
     vec![
@@ -116,16 +112,16 @@ fn row(unit: &UnitPlan, ended: Option<&Ended>) -> Vec<String> {
     ]
 }
 
-fn failure(unit: &Unit, step: &FailedStep, ended: &Ended) -> String {
+fn failure(unit: &Unit, step: &FailedStep) -> String {
     let mut text = format!("\nerror: {unit}: {}: {}\n", step.phase, step.message);
-    if !ended.tail.is_empty() {
+    if !step.tail.is_empty() {
         text.push_str("  last lines of its log:\n");
-        for line in &ended.tail {
+        for line in &step.tail {
             _ = writeln!(text, "    {}", shortened(line, MAX_TAIL_LINE));
         }
     }
-    if let Some(log) = &ended.log {
-        _ = writeln!(text, "  full log: {}", log.display());
+    if let Some(log) = &step.log {
+        _ = writeln!(text, "  full log: {log}");
     }
     if let Some(by_hand) = &step.by_hand {
         // On one line and never cut, so that it can be copied.
@@ -155,9 +151,8 @@ pub fn outcome_line(ended: &Ended, color: bool) -> String {
             word.to_owned()
         }
     };
-    match &ended.outcome {
-        Outcome::Done => format!("{} in {took}", painted("done", 32)),
-        Outcome::Failed(step) => {
+    match (ended.outcome, &ended.failure, &ended.blocked_by) {
+        (_, Some(step), _) => {
             format!(
                 "{} after {took}: {}: {}",
                 painted("FAILED", 31),
@@ -165,8 +160,9 @@ pub fn outcome_line(ended: &Ended, color: bool) -> String {
                 step.message.lines().next().unwrap_or_default()
             )
         }
-        Outcome::Blocked(needed) => format!("not started: {needed} failed"),
-        Outcome::Stopped if ended.elapsed.is_zero() => "not started".to_owned(),
-        Outcome::Stopped => format!("stopped after {took}"),
+        (_, _, Some(needed)) => format!("not started: {needed} failed"),
+        (Outcome::Done, ..) => format!("{} in {took}", painted("done", 32)),
+        _ if ended.elapsed.is_zero() => "not started".to_owned(),
+        _ => format!("stopped after {took}"),
     }
 }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use crate::model::doctor::Severity;
-
+use anstyle_parse::{Parser, Perform, Utf8Parser};
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
+use crate::model::doctor::Severity;
 
 /// Longer lines are cut; a log file has them in full.
 const MAX_LINE: usize = 4096;
@@ -162,54 +163,40 @@ pub fn last_lines(bytes: &[u8], count: usize) -> &[u8] {
 
 /// Returns a line as a terminal would show it, without colors.
 pub fn clean(line: &[u8]) -> String {
+    let mut shown = Shown(String::with_capacity(line.len()));
+    parse_line(line, &mut shown);
+    shown.0
+}
+
+struct Shown(String);
+
+impl Perform for Shown {
+    fn print(&mut self, c: char) {
+        // Bidirectional controls can make text look like other text.
+        let is_bidi = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if !is_bidi && !c.is_control() {
+            self.0.push(c);
+        }
+    }
+
+    fn execute(&mut self, byte: u8) {
+        if byte == b'\t' {
+            self.0.push_str("    ");
+        }
+    }
+}
+
+/// Parses the visible part of a line into characters and escape sequences; an incomplete sequence ends with it.
+pub fn parse_line(line: &[u8], performer: &mut impl Perform) {
     let text = String::from_utf8_lossy(line);
     let text = text.trim_end_matches(['\r', '\n']);
     // A progress bar overwrites its line: keep the last version.
-    let text = text
-        .rsplit('\r')
-        .find(|part| !part.is_empty())
-        .unwrap_or("");
-    let mut shown = String::with_capacity(text.len());
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '\x1b' => skip_escape(&mut chars),
-            '\u{9b}' => skip_control_sequence(&mut chars),
-            '\t' => shown.push_str("    "),
-            c if c.is_control() => {}
-            // Bidirectional controls can make text look like other text.
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {}
-            c => shown.push(c),
-        }
-    }
-    shown
-}
-
-/// Skips an escape sequence after its ESC.
-pub fn skip_escape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
-    match chars.next() {
-        Some('[') => skip_control_sequence(chars),
-        // String sequences, such as OSC, end with BEL or ESC backslash.
-        Some(']' | 'P' | 'X' | '^' | '_') => {
-            while let Some(c) = chars.next() {
-                if c == '\x07' || (c == '\x1b' && chars.next_if_eq(&'\\').is_some()) {
-                    break;
-                }
-            }
-        }
-        // Two-character sequences, such as character set selection, have one more.
-        Some('(' | ')' | '#' | '%') => {
-            chars.next();
-        }
-        _ => {}
-    }
-}
-
-fn skip_control_sequence(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
-    for c in chars.by_ref() {
-        if ('\x40'..='\x7e').contains(&c) {
-            break;
-        }
+    let mut versions = text.rsplit('\r');
+    let last = versions.find(|part| !part.is_empty()).unwrap_or("");
+    let mut parser = Parser::<Utf8Parser>::new();
+    // The one-character form of `ESC [` is two bytes in UTF-8.
+    for byte in last.replace('\u{9b}', "\x1b[").bytes() {
+        parser.advance(performer, byte);
     }
 }
 

@@ -104,7 +104,7 @@ pub async fn lock(path: &Path, events: &Events) -> Result<FolderLock, LockError>
     let holder = fs::read_to_string(path).ok();
     let holder = holder.and_then(|text| text.trim().parse::<u32>().ok());
     let holder = holder.map_or_else(String::new, |process| format!(" (process {process})"));
-    events.emit(Event::Note(format!(
+    events.emit(Event::note(format!(
         "waiting for another xp working in {folder}{holder}"
     )));
     // Polled, so that Ctrl-C interrupts the wait.

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
-use crate::base::error::Retrying;
+use crate::base::error::{Retrying, sanitized};
 
 pub use policy::{MAX_RETRY_AFTER, Policy, is_transient as is_transient_status};
 pub use transport::is_transient;
@@ -184,7 +184,7 @@ impl Attempts {
         let retrying = Retrying {
             host: self.host.clone(),
             request: self.request.clone(),
-            why: failure.why,
+            why: sanitized(&failure.why).into_owned(),
             wait,
             attempt: self.failed + 1,
             attempts: shared.policy.attempts,

@@ -16,12 +16,12 @@ use sha1::{Digest as _, Sha1};
 use super::state::UnitState;
 use super::stop::{StepError, Stop};
 use super::{Context, LABEL_SERVICE, builder};
+use crate::base::plural::abbreviated;
 use crate::client::engine::{
     Bind, BuilderContainer, CreatedContainer, EngineError, Item, Place, Sent, Source,
 };
-use crate::model::event::{Event, Phase, Unit};
+use crate::model::event::{Event, Measure, Phase, Unit};
 use crate::model::plan::{ContainerStep, ImageStep};
-use crate::model::record::Measure;
 
 pub(super) use socket::{engine_socket, group as socket_group};
 
@@ -279,21 +279,17 @@ impl RemoteFiles {
             }
         };
         let shown = |paths: &[PathBuf]| {
-            let first = paths.iter().take(3).map(|path| path.display().to_string());
-            let first = first.collect::<Vec<_>>().join(", ");
-            match paths.len() {
-                0..=3 => first,
-                more => format!("{first} and {} more", more - 3),
-            }
+            let paths: Vec<_> = paths.iter().map(|path| path.display()).collect();
+            abbreviated(&paths, 3)
         };
         if !returned.kept.is_empty() {
-            context.events.emit(Event::Note(format!(
+            context.events.emit(Event::note(format!(
                 "{unit}: {} changed both on this machine and in the builder; this machine's version was kept",
                 shown(&returned.kept)
             )));
         }
         if !returned.odd.is_empty() {
-            context.events.emit(Event::Note(format!(
+            context.events.emit(Event::note(format!(
                 "{unit}: {} not copied back: devices and pipes are not supported",
                 shown(&returned.odd)
             )));
@@ -331,7 +327,7 @@ fn progress(context: &Context, unit: &Unit) -> impl Fn(u64) + Send + Sync + use<
             phase: Phase::Container,
             measure: Measure::Bytes,
             done: bytes,
-            total: 0,
+            total: None,
             bytes,
         });
     }

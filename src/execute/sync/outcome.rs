@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::base::error::{Diagnostic, Exit};
+use crate::base::plural::many;
 use crate::client::git::{GitError, OperationUnderWay};
 use crate::model::manifest::ServiceName;
 use crate::model::source::{CommitId, GitUrl};
@@ -76,13 +77,7 @@ pub enum Reason {
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let commits = |count: &usize| {
-            if *count == 1 {
-                "1 commit".to_owned()
-            } else {
-                format!("{count} commits")
-            }
-        };
+        let commits = |count: &usize| many(*count, "commit");
         match self {
             Self::Modified(files) => write!(f, "modified files: {}", files.join(", ")),
             Self::Staged(files) => write!(f, "staged changes: {}", files.join(", ")),

@@ -59,7 +59,7 @@ impl DeployTask<'_> {
     /// Asks the cluster what would change; `None` if nothing would.
     async fn differences(&self, prepared: &PreparedDeploy) -> Result<Option<String>, Failure> {
         let what = format!("comparing with {}", self.environment.name);
-        self.session.events.emit(Event::StageStarted(what));
+        self.session.events.emit(Event::stage(what));
         let (cluster, force) = (self.cluster(), self.args.force_conflicts);
         let compared = self
             .kubectl
@@ -125,7 +125,7 @@ impl DeployTask<'_> {
         };
         let count = prepared.rendered.objects().count();
         let what = format!("applying {}", many(count, "object"));
-        session.events.emit(Event::StageStarted(what));
+        session.events.emit(Event::stage(what));
         let applied = rollout
             .apply(&prepared.text, self.args.force_conflicts)
             .await;
@@ -150,7 +150,7 @@ impl DeployTask<'_> {
         for (workload, why) in prepared.rendered.not_awaited() {
             session
                 .events
-                .emit(Event::Note(format!("not waiting for {workload}: {why}")));
+                .emit(Event::note(format!("not waiting for {workload}: {why}")));
         }
         rollout.wait(&prepared.rendered.workloads()).await;
         if session.cancel.is_cancelled() {
@@ -159,7 +159,7 @@ impl DeployTask<'_> {
         let ended = session.reporter.finish();
         let failed = ended
             .iter()
-            .filter(|(_, ended)| matches!(ended.outcome, Outcome::Failed(_)))
+            .filter(|(_, ended)| ended.outcome == Outcome::Failed)
             .count();
         let state = match failed {
             0 => State::Deployed,

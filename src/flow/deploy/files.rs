@@ -83,7 +83,7 @@ pub async fn of_deploy(
             one_line(&failure)
         ),
     };
-    session.events.emit(Event::Warning(format!(
+    session.events.emit(Event::warning(format!(
         "the kustomize files of deploy {} {why}",
         earlier.number
     )));
@@ -209,7 +209,7 @@ async fn exported(
         "fetching the kustomize files, {} of {remote}",
         commit.short()
     );
-    session.events.emit(Event::StageStarted(what));
+    session.events.emit(Event::stage(what));
     let fetched = async {
         sync_working_copy(&sources, &unit, &sync).await?;
         run_export(&sources, &unit, &export, &mut UnitState::default()).await

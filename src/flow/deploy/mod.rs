@@ -152,7 +152,7 @@ impl DeployTask<'_> {
         let mut plain = self.plain(&files, &names, back).await;
         if let (Err(error), Some(back)) = (&plain, back) {
             // For example because files outside of the folder were part of it. A rollback must still work.
-            session.events.emit(Event::Warning(format!(
+            session.events.emit(Event::warning(format!(
                 "cannot use the kustomize files of deploy {}; using the current files with its images: {}",
                 back.number,
                 files::one_line(error)

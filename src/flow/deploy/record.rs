@@ -51,7 +51,7 @@ pub async fn last_deployed(session: &Session, name: &str) -> Result<Deployment, 
     if let Some(last) = found.record.deploys.first()
         && last.state != State::Deployed
     {
-        session.events.emit(Event::Warning(format!(
+        session.events.emit(Event::warning(format!(
             "deploy {} of {name} is {}; comparing with the last completed one",
             last.number, last.state
         )));
@@ -72,7 +72,7 @@ impl DeployTask<'_> {
         self.check_context(cluster).await?;
         let name = Record::name(&self.environment.name);
         let what = format!("reading the record of {}", self.environment.name);
-        self.session.events.emit(Event::StageStarted(what));
+        self.session.events.emit(Event::stage(what));
         let object = self.kubectl.get(cluster, "configmap", &name).await;
         self.session.events.emit(Event::StageFinished);
         let object = object?;
@@ -112,7 +112,7 @@ impl DeployTask<'_> {
     fn keep_copy(&self, record: &Record) {
         if let Err(error) = files::replace(&self.copy_file(), &record.text()) {
             let file = self.copy_file();
-            self.session.events.emit(Event::Warning(format!(
+            self.session.events.emit(Event::warning(format!(
                 "cannot write the local copy of the record, {}: {error}",
                 file.display()
             )));
@@ -206,7 +206,7 @@ impl DeployTask<'_> {
             )));
         }
         let hints: String = error.hints().iter().map(|it| format!("; {it}")).collect();
-        self.session.events.emit(Event::Warning(format!(
+        self.session.events.emit(Event::warning(format!(
             "cannot update the record of {name}: {why}{hints}"
         )));
         Ok(record)

@@ -56,7 +56,7 @@ impl DeployTask<'_> {
             .map(ServiceName::as_str)
             .collect();
         if !skipped.is_empty() && !self.args.render {
-            self.session.events.emit(Event::Note(format!(
+            self.session.events.emit(Event::note(format!(
                 "{} references no image of {}: skipped",
                 files.shown,
                 skipped.join(", ")
@@ -100,7 +100,7 @@ impl DeployTask<'_> {
             )));
         }
         if self.args.render || self.args.dry_run {
-            self.session.events.emit(Event::Warning(format!(
+            self.session.events.emit(Event::warning(format!(
                 "using the local copy of the record for {}, from deploy {} of {}: the cluster was not checked for a later one",
                 joined(&others),
                 last.number,

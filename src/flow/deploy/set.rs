@@ -135,7 +135,7 @@ async fn check_images(
         return Ok(());
     }
     let what = format!("looking for {} by digest", many(pinned.len(), "image"));
-    session.events.emit(Event::StageStarted(what));
+    session.events.emit(Event::stage(what));
     // The engine is optional here: it only provides the list of insecure registries.
     let facts = session.engine().await.map(|(_, facts)| facts);
     let registry = session.registry(&facts.unwrap_or_default());

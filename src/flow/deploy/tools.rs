@@ -63,7 +63,7 @@ impl Tools {
             kubeconfig: self.kubeconfig.clone(),
             told: {
                 let events = self.events.clone();
-                Arc::new(move |line: &str| events.emit(Event::Note(line.to_owned())))
+                Arc::new(move |line: &str| events.emit(Event::note(line.to_owned())))
             },
             hide,
         }
@@ -91,7 +91,7 @@ async fn start(session: &Session) -> Result<(Context, Container), Failure> {
             dir.display()
         )));
     }
-    session.events.emit(Event::Note(format!(
+    session.events.emit(Event::note(format!(
         "kubectl is not on PATH; using the one in builders/{TOOLS_BUILDER}"
     )));
     let folder = survey::folder_builder(&session.manifest, &name)?;

@@ -33,7 +33,7 @@ pub async fn resolve(
         return Ok(BTreeMap::new());
     }
     let remotes: BTreeSet<_> = requests.values().map(|request| &request.url).collect();
-    session.events.emit(Event::StageStarted(format!(
+    session.events.emit(Event::stage(format!(
         "resolving {} in {}",
         many(requests.len(), "service"),
         many(remotes.len(), "remote")

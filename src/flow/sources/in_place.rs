@@ -32,7 +32,7 @@ pub async fn sources(
         )));
     }
     let are_named = !(args.selection.names.is_empty() && args.selection.services.is_empty());
-    session.events.emit(Event::StageStarted(format!(
+    session.events.emit(Event::stage(format!(
         "inspecting {}",
         many(selected.len(), "service")
     )));

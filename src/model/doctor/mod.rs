@@ -18,7 +18,7 @@ mod working_copies;
 use std::fmt;
 
 use crate::base::error::Exit;
-use crate::base::plural::many;
+use crate::base::plural::{abbreviated, listed, many};
 
 pub use crate::model::doctor::failure::CheckFailure;
 pub use builders::{BuilderFacts, BuilderLocation, builders};
@@ -235,15 +235,10 @@ impl Checkup {
 /// Returns the first few names and the number of others.
 fn few(names: &[String]) -> String {
     const SHOWN: usize = 3;
-    match names {
-        [] => String::new(),
-        [one] => one.clone(),
-        [first @ .., last] if names.len() <= SHOWN => format!("{} and {last}", first.join(", ")),
-        _ => format!(
-            "{} and {} more",
-            names[..SHOWN].join(", "),
-            names.len() - SHOWN
-        ),
+    if names.len() <= SHOWN {
+        listed(names)
+    } else {
+        abbreviated(names, SHOWN)
     }
 }
 

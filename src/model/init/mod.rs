@@ -39,7 +39,7 @@ use thiserror::Error;
 pub use self::build::Build;
 pub use self::draft::Draft;
 pub use self::project::Projects;
-pub use self::render::{MARK, Marked, Rendered, SCHEMA, listed};
+pub use self::render::{MARK, Marked, Rendered, SCHEMA};
 pub use self::repository::{Folder, Repository};
 pub use self::sources::{Source, detect, source_of};
 

@@ -4,6 +4,7 @@ use super::draft::{
     Draft, DraftArgument, DraftKey, DraftRegistry, DraftScripts, DraftService, Skipped,
 };
 use super::secret::without_logins;
+use crate::base::plural::listed;
 
 /// Marks what `xp init` could not determine.
 pub const MARK: &str = "TODO";
@@ -305,15 +306,6 @@ fn scalar(text: &str) -> String {
     }
     quoted.push('"');
     quoted
-}
-
-/// Returns `a`, `a and b`, or `a, b and c`.
-pub fn listed(items: &[String]) -> String {
-    match items {
-        [] => String::new(),
-        [one] => one.clone(),
-        [start @ .., last] => format!("{} and {last}", start.join(", ")),
-    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::compare::{DifferenceKind, LockedField};
 use super::{Lock, LockedService};
+use crate::base::plural::many;
 use crate::model::manifest::ServiceName;
 use crate::model::source::CommitSummary;
 
@@ -106,10 +107,7 @@ impl ServiceChange {
 
     /// Returns the numbers of added and dropped commits; `None` if the service did not move.
     pub fn distance(&self) -> Option<String> {
-        let commits = |count: usize| match count {
-            1 => "1 commit".to_owned(),
-            _ => format!("{count} commits"),
-        };
+        let commits = |count| many(count, "commit");
         Some(match &self.history {
             History::None => return None,
             History::Unknown(_) => "commits unknown".to_owned(),

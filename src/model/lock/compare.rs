@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Lock, LockedService};
+use crate::base::plural::many;
 use crate::base::table::aligned;
 use crate::model::manifest::ServiceName;
 
@@ -118,8 +119,7 @@ impl Lock {
         let unchanged = self.services.len() - differences.iter().filter(known).count();
         let rest = match unchanged {
             0 => String::new(),
-            1 => "1 service unchanged\n".to_owned(),
-            count => format!("{count} services unchanged\n"),
+            count => format!("{} unchanged\n", many(count, "service")),
         };
         aligned(&rows) + &rest
     }

@@ -7,6 +7,7 @@ use super::draft::{Candidate, Draft};
 use super::obstacle::{DecisionError, DecisionErrors, status_of};
 use super::recipe::Folders;
 use super::{Decision, Inventory, PlanError, Presence, UnknownImages};
+use crate::base::plural::abbreviated;
 use crate::model::event::Unit;
 use crate::model::image::{ImageReference, Tag};
 use crate::model::manifest::{BuilderImage, ServiceName};
@@ -204,7 +205,10 @@ impl<'a> Draft<'a> {
             (Some(_), Some(Standing::Stale(changes)), Some(Standing::Verified)) => Choice {
                 decision: if push { Decision::Push } else { Decision::Skip },
                 reason: if push {
-                    format!("the registry's image differs: {}", changes_text(changes))
+                    format!(
+                        "the registry's image differs: {}",
+                        abbreviated(changes, NAMED_CHANGES)
+                    )
                 } else {
                     self.not_pushed(candidate)
                 },
@@ -213,14 +217,14 @@ impl<'a> Draft<'a> {
             (Some(_), Some(Standing::Stale(changes)), _)
             | (Some(_) | None, None, Some(Standing::Stale(changes))) => Choice {
                 decision: Decision::Build,
-                reason: changes_text(changes),
+                reason: abbreviated(changes, NAMED_CHANGES),
                 changes: changes.clone(),
             },
             (Some(_), Some(_), Some(Standing::Stale(changes))) if pull => Choice {
                 decision: Decision::Pull,
                 reason: format!(
                     "{registry_text}; the engine's image differs: {}",
-                    changes_text(changes)
+                    abbreviated(changes, NAMED_CHANGES)
                 ),
                 changes: changes.clone(),
             },
@@ -406,16 +410,6 @@ impl Choice {
         self.reason.push_str(", unverified");
         self
     }
-}
-
-/// Returns the changed inputs as text.
-fn changes_text(changes: &[Change]) -> String {
-    let named = changes.iter().take(NAMED_CHANGES).map(ToString::to_string);
-    let mut text = named.collect::<Vec<_>>().join(", ");
-    if changes.len() > NAMED_CHANGES {
-        text.push_str(&format!(" and {} more", changes.len() - NAMED_CHANGES));
-    }
-    text
 }
 
 impl Decided<'_> {

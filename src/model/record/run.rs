@@ -1,6 +1,7 @@
 //! A run, reconstructed from its events.
 
-use super::{FailureDocument, Happened, Line, OutcomeDocument, PlanDocument};
+use super::{Line, PlanDocument};
+use crate::model::event::{Event, FailedStep, Outcome, Unit};
 
 /// The content of `run.jsonl`; incomplete if the run was killed.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -54,11 +55,11 @@ pub struct UnitRecord {
     /// Seconds from the start of the run to its end; `None` if unknown.
     pub end: Option<f64>,
     /// The outcome; `None` if unknown.
-    pub outcome: Option<OutcomeDocument>,
+    pub outcome: Option<Outcome>,
     /// The failed unit that it needs.
     pub blocked_by: Option<String>,
     /// What failed.
-    pub failure: Option<FailureDocument>,
+    pub failure: Option<FailedStep>,
     /// Its steps, in order.
     pub steps: Vec<StepRecord>,
 }
@@ -118,7 +119,7 @@ impl RunRecord {
 
     /// Returns the failed units by name, because their start order differs between runs.
     pub fn failed(&self) -> impl Iterator<Item = &UnitRecord> {
-        let failed = |unit: &&UnitRecord| unit.outcome == Some(OutcomeDocument::Failed);
+        let failed = |unit: &&UnitRecord| unit.outcome == Some(Outcome::Failed);
         let mut units: Vec<&UnitRecord> = self.units.iter().filter(failed).collect();
         units.sort_by(|a, b| a.name.cmp(&b.name));
         units.into_iter()
@@ -128,7 +129,7 @@ impl RunRecord {
         let at = line.elapsed;
         self.seconds = self.seconds.max(at);
         match line.event {
-            Happened::Started {
+            Event::Started {
                 xp,
                 command,
                 manifest,
@@ -136,72 +137,64 @@ impl RunRecord {
                 (self.time, self.xp) = (line.time, xp);
                 (self.command, self.manifest) = (command, manifest);
             }
-            Happened::Planned { plan } => self.plan = Some(plan),
-            Happened::StageStarted { text } => self.stages.push(StageRecord {
+            Event::Planned { plan } => self.plan = Some(*plan),
+            Event::StageStarted { text } => self.stages.push(StageRecord {
                 text,
                 start: at,
                 end: None,
             }),
-            Happened::StageFinished => {
+            Event::StageFinished => {
                 let mut last_first = self.stages.iter_mut().rev();
                 if let Some(stage) = last_first.find(|stage| stage.end.is_none()) {
                     stage.end = Some(at);
                 }
             }
-            Happened::WorkStarted { jobs, .. } => {
+            Event::WorkStarted { jobs, .. } => {
                 (self.jobs, self.work_start) = (Some(jobs), Some(at));
             }
-            Happened::UnitStarted { unit } => _ = self.unit_mut(unit, at),
-            Happened::StepStarted { unit, phase, title } => {
-                self.unit_mut(unit, at).steps.push(StepRecord {
-                    phase,
+            Event::UnitStarted { unit } => _ = self.unit_mut(&unit, at),
+            Event::StepStarted { unit, phase, title } => {
+                self.unit_mut(&unit, at).steps.push(StepRecord {
+                    phase: phase.to_string(),
                     title,
                     start: at,
                     end: None,
                     done: false,
                 });
             }
-            Happened::StepFinished { unit, .. } => {
-                if let Some(step) = self.unit_mut(unit, at).steps.last_mut() {
+            Event::StepFinished { unit, .. } => {
+                if let Some(step) = self.unit_mut(&unit, at).steps.last_mut() {
                     step.end = Some(at);
                     step.done = true;
                 }
             }
-            Happened::UnitFinished {
-                unit,
-                outcome,
-                blocked_by,
-                failure,
-                ..
-            } => {
-                let unit = self.unit_mut(unit, at);
+            Event::UnitFinished { unit, ended } => {
+                let unit = self.unit_mut(&unit, at);
                 unit.end = Some(at);
-                unit.outcome = Some(outcome);
-                unit.blocked_by = blocked_by;
-                unit.failure = failure;
+                unit.outcome = Some(ended.outcome);
+                unit.blocked_by = ended.blocked_by.map(|needed| needed.to_string());
+                unit.failure = ended.failure;
                 // A failed step has no event of its own; the unit's event ends it.
                 if let Some(step) = unit.steps.last_mut() {
                     step.end.get_or_insert(at);
                 }
             }
-            Happened::Note { text } | Happened::Warning { text } => self.notes.push(text),
-            Happened::Retrying {
-                host, request, why, ..
-            } => self
-                .notes
-                .push(format!("{host}: {request}: {why}; retried")),
-            Happened::Finished { exit, message, .. } => {
+            Event::Note { text } | Event::Warning { text } => self.notes.push(text),
+            Event::Retrying { retrying, .. } => self.notes.push(format!(
+                "{}: {}: {}; retried",
+                retrying.host, retrying.request, retrying.why
+            )),
+            Event::Finished { exit, message, .. } => {
                 self.exit = Some(exit);
                 self.message = message;
             }
-            Happened::Output { .. }
-            | Happened::Progress { .. }
-            | Happened::Interrupted
-            | Happened::Unknown => {}
+            Event::Output { .. } | Event::Progress { .. } | Event::Interrupted | Event::Unknown => {
+            }
         }
     }
 
-    fn unit_mut(&mut self, name: String, at: f64) -> &mut UnitRecord {
+    fn unit_mut(&mut self, unit: &Unit, at: f64) -> &mut UnitRecord {
+        let name = unit.to_string();
         // Search backwards: units with current events are at the end.
         let index = match self.units.iter().rposition(|unit| unit.name == name) {
             Some(index) => index,
@@ -279,7 +272,7 @@ mod tests {
         assert_eq!((run.command.as_str(), run.exit), ("xp build", Some(1)));
         assert_eq!(run.seconds, 3.1);
         let a = run.unit("a").unwrap();
-        assert_eq!(a.outcome, Some(OutcomeDocument::Failed));
+        assert_eq!(a.outcome, Some(Outcome::Failed));
         assert_eq!(a.failure.as_ref().unwrap().tail, ["x"]);
         let steps: Vec<_> = a.steps.iter().map(|it| (it.end, it.done)).collect();
         assert_eq!(steps, [(Some(2.0), true), (Some(3.0), false)]);

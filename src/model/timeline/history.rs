@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use crate::model::record::{OutcomeDocument, RunRecord, UnitRecord};
+use crate::model::event::Outcome;
+use crate::model::record::{RunRecord, UnitRecord};
 
 /// The maximum number of earlier durations to compare with.
 const COMPARED: usize = 10;
@@ -122,7 +123,7 @@ fn comparison_key(run: &RunRecord) -> String {
 }
 
 fn successful_seconds(unit: &UnitRecord) -> Option<f64> {
-    (unit.outcome == Some(OutcomeDocument::Done)).then_some(unit.end? - unit.start)
+    (unit.outcome == Some(Outcome::Done)).then_some(unit.end? - unit.start)
 }
 
 fn phases(unit: &UnitRecord) -> String {

@@ -10,7 +10,8 @@ use std::collections::HashMap;
 pub use history::{Comparison, History, median};
 pub use path::{Cause, Link};
 
-use crate::model::record::{OutcomeDocument, RunRecord, UnitRecord};
+use crate::model::event::Outcome;
+use crate::model::record::{RunRecord, UnitRecord};
 
 /// When each unit of a run was ready, and when it ran.
 ///
@@ -134,11 +135,7 @@ impl Timeline {
 
 /// Returns whether a unit ran. Units that were blocked or stopped before they started only have an end.
 fn was_started(unit: &UnitRecord) -> bool {
-    !unit.steps.is_empty()
-        || !matches!(
-            unit.outcome,
-            Some(OutcomeDocument::Blocked | OutcomeDocument::Stopped)
-        )
+    !unit.steps.is_empty() || !matches!(unit.outcome, Some(Outcome::Blocked | Outcome::Stopped))
 }
 
 #[cfg(test)]

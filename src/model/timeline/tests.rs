@@ -43,7 +43,7 @@ fn unit(name: &str, steps: &[(&str, f64, f64)]) -> UnitRecord {
         name: name.to_owned(),
         start: steps.first().map_or(0.0, |step| step.start),
         end: steps.last().and_then(|step| step.end),
-        outcome: Some(OutcomeDocument::Done),
+        outcome: Some(Outcome::Done),
         blocked_by: None,
         failure: None,
         steps,
@@ -136,7 +136,7 @@ fn a_run_in_progress_ends_now_and_blocked_units_have_no_span() {
     run.units[0].end = None;
     run.units[0].outcome = None;
     run.units[2].steps.clear();
-    run.units[2].outcome = Some(OutcomeDocument::Blocked);
+    run.units[2].outcome = Some(Outcome::Blocked);
     let timeline = Timeline::new(&run, 10.0);
     assert_eq!((timeline.end, timeline.spans.len()), (10.0, 2));
     assert_eq!(timeline.span("a").unwrap().end, 10.0);
@@ -175,7 +175,7 @@ fn only_successful_units_with_the_same_phases_are_compared() {
         ..RunRecord::default()
     };
     let mut failed = with(100.0);
-    failed.units[0].outcome = Some(OutcomeDocument::Failed);
+    failed.units[0].outcome = Some(Outcome::Failed);
     failed.units[0].steps[0].done = false;
     let now = with(20.0);
     let history = History::new([&with(8.0), &pulled, &failed, &with(10.0), &with(12.0)]);

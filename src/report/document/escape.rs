@@ -1,16 +1,26 @@
-//! Escaping of text in HTML and XML.
+//! Text of a run in HTML and XML: escaped, and without invisible characters.
 
 use std::fmt;
 
-/// Escapes a text for HTML or XML: for an element, or a double-quoted attribute.
+use maud::Render;
+
+/// HTML without control characters and bidirectional controls, which could make text look like other text.
+pub struct Visible<T>(pub T);
+
+impl<T: Render> Render for Visible<T> {
+    fn render_to(&self, html: &mut String) {
+        html.extend(self.0.render().into_string().chars().map(visible));
+    }
+}
+
+/// Escapes a text for XML: for an element, or a double-quoted attribute.
 ///
-/// Markup is escaped. Control characters, characters that XML forbids and bidirectional controls are
-/// replaced.
+/// Control characters, characters that XML forbids and bidirectional controls are replaced.
 pub struct Escaped<'a>(pub &'a str);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|c| escape(f, c))
+        f.write_str(&Visible(self.0).render().into_string())
     }
 }
 
@@ -19,26 +29,16 @@ pub struct OnOneLine<'a>(pub &'a str);
 
 impl fmt::Display for OnOneLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|c| match c {
-            '\n' => f.write_str("&#10;"),
-            c => escape(f, c),
-        })
+        f.write_str(&Escaped(self.0).to_string().replace('\n', "&#10;"))
     }
 }
 
-/// Writes one escaped character.
-pub fn escape(to: &mut impl fmt::Write, c: char) -> fmt::Result {
+fn visible(c: char) -> char {
     match c {
-        '&' => to.write_str("&amp;"),
-        '<' => to.write_str("&lt;"),
-        '>' => to.write_str("&gt;"),
-        '"' => to.write_str("&quot;"),
-        '\n' | '\t' => to.write_char(c),
-        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{fffe}' | '\u{ffff}' => {
-            to.write_char('\u{fffd}')
-        }
-        c if c.is_control() => to.write_char('\u{fffd}'),
-        c => to.write_char(c),
+        '\n' | '\t' => c,
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{fffe}' | '\u{ffff}' => '\u{fffd}',
+        c if c.is_control() => '\u{fffd}',
+        c => c,
     }
 }
 

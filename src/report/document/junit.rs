@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use super::escape::{Escaped, OnOneLine, put};
 use super::{ReportedUnit, RunReport, RunState};
-use crate::model::record::{FailureDocument, UnitRecord};
+use crate::model::event::FailedStep;
+use crate::model::record::UnitRecord;
 use crate::report::document::status_text::UnitStatus;
 
 /// The result of a case.
@@ -112,7 +113,7 @@ fn suite(report: &RunReport<'_>, unit: &ReportedUnit<'_>) -> Suite {
     let failed = unit.work.and_then(|work| work.failure.as_ref());
     if let Some(failure) = failed.filter(|failure| !phases.contains(&failure.phase.as_str())) {
         cases.push(Case {
-            name: failure.phase.clone(),
+            name: failure.phase.to_string(),
             seconds: 0.0,
             result: broken(failure),
         });
@@ -141,7 +142,10 @@ fn case(report: &RunReport<'_>, unit: &ReportedUnit<'_>, work: &UnitRecord, phas
         .iter()
         .map(|step| (step.end.unwrap_or_else(|| report.end(work)) - step.start).max(0.0))
         .sum();
-    let failure = work.failure.as_ref().filter(|it| it.phase == phase);
+    let failure = work
+        .failure
+        .as_ref()
+        .filter(|it| it.phase.as_str() == phase);
     let result = match (failure, unit.status) {
         (Some(failure), _) => broken(failure),
         _ if steps.iter().all(|step| step.done) => CaseResult::Passed,
@@ -206,7 +210,7 @@ fn skipped(name: &str, why: String) -> Case {
     }
 }
 
-fn broken(failure: &FailureDocument) -> CaseResult {
+fn broken(failure: &FailedStep) -> CaseResult {
     let mut text = format!("{}\n", failure.message);
     for hint in &failure.hints {
         put!(&mut text, "hint: {hint}\n");

@@ -1,9 +1,8 @@
 //! The status of a run and of its units.
 
 use crate::base::error::Exit;
-use crate::model::record::{
-    DecisionDocument, OutcomeDocument, RunRecord, UnitDocument, UnitRecord,
-};
+use crate::model::event::Outcome;
+use crate::model::record::{DecisionDocument, RunRecord, UnitDocument, UnitRecord};
 
 /// The status of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +84,7 @@ impl UnitStatus {
         let is_running = state == RunState::Running;
         let has_work = plan.is_none_or(|plan| !plan.steps.is_empty());
         match work.map(|work| work.outcome) {
-            Some(Some(OutcomeDocument::Done)) => match plan.map(|plan| &plan.decision) {
+            Some(Some(Outcome::Done)) => match plan.map(|plan| &plan.decision) {
                 None => Self::Done,
                 Some(DecisionDocument::Skip) => Self::Skipped,
                 Some(DecisionDocument::Tag) => Self::Tagged,
@@ -93,9 +92,9 @@ impl UnitStatus {
                 Some(DecisionDocument::Push) => Self::Pushed,
                 Some(DecisionDocument::Build) => Self::Built,
             },
-            Some(Some(OutcomeDocument::Failed)) => Self::Failed,
-            Some(Some(OutcomeDocument::Blocked)) => Self::Blocked,
-            Some(Some(OutcomeDocument::Stopped)) => Self::Stopped,
+            Some(Some(Outcome::Failed)) => Self::Failed,
+            Some(Some(Outcome::Blocked)) => Self::Blocked,
+            Some(Some(Outcome::Stopped)) => Self::Stopped,
             Some(None) if is_running => Self::Running,
             Some(None) => Self::CutOff,
             None if !has_work => Self::Skipped,

@@ -1,5 +1,6 @@
 use super::*;
-use crate::model::record::{FailureDocument, OutcomeDocument, StepRecord};
+use crate::model::event::{FailedStep, Outcome, Phase};
+use crate::model::record::StepRecord;
 
 fn plan(units: &[(&str, &str, &[&str], &[&str])]) -> crate::model::record::PlanDocument {
     let units: Vec<_> = units
@@ -29,7 +30,7 @@ fn step(phase: &str, start: f64, end: Option<f64>, done: bool) -> StepRecord {
     }
 }
 
-fn work(name: &str, outcome: Option<OutcomeDocument>, steps: Vec<StepRecord>) -> UnitRecord {
+fn work(name: &str, outcome: Option<Outcome>, steps: Vec<StepRecord>) -> UnitRecord {
     UnitRecord {
         name: name.to_owned(),
         start: steps.first().map_or(1.0, |step| step.start),
@@ -45,14 +46,14 @@ fn work(name: &str, outcome: Option<OutcomeDocument>, steps: Vec<StepRecord>) ->
 fn record(evil: &str) -> RunRecord {
     let mut failed = work(
         "bad",
-        Some(OutcomeDocument::Failed),
+        Some(Outcome::Failed),
         vec![
             step("build", 1.0, Some(2.0), true),
             step("test", 2.0, Some(4.0), false),
         ],
     );
-    failed.failure = Some(FailureDocument {
-        phase: "test".to_owned(),
+    failed.failure = Some(FailedStep {
+        phase: Phase::Test,
         message: format!("no {evil}\nsecond line"),
         hints: vec![evil.to_owned()],
         outside: false,
@@ -61,7 +62,7 @@ fn record(evil: &str) -> RunRecord {
         log: Some(evil.to_owned()),
         tail: vec![evil.to_owned()],
     });
-    let mut blocked = work("blocked", Some(OutcomeDocument::Blocked), Vec::new());
+    let mut blocked = work("blocked", Some(Outcome::Blocked), Vec::new());
     blocked.blocked_by = Some("bad".to_owned());
     let phases: &[&str] = &["build", "test", "image"];
     RunRecord {
@@ -82,7 +83,7 @@ fn record(evil: &str) -> RunRecord {
             blocked,
             work(
                 "good",
-                Some(OutcomeDocument::Done),
+                Some(Outcome::Done),
                 vec![step("image", 1.0, Some(1.5), true)],
             ),
         ],
@@ -189,7 +190,7 @@ fn incomplete_and_invalid_records_have_a_page() {
         seconds: f64::MAX,
         units: vec![work(
             "a",
-            Some(OutcomeDocument::Done),
+            Some(Outcome::Done),
             vec![step("", 1e300, Some(-1e300), true)],
         )],
         ..RunRecord::default()

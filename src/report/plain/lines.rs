@@ -9,11 +9,11 @@ use super::ci::{Level, Problem};
 use super::groups::Groups;
 use super::repeats::RetryNotices;
 use crate::base::error::sanitized;
-use crate::model::event::{Event, Outcome, Phase, Unit};
+use crate::model::event::{Ended, Event, Outcome, Phase, Unit};
 use crate::report::journal::now;
 use crate::report::terminal::transfer::Transfer;
 use crate::report::text::{LineSplitter, elapsed, paint};
-use crate::report::{Ended, LogPrefix, Settings, summary};
+use crate::report::{LogPrefix, Settings, summary};
 
 /// After this long without output a "still running" line is printed, because some CI systems kill silent
 /// jobs.
@@ -63,9 +63,9 @@ impl Lines {
     /// Shows one event.
     pub fn draw(&mut self, event: &Event) {
         match event {
-            Event::Warning(text) => self.warn(text),
+            Event::Warning { text } => self.warn(text),
             _ if self.settings.quiet => {}
-            Event::Note(text) => self.say(&sanitized(text)),
+            Event::Note { text } => self.say(&sanitized(text)),
             // Retries of a unit are part of its log.
             Event::Retrying { unit: Some(_), .. } => {}
             Event::Retrying { retrying, .. } => {
@@ -114,7 +114,7 @@ impl Lines {
             } => {
                 if let Some(running) = self.running.get_mut(unit) {
                     let transfer = running.transfer.get_or_insert(Transfer::new(*measure));
-                    transfer.update(Instant::now(), *measure, *done, *total, *bytes);
+                    transfer.update(Instant::now(), *measure, *done, total.unwrap_or(0), *bytes);
                 }
             }
             Event::StepFinished {
@@ -142,18 +142,21 @@ impl Lines {
                     self.splitters.remove(&(unit.clone(), phase));
                 }
             }
-            Event::StageStarted(text) if self.settings.verbose => self.say(text),
-            Event::StageStarted(_)
+            Event::StageStarted { text } if self.settings.verbose => self.say(text),
+            Event::StageStarted { .. }
             | Event::StageFinished
-            | Event::Planned(_)
-            | Event::RunStarted { .. } => {}
+            | Event::Planned { .. }
+            | Event::WorkStarted { .. }
+            | Event::Started { .. }
+            | Event::Finished { .. }
+            | Event::Unknown => {}
         }
     }
 
     /// Shows the result of a unit.
     pub fn ended(&mut self, unit: &Unit, ended: &Ended) {
         let mut problem = String::new();
-        if let Outcome::Failed(step) = &ended.outcome {
+        if let Some(step) = &ended.failure {
             let message = [&step.message].into_iter().chain(&step.hints);
             let message: Vec<&str> = message.map(String::as_str).collect();
             problem = self.settings.ci.problem(&Problem {
@@ -168,7 +171,7 @@ impl Lines {
             return self.groups.print(&problem);
         }
         let line = self.line_about(unit, &summary::outcome_line(ended, self.settings.color));
-        let failed = matches!(ended.outcome, Outcome::Failed(_));
+        let failed = ended.outcome == Outcome::Failed;
         self.groups.end(unit, failed, &line, &problem);
     }
 

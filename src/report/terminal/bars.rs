@@ -9,13 +9,13 @@ use super::row::{Columns, Detail, Row};
 use super::screen::Screen;
 use super::transfer::Transfer;
 use crate::base::error::sanitized;
-use crate::model::event::{Event, Outcome, Phase, Unit};
+use crate::model::event::{Ended, Event, Outcome, Phase, Unit};
 use crate::report::plain::repeats::RetryNotices;
 use crate::report::terminal::size::{NoControlEcho, Size, size};
 use crate::report::text::{
     LineSplitter, bytes, elapsed, first_line, last_lines, padded, paint, shortened, width,
 };
-use crate::report::{Ended, LogPrefix, Settings, summary};
+use crate::report::{LogPrefix, Settings, summary};
 
 const SPINNER: [char; 10] = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏'];
 
@@ -67,7 +67,7 @@ impl Bars {
     /// Handles an event.
     pub fn take(&mut self, event: &Event) {
         match event {
-            Event::Note(text) => self.print(&sanitized(text)),
+            Event::Note { text } => self.print(&sanitized(text)),
             // Retries of a unit are part of its log.
             Event::Retrying { unit: Some(_), .. } => {}
             Event::Retrying { retrying, .. } => {
@@ -75,7 +75,7 @@ impl Bars {
                     self.print(&line);
                 }
             }
-            Event::Warning(text) => {
+            Event::Warning { text } => {
                 let text = format!("warning: {}", sanitized(text));
                 self.print(&paint(&text, self.settings.color));
             }
@@ -85,12 +85,12 @@ impl Bars {
                 // xp may exit at any moment from here on.
                 self.hidden_keys = None;
             }
-            Event::StageStarted(text) => {
+            Event::StageStarted { text } => {
                 self.hide_control_keys();
                 self.stage = Some((first_line(text), Instant::now()));
             }
             Event::StageFinished => self.stage = None,
-            Event::RunStarted { units, jobs } => {
+            Event::WorkStarted { units, jobs } => {
                 self.hide_control_keys();
                 let names = units.iter().map(|unit| width(&unit.to_string()));
                 self.run = Some(Run {
@@ -138,15 +138,25 @@ impl Bars {
                         row.detail = Detail::Transfer(Transfer::new(*measure));
                     }
                     if let Detail::Transfer(transfer) = &mut row.detail {
-                        transfer.update(Instant::now(), *measure, *done, *total, *bytes);
+                        transfer.update(
+                            Instant::now(),
+                            *measure,
+                            *done,
+                            total.unwrap_or(0),
+                            *bytes,
+                        );
                     }
                 }
                 if let (Phase::Push, Some(run)) = (phase, &mut self.run) {
                     run.pushing.insert(unit.clone(), *bytes);
                 }
             }
-            Event::Planned(_) | Event::StepFinished { .. } => {}
-            Event::UnitFinished { unit, outcome, .. } => {
+            Event::Started { .. }
+            | Event::Planned { .. }
+            | Event::StepFinished { .. }
+            | Event::Finished { .. }
+            | Event::Unknown => {}
+            Event::UnitFinished { unit, ended } => {
                 let is_unit =
                     |slot: &&mut Option<Row>| slot.as_ref().is_some_and(|row| row.unit == *unit);
                 if let Some(slot) = self.running.iter_mut().find(is_unit) {
@@ -155,7 +165,7 @@ impl Bars {
                 self.end_push(unit);
                 if let Some(run) = &mut self.run {
                     run.done += 1;
-                    run.failed += usize::from(matches!(outcome, Outcome::Failed(_)));
+                    run.failed += usize::from(ended.outcome == Outcome::Failed);
                 }
             }
         }

@@ -139,7 +139,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::model::record::Measure;
+    use crate::model::event::Measure;
 
     fn row(name: &str, detail: Detail) -> Row {
         Row {

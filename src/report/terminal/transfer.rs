@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::model::record::Measure;
+use crate::model::event::Measure;
 use crate::report::text::{bytes, bytes_of, width};
 
 /// The rate is averaged over this time: responsive, but steady enough to read.

@@ -227,7 +227,7 @@ impl HistorySearch<'_> {
             })
             .await?;
         if cloned {
-            self.events.emit(Event::Note(format!(
+            self.events.emit(Event::note(format!(
                 "cloned {} into {}: its history is needed to find the last commit of each service",
                 remote.url,
                 remote.dir.display()
@@ -355,6 +355,6 @@ impl HistorySearch<'_> {
     }
 
     fn stage(&self, text: String) {
-        self.events.emit(Event::StageStarted(text));
+        self.events.emit(Event::stage(text));
     }
 }

@@ -8,8 +8,12 @@ use super::super::repository::Repository;
 use super::super::services::Candidate;
 use super::super::{Read, path};
 use super::Collected;
+use crate::base::plural::abbreviated;
 use crate::model::init::dockerfile;
 use crate::model::init::place;
+
+/// The maximum number of files named in one line.
+const SHOWN_FILES: usize = 4;
 
 /// Folders whose Dockerfiles are unlikely to be services.
 const UNLIKELY_FOLDERS: &[&str] = &[
@@ -132,7 +136,7 @@ impl<'f> Collected<'f> {
                 (None, []) => "it has no Dockerfile".to_owned(),
                 (None, unlikely) => format!(
                     "its only Dockerfiles are {}, which do not look like services",
-                    abbreviated(unlikely)
+                    abbreviated(unlikely, SHOWN_FILES)
                 ),
             };
             // The platform's own repository usually has none.
@@ -156,7 +160,11 @@ impl<'f> Collected<'f> {
         }
         if !unlikely.is_empty() && repo.dir != "." {
             let why = "probably not a service";
-            self.skip(false, format!("{} in {shown}", abbreviated(&unlikely)), why);
+            self.skip(
+                false,
+                format!("{} in {shown}", abbreviated(&unlikely, SHOWN_FILES)),
+                why,
+            );
         }
     }
 
@@ -177,7 +185,7 @@ impl<'f> Collected<'f> {
         if !left.is_empty() {
             let what = format!(
                 "{} in {}",
-                abbreviated(&left),
+                abbreviated(&left, SHOWN_FILES),
                 repo.shown(&self.folder.name)
             );
             self.skip(false, what, "no tool file builds it");
@@ -253,16 +261,6 @@ fn names_of(file: &str, repository: &str, is_alone: bool) -> Vec<String> {
         _ => base.clone(),
     };
     vec![name.clone(), format!("{repository}-{name}")]
-}
-
-/// Returns the first few names and the number of others.
-fn abbreviated(files: &[&String]) -> String {
-    const SHOWN: usize = 4;
-    let shown: Vec<&str> = files.iter().take(SHOWN).map(|file| file.as_str()).collect();
-    match files.len().saturating_sub(SHOWN) {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
-    }
 }
 
 /// Returns whether a `dockerfile` is next to a `Dockerfile`, which `docker build` prefers.

@@ -1,85 +1,70 @@
 //! Renders a log with ANSI colors as HTML.
 
-use std::iter::Peekable;
-use std::str::Chars;
+use anstyle_parse::{Params, Perform};
+use maud::{Markup, PreEscaped, Render as _, html};
 
-use crate::report::document::escape::escape;
-use crate::report::text::skip_escape;
+use crate::report::text::parse_line;
 
 /// Text attributes.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Style {
     /// One of the eight terminal colors.
-    color: Option<u8>,
+    color: Option<u16>,
     bold: bool,
     faint: bool,
 }
 
-/// Appends a log to a page.
+/// Returns a log as HTML.
 ///
 /// A line is the text after its last carriage return, as on a terminal. The eight colors, bold and
 /// faint are kept; all other escape sequences are removed.
-pub fn render(html: &mut String, log: &[u8]) {
-    let text = String::from_utf8_lossy(log);
-    let mut writer = Writer {
-        html,
-        next: Style::default(),
-        current: Style::default(),
-    };
-    for line in text.split_inclusive('\n') {
-        let (line, end) = match line.strip_suffix('\n') {
-            Some(line) => (line, "\n"),
-            None => (line, ""),
-        };
-        let mut parts = line.trim_end_matches('\r').rsplit('\r');
-        writer.line(parts.find(|part| !part.is_empty()).unwrap_or(""));
-        writer.html.push_str(end);
+pub fn render(log: &[u8]) -> Markup {
+    let mut writer = Writer::default();
+    for line in log.split_inclusive(|byte| *byte == b'\n') {
+        parse_line(line, &mut writer);
+        if line.ends_with(b"\n") {
+            writer.run.push('\n');
+        }
     }
-    writer.next = Style::default();
-    writer.change();
+    writer.end_run();
+    PreEscaped(writer.html)
 }
 
-struct Writer<'a> {
-    html: &'a mut String,
+#[derive(Default)]
+struct Writer {
+    html: String,
+    /// Text in the current style.
+    run: String,
+    current: Style,
     /// The style of the next character.
     next: Style,
-    /// The style of the open element.
-    current: Style,
 }
 
-impl Writer<'_> {
-    fn line(&mut self, line: &str) {
-        let mut chars = line.chars().peekable();
-        while let Some(c) = chars.next() {
-            match c {
-                '\x1b' if chars.next_if_eq(&'[').is_some() => self.control_sequence(&mut chars),
-                '\x1b' => skip_escape(&mut chars),
-                '\u{9b}' => self.control_sequence(&mut chars),
-                // Bell, backspace and the like.
-                c if c.is_control() && c != '\t' && c != '\0' => {}
-                c => {
-                    self.change();
-                    _ = escape(self.html, c);
-                }
-            }
+impl Perform for Writer {
+    fn print(&mut self, c: char) {
+        if c.is_control() && c != '\t' {
+            return;
+        }
+        if self.next != self.current {
+            self.end_run();
+            self.current = self.next;
+        }
+        self.run.push(c);
+    }
+
+    fn execute(&mut self, byte: u8) {
+        match byte {
+            b'\t' => self.print('\t'),
+            b'\0' => self.print('\u{fffd}'),
+            _ => {}
         }
     }
 
-    fn control_sequence(&mut self, chars: &mut Peekable<Chars<'_>>) {
-        let mut parameters = String::new();
-        for c in chars.by_ref() {
-            match c {
-                'm' => return self.set(&parameters),
-                '\x40'..='\x7e' => return,
-                c => parameters.push(c),
-            }
+    fn csi_dispatch(&mut self, codes: &Params, intermediates: &[u8], _: bool, action: u8) {
+        if action != b'm' || !intermediates.is_empty() {
+            return;
         }
-    }
-
-    fn set(&mut self, parameters: &str) {
-        let mut codes = parameters
-            .split([';', ':'])
-            .map(|code| code.parse().unwrap_or(0_u8));
+        let mut codes = codes.iter().flatten().copied();
         while let Some(code) = codes.next() {
             match code {
                 0 => self.next = Style::default(),
@@ -106,38 +91,36 @@ impl Writer<'_> {
             }
         }
     }
+}
 
-    /// Closes and opens elements if the style changed.
-    fn change(&mut self) {
-        if self.next == self.current {
-            return;
-        }
-        if self.current != Style::default() {
-            self.html.push_str("</span>");
-        }
-        self.current = self.next;
-        if self.current != Style::default() {
-            let color = self.current.color.map(|color| format!("c{color}"));
-            let classes = [
-                color.as_deref(),
-                self.current.bold.then_some("cb"),
-                self.current.faint.then_some("cf"),
-            ];
-            let classes: Vec<&str> = classes.into_iter().flatten().collect();
-            self.html
-                .push_str(&format!("<span class=\"{}\">", classes.join(" ")));
-        }
+impl Writer {
+    fn end_run(&mut self) {
+        let text = std::mem::take(&mut self.run);
+        let color = self.current.color.map(|color| format!("c{color}"));
+        let classes = [
+            color.as_deref(),
+            self.current.bold.then_some("cb"),
+            self.current.faint.then_some("cf"),
+        ];
+        let classes: Vec<&str> = classes.into_iter().flatten().collect();
+        let markup = html! {
+            @if classes.is_empty() {
+                (text)
+            } @else {
+                span class=(classes.join(" ")) { (text) }
+            }
+        };
+        markup.render_to(&mut self.html);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::document::escape::Visible;
 
     fn rendered(log: &[u8]) -> String {
-        let mut html = String::new();
-        render(&mut html, log);
-        html
+        Visible(render(log)).render().into_string()
     }
 
     #[test]

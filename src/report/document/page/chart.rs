@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::{Escaped, LogEnd, OnOneLine, ReportedUnit, RunReport, difference, log_id, put, time};
-use crate::model::record::StepRecord;
+use maud::{Markup, html};
+
+use super::{LogEnd, RunReport, difference, log_id, section, time};
+use crate::model::record::{StepRecord, UnitRecord};
 use crate::model::timeline::{Cause, Span};
 use crate::report::document::status_text::RunState;
 use crate::report::text::shortened;
@@ -45,11 +47,8 @@ struct Chart<'a> {
     seconds: f64,
 }
 
-/// Appends the timeline.
-pub fn chart(html: &mut String, report: &RunReport<'_>, logs: &[LogEnd]) {
-    if !is_needed(report) {
-        return;
-    }
+/// Returns the timeline.
+pub fn chart(report: &RunReport<'_>, logs: &[LogEnd]) -> Markup {
     let logs = logs.iter();
     let chart = Chart {
         report,
@@ -58,53 +57,46 @@ pub fn chart(html: &mut String, report: &RunReport<'_>, logs: &[LogEnd]) {
             .collect(),
         seconds: report.timeline.end.max(0.001),
     };
-    html.push_str(
-        "<section id=\"timeline\" aria-labelledby=\"h-timeline\"><h2 id=\"h-timeline\">Timeline</h2>\n",
-    );
-    legend(html);
+    let timeline = &report.timeline;
     let step = chart.step();
-    put!(
-        html,
-        "<div class=\"timeline\" tabindex=\"0\" role=\"group\" aria-label=\"Timeline of {} units\">\
-         <div class=\"plot\" style=\"--step:{:.4}%\">\n",
-        report.timeline.spans.len(),
-        chart.percent(step)
-    );
-    chart.axis(html, step);
-    html.push_str("<ol>\n");
-    chart.planning(html);
-    let indices: HashMap<&str, usize> = report
-        .units
-        .iter()
-        .enumerate()
-        .map(|(unit_index, unit)| (unit.name, unit_index))
-        .collect();
-    let critical: Vec<usize> = report.timeline.path.iter().map(|link| link.unit).collect();
-    for (index, span) in report.timeline.spans.iter().enumerate() {
-        if let Some(unit_index) = indices.get(span.unit.as_str()) {
-            chart.row(html, *unit_index, span, critical.contains(&index));
+    let units = report.units.iter().enumerate();
+    let indices: HashMap<&str, usize> = units.map(|(index, unit)| (unit.name, index)).collect();
+    let critical: Vec<usize> = timeline.path.iter().map(|link| link.unit).collect();
+    let content = html! {
+        (legend())
+        div.timeline tabindex="0" role="group" aria-label={ "Timeline of " (timeline.spans.len()) " units" } {
+            div.plot style=(format_args!("--step:{:.4}%", chart.percent(step))) {
+                (chart.axis(step))
+                ol {
+                    @if timeline.work_start > 0.0 { (chart.planning()) }
+                    @for (index, span) in timeline.spans.iter().enumerate() {
+                        @if let Some(unit_index) = indices.get(span.unit.as_str()) {
+                            (chart.row(*unit_index, span, critical.contains(&index)))
+                        }
+                    }
+                }
+            }
         }
-    }
-    html.push_str("</ol></div></div>\n");
-    chart.path(html);
-    html.push_str("</section>\n");
+        @if !timeline.path.is_empty() { (chart.path()) }
+    };
+    section("timeline", "Timeline", None, &content)
 }
 
-fn legend(html: &mut String) {
-    html.push_str("<div class=\"legend\">");
-    for (phase, text) in LEGEND {
-        put!(
-            html,
-            "<span><i class=\"bar swatch p-{phase}\"></i>{text}</span>"
-        );
+fn legend() -> Markup {
+    html! {
+        div.legend {
+            @for (phase, text) in LEGEND {
+                span { i.{ "bar swatch p-" (phase) } {} (text) }
+            }
+            span { i.bar.swatch.critical {} "◆ critical path" }
+            span { i.wait {} "waiting for a free job" }
+            span.zoom.script hidden {
+                button #farther type="button" aria-label="Zoom out" { "−" }
+                button #closer type="button" aria-label="Zoom in" { "+" }
+                button #whole type="button" { "Reset" }
+            }
+        }
     }
-    html.push_str(
-        "<span><i class=\"bar swatch critical\"></i>◆ critical path</span>\
-         <span><i class=\"wait\"></i>waiting for a free job</span>\
-         <span class=\"zoom script\" hidden><button id=\"farther\" type=\"button\" aria-label=\"Zoom out\">−</button>\
-         <button id=\"closer\" type=\"button\" aria-label=\"Zoom in\">+</button>\
-         <button id=\"whole\" type=\"button\">Reset</button></span></div>\n",
-    );
 }
 
 impl Chart<'_> {
@@ -121,127 +113,123 @@ impl Chart<'_> {
             .unwrap_or(self.seconds / MAX_TICKS)
     }
 
-    fn axis(&self, html: &mut String, step: f64) {
-        html.push_str("<div class=\"axis\" aria-hidden=\"true\"><div class=\"corner\"></div><div class=\"ticks\">");
-        let mut at = 0.0;
+    fn axis(&self, step: f64) -> Markup {
         // The last tick needs room for its label.
-        while at <= self.seconds * 0.96 {
-            let text = match at {
-                0.0 => "0".to_owned(),
-                at if step < 0.1 => format!("{at:.2}s"),
-                at => time(at),
-            };
-            let left = self.percent(at);
-            put!(html, "<span style=\"left:{left:.3}%\">{text}</span>");
-            at += step;
+        let fits = |at: &f64| *at <= self.seconds * 0.96;
+        let ticks = std::iter::successors(Some(0.0), |at| Some(at + step)).take_while(fits);
+        let label = |at: f64| match at {
+            0.0 => "0".to_owned(),
+            at if step < 0.1 => format!("{at:.2}s"),
+            at => time(at),
+        };
+        html! {
+            div.axis aria-hidden="true" {
+                div.corner {}
+                div.ticks {
+                    @for at in ticks {
+                        span style=(format_args!("left:{:.3}%", self.percent(at))) { (label(at)) }
+                    }
+                }
+            }
         }
-        html.push_str("</div></div>\n");
     }
 
-    /// Appends the planning before the work: querying remotes and registries.
-    fn planning(&self, html: &mut String) {
+    /// Returns the planning before the work: querying remotes and registries.
+    fn planning(&self) -> Markup {
         let until = self.report.timeline.work_start;
-        if until <= 0.0 {
-            return;
-        }
-        html.push_str("<li class=\"row\"><div class=\"name soft\"><span class=\"sign\"></span> planning</div><div class=\"track\">");
         let stages = &self.report.record.stages;
         let mut title = format!("planning: {}", time(until));
         for stage in stages.iter().filter(|stage| stage.start < until) {
             let took = stage.end.unwrap_or(until) - stage.start;
             title.push_str(&format!("\n{}: {}", stage.text, time(took)));
         }
-        self.bar(
-            html,
-            Bar {
-                start: 0.0,
-                end: until,
-                classes: "p-planning",
-                title: &title,
-                word: "planning",
-                link: None,
-            },
-        );
-        html.push_str("</div></li>\n");
-    }
-
-    fn row(&self, html: &mut String, unit_index: usize, span: &Span, critical: bool) {
-        let unit = &self.report.units[unit_index];
-        let mark = if critical {
-            "<span class=\"on-path\" title=\"on the critical path\">◆</span>"
-        } else {
-            ""
+        let bar = Bar {
+            start: 0.0,
+            end: until,
+            classes: "p-planning",
+            title: &title,
+            word: "planning",
+            link: None,
         };
-        let name = OnOneLine(unit.name);
-        put!(
-            html,
-            "<li class=\"row\" data-unit=\"{name}\" data-result=\"{}\"{}>\
-             <div class=\"name\"><span class=\"sign {}\">{}</span> {mark}<a href=\"#unit-{unit_index}\" title=\"{name}\">{}</a></div>\
-             <div class=\"track\">",
-            unit.status.as_str(),
-            if critical { " data-critical" } else { "" },
-            unit.status.class(),
-            unit.sign(),
-            Escaped(unit.name)
-        );
-        if span.waited() > 0.01 {
-            let (left, width) = (self.percent(span.ready), self.percent(span.waited()));
-            put!(
-                html,
-                "<i class=\"wait\" title=\"ready; waited {} for a free job\" style=\"left:{left:.3}%;width:{width:.3}%\"></i>",
-                time(span.waited())
-            );
+        html! {
+            li.row {
+                div.name.soft { span.sign {} " planning" }
+                div.track { (self.bar(bar)) }
+            }
         }
-        self.steps(html, unit_index, unit, critical);
-        html.push_str("</div></li>\n");
     }
 
-    fn steps(&self, html: &mut String, unit_index: usize, unit: &ReportedUnit<'_>, critical: bool) {
-        let Some(work) = unit.work else { return };
-        for (index, step) in work.steps.iter().enumerate() {
-            let is_last = index + 1 == work.steps.len();
-            let failed = is_last && work.failure.is_some();
-            let end = step.end.unwrap_or_else(|| self.report.end(work));
-            let mut classes = format!("p-{}", OnOneLine(&step.phase));
-            for (is, class) in [
-                (critical, " critical"),
-                (failed, " failed"),
-                (step.end.is_none(), " open"),
-            ] {
-                if is {
-                    classes.push_str(class);
+    fn row(&self, unit_index: usize, span: &Span, critical: bool) -> Markup {
+        let unit = &self.report.units[unit_index];
+        let status = unit.status;
+        html! {
+            li.row data-unit=(unit.name) data-result=(status.as_str()) data-critical[critical] {
+                div.name {
+                    span.sign.(status.class()) { (unit.sign()) }
+                    " "
+                    @if critical { span.on-path title="on the critical path" { "◆" } }
+                    a href={ "#unit-" (unit_index) } title=(unit.name) { (unit.name) }
+                }
+                div.track {
+                    @if span.waited() > 0.01 {
+                        i.wait title={ "ready; waited " (time(span.waited())) " for a free job" }
+                            style=(self.position(span.ready, span.ready + span.waited())) {}
+                    }
+                    @if let Some(work) = unit.work {
+                        @for index in 0..work.steps.len() {
+                            (self.step_bar(unit_index, work, index, critical))
+                        }
+                    }
                 }
             }
-            let first_of_phase = |other: &StepRecord| other.phase == step.phase;
-            let is_first = work.steps.iter().position(first_of_phase) == Some(index);
-            let mut title = self.title(unit, step, end, failed);
-            // Only the first step of a phase shows the comparison of the phase.
-            let comparison = self.report.history.phase(work, &step.phase);
-            if let Some(comparison) = comparison.filter(|_| is_first) {
-                let usual = time(comparison.usual);
-                title.push_str(&match difference(&comparison) {
-                    (_, "quiet") => format!("\n{}: as usual, {usual}", step.phase),
-                    (words, _) => format!("\n{}: {words}, usually {usual}", step.phase),
-                });
-            }
-            self.bar(
-                html,
-                Bar {
-                    start: step.start,
-                    end,
-                    classes: &classes,
-                    title: &title,
-                    word: &step.phase,
-                    link: self
-                        .logs
-                        .get(&(unit_index, step.phase.as_str()))
-                        .map(String::as_str),
-                },
-            );
         }
     }
 
-    fn title(&self, unit: &ReportedUnit<'_>, step: &StepRecord, end: f64, failed: bool) -> String {
+    fn step_bar(
+        &self,
+        unit_index: usize,
+        work: &UnitRecord,
+        index: usize,
+        critical: bool,
+    ) -> Markup {
+        let step = &work.steps[index];
+        let is_last = index + 1 == work.steps.len();
+        let failed = is_last && work.failure.is_some();
+        let end = step.end.unwrap_or_else(|| self.report.end(work));
+        let mut classes = format!("p-{}", step.phase);
+        for (is, class) in [
+            (critical, " critical"),
+            (failed, " failed"),
+            (step.end.is_none(), " open"),
+        ] {
+            if is {
+                classes.push_str(class);
+            }
+        }
+        let first_of_phase = |other: &StepRecord| other.phase == step.phase;
+        let is_first = work.steps.iter().position(first_of_phase) == Some(index);
+        let mut title = self.title(work, step, end, failed);
+        // Only the first step of a phase shows the comparison of the phase.
+        let comparison = self.report.history.phase(work, &step.phase);
+        if let Some(comparison) = comparison.filter(|_| is_first) {
+            let usual = time(comparison.usual);
+            title.push_str(&match difference(&comparison) {
+                (_, "quiet") => format!("\n{}: as usual, {usual}", step.phase),
+                (words, _) => format!("\n{}: {words}, usually {usual}", step.phase),
+            });
+        }
+        let log = self.logs.get(&(unit_index, step.phase.as_str()));
+        self.bar(Bar {
+            start: step.start,
+            end,
+            classes: &classes,
+            title: &title,
+            word: &step.phase,
+            link: log.map(String::as_str),
+        })
+    }
+
+    fn title(&self, work: &UnitRecord, step: &StepRecord, end: f64, failed: bool) -> String {
         let took = match (step.end, failed, self.report.state) {
             (Some(_), true, _) => "failed after ",
             (None, _, RunState::Running) => "so far ",
@@ -250,7 +238,7 @@ impl Chart<'_> {
         };
         format!(
             "{} · {}\n{}\n{took}{}, from {} to {}",
-            unit.name,
+            work.name,
             step.phase,
             shortened(&step.title, TITLE),
             time(end - step.start),
@@ -259,57 +247,49 @@ impl Chart<'_> {
         )
     }
 
-    fn bar(&self, html: &mut String, bar: Bar<'_>) {
-        let (left, right) = (self.percent(bar.start), self.percent(bar.end));
-        let width = (right - left).max(0.0);
-        let (element, link) = match bar.link {
-            Some(id) => ("a", format!(" href=\"#{id}\"")),
-            None => ("span", String::new()),
-        };
-        put!(
-            html,
-            "<{element}{link} class=\"bar {}\" style=\"left:{left:.3}%;width:{width:.3}%\" title=\"{}\">{}</{element}>",
-            bar.classes,
-            OnOneLine(bar.title),
-            Escaped(bar.word)
-        );
+    fn bar(&self, bar: Bar<'_>) -> Markup {
+        let position = self.position(bar.start, bar.end);
+        html! {
+            @if let Some(id) = bar.link {
+                a.bar.(bar.classes) href={ "#" (id) } style=(position) title=(bar.title) { (bar.word) }
+            } @else {
+                span.bar.(bar.classes) style=(position) title=(bar.title) { (bar.word) }
+            }
+        }
     }
 
-    /// Appends the critical path as a list.
-    fn path(&self, html: &mut String) {
+    fn position(&self, start: f64, end: f64) -> String {
+        let (left, right) = (self.percent(start), self.percent(end));
+        let width = (right - left).max(0.0);
+        format!("left:{left:.3}%;width:{width:.3}%")
+    }
+
+    /// Returns the critical path as a list.
+    fn path(&self) -> Markup {
         let timeline = &self.report.timeline;
-        if timeline.path.is_empty() {
-            return;
-        }
-        html.push_str(
-            "<p class=\"path-text\">◆ Critical path, which determined when the run ended:</p>\n<ol class=\"path\">",
-        );
-        if timeline.work_start > 0.0 {
-            put!(
-                html,
-                "<li><span class=\"link\">planning <small>{}</small></span></li>",
-                time(timeline.work_start)
-            );
-        }
         let left_out = timeline.path.len().saturating_sub(LINKS);
-        if left_out > 0 {
-            put!(html, "<li><small>{left_out} more</small></li>");
+        html! {
+            p.path-text { "◆ Critical path, which determined when the run ended:" }
+            ol.path {
+                @if timeline.work_start > 0.0 {
+                    li { span.link { "planning " small { (time(timeline.work_start)) } } }
+                }
+                @if left_out > 0 { li { small { (left_out) " more" } } }
+                @for link in &timeline.path[left_out..] {
+                    @let span = &timeline.spans[link.unit];
+                    li {
+                        @if matches!(link.cause, Cause::Job) {
+                            small { "after waiting for a free job:" }
+                            " "
+                        }
+                        span.link {
+                            (span.unit) " "
+                            small { (time(span.seconds())) (self.longest_phase(&span.unit)) }
+                        }
+                    }
+                }
+            }
         }
-        for link in &timeline.path[left_out..] {
-            let span = &timeline.spans[link.unit];
-            let cause = match link.cause {
-                Cause::Job => "<small>after waiting for a free job:</small> ",
-                Cause::Start | Cause::Needs => "",
-            };
-            put!(
-                html,
-                "<li>{cause}<span class=\"link\">{} <small>{}{}</small></span></li>",
-                Escaped(&span.unit),
-                time(span.seconds()),
-                Escaped(&self.longest_phase(&span.unit))
-            );
-        }
-        html.push_str("</ol>\n");
     }
 
     /// Returns the longest phase of a unit, if it has several.
@@ -336,7 +316,6 @@ impl Chart<'_> {
 struct Bar<'a> {
     start: f64,
     end: f64,
-    /// Already escaped.
     classes: &'a str,
     title: &'a str,
     word: &'a str,

@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Escaped, LogEnd, OnOneLine, RunReport, log_id, put, shown};
-use crate::model::record::FailureDocument;
+use maud::{Markup, html};
+
+use super::{LogEnd, RunReport, log_id, section, shown};
+use crate::base::plural::abbreviated;
+use crate::model::event::FailedStep;
 use crate::report::document::status_text::{RunState, UnitStatus};
 
 /// Names of blocked units shown per failure.
@@ -17,121 +20,75 @@ pub fn is_needed(report: &RunReport<'_>) -> bool {
         || matches!(report.state, RunState::Killed | RunState::Interrupted)
 }
 
-/// Appends the failures: message, hints, command and the last lines of the log.
-pub fn failures(html: &mut String, report: &RunReport<'_>, logs: &[LogEnd]) {
-    if !is_needed(report) {
-        return;
-    }
-    html.push_str(
-        "<section id=\"failures\" aria-labelledby=\"h-failures\"><h2 id=\"h-failures\">Failures</h2>\n",
-    );
-    of_the_run(html, report);
+/// Returns the failures: message, hints, command and the last lines of the log.
+pub fn failures(report: &RunReport<'_>, logs: &[LogEnd]) -> Markup {
     let blocked = blocked(report);
-    for (index, unit) in report.units.iter().enumerate() {
-        if let Some(failure) = unit.work.and_then(|work| work.failure.as_ref()) {
-            let not_started = blocked.get(unit.name).map(Vec::as_slice);
-            let id = logs
-                .iter()
-                .any(|log| log.unit == index && log.phase == failure.phase)
-                .then(|| log_id(index, &failure.phase));
-            one(
-                html,
-                report,
-                unit.name,
-                failure,
-                id,
-                not_started.unwrap_or_default(),
-            );
+    let content = html! {
+        (of_the_run(report))
+        @for (index, unit) in report.units.iter().enumerate() {
+            @if let Some(failure) = unit.work.and_then(|work| work.failure.as_ref()) {
+                @let is_its_log = |log: &LogEnd| log.unit == index && log.phase == failure.phase.as_str();
+                @let id = logs.iter().any(is_its_log).then(|| log_id(index, failure.phase.as_str()));
+                @let not_started = blocked.get(unit.name).map(Vec::as_slice).unwrap_or_default();
+                (one(report, unit.name, failure, id, not_started))
+            }
         }
-    }
-    html.push_str("</section>\n");
+    };
+    section("failures", "Failures", None, &content)
 }
 
-fn of_the_run(html: &mut String, report: &RunReport<'_>) {
+fn of_the_run(report: &RunReport<'_>) -> Markup {
     let (what, why) = match (report.state, &report.record.message) {
-        (_, Some(message)) => ("The run", message.clone()),
+        (_, Some(message)) => ("The run", message.as_str()),
         (RunState::Interrupted, None) => (
             "Interrupted",
             "The run was stopped by Ctrl-C or SIGTERM. Finished work is kept; run the command again to \
-             continue."
-                .to_owned(),
+             continue.",
         ),
         (RunState::Killed, None) => (
             "Killed",
             "xp was killed, or the machine stopped. Finished work is kept; run the command again to \
-             continue."
-                .to_owned(),
+             continue.",
         ),
-        _ => return,
+        _ => return Markup::default(),
     };
-    put!(
-        html,
-        "<article class=\"failure\"><h3>{what}</h3><p class=\"message\">{}</p></article>\n",
-        Escaped(&why)
-    );
+    html! { article.failure { h3 { (what) } p.message { (why) } } }
 }
 
 fn one(
-    html: &mut String,
     report: &RunReport<'_>,
     unit: &str,
-    failure: &FailureDocument,
+    failure: &FailedStep,
     log: Option<String>,
     not_started: &[&str],
-) {
-    put!(
-        html,
-        "<article class=\"failure\"><h3>{}: {}</h3><p class=\"message\">{}</p>\n<ul>",
-        Escaped(unit),
-        Escaped(&failure.phase),
-        Escaped(&failure.message)
-    );
-    for hint in &failure.hints {
-        put!(html, "<li><b>hint</b>{}</li>", Escaped(hint));
-    }
-    if let Some(line) = failure.line {
-        let manifest = Escaped(&report.record.manifest);
-        put!(html, "<li><b>manifest</b>{manifest}:{line}</li>");
-    }
-    if !not_started.is_empty() {
-        let names = not_started.iter().take(NAMED).copied().collect::<Vec<_>>();
-        let more = match not_started.len().saturating_sub(NAMED) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        put!(
-            html,
-            "<li><b>not started</b>{}{more}</li>",
-            Escaped(&names.join(", "))
-        );
-    }
-    html.push_str("</ul>\n");
-    if let Some(command) = &failure.by_hand {
-        put!(
-            html,
-            "<p class=\"byhand\"><b>debug with</b><code>{}</code></p>",
-            Escaped(command)
-        );
-    }
-    if !failure.tail.is_empty() {
-        let tail = failure.tail.join("\n");
-        put!(html, "<pre>{}</pre>\n", Escaped(&tail));
-    }
-    match (log, &failure.log) {
-        (Some(id), _) => {
-            let label = OnOneLine(unit);
-            put!(
-                html,
-                "<p><a href=\"#{id}\" aria-label=\"Log of {label}\">Full log</a></p>"
-            );
+) -> Markup {
+    html! {
+        article.failure {
+            h3 { (unit) ": " (failure.phase) }
+            p.message { (failure.message) }
+            ul {
+                @for hint in &failure.hints { li { b { "hint" } (hint) } }
+                @if let Some(line) = failure.line {
+                    li { b { "manifest" } (report.record.manifest) ":" (line) }
+                }
+                @if !not_started.is_empty() {
+                    li {
+                        b { "not started" }
+                        (abbreviated(not_started, NAMED))
+                    }
+                }
+            }
+            @if let Some(command) = &failure.by_hand {
+                p.byhand { b { "debug with" } code { (command) } }
+            }
+            @if !failure.tail.is_empty() { pre { (failure.tail.join("\n")) } }
+            @if let Some(id) = log {
+                p { a href={ "#" (id) } aria-label={ "Log of " (unit) } { "Full log" } }
+            } @else if let Some(file) = &failure.log {
+                p.soft { (shown(report, file.as_ref())) }
+            }
         }
-        (None, Some(file)) => {
-            let file = shown(report, file.as_ref());
-            put!(html, "<p class=\"soft\">{}</p>", Escaped(&file));
-        }
-        (None, None) => {}
     }
-    html.push_str("</article>\n");
 }
 
 /// Returns the units that each failed unit blocks, directly or through other units.

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{Escaped, OnOneLine, RunReport, difference, put, time};
+use maud::{Markup, Render, html};
+
+use super::{RunReport, difference, time};
 use crate::report::document::status_text::{RunState, UnitStatus};
 
-/// Appends the header.
-pub fn header(html: &mut String, report: &RunReport<'_>) {
+/// Returns the header.
+pub fn header(report: &RunReport<'_>) -> Markup {
     let record = report.record;
     let class = match report.state {
         RunState::Done | RunState::NothingToDo => "good",
@@ -14,60 +16,62 @@ pub fn header(html: &mut String, report: &RunReport<'_>) {
         RunState::Running => "live",
         RunState::Killed | RunState::Interrupted => "warn",
     };
-    put!(
-        html,
-        "<header><p class=\"crumb\">Run {} · {}</p>\
-         <button id=\"theme\" class=\"script\" type=\"button\" hidden>Dark</button>\
-         <h1><span class=\"badge {class}\">{}</span> <code>{}</code></h1>\n<dl class=\"facts\">",
-        report.run.number,
-        Escaped(&record.manifest),
-        capital(report.state.as_str()),
-        Escaped(&record.command),
-    );
-    fact(html, "Started", &started_at(&record.time), Some("UTC"));
-    took(html, report);
-    let (counts, more) = counts(report);
-    fact(html, "Units", &counts, more.as_deref());
-    if let Some(parallelism) = report.timeline.parallelism() {
-        let jobs = report.timeline.jobs;
-        let of = jobs.map_or_else(String::new, |jobs| format!(" of {jobs}"));
-        let least = time(report.timeline.least());
-        let more = match report.state {
-            RunState::Done => format!("on average; at least {least} with unlimited jobs"),
-            // An incomplete run has no meaningful lower bound.
-            _ => "on average".to_owned(),
-        };
-        let jobs = format!("{parallelism:.1}{of}");
-        fact(html, "Parallel jobs", &jobs, Some(&more));
+    html! {
+        header {
+            p.crumb { "Run " (report.run.number) " · " (record.manifest) }
+            button #theme.script type="button" hidden { "Dark" }
+            h1 {
+                span.badge.(class) { (capital(report.state.as_str())) }
+                " "
+                code { (record.command) }
+            }
+            dl.facts {
+                (fact("Started", started_at(&record.time), Some("UTC")))
+                (took(report))
+                (counts(report))
+                (parallelism(report))
+                @if let Some(train) = record.plan.as_ref().and_then(|plan| plan.train.as_ref()) {
+                    @let services = format!("{} of {} services", train.on_it, train.services);
+                    (fact("Train", &train.branch, Some(services)))
+                }
+                (fact("Version", format_args!("xp {}", record.xp), None::<&str>))
+            }
+        }
     }
-    if let Some(train) = record.plan.as_ref().and_then(|plan| plan.train.as_ref()) {
-        let services = format!("{} of {} services", train.on_it, train.services);
-        fact(
-            html,
-            "Train",
-            &Escaped(&train.branch).to_string(),
-            Some(&services),
-        );
+}
+
+fn fact(name: &str, value: impl Render, more: Option<impl Render>) -> Markup {
+    html! {
+        div {
+            dt { (name) }
+            dd {
+                (value)
+                @if let Some(more) = more { small { (more) } }
+            }
+        }
     }
+}
+
+fn parallelism(report: &RunReport<'_>) -> Markup {
+    let Some(parallelism) = report.timeline.parallelism() else {
+        return Markup::default();
+    };
+    let jobs = report.timeline.jobs;
+    let of = jobs.map_or_else(String::new, |jobs| format!(" of {jobs}"));
+    let least = time(report.timeline.least());
+    let more = match report.state {
+        RunState::Done => format!("on average; at least {least} with unlimited jobs"),
+        // An incomplete run has no meaningful lower bound.
+        _ => "on average".to_owned(),
+    };
     fact(
-        html,
-        "Version",
-        &format!("xp {}", Escaped(&record.xp)),
-        None,
-    );
-    html.push_str("</dl></header>\n");
+        "Parallel jobs",
+        format_args!("{parallelism:.1}{of}"),
+        Some(more),
+    )
 }
 
-/// Appends a fact; its value is HTML.
-fn fact(html: &mut String, name: &str, value: &str, more: Option<&str>) {
-    put!(html, "<div><dt>{name}</dt><dd>{value}");
-    if let Some(more) = more {
-        put!(html, "<small>{more}</small>");
-    }
-    html.push_str("</dd></div>");
-}
-
-fn took(html: &mut String, report: &RunReport<'_>) {
+fn took(report: &RunReport<'_>) -> Markup {
     let name = match report.state {
         RunState::Running => "Running for",
         RunState::Killed => "Last event after",
@@ -76,45 +80,42 @@ fn took(html: &mut String, report: &RunReport<'_>) {
     let usual = report.history.run(report.record).map(|comparison| {
         let (words, class) = difference(&comparison);
         let usual = time(comparison.usual);
-        match class {
-            "quiet" => format!("as usual: {usual}"),
-            _ => format!("<span class=\"{class}\">{words}</span>, usually {usual}"),
+        html! {
+            @if class == "quiet" {
+                "as usual: " (usual)
+            } @else {
+                span class=(class) { (words) } ", usually " (usual)
+            }
         }
     });
-    fact(html, name, &time(report.timeline.end), usual.as_deref());
+    fact(name, time(report.timeline.end), usual)
 }
 
 /// Returns the number of units by status, and the skipped ones separately.
-fn counts(report: &RunReport<'_>) -> (String, Option<String>) {
+fn counts(report: &RunReport<'_>) -> Markup {
     let mut counts: BTreeMap<UnitStatus, usize> = BTreeMap::new();
     for unit in &report.units {
         *counts.entry(unit.status).or_default() += 1;
     }
     let skipped = counts.remove(&UnitStatus::Skipped);
-    let words = |(status, count): (&UnitStatus, &usize)| {
-        let class = status.class();
-        format!("<span class=\"{class}\">{count} {}</span>", status.as_str())
-    };
-    let counted: Vec<String> = counts.iter().map(words).collect();
-    match (counted.is_empty(), skipped) {
-        (true, None) => ("none".to_owned(), None),
-        (true, Some(skipped)) => (format!("{skipped} skipped"), None),
-        (false, skipped) => {
-            let more = skipped.map(|skipped| format!("{skipped} skipped"));
-            (counted.join(", "), more)
-        }
+    let skipped = skipped.map(|skipped| format!("{skipped} skipped"));
+    if counts.is_empty() {
+        let none = || "none".to_owned();
+        return fact("Units", skipped.unwrap_or_else(none), None::<&str>);
     }
+    let counted = html! {
+        @for (index, (status, count)) in counts.iter().enumerate() {
+            @if index > 0 { ", " }
+            span class=(status.class()) { (count) " " (status.as_str()) }
+        }
+    };
+    fact("Units", counted, skipped)
 }
 
-fn started_at(when: &str) -> String {
+fn started_at(when: &str) -> Markup {
     // Without fractions of a second.
     let seconds = when.split(['.', 'Z']).next().unwrap_or_default();
-    let readable = seconds.replace('T', " ");
-    format!(
-        "<time datetime=\"{}\">{}</time>",
-        OnOneLine(when),
-        Escaped(&readable)
-    )
+    html! { time datetime=(when) { (seconds.replace('T', " ")) } }
 }
 
 fn capital(word: &str) -> String {

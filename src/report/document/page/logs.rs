@@ -1,82 +1,54 @@
 //! The logs, as collapsible sections.
 
-use super::{Escaped, LogEnd, OnOneLine, RunReport, ansi, difference, log_id, put, shown, time};
+use maud::{Markup, html};
 
-/// Appends the ends of all logs.
-pub fn logs(html: &mut String, report: &RunReport<'_>, logs: &[LogEnd]) {
-    if logs.is_empty() {
-        return;
-    }
-    put!(
-        html,
-        "<section id=\"logs\" aria-labelledby=\"h-logs\"><h2 id=\"h-logs\">Logs <small>{}</small></h2>\n",
-        logs.len()
-    );
-    for log in logs {
-        one(html, report, log);
-    }
-    html.push_str("</section>\n");
+use super::{LogEnd, RunReport, ansi, difference, log_id, section, shown, time};
+
+/// Returns the ends of all logs.
+pub fn logs(report: &RunReport<'_>, logs: &[LogEnd]) -> Markup {
+    let content = html! { @for log in logs { (one(report, log)) } };
+    section("logs", "Logs", Some(logs.len()), &content)
 }
 
-fn one(html: &mut String, report: &RunReport<'_>, log: &LogEnd) {
+fn one(report: &RunReport<'_>, log: &LogEnd) -> Markup {
     let unit = &report.units[log.unit];
     let failed = unit
         .work
         .and_then(|work| work.failure.as_ref())
-        .is_some_and(|failure| failure.phase == log.phase);
-    put!(
-        html,
-        "<details class=\"log\" data-unit=\"{}\" data-result=\"{}\"><summary><b>{}</b><span>{}</span>",
-        OnOneLine(unit.name),
-        unit.status.as_str(),
-        Escaped(unit.name),
-        Escaped(&log.phase)
-    );
-    if failed {
-        html.push_str("<span class=\"bad\">✕ failed</span>");
-    }
-    if let Some(work) = unit.work {
-        let steps = work.steps.iter().filter(|step| step.phase == log.phase);
-        let seconds = steps.map(|step| step.end.unwrap_or_else(|| report.end(work)) - step.start);
-        put!(html, "<span class=\"soft\">{}</span>", time(seconds.sum()));
-        if let Some(comparison) = report.history.phase(work, &log.phase) {
-            let (words, class) = difference(&comparison);
-            put!(html, "<span class=\"{class}\">{words}</span>");
+        .is_some_and(|failure| failure.phase.as_str() == log.phase);
+    html! {
+        details.log data-unit=(unit.name) data-result=(unit.status.as_str()) {
+            summary {
+                b { (unit.name) }
+                span { (log.phase) }
+                @if failed { span.bad { "✕ failed" } }
+                @if let Some(work) = unit.work {
+                    @let steps = work.steps.iter().filter(|step| step.phase == log.phase);
+                    @let seconds = steps.map(|step| step.end.unwrap_or_else(|| report.end(work)) - step.start);
+                    span.soft { (time(seconds.sum())) }
+                    @if let Some(comparison) = report.history.phase(work, &log.phase) {
+                        @let (words, class) = difference(&comparison);
+                        span class=(class) { (words) }
+                    }
+                }
+            }
+            // A link to an element inside opens the section, even without the script.
+            div id=(log_id(log.unit, &log.phase)) {
+                @if log.omitted > 0 {
+                    p { "The first " (bytes(log.omitted)) " are omitted; the file has the full log." }
+                }
+                @if let Some(why) = &log.unreadable {
+                    p.warn { "Cannot read the log: " (why) }
+                } @else if log.bytes.is_empty() {
+                    p { "No output." }
+                } @else {
+                    // HTML ignores the first newline after `<pre>`.
+                    pre tabindex="0" { "\n" (ansi::render(&log.bytes)) }
+                }
+                p { code { (shown(report, &log.file)) } }
+            }
         }
     }
-    // A link to an element inside opens the section, even without the script.
-    put!(
-        html,
-        "</summary><div id=\"{}\">",
-        log_id(log.unit, &log.phase)
-    );
-    if log.omitted > 0 {
-        put!(
-            html,
-            "<p>The first {} are omitted; the file has the full log.</p>",
-            bytes(log.omitted)
-        );
-    }
-    match &log.unreadable {
-        Some(why) => {
-            let why = Escaped(why);
-            put!(html, "<p class=\"warn\">Cannot read the log: {why}</p>");
-        }
-        None if log.bytes.is_empty() => html.push_str("<p>No output.</p>"),
-        None => {
-            html.push_str("<pre tabindex=\"0\">");
-            // HTML ignores the first newline after `<pre>`.
-            html.push('\n');
-            ansi::render(html, &log.bytes);
-            html.push_str("</pre>");
-        }
-    }
-    let file = shown(report, &log.file);
-    put!(
-        html,
-        "<p><code>{}</code></p></div></details>\n",
-        Escaped(&file)
-    );
 }
 
 fn bytes(count: u64) -> String {

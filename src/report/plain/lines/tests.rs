@@ -1,8 +1,7 @@
 use time::OffsetDateTime;
 
 use super::*;
-use crate::model::event::FailedStep;
-use crate::model::record::Measure;
+use crate::model::event::{FailedStep, Measure};
 use crate::report::Ci;
 use crate::report::shared_output::Shared;
 
@@ -87,7 +86,7 @@ fn control_characters_are_removed() {
         title: "printf '\x1b[2J\r'\nmake".to_owned(),
     });
     log.lines
-        .draw(&Event::Warning("a remote says \x1b]0;title\x07".to_owned()));
+        .draw(&Event::warning("a remote says \x1b]0;title\x07".to_owned()));
     assert_eq!(
         log.text(),
         "app | build: printf '[2J'\napp |        make\nwarning: a remote says ]0;title\n"
@@ -126,7 +125,7 @@ fn a_silent_unit_is_reported_as_running() {
         phase: Phase::Push,
         measure: Measure::Bytes,
         done: 1_000_000,
-        total: 4_000_000,
+        total: Some(4_000_000),
         bytes: 1_000_000,
     });
     log.text();
@@ -155,19 +154,14 @@ fn a_failure_is_annotated_at_its_line_in_the_manifest() {
     let mut log = Log::new(settings);
     log.begin();
     log.output(b"::endgroup::\n");
-    let outcome = Outcome::Failed(FailedStep {
-        phase: Phase::Build,
-        message: "`make` exited with 2".to_owned(),
+    let step = FailedStep {
         hints: vec!["look".to_owned()],
-        outside: false,
         line: Some(7),
-        by_hand: None,
-    });
+        ..FailedStep::new(Phase::Build, "`make` exited with 2".to_owned())
+    };
     let ended = Ended {
-        outcome,
         elapsed: Duration::from_secs(1),
-        tail: Vec::new(),
-        log: None,
+        ..Ended::failed(step)
     };
     log.lines.ended(&unit(), &ended);
     log.lines.finish();

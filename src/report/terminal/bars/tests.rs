@@ -1,8 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::model::event::FailedStep;
-use crate::model::record::Measure;
+use crate::model::event::{Ended, FailedStep, Measure};
 use crate::report::Style;
 
 const SIZE: Size = Size {
@@ -15,7 +14,7 @@ fn bars(units: usize) -> Bars {
         style: Style::Bars,
         ..Settings::default()
     });
-    bars.take(&Event::RunStarted {
+    bars.take(&Event::WorkStarted {
         units: (0..units).map(unit).collect(),
         jobs: 4,
     });
@@ -30,11 +29,10 @@ fn start(bars: &mut Bars, number: usize) {
     bars.take(&Event::UnitStarted { unit: unit(number) });
 }
 
-fn finish(bars: &mut Bars, number: usize, outcome: Outcome) {
+fn finish(bars: &mut Bars, number: usize, ended: Ended) {
     bars.take(&Event::UnitFinished {
         unit: unit(number),
-        outcome,
-        elapsed: Duration::ZERO,
+        ended,
     });
 }
 
@@ -59,10 +57,10 @@ fn shown(bars: &Bars) -> Vec<String> {
 fn rows_do_not_move_when_a_unit_ends_and_another_starts() {
     let mut bars = bars(9);
     (0..3).for_each(|number| start(&mut bars, number));
-    finish(&mut bars, 1, Outcome::Done);
+    finish(&mut bars, 1, Ended::new(Outcome::Done));
     start(&mut bars, 3);
     assert_eq!(shown(&bars), ["s0", "s3", "s2"]);
-    finish(&mut bars, 0, Outcome::Done);
+    finish(&mut bars, 0, Ended::new(Outcome::Done));
     bars.running.retain(Option::is_some);
     assert_eq!(shown(&bars), ["s3", "s2"]);
 }
@@ -99,18 +97,11 @@ fn the_footer_drops_parts_that_do_not_fit() {
             phase: Phase::Push,
             measure: Measure::Bytes,
             done: bytes,
-            total: 4_000_000,
+            total: Some(4_000_000),
             bytes,
         });
     }
-    let failed = Outcome::Failed(FailedStep {
-        phase: Phase::Build,
-        message: "no".to_owned(),
-        hints: Vec::new(),
-        outside: false,
-        line: None,
-        by_hand: None,
-    });
+    let failed = Ended::failed(FailedStep::new(Phase::Build, "no".to_owned()));
     finish(&mut bars, 1, failed);
     let footer = |columns| rows(&bars, Size { columns, rows: 24 }).pop().unwrap();
     assert_eq!(

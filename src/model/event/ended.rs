@@ -1,0 +1,110 @@
+//! The result of the work on a unit.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Phase, Unit};
+use crate::base::seconds;
+
+/// The outcome of a unit
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(rename = "OutcomeDocument")]
+pub enum Outcome {
+    /// Every step succeeded
+    Done,
+    /// A step failed
+    Failed,
+    /// Not started, because a unit that it needs failed
+    Blocked,
+    /// Stopped or not started, because the run was interrupted or another unit failed
+    Stopped,
+}
+
+/// The result of the work on a unit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Ended {
+    /// The outcome
+    pub outcome: Outcome,
+    /// The duration in seconds
+    #[serde(rename = "seconds", with = "seconds")]
+    #[schemars(with = "f64")]
+    pub elapsed: Duration,
+    /// The failed unit that it needs
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked_by: Option<Unit>,
+    /// What failed
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<FailedStep>,
+}
+
+impl Ended {
+    /// Returns a result without details.
+    pub fn new(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            elapsed: Duration::ZERO,
+            blocked_by: None,
+            failure: None,
+        }
+    }
+
+    /// Returns the result of a unit with a failed step.
+    pub fn failed(failure: FailedStep) -> Self {
+        Self {
+            failure: Some(failure),
+            ..Self::new(Outcome::Failed)
+        }
+    }
+
+    /// Returns the result of a unit that needs a failed one.
+    pub fn blocked(needed: Unit) -> Self {
+        Self {
+            blocked_by: Some(needed),
+            ..Self::new(Outcome::Blocked)
+        }
+    }
+}
+
+/// What failed
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "FailureDocument")]
+pub struct FailedStep {
+    /// The phase
+    pub phase: Phase,
+    /// What failed and why
+    pub message: String,
+    /// What the user can do about it
+    pub hints: Vec<String>,
+    /// Whether something external (engine, registry, git remote) was missing or refused the request
+    pub outside: bool,
+    /// The line of the step in the manifest
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+    /// A shell command to repeat the step manually
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_hand: Option<String>,
+    /// The log file
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
+    /// The last lines of the log
+    pub tail: Vec<String>,
+}
+
+impl FailedStep {
+    /// Returns a failure without details. The reporter adds the log.
+    pub fn new(phase: Phase, message: String) -> Self {
+        Self {
+            phase,
+            message,
+            hints: Vec::new(),
+            outside: false,
+            line: None,
+            by_hand: None,
+            log: None,
+            tail: Vec::new(),
+        }
+    }
+}

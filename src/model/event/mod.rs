@@ -1,0 +1,223 @@
+//! Events of a run, as data: the log of a run, and the lines of `--format json`.
+//!
+//! Work emits [`Event`]s and never prints; only `report/` turns them into bars, lines and files.
+//! Pure: durations are measured by the emitter; no clock is read here.
+
+mod ended;
+mod unit;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::base::error::Retrying;
+use crate::base::seconds;
+use crate::model::plan_document::PlanDocument;
+pub use ended::{Ended, FailedStep, Outcome};
+pub use unit::{Phase, Unit};
+
+/// The event
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// The command started; always the first line
+    Started {
+        /// The version of xp
+        xp: String,
+        /// The command line
+        command: String,
+        /// The manifest file
+        manifest: String,
+    },
+    /// A stage of planning started
+    StageStarted {
+        /// A description
+        text: String,
+    },
+    /// The stage that started last has finished
+    StageFinished,
+    /// Planning has finished
+    Planned {
+        /// The plan, as printed by `xp plan --format json`
+        plan: Box<PlanDocument>,
+    },
+    /// Work on units started
+    WorkStarted {
+        /// The names of the units
+        #[schemars(with = "Vec<String>")]
+        units: Vec<Unit>,
+        /// The maximum number of concurrent units
+        jobs: usize,
+    },
+    /// Work on a unit started
+    UnitStarted {
+        /// The unit's name, as in the plan
+        unit: Unit,
+    },
+    /// A step started
+    StepStarted {
+        /// The unit
+        unit: Unit,
+        /// The phase, as in the names of log files
+        phase: Phase,
+        /// A description; for a script, its text
+        title: String,
+    },
+    // A step emits raw bytes; the journal splits them into lines.
+    /// A step printed a line; not in `run.jsonl`, because the logs have the raw output
+    Output {
+        /// The unit
+        unit: Unit,
+        /// The phase
+        phase: Phase,
+        /// The line, without control characters, and truncated if it is very long
+        #[serde(rename = "line", with = "as_text")]
+        #[schemars(with = "String")]
+        bytes: Bytes,
+    },
+    /// Progress of a transfer; at most ten per second, and not in `run.jsonl`
+    Progress {
+        /// The unit
+        unit: Unit,
+        /// The phase
+        phase: Phase,
+        /// The amount done
+        done: u64,
+        /// The total amount; omitted if unknown
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        total: Option<u64>,
+        /// The unit of `done` and `total`
+        measure: Measure,
+        /// The bytes transferred so far
+        bytes: u64,
+    },
+    /// A step succeeded
+    StepFinished {
+        /// The unit
+        unit: Unit,
+        /// The phase
+        phase: Phase,
+        /// The duration in seconds
+        #[serde(rename = "seconds", with = "seconds")]
+        #[schemars(with = "f64")]
+        elapsed: Duration,
+    },
+    /// Work on a unit finished
+    UnitFinished {
+        /// The unit
+        unit: Unit,
+        /// The result
+        #[serde(flatten)]
+        ended: Ended,
+    },
+    /// A note
+    Note {
+        /// The text, for people
+        text: String,
+    },
+    /// A warning
+    Warning {
+        /// The text, for people
+        text: String,
+    },
+    /// A request failed temporarily and will be retried
+    Retrying {
+        /// The unit, if the request is part of a step
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unit: Option<Unit>,
+        /// What is retried, and when
+        #[serde(flatten)]
+        retrying: Retrying,
+    },
+    /// Ctrl-C was pressed; running work is being stopped
+    Interrupted,
+    /// The command finished; always the last line
+    Finished {
+        /// The exit code of the process
+        exit: u8,
+        /// The error, for people, if it was not a unit that failed
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
+        /// The folder with the logs
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        logs: Option<String>,
+    },
+    /// An event of a newer version of xp
+    #[serde(other)]
+    #[schemars(skip)]
+    Unknown,
+}
+
+impl Event {
+    /// Returns a note, such as waiting for another `xp`.
+    pub fn note(text: impl Into<String>) -> Self {
+        Self::Note { text: text.into() }
+    }
+
+    /// Returns a warning.
+    pub fn warning(text: impl Into<String>) -> Self {
+        Self::Warning { text: text.into() }
+    }
+
+    /// Returns the start of a stage of planning, such as `resolving 3 remotes`.
+    pub fn stage(text: impl Into<String>) -> Self {
+        Self::StageStarted { text: text.into() }
+    }
+}
+
+/// The unit of `done` and `total`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Measure {
+    /// Bytes
+    Bytes,
+    /// Objects that git receives
+    Objects,
+    /// Deltas that git resolves
+    Deltas,
+    /// Files that are checked out or fetched
+    Files,
+}
+
+/// Bytes as text in JSON.
+mod as_text {
+    use bytes::Bytes;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&String::from_utf8_lossy(bytes))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+        Ok(String::deserialize(deserializer)?.into())
+    }
+}
+
+/// The event sink. Cheap to clone.
+#[derive(Clone)]
+pub struct Events(Arc<dyn Fn(Event) + Send + Sync>);
+
+impl Events {
+    /// Returns a sink that calls `draw` for each event, on the emitting thread.
+    ///
+    /// Emitting blocks until `draw` returns. This slows down scripts that print faster than the log is written, and
+    /// keeps memory bounded.
+    pub fn new(draw: impl Fn(Event) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(draw))
+    }
+
+    /// Emits one event.
+    pub fn emit(&self, event: Event) {
+        (self.0)(event);
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Events")
+    }
+}

@@ -1,0 +1,142 @@
+//! Units of work, and the phases of the work on one.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::model::image::ImageReference;
+use crate::model::manifest::{BuilderName, ServiceName};
+
+/// A unit of work: a service, a builder image or a Kubernetes workload.
+#[derive(
+    Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(into = "String", from = "String")]
+#[schemars(inline)]
+pub enum Unit {
+    /// A builder image that is built from a folder of the platform.
+    Builder(BuilderName),
+    /// A builder image that is pulled.
+    External(ImageReference),
+    /// A service.
+    Service(ServiceName),
+    /// A Kubernetes workload, such as `deployment/zbackend`; in a record that was read, any other unit.
+    Workload(String),
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Builder(name) => write!(f, "builders/{name}"),
+            Self::External(image) => image.fmt(f),
+            Self::Service(name) => name.fmt(f),
+            Self::Workload(name) => name.fmt(f),
+        }
+    }
+}
+
+impl From<Unit> for String {
+    fn from(unit: Unit) -> Self {
+        unit.to_string()
+    }
+}
+
+impl From<String> for Unit {
+    fn from(name: String) -> Self {
+        let builder = name.strip_prefix("builders/").map(str::parse);
+        match (builder, name.parse()) {
+            (Some(Ok(builder)), _) => Self::Builder(builder),
+            (_, Ok(service)) => Self::Service(service),
+            _ => Self::Workload(name),
+        }
+    }
+}
+
+/// A phase of the work on one unit; each has its own log.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(into = "String", from = "String")]
+#[schemars(inline)]
+pub enum Phase {
+    /// The working copy is cloned, fetched or fast-forwarded.
+    Sync,
+    /// The commit is checked out into its export.
+    Export,
+    /// The builder container is started.
+    Container,
+    /// `scripts.prepare`
+    Prepare,
+    /// `scripts.build`
+    Build,
+    /// `scripts.test`
+    Test,
+    /// `docker build`
+    Image,
+    /// The image is pulled from the registry.
+    Pull,
+    /// The image is pushed to the registry.
+    Push,
+    /// Tags are set on an existing image.
+    Tag,
+    /// A workload is rolled out.
+    Rollout,
+    /// A phase of a newer version of xp, in a record that was read.
+    Unknown,
+}
+
+impl Phase {
+    const KNOWN: [Self; 11] = [
+        Self::Sync,
+        Self::Export,
+        Self::Container,
+        Self::Prepare,
+        Self::Build,
+        Self::Test,
+        Self::Image,
+        Self::Pull,
+        Self::Push,
+        Self::Tag,
+        Self::Rollout,
+    ];
+
+    /// Returns the phase's name, as in the log's file name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sync => "sync",
+            Self::Export => "export",
+            Self::Container => "container",
+            Self::Prepare => "prepare",
+            Self::Build => "build",
+            Self::Test => "test",
+            Self::Image => "image",
+            Self::Pull => "pull",
+            Self::Push => "push",
+            Self::Tag => "tag",
+            Self::Rollout => "rollout",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl From<Phase> for String {
+    fn from(phase: Phase) -> Self {
+        phase.to_string()
+    }
+}
+
+impl From<String> for Phase {
+    fn from(name: String) -> Self {
+        let mut known = Self::KNOWN.into_iter();
+        known
+            .find(|phase| phase.as_str() == name)
+            .unwrap_or(Self::Unknown)
+    }
+}
