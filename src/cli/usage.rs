@@ -162,15 +162,14 @@ impl<'a> Line<'a> {
                     let hint = "the value is empty: is a variable not set?";
                     return (format!("`{argument}` needs a value"), Some(hint.to_owned()));
                 }
-                match (why.starts_with('`'), argument.as_str()) {
-                    // The reason already quotes the value.
-                    (true, _) => (format!("`{argument}`: {why}"), None),
+                if argument == "--env" {
                     // The value of a variable may be secret.
-                    (false, "--env") => (format!("`{argument}` needs a name"), Some(why)),
-                    (false, _) => (
-                        format!("invalid value `{value}` for `{argument}`"),
-                        Some(why),
-                    ),
+                    (format!("`{argument}` needs a name"), Some(why))
+                } else if why.contains(&format!("`{value}`")) {
+                    (format!("`{argument}`: {why}"), None)
+                } else {
+                    let message = format!("invalid value `{value}` for `{argument}`");
+                    (message, Some(why))
                 }
             }
             ErrorKind::NoEquals | ErrorKind::TooFewValues | ErrorKind::WrongNumberOfValues => {

@@ -59,7 +59,7 @@ impl Diagnostic for LockError {
             Self::Foreign(_) => "a new or empty folder",
         };
         vec![format!(
-            "xp keeps its own files there; set `cacheDir` or XP_CACHE_DIR to {folder}"
+            "xp needs a folder of its own: set `cacheDir` or XP_CACHE_DIR to {folder}"
         )]
     }
 }

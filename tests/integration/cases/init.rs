@@ -486,7 +486,7 @@ fn what_is_wrong_is_told_and_nothing_is_written(t: &Context) {
             "is outside the platform's folder",
         ),
         (huge.as_str(), "larger than 10 MiB"),
-        ("services:\n\ta: b\n", "not YAML"),
+        ("services:\n\ta: b\n", "invalid YAML"),
     ] {
         t.write("compose.yaml", text);
         t.xp(["init"]).failure(2).stderr_contains(expected);

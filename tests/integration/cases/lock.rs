@@ -376,7 +376,7 @@ fn a_lock_that_cannot_be_met_says_why(t: &Context) {
     t.xp(["build", "--locked", "--lock-file", "missing"])
         .failure(2)
         .stderr_contains("lock not found")
-        .stderr_contains("`xp lock` writes one");
+        .stderr_contains("create one with `xp lock`");
 }
 
 fn an_image_that_was_replaced_or_lost_is_told(t: &Context) {
