@@ -106,7 +106,6 @@ const LAYERS: &[(&str, &[&str])] = &[
 
 /// Imports that break the rules, to be removed.
 const EXCEPTIONS: &[(&str, &str)] = &[
-    ("execute/mod.rs", "host"),
     ("flow/complete/", "cli"),
     ("flow/deploy/", "cli"),
     ("flow/deploy/", "command"),
