@@ -1,6 +1,5 @@
 //! Use cases: which commits, which images, what to deploy.
 
-pub mod complete;
 pub mod deploy;
 pub mod diagnose;
 pub mod discover;
