@@ -1,5 +1,6 @@
 //! The command line. The doc comments of arguments and commands are the help texts.
 
+pub mod complete;
 mod examples;
 mod foreign;
 mod help;

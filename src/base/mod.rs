@@ -1,5 +1,6 @@
-//! Helpers that know nothing about xp: errors, plurals, suggestions, tables, quoting, atomic files.
+//! Helpers that know nothing about xp: the caller, errors, plurals, suggestions, tables, quoting, atomic files.
 
+pub mod caller;
 pub mod error;
 pub mod files;
 pub mod job;

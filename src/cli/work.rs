@@ -180,29 +180,6 @@ pub struct DeployArgs {
     pub output: OutputArgs,
 }
 
-impl DeployArgs {
-    /// Returns the arguments of `xp deploy ENVIRONMENT` without options.
-    pub fn of(environment: &str) -> Self {
-        Self {
-            environment: environment.to_owned(),
-            selection: Selection::default(),
-            references: References::default(),
-            lock: None,
-            locked: false,
-            rollback: false,
-            build: false,
-            render: false,
-            dry_run: false,
-            yes: false,
-            timeout: None,
-            trust_commit: false,
-            force_conflicts: false,
-            take_over: false,
-            output: OutputArgs::default(),
-        }
-    }
-}
-
 /// The subcommands of `xp builder`
 #[derive(Debug, Subcommand)]
 pub enum BuilderCommand {

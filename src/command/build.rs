@@ -1,121 +1,19 @@
 //! `xp build`
 
-use std::collections::BTreeSet;
-use std::io::Write as _;
-use std::sync::Arc;
-use std::time::Duration;
-
-use super::many;
+use super::request;
 use crate::base::error::Failure;
 use crate::cli::BuildArgs;
-use crate::client::registry::RegistryClient;
-use crate::execute::secrets;
-use crate::execute::session::remove_leftovers;
-use crate::execute::{self, LABEL_FOLDER};
-use crate::flow::failure::manifest_failure;
-use crate::flow::plan;
-use crate::flow::plan::Planned;
 use crate::flow::session::Session;
-use crate::flow::sources::unbuilt;
-use crate::flow::survey;
-use crate::model::event::Event;
-use crate::model::image::ImageRepository;
-use crate::report::{paint, summary};
+use crate::flow::{build, plan};
 use crate::store::claim;
-
-/// Time limit for canceling the uploads that were opened to check push permissions.
-const CANCELLATION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Builds all missing images.
 pub async fn run(session: &Session, args: &BuildArgs) -> Result<(), Failure> {
     let locked = async { Ok(claim::lock(&session.layout.lock(), &session.events).await?) };
     let lock = session.unless_interrupted(locked).await?;
+    let request = request::plan(session, &args.plan)?;
     let planned = session
-        .unless_interrupted(plan::plan(session, &args.plan, Some(&lock)))
+        .unless_interrupted(plan::plan(session, &request, Some(&lock)))
         .await?;
-    carry_out(session, planned, args.jobs.jobs, args.fail_fast).await
-}
-
-/// Executes a plan, prints the summary, and returns an error if anything failed.
-pub async fn carry_out(
-    session: &Session,
-    planned: Planned,
-    jobs: Option<u16>,
-    fail_fast: bool,
-) -> Result<(), Failure> {
-    let Planned {
-        plan,
-        engine,
-        registry,
-        git,
-        sources,
-    } = planned;
-    let document = plan.document(&session.manifest.folder);
-    session.events.emit(Event::Planned {
-        plan: Box::new(document),
-    });
-    if !plan.is_empty() {
-        let facts = session.unless_interrupted(async { Ok(engine.facts().await?) });
-        let facts = facts.await?;
-        // Base images may come from any registry.
-        registry.allow_insecure(&facts.insecure_registries);
-        // The lock is held, so any remaining container of this folder belongs to a run that was killed.
-        let context = plan::context(session, engine, facts, registry, git, jobs, fail_fast);
-        let missing = secrets::missing(&context, &plan);
-        if !missing.is_empty() {
-            let error = session.manifest.missing_inputs(missing);
-            return Err(manifest_failure(session, &error));
-        }
-        let may_push = may_push(session, &context.registry, plan.built_for());
-        let removed = async {
-            let folder = context.reach().await?.shown(session.layout.root());
-            let engine = &context.engine;
-            engine.remove_leftovers(LABEL_FOLDER, &folder).await?;
-            Ok(remove_leftovers(&context).await?)
-        };
-        let ready = async { tokio::try_join!(may_push, removed) };
-        let ready = session.unless_interrupted(ready).await;
-        // Cancel the uploads of the permission check even after an interrupt.
-        context.registry.close_uploads(CANCELLATION_TIMEOUT).await;
-        ready?;
-        execute::run(Arc::new(context), &plan).await;
-    }
-    let ended = session.reporter.finish();
-    let summary = summary(&plan, &ended);
-    // With many services the table alone fills the screen, so failures are printed below it.
-    let printed = if session.settings.report.closes_with_table() {
-        super::print(&summary.table)
-    } else {
-        Ok(())
-    };
-    if !session.cancel.is_cancelled() {
-        unbuilt::report(session, &sources).await;
-    }
-    if !summary.failures.is_empty() {
-        let failures = paint(&summary.failures, session.settings.report.color);
-        _ = write!(std::io::stderr().lock(), "{failures}");
-    }
-    printed?;
-    session.verdict(&ended)
-}
-
-/// Checks the permission to push before anything is built.
-async fn may_push(
-    session: &Session,
-    registry: &RegistryClient,
-    repositories: BTreeSet<ImageRepository>,
-) -> Result<(), Failure> {
-    if repositories.is_empty() {
-        return Ok(());
-    }
-    session.events.emit(Event::stage(format!(
-        "checking push permissions for {}",
-        many(repositories.len(), "repository")
-    )));
-    let answer = survey::push_rights(registry, repositories).await;
-    session.events.emit(Event::StageFinished);
-    for unknown in answer? {
-        session.events.emit(Event::warning(unknown));
-    }
-    Ok(())
+    build::carry_out(session, planned, args.jobs.jobs, args.fail_fast).await
 }

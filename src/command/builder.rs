@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::build::carry_out;
 use crate::base::error::Failure;
 use crate::base::table::aligned;
 use crate::cli::BuilderCommand;
+use crate::flow::build::carry_out;
 use crate::flow::plan::Planned;
-use crate::flow::session::Session;
+use crate::flow::session::{Clients, Session};
 use crate::flow::survey;
 use crate::model::image::ImageReference;
 use crate::model::manifest::BuilderName;
@@ -98,9 +98,11 @@ async fn plan_update(session: &Session, names: &[String], push: bool) -> Result<
             units: units.collect(),
             train: None,
         },
-        engine,
-        registry,
-        git,
+        clients: Clients {
+            engine,
+            registry,
+            git,
+        },
         sources: BTreeMap::new(),
     })
 }

@@ -5,11 +5,11 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::runs::{named, recorded};
 use crate::base::error::Failure;
 use crate::base::suggest;
 use crate::base::table::aligned;
 use crate::cli::LogsArgs;
+use crate::flow::runs::{named, recorded};
 use crate::flow::session::Session;
 use crate::model::event::Outcome;
 use crate::model::manifest::ServiceName;

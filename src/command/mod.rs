@@ -1,25 +1,26 @@
 //! The subcommands. Each module connects the stages of its command and prints the result.
 
-pub mod build;
+mod build;
 mod builder;
 mod completions;
-pub mod diff;
+mod deploy;
+mod diff;
 mod doctor;
 mod graph;
 mod init;
-pub mod lock;
+mod lock;
 mod logs;
 mod man;
 mod plan;
 mod report;
+mod request;
 mod run;
-pub mod runs;
 mod schema;
 mod shell;
 mod status;
 mod sync;
 mod task;
-pub mod why;
+mod why;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -30,7 +31,7 @@ use crate::cli::{self, Cli, Command, Format, Global, OutputArgs, ParseError};
 use crate::flow::session::Session;
 use crate::host::console::client;
 use crate::host::settings::Settings;
-use crate::report::{Style, paint, print_finished};
+use crate::report::{Style, paint, print, print_finished};
 
 /// Runs the command that the process's arguments name.
 pub fn run() -> ExitCode {
@@ -89,9 +90,7 @@ fn dispatch(cli: Cli) -> Result<(), Failure> {
         }
         Command::Deploy(args) => {
             let output = args.output;
-            with_progress(global, output, async |it| {
-                crate::flow::deploy::run(it, &args).await
-            })
+            with_progress(global, output, async |it| deploy::run(it, &args).await)
         }
         Command::Plan(args) => in_session(global, async |it| plan::run(it, &args).await),
         Command::Why(args) => in_session(global, async |it| why::run(it, &args).await),
@@ -176,18 +175,4 @@ fn with_settings(
 /// Prints a result as JSON.
 fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
     print(&format!("{value:#}\n"))
-}
-
-/// Prints a result. A closed pipe is not an error; a full disk is.
-pub fn print(text: &str) -> Result<(), Failure> {
-    let mut output = std::io::stdout().lock();
-    match output
-        .write_all(text.as_bytes())
-        .and_then(|()| output.flush())
-    {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::outside(
-            format!("cannot write the result: {error}"),
-        )),
-        _ => Ok(()),
-    }
 }

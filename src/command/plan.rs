@@ -9,8 +9,9 @@ use crate::report::columns;
 
 /// Prints what `xp build` would do.
 pub async fn run(session: &Session, args: &ShowPlanArgs) -> Result<(), Failure> {
+    let request = super::request::plan(session, &args.plan)?;
     let planned = session
-        .unless_interrupted(plan::plan(session, &args.plan, None))
+        .unless_interrupted(plan::plan(session, &request, None))
         .await?;
     session.reporter.finish();
     let (plan, folder) = (&planned.plan, &session.manifest.folder);

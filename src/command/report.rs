@@ -8,10 +8,10 @@ use std::process::{Command, Stdio};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::runs::{named, recorded};
 use crate::base::error::Failure;
 use crate::base::files;
 use crate::cli::{ReportArgs, ReportFormat};
+use crate::flow::runs::{named, recorded};
 use crate::flow::session::Session;
 use crate::model::record::RunRecord;
 use crate::report::{HTML_START, JUNIT_START, RunReport};

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::many;
+use super::{many, request};
 use crate::base::error::{Exit, Failure, hint_lines, render};
-use crate::cli::{Format, References, StatusArgs};
+use crate::cli::{Format, StatusArgs};
 use crate::client::engine::{Engine, EngineFacts};
 use crate::client::git::GitClient;
+use crate::flow::request::ReferenceOverrides;
 use crate::flow::session::Session;
 use crate::flow::sources::commits;
 use crate::flow::sources::history::HistoryExtent;
@@ -34,10 +35,11 @@ pub async fn run(session: &Session, args: &StatusArgs) -> Result<(), Failure> {
 }
 
 async fn status(session: &Session, args: &StatusArgs) -> Result<(Status, Problems), Failure> {
-    let selected = commits::select(session, &args.selection)?;
+    let selected = request::select(session, &args.selection)?;
     // Dependencies are part of a service's image, so they are resolved too.
     let concerned = session.manifest.closure(&selected);
-    let requests = commits::requests(session, &concerned, &args.references)?;
+    let references = ReferenceOverrides::from(&args.references);
+    let requests = commits::requests(session, &concerned, &references)?;
     let git = session.git()?;
     let mut problems = Problems::default();
     session.events.emit(Event::stage(format!(
@@ -73,7 +75,7 @@ async fn status(session: &Session, args: &StatusArgs) -> Result<(Status, Problem
         let online = async {
             let mut of_remotes = Problems::default();
             let (sources, engine) = tokio::join!(
-                sources(session, &git, &requests, &args.references, &mut of_remotes),
+                sources(session, &git, &requests, &references, &mut of_remotes),
                 engine(session, &mut problems)
             );
             let sources = built(session, &git, sources, &mut of_remotes).await;
@@ -138,7 +140,7 @@ async fn sources(
     session: &Session,
     git: &GitClient,
     requests: &BTreeMap<ServiceName, Request>,
-    references: &References,
+    references: &ReferenceOverrides,
     problems: &mut Problems,
 ) -> BTreeMap<ServiceName, ServiceSource> {
     let (found, errors) = resolve::resolve_each(git, requests.values().cloned().collect()).await;
@@ -280,7 +282,7 @@ async fn images(
         problems.add(Exit::Usage, error.render(color));
     }
     // Dependencies may be built from the topic branch, which changes the image name of their dependents.
-    let has_overrides = args.references.branch.is_some() || !args.references.references.is_empty();
+    let has_overrides = !ReferenceOverrides::from(&args.references).is_empty();
     let is_certain = |name: &ServiceName| {
         let mut needs = session.manifest.closure([name]).into_iter();
         !has_overrides || needs.all(|need| sources.contains_key(&need))

@@ -1,25 +1,26 @@
 //! `xp sync`
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::StreamExt as _;
 
+use super::request;
 use crate::base::error::Failure;
 use crate::base::table::aligned;
 use crate::cli::SyncArgs;
 use crate::execute::sync::{LockedCommit, Reason, SyncOutcome};
 use crate::execute::{Sources, Stop, check_out_working_copy, sync_working_copy};
 use crate::flow::plan;
+use crate::flow::request::ReferenceOverrides;
 use crate::flow::session::Session;
 use crate::flow::sources::commits;
 use crate::flow::sources::locked::Locked;
 use crate::model::event::{Ended, Event, FailedStep, Outcome, Phase, Unit};
 use crate::model::plan::SyncStep;
-use crate::report::{failures, paint};
+use crate::report::failures;
 use crate::store::claim::lock;
 
 /// The default number of concurrent updates; the git client additionally limits connections per host.
@@ -29,13 +30,17 @@ const JOBS: usize = 16;
 pub async fn run(session: &Session, args: &SyncArgs) -> Result<(), Failure> {
     let locked = async { Ok(lock(&session.layout.lock(), &session.events).await?) };
     let _lock = session.unless_interrupted(locked).await?;
-    let selected = commits::select(session, &args.selection)?;
+    let selected = request::select(session, &args.selection)?;
     let git = session.git()?;
-    let locked = Locked::read(session, &args.locked)?;
+    let locked = request::locked(session, &args.locked);
+    let locked = locked
+        .map(|file| Locked::read(session, &file))
+        .transpose()?;
+    let references = ReferenceOverrides::from(&args.references);
     let sources = async {
         match &locked {
             Some(locked) => locked.sources(session, &selected),
-            None => commits::resolve(session, &git, &selected, &args.references).await,
+            None => commits::resolve(session, &git, &selected, &references).await,
         }
     };
     let (mut steps, mut locked_commits) = (Vec::new(), Vec::new());
@@ -210,13 +215,8 @@ fn result_text(outcome: &SyncOutcome) -> String {
 
 fn conclude(session: &Session, rows: &[Vec<String>]) -> Result<(), Failure> {
     let ended = session.reporter.finish();
-    let printed = if session.settings.report.closes_with_table() {
-        super::print(&aligned(rows))
-    } else {
-        Ok(())
-    };
-    let failures = paint(&failures(&ended), session.settings.report.color);
-    _ = write!(std::io::stderr().lock(), "{failures}");
+    let printed = session.reporter.print(&aligned(rows));
+    session.reporter.print_failures(&failures(&ended));
     printed?;
     session.verdict(&ended)
 }

@@ -1,11 +1,15 @@
 //! `xp why`
 
+use std::collections::BTreeSet;
+
 use crate::base::error::{Exit, Failure};
-use crate::cli::{ImageArgs, LockedArgs, PlanArgs, Selection, WhyArgs};
+use crate::cli::WhyArgs;
 use crate::flow::failure::plan_failure;
 use crate::flow::plan;
 use crate::flow::plan::Resolved;
+use crate::flow::request::PlanRequest;
 use crate::flow::session::Session;
+use crate::flow::sources::current_service::one_service;
 use crate::flow::survey;
 use crate::model::event::Unit;
 use crate::model::image::{ImageReference, ImageRepository, Labels, Tag};
@@ -30,17 +34,9 @@ async fn explain(session: &Session, args: &WhyArgs) -> Result<(), Failure> {
             "`--against` is empty\nhint: it takes a tag, branch, commit, digest, or full image name",
         ));
     }
-    let plan_args = PlanArgs {
-        selection: Selection {
-            names: vec![service.to_string()],
-            services: Vec::new(),
-        },
-        references: args.references.clone(),
-        locked: LockedArgs::default(),
-        images: ImageArgs::default(),
-        local: false,
-    };
-    let resolved = plan::resolved(session, &plan_args, None).await?;
+    let selected = BTreeSet::from([service.clone()]);
+    let request = PlanRequest::of_remotes(selected, (&args.references).into());
+    let resolved = plan::resolved(session, &request, None).await?;
     let variable = |name: &str| session.variable(name);
     let draft = resolved.draft(session, &variable)?;
     let folders = plan::folders(session, &draft)?;
@@ -64,26 +60,6 @@ async fn explain(session: &Session, args: &WhyArgs) -> Result<(), Failure> {
     }
     // The explanation is printed even if planning failed.
     plan.map(|_| ())
-}
-
-/// Returns the service that matches a name or pattern; it is an error if there are several.
-pub fn one_service(session: &Session, name: &str) -> Result<ServiceName, Failure> {
-    let mut found = session.manifest.select(&[name])?.into_iter();
-    match (found.next(), found.next()) {
-        (Some(service), None) => Ok(service),
-        (first, second) => {
-            let all: Vec<String> = first
-                .into_iter()
-                .chain(second)
-                .chain(found)
-                .map(|service| format!("`{service}`"))
-                .collect();
-            Err(Failure::usage(format!(
-                "`{name}` matches several services\nhint: name one of them: {}",
-                all.join(", ")
-            )))
-        }
-    }
 }
 
 fn conclusion(session: &Session, plan: &Plan, service: &ServiceName) -> Option<String> {
@@ -117,9 +93,9 @@ async fn other_image(
         .map(|service| &service.docker.image)
         .ok_or_else(|| Failure::usage(format!("there is no service `{service}`")))?;
     // It may be in any registry.
-    let facts = resolved.engine.facts().await?;
+    let facts = resolved.clients.engine.facts().await?;
     let insecure = &facts.insecure_registries;
-    resolved.registry.allow_insecure(insecure);
+    resolved.clients.registry.allow_insecure(insecure);
     let mut tried = Vec::new();
     for image in candidates(repository, text) {
         if let Some(labels) = labels(session, resolved, &image).await? {
@@ -169,7 +145,7 @@ async fn labels(
     image: &ImageReference,
 ) -> Result<Option<Labels>, Failure> {
     if image.repository().registry().is_some() {
-        let found = survey::registries(&resolved.registry, vec![image.clone()]).await;
+        let found = survey::registries(&resolved.clients.registry, vec![image.clone()]).await;
         UnknownImages::check(&found)?;
         if let Some(Presence::Present(digest)) = found.get(image) {
             let by_digest = image.repository().with_digest(digest.clone());
@@ -178,7 +154,7 @@ async fn labels(
                 registry: found,
                 ..Inventory::default()
             };
-            let (client, layout) = (&resolved.registry, &session.layout);
+            let (client, layout) = (&resolved.clients.registry, &session.layout);
             survey::describe(client, layout, wanted, &mut inventory).await;
             return match inventory.published.into_values().next() {
                 Some(Ok(image)) => Ok(Some(image.labels)),
@@ -189,6 +165,6 @@ async fn labels(
             };
         }
     }
-    let in_engine = resolved.engine.image(image).await?;
+    let in_engine = resolved.clients.engine.image(image).await?;
     Ok(in_engine.map(|image| image.labels))
 }

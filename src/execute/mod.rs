@@ -38,11 +38,11 @@ pub use source::{Sources, check_out_working_copy, run_export, sync_working_copy}
 pub use state::UnitState;
 pub use stop::{StepError, Stop};
 
+use crate::base::caller::Caller;
 use crate::client::engine::{Engine, EngineError, EngineFacts};
 use crate::client::registry::RegistryClient;
 use crate::client::retry::Retries;
 use crate::execute::path_mapping::Reach;
-use crate::host::settings::Caller;
 use crate::model::event::Events;
 use crate::model::layout::Layout;
 

@@ -1,12 +1,16 @@
 //! Use cases: which commits, which images, what to deploy.
 
-pub mod complete;
+pub mod build;
+pub mod changes;
 pub mod deploy;
 pub mod diagnose;
 pub mod discover;
 pub mod failed_step;
 pub mod failure;
+pub mod lock;
 pub mod plan;
+pub mod request;
+pub mod runs;
 pub mod session;
 pub mod sources;
 pub mod survey;

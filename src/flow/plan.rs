@@ -6,16 +6,15 @@ use tokio::sync::{Mutex, OnceCell};
 use tokio_util::sync::CancellationToken;
 
 use super::failure::{manifest_failure, plan_failure};
-use super::session::Session;
+use super::request::{PlanRequest, PlanSource};
+use super::session::{Clients, Session};
 use crate::base::error::Failure;
 use crate::base::plural::many;
-use crate::cli::PlanArgs;
 use crate::client::engine::{Engine, EngineFacts};
 use crate::client::git::GitClient;
-use crate::client::registry::RegistryClient;
 use crate::client::retry::Retries;
 use crate::execute::{Context, Sources};
-use crate::flow::sources::commits::{narrow, resolve, select};
+use crate::flow::sources::commits::{narrow, resolve};
 use crate::flow::sources::history::HistoryExtent;
 use crate::flow::sources::in_place;
 use crate::flow::sources::locked::Locked;
@@ -32,9 +31,7 @@ use crate::store::claim::FolderLock;
 /// A plan, and the clients that were used for it.
 pub struct Planned {
     pub plan: Plan,
-    pub engine: Engine,
-    pub registry: RegistryClient,
-    pub git: GitClient,
+    pub clients: Clients,
     /// The source of each service.
     pub sources: BTreeMap<ServiceName, ServiceSource>,
 }
@@ -47,9 +44,7 @@ pub struct Resolved {
     options: Options,
     /// Queries of registries and the engine that are already in flight.
     prefetch: RegistryPrefetch,
-    pub engine: Engine,
-    pub registry: RegistryClient,
-    pub git: GitClient,
+    pub clients: Clients,
 }
 
 impl Resolved {
@@ -77,51 +72,40 @@ impl Resolved {
 /// under that lock.
 pub async fn resolved(
     session: &Session,
-    args: &PlanArgs,
+    request: &PlanRequest,
     lock: Option<&FolderLock>,
 ) -> Result<Resolved, Failure> {
-    if let Some(tag) = args
-        .images
-        .tags
-        .iter()
-        .find(|it| it.named_commit().is_some())
-    {
-        return Err(Failure::usage(format!(
-            "`--tag {tag}` would overwrite the image of a commit, which has that tag\n\
-             hint: add a prefix, such as `--tag build-{tag}`"
-        )));
-    }
     let git = session.git()?;
-    let mut selected = select(session, &args.selection)?;
-    let in_place = if args.local {
-        in_place::sources(session, args, &git, &selected, lock).await?
+    let mut selected = request.services.clone();
+    let is_local = matches!(request.source, PlanSource::WorkingCopies { .. });
+    let in_place = if is_local {
+        in_place::sources(session, request, &git, lock).await?
     } else {
         BTreeMap::new()
     };
-    if args.local {
+    if is_local {
         selected = in_place.keys().cloned().collect();
     }
     let concerned = session.manifest.closure(&selected);
-    let locked = Locked::read(session, &args.locked)?;
+    let locked = match &request.source {
+        PlanSource::Lock(file) => Some(Locked::read(session, file)?),
+        _ => None,
+    };
     let is_remote = |name: &&ServiceName| !in_place.contains_key(*name);
     let remote: BTreeSet<ServiceName> = concerned.iter().filter(is_remote).cloned().collect();
+    let references = &request.references;
     let options = Options {
-        force: args.images.force,
-        pull: !args.images.no_pull,
-        push: !args.images.no_push && !args.local,
-        test: !args.images.no_test,
-        trust_commit: args.images.trust_commit,
-        all_or_nothing: args.images.all_or_nothing,
+        push: request.options.push && !is_local,
         moving_tags: locked.is_none(),
         pinned: locked.as_ref().map(Locked::pinned).unwrap_or_default(),
-        tags: args.images.tags.clone(),
-        train: args.references.branch.clone(),
+        train: references.branch.clone(),
+        ..request.options.clone()
     };
     let sources = async {
         match &locked {
             Some(locked) => locked.sources(session, &concerned),
             None => {
-                let sources = resolve(session, &git, &remote, &args.references).await?;
+                let sources = resolve(session, &git, &remote, references).await?;
                 narrow(session, &git, sources, HistoryExtent::Remotes(lock)).await
             }
         }
@@ -144,10 +128,9 @@ pub async fn resolved(
         }
         // Prefetch images while the remotes are queried. With a lock the images are known anyway.
         let mut prefetch = RegistryPrefetch::default();
-        if !args.local {
+        if !is_local {
             registry.approach(registries);
             if locked.is_none() {
-                let references = &args.references;
                 prefetch = RegistryPrefetch::start(
                     session, &registry, &engine, &selected, references, &options,
                 );
@@ -165,9 +148,11 @@ pub async fn resolved(
         locked,
         options,
         prefetch,
-        engine,
-        registry,
-        git,
+        clients: Clients {
+            engine,
+            registry,
+            git,
+        },
     })
 }
 
@@ -192,10 +177,10 @@ fn registries<'s>(
 /// Plans a build, without touching any file of a service.
 pub async fn plan(
     session: &Session,
-    args: &PlanArgs,
+    request: &PlanRequest,
     lock: Option<&FolderLock>,
 ) -> Result<Planned, Failure> {
-    let resolved = resolved(session, args, lock).await?;
+    let resolved = resolved(session, request, lock).await?;
     let variable = |name: &str| session.variable(name);
     let draft = resolved.draft(session, &variable)?;
     let folders = folders(session, &draft)?;
@@ -204,19 +189,10 @@ pub async fn plan(
         locked.check(session, &draft, &inventory, &folders)?;
     }
     let plan = decide(session, draft, inventory, folders, &resolved).await?;
-    let Resolved {
-        engine,
-        registry,
-        git,
-        sources,
-        ..
-    } = resolved;
     Ok(Planned {
         plan,
-        engine,
-        registry,
-        git,
-        sources,
+        clients: resolved.clients,
+        sources: resolved.sources,
     })
 }
 
@@ -230,9 +206,12 @@ pub async fn decide(
 ) -> Result<Plan, Failure> {
     let failure = |error| plan_failure(session, error);
     let mut decided = draft.decide(inventory, folders).map_err(failure)?;
-    let in_engine = resolved.engine.images(decided.engine_builders()).await?;
+    let Clients {
+        engine, registry, ..
+    } = &resolved.clients;
+    let in_engine = engine.images(decided.engine_builders()).await?;
     decided.add_engine_images(in_engine);
-    let builders = survey::registries(&resolved.registry, decided.builder_images()).await;
+    let builders = survey::registries(registry, decided.builder_images()).await;
     decided
         .complete(&builders, &session.layout)
         .map_err(failure)
@@ -252,7 +231,7 @@ pub async fn inventory(
     resolved: &Resolved,
     folders: &Folders,
 ) -> Result<Inventory, Failure> {
-    let registry = &resolved.registry;
+    let registry = &resolved.clients.registry;
     let images = draft.images();
     session.events.emit(Event::stage(format!(
         "looking for {}",
@@ -284,7 +263,7 @@ async fn in_registries(
 ) -> BTreeMap<ImageReference, Presence> {
     let mut answers = resolved.prefetch.answers_for(&images).await;
     images.retain(|image| !answers.contains_key(image));
-    answers.extend(survey::registries(&resolved.registry, images).await);
+    answers.extend(survey::registries(&resolved.clients.registry, images).await);
     answers
 }
 
@@ -295,7 +274,7 @@ async fn in_engine(
 ) -> Result<EngineImages, Failure> {
     let (prefetched, mut answers) = resolved.prefetch.engine_images().await;
     images.retain(|image| !prefetched.contains(image));
-    answers.extend(resolved.engine.images(images).await?);
+    answers.extend(resolved.clients.engine.images(images).await?);
     Ok(answers)
 }
 
@@ -307,10 +286,8 @@ pub fn sources(session: &Session, git: GitClient, cancel: CancellationToken) -> 
 /// Returns the context for executing a plan.
 pub fn context(
     session: &Session,
-    engine: Engine,
+    clients: Clients,
     facts: EngineFacts,
-    registry: RegistryClient,
-    git: GitClient,
     jobs: Option<u16>,
     fail_fast: bool,
 ) -> Context {
@@ -319,12 +296,12 @@ pub fn context(
     // One more than the number of processors: usually one job waits for the engine or a server.
     let default_jobs = 1 + std::thread::available_parallelism().map_or(1, usize::from);
     Context {
-        engine,
+        engine: clients.engine,
         facts,
         reach: OnceCell::new(),
         sending: Mutex::default(),
-        registry,
-        sources: sources(session, git, cancel.clone()),
+        registry: clients.registry,
+        sources: sources(session, clients.git, cancel.clone()),
         transfers: Retries::silent(session.patience.transfers),
         transfer_timeout: session.patience.timeouts.transfer,
         events: session.events.clone(),

@@ -39,6 +39,16 @@ pub struct Session {
     http: Http,
 }
 
+/// The clients of everything that a plan needs.
+pub struct Clients {
+    /// The engine.
+    pub engine: Engine,
+    /// The registries.
+    pub registry: RegistryClient,
+    /// The git remotes.
+    pub git: GitClient,
+}
+
 impl Session {
     /// Reads the manifest, and installs the signal handlers.
     pub fn open(settings: Settings) -> Result<Self, Failure> {

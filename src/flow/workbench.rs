@@ -1,11 +1,10 @@
 //! Prepares the builder container for `xp run` and `xp shell`: working copy, image and engine.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write as _;
 use std::sync::Arc;
 
 use super::failure::manifest_failure;
-use super::session::Session;
+use super::session::{Clients, Session};
 use crate::base::error::Failure;
 use crate::client::engine::{Engine, EngineFacts};
 use crate::execute;
@@ -23,7 +22,7 @@ use crate::model::plan::{
     builder_images, builder_plan,
 };
 use crate::model::source::ServiceSource;
-use crate::report::{failures, paint};
+use crate::report::failures;
 use crate::store::claim;
 
 /// Everything needed to start a builder container.
@@ -141,11 +140,12 @@ pub async fn with_image(
     facts: EngineFacts,
 ) -> Result<Context, Failure> {
     let context = |engine, facts| -> Result<Context, Failure> {
-        let registry = session.registry(&facts);
-        let git = session.git()?;
-        Ok(plan::context(
-            session, engine, facts, registry, git, None, false,
-        ))
+        let clients = Clients {
+            registry: session.registry(&facts),
+            git: session.git()?,
+            engine,
+        };
+        Ok(plan::context(session, clients, facts, None, false))
     };
     let Some(name) = builder_image(image, folders) else {
         return context(engine, facts);
@@ -172,11 +172,7 @@ pub async fn with_image(
     let context = Arc::new(context(engine, facts)?);
     execute::run(context.clone(), &plan).await;
     let ended = session.reporter.finish();
-    let failed = failures(&ended);
-    if !failed.is_empty() {
-        let failed = paint(&failed, session.settings.report.color);
-        _ = writeln!(std::io::stderr().lock(), "{failed}");
-    }
+    session.reporter.print_failures(&failures(&ended));
     session.verdict(&ended)?;
     Arc::into_inner(context).ok_or_else(|| Failure::outside("the builder image is still in use"))
 }

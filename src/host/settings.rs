@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
+use crate::base::caller::Caller;
 use crate::base::shell;
 use crate::cli::{ColorChoice, Global, LogPrefixChoice};
 use crate::client::engine::docker_context;
@@ -57,19 +58,6 @@ pub struct Settings {
     pub owners: Vec<u32>,
     /// All variables, for `${{ env.NAME }}`.
     pub variables: BTreeMap<String, String>,
-}
-
-/// The user that runs xp.
-#[derive(Debug, Clone)]
-pub struct Caller {
-    /// The user id.
-    pub uid: u32,
-    /// The group id.
-    pub gid: u32,
-    /// The home folder, for `~` in mounts.
-    pub home: Option<PathBuf>,
-    /// The ssh agent's socket.
-    pub ssh_agent: Option<PathBuf>,
 }
 
 impl Settings {

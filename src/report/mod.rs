@@ -19,14 +19,14 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 pub use crate::report::plain::ci::{Ci, Level, Problem};
-pub use crate::report::terminal::question::{ask, say};
+pub use crate::report::terminal::question::{ask, print, say};
 pub use crate::report::terminal::size::columns;
 pub use document::{HTML_START, JUNIT_START, RunReport, RunState};
 pub use replay::Replay;
 pub use summary::{failures, summary};
 pub use text::{elapsed, first_line, paint, severity_painted, shortened};
 
-use crate::base::error::{Exit, sanitized};
+use crate::base::error::{Exit, Failure, sanitized};
 use crate::model::event::{Ended, Event, Events, FailedStep, Unit};
 use crate::report::plain::lines::Lines;
 use crate::report::terminal::bars::Bars;
@@ -184,6 +184,27 @@ impl Reporter {
         std::mem::take(&mut state.ended)
     }
 
+    /// Prints a table or another result of a run, unless the output is quiet or JSON.
+    pub fn print(&self, text: &str) -> Result<(), Failure> {
+        if self.settings().closes_with_table() {
+            print(text)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Prints the failures of a run to standard error, if there are any.
+    pub fn print_failures(&self, failures: &str) {
+        if !failures.is_empty() {
+            say(&paint(failures.trim_end(), self.settings().color));
+        }
+    }
+
+    fn settings(&self) -> Settings {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.settings.clone()
+    }
+
     /// Redraws after the process was suspended by Ctrl-Z and continued.
     pub fn resume(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -223,7 +244,7 @@ impl State {
             (step.tail, step.log) = self.logs.tail(unit, step.phase);
         }
         if let View::Json = self.view {
-            print(&self.journal.streamed(&event).concat());
+            print_json(&self.journal.streamed(&event).concat());
         }
         if !matches!(event, Event::Output { .. } | Event::Progress { .. }) {
             self.record(&event);
@@ -247,7 +268,7 @@ impl State {
     fn record(&mut self, event: &Event) {
         let line = self.journal.line(event);
         if let View::Json = self.view {
-            print(&line);
+            print_json(&line);
         }
         if let Some(problem) = self.logs.record(&line) {
             self.show(&Event::warning(problem));
@@ -265,7 +286,7 @@ impl State {
 
 /// Prints the `finished` event of a command that has no manifest, and so no reporter.
 pub fn print_finished(exit: Exit, message: Option<&str>) {
-    print(&Journal::new().line(&finished(exit, message, None)));
+    print_json(&Journal::new().line(&finished(exit, message, None)));
 }
 
 fn finished(exit: Exit, message: Option<&str>, logs: Option<PathBuf>) -> Event {
@@ -284,7 +305,7 @@ fn finished(exit: Exit, message: Option<&str>, logs: Option<PathBuf>) -> Event {
 }
 
 /// Prints a line of JSON. A closed pipe must not stop the build.
-fn print(line: &str) {
+fn print_json(line: &str) {
     let mut output = std::io::stdout().lock();
     _ = output
         .write_all(line.as_bytes())

@@ -1,51 +1,92 @@
-//! Runs a deploy: compares, applies, waits, and updates the record.
-
-use std::io::Write as _;
+//! Carries out a deploy: compares, applies, waits, and updates the record.
 
 use super::record::RecordSnapshot;
-use super::services::joined;
-use super::{DeployTask, PreparedDeploy, many};
+use super::{DeployTask, PreparedDeploy};
 use crate::base::error::{Diagnostic as _, Exit, Failure, chain, hint_lines};
+use crate::base::plural::many;
 use crate::client::kubectl::Refused;
 use crate::execute::rollout::{Applied, Rollout};
-use crate::model::deploy::{Deployment, State};
+use crate::flow::request::DeployImages;
+use crate::model::deploy::{Deployment, Record, State};
 use crate::model::event::{Event, Outcome};
 use crate::model::manifest::ServiceName;
-use crate::report::{ask, failures, paint};
+use crate::report::failures;
+
+/// A prepared deploy, compared with the cluster.
+pub struct DeployComparison {
+    read: RecordSnapshot,
+    back: Option<u64>,
+    /// The rendered input.
+    pub prepared: PreparedDeploy,
+    /// What the cluster would change; `None` if nothing would.
+    pub differences: Option<String>,
+    /// Whether there is nothing to deploy.
+    pub is_up_to_date: bool,
+}
+
+impl DeployComparison {
+    /// Returns the record of the environment.
+    pub fn record(&self) -> &Record {
+        &self.read.record
+    }
+}
+
+/// A finished deploy.
+pub struct FinishedDeploy {
+    /// Its number in the record.
+    pub number: u64,
+    /// The deployed services.
+    pub services: Vec<ServiceName>,
+}
 
 impl DeployTask<'_> {
-    /// Deploys. Everything that can be checked is checked before anything is applied.
-    pub async fn deploy(&self) -> Result<(), Failure> {
+    /// Prepares a deploy and compares it with the cluster. Everything that can be checked is checked here, before
+    /// anything is applied.
+    pub async fn compare(&self) -> Result<DeployComparison, Failure> {
         let session = self.session;
         let read = session.unless_interrupted(self.recorded()).await?;
-        let back = if self.args.rollback {
-            Some(read.record.to_roll_back_to(&self.environment.name)?.clone())
-        } else {
-            None
+        let back = match self.request.images {
+            DeployImages::Previous => {
+                let environment = &self.request.environment.name;
+                Some(read.record.to_roll_back_to(environment)?)
+            }
+            _ => None,
         };
         let prepared = session
-            .unless_interrupted(self.prepare(&read.record, back.as_ref()))
+            .unless_interrupted(self.prepare(&read.record, back))
             .await?;
         let differences = session
             .unless_interrupted(self.differences(&prepared))
             .await?;
         session.reporter.finish();
+        let back = back.map(|back| back.number);
         // A rollback is recorded even if nothing changes, so that the next one goes further back.
-        if back.is_none() && differences.is_none() && self.is_deployed(&read, &prepared) {
-            return self.print(&format!(
-                "{} is up to date ({})\n",
-                self.environment.name,
-                many(prepared.named.services.len(), "service")
-            ));
-        }
-        self.print_changes(&read.record, &prepared).await?;
-        self.print(&differences.unwrap_or_default())?;
-        self.confirm().await?;
-        let number = back.as_ref().map(|back| back.number);
-        let started = session
-            .unless_interrupted(self.begin(read, &prepared, number))
-            .await?;
-        self.carry_out(&started, &prepared).await
+        let is_up_to_date =
+            back.is_none() && differences.is_none() && self.is_deployed(&read, &prepared);
+        Ok(DeployComparison {
+            read,
+            back,
+            prepared,
+            differences,
+            is_up_to_date,
+        })
+    }
+
+    /// Applies the objects, waits for the rollout, and records the result.
+    pub async fn apply(&self, comparison: DeployComparison) -> Result<FinishedDeploy, Failure> {
+        let DeployComparison {
+            read,
+            back,
+            prepared,
+            ..
+        } = comparison;
+        let begun = self.begin(read, &prepared, back);
+        let started = self.session.unless_interrupted(begun).await?;
+        let number = self.carry_out(&started, &prepared).await?;
+        Ok(FinishedDeploy {
+            number,
+            services: prepared.named.services.into_keys().collect(),
+        })
     }
 
     /// Returns whether the last deploy was successful and had the same images.
@@ -58,9 +99,9 @@ impl DeployTask<'_> {
 
     /// Asks the cluster what would change; `None` if nothing would.
     async fn differences(&self, prepared: &PreparedDeploy) -> Result<Option<String>, Failure> {
-        let what = format!("comparing with {}", self.environment.name);
+        let what = format!("comparing with {}", self.request.environment.name);
         self.session.events.emit(Event::stage(what));
-        let (cluster, force) = (self.cluster(), self.args.force_conflicts);
+        let (cluster, force) = (self.cluster(), self.request.force_conflicts);
         let compared = self
             .kubectl
             .differences(cluster, &prepared.text, force)
@@ -87,34 +128,12 @@ impl DeployTask<'_> {
         Ok((!text.is_empty()).then_some(text))
     }
 
-    async fn confirm(&self) -> Result<(), Failure> {
-        let settings = &self.session.settings;
-        if self.args.yes || !settings.can_ask {
-            return Ok(());
-        }
-        let question = format!("Deploy this to {}?", self.environment.name);
-        let color = settings.report.color;
-        let answer = tokio::task::spawn_blocking(move || ask(&question, "no", color));
-        let answer = async {
-            let answer = answer.await.map(|answer| answer.ok().flatten());
-            Ok(answer.ok().flatten().unwrap_or_default())
-        };
-        let answer = self.session.unless_interrupted(answer).await?;
-        match answer.to_lowercase().as_str() {
-            "y" | "yes" => Ok(()),
-            _ => Err(Failure::usage(format!(
-                "nothing was deployed to {}\nhint: answer `yes` to deploy; `--yes` skips the question",
-                self.environment.name
-            ))),
-        }
-    }
-
-    /// Applies the objects, waits for the rollout, and records the result.
+    /// Carries out a deploy that was recorded as started, and returns its number.
     async fn carry_out(
         &self,
         started: &RecordSnapshot,
         prepared: &PreparedDeploy,
-    ) -> Result<(), Failure> {
+    ) -> Result<u64, Failure> {
         let session = self.session;
         let rollout = Rollout {
             kubectl: &self.kubectl,
@@ -127,7 +146,7 @@ impl DeployTask<'_> {
         let what = format!("applying {}", many(count, "object"));
         session.events.emit(Event::stage(what));
         let applied = rollout
-            .apply(&prepared.text, self.args.force_conflicts)
+            .apply(&prepared.text, self.request.force_conflicts)
             .await;
         session.events.emit(Event::StageFinished);
         if applied.stopped {
@@ -141,7 +160,7 @@ impl DeployTask<'_> {
                 Exit::Outside,
                 format!(
                     "error: {} rejected part of the deploy\n  cause: {}\n  {}{hints}",
-                    self.environment.context,
+                    self.request.environment.context,
                     chain(error),
                     self.was_applied(&applied)
                 ),
@@ -167,28 +186,20 @@ impl DeployTask<'_> {
         };
         let record = self.end(started, state).await?;
         if failed > 0 {
-            let text = failures(&ended);
-            let text = paint(&text, session.settings.report.color);
-            _ = writeln!(std::io::stderr().lock(), "{}", text.trim_end());
+            session.reporter.print_failures(&failures(&ended));
             return Err(Failure::rendered(
                 Exit::ServiceFailed,
                 format!(
                     "error: {} of {} did not roll out in {}\n  {}{}",
                     failed,
                     many(ended.len(), "workload"),
-                    self.environment.name,
+                    self.request.environment.name,
                     self.was_applied(&applied),
                     self.rollback_hint(started)
                 ),
             ));
         }
-        let services: Vec<&ServiceName> = prepared.named.services.keys().collect();
-        let number = record.deploys.first().map_or(0, |last| last.number);
-        self.print(&format!(
-            "deploy {number} of {} finished: {}\n",
-            self.environment.name,
-            joined(&services)
-        ))
+        Ok(record.deploys.first().map_or(0, |last| last.number))
     }
 
     async fn interrupted(&self, started: &RecordSnapshot, applied: &Applied) -> Failure {
@@ -199,7 +210,7 @@ impl DeployTask<'_> {
             Exit::Interrupted,
             format!(
                 "error: the deploy to {} was interrupted\n  {}{}",
-                self.environment.name,
+                self.request.environment.name,
                 self.was_applied(applied),
                 self.rollback_hint(started)
             ),
@@ -215,7 +226,7 @@ impl DeployTask<'_> {
 
     /// Returns a hint on how to return to the previous deploy.
     fn rollback_hint(&self, started: &RecordSnapshot) -> String {
-        let name = &self.environment.name;
+        let name = &self.request.environment.name;
         // An interrupted deploy rolls back to the same one as a failed deploy.
         let ended = started
             .record
@@ -230,15 +241,6 @@ impl DeployTask<'_> {
             None => format!(
                 "\nhint: there is no earlier deploy to roll back to: fix the problem and run `xp deploy {name}` again"
             ),
-        }
-    }
-
-    /// Prints a result, unless the output is quiet or JSON.
-    fn print(&self, text: &str) -> Result<(), Failure> {
-        if self.session.settings.report.closes_with_table() {
-            crate::command::print(text)
-        } else {
-            Ok(())
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `xp deploy`
+//! Deploys a set of images to a Kubernetes cluster.
 
 mod apply;
 mod files;
@@ -11,10 +11,10 @@ mod tools;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::changes;
+use super::request::{DeployImages, DeployMode, DeployRequest};
 use super::session::Session;
 use crate::base::error::Failure;
-use crate::base::plural::many;
-use crate::cli::DeployArgs;
 use crate::client::kubectl::{Cluster, Kubectl};
 use crate::model::deploy::{Deployment, ImageNames, Named, Record, Rendered, Secrets};
 use crate::model::event::Event;
@@ -23,13 +23,19 @@ use crate::model::manifest::{Deploy, Environment, ServiceName};
 use crate::store::cache::claim;
 use crate::store::claim::{FolderLock, LockError, lock};
 use files::Files;
+use set::CurrentImages;
 use tools::Tools;
 
+pub use apply::{DeployComparison, FinishedDeploy};
 pub use record::last_deployed;
 
-/// Deploys a set of images, or shows what would be deployed.
-pub async fn run(session: &Session, args: &DeployArgs) -> Result<(), Failure> {
-    let (deploy, environment) = environment(session, &args.environment)?;
+/// Runs `work` with the tools and locks of a deploy.
+pub async fn with_task<T>(
+    session: &Session,
+    request: &DeployRequest<'_>,
+    work: impl AsyncFnOnce(&DeployTask<'_>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let environment = request.environment;
     let root = session.layout.root();
     let is_own = claim(root).map_err(|source| LockError::File {
         path: root.to_owned(),
@@ -42,8 +48,7 @@ pub async fn run(session: &Session, args: &DeployArgs) -> Result<(), Failure> {
     let lock_file = session.layout.environment(&environment.name).join("lock");
     let locked = async { Ok(lock(&lock_file, &session.events).await?) };
     let _deploy_lock = session.unless_interrupted(locked).await?;
-    let reaches_cluster = !args.render && !args.dry_run;
-    let tools = Tools::find(session, reaches_cluster).await?;
+    let tools = Tools::find(session, request.mode == DeployMode::Apply).await?;
     let secrets = Arc::new(Mutex::new(Secrets::default()));
     let hidden = secrets.clone();
     let hide = move |text: &str| {
@@ -52,18 +57,12 @@ pub async fn run(session: &Session, args: &DeployArgs) -> Result<(), Failure> {
     };
     let task = DeployTask {
         session,
-        args,
-        deploy,
-        environment,
-        names: ImageNames::of(&session.manifest, deploy),
+        request,
+        names: ImageNames::of(&session.manifest, request.deploy),
         kubectl: tools.kubectl(Arc::new(hide)),
         secrets: &secrets,
     };
-    let result = if reaches_cluster {
-        task.deploy().await
-    } else {
-        task.show().await
-    };
+    let result = work(&task).await;
     drop(task);
     tools.end().await;
     result
@@ -84,18 +83,16 @@ pub fn environment<'s>(
 }
 
 /// A deploy with its inputs and tools.
-struct DeployTask<'t> {
+pub struct DeployTask<'t> {
     session: &'t Session,
-    args: &'t DeployArgs,
-    deploy: &'t Deploy,
-    environment: &'t Environment,
+    request: &'t DeployRequest<'t>,
     names: ImageNames,
     kubectl: Kubectl<'t>,
     secrets: &'t Mutex<Secrets>,
 }
 
 /// The rendered input of a deploy.
-struct PreparedDeploy {
+pub struct PreparedDeploy {
     files: Files,
     set: Lock,
     named: Named,
@@ -103,33 +100,43 @@ struct PreparedDeploy {
     rendered: Rendered,
 }
 
-impl DeployTask<'_> {
-    fn cluster(&self) -> Cluster<'_> {
-        Cluster {
-            context: &self.environment.context,
-            namespace: &self.environment.namespace,
-        }
+impl PreparedDeploy {
+    /// Returns the YAML to be applied.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
-    /// Shows what would be deployed. It does not contact the cluster, so it uses the local copy of the record.
-    async fn show(&self) -> Result<(), Failure> {
+    /// Returns the names of the objects.
+    pub fn objects(&self) -> Vec<String> {
+        let objects = self.rendered.objects().map(|it| it.to_string());
+        objects.collect()
+    }
+
+    /// Returns the services that the overlay references.
+    pub fn services(&self) -> impl ExactSizeIterator<Item = &ServiceName> {
+        self.named.services.keys()
+    }
+}
+
+fn cluster(environment: &Environment) -> Cluster<'_> {
+    Cluster {
+        context: &environment.context,
+        namespace: &environment.namespace,
+    }
+}
+
+impl DeployTask<'_> {
+    fn cluster(&self) -> Cluster<'_> {
+        cluster(self.request.environment)
+    }
+
+    /// Prepares a deploy without contacting the cluster, so it uses the local copy of the record.
+    pub async fn preview(&self) -> Result<(Record, PreparedDeploy), Failure> {
         let record = self.copy().unwrap_or_default();
-        let prepared = self
-            .session
-            .unless_interrupted(self.prepare(&record, None))
-            .await?;
+        let prepared = self.prepare(&record, None);
+        let prepared = self.session.unless_interrupted(prepared).await?;
         self.session.reporter.finish();
-        if self.args.render {
-            return crate::command::print(&prepared.text);
-        }
-        self.print_changes(&record, &prepared).await?;
-        let objects = prepared.rendered.objects().map(|it| it.to_string());
-        let objects: Vec<String> = objects.collect();
-        crate::command::print(&format!(
-            "{} would be applied: {}\n",
-            many(objects.len(), "object"),
-            objects.join(", ")
-        ))
+        Ok((record, prepared))
     }
 
     /// Renders the images to deploy; `back` is the deploy to roll back to.
@@ -138,11 +145,12 @@ impl DeployTask<'_> {
         record: &Record,
         back: Option<&Deployment>,
     ) -> Result<PreparedDeploy, Failure> {
-        let (session, environment) = (self.session, self.environment);
+        let (session, request) = (self.session, self.request);
+        let (deploy, environment) = (request.deploy, request.environment);
         let folder = lock(&session.layout.lock(), &session.events).await?;
         let mut files = match back {
-            None => files::current(session, self.deploy, environment).await?,
-            Some(back) => files::of_deploy(session, self.deploy, environment, back).await?,
+            None => files::current(session, deploy, environment).await?,
+            Some(back) => files::of_deploy(session, deploy, environment, back).await?,
         };
         self.hide(files.secrets.clone());
         let names = match back {
@@ -157,7 +165,7 @@ impl DeployTask<'_> {
                 back.number,
                 files::one_line(error)
             )));
-            files = files::current(session, self.deploy, environment).await?;
+            files = files::current(session, deploy, environment).await?;
             self.hide(files.secrets.clone());
             plain = self.plain(&files, &names, Some(back)).await;
         }
@@ -187,21 +195,30 @@ impl DeployTask<'_> {
         named: &Named,
         folder: &FolderLock,
     ) -> Result<Lock, Failure> {
-        let kept = self.kept(record, wanted, named)?;
-        let args = self.args;
-        if args.build {
-            set::build(self.session, args, wanted, folder).await?;
-        }
-        let file = match (&args.lock, args.locked) {
-            (Some(file), _) => Some(self.session.settings.directory.join(file)),
-            (None, true) => Some(crate::flow::sources::locked::lock_file(self.session, None)),
-            (None, false) => None,
-        };
-        match file {
-            Some(file) => set::of_lock(self.session, &file, wanted, &kept).await,
-            None => {
-                let name = &self.environment.name;
-                set::of_references(self.session, args, name, wanted, &kept, folder).await
+        let (session, kept) = (self.session, self.kept(record, wanted, named)?);
+        match &self.request.images {
+            DeployImages::Lock(file) => set::of_lock(session, file, wanted, &kept).await,
+            DeployImages::Current {
+                references,
+                build,
+                trust_commit,
+            } => {
+                let current = CurrentImages {
+                    session,
+                    references,
+                    trust_commit: *trust_commit,
+                    services: wanted,
+                    folder,
+                };
+                if *build {
+                    current.build().await?;
+                }
+                let environment = &self.request.environment.name;
+                current.set(environment, &kept).await
+            }
+            DeployImages::Previous => {
+                let earlier = record.to_roll_back_to(&self.request.environment.name)?;
+                set::of_deploy(session, earlier).await
             }
         }
     }
@@ -211,30 +228,28 @@ impl DeployTask<'_> {
         secrets.merge(more);
     }
 
-    /// Prints the changes of each service.
-    async fn print_changes(
+    /// Returns the changes of each service since the last deploy of the record.
+    pub async fn changes(
         &self,
         record: &Record,
         prepared: &PreparedDeploy,
-    ) -> Result<(), Failure> {
-        let session = self.session;
-        if !session.settings.report.closes_with_table() {
-            return Ok(());
-        }
-        let name = self.environment.name.as_str();
+    ) -> Result<String, Failure> {
+        let Environment {
+            name,
+            context,
+            namespace,
+            ..
+        } = self.request.environment;
         let empty = Lock::default();
         let before = record.last_deployed().map_or(&empty, |it| &it.set);
-        let mut changes = Changes::between((name, before), ("the set", &prepared.set));
+        let mut changes = Changes::between((name.as_str(), before), ("the set", &prepared.set));
         // Commits are listed from the local history only, without fetching.
-        crate::command::diff::fill_in(session, &mut changes, false).await?;
-        session.reporter.finish();
-        let Environment {
-            context, namespace, ..
-        } = self.environment;
+        changes::fill_in(self.session, &mut changes, false).await?;
+        self.session.reporter.finish();
         let head = format!(
             "{name}: {} to namespace {namespace} of {context}\n",
             prepared.files.shown
         );
-        crate::command::print(&format!("{head}{}", changes.summary()))
+        Ok(format!("{head}{}", changes.summary()))
     }
 }

@@ -8,14 +8,16 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::tools::Tools;
-use super::{DeployTask, PreparedDeploy, environment};
+use super::{DeployTask, PreparedDeploy, cluster, environment};
 use crate::base::error::{Diagnostic as _, Failure, chain, hint_lines};
 use crate::base::files;
 use crate::base::suggest;
-use crate::client::kubectl::{Cluster, KubectlError, Refused};
+use crate::client::kubectl::{Kubectl, KubectlError, Refused};
+use crate::flow::request::DeployRequest;
 use crate::flow::session::Session;
 use crate::model::deploy::{Deployment, Record, State};
 use crate::model::event::Event;
+use crate::model::manifest::Environment;
 
 /// Delays between attempts to record the end of a deploy.
 const WRITE_RETRIES: [Duration; 3] = [
@@ -32,20 +34,13 @@ pub struct RecordSnapshot {
 
 /// Reads the last completed deploy from the cluster.
 pub async fn last_deployed(session: &Session, name: &str) -> Result<Deployment, Failure> {
-    let (deploy, environment) = environment(session, name)?;
+    let (_, environment) = environment(session, name)?;
     let tools = Tools::find(session, true).await?;
-    let task = DeployTask {
-        session,
-        args: &crate::cli::DeployArgs::of(name),
-        deploy,
-        environment,
-        names: crate::model::deploy::ImageNames::default(),
-        // The record contains no secrets.
-        kubectl: tools.kubectl(Arc::new(str::to_owned)),
-        secrets: &std::sync::Mutex::default(),
-    };
-    let found = session.unless_interrupted(task.recorded()).await;
-    drop(task);
+    // The record contains no secrets.
+    let kubectl = tools.kubectl(Arc::new(str::to_owned));
+    let found = recorded(session, environment, &kubectl);
+    let found = session.unless_interrupted(found).await;
+    drop(kubectl);
     tools.end().await;
     let found = found?;
     if let Some(last) = found.record.deploys.first()
@@ -65,47 +60,58 @@ pub async fn last_deployed(session: &Session, name: &str) -> Result<Deployment, 
     })
 }
 
-impl DeployTask<'_> {
-    /// Reads the record from the cluster, using the environment's context.
-    pub async fn recorded(&self) -> Result<RecordSnapshot, Failure> {
-        let cluster = self.cluster();
-        self.check_context(cluster).await?;
-        let name = Record::name(&self.environment.name);
-        let what = format!("reading the record of {}", self.environment.name);
-        self.session.events.emit(Event::stage(what));
-        let object = self.kubectl.get(cluster, "configmap", &name).await;
-        self.session.events.emit(Event::StageFinished);
-        let object = object?;
-        let record = match &object {
-            Some(object) => Record::read(object)?,
-            None => Record::default(),
-        };
-        Ok(RecordSnapshot { record, object })
-    }
+/// Reads the record from the cluster, using the environment's context.
+async fn recorded(
+    session: &Session,
+    environment: &Environment,
+    kubectl: &Kubectl<'_>,
+) -> Result<RecordSnapshot, Failure> {
+    check_context(environment, kubectl).await?;
+    let name = Record::name(&environment.name);
+    let what = format!("reading the record of {}", environment.name);
+    session.events.emit(Event::stage(what));
+    let object = kubectl.get(cluster(environment), "configmap", &name).await;
+    session.events.emit(Event::StageFinished);
+    let object = object?;
+    let record = match &object {
+        Some(object) => Record::read(object)?,
+        None => Record::default(),
+    };
+    Ok(RecordSnapshot { record, object })
+}
 
-    async fn check_context(&self, cluster: Cluster<'_>) -> Result<(), Failure> {
-        let contexts = self.kubectl.contexts().await?;
-        if contexts.iter().any(|it| it == cluster.context) {
-            return Ok(());
-        }
-        let names = contexts.iter().map(String::as_str);
-        let hint = suggest::hint(cluster.context, "the contexts", names)
-            .unwrap_or_else(|| "set KUBECONFIG to use another kubeconfig".to_owned());
-        Err(Failure::outside(format!(
-            "your kubeconfig has no context `{}`, which environment `{}` requires\n\
-             hint: {hint}",
-            cluster.context, self.environment.name
-        )))
+async fn check_context(environment: &Environment, kubectl: &Kubectl<'_>) -> Result<(), Failure> {
+    let contexts = kubectl.contexts().await?;
+    let Environment { name, context, .. } = environment;
+    if contexts.contains(context) {
+        return Ok(());
+    }
+    let names = contexts.iter().map(String::as_str);
+    let hint = suggest::hint(context, "the contexts", names)
+        .unwrap_or_else(|| "set KUBECONFIG to use another kubeconfig".to_owned());
+    Err(Failure::outside(format!(
+        "your kubeconfig has no context `{context}`, which environment `{name}` requires\n\
+         hint: {hint}"
+    )))
+}
+
+impl DeployTask<'_> {
+    /// Reads the record from the cluster.
+    pub(super) async fn recorded(&self) -> Result<RecordSnapshot, Failure> {
+        recorded(self.session, self.request.environment, &self.kubectl).await
     }
 
     /// Reads the copy of the record that the last deploy from this folder wrote.
-    pub fn copy(&self) -> Option<Record> {
+    pub(super) fn copy(&self) -> Option<Record> {
         let text = fs::read_to_string(self.copy_file()).ok()?;
         Record::parse(&text).ok()
     }
 
     fn copy_file(&self) -> std::path::PathBuf {
-        let folder = self.session.layout.environment(&self.environment.name);
+        let folder = self
+            .session
+            .layout
+            .environment(&self.request.environment.name);
         folder.join("record.json")
     }
 
@@ -120,13 +126,13 @@ impl DeployTask<'_> {
     }
 
     /// Records the start of a deploy, unless another one is running.
-    pub async fn begin(
+    pub(super) async fn begin(
         &self,
         read: RecordSnapshot,
         prepared: &PreparedDeploy,
         back: Option<u64>,
     ) -> Result<RecordSnapshot, Failure> {
-        let environment = &self.environment.name;
+        let environment = &self.request.environment.name;
         let now = OffsetDateTime::now_utc();
         self.check_free(&read.record, now)?;
         let timeout = self.timeout();
@@ -140,13 +146,7 @@ impl DeployTask<'_> {
             by: who(self.session),
             manifest: prepared.files.manifest.clone(),
             files: prepared.files.commit.map(|commit| commit.to_string()),
-            services: self
-                .args
-                .selection
-                .patterns()
-                .into_iter()
-                .map(str::to_owned)
-                .collect(),
+            services: self.request.patterns.clone(),
             rollback_to: back,
             set: prepared.set.clone(),
         };
@@ -177,24 +177,28 @@ impl DeployTask<'_> {
     }
 
     fn check_free(&self, record: &Record, now: OffsetDateTime) -> Result<(), Failure> {
-        if self.args.take_over {
+        if self.request.take_over {
             return Ok(());
         }
         // The folder is locked, so a deploy that its copy lists as running was killed.
         let copy = self.copy();
         let dead = copy.as_ref().and_then(|copy| copy.deploys.first());
         let dead = dead.map(|last| last.id.as_str());
-        Ok(record.check_free(&self.environment.name, now, dead)?)
+        Ok(record.check_free(&self.request.environment.name, now, dead)?)
     }
 
     /// Records the result of the deploy. A failure to write it is an error if the deploy succeeded, else a warning.
-    pub async fn end(&self, started: &RecordSnapshot, state: State) -> Result<Record, Failure> {
+    pub(super) async fn end(
+        &self,
+        started: &RecordSnapshot,
+        state: State,
+    ) -> Result<Record, Failure> {
         let record = started.record.ended(state, OffsetDateTime::now_utc());
         self.keep_copy(&record);
         let Err(error) = self.write_end(started, &record).await else {
             return Ok(record);
         };
-        let name = &self.environment.name;
+        let name = &self.request.environment.name;
         let number = record.deploys.first().map_or(0, |last| last.number);
         let why = chain(&error);
         if state == State::Deployed {
@@ -218,7 +222,7 @@ impl DeployTask<'_> {
         started: &RecordSnapshot,
         record: &Record,
     ) -> Result<(), KubectlError> {
-        let object = record.object(&self.environment.name, started.object.as_ref());
+        let object = record.object(&self.request.environment.name, started.object.as_ref());
         let mut pauses = WRITE_RETRIES.iter();
         loop {
             let Err(error) = self.kubectl.write(self.cluster(), &object).await else {
@@ -238,7 +242,7 @@ impl DeployTask<'_> {
     }
 
     async fn is_written(&self, record: &Record) -> bool {
-        let name = Record::name(&self.environment.name);
+        let name = Record::name(&self.request.environment.name);
         let found = self.kubectl.get(self.cluster(), "configmap", &name).await;
         let found = found.ok().flatten();
         let found = found.and_then(|object| Record::read(&object).ok());
@@ -252,8 +256,13 @@ impl DeployTask<'_> {
     }
 
     /// Returns the time limit of the rollout.
-    pub fn timeout(&self) -> Duration {
-        self.args.timeout.unwrap_or(self.environment.timeout)
+    pub(super) fn timeout(&self) -> Duration {
+        let DeployRequest {
+            timeout,
+            environment,
+            ..
+        } = self.request;
+        timeout.unwrap_or(environment.timeout)
     }
 }
 

@@ -55,7 +55,7 @@ impl DeployTask<'_> {
         let missing = missing.filter(|name| !set.services.contains_key(*name));
         let missing: Vec<&ServiceName> = missing.collect();
         if !missing.is_empty() {
-            let name = &self.environment.name;
+            let name = &self.request.environment.name;
             return Err(Failure::usage(format!(
                 "{} references {}, but this release has no image of it\n\
                  hint: `xp deploy {name}` deploys the current images of all services",
@@ -63,7 +63,10 @@ impl DeployTask<'_> {
                 joined(&missing)
             )));
         }
-        let folder = self.session.layout.environment(&self.environment.name);
+        let folder = self
+            .session
+            .layout
+            .environment(&self.request.environment.name);
         let folder = folder.join("overlay");
         let written = |error: std::io::Error| {
             Failure::outside(format!("cannot write {}: {error}", folder.display()))
@@ -81,7 +84,7 @@ impl DeployTask<'_> {
         fs::write(real.join("kustomization.yaml"), overlay.kustomization).map_err(written)?;
         fs::write(real.join(Overlay::FIELDS), overlay.fields).map_err(written)?;
         let (text, rendered) = self.render(&real, &files.shown).await?;
-        ForeignNamespaces::check(&files.shown, &self.environment.namespace, &rendered)?;
+        ForeignNamespaces::check(&files.shown, &self.request.environment.namespace, &rendered)?;
         NotPinned::check(&files.shown, plain, &rendered, &files.fields, names, set)?;
         Ok((text, rendered))
     }

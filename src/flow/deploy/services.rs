@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::DeployTask;
 use super::files::Files;
 use crate::base::error::Failure;
-use crate::flow::sources::commits;
+use crate::flow::request::{DeployMode, DeployRequest};
 use crate::model::deploy::{Named, Record, Rendered, State, UnnamedServices};
 use crate::model::event::Event;
 use crate::model::lock::Lock;
@@ -31,7 +31,12 @@ impl DeployTask<'_> {
             )
         };
         check(self.names.all_mapped().cloned().collect(), true)?;
-        let selected = commits::select(self.session, &self.args.selection)?;
+        let DeployRequest {
+            services: selected,
+            patterns,
+            mode,
+            ..
+        } = self.request;
         let unregistered = named.services.keys().find(|name| {
             let repository = self.names.repository(name);
             repository.is_some_and(|repository| repository.registry().is_none())
@@ -42,12 +47,12 @@ impl DeployTask<'_> {
                  hint: set one in the manifest: `registry: harbour.example.com/x`"
             )));
         }
-        if !self.args.selection.patterns().is_empty() {
+        if !patterns.is_empty() {
             check(selected.clone(), false)?;
-            return Ok(selected);
+            return Ok(selected.clone());
         }
         if named.services.is_empty() {
-            check(selected, false)?;
+            check(selected.clone(), false)?;
             return Ok(BTreeSet::new());
         }
         let skipped: Vec<&str> = selected
@@ -55,7 +60,7 @@ impl DeployTask<'_> {
             .filter(|name| !named.services.contains_key(*name))
             .map(ServiceName::as_str)
             .collect();
-        if !skipped.is_empty() && !self.args.render {
+        if !skipped.is_empty() && *mode != DeployMode::Render {
             self.session.events.emit(Event::note(format!(
                 "{} references no image of {}: skipped",
                 files.shown,
@@ -77,9 +82,10 @@ impl DeployTask<'_> {
         if others.is_empty() {
             return Ok(Lock::default());
         }
-        let name = &self.environment.name;
+        let name = &self.request.environment.name;
+        let is_offline = self.request.mode != DeployMode::Apply;
         let Some(last) = record.deploys.first() else {
-            let detail = if self.args.render || self.args.dry_run {
+            let detail = if is_offline {
                 " here (`--render` and `--dry-run` read only the local copy)"
             } else {
                 " yet"
@@ -99,7 +105,7 @@ impl DeployTask<'_> {
                 joined(&others),
             )));
         }
-        if self.args.render || self.args.dry_run {
+        if is_offline {
             self.session.events.emit(Event::warning(format!(
                 "using the local copy of the record for {}, from deploy {} of {}: the cluster was not checked for a later one",
                 joined(&others),

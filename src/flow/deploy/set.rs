@@ -5,79 +5,68 @@ use std::path::Path;
 
 use crate::base::error::{Exit, Failure};
 use crate::base::plural::many;
-use crate::cli::{DeployArgs, ImageArgs, LockArgs, LockedArgs, PlanArgs, References, Selection};
-use crate::command::{build, lock};
-use crate::flow::plan;
+use crate::flow::request::{LockRequest, PlanRequest, ReferenceOverrides};
 use crate::flow::session::Session;
 use crate::flow::sources::locked::{lock_failure, lock_name};
-use crate::flow::survey;
+use crate::flow::{build, lock, plan, survey};
 use crate::model::deploy::Deployment;
 use crate::model::event::Event;
 use crate::model::image::ImageReference;
 use crate::model::lock::{Lock, LockedService};
 use crate::model::manifest::{EnvironmentName, ServiceName};
-use crate::model::plan::{Inventory, Presence, TESTS, UnknownImages};
+use crate::model::plan::{Inventory, Options, Presence, TESTS, UnknownImages};
 use crate::model::recipe::{LABEL_RECIPE, Recipe};
 use crate::store::claim::FolderLock;
 use crate::store::lock_file::LockFile;
 
-/// Builds the missing images of these services.
-pub async fn build(
-    session: &Session,
-    args: &DeployArgs,
-    services: &BTreeSet<ServiceName>,
-    folder: &FolderLock,
-) -> Result<(), Failure> {
-    let plan = PlanArgs {
-        selection: selection(services),
-        references: args.references.clone(),
-        locked: LockedArgs::default(),
-        images: ImageArgs {
-            no_pull: true,
-            trust_commit: args.trust_commit,
-            ..ImageArgs::default()
-        },
-        local: false,
-    };
-    let planned = session
-        .unless_interrupted(plan::plan(session, &plan, Some(folder)))
-        .await?;
-    build::carry_out(session, planned, None, false).await
+/// The images of the current commits of some services.
+pub struct CurrentImages<'c> {
+    pub session: &'c Session,
+    pub references: &'c ReferenceOverrides,
+    pub trust_commit: bool,
+    pub services: &'c BTreeSet<ServiceName>,
+    pub folder: &'c FolderLock,
 }
 
-/// Returns the images of the current references. Services that are not selected keep their deployed images.
-pub async fn of_references(
-    session: &Session,
-    args: &DeployArgs,
-    environment: &EnvironmentName,
-    services: &BTreeSet<ServiceName>,
-    kept: &Lock,
-    folder: &FolderLock,
-) -> Result<Lock, Failure> {
-    let lock_args = LockArgs {
-        selection: selection(services),
-        references: References {
-            branch: args.references.branch.clone(),
-            references: args.references.references.clone(),
-        },
-        check: false,
-        no_test: false,
-        trust_commit: args.trust_commit,
-        lock_file: None,
-    };
-    let (set, missing) = lock::fresh(session, &lock_args, kept, Some(folder)).await?;
-    if !missing.is_empty() {
-        return Err(missing.of_deploy(environment).into());
+impl CurrentImages<'_> {
+    /// Builds the missing ones.
+    pub async fn build(&self) -> Result<(), Failure> {
+        let options = Options {
+            pull: false,
+            trust_commit: self.trust_commit,
+            ..Options::default()
+        };
+        let request = PlanRequest {
+            options,
+            ..PlanRequest::of_remotes(self.services.clone(), self.references.clone())
+        };
+        let planned = plan::plan(self.session, &request, Some(self.folder));
+        let planned = self.session.unless_interrupted(planned).await?;
+        build::carry_out(self.session, planned, None, false).await
     }
-    let is_included =
-        |name: &ServiceName| services.contains(name) || kept.services.contains_key(name);
-    let entries = set
-        .services
-        .into_iter()
-        .filter(|(name, _)| is_included(name));
-    let set = Lock::new(entries.collect());
-    check_images(session, &kept.services, &BTreeSet::new()).await?;
-    Ok(set)
+
+    /// Returns the images. Services that are not selected keep their deployed images.
+    pub async fn set(&self, environment: &EnvironmentName, kept: &Lock) -> Result<Lock, Failure> {
+        let request = LockRequest {
+            services: self.services.clone(),
+            references: self.references.clone(),
+            test: true,
+            trust_commit: self.trust_commit,
+        };
+        let (set, missing) = lock::fresh(self.session, &request, kept, Some(self.folder)).await?;
+        if !missing.is_empty() {
+            return Err(missing.of_deploy(environment).into());
+        }
+        let is_included =
+            |name: &ServiceName| self.services.contains(name) || kept.services.contains_key(name);
+        let entries = set
+            .services
+            .into_iter()
+            .filter(|(name, _)| is_included(name));
+        let set = Lock::new(entries.collect());
+        check_images(self.session, &kept.services, &BTreeSet::new()).await?;
+        Ok(set)
+    }
 }
 
 /// Returns the images of a lock. Services that are not selected keep their deployed images.
@@ -200,12 +189,5 @@ async fn check_images(
                 problems.concat()
             ),
         ))
-    }
-}
-
-fn selection(services: &BTreeSet<ServiceName>) -> Selection {
-    Selection {
-        names: services.iter().map(ServiceName::to_string).collect(),
-        services: Vec::new(),
     }
 }

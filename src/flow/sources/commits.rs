@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::error::Failure;
 use crate::base::plural::many;
-use crate::cli::{References, Selection};
 use crate::client::git::GitClient;
 use crate::flow::failure::manifest_failure;
+use crate::flow::request::ReferenceOverrides;
 use crate::flow::session::Session;
 use crate::flow::sources::history;
 use crate::flow::sources::history::{HistoryExtent, HistorySearch, PartialService};
@@ -16,17 +16,12 @@ use crate::model::event::Event;
 use crate::model::manifest::ServiceName;
 use crate::model::source::{CommitId, GitReference, Origin, ResolvedReference, ServiceSource};
 
-/// Returns the selected services.
-pub fn select(session: &Session, selection: &Selection) -> Result<BTreeSet<ServiceName>, Failure> {
-    Ok(session.manifest.select(&selection.patterns())?)
-}
-
 /// Resolves the commit of each service, with one connection per remote.
 pub async fn resolve(
     session: &Session,
     git: &GitClient,
     services: &BTreeSet<ServiceName>,
-    references: &References,
+    references: &ReferenceOverrides,
 ) -> Result<BTreeMap<ServiceName, ServiceSource>, Failure> {
     let requests = requests(session, services, references)?;
     if requests.is_empty() {
@@ -62,11 +57,11 @@ pub async fn resolve(
 pub fn requests(
     session: &Session,
     services: &BTreeSet<ServiceName>,
-    references: &References,
+    references: &ReferenceOverrides,
 ) -> Result<BTreeMap<ServiceName, Request>, Failure> {
     let manifest = &session.manifest;
     let mut own = BTreeMap::new();
-    for (name, reference) in &references.references {
+    for (name, reference) in &references.services {
         manifest.select(&[name.as_str()])?;
         if !services.contains(name) {
             return Err(Failure::usage(format!(

@@ -4,9 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::base::error::Failure;
-use crate::command::why::one_service;
 use crate::flow::session::Session;
-use crate::model::manifest::Service;
+use crate::model::manifest::{Service, ServiceName};
 
 /// Returns the named service, else the one whose folder contains the current folder.
 pub fn service<'s>(
@@ -45,6 +44,26 @@ pub fn service<'s>(
                  hint: write `{command}`",
                 session.settings.directory.display(),
                 names.join(", ")
+            )))
+        }
+    }
+}
+
+/// Returns the service that matches a name or pattern; it is an error if there are several.
+pub fn one_service(session: &Session, name: &str) -> Result<ServiceName, Failure> {
+    let mut found = session.manifest.select(&[name])?.into_iter();
+    match (found.next(), found.next()) {
+        (Some(service), None) => Ok(service),
+        (first, second) => {
+            let all: Vec<String> = first
+                .into_iter()
+                .chain(second)
+                .chain(found)
+                .map(|service| format!("`{service}`"))
+                .collect();
+            Err(Failure::usage(format!(
+                "`{name}` matches several services\nhint: name one of them: {}",
+                all.join(", ")
             )))
         }
     }

@@ -1,13 +1,13 @@
 //! Sources of `--local`, for `xp build` and `xp plan`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::commits::narrow;
 use crate::base::error::Failure;
 use crate::base::plural::many;
-use crate::cli::PlanArgs;
 use crate::client::git::GitClient;
+use crate::flow::request::{PlanRequest, PlanSource};
 use crate::flow::session::Session;
 use crate::flow::sources::history::HistoryExtent;
 use crate::flow::sources::local;
@@ -19,27 +19,27 @@ use crate::store::claim::FolderLock;
 /// Reads the state of the working copies that are built in place.
 pub async fn sources(
     session: &Session,
-    args: &PlanArgs,
+    request: &PlanRequest,
     git: &GitClient,
-    selected: &BTreeSet<ServiceName>,
     lock: Option<&FolderLock>,
 ) -> Result<BTreeMap<ServiceName, ServiceSource>, Failure> {
     const HINT: &str = "hint: check out the commit to build, or omit `--local`; `--reference` is only for \
                         dependencies that are not built in place";
-    if let Some(branch) = &args.references.branch {
+    if let Some(branch) = &request.references.branch {
         return Err(Failure::usage(format!(
             "`--branch {branch}` contradicts `--local`, which builds what is checked out\n{HINT}"
         )));
     }
-    let are_named = !(args.selection.names.is_empty() && args.selection.services.is_empty());
+    let selected = &request.services;
+    let required = request.source == PlanSource::WorkingCopies { required: true };
     session.events.emit(Event::stage(format!(
         "inspecting {}",
         many(selected.len(), "service")
     )));
-    let found = local::sources(&session.manifest, selected, are_named).await;
+    let found = local::sources(&session.manifest, selected, required).await;
     session.events.emit(Event::StageFinished);
     let found = found?;
-    for (name, reference) in &args.references.references {
+    for (name, reference) in &request.references.services {
         if found.contains_key(name) {
             return Err(Failure::usage(format!(
                 "`--reference {name}={reference}` contradicts `--local`, which builds what is checked out for `{name}`\n{HINT}"

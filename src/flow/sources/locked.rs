@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::base::error::{Exit, Failure};
-use crate::cli::LockedArgs;
 use crate::flow::failure::manifest_failure;
 use crate::flow::session::Session;
 use crate::model::lock::{InvalidLock, LOCK, Lock};
@@ -21,17 +20,13 @@ pub struct Locked {
 }
 
 impl Locked {
-    /// Reads the lock if `--locked` is given.
-    pub fn read(session: &Session, args: &LockedArgs) -> Result<Option<Self>, Failure> {
-        if !args.locked {
-            return Ok(None);
-        }
-        let file = lock_file(session, args.lock_file.as_deref());
-        let lock = LockFile::load(&file).map_err(|error| lock_failure(session, &error))?;
-        Ok(Some(Self {
+    /// Reads the lock.
+    pub fn read(session: &Session, file: &Path) -> Result<Self, Failure> {
+        let lock = LockFile::load(file).map_err(|error| lock_failure(session, &error))?;
+        Ok(Self {
             lock: lock.lock,
-            name: lock_name(session, &file),
-        }))
+            name: lock_name(session, file),
+        })
     }
 
     /// Returns the locked sources, without contacting any remote.

@@ -10,9 +10,9 @@ use tokio::sync::Mutex;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::base::task::joined;
-use crate::cli::References;
 use crate::client::engine::{Engine, EngineError};
 use crate::client::registry::{RegistryClient, Way};
+use crate::flow::request::ReferenceOverrides;
 use crate::flow::session::Session;
 use crate::flow::survey;
 use crate::model::image::{EngineImages, ImageQuery, ImageReference};
@@ -49,7 +49,7 @@ impl RegistryPrefetch {
         client: &RegistryClient,
         engine: &Engine,
         selected: &BTreeSet<ServiceName>,
-        references: &References,
+        references: &ReferenceOverrides,
         options: &Options,
     ) -> Self {
         let PrefetchState { services, open } = PrefetchState::read(&session.layout);
@@ -103,7 +103,7 @@ fn prefetch_queries(
     session: &Session,
     services: BTreeMap<String, SavedSource>,
     selected: &BTreeSet<ServiceName>,
-    references: &References,
+    references: &ReferenceOverrides,
     options: &Options,
 ) -> PrefetchQueries {
     if references.branch.is_some() {
@@ -111,7 +111,7 @@ fn prefetch_queries(
     }
     let sources = services.into_iter().filter_map(|(service, kept)| {
         let service = service.parse().ok()?;
-        let is_overridden = references.references.iter().any(|(it, _)| *it == service);
+        let is_overridden = references.of(&service).is_some();
         (!is_overridden).then_some((service, kept.source()?))
     });
     let sources = sources.collect();

@@ -1,6 +1,8 @@
-//! Prompts on a terminal.
+//! Prompts, messages and results.
 
 use std::io::{self, BufRead as _, Write as _};
+
+use crate::base::error::Failure;
 
 /// Asks a question and returns the typed line, or `None` at the end of input.
 ///
@@ -25,4 +27,18 @@ pub fn ask(question: &str, default: &str, color: bool) -> io::Result<Option<Stri
 pub fn say(text: &str) {
     // If standard error is closed, there is no way to report it.
     _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Prints a result to standard output. A closed pipe is not an error; a full disk is.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut output = io::stdout().lock();
+    match output
+        .write_all(text.as_bytes())
+        .and_then(|()| output.flush())
+    {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::outside(format!(
+            "cannot write the result: {error}"
+        ))),
+        _ => Ok(()),
+    }
 }

@@ -216,7 +216,7 @@ mod tests {
                 assert!(
                     known,
                     "`{}`: no completion for the values {name:?} of `{}`: use one of the value names in \
-                     src/completion/place.rs, a `value_hint`, or add its name to FREE",
+                     src/cli/complete/place.rs, a `value_hint`, or add its name to FREE",
                     command.get_name(),
                     arg.get_id()
                 );

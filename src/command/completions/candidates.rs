@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::Candidate;
-use super::place::{CompletionTarget, ValueKind};
+use crate::cli::complete::{Candidate, CompletionTarget, ValueKind};
 use crate::client::git::{Opened, RefNames, WorkingCopy};
 use crate::host::settings::Settings;
 use crate::model::event::Phase;

@@ -93,7 +93,7 @@ fn zsh(candidate: &Candidate) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::complete::place;
+    use crate::cli::complete::place;
 
     fn candidates(texts: &[&str]) -> Vec<Candidate> {
         let candidate = |text: &&str| Candidate {

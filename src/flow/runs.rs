@@ -1,7 +1,7 @@
 //! Finds the run that a command refers to.
 
+use super::session::Session;
 use crate::base::error::Failure;
-use crate::flow::session::Session;
 use crate::store::runs::{Run, Runs};
 
 /// Returns the recorded runs, oldest first.

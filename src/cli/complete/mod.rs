@@ -1,0 +1,70 @@
+//! Shell completion.
+//!
+//! The shell scripts call `xp __complete` on each Tab, so that services, builders, branches and runs of the
+//! current platform are completed. [`line`] splits the typed line, [`place`] and [`reader`] match it against the
+//! clap definition, the command collects local values, and [`answer`] writes them in the shell's format.
+
+mod answer;
+mod line;
+mod place;
+mod reader;
+
+pub use place::{CompletionTarget, ValueKind};
+
+use super::Shell;
+use line::Line;
+
+/// A possible completion.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Candidate {
+    /// The completed text.
+    pub text: String,
+    /// A short description; may be empty.
+    pub about: String,
+}
+
+/// Returns the completion script of a shell.
+pub fn script(shell: Shell) -> &'static str {
+    match shell {
+        Shell::Bash => include_str!("scripts/xp.bash"),
+        Shell::Zsh => include_str!("scripts/xp.zsh"),
+        Shell::Fish => include_str!("scripts/xp.fish"),
+    }
+}
+
+/// A partial command line.
+pub struct PartialLine {
+    shell: Shell,
+    line: Line,
+    target: CompletionTarget,
+}
+
+impl PartialLine {
+    /// Parses the words that a completion script passes; `None` if it passed no line.
+    ///
+    /// For bash, `typed` is `COMP_WORDBREAKS` and the line up to the cursor; for other shells it is the words
+    /// up to the cursor, the last one as typed.
+    pub fn parse(shell: Shell, typed: &[String]) -> Option<Self> {
+        let line = match (shell, typed) {
+            (Shell::Bash, [breaks, line]) => Line::split(line, breaks),
+            (Shell::Bash, _) => return None,
+            _ => Line::of_words(typed),
+        };
+        let target = place::find(super::command(), &line);
+        Some(Self {
+            shell,
+            line,
+            target,
+        })
+    }
+
+    /// Returns what to complete.
+    pub fn target(&self) -> &CompletionTarget {
+        &self.target
+    }
+
+    /// Writes the candidates in the format of the shell's script.
+    pub fn answer(&self, candidates: Vec<Candidate>) -> String {
+        answer::write(self.shell, &self.line, &self.target, candidates)
+    }
+}

@@ -1,0 +1,92 @@
+//! `xp deploy`
+
+use super::{many, print, request};
+use crate::base::error::Failure;
+use crate::cli::DeployArgs;
+use crate::flow::deploy::{self, DeployTask};
+use crate::flow::request::{DeployMode, DeployRequest};
+use crate::flow::session::Session;
+use crate::model::manifest::{EnvironmentName, ServiceName};
+use crate::report::ask;
+
+/// Deploys a set of images, or shows what would be deployed.
+pub async fn run(session: &Session, args: &DeployArgs) -> Result<(), Failure> {
+    let request = request::deploy(session, args)?;
+    deploy::with_task(session, &request, async |task| {
+        if request.mode == DeployMode::Apply {
+            apply(session, &request, task, args.yes).await
+        } else {
+            show(session, &request, task).await
+        }
+    })
+    .await
+}
+
+async fn show(
+    session: &Session,
+    request: &DeployRequest<'_>,
+    task: &DeployTask<'_>,
+) -> Result<(), Failure> {
+    let (record, prepared) = task.preview().await?;
+    if request.mode == DeployMode::Render {
+        return print(prepared.text());
+    }
+    if session.settings.report.closes_with_table() {
+        print(&task.changes(&record, &prepared).await?)?;
+    }
+    let objects = prepared.objects();
+    print(&format!(
+        "{} would be applied: {}\n",
+        many(objects.len(), "object"),
+        objects.join(", ")
+    ))
+}
+
+async fn apply(
+    session: &Session,
+    request: &DeployRequest<'_>,
+    task: &DeployTask<'_>,
+    yes: bool,
+) -> Result<(), Failure> {
+    let (name, reporter) = (&request.environment.name, &session.reporter);
+    let comparison = task.compare().await?;
+    if comparison.is_up_to_date {
+        let count = many(comparison.prepared.services().len(), "service");
+        return reporter.print(&format!("{name} is up to date ({count})\n"));
+    }
+    if session.settings.report.closes_with_table() {
+        print(
+            &task
+                .changes(comparison.record(), &comparison.prepared)
+                .await?,
+        )?;
+        print(comparison.differences.as_deref().unwrap_or_default())?;
+    }
+    if !yes && session.settings.can_ask {
+        confirm(session, name).await?;
+    }
+    let finished = task.apply(comparison).await?;
+    let services: Vec<&str> = finished.services.iter().map(ServiceName::as_str).collect();
+    reporter.print(&format!(
+        "deploy {} of {name} finished: {}\n",
+        finished.number,
+        services.join(", ")
+    ))
+}
+
+async fn confirm(session: &Session, environment: &EnvironmentName) -> Result<(), Failure> {
+    let question = format!("Deploy this to {environment}?");
+    let color = session.settings.report.color;
+    let answer = tokio::task::spawn_blocking(move || ask(&question, "no", color));
+    let answer = async {
+        let answer = answer.await.map(|answer| answer.ok().flatten());
+        Ok(answer.ok().flatten().unwrap_or_default())
+    };
+    let answer = session.unless_interrupted(answer).await?;
+    match answer.to_lowercase().as_str() {
+        "y" | "yes" => Ok(()),
+        _ => Err(Failure::usage(format!(
+            "nothing was deployed to {environment}\nhint: answer `yes` to deploy; `--yes` skips the question"
+        ))),
+    }
+}

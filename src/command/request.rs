@@ -1,0 +1,122 @@
+//! Converts arguments to requests.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use crate::base::error::Failure;
+use crate::cli::{DeployArgs, ImageArgs, LockArgs, LockedArgs, PlanArgs, References, Selection};
+use crate::flow::deploy;
+use crate::flow::request::{
+    DeployImages, DeployMode, DeployRequest, LockRequest, PlanRequest, PlanSource,
+    ReferenceOverrides,
+};
+use crate::flow::session::Session;
+use crate::flow::sources::locked::lock_file;
+use crate::model::manifest::ServiceName;
+use crate::model::plan::Options;
+
+impl From<&References> for ReferenceOverrides {
+    fn from(args: &References) -> Self {
+        Self {
+            branch: args.branch.clone(),
+            services: args.references.clone(),
+        }
+    }
+}
+
+impl From<&ImageArgs> for Options {
+    fn from(args: &ImageArgs) -> Self {
+        Self {
+            force: args.force,
+            pull: !args.no_pull,
+            push: !args.no_push,
+            test: !args.no_test,
+            trust_commit: args.trust_commit,
+            all_or_nothing: args.all_or_nothing,
+            tags: args.tags.clone(),
+            ..Self::default()
+        }
+    }
+}
+
+/// Returns the selected services.
+pub fn select(session: &Session, args: &Selection) -> Result<BTreeSet<ServiceName>, Failure> {
+    Ok(session.manifest.select(&args.patterns())?)
+}
+
+/// Returns the path of the lock, if it is used.
+pub fn locked(session: &Session, args: &LockedArgs) -> Option<PathBuf> {
+    let file = args.lock_file.as_deref();
+    args.locked.then(|| lock_file(session, file))
+}
+
+/// Returns what to plan.
+pub fn plan(session: &Session, args: &PlanArgs) -> Result<PlanRequest, Failure> {
+    let mut tags = args.images.tags.iter();
+    if let Some(tag) = tags.find(|it| it.named_commit().is_some()) {
+        return Err(Failure::usage(format!(
+            "`--tag {tag}` would overwrite the image of a commit, which has that tag\n\
+             hint: add a prefix, such as `--tag build-{tag}`"
+        )));
+    }
+    let source = match locked(session, &args.locked) {
+        Some(file) => PlanSource::Lock(file),
+        None if args.local => PlanSource::WorkingCopies {
+            required: !args.selection.patterns().is_empty(),
+        },
+        None => PlanSource::Remotes,
+    };
+    Ok(PlanRequest {
+        services: select(session, &args.selection)?,
+        references: (&args.references).into(),
+        source,
+        options: (&args.images).into(),
+    })
+}
+
+/// Returns what to lock.
+pub fn lock(session: &Session, args: &LockArgs) -> Result<LockRequest, Failure> {
+    Ok(LockRequest {
+        services: select(session, &args.selection)?,
+        references: (&args.references).into(),
+        test: !args.no_test,
+        trust_commit: args.trust_commit,
+    })
+}
+
+/// Returns what to deploy.
+pub fn deploy<'s>(session: &'s Session, args: &DeployArgs) -> Result<DeployRequest<'s>, Failure> {
+    let (deploy, environment) = deploy::environment(session, &args.environment)?;
+    let images = if args.rollback {
+        DeployImages::Previous
+    } else if let Some(file) = &args.lock {
+        DeployImages::Lock(session.settings.directory.join(file))
+    } else if args.locked {
+        DeployImages::Lock(lock_file(session, None))
+    } else {
+        DeployImages::Current {
+            references: (&args.references).into(),
+            build: args.build,
+            trust_commit: args.trust_commit,
+        }
+    };
+    let mode = if args.render {
+        DeployMode::Render
+    } else if args.dry_run {
+        DeployMode::Preview
+    } else {
+        DeployMode::Apply
+    };
+    let patterns = args.selection.patterns().into_iter();
+    Ok(DeployRequest {
+        deploy,
+        environment,
+        services: select(session, &args.selection)?,
+        patterns: patterns.map(str::to_owned).collect(),
+        images,
+        mode,
+        timeout: args.timeout,
+        force_conflicts: args.force_conflicts,
+        take_over: args.take_over,
+    })
+}

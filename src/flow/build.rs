@@ -1,0 +1,99 @@
+//! Carries out a plan.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::failure::manifest_failure;
+use super::plan;
+use super::plan::Planned;
+use super::session::Session;
+use super::sources::unbuilt;
+use super::survey;
+use crate::base::error::Failure;
+use crate::base::plural::many;
+use crate::client::registry::RegistryClient;
+use crate::execute::secrets;
+use crate::execute::session::remove_leftovers;
+use crate::execute::{self, LABEL_FOLDER};
+use crate::model::event::Event;
+use crate::model::image::ImageRepository;
+use crate::report::summary;
+
+/// Time limit for canceling the uploads that were opened to check push permissions.
+const CANCELLATION_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Executes a plan, prints the summary, and returns an error if anything failed.
+pub async fn carry_out(
+    session: &Session,
+    planned: Planned,
+    jobs: Option<u16>,
+    fail_fast: bool,
+) -> Result<(), Failure> {
+    let Planned {
+        plan,
+        clients,
+        sources,
+    } = planned;
+    let document = plan.document(&session.manifest.folder);
+    session.events.emit(Event::Planned {
+        plan: Box::new(document),
+    });
+    if !plan.is_empty() {
+        let facts = session.unless_interrupted(async { Ok(clients.engine.facts().await?) });
+        let facts = facts.await?;
+        // Base images may come from any registry.
+        clients.registry.allow_insecure(&facts.insecure_registries);
+        // The lock is held, so any remaining container of this folder belongs to a run that was killed.
+        let context = plan::context(session, clients, facts, jobs, fail_fast);
+        let missing = secrets::missing(&context, &plan);
+        if !missing.is_empty() {
+            let error = session.manifest.missing_inputs(missing);
+            return Err(manifest_failure(session, &error));
+        }
+        let may_push = may_push(session, &context.registry, plan.built_for());
+        let removed = async {
+            let folder = context.reach().await?.shown(session.layout.root());
+            let engine = &context.engine;
+            engine.remove_leftovers(LABEL_FOLDER, &folder).await?;
+            Ok(remove_leftovers(&context).await?)
+        };
+        let ready = async { tokio::try_join!(may_push, removed) };
+        let ready = session.unless_interrupted(ready).await;
+        // Cancel the uploads of the permission check even after an interrupt.
+        context.registry.close_uploads(CANCELLATION_TIMEOUT).await;
+        ready?;
+        execute::run(Arc::new(context), &plan).await;
+    }
+    let ended = session.reporter.finish();
+    let summary = summary(&plan, &ended);
+    // With many services the table alone fills the screen, so failures are printed below it.
+    let printed = session.reporter.print(&summary.table);
+    if !session.cancel.is_cancelled() {
+        unbuilt::report(session, &sources).await;
+    }
+    session.reporter.print_failures(&summary.failures);
+    printed?;
+    session.verdict(&ended)
+}
+
+/// Checks the permission to push before anything is built.
+async fn may_push(
+    session: &Session,
+    registry: &RegistryClient,
+    repositories: BTreeSet<ImageRepository>,
+) -> Result<(), Failure> {
+    if repositories.is_empty() {
+        return Ok(());
+    }
+    session.events.emit(Event::stage(format!(
+        "checking push permissions for {}",
+        many(repositories.len(), "repository")
+    )));
+    let answer = survey::push_rights(registry, repositories).await;
+    session.events.emit(Event::StageFinished);
+    for unknown in answer? {
+        session.events.emit(Event::warning(unknown));
+    }
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! What the use cases are asked to do.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::model::manifest::{Deploy, Environment, ServiceName};
+use crate::model::plan::Options;
+use crate::model::source::{GitReference, RefName};
+
+/// References to use instead of those of the manifest.
+#[derive(Debug, Clone, Default)]
+pub struct ReferenceOverrides {
+    /// The branch to use in every repository that has it.
+    pub branch: Option<RefName>,
+    /// The references of single services; they take precedence.
+    pub services: Vec<(ServiceName, GitReference)>,
+}
+
+impl ReferenceOverrides {
+    /// Returns whether the manifest's references are used.
+    pub fn is_empty(&self) -> bool {
+        self.branch.is_none() && self.services.is_empty()
+    }
+
+    /// Returns the reference given for one service.
+    pub fn of(&self, service: &ServiceName) -> Option<&GitReference> {
+        let mut services = self.services.iter();
+        let found = services.find(|(name, _)| name == service);
+        found.map(|(_, reference)| reference)
+    }
+}
+
+/// Where a plan gets its commits from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PlanSource {
+    /// The remotes.
+    Remotes,
+    /// This lock, whose images must exist.
+    Lock(PathBuf),
+    /// The working copies of the services; those of dependencies only if they are selected.
+    WorkingCopies {
+        /// Whether each service must have a working copy.
+        required: bool,
+    },
+}
+
+/// What to plan.
+#[derive(Debug, Clone)]
+pub struct PlanRequest {
+    /// The services; their dependencies are included.
+    pub services: BTreeSet<ServiceName>,
+    /// Their references.
+    pub references: ReferenceOverrides,
+    /// Where the commits come from.
+    pub source: PlanSource,
+    /// What to do with images. Planning fills in what follows from the source.
+    pub options: Options,
+}
+
+impl PlanRequest {
+    /// Returns the request for the services' commits in the remotes, without options.
+    pub fn of_remotes(services: BTreeSet<ServiceName>, references: ReferenceOverrides) -> Self {
+        Self {
+            services,
+            references,
+            source: PlanSource::Remotes,
+            options: Options::default(),
+        }
+    }
+}
+
+/// What to lock.
+#[derive(Debug, Clone)]
+pub struct LockRequest {
+    /// The services; others keep their entries.
+    pub services: BTreeSet<ServiceName>,
+    /// Their references.
+    pub references: ReferenceOverrides,
+    /// Whether images must have been built with `scripts.test`.
+    pub test: bool,
+    /// Accept images by their commit tag, whatever they were built from.
+    pub trust_commit: bool,
+}
+
+/// The images to deploy.
+#[derive(Debug, Clone)]
+pub enum DeployImages {
+    /// Those of the current commits.
+    Current {
+        /// The references of the services.
+        references: ReferenceOverrides,
+        /// Build missing images first.
+        build: bool,
+        /// Accept images by their commit tag, whatever they were built from.
+        trust_commit: bool,
+    },
+    /// Those of this lock.
+    Lock(PathBuf),
+    /// Those of the previous deploy.
+    Previous,
+}
+
+/// How far a deploy goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeployMode {
+    /// Render the YAML, without cluster access.
+    Render,
+    /// Show what would be deployed, without cluster access.
+    Preview,
+    /// Deploy.
+    Apply,
+}
+
+/// What to deploy, and where.
+#[derive(Debug, Clone)]
+pub struct DeployRequest<'m> {
+    /// The `deploy` section of the manifest.
+    pub deploy: &'m Deploy,
+    /// The environment to deploy to.
+    pub environment: &'m Environment,
+    /// The selected services.
+    pub services: BTreeSet<ServiceName>,
+    /// The names and patterns that selected them, for the record; empty if all services are selected.
+    pub patterns: Vec<String>,
+    /// Which images.
+    pub images: DeployImages,
+    /// How far to go.
+    pub mode: DeployMode,
+    /// The time limit for the rollout, if it is not that of the manifest.
+    pub timeout: Option<Duration>,
+    /// Take over fields that are managed by other appliers.
+    pub force_conflicts: bool,
+    /// Continue even if another deploy seems to be running.
+    pub take_over: bool,
+}
