@@ -516,7 +516,7 @@ fn a_killed_deploy_is_noticed(t: &Context) {
         .failure(3)
         .stderr_contains(" has been deploying to staging since ")
         .stderr_contains("hint: wait for it to finish; if it is dead");
-    // Whoever works in the same folder does.
+    // In the same folder, it is known.
     deploy(t, []).success();
     let deploys = record(&namespace);
     assert_eq!(deploys[0]["state"], "deployed");
