@@ -1,10 +1,10 @@
-//! The walk of `docs/first-hour.md`: its commands are run in their order, on the project that it shows, and
-//! what the page says that they print must be what they print.
+//! Follows `docs/first-hour.md`: runs its commands in order, on the project that `examples/shop/create` creates, and
+//! compares their output with the page.
 //!
-//! In a console block a line that begins with `$ ` is a command, unless the one before printed it;
-//! `# exits with N` at its end is the exit code that is expected. What begins with a shell's prompt,
-//! `web:/workspace$ `, is typed into the command. All else is what it prints: `…` stands for any number of
-//! lines, or for the rest of one.
+//! In a console block, a line that starts with `$ ` is a command, unless the previous command printed it;
+//! `# exits with N` at its end is the expected exit code. A line that starts with the builder shell's prompt,
+//! `web:/workspace$ `, is input of the command. Everything else is output: `…` stands for any number of lines, or for
+//! the rest of a line. Other blocks show files of the project.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,7 +14,7 @@ use crate::case::Case;
 use crate::context::Context;
 use crate::platform::Service;
 use crate::process;
-use crate::repository::{GitRepository, write_file};
+use crate::repository::write_file;
 use crate::services::Services;
 
 pub const CASES: &[Case] = cases![
@@ -26,17 +26,25 @@ pub const CASES: &[Case] = cases![
 /// The page.
 pub(super) const PAGE: &str = "first-hour.md";
 
+/// The files of the project that the page shows, by the language of their block.
+const SHOWN: [(&str, &str); 3] = [
+    ("yaml", "compose.yaml"),
+    ("dockerfile", "web/Dockerfile"),
+    ("make", "web/Makefile"),
+];
+
 /// What a shell in the builder prompts with.
 const PROMPT: &str = "web:/workspace$ ";
 
 fn the_walk_is_as_the_page_tells(t: &Context) {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("docs")
-        .join(PAGE);
-    let page = fs::read_to_string(page).expect("the page");
-    let walk = Walk::new(t, &page);
+    let page = fs::read_to_string(root().join("docs").join(PAGE)).expect("the page");
+    for (language, file) in SHOWN {
+        let text = fs::read_to_string(root().join("examples/shop").join(file)).expect("a file");
+        assert_eq!(blocks(&page, language), [text], "{file}");
+    }
     let commands = commands(&page);
     assert!(commands.len() > 25, "{} commands", commands.len());
+    let mut walk = Walk::new(t);
     for command in &commands {
         walk.take(command);
     }
@@ -101,80 +109,58 @@ fn blocks<'p>(page: &'p str, language: &str) -> Vec<&'p str> {
         .collect()
 }
 
-/// The project, and the words in which page and machine differ.
+/// The project, and the text that differs between the page and this machine.
 struct Walk<'a> {
     t: &'a Context,
+    /// The current folder.
     folder: PathBuf,
-    /// What the page calls it, and what it is here.
+    /// The text on the page, and what replaces it.
     words: Vec<(&'static str, String)>,
-    /// Builder images of before.
+    /// Builder images that existed before.
     before: BTreeSet<String>,
-    _repositories: [GitRepository; 2],
 }
 
 impl<'a> Walk<'a> {
-    fn new(t: &'a Context, page: &str) -> Self {
-        let toolchain = toolchain(t);
+    fn new(t: &'a Context) -> Self {
         let words = vec![
             ("busybox:1", t.engine().busybox().to_owned()),
-            ("node:22", toolchain),
+            ("alpine:3", toolchain(t)),
             ("acme/", format!("{}/", t.prefix())),
             ("/home/ann", t.home().display().to_string()),
         ];
-        let here = |text: &str| {
-            let words = words.iter();
-            words.fold(text.to_owned(), |text, (page, here)| {
-                text.replace(page, here)
-            })
-        };
-        let block = |language| here(blocks(page, language).first().expect("it is shown"));
-
-        let web = t.git_repo("web");
-        web.commit(
-            &[
-                ("Dockerfile", &block("dockerfile")),
-                ("Makefile", &block("make")),
-                ("index.html", "<h1>Welcome to @NAME@</h1>\n"),
-                (".gitignore", "/dist/\n"),
-            ],
-            "Start",
-        );
-        let api = t.git_repo("api");
-        let dockerfile = here("FROM busybox:1\nCOPY prices.csv /srv/\n");
-        api.commit(
-            &[("Dockerfile", &dockerfile), ("prices.csv", "apple,1.20\n")],
-            "Start",
-        );
-        let folder = t.home().join("shop");
-        write_file(&folder.join("compose.yaml"), &block("yaml"));
-        // The page's server is that of the tests, which takes no push.
-        let url = web.url_http();
-        let url = url.strip_suffix("web.git").expect("a repository's URL");
-        let path = web.path().parent().expect("a folder of repositories");
-        let configuration = format!(
-            "[user]\n\tname = Ann\n\temail = ann@example.com\n\
-             [url \"{url}\"]\n\tinsteadOf = https://git.example.com/x/\n\
-             [url \"file://{}/\"]\n\tpushInsteadOf = https://git.example.com/x/\n",
-            path.display()
-        );
-        write_file(&t.home().join(".gitconfig"), &configuration);
         let before = t.engine().images_with_prefix("builders/web");
-        Self {
+        let folder = t.folder().join("sources");
+        let walk = Self {
             t,
             folder,
             words,
             before: before.into_iter().collect(),
-            _repositories: [api, web],
+        };
+        for (path, text) in example() {
+            let copy = walk.folder.join(&path);
+            write_file(&copy, &walk.here(&text));
+            let mode = fs::metadata(root().join(path)).expect("a file");
+            fs::set_permissions(copy, mode.permissions()).expect("the mode");
         }
+        walk
     }
 
-    /// Runs a command, and compares.
-    #[track_caller]
-    fn take(&self, step: &Step) {
+    /// Replaces the page's text with that of this machine.
+    fn here(&self, text: &str) -> String {
         let words = self.words.iter();
-        let command = words.fold(step.command.clone(), |text, (page, here)| {
+        words.fold(text.to_owned(), |text, (page, here)| {
             text.replace(page, here)
-        });
+        })
+    }
+
+    /// Runs a command, and compares its output.
+    #[track_caller]
+    fn take(&mut self, step: &Step) {
+        if let Some(folder) = step.command.strip_prefix("cd ~/") {
+            self.folder = self.t.home().join(folder);
+            return;
+        }
+        let command = self.here(&step.command);
         let program = Path::new(env!("CARGO_BIN_EXE_xp"));
         let program = program.parent().expect("a folder").display();
         // One stream, in which everything has its place; bash, whose words completions take.
@@ -283,11 +269,32 @@ fn plain_word(word: &str) -> String {
     parts.collect()
 }
 
-/// Makes an image with a shell and make.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Returns the files of `examples/shop`, with their paths in the repository.
+fn example() -> Vec<(PathBuf, String)> {
+    let files = walkdir::WalkDir::new(root().join("examples/shop")).into_iter();
+    let files = files.map(|entry| entry.expect("a file").into_path());
+    files
+        .filter(|path| path.is_file())
+        .map(|path| {
+            let text = fs::read_to_string(&path).expect("a text");
+            let relative = path.strip_prefix(root()).expect("a path below the root");
+            (relative.to_owned(), text)
+        })
+        .collect()
+}
+
+/// Makes an image that stands in for Alpine with a package server: it has a shell and make, and an `apk` that does nothing.
 fn toolchain(t: &Context) -> String {
     let name = t.image("toolchain:1");
     let folder = t.folder().join("toolchain");
-    let dockerfile = format!("FROM {}\nCOPY root /\n", t.engine().busybox());
+    let dockerfile = format!(
+        "FROM {}\nCOPY root /\nRUN echo '#!/bin/sh' > /bin/apk && chmod +x /bin/apk\n",
+        t.engine().busybox()
+    );
     write_file(&folder.join("Dockerfile"), &dockerfile);
     t.copy_program("make", &folder.join("root"));
     let mut build = t.engine().client();
