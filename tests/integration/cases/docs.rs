@@ -1,6 +1,7 @@
-//! Every `xp` command of the README and of `docs/` is run, page by page, on the platform that the
-//! pages speak of.
+//! Runs every `xp` command of the README and of `docs/`, page by page, on the platform that the pages describe, and
+//! checks links, tables and quoted messages.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -12,8 +13,11 @@ use crate::world::Access;
 
 pub const CASES: &[Case] = cases![
     every_command_works,
-    no_page_is_forgotten,
-    links_lead_somewhere
+    the_index_lists_every_page,
+    links_lead_somewhere,
+    tables_are_complete,
+    quoted_messages_exist,
+    the_readme_is_short,
 ];
 
 fn every_command_works(t: &Context) {
@@ -42,37 +46,119 @@ fn every_command_works(t: &Context) {
     assert!(count > 15, "only {count} commands were found");
 }
 
-fn no_page_is_forgotten(_: &Context) {
-    let readme = fs::read_to_string(root().join("README.md")).expect("the README");
+fn the_index_lists_every_page(_: &Context) {
+    let index = fs::read_to_string(root().join("docs/README.md")).expect("the index");
     for page in pages() {
-        let name = page
-            .file_name()
-            .expect("a name")
-            .to_string_lossy()
-            .into_owned();
-        let link = format!("(docs/{name})");
+        let name = page.file_name().expect("a name").to_string_lossy();
         assert!(
-            name == "README.md" || readme.contains(&link),
-            "README.md does not lead to {name}"
+            name == "README.md" || index.contains(&format!("]({name})")),
+            "docs/README.md does not list {name}"
         );
     }
 }
 
 fn links_lead_somewhere(_: &Context) {
+    let mut broken = Vec::new();
     for page in pages() {
-        let text = fs::read_to_string(&page).expect("a page");
+        let text = prose(&fs::read_to_string(&page).expect("a page"));
         let targets = text
             .split("](")
             .skip(1)
             .filter_map(|rest| rest.split(')').next());
         for target in targets.filter(|target| !target.contains("://")) {
-            let file = page
-                .parent()
-                .expect("a folder")
-                .join(target.split('#').next().unwrap_or(target));
-            assert!(file.exists(), "{}: there is no {target}", page.display());
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let file = if file.is_empty() {
+                page.clone()
+            } else {
+                page.parent().expect("a folder").join(file)
+            };
+            let is_there = file.exists()
+                && (anchor.is_empty()
+                    || anchors(&fs::read_to_string(&file).expect("a page")).contains(anchor));
+            if !is_there {
+                broken.push(format!("{}: {target}", page.display()));
+            }
         }
     }
+    assert!(broken.is_empty(), "broken links:\n{}", broken.join("\n"));
+}
+
+/// Checks that every row is part of a table that GitHub renders.
+fn tables_are_complete(_: &Context) {
+    for page in pages() {
+        let text = prose(&fs::read_to_string(&page).expect("a page"));
+        let lines: Vec<&str> = text.lines().collect();
+        let tables = lines.chunk_by(|a, b| a.starts_with('|') == b.starts_with('|'));
+        for table in tables.filter(|table| table[0].starts_with('|')) {
+            let cells = |row: &str| row.replace("\\|", "").matches('|').count() - 1;
+            let is_rule = |row: &str| row.contains("--") && row.chars().all(|c| "|-: ".contains(c));
+            assert!(
+                table.len() > 2 && is_rule(table[1]),
+                "{}: not a table: {}",
+                page.display(),
+                table[0]
+            );
+            for row in table {
+                assert_eq!(cells(row), cells(table[0]), "{}: {row}", page.display());
+            }
+        }
+    }
+}
+
+/// Checks that xp prints the messages that the page about them quotes.
+fn quoted_messages_exist(_: &Context) {
+    let page = fs::read_to_string(root().join("docs/troubleshooting.md")).expect("the page");
+    let files = walkdir::WalkDir::new(root().join("src")).into_iter();
+    let files = files.map(|entry| entry.expect("a file").into_path());
+    let sources: String = files
+        .filter(|path| path.extension().is_some_and(|it| it == "rs"))
+        .map(|path| fs::read_to_string(path).expect("a source"))
+        .collect();
+    // Long messages are continued on the next line.
+    let sources: Vec<&str> = sources.split("\\\n").map(str::trim_start).collect();
+    // What other tests compare with the output of xp is as good.
+    let compared = ["tests/integration/cases/messages.txt", "docs/first-hour.md"];
+    let compared = compared.map(|file| fs::read_to_string(root().join(file)).expect("a text"));
+    let messages = sources.concat() + &compared.concat();
+    let blocks = page.split("```text\n").skip(1);
+    let quoted: Vec<&str> = blocks
+        .flat_map(|rest| rest.split("```").next().unwrap_or_default().lines())
+        .flat_map(|message| message.split('…'))
+        .map(str::trim)
+        .filter(|part| part.len() > 3)
+        .collect();
+    assert!(quoted.len() > 20, "only {} messages", quoted.len());
+    for part in quoted {
+        assert!(messages.contains(part), "xp has no message with `{part}`");
+    }
+}
+
+fn the_readme_is_short(_: &Context) {
+    let readme = fs::read_to_string(root().join("README.md")).expect("the README");
+    let start = readme.split("\n## Documentation\n").next();
+    let words = start.expect("a start").split_whitespace().count();
+    assert!(words <= 700, "{words} words before the links");
+}
+
+/// Returns a page without its code blocks.
+fn prose(text: &str) -> String {
+    text.split("\n```").step_by(2).collect()
+}
+
+/// Returns the anchors that GitHub gives to the headings of a page.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let prose = prose(text);
+    let headings = prose.lines().filter(|line| line.starts_with('#'));
+    headings
+        .map(|line| {
+            let title = line.trim_start_matches('#').trim().to_lowercase();
+            title
+                .chars()
+                .filter(|c| c.is_alphanumeric() || "-_ ".contains(*c))
+                .map(|c| if c == ' ' { '-' } else { c })
+                .collect()
+        })
+        .collect()
 }
 
 /// Returns the lines of console blocks that call `xp`, or its wrapper.
