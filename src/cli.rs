@@ -19,7 +19,7 @@ use clap::{Args, FromArgMatches as _, Parser, Subcommand, ValueEnum, ValueHint};
 
 pub use look::*;
 pub use shared::*;
-pub use usage::{Help, ParseError, UsageError};
+pub use usage::ParseError;
 pub use work::*;
 
 /// Build the container images of a product that lives in many git repositories

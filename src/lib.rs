@@ -21,6 +21,7 @@
 //! | `execute` | runs the steps of a plan as soon as the steps that they need are done | choose what is done |
 //! | `flow` | use cases: which commits are built (`sources`), what exists (`survey`), plan, build, lock, deploy, diagnose | draw, or know about clap |
 //! | `command` | one file per subcommand: arguments to a request, the flow, the output | decide anything |
+//! | `testing` | what benchmarks and tests outside the crate use | be called by other modules |
 //! | `fuzzing` | entry points of the fuzz targets; compiled for fuzzing only | be called by other modules |
 //!
 //! A layer imports only the layers that `LAYERS` in `tests/architecture.rs` lists for it. "Pure" means no client,
@@ -34,17 +35,19 @@
 // User-facing failures are errors with hints, not panics.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used))]
 
-pub mod base;
-pub mod cli;
-pub mod client;
-pub mod command;
-pub mod execute;
-pub mod flow;
+mod base;
+mod cli;
+mod client;
+mod command;
+mod execute;
+mod flow;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-pub mod host;
-pub mod model;
-pub mod report;
-pub mod store;
+mod host;
+mod model;
+mod report;
+mod store;
+#[doc(hidden)]
+pub mod testing;
 
 pub use command::run;

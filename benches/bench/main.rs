@@ -5,7 +5,6 @@
 mod cases;
 mod measure;
 mod page;
-mod planning;
 mod platform;
 mod relay;
 mod result;
@@ -40,10 +39,10 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     // For callgrind, which counts the instructions of a process.
     if let [word, what, services, times] = &arguments[..]
-        && word == planning::ALONE
+        && word == cases::planning::ALONE
     {
         let number = |text: &String| text.parse().expect("a number");
-        planning::repeat(what, number(services), number(times));
+        xp::testing::repeat(what, number(services), number(times));
         return ExitCode::SUCCESS;
     }
     let is_bench = arguments.iter().any(|argument| argument == "--bench");

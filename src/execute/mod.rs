@@ -32,7 +32,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, OnceCell};
 use tokio_util::sync::CancellationToken;
 
-pub use commits::{CommitsError, CommitsRequest, commits_between};
+pub use commits::{CommitsRequest, commits_between};
 pub use scheduler::run;
 pub use source::{Sources, check_out_working_copy, run_export, sync_working_copy};
 pub use state::UnitState;

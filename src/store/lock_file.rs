@@ -110,11 +110,6 @@ impl LockFile {
         }
     }
 
-    /// Returns the path.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Returns whether the file existed.
     pub fn exists(&self) -> bool {
         self.text.is_some()
@@ -183,11 +178,11 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
         let file = lock_file(&folder, OLD);
-        fs::set_permissions(file.path(), fs::Permissions::from_mode(0o600)).unwrap();
+        fs::set_permissions(&file.path, fs::Permissions::from_mode(0o600)).unwrap();
         assert!(file.replace(&new_lock()).unwrap());
-        let reread = LockFile::load(file.path()).unwrap();
+        let reread = LockFile::load(&file.path).unwrap();
         assert_eq!(reread.lock.services, new_lock().services);
-        let mode = fs::metadata(file.path()).unwrap().permissions().mode();
+        let mode = fs::metadata(&file.path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let entries = fs::read_dir(folder.path()).unwrap();
         assert_eq!(entries.count(), 1, "no temporary file is left");
@@ -200,7 +195,7 @@ mod tests {
         let text = new_lock().render().replace('\n', "\r\n");
         let file = lock_file(&folder, &text);
         assert!(!file.replace(&new_lock()).unwrap());
-        assert_eq!(fs::read_to_string(file.path()).unwrap(), text);
+        assert_eq!(fs::read_to_string(&file.path).unwrap(), text);
     }
 
     #[test]
@@ -227,13 +222,13 @@ mod tests {
         let file = lock_file(&folder, commented);
         let error = file.replace(&new_lock()).unwrap_err();
         assert!(error.to_string().contains("line 3"), "{error}");
-        assert_eq!(fs::read_to_string(file.path()).unwrap(), commented);
+        assert_eq!(fs::read_to_string(&file.path).unwrap(), commented);
 
         let file = lock_file(&folder, OLD);
-        fs::write(file.path(), "changed").unwrap();
+        fs::write(&file.path, "changed").unwrap();
         let error = file.replace(&new_lock()).unwrap_err();
         assert!(matches!(error, FileError::ChangedMeanwhile(_)), "{error}");
-        assert_eq!(fs::read_to_string(file.path()).unwrap(), "changed");
+        assert_eq!(fs::read_to_string(&file.path).unwrap(), "changed");
     }
 
     #[test]
@@ -242,7 +237,7 @@ mod tests {
         let file = lock_file(&folder, "# Ours\n\n# SPDX\nversion: 1\nservices: {}\n");
         let lock = file.lock.replaced_by(new_lock().services);
         file.replace(&lock).unwrap();
-        let text = fs::read_to_string(file.path()).unwrap();
+        let text = fs::read_to_string(&file.path).unwrap();
         assert!(
             text.starts_with("# Ours\n\n# SPDX\nversion: 1\nservices:\n  zbackend:\n"),
             "{text}"

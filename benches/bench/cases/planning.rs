@@ -4,10 +4,13 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use crate::measure::median;
-use crate::planning::{ALONE, Known, manifest, read};
 use crate::result::{Case, Table, Target, time};
 use crate::size::Size;
 use crate::world::World;
+use xp::testing::{Known, manifest, read};
+
+/// The argument that makes this program run one operation and exit.
+pub const ALONE: &str = "--alone";
 
 /// Measures the reading of a manifest and the making of a plan.
 pub fn run(world: &World) -> Case {
@@ -19,17 +22,12 @@ pub fn run(world: &World) -> Case {
         let text = manifest(size);
         let unbuilt = Known::new(size, false);
         let built = Known::new(size, true);
-        assert_eq!(
-            built.plan(built.inventory()).work().count(),
-            0,
-            "there is nothing to do"
-        );
+        assert_eq!(built.planning()().work(), 0, "there is nothing to do");
         let mut times = [const { Vec::new() }; 3];
         for _ in 0..rounds {
             times[0].push(timed(|| read(&text)));
             for (known, times) in [&unbuilt, &built].into_iter().zip(&mut times[1..]) {
-                let inventory = known.inventory();
-                times.push(timed(|| known.plan(inventory)));
+                times.push(timed(known.planning()));
             }
         }
         let what = [

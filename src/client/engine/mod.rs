@@ -15,14 +15,14 @@ use bollard::models::SystemInfo;
 use bollard::{BollardRequest, Docker};
 use tokio::sync::OnceCell;
 
-pub use crate::client::engine::build::context::{ContextError, dockerfile_in};
+pub use crate::client::engine::build::context::dockerfile_in;
 pub use crate::client::engine::build::session::SecretValue;
 pub use crate::client::engine::connect::describe::EngineDescription;
 pub use crate::client::engine::connect::docker_context::{
-    DockerContext, DockerContextError, current as docker_context,
+    DockerContextError, current as docker_context,
 };
 pub use crate::client::engine::connect::own_container::{
-    NotMounted, Origin, OwnContainer, OwnMount,
+    NotMounted, OwnContainer,
 };
 pub use crate::client::engine::connect::tls::EngineTls;
 pub use crate::client::engine::container::archive::{ENGINE_SOCKET, nonce};
@@ -30,7 +30,7 @@ pub use crate::client::engine::container::builder::{BuilderContainer, CreatedCon
 pub use crate::client::engine::container::program::{
     Addressee, Printed, Program, ProgramInput, ProgramOutput, ProgramSpec, TerminalSize,
 };
-pub use crate::client::engine::container::results::{CopyBackReport, Place};
+pub use crate::client::engine::container::results::Place;
 pub use crate::client::engine::container::source_upload::{Item, Sent};
 pub use crate::client::engine::container::spec::{Bind, ContainerSpec, HOME, Source};
 pub use crate::client::engine::transfer::images::Watcher;

@@ -28,21 +28,20 @@ use tokio::runtime::Handle;
 pub use crate::client::git::fetch::clone::{CloneRequest, clone};
 pub use crate::client::git::fetch::progress::{Progress, ProgressPhase, Watch};
 pub use crate::client::git::fetch::update::{Depth, Fetch, Tags};
-pub use crate::client::git::history::ancestry::CommitFacts;
-pub use crate::client::git::history::folder_at::{CheckedOutCommit, checked_out, write_folder_at};
+pub use crate::client::git::history::folder_at::{checked_out, write_folder_at};
 pub use crate::client::git::history::last_touched::{LastTouch, PathsAt};
-pub use crate::client::git::history::revision::{FileAt, RevisionError, file_at};
+pub use crate::client::git::history::revision::{RevisionError, file_at};
 pub use crate::client::git::history::tree_paths::PathKind;
 pub use crate::client::git::refs::names::RefNames;
 pub use crate::client::git::refs::remote::RemoteRefs;
-pub use crate::client::git::worktree::export::{Export, Exported, export, remove_tree};
+pub use crate::client::git::worktree::export::{Export, export, remove_tree};
 pub use crate::client::git::worktree::facts::ConfiguredRemote;
 pub use crate::client::git::worktree::leftovers::remove_leftovers;
 pub use crate::client::git::worktree::move_head::{Move, NotMoved};
 pub use crate::client::git::worktree::state::{
-    ChangeCounts, Head, LocalChanges, OperationUnderWay,
+    Head, OperationUnderWay,
 };
-pub use crate::client::git::worktree::working_copy::{Opened, WorkingCopy, same_repository};
+pub use crate::client::git::worktree::working_copy::{Opened, WorkingCopy};
 pub use error::{GitError, GitErrorKind};
 
 use crate::client::git::transport::credentials::GitCredentials;

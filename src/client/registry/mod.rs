@@ -35,7 +35,6 @@ use tokio_util::task::TaskTracker;
 pub use credentials::{CredentialSource, Credentials};
 pub use error::RegistryError;
 pub use host::Way;
-pub use push_check::PushCheck;
 
 use crate::client::http::Http;
 use crate::model::image::{Digest, ImageReference, Registry, Tag};

@@ -17,7 +17,7 @@ use time::OffsetDateTime;
 
 use crate::base::error::{Retrying, sanitized};
 
-pub use policy::{MAX_RETRY_AFTER, Policy, is_transient as is_transient_status};
+pub use policy::{Policy, is_transient as is_transient_status};
 pub use transport::is_transient;
 
 /// The number of retries that a host gets until a request to it succeeds: enough for an interruption of all concurrent

@@ -15,9 +15,9 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 
-pub use builders::{BuilderError, builder_names, folder_builder};
+pub use builders::{builder_names, folder_builder};
 pub use published::describe;
-pub use rights::{PushDenied, push_rights};
+pub use rights::push_rights;
 pub use working_copies::{Asked, Found, compared, unpushed, working_copies};
 
 use crate::base::error::{Diagnostic as _, chain};

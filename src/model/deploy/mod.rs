@@ -19,8 +19,8 @@ pub use self::configuration::{FieldSpec, Kustomization, image_fields};
 pub use self::images::{ImageNames, Named};
 pub use self::overlay::Overlay;
 pub use self::record::{
-    DeployInProgress, Deployment, NothingToRollBackTo, Record, RecordError, State,
+    Deployment, Record, State,
 };
-pub use self::rendered::{ImageUse, Object, Rendered, Workload};
+pub use self::rendered::{Rendered, Workload};
 pub use self::secrets::Secrets;
 pub use self::verify::{ForeignNamespaces, NotPinned, UnnamedServices};

@@ -29,7 +29,7 @@ pub use machine::{CacheState, MachineFacts, Program, ProxyFacts, Space, machine}
 pub use manifest::{ManifestFacts, ManifestProblem, manifest};
 pub use registry::{CredentialOrigin, PushAccess, RegistryFacts, RepositoryFacts, registry};
 pub use remotes::{AgentFacts, RemoteFacts, remotes};
-pub use text::{Detail, Paint};
+pub use text::Detail;
 pub use working_copies::{WorkingCopyFacts, working_copies};
 
 /// All findings, by subject.

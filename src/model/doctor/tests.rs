@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::text::Paint;
 use super::*;
 use crate::model::status::{Checkout, WorkingCopyStatus};
 

@@ -14,7 +14,6 @@ mod tag;
 pub use digest::Digest;
 pub use engine::{EngineImage, EngineImages, ImageQuery, Labels, PublishedImage};
 pub use ids::ImageIds;
-pub use name::InvalidImageName;
 pub use reference::ImageReference;
 pub use registry::{Registry, RegistryPrefix};
 pub use repository::ImageRepository;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::name::InvalidImageName;
-use super::{Digest, ImageRepository, RegistryPrefix, Tag};
+use super::{Digest, ImageRepository, Tag};
 
 /// A reference to an image: a repository with a tag, a digest, both, or neither.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -60,14 +60,6 @@ impl ImageReference {
         match hub.iter().find_map(|registry| name.strip_prefix(registry)) {
             Some(short) => short.strip_prefix("library/").unwrap_or(short).to_owned(),
             None => name,
-        }
-    }
-
-    /// Adds a prefix, unless the reference already has a registry.
-    pub fn below(self, prefix: Option<&RegistryPrefix>) -> Self {
-        Self {
-            repository: self.repository.below(prefix),
-            ..self
         }
     }
 }

@@ -36,7 +36,6 @@ use std::path::Path;
 
 use thiserror::Error;
 
-pub use self::build::Build;
 pub use self::draft::Draft;
 pub use self::project::Projects;
 pub use self::render::{MARK, Marked, Rendered, SCHEMA};

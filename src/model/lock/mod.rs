@@ -22,9 +22,6 @@ mod unlocked;
 use std::collections::BTreeMap;
 
 pub use self::changes::{Changes, History, ServiceChange};
-pub use self::compare::{DifferenceKind, LockDifference, LockedField};
-pub use self::fulfil::{LockMismatch, Mismatch};
-pub use self::images::MissingImages;
 pub use self::parse::{InvalidLock, parse};
 pub use self::unlocked::{Unlockable, Unlocked};
 

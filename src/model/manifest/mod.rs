@@ -36,17 +36,17 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use self::deploy::{Deploy, Environment, KustomizeFiles, UnknownEnvironment};
+pub use self::deploy::{Deploy, Environment, KustomizeFiles};
 pub use self::discovery::{find, foreign_owner, is_outside};
-pub use self::error::{ManifestError, ReportedProblem};
+pub use self::error::ManifestError;
 pub use self::file::load;
-pub use self::name::{BuilderName, EnvironmentName, InvalidName, ServiceName};
+pub use self::name::{BuilderName, EnvironmentName, ServiceName};
 pub use self::render::{MissingInput, Values, WrongPath};
 pub use self::schema::schema;
 pub use self::secret_name::may_be_secret;
 pub use self::select::UnknownServices;
 pub use self::service::{
-    Builder, BuilderImage, BuilderUser, Docker, Git, Mount, ScriptLine, Scripts, SecretSource,
+    Builder, BuilderImage, BuilderUser, Mount, ScriptLine, SecretSource,
     Service,
 };
 pub use self::template::Template;

@@ -38,8 +38,8 @@ use std::time::Duration;
 
 pub use crate::model::plan::concurrent_push::{ConcurrentPush, Wanted};
 pub use builder::FolderBuilder;
-pub use built_from::{NeededIds, needed_ids};
-pub use compare::{Compared, Comparison, Sighting, Survey};
+pub use built_from::needed_ids;
+pub use compare::{Compared, Sighting, Survey};
 pub use decide::Decided;
 pub use draft::Draft;
 pub use error::{PlanError, UnknownImages, UnreadableRecipes};
@@ -51,7 +51,6 @@ pub use step::{
 };
 pub use transfer_refusal::TransferRefusal;
 pub use variant::{ServiceImage, service_images};
-pub use why::Explanation;
 
 use crate::model::event::Unit;
 use crate::model::image::{Digest, ImageReference, ImageRepository, Tag};

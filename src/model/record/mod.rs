@@ -15,7 +15,7 @@ pub use crate::model::plan_document::{
     ChangeDocument, Counts, DecisionDocument, Kind, PLAN_VERSION, PlanDocument, StepDocument,
     TrainDocument, UnitDocument,
 };
-pub use run::{RunRecord, StageRecord, StepRecord, UnitRecord};
+pub use run::{RunRecord, StepRecord, UnitRecord};
 
 /// The version of the format. Not incremented when events and fields are added.
 pub const VERSION: u64 = 1;

@@ -10,10 +10,10 @@ mod summary;
 mod tree;
 mod url;
 
-pub use commit::{CommitId, InvalidCommitId};
+pub use commit::CommitId;
 pub use git_folders::{CommonDir, GitFolders, GitLink, GitMount};
-pub use reference::{GitReference, InvalidRefName, RefName, ResolvedReference};
+pub use reference::{GitReference, RefName, ResolvedReference};
 pub use service::{Origin, ServiceSource};
 pub use summary::CommitSummary;
 pub use tree::{TreeChanges, TreeDigest, TreeHasher, WorkingTree};
-pub use url::{GitScheme, GitUrl, InvalidGitUrl};
+pub use url::{GitScheme, GitUrl};

@@ -7,7 +7,7 @@ mod path;
 
 use std::collections::HashMap;
 
-pub use history::{Comparison, History, median};
+pub use history::{Comparison, History};
 pub use path::{Cause, Link};
 
 use crate::model::event::Outcome;
@@ -104,11 +104,6 @@ impl Timeline {
             spans,
             jobs: run.jobs,
         }
-    }
-
-    /// Returns the span of a unit, if it ran.
-    pub fn span(&self, unit: &str) -> Option<&Span> {
-        self.spans.iter().find(|span| span.unit == unit)
     }
 
     /// Returns when the last unit ended.

@@ -167,7 +167,7 @@ fn xp_lines_are_read_by_xp(_: &Context) {
                         .map_or(word.clone(), |at| format!("{}42", &word[..at]));
                     OsString::from(name)
                 });
-                if let Err(error) = xp::cli::parse(words) {
+                if let Err(error) = xp::testing::check_command_line(words) {
                     panic!("{page}: {line}\n{error}");
                 }
                 count += 1;

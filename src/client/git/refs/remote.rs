@@ -63,11 +63,6 @@ impl RemoteRefs {
             .filter(|name| *name != "HEAD")
     }
 
-    /// Returns whether there are no references.
-    pub fn is_empty(&self) -> bool {
-        self.refs.is_empty()
-    }
-
     /// Adds a reference.
     pub fn insert(&mut self, name: &str, id: CommitId, peeled: Option<CommitId>) {
         self.refs.insert(name.to_owned(), RemoteRef { id, peeled });
@@ -254,7 +249,7 @@ mod tests {
         assert!(
             RemoteRefs::from_ls_refs(&packets(&["0000"]))
                 .unwrap()
-                .is_empty()
+                .names().next().is_none()
         );
         assert!(
             RemoteRefs::from_ls_refs(&packets(&[
@@ -262,7 +257,7 @@ mod tests {
                 "0000"
             ]))
             .unwrap()
-            .is_empty()
+            .names().next().is_none()
         );
         assert!(RemoteRefs::from_ls_refs(&[]).is_err());
     }

@@ -57,7 +57,7 @@ fn refuses(lines: &str, expected: &[&str]) {
 }
 
 fn short(error: &ManifestError) -> Vec<String> {
-    let problem = |problem: super::ReportedProblem| {
+    let problem = |problem: super::error::ReportedProblem| {
         let position = problem
             .position()
             .map(|(line, column)| format!("{line}:{column} "))

@@ -1,20 +1,27 @@
-//! A platform with all external facts known, to measure planning alone.
+//! What benchmarks and tests outside the crate may use; not an interface for anyone else.
+
+#![expect(clippy::expect_used, reason = "its inputs are its own")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use xp::model::image::{EngineImage, ImageReference, Labels, PublishedImage, Tag};
-use xp::model::layout::Layout;
-use xp::model::manifest::{Manifest, ServiceName, parse};
-use xp::model::plan::{Draft, Folders, Inventory, Options, Plan, Presence};
-use xp::model::recipe::LABEL_RECIPE;
-use xp::model::source::{Origin, ResolvedReference, ServiceSource};
+use crate::cli;
+use crate::model::image::{Digest, EngineImage, ImageReference, Labels, PublishedImage, Tag};
+use crate::model::layout::Layout;
+use crate::model::manifest::{Manifest, ServiceName, parse};
+use crate::model::plan::{Draft, Folders, Inventory, Options, Plan, Presence};
+use crate::model::recipe::LABEL_RECIPE;
+use crate::model::source::{Origin, ResolvedReference, ServiceSource};
 
-/// The argument that makes this program run one operation and exit.
-pub const ALONE: &str = "--alone";
+/// Parses a command line as `xp` does; the error is the message for the user.
+pub fn check_command_line(words: impl IntoIterator<Item = OsString>) -> Result<(), String> {
+    let parsed = cli::parse(words);
+    parsed.map(drop).map_err(|error| error.to_string())
+}
 
-/// Inputs of a plan.
+/// A platform with all external facts known, to measure planning alone.
 pub struct Known {
     manifest: Manifest,
     selected: BTreeSet<ServiceName>,
@@ -41,14 +48,28 @@ pub fn manifest(services: usize) -> String {
 }
 
 /// Parses a valid manifest.
-pub fn read(text: &str) -> Manifest {
-    parse(text, Path::new("/p/x-platform.yml")).unwrap_or_else(|error| panic!("{error}"))
+pub fn read(text: &str) -> ValidManifest {
+    let manifest = parse(text, Path::new("/p/x-platform.yml"));
+    ValidManifest(manifest.unwrap_or_else(|error| panic!("{error}")))
+}
+
+/// The result of [`read`].
+pub struct ValidManifest(Manifest);
+
+/// The result of [`Known::planning`].
+pub struct FinishedPlan(Plan);
+
+impl FinishedPlan {
+    /// Returns the number of units that are built.
+    pub fn work(&self) -> usize {
+        self.0.work().count()
+    }
 }
 
 impl Known {
     /// Creates the facts for a number of services, with nothing or everything built.
     pub fn new(services: usize, is_built: bool) -> Self {
-        let manifest = read(&manifest(services));
+        let ValidManifest(manifest) = read(&manifest(services));
         let sources = manifest.services.keys().enumerate().map(|(index, name)| {
             let commit = format!("{:040x}", index + 1).parse().expect("40 digits");
             let tip = ResolvedReference {
@@ -100,7 +121,7 @@ impl Known {
             let label = (LABEL_RECIPE.to_owned(), recipe.to_string());
             let labels: Labels = Labels::from([label]);
             let digest = format!("sha256:{:064x}", index + 1);
-            let digest: xp::model::image::Digest = digest.parse().expect("64 digits");
+            let digest: Digest = digest.parse().expect("64 digits");
             let image = &draft.image(service).expect("an image of each").image;
             let branch = image.repository().tagged(Tag::from_branch("master"));
             for image in [image.clone(), branch] {
@@ -123,18 +144,15 @@ impl Known {
         inventory
     }
 
-    /// Returns a copy of the facts, which a plan consumes.
-    pub fn inventory(&self) -> Inventory {
-        self.inventory.clone()
-    }
-
-    /// Creates the plan.
-    pub fn plan(&self, inventory: Inventory) -> Plan {
-        let decided = self.draft().decide(inventory, Folders::new());
-        let decided = decided.unwrap_or_else(|error| panic!("{error}"));
-        decided
-            .complete(&BTreeMap::new(), &Layout::new(PathBuf::from("/p/.xp")))
-            .unwrap_or_else(|error| panic!("{error}"))
+    /// Returns an operation that creates the plan; what it consumes is copied before.
+    pub fn planning(&self) -> impl FnOnce() -> FinishedPlan {
+        let inventory = self.inventory.clone();
+        move || {
+            let decided = self.draft().decide(inventory, Folders::new());
+            let decided = decided.unwrap_or_else(|error| panic!("{error}"));
+            let plan = decided.complete(&BTreeMap::new(), &Layout::new(PathBuf::from("/p/.xp")));
+            FinishedPlan(plan.unwrap_or_else(|error| panic!("{error}")))
+        }
     }
 }
 
@@ -145,7 +163,7 @@ pub fn repeat(what: &str, services: usize, times: usize) {
         "read" => {
             let text = manifest(services);
             for _ in 0..times {
-                assert_eq!(read(&text).services.len(), services);
+                assert_eq!(read(&text).0.services.len(), services);
             }
             return;
         }
@@ -153,11 +171,7 @@ pub fn repeat(what: &str, services: usize, times: usize) {
     };
     let known = Known::new(services, is_built);
     for _ in 0..times {
-        let plan = known.plan(known.inventory());
-        assert_eq!(
-            plan.work().count() > 0,
-            !is_built,
-            "the plan is another one"
-        );
+        let work = known.planning()().work();
+        assert_eq!(work > 0, !is_built, "the plan is a different one");
     }
 }
