@@ -166,7 +166,6 @@ impl RunningBuilder {
         }
     }
 
-    /// Returns the container.
     pub fn container(&self) -> &BuilderContainer {
         &self.container
     }

@@ -48,7 +48,6 @@ use crate::model::layout::Layout;
 
 /// The clients and settings that steps need.
 pub struct Context {
-    /// The engine.
     pub engine: Engine,
     /// Facts about the engine.
     pub facts: EngineFacts,
@@ -56,7 +55,6 @@ pub struct Context {
     pub reach: OnceCell<Reach>,
     /// Held while git objects are sent to a remote engine.
     pub sending: Mutex<()>,
-    /// The registry client.
     pub registry: RegistryClient,
     /// Git remotes and working copies.
     pub sources: Sources,

@@ -19,7 +19,6 @@ const KUBECTL_GRACE: Duration = Duration::from_secs(15);
 pub struct Rollout<'a> {
     /// The client.
     pub kubectl: &'a Kubectl<'a>,
-    /// The cluster.
     pub cluster: Cluster<'a>,
     /// The event sink.
     pub events: &'a Events,

@@ -44,7 +44,6 @@ impl Session {
         Ok(Self(running))
     }
 
-    /// Returns the container.
     pub fn container(&self) -> &BuilderContainer {
         self.0.container()
     }

@@ -8,7 +8,6 @@ use crate::model::plan::ScriptStep;
 
 /// Why a step did not finish.
 pub enum Stop {
-    /// It failed.
     Failed(StepError),
     /// The run was canceled.
     Cancelled,

@@ -164,7 +164,6 @@ impl Logs {
         self.open.retain(|(of, _), _| of != unit);
     }
 
-    /// Closes all logs.
     pub fn close_all(&mut self) {
         self.open.clear();
     }

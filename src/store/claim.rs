@@ -35,7 +35,6 @@ pub enum LockError {
     /// A file cannot be written.
     #[error("cannot lock {}", path.display())]
     File {
-        /// The lock file.
         path: PathBuf,
         /// The cause.
         source: io::Error,

@@ -26,7 +26,6 @@ pub enum FileError {
     /// The file has a comment, which would be lost.
     #[error("{}: line {line} has a comment, which would be lost", path.display())]
     Comment {
-        /// The file.
         path: PathBuf,
         /// The line, from one.
         line: usize,
@@ -34,7 +33,6 @@ pub enum FileError {
     /// The path is not a file.
     #[error("{} is {what}; the lock was not written", path.display())]
     NotAFile {
-        /// The path.
         path: PathBuf,
         /// What it is instead.
         what: &'static str,
@@ -45,7 +43,6 @@ pub enum FileError {
     /// A file cannot be written.
     #[error("the lock {} cannot be written", path.display())]
     Write {
-        /// The file.
         path: PathBuf,
         /// Why.
         source: io::Error,

@@ -24,12 +24,9 @@ pub struct Runs {
     folder: PathBuf,
 }
 
-/// A run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
-    /// The number.
     pub number: u64,
-    /// The folder.
     pub folder: PathBuf,
 }
 
@@ -39,7 +36,6 @@ impl Runs {
         Self { folder }
     }
 
-    /// Returns the folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }

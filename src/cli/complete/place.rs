@@ -33,7 +33,6 @@ pub struct CompletionTarget {
 pub enum ValueKind {
     /// One of these words.
     Words(Vec<Candidate>),
-    /// A service.
     Service,
     /// A service and a reference of its remote.
     ServiceReference,
@@ -49,9 +48,7 @@ pub enum ValueKind {
     Phase,
     /// A deploy environment.
     Environment,
-    /// A file.
     File,
-    /// A folder.
     Folder,
     /// Anything.
     Free,

@@ -21,9 +21,7 @@ pub use crate::client::engine::connect::describe::EngineDescription;
 pub use crate::client::engine::connect::docker_context::{
     DockerContextError, current as docker_context,
 };
-pub use crate::client::engine::connect::own_container::{
-    NotMounted, OwnContainer,
-};
+pub use crate::client::engine::connect::own_container::{NotMounted, OwnContainer};
 pub use crate::client::engine::connect::tls::EngineTls;
 pub use crate::client::engine::container::archive::{ENGINE_SOCKET, nonce};
 pub use crate::client::engine::container::builder::{BuilderContainer, CreatedContainer};

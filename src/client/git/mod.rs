@@ -38,9 +38,7 @@ pub use crate::client::git::worktree::export::{Export, export, remove_tree};
 pub use crate::client::git::worktree::facts::ConfiguredRemote;
 pub use crate::client::git::worktree::leftovers::remove_leftovers;
 pub use crate::client::git::worktree::move_head::{Move, NotMoved};
-pub use crate::client::git::worktree::state::{
-    Head, OperationUnderWay,
-};
+pub use crate::client::git::worktree::state::{Head, OperationUnderWay};
 pub use crate::client::git::worktree::working_copy::{Opened, WorkingCopy};
 pub use error::{GitError, GitErrorKind};
 

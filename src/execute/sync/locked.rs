@@ -10,9 +10,7 @@ use crate::model::source::{CommitId, ResolvedReference};
 /// The locked commit of one of the services in a working copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockedCommit {
-    /// The service.
     pub service: ServiceName,
-    /// Its commit.
     pub commit: CommitId,
     /// The folders and files of the service; empty if it is the whole repository.
     pub paths: Vec<String>,

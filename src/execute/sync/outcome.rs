@@ -115,28 +115,17 @@ impl fmt::Display for Reason {
 pub enum SyncError {
     /// The folder contains something else.
     #[error("{} is not a git repository and is not empty", dir.display())]
-    OtherFiles {
-        /// The folder.
-        dir: PathBuf,
-    },
+    OtherFiles { dir: PathBuf },
     /// The path is a file.
     #[error("{} is not a folder", dir.display())]
-    NoFolder {
-        /// The file.
-        dir: PathBuf,
-    },
+    NoFolder { dir: PathBuf },
     /// The repository has no commits.
     #[error("the git repository {} has no commit checked out", dir.display())]
-    NoCommits {
-        /// The folder.
-        dir: PathBuf,
-    },
+    NoCommits { dir: PathBuf },
     /// The remote does not serve the commit that it just resolved to.
     #[error("{url} does not serve the commit {commit}")]
     MissingCommit {
-        /// The remote.
         url: Box<GitUrl>,
-        /// The commit.
         commit: CommitId,
         /// The server's error, if any.
         #[source]
@@ -147,9 +136,7 @@ pub enum SyncError {
     Folder {
         /// The attempted action.
         what: &'static str,
-        /// The folder.
         path: PathBuf,
-        /// The cause.
         #[source]
         cause: std::io::Error,
     },

@@ -42,7 +42,6 @@ const UPLOAD_CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The environment to check.
 pub struct Surroundings<'a> {
-    /// The settings.
     pub settings: &'a Settings,
     /// The platform; `None` if the manifest is missing or invalid.
     pub platform: Option<Platform<'a>>,
@@ -60,13 +59,11 @@ pub struct Surroundings<'a> {
 
 /// A manifest and the services to check.
 pub struct Platform<'a> {
-    /// The manifest.
     pub manifest: &'a Manifest,
     /// The services to check, including dependencies.
     pub services: BTreeSet<ServiceName>,
     /// xp's own folder.
     pub cache_dir: PathBuf,
-    /// The git client.
     pub git: GitClient,
 }
 

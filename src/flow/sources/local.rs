@@ -25,25 +25,17 @@ pub enum LocalError {
     /// There is something else in place of a working copy.
     #[error("cannot build `{service}` in place: {} is not a git repository", dir.display())]
     OtherFiles {
-        /// The service.
         service: ServiceName,
         /// The folder, or the file.
         dir: PathBuf,
     },
     /// The repository has no commit.
     #[error("cannot build `{service}` in place: {} has no commit yet", dir.display())]
-    NoCommit {
-        /// The service.
-        service: ServiceName,
-        /// The folder.
-        dir: PathBuf,
-    },
+    NoCommit { service: ServiceName, dir: PathBuf },
     /// The working copy cannot be read.
     #[error("cannot build `{service}` in place")]
     Git {
-        /// The service.
         service: ServiceName,
-        /// The cause.
         #[source]
         cause: GitError,
     },

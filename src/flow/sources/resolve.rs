@@ -16,9 +16,7 @@ const NEAR_MATCHES: usize = 3;
 /// The references to resolve for one service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// The service.
     pub service: String,
-    /// Its remote.
     pub url: GitUrl,
     /// The manifest's reference, or that of `--reference`.
     pub reference: GitReference,
@@ -80,7 +78,6 @@ pub enum ResolveError {
     NoSuchReference {
         /// The services that use the reference.
         services: Vec<String>,
-        /// The remote.
         url: GitUrl,
         /// The requested reference.
         reference: GitReference,
@@ -93,7 +90,6 @@ pub enum ResolveError {
         Unreachable(unreachable)
     )]
     NoSuchBranch {
-        /// The branch.
         branch: RefName,
         /// Similar names in any of the remotes.
         near: Vec<String>,
@@ -105,7 +101,6 @@ pub enum ResolveError {
     NoDefault {
         /// The services on it.
         services: Vec<String>,
-        /// The remote.
         url: GitUrl,
         /// Whether it has no branch at all.
         is_empty: bool,

@@ -33,7 +33,6 @@ pub enum BuilderError {
     /// A file in the folder cannot be read.
     #[error("cannot read {}", path.display())]
     Unreadable {
-        /// The file.
         path: PathBuf,
         /// The cause.
         source: io::Error,

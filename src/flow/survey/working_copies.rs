@@ -57,7 +57,6 @@ pub async fn compared(
 
 /// A service whose working copy is checked for unpushed work.
 pub struct Asked {
-    /// The service.
     pub service: ServiceName,
     /// The commit that the service's reference points at.
     pub tip: CommitId,

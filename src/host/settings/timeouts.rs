@@ -12,7 +12,6 @@ use crate::model::environment::{
 /// Timeouts and retry policies.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Patience {
-    /// Timeouts.
     pub timeouts: Timeouts,
     /// Retries of requests.
     pub requests: Policy,

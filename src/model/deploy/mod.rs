@@ -18,9 +18,7 @@ pub const TOOLS_BUILDER: &str = "k8s";
 pub use self::configuration::{FieldSpec, Kustomization, image_fields};
 pub use self::images::{ImageNames, Named};
 pub use self::overlay::Overlay;
-pub use self::record::{
-    Deployment, Record, State,
-};
+pub use self::record::{Deployment, Record, State};
 pub use self::rendered::{Rendered, Workload};
 pub use self::secrets::Secrets;
 pub use self::verify::{ForeignNamespaces, NotPinned, UnnamedServices};

@@ -66,7 +66,6 @@ pub struct Deployment {
     pub number: u64,
     /// A unique ID, independent of the number.
     pub id: String,
-    /// The state.
     pub state: State,
     /// When it started, in UTC.
     pub started: OffsetDateTime,

@@ -20,7 +20,6 @@ pub struct Object {
     pub api: String,
     /// The kind, such as `Deployment`.
     pub kind: String,
-    /// Its name.
     pub name: String,
     /// Its own `namespace` field.
     pub namespace: Option<String>,
@@ -37,7 +36,6 @@ impl fmt::Display for Object {
 pub struct Workload {
     /// The kind as for `kubectl rollout`: `deployment`, `statefulset` or `daemonset`.
     pub kind: &'static str,
-    /// Its name.
     pub name: String,
 }
 
@@ -50,7 +48,6 @@ impl fmt::Display for Workload {
 /// An image in an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageUse {
-    /// The object.
     pub object: Object,
     /// The image as written.
     pub image: String,

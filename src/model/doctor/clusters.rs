@@ -27,11 +27,9 @@ pub enum KubectlLocation {
 /// Facts about an environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EnvironmentFacts {
-    /// Its name.
     pub name: String,
     /// The kubeconfig context.
     pub context: String,
-    /// The namespace.
     pub namespace: String,
     /// The result of the check.
     pub check: EnvironmentCheck,

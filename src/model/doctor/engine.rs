@@ -6,7 +6,6 @@ use super::{CheckFailure, Finding, ProxyFacts, Section, Subject, list};
 /// Facts about the engine and the connection to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineFacts {
-    /// Its address.
     pub address: String,
     /// Whether the address comes from `DOCKER_HOST`.
     pub is_named: bool,
@@ -66,7 +65,6 @@ pub struct OwnContainer {
 pub struct EngineInfo {
     /// Its name, such as `Docker Engine`.
     pub product: String,
-    /// Its version.
     pub version: String,
     /// The version of its API.
     pub api: String,
@@ -82,9 +80,7 @@ pub struct EngineInfo {
     pub root: Option<String>,
     /// Whether it supports memory limits.
     pub limits_memory: bool,
-    /// Its proxies.
     pub proxies: ProxyFacts,
-    /// Its warnings.
     pub warnings: Vec<String>,
 }
 

@@ -56,7 +56,6 @@ pub enum CacheState {
 /// A program that services need.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
-    /// Its name.
     pub name: &'static str,
     /// What it is needed for.
     pub purpose: &'static str,

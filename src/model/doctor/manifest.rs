@@ -14,14 +14,11 @@ pub enum ManifestFacts {
     },
     /// Invalid.
     Wrong {
-        /// The file.
         file: String,
-        /// The problems.
         problems: Vec<ManifestProblem>,
     },
     /// Valid.
     Read {
-        /// The file.
         file: String,
         /// The checked services, including dependencies.
         services: Vec<String>,
@@ -35,7 +32,6 @@ pub enum ManifestFacts {
 pub struct ManifestProblem {
     /// Line and column, from 1; `None` for the file as a whole.
     pub position: Option<(usize, usize)>,
-    /// The message.
     pub message: String,
     /// Help texts.
     pub help: Vec<String>,

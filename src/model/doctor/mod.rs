@@ -42,7 +42,6 @@ pub struct Checkup {
 /// The findings on one subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Section {
-    /// The subject.
     pub subject: Subject,
     /// A short summary, such as the engine's version.
     pub summary: String,
@@ -65,7 +64,6 @@ pub enum Subject {
     Remotes,
     /// The builder images.
     Builders,
-    /// The working copies.
     WorkingCopies,
     /// The Kubernetes clusters of the environments.
     Clusters,
@@ -110,7 +108,6 @@ pub enum Severity {
 }
 
 impl Severity {
-    /// Returns the label.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -124,7 +121,6 @@ impl Severity {
 /// Result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// The severity.
     pub severity: Severity,
     /// What was found, and where.
     pub what: String,

@@ -5,7 +5,6 @@ use super::{CheckFailure, Finding, Section, Subject, few, list, many};
 /// Facts about a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistryFacts {
-    /// Its host.
     pub host: String,
     /// Source of the credentials.
     pub origin: CredentialOrigin,
@@ -24,9 +23,7 @@ pub struct RegistryFacts {
 pub enum CredentialOrigin {
     /// No credentials.
     Nowhere,
-    /// A file.
     File(String),
-    /// A credential helper.
     Helper(String),
 }
 

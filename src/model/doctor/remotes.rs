@@ -20,7 +20,6 @@ pub struct RemoteFacts {
     pub services: Vec<String>,
     /// The resolved references and their commits; `None` if it was not queried.
     pub found: Option<Vec<(String, String)>>,
-    /// The failures.
     pub failures: Vec<CheckFailure>,
     /// The response time.
     pub took: Duration,

@@ -10,7 +10,6 @@ pub struct WorkingCopyFacts {
     pub dir: String,
     /// The services in it.
     pub services: Vec<String>,
-    /// Its status.
     pub status: WorkingCopyStatus,
     /// Why it cannot be read.
     pub problem: Option<CheckFailure>,

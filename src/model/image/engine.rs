@@ -23,7 +23,6 @@ pub struct ImageQuery {
 }
 
 impl ImageQuery {
-    /// Returns all names.
     pub fn into_names(self) -> impl Iterator<Item = ImageReference> {
         std::iter::once(self.name).chain(self.further_names)
     }
@@ -41,7 +40,6 @@ impl From<ImageReference> for ImageQuery {
 /// An image in a registry, described by its configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublishedImage {
-    /// Its labels.
     pub labels: Labels,
     /// The digest of its configuration, which is the image ID in an engine without the containerd image store; `None`
     /// if there is no configuration.
@@ -53,6 +51,5 @@ pub struct PublishedImage {
 pub struct EngineImage {
     /// The engine's image ID.
     pub id: String,
-    /// Its labels.
     pub labels: Labels,
 }

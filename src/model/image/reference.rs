@@ -33,7 +33,6 @@ impl ImageReference {
         }
     }
 
-    /// Returns the repository.
     pub fn repository(&self) -> &ImageRepository {
         &self.repository
     }

@@ -9,7 +9,6 @@ pub struct Build {
     pub file: String,
     /// The image name as written, including the tag.
     pub image: Option<String>,
-    /// The build context.
     pub context: BuildContext,
     /// The Dockerfile, relative to the context; `None` for `Dockerfile`.
     pub dockerfile: Option<String>,
@@ -23,14 +22,12 @@ pub struct Build {
     pub todos: Vec<String>,
 }
 
-/// A build context.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BuildContext {
     /// A folder, relative to the platform's folder.
     Folder(String),
     /// A git remote, as in `docker build URL`.
     Git {
-        /// The URL.
         remote: String,
         /// A branch, tag or commit.
         reference: Option<String>,

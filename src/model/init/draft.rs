@@ -9,7 +9,6 @@ use crate::model::manifest::select::choose;
 pub struct Draft {
     /// The source files, mentioned in the header.
     pub sources: Vec<String>,
-    /// The registry.
     pub registry: DraftRegistry,
     /// The services, sorted by name.
     pub services: Vec<DraftService>,
@@ -20,7 +19,6 @@ pub struct Draft {
 /// Where images are pushed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub enum DraftRegistry {
-    /// Unknown.
     #[default]
     Unknown,
     /// Found in the sources, not confirmed by the user.
@@ -43,7 +41,6 @@ pub struct Skipped {
 /// A draft of a service.
 #[derive(Debug, Default)]
 pub struct DraftService {
-    /// The name.
     pub name: String,
     /// `dir`
     pub dir: String,
@@ -76,7 +73,6 @@ pub struct DraftService {
 /// A build argument.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct DraftArgument {
-    /// The name.
     pub name: String,
     /// The value, if it could be determined.
     pub value: Option<String>,
@@ -108,7 +104,6 @@ pub struct Remark {
     pub key: DraftKey,
     /// Whether the user should look at it.
     pub todo: bool,
-    /// The text.
     pub text: String,
 }
 

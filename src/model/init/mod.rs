@@ -78,7 +78,6 @@ pub enum InitError {
     Nothing {
         /// The message, with a reason for each item that was skipped.
         message: String,
-        /// Hints.
         hints: Vec<String>,
     },
     /// A requested service does not exist.

@@ -18,7 +18,6 @@ const WIDTH: usize = 100;
 /// A rendered manifest.
 #[derive(Debug)]
 pub struct Rendered {
-    /// The text.
     pub text: String,
     /// The places marked with [`MARK`], by line.
     pub marked: Vec<Marked>,
@@ -33,7 +32,6 @@ pub struct Marked {
     pub text: String,
 }
 
-/// Renders a draft.
 pub(super) fn render(draft: &Draft) -> Rendered {
     let mut page = YamlPage::default();
     page.line(0, &format!("# yaml-language-server: $schema={SCHEMA}"));

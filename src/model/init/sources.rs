@@ -17,7 +17,6 @@ pub enum Source {
     West(String),
     /// A manifest of Google's repo tool.
     Repo {
-        /// The file.
         file: String,
         /// The manifest's repository, which includes are relative to.
         folder: String,

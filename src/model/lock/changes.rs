@@ -22,7 +22,6 @@ pub struct Changes {
 /// The change of one service, which is in one of the locks or in both.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceChange {
-    /// The service.
     pub service: ServiceName,
     /// The entry in the first lock.
     pub from: Option<LockedService>,

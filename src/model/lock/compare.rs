@@ -10,7 +10,6 @@ use crate::model::manifest::ServiceName;
 /// A difference between two locks for one service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockDifference<'l> {
-    /// The service.
     pub service: &'l ServiceName,
     /// How they differ.
     pub kind: DifferenceKind<'l>,

@@ -39,7 +39,6 @@ const VERSION: u64 = 1;
 /// The commits and images of a release.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lock {
-    /// The services.
     pub services: BTreeMap<ServiceName, LockedService>,
     /// The comment at the top of the file, with line ends, if it differs from the default one.
     header: Option<String>,

@@ -19,7 +19,6 @@ pub struct Deploy {
     pub files: KustomizeFiles,
     /// Image names in the kustomize files that differ from `docker.image`.
     pub images: BTreeMap<ServiceName, String>,
-    /// The environments.
     pub environments: BTreeMap<EnvironmentName, Environment>,
 }
 
@@ -30,7 +29,6 @@ pub enum KustomizeFiles {
     Folder(PathBuf),
     /// A repository.
     Git {
-        /// The remote.
         remote: GitUrl,
         /// The branch, tag or commit.
         reference: GitReference,
@@ -42,7 +40,6 @@ pub enum KustomizeFiles {
 /// A namespace of a cluster that is deployed to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Environment {
-    /// Its name.
     pub name: EnvironmentName,
     /// The folder of its overlay, relative to the kustomize files.
     pub overlay: PathBuf,

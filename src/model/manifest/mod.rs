@@ -46,8 +46,7 @@ pub use self::schema::schema;
 pub use self::secret_name::may_be_secret;
 pub use self::select::UnknownServices;
 pub use self::service::{
-    Builder, BuilderImage, BuilderUser, Mount, ScriptLine, SecretSource,
-    Service,
+    Builder, BuilderImage, BuilderUser, Mount, ScriptLine, SecretSource, Service,
 };
 pub use self::template::Template;
 
@@ -78,7 +77,6 @@ pub struct Manifest {
     pub cache_dir: Option<PathBuf>,
     /// Settings of the builder images.
     pub builders: Builders,
-    /// The services.
     pub services: BTreeMap<ServiceName, Service>,
     /// The `deploy` section, if any.
     pub deploy: Option<Deploy>,

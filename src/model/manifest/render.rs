@@ -40,7 +40,6 @@ pub struct WrongPath {
 /// A missing input from the caller's machine, such as the file of a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MissingInput {
-    /// The service.
     pub service: ServiceName,
     /// The manifest key that requires it, such as `docker.secrets.npm`.
     pub key: String,

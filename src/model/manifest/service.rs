@@ -24,7 +24,6 @@ pub struct Service {
     pub timeout: Option<Duration>,
     /// The image.
     pub docker: Docker,
-    /// The scripts.
     pub scripts: Scripts,
     /// The services whose images must exist first: those in `needs` and in `${{ services.… }}` placeholders.
     pub needs: BTreeSet<ServiceName>,
@@ -33,7 +32,6 @@ pub struct Service {
 /// Where a service's source comes from.
 #[derive(Debug, Clone)]
 pub struct Git {
-    /// The remote.
     pub remote: GitUrl,
     /// The branch, tag or commit to build.
     pub reference: GitReference,
@@ -55,7 +53,6 @@ impl Git {
 /// The container that a service's scripts run in.
 #[derive(Debug, Clone)]
 pub struct Builder {
-    /// Its image.
     pub image: BuilderImage,
     /// Where the source is mounted: an absolute path in the container.
     pub workdir: String,
@@ -155,9 +152,7 @@ pub enum SecretSource {
 pub struct Scripts {
     /// Preparation, such as installing dependencies.
     pub prepare: Vec<ScriptLine>,
-    /// The build.
     pub build: Vec<ScriptLine>,
-    /// The tests.
     pub test: Vec<ScriptLine>,
 }
 

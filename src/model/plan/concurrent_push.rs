@@ -21,9 +21,7 @@ pub enum Wanted {
     Any,
     /// Built from this commit by this recipe.
     Built {
-        /// The commit.
         commit: CommitId,
-        /// Its recipe.
         recipe: Recipe,
         /// An input that the comparison ignores.
         ignored: Option<&'static str>,

@@ -120,7 +120,6 @@ pub enum Decision {
     Pull,
     /// Push it from the engine to the registry.
     Push,
-    /// Build it.
     Build,
 }
 
@@ -139,7 +138,6 @@ impl fmt::Display for Decision {
 /// The plan for one service or builder image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UnitPlan {
-    /// The unit.
     pub unit: Unit,
     /// The commit of a service; `None` for a builder image.
     pub commit: Option<CommitId>,
@@ -147,7 +145,6 @@ pub struct UnitPlan {
     pub source: Option<ServiceSource>,
     /// The image, tagged with its commit or content.
     pub image: ImageReference,
-    /// The decision.
     pub decision: Decision,
     /// Why, for people.
     pub reason: String,
@@ -171,7 +168,6 @@ pub struct UnitPlan {
 /// A working copy in which a unit is built. No other unit may use it at the same time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InPlace {
-    /// The folder.
     pub dir: PathBuf,
     /// The relevant folders and files in it; empty for all.
     pub paths: Vec<String>,
@@ -191,7 +187,6 @@ pub struct Plan {
 /// A topic train: a branch that some of the services have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Train {
-    /// The branch.
     pub branch: RefName,
     /// How many services are built from it.
     pub on_it: usize,

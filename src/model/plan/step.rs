@@ -42,7 +42,6 @@ pub enum Step {
     },
     /// Pull an image into the engine.
     Pull {
-        /// The image.
         image: ImageReference,
         /// The digest of the image that was compared; `None` if only the name is known.
         digest: Option<Digest>,
@@ -69,7 +68,6 @@ pub struct SyncStep {
 pub struct ExportStep {
     /// The working copy with the object store.
     pub dir: PathBuf,
-    /// The commit.
     pub commit: CommitId,
     /// The folders and files of it that the build sees; empty for all.
     pub paths: Vec<String>,
@@ -174,7 +172,6 @@ pub struct ImageStep {
 /// The image of a needed service, as the build uses it from the engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NeededImage {
-    /// The service.
     pub service: ServiceName,
     /// Its name in the engine.
     pub image: ImageReference,

@@ -47,7 +47,6 @@ impl InputDigest {
         digits.into_iter().all(is_digit).then_some(Self(digits))
     }
 
-    /// Returns the digits.
     pub fn as_str(&self) -> &str {
         str::from_utf8(&self.0).unwrap_or_default()
     }

@@ -48,7 +48,6 @@ pub struct StageRecord {
 /// The work on one unit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UnitRecord {
-    /// Its name.
     pub name: String,
     /// Seconds from the start of the run to its own start.
     pub start: f64,
@@ -67,7 +66,6 @@ pub struct UnitRecord {
 /// One step.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepRecord {
-    /// Its phase.
     pub phase: String,
     /// A description.
     pub title: String,

@@ -27,7 +27,6 @@ pub enum Origin {
     Branch,
     /// `--reference`
     Reference,
-    /// The lock.
     Lock,
     /// `--local`: what is checked out.
     WorkingCopy,

@@ -7,7 +7,6 @@ use super::CommitId;
 /// Author and subject are untrusted input: sanitize them before showing them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommitSummary {
-    /// The commit.
     pub commit: CommitId,
     /// The author's name, as in the commit.
     pub author: String,

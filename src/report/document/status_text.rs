@@ -58,19 +58,14 @@ pub enum UnitStatus {
     Stopped,
     /// The run was killed while it was running.
     CutOff,
-    /// Running.
     Running,
     /// Not started yet.
     Waiting,
     /// The run ended before it started.
     NotStarted,
-    /// Built.
     Built,
-    /// Pushed.
     Pushed,
-    /// Pulled.
     Pulled,
-    /// Tagged.
     Tagged,
     /// Done, without a plan that says what.
     Done,

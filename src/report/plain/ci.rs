@@ -24,7 +24,6 @@ pub enum Ci {
 pub enum Level {
     /// A failure.
     Error,
-    /// A warning.
     Warning,
 }
 

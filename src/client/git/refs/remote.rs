@@ -249,7 +249,9 @@ mod tests {
         assert!(
             RemoteRefs::from_ls_refs(&packets(&["0000"]))
                 .unwrap()
-                .names().next().is_none()
+                .names()
+                .next()
+                .is_none()
         );
         assert!(
             RemoteRefs::from_ls_refs(&packets(&[
@@ -257,7 +259,9 @@ mod tests {
                 "0000"
             ]))
             .unwrap()
-            .names().next().is_none()
+            .names()
+            .next()
+            .is_none()
         );
         assert!(RemoteRefs::from_ls_refs(&[]).is_err());
     }

@@ -39,9 +39,7 @@ const JOBS: usize = 16;
 /// A service that is built from a part of its repository.
 #[derive(Debug, Clone)]
 pub struct PartialService {
-    /// The service.
     pub service: ServiceName,
-    /// Its git remote.
     pub remote: GitUrl,
     /// Its working copy.
     pub dir: PathBuf,
@@ -101,11 +99,9 @@ pub enum HistoryError {
     /// The working copy with the history could not be cloned or fetched.
     #[error("cannot read the history of {}, needed by {}", remote, services.join(", "))]
     Sync {
-        /// The remote.
         remote: Box<GitUrl>,
         /// The first few services of the remote.
         services: Vec<String>,
-        /// The cause.
         #[source]
         cause: Box<SyncError>,
     },

@@ -39,7 +39,6 @@ impl<'d> Context<'d> {
         }
     }
 
-    /// Reports a problem.
     pub fn report(&mut self, problem: Problem) {
         self.problems.push(problem);
     }

@@ -16,9 +16,7 @@ const MAX_TOTAL: u64 = 8 << 20;
 pub struct LogEnd {
     /// The index of the unit in the report.
     pub unit: usize,
-    /// The phase.
     pub phase: String,
-    /// The file.
     pub file: PathBuf,
     /// The last bytes, starting at a line.
     pub bytes: Vec<u8>,

@@ -28,7 +28,6 @@ use ends::LogEnd;
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// Returns the page.
 pub fn page(report: &RunReport<'_>) -> String {
     let logs = ends::read(report);
     let notes = &report.record.notes;
