@@ -294,8 +294,7 @@ impl Decided<'_> {
     fn needed_images(&self, candidate: &Candidate<'_>) -> Vec<NeededImage> {
         let options = &self.draft.options;
         let needed = candidate.service.needs.iter().filter_map(|need| {
-            let mut candidates = self.draft.candidates.iter();
-            let needed = candidates.find(|it| it.service.name == *need)?;
+            let needed = self.draft.candidate(need)?;
             let is_published = options.push
                 && !needed.is_local
                 && !candidate.is_local

@@ -63,7 +63,9 @@ impl<'a> Draft<'a> {
         let verdicts = loop {
             let (verdicts, now_built) = self.verdicts(&comparisons, &inventory, &built)?;
             // A build also triggers builds of its dependents, so repeat until nothing is added.
-            if self.options.trust_commit || now_built == built {
+            let is_settled = now_built == built
+                || (built.is_empty() && !self.adds_builds(&verdicts, &now_built));
+            if self.options.trust_commit || is_settled {
                 built = now_built;
                 break verdicts;
             }
@@ -79,6 +81,20 @@ impl<'a> Draft<'a> {
             comparisons,
             recipes,
             verdicts,
+        })
+    }
+
+    /// Returns whether builds change the decision on a dependent that was made without them.
+    fn adds_builds(
+        &self,
+        verdicts: &BTreeMap<ServiceName, ServiceVerdict>,
+        built: &BTreeSet<ServiceName>,
+    ) -> bool {
+        self.candidates.iter().any(|candidate| {
+            let service = candidate.service;
+            let verdict = verdicts.get(&service.name);
+            verdict.is_some_and(|it| it.decision != Decision::Build)
+                && service.needs.iter().any(|need| built.contains(need))
         })
     }
 

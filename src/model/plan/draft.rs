@@ -1,6 +1,6 @@
 //! The first stage of a plan: the affected services and the image references to query.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use super::decide::builder_unit;
@@ -40,6 +40,8 @@ pub struct Draft<'a> {
     images: BTreeMap<&'a ServiceName, ServiceImage>,
     /// In dependency order.
     pub(super) candidates: Vec<Candidate<'a>>,
+    /// The position of each candidate.
+    positions: HashMap<&'a ServiceName, usize>,
     /// The working copies that are built in place.
     in_place: BTreeSet<&'a Path>,
 }
@@ -116,6 +118,8 @@ impl<'a> Draft<'a> {
                 })
             })
             .collect();
+        let names = candidates.iter().map(|candidate| &candidate.service.name);
+        let positions = names.zip(0..).collect();
         images.retain(|name, _| concerned.contains(*name));
         let in_place = candidates
             .iter()
@@ -129,6 +133,7 @@ impl<'a> Draft<'a> {
             env,
             images,
             candidates,
+            positions,
             in_place,
         }
     }
@@ -171,6 +176,11 @@ impl<'a> Draft<'a> {
         let mut tags: Vec<Tag> = tags.into_iter().collect();
         tags.retain(|tag| seen.insert(tag.clone()));
         tags
+    }
+
+    /// Returns the candidate of a service.
+    pub(super) fn candidate(&self, service: &ServiceName) -> Option<&Candidate<'a>> {
+        self.candidates.get(*self.positions.get(service)?)
     }
 
     /// Returns the image name of a service.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::builder::external_plan;
-use super::draft::{Candidate, Draft};
+use super::draft::Draft;
 use super::place::BuildDir;
 use super::{ContainerStep, FolderBuilder, Folders, Inventory, Plan, Presence};
 use crate::model::event::Unit;
@@ -32,8 +32,7 @@ impl Draft<'_> {
         let Some(mut step) = self.failed_container(service, folders, layout)? else {
             return Ok(None);
         };
-        let has_name = |candidate: &&Candidate<'_>| candidate.service.name == *service;
-        let candidate = self.candidates.iter().find(has_name);
+        let candidate = self.candidate(service);
         let builder = candidate.and_then(|it| it.service.builder.as_ref());
         if !builder.is_some_and(|builder| builder.env.contains_key(CI)) {
             step.env.remove(CI);
@@ -55,8 +54,7 @@ impl Draft<'_> {
         folders: &Folders,
         layout: &Layout,
     ) -> Result<Option<ContainerStep>, ManifestError> {
-        let has_name = |candidate: &&Candidate<'_>| candidate.service.name == *service;
-        let candidate = self.candidates.iter().find(has_name);
+        let candidate = self.candidate(service);
         let found = candidate.and_then(|it| Some((it, it.service.builder.as_ref()?)));
         let Some((candidate, builder)) = found else {
             return Ok(None);

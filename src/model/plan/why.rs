@@ -75,8 +75,7 @@ impl Draft<'_> {
         folders: &Folders,
         against: Option<(&ImageReference, &Labels)>,
     ) -> Result<Option<Explanation>, PlanError> {
-        let has_name = |candidate: &&Candidate<'_>| candidate.service.name == *service;
-        let Some(candidate) = self.candidates.iter().find(has_name) else {
+        let Some(candidate) = self.candidate(service) else {
             return Ok(None);
         };
         let Compared {
