@@ -1,5 +1,5 @@
-//! Runs every `xp` command of the README and of `docs/`, page by page, on the platform that the pages describe, and
-//! checks links, tables and quoted messages.
+//! Runs every `xp` command in the README and in `docs/`, page by page, on the platform that the pages
+//! describe, and checks links, tables and quoted messages.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -30,7 +30,7 @@ fn every_command_works(t: &Context) {
     let folder = program.parent().expect("the program lies in a folder");
     let path = format!("{}:/usr/bin:/bin", folder.display());
     let mut count = 0;
-    // The walk has a platform of its own, and a test.
+    // The tutorial has its own platform and test.
     let pages = pages().into_iter();
     for page in pages.filter(|page| !page.ends_with(first_hour::PAGE)) {
         for command in commands(&fs::read_to_string(&page).expect("a page")) {
@@ -114,9 +114,9 @@ fn quoted_messages_exist(_: &Context) {
         .filter(|path| path.extension().is_some_and(|it| it == "rs"))
         .map(|path| fs::read_to_string(path).expect("a source"))
         .collect();
-    // Long messages are continued on the next line.
+    // Long messages continue on the next line.
     let sources: Vec<&str> = sources.split("\\\n").map(str::trim_start).collect();
-    // What other tests compare with the output of xp is as good.
+    // Messages that other tests compare with xp's output count, too.
     let compared = ["tests/integration/cases/messages.txt", "docs/first-hour.md"];
     let compared = compared.map(|file| fs::read_to_string(root().join(file)).expect("a text"));
     let messages = sources.concat() + &compared.concat();
@@ -161,7 +161,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// Returns the lines of console blocks that call `xp`, or its wrapper.
+/// Returns the lines of console blocks that run `xp` or its wrapper.
 fn commands(text: &str) -> Vec<String> {
     let blocks = text
         .split("```console\n")
@@ -188,7 +188,7 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Lets the platform be deployed, as the sample is.
+/// Makes the platform deployable, like the sample.
 fn deployed(t: &Context) {
     let namespace = t.namespace("staging");
     t.kubeconfig(&[("staging-cluster", Access::Full)]);
@@ -212,7 +212,7 @@ fn deployed(t: &Context) {
     t.manifest(&(t.read("x-platform.yml") + &section));
 }
 
-/// The sample platform's shape, with builders and scripts that take no time.
+/// The structure of the sample platform, with builders and scripts that take no time.
 pub(super) fn platform(t: &Context) {
     let base = t.engine().busybox();
     let backend = t.git_repo("zbackend");
@@ -231,7 +231,7 @@ pub(super) fn platform(t: &Context) {
         ],
         "Begin",
     );
-    // The topic that the pages speak of.
+    // The topic branch used on the pages.
     frontend.branch("TASK-981");
     frontend.commit(&[("page", "hello, topic\n")], "Topic");
     frontend.switch("master");

@@ -33,7 +33,7 @@ const SHOWN: [(&str, &str); 3] = [
     ("make", "web/Makefile"),
 ];
 
-/// What a shell in the builder prompts with.
+/// The prompt of a shell in the builder.
 const PROMPT: &str = "web:/workspace$ ";
 
 fn the_walk_is_as_the_page_tells(t: &Context) {
@@ -48,7 +48,7 @@ fn the_walk_is_as_the_page_tells(t: &Context) {
     for command in &commands {
         walk.take(command);
     }
-    // The builder has its name in every engine: it is not left there.
+    // The builder has the same name in every engine, so it is removed.
     for image in t.engine().images_with_prefix("builders/web") {
         if walk.before.contains(&image) {
             continue;
@@ -57,7 +57,7 @@ fn the_walk_is_as_the_page_tells(t: &Context) {
     }
 }
 
-/// A command of the page.
+/// A command on the page.
 #[derive(Debug)]
 struct Step {
     command: String,
@@ -95,12 +95,12 @@ fn commands(page: &str) -> Vec<Step> {
     steps
 }
 
-/// Tells whether a line is the first one of a log, which begins as a command does.
+/// Returns whether a line is the first one of a log, which starts like a command.
 fn is_of_log(command: &str) -> bool {
     command == "make test"
 }
 
-/// Returns the blocks of a language.
+/// Returns the blocks in a language.
 fn blocks<'p>(page: &'p str, language: &str) -> Vec<&'p str> {
     let start = format!("```{language}\n");
     let blocks = page.split(&start[..]).skip(1);
@@ -163,7 +163,7 @@ impl<'a> Walk<'a> {
         let command = self.here(&step.command);
         let program = Path::new(env!("CARGO_BIN_EXE_xp"));
         let program = program.parent().expect("a folder").display();
-        // One stream, in which everything has its place; bash, whose words completions take.
+        // A single stream keeps the order; bash, because completions use it.
         let script = format!("exec 2>&1\n{command}");
         let output = self
             .t
@@ -183,10 +183,10 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Demands that what the page shows was printed: without `…` that and nothing else.
+/// Asserts that the output is what the page shows: without `…`, that and nothing else.
 #[track_caller]
 fn compare(step: &Step, printed: &str) {
-    // The docker client says so of an engine that is shut off, as that of the tests is.
+    // The docker client says this for an isolated engine such as the tests'.
     let lines = printed
         .lines()
         .filter(|line| !line.starts_with("WARNING: IPv4 forwarding"));
@@ -220,8 +220,8 @@ fn compare(step: &Step, printed: &str) {
     );
 }
 
-/// Returns a line in the words of the page's engine, 20.10. Newer ones say of which part of their cache a file is
-/// missing.
+/// Returns a line as printed by the page's engine, 20.10. Newer ones say which part of the cache a file is
+/// missing from.
 fn as_on_the_page(line: &str) -> String {
     if let Some((start, rest)) = line.split_once("failed to calculate checksum of ref ")
         && let Some((_, missing)) = rest.split_once(": ")
@@ -232,8 +232,8 @@ fn as_on_the_page(line: &str) -> String {
     line.to_owned()
 }
 
-/// Returns a line without what differs from run to run: commits, times, versions, space, and so the columns'
-/// widths. Plain numbers, of lines and of runs, stay.
+/// Returns a line without parts that differ between runs: commits, times, versions, space, and therefore
+/// column widths. Plain numbers of lines and runs are kept.
 fn plain(line: &str) -> String {
     let words: Vec<&str> = line.split_whitespace().collect();
     let plain = words.iter().enumerate().map(|(index, word)| {
@@ -245,7 +245,7 @@ fn plain(line: &str) -> String {
         }
     });
     let mut line = plain.collect::<Vec<_>>().join(" ");
-    // The engine of a distribution says so behind its version.
+    // A distribution's engine adds this to its version.
     if let Some(version) = line.find("Docker Engine #")
         && let Some(comma) = line[version..].find(',')
     {
@@ -287,7 +287,8 @@ fn example() -> Vec<(PathBuf, String)> {
         .collect()
 }
 
-/// Makes an image that stands in for Alpine with a package server: it has a shell and make, and an `apk` that does nothing.
+/// Creates an image that replaces Alpine and its package server: with a shell, make, and an `apk` that does
+/// nothing.
 fn toolchain(t: &Context) -> String {
     let name = t.image("toolchain:1");
     let folder = t.folder().join("toolchain");
@@ -305,7 +306,7 @@ fn toolchain(t: &Context) -> String {
     name
 }
 
-/// An edit that is not pushed looks like one that has no effect: a person is told.
+/// An unpushed edit seems to have no effect, so users are told.
 fn edits_that_are_not_built_are_told(t: &Context) {
     let repository = t.built_repo("web");
     t.platform(&[Service::new("web", repository.url_http())]);
@@ -321,7 +322,7 @@ fn edits_that_are_not_built_are_told(t: &Context) {
     };
     let is_silent = |screen: &str| !screen.contains("not built");
     assert!(is_silent(&told(&["build"])));
-    // What is new may be what a build left there.
+    // New files may be left over from a build.
     t.write("src/web/new", "1\n");
     assert!(is_silent(&told(&["build"])));
     t.write("src/web/file", "2\n");
@@ -341,9 +342,9 @@ fn edits_that_are_not_built_are_told(t: &Context) {
         "{screen}"
     );
     assert!(is_silent(&told(&["build", "--local"])));
-    // A pipe gets the table, and nothing that only a person needs.
+    // A pipe gets only the table, without hints for people.
     t.xp(["build"]).success().does_not_contain("not built");
-    // A service that is a folder of its repository has what lies in that folder.
+    // For a service in a folder of its repository, only the files in that folder count.
     t.platform(&[
         Service::new("web", repository.url_http()).git("path: a"),
         Service::new("other", repository.url_http())
@@ -383,7 +384,7 @@ fn edits_that_are_not_built_are_told(t: &Context) {
         "{screen}"
     );
     assert!(!screen.contains("src/web/a"), "{screen}");
-    // Who has checked out another branch knows that it is another one.
+    // Someone who has checked out another branch knows that.
     t.git("src/web", &["switch", "--quiet", "--create", "topic"]);
     assert!(is_silent(&told(&["build"])));
 }
@@ -412,7 +413,7 @@ fn the_only_failure_needs_no_name(t: &Context) {
     shell().failure(2).stderr_contains(
         "error: several services failed in run 2: `api`, `web`\nhint: name one of them: `xp shell --failed api`",
     );
-    // Where one stands says which.
+    // The current folder tells which one.
     shell().dir(t.dir().join("src/web")).failure(5);
     platform.manifest(&[
         ("api", platform.scripts("true")),
