@@ -26,7 +26,6 @@ use files::Files;
 use set::CurrentImages;
 use tools::Tools;
 
-pub use apply::{DeployComparison, FinishedDeploy};
 pub use record::last_deployed;
 
 /// Runs `work` with the tools and locks of a deploy.

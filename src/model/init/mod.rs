@@ -37,7 +37,6 @@ use std::path::Path;
 use thiserror::Error;
 
 pub use self::draft::Draft;
-pub use self::project::Projects;
 pub use self::render::{MARK, Marked, Rendered, SCHEMA};
 pub use self::repository::{Folder, Repository};
 pub use self::sources::{Source, detect, source_of};

@@ -1,4 +1,4 @@
-//! `xp why`: compares each input of a service's build with that of the existing_labels image.
+//! `xp why`: compares each input of a service's build with that of the existing image.
 
 use std::collections::BTreeMap;
 
@@ -230,7 +230,7 @@ fn in_file(manifest: &Manifest, line: Option<usize>) -> String {
     }
 }
 
-/// Returns the labels of the existing_labels image; the registry's takes precedence over the engine's.
+/// Returns the labels of the existing image; the registry's takes precedence over the engine's.
 fn existing_labels<'i>(
     candidate: &Candidate<'_>,
     comparison: &Comparison,

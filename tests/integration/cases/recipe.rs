@@ -281,7 +281,7 @@ fn a_label_that_cannot_be_read_stops_the_run(t: &Context) {
         (
             r#"{"version":7,"inputs":{}}"#,
             "format version 7, but this xp supports 1",
-            "a newer xp reads it",
+            "a newer xp can read it",
         ),
     ] {
         push_by_hand(t, registry, &repository, label);

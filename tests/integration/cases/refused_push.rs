@@ -97,7 +97,7 @@ fn a_refused_push_names_its_cause(t: &Context) {
             503,
             "UNAVAILABLE",
             "down",
-            "hint: the registry, or a proxy in front of it, fails",
+            "hint: the registry, or a proxy in front of it, is failing",
         ),
     ]
     .into_iter()

@@ -611,7 +611,7 @@ fn a_container_that_is_removed_takes_no_file_of_the_working_copy_with_it(t: &Con
         assert!(removed.status.success());
         let output = running.wait();
         assert!(!output.status.success(), "{output}");
-        assert!(output.stderr.contains("ended while"), "{output}");
+        assert!(output.stderr.contains("exited while"), "{output}");
         assert_eq!(files(), before, "{output}");
         nothing_is_left(t);
     }

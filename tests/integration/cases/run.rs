@@ -534,7 +534,7 @@ fn what_is_missing_is_said(t: &Context) {
     t.xp(["sync"]).success();
     let host = format!("tcp://127.0.0.1:{}", t.closed_port());
     let output = run(t, "true").env("DOCKER_HOST", host).failure(3);
-    output.stderr_contains("error: the container engine at tcp://127.0.0.1:");
+    output.stderr_contains("error: cannot connect to the container engine at tcp://127.0.0.1:");
     app.set_keys("");
     let output = run(t, "true").failure(2);
     output

@@ -181,7 +181,7 @@ fn timeout_ends_a_script_and_an_image_build(t: &Context) {
     let output = app.build().failure(1);
     output
         .stderr_contains("error: app: build: timed out after 2 s (the service's `timeout`)")
-        .stderr_contains("hint: raise `timeout` if it needs longer");
+        .stderr_contains("hint: raise `timeout` if it needs more time");
     assert!(t.containers().is_empty());
 
     let dockerfile = format!("FROM {busybox}\nRUN echo begun; sleep 1001\n");

@@ -154,7 +154,7 @@ fn invalid_files_are_rejected_with_their_lines() {
             "services:\n  a: {extends: {service: z}}\n",
             "no service `z`",
         ),
-        ("services:\n  a: {build: x\n", "not YAML"),
+        ("services:\n  a: {build: x\n", "invalid YAML"),
         ("services:\n  a: &a {build: *a}\n", "inside its own anchor"),
         ("services:\n  a: {}\n  a: {}\n", "twice"),
     ] {
