@@ -173,7 +173,7 @@ fn a_secret_that_is_not_there_is_told_before_anything_runs(t: &Context) {
         .stderr_contains("the secret `npm` of `docker.secrets`: cannot read /nowhere/npm")
         .stderr_contains("service `app`: the secret `npm`")
         .stderr_contains("x-platform.yml:")
-        .stderr_contains("make the file");
+        .stderr_contains("create the file");
     scripts("secrets: { npm: { file: /dev/zero } }");
     app.build()
         .failure(2)

@@ -156,7 +156,7 @@ fn invalid_files_are_rejected_with_their_lines() {
         ),
         ("services:\n  a: {build: x\n", "invalid YAML"),
         ("services:\n  a: &a {build: *a}\n", "inside its own anchor"),
-        ("services:\n  a: {}\n  a: {}\n", "twice"),
+        ("services:\n  a: {}\n  a: {}\n", "duplicate key"),
     ] {
         let error = one("c.yaml", text).unwrap_err();
         assert!(error.contains(expected), "{text}: {error}");
