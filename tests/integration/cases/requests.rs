@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use serde_json::Value;
+
 use crate::case::Case;
 use crate::cases::small;
 use crate::cases::wrapper::port_of_engine;
@@ -173,16 +175,28 @@ fn images_are_asked_for_while_remotes_are(t: &Context) {
     );
 }
 
-/// Returns the images requested from an engine, sorted, including duplicates.
+/// Returns the images requested from an engine, sorted, including duplicates. A list of images must name them; the
+/// further names in it are left out.
 fn asked_of_engine(engine: &Gateway) -> Vec<String> {
     let requests = engine.requests();
     let is_about_images = |it: &&Request| it.method == "GET" && it.path.contains("/images/");
     let asked = requests.iter().filter(is_about_images);
-    let asked = asked.map(|request| {
+    let asked = asked.flat_map(|request| {
         let (_, name) = request.path.split_once("/images/").expect("its images");
-        name.trim_end_matches("/json")
-            .replace("%3A", ":")
-            .replace("%2F", "/")
+        let name = [
+            "%3A:", "%2F/", "%22\"", "%2C,", "%7B{", "%7D}", "%5B[", "%5D]",
+        ]
+        .iter()
+        .fold(name.to_owned(), |name, code| {
+            name.replace(&code[..3], &code[3..])
+        });
+        let Some((_, filters)) = name.split_once("filters=") else {
+            return vec![name.trim_end_matches("/json").to_owned()];
+        };
+        let filters: Value = serde_json::from_str(filters).expect("filters in JSON");
+        let names = filters["reference"].as_array().expect("names");
+        let names = names.iter().filter_map(Value::as_str).map(str::to_owned);
+        names.filter(|name| !name.ends_with(":master")).collect()
     });
     let mut asked: Vec<String> = asked.collect();
     asked.sort();
